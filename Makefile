@@ -1,0 +1,32 @@
+# `make run` and `make test` each do everything on a fresh machine.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: run test lint install clean
+
+run: $(VENV)/run
+	$(BIN)/python -m evoprune run problems/gpt2_mini.yaml
+
+test: $(VENV)/test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+install: $(VENV)/run
+
+$(VENV)/run: setup.cfg
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+$(VENV)/test: setup.cfg
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[dev,gguf]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

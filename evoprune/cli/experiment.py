@@ -1,0 +1,28 @@
+"""The arguments that name an experiment, shared by the commands that take one."""
+
+from __future__ import annotations
+
+import argparse
+
+from evoprune import config
+from evoprune.resolve import Resolved, resolve
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The file, ``--set`` and ``--seed``."""
+    parser.add_argument("file", metavar="PROBLEM.yaml", help="the experiment; see the folder problems/")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a key, as in operators.mutate.sigma=0.1; ~KEY deletes it; repeatable, the last wins",
+    )
+    parser.add_argument("--seed", help="the same as --set seed=N")
+
+
+def read(options: argparse.Namespace) -> Resolved:
+    """The checked experiment that ``options`` name. Raises :class:`evoprune.InputError`."""
+    path = config.find(options.file)
+    settings = options.set + ([f"seed={options.seed}"] if options.seed is not None else [])
+    return resolve(config.override(config.read(path), settings), str(path))

@@ -1,0 +1,56 @@
+"""``python -m evoprune``: parses, calls a command, and answers with an honest exit code.
+
+0 done, 1 our fault, 2 the user's input, 3 stopped before the end, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+from evoprune import __version__
+from evoprune.cli import ls, run, validate
+from evoprune.errors import InputError, Stopped
+
+_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. ``arguments`` default to the command line's."""
+    parser = argparse.ArgumentParser(
+        prog="evoprune",
+        description="Evolutionary search on DEAP; first of all, for how much of each layer a language model can lose.",
+        epilog="example: python -m evoprune run problems/gpt2_mini.yaml",
+    )
+    parser.add_argument("--version", action="version", version=f"evoprune {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in (run, validate, ls):
+        command.add_parser(commands)
+    options = parser.parse_args(arguments)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    try:
+        options.call(options)
+    except (InputError, Stopped) as error:
+        print(f"evoprune: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("evoprune: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:  # the reader of our output, `head` say, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """The first signal ends the run; more of them must not cut its clean-up short.
+
+    Not SIG_IGN: of a signal that is already waiting, Python would complain on standard error.
+    """
+    for either in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(either, lambda *_: None)
+    raise KeyboardInterrupt

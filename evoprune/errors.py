@@ -1,0 +1,41 @@
+"""The errors that evoprune tells a person about, each with its exit code."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class InputError(Exception):
+    """Something the user gave cannot be used: one message, exit code 2, no traceback.
+
+    ``problems`` lists every fault found, one line each; ``source`` names the file or
+    option they were found in.
+    """
+
+    exit_code = 2
+
+    def __init__(self, problems: str | Sequence[str], source: str | None = None) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        self.source = source
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        lead = f"{self.source}: " if self.source else ""
+        if len(self.problems) == 1:
+            return lead + self.problems[0]
+        return "\n  ".join([f"{lead}{len(self.problems)} errors", *self.problems])
+
+
+class Stopped(Exception):
+    """The run ended before its last generation for a reason outside the input: exit code 3."""
+
+    exit_code = 3
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The tail of an "unknown name" message: the nearest of ``known``, then all of them."""
+    known = sorted(known)
+    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    guess = f"; did you mean '{near[0]}'?" if near else ""
+    return f"{guess} (known: {', '.join(known) or 'none'})"

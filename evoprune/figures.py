@@ -1,0 +1,68 @@
+"""Figures: one look for all, each saved as PNG and SVG; and the engine's own, convergence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
+
+BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#777777"
+"""Colours that colour-blind readers tell apart (Okabe and Ito)."""
+
+STYLE: dict[Any, Any] = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "font.size": 11,
+    "legend.frameon": False,
+    "svg.hashsalt": "evoprune",  # the same data gives the same file
+    "svg.fonttype": "none",
+}
+
+
+def new(width: float = 7.0, height: float = 4.2) -> tuple[Figure, Axes]:
+    """An empty figure of ``width`` x ``height`` inches, drawn without a display."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure, figure.add_subplot()
+
+
+def save(figure: Figure, folder: Path, name: str) -> None:
+    """Save ``figure`` as ``name.png`` and ``name.svg`` in ``folder``."""
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(folder / f"{name}.png", dpi=150)
+        figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+
+
+def log_scale_if_wide(axes: Axes, values: Sequence[float], ratio: float = 5.0) -> None:
+    """A log scale with plain numbers where positive ``values`` span more than ``ratio``."""
+    if not values or min(values) <= 0 or max(values) < ratio * min(values):
+        return
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def draw_convergence(history: Sequence[dict[str, Any]], label: str, folder: Path) -> None:
+    """Best, median and middle half of the population against generations, from history lines."""
+    lines = [line for line in history if "best" in line and line["best"] is not None]
+    figure, axes = new()
+    generations = [line["generation"] for line in lines]
+    axes.plot(generations, [line["best"] for line in lines], color=ORANGE, marker="o", markersize=3, label="best")
+    whole = [line for line in lines if line["median"] is not None and None not in line["quartiles"]]
+    at = [line["generation"] for line in whole]
+    axes.plot(at, [line["median"] for line in whole], color=BLUE, label="median")
+    low, high = ([line["quartiles"][i] for line in whole] for i in (0, 1))
+    axes.fill_between(at, low, high, color=BLUE, alpha=0.2, linewidth=0, label="middle half")
+    log_scale_if_wide(axes, [line["best"] for line in lines] + low + high)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(xlabel="generation", ylabel=label, title="Convergence of the population")
+    axes.legend()
+    save(figure, folder, "convergence")

@@ -1,0 +1,87 @@
+"""The parameters of an operator, read from its signature and checked with pydantic.
+
+An operator is a plain function in DEAP's form: first the data that DEAP hands over
+(two individuals for ``mate``, ...), then parameters. Its signature is the schema.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Collection, Mapping
+from typing import Annotated, Any, get_args, get_type_hints
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, create_model, field_validator
+
+DATA_ARGUMENTS = {"select": 2, "mate": 2, "mutate": 1, "repair": 1, "survive": 1}
+"""The slots of the toolbox, and how many leading arguments of each are data, not parameters."""
+
+
+def _number_if_written_so(value: Any) -> Any:
+    """``1e-3`` is a string to YAML 1.1; where no annotation says otherwise, it is a number."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"expected a finite number, got {value}")
+    return value
+
+
+class Checked(BaseModel):
+    """Base of all that a user's values are read into.
+
+    Unknown keys, numbers that are not finite, and YAML's ``true`` for a number are refused.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True, protected_namespaces=()
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_bool_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and {int, float} & {kind, *get_args(kind)}:
+            raise ValueError(f"expected a number, got {value}")
+        return value
+
+
+Unannotated = Annotated[Any, BeforeValidator(_number_if_written_so)]
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+"""A share or probability in [0, 1]."""
+
+Positive = Annotated[float, Field(gt=0.0)]
+"""A number above 0."""
+
+
+def parameters(function: Callable[..., Any], slot: str) -> dict[str, inspect.Parameter]:
+    """The parameters that follow the data arguments of ``function`` in ``slot``, by name."""
+    found = list(inspect.signature(function).parameters.values())[DATA_ARGUMENTS[slot] :]
+    return {p.name: p for p in found if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+
+
+def schema(function: Callable[..., Any], slot: str, supplied: Collection[str]) -> type[BaseModel]:
+    """A pydantic model of what a user gives: all parameters, those in ``supplied`` optional."""
+    hints = get_type_hints(function, include_extras=True)
+    fields: dict[str, Any] = {}
+    for name, parameter in parameters(function, slot).items():
+        kind = hints.get(name, Unannotated)
+        if name in supplied:
+            fields[name] = (kind, Field(None, validate_default=False))
+        elif parameter.default is inspect.Parameter.empty:
+            fields[name] = (kind, ...)
+        else:
+            fields[name] = (kind, parameter.default)
+    return create_model(f"{function.__name__} parameters", __base__=Checked, **fields)
+
+
+def arguments(model: BaseModel, supplied: Mapping[str, Any]) -> dict[str, Any]:
+    """What the operator is registered with: the user's values, then those the engine supplies."""
+    given = {name: getattr(model, name) for name in type(model).model_fields}
+    return {
+        name: supplied[name] if name in supplied and name not in model.model_fields_set else value
+        for name, value in given.items()
+    }

@@ -1,0 +1,69 @@
+"""Tells a person how the run goes: a bar on a terminal, a plain line a generation elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from tqdm import tqdm
+
+from evoprune.individual import Individual
+from evoprune.problem import Evaluation
+
+
+class Progress:
+    """Progress on standard error. ``work_unit`` names what the rate counts (``tokens``)."""
+
+    def __init__(self, generations: int, work_unit: str) -> None:
+        self._generations, self._work_unit = generations, work_unit
+        self._start = time.perf_counter()
+        self._evaluations, self._work = 0, 0.0
+        self._best: Individual | None = None
+        self._bar = tqdm(unit="candidate", leave=False, disable=not sys.stderr.isatty())
+
+    def note(self, text: str) -> None:
+        """One line, above the bar where there is one."""
+        tqdm.write(text, file=sys.stderr)
+        sys.stderr.flush()
+
+    def reference(self, name: str, evaluation: Evaluation) -> None:
+        """A known solution was scored; the search's clock starts after the last of them."""
+        self.note(f"reference {name}: {_number(evaluation.values[0])}")
+        self._start = time.perf_counter()
+
+    def candidate(self, individual: Individual, evaluations: int, work: float) -> None:
+        """A candidate was scored; ``evaluations`` and ``work`` are the totals so far."""
+        self._evaluations, self._work = evaluations, work
+        if self._best is None or individual.fitness > self._best.fitness:
+            self._best = individual
+        self._bar.set_postfix_str(f"best {self._best_value()}, {self._rate()}", refresh=False)
+        self._bar.update()
+
+    def begin(self, number: int, candidates: int) -> None:
+        """Generation ``number`` starts, with this many ``candidates`` to score."""
+        self._bar.reset(candidates)
+        self._bar.set_description(f"generation {number}")
+
+    def generation(self, number: int, median: float | None) -> None:
+        """Generation ``number`` is done; ``median`` is its population's, None if infinite."""
+        elapsed = time.perf_counter() - self._start
+        left = elapsed / (number + 1) * (self._generations - number)
+        self.note(
+            f"generation {number}/{self._generations}  evaluations {self._evaluations}  best {self._best_value()}"
+            f"  median {'-' if median is None else _number(median)}  {self._rate()}  {tqdm.format_interval(left)} left"
+        )
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._bar.close()
+
+    def _best_value(self) -> str:
+        return _number(self._best.fitness.values[0]) if self._best else "-"
+
+    def _rate(self) -> str:
+        rate = self._work / max(1e-9, time.perf_counter() - self._start)
+        return f"{tqdm.format_sizeof(rate)} {self._work_unit}/s"
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"

@@ -1,0 +1,45 @@
+"""Builds the DEAP toolbox, the heart of a run, from a resolved experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from deap import base
+
+from evoprune import parameters
+from evoprune.evaluation import ProblemRef, evaluate
+from evoprune.individual import Individual
+from evoprune.problem import Problem
+from evoprune.resolve import Resolved
+
+
+def reference(resolved: Resolved) -> ProblemRef:
+    """What workers get to build the problem of ``resolved``."""
+    experiment = resolved.experiment
+    return ProblemRef(experiment.problem.use, resolved.settings.model_dump_json(), experiment.plugins)
+
+
+def build(resolved: Resolved, problem: Problem) -> base.Toolbox:
+    """The toolbox: ``individual``, the operators' slots, ``evaluate`` and ``map``.
+
+    ``toolbox.map`` is the only seam for parallel work: whatever is registered there hands
+    genomes to ``toolbox.evaluate``, which is a module-level function with a small argument.
+    Where the experiment names no repair, ``toolbox.repair`` clips to the bounds: an
+    operator of DEAP's own need not know them.
+    """
+    low, up = problem.bounds()
+    supplied = {**problem.context(), "low": low, "up": up}
+    toolbox = base.Toolbox()
+    toolbox.register("individual", lambda: Individual(problem.random_genome(), problem.weights))
+    for slot, operator in resolved.operators.items():
+        toolbox.register(slot, operator.function, **parameters.arguments(operator.parameters, supplied))
+    if "repair" not in resolved.operators:
+        toolbox.register("repair", _clip, low=low, up=up)
+    toolbox.register("evaluate", evaluate, reference(resolved))
+    toolbox.register("map", map)
+    return toolbox
+
+
+def _clip(individual: Individual, low: Sequence[float], up: Sequence[float]) -> tuple[Individual]:
+    individual[:] = [min(max(gene, least), most) for gene, least, most in zip(individual, low, up, strict=True)]
+    return (individual,)

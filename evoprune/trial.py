@@ -1,0 +1,37 @@
+"""Tries each operator once before a run starts, because some faults show in no signature."""
+
+from __future__ import annotations
+
+from deap import base
+
+from evoprune.errors import InputError
+from evoprune.individual import Individual
+from evoprune.resolve import Resolved
+
+
+def try_out(toolbox: base.Toolbox, resolved: Resolved) -> None:
+    """Raise :class:`InputError` for an operator that fails, or returns what its slot does not take.
+
+    Draws random numbers.
+    """
+    population = [toolbox.individual() for _ in range(resolved.experiment.population)]
+    for rank, individual in enumerate(population):
+        individual.fitness.values = [float(rank)] * len(individual.fitness.weights)
+    first, second = population[:2]
+    calls = {
+        "select": lambda: toolbox.select(population, 2),
+        "mate": lambda: toolbox.mate(first.child(), second.child()),
+        "mutate": lambda: toolbox.mutate(first.child()),
+        "repair": lambda: toolbox.repair(first.child()),
+    }
+    for slot, call in calls.items():
+        if slot not in resolved.operators:
+            continue
+        name = f"operators.{slot}: '{resolved.operators[slot].use}'"
+        expected = 2 if slot in {"select", "mate"} else 1
+        try:
+            found = list(call())
+        except Exception as error:
+            raise InputError(f"{name} fails: {type(error).__name__}: {error}") from error
+        if len(found) != expected or not all(isinstance(i, Individual) and len(i) == len(first) for i in found):
+            raise InputError(f"{name} does not return {expected} individual(s) of {len(first)} genes, as {slot} must")

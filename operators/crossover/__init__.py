@@ -1,0 +1,1 @@
+"""Two parents in, two children out, changed in place."""

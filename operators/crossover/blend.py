@@ -1,0 +1,29 @@
+"""Blend crossover, BLX-alpha."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from deap import tools
+from pydantic import Field
+
+from evoprune import Individual
+from operators.bounds import clip_genes
+
+
+def blend(
+    first: Individual,
+    second: Individual,
+    *,
+    low: Sequence[float],
+    up: Sequence[float],
+    alpha: Annotated[float, Field(ge=0, description="how far beyond the parents a child may lie")] = 0.5,
+) -> tuple[Individual, Individual]:
+    """BLX-alpha: a child's gene is drawn from the parents' interval, widened by alpha on both sides.
+
+    Children are clipped to the bounds. Eshelman and Schaffer, "Real-Coded Genetic
+    Algorithms and Interval-Schemata", Foundations of Genetic Algorithms 2, 1993.
+    """
+    first, second = tools.cxBlend(first, second, alpha)
+    return clip_genes(first, low, up), clip_genes(second, low, up)

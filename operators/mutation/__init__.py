@@ -1,0 +1,1 @@
+"""One individual in, a tuple of one out, changed in place."""

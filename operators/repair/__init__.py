@@ -1,0 +1,1 @@
+"""Bring an individual back to the budget: one in, a tuple of one out."""

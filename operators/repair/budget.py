@@ -1,0 +1,35 @@
+"""The budget that every repair lands on: a weighted mean of the genes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from operator import mul
+
+_HALVINGS = 200
+"""More than enough to exhaust a double's precision."""
+
+
+def weighted_mean(genes: Sequence[float], weights: Sequence[float]) -> float:
+    """The mean of ``genes``, each counted by its weight: the sparsity of the whole."""
+    return math.fsum(map(mul, genes, weights)) / math.fsum(weights)
+
+
+def check_reachable(low: Sequence[float], up: Sequence[float], weights: Sequence[float], target: float) -> None:
+    """Raise ValueError unless some genome within the bounds has the mean ``target``."""
+    least, most = weighted_mean(low, weights), weighted_mean(up, weights)
+    if not least - 1e-12 <= target <= most + 1e-12:
+        raise ValueError(f"target {target:g} is outside what the bounds allow, {least:g} to {most:g}")
+
+
+def solve(mean_at: Callable[[float], float], target: float, low: float, up: float) -> float:
+    """Where the non-decreasing ``mean_at`` reaches ``target`` in [low, up], by bisection."""
+    for _ in range(_HALVINGS):
+        middle = (low + up) / 2
+        if middle in (low, up):
+            break
+        if mean_at(middle) < target:
+            low = middle
+        else:
+            up = middle
+    return up

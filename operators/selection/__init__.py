@@ -1,0 +1,1 @@
+"""Who breeds: ``select(individuals, k)`` returns k parents."""

@@ -1,0 +1,27 @@
+"""Truncation selection."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Annotated
+
+from deap import tools
+from pydantic import Field
+
+from evoprune import Individual
+
+
+def truncation(
+    individuals: Sequence[Individual],
+    k: int,
+    *,
+    fraction: Annotated[float, Field(gt=0, le=1, description="share of the population that may breed")] = 0.5,
+) -> list[Individual]:
+    """Draw k different parents at random from the best fraction of the population.
+
+    Muehlenbein and Schlierkamp-Voosen, "Predictive Models for the Breeder Genetic
+    Algorithm", Evolutionary Computation 1(1), 1993. At least k individuals are drawn from.
+    """
+    best = tools.selBest(individuals, max(k, round(fraction * len(individuals))))
+    return random.sample(best, k)

@@ -1,0 +1,1 @@
+"""Who passes to the next generation unchanged."""

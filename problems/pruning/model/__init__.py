@@ -1,0 +1,1 @@
+"""The language model: loading it, and finding its blocks."""

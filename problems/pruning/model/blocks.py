@@ -1,0 +1,84 @@
+"""Finds a model's transformer blocks and their prunable matrices, by structure alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from evoprune import InputError
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A prunable weight matrix.
+
+    ``name``: the module's full name. ``block``: the index of its block. ``kind``: its name
+    within the block, the same in every block. ``module``: the layer; its weight lies
+    ``(out, in)`` for ``Linear`` and ``(in, out)`` for ``Conv1D``.
+    """
+
+    name: str
+    block: int
+    kind: str
+    module: nn.Module
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The parameter, as the layer stores it."""
+        return self.module.weight  # type: ignore[return-value]
+
+    @property
+    def transposed(self) -> bool:
+        """Whether the weight lies ``(in, out)``."""
+        return isinstance(self.module, Conv1D)
+
+    @property
+    def size(self) -> int:
+        """How many weights it has."""
+        return self.weight.numel()
+
+
+def prunable(block: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The layers with a two-dimensional weight in ``block``: ``Linear`` and ``Conv1D``, by name."""
+    for name, module in block.named_modules():
+        if isinstance(module, (nn.Linear, Conv1D)):
+            yield name, module
+
+
+def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
+    """The name and the module list of the transformer blocks.
+
+    It is the outermost list whose members all are of one class and hold prunable layers;
+    of several, the one with the most parameters. Raises :class:`evoprune.InputError` if
+    there is none.
+    """
+    found: list[tuple[str, nn.ModuleList]] = []
+    for name, module in model.named_modules():
+        inside = any(name.startswith(outer + ".") for outer, _ in found)
+        if isinstance(module, nn.ModuleList) and not inside and _is_stack(module):
+            found.append((name, module))
+    if not found:
+        raise InputError(
+            f"{type(model).__name__} has no list of like blocks with Linear or Conv1D layers, so there is nothing "
+            "that evoprune knows how to prune; expected a decoder such as GPT-2, Llama, OPT or GPT-NeoX"
+        )
+    return max(found, key=lambda item: sum(p.numel() for p in item[1].parameters()))
+
+
+def _is_stack(modules: nn.ModuleList) -> bool:
+    classes = {type(module) for module in modules}
+    return len(classes) == 1 and all(any(True for _ in prunable(module)) for module in modules)
+
+
+def find_matrices(model: nn.Module) -> list[Matrix]:
+    """Every prunable matrix of ``model``, block by block. Raises :class:`evoprune.InputError`."""
+    name, blocks = find_blocks(model)
+    return [
+        Matrix(f"{name}.{index}.{kind}", index, kind, module)
+        for index, block in enumerate(blocks)
+        for kind, module in prunable(block)
+    ]

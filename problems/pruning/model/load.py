@@ -1,0 +1,121 @@
+"""Loads a causal language model and its tokenizer with transformers."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
+
+from evoprune import InputError
+from problems.pruning.settings import BUNDLED_MODEL, PruningSettings
+
+BUNDLED_WEIGHTS = Path(__file__).resolve().parent.parent / "mini" / "weights"
+
+
+def pick_device(name: str) -> torch.device:
+    """The device called ``name``; ``auto`` takes CUDA, then MPS, then the CPU.
+
+    Raises :class:`evoprune.InputError` if this machine lacks it.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise InputError(f"problem.device: '{name}' is not here, PyTorch sees {count} CUDA devices; use auto or cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError("problem.device: 'mps' is not here; use auto or cpu")
+    return device
+
+
+def load_model(settings: PruningSettings) -> tuple[nn.Module, Any]:
+    """The model, in evaluation mode on its device in its dtype, and the tokenizer.
+
+    GGUF weights are dequantised to plain parameters. Raises :class:`evoprune.InputError`
+    if the model cannot be had, or if its weights are not finite.
+    """
+    device = pick_device(settings.device)
+    where = _where(settings)
+    try:
+        with _quiet():
+            tokenizer = AutoTokenizer.from_pretrained(**where)
+            model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+    except Exception as error:  # the libraries below raise a dozen kinds
+        raise InputError(_cannot_load(settings, error)) from None
+    if getattr(model, "is_quantized", False):
+        model = _plain(model, settings)
+    _check_finite(model, settings.model)
+    model = model.to(device=device, dtype=getattr(torch, settings.dtype)).eval().requires_grad_(False)
+    return model, tokenizer
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the libraries' own bars and advice; what goes wrong is raised."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def _where(settings: PruningSettings) -> dict[str, Any]:
+    """The arguments of ``from_pretrained`` that say where the model is."""
+    if settings.model == BUNDLED_MODEL:
+        return {"pretrained_model_name_or_path": str(BUNDLED_WEIGHTS)}
+    if settings.model.startswith("bundled:"):
+        raise InputError(f"problem.model: unknown '{settings.model}'; the bundled model is '{BUNDLED_MODEL}'")
+    path = Path(settings.model)
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise InputError(f"problem.model: {path}: no such file")
+        return {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+    if path.is_absolute() and not path.is_dir():
+        raise InputError(
+            f"problem.model: {path}: no such folder; expected one that save_pretrained wrote, or a .gguf file"
+        )
+    return {
+        "pretrained_model_name_or_path": settings.model,
+        "revision": settings.revision or "main",
+        "trust_remote_code": settings.trust_remote_code,
+    }
+
+
+def _cannot_load(settings: PruningSettings, error: Exception) -> str:
+    reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    if isinstance(error, ImportError) and settings.model.endswith(".gguf"):
+        return f"problem.model: GGUF files need two more packages; pip install 'evoprune[gguf]' ({reason})"
+    return (
+        f"problem.model: '{settings.model}' could not be loaded ({reason}); give a local folder or .gguf file, "
+        "fill the hub's cache on a machine with network, or run problems/gpt2_mini.yaml"
+    )
+
+
+def _plain(quantized: Any, settings: PruningSettings) -> Any:
+    """The same weights in a model without quantisation marks, which would forbid saving it."""
+    config = AutoConfig.for_model(quantized.config.model_type).from_dict(quantized.config.to_dict())
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    weights = {name: tensor.detach().to(torch.float32) for name, tensor in quantized.state_dict().items()}
+    if any(not torch.is_floating_point(tensor) or type(tensor) is not torch.Tensor for tensor in weights.values()):
+        raise InputError(f"problem.model: '{settings.model}' is quantised in a way that cannot be undone here")
+    model.load_state_dict(weights)
+    model.tie_weights()
+    model.generation_config = quantized.generation_config
+    return model
+
+
+def _check_finite(model: nn.Module, name: str) -> None:
+    for parameter_name, parameter in model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise InputError(f"problem.model: '{name}': {parameter_name} holds values that are not finite")

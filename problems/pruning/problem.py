@@ -1,0 +1,83 @@
+"""Pruning as a problem: genes are sparsities, fitness is perplexity."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evoprune import Bounds, Evaluation, Outcome, Problem
+from problems.pruning.settings import PruningSettings
+
+if TYPE_CHECKING:
+    from problems.pruning.evaluator import Evaluator
+
+
+class Pruning(Problem):
+    """Choose how much of each layer a causal language model loses, at a given global sparsity.
+
+    A gene is the sparsity of a transformer block (or of a matrix); fitness is perplexity on
+    the search text. The protocol is that of the ESILV report (2025).
+    """
+
+    Settings = PruningSettings
+    supplies = frozenset({"weights", "target"})
+    work_unit = "tokens"
+    fitness_label = "perplexity on the search text"
+    settings: PruningSettings
+
+    def __init__(self, settings: PruningSettings) -> None:
+        super().__init__(settings)
+        _ = self.evaluator.report  # so that a bad text is found before the run starts
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """The resident model. Listing or checking experiments never loads it, nor torch."""
+        from problems.pruning.evaluator import Evaluator
+
+        return Evaluator(self.settings)
+
+    def bounds(self) -> Bounds:
+        """``min_sparsity`` and ``max_sparsity`` for every gene."""
+        genes = len(self.evaluator.groups)
+        return Bounds([self.settings.min_sparsity] * genes, [self.settings.max_sparsity] * genes)
+
+    def context(self) -> dict[str, Any]:
+        """For repairs: the number of weights under each gene, and the global sparsity."""
+        return {"weights": [float(group.size) for group in self.evaluator.groups], "target": self.settings.sparsity}
+
+    def random_genome(self) -> list[float]:
+        """Sparsities drawn evenly within ``initial_spread`` of the target."""
+        settings = self.settings
+        low = max(settings.min_sparsity, settings.sparsity - settings.initial_spread)
+        up = min(settings.max_sparsity, settings.sparsity + settings.initial_spread)
+        return [random.uniform(low, up) for _ in self.evaluator.groups]
+
+    def starting_genomes(self) -> list[list[float]]:
+        """The uniform allocation, if ``start_from_uniform``."""
+        return [self._uniform(self.settings.sparsity)] if self.settings.start_from_uniform else []
+
+    def references(self) -> dict[str, list[float]]:
+        """Dense, the uniform curve, and uniform at the target."""
+        sparsities = sorted({*self.settings.curve, self.settings.sparsity} - {0.0})
+        return {"dense": self._uniform(0.0)} | {uniform_name(s): self._uniform(s) for s in sparsities}
+
+    def evaluate(self, genome: Sequence[float]) -> Evaluation:
+        """Perplexity on the search text."""
+        return self.evaluator.evaluate(genome)
+
+    def finish(self, outcome: Outcome, folder: Path) -> dict[str, Any]:
+        """Score the result on the report text and draw it."""
+        from problems.pruning.report import report
+
+        return report(self.evaluator, outcome, folder)
+
+    def _uniform(self, sparsity: float) -> list[float]:
+        return [sparsity] * len(self.evaluator.groups)
+
+
+def uniform_name(sparsity: float) -> str:
+    """What the uniform allocation at ``sparsity`` is called among the references."""
+    return f"uniform {100 * sparsity:g}%"

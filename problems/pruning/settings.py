@@ -1,0 +1,84 @@
+"""The parameters of the pruning problem, as a YAML file gives them. Imports no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from evoprune import Fraction, Settings
+
+BUNDLED_MODEL = "bundled:gpt2-mini"
+BUNDLED_TEXT = "bundled:python-docs"
+LOCAL_TEXT_SUFFIXES = (".txt", ".jsonl", ".parquet")
+
+
+def _absolute_if_local(source: str) -> str:
+    """A path that exists becomes absolute, so that a stored experiment works from any folder."""
+    path = Path(source).expanduser()
+    return str(path.resolve()) if path.exists() else source
+
+
+Source = Annotated[str, Field(min_length=1), AfterValidator(_absolute_if_local)]
+
+
+class TextSettings(Settings):
+    """Where a text comes from, and how much of it is scored."""
+
+    source: Source = Field(description="hub id, a .txt, .jsonl or .parquet file, or bundled:python-docs")
+    subset: str | None = Field(None, description="the hub data set's configuration, wikitext-2-raw-v1 say")
+    split: str | None = Field(None, description="the hub's or the bundled text's split")
+    column: str = Field("text", description="the column that holds the text, in all but .txt")
+    window: int = Field(512, ge=2, description="tokens in a window; windows do not overlap")
+    windows: int | None = Field(8, ge=1, description="windows from the start of the text; null takes all")
+
+    @property
+    def identity(self) -> tuple[str | None, ...]:
+        """What tells two texts apart."""
+        return (self.source, self.subset, self.split)
+
+
+class PruningSettings(Settings):
+    """Parameters of the pruning problem."""
+
+    model: Source = Field(BUNDLED_MODEL, description="hub id, local folder, .gguf file, or bundled:gpt2-mini")
+    revision: str | None = Field(None, description="branch, tag or commit of a model on the hub")
+    trust_remote_code: bool = Field(False, description="run model code from the hub")
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:N or mps")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="of weights and products")
+    sparsity: Fraction = Field(0.45, description="share of the prunable weights that is removed")
+    min_sparsity: Fraction = Field(0.0, description="lower bound of a gene")
+    max_sparsity: Fraction = Field(0.9, description="upper bound of a gene")
+    genes: Literal["block", "matrix"] = Field("block", description="what a gene governs")
+    score: Literal["magnitude"] = Field("magnitude", description="ranks the weights: the lowest go first")
+    scope: Literal["matrix", "row"] = Field(
+        "matrix", description="weights are compared in a matrix or output row"
+    )
+    initial_spread: Fraction = Field(0.15, description="first genomes lie this far around the target")
+    start_from_uniform: bool = Field(True, description="the uniform allocation is in the first population")
+    curve: tuple[Fraction, ...] = Field(
+        tuple(step / 100 for step in range(5, 60, 5)), description="sparsities of the uniform curve"
+    )
+    search_text: TextSettings = Field(
+        TextSettings(source=BUNDLED_TEXT, split="validation", window=256, windows=16),
+        description="what the search sees",
+    )
+    report_text: TextSettings = Field(
+        TextSettings(source=BUNDLED_TEXT, split="test", window=256, windows=None),
+        description="what scores the result",
+    )
+    batch_tokens: int = Field(4096, ge=1, description="tokens in one forward pass, at least one window")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> PruningSettings:
+        if not self.min_sparsity <= self.sparsity <= self.max_sparsity:
+            raise ValueError(
+                f"sparsity {self.sparsity:g} cannot be reached with genes between min_sparsity "
+                f"{self.min_sparsity:g} and max_sparsity {self.max_sparsity:g}"
+            )
+        if self.search_text.identity == self.report_text.identity:
+            raise ValueError(
+                "search_text and report_text are the same text; a text that the search sees must not score its result"
+            )
+        return self

@@ -1,0 +1,55 @@
+import subprocess
+import sys
+
+import pytest
+
+from evoprune import __version__
+from evoprune.cli import main
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["fly"], ["run"], ["run", "x.yaml", "--sed", "1", "--what"], ["run", "x.yaml", "--set"], ["ls", "genes"]],
+    ids=" ".join,
+)
+def test_a_wrong_command_line_is_argparse_s_to_refuse(arguments, capsys):
+    with pytest.raises(SystemExit) as refused:
+        main(arguments)
+    assert refused.value.code == 2
+    assert "usage: evoprune" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["run", "--help"]], ids=" ".join)
+def test_help_and_version_are_fine(arguments, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 0
+    assert (__version__ if "--version" in arguments else "usage: evoprune") in capsys.readouterr().out
+
+
+# The pipe's reader leaves at once, as `| head` does.
+def test_a_reader_that_leaves_is_no_error():
+    process = subprocess.Popen([sys.executable, "-m", "evoprune", "ls"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    errors = process.stderr.read()
+    assert (process.wait(timeout=60), errors) == (0, b"")
+
+
+HEAVY = "{'torch', 'transformers', 'datasets'}"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ls"],
+        ["validate", "problems/gpt2_mini.yaml"],
+        ["run", "problems/gpt2_mini.yaml", "--print-config"],
+        ["run", "problems/gpt2_mini.yaml", "--set", "problem.sparsity=2"],
+        ["run", "problems/rastrigin.yaml", "--set", "population=4", "--set", "generations=1", "--name", "run"],
+    ],
+    ids=["ls", "validate", "print-config", "refused", "run"],
+)
+def test_what_needs_no_model_imports_no_torch(arguments, tmp_path):
+    script = f"import sys; from evoprune.cli import main; main({arguments}); sys.exit(len({HEAVY} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,66 @@
+"""Signals need a process of their own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+SLOW = """
+import random
+import time
+from evoprune import Bounds, Evaluation, Problem
+
+class Slow(Problem):
+    def bounds(self): return Bounds([0.0], [1.0])
+    def random_genome(self): return [random.random()]
+
+    def evaluate(self, genome):
+        time.sleep(0.02)
+        return Evaluation((genome[0],))
+"""
+EXPERIMENT = "{plugins: [slow_problem], problem: 'slow_problem:Slow', population: 100, generations: 1000}"
+
+
+def wait_for(condition, process, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, "the run ended by itself"
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "signals",
+    [[signal.SIGINT], [signal.SIGINT, signal.SIGINT], [signal.SIGTERM, signal.SIGINT]],
+    ids=["one", "two", "terminate"],
+)
+def test_an_interrupted_run_ends_in_order(tmp_path, plugin, write, signals):
+    plugin("slow_problem", SLOW)
+    folder = tmp_path / "runs" / "run"
+    history = folder / "history.jsonl"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "evoprune", "run", write(EXPERIMENT), "--runs-dir", folder.parent, "--name", "run"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_for(lambda: history.exists() and "candidate" in history.read_text(), process)
+        for number in signals:
+            process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1] == "evoprune: interrupted"
+    assert str(history) in errors
+    assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
+    text = history.read_text()
+    assert text.endswith("\n")
+    assert all(json.loads(line) for line in text.splitlines())
+    assert not (folder / "result.json").exists()

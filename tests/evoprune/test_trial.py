@@ -1,0 +1,51 @@
+import pytest
+
+ODD = """
+def plain_list(first, second): return list(first), list(second)
+def one_of_two(first, second): return (first,)
+def longer(individual):
+    individual.append(0.0)
+    return (individual,)
+def no_tuple(individual): return individual
+def nobody(individuals, k): return []
+def raises(individual): raise OSError("no luck")
+"""
+
+
+@pytest.mark.parametrize(
+    ("slot", "name", "fragment"),
+    [
+        ("mate", "plain_list", "does not return 2 individual(s) of 3 genes"),
+        ("mate", "one_of_two", "does not return 2"),
+        ("mutate", "longer", "does not return 1 individual(s) of 3 genes"),
+        ("mutate", "no_tuple", "does not return 1"),
+        ("select", "nobody", "does not return 2"),
+        ("repair", "raises", "fails: OSError: no luck"),
+    ],
+)
+def test_an_operator_that_does_not_fit_its_slot_is_refused(run, sphere, plugin, slot, name, fragment):
+    plugin("odd_operators", ODD)
+    answer = run(sphere, "plugins=[odd_operators]", f"operators.{slot}.use=odd_operators:{name}")
+    assert answer.code == 2
+    assert answer.err.startswith(f"evoprune: operators.{slot}: 'odd_operators:{name}' ")
+    assert fragment in answer.err
+    assert not answer.folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "fragment"),
+    [
+        (
+            ["operators.mate.use=deap.tools:cxTwoPoint", "problem.dimensions=1"],
+            "operators.mate: 'deap.tools:cxTwoPoint' fails",
+        ),
+        (["operators.repair.use=shift", "operators.repair.target=100"], "target 100 is outside"),
+        (["operators.mate.use=deap.tools:selBest", "operators.mate.fit_attr=x"], "operators.mate"),
+        (["operators.mutate.low=[0]"], "operators.mutate: 'gaussian'"),
+    ],
+)
+def test_what_no_signature_shows_is_found_before_anything_is_written(run, settings, fragment):
+    answer = run("problems/rastrigin.yaml", *settings)
+    assert answer.code == 2
+    assert fragment in answer.err
+    assert not answer.folder.exists()

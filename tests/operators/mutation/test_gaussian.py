@@ -1,0 +1,32 @@
+import random
+from statistics import mean, stdev
+
+import pytest
+
+from evoprune import Individual
+from operators.mutation.gaussian import gaussian
+
+WIDE = {"low": [-100.0] * 4000, "up": [100.0] * 4000}
+
+
+def mutated(**parameters):
+    random.seed(1)
+    (child,) = gaussian(Individual([0.5] * 4000), **WIDE, **parameters)
+    return [gene - 0.5 for gene in child]
+
+
+def test_no_gene_changes_by_more_than_limit():
+    changes = mutated(sigma=5.0, limit=0.1, indpb=1.0)
+    assert max(map(abs, changes)) <= 0.1 + 1e-12
+
+
+def test_changes_have_the_spread_that_sigma_says():
+    changes = mutated(sigma=0.2, limit=50.0, indpb=1.0)
+    assert stdev(changes) == pytest.approx(0.2, rel=0.05)
+    assert mean(changes) == pytest.approx(0.0, abs=0.02)
+
+
+@pytest.mark.parametrize("indpb", [0.0, 0.3, 1.0])
+def test_indpb_is_the_share_of_genes_that_change(indpb):
+    changed = sum(change != 0 for change in mutated(indpb=indpb))
+    assert changed / 4000 == pytest.approx(indpb, abs=0.03)

@@ -1,0 +1,76 @@
+"""Small random models of each kind of architecture, and a slow reference for perplexity."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
+)
+
+VOCABULARY = 128
+ARCHITECTURES = ("gpt2", "llama", "opt", "gpt_neox")
+_ENDS = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+
+
+def random_model(name: str, seed: int = 0) -> torch.nn.Module:
+    """A model of 3 blocks and width 64 with random weights large enough that pruning matters."""
+    torch.manual_seed(seed)
+    model = {
+        "gpt2": lambda: GPT2LMHeadModel(
+            GPT2Config(vocab_size=VOCABULARY, n_positions=64, n_embd=64, n_layer=3, n_head=4, **_ENDS)
+        ),
+        "llama": lambda: LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=VOCABULARY, hidden_size=64, intermediate_size=160, num_hidden_layers=3,
+                num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64, **_ENDS,
+            )
+        ),
+        "opt": lambda: OPTForCausalLM(
+            OPTConfig(
+                vocab_size=VOCABULARY, hidden_size=64, word_embed_proj_dim=32, ffn_dim=128, num_hidden_layers=3,
+                num_attention_heads=4, max_position_embeddings=64, **_ENDS,
+            )
+        ),
+        "gpt_neox": lambda: GPTNeoXForCausalLM(
+            GPTNeoXConfig(
+                vocab_size=VOCABULARY, hidden_size=64, intermediate_size=128, num_hidden_layers=3,
+                num_attention_heads=4, max_position_embeddings=64, tie_word_embeddings=False, **_ENDS,
+            )
+        ),
+    }[name]()  # fmt: skip
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                parameter.mul_(4)
+    return model.eval().requires_grad_(False)
+
+
+def plain_perplexity(model: torch.nn.Module, tokens: torch.Tensor) -> float:
+    """Window by window: the whole forward, all logits, cross-entropy in float32."""
+    losses = []
+    for window in tokens:
+        logits = model(window[None]).logits[0, :-1].float()
+        losses += torch.nn.functional.cross_entropy(logits, window[1:], reduction="none").tolist()
+    return math.exp(sum(losses) / len(losses))
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def model(request: pytest.FixtureRequest) -> torch.nn.Module:
+    """Each architecture in turn."""
+    return random_model(request.param)
+
+
+@pytest.fixture
+def tokens() -> torch.Tensor:
+    """Five windows of 32 random tokens."""
+    return torch.randint(VOCABULARY, (5, 32), generator=torch.Generator().manual_seed(1))

@@ -1,0 +1,105 @@
+"""Models and texts that cannot be used: one message, exit code 2, nothing written."""
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, MambaConfig, MambaForCausalLM
+
+from evoprune.cli import main
+from problems.pruning.model.load import BUNDLED_WEIGHTS
+
+
+@pytest.fixture
+def refused(tmp_path, capsys):
+    """Runs the bundled experiment with settings that must be refused; returns the message."""
+
+    def call(*settings):
+        arguments = [part for setting in settings for part in ("--set", setting)]
+        code = main(["run", "problems/gpt2_mini.yaml", "--runs-dir", str(tmp_path / "runs"), *arguments])
+        message = capsys.readouterr().err
+        assert code == 2, message
+        assert message.startswith("evoprune: ")
+        assert message.count("\n") == 1
+        assert not (tmp_path / "runs").exists()
+        return message
+
+    return call
+
+
+def saved(model, folder):
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(BUNDLED_WEIGHTS).save_pretrained(folder)
+    return f"problem.model={folder}"
+
+
+def test_missing_folder(refused, tmp_path):
+    assert "no such folder" in refused(f"problem.model={tmp_path / 'nothing'}")
+
+
+def test_missing_gguf(refused, tmp_path):
+    assert "no such file" in refused(f"problem.model={tmp_path / 'nothing.gguf'}")
+
+
+def test_unknown_bundled_model(refused):
+    assert "gpt2-mini" in refused("problem.model=bundled:gpt5")
+
+
+def test_folder_without_a_model(refused, tmp_path):
+    assert "could not be loaded" in refused(f"problem.model={tmp_path}")
+
+
+def test_broken_gguf(refused, tmp_path):
+    (tmp_path / "broken.gguf").write_bytes(b"GGUF but not really")
+    assert "could not be loaded" in refused(f"problem.model={tmp_path / 'broken.gguf'}")
+
+
+def test_unreachable_hub(refused, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    message = refused("problem.model=evoprune/there-is-no-such-model")
+    assert "could not be loaded" in message
+    assert "local folder" in message
+
+
+def test_nan_weights(refused, tmp_path):
+    model = AutoModelForCausalLM.from_pretrained(BUNDLED_WEIGHTS)
+    with torch.no_grad():
+        model.transformer.h[3].mlp.c_fc.weight[0, 0] = float("nan")
+    message = refused(saved(model, tmp_path / "nan"))
+    assert "not finite" in message
+    assert "h.3.mlp.c_fc.weight" in message
+
+
+def test_text_longer_than_the_model_takes(refused):
+    assert "positions" in refused("problem.search_text.window=512")
+
+
+def test_text_shorter_than_a_window(refused, tmp_path):
+    (tmp_path / "short.txt").write_text("Too short.")
+    message = refused("problem.search_text={source: " + str(tmp_path / "short.txt") + ", window: 256, windows: null}")
+    assert "0 windows of 256" in message
+
+
+def test_more_windows_than_there_are(refused):
+    assert "expected 100000 windows" in refused("problem.search_text.windows=100000")
+
+
+def test_the_same_tokens_under_two_names(refused, tmp_path):
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text("The same text under two names. " * 200)
+    texts = ("search_text", "report_text")
+    given = [
+        f"problem.{role}={{source: {tmp_path / name}, window: 64, windows: 4}}"
+        for role, name in zip(texts, ("a.txt", "b.txt"), strict=True)
+    ]
+    assert "very tokens" in refused(*given)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_missing_device(refused):
+    assert "'cuda:7' is not here" in refused("problem.device=cuda:7")
+
+
+def test_model_without_prunable_blocks(refused, tmp_path, monkeypatch):
+    """Every block list is hidden from the search for one, as in an architecture that has none."""
+    config = MambaConfig(vocab_size=4096, hidden_size=16, num_hidden_layers=1, state_size=4)
+    monkeypatch.setattr("problems.pruning.model.blocks._is_stack", lambda modules: False)
+    assert "no list of like blocks" in refused(saved(MambaForCausalLM(config), tmp_path / "mamba"))

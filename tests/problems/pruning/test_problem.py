@@ -1,0 +1,111 @@
+"""The whole experiment on the bundled model, shrunk to seconds."""
+
+import json
+import math
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from evoprune.cli import main
+from evoprune.history import read, without_times
+from problems.pruning.model.load import BUNDLED_WEIGHTS
+from problems.pruning.report import gap_closed
+from problems.pruning.text.python_docs import python_docs
+from tests.problems.pruning.conftest import plain_perplexity
+
+SMALL = [
+    "--set", "population=4", "--set", "generations=2", "--set", "problem.curve=[0.3]",
+    "--set", "problem.search_text.windows=1", "--set", "problem.report_text.windows=2",
+]  # fmt: skip
+
+
+def run(tmp_path, name, *arguments):
+    code = main(["run", "problems/gpt2_mini.yaml", "--runs-dir", str(tmp_path), "--name", name, *SMALL, *arguments])
+    assert code == 0
+    return tmp_path / name
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("runs"), "a")
+
+
+def result_of(folder):
+    return json.loads((folder / "result.json").read_text())
+
+
+def test_result_states_scores_and_protocol(finished):
+    result = result_of(finished)
+    for text in ("search", "report"):
+        assert set(result["perplexity"][text]) == {"dense", "uniform", "evolved"}
+    assert result["tokens"] == result["evaluations"] * 256
+    assert result["seconds"] > 0
+    assert len(result["best"]["genome"]) == 12
+    protocol = result["protocol"]
+    assert protocol["search_text"]["sha256"] != protocol["report_text"]["sha256"]
+    assert protocol["report_text"]["predictions"] == 2 * 255
+    assert result["gap_closed"] == gap_closed(**result["perplexity"]["report"])
+
+
+def test_every_candidate_is_on_target(finished):
+    for line in read(finished / "history.jsonl"):
+        if "candidate" in line:
+            assert line["measures"]["sparsity"] == pytest.approx(0.45, abs=1e-4)
+    result = result_of(finished)
+    assert result["sparsity"]["prunable"] == pytest.approx(0.45, abs=1e-4)
+    assert result["sparsity"]["model"] < 0.45
+
+
+def test_reported_perplexity_is_that_of_a_plain_model_masked_by_hand(finished):
+    """Cut by sorting each matrix of a freshly loaded model; nothing of ours but the genome is used."""
+    result = result_of(finished)
+    model = AutoModelForCausalLM.from_pretrained(BUNDLED_WEIGHTS, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(BUNDLED_WEIGHTS)
+    ids = tokenizer(python_docs("test"), add_special_tokens=False, verbose=False)["input_ids"]
+    tokens = torch.tensor(ids[:512]).view(2, 256)
+    with torch.no_grad():
+        assert result["perplexity"]["report"]["dense"] == pytest.approx(plain_perplexity(model, tokens), rel=1e-4)
+        for block, sparsity in zip(model.transformer.h, result["best"]["genome"], strict=True):
+            for layer in (block.attn.c_attn, block.attn.c_proj, block.mlp.c_fc, block.mlp.c_proj):
+                order = layer.weight.abs().flatten().argsort()
+                layer.weight.view(-1)[order[: round(sparsity * order.numel())]] = 0
+        assert result["perplexity"]["report"]["evolved"] == pytest.approx(plain_perplexity(model, tokens), rel=1e-3)
+
+
+def test_the_same_seed_gives_the_same_history(finished, tmp_path):
+    again = run(tmp_path, "b")
+    histories = [without_times(read(folder / "history.jsonl")) for folder in (finished, again)]
+    assert histories[0] == histories[1]
+
+
+def test_the_stored_config_repeats_the_run(finished, tmp_path):
+    assert main(["run", str(finished / "config.yaml"), "--runs-dir", str(tmp_path), "--name", "again"]) == 0
+    assert result_of(tmp_path / "again")["best"] == result_of(finished)["best"]
+
+
+def test_figures_are_drawn(finished):
+    for name in ("cliff", "sparsity_by_layer", "convergence"):
+        assert (finished / f"{name}.png").stat().st_size > 5000
+        assert (finished / f"{name}.svg").read_text().startswith("<?xml")
+
+
+def test_a_gene_for_each_matrix_and_scores_by_row(tmp_path):
+    folder = run(tmp_path, "m", "--set", "problem.genes=matrix", "--set", "problem.scope=row")
+    result = result_of(folder)
+    assert len(result["best"]["genome"]) == len(result["genes"]) == 48
+    assert result["sparsity"]["prunable"] == pytest.approx(0.45, abs=1e-4)
+
+
+@pytest.mark.parametrize("repair", ["shift", "scale", "project"])
+def test_repairs_land_on_the_target(tmp_path, repair):
+    folder = run(tmp_path, repair, "--set", f"operators.repair.use={repair}", "--set", "generations=1")
+    assert result_of(folder)["sparsity"]["prunable"] == pytest.approx(0.45, abs=1e-4)
+
+
+def test_gap_closed_is_a_share_of_log_perplexity():
+    assert gap_closed(dense=20.0, uniform=80.0, evolved=40.0) == pytest.approx(0.5)
+    assert gap_closed(dense=20.0, uniform=80.0, evolved=80.0) == 0
+    assert gap_closed(dense=20.0, uniform=80.0, evolved=160.0) < 0
+    assert gap_closed(dense=20.0, uniform=None, evolved=40.0) is None
+    assert math.isclose(gap_closed(dense=25.0, uniform=250.0, evolved=25.0), 1.0)
