@@ -52,9 +52,7 @@ class PruningSettings(Settings):
     max_sparsity: Fraction = Field(0.9, description="upper bound of a gene")
     genes: Literal["block", "matrix"] = Field("block", description="what a gene governs")
     score: Literal["magnitude"] = Field("magnitude", description="ranks the weights: the lowest go first")
-    scope: Literal["matrix", "row"] = Field(
-        "matrix", description="weights are compared in a matrix or output row"
-    )
+    scope: Literal["matrix", "row"] = Field("matrix", description="weights are compared in a matrix or output row")
     initial_spread: Fraction = Field(0.15, description="first genomes lie this far around the target")
     start_from_uniform: bool = Field(True, description="the uniform allocation is in the first population")
     curve: tuple[Fraction, ...] = Field(

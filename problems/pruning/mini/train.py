@@ -2,8 +2,8 @@
 
 Nobody needs to run this: its result ships with the project. It is here so that the
 result can be understood and made again. On two CPU cores with bfloat16 units it ends
-within 40 minutes; the wall-clock budget (``--minutes``) sets the learning-rate schedule, so a
-slower machine trains less instead of longer.
+within 40 minutes; the wall-clock budgets (``--minutes``, ``--clip-minutes``) set the learning-rate schedule, so
+a slower machine trains less instead of longer.
 """
 
 from __future__ import annotations
@@ -28,6 +28,14 @@ VOCABULARY = 4096
 END = "<|endoftext|>"
 PEAK_LEARNING_RATE = 2e-3
 WARM_UP = 0.02  # of the budget
+CLIP_DEVIATIONS = 0.5
+"""In the second phase the blocks' weights are clipped to this many of their standard deviations.
+
+A model this small and this briefly trained is too redundant to fall off a cliff: without
+the phase, uniform pruning at 45% took its test perplexity from 42.9 to 45.7 only. Clipping
+evens the magnitudes out, so that few weights are nearly nothing, as in large models
+trained for long.
+"""
 
 
 def train_tokenizer(documents: list[str]) -> PreTrainedTokenizerFast:
@@ -66,10 +74,21 @@ def learning_rate(progress: float) -> float:
     return PEAK_LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def train(model: GPT2LMHeadModel, stream: torch.Tensor, minutes: float, seed: int) -> int:
-    """Train ``model`` in place for ``minutes``; return the number of steps taken."""
+def _limits(model: GPT2LMHeadModel) -> dict[torch.nn.Parameter, float]:
+    """The largest magnitude that each matrix of the blocks may keep."""
+    matrices = [p for p in model.transformer.h.parameters() if p.dim() == 2]
+    return {matrix: CLIP_DEVIATIONS * float(matrix.std()) for matrix in matrices}
+
+
+def train(model: GPT2LMHeadModel, stream: torch.Tensor, minutes: float, seed: int, clipped: bool) -> int:
+    """Train ``model`` in place for ``minutes``, with weights ``clipped`` or not; return the number of steps."""
     generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+    decayed = [p for p in model.parameters() if p.dim() == 2]
+    others = [p for p in model.parameters() if p.dim() != 2]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}], betas=(0.9, 0.95)
+    )
+    limits = _limits(model) if clipped else {}
     start = time.monotonic()
     model.train()
     for step, tokens in enumerate(batches(stream, generator), start=1):
@@ -77,11 +96,14 @@ def train(model: GPT2LMHeadModel, stream: torch.Tensor, minutes: float, seed: in
         if progress >= 1:
             return step - 1
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(progress)
+            group["lr"] = learning_rate(progress) * (0.5 if clipped else 1.0)
         loss = loss_of(model, tokens)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+        with torch.no_grad():
+            for weight, limit in limits.items():
+                weight.clamp_(-limit, limit)
         optimizer.zero_grad(set_to_none=True)
         if step % 50 == 0:
             print(f"step {step}  {progress:.0%} of the time  loss {loss.item():.3f}", flush=True)
@@ -100,8 +122,9 @@ def main() -> None:
     """Train, print the held-out perplexity, save float16 safetensors and the tokenizer."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--minutes", type=float, default=26.0)
+    parser.add_argument("--clip-minutes", type=float, default=7.0)
+    parser.add_argument("--width", type=int, default=160)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
@@ -111,14 +134,14 @@ def main() -> None:
     stream = token_stream(tokenizer, documents)
     print(f"{len(documents)} documents, {len(stream)} tokens", flush=True)
     config = GPT2Config(
-        vocab_size=VOCABULARY, n_positions=WINDOW, n_embd=options.width, n_layer=12, n_head=4,
-        initializer_range=options.width**-0.5,  # fan-in; GPT-2's 0.02 is for a width of 768 and more
+        vocab_size=VOCABULARY, n_positions=WINDOW, n_embd=options.width, n_layer=12, n_head=5,
         activation_function="gelu_pytorch_tanh",  # GPT-2's "gelu_new", in one fused pass
         resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
     )  # fmt: skip
     model = GPT2LMHeadModel(config)
-    steps = train(model, stream, options.minutes, options.seed)
+    steps = train(model, stream, options.minutes, options.seed, clipped=False)
+    steps += train(model, stream, options.clip_minutes, options.seed + 1, clipped=True)
     for split in ("validation", "test"):
         held_out = token_stream(tokenizer, [python_docs(split)])
         print(f"{split}: {len(held_out)} tokens, perplexity {perplexity(model, held_out):.2f}")

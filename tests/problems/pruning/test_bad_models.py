@@ -14,6 +14,7 @@ def refused(tmp_path, capsys):
 
     def call(*settings):
         arguments = [part for setting in settings for part in ("--set", setting)]
+        capsys.readouterr()  # what the test itself did so far
         code = main(["run", "problems/gpt2_mini.yaml", "--runs-dir", str(tmp_path / "runs"), *arguments])
         message = capsys.readouterr().err
         assert code == 2, message
