@@ -77,7 +77,7 @@ def learning_rate(progress: float) -> float:
 def _limits(model: GPT2LMHeadModel) -> dict[torch.nn.Parameter, float]:
     """The largest magnitude that each matrix of the blocks may keep."""
     matrices = [p for p in model.transformer.h.parameters() if p.dim() == 2]
-    return {matrix: CLIP_DEVIATIONS * float(matrix.std()) for matrix in matrices}
+    return {matrix: CLIP_DEVIATIONS * float(matrix.detach().std()) for matrix in matrices}
 
 
 def train(model: GPT2LMHeadModel, stream: torch.Tensor, minutes: float, seed: int, clipped: bool) -> int:
