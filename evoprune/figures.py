@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#777777"
 """Colours that colour-blind readers tell apart (Okabe and Ito)."""
@@ -45,8 +45,9 @@ def log_scale_if_wide(axes: Axes, values: Sequence[float], ratio: float = 5.0) -
     if not values or min(values) <= 0 or max(values) < ratio * min(values):
         return
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter(ScalarFormatter())
+    few_decades = max(values) < 1000 * min(values)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few_decades else (1.0,)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}" if value < 1e6 else f"{value:.0e}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 

@@ -22,11 +22,11 @@ def draw_cliff(
     figure, axes = new()
     axes.plot(*zip(*points, strict=True), color=BLUE, marker="o", markersize=4, label="uniform")
     axes.plot([target], [evolved], color=ORANGE, marker="*", markersize=14, linestyle="none", label="evolved")
-    axes.annotate(f"{evolved:.4g}", (target, evolved), xytext=(8, -14), textcoords="offset points", color=ORANGE)
+    axes.annotate(_plain(evolved), (target, evolved), xytext=(8, -14), textcoords="offset points", color=ORANGE)
     at_target = dict(points).get(target)
     if at_target is not None:
         axes.annotate(
-            f"{at_target:.4g}", (target, at_target), xytext=(-8, 6), textcoords="offset points", color=BLUE, ha="right"
+            _plain(at_target), (target, at_target), xytext=(-8, 6), textcoords="offset points", color=BLUE, ha="right"
         )
     log_scale_if_wide(axes, [p for _, p in points] + [evolved])
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -58,3 +58,8 @@ def draw_allocation(names: Sequence[str], genome: Sequence[float], target: float
     axes.grid(axis="x", visible=False)
     axes.legend(loc="upper right", ncols=2)
     save(figure, folder, "sparsity_by_layer")
+
+
+def _plain(value: float) -> str:
+    """A number for people: no powers of ten, and no more digits than matter."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
