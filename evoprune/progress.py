@@ -17,7 +17,7 @@ class Progress:
     def __init__(self, generations: int, work_unit: str) -> None:
         self._generations, self._work_unit = generations, work_unit
         self._start = time.perf_counter()
-        self._evaluations, self._work = 0, 0.0
+        self._evaluations, self._work, self._size = 0, 0.0, 0
         self._best: Individual | None = None
         self._bar = tqdm(unit="candidate", leave=False, disable=not sys.stderr.isatty())
 
@@ -41,13 +41,14 @@ class Progress:
 
     def begin(self, number: int, candidates: int) -> None:
         """Generation ``number`` starts, with this many ``candidates`` to score."""
+        self._size = candidates
         self._bar.reset(candidates)
         self._bar.set_description(f"generation {number}")
 
     def generation(self, number: int, median: float | None) -> None:
         """Generation ``number`` is done; ``median`` is its population's, None if infinite."""
         elapsed = time.perf_counter() - self._start
-        left = elapsed / (number + 1) * (self._generations - number)
+        left = elapsed / max(1, self._evaluations) * self._size * (self._generations - number)
         self.note(
             f"generation {number}/{self._generations}  evaluations {self._evaluations}  best {self._best_value()}"
             f"  median {'-' if median is None else _number(median)}  {self._rate()}  {tqdm.format_interval(left)} left"
