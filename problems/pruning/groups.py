@@ -1,4 +1,4 @@
-"""Which matrices a gene governs, and how many weights of each a sparsity removes."""
+"""Which matrices a gene governs, and where a sparsity cuts each."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from problems.pruning.model.blocks import Matrix
+from problems.pruning.ranks import cut
 
 
 @dataclass(frozen=True)
@@ -21,18 +22,19 @@ class Group:
         """How many weights the gene governs."""
         return sum(matrix.size for matrix in self.matrices)
 
-    def counts(self, sparsity: float) -> list[int]:
-        """How many weights each matrix loses at ``sparsity``.
+    def cuts(self, sparsity: float) -> list[tuple[int, int]]:
+        """For each matrix its cut, and how many weights that removes, at ``sparsity``.
 
-        Each is within one weight of ``sparsity`` times its size, and the fractions are
-        carried on so that the group's total is exact to half a weight.
+        What a matrix loses too much or too little, for its cuts lie between levels, the
+        next one makes up: the group's total is exact to half a level of its last matrix.
         """
-        counts, sizes, removed = [], 0, 0
+        cuts, sizes, removed = [], 0, 0
         for matrix in self.matrices:
             sizes += matrix.size
-            counts.append(round(sparsity * sizes) - removed)
-            removed += counts[-1]
-        return counts
+            wanted = min(matrix.size, max(0, round(sparsity * sizes) - removed))
+            cuts.append(cut(wanted, matrix.size))
+            removed += cuts[-1][1]
+        return cuts
 
 
 def group(matrices: Sequence[Matrix], genes: str) -> list[Group]:

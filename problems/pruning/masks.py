@@ -1,45 +1,55 @@
-"""Masks a resident model in place, from stored ranks."""
+"""Masks a resident model in place, from stored levels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
 from problems.pruning.groups import Group
-from problems.pruning.model.blocks import Matrix
 
-Rank = Callable[[Matrix], torch.Tensor]
+BASE, LEVEL = "base.", "level."
+"""Before a matrix's name: its original weights, and its weights' levels."""
 
 
 class Masks:
-    """Sets the model's weights to those of any genome, without loading or copying anything.
+    """Sets the model's weights to those of any genome, without loading or allocating anything.
 
-    Beside the model's own parameters, which are overwritten, it holds each matrix's
-    original weights and its ranks (int32, lowest removed first).
+    ``stored`` holds each matrix's original weights and the levels of them (see
+    :mod:`problems.pruning.ranks`); it is only read. The model's own parameters are overwritten.
     """
 
-    def __init__(self, groups: Sequence[Group], rank: Rank) -> None:
+    def __init__(self, groups: Sequence[Group], stored: Mapping[str, torch.Tensor]) -> None:
         self.groups = list(groups)
+        self._stored = stored
         matrices = [matrix for group in groups for matrix in group.matrices]
-        self._original = {m.name: m.weight.detach().clone() for m in matrices}
-        self._ranks = {m.name: rank(m) for m in matrices}
-        self._removed = {m.name: 0 for m in matrices}
+        self._cuts = {matrix.name: (0, 0) for matrix in matrices}
+        """Where each matrix is cut now, and how many weights that removes; nothing is known at first."""
+        self._blocks = 1 + max(matrix.block for matrix in matrices)
         self.total = sum(matrix.size for matrix in matrices)
 
     @torch.no_grad()
     def apply(self, genome: Sequence[float]) -> float:
         """Mask the model as ``genome`` says, a sparsity a group; return the prunable weights' sparsity.
 
-        Only matrices whose count changed are written.
+        Only matrices whose cut changed are written, each in two passes over its memory.
         """
         for group, sparsity in zip(self.groups, genome, strict=True):
-            for matrix, count in zip(group.matrices, group.counts(sparsity), strict=True):
-                if self._removed[matrix.name] != count:
-                    keep = self._ranks[matrix.name] >= count
-                    torch.mul(self._original[matrix.name], keep, out=matrix.weight.data)
-                    self._removed[matrix.name] = count
-        return sum(self._removed.values()) / self.total
+            for matrix, cut in zip(group.matrices, group.cuts(sparsity), strict=True):
+                if self._cuts[matrix.name] != cut:
+                    weight = matrix.weight.data
+                    torch.ge(self._stored[LEVEL + matrix.name], cut[0], out=weight)  # ones and zeros
+                    weight.mul_(self._stored[BASE + matrix.name])
+                    self._cuts[matrix.name] = cut
+        return sum(removed for _, removed in self._cuts.values()) / self.total
+
+    def block_cuts(self) -> list[list[int]]:
+        """For each block, the cuts of its matrices as they are now."""
+        cuts: list[list[int]] = [[] for _ in range(self._blocks)]
+        for group in self.groups:
+            for matrix in group.matrices:
+                cuts[matrix.block].append(self._cuts[matrix.name][0])
+        return cuts
 
     def zeros(self) -> int:
         """How many of the prunable weights are zero now, counted in the model."""

@@ -19,17 +19,17 @@ class Pruning(Problem):
     """Choose how much of each layer a causal language model loses, at a given global sparsity.
 
     A gene is the sparsity of a transformer block (or of a matrix); fitness is perplexity on
-    the search text. The protocol is that of the ESILV report (2025).
+    the search text, or divergence from the dense model. The protocol is that of the ESILV report (2025).
     """
 
     Settings = PruningSettings
     supplies = frozenset({"weights", "target"})
     work_unit = "tokens"
-    fitness_label = "perplexity on the search text"
     settings: PruningSettings
 
     def __init__(self, settings: PruningSettings) -> None:
         super().__init__(settings)
+        self.fitness_label = f"{self.evaluator.objective.label} on the search text"
         _ = self.evaluator.report  # so that a bad text is found before the run starts
 
     @cached_property
@@ -64,9 +64,9 @@ class Pruning(Problem):
         sparsities = sorted({*self.settings.curve, self.settings.sparsity} - {0.0})
         return {"dense": self._uniform(0.0)} | {uniform_name(s): self._uniform(s) for s in sparsities}
 
-    def evaluate(self, genome: Sequence[float]) -> Evaluation:
-        """Perplexity on the search text."""
-        return self.evaluator.evaluate(genome)
+    def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
+        """The objective on the search text, or on the first ``fidelity`` of its windows."""
+        return self.evaluator.evaluate(genome, fidelity)
 
     def finish(self, outcome: Outcome, folder: Path) -> dict[str, Any]:
         """Score the result on the report text and draw it."""

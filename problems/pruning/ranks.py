@@ -1,19 +1,26 @@
-"""Turns scores into ranks, so that a mask for any sparsity is a comparison.
+"""Turns scores into levels, so that a mask for any sparsity is a comparison.
 
-Ranks are a permutation: ties are broken by position. Cutting the ``k`` lowest ranks
-therefore removes exactly ``k`` weights, however many magnitudes are equal.
+Ranks are a permutation: ties are broken by position, so that cutting the ``k`` lowest
+removes exactly ``k`` weights however many scores are equal. They are stored in 16 bits, as
+levels: each holds a like number of neighbouring ranks (one, in matrices of up to 65,535
+weights), and a mask cuts between two levels. The number removed is thus known exactly, and
+within half a level, 8e-6 of the matrix, of any wish.
 """
 
 from __future__ import annotations
 
 import torch
 
+_MOST_LEVELS = 2**16 - 1
+_LOWEST = -(2**15)
+"""Levels are stored from here up, as int16."""
+
 
 def ranks_in_matrix(score: torch.Tensor) -> torch.Tensor:
-    """The rank of each weight in its whole matrix: int32 of ``score``'s shape, 0 the lowest."""
+    """The rank of each weight in its whole matrix: int64 of ``score``'s shape, 0 the lowest."""
     order = torch.argsort(score.flatten(), stable=True)
-    ranks = torch.empty(order.numel(), dtype=torch.int32, device=score.device)
-    ranks[order] = torch.arange(order.numel(), dtype=torch.int32, device=score.device)
+    ranks = torch.empty_like(order)
+    ranks[order] = torch.arange(order.numel(), device=score.device)
     return ranks.view(score.shape)
 
 
@@ -30,5 +37,20 @@ def ranks_in_rows(score: torch.Tensor, transposed: bool = False) -> torch.Tensor
     places = torch.arange(rows.shape[1], device=score.device).expand_as(order)
     within = torch.empty_like(order).scatter_(1, order, places)
     ranks = within * rows.shape[0] + torch.arange(rows.shape[0], device=score.device)[:, None]
-    ranks = ranks.to(torch.int32)
     return ranks.T.contiguous() if transposed else ranks
+
+
+def levels(ranks: torch.Tensor) -> torch.Tensor:
+    """The level of each of a matrix's ``ranks``: int16 of their shape."""
+    count = min(ranks.numel(), _MOST_LEVELS)
+    return (ranks * count // ranks.numel() + _LOWEST).to(torch.int16)
+
+
+def cut(wanted: int, size: int) -> tuple[int, int]:
+    """The cut (levels below it go) of a matrix of ``size`` weights that removes about ``wanted``, and how many it does.
+
+    Weights are kept where their level is at least the cut.
+    """
+    count = min(size, _MOST_LEVELS)
+    place = round(wanted * count / size)
+    return place + _LOWEST, -(-place * size // count)

@@ -21,19 +21,20 @@ def report(evaluator: Evaluator, outcome: Outcome, folder: Path) -> dict[str, An
     ``protocol`` for ``result.json``.
     """
     target = evaluator.settings.sparsity
-    searched = {name: evaluation.values[0] for name, (_, evaluation) in outcome.references.items()}
-    reported = {name: evaluator.report_perplexity(genome) for name, (genome, _) in outcome.references.items()}
-    evolved = evaluator.report_perplexity(outcome.best)
+    genomes = {name: genome for name, (genome, _) in outcome.references.items()}
+    searched, evolved_searched = _on_search_text(evaluator, outcome)
+    reported = {name: evaluator.perplexity(genome, evaluator.report.tokens) for name, genome in genomes.items()}
+    evolved = evaluator.perplexity(outcome.best, evaluator.report.tokens)
     zeros = evaluator.masks.zeros()  # of the model as it stands now: evolved
     sparsity = {
         "prunable": zeros / evaluator.masks.total,
         "model": zeros / sum(parameter.numel() for parameter in evaluator.model.parameters()),
     }
     perplexity = {
-        "search": _three(searched, target, outcome.best_evaluation.values[0]),
+        "search": _three(searched, target, evolved_searched),
         "report": _three(reported, target, evolved),
     }
-    sparsities = [genome[0] for genome, _ in outcome.references.values()]
+    sparsities = [genome[0] for genome in genomes.values()]
     curve = {
         "sparsity": sparsities,
         "search": [_finite(value) for value in searched.values()],
@@ -50,6 +51,16 @@ def report(evaluator: Evaluator, outcome: Outcome, folder: Path) -> dict[str, An
         "genes": names,
         "protocol": protocol(evaluator),
     }
+
+
+def _on_search_text(evaluator: Evaluator, outcome: Outcome) -> tuple[dict[str, float], float]:
+    """The perplexities on the search text of the references by name, and of the best genome."""
+    if evaluator.settings.objective == "perplexity":  # then they are the fitness
+        searched = {name: evaluation.values[0] for name, (_, evaluation) in outcome.references.items()}
+        return searched, outcome.best_evaluation.values[0]
+    tokens = evaluator.search.tokens
+    searched = {name: evaluator.perplexity(genome, tokens) for name, (genome, _) in outcome.references.items()}
+    return searched, evaluator.perplexity(outcome.best, tokens)
 
 
 def gap_closed(dense: float | None, uniform: float | None, evolved: float | None) -> float | None:
@@ -70,9 +81,12 @@ def protocol(evaluator: Evaluator) -> dict[str, Any]:
         "no special tokens added",
         "model": settings.model,
         "revision": settings.revision,
-        "dtype": settings.dtype,
+        "weights_sha256": evaluator.weights_sha256,
+        "dtype": str(evaluator.model.dtype).removeprefix("torch."),
         "device": str(evaluator.model.device),
         "threads": torch.get_num_threads(),
+        "batch_tokens": evaluator.measure.batch_tokens,
+        "objective": settings.objective,
         "score": settings.score,
         "scope": settings.scope,
         "genes": settings.genes,

@@ -46,7 +46,9 @@ class PruningSettings(Settings):
     revision: str | None = Field(None, description="branch, tag or commit of a model on the hub")
     trust_remote_code: bool = Field(False, description="run model code from the hub")
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:N or mps")
-    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="of weights and products")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="of weights and products; auto is bfloat16 where the device is fast at it, else float32"
+    )
     sparsity: Fraction = Field(0.45, description="share of the prunable weights that is removed")
     min_sparsity: Fraction = Field(0.0, description="lower bound of a gene")
     max_sparsity: Fraction = Field(0.9, description="upper bound of a gene")
@@ -66,7 +68,15 @@ class PruningSettings(Settings):
         TextSettings(source=BUNDLED_TEXT, split="test", window=256, windows=None),
         description="what scores the result",
     )
-    batch_tokens: int = Field(4096, ge=1, description="tokens in one forward pass, at least one window")
+    objective: Literal["perplexity", "kl"] = Field(
+        "perplexity", description="fitness: perplexity, or divergence from the dense model"
+    )
+    kl_top: int = Field(64, ge=1, description="how many of the dense model's probabilities a token kl keeps")
+    batch_tokens: int | None = Field(
+        None, ge=1, description="tokens in one forward pass, at least one window; null fits the memory"
+    )
+    reuse_mib: int = Field(512, ge=0, description="memory for hidden states that relatives start from; 0 is none")
+    compile: bool = Field(False, description="torch.compile the blocks: pays in long searches, needs a compiler")
 
     @model_validator(mode="after")
     def _consistent(self) -> PruningSettings:

@@ -14,25 +14,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from evoprune import InputError
+from problems.pruning.model.attention import use_fast_attention
+from problems.pruning.model.device import pick_device, pick_dtype
 from problems.pruning.settings import BUNDLED_MODEL, PruningSettings
 
 BUNDLED_WEIGHTS = Path(__file__).resolve().parent.parent / "mini" / "weights"
-
-
-def pick_device(name: str) -> torch.device:
-    """The device called ``name``; ``auto`` takes CUDA, then MPS, then the CPU.
-
-    Raises :class:`evoprune.InputError` if this machine lacks it.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        count = torch.cuda.device_count()
-        raise InputError(f"problem.device: '{name}' is not here, PyTorch sees {count} CUDA devices; use auto or cpu")
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise InputError("problem.device: 'mps' is not here; use auto or cpu")
-    return device
 
 
 def load_model(settings: PruningSettings) -> tuple[nn.Module, Any]:
@@ -52,7 +38,8 @@ def load_model(settings: PruningSettings) -> tuple[nn.Module, Any]:
     if getattr(model, "is_quantized", False):
         model = _plain(model, settings)
     _check_finite(model, settings.model)
-    model = model.to(device=device, dtype=getattr(torch, settings.dtype)).eval().requires_grad_(False)
+    model = model.to(device=device, dtype=pick_dtype(settings.dtype, device)).eval().requires_grad_(False)
+    use_fast_attention(model)
     return model, tokenizer
 
 

@@ -17,33 +17,41 @@ from transformers import (
     OPTForCausalLM,
 )
 
+from problems.pruning.groups import group
+from problems.pruning.masks import BASE, LEVEL, Masks
+from problems.pruning.measure import Measure
+from problems.pruning.model.blocks import find_matrices
+from problems.pruning.model.forward import Forward
+from problems.pruning.objectives import Perplexity
+from problems.pruning.ranks import levels, ranks_in_matrix
+
 VOCABULARY = 128
 ARCHITECTURES = ("gpt2", "llama", "opt", "gpt_neox")
 _ENDS = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
 
 
-def random_model(name: str, seed: int = 0) -> torch.nn.Module:
-    """A model of 3 blocks and width 64 with random weights large enough that pruning matters."""
+def random_model(name: str, seed: int = 0, blocks: int = 3) -> torch.nn.Module:
+    """A model of ``blocks`` blocks and width 64 with random weights large enough that pruning matters."""
     torch.manual_seed(seed)
     model = {
         "gpt2": lambda: GPT2LMHeadModel(
-            GPT2Config(vocab_size=VOCABULARY, n_positions=64, n_embd=64, n_layer=3, n_head=4, **_ENDS)
+            GPT2Config(vocab_size=VOCABULARY, n_positions=64, n_embd=64, n_layer=blocks, n_head=4, **_ENDS)
         ),
         "llama": lambda: LlamaForCausalLM(
             LlamaConfig(
-                vocab_size=VOCABULARY, hidden_size=64, intermediate_size=160, num_hidden_layers=3,
+                vocab_size=VOCABULARY, hidden_size=64, intermediate_size=160, num_hidden_layers=blocks,
                 num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64, **_ENDS,
             )
         ),
         "opt": lambda: OPTForCausalLM(
             OPTConfig(
-                vocab_size=VOCABULARY, hidden_size=64, word_embed_proj_dim=32, ffn_dim=128, num_hidden_layers=3,
+                vocab_size=VOCABULARY, hidden_size=64, word_embed_proj_dim=32, ffn_dim=128, num_hidden_layers=blocks,
                 num_attention_heads=4, max_position_embeddings=64, **_ENDS,
             )
         ),
         "gpt_neox": lambda: GPTNeoXForCausalLM(
             GPTNeoXConfig(
-                vocab_size=VOCABULARY, hidden_size=64, intermediate_size=128, num_hidden_layers=3,
+                vocab_size=VOCABULARY, hidden_size=64, intermediate_size=128, num_hidden_layers=blocks,
                 num_attention_heads=4, max_position_embeddings=64, tie_word_embeddings=False, **_ENDS,
             )
         ),
@@ -62,6 +70,21 @@ def plain_perplexity(model: torch.nn.Module, tokens: torch.Tensor) -> float:
         logits = model(window[None]).logits[0, :-1].float()
         losses += torch.nn.functional.cross_entropy(logits, window[1:], reduction="none").tolist()
     return math.exp(sum(losses) / len(losses))
+
+
+def masks_of(model: torch.nn.Module, genes: str = "block") -> Masks:
+    """Masks by magnitude in each matrix."""
+    matrices = find_matrices(model)
+    stored = {BASE + m.name: m.weight.clone() for m in matrices}
+    stored |= {LEVEL + m.name: levels(ranks_in_matrix(m.weight.abs())) for m in matrices}
+    return Masks(group(matrices, genes), stored)
+
+
+def perplexity_of(model: torch.nn.Module, tokens: torch.Tensor, batch_tokens: int | None = None) -> float:
+    """As the evaluator takes it."""
+    perplexity = Perplexity()
+    total = Measure(Forward(model), batch_tokens).total(tokens, perplexity.add)
+    return perplexity.value(total, tokens.shape[0] * (tokens.shape[1] - 1))
 
 
 @pytest.fixture(params=ARCHITECTURES)

@@ -3,14 +3,8 @@ import random
 import pytest
 import torch
 
-from problems.pruning.groups import group
-from problems.pruning.masks import Masks
 from problems.pruning.model.blocks import find_matrices
-from problems.pruning.ranks import ranks_in_matrix
-
-
-def masks_of(model, genes="block"):
-    return Masks(group(find_matrices(model), genes), lambda m: ranks_in_matrix(m.weight.abs()))
+from tests.problems.pruning.conftest import masks_of
 
 
 def counted_sparsity(model):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from problems.pruning.ranks import ranks_in_matrix, ranks_in_rows
+from problems.pruning.ranks import cut, levels, ranks_in_matrix, ranks_in_rows
 
 
 def tied(rows, columns, seed=0):
@@ -35,3 +35,22 @@ def test_rows_lose_equally_many_of_their_own_lowest(count):
 def test_transposed_rows_are_output_rows():
     score = torch.rand(7, 12)
     assert torch.equal(ranks_in_rows(score.T.contiguous(), transposed=True), ranks_in_rows(score).T)
+
+
+@pytest.mark.parametrize("size", [1, 7, 65_535, 65_536, 200_000])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.4567, 0.999, 1.0])
+def test_a_cut_removes_what_it_says_and_about_what_was_wanted(size, share):
+    order = torch.randperm(size, generator=torch.Generator().manual_seed(0))
+    wanted = round(share * size)
+    place, removed = cut(wanted, size)
+    assert int((levels(order) < place).sum()) == removed
+    assert abs(removed - wanted) <= size / 65_535 / 2 + 1
+    assert removed == wanted or size > 65_535
+
+
+def test_levels_keep_the_order_of_ranks():
+    ranks = torch.arange(200_000)
+    found = levels(ranks)
+    assert found.dtype == torch.int16
+    assert (found.diff() >= 0).all()
+    assert found.unique().numel() == 65_535

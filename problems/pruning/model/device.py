@@ -1,0 +1,67 @@
+"""Which device and number format a model runs in, and what the process must be told for it."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+import torch
+
+from evoprune import InputError
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""From glibc's malloc.h."""
+
+
+def pick_device(name: str) -> torch.device:
+    """The device called ``name``; ``auto`` takes CUDA, then MPS, then the CPU.
+
+    Raises :class:`evoprune.InputError` if this machine lacks it.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise InputError(f"problem.device: '{name}' is not here, PyTorch sees {count} CUDA devices; use auto or cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError("problem.device: 'mps' is not here; use auto or cpu")
+    return device
+
+
+def pick_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The dtype called ``name``; ``auto`` is bfloat16 where ``device`` has fast units for it, else float32."""
+    if name != "auto":
+        return getattr(torch, name)  # type: ignore[no-any-return]
+    fast = {"cuda": _cuda_has_bfloat16, "cpu": _cpu_has_bfloat16}.get(device.type)
+    return torch.bfloat16 if fast and fast(device) else torch.float32
+
+
+def has_amx() -> bool:
+    """Whether this processor multiplies bfloat16 matrices in tiles."""
+    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+
+
+def _cpu_has_bfloat16(_: torch.device) -> bool:
+    return has_amx() or bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+
+
+def _cuda_has_bfloat16(device: torch.device) -> bool:
+    return torch.cuda.get_device_capability(device) >= (8, 0)  # Ampere brought the units
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory it frees, instead of giving it back to the kernel each time.
+
+    A forward pass frees and takes the same buffers thousands of times; fresh pages for each
+    cost a fifth of the whole evaluation on a CPU. Only glibc needs telling.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        libc.malloc_trim(0)  # what loading the model left behind
+        libc.mallopt(_M_MMAP_THRESHOLD, 2**30)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    except (OSError, AttributeError):  # another C library: nothing is lost but time
+        return
