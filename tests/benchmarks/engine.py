@@ -13,17 +13,8 @@ from typing import Any
 def engine(changes: list[str]) -> dict[str, Any]:
     """Run the bundled experiment, with ``changes`` for ``--set``, and read its times."""
     with TemporaryDirectory(prefix="runs-") as home:
-        command = [
-            sys.executable,
-            "-m",
-            "evoprune",
-            "run",
-            "problems/gpt2_mini.yaml",
-            "--runs-dir",
-            home,
-            "--name",
-            "a",
-        ]
+        command = [sys.executable, "-m", "evoprune", "run", "problems/gpt2_mini.yaml"]
+        command += ["--runs-dir", home, "--name", "a"]
         for change in changes:
             command += ["--set", change]
         subprocess.run(command, check=True, capture_output=True)

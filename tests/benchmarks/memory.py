@@ -20,9 +20,8 @@ def memory(settings: PruningSettings, candidates: int, reuse: Sequence[int]) -> 
     """
     ways = {}
     with ExitStack() as stack:
-        for name, worker in {
-            n: stack.enter_context(Worker(n, settings)) for n in ("plain", "evopress", "ours")
-        }.items():
+        workers = {name: stack.enter_context(Worker(name, settings)) for name in ("plain", "evopress", "ours")}
+        for name, worker in workers.items():
             genomes = _genomes(worker, settings, candidates)
             worker.ask("prepare", genomes)
             whole = worker.ask("memory")["peak_mib"]
