@@ -48,26 +48,26 @@ class Execution:
                 raise InputError(f"is for --map {only} alone", option)
 
     @property
-    def main_place(self) -> Place:
-        """Where the main process evaluates: with the threads that its workers have, so that it rounds as they do."""
-        return Place(self.devices[0] if self.devices else None, self._threads())
+    def places(self) -> list[Place]:
+        """A place for each worker on this host; they share out the devices evenly."""
+        devices = self.devices or (None,)
+        return [Place(devices[number % len(devices)], self.threads) for number in range(self.workers or 1)]
 
-    def decided(self, problem: Problem) -> Execution:
+    def with_threads(self) -> Execution:
+        """The same, with the number of threads if that can be told: each of several workers gets its share of cores."""
+        if self.threads is not None or self.workers is None or self.map == "serial":
+            return self
+        return replace(self, threads=max(1, _cores() // self.workers))
+
+    def decided(self, problem: type[Problem]) -> Execution:
         """All that was left open, decided for ``problem`` on this host."""
         devices = self.devices or tuple(problem.devices())
         workers = self.workers
         if workers is None:
-            one = self.map == "serial" or (self.map is None and len(devices) == 1)
-            workers = 1 if one else _cores() if devices == ("cpu",) else len(devices)
+            one = self.map == "serial" or (self.map is None and len(devices) <= 1)
+            workers = 1 if one else len(devices) if set(devices) - {"cpu"} else _cores()
         name = self.map or ("processes" if workers > 1 else "serial")
-        decided = replace(self, map=name, workers=workers, devices=devices)
-        return replace(decided, threads=decided._threads())
-
-    def _threads(self) -> int | None:
-        """What was asked for; else each of several workers gets its share of the cores."""
-        if self.threads is not None or self.workers is None or self.map == "serial":
-            return self.threads
-        return max(1, _cores() // self.workers)
+        return replace(self, map=name, workers=workers, devices=devices).with_threads()
 
 
 def _cores() -> int:

@@ -78,6 +78,14 @@ class Problem(ABC):
     def __init__(self, settings: Any) -> None:
         self.settings = settings
 
+    @classmethod
+    def devices(cls) -> Sequence[str]:
+        """The accelerators of this host that ``--devices auto`` spreads workers over.
+
+        A worker's device takes the place of the setting ``device`` where that is ``auto``.
+        """
+        return []
+
     @abstractmethod
     def bounds(self) -> Bounds:
         """The bounds of each gene; their length is the length of the genome."""
@@ -105,13 +113,6 @@ class Problem(ABC):
     def cost(self, genome: Sequence[float]) -> float:
         """About how long ``genome`` takes, in any unit: where costs differ, the largest is handed out first."""
         return 1.0
-
-    def devices(self) -> Sequence[str]:
-        """What ``--devices auto`` spreads workers over, on this host.
-
-        A worker's device takes the place of the setting ``device`` where that is ``auto``.
-        """
-        return ["cpu"]
 
     def fingerprint(self) -> dict[str, str]:
         """Name to hash of the data that scores depend on beside the settings: a model's weights, a text.

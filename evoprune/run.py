@@ -49,13 +49,15 @@ class Run:
     @classmethod
     def prepared(cls, resolved: Resolved, folder: Path, execution: Execution) -> Run:
         """Load the problem and try the operators. Raises :class:`InputError`."""
-        evaluation.settle(execution.main_place)
+        backends.settle_main_process(execution.with_threads())  # before anything reads the number of threads
+        execution = execution.decided(resolved.problem)
+        backends.settle_main_process(execution)
         start = time.perf_counter()
         problem = evaluation.load(toolbox.reference(resolved))
         building = time.perf_counter() - start
         tools = toolbox.build(resolved, problem)
         try_out(tools, resolved)
-        return cls(resolved, problem, tools, execution.decided(problem), folder, building)
+        return cls(resolved, problem, tools, execution, folder, building)
 
     @property
     def deciding(self) -> Json:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
+import numpy
 from deap import base
 
-from evoprune.backends.base import Backend, Stalled
+from evoprune.backends import Backend, Stalled
 from evoprune.errors import Stopped
 from evoprune.evaluation import worst
 from evoprune.history import History, Line, scored
@@ -52,10 +55,11 @@ class Scorer:
         results = {}
         heads: list[Line] = [{"reference": name, "genome": genome} for name, genome in genomes.items()]
         self._history.expect(heads)
-        for head, evaluation in zip(heads, self._in_order(heads, self._recorded.references), strict=True):
-            self._history.write(head | scored(evaluation))
-            self._progress.reference(head["reference"], evaluation)
-            results[head["reference"]] = (head["genome"], evaluation)
+        with _draws_apart(), self._backend.at_work():
+            for head, evaluation in zip(heads, self._in_order(heads, self._recorded.references), strict=True):
+                self._history.write(head | scored(evaluation))
+                self._progress.reference(head["reference"], evaluation)
+                results[head["reference"]] = (head["genome"], evaluation)
         self._history.caught_up()
         return results
 
@@ -70,12 +74,13 @@ class Scorer:
         self._history.expect(heads)
         start, self._spent = time.perf_counter(), 0.0
         results = self._in_order([head for head in heads if not head["memo"]], self._recorded.candidates)
-        for individual, head in zip(individuals, heads, strict=True):
-            if not head["memo"]:
-                self._memo[individual.genome] = self._count(next(results))
-            self._record(individual, head)
-        wall = time.perf_counter() - start
-        self.idle = max(0.0, 1 - self._spent / (self._backend.workers * wall))
+        with _draws_apart(), self._backend.at_work():
+            for individual, head in zip(individuals, heads, strict=True):
+                if not head["memo"]:
+                    self._memo[individual.genome] = self._count(next(results))
+                self._record(individual, head)
+            wall = time.perf_counter() - start
+            self.idle = max(0.0, 1 - self._spent / (self._backend.workers * wall))
         self._history.caught_up()
         self._check_failures()
 
@@ -149,3 +154,14 @@ class Scorer:
                 f"{self.failures} of {self.evaluations} candidates failed (max_failures: {self._max_failures:g}); "
                 f"the last one: {self._last_failure}"
             )
+
+
+@contextmanager
+def _draws_apart() -> Iterator[None]:
+    """What evaluations and workers' libraries draw in this process is no part of the run's random draws."""
+    states = random.getstate(), numpy.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        numpy.random.set_state(states[1])

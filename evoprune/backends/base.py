@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -16,6 +17,9 @@ Evaluate = Callable[[Sequence[float]], Evaluation]
 
 _POLL = 1.0
 """Seconds between two looks at whether results still come."""
+
+_TRIES = 2
+"""How often an evaluation that fails is tried."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +32,15 @@ class Call:
     avoid: str = ""
 
 
-class Stalled(Exception):
-    """No result came for ``seconds``. ``missing``: which genomes (by index) have none."""
+class Lost(Exception):
+    """No more results can come, and why."""
 
-    def __init__(self, missing: Sequence[int], seconds: float) -> None:
-        super().__init__(f"no result for {seconds:.0f} s")
+
+class Stalled(Exception):
+    """No more results come, and why. ``missing``: which genomes (by index) have none."""
+
+    def __init__(self, missing: Iterable[int], why: str) -> None:
+        super().__init__(why)
         self.missing = sorted(missing)
 
 
@@ -63,6 +71,10 @@ class Backend(ABC):
         A call that was lost with its worker is completed too, with a ``failure``.
         """
 
+    def at_work(self) -> AbstractContextManager[None]:
+        """To be held around :meth:`map`; outside it, nothing of the backend draws from the global random."""
+        return nullcontext()
+
     @abstractmethod
     def close(self) -> None:
         """Leave no process behind."""
@@ -78,30 +90,40 @@ class Backend(ABC):
 
         What fails is tried once more, elsewhere if there is an elsewhere. Raises :class:`Stalled`.
         """
-        missing: dict[int, tuple[int, bool]] = {}
+        waiting = dict.fromkeys(range(len(genomes)), 0)  # genomes without a score: how often each was tried
+        calls: dict[int, int] = {}  # those that go on: the genome of each
 
-        def hand_out(index: int, avoid: str = "", again: bool = False) -> None:
+        def hand_out(index: int, avoid: str = "") -> None:
             call = Call(next(self._numbers), function, genomes[index], avoid)
-            missing[call.number] = index, again
+            calls[call.number] = index
+            waiting[index] += 1
             self.submit(call)
 
-        for index in range(len(genomes)):
-            hand_out(index)
-        since = time.monotonic()
-        while missing:
-            for number, evaluation in self.completed(_POLL):
-                if number not in missing:  # answered twice: a worker that was taken for dead was not
-                    continue
-                since = time.monotonic()
-                self._slowest = max(self._slowest, evaluation.seconds)
-                index, again = missing.pop(number)
-                if evaluation.failure and not again:
-                    hand_out(index, evaluation.worker, again=True)
-                else:
-                    yield index, evaluation
-            waited = time.monotonic() - since
+        try:
+            for index in range(len(genomes)):
+                hand_out(index)
+            while waiting:
+                for number, evaluation in self._until_stall():
+                    index = calls.pop(number, -1)
+                    if index not in waiting:  # answered twice: a worker that was taken for dead was not
+                        continue
+                    if evaluation.failure and waiting[index] < _TRIES:
+                        hand_out(index, evaluation.worker)
+                    else:
+                        del waiting[index]
+                        yield index, evaluation
+        except Lost as loss:
+            raise Stalled(waiting, str(loss)) from None
+
+    def _until_stall(self) -> list[tuple[int, Evaluation]]:
+        """The next results. Raises :class:`Lost` when none come for too long."""
+        start = time.monotonic()
+        while not (results := self.completed(_POLL)):
+            waited = time.monotonic() - start
             if waited > self.stall_after:
-                raise Stalled([index for index, _ in missing.values()], waited)
+                raise Lost(f"no result for {waited:.0f} s")
+        self._slowest = max([self._slowest, *(evaluation.seconds for _, evaluation in results)])
+        return results
 
     @property
     def stall_after(self) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from evoprune.backends import launch
 from evoprune.errors import Stopped
 from evoprune.execution import MAPS, Execution
 
@@ -28,14 +29,21 @@ def read(options: argparse.Namespace) -> Execution:
     """The execution that ``options`` name. Raises :class:`evoprune.InputError`."""
     devices = () if options.devices == "auto" else tuple(options.devices.split(","))
     return Execution(
-        options.map,
-        options.workers,
+        options.map or ("scoop" if launch.running() else None),
+        launch.size() or options.workers,
         devices,
         options.threads,
         options.scheduler,
         options.hostfile,
         options.stall_after,
     )
+
+
+def under_scoop(how: Execution, options: argparse.Namespace) -> int | None:
+    """Start this very command under SCOOP if that is where it belongs; its exit code, or None if it is there."""
+    if how.map != "scoop" or launch.running():
+        return None
+    return launch.launch(options.arguments, how.workers, how.hostfile)
 
 
 def carry_out(call: Callable[[], dict[str, Any] | None], folder: Path) -> None:

@@ -30,11 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in (run, resume, validate, ls):
         command.add_parser(commands)
-    options = parser.parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    options = parser.parse_args(arguments, argparse.Namespace(arguments=arguments))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
-        options.call(options)
+        return options.call(options) or 0
     except (InputError, Stopped) as error:
         print(f"evoprune: {error}", file=sys.stderr)
         return error.exit_code

@@ -25,9 +25,13 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(call=call)
 
 
-def call(options: argparse.Namespace) -> None:
+def call(options: argparse.Namespace) -> int | None:
     """Go on with the run that ``options`` name."""
     from evoprune.resume import resume  # as in run: NumPy and matplotlib
 
     how = execution.read(options)
+    code = execution.under_scoop(how, options)
+    if code is not None:
+        return code
     execution.carry_out(lambda: resume(options.folder, options.set, how), options.folder)
+    return 0

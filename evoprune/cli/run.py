@@ -29,7 +29,7 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(call=call)
 
 
-def call(options: argparse.Namespace) -> None:
+def call(options: argparse.Namespace) -> int | None:
     """Run the experiment that ``options`` name."""
     from evoprune.run import run  # brings in NumPy and matplotlib, which --help should not wait for
 
@@ -37,6 +37,10 @@ def call(options: argparse.Namespace) -> None:
     resolved = experiment.read(options)
     if options.print_config:
         yaml.safe_dump(resolved.config(), sys.stdout, sort_keys=False, allow_unicode=True)
-        return
+        return None
+    code = execution.under_scoop(how, options)
+    if code is not None:
+        return code
     folder = run_folder.choose(options.runs_dir, options.name, Path(options.file).stem)
     execution.carry_out(lambda: run(resolved, folder, how), folder)
+    return 0
