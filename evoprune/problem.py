@@ -28,8 +28,8 @@ class Evaluation:
 
     ``values``: one number an objective. ``work``: what it cost, in the problem's
     ``work_unit``. ``measures``: JSON-able facts kept in the history. ``failure``: why it
-    could not be scored (``values`` are then the worst possible), else None. ``seconds``:
-    wall time, filled in by the engine.
+    could not be scored (``values`` are then the worst possible), else None. ``seconds``
+    (wall time) and ``worker`` (host and process) are filled in by the engine.
     """
 
     values: tuple[float, ...]
@@ -37,6 +37,7 @@ class Evaluation:
     measures: Mapping[str, Any] = field(default_factory=dict)
     failure: str | None = None
     seconds: float = 0.0
+    worker: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,14 @@ class Problem(ABC):
     def __init__(self, settings: Any) -> None:
         self.settings = settings
 
+    @classmethod
+    def devices(cls) -> Sequence[str]:
+        """The accelerators of this host that ``--devices auto`` spreads workers over.
+
+        A worker's device takes the place of the setting ``device`` where that is ``auto``.
+        """
+        return []
+
     @abstractmethod
     def bounds(self) -> Bounds:
         """The bounds of each gene; their length is the length of the genome."""
@@ -99,6 +108,17 @@ class Problem(ABC):
 
     def references(self) -> dict[str, list[float]]:
         """Named known solutions, scored beside the search."""
+        return {}
+
+    def cost(self, genome: Sequence[float]) -> float:
+        """About how long ``genome`` takes, in any unit: where costs differ, the largest is handed out first."""
+        return 1.0
+
+    def fingerprint(self) -> dict[str, str]:
+        """Name to hash of the data that scores depend on beside the settings: a model's weights, a text.
+
+        A run is resumed only while they are the same.
+        """
         return {}
 
     def finish(self, outcome: Outcome, folder: Path) -> dict[str, Any]:

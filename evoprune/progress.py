@@ -12,11 +12,14 @@ from evoprune.problem import Evaluation
 
 
 class Progress:
-    """Progress on standard error. ``work_unit`` names what the rate counts (``tokens``)."""
+    """Progress on standard error. ``work_unit`` names what the rate counts (``tokens``).
 
-    def __init__(self, generations: int, work_unit: str) -> None:
-        self._generations, self._work_unit = generations, work_unit
-        self._start = time.perf_counter()
+    ``seconds`` of searching went before, in a run that is resumed.
+    """
+
+    def __init__(self, generations: int, work_unit: str, seconds: float = 0.0) -> None:
+        self._generations, self._work_unit, self._seconds = generations, work_unit, seconds
+        self._start = time.perf_counter() - seconds
         self._evaluations, self._work, self._size = 0, 0.0, 0
         self._best: Individual | None = None
         self._bar = tqdm(unit="candidate", leave=False, disable=not sys.stderr.isatty())
@@ -29,7 +32,7 @@ class Progress:
     def reference(self, name: str, evaluation: Evaluation) -> None:
         """A known solution was scored; the search's clock starts after the last of them."""
         self.note(f"reference {name}: {_number(evaluation.values[0])}")
-        self._start = time.perf_counter()
+        self._start = time.perf_counter() - self._seconds
 
     def candidate(self, individual: Individual, evaluations: int, work: float) -> None:
         """A candidate was scored; ``evaluations`` and ``work`` are the totals so far."""
