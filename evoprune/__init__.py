@@ -3,6 +3,7 @@
 This module is the small public face that problems and operators may import.
 """
 
+from evoprune.algorithm import Algorithm, Generation, Score
 from evoprune.errors import InputError
 from evoprune.individual import Individual
 from evoprune.parameters import Fraction, Positive
@@ -11,14 +12,17 @@ from evoprune.problem import Bounds, Evaluation, Outcome, Problem, Settings
 __version__ = "0.1.0"
 
 __all__ = [
+    "Algorithm",
     "Bounds",
     "Evaluation",
     "Fraction",
+    "Generation",
     "Individual",
     "InputError",
     "Outcome",
     "Positive",
     "Problem",
+    "Score",
     "Settings",
     "__version__",
 ]

@@ -71,8 +71,8 @@ def _build(ref: ProblemRef, device: str | None) -> Problem:
     return problem(settings)
 
 
-def evaluate(ref: ProblemRef, genome: Sequence[float]) -> Evaluation:
-    """Score ``genome``; never raises for a candidate's own fault.
+def evaluate(ref: ProblemRef, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
+    """Score ``genome`` on a share ``fidelity`` of the data; never raises for a candidate's own fault.
 
     An exception or a value that is not a finite number becomes the worst possible fitness
     with its reason in ``failure``. So does a problem that cannot be built in this process,
@@ -84,7 +84,7 @@ def evaluate(ref: ProblemRef, genome: Sequence[float]) -> Evaluation:
         return Evaluation((), failure=f"the problem cannot be built: {type(error).__name__}: {error}", worker=_worker)
     start = time.perf_counter()
     try:
-        evaluation = problem.evaluate(genome)
+        evaluation = problem.evaluate(genome) if fidelity == 1 else problem.evaluate_partly(genome, fidelity)
         values = tuple(map(float, evaluation.values))
         if len(values) != len(problem.weights):
             raise ValueError(f"{len(values)} fitness values for {len(problem.weights)} objectives")

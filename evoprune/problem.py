@@ -98,6 +98,13 @@ class Problem(ABC):
     def evaluate(self, genome: Sequence[float]) -> Evaluation:
         """Score ``genome``. What it raises is recorded as this candidate's failure."""
 
+    has_fidelities: ClassVar[bool] = False
+    """Whether :meth:`evaluate_partly` is cheaper than :meth:`evaluate`; the engine calls it only then."""
+
+    def evaluate_partly(self, genome: Sequence[float], fidelity: float) -> Evaluation:
+        """Score ``genome`` on a share ``fidelity``, in (0, 1), of the data, to screen many."""
+        return self.evaluate(genome)
+
     def context(self) -> dict[str, Any]:
         """Values for operator arguments of the same name, besides ``low`` and ``up``."""
         return {}

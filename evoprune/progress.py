@@ -34,11 +34,9 @@ class Progress:
         self.note(f"reference {name}: {_number(evaluation.values[0])}")
         self._start = time.perf_counter() - self._seconds
 
-    def candidate(self, individual: Individual, evaluations: int, work: float) -> None:
-        """A candidate was scored; ``evaluations`` and ``work`` are the totals so far."""
-        self._evaluations, self._work = evaluations, work
-        if self._best is None or individual.fitness > self._best.fitness:
-            self._best = individual
+    def candidate(self, best: Individual | None, evaluations: int, work: float) -> None:
+        """A candidate was scored; ``best``, ``evaluations`` and ``work`` are those so far."""
+        self._best, self._evaluations, self._work = best, evaluations, work
         self._bar.set_postfix_str(f"best {self._best_value()}, {self._rate()}", refresh=False)
         self._bar.update()
 

@@ -20,6 +20,9 @@ from evoprune.problem import Evaluation
 
 Genome = tuple[float, ...]
 
+Key = tuple[Genome, float]
+"""What a score belongs to: a genome, and the share of the data that it was scored on."""
+
 _LONGEST_LINE = 2**26
 """Bytes; a line of ours would need millions of genes to be longer."""
 
@@ -52,6 +55,7 @@ class _Candidate(_Score):
     generation: _Count
     parents: list[_Count]
     memo: bool
+    fidelity: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 class _Generation(BaseModel):
@@ -69,8 +73,8 @@ class Recorded:
     """
 
     lines: list[Line] = field(default_factory=list)
-    candidates: dict[Genome, Evaluation] = field(default_factory=dict)
-    references: dict[Genome, Evaluation] = field(default_factory=dict)
+    candidates: dict[Key, Evaluation] = field(default_factory=dict)
+    references: dict[Key, Evaluation] = field(default_factory=dict)
     generation: int = -1
     seconds: float = 0.0
 
@@ -166,4 +170,4 @@ def _learn(recorded: Recorded, line: Line, weights: tuple[float, ...]) -> None:
         line.get("worker", ""),
     )
     known = recorded.references if "reference" in line else recorded.candidates
-    known.setdefault(tuple(line["genome"]), evaluation)
+    known.setdefault((tuple(line["genome"]), line.get("fidelity", 1.0)), evaluation)

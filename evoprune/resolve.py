@@ -17,7 +17,10 @@ from evoprune.individual import Individual
 from evoprune.problem import Problem, Settings
 from evoprune.spec import Choice, Experiment
 
-ALWAYS_SUPPLIED = frozenset({"low", "up"})
+OF_EXPERIMENT = frozenset({"population", "mate_probability", "mutate_probability"})
+"""Keys of the experiment that an algorithm may ask for."""
+
+ALWAYS_SUPPLIED = frozenset({"low", "up", "starts"}) | OF_EXPERIMENT
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
 import sys
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,10 +17,10 @@ import numpy
 from deap import base
 
 from evoprune import backends, evaluation, recorded, run_folder, toolbox
+from evoprune.algorithm import Score
 from evoprune.errors import InputError, Stopped
 from evoprune.execution import Execution
 from evoprune.figures import draw_convergence
-from evoprune.generational import generational
 from evoprune.history import HISTORY, History, finite, read
 from evoprune.individual import Individual
 from evoprune.problem import Outcome, Problem
@@ -26,9 +28,10 @@ from evoprune.progress import Progress
 from evoprune.recorded import Recorded
 from evoprune.resolve import Resolved
 from evoprune.scoring import Scorer
+from evoprune.spec import Experiment
 from evoprune.trial import try_out
 
-FREE_KEYS = frozenset({"generations", "max_failures"})
+FREE_KEYS = frozenset({"generations", "budget", "max_failures"})
 """Keys of an experiment that decide no line of its history, only how many there will be."""
 
 Json = dict[str, Any]
@@ -125,17 +128,17 @@ def _search(run: Run, backend: backends.Backend, history: History, past: Recorde
     if not past.lines:
         history.go_live()
 
-    def after_generation(number: int, population: list[Individual]) -> None:
-        line = _generation_line(number, population)
-        times = {"idle": round(scorer.idle, 4), "seconds": round(time.perf_counter() - start, 6)}
-        history.write(line | {"evaluations": scorer.evaluations} | times, sync=True)
+    def after_generation(number: int, population: Sequence[Individual]) -> None:
+        line = _generation_line(number, population, scorer)
+        times = {"idle": round(scorer.idle_share(), 4), "seconds": round(time.perf_counter() - start, 6)}
+        history.write(line | times, sync=True)
         if history.live:
             progress.generation(number, line["median"])
 
     try:
         references = scorer.references(problem.references())
         start = time.perf_counter() - past.seconds
-        best = generational(tools, experiment, scorer, problem.starting_genomes(), after_generation)
+        best = _evolve(tools, experiment, scorer, after_generation)
         seconds = time.perf_counter() - start
     finally:
         progress.close()
@@ -156,15 +159,38 @@ def _search(run: Run, backend: backends.Backend, history: History, past: Recorde
     return result | problem.finish(Outcome(list(best), outcome, references), run.folder)
 
 
-def _generation_line(number: int, population: list[Individual]) -> Json:
-    """The spread of the first objective over ``population``; null where a value is infinite."""
-    best = max(population, key=lambda individual: individual.fitness)
+def _evolve(
+    tools: base.Toolbox,
+    experiment: Experiment,
+    scorer: Scorer,
+    after_generation: Callable[[int, Sequence[Individual]], None],
+) -> Individual:
+    """Run the algorithm to its last generation, or until the budget is spent; return the best individual."""
+    number = 0
+    for step in tools.algorithm(tools):
+        if isinstance(step, Score):
+            scorer.score(step.individuals, number, step.fidelity)
+            continue
+        after_generation(number, step.population)
+        if number == experiment.generations or scorer.work >= (experiment.budget or math.inf):
+            break
+        number += 1
+    if scorer.best is None:
+        raise Stopped("the algorithm ended without a candidate that was scored on all the data")
+    return scorer.best
+
+
+def _generation_line(number: int, population: Sequence[Individual], scorer: Scorer) -> Json:
+    """The best so far and the spread of the first objective over ``population``; null where a value is infinite."""
     worst = min(population, key=lambda individual: individual.fitness)
     values = [individual.fitness.values[0] for individual in population]
+    spread = values if len(values) > 1 else values * 2  # quantiles need two
     return {
         "generation": number,
-        "best": finite(best.fitness.values[0]),
+        "best": finite(scorer.best.fitness.values[0]) if scorer.best else None,
         "median": finite(median(values)),
-        "quartiles": [finite(q) for q in quantiles(values, method="inclusive")[::2]],
+        "quartiles": [finite(q) for q in quantiles(spread, method="inclusive")[::2]],
         "worst": finite(worst.fitness.values[0]),
+        "evaluations": scorer.evaluations,
+        "work": scorer.work,
     }

@@ -6,7 +6,9 @@ import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 
 import numpy
 from deap import base
@@ -18,18 +20,18 @@ from evoprune.history import History, Line, scored
 from evoprune.individual import Individual
 from evoprune.problem import Evaluation, Problem
 from evoprune.progress import Progress
-from evoprune.recorded import Genome, Recorded
+from evoprune.recorded import Key, Recorded
 
 _FEW = 10
 """Candidates before the share of failures is judged."""
 
 
 class Scorer:
-    """Scores individuals, each genome once, and none that ``recorded`` has the score of.
+    """Scores individuals, each genome once on a share of the data, and none that ``recorded`` has the score of.
 
-    ``evaluations`` counts genomes scored (memo hits and references not), ``work`` what
-    they cost in the problem's unit, ``busy`` the seconds spent in ``evaluate``, ``idle``
-    the share of the workers' time that was not, in the last generation.
+    ``evaluations`` counts scores (memo hits and references not), ``work`` what they cost in
+    the problem's unit, ``busy`` the seconds spent in ``evaluate``. ``best`` is a copy of the
+    best individual that was scored on all the data.
     """
 
     def __init__(
@@ -45,10 +47,11 @@ class Scorer:
         self._toolbox, self._problem, self._backend = toolbox, problem, backend
         self._history, self._progress = history, progress
         self._max_failures, self._recorded = max_failures, recorded
-        self._memo: dict[Genome, Evaluation] = {}
-        self._last_failure, self._spent = "", 0.0
+        self._memo: dict[Key, Evaluation] = {}
+        self._last_failure, self._spent, self._wall = "", 0.0, 0.0
+        self.best: Individual | None = None
         self.candidates = self.evaluations = self.failures = 0
-        self.work = self.busy = self.idle = 0.0
+        self.work = self.busy = 0.0
 
     def references(self, genomes: Mapping[str, list[float]]) -> dict[str, tuple[list[float], Evaluation]]:
         """Score known solutions. They are not part of the search, so the memo does not learn them."""
@@ -63,50 +66,61 @@ class Scorer:
         self._history.caught_up()
         return results
 
-    def score(self, individuals: Sequence[Individual], generation: int) -> None:
-        """Number ``individuals``, set their fitness and record them in their order.
+    def score(self, individuals: Sequence[Individual], generation: int, fidelity: float = 1.0) -> None:
+        """Number ``individuals``, set their fitness on a share ``fidelity`` of the data, record them in their order.
 
         Raises :class:`Stopped` when the share of failed candidates passes ``max_failures``,
         or when no more results come.
         """
         self._progress.begin(generation, len(individuals))
-        heads = list(self._heads(individuals, generation))
+        if not self._problem.has_fidelities:
+            fidelity = 1.0
+        heads = list(self._heads(individuals, generation, fidelity))
         self._history.expect(heads)
-        start, self._spent = time.perf_counter(), 0.0
+        start = time.perf_counter()
         results = self._in_order([head for head in heads if not head["memo"]], self._recorded.candidates)
         with _draws_apart(), self._backend.at_work():
             for individual, head in zip(individuals, heads, strict=True):
                 if not head["memo"]:
-                    self._memo[individual.genome] = self._count(next(results))
+                    self._memo[individual.genome, fidelity] = self._count(next(results))
                 self._record(individual, head)
-            wall = time.perf_counter() - start
-            self.idle = max(0.0, 1 - self._spent / (self._backend.workers * wall))
+            self._wall += time.perf_counter() - start
         self._history.caught_up()
         self._check_failures()
 
     def evaluation_of(self, individual: Individual) -> Evaluation:
-        """How ``individual``, which was scored before, scored."""
-        return self._memo[individual.genome]
+        """How ``individual``, which was scored before on all the data, scored."""
+        return self._memo[individual.genome, 1.0]
 
-    def _heads(self, individuals: Sequence[Individual], generation: int) -> Iterator[Line]:
+    def idle_share(self) -> float:
+        """The share of the workers' time that was not spent in ``evaluate``, since the last call."""
+        idle = 1 - self._spent / (self._backend.workers * self._wall) if self._wall else 0.0
+        self._spent = self._wall = 0.0
+        return max(0.0, idle)
+
+    def _heads(self, individuals: Sequence[Individual], generation: int, fidelity: float) -> Iterator[Line]:
         """What is known of each candidate's line before it is scored."""
-        new: set[Genome] = set()
+        new: set[Key] = set()
         for number, individual in enumerate(individuals, self.candidates):
-            memo = individual.genome in self._memo or individual.genome in new
-            new.add(individual.genome)
-            line = {"candidate": number, "generation": generation, "parents": list(individual.parents)}
-            yield line | {"genome": list(individual), "memo": memo}
+            key = individual.genome, fidelity
+            memo = key in self._memo or key in new
+            new.add(key)
+            line: Line = {"candidate": number, "generation": generation, "parents": list(individual.parents)}
+            line |= {"genome": list(individual), "memo": memo}
+            yield line if fidelity == 1 else line | {"fidelity": fidelity}
 
-    def _in_order(self, heads: Sequence[Line], known: Mapping[Genome, Evaluation]) -> Iterator[Evaluation]:
+    def _in_order(self, heads: Sequence[Line], known: Mapping[Key, Evaluation]) -> Iterator[Evaluation]:
         """The score for each of ``heads``, in their order; the costliest are handed out first.
 
         A score that is there before its turn is kept where a resumed run finds it.
         """
         genomes = [tuple(head["genome"]) for head in heads]
-        ready = {at: known[genome] for at, genome in enumerate(genomes) if genome in known}
+        fidelity = heads[0].get("fidelity", 1.0) if heads else 1.0  # that of all of them
+        ready = {at: known[genome, fidelity] for at, genome in enumerate(genomes) if (genome, fidelity) in known}
         rest = [at for at in range(len(heads)) if at not in ready]
         rest.sort(key=lambda at: self._problem.cost(genomes[at]), reverse=True)
-        arriving = self._toolbox.map(self._toolbox.evaluate, [genomes[at] for at in rest])
+        evaluate = partial(self._toolbox.evaluate, fidelity=fidelity)
+        arriving = self._toolbox.map(evaluate, [genomes[at] for at in rest])
         for turn in range(len(heads)):
             while turn not in ready:
                 at, evaluation = self._next(arriving, rest, heads)
@@ -140,12 +154,15 @@ class Scorer:
         return evaluation
 
     def _record(self, individual: Individual, head: Line) -> None:
-        evaluation = self._memo[individual.genome]
+        fidelity = head.get("fidelity", 1.0)
+        evaluation = self._memo[individual.genome, fidelity]
         individual.ident = self.candidates
         individual.fitness.values = evaluation.values
+        if fidelity == 1 and (self.best is None or individual.fitness > self.best.fitness):
+            self.best = deepcopy(individual)
         self.candidates += 1
         self._history.write(head | scored(evaluation))
-        self._progress.candidate(individual, self.evaluations, self.work)
+        self._progress.candidate(self.best, self.evaluations, self.work)
 
     def _check_failures(self) -> None:
         share = self.failures / max(1, self.evaluations)

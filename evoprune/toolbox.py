@@ -10,7 +10,7 @@ from evoprune import parameters
 from evoprune.evaluation import ProblemRef, evaluate
 from evoprune.individual import Individual
 from evoprune.problem import Problem
-from evoprune.resolve import Resolved
+from evoprune.resolve import OF_EXPERIMENT, Resolved
 
 
 def reference(resolved: Resolved) -> ProblemRef:
@@ -29,7 +29,14 @@ def build(resolved: Resolved, problem: Problem) -> base.Toolbox:
     operator of DEAP's own need not know them.
     """
     low, up = problem.bounds()
-    supplied = {**problem.context(), "low": low, "up": up}
+    experiment = resolved.experiment
+    supplied = {
+        **problem.context(),
+        "low": low,
+        "up": up,
+        "starts": problem.starting_genomes(),
+        **{name: getattr(experiment, name) for name in OF_EXPERIMENT},
+    }
     toolbox = base.Toolbox()
     toolbox.register("individual", lambda: Individual(problem.random_genome(), problem.weights))
     for slot, operator in resolved.operators.items():

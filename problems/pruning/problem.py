@@ -24,6 +24,7 @@ class Pruning(Problem):
 
     Settings = PruningSettings
     supplies = frozenset({"weights", "target"})
+    has_fidelities = True
     work_unit = "tokens"
     settings: PruningSettings
 
@@ -64,9 +65,28 @@ class Pruning(Problem):
         sparsities = sorted({*self.settings.curve, self.settings.sparsity} - {0.0})
         return {"dense": self._uniform(0.0)} | {uniform_name(s): self._uniform(s) for s in sparsities}
 
-    def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
-        """The objective on the search text, or on the first ``fidelity`` of its windows."""
+    def evaluate(self, genome: Sequence[float]) -> Evaluation:
+        """The objective on the search text."""
+        return self.evaluator.evaluate(genome)
+
+    def evaluate_partly(self, genome: Sequence[float], fidelity: float) -> Evaluation:
+        """The objective on the first ``fidelity`` of the search text's windows."""
         return self.evaluator.evaluate(genome, fidelity)
+
+    def fingerprint(self) -> dict[str, str]:
+        """Hashes of the weights and of both texts' tokens."""
+        return {
+            "weights": self.evaluator.weights_sha256,
+            "search_text": self.evaluator.search.sha256,
+            "report_text": self.evaluator.report.sha256,
+        }
+
+    @classmethod
+    def devices(cls) -> list[str]:
+        """Every CUDA device that PyTorch sees."""
+        import torch
+
+        return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
 
     def finish(self, outcome: Outcome, folder: Path) -> dict[str, Any]:
         """Score the result on the report text and draw it."""
