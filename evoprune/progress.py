@@ -14,10 +14,12 @@ from evoprune.problem import Evaluation
 class Progress:
     """Progress on standard error. ``work_unit`` names what the rate counts (``tokens``).
 
-    ``seconds`` of searching went before, in a run that is resumed.
+    The run ends after ``generations``, or when ``budget`` of work is spent. ``seconds`` of
+    searching went before, in a run that is resumed.
     """
 
-    def __init__(self, generations: int, work_unit: str, seconds: float = 0.0) -> None:
+    def __init__(self, generations: int, budget: float | None, work_unit: str, seconds: float = 0.0) -> None:
+        self._budget = budget
         self._generations, self._work_unit, self._seconds = generations, work_unit, seconds
         self._start = time.perf_counter() - seconds
         self._evaluations, self._work, self._size = 0, 0.0, 0
@@ -50,8 +52,12 @@ class Progress:
         """Generation ``number`` is done; ``median`` is its population's, None if infinite."""
         elapsed = time.perf_counter() - self._start
         left = elapsed / max(1, self._evaluations) * self._size * (self._generations - number)
+        of = f"/{self._generations}"
+        if self._budget:
+            left = min(left, elapsed * max(0.0, self._budget / max(1.0, self._work) - 1))
+            of = f", {min(1.0, self._work / self._budget):.0%} of the budget"
         self.note(
-            f"generation {number}/{self._generations}  evaluations {self._evaluations}  best {self._best_value()}"
+            f"generation {number}{of}  evaluations {self._evaluations}  best {self._best_value()}"
             f"  median {'-' if median is None else _number(median)}  {self._rate()}  {tqdm.format_interval(left)} left"
         )
 

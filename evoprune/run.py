@@ -6,11 +6,12 @@ import math
 import random
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median, quantiles
+from types import MappingProxyType
 from typing import Any
 
 import numpy
@@ -23,9 +24,9 @@ from evoprune.execution import Execution
 from evoprune.figures import draw_convergence
 from evoprune.history import HISTORY, History, finite, read
 from evoprune.individual import Individual
-from evoprune.problem import Outcome, Problem
+from evoprune.problem import Evaluation, Outcome, Problem
 from evoprune.progress import Progress
-from evoprune.recorded import Recorded
+from evoprune.recorded import Key, Recorded
 from evoprune.resolve import Resolved
 from evoprune.scoring import Scorer
 from evoprune.spec import Experiment
@@ -68,12 +69,18 @@ class Run:
         return {key: value for key, value in self.resolved.config().items() if key not in FREE_KEYS}
 
 
-def run(resolved: Resolved, folder: Path, execution: Execution | None = None) -> Json:
+def run(
+    resolved: Resolved,
+    folder: Path,
+    execution: Execution | None = None,
+    known: Mapping[Key, Evaluation] = MappingProxyType({}),
+) -> Json:
     """Run the experiment and leave everything in ``folder``, which is made; return the result.
 
     The problem is loaded and the operators are tried before anything is written. Raises
     :class:`InputError` for the user's input, :class:`Stopped` when the run ends early, and
-    lets ``KeyboardInterrupt`` through; ``status.json`` tells which it was.
+    lets ``KeyboardInterrupt`` through; ``status.json`` tells which it was. ``known`` are
+    scores of candidates on the same problem, which need not be computed again.
     """
     run = Run.prepared(resolved, folder, execution or Execution())
     environment = run_folder.environment() | {
@@ -84,7 +91,7 @@ def run(resolved: Resolved, folder: Path, execution: Execution | None = None) ->
     with backends.start(run.execution, run.building) as backend:
         run_folder.create(folder)
         with run_folder.locked(folder):
-            return carry_out(run, backend, Recorded(), environment)
+            return carry_out(run, backend, Recorded(candidates=dict(known)), environment)
 
 
 def carry_out(run: Run, backend: backends.Backend, past: Recorded, environment: Json) -> Json:
@@ -123,7 +130,7 @@ def _search(run: Run, backend: backends.Backend, history: History, past: Recorde
     tools.register("map", backend.map)
     random.seed(experiment.seed)
     numpy.random.seed(experiment.seed)  # for DEAP's operators that draw from numpy
-    progress = Progress(experiment.generations, problem.work_unit, past.seconds)
+    progress = Progress(experiment.generations, experiment.budget, problem.work_unit, past.seconds)
     scorer = Scorer(tools, problem, backend, history, progress, experiment.max_failures, past)
     if not past.lines:
         history.go_live()

@@ -33,14 +33,22 @@ def choose(runs_dir: Path, name: str | None, experiment: str) -> Path:
     Raises :class:`InputError` if ``name`` is taken or is not a plain folder name.
     """
     if name is not None:
-        if name in {"", ".", ".."} or Path(name).name != name:
-            raise InputError(f"expected a plain folder name, got '{name}'", "--name")
-        if _exists(runs_dir / name):
-            raise InputError(f"'{runs_dir / name}' exists already; choose another name, nothing was changed", "--name")
-        return runs_dir / name
+        folder = choose_to_continue(runs_dir, name, experiment)
+        if _exists(folder):
+            raise InputError(f"'{folder}' exists already; choose another name, nothing was changed", "--name")
+        return folder
     stem = f"{experiment}-{datetime.now():%Y%m%d-%H%M%S}"
     candidates = [stem, *(f"{stem}-{number}" for number in range(2, 1000))]
     return next(runs_dir / c for c in candidates if not _exists(runs_dir / c))
+
+
+def choose_to_continue(runs_dir: Path, name: str | None, experiment: str) -> Path:
+    """As :func:`choose`, but a folder that is called ``name`` may be there."""
+    if name is None:
+        return choose(runs_dir, None, experiment)
+    if name in {"", ".", ".."} or Path(name).name != name:
+        raise InputError(f"expected a plain folder name, got '{name}'", "--name")
+    return runs_dir / name
 
 
 def _exists(path: Path) -> bool:
