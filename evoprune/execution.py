@@ -55,7 +55,7 @@ class Execution:
 
     def with_threads(self) -> Execution:
         """The same, with the number of threads if that can be told: each of several workers gets its share of cores."""
-        if self.threads is not None or self.workers is None or self.map == "serial":
+        if self.threads is not None or self.workers is None or self._map == "serial":
             return self
         return replace(self, threads=max(1, _cores() // self.workers))
 
@@ -66,8 +66,12 @@ class Execution:
         if workers is None:
             one = self.map == "serial" or (self.map is None and len(devices) <= 1)
             workers = 1 if one else len(devices) if set(devices) - {"cpu"} else _cores()
-        name = self.map or ("processes" if workers > 1 else "serial")
-        return replace(self, map=name, workers=workers, devices=devices).with_threads()
+        decided = replace(self, workers=workers, devices=devices)
+        return replace(decided, map=decided._map).with_threads()
+
+    @property
+    def _map(self) -> str:
+        return self.map or ("processes" if (self.workers or 1) > 1 else "serial")
 
 
 def _cores() -> int:

@@ -8,6 +8,7 @@ of tasks: SCOOP would take those longer than some seconds for lost and run them 
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,7 +83,8 @@ class Scoop(Backend):
         task = self._queue.movable.popleft()
         if task not in self._numbers_of:  # answered by another in the meantime
             return []
-        evaluation = task.callable(*task.args)
+        with _not_longer_than(self.stall_after):
+            evaluation = task.callable(*task.args)
         task._delete()
         return [(self._numbers_of.pop(task), evaluation)]
 
@@ -102,3 +104,25 @@ def _losses() -> Iterator[None]:
         raise Lost("SCOOP's broker is gone") from None
     except Shutdown:
         raise Lost("a worker of SCOOP's ended") from None
+
+
+class _Overdue(BaseException):
+    """Not an Exception, which would be taken for the candidate's own."""
+
+
+@contextmanager
+def _not_longer_than(seconds: float) -> Iterator[None]:
+    """Raises :class:`Lost` from what takes longer, in the process that would have to notice it."""
+
+    def ring(*_: Any) -> None:
+        raise _Overdue
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    except _Overdue:
+        raise Lost(f"no result for {seconds:.0f} s") from None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

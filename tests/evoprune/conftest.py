@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from evoprune import history, registry
+from evoprune import evaluation, history, registry
 from evoprune.cli import main
 
 SPHERE = """\
@@ -53,6 +53,18 @@ def _restore_signals():
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def _restore_place(monkeypatch):
+    """A run settles the process that it runs in."""
+    for name in ("_place", "_worker"):
+        monkeypatch.setattr(evaluation, name, getattr(evaluation, name))
+    environment = dict(os.environ)
+    yield
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    os.environ.update(environment)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from evoprune import history
+from evoprune import history, registry
 from evoprune.history import without_times
 
 BACKENDS = ["--map serial", "--map processes -n 2", "--map scoop -n 2", "--map dask -n 2"]
@@ -175,12 +175,84 @@ def test_scoop_stops_in_order_when_a_worker_is_lost(run_by, start, workshop, ali
 
 @pytest.mark.parametrize("options", PARALLEL)
 def test_a_candidate_that_never_ends_stops_the_run(run_by, workshop, alive, options):
-    if "scoop" in options:
-        pytest.skip("a candidate that hangs in SCOOP's origin hangs the process that waits")
-    process, folder = run_by(options + " --stall-after 1", workshop, "problem.trouble=hang", "problem.when_above=4.5")
+    process, folder = run_by(options + " --stall-after 1", workshop, "problem.trouble=hang", "problem.when_above=3")
     errors = finish(process, 3)
     assert "no result for 1 s" in errors or "no result for 2 s" in errors
     missing = errors.split("without a score: ")[1].split(";")[0].split()
     assert missing
     assert f"python -m evoprune resume {folder}" in errors
     wait_until(lambda: alive() == [])
+
+
+def test_the_costliest_are_handed_out_first_and_recorded_as_they_were_bred(run_by, workshop, tmp_path):
+    process, folder = run_by("--map serial", workshop, f"problem.folder={tmp_path}", "generations=1")
+    finish(process)
+    _optimum, *scored = [json.loads(line) for line in (tmp_path / "scored").read_text().splitlines()]
+    first, second = scored[:12], scored[12:]
+    for generation in (first, second):
+        costs = [abs(genome[0]) for genome in generation]
+        assert costs == sorted(costs, reverse=True)
+    bred = [line["genome"] for line in candidates(folder)]
+    assert bred[:12] != first
+    assert sorted(bred[:12]) == sorted(first)
+    assert [line["candidate"] for line in candidates(folder)] == list(range(len(bred)))
+
+
+def test_scoop_may_start_us_itself(start, run_by, tmp_path):
+    process, whole = run_by("--map serial", "problems/rastrigin.yaml", "generations=2", name="whole")
+    finish(process)
+    folder = tmp_path / "runs" / "run"
+    arguments = [
+        "run",
+        "problems/rastrigin.yaml",
+        "--set",
+        "generations=2",
+        "--runs-dir",
+        folder.parent,
+        "--name",
+        "run",
+    ]
+    finish(start(*arguments, prefix=("-m", "scoop", "-q", "-n", "2", registry.HOME / "evoprune" / "__main__.py")))
+    assert lines(folder) == lines(whole)
+    assert json.loads((folder / "environment.json").read_text())["execution"]["map"] == "scoop"
+
+
+def test_a_scheduler_of_dask_may_be_there_already(run_by):
+    distributed = pytest.importorskip("distributed")
+    process, whole = run_by("--map serial", "problems/rastrigin.yaml", "generations=2", name="whole")
+    finish(process)
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        process, folder = run_by(
+            f"--map dask --scheduler {cluster.scheduler_address}", "problems/rastrigin.yaml", "generations=2"
+        )
+        finish(process)
+        assert len({line["worker"] for line in candidates(folder)}) == 2
+    assert lines(folder) == lines(whole)
+
+
+@pytest.mark.parametrize(("settings", "code"), [(["population=3", "generations=x"], 2), (["max_failures=0"], 3)])
+def test_the_exit_code_comes_through_scoop(run_by, workshop, settings, code):
+    failing = ["problem.low=-1e300", "problem.up=1e300", "problem.function=sphere"]  # whose squares are infinite
+    process, _ = run_by("--map scoop -n 2", workshop, *failing, *settings)
+    errors = finish(process, code)
+    assert "Traceback" not in errors
+    assert [line for line in errors.splitlines() if line.startswith("evoprune: ")]
+
+
+def test_what_scoop_says_when_the_origin_ends_without_an_answer(start, run_by, workshop):
+    process, folder = run_by("--map scoop -n 2", workshop, "problem.seconds=0.1")
+    wait_until(lambda: (folder / "status.json").exists(), process)
+    os.kill(json.loads((folder / "status.json").read_text())["pid"], signal.SIGKILL)
+    assert "evoprune: what SCOOP ran ended without an answer" in finish(process, 1)
+
+
+def test_the_mini_model_scores_the_same_in_workers_with_as_many_threads(run_by):
+    settings = ["population=4", "generations=1", "problem.search_text.windows=2", "problem.report_text.windows=1"]
+    found = []
+    for number, options in enumerate(["--map serial", "--map processes -n 2"]):
+        process, folder = run_by(
+            f"{options} --threads 1", "problems/gpt2_mini.yaml", *settings, "problem.curve=[]", name=f"run-{number}"
+        )
+        finish(process)
+        found.append((lines(folder), result(folder)))
+    assert found[0] == found[1]
