@@ -89,7 +89,10 @@ def _log_marginals(
     probe: float,
     screening: float,
 ) -> Generator[Score, None, list[float]]:
-    """The logarithm of what a weight more costs in each gene, less their mean; fixed genes have 0."""
+    """The logarithm of what a weight more costs in each gene, less their mean; fixed genes have 0.
+
+    The mean counts each gene by its weight: moving along the result keeps the budget.
+    """
     free = [gene for gene, weight in enumerate(weights) if weight > 0 and low[gene] < up[gene]]
     again = _child(centre)
     probes = []
@@ -106,7 +109,8 @@ def _log_marginals(
     ]
     floor = _LEAST * sorted(map(abs, costs))[len(costs) // 2] if costs else 0.0
     logs = [math.log(max(cost, floor, 1e-300)) for cost in costs]
-    mean = sum(logs) / max(1, len(logs))
+    share = sum(weights[gene] for gene in free) or 1.0
+    mean = sum(weights[gene] * value for gene, value in zip(free, logs, strict=True)) / share
     marginals = [0.0] * len(weights)
     for gene, value in zip(free, logs, strict=True):
         marginals[gene] = value - mean
