@@ -7,6 +7,7 @@ from evoprune.algorithm import Algorithm, Generation, Score
 from evoprune.errors import InputError
 from evoprune.individual import Individual
 from evoprune.parameters import Fraction, Positive
+from evoprune.private import private_folder
 from evoprune.problem import Bounds, Evaluation, Outcome, Problem, Settings
 
 __version__ = "0.1.0"
@@ -25,4 +26,5 @@ __all__ = [
     "Score",
     "Settings",
     "__version__",
+    "private_folder",
 ]

@@ -9,14 +9,12 @@ from __future__ import annotations
 import fcntl
 import itertools
 import os
-import stat
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from evoprune.backends.base import Evaluate
-from evoprune.errors import InputError
 from evoprune.evaluation import Place, settle, worker_name
+from evoprune.private import private_folder
 from evoprune.problem import Evaluation
 
 _held: list[int] = []
@@ -43,7 +41,7 @@ def _take(devices: Sequence[str]) -> str | None:
     """A device that no process has; where all are taken, one that the fewest have."""
     if not devices or set(devices) == {"cpu"}:
         return devices[0] if devices else None
-    folder = _folder()
+    folder = private_folder()
     for level in itertools.count():
         for device in devices:
             if _lock(folder / f"{device.replace(':', '-')}.{level}"):
@@ -60,13 +58,3 @@ def _lock(path: Path) -> bool:
         return False
     _held.append(file)
     return True
-
-
-def _folder() -> Path:
-    """The user's own folder for locks. Raises :class:`InputError` if it is somebody else's or open to others."""
-    folder = Path(tempfile.gettempdir()) / f"evoprune-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise InputError("expected a folder of your own that only you may enter (mode 700); remove it", str(folder))
-    return folder

@@ -2,7 +2,6 @@ import os
 
 import pytest
 
-from evoprune import InputError
 from evoprune.backends import seat
 
 
@@ -27,16 +26,3 @@ def test_a_cpu_needs_no_lock(temporary):
     assert seat._take(["cpu", "cpu"]) == "cpu"
     assert seat._take([]) is None
     assert list(temporary.iterdir()) == []
-
-
-@pytest.mark.parametrize("how", ["open to others", "link"])
-def test_a_folder_that_others_may_have_prepared_is_refused(temporary, how):
-    folder = seat._folder()
-    if how == "link":
-        folder.rmdir()
-        (temporary / "elsewhere").mkdir(mode=0o700)
-        folder.symlink_to(temporary / "elsewhere")
-    else:
-        folder.chmod(0o777)
-    with pytest.raises(InputError, match="expected a folder of your own"):
-        seat._take(["cuda:0"])
