@@ -6,13 +6,14 @@ This module is the small public face that problems and operators may import.
 from evoprune.errors import InputError
 from evoprune.individual import Individual
 from evoprune.parameters import Fraction, Positive
-from evoprune.problem import Bounds, Evaluation, Outcome, Problem, Settings
+from evoprune.problem import Bounds, Evaluation, Exported, Outcome, Problem, Settings, Table
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Bounds",
     "Evaluation",
+    "Exported",
     "Fraction",
     "Individual",
     "InputError",
@@ -20,5 +21,6 @@ __all__ = [
     "Positive",
     "Problem",
     "Settings",
+    "Table",
     "__version__",
 ]

@@ -65,10 +65,10 @@ def write_json(path: Path, value: Any) -> None:
     temporary.replace(path)
 
 
-def write_config(folder: Path, config: Config) -> None:
+def write_config(folder: Path, config: Config, name: str = "config.yaml") -> None:
     """Write the resolved experiment."""
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-    (folder / "config.yaml").write_text(text, encoding="utf-8")
+    (folder / name).write_text(text, encoding="utf-8")
 
 
 def write_status(folder: Path, state: str, reason: str | None = None) -> None:
