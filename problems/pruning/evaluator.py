@@ -31,11 +31,11 @@ class Evaluator:
 
     def __init__(self, settings: PruningSettings) -> None:
         self.settings = settings
-        self.model, self._tokenizer = load_model(settings)
+        self.model, self.tokenizer = load_model(settings)
         self.device: torch.device = self.model.device  # type: ignore[assignment]
-        self._matrices = find_matrices(self.model)
-        self.groups = group(self._matrices, settings.genes)
-        self.search = self._windows(settings.search_text, "search_text")
+        self.matrices = find_matrices(self.model)
+        self.groups = group(self.matrices, settings.genes)
+        self.search = self.windows(settings.search_text, "search_text")
         self.weights_sha256 = self._hash_weights()
         self.masks = Masks(self.groups, self._stored())
         if self.device.type == "cpu":
@@ -51,7 +51,7 @@ class Evaluator:
     @cached_property
     def report(self) -> Windows:
         """The windows that score the result; read by the process that reports, and by no search."""
-        report = self._windows(self.settings.report_text, "report_text")
+        report = self.windows(self.settings.report_text, "report_text")
         if report.sha256 == self.search.sha256:
             raise InputError("problem.report_text holds the very tokens of search_text; give another text")
         return report
@@ -91,8 +91,8 @@ class Evaluator:
         return shared(hashlib.sha256(what.encode()).hexdigest()[:32], self._build_stored)
 
     def _build_stored(self) -> Tensors:
-        stored = {BASE + matrix.name: matrix.weight.detach().clone() for matrix in self._matrices}
-        return stored | {LEVEL + matrix.name: self._levels(matrix) for matrix in self._matrices}
+        stored = {BASE + matrix.name: matrix.weight.detach().clone() for matrix in self.matrices}
+        return stored | {LEVEL + matrix.name: self._levels(matrix) for matrix in self.matrices}
 
     def _levels(self, matrix: Matrix) -> torch.Tensor:
         score = magnitude(matrix.weight)
@@ -102,16 +102,17 @@ class Evaluator:
     def _hash_weights(self) -> str:
         """Of the prunable weights as they are, dtype and all."""
         digest = hashlib.sha256()
-        for matrix in self._matrices:
+        for matrix in self.matrices:
             digest.update(f"{matrix.name} {tuple(matrix.weight.shape)} {matrix.weight.dtype}".encode())
             digest.update(matrix.weight.detach().cpu().contiguous().view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
-    def _windows(self, text: TextSettings, role: str) -> Windows:
+    def windows(self, text: TextSettings, role: str) -> Windows:
+        """The windows of ``text``; ``role`` names its settings in errors. Raises :class:`evoprune.InputError`."""
         longest = getattr(self.model.config, "max_position_embeddings", None)
         if longest and text.window > longest:
             raise InputError(f"problem.{role}.window: {text.window} is longer than the model's {longest} positions")
-        return cut(text, self._tokenizer, role)
+        return cut(text, self.tokenizer, role)
 
 
 def _predictions(tokens: torch.Tensor) -> int:

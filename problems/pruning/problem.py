@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evoprune import Bounds, Evaluation, Outcome, Problem
-from problems.pruning.settings import PruningSettings
+from evoprune import Bounds, Evaluation, Exported, Outcome, Problem, Table
+from problems.pruning.settings import EvalSettings, ExportSettings, PruningSettings
 
 if TYPE_CHECKING:
     from problems.pruning.evaluator import Evaluator
@@ -23,6 +23,8 @@ class Pruning(Problem):
     """
 
     Settings = PruningSettings
+    ExportOptions = ExportSettings
+    EvalOptions = EvalSettings
     supplies = frozenset({"weights", "target"})
     has_fidelities = True
     work_unit = "tokens"
@@ -93,6 +95,28 @@ class Pruning(Problem):
         from problems.pruning.report import report
 
         return report(self.evaluator, outcome, folder)
+
+    def export(
+        self, genome: Sequence[float], result: Mapping[str, Any], folder: Path, options: ExportSettings
+    ) -> Exported:
+        """Write the pruned model as ``save_pretrained`` does, and check it in a fresh process."""
+        from problems.pruning.export.write import export
+
+        return export(self.evaluator, genome, result, folder, options)
+
+    def compare(self, genome: Sequence[float], options: EvalSettings) -> Table:
+        """Dense, uniform and ``genome``: perplexity, and tasks where asked."""
+        from problems.pruning.eval import compare
+
+        genomes = {"dense": self._uniform(0.0), "uniform": self._uniform(self.settings.sparsity), "evolved": genome}
+        return compare(self.evaluator, genomes, options)
+
+    @classmethod
+    def measure(cls, source: str, options: EvalSettings) -> Table:
+        """Perplexity, and tasks where asked, of a model: folder, hub id or .gguf file."""
+        from problems.pruning.eval import measure
+
+        return measure(source, options)
 
     def _uniform(self, sparsity: float) -> list[float]:
         return [sparsity] * len(self.evaluator.groups)
