@@ -7,6 +7,7 @@ from evoprune.errors import InputError
 from evoprune.individual import Individual
 from evoprune.parameters import Fraction, Positive
 from evoprune.problem import Bounds, Evaluation, Outcome, Problem, Settings
+from evoprune.registry import check_plugin, find_plugin
 
 __version__ = "0.1.0"
 
@@ -21,4 +22,6 @@ __all__ = [
     "Problem",
     "Settings",
     "__version__",
+    "check_plugin",
+    "find_plugin",
 ]
