@@ -34,7 +34,6 @@ def statistics(
         of_block = list(members)
         found: dict[str, Statistics] = {}
         if walk:
-            found = activations.gather(walk, block, of_block, activation_names)
-            walk.advance(block)
+            found = activations.gather(walk, block, of_block, activation_names, advance=True)
         for matrix in of_block:
             yield matrix, found.get(matrix.name, {}) | of_gradients.pop(matrix.name, {})

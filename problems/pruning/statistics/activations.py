@@ -19,17 +19,19 @@ NAMES = frozenset({INPUT_NORMS, GRAM})
 Sums = dict[str, torch.Tensor]
 
 
-def gather(walk: Walk, block: int, matrices: Sequence[Matrix], names: Collection[str]) -> dict[str, Sums]:
+def gather(
+    walk: Walk, block: int, matrices: Sequence[Matrix], names: Collection[str], advance: bool
+) -> dict[str, Sums]:
     """The statistics ``names`` of each of ``matrices``, which lie in ``block``, by the matrices' names.
 
-    The model is taken as it stands; ``walk`` stands before ``block`` and stays there.
+    The model is taken as it stands; ``walk`` stands before ``block``, and after it if it is to ``advance``.
     """
     sums: dict[str, Sums] = {matrix.name: {} for matrix in matrices}
     with ExitStack() as stack:
         for matrix in matrices:
             hook = _adding_to(sums[matrix.name], names)
             stack.callback(matrix.module.register_forward_pre_hook(hook).remove)
-        walk.run(block)
+        (walk.advance if advance else walk.run)(block)
     return {name: _finished(found, walk.tokens.numel()) for name, found in sums.items()}
 
 

@@ -25,11 +25,14 @@ def gather(
     A gradient is added up and dropped as soon as it is there: beside the sums, no more than
     one layer's is held. The model is taken as it stands.
     """
-    sums = {matrix.name: {name: torch.zeros_like(_rows(matrix).float()) for name in names} for matrix in matrices}
+    sums = {
+        matrix.name: {name: torch.zeros_like(matrix.rows(matrix.weight), dtype=torch.float32) for name in names}
+        for matrix in matrices
+    }
     with ExitStack() as stack, torch.enable_grad():
         for matrix in matrices:
             stack.callback(matrix.weight.requires_grad_, False)
-            hook = _adding_to(sums[matrix.name], matrix.transposed, tokens.shape[0])
+            hook = _adding_to(sums[matrix.name], matrix, tokens.shape[0])
             stack.callback(matrix.weight.requires_grad_().register_post_accumulate_grad_hook(hook).remove)
         for window in tokens:
             window = window.to(model.device)
@@ -38,14 +41,10 @@ def gather(
     return sums
 
 
-def _rows(matrix: Matrix) -> torch.Tensor:
-    return matrix.weight.T if matrix.transposed else matrix.weight
-
-
-def _adding_to(sums: dict[str, torch.Tensor], transposed: bool, windows: int) -> Callable[[torch.Tensor], None]:
+def _adding_to(sums: dict[str, torch.Tensor], matrix: Matrix, windows: int) -> Callable[[torch.Tensor], None]:
     def add(weight: torch.Tensor) -> None:
         assert weight.grad is not None
-        gradient = (weight.grad.T if transposed else weight.grad).float()
+        gradient = matrix.rows(weight.grad).float()
         if SIZES in sums:
             sums[SIZES] += gradient.abs() / windows
         if SQUARES in sums:
