@@ -81,8 +81,17 @@ class Evaluator:
     def perplexity(self, genome: Sequence[float], tokens: torch.Tensor) -> float:
         """The perplexity of ``genome`` on ``tokens`` ``(windows, window)``, int64."""
         self.masks.apply(genome)
+        return self.perplexity_now(tokens)
+
+    def perplexity_now(self, tokens: torch.Tensor) -> float:
+        """The perplexity of the model as it stands on ``tokens`` ``(windows, window)``, int64."""
         perplexity = Perplexity()
         return perplexity.value(self.measure.total(tokens, perplexity.add), _predictions(tokens))
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether anything is learnt from the calibration text."""
+        return "calibration" in self.__dict__ or bool(self.scoring.needs)
 
     def statistics(self, names: Collection[str]) -> Iterator[tuple[Matrix, Statistics]]:
         """The matrices, and what ``names`` say of their inputs and gradients in the dense model."""

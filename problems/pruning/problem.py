@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evoprune import Bounds, Evaluation, Outcome, Problem
-from problems.pruning.settings import PruningSettings
+from evoprune import Bounds, Evaluation, Outcome, Problem, find_plugin
+from problems.pruning.settings import ALLOCATIONS, PruningSettings
 
 if TYPE_CHECKING:
     from problems.pruning.evaluator import Evaluator
@@ -60,9 +60,11 @@ class Pruning(Problem):
         return [self._uniform(self.settings.sparsity)] if self.settings.start_from_uniform else []
 
     def references(self) -> dict[str, list[float]]:
-        """Dense, the uniform curve, and uniform at the target."""
+        """Dense, the uniform curve, uniform at the target, and the ``allocations`` without search."""
         sparsities = sorted({*self.settings.curve, self.settings.sparsity} - {0.0})
-        return {"dense": self._uniform(0.0)} | {uniform_name(s): self._uniform(s) for s in sparsities}
+        curve = {uniform_name(sparsity): self._uniform(sparsity) for sparsity in sparsities}
+        found = {name: find_plugin(ALLOCATIONS, name)(self.evaluator) for name in self.settings.allocations}
+        return {"dense": self._uniform(0.0)} | curve | found
 
     def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
         """The objective on the search text, or on the first ``fidelity`` of its windows."""

@@ -29,8 +29,7 @@ def sparsegpt(
     updated = weight.to(torch.float32, copy=True)
     inverse = damped_inverse(gram, damping)
     factor = torch.linalg.cholesky(inverse, upper=True).to(updated.dtype)
-    rows, width = updated.shape
-    gone = 0
+    gone, width = 0, updated.shape[1]
     for first in range(0, width, columns):
         end = min(width, first + columns)
         inside = factor[first:end, first:end]

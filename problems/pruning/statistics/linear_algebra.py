@@ -16,7 +16,7 @@ def damped_inverse(gram: torch.Tensor, damping: float = DAMPING) -> torch.Tensor
     In float64 where the device has it. Damping grows tenfold until the matrix is positive
     definite; inputs that were always zero get 1, so that they neither fail nor matter.
     """
-    matrix = gram.clone() if gram.device.type == "mps" else gram.double()
+    matrix = gram.to(gram.dtype if gram.device.type == "mps" else torch.float64, copy=True)
     diagonal = matrix.diagonal()
     step = damping * float(diagonal.mean())
     diagonal[diagonal == 0] = 1.0
