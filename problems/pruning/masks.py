@@ -61,7 +61,7 @@ class Masks:
         return self._stored[LEVEL + matrix.name] >= self._cuts[matrix.name][0]
 
     def forget(self) -> None:
-        """The model's weights were changed otherwise: the next mask writes all of them."""
+        """The model's weights were changed otherwise: nothing is known of them, and the next mask writes all."""
         self._cuts = dict.fromkeys(self._cuts, _UNKNOWN)
 
     def block_cuts(self) -> list[list[int]]:
