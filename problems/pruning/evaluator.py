@@ -55,15 +55,15 @@ class Evaluator:
         report = self._windows(self.settings.report_text, "report_text")
         if report.sha256 == self.search.sha256:
             raise InputError("problem.report_text holds the very tokens of search_text; give another text")
+        if self.calibrates and report.sha256 == self.calibration.sha256:
+            raise InputError("problem.report_text holds the very tokens of calibration_text; give another text")
         return report
 
     @cached_property
     def calibration(self) -> Windows:
         """The windows that scores and reconstruction learn from; read where they are needed."""
-        windows = self._windows(self.settings.calibration, "calibration_text", self.settings.calibration_text is None)
-        if windows.sha256 == self.report.sha256:
-            raise InputError("problem.calibration_text holds the very tokens of report_text; give another text")
-        return windows
+        at_most = self.settings.calibration_text is None  # then no one asked for a number of windows
+        return self._windows(self.settings.calibration, "calibration_text", at_most)
 
     def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
         """The objective for ``genome`` on the first ``fidelity``, in (0, 1], of the search windows.
@@ -90,8 +90,9 @@ class Evaluator:
 
     @property
     def calibrates(self) -> bool:
-        """Whether anything is learnt from the calibration text."""
-        return "calibration" in self.__dict__ or bool(self.scoring.needs)
+        """Whether anything may be learnt from the calibration text."""
+        settings = self.settings
+        return bool(self.scoring.needs or settings.allocations) or settings.reconstruct != "none"
 
     def statistics(self, names: Collection[str]) -> Iterator[tuple[Matrix, Statistics]]:
         """The matrices, and what ``names`` say of their inputs and gradients in the dense model."""

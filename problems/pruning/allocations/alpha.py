@@ -17,8 +17,9 @@ def alpha(evaluator: Evaluator) -> list[float]:
     """Groups whose spectra have heavier tails, a sign of better training, lose less.
 
     Lu et al., "AlphaPruning: Using Heavy-Tailed Self Regularization Theory for Improved
-    Layer-wise Pruning of Large Language Models", NeurIPS 2024, equations (2) and (3). A group's
-    exponent is the mean of its matrices'.
+    Layer-wise Pruning of Large Language Models", NeurIPS 2024: exponents q_i, scaled linearly to
+    [1 - tau, 1 + tau], and then by one factor for the budget. A group's exponent is the mean of
+    its matrices'.
     """
     bases = [[evaluator.masks.base(matrix) for matrix in group.matrices] for group in evaluator.groups]
     exponents = [fmean(tail_exponent(base) for base in group) for group in bases]

@@ -11,8 +11,8 @@ def erdos_renyi(evaluator: Evaluator) -> list[float]:
     """A matrix keeps weights in proportion to the sum of its sides, so that larger ones lose more.
 
     Mocanu et al., "Scalable training of artificial neural networks with adaptive sparse
-    connectivity inspired by network science", Nature Communications 2018, equation (3). A
-    group's density is that of its matrices together: where all groups are alike, this is uniform.
+    connectivity inspired by network science", Nature Communications 2018: density is in
+    proportion to (n_in + n_out) / (n_in n_out). A group's density is that of its matrices together: where all groups are alike, this is uniform.
     """
     densities = [_density(group) for group in evaluator.groups]
     most = 1 / min(densities)

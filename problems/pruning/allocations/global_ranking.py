@@ -24,7 +24,7 @@ def normalised(evaluator: Evaluator) -> list[float]:
     """As a global ranking, but each matrix's scores are first divided by their root mean square.
 
     So that layers are compared by the shape of their scores alone, as with the layerwise
-    normalised Taylor scores of Molchanov et al., ICLR 2017, section 2.2.
+    normalised Taylor scores of Molchanov et al., ICLR 2017.
     """
     return _ranked(evaluator, normalise=True)
 

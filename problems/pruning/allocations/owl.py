@@ -14,14 +14,14 @@ _OUTLIER = 5.0
 """Times the mean score of its group: the paper's M."""
 
 _REACH = 0.08
-"""Sparsities lie this far around the target, at most: the paper's lambda."""
+"""Half of the range that sparsities span: the paper's lambda."""
 
 
 def owl(evaluator: Evaluator) -> list[float]:
     """Groups with a larger share of outliers among their Wanda scores lose less.
 
     Yin et al., "Outlier Weighed Layerwise Sparsity (OWL): A Missing Secret Sauce for Pruning
-    LLMs to High Sparsity", ICML 2024, section 3.3; shares are scaled to a range of twice lambda
+    LLMs to High Sparsity", ICML 2024: S_i is in proportion to 1 - D_i. The shares D_i are scaled to a range of twice lambda
     as in the authors' code. A group takes the place of the paper's transformer block.
     """
     norms = {matrix.name: known[INPUT_NORMS] for matrix, known in evaluator.statistics({INPUT_NORMS})}

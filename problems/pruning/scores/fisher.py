@@ -10,6 +10,6 @@ def fisher(weight: torch.Tensor, *, gradient_squares: torch.Tensor) -> torch.Ten
 
     LeCun et al., "Optimal Brain Damage", NIPS 1989, with the diagonal of the empirical Fisher
     matrix for the Hessian's, as in Theis et al., "Faster gaze prediction with dense networks and
-    Fisher pruning", 2018, equation (8).
+    Fisher pruning", 2018.
     """
     return weight.square() * gradient_squares

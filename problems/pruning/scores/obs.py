@@ -10,8 +10,8 @@ from problems.pruning.statistics.linear_algebra import damped_inverse
 def obs(weight: torch.Tensor, *, gram: torch.Tensor) -> torch.Tensor:
     """The output error of removing one weight when the others of its row make up for it: w^2 / [H^-1]_jj.
 
-    H is the damped Gram matrix of the inputs. Hassibi & Stork, "Second order derivatives for
-    network pruning: Optimal Brain Surgeon", NIPS 1992, equation (5); Frantar & Alistarh,
-    "SparseGPT", ICML 2023, equation (3).
+    H is the damped Gram matrix of the inputs. The saliency of Hassibi & Stork, "Second order
+    derivatives for network pruning: Optimal Brain Surgeon", NIPS 1992, for a linear layer as in
+    Frantar & Alistarh, "SparseGPT", ICML 2023.
     """
     return weight.square() / damped_inverse(gram).diagonal().to(weight.dtype)

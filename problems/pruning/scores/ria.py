@@ -14,8 +14,9 @@ _POWER = 0.5
 def ria(weight: torch.Tensor, *, input_norms: torch.Tensor) -> torch.Tensor:
     """The absolute weight's share of its row and of its column, times the root of its input's norm.
 
-    Zhang et al., "Plug-and-Play: An Efficient Post-training Pruning Method for Large Language
-    Models", ICLR 2024, equations (2) and (3).
+    (|W_ij| / sum_i |W_ij| + |W_ij| / sum_j |W_ij|) ||x_j||^a: the relative importance and
+    activations of Zhang et al., "Plug-and-Play: An Efficient Post-training Pruning Method for
+    Large Language Models", ICLR 2024.
     """
     size = weight.abs()
     tiny = torch.finfo(size.dtype).tiny  # a row or column of zeros has no shares

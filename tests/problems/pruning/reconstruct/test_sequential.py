@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from evoprune.cli import main
 from problems.pruning.evaluator import Evaluator
 from problems.pruning.reconstruct.sequential import reconstruct
 from problems.pruning.reconstruct.sparsegpt import sparsegpt

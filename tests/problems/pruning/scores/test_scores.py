@@ -7,7 +7,6 @@ import torch
 
 from evoprune import InputError
 from evoprune.registry import names
-from problems.pruning.calibration import statistics
 from problems.pruning.groups import group
 from problems.pruning.masks import Masks
 from problems.pruning.model.blocks import find_matrices
@@ -116,7 +115,7 @@ def test_every_score_and_scope_is_on_budget_and_removes_the_lowest(name, scope, 
 def test_row_is_the_natural_scope_of_wanda_and_a_kind_may_have_a_score_of_its_own(model, tokens):
     kinds = list(dict.fromkeys(matrix.kind for matrix in find_matrices(model)))
     found, scoring = masks(model, tokens, scores={kinds[1]: "wanda"})
-    assert scoring.describe() == {kind: "magnitude by matrix" for kind in kinds} | {kinds[1]: "wanda by row"}
+    assert scoring.describe() == dict.fromkeys(kinds, "magnitude by matrix") | {kinds[1]: "wanda by row"}
     found.apply([0.5, 0.5, 0.5])
     for matrix in find_matrices(model):
         per_row = matrix.rows(found.kept(matrix)).sum(1)
