@@ -12,7 +12,8 @@ def erdos_renyi(evaluator: Evaluator) -> list[float]:
 
     Mocanu et al., "Scalable training of artificial neural networks with adaptive sparse
     connectivity inspired by network science", Nature Communications 2018: density is in
-    proportion to (n_in + n_out) / (n_in n_out). A group's density is that of its matrices together: where all groups are alike, this is uniform.
+    proportion to (n_in + n_out) / (n_in n_out). A group's density is that of its matrices
+    together: where all groups are alike, this is uniform.
     """
     densities = [_density(group) for group in evaluator.groups]
     most = 1 / min(densities)

@@ -21,8 +21,9 @@ def owl(evaluator: Evaluator) -> list[float]:
     """Groups with a larger share of outliers among their Wanda scores lose less.
 
     Yin et al., "Outlier Weighed Layerwise Sparsity (OWL): A Missing Secret Sauce for Pruning
-    LLMs to High Sparsity", ICML 2024: S_i is in proportion to 1 - D_i. The shares D_i are scaled to a range of twice lambda
-    as in the authors' code. A group takes the place of the paper's transformer block.
+    LLMs to High Sparsity", ICML 2024: S_i falls with the share D_i of outliers. Shares are scaled
+    to a range of twice lambda as in the authors' code. A group takes the place of the paper's
+    transformer block.
     """
     norms = {matrix.name: known[INPUT_NORMS] for matrix, known in evaluator.statistics({INPUT_NORMS})}
     shares = [_outliers(group, norms) for group in evaluator.groups]
