@@ -9,6 +9,7 @@ from evoprune.individual import Individual
 from evoprune.parameters import Fraction, Positive
 from evoprune.private import private_folder
 from evoprune.problem import Bounds, Evaluation, Exported, Outcome, Problem, Settings, Table
+from evoprune.registry import check_plugin, find_plugin
 
 __version__ = "0.1.0"
 
@@ -28,5 +29,7 @@ __all__ = [
     "Settings",
     "Table",
     "__version__",
+    "check_plugin",
+    "find_plugin",
     "private_folder",
 ]

@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evoprune import Bounds, Evaluation, Exported, Outcome, Problem, Table
-from problems.pruning.settings import EvalSettings, ExportSettings, PruningSettings
+from evoprune import Bounds, Evaluation, Exported, Outcome, Problem, Table, find_plugin
+from problems.pruning.settings import ALLOCATIONS, EvalSettings, ExportSettings, PruningSettings
 
 if TYPE_CHECKING:
     from problems.pruning.evaluator import Evaluator
@@ -63,9 +63,11 @@ class Pruning(Problem):
         return [self._uniform(self.settings.sparsity)] if self.settings.start_from_uniform else []
 
     def references(self) -> dict[str, list[float]]:
-        """Dense, the uniform curve, and uniform at the target."""
+        """Dense, the uniform curve, uniform at the target, and the ``allocations`` without search."""
         sparsities = sorted({*self.settings.curve, self.settings.sparsity} - {0.0})
-        return {"dense": self._uniform(0.0)} | {uniform_name(s): self._uniform(s) for s in sparsities}
+        curve = {uniform_name(sparsity): self._uniform(sparsity) for sparsity in sparsities}
+        found = {name: find_plugin(ALLOCATIONS, name)(self.evaluator) for name in self.settings.allocations}
+        return {"dense": self._uniform(0.0)} | curve | found
 
     def evaluate(self, genome: Sequence[float]) -> Evaluation:
         """The objective on the search text."""

@@ -138,8 +138,7 @@ def _facts(evaluator: Evaluator, run: Recorded, zeros: dict[str, int], dtype: st
         "evoprune": __version__,
         "base_model": public_name(run.protocol.model),
         "dtype": dtype,
-        "score": evaluator.settings.score,
-        "scope": evaluator.settings.scope,
+        "scores": evaluator.scoring.describe(),
         "sparsity": {
             **{name: removed / size for name, size in denominators.items()},
             "denominators": denominators,
