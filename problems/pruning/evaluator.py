@@ -11,7 +11,7 @@ import torch
 
 from evoprune import Evaluation, InputError
 from problems.pruning.calibration import Statistics, statistics
-from problems.pruning.groups import group
+from problems.pruning.genes import make_genes
 from problems.pruning.masks import Masks
 from problems.pruning.measure import Measure
 from problems.pruning.model.blocks import Matrix, find_matrices
@@ -34,11 +34,12 @@ class Evaluator:
         self.model, self.tokenizer = load_model(settings)
         self.device: torch.device = self.model.device  # type: ignore[assignment]
         self.matrices = find_matrices(self.model)
-        self.groups = group(self.matrices, settings.genes)
+        self.genes = make_genes(self.matrices, settings)
+        self.groups = self.genes.groups
         self.search = self.windows(settings.search_text, "search_text")
         self.scoring = Scoring(settings, self.matrices)
         self.weights_sha256 = self._hash_weights()
-        self.masks = Masks(self.groups, self._stored())
+        self.masks = Masks(self.groups, self._stored(), self.genes.sparsities)
         if self.device.type == "cpu":
             keep_freed_memory()
         self._forward = Forward(self.model)
@@ -96,12 +97,12 @@ class Evaluator:
 
     def statistics(self, names: Collection[str]) -> Iterator[tuple[Matrix, Statistics]]:
         """The matrices, and what ``names`` say of their inputs and gradients in the dense model."""
-        self.masks.apply([0.0] * len(self.groups))
+        self.masks.apply(self.genes.uniform(0.0))
         return statistics(self.model, self.calibration.tokens, self.matrices, names)
 
     def scored(self) -> Iterator[tuple[Matrix, torch.Tensor]]:
         """The matrices, and the scores of their weights in the dense model."""
-        self.masks.apply([0.0] * len(self.groups))
+        self.masks.apply(self.genes.uniform(0.0))
         return self.scoring.scored(self.model, self._calibrating)
 
     @property
@@ -113,7 +114,7 @@ class Evaluator:
         if self.settings.objective == "perplexity":
             return Perplexity()
         divergence = Divergence(_predictions(self.search.tokens), min(self.settings.kl_top, self._forward.vocabulary))
-        self.masks.apply([0.0] * len(self.groups))
+        self.masks.apply(self.genes.uniform(0.0))
         self.measure.total(self.search.tokens, divergence.learn)
         return divergence
 

@@ -47,9 +47,12 @@ class Group:
 
 
 def group(matrices: Sequence[Matrix], genes: str) -> list[Group]:
-    """A group for each ``block`` or for each ``matrix``, whichever ``genes`` says."""
-    if genes == "matrix":
+    """What is masked alike where ``genes`` are those: a block's matrices, a kind's in all blocks, or each by itself."""
+    if genes in {"matrix", "block_and_kind"}:
         return [Group(matrix.name, (matrix,)) for matrix in matrices]
+    if genes == "kind":
+        kinds = dict.fromkeys(matrix.kind for matrix in matrices)
+        return [Group(kind, tuple(m for m in matrices if m.kind == kind)) for kind in kinds]
     return [Group(f"block {block}", tuple(members)) for block, members in groupby(matrices, key=lambda m: m.block)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
@@ -16,17 +16,27 @@ _UNKNOWN = (0, 0)
 """No cut between levels, which start far below 0, removes nothing there."""
 
 
+Meaning = Callable[[Sequence[float]], Sequence[float]]
+
+
+def _as_it_is(genome: Sequence[float]) -> Sequence[float]:
+    return genome
+
+
 class Masks:
     """Sets the model's weights to those of any genome, without loading or allocating anything.
 
     ``stored`` holds each matrix's original weights and the levels of them (see
     :mod:`problems.pruning.ranks`), and for weights that are compared in a whole group how it
-    splits what it loses (see :func:`problems.pruning.groups.split`). It is only read; the model's own parameters
-    are overwritten.
+    splits what it loses (see :func:`problems.pruning.groups.split`). It is only read; the
+    model's own parameters are overwritten. ``meaning`` turns a genome into a sparsity a group.
     """
 
-    def __init__(self, groups: Sequence[Group], stored: Mapping[str, torch.Tensor]) -> None:
+    def __init__(
+        self, groups: Sequence[Group], stored: Mapping[str, torch.Tensor], meaning: Meaning = _as_it_is
+    ) -> None:
         self.groups = list(groups)
+        self._meaning = meaning
         self._stored = stored
         matrices = [matrix for group in groups for matrix in group.matrices]
         self._splits = {
@@ -39,11 +49,11 @@ class Masks:
 
     @torch.no_grad()
     def apply(self, genome: Sequence[float]) -> float:
-        """Mask the model as ``genome`` says, a sparsity a group; return the prunable weights' sparsity.
+        """Mask the model as ``genome`` says; return the prunable weights' sparsity.
 
         Only matrices whose cut changed are written, each in two passes over its memory.
         """
-        for group, sparsity in zip(self.groups, genome, strict=True):
+        for group, sparsity in zip(self.groups, self._meaning(genome), strict=True):
             for matrix, cut in zip(group.matrices, group.cuts(sparsity, self._splits[group.name]), strict=True):
                 if self._cuts[matrix.name] != cut:
                     weight = matrix.weight.data
@@ -71,6 +81,10 @@ class Masks:
             for matrix in group.matrices:
                 cuts[matrix.block].append(self._cuts[matrix.name][0])
         return cuts
+
+    def sparsities(self) -> dict[str, float]:
+        """The sparsity of each matrix by name, as it is masked now."""
+        return {m.name: self._cuts[m.name][1] / m.size for group in self.groups for m in group.matrices}
 
     def zeros(self) -> int:
         """How many of the prunable weights are zero now, counted in the model."""

@@ -43,20 +43,22 @@ class Pruning(Problem):
         return Evaluator(self.settings)
 
     def bounds(self) -> Bounds:
-        """``min_sparsity`` and ``max_sparsity`` for every gene."""
-        genes = len(self.evaluator.groups)
-        return Bounds([self.settings.min_sparsity] * genes, [self.settings.max_sparsity] * genes)
+        """``min_sparsity`` and ``max_sparsity``, for genes that are sparsities."""
+        return self.evaluator.genes.bounds
 
     def context(self) -> dict[str, Any]:
-        """For repairs: the number of weights under each gene, and the global sparsity."""
-        return {"weights": [float(group.size) for group in self.evaluator.groups], "target": self.settings.sparsity}
+        """For repairs: the number of weights under each gene, and what the global sparsity asks of their mean."""
+        genes = self.evaluator.genes
+        return {"weights": genes.weights, "target": genes.target(self.settings.sparsity)}
 
     def random_genome(self) -> list[float]:
-        """Sparsities drawn evenly within ``initial_spread`` of the target."""
-        settings = self.settings
-        low = max(settings.min_sparsity, settings.sparsity - settings.initial_spread)
-        up = min(settings.max_sparsity, settings.sparsity + settings.initial_spread)
-        return [random.uniform(low, up) for _ in self.evaluator.groups]
+        """Genes drawn evenly within ``initial_spread`` of the uniform allocation at the target."""
+        genes = self.evaluator.genes
+        centre = self._uniform(self.settings.sparsity)
+        return [
+            random.uniform(max(low, gene - spread), min(up, gene + spread))
+            for gene, spread, low, up in zip(centre, genes.spreads, *genes.bounds, strict=True)
+        ]
 
     def starting_genomes(self) -> list[list[float]]:
         """The uniform allocation, if ``start_from_uniform``."""
@@ -121,7 +123,7 @@ class Pruning(Problem):
         return measure(source, options)
 
     def _uniform(self, sparsity: float) -> list[float]:
-        return [sparsity] * len(self.evaluator.groups)
+        return self.evaluator.genes.uniform(sparsity)
 
 
 def uniform_name(sparsity: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from problems.pruning.reconstruct.sequential import reconstruct
 def report(evaluator: Evaluator, outcome: Outcome, folder: Path) -> dict[str, Any]:
     """Score dense, the uniform curve and the best genome on the report text; draw the figures.
 
-    Returns ``sparsity``, ``perplexity``, ``gap_closed``, ``curve``, ``allocations``, ``genes``
-    and ``protocol`` for ``result.json``.
+    Returns ``sparsity``, ``perplexity``, ``gap_closed``, ``curve``, ``allocations``, ``genes``,
+    ``by_matrix`` and ``protocol`` for ``result.json``.
     """
     target = evaluator.settings.sparsity
     allocations = evaluator.settings.allocations
@@ -44,10 +45,12 @@ def report(evaluator: Evaluator, outcome: Outcome, folder: Path) -> dict[str, An
         "report": [_finite(reported[name]) for name in uniform],
     }
     figures.draw_cliff(sparsities, [reported[name] for name in uniform], target, evolved, folder)
+    by_matrix = evaluator.masks.sparsities()
+    figures.draw_allocation(_by_block(evaluator, by_matrix), target, folder)
+    if evaluator.settings.genes != "block":
+        figures.draw_matrices(evaluator.matrices, by_matrix, folder)
     if evaluator.settings.reconstruct != "none":
         perplexity |= _reconstructed(evaluator, outcome.best)
-    names = [group.name for group in evaluator.groups]
-    figures.draw_allocation(names, outcome.best, target, folder)
     return {
         "sparsity": sparsity,
         "perplexity": perplexity,
@@ -57,9 +60,20 @@ def report(evaluator: Evaluator, outcome: Outcome, folder: Path) -> dict[str, An
             name: {"genome": genomes[name], "search": _finite(searched[name]), "report": _finite(reported[name])}
             for name in allocations
         },
-        "genes": names,
+        "genes": evaluator.genes.names,
+        "by_matrix": by_matrix,
         "protocol": protocol(evaluator),
     }
+
+
+def _by_block(evaluator: Evaluator, by_matrix: Mapping[str, float]) -> list[float]:
+    """The sparsity of each block, of all its prunable weights."""
+    removed: dict[int, float] = {}
+    sizes: dict[int, int] = {}
+    for matrix in evaluator.matrices:
+        removed[matrix.block] = removed.get(matrix.block, 0.0) + by_matrix[matrix.name] * matrix.size
+        sizes[matrix.block] = sizes.get(matrix.block, 0) + matrix.size
+    return [removed[block] / sizes[block] for block in sizes]
 
 
 def _on_search_text(evaluator: Evaluator, outcome: Outcome) -> tuple[dict[str, float], float]:

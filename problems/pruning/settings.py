@@ -72,7 +72,11 @@ class PruningSettings(Settings):
     sparsity: Fraction = Field(0.45, description="share of the prunable weights that is removed")
     min_sparsity: Fraction = Field(0.0, description="lower bound of a gene")
     max_sparsity: Fraction = Field(0.9, description="upper bound of a gene")
-    genes: Literal["block", "matrix"] = Field("block", description="what a gene governs")
+    genes: Literal["block", "matrix", "kind", "block_and_kind"] = Field(
+        "block",
+        description="what a gene governs: a block, a matrix, a kind of matrix in all blocks, or each block "
+        "and, added to it, each kind",
+    )
     score: ScoreName = Field(
         "magnitude", description="ranks the weights, the lowest go first: magnitude, wanda, ria, obs, taylor, fisher"
     )
@@ -130,6 +134,8 @@ class PruningSettings(Settings):
             raise ValueError(
                 "search_text and report_text are the same text; a text that the search sees must not score its result"
             )
+        if self.genes == "block_and_kind" and self.allocations:
+            raise ValueError("allocations need genes that are sparsities of their own: block, matrix or kind")
         if self.calibration_text and self.calibration_text.identity == self.report_text.identity:
             raise ValueError("calibration_text and report_text are the same text; what calibrates must not report")
         return self
