@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from evoprune import __version__
-from evoprune.cli import eval, export, ls, run, validate
+from evoprune.cli import eval, export, ls, report, run, validate
 from evoprune.errors import InputError, Stopped
 
 _INTERRUPTED = 130
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"evoprune {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (run, export, eval, validate, ls):
+    for command in (run, export, eval, report, validate, ls):
         command.add_parser(commands)
     options = parser.parse_args(arguments)
     for number in (signal.SIGINT, signal.SIGTERM):

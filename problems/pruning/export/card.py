@@ -58,7 +58,7 @@ def _body(run: Recorded, facts: Mapping[str, Any]) -> Iterator[str]:
         made = facts["compact"]
         yield (
             f"\n`{made['file']}` holds the same weights as bits and non-zeros in {made['bytes']:,} bytes, "
-            f"{made['share']:.1%} of the dense file; evoprune's `problems.pruning.export.compact.load_compact` reads it."
+            f"{made['share']:.1%} of the dense file; `problems.pruning.export.compact.load_compact` reads it."
         )
     yield "\n## Do it again\n"
     yield "```\npython -m evoprune run experiment.yaml\n```\n"
