@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from evoprune import Exported, InputError, __version__
 from problems.pruning.evaluator import Evaluator
 from problems.pruning.export import compact
-from problems.pruning.export.card import card
+from problems.pruning.export.card import card, number
 from problems.pruning.export.recorded import Recorded, recorded
 from problems.pruning.model.attention import NAME as BLOCKED_ATTENTION
 from problems.pruning.model.load import quiet
@@ -51,7 +51,8 @@ def export(
     faults = _faults(zeros, check, run, facts, tolerance)
     summary = [
         f"sparsity {facts['sparsity']['prunable']:.4%} of the prunable weights, counted from zeros; "
-        f"perplexity {check['perplexity']:.6g} in {dtype}, the run's {run.perplexity.report.evolved} in {run_dtype}"
+        f"perplexity {check['perplexity']:.6g} in {dtype}, "
+        f"the run's {number(run.perplexity.report.evolved)} in {run_dtype}"
     ]
     facts["check"] = {name: value for name, value in check.items() if name != "zeros"} | {"tolerance": tolerance}
     if not math.isfinite(check["perplexity"]):
@@ -125,7 +126,9 @@ def _faults(zeros: dict[str, int], check: Json, run: Recorded, facts: Json, tole
         faults.append("the tokenizer that was written reads the report text otherwise")
     found, expected = check["perplexity"], run.perplexity.report.evolved
     if expected is None or not abs(found / expected - 1) <= tolerance:
-        faults.append(f"perplexity {found:.6g}, but the run's is {expected} (tolerance {tolerance:g}, relative)")
+        faults.append(
+            f"perplexity {found:.6g}, but the run's is {number(expected)} (tolerance {tolerance:g}, relative)"
+        )
     return faults
 
 
