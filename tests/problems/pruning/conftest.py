@@ -122,7 +122,7 @@ def run_on(tmp_path_factory):
         random_model(architecture).save_pretrained(home / "model")
         words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(VOCABULARY)}, unk_token="w0"))
         words.pre_tokenizer = pre_tokenizers.Whitespace()
-        PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(home / "model")
+        PreTrainedTokenizerFast(tokenizer_object=words, eos_token="w0").save_pretrained(home / "model")
         problem = {
             "use": "pruning", "model": str(home / "model"), "dtype": dtype, "device": "cpu", "curve": [],
             "search_text": {"source": str(_text(home / "search.txt", 1)), "window": 32, "windows": 2},
