@@ -23,7 +23,8 @@ from evoprune.explain import explain
 from evoprune.exporting import export
 from evoprune.parameters import Checked
 from evoprune.problem import Exported, Problem, Table
-from evoprune.resolve import Resolved, resolve
+from evoprune.resolve import Resolved, resolve, resolve_file
+from evoprune.run_folder import read_json
 
 Columns = dict[str, list[Any]]
 
@@ -140,8 +141,7 @@ def run(
     elif isinstance(spec, Mapping):
         resolved = resolve(config.override(json.loads(json.dumps(spec)), settings), "spec")
     else:
-        path = config.find(str(spec))
-        resolved, stem = resolve(config.override(config.read(path), settings), str(path)), path.stem
+        resolved, stem = resolve_file(str(spec), settings), Path(spec).stem
     folder = run_folder.choose(Path(runs_dir), name, stem)
     run_into(resolved, folder)
     return Run.open(folder)
@@ -153,19 +153,6 @@ def read_experiment(folder: Path, settings: Sequence[str] = ()) -> Resolved:
     if not _is_file(path):
         raise InputError("is not the folder of a run: it holds no config.yaml", str(folder))
     return resolve(config.override(config.read(path), settings), str(path))
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a file of a run's folder. Raises :class:`evoprune.InputError`."""
-    if not _is_file(path):
-        raise InputError(f"there is no {path.name}: the run has not finished; see status.json", str(path.parent))
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"cannot be read as JSON: {error}", str(path)) from None
-    if not isinstance(value, dict):
-        raise InputError(f"expected an object, got a {type(value).__name__}", str(path))
-    return value
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:
@@ -198,10 +185,6 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:  # a name too long, say
         return False
-
-
-def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is not JSON")
 
 
 def _columns(lines: Sequence[Mapping[str, Any]]) -> Any:

@@ -29,8 +29,8 @@ class Evaluation:
 
     ``values``: one number an objective. ``work``: what it cost, in the problem's
     ``work_unit``. ``measures``: JSON-able facts kept in the history. ``failure``: why it
-    could not be scored (``values`` are then the worst possible), else None. ``seconds``:
-    wall time, filled in by the engine.
+    could not be scored (``values`` are then the worst possible), else None. ``seconds``
+    (wall time) and ``worker`` (host and process) are filled in by the engine.
     """
 
     values: tuple[float, ...]
@@ -38,6 +38,7 @@ class Evaluation:
     measures: Mapping[str, Any] = field(default_factory=dict)
     failure: str | None = None
     seconds: float = 0.0
+    worker: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,14 @@ class Problem(ABC):
     def __init__(self, settings: Any) -> None:
         self.settings = settings
 
+    @classmethod
+    def devices(cls) -> Sequence[str]:
+        """The accelerators of this host that ``--devices auto`` spreads workers over.
+
+        A worker's device takes the place of the setting ``device`` where that is ``auto``.
+        """
+        return []
+
     @abstractmethod
     def bounds(self) -> Bounds:
         """The bounds of each gene; their length is the length of the genome."""
@@ -117,6 +126,13 @@ class Problem(ABC):
     def evaluate(self, genome: Sequence[float]) -> Evaluation:
         """Score ``genome``. What it raises is recorded as this candidate's failure."""
 
+    has_fidelities: ClassVar[bool] = False
+    """Whether :meth:`evaluate_partly` is cheaper than :meth:`evaluate`; the engine calls it only then."""
+
+    def evaluate_partly(self, genome: Sequence[float], fidelity: float) -> Evaluation:
+        """Score ``genome`` on a share ``fidelity``, in (0, 1), of the data, to screen many."""
+        return self.evaluate(genome)
+
     def context(self) -> dict[str, Any]:
         """Values for operator arguments of the same name, besides ``low`` and ``up``."""
         return {}
@@ -127,6 +143,17 @@ class Problem(ABC):
 
     def references(self) -> dict[str, list[float]]:
         """Named known solutions, scored beside the search."""
+        return {}
+
+    def cost(self, genome: Sequence[float]) -> float:
+        """About how long ``genome`` takes, in any unit: where costs differ, the largest is handed out first."""
+        return 1.0
+
+    def fingerprint(self) -> dict[str, str]:
+        """Name to hash of the data that scores depend on beside the settings: a model's weights, a text.
+
+        A run is resumed only while they are the same.
+        """
         return {}
 
     def finish(self, outcome: Outcome, folder: Path) -> dict[str, Any]:

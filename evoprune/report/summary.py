@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from evoprune import api
+from evoprune import api, run_folder
 
 _ANCESTORS = 400
 """A family tree is cut here: it is for reading."""
@@ -78,7 +78,7 @@ def summarise(folder: Path) -> Summary:
 
 
 def _optional(path: Path) -> Json:
-    return api.read_json(path) if path.exists() else {}
+    return run_folder.read_json(path) if path.exists() else {}
 
 
 def _single(value: Any) -> bool:

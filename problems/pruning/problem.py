@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evoprune import Bounds, Evaluation, Exported, Outcome, Problem, Table
-from problems.pruning.settings import EvalSettings, ExportSettings, PruningSettings
+from evoprune import Bounds, Evaluation, Exported, Outcome, Problem, Table, find_plugin
+from problems.pruning.settings import ALLOCATIONS, EvalSettings, ExportSettings, PruningSettings
 
 if TYPE_CHECKING:
     from problems.pruning.evaluator import Evaluator
@@ -26,6 +26,7 @@ class Pruning(Problem):
     ExportOptions = ExportSettings
     EvalOptions = EvalSettings
     supplies = frozenset({"weights", "target"})
+    has_fidelities = True
     work_unit = "tokens"
     settings: PruningSettings
 
@@ -62,13 +63,34 @@ class Pruning(Problem):
         return [self._uniform(self.settings.sparsity)] if self.settings.start_from_uniform else []
 
     def references(self) -> dict[str, list[float]]:
-        """Dense, the uniform curve, and uniform at the target."""
+        """Dense, the uniform curve, uniform at the target, and the ``allocations`` without search."""
         sparsities = sorted({*self.settings.curve, self.settings.sparsity} - {0.0})
-        return {"dense": self._uniform(0.0)} | {uniform_name(s): self._uniform(s) for s in sparsities}
+        curve = {uniform_name(sparsity): self._uniform(sparsity) for sparsity in sparsities}
+        found = {name: find_plugin(ALLOCATIONS, name)(self.evaluator) for name in self.settings.allocations}
+        return {"dense": self._uniform(0.0)} | curve | found
 
-    def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
-        """The objective on the search text, or on the first ``fidelity`` of its windows."""
+    def evaluate(self, genome: Sequence[float]) -> Evaluation:
+        """The objective on the search text."""
+        return self.evaluator.evaluate(genome)
+
+    def evaluate_partly(self, genome: Sequence[float], fidelity: float) -> Evaluation:
+        """The objective on the first ``fidelity`` of the search text's windows."""
         return self.evaluator.evaluate(genome, fidelity)
+
+    def fingerprint(self) -> dict[str, str]:
+        """Hashes of the weights and of both texts' tokens."""
+        return {
+            "weights": self.evaluator.weights_sha256,
+            "search_text": self.evaluator.search.sha256,
+            "report_text": self.evaluator.report.sha256,
+        }
+
+    @classmethod
+    def devices(cls) -> list[str]:
+        """Every CUDA device that PyTorch sees."""
+        import torch
+
+        return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
 
     def finish(self, outcome: Outcome, folder: Path) -> dict[str, Any]:
         """Score the result on the report text and draw it."""

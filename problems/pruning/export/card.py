@@ -31,16 +31,22 @@ def _body(run: Recorded, facts: Mapping[str, Any]) -> Iterator[str]:
     sparsity, text = facts["sparsity"], run.protocol.report_text
     name = _inline(facts["base_model"])
     yield f"\n# {name}, pruned to {sparsity['prunable']:.1%}\n"
+    updated = facts["reconstruct"] != "none"
+    rest = (
+        f"the remaining weights were updated by {facts['reconstruct']}" if updated else "nothing was trained after it"
+    )
     yield (
         f"{sparsity['prunable']:.2%} of the {sparsity['denominators']['prunable']:,} prunable weights of {name} are "
         f"zero ({sparsity['model']:.2%} of all {sparsity['denominators']['model']:,}). How much each layer loses was "
-        "found by an evolutionary search with evoprune; nothing was trained afterwards. It loads as any other model "
+        f"found by an evolutionary search with evoprune; {rest}. It loads as any other model "
         "does. The zeros follow no pattern: in this form they save neither memory nor time.\n"
     )
     yield "| perplexity | dense | uniform | evolved |\n|---|---|---|---|"
     for which in ("report", "search"):
         three = getattr(run.perplexity, which)
         yield f"| {which} text | {number(three.dense)} | {number(three.uniform)} | {number(three.evolved)} |"
+        if (three := getattr(run.perplexity, f"{which}_reconstructed")) is not None:
+            yield f"| {which} text, reconstructed | | {number(three.uniform)} | {number(three.evolved)} |"
     yield "\n## Protocol\n"
     yield (
         "Perplexity is exp of the mean next-token loss over non-overlapping windows, losses in float32, no special "
@@ -58,7 +64,8 @@ def _body(run: Recorded, facts: Mapping[str, Any]) -> Iterator[str]:
         made = facts["compact"]
         yield (
             f"\n`{made['file']}` holds the same weights as bits and non-zeros in {made['bytes']:,} bytes, "
-            f"{made['share']:.1%} of the dense file; `problems.pruning.export.compact.load_compact` reads it."
+            f"{made['share']:.1%} of the dense file; evoprune reads it "
+            "(`problems.pruning.export.compact.load_compact`)."
         )
     yield "\n## Do it again\n"
     yield "```\npython -m evoprune run experiment.yaml\n```\n"
@@ -74,6 +81,7 @@ def _by_block(matrices: Mapping[str, Mapping[str, int]]) -> dict[int, tuple[int,
 
 
 def number(value: float | None) -> str:
+    """A perplexity for people."""
     """A perplexity for people."""
     return "infinite" if value is None else f"{value:.6g}"
 

@@ -115,9 +115,10 @@ def run_on(tmp_path_factory):
     """Runs a tiny search on a random model of the given architecture; returns the run's folder. Once each."""
     done = {}
 
-    def run(architecture, dtype="float32"):
-        if (architecture, dtype) in done:
-            return done[architecture, dtype]
+    def run(architecture, dtype="float32", reconstruct="none"):
+        key = (architecture, dtype, reconstruct)
+        if key in done:
+            return done[key]
         home = tmp_path_factory.mktemp(architecture)
         random_model(architecture).save_pretrained(home / "model")
         words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(VOCABULARY)}, unk_token="w0"))
@@ -125,13 +126,14 @@ def run_on(tmp_path_factory):
         PreTrainedTokenizerFast(tokenizer_object=words, eos_token="w0").save_pretrained(home / "model")
         problem = {
             "use": "pruning", "model": str(home / "model"), "dtype": dtype, "device": "cpu", "curve": [],
+            "reconstruct": reconstruct,
             "search_text": {"source": str(_text(home / "search.txt", 1)), "window": 32, "windows": 2},
             "report_text": {"source": str(_text(home / "report.txt", 2)), "window": 32, "windows": 4},
         }  # fmt: skip
         spec = {"problem": problem, "population": 4, "generations": 1, "operators": {"repair": "shift"}}
         (home / "experiment.yaml").write_text(json.dumps(spec))
         assert main(["run", str(home / "experiment.yaml"), "--runs-dir", str(home), "--name", "run"]) == 0
-        done[architecture, dtype] = home / "run"
+        done[key] = home / "run"
         return home / "run"
 
     return run

@@ -51,6 +51,15 @@ def test_a_plain_load_has_the_runs_zeros_and_perplexity(run_on, architecture, tm
     assert facts["check"]["attention"] != NAME
 
 
+def test_what_the_run_reconstructed_is_written_reconstructed(run_on, tmp_path):
+    run, out = run_on("gpt2", reconstruct="sparsegpt"), tmp_path / "out"
+    assert main(["export", str(run), str(out)]) == 0
+    known = json.loads((run / "result.json").read_text())["perplexity"]
+    found = exported(out)["check"]["perplexity"]
+    assert found == pytest.approx(known["report_reconstructed"]["evolved"], rel=1e-3)
+    assert found != pytest.approx(known["report"]["evolved"], rel=1e-3)
+
+
 def test_half_precision_and_our_attention_stay_out_of_the_files(run_on, tmp_path):
     out = tmp_path / "out"
     assert main(["export", str(run_on("llama", "bfloat16")), str(out), "--dtype", "float16"]) == 0
