@@ -31,23 +31,29 @@ def _body(run: Recorded, facts: Mapping[str, Any]) -> Iterator[str]:
     sparsity, text = facts["sparsity"], run.protocol.report_text
     name = _inline(facts["base_model"])
     yield f"\n# {name}, pruned to {sparsity['prunable']:.1%}\n"
+    updated = facts["reconstruct"] != "none"
+    rest = (
+        f"the remaining weights were updated by {facts['reconstruct']}" if updated else "nothing was trained after it"
+    )
     yield (
         f"{sparsity['prunable']:.2%} of the {sparsity['denominators']['prunable']:,} prunable weights of {name} are "
         f"zero ({sparsity['model']:.2%} of all {sparsity['denominators']['model']:,}). How much each layer loses was "
-        "found by an evolutionary search with evoprune; nothing was trained afterwards. It loads as any other model "
+        f"found by an evolutionary search with evoprune; {rest}. It loads as any other model "
         "does. The zeros follow no pattern: in this form they save neither memory nor time.\n"
     )
     yield "| perplexity | dense | uniform | evolved |\n|---|---|---|---|"
     for which in ("report", "search"):
         three = getattr(run.perplexity, which)
-        yield f"| {which} text | {_number(three.dense)} | {_number(three.uniform)} | {_number(three.evolved)} |"
+        yield f"| {which} text | {number(three.dense)} | {number(three.uniform)} | {number(three.evolved)} |"
+        if (three := getattr(run.perplexity, f"{which}_reconstructed")) is not None:
+            yield f"| {which} text, reconstructed | | {number(three.uniform)} | {number(three.evolved)} |"
     yield "\n## Protocol\n"
     yield (
         "Perplexity is exp of the mean next-token loss over non-overlapping windows, losses in float32, no special "
         f"tokens added. Report text, which the search never saw: {_inline(text.source.rsplit('/', 1)[-1])}, "
         f"{text.windows} windows of {text.window} tokens, SHA-256 of the tokens `{text.sha256}`. The run computed in "
         f"{_inline(run.protocol.dtype)} on {_inline(run.protocol.device)}; these files hold {facts['dtype']}. A "
-        f"process with nothing but transformers read {_number(facts['check']['perplexity'])} from them (tolerance "
+        f"process with nothing but transformers read {number(facts['check']['perplexity'])} from them (tolerance "
         f"{facts['check']['tolerance']:g}, relative).\n"
     )
     yield "## Sparsity of each layer\n\n| block | sparsity |\n|---|---|"
@@ -74,7 +80,9 @@ def _by_block(matrices: Mapping[str, Mapping[str, int]]) -> dict[int, tuple[int,
     return blocks
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """A perplexity for people."""
+    """A perplexity for people."""
     return "infinite" if value is None else f"{value:.6g}"
 
 

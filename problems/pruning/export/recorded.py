@@ -15,18 +15,20 @@ class _Record(BaseModel, extra="allow", allow_inf_nan=False, frozen=True):
 
 
 class Three(_Record):
-    """Perplexities, None where infinite."""
+    """Perplexities, None where infinite; reconstruction leaves no dense model to measure."""
 
-    dense: float | None
+    dense: float | None = None
     uniform: float | None
     evolved: float | None
 
 
 class Texts(_Record):
-    """Perplexities on either text."""
+    """Perplexities on either text, and with the remaining weights updated, where the run did that."""
 
     search: Three
     report: Three
+    search_reconstructed: Three | None = None
+    report_reconstructed: Three | None = None
 
 
 class Text(_Record):

@@ -21,10 +21,11 @@ from safetensors.torch import load_file
 from evoprune import Exported, InputError, __version__
 from problems.pruning.evaluator import Evaluator
 from problems.pruning.export import compact
-from problems.pruning.export.card import card
+from problems.pruning.export.card import card, number
 from problems.pruning.export.recorded import Recorded, recorded
 from problems.pruning.model.attention import NAME as BLOCKED_ATTENTION
 from problems.pruning.model.load import quiet
+from problems.pruning.reconstruct.sequential import reconstruct
 from problems.pruning.settings import ExportSettings
 from problems.pruning.text.source import load_text
 
@@ -43,15 +44,16 @@ def export(
     _refuse_other_inputs(evaluator, run)
     run_dtype = str(evaluator.model.dtype).removeprefix("torch.")
     dtype = options.dtype or run_dtype
-    evaluator.masks.apply(genome)
+    found = _prune(evaluator, genome, run)
     zeros = _save(evaluator, getattr(torch, dtype), folder)
     check = _check_in_fresh_process(evaluator, list(zeros), dtype, folder)
     tolerance = TOLERANCE if {dtype, run_dtype} == {"float32"} else HALF_TOLERANCE
     facts = _facts(evaluator, run, zeros, dtype, folder)
-    faults = _faults(zeros, check, run, facts, tolerance)
+    faults = _faults(zeros, check, run, found, facts, tolerance)
     summary = [
         f"sparsity {facts['sparsity']['prunable']:.4%} of the prunable weights, counted from zeros; "
-        f"perplexity {check['perplexity']:.6g} in {dtype}, the run's {run.perplexity.report.evolved} in {run_dtype}"
+        f"perplexity {check['perplexity']:.6g} in {dtype}, "
+        f"the run's {number(found)} in {run_dtype}"
     ]
     facts["check"] = {name: value for name, value in check.items() if name != "zeros"} | {"tolerance": tolerance}
     if not math.isfinite(check["perplexity"]):
@@ -74,6 +76,17 @@ def _refuse_other_inputs(evaluator: Evaluator, run: Recorded) -> None:
             f"the report text is not the one that the run reported on ({run.protocol.report_text.source}): "
             "give the same with --set problem.report_text.source=..."
         )
+
+
+def _prune(evaluator: Evaluator, genome: Sequence[float], run: Recorded) -> float | None:
+    """Prune the resident model, and update what remains if the run did; return the run's perplexity of that."""
+    if evaluator.settings.reconstruct == "none":
+        evaluator.masks.apply(genome)
+        return run.perplexity.report.evolved
+    if run.perplexity.report_reconstructed is None:
+        raise InputError("the run did not reconstruct: leave problem.reconstruct out of --set")
+    reconstruct(evaluator, genome)
+    return run.perplexity.report_reconstructed.evolved
 
 
 def _save(evaluator: Evaluator, dtype: torch.dtype, folder: Path) -> dict[str, int]:
@@ -112,7 +125,9 @@ def _check_in_fresh_process(evaluator: Evaluator, matrices: list[str], dtype: st
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 
-def _faults(zeros: dict[str, int], check: Json, run: Recorded, facts: Json, tolerance: float) -> list[str]:
+def _faults(
+    zeros: dict[str, int], check: Json, run: Recorded, expected: float | None, facts: Json, tolerance: float
+) -> list[str]:
     if "failure" in check:
         return [check["failure"]]
     faults = []
@@ -123,9 +138,11 @@ def _faults(zeros: dict[str, int], check: Json, run: Recorded, facts: Json, tole
         faults.append(f"sparsity {facts['sparsity']['prunable']:.6f}, but the run's is {run.sparsity.prunable:.6f}")
     if check["tokens_sha256"] != run.protocol.report_text.sha256:
         faults.append("the tokenizer that was written reads the report text otherwise")
-    found, expected = check["perplexity"], run.perplexity.report.evolved
+    found = check["perplexity"]
     if expected is None or not abs(found / expected - 1) <= tolerance:
-        faults.append(f"perplexity {found:.6g}, but the run's is {expected} (tolerance {tolerance:g}, relative)")
+        faults.append(
+            f"perplexity {found:.6g}, but the run's is {number(expected)} (tolerance {tolerance:g}, relative)"
+        )
     return faults
 
 
@@ -138,6 +155,7 @@ def _facts(evaluator: Evaluator, run: Recorded, zeros: dict[str, int], dtype: st
         "evoprune": __version__,
         "base_model": public_name(run.protocol.model),
         "dtype": dtype,
+        "reconstruct": evaluator.settings.reconstruct,
         "scores": evaluator.scoring.describe(),
         "sparsity": {
             **{name: removed / size for name, size in denominators.items()},
