@@ -31,11 +31,11 @@ class Evaluator:
 
     def __init__(self, settings: PruningSettings) -> None:
         self.settings = settings
-        self.model, self._tokenizer = load_model(settings)
+        self.model, self.tokenizer = load_model(settings)
         self.device: torch.device = self.model.device  # type: ignore[assignment]
         self.matrices = find_matrices(self.model)
         self.groups = group(self.matrices, settings.genes)
-        self.search = self._windows(settings.search_text, "search_text")
+        self.search = self.windows(settings.search_text, "search_text")
         self.scoring = Scoring(settings, self.matrices)
         self.weights_sha256 = self._hash_weights()
         self.masks = Masks(self.groups, self._stored())
@@ -52,7 +52,7 @@ class Evaluator:
     @cached_property
     def report(self) -> Windows:
         """The windows that score the result; read by the process that reports, and by no search."""
-        report = self._windows(self.settings.report_text, "report_text")
+        report = self.windows(self.settings.report_text, "report_text")
         if report.sha256 == self.search.sha256:
             raise InputError("problem.report_text holds the very tokens of search_text; give another text")
         if self.calibrates and report.sha256 == self.calibration.sha256:
@@ -63,7 +63,7 @@ class Evaluator:
     def calibration(self) -> Windows:
         """The windows that scores and reconstruction learn from; read where they are needed."""
         at_most = self.settings.calibration_text is None  # then no one asked for a number of windows
-        return self._windows(self.settings.calibration, "calibration_text", at_most)
+        return self.windows(self.settings.calibration, "calibration_text", at_most)
 
     def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
         """The objective for ``genome`` on the first ``fidelity``, in (0, 1], of the search windows.
@@ -135,11 +135,15 @@ class Evaluator:
             digest.update(matrix.weight.detach().cpu().contiguous().view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
-    def _windows(self, text: TextSettings, role: str, at_most: bool = False) -> Windows:
+    def windows(self, text: TextSettings, role: str, at_most: bool = False) -> Windows:
+        """The windows of ``text``, fewer where it is shorter if ``at_most``; ``role`` names it in errors.
+
+        Raises :class:`evoprune.InputError`.
+        """
         longest = getattr(self.model.config, "max_position_embeddings", None)
         if longest and text.window > longest:
             raise InputError(f"problem.{role}.window: {text.window} is longer than the model's {longest} positions")
-        return cut(text, self._tokenizer, role, at_most)
+        return cut(text, self.tokenizer, role, at_most)
 
 
 def _predictions(tokens: torch.Tensor) -> int:

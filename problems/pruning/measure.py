@@ -59,7 +59,7 @@ class Measure:
         for first in range(0, tokens.shape[0], windows):
             batch = tokens[first : first + windows].to(self._forward.device)
             sums += self._losses(self._run(batch, first, states, names), batch, first, add)
-        return float(torch.stack(sums).sum())
+        return float(torch.stack(sums).cpu().double().sum())  # in one copy; and MPS has no float64
 
     def _run(self, batch: torch.Tensor, first: int, states: States | None, names: Sequence[bytes]) -> torch.Tensor:
         if states is None or not self._forward.resumable:
@@ -88,5 +88,6 @@ class Measure:
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
-    """PyTorch has a class of its own for devices only."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    """PyTorch has a class of its own for CUDA's allocator only; cuBLAS, MPS and the CPU use words."""
+    words = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)

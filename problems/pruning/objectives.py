@@ -16,7 +16,7 @@ class Objective(ABC):
 
     @abstractmethod
     def add(self, logits: torch.Tensor, targets: torch.Tensor, first: int) -> torch.Tensor:
-        """The summed loss, float64, in nats, of ``logits`` ``(rows, vocabulary)``, float32.
+        """The summed loss, a scalar in nats, of ``logits`` ``(rows, vocabulary)``, float32.
 
         ``targets`` ``(rows,)``: the tokens that follow. ``first``: how many predictions of
         the text come before these rows.
@@ -34,7 +34,7 @@ class Perplexity(Objective):
 
     def add(self, logits: torch.Tensor, targets: torch.Tensor, first: int) -> torch.Tensor:  # noqa: ARG002
         """See :meth:`Objective.add`."""
-        return cross_entropy(logits, targets, reduction="sum").double()
+        return cross_entropy(logits, targets, reduction="sum")
 
     def value(self, total: float, predictions: int) -> float:
         """Infinity where it overflows."""
@@ -64,7 +64,7 @@ class Divergence(Objective):
         log_p, tokens = logits.log_softmax(-1).topk(self._tokens.shape[1], sorted=False)
         self._log_p[rows], self._tokens[rows] = log_p.cpu(), tokens.to("cpu", torch.int32)
         self._rest[rows] = _log_rest(log_p).cpu()
-        return torch.zeros((), dtype=torch.float64)
+        return torch.zeros(())
 
     def add(self, logits: torch.Tensor, targets: torch.Tensor, first: int) -> torch.Tensor:  # noqa: ARG002
         """See :meth:`Objective.add`."""

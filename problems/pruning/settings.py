@@ -143,3 +143,28 @@ class PruningSettings(Settings):
             return self.calibration_text
         windows = max(1, CALIBRATION_TOKENS // self.search_text.window)
         return self.search_text.model_copy(update={"windows": windows})
+
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+
+class ExportSettings(Settings):
+    """What an export may be told."""
+
+    dtype: Dtype | None = Field(None, description="of what is written; null is the run's")
+    compact: bool = Field(False, description="also write bits and non-zeros")
+
+
+class EvalSettings(Settings):
+    """What an evaluation may be told; the text is the run's report text where none is given."""
+
+    text: Source | None = Field(None, description="as a text's source")
+    split: str | None = Field(None, description="the hub's or the bundled text's split")
+    column: str = Field("text", description="the column that holds the text, in all but .txt")
+    window: int | None = Field(None, ge=2, description="tokens in a window")
+    windows: int | None = Field(None, ge=1, description="windows from the start of the text; null takes all")
+    dtype: Dtype | None = Field(None, description="to compute in")
+    device: str = Field("auto", description="for a model; a run has its own")
+    tasks: str | None = Field(None, description="names of lm-evaluation-harness tasks, with commas between")
+    include_path: str | None = Field(None, description="a folder with task files")
+    limit: int | None = Field(None, ge=1, description="examples of each task")

@@ -30,7 +30,7 @@ def load_model(settings: PruningSettings) -> tuple[nn.Module, Any]:
     device = pick_device(settings.device)
     where = _where(settings)
     try:
-        with _quiet():
+        with quiet():
             tokenizer = AutoTokenizer.from_pretrained(**where)
             model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
     except Exception as error:  # the libraries below raise a dozen kinds
@@ -38,13 +38,14 @@ def load_model(settings: PruningSettings) -> tuple[nn.Module, Any]:
     if getattr(model, "is_quantized", False):
         model = _plain(model, settings)
     _check_finite(model, settings.model)
-    model = model.to(device=device, dtype=pick_dtype(settings.dtype, device)).eval().requires_grad_(False)
+    _convert(model, device, pick_dtype(settings.dtype, device))
+    model.eval().requires_grad_(False)
     use_fast_attention(model)
     return model, tokenizer
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the libraries' own bars and advice; what goes wrong is raised."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
@@ -100,6 +101,19 @@ def _plain(quantized: Any, settings: PruningSettings) -> Any:
     model.tie_weights()
     model.generation_config = quantized.generation_config
     return model
+
+
+def _convert(model: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    """Move ``model`` to ``device`` and ``dtype``, but leave the dtype of what it computed for itself.
+
+    Rotary frequencies in bfloat16 would turn far positions by whole radians.
+    """
+    loaded = model.state_dict().keys()
+    computed = {name: buffer for name, buffer in model.named_buffers() if name not in loaded}
+    model.to(device=device, dtype=dtype)
+    for name, buffer in computed.items():
+        owner, _, own_name = name.rpartition(".")
+        setattr(model.get_submodule(owner), own_name, buffer.to(device))
 
 
 def _check_finite(model: nn.Module, name: str) -> None:
