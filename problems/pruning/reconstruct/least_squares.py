@@ -7,7 +7,7 @@ import torch
 from problems.pruning.statistics.linear_algebra import DAMPING
 
 _STEPS = 30
-"""Within 0.3% of the optimum in the bundled model's layers at 60%; a step costs a product of weight and Gram matrix."""
+"""Within 1% of the optimum in the bundled model's layers at 60%; a step costs a product of weight and Gram matrix."""
 
 
 def least_squares(
