@@ -3,22 +3,33 @@
 This module is the small public face that problems and operators may import.
 """
 
+from evoprune.algorithm import Algorithm, Generation, Score
 from evoprune.errors import InputError
 from evoprune.individual import Individual
 from evoprune.parameters import Fraction, Positive
-from evoprune.problem import Bounds, Evaluation, Outcome, Problem, Settings
+from evoprune.private import private_folder
+from evoprune.problem import Bounds, Evaluation, Exported, Outcome, Problem, Settings, Table
+from evoprune.registry import check_plugin, find_plugin
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Algorithm",
     "Bounds",
     "Evaluation",
+    "Exported",
     "Fraction",
+    "Generation",
     "Individual",
     "InputError",
     "Outcome",
     "Positive",
     "Problem",
+    "Score",
     "Settings",
+    "Table",
     "__version__",
+    "check_plugin",
+    "find_plugin",
+    "private_folder",
 ]

@@ -2,9 +2,11 @@
 
 import sys
 
+from evoprune.backends import launch
 from evoprune.cli import main
 
 if __name__ == "__main__":
-    code = main()
-    if code:  # SCOOP's launcher runs this file too, and takes no sys.exit(0)
+    if launch.running():
+        launch.as_origin(main)
+    elif code := main():
         sys.exit(code)

@@ -23,11 +23,12 @@ def _line(fault: Any, model: type[BaseModel], prefix: str) -> str:
         return f"{path}: missing; it must be given"
     expected = fault["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
     if not fault["type"].startswith("value_error"):
-        expected += f", got {_short(fault['input'])}"
+        expected += f", got {short(fault['input'])}"
     return f"{path}: {expected}"
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """``value`` as Python writes it, cut to 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 

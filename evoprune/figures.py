@@ -14,6 +14,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#777777"
 """Colours that colour-blind readers tell apart (Okabe and Ito)."""
 
+COLOURS = (BLUE, ORANGE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9", GREY, "#000000")
+"""For curves that lie in one figure."""
+
 STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,

@@ -1,4 +1,4 @@
-"""``history.jsonl``: one JSON object a line, appended as things happen.
+"""``history.jsonl``: one JSON object a line, appended as things happen. It is the run's checkpoint.
 
 Lines of three kinds, told apart by their first key:
 
@@ -7,46 +7,120 @@ Lines of three kinds, told apart by their first key:
 ``{"candidate": number, "generation", "parents", "genome", "fitness", ...}``
     a candidate, in the order of breeding; ``fitness`` holds null where it failed, and
     ``failure`` says why; ``memo`` is true where its genome was scored before;
-``{"generation": number, "best", "median", "quartiles", "worst", ...}``
-    the population's fitness (first objective) after each generation.
+``{"generation": number, "best", "median", "quartiles", "worst", ..., "idle"}``
+    the population's fitness (first objective) after each generation, and the share of the
+    workers' time in it that none of them spent evaluating.
 
-Only keys named ``seconds`` differ between two runs of one configuration and seed.
+A score that arrives before its turn waits for it in ``ahead.jsonl``. Only the keys in
+:data:`VARYING` differ between two runs of one configuration and seed.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from evoprune.errors import InputError
 from evoprune.problem import Evaluation
+
+Line = dict[str, Any]
+
+HISTORY, AHEAD = "history.jsonl", "ahead.jsonl"
+
+VARYING = frozenset({"seconds", "idle", "worker"})
+"""Keys whose values differ between two runs of one configuration and seed."""
 
 
 class History:
-    """Appends lines to a history file; each line reaches the file whole."""
+    """Appends lines to a run's history; each line reaches the file whole.
 
-    def __init__(self, path: Path) -> None:
-        self._file: TextIO = path.open("a", encoding="utf-8")
+    A resumed run writes all its lines again from the first. While there are lines in
+    ``recorded``, each is compared with its record instead, and a difference raises
+    :class:`InputError`: what was recorded is then not what this run does. Nothing is
+    changed before :meth:`go_live`, which calls ``before_first``.
+    """
 
-    def write(self, record: Mapping[str, Any]) -> None:
-        """Append ``record``."""
-        self._file.write(json.dumps(record, allow_nan=False) + "\n")
-        self._file.flush()
+    def __init__(
+        self, folder: Path, recorded: Sequence[Line] = (), before_first: Callable[[], None] = lambda: None
+    ) -> None:
+        self._path, self._ahead = folder / HISTORY, folder / AHEAD
+        self._recorded = deque(recorded)
+        self._before_first = before_first
+        self._number = 0
+        self.live = False
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+    def write(self, record: Line, sync: bool = False) -> None:
+        """Append ``record``, or check that it is what was recorded; ``sync`` has it reach the disk."""
+        self.expect([record])
+        self._number += 1
+        if self._recorded:
+            self._recorded.popleft()
+            return
+        self.go_live()
+        _append(self._path, record, sync)
+
+    def ahead(self, record: Line) -> None:
+        """Keep a score whose turn has not come; needed no more after :meth:`caught_up`."""
+        self.go_live()
+        _append(self._ahead, record)
+
+    def caught_up(self) -> None:
+        """Every score that came ahead of its turn has had it."""
+        if self.live:
+            self._ahead.unlink(missing_ok=True)
+
+    def expect(self, records: Iterable[Line]) -> None:
+        """Raise :class:`InputError` unless the recorded lines that come next hold what ``records`` hold."""
+        for ahead, (record, found) in enumerate(zip(records, self._recorded, strict=False), 1):
+            expected = json.loads(json.dumps(record))
+            differing = [key for key in expected if key not in VARYING and found.get(key, _absent) != expected[key]]
+            if differing:
+                raise InputError(
+                    f"the run cannot be continued exactly: line {self._number + ahead} differs in '{differing[0]}' "
+                    "from what the run would write now (code, operators or experiment changed); nothing was changed",
+                    str(self._path),
+                )
+
+    def go_live(self) -> None:
+        """From here on, the run writes. Raises :class:`InputError` if recorded lines are left."""
+        if self._recorded:
+            raise InputError(
+                f"the run cannot be continued exactly: it is at its end before line {self._number + 1} "
+                "(code, operators or experiment changed); nothing was changed",
+                str(self._path),
+            )
+        if not self.live:
+            self.live = True
+            self._before_first()
 
 
-def scored(evaluation: Evaluation) -> dict[str, Any]:
+_absent = object()
+
+
+def _append(path: Path, record: Line, sync: bool = False) -> None:
+    """Append a line in one piece."""
+    left = memoryview((json.dumps(record, allow_nan=False) + "\n").encode())
+    with path.open("ab", buffering=0) as file:  # a buffer would keep what a full disk refused
+        while left:
+            left = left[file.write(left) or 0 :]
+        if sync:
+            os.fsync(file.fileno())
+
+
+def scored(evaluation: Evaluation) -> Line:
     """The part of a line that tells how a genome scored. Numbers that JSON lacks become null."""
-    record: dict[str, Any] = {"fitness": [finite(value) for value in evaluation.values], "work": evaluation.work}
+    record: Line = {"fitness": [finite(value) for value in evaluation.values], "work": evaluation.work}
     if evaluation.measures:
         record["measures"] = dict(evaluation.measures)
     if evaluation.failure:
         record["failure"] = evaluation.failure
+    if evaluation.worker:
+        record["worker"] = evaluation.worker
     return record | {"seconds": round(evaluation.seconds, 6)}
 
 
@@ -55,12 +129,12 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def read(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of the history at ``path``."""
+def read(path: Path) -> Iterator[Line]:
+    """The lines of the history at ``path``, which this program wrote."""
     with path.open(encoding="utf-8") as lines:
         yield from map(json.loads, lines)
 
 
-def without_times(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def without_times(records: Iterable[Mapping[str, Any]]) -> list[Line]:
     """``records`` less what may differ between two runs of one configuration and seed."""
-    return [{key: value for key, value in record.items() if key != "seconds"} for record in records]
+    return [{key: value for key, value in record.items() if key not in VARYING} for record in records]

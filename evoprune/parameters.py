@@ -13,7 +13,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, create_model, field_validator
 
-DATA_ARGUMENTS = {"select": 2, "mate": 2, "mutate": 1, "repair": 1, "survive": 1}
+DATA_ARGUMENTS = {"algorithm": 1, "select": 2, "mate": 2, "mutate": 1, "repair": 1, "survive": 1}
 """The slots of the toolbox, and how many leading arguments of each are data, not parameters."""
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+from evoprune.errors import InputError
 from evoprune.parameters import Checked
 
 
@@ -28,8 +29,8 @@ class Evaluation:
 
     ``values``: one number an objective. ``work``: what it cost, in the problem's
     ``work_unit``. ``measures``: JSON-able facts kept in the history. ``failure``: why it
-    could not be scored (``values`` are then the worst possible), else None. ``seconds``:
-    wall time, filled in by the engine.
+    could not be scored (``values`` are then the worst possible), else None. ``seconds``
+    (wall time) and ``worker`` (host and process) are filled in by the engine.
     """
 
     values: tuple[float, ...]
@@ -37,6 +38,7 @@ class Evaluation:
     measures: Mapping[str, Any] = field(default_factory=dict)
     failure: str | None = None
     seconds: float = 0.0
+    worker: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,27 @@ class Outcome:
     best: list[float]
     best_evaluation: Evaluation
     references: Mapping[str, tuple[list[float], Evaluation]]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What :meth:`Problem.export` wrote.
+
+    ``facts``: JSON-able, what ``evoprune.json`` will hold. ``summary``: lines for a person.
+    ``faults``: why what was written must not be used; empty where it was checked and is sound.
+    """
+
+    facts: Mapping[str, Any]
+    summary: Sequence[str] = ()
+    faults: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """Measured solutions, a row each with the same keys, and the protocol without which they mean nothing."""
+
+    rows: Sequence[Mapping[str, Any]]
+    protocol: Mapping[str, Any]
 
 
 class Problem(ABC):
@@ -74,8 +97,22 @@ class Problem(ABC):
     supplies: ClassVar[frozenset[str]] = frozenset()
     """Names of the values that :meth:`context` gives to operators, known before loading."""
 
+    ExportOptions: ClassVar[type[Checked]] = Settings
+    """What :meth:`export` may be told."""
+
+    EvalOptions: ClassVar[type[Checked]] = Settings
+    """What :meth:`compare` and :meth:`measure` may be told."""
+
     def __init__(self, settings: Any) -> None:
         self.settings = settings
+
+    @classmethod
+    def devices(cls) -> Sequence[str]:
+        """The accelerators of this host that ``--devices auto`` spreads workers over.
+
+        A worker's device takes the place of the setting ``device`` where that is ``auto``.
+        """
+        return []
 
     @abstractmethod
     def bounds(self) -> Bounds:
@@ -89,6 +126,13 @@ class Problem(ABC):
     def evaluate(self, genome: Sequence[float]) -> Evaluation:
         """Score ``genome``. What it raises is recorded as this candidate's failure."""
 
+    has_fidelities: ClassVar[bool] = False
+    """Whether :meth:`evaluate_partly` is cheaper than :meth:`evaluate`; the engine calls it only then."""
+
+    def evaluate_partly(self, genome: Sequence[float], fidelity: float) -> Evaluation:
+        """Score ``genome`` on a share ``fidelity``, in (0, 1), of the data, to screen many."""
+        return self.evaluate(genome)
+
     def context(self) -> dict[str, Any]:
         """Values for operator arguments of the same name, besides ``low`` and ``up``."""
         return {}
@@ -101,6 +145,37 @@ class Problem(ABC):
         """Named known solutions, scored beside the search."""
         return {}
 
+    def cost(self, genome: Sequence[float]) -> float:
+        """About how long ``genome`` takes, in any unit: where costs differ, the largest is handed out first."""
+        return 1.0
+
+    def fingerprint(self) -> dict[str, str]:
+        """Name to hash of the data that scores depend on beside the settings: a model's weights, a text.
+
+        A run is resumed only while they are the same.
+        """
+        return {}
+
     def finish(self, outcome: Outcome, folder: Path) -> dict[str, Any]:
         """Draw figures into ``folder``; return what is added to ``result.json``."""
         return {}
+
+    def export(self, genome: Sequence[float], result: Mapping[str, Any], folder: Path, options: Any) -> Exported:
+        """Write ``genome`` to the empty ``folder`` in a form that others use, and check what was written.
+
+        ``result``: the run's ``result.json``, as yet unchecked. ``options``: an :attr:`ExportOptions`.
+        Raises :class:`evoprune.InputError`.
+        """
+        raise InputError(f"the problem {type(self).__name__} has nothing to export")
+
+    def compare(self, genome: Sequence[float], options: Any) -> Table:
+        """Measure ``genome`` beside the known solutions. ``options``: an :attr:`EvalOptions`.
+
+        Raises :class:`evoprune.InputError`.
+        """
+        raise InputError(f"the problem {type(self).__name__} has nothing to measure beyond its fitness")
+
+    @classmethod
+    def measure(cls, source: str, options: Any) -> Table:
+        """As :meth:`compare`, for the one solution that ``source`` names, from this or any other origin."""
+        raise InputError(f"the problem {cls.__name__} measures no '{source}'; expected a run's folder")

@@ -12,11 +12,16 @@ from evoprune.problem import Evaluation
 
 
 class Progress:
-    """Progress on standard error. ``work_unit`` names what the rate counts (``tokens``)."""
+    """Progress on standard error. ``work_unit`` names what the rate counts (``tokens``).
 
-    def __init__(self, generations: int, work_unit: str) -> None:
-        self._generations, self._work_unit = generations, work_unit
-        self._start = time.perf_counter()
+    The run ends after ``generations``, or when ``budget`` of work is spent. ``seconds`` of
+    searching went before, in a run that is resumed.
+    """
+
+    def __init__(self, generations: int, budget: float | None, work_unit: str, seconds: float = 0.0) -> None:
+        self._budget = budget
+        self._generations, self._work_unit, self._seconds = generations, work_unit, seconds
+        self._start = time.perf_counter() - seconds
         self._evaluations, self._work, self._size = 0, 0.0, 0
         self._best: Individual | None = None
         self._bar = tqdm(unit="candidate", leave=False, disable=not sys.stderr.isatty())
@@ -29,13 +34,11 @@ class Progress:
     def reference(self, name: str, evaluation: Evaluation) -> None:
         """A known solution was scored; the search's clock starts after the last of them."""
         self.note(f"reference {name}: {_number(evaluation.values[0])}")
-        self._start = time.perf_counter()
+        self._start = time.perf_counter() - self._seconds
 
-    def candidate(self, individual: Individual, evaluations: int, work: float) -> None:
-        """A candidate was scored; ``evaluations`` and ``work`` are the totals so far."""
-        self._evaluations, self._work = evaluations, work
-        if self._best is None or individual.fitness > self._best.fitness:
-            self._best = individual
+    def candidate(self, best: Individual | None, evaluations: int, work: float) -> None:
+        """A candidate was scored; ``best``, ``evaluations`` and ``work`` are those so far."""
+        self._best, self._evaluations, self._work = best, evaluations, work
         self._bar.set_postfix_str(f"best {self._best_value()}, {self._rate()}", refresh=False)
         self._bar.update()
 
@@ -49,8 +52,12 @@ class Progress:
         """Generation ``number`` is done; ``median`` is its population's, None if infinite."""
         elapsed = time.perf_counter() - self._start
         left = elapsed / max(1, self._evaluations) * self._size * (self._generations - number)
+        of = f"/{self._generations}"
+        if self._budget:
+            left = min(left, elapsed * max(0.0, self._budget / max(1.0, self._work) - 1))
+            of = f", {min(1.0, self._work / self._budget):.0%} of the budget"
         self.note(
-            f"generation {number}/{self._generations}  evaluations {self._evaluations}  best {self._best_value()}"
+            f"generation {number}{of}  evaluations {self._evaluations}  best {self._best_value()}"
             f"  median {'-' if median is None else _number(median)}  {self._rate()}  {tqdm.format_interval(left)} left"
         )
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from evoprune import parameters, registry
-from evoprune.config import Config
+from evoprune.config import Config, find, override, read
 from evoprune.errors import InputError
 from evoprune.explain import explain
 from evoprune.individual import Individual
 from evoprune.problem import Problem, Settings
 from evoprune.spec import Choice, Experiment
 
-ALWAYS_SUPPLIED = frozenset({"low", "up"})
+OF_EXPERIMENT = frozenset({"population", "mate_probability", "mutate_probability"})
+"""Keys of the experiment that an algorithm may ask for."""
+
+ALWAYS_SUPPLIED = frozenset({"low", "up", "starts"}) | OF_EXPERIMENT
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,12 @@ class Resolved:
             kept = operator.parameters.model_dump(mode="json", exclude=set(not_given))
             config["operators"][slot] = {"use": operator.use, **kept}
         return config
+
+
+def resolve_file(file: str, settings: Sequence[str]) -> Resolved:
+    """The checked experiment in ``file`` after ``settings``. Raises :class:`evoprune.InputError`."""
+    path = find(file)
+    return resolve(override(read(path), settings), str(path))
 
 
 def resolve(config: Config, source: str) -> Resolved:

@@ -2,49 +2,119 @@
 
 from __future__ import annotations
 
+import math
 import random
+import sys
 import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median, quantiles
+from types import MappingProxyType
 from typing import Any
 
 import numpy
 from deap import base
 
-from evoprune import run_folder, toolbox
+from evoprune import backends, evaluation, recorded, run_folder, toolbox
+from evoprune.algorithm import Score
 from evoprune.errors import InputError, Stopped
-from evoprune.evaluation import load
+from evoprune.execution import Execution
 from evoprune.figures import draw_convergence
-from evoprune.generational import generational
-from evoprune.history import History, finite, read
+from evoprune.history import HISTORY, History, finite, read
 from evoprune.individual import Individual
-from evoprune.problem import Outcome, Problem
+from evoprune.problem import Evaluation, Outcome, Problem
 from evoprune.progress import Progress
+from evoprune.recorded import Key, Recorded
 from evoprune.resolve import Resolved
 from evoprune.scoring import Scorer
+from evoprune.spec import Experiment
 from evoprune.trial import try_out
 
+FREE_KEYS = frozenset({"generations", "budget", "max_failures"})
+"""Keys of an experiment that decide no line of its history, only how many there will be."""
 
-def run(resolved: Resolved, folder: Path) -> dict[str, Any]:
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run works with, all of it decided and loaded before anything is written."""
+
+    resolved: Resolved
+    problem: Problem
+    toolbox: base.Toolbox
+    execution: Execution
+    folder: Path
+    building: float
+    """Seconds that building the problem took."""
+
+    @classmethod
+    def prepared(cls, resolved: Resolved, folder: Path, execution: Execution) -> Run:
+        """Load the problem and try the operators. Raises :class:`InputError`."""
+        backends.settle_main_process(execution.with_threads())  # before anything reads the number of threads
+        execution = execution.decided(resolved.problem)
+        backends.settle_main_process(execution)
+        start = time.perf_counter()
+        problem = evaluation.load(toolbox.reference(resolved))
+        building = time.perf_counter() - start
+        tools = toolbox.build(resolved, problem)
+        try_out(tools, resolved)
+        return cls(resolved, problem, tools, execution, folder, building)
+
+    @property
+    def deciding(self) -> Json:
+        """The part of the experiment that decides every line of the history."""
+        return {key: value for key, value in self.resolved.config().items() if key not in FREE_KEYS}
+
+
+def run(
+    resolved: Resolved,
+    folder: Path,
+    execution: Execution | None = None,
+    known: Mapping[Key, Evaluation] = MappingProxyType({}),
+) -> Json:
     """Run the experiment and leave everything in ``folder``, which is made; return the result.
 
     The problem is loaded and the operators are tried before anything is written. Raises
     :class:`InputError` for the user's input, :class:`Stopped` when the run ends early, and
-    lets ``KeyboardInterrupt`` through; ``status.json`` tells which it was.
+    lets ``KeyboardInterrupt`` through; ``status.json`` tells which it was. ``known`` are
+    scores of candidates on the same problem, which need not be computed again.
     """
-    problem = load(toolbox.reference(resolved))
-    tools = toolbox.build(resolved, problem)
-    try_out(tools, resolved)
-    run_folder.create(folder)
-    try:
+    run = Run.prepared(resolved, folder, execution or Execution())
+    environment = run_folder.environment() | {
+        "execution": asdict(run.execution),
+        "experiment": run.deciding,
+        "fingerprint": run.problem.fingerprint(),
+    }
+    with backends.start(run.execution, run.building) as backend:
+        run_folder.create(folder)
+        with run_folder.locked(folder):
+            return carry_out(run, backend, Recorded(candidates=dict(known)), environment)
+
+
+def carry_out(run: Run, backend: backends.Backend, past: Recorded, environment: Json) -> Json:
+    """Search, from the start or with what is known of the past, and write the result."""
+    folder = run.folder
+
+    def begin() -> None:
         run_folder.write_status(folder, "running")
-        run_folder.write_config(folder, resolved.config())
-        run_folder.write_json(folder / "environment.json", run_folder.environment())
-        result = _search(resolved, problem, tools, folder)
-        run_folder.write_json(folder / "result.json", result)
-        run_folder.write_status(folder, "done")
+        run_folder.write_config(folder, run.resolved.config())
+        run_folder.write_json(folder / "environment.json", environment)
+        for note in recorded.cut_broken_end(folder):
+            print(note, file=sys.stderr)
+
+    history = History(folder, past.lines, begin)
+    try:
+        with run_folder.stopping_at_full_disks(folder):
+            result = _search(run, backend, history, past)
+            run_folder.write_json(folder / "result.json", result)
+            run_folder.write_status(folder, "done")
     except BaseException as error:
-        run_folder.write_status(folder, _state(error), str(error) or type(error).__name__)
+        if history.live:
+            with suppress(OSError):
+                run_folder.write_status(folder, _state(error), str(error) or type(error).__name__)
         raise
     return result
 
@@ -55,30 +125,34 @@ def _state(error: BaseException) -> str:
     return "stopped" if isinstance(error, (Stopped, InputError)) else "failed"
 
 
-def _search(resolved: Resolved, problem: Problem, tools: base.Toolbox, folder: Path) -> dict[str, Any]:
-    experiment = resolved.experiment
+def _search(run: Run, backend: backends.Backend, history: History, past: Recorded) -> Json:
+    experiment, problem, tools = run.resolved.experiment, run.problem, run.toolbox
+    tools.register("map", backend.map)
     random.seed(experiment.seed)
     numpy.random.seed(experiment.seed)  # for DEAP's operators that draw from numpy
-    history = History(folder / "history.jsonl")
-    progress = Progress(experiment.generations, problem.work_unit)
-    scorer = Scorer(tools, history, progress, experiment.max_failures)
+    progress = Progress(experiment.generations, experiment.budget, problem.work_unit, past.seconds)
+    scorer = Scorer(tools, problem, backend, history, progress, experiment.max_failures, past)
+    if not past.lines:
+        history.go_live()
 
-    def after_generation(number: int, population: list[Individual]) -> None:
-        line = _generation_line(number, population)
-        history.write(line | {"evaluations": scorer.evaluations, "seconds": round(time.perf_counter() - start, 6)})
-        progress.generation(number, line["median"])
+    def after_generation(number: int, population: Sequence[Individual]) -> None:
+        line = _generation_line(number, population, scorer)
+        times = {"idle": round(scorer.idle_share(), 4), "seconds": round(time.perf_counter() - start, 6)}
+        history.write(line | times, sync=True)
+        if history.live:
+            progress.generation(number, line["median"])
 
     try:
         references = scorer.references(problem.references())
-        start = time.perf_counter()
-        best = generational(tools, experiment, scorer, problem.starting_genomes(), after_generation)
+        start = time.perf_counter() - past.seconds
+        best = _evolve(tools, experiment, scorer, after_generation)
         seconds = time.perf_counter() - start
     finally:
         progress.close()
-        history.close()
-    evaluation = scorer.evaluation_of(best)
-    if evaluation.failure:
-        raise Stopped(f"every candidate failed; the last one: {evaluation.failure}")
+    history.go_live()
+    outcome = scorer.evaluation_of(best)
+    if outcome.failure:
+        raise Stopped(f"every candidate failed; the last one: {outcome.failure}")
     result = {
         "best": {"genome": list(best), "fitness": list(best.fitness.values), "candidate": best.ident},
         problem.work_unit: scorer.work,
@@ -88,19 +162,42 @@ def _search(resolved: Resolved, problem: Problem, tools: base.Toolbox, folder: P
         "failures": scorer.failures,
         "seed": experiment.seed,
     }
-    draw_convergence(list(read(folder / "history.jsonl")), problem.fitness_label, folder)
-    return result | problem.finish(Outcome(list(best), evaluation, references), folder)
+    draw_convergence(list(read(run.folder / HISTORY)), problem.fitness_label, run.folder)
+    return result | problem.finish(Outcome(list(best), outcome, references), run.folder)
 
 
-def _generation_line(number: int, population: list[Individual]) -> dict[str, Any]:
-    """The spread of the first objective over ``population``; null where a value is infinite."""
-    best = max(population, key=lambda individual: individual.fitness)
+def _evolve(
+    tools: base.Toolbox,
+    experiment: Experiment,
+    scorer: Scorer,
+    after_generation: Callable[[int, Sequence[Individual]], None],
+) -> Individual:
+    """Run the algorithm to its last generation, or until the budget is spent; return the best individual."""
+    number = 0
+    for step in tools.algorithm(tools):
+        if isinstance(step, Score):
+            scorer.score(step.individuals, number, step.fidelity)
+            continue
+        after_generation(number, step.population)
+        if number == experiment.generations or scorer.work >= (experiment.budget or math.inf):
+            break
+        number += 1
+    if scorer.best is None:
+        raise Stopped("the algorithm ended without a candidate that was scored on all the data")
+    return scorer.best
+
+
+def _generation_line(number: int, population: Sequence[Individual], scorer: Scorer) -> Json:
+    """The best so far and the spread of the first objective over ``population``; null where a value is infinite."""
     worst = min(population, key=lambda individual: individual.fitness)
     values = [individual.fitness.values[0] for individual in population]
+    spread = values if len(values) > 1 else values * 2  # quantiles need two
     return {
         "generation": number,
-        "best": finite(best.fitness.values[0]),
+        "best": finite(scorer.best.fitness.values[0]) if scorer.best else None,
         "median": finite(median(values)),
-        "quartiles": [finite(q) for q in quantiles(values, method="inclusive")[::2]],
+        "quartiles": [finite(q) for q in quantiles(spread, method="inclusive")[::2]],
         "worst": finite(worst.fitness.values[0]),
+        "evaluations": scorer.evaluations,
+        "work": scorer.work,
     }

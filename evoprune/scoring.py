@@ -1,85 +1,184 @@
-"""Gives individuals their fitness: through the memo, the workers, the history and the progress."""
+"""Gives individuals their fitness: through the memo, the record, the workers, the history and the progress."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
 
+import numpy
 from deap import base
 
+from evoprune.backends import Backend, Stalled
 from evoprune.errors import Stopped
-from evoprune.history import History, scored
+from evoprune.evaluation import worst
+from evoprune.history import History, Line, scored
 from evoprune.individual import Individual
-from evoprune.problem import Evaluation
+from evoprune.problem import Evaluation, Problem
 from evoprune.progress import Progress
+from evoprune.recorded import Key, Recorded
 
 _FEW = 10
 """Candidates before the share of failures is judged."""
 
 
 class Scorer:
-    """Scores individuals, each genome once.
+    """Scores individuals, each genome once on a share of the data, and none that ``recorded`` has the score of.
 
-    ``evaluations`` counts genomes scored (memo hits and references not), ``work`` what
-    they cost in the problem's unit, ``busy`` the seconds spent in ``evaluate``.
+    ``evaluations`` counts scores (memo hits and references not), ``work`` what they cost in
+    the problem's unit, ``busy`` the seconds spent in ``evaluate``. ``best`` is a copy of the
+    best individual that was scored on all the data.
     """
 
-    def __init__(self, toolbox: base.Toolbox, history: History, progress: Progress, max_failures: float) -> None:
-        self._toolbox, self._history, self._progress = toolbox, history, progress
-        self._max_failures = max_failures
-        self._memo: dict[tuple[float, ...], Evaluation] = {}
+    def __init__(
+        self,
+        toolbox: base.Toolbox,
+        problem: Problem,
+        backend: Backend,
+        history: History,
+        progress: Progress,
+        max_failures: float,
+        recorded: Recorded,
+    ) -> None:
+        self._toolbox, self._problem, self._backend = toolbox, problem, backend
+        self._history, self._progress = history, progress
+        self._max_failures, self._recorded = max_failures, recorded
+        self._memo: dict[Key, Evaluation] = {}
+        self._last_failure, self._spent, self._wall = "", 0.0, 0.0
+        self.best: Individual | None = None
         self.candidates = self.evaluations = self.failures = 0
         self.work = self.busy = 0.0
 
-    def references(self, genomes: dict[str, list[float]]) -> dict[str, tuple[list[float], Evaluation]]:
+    def references(self, genomes: Mapping[str, list[float]]) -> dict[str, tuple[list[float], Evaluation]]:
         """Score known solutions. They are not part of the search, so the memo does not learn them."""
         results = {}
-        evaluations = self._toolbox.map(self._toolbox.evaluate, genomes.values())
-        for (name, genome), evaluation in zip(genomes.items(), evaluations, strict=True):
-            self._history.write({"reference": name, "genome": genome, **scored(evaluation)})
-            self._progress.reference(name, evaluation)
-            results[name] = (genome, evaluation)
+        heads: list[Line] = [{"reference": name, "genome": genome} for name, genome in genomes.items()]
+        self._history.expect(heads)
+        with _draws_apart(), self._backend.at_work():
+            for head, evaluation in zip(heads, self._in_order(heads, self._recorded.references), strict=True):
+                self._history.write(head | scored(evaluation))
+                self._progress.reference(head["reference"], evaluation)
+                results[head["reference"]] = (head["genome"], evaluation)
+        self._history.caught_up()
         return results
 
-    def score(self, individuals: Sequence[Individual], generation: int) -> None:
-        """Number ``individuals``, set their fitness and record them in their order.
+    def score(self, individuals: Sequence[Individual], generation: int, fidelity: float = 1.0) -> None:
+        """Number ``individuals``, set their fitness on a share ``fidelity`` of the data, record them in their order.
 
-        Raises :class:`Stopped` when the share of failed candidates passes ``max_failures``.
+        Raises :class:`Stopped` when the share of failed candidates passes ``max_failures``,
+        or when no more results come.
         """
         self._progress.begin(generation, len(individuals))
-        new = list(dict.fromkeys(i.genome for i in individuals if i.genome not in self._memo))
-        results = iter(self._toolbox.map(self._toolbox.evaluate, new))
-        for individual in individuals:
-            known = individual.genome in self._memo
-            if not known:
-                self._memo[individual.genome] = self._count(next(results))
-            self._record(individual, generation, known)
+        if not self._problem.has_fidelities:
+            fidelity = 1.0
+        heads = list(self._heads(individuals, generation, fidelity))
+        self._history.expect(heads)
+        start = time.perf_counter()
+        results = self._in_order([head for head in heads if not head["memo"]], self._recorded.candidates)
+        with _draws_apart(), self._backend.at_work():
+            for individual, head in zip(individuals, heads, strict=True):
+                if not head["memo"]:
+                    self._memo[individual.genome, fidelity] = self._count(next(results))
+                self._record(individual, head)
+            self._wall += time.perf_counter() - start
+        self._history.caught_up()
         self._check_failures()
 
     def evaluation_of(self, individual: Individual) -> Evaluation:
-        """How ``individual``, which was scored before, scored."""
-        return self._memo[individual.genome]
+        """How ``individual``, which was scored before on all the data, scored."""
+        return self._memo[individual.genome, 1.0]
+
+    def idle_share(self) -> float:
+        """The share of the workers' time that was not spent in ``evaluate``, since the last call."""
+        idle = 1 - self._spent / (self._backend.workers * self._wall) if self._wall else 0.0
+        self._spent = self._wall = 0.0
+        return max(0.0, idle)
+
+    def _heads(self, individuals: Sequence[Individual], generation: int, fidelity: float) -> Iterator[Line]:
+        """What is known of each candidate's line before it is scored."""
+        new: set[Key] = set()
+        for number, individual in enumerate(individuals, self.candidates):
+            key = individual.genome, fidelity
+            memo = key in self._memo or key in new
+            new.add(key)
+            line: Line = {"candidate": number, "generation": generation, "parents": list(individual.parents)}
+            line |= {"genome": list(individual), "memo": memo}
+            yield line if fidelity == 1 else line | {"fidelity": fidelity}
+
+    def _in_order(self, heads: Sequence[Line], known: Mapping[Key, Evaluation]) -> Iterator[Evaluation]:
+        """The score for each of ``heads``, in their order; the costliest are handed out first.
+
+        A score that is there before its turn is kept where a resumed run finds it.
+        """
+        genomes = [tuple(head["genome"]) for head in heads]
+        fidelity = heads[0].get("fidelity", 1.0) if heads else 1.0  # that of all of them
+        ready = {at: known[genome, fidelity] for at, genome in enumerate(genomes) if (genome, fidelity) in known}
+        rest = [at for at in range(len(heads)) if at not in ready]
+        rest.sort(key=lambda at: self._problem.cost(genomes[at]), reverse=True)
+        evaluate = partial(self._toolbox.evaluate, fidelity=fidelity)
+        arriving = self._toolbox.map(evaluate, [genomes[at] for at in rest])
+        for turn in range(len(heads)):
+            while turn not in ready:
+                at, evaluation = self._next(arriving, rest, heads)
+                ready[at] = evaluation
+                if at != turn:
+                    self._history.ahead(heads[at] | scored(evaluation))
+            yield ready.pop(turn)
+
+    def _next(
+        self, arriving: Iterator[tuple[int, Evaluation]], rest: Sequence[int], heads: Sequence[Line]
+    ) -> tuple[int, Evaluation]:
+        """The next score that the workers bring, and the place in ``heads`` that it belongs to."""
+        try:
+            index, evaluation = next(arriving)
+        except Stalled as stall:
+            missing = [heads[rest[index]] for index in stall.missing]
+            names = [str(head.get("candidate", head.get("reference"))) for head in missing]
+            raise Stopped(f"{stall}; without a score: {', '.join(names)}") from None
+        self._spent += evaluation.seconds
+        if evaluation.failure:
+            evaluation = replace(evaluation, values=worst(self._problem.weights))
+        return rest[index], evaluation
 
     def _count(self, evaluation: Evaluation) -> Evaluation:
         self.evaluations += 1
         self.work += evaluation.work
         self.busy += evaluation.seconds
-        self.failures += evaluation.failure is not None
+        if evaluation.failure is not None:
+            self.failures += 1
+            self._last_failure = evaluation.failure
         return evaluation
 
-    def _record(self, individual: Individual, generation: int, known: bool) -> None:
-        evaluation = self._memo[individual.genome]
+    def _record(self, individual: Individual, head: Line) -> None:
+        fidelity = head.get("fidelity", 1.0)
+        evaluation = self._memo[individual.genome, fidelity]
         individual.ident = self.candidates
         individual.fitness.values = evaluation.values
+        if fidelity == 1 and (self.best is None or individual.fitness > self.best.fitness):
+            self.best = deepcopy(individual)
         self.candidates += 1
-        line = {"candidate": individual.ident, "generation": generation, "parents": list(individual.parents)}
-        self._history.write(line | {"genome": list(individual), "memo": known} | scored(evaluation))
-        self._progress.candidate(individual, self.evaluations, self.work)
+        self._history.write(head | scored(evaluation))
+        self._progress.candidate(self.best, self.evaluations, self.work)
 
     def _check_failures(self) -> None:
         share = self.failures / max(1, self.evaluations)
         if self.evaluations >= _FEW and share > self._max_failures:
-            reasons = [e.failure for e in self._memo.values() if e.failure]
             raise Stopped(
                 f"{self.failures} of {self.evaluations} candidates failed (max_failures: {self._max_failures:g}); "
-                f"the last one: {reasons[-1]}"
+                f"the last one: {self._last_failure}"
             )
+
+
+@contextmanager
+def _draws_apart() -> Iterator[None]:
+    """What evaluations and workers' libraries draw in this process is no part of the run's random draws."""
+    states = random.getstate(), numpy.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        numpy.random.set_state(states[1])

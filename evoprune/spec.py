@@ -31,6 +31,7 @@ class Choice(BaseModel):
 class Operators(Checked):
     """The operators of the toolbox, a slot each."""
 
+    algorithm: Choice = Field(Choice(use="generational"), description="what is bred from whom, scored on how much")
     select: Choice = Field(Choice(use="truncation"), description="draws the parents of a child")
     mate: Choice = Field(Choice(use="blend"), description="crosses two parents into two children")
     mutate: Choice = Field(Choice(use="gaussian"), description="changes one child")
@@ -52,6 +53,9 @@ class Experiment(Checked):
     operators: Operators = Field(Operators(), description="the operators, a slot each")
     population: int = Field(20, ge=2, le=1_000_000, description="individuals in a generation")
     generations: int = Field(20, ge=0, le=10_000_000, description="generations after the first")
+    budget: float | None = Field(
+        None, gt=0, description="work (tokens, in pruning) after which no generation begins; null is no limit"
+    )
     mate_probability: Fraction = Field(1.0, description="how often a pair of parents is crossed")
     mutate_probability: Fraction = Field(1.0, description="how often a child is mutated")
     max_failures: Fraction = Field(0.5, description="share of failed candidates above which the run stops")

@@ -10,7 +10,7 @@ from evoprune import parameters
 from evoprune.evaluation import ProblemRef, evaluate
 from evoprune.individual import Individual
 from evoprune.problem import Problem
-from evoprune.resolve import Resolved
+from evoprune.resolve import OF_EXPERIMENT, Resolved
 
 
 def reference(resolved: Resolved) -> ProblemRef:
@@ -20,15 +20,23 @@ def reference(resolved: Resolved) -> ProblemRef:
 
 
 def build(resolved: Resolved, problem: Problem) -> base.Toolbox:
-    """The toolbox: ``individual``, the operators' slots, ``evaluate`` and ``map``.
+    """The toolbox: ``individual``, the operators' slots and ``evaluate``.
 
-    ``toolbox.map`` is the only seam for parallel work: whatever is registered there hands
-    genomes to ``toolbox.evaluate``, which is a module-level function with a small argument.
+    ``toolbox.map`` is the only seam for parallel work: a run registers its backend's map
+    there. It hands genomes to ``toolbox.evaluate``, a module-level function with a small
+    argument, and yields (index, evaluation) as they are ready.
     Where the experiment names no repair, ``toolbox.repair`` clips to the bounds: an
     operator of DEAP's own need not know them.
     """
     low, up = problem.bounds()
-    supplied = {**problem.context(), "low": low, "up": up}
+    experiment = resolved.experiment
+    supplied = {
+        **problem.context(),
+        "low": low,
+        "up": up,
+        "starts": problem.starting_genomes(),
+        **{name: getattr(experiment, name) for name in OF_EXPERIMENT},
+    }
     toolbox = base.Toolbox()
     toolbox.register("individual", lambda: Individual(problem.random_genome(), problem.weights))
     for slot, operator in resolved.operators.items():
@@ -36,7 +44,6 @@ def build(resolved: Resolved, problem: Problem) -> base.Toolbox:
     if "repair" not in resolved.operators:
         toolbox.register("repair", _clip, low=low, up=up)
     toolbox.register("evaluate", evaluate, reference(resolved))
-    toolbox.register("map", map)
     return toolbox
 
 

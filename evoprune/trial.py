@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from deap import base
 
+from evoprune.algorithm import Score
 from evoprune.errors import InputError
 from evoprune.individual import Individual
 from evoprune.resolve import Resolved
+
+
+def _try_algorithm(toolbox: base.Toolbox, use: str) -> None:
+    name = f"operators.algorithm: '{use}'"
+    try:
+        first = next(toolbox.algorithm(toolbox))
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{name} fails: {type(error).__name__}: {error}") from error
+    if not isinstance(first, Score) or not first.individuals:
+        raise InputError(f"{name} does not begin by asking for scores, as an algorithm must")
 
 
 def try_out(toolbox: base.Toolbox, resolved: Resolved) -> None:
@@ -35,3 +48,4 @@ def try_out(toolbox: base.Toolbox, resolved: Resolved) -> None:
             raise InputError(f"{name} fails: {type(error).__name__}: {error}") from error
         if len(found) != expected or not all(isinstance(i, Individual) and len(i) == len(first) for i in found):
             raise InputError(f"{name} does not return {expected} individual(s) of {len(first)} genes, as {slot} must")
+    _try_algorithm(toolbox, resolved.operators["algorithm"].use)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from evoprune import config
-from evoprune.resolve import Resolved, resolve
+from evoprune.resolve import Resolved, resolve_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +22,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def read(options: argparse.Namespace) -> Resolved:
     """The checked experiment that ``options`` name. Raises :class:`evoprune.InputError`."""
-    path = config.find(options.file)
-    settings = options.set + ([f"seed={options.seed}"] if options.seed is not None else [])
-    return resolve(config.override(config.read(path), settings), str(path))
+    return resolve_file(options.file, options.set + ([f"seed={options.seed}"] if options.seed is not None else []))

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import stat
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +16,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from evoprune import InputError
+from evoprune import private_folder
 
 try:
     import fcntl
@@ -36,7 +34,7 @@ def shared(name: str, build: Callable[[], Tensors]) -> Tensors:
     """
     if fcntl is None:
         return build()
-    folder = _private_folder()
+    folder = private_folder()
     _sweep(folder)
     path = folder / f"{name}.safetensors"
     while True:  # until it is there while we hold the lock that keeps it there
@@ -67,16 +65,6 @@ def _written(tensors: Tensors, path: Path) -> bool:
         part.unlink(missing_ok=True)
         return False
     return True
-
-
-def _private_folder() -> Path:
-    """A folder that only this user can write to. Raises :class:`evoprune.InputError` if another has taken its name."""
-    folder = Path(tempfile.gettempdir()) / f"evoprune-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
-        raise InputError(f"{folder} is not a folder that belongs to you alone; remove it, or set TMPDIR to another")
-    return folder
 
 
 def _locked(path: Path, kind: int) -> int:

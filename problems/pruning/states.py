@@ -15,6 +15,9 @@ _CANDIDATES_AT_LEAST = 6
 _STALE_AFTER = 100
 """Candidates scored since a state was last of use, after which it goes first."""
 
+_ROOM = 0.9
+"""The share of the memory that stays in use when room is made."""
+
 Key = tuple[bytes, int, int]
 """A name of what the blocks before are masked to; the first window of the batch, and its length."""
 
@@ -91,8 +94,12 @@ class States:
         self.bytes = 0
 
     def _make_room(self, wanted: int) -> None:
-        while self._entries and self.bytes + wanted > self._limit:
-            worst = max(self._entries, key=self._expendable)
+        """Drop the most expendable, a tenth of the memory at a time: to sort for each one would cost too much."""
+        if self.bytes + wanted <= self._limit:
+            return
+        for worst in sorted(self._entries, key=self._expendable, reverse=True):
+            if self.bytes + wanted <= _ROOM * self._limit:
+                break
             self.bytes -= self._entries.pop(worst).state.nbytes
 
     def _expendable(self, key: Key) -> tuple[bool, bool, float]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from evoprune import history
+from evoprune import evaluation, history, registry
 from evoprune.cli import main
 
 SPHERE = """\
@@ -49,6 +53,18 @@ def _restore_signals():
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def _restore_place(monkeypatch):
+    """A run settles the process that it runs in."""
+    for name in ("_place", "_worker"):
+        monkeypatch.setattr(evaluation, name, getattr(evaluation, name))
+    environment = dict(os.environ)
+    yield
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    os.environ.update(environment)
 
 
 @pytest.fixture
@@ -99,6 +115,33 @@ def run(evoprune, tmp_path):
 
 
 @pytest.fixture
+def start(tmp_path):
+    """Starts the command line in a process group of its own, which ends with the test."""
+    started = []
+
+    def call(*arguments, prefix=("-m", "evoprune"), **options):
+        command = [sys.executable, *prefix, *map(str, arguments)]
+        path = os.pathsep.join([str(tmp_path), str(registry.HOME)])
+        process = subprocess.Popen(
+            command,
+            env=os.environ | {"PYTHONPATH": path},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            **options,
+        )
+        started.append(process)
+        return process
+
+    yield call
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.fixture
 def plugin(tmp_path, monkeypatch):
     """Writes a module that experiments may list under ``plugins``."""
     monkeypatch.syspath_prepend(tmp_path)
@@ -108,3 +151,56 @@ def plugin(tmp_path, monkeypatch):
         return tmp_path
 
     return module
+
+
+COUNTED = """
+import os
+import random
+from pathlib import Path
+from pydantic import Field
+from evoprune import Bounds, Evaluation, Problem, Settings
+
+class CountedSettings(Settings):
+    log: str = Field(description="a file that gets a line for each evaluation")
+    dimensions: int = 3
+
+class Counted(Problem):
+    Settings = CountedSettings
+
+    def bounds(self): return Bounds([0.0] * self.settings.dimensions, [1.0] * self.settings.dimensions)
+    def random_genome(self): return [random.random() for _ in range(self.settings.dimensions)]
+    def references(self): return {"zero": [0.0] * self.settings.dimensions, "one": [1.0] * self.settings.dimensions}
+
+    def evaluate(self, genome):
+        with open(self.settings.log, "a") as log:
+            log.write(repr(list(genome)) + "\\n")
+        if genome[0] > 0.7:
+            raise RuntimeError("too much")
+        return Evaluation((sum((gene - 0.3) ** 2 for gene in genome),), work=0.1, measures={"sum": sum(genome)})
+"""
+
+
+class Counted(NamedTuple):
+    file: Path
+    log: Path
+
+    @property
+    def scored(self) -> list[list[float]]:
+        return [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture
+def counted(plugin, write, tmp_path):
+    """A small experiment whose problem keeps a list of what it scored, in whatever process."""
+    plugin("counted_evaluations", COUNTED)
+    text = f"""
+        plugins: [counted_evaluations]
+        problem: {{use: "counted_evaluations:Counted", log: {tmp_path / "scored"}}}
+        population: 6
+        generations: 4
+        seed: 3
+        max_failures: 0.9
+        operators: {{mutate: {{use: gaussian, sigma: 0.2}}}}
+        """
+    (tmp_path / "scored").touch()
+    return Counted(write(text, "counted.yaml"), tmp_path / "scored")

@@ -1,0 +1,71 @@
+"""What an ablation leaves: a table, curves, and a few sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy
+
+from evoprune.ablation.campaign import Finished
+from evoprune.ablation.compare import CONFIDENCE, Row, compare, in_words
+from evoprune.figures import COLOURS, log_scale_if_wide, new, save
+from evoprune.run_folder import write_json
+
+_POINTS = 200
+
+
+def report(runs: Sequence[Finished], budget: float, unit: str, label: str, folder: Path) -> str:
+    """Write ``ablation.json``, ``ablation.md`` and ``curves`` into ``folder``; return the text of the second."""
+    seeds = len({run.seed for run in runs})
+    fitness = _by_variant(runs, {id(run): run.curve.at(budget) for run in runs})
+    held_out = _by_variant(runs, {id(run): run.held_out for run in runs if run.held_out is not None})
+    tables = {f"{label}, best within {budget:,.0f} {unit}": fitness}
+    if len(held_out) == len(fitness):
+        tables["held out: the result on data the search never saw"] = held_out
+    rows = {title: compare(scores) for title, scores in tables.items()}
+    text = "\n\n".join(_section(title, found, seeds) for title, found in rows.items()) + "\n"
+    (folder / "ablation.md").write_text(text, encoding="utf-8")
+    write_json(folder / "ablation.json", {title: [asdict(row) for row in found] for title, found in rows.items()})
+    draw_curves(runs, budget, unit, label, folder)
+    return text
+
+
+def _by_variant(runs: Sequence[Finished], scores: Mapping[int, float]) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for run in runs:
+        if id(run) in scores:
+            found.setdefault(run.variant, []).append(scores[id(run)])
+    return found
+
+
+def _section(title: str, rows: Sequence[Row], seeds: int) -> str:
+    head = f"| variant | runs | median | quartiles | {CONFIDENCE:.0%} interval of the median | p against the first |"
+    lines = [f"## {title[0].upper()}{title[1:]}", "", head, "|---|---|---|---|---|---|"]
+    for row in rows:
+        quartiles = " to ".join(f"{value:.4g}" for value in row.quartiles)
+        interval = " to ".join(f"{value:.4g}" for value in row.interval)
+        p = "" if row.p is None else f"{row.p:.3g}"
+        lines.append(f"| {row.variant} | {row.runs} | {row.median:.4g} | {quartiles} | {interval} | {p} |")
+    return "\n".join([*lines, "", in_words(rows, seeds)])
+
+
+def draw_curves(runs: Sequence[Finished], budget: float, unit: str, label: str, folder: Path) -> None:
+    """The median best so far of each variant against work, and the band of its middle half."""
+    figure, axes = new(width=8.0, height=4.8)
+    shown: list[float] = []
+    for number, variant in enumerate(dict.fromkeys(run.variant for run in runs)):
+        curves = [run.curve for run in runs if run.variant == variant]
+        start = max(curve.work[0] for curve in curves)  # from where every seed has a score
+        at = numpy.linspace(start, budget, _POINTS)
+        values = numpy.array([[curve.at(work) for work in at] for curve in curves])
+        low, middle, high = numpy.quantile(values, (0.25, 0.5, 0.75), axis=0)
+        colour = COLOURS[number % len(COLOURS)]
+        axes.plot(at, middle, color=colour, label=variant)
+        axes.fill_between(at, low, high, color=colour, alpha=0.2, linewidth=0)
+        shown += [*low, *high]
+    log_scale_if_wide(axes, shown)
+    axes.set(xlabel=unit, ylabel=label, title="Best so far: median and middle half over seeds")
+    axes.legend()
+    save(figure, folder, "curves")

@@ -1,0 +1,34 @@
+"""What an algorithm is: a generator that asks for scores, and says when a generation is complete.
+
+The engine answers each :class:`Score` by setting the individuals' fitness before it goes on
+with the generator. An algorithm knows nothing of workers, of histories or of when to stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from evoprune.individual import Individual
+
+
+@dataclass(frozen=True)
+class Score:
+    """Ask for the fitness of ``individuals`` on a share ``fidelity``, in (0, 1], of the data.
+
+    A problem that knows no fidelities scores on all of it. Only what was scored on all can
+    become the result of a run.
+    """
+
+    individuals: Sequence[Individual]
+    fidelity: float = 1.0
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Say that a generation is complete, with the scored ``population`` that it ends with."""
+
+    population: Sequence[Individual]
+
+
+Algorithm = Iterator[Score | Generation]

@@ -1,0 +1,131 @@
+"""What a backend is: somewhere to send genomes, from where scores come back as they are ready."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from evoprune.problem import Evaluation
+
+Evaluate = Callable[[Sequence[float]], Evaluation]
+
+_POLL = 1.0
+"""Seconds between two looks at whether results still come."""
+
+_TRIES = 2
+"""How often an evaluation that fails is tried."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One evaluation to make. ``avoid``: the worker that failed at it before, if any."""
+
+    number: int
+    function: Evaluate
+    genome: Sequence[float]
+    avoid: str = ""
+
+
+class Lost(Exception):
+    """No more results can come, and why."""
+
+
+class Stalled(Exception):
+    """No more results come, and why. ``missing``: which genomes (by index) have none."""
+
+    def __init__(self, missing: Iterable[int], why: str) -> None:
+        super().__init__(why)
+        self.missing = sorted(missing)
+
+
+class Backend(ABC):
+    """Evaluates genomes somewhere. :meth:`map` is what the toolbox registers as ``map``.
+
+    ``stall_after``: seconds without any result after which :meth:`map` gives up; None
+    derives it from the slowest evaluation so far, to begin with ``slowest``.
+    """
+
+    def __init__(self, stall_after: float | None = None, slowest: float = 0.0) -> None:
+        self._stall_after, self._slowest = stall_after, slowest
+        self._numbers = itertools.count()
+
+    @property
+    @abstractmethod
+    def workers(self) -> int:
+        """How many evaluations go on at once."""
+
+    @abstractmethod
+    def submit(self, call: Call) -> None:
+        """Take ``call`` on; calls are begun in the order of submission."""
+
+    @abstractmethod
+    def completed(self, timeout: float) -> list[tuple[int, Evaluation]]:
+        """The numbers and results of calls that were completed, after at most ``timeout`` seconds.
+
+        A call that was lost with its worker is completed too, with a ``failure``.
+        """
+
+    def at_work(self) -> AbstractContextManager[None]:
+        """To be held around :meth:`map`; outside it, nothing of the backend draws from the global random."""
+        return nullcontext()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Leave no process behind."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def map(self, function: Evaluate, genomes: Sequence[Sequence[float]]) -> Iterator[tuple[int, Evaluation]]:
+        """Yield ``(index, function(genomes[index]))`` in the order in which they are ready.
+
+        What fails is tried once more, elsewhere if there is an elsewhere. Raises :class:`Stalled`.
+        """
+        waiting = dict.fromkeys(range(len(genomes)), 0)  # genomes without a score: how often each was tried
+        calls: dict[int, int] = {}  # those that go on: the genome of each
+
+        def hand_out(index: int, avoid: str = "") -> None:
+            call = Call(next(self._numbers), function, genomes[index], avoid)
+            calls[call.number] = index
+            waiting[index] += 1
+            self.submit(call)
+
+        try:
+            for index in range(len(genomes)):
+                hand_out(index)
+            while waiting:
+                for number, evaluation in self._until_stall():
+                    index = calls.pop(number, -1)
+                    if index not in waiting:  # answered twice: a worker that was taken for dead was not
+                        continue
+                    if evaluation.failure and waiting[index] < _TRIES:
+                        hand_out(index, evaluation.worker)
+                    else:
+                        del waiting[index]
+                        yield index, evaluation
+        except Lost as loss:
+            raise Stalled(waiting, str(loss)) from None
+
+    def _until_stall(self) -> list[tuple[int, Evaluation]]:
+        """The next results. Raises :class:`Lost` when none come for too long."""
+        start = time.monotonic()
+        while not (results := self.completed(_POLL)):
+            waited = time.monotonic() - start
+            if waited > self.stall_after:
+                raise Lost(f"no result for {waited:.0f} s")
+        self._slowest = max([self._slowest, *(evaluation.seconds for _, evaluation in results)])
+        return results
+
+    @property
+    def stall_after(self) -> float:
+        """Seconds without a result after which something must be wrong."""
+        return self._stall_after or max(60.0, 10 * self._slowest)

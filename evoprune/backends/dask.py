@@ -1,0 +1,127 @@
+"""Dask: workers that may die, or come and go, on this host or on many.
+
+Dask runs the task of a worker that died again by itself, so only a task that killed several
+workers fails.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from evoprune.backends.base import Backend, Call, Lost
+from evoprune.backends.seat import work
+from evoprune.errors import InputError
+from evoprune.execution import Execution
+from evoprune.problem import Evaluation
+
+_RECOUNT = 1.0
+"""Seconds after which the workers are counted again."""
+
+_AHEAD = 2
+"""Calls that Dask has for each worker: one to be at, one to go on with. More would be lost with a worker."""
+
+
+class Dask(Backend):
+    """Sends calls to the scheduler that ``execution`` names, or to one of its own on this host."""
+
+    def __init__(self, execution: Execution, slowest: float = 0.0) -> None:
+        super().__init__(execution.stall_after, slowest)
+        self._seat = execution.devices, execution.threads
+        self._calls: deque[Call] = deque()
+        self._going: dict[Any, Call] = {}
+        try:
+            import distributed
+        except ImportError:
+            raise InputError("needs another package: pip install 'evoprune[dask]'", "--map dask") from None
+        self._dask, self._go_on = distributed, threading.Event()
+        self._cluster = None if execution.scheduler else _local(distributed, execution.workers)
+        try:
+            self._client = distributed.Client(execution.scheduler or self._cluster, timeout=20)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"no scheduler of Dask answers at '{execution.scheduler}' ({error})", "--scheduler"
+            ) from None
+        self._counted, self._workers = -math.inf, 1
+        self._pause()
+
+    @property
+    def workers(self) -> int:
+        """The threads of all workers that there were a moment ago."""
+        if time.monotonic() - self._counted > _RECOUNT:
+            self._workers = max(1, sum(map(int, self._client.nthreads().values())))
+            self._counted = time.monotonic()
+        return self._workers
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Lets Dask's thread run. It draws from the global :mod:`random`, so at other times it is held."""
+        self._go_on.set()
+        try:
+            yield
+        finally:
+            self._pause()
+
+    def submit(self, call: Call) -> None:
+        """Queue ``call``."""
+        self._calls.append(call)
+
+    def completed(self, timeout: float) -> list[tuple[int, Evaluation]]:
+        """Results that Dask has ready."""
+        room = _AHEAD * self.workers
+        while self._calls and len(self._going) < room:
+            call = self._calls.popleft()
+            task = self._client.submit(work, *self._seat, call.function, call.genome, pure=False, priority=-call.number)
+            self._going[task] = call
+        try:
+            ready = self._dask.wait(list(self._going), timeout, return_when="FIRST_COMPLETED").done
+        except TimeoutError:
+            return []
+        return [(self._going.pop(task).number, _result(task)) for task in ready]
+
+    def close(self) -> None:
+        """Leave the scheduler; end it if it is our own."""
+        self._go_on.set()
+        self._client.close()
+        if self._cluster:
+            self._cluster.close()
+
+    def _pause(self) -> None:
+        """Hold Dask's thread in a call that returns when it may go on."""
+        held, self._go_on = threading.Event(), threading.Event()
+        go_on = self._go_on
+
+        def hold() -> None:
+            held.set()
+            go_on.wait()
+
+        self._client.loop.add_callback(hold)
+        held.wait(_RECOUNT)  # a thread that has ended draws no more either
+
+
+def _local(distributed: Any, workers: int | None) -> Any:
+    """A scheduler and worker processes on this host, reachable from it alone."""
+    return distributed.LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=None,
+        memory_limit=0,  # a model larger than an even share of the memory is no reason to kill a worker
+        silence_logs=logging.CRITICAL,
+    )
+
+
+def _result(task: Any) -> Evaluation:
+    if task.status == "finished":
+        result: Evaluation = task.result()
+        return result
+    if task.status == "error":
+        error = task.exception()
+        return Evaluation((), failure=f"{type(error).__name__}: {error}")
+    raise Lost("Dask's scheduler is gone")

@@ -1,0 +1,132 @@
+"""Processes on this host, each pinned to a device.
+
+A process that dies, by a signal or for want of memory, costs the evaluation it was at and
+no other; another one takes its place. :mod:`concurrent.futures` would break its whole pool.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import platform
+import signal
+import threading
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+
+from evoprune.backends.base import Backend, Call
+from evoprune.evaluation import Place, settle, worker_name
+from evoprune.problem import Evaluation
+
+_CONTEXT = multiprocessing.get_context("spawn")  # what a fork copies of CUDA or of threads does not work
+
+
+class Processes(Backend):
+    """A process for each of ``places``."""
+
+    def __init__(self, places: Sequence[Place], stall_after: float | None = None, slowest: float = 0.0) -> None:
+        super().__init__(stall_after, slowest)
+        self._calls: deque[Call] = deque()
+        self._workers = [_Worker(place) for place in places]
+
+    @property
+    def workers(self) -> int:
+        """The number of processes."""
+        return len(self._workers)
+
+    def submit(self, call: Call) -> None:
+        """Queue ``call``."""
+        self._calls.append(call)
+
+    def completed(self, timeout: float) -> list[tuple[int, Evaluation]]:
+        """Results of those processes that are ready or dead; each goes on with its next call at once."""
+        self._hand_out()
+        busy = {worker.pipe: worker for worker in self._workers if worker.call}
+        results = [busy[pipe].result() for pipe in wait(list(busy), timeout) if isinstance(pipe, Connection)]
+        self._hand_out()
+        return results
+
+    def close(self) -> None:
+        """Kill the processes: whatever they are at, nobody waits for it."""
+        for worker in self._workers:
+            worker.end()
+
+    def _hand_out(self) -> None:
+        for worker in self._workers:
+            if worker.call is None:
+                fitting = (c for c in self._calls if c.avoid != worker.name or len(self._workers) == 1)
+                if call := next(fitting, None):
+                    self._calls.remove(call)
+                    worker.begin(call)
+
+
+class _Worker:
+    """One process, seen from the main one. ``call`` is what it is at."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._start()
+
+    def _start(self) -> None:
+        self.pipe, theirs = _CONTEXT.Pipe()
+        self._process = _CONTEXT.Process(target=_work, args=(theirs, self._place), daemon=True)
+        self._process.start()
+        theirs.close()  # so that the death of the process, which then has the only other end, is an end of file
+        self.call: Call | None = None
+
+    @property
+    def name(self) -> str:
+        """As the process signs."""
+        return f"{platform.node()}:{self._process.pid}"
+
+    def begin(self, call: Call) -> None:
+        """Send ``call`` to the process, or to a new one if it died while it was idle."""
+        if not self._process.is_alive():
+            self.end()
+            self._start()
+        self.call = call
+        with suppress(OSError):  # it died this moment, as `result` will find
+            self.pipe.send((call.function, call.genome))
+
+    def result(self) -> tuple[int, Evaluation]:
+        """What came of the call; a dead process is replaced."""
+        assert self.call is not None
+        number, self.call = self.call.number, None
+        try:
+            return number, self.pipe.recv()
+        except (EOFError, OSError):
+            name = self.name
+            self.end()
+            code = self._process.exitcode or 0
+            how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            self._start()
+            return number, Evaluation((), failure=f"its worker died ({how})", worker=name)
+
+    def end(self) -> None:
+        """Make sure that the process is gone."""
+        self._process.join(0 if self.call is None and self._process.is_alive() else 1)
+        self._process.kill()
+        self._process.join()
+        self.pipe.close()
+
+
+def _work(pipe: Connection, place: Place) -> None:
+    """What the process does: evaluate what comes, until the main process is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the main process's to handle
+    threading.Thread(target=_end_with_main_process, daemon=True).start()
+    settle(place, worker_name())
+    while True:
+        try:
+            function, genome = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(function(genome))
+
+
+def _end_with_main_process() -> None:
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)

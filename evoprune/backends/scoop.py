@@ -1,0 +1,128 @@
+"""SCOOP: workers on this host or on many, started by ``python -m scoop``; this process is one of them.
+
+SCOOP's own ``map`` ignores time-outs and signals, and never ends when the broker or a worker
+is lost. So this waits in the process's own loop, which sees both, and asks the broker for
+work when there is nothing else to do, as SCOOP's loop would. It does not ask for the status
+of tasks: SCOOP would take those longer than some seconds for lost and run them twice.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import scoop
+import zmq
+from scoop import futures
+from scoop._comm import Shutdown
+
+from evoprune.backends.base import Backend, Call, Lost
+from evoprune.backends.seat import work
+from evoprune.execution import Execution
+from evoprune.problem import Evaluation
+
+_SEND = 10_000
+"""Milliseconds after which a message that the broker does not take means that it is gone."""
+
+
+class Scoop(Backend):
+    """Hands calls to SCOOP's broker, from which every worker takes one at a time, this process too."""
+
+    def __init__(self, execution: Execution, slowest: float = 0.0) -> None:
+        super().__init__(execution.stall_after, slowest)
+        self._seat = execution.devices, execution.threads
+        self._numbers_of: dict[Any, int] = {}
+        self._asked = False
+        self._queue = scoop._control.execQueue
+        self._queue.socket.socket.setsockopt(zmq.constants.SNDTIMEO, _SEND)
+
+    @property
+    def workers(self) -> int:
+        """The number of workers that SCOOP started."""
+        return int(scoop.SIZE)
+
+    def submit(self, call: Call) -> None:
+        """Hand ``call`` to SCOOP."""
+        with _losses():
+            task = futures.submit(work, *self._seat, call.function, call.genome)
+            self._queue.flush()
+        self._numbers_of[task] = call.number
+
+    def completed(self, timeout: float) -> list[tuple[int, Evaluation]]:
+        """Results that came back, or that of a call which the broker gave to this process."""
+        end = time.monotonic() + timeout
+        while True:
+            with _losses():
+                self._queue.updateQueue()
+            if results := [self._result(task) for task in list(self._numbers_of) if task.isDone]:
+                return results
+            if self._queue.movable:
+                return self._here()
+            left = end - time.monotonic()
+            if left <= 0:
+                return []
+            with _losses():
+                self._ask()
+                self._queue.socket._poll(1000 * left)
+
+    def close(self) -> None:
+        """Leaving SCOOP is for :mod:`evoprune.backends.launch`."""
+
+    def _ask(self) -> None:
+        """Ask for a call, once until one comes."""
+        if not self._asked:
+            self._queue.requestFuture()
+            self._asked = True
+
+    def _here(self) -> list[tuple[int, Evaluation]]:
+        """Evaluate in this process what the broker sent it."""
+        self._asked = False
+        task = self._queue.movable.popleft()
+        if task not in self._numbers_of:  # answered by another in the meantime
+            return []
+        with _not_longer_than(self.stall_after):
+            evaluation = task.callable(*task.args)
+        task._delete()
+        return [(self._numbers_of.pop(task), evaluation)]
+
+    def _result(self, task: Any) -> tuple[int, Evaluation]:
+        task._delete()
+        error = task.exceptionValue
+        evaluation = Evaluation((), failure=f"{type(error).__name__}: {error}") if error else task.resultValue
+        return self._numbers_of.pop(task), evaluation
+
+
+@contextmanager
+def _losses() -> Iterator[None]:
+    """Turns what SCOOP raises when a part of it is gone into :class:`Lost`."""
+    try:
+        yield
+    except zmq.error.Again:
+        raise Lost("SCOOP's broker is gone") from None
+    except Shutdown:
+        raise Lost("a worker of SCOOP's ended") from None
+
+
+class _Overdue(BaseException):
+    """Not an Exception, which would be taken for the candidate's own."""
+
+
+@contextmanager
+def _not_longer_than(seconds: float) -> Iterator[None]:
+    """Raises :class:`Lost` from what takes longer, in the process that would have to notice it."""
+
+    def ring(*_: Any) -> None:
+        raise _Overdue
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    except _Overdue:
+        raise Lost(f"no result for {seconds:.0f} s") from None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

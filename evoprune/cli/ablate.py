@@ -1,0 +1,61 @@
+"""``evoprune ablate PROBLEM.yaml --vary KEY=A,B``: variants compared at an equal budget, over several seeds."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from evoprune import run_folder
+from evoprune.cli import execution
+from evoprune.errors import InputError
+from evoprune.resolve import resolve_file
+
+
+def add_parser(commands: Any) -> None:
+    """Add this command to ``commands``."""
+    parser = commands.add_parser(
+        "ablate",
+        help="compare variants of an experiment",
+        description=__doc__,
+        epilog="example: python -m evoprune ablate problems/gpt2_mini.yaml --vary operators.mate=blend,uniform "
+        "--seeds 5 --budget 400000",
+    )
+    parser.add_argument("file", metavar="PROBLEM.yaml", help="the experiment; see the folder problems/")
+    parser.add_argument(
+        "--vary", action="append", default=[], metavar="KEY=A,B", help="values of a key; repeat for all combinations"
+    )
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for all variants, as in run")
+    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="runs of each variant (default: 5)")
+    parser.add_argument(
+        "--budget", "--budget-tokens", type=float, required=True, metavar="N", help="work of each run (tokens)"
+    )
+    parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="where the ablation's folder is made")
+    parser.add_argument("--name", help="the folder's name; one that exists is gone on with")
+    execution.add_arguments(parser)
+    parser.set_defaults(call=call)
+
+
+def call(options: argparse.Namespace) -> int | None:
+    """Run the ablation that ``options`` name."""
+    from evoprune.ablation.campaign import campaign  # SciPy, NumPy and matplotlib, which --help should not wait for
+    from evoprune.ablation.grid import variants
+    from evoprune.ablation.report import report
+
+    if not 1 <= options.seeds <= 10_000:
+        raise InputError(f"expected a number between 1 and 10000, got {options.seeds}", "--seeds")
+    if not 0 < options.budget < float("inf"):
+        raise InputError(f"expected a number above 0, got {options.budget:g}", "--budget")
+    if not options.vary:
+        raise InputError("give what to vary at least once, as in --vary operators.mate=blend,uniform", "--vary")
+    how = execution.read(options)
+    code = execution.under_scoop(how, options)
+    if code is not None:
+        return code
+    folder = run_folder.choose_to_continue(options.runs_dir, options.name, f"{Path(options.file).stem}-ablation")
+    plan = campaign(options.file, options.set, variants(options.vary), options.seeds, options.budget, folder, how)
+    runs = list(plan)
+    problem = resolve_file(options.file, options.set).problem
+    print(report(runs, options.budget, problem.work_unit, "fitness", folder))
+    print(f"table, curves and runs: {folder}")
+    return 0

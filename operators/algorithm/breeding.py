@@ -1,0 +1,57 @@
+"""What the algorithms share: first populations, and children."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from deap import base
+
+from evoprune import Individual
+
+
+def first_population(toolbox: base.Toolbox, size: int, starts: Sequence[Sequence[float]]) -> list[Individual]:
+    """``size`` repaired individuals: the known genomes ``starts`` first, then random ones."""
+    population = [toolbox.individual() for _ in range(size)]
+    for individual, genome in zip(population, starts, strict=False):
+        individual[:] = genome
+    return [toolbox.repair(individual)[0] for individual in population]
+
+
+def breed(
+    toolbox: base.Toolbox,
+    population: Sequence[Individual],
+    count: int,
+    mate_probability: float,
+    mutate_probability: float,
+) -> list[Individual]:
+    """``count`` repaired children of parents that ``toolbox.select`` draws.
+
+    Both children of a pair are used while there is room.
+    """
+    children: list[Individual] = []
+    while len(children) < count:
+        parents = toolbox.select(population, 2)
+        pair = [parent.child() for parent in parents]
+        if random.random() < mate_probability:
+            pair = list(toolbox.mate(*pair))
+        for child in pair[: count - len(children)]:
+            if random.random() < mutate_probability:
+                (child,) = toolbox.mutate(child)
+            (child,) = toolbox.repair(child)
+            child.parents = tuple(sorted({parent.ident for parent in parents}))
+            children.append(child)
+    return children
+
+
+def mutant(toolbox: base.Toolbox, parent: Individual) -> Individual:
+    """A mutated and repaired child of one parent."""
+    (child,) = toolbox.mutate(parent.child())
+    (child,) = toolbox.repair(child)
+    child.parents = (parent.ident,)
+    return child  # type: ignore[no-any-return]
+
+
+def fittest(individuals: Sequence[Individual], count: int) -> list[Individual]:
+    """The ``count`` best, best first; of equals the first."""
+    return sorted(individuals, key=lambda individual: individual.fitness, reverse=True)[:count]

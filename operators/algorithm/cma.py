@@ -1,0 +1,35 @@
+"""Covariance matrix adaptation, on genomes repaired to the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from deap import base
+from deap.cma import Strategy
+from pydantic import Field
+
+from evoprune import Algorithm, Generation, Individual, Positive, Score
+
+
+def cma(
+    toolbox: base.Toolbox,
+    *,
+    population: int,
+    starts: Sequence[Sequence[float]],
+    sigma: Annotated[Positive, Field(description="first standard deviation of a gene")] = 0.05,
+) -> Algorithm:
+    """CMA-ES (Hansen and Ostermeier, Evolutionary Computation 9, 2001), DEAP's implementation.
+
+    It starts at the first known genome, or at a random one. What it learns from are the
+    repaired genomes, which are those that were scored.
+    """
+    template: Individual = toolbox.individual()
+    centre = starts[0] if starts else toolbox.repair(template)[0]
+    strategy = Strategy(list(centre), sigma, lambda_=population)
+    while True:
+        drawn = strategy.generate(lambda genes: Individual(map(float, genes), template.fitness.weights))
+        people = [toolbox.repair(individual)[0] for individual in drawn]
+        yield Score(people)
+        yield Generation(people)
+        strategy.update(people)

@@ -1,0 +1,140 @@
+"""Search that measures what each gene costs, and moves the budget to where it is cheap."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Sequence
+from typing import Annotated
+
+from deap import base
+from pydantic import Field
+
+from evoprune import Algorithm, Fraction, Generation, Individual, Positive, Score
+from operators.algorithm.breeding import first_population, fittest, mutant
+
+_LEAST = 0.1
+"""A marginal cost counts as at least this share of the median one: those near zero are noise."""
+
+_FACTORS = (0.5, 1.0, 2.0)
+"""The lengths that are tried along each direction, in steps."""
+
+_SHORTEST, _LONGEST = 0.005, 0.3
+"""Bounds of the step, so that neither bad luck nor good luck ends the search."""
+
+
+def equal_marginals(
+    toolbox: base.Toolbox,
+    *,
+    low: Sequence[float],
+    up: Sequence[float],
+    weights: Sequence[float],
+    starts: Sequence[Sequence[float]],
+    probe: Annotated[Positive, Field(description="how far a gene is raised to measure its cost")] = 0.08,
+    screening: Annotated[float, Field(gt=0, le=1, description="share of the data for probes and children")] = 0.25,
+    step: Annotated[Positive, Field(description="first change of a gene for each e-fold of its marginal cost")] = 0.06,
+    memory: Annotated[Fraction, Field(description="weight of earlier measurements in the averaged direction")] = 0.5,
+    mutants: Annotated[int, Field(ge=1, description="mutants screened in a generation without probes")] = 16,
+    survivors: Annotated[int, Field(ge=1, description="children left after the screening, scored on all data")] = 2,
+    patience: Annotated[int, Field(ge=1, description="generations of mutants after a measurement that failed")] = 4,
+) -> Algorithm:
+    """Equalise the genes' marginal costs, and where that no longer helps, mutate the best.
+
+    At the best allocation of a budget, what one more weight costs is the same everywhere
+    (the Lagrange condition). So, each generation: raise each gene alone by ``probe`` and take
+    its cost on a part of the data; where costs grow exponentially with sparsity, lowering a
+    gene by ``step`` for each e-fold that its cost per weight lies above the mean evens them
+    out. Several lengths of step, along this measurement and along the average of the last
+    ones, are screened, and the survivors scored on all data.
+
+    A measurement costs a probe for each gene. When it brings nothing, mutants of the best are
+    screened for some generations instead (``level_switching``), which finds what the genes do
+    to each other. A problem with one objective is expected.
+    """
+    (best,) = first_population(toolbox, 1, starts)
+    yield Score([best])
+    average: list[float] = []
+    resting = 0
+    while True:
+        yield Generation([best])
+        factors: list[float] = []
+        if resting:
+            children = [mutant(toolbox, best) for _ in range(mutants)]
+        else:
+            costs = yield from _log_marginals(best, low, up, weights, probe, screening)
+            average = [memory * old + (1 - memory) * new for old, new in zip(average or costs, costs, strict=True)]
+            factors = [factor for _ in (costs, average) for factor in _FACTORS]
+            directions = [direction for direction in (costs, average) for _ in _FACTORS]
+            children = [
+                _moved(toolbox, best, direction, factor * step)
+                for direction, factor in zip(directions, factors, strict=True)
+            ]
+        yield Score(children, screening)
+        chosen = fittest(children, survivors)
+        yield Score(chosen)
+        winner = fittest([best, *chosen], 1)[0]
+        if factors:
+            taken = next(f for f, child in zip(factors, children, strict=True) if child is fittest(chosen, 1)[0])
+            step = min(max(step * taken, _SHORTEST), _LONGEST)
+            resting = patience if winner is best else 0
+        else:
+            resting -= 1
+        best = winner
+
+
+def _log_marginals(
+    centre: Individual,
+    low: Sequence[float],
+    up: Sequence[float],
+    weights: Sequence[float],
+    probe: float,
+    screening: float,
+) -> Generator[Score, None, list[float]]:
+    """The logarithm of what a weight more costs in each gene, less their mean; fixed genes have 0.
+
+    The mean counts each gene by its weight: moving along the result keeps the budget.
+    """
+    free = [gene for gene, weight in enumerate(weights) if weight > 0 and low[gene] < up[gene]]
+    again = _child(centre)
+    probes = []
+    for gene in free:
+        raised = _child(centre)
+        room = up[gene] - raised[gene]
+        raised[gene] += probe if room >= probe else room if room > probe / 4 else -probe
+        raised[gene] = max(raised[gene], low[gene])
+        probes.append(raised)
+    yield Score([again, *probes], screening)
+    costs = [
+        (_loss(raised) - _loss(again)) / ((raised[gene] - centre[gene]) * weights[gene])
+        for gene, raised in zip(free, probes, strict=True)
+    ]
+    floor = _LEAST * sorted(map(abs, costs))[len(costs) // 2] if costs else 0.0
+    logs = [math.log(max(cost, floor, 1e-300)) for cost in costs]
+    share = sum(weights[gene] for gene in free) or 1.0
+    mean = sum(weights[gene] * value for gene, value in zip(free, logs, strict=True)) / share
+    marginals = [0.0] * len(weights)
+    for gene, value in zip(free, logs, strict=True):
+        marginals[gene] = value - mean
+    return marginals
+
+
+def _loss(individual: Individual) -> float:
+    """The fitness as something to make small; on a log scale where it is positive, as perplexities want."""
+    value = -individual.fitness.wvalues[0]
+    if math.isinf(value):
+        return 700.0
+    return math.log(value) if value > 0 else value
+
+
+def _child(parent: Individual) -> Individual:
+    child = parent.child()
+    child.parents = (parent.ident,)  # type: ignore[assignment]
+    return child
+
+
+def _moved(toolbox: base.Toolbox, parent: Individual, costs: Sequence[float], step: float) -> Individual:
+    """A repaired child whose genes give way by ``step`` for each e-fold of their cost."""
+    child = parent.child()
+    child[:] = [gene - step * cost for gene, cost in zip(child, costs, strict=True)]
+    (child,) = toolbox.repair(child)
+    child.parents = (parent.ident,)
+    return child  # type: ignore[no-any-return]

@@ -1,0 +1,42 @@
+"""(mu + lambda) search that screens many children on few tokens."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Annotated
+
+from deap import base
+from pydantic import Field
+
+from evoprune import Algorithm, Generation, Score
+from operators.algorithm.breeding import first_population, fittest, mutant
+
+
+def level_switching(
+    toolbox: base.Toolbox,
+    *,
+    starts: Sequence[Sequence[float]],
+    parents: Annotated[int, Field(ge=1, description="mu: individuals that live on")] = 1,
+    offspring: Annotated[int, Field(ge=1, description="lambda: children in a generation")] = 16,
+    survivors: Annotated[int, Field(ge=1, description="children left after the screening, scored on all data")] = 2,
+    screening: Annotated[
+        float, Field(gt=0, le=1, description="share of the data that children are screened on")
+    ] = 0.125,
+) -> Algorithm:
+    """Mutate the best, screen the children on a part of the data, score the survivors on all.
+
+    EvoPress (Sieberling et al., ICML 2025, algorithm 1) with one stage of screening, when
+    ``toolbox.mutate`` is ``exchange``. A parent is replaced only by a better child, so the
+    best fitness never rises.
+    """
+    people = first_population(toolbox, parents, starts)
+    yield Score(people)
+    while True:
+        yield Generation(people)
+        children = [mutant(toolbox, random.choice(people)) for _ in range(offspring)]
+        if screening < 1 and survivors < offspring:
+            yield Score(children, screening)
+            children = fittest(children, survivors)
+        yield Score(children)
+        people = fittest([*people, *children], parents)

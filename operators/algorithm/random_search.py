@@ -1,0 +1,19 @@
+"""Random search: the floor that any other algorithm must beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from deap import base
+
+from evoprune import Algorithm, Generation, Score
+from operators.algorithm.breeding import first_population
+
+
+def random_search(toolbox: base.Toolbox, *, population: int, starts: Sequence[Sequence[float]]) -> Algorithm:
+    """A new random population each generation, repaired; nothing is learnt."""
+    while True:
+        people = first_population(toolbox, population, starts)
+        yield Score(people)
+        yield Generation(people)
+        starts = ()

@@ -1,0 +1,79 @@
+"""Whole ablations of a test function, in seconds."""
+
+import json
+
+import pytest
+
+from evoprune.ablation.campaign import Curve
+from evoprune.cli import main
+from evoprune.history import read
+
+
+@pytest.fixture
+def ablate(tmp_path):
+    def call(*arguments, name="a"):
+        common = ["--seeds", "2", "--budget", "60", "--runs-dir", str(tmp_path), "--name", name]
+        settings = ["--set", "population=10", "--set", "problem.dimensions=3"]
+        return main(["ablate", "problems/rastrigin.yaml", *common, *settings, *arguments]), tmp_path / name
+
+    return call
+
+
+def works(folder):
+    """The work of each run."""
+    return [
+        sum(line["work"] for line in read(path) if "candidate" in line and not line["memo"])
+        for path in sorted(folder.glob("*/*/history.jsonl"))
+    ]
+
+
+def test_every_variant_and_seed_is_run_to_the_budget_and_compared(ablate, capsys):
+    code, folder = ablate("--vary", "operators.mate=blend,uniform", "--vary", "operators.algorithm=generational,cma")
+    assert code == 0
+    spent = works(folder)
+    assert len(spent) == 8
+    assert all(60 <= work < 60 + 10 for work in spent)
+    (rows,) = json.loads((folder / "ablation.json").read_text()).values()
+    assert [row["variant"] for row in rows][:2] == [
+        "mate=blend, algorithm=generational", "mate=blend, algorithm=cma",
+    ]  # fmt: skip
+    assert "| mate=uniform, algorithm=cma | 2 |" in capsys.readouterr().out
+    assert (folder / "curves.png").stat().st_size > 5000
+
+
+def test_going_on_runs_only_what_is_missing(ablate):
+    vary = ("--vary", "operators.mate=blend,uniform")
+    _, folder = ablate(*vary)
+    histories = {path: path.read_bytes() for path in folder.glob("*/*/history.jsonl")}
+    missing = sorted(histories)[1]
+    for path in missing.parent.iterdir():
+        path.unlink()
+    missing.parent.rmdir()
+    assert ablate(*vary)[0] == 0
+    for path, content in histories.items():
+        if path == missing:
+            strip = [
+                {k: v for k, v in json.loads(x).items() if k not in {"seconds", "idle"}} for x in content.splitlines()
+            ]
+            again = [{k: v for k, v in line.items() if k not in {"seconds", "idle"}} for line in read(path)]
+            assert again == strip
+        else:
+            assert path.read_bytes() == content
+
+
+def test_another_ablation_of_the_same_name_is_refused(ablate, capsys):
+    ablate("--vary", "operators.mate=blend,uniform")
+    assert ablate("--vary", "operators.mate=blend,two_point", "--set", "problem.dimensions=4")[0] == 2
+    assert "another experiment" in capsys.readouterr().err
+
+
+def test_a_bad_variant_is_found_before_anything_runs(ablate, capsys):
+    code, folder = ablate("--vary", "operators.mate=blend,blandly")
+    assert code == 2
+    assert "did you mean 'blend'" in capsys.readouterr().err
+    assert not folder.exists()
+
+
+def test_a_curve_gives_the_best_that_a_budget_bought():
+    curve = Curve([10.0, 20.0, 40.0], [5.0, 4.0, 1.0])
+    assert [curve.at(budget) for budget in (10, 39, 40, 1000)] == [5, 4, 1, 1]

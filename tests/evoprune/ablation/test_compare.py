@@ -1,0 +1,59 @@
+import random
+from itertools import combinations
+
+import pytest
+
+from evoprune.ablation.compare import compare, holm, in_words, least_possible_p
+
+
+def exact_p(first, other):
+    """Mann-Whitney by counting every way to deal the values out (no ties)."""
+
+    def u(chosen, rest):
+        return sum(a > b for a in chosen for b in rest)
+
+    everything = [*first, *other]
+    middle = len(first) * len(other) / 2
+    seen = abs(u(first, other) - middle)
+    ways = [
+        abs(u(chosen, [v for v in everything if v not in chosen]) - middle) >= seen
+        for chosen in combinations(everything, len(first))
+    ]
+    return sum(ways) / len(ways)
+
+
+def test_p_is_that_of_the_exact_rank_test():
+    rng = random.Random(0)
+    for _ in range(5):
+        first, other = ([rng.random() + shift for _ in range(5)] for shift in (0.0, 0.4))
+        assert compare({"a": first, "b": other})[1].p == pytest.approx(exact_p(first, other))
+
+
+def test_holm_by_its_definition():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+    assert holm([]) == []
+
+
+def test_an_interval_holds_the_median_and_shrinks_with_more_seeds():
+    rng = random.Random(0)
+    few, many = ([rng.gauss(0, 1) for _ in range(count)] for count in (6, 200))
+    rows = compare({"few": few, "many": many})
+    for row in rows:
+        assert row.interval[0] <= row.median <= row.interval[1]
+    assert rows[1].interval[1] - rows[1].interval[0] < (rows[0].interval[1] - rows[0].interval[0]) / 2
+
+
+def test_words_tell_what_differs_and_when_none_could():
+    apart = compare({"a": [1, 2, 3, 4, 5], "b": [11, 12, 13, 14, 15], "c": [1.5, 2.5, 3.5, 4.5, 5.5]})
+    text = in_words(apart, 5)
+    assert "b differs from a" in text
+    assert "c is not shown to differ from a" in text
+    assert "too few" in in_words(compare({"a": [1, 2, 3], "b": [4, 5, 6]}), 3)
+    assert least_possible_p(3, 2) == pytest.approx(0.1)
+
+
+def test_one_seed_is_compared_without_pretence():
+    row = compare({"a": [1.0], "b": [2.0]})[1]
+    assert row.interval == (2.0, 2.0)
+    assert not row.differs

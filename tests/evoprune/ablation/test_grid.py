@@ -1,0 +1,31 @@
+import pytest
+
+from evoprune import InputError
+from evoprune.ablation.grid import variants
+
+
+def test_all_combinations_in_order():
+    found = variants(["operators.mate=blend,uniform", "sparsity=0.3,0.45"])
+    assert [variant.settings for variant in found] == [
+        (f"operators.mate={mate}", f"problem.sparsity={sparsity}")
+        for mate in ("blend", "uniform")
+        for sparsity in (0.3, 0.45)
+    ]
+    assert found[0].name == "mate=blend, sparsity=0.3"
+
+
+def test_values_may_be_yaml():
+    found = variants(["operators.mate={use: blend, alpha: 0.1},{use: blend, alpha: 0.9}", "problem.curve=[],[0.3]"])
+    assert len(found) == 4
+    assert found[0].settings == ("operators.mate={alpha: 0.1, use: blend}", "problem.curve=[]")
+
+
+@pytest.mark.parametrize("varied", ["score", "score=", "score=wanda", "=a,b", "a..b=1,2", "a=[1,2", "a=1,1"])
+def test_nothing_to_vary_is_refused(varied):
+    with pytest.raises(InputError, match="--vary"):
+        variants([varied])
+
+
+def test_a_key_is_varied_once():
+    with pytest.raises(InputError, match="twice"):
+        variants(["score=a,b", "problem.score=c,d"])

@@ -1,0 +1,258 @@
+"""What every backend must keep."""
+
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from evoprune import history, registry
+from evoprune.history import without_times
+
+BACKENDS = ["--map serial", "--map processes -n 2", "--map scoop -n 2", "--map dask -n 2"]
+PARALLEL = BACKENDS[1:]
+TIMES = ("seconds", "seconds_evaluating")
+
+
+def lines(folder):
+    return without_times(history.read(folder / "history.jsonl"))
+
+
+def candidates(folder):
+    return [line for line in history.read(folder / "history.jsonl") if "candidate" in line]
+
+
+def result(folder):
+    found = json.loads((folder / "result.json").read_text())
+    return {key: value for key, value in found.items() if key not in TIMES}
+
+
+def finish(process, code=0):
+    _, errors = process.communicate(timeout=90)
+    assert process.returncode == code, errors
+    return errors
+
+
+def wait_until(condition, process=None):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        assert process is None or process.poll() is None, process.communicate()
+
+
+def test_the_history_is_the_same_with_every_backend(run_by, alive):
+    found = []
+    for number, options in enumerate([*BACKENDS, "--map processes -n 3", "-n 2"]):
+        process, folder = run_by(options, "problems/rastrigin.yaml", "generations=5", name=f"run-{number}")
+        finish(process)
+        found.append((lines(folder), result(folder)))
+    assert len(found[0][0]) > 500
+    assert all(one == found[0] for one in found)
+    assert alive() == []
+
+
+@pytest.mark.parametrize("options", PARALLEL)
+def test_a_candidate_that_fails_once_is_scored_by_another_worker(run_by, workshop, tmp_path, options):
+    settings = [
+        f"problem.folder={tmp_path}",
+        "problem.trouble=fail once",
+        "problem.when_above=2",
+        "problem.seconds=0.01",
+    ]
+    process, folder = run_by(options, workshop, *settings)
+    finish(process)
+    marks = {float(path.name.removeprefix("tried-")): path.read_text() for path in tmp_path.glob("tried-*")}
+    assert marks
+    scored = {line["genome"][0]: line for line in candidates(folder)}
+    assert not [line for line in scored.values() if "failure" in line]
+    if "processes" in options:  # the others do not say who gets a call
+        assert all(not scored[gene]["worker"].endswith(f":{pid}") for gene, pid in marks.items())
+
+
+@pytest.mark.parametrize("options", ["--map processes -n 1", "--map processes -n 2", "--map dask -n 2"])
+def test_a_candidate_that_kills_its_worker_costs_itself_alone(run_by, workshop, tmp_path, options):
+    settings = [f"problem.folder={tmp_path}", "problem.trouble=die", "problem.when_above=4.8", "generations=1"]
+    process, folder = run_by(options, workshop, *settings, "seed=2")
+    finish(process)
+    failed = [line for line in candidates(folder) if "failure" in line]
+    assert 0 < len(failed) < 6
+    assert all(line["genome"][0] > 4.8 and line["fitness"] == [None] for line in failed)
+    if "processes" in options:
+        assert all(line["failure"] == "its worker died (SIGKILL)" for line in failed)
+    assert all(line["genome"][0] <= 4.8 for line in candidates(folder) if "failure" not in line)
+
+
+@pytest.mark.parametrize("options", PARALLEL)
+def test_devices_are_shared_out_and_threads_divided(run_by, workshop, options):
+    options += " --devices cuda:0,cuda:1 --threads 3"
+    process, folder = run_by(options, workshop, "problem.trouble=tell", "problem.seconds=0.02")
+    finish(process)
+    measures = [line["measures"] for line in candidates(folder)]
+    places = {(line["pid"], line["device"]) for line in measures}
+    assert len(places) == 2
+    assert {device for _, device in places} == {"cuda:0", "cuda:1"}
+    assert {line["threads"] for line in measures} == {"3"}
+    execution = json.loads((folder / "environment.json").read_text())["execution"]
+    assert (execution["workers"], execution["threads"]) == (2, 3)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
+@pytest.mark.parametrize("options", PARALLEL)
+def test_an_interrupted_run_leaves_no_process_and_can_be_resumed(
+    run_by, start, workshop, alive, tmp_path, options, number
+):
+    settings = [f"problem.folder={tmp_path}", "problem.seconds=0.02"]
+    process, whole = run_by("--map serial", workshop, *settings, name="whole")
+    finish(process)
+    process, folder = run_by(options, workshop, *settings)
+    wait_until(lambda: (folder / "history.jsonl").exists() and len(candidates(folder)) > 14, process)
+    process.send_signal(number)
+    errors = finish(process, 130)
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1] == "evoprune: interrupted"
+    assert f"python -m evoprune resume {folder}" in errors
+    assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
+    wait_until(lambda: alive() == [])
+    held = [line["genome"] for line in candidates(folder)]
+    log = tmp_path / "scored"
+    log.write_text("")
+    finish(start("resume", folder, *options.split()))
+    assert lines(folder) == lines(whole)
+    assert result(folder) == result(whole)
+    assert not [genome for genome in map(json.loads, log.read_text().splitlines()) if genome in held]
+
+
+@pytest.mark.parametrize("options", PARALLEL)
+def test_when_the_main_process_is_killed_no_worker_stays_and_the_run_can_be_resumed(
+    run_by, start, workshop, alive, options
+):
+    process, whole = run_by("--map serial", workshop, "problem.seconds=0.02", name="whole")
+    finish(process)
+    process, folder = run_by(options, workshop, "problem.seconds=0.02")
+    wait_until(lambda: (folder / "history.jsonl").exists() and len(candidates(folder)) > 14, process)
+    os.kill(json.loads((folder / "status.json").read_text())["pid"], signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    wait_until(lambda: alive() == [])
+    finish(start("resume", folder, *options.split()))
+    assert lines(folder) == lines(whole)
+    assert result(folder) == result(whole)
+
+
+@pytest.mark.parametrize("options", ["--map processes -n 2", "--map dask -n 2"])
+def test_workers_that_are_killed_do_not_disturb_the_run(run_by, workshop, alive, options):
+    process, whole = run_by("--map serial", workshop, "problem.seconds=0.02", name="whole")
+    finish(process)
+    process, folder = run_by(options, workshop, "problem.seconds=0.02")
+    for size in (14, 26):
+        wait_until(lambda: (folder / "history.jsonl").exists() and len(candidates(folder)) > size, process)  # noqa: B023
+        pid = int(candidates(folder)[-1]["worker"].split(":")[1])
+        os.kill(pid, signal.SIGKILL)
+    finish(process)
+    assert lines(folder) == lines(whole)
+    assert result(folder) == result(whole)
+    assert alive() == []
+
+
+def test_scoop_stops_in_order_when_a_worker_is_lost(run_by, start, workshop, alive):
+    process, whole = run_by("--map serial", workshop, "problem.seconds=0.02", name="whole")
+    finish(process)
+    process, folder = run_by("--map scoop -n 2 --stall-after 3", workshop, "problem.seconds=0.02")
+    wait_until(lambda: (folder / "history.jsonl").exists() and len(candidates(folder)) > 14, process)
+    origin = json.loads((folder / "status.json").read_text())["pid"]
+    pids = {int(line["worker"].split(":")[1]) for line in candidates(folder)}
+    (other,) = pids - {origin}
+    os.kill(other, signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 3, errors
+    assert "without a score: " in errors
+    assert f"python -m evoprune resume {folder}" in errors
+    wait_until(lambda: alive() == [])
+    finish(start("resume", folder, "--map", "scoop", "-n", "2"))
+    assert lines(folder) == lines(whole)
+
+
+@pytest.mark.parametrize("options", PARALLEL)
+def test_a_candidate_that_never_ends_stops_the_run(run_by, workshop, alive, options):
+    process, folder = run_by(options + " --stall-after 1", workshop, "problem.trouble=hang", "problem.when_above=3")
+    errors = finish(process, 3)
+    assert "no result for 1 s" in errors or "no result for 2 s" in errors
+    missing = errors.split("without a score: ")[1].split(";")[0].split()
+    assert missing
+    assert f"python -m evoprune resume {folder}" in errors
+    wait_until(lambda: alive() == [])
+
+
+def test_the_costliest_are_handed_out_first_and_recorded_as_they_were_bred(run_by, workshop, tmp_path):
+    process, folder = run_by("--map serial", workshop, f"problem.folder={tmp_path}", "generations=1")
+    finish(process)
+    _optimum, *scored = [json.loads(line) for line in (tmp_path / "scored").read_text().splitlines()]
+    first, second = scored[:12], scored[12:]
+    for generation in (first, second):
+        costs = [abs(genome[0]) for genome in generation]
+        assert costs == sorted(costs, reverse=True)
+    bred = [line["genome"] for line in candidates(folder)]
+    assert bred[:12] != first
+    assert sorted(bred[:12]) == sorted(first)
+    assert [line["candidate"] for line in candidates(folder)] == list(range(len(bred)))
+
+
+def test_scoop_may_start_us_itself(start, run_by, tmp_path):
+    process, whole = run_by("--map serial", "problems/rastrigin.yaml", "generations=2", name="whole")
+    finish(process)
+    folder = tmp_path / "runs" / "run"
+    arguments = [
+        "run",
+        "problems/rastrigin.yaml",
+        "--set",
+        "generations=2",
+        "--runs-dir",
+        folder.parent,
+        "--name",
+        "run",
+    ]
+    finish(start(*arguments, prefix=("-m", "scoop", "-q", "-n", "2", registry.HOME / "evoprune" / "__main__.py")))
+    assert lines(folder) == lines(whole)
+    assert json.loads((folder / "environment.json").read_text())["execution"]["map"] == "scoop"
+
+
+def test_a_scheduler_of_dask_may_be_there_already(run_by):
+    distributed = pytest.importorskip("distributed")
+    process, whole = run_by("--map serial", "problems/rastrigin.yaml", "generations=2", name="whole")
+    finish(process)
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        process, folder = run_by(
+            f"--map dask --scheduler {cluster.scheduler_address}", "problems/rastrigin.yaml", "generations=2"
+        )
+        finish(process)
+        assert len({line["worker"] for line in candidates(folder)}) == 2
+    assert lines(folder) == lines(whole)
+
+
+@pytest.mark.parametrize(("settings", "code"), [(["population=3", "generations=x"], 2), (["max_failures=0"], 3)])
+def test_the_exit_code_comes_through_scoop(run_by, workshop, settings, code):
+    failing = ["problem.low=-1e300", "problem.up=1e300", "problem.function=sphere"]  # whose squares are infinite
+    process, _ = run_by("--map scoop -n 2", workshop, *failing, *settings)
+    errors = finish(process, code)
+    assert "Traceback" not in errors
+    assert [line for line in errors.splitlines() if line.startswith("evoprune: ")]
+
+
+def test_what_scoop_says_when_the_origin_ends_without_an_answer(start, run_by, workshop):
+    process, folder = run_by("--map scoop -n 2", workshop, "problem.seconds=0.1")
+    wait_until(lambda: (folder / "status.json").exists(), process)
+    os.kill(json.loads((folder / "status.json").read_text())["pid"], signal.SIGKILL)
+    assert "evoprune: what SCOOP ran ended without an answer" in finish(process, 1)
+
+
+def test_the_mini_model_scores_the_same_in_workers_with_as_many_threads(run_by):
+    settings = ["population=4", "generations=1", "problem.search_text.windows=2", "problem.report_text.windows=1"]
+    found = []
+    for number, options in enumerate(["--map serial", "--map processes -n 2"]):
+        process, folder = run_by(
+            f"{options} --threads 1", "problems/gpt2_mini.yaml", *settings, "problem.curve=[]", name=f"run-{number}"
+        )
+        finish(process)
+        found.append((lines(folder), result(folder)))
+    assert found[0] == found[1]

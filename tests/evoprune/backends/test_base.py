@@ -1,0 +1,27 @@
+from evoprune import Evaluation
+from evoprune.backends.serial import Serial
+
+
+def times_out_of(failures):
+    """A function that fails so often at each genome, and the list of its calls."""
+    calls = []
+
+    def function(genome):
+        calls.append(tuple(genome))
+        failed = calls.count(tuple(genome)) <= failures
+        return Evaluation((), failure="not now") if failed else Evaluation((sum(genome),))
+
+    return function, calls
+
+
+def test_what_fails_is_tried_once_more_and_then_is_a_failure():
+    genomes = [[1.0], [2.0]]
+    for failures, tries in [(0, 1), (1, 2), (2, 2), (9, 2)]:
+        function, calls = times_out_of(failures)
+        results = dict(Serial().map(function, genomes))
+        assert len(calls) == 2 * tries
+        assert [results[index].failure for index in (0, 1)] == 2 * ["not now" if failures > 1 else None]
+
+
+def test_an_empty_generation_has_no_results():
+    assert list(Serial().map(times_out_of(0)[0], [])) == []

@@ -1,0 +1,70 @@
+"""A problem whose best allocation is known, and an engine of three lines."""
+
+from __future__ import annotations
+
+import math
+import random
+from itertools import islice
+
+import pytest
+from deap import base
+
+from evoprune import Generation, Individual, Score
+from operators.crossover.blend import blend
+from operators.mutation.exchange import exchange
+from operators.repair.project import project
+from operators.selection.truncation import truncation
+from operators.survival.elitist import elitist
+
+GENES = 10
+TARGET = 0.45
+WEIGHTS = [1.0 + gene % 3 for gene in range(GENES)]
+COSTS = [math.exp(0.3 * gene) for gene in range(GENES)]
+RATE = 6.0
+
+
+def loss(genome) -> float:
+    """A cost a gene that grows exponentially: like perplexity's logarithm, but with a known optimum."""
+    return sum(w * c * math.exp(RATE * s) for w, c, s in zip(WEIGHTS, COSTS, genome, strict=True)) / sum(WEIGHTS)
+
+
+def best_allocation() -> list[float]:
+    """Where every marginal cost is the same, and the budget is kept (no bound is active)."""
+    logs = [math.log(cost) for cost in COSTS]
+    mean = sum(w * value for w, value in zip(WEIGHTS, logs, strict=True)) / sum(WEIGHTS)
+    return [TARGET - (value - mean) / RATE for value in logs]
+
+
+@pytest.fixture
+def toolbox() -> base.Toolbox:
+    space = {"low": [0.0] * GENES, "up": [0.9] * GENES, "weights": WEIGHTS}
+    tools = base.Toolbox()
+    tools.register("individual", lambda: Individual([random.uniform(0.3, 0.6) for _ in range(GENES)]))
+    tools.register("select", truncation, fraction=0.5)
+    tools.register("mate", blend, alpha=0.5, low=space["low"], up=space["up"])
+    tools.register("mutate", exchange, **space)
+    tools.register("repair", project, **space, target=TARGET)
+    tools.register("survive", elitist, fraction=0.5)
+    return tools
+
+
+def drive(algorithm, generations, score=lambda genome, fidelity: loss(genome)):
+    """Answer the algorithm's requests; return the populations it ended ``generations`` with, and the requests."""
+    requests, populations, number = [], [], 0
+
+    def answered():
+        nonlocal number
+        for step in algorithm:
+            if isinstance(step, Score):
+                requests.append(step)
+                for individual in step.individuals:
+                    individual.fitness.values = (score(individual, step.fidelity),)
+                    individual.ident = number
+                    number += 1
+            else:
+                assert isinstance(step, Generation)
+                populations.append([(list(i), i.fitness.values[0]) for i in step.population])
+                yield step
+
+    list(islice(answered(), generations))
+    return populations, requests

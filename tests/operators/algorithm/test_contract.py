@@ -1,0 +1,68 @@
+"""What every registered algorithm must keep."""
+
+import inspect
+import random
+
+import numpy
+import pytest
+
+from evoprune import registry
+from tests.operators.algorithm.conftest import GENES, TARGET, WEIGHTS, drive, loss
+
+NAMES = sorted(registry.operators("algorithm"))
+START = [TARGET] * GENES
+
+
+def start(name, toolbox, seed=0, starts=(START,)):
+    random.seed(seed)
+    numpy.random.seed(seed)
+    function = registry.operator("algorithm", name)
+    supplied = {
+        "population": 12, "mate_probability": 1.0, "mutate_probability": 1.0, "starts": starts,
+        "low": [0.0] * GENES, "up": [0.9] * GENES, "weights": WEIGHTS,
+    }  # fmt: skip
+    return function(
+        toolbox, **{key: supplied[key] for key in inspect.signature(function).parameters if key in supplied}
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+class TestEvery:
+    def test_scores_are_asked_for_before_a_generation_ends(self, name, toolbox):
+        def known(individual, fidelity):
+            scored.add(id(individual))
+            return loss(individual)
+
+        scored = set()
+        for step in [*drive(start(name, toolbox), 4, known)[1]]:
+            assert 0 < step.fidelity <= 1
+            assert step.individuals
+
+    def test_what_can_win_is_on_the_budget(self, name, toolbox):
+        """Probes that measure may leave it, so long as they are scored on a part alone."""
+        for step in drive(start(name, toolbox), 6)[1]:
+            for individual in step.individuals:
+                if step.fidelity == 1:
+                    mean = sum(g * w for g, w in zip(individual, WEIGHTS, strict=True)) / sum(WEIGHTS)
+                    assert mean == pytest.approx(TARGET, abs=1e-9)
+                assert all(0 <= gene <= 0.9 for gene in individual)
+
+    def test_a_known_start_is_among_the_first_scored(self, name, toolbox):
+        if name == "cma":
+            pytest.skip("its start is the centre of the first draw")
+        first = drive(start(name, toolbox), 1)[1][0]
+        assert START in [list(individual) for individual in first.individuals]
+
+    def test_the_same_seed_gives_the_same_populations(self, name, toolbox):
+        assert drive(start(name, toolbox), 5)[0] == drive(start(name, toolbox), 5)[0]
+        assert drive(start(name, toolbox, starts=()), 3)[0] != drive(start(name, toolbox, 1, ()), 3)[0]
+
+    def test_it_beats_its_start(self, name, toolbox):
+        populations, _ = drive(start(name, toolbox), 40)
+        assert min(value for population in populations for _, value in population) < 0.98 * loss(START)
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in {"cma", "random_search"}])
+def test_the_best_of_the_population_never_gets_worse(name, toolbox):
+    best = [min(value for _, value in population) for population in drive(start(name, toolbox), 30)[0]]
+    assert best == sorted(best, reverse=True)

@@ -1,0 +1,44 @@
+import random
+
+import pytest
+
+from operators.algorithm.equal_marginals import equal_marginals
+from tests.operators.algorithm.conftest import GENES, RATE, TARGET, WEIGHTS, best_allocation, drive, loss
+
+SPACE = {"low": [0.0] * GENES, "up": [0.9] * GENES, "weights": WEIGHTS, "starts": [[TARGET] * GENES]}
+
+
+def test_one_measurement_finds_the_best_allocation_of_exponential_costs(toolbox):
+    """With the step that belongs to their rate of growth, marginals are equal after a single move."""
+    random.seed(0)
+    populations, _ = drive(equal_marginals(toolbox, **SPACE, probe=1e-4, step=1 / RATE), 2)
+    ((genome, value),) = populations[1]
+    assert genome == pytest.approx(best_allocation(), abs=1e-3)
+    assert value == pytest.approx(loss(best_allocation()), rel=1e-4)
+
+
+@pytest.mark.parametrize("step", [0.02, 0.5])
+def test_a_wrong_step_is_put_right(toolbox, step):
+    random.seed(0)
+    populations, _ = drive(equal_marginals(toolbox, **SPACE, step=step), 12)
+    assert populations[-1][0][1] == pytest.approx(loss(best_allocation()), rel=0.01)
+
+
+def test_it_rests_from_measuring_when_a_measurement_brought_nothing(toolbox):
+    """At the optimum nothing helps: one measurement, then mutants alone for ``patience`` generations."""
+    random.seed(0)
+    space = SPACE | {"starts": [best_allocation()]}
+    _, requests = drive(equal_marginals(toolbox, **space, patience=3, mutants=5), 6)
+    sizes = [len(request.individuals) for request in requests if request.fidelity < 1]
+    assert sizes == [GENES + 1, 6, 5, 5, 5, GENES + 1, 6]
+
+
+def test_fixed_genes_and_genes_without_weights_are_left_alone(toolbox):
+    random.seed(0)
+    low, up = [0.0] * GENES, [0.9] * GENES
+    low[0] = up[0] = TARGET
+    for space in (toolbox.repair.keywords, toolbox.mutate.keywords):
+        space.update(low=low, up=up)
+    populations, _ = drive(equal_marginals(toolbox, **SPACE | {"low": low, "up": up}), 8)
+    assert all(genome[0] == TARGET for population in populations for genome, _ in population)
+    assert populations[-1][0][1] < loss([TARGET] * GENES)
