@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
@@ -20,16 +20,25 @@ from problems.pruning.settings import PruningSettings
 class Patience(Settings):
     """What is asked of an evaluation besides its score."""
 
-    log: str = Field("", description="a file that gets a line for each evaluation, its genome and process")
+    log: str = Field("", description="a file that gets two lines for each evaluation, see Mark")
     seconds: float = Field(0.0, ge=0, description="how long it sleeps")
-    slow_above: float = Field(1e9, description="a first gene above this makes it sleep ten times as long")
+    slow_above: float = Field(1e9, description="a first gene above this makes it slower")
+    slowness: float = Field(10.0, ge=0, description="by how much")
     meet: int = Field(1, ge=1, description="processes that must have begun an evaluation before any ends one")
 
 
-def marks(log: Path) -> Iterator[tuple[list[float], str]]:
-    """Genome and process of each evaluation that ``log`` holds; the end of one that was cut short is left out."""
+class Mark(NamedTuple):
+    """What an evaluation leaves when it begins and, with ``over``, when it ends."""
+
+    genome: list[float]
+    worker: str
+    over: bool
+
+
+def marks(log: Path) -> list[Mark]:
+    """The marks in ``log``; one that was cut short is left out."""
     text = log.read_text(encoding="utf-8") if log.exists() else ""
-    return (tuple(json.loads(line)) for line in text.splitlines(keepends=True) if line.endswith("\n"))
+    return [Mark(*json.loads(line)) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
 class _Patient:
@@ -39,14 +48,19 @@ class _Patient:
 
     def evaluate(self, genome: Sequence[float]) -> Evaluation:
         settings = self.settings
-        if settings.log:
-            with open(settings.log, "ab", buffering=0) as log:  # one write a line: processes share the file
-                log.write((json.dumps([list(genome), worker_name()]) + "\n").encode())
-        while settings.meet > 1 and len({worker for _, worker in marks(Path(settings.log))}) < settings.meet:
+        self._mark(genome, over=False)
+        while settings.meet > 1 and len({mark.worker for mark in marks(Path(settings.log))}) < settings.meet:
             time.sleep(0.05)
-        time.sleep(settings.seconds * (10 if genome[0] > settings.slow_above else 1))
+        time.sleep(settings.seconds * (settings.slowness if genome[0] > settings.slow_above else 1))
         evaluation: Evaluation = super().evaluate(genome)  # type: ignore[misc]
+        self._mark(genome, over=True)
         return evaluation
+
+    def _mark(self, genome: Sequence[float], over: bool) -> None:
+        if self.settings.log:
+            line = json.dumps(Mark(list(genome), worker_name(), over)) + "\n"
+            with Path(self.settings.log).open("ab", buffering=0) as log:  # one write a line: processes share the file
+                log.write(line.encode())
 
 
 class PatientBenchmarkSettings(Patience, BenchmarkSettings):

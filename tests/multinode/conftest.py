@@ -23,10 +23,10 @@ def pair(obstacle, tmp_path):
     """Two hosts that know each other; skips, saying why, where they cannot be made."""
     if obstacle:
         pytest.skip(obstacle)
-    with contextlib.ExitStack() as power:
+    with contextlib.ExitStack() as end:
         made = hosts.pair(tmp_path)
         for host in made:
-            power.callback(host.cut_power)
+            end.callback(host.remove)
         for host, other in (made, made[::-1]):
             wait_until(lambda: host.start("ssh", "-oBatchMode=yes", other.name, "true").wait() == 0)  # noqa: B023
         yield made
@@ -52,7 +52,7 @@ def wait_until(condition):
 
 def finish(process, code=0):
     """Wait for ``process``, check its exit code and return what it said."""
-    out, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == code, errors
     return errors
 

@@ -49,6 +49,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 AllowUsers root
+SetEnv TMPDIR={home}
 """
 
 
@@ -83,10 +84,9 @@ class Host:
         self._write("passwd", [root if user.startswith("root:") else user for user in users])
         self._write("shadow", ["root:*:20000:0:99999:7:::"])  # no password opens it, and it is not locked
         self._write("hosts", ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in addresses.items())])
-        self._write("sshd_config", [_SSHD.format(address=self.address, folder=self.folder)])
+        self._write("sshd_config", [_SSHD.format(address=self.address, folder=self.folder, home=self.home)])
         self._holder = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", *_UNSHARE]
-            + ["sh", "-c", _BOOT, "boot", str(self.folder), self.name, self.address, str(_path("sshd"))],
+            ["setpriv", "--pdeathsig", "KILL", *_UNSHARE, "sh", "-c", _BOOT, "boot", *self._boot_arguments()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=(self.folder / "log").open("wb"),
@@ -94,20 +94,23 @@ class Host:
         )
         assert self._holder.stdout
         self.pid = int(self._holder.stdout.readline() or self._failed())
+        self._network = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY)  # keeps the cable when the host is gone
 
     def start(self, *command: object, **options: Any) -> subprocess.Popen[str]:
         """Start ``command`` on this host, in the folder of the project."""
         enter = ["nsenter", "--target", str(self.pid), "--net", "--uts", "--mount", "--pid"]
-        place = ["env", f"--chdir={registry.HOME}", f"HOME={self.home}", f"PYTHONPATH={registry.HOME}"]
+        own = [f"HOME={self.home}", f"TMPDIR={self.home}", f"PYTHONPATH={registry.HOME}"]
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen([*enter, *place, *map(str, command)], text=True, **(pipes | options))
+        return subprocess.Popen(
+            [*enter, "env", f"--chdir={registry.HOME}", *own, *map(str, command)], text=True, **(pipes | options)
+        )
 
     def processes(self) -> list[str]:
         """The commands that go on here, besides sshd."""
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
-                here = os.readlink(process / "ns" / "pid") == os.readlink(f"/proc/{self.pid}/ns/pid")
+                here = (process / "ns" / "pid").readlink() == Path(f"/proc/{self.pid}/ns/pid").readlink()
                 command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
             except OSError:
                 continue  # gone
@@ -118,18 +121,29 @@ class Host:
     def connect(self, other: Host) -> None:
         """Lay a cable to ``other``, and start both hosts' networks and sshds."""
         ends = ["cable", "netns", str(self.pid)], ["cable", "netns", str(other.pid)]
-        subprocess.run([str(_path("ip")), "link", "add", *ends[0], "type", "veth", "peer", "name", *ends[1]], check=True)
+        subprocess.run(
+            [str(_path("ip")), "link", "add", *ends[0], "type", "veth", "peer", "name", *ends[1]], check=True
+        )
         for host in (self, other):
             assert host._holder.stdin
             host._holder.stdin.write("connected\n")
             host._holder.stdin.flush()
 
     def cut_power(self) -> None:
-        """End all that is on this host, at once and without a word to others."""
-        if self._holder.poll() is not None:
-            return
-        os.kill(self.pid, signal.SIGKILL)
-        self._holder.communicate()  # which reaps it
+        """End all that is on this host, without a word reaching others."""
+        if self._holder.poll() is None:
+            pull = ["nsenter", f"--net=/proc/{self.pid}/ns/net", str(_path("ip")), "link", "set", "cable", "down"]
+            subprocess.run(pull, check=False)  # there is none before it is connected
+            os.kill(self.pid, signal.SIGKILL)
+            self._holder.communicate()  # which reaps it
+
+    def remove(self) -> None:
+        """Leave nothing of this host."""
+        self.cut_power()
+        os.close(self._network)
+
+    def _boot_arguments(self) -> list[str]:
+        return [str(self.folder), self.name, self.address, str(_path("sshd"))]
 
     def _write(self, name: str, lines: Sequence[str]) -> None:
         (self.folder / name).write_text("\n".join(lines) + "\n")

@@ -4,10 +4,12 @@ import json
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from evoprune import history, registry
+from evoprune import Evaluation, history, registry
+from evoprune.execution import Execution
 from evoprune.history import without_times
 
 BACKENDS = ["--map serial", "--map processes -n 2", "--map scoop -n 2", "--map dask -n 2"]
@@ -256,3 +258,28 @@ def test_the_mini_model_scores_the_same_in_workers_with_as_many_threads(run_by):
         finish(process)
         found.append((lines(folder), result(folder)))
     assert found[0] == found[1]
+
+
+def test_a_worker_of_dasks_with_several_threads_scores_one_at_a_time(run_by, workshop, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    process, whole = run_by("--map serial", workshop, name="whole")
+    finish(process)
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=4, dashboard_address=None) as cluster:
+        options = f"--map dask --scheduler {cluster.scheduler_address}"
+        process, folder = run_by(
+            options, workshop, f"problem.folder={tmp_path}", "problem.trouble=overlap", "problem.seconds=0.01"
+        )
+        finish(process)
+    assert lines(folder) == lines(whole)
+    assert not [line for line in candidates(folder) if "failure" in line]
+
+
+def test_dask_is_not_asked_while_its_thread_is_held(monkeypatch):
+    pytest.importorskip("distributed")
+    from evoprune.backends import dask
+
+    monkeypatch.setattr(dask, "_RECOUNT", 0.0)  # so that the workers are due to be counted whenever they can be
+    with dask.Dask(Execution("dask", 2)) as backend, ThreadPoolExecutor() as pool:
+        with backend.at_work():
+            assert sorted(backend.map(Evaluation, [[1.0], [2.0]])) == [(0, Evaluation([1.0])), (1, Evaluation([2.0]))]
+        assert pool.submit(lambda: backend.workers).result(timeout=20) == 2
