@@ -24,6 +24,7 @@ class Patience(Settings):
     seconds: float = Field(0.0, ge=0, description="how long it sleeps")
     slow_above: float = Field(1e9, description="a first gene above this makes it slower")
     slowness: float = Field(10.0, ge=0, description="by how much")
+    told: bool = Field(False, description="are the slower ones known as such before")
     meet: int = Field(1, ge=1, description="processes that must have begun an evaluation before any ends one")
 
 
@@ -51,10 +52,15 @@ class _Patient:
         self._mark(genome, over=False)
         while settings.meet > 1 and len({mark.worker for mark in marks(Path(settings.log))}) < settings.meet:
             time.sleep(0.05)
-        time.sleep(settings.seconds * (settings.slowness if genome[0] > settings.slow_above else 1))
+        time.sleep(settings.seconds * (settings.slowness if genome[0] > settings.slow_above else 1.0))
         evaluation: Evaluation = super().evaluate(genome)  # type: ignore[misc]
         self._mark(genome, over=True)
         return evaluation
+
+    def cost(self, genome: Sequence[float]) -> float:
+        """Seconds, if they are told."""
+        settings = self.settings
+        return settings.slowness if settings.told and genome[0] > settings.slow_above else 1.0
 
     def _mark(self, genome: Sequence[float], over: bool) -> None:
         if self.settings.log:

@@ -25,6 +25,9 @@ from evoprune.problem import Evaluation
 _RECOUNT = 1.0
 """Seconds after which the workers are counted again."""
 
+_ANSWER = 5.0
+"""Seconds that Dask's thread gets to answer."""
+
 _AHEAD = 2
 """Calls that Dask has for each worker: one to be at, one to go on with. More would be lost with a worker."""
 
@@ -97,7 +100,7 @@ class Dask(Backend):
         """Count the workers now and then; only :meth:`at_work`, as Dask's thread has to answer."""
         if time.monotonic() - self._counted > _RECOUNT:
             with suppress(TimeoutError, OSError):  # a scheduler that does not answer; its silence ends the run
-                self._workers = max(1, len(self._client.nthreads(callback_timeout=_RECOUNT)))
+                self._workers = max(1, len(self._client.nthreads(callback_timeout=_ANSWER)))
             self._counted = time.monotonic()
 
     def _pause(self) -> None:
@@ -110,7 +113,7 @@ class Dask(Backend):
             go_on.wait()
 
         self._client.loop.add_callback(hold)
-        held.wait(_RECOUNT)  # a thread that has ended draws no more either
+        held.wait(_ANSWER)  # a thread that has ended draws no more either
 
 
 def _local(distributed: Any, workers: int | None) -> Any:
