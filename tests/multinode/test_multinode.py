@@ -3,8 +3,10 @@
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import yaml
 
 from evoprune import registry
 from tests.multinode.conftest import finish, lines, result, wait_until, where
@@ -88,6 +90,35 @@ def test_two_hosts_do_what_one_does(request, run, pair, backend, experiment):
     assert result(both) == result(alone)
     if backend == "scoop":  # Dask's scheduler and workers are not ours to end
         wait_until(lambda: pair[0].processes() == pair[1].processes() == [])
+
+
+def test_the_slurm_script_for_scoop_runs_on_its_jobs_hosts(pair, run, tmp_path):
+    process, alone = run([*BENCHMARK, "problem.meet=1"], "alone", "--map", "serial")
+    finish(process)
+    page = (registry.HOME / "docs" / "clusters.md").read_text(encoding="utf-8")
+    (script,) = (block for block in page.split("```") if block.startswith("bash\n#!/bin/bash"))
+    (tmp_path / "scoop.sh").write_text(script.removeprefix("bash\n"))
+    names = " ".join(host.name for host in pair)
+    tool = tmp_path / "scontrol"  # SLURM's: prints the job's hosts
+    tool.write_text(f"#!/bin/sh\nprintf '%s\\n' {names}\n")
+    tool.chmod(0o755)
+    activate = tmp_path / ".venv" / "bin" / "activate"
+    activate.parent.mkdir(parents=True)
+    activate.write_text(f"PATH={Path(sys.executable).parent}:{tmp_path}:$PATH\n")
+    job = {"SUBMIT_DIR": tmp_path, "JOB_ID": 1, "JOB_NODELIST": "two", "NTASKS_PER_NODE": 1, "CPUS_PER_TASK": 1}
+    environment = ["env", "DEVICES=cpu", *(f"SLURM_{key}={value}" for key, value in job.items())]
+    settings = {"plugins": ["tests.patient"], "population": 30, "generations": 2}
+    problem = {"use": "tests.patient:PatientBenchmark", "function": "rastrigin", "meet": 2, "log": f"{tmp_path}/log"}
+    operators = yaml.safe_load((registry.HOME / "problems" / "rastrigin.yaml").read_text())["operators"]
+    file = tmp_path / "experiment.yaml"
+    file.write_text(yaml.safe_dump(settings | {"problem": problem, "operators": operators, "seed": 0}))
+    finish(pair[0].start(*environment, "bash", tmp_path / "scoop.sh", file, "both"))
+    both = tmp_path / "runs" / "both"
+    assert where(both) == {host.name for host in pair}
+    assert lines(both) == lines(alone)
+    (both / "result.json").unlink()
+    finish(pair[0].start(*environment, "bash", tmp_path / "scoop.sh", file, "both"))  # submitted again, it goes on
+    assert result(both) == result(alone)
 
 
 @pytest.mark.parametrize("backend", ["scoop", "dask"])
