@@ -26,6 +26,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.kills.trial import BACKENDS, KINDS, Outcome, Trial, undisturbed
@@ -48,25 +49,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--only", choices=KINDS, action="append", help="kinds of kills; repeatable")
     parser.add_argument("--seed", type=int, default=0, help="decides the moments")
+    parser.add_argument("--jobs", type=int, default=1, help="trials at once; they mostly wait")
     options = parser.parse_args(arguments)
     kinds = options.only or KINDS
     with tempfile.TemporaryDirectory() as folder:
-        outcomes = list(_kill(Path(folder), kinds, options.kills, random.Random(options.seed)))
+        outcomes = _kill_all(Path(folder), kinds, options)
     print("\n".join(_table(outcomes)))
     broken = list(_broken(outcomes))
     print("\n".join(broken) or f"all laws kept by {len(outcomes)} kills")
     return 1 if broken else 0
 
 
-def _kill(folder: Path, kinds: Sequence[str], kills: int, rng: random.Random) -> Iterator[Outcome]:
+def _kill_all(folder: Path, kinds: Sequence[str], options: argparse.Namespace) -> list[Outcome]:
     whole = {wide: undisturbed(folder, wide) for wide in (False, True)}
-    for number in range(kills):
-        kind = kinds[number % len(kinds)]
-        backend = BACKENDS[(number + number // len(kinds)) % len(BACKENDS)]
-        trial = Trial(folder / str(number), kind, backend, writing=kind == "main" and number // len(kinds) % 2 == 0)
-        outcome = trial.outcome(rng, whole)
-        print(f"{number + 1}/{kills}: {outcome}", file=sys.stderr, flush=True)
-        yield outcome
+
+    def kill(number: int) -> Outcome:
+        kind, turn = kinds[number % len(kinds)], number // len(kinds)
+        backend = BACKENDS[(number + turn) % len(BACKENDS)]
+        trial = Trial(folder / str(number), kind, backend, writing=kind == "main" and turn % 2 == 0)
+        outcome = trial.outcome(random.Random(options.seed * 1_000_000 + number), whole)
+        print(f"{number + 1}/{options.kills}: {outcome}", file=sys.stderr, flush=True)
+        return outcome
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        return list(pool.map(kill, range(options.kills)))
 
 
 def _table(outcomes: Iterable[Outcome]) -> Iterator[str]:
