@@ -44,6 +44,7 @@ class Dask(Backend):
             import distributed
         except ImportError:
             raise InputError("needs another package: pip install 'evoprune[dask]'", "--map dask") from None
+        _silence()
         self._dask, self._go_on = distributed, threading.Event()
         self._cluster = None if execution.scheduler else _local(distributed, execution.workers)
         try:
@@ -114,6 +115,13 @@ class Dask(Backend):
 
         self._client.loop.add_callback(hold)
         held.wait(_ANSWER)  # a thread that has ended draws no more either
+
+
+def _silence() -> None:
+    """Keep Dask from telling of losses in tracebacks: what matters of them is told in the run's own words."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.split(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _local(distributed: Any, workers: int | None) -> Any:

@@ -260,6 +260,24 @@ def test_the_mini_model_scores_the_same_in_workers_with_as_many_threads(run_by):
     assert found[0] == found[1]
 
 
+def test_a_run_stops_in_order_when_dasks_scheduler_is_lost(run_by, start, workshop, alive, tmp_path):
+    pytest.importorskip("distributed")
+    address = tmp_path / "scheduler.json"
+    dask = [start("--host", "127.0.0.1", "--scheduler-file", address, prefix=("-m", "dask", "scheduler"))]
+    wait_until(address.exists, dask[0])
+    dask += [start("--scheduler-file", address, "--nthreads", "1", prefix=("-m", "dask", "worker")) for _ in range(2)]
+    options = f"--map dask --scheduler {json.loads(address.read_text())['address']} --stall-after 20"
+    process, folder = run_by(options, workshop, "problem.seconds=0.05")
+    wait_until(lambda: (folder / "history.jsonl").exists() and len(candidates(folder)) > 14, process)
+    dask[0].kill()
+    errors = finish(process, 3)
+    assert "Dask's scheduler is gone; without a score: " in errors
+    assert "Traceback" not in errors
+    held = len(candidates(folder))
+    finish(start("resume", folder))
+    assert len(candidates(folder)) > held
+
+
 def test_a_worker_of_dasks_with_several_threads_scores_one_at_a_time(run_by, workshop, tmp_path):
     distributed = pytest.importorskip("distributed")
     process, whole = run_by("--map serial", workshop, name="whole")
