@@ -8,7 +8,8 @@ from evoprune.errors import InputError
 from evoprune.individual import Individual
 from evoprune.parameters import Fraction, Positive
 from evoprune.private import private_folder
-from evoprune.problem import Bounds, Evaluation, Outcome, Problem, Settings
+from evoprune.problem import Bounds, Evaluation, Exported, Outcome, Problem, Settings, Table
+from evoprune.registry import check_plugin, find_plugin
 
 __version__ = "0.1.0"
 
@@ -16,6 +17,7 @@ __all__ = [
     "Algorithm",
     "Bounds",
     "Evaluation",
+    "Exported",
     "Fraction",
     "Generation",
     "Individual",
@@ -25,6 +27,9 @@ __all__ = [
     "Problem",
     "Score",
     "Settings",
+    "Table",
     "__version__",
+    "check_plugin",
+    "find_plugin",
     "private_folder",
 ]

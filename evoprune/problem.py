@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+from evoprune.errors import InputError
 from evoprune.parameters import Checked
 
 
@@ -53,6 +54,27 @@ class Outcome:
     references: Mapping[str, tuple[list[float], Evaluation]]
 
 
+@dataclass(frozen=True)
+class Exported:
+    """What :meth:`Problem.export` wrote.
+
+    ``facts``: JSON-able, what ``evoprune.json`` will hold. ``summary``: lines for a person.
+    ``faults``: why what was written must not be used; empty where it was checked and is sound.
+    """
+
+    facts: Mapping[str, Any]
+    summary: Sequence[str] = ()
+    faults: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """Measured solutions, a row each with the same keys, and the protocol without which they mean nothing."""
+
+    rows: Sequence[Mapping[str, Any]]
+    protocol: Mapping[str, Any]
+
+
 class Problem(ABC):
     """A search problem over real genomes.
 
@@ -74,6 +96,12 @@ class Problem(ABC):
 
     supplies: ClassVar[frozenset[str]] = frozenset()
     """Names of the values that :meth:`context` gives to operators, known before loading."""
+
+    ExportOptions: ClassVar[type[Checked]] = Settings
+    """What :meth:`export` may be told."""
+
+    EvalOptions: ClassVar[type[Checked]] = Settings
+    """What :meth:`compare` and :meth:`measure` may be told."""
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings
@@ -131,3 +159,23 @@ class Problem(ABC):
     def finish(self, outcome: Outcome, folder: Path) -> dict[str, Any]:
         """Draw figures into ``folder``; return what is added to ``result.json``."""
         return {}
+
+    def export(self, genome: Sequence[float], result: Mapping[str, Any], folder: Path, options: Any) -> Exported:
+        """Write ``genome`` to the empty ``folder`` in a form that others use, and check what was written.
+
+        ``result``: the run's ``result.json``, as yet unchecked. ``options``: an :attr:`ExportOptions`.
+        Raises :class:`evoprune.InputError`.
+        """
+        raise InputError(f"the problem {type(self).__name__} has nothing to export")
+
+    def compare(self, genome: Sequence[float], options: Any) -> Table:
+        """Measure ``genome`` beside the known solutions. ``options``: an :attr:`EvalOptions`.
+
+        Raises :class:`evoprune.InputError`.
+        """
+        raise InputError(f"the problem {type(self).__name__} has nothing to measure beyond its fitness")
+
+    @classmethod
+    def measure(cls, source: str, options: Any) -> Table:
+        """As :meth:`compare`, for the one solution that ``source`` names, from this or any other origin."""
+        raise InputError(f"the problem {cls.__name__} measures no '{source}'; expected a run's folder")

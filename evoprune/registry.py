@@ -3,7 +3,8 @@
 A registered name is an entry point in the group ``evoprune.problems`` (``pruning``) or
 ``evoprune.operators`` (``mate.blend``: the slot, then the name). Ours are declared in
 setup.cfg exactly as a stranger's are in theirs. ``module:attribute`` works wherever a
-name does, for ``deap.tools`` and for the modules in the experiment's ``plugins``.
+name does, for ``deap.tools`` and for the modules in the experiment's ``plugins``. Problems
+may have groups of their own, found by :func:`find_plugin`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from evoprune.problem import Problem
 PROBLEMS, OPERATORS = "evoprune.problems", "evoprune.operators"
 HOME = Path(__file__).resolve().parent.parent
 """The folder that holds ``evoprune``, ``operators`` and ``problems``: a checkout or site-packages."""
+
+_imported: set[str] = set()
+"""The modules that this process's experiments list under ``plugins``."""
 
 
 @cache
@@ -72,15 +76,35 @@ def operators(slot: str) -> dict[str, EntryPoint]:
     return {n.removeprefix(prefix): e for n, e in names(OPERATORS).items() if n.startswith(prefix)}
 
 
+def check_plugin(group: str, name: str) -> None:
+    """Raise :class:`InputError` if nothing is called ``name`` in ``group``; what is registered is not imported."""
+    if ":" in name:
+        _attribute(name, sorted(_imported))
+    else:
+        _check_known(group, name, names(group))
+
+
+def find_plugin(group: str, name: str) -> Any:
+    """What is called ``name`` in any ``group`` of entry points. Raises :class:`InputError` if nothing is.
+
+    ``module:attribute`` is found in the modules that this process's experiments list.
+    """
+    return _find(group, name, names(group), sorted(_imported))
+
+
 def _find(group: str, name: str, known: dict[str, EntryPoint], plugins: Sequence[str]) -> Any:
     if ":" in name:
         return _attribute(name, plugins)
-    if name not in known:
-        raise InputError(f"unknown {group.removeprefix('evoprune.')[:-1]} '{name}'{did_you_mean(name, known)}")
+    _check_known(group, name, known)
     try:
         return known[name].load()
     except (ImportError, AttributeError) as error:  # a stranger's package, half installed
         raise InputError(f"cannot import '{name}' ({known[name].value}): {error}") from error
+
+
+def _check_known(group: str, name: str, known: dict[str, EntryPoint]) -> None:
+    if name not in known:
+        raise InputError(f"unknown {group.removeprefix('evoprune.')[:-1]} '{name}'{did_you_mean(name, known)}")
 
 
 def _attribute(dotted: str, plugins: Sequence[str]) -> Any:
@@ -101,6 +125,8 @@ def _attribute(dotted: str, plugins: Sequence[str]) -> Any:
 def plugin(module_name: str) -> Any:
     """Import a module of the user's. Raises :class:`InputError` saying why it cannot be."""
     try:
-        return importlib.import_module(module_name)
+        module = importlib.import_module(module_name)
     except Exception as error:
         raise InputError(f"cannot import '{module_name}': {type(error).__name__}: {error}") from error
+    _imported.add(module_name)
+    return module

@@ -108,9 +108,9 @@ def write_json(path: Path, value: Any) -> None:
     _replace(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def write_config(folder: Path, config: Config) -> None:
+def write_config(folder: Path, config: Config, name: str = "config.yaml") -> None:
     """Write the resolved experiment, whole or not at all."""
-    _replace(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    _replace(folder / name, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
 
 def _replace(path: Path, text: str) -> None:
@@ -125,16 +125,21 @@ def _replace(path: Path, text: str) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """The object in ``path``. Raises :class:`InputError` for whatever else is there."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except FileNotFoundError:
         raise InputError(
-            f"there is no {path.name}; expected the folder of a run that began", str(path.parent)
+            f"there is no {path.name}; expected the folder of a run that has come so far (see its status.json)",
+            str(path.parent),
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"is not JSON that can be read: {str(error)[:80]}", str(path)) from None
     if not isinstance(value, dict):
         raise InputError(f"expected an object, got a {type(value).__name__}", str(path))
     return value
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def write_status(folder: Path, state: str, reason: str | None = None) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from evoprune import __version__
-from evoprune.cli import ablate, ls, resume, run, validate
+from evoprune.cli import ablate, eval, export, ls, report, resume, run, validate
 from evoprune.errors import InputError, Stopped
 
 _INTERRUPTED = 130
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"evoprune {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (run, ablate, resume, validate, ls):
+    for command in (run, resume, ablate, export, eval, report, validate, ls):
         command.add_parser(commands)
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = parser.parse_args(arguments, argparse.Namespace(arguments=arguments))

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property, partial
 
 import torch
 
 from evoprune import Evaluation, InputError
-from problems.pruning.groups import group
-from problems.pruning.masks import BASE, LEVEL, Masks
+from problems.pruning.calibration import Statistics, statistics
+from problems.pruning.genes import make_genes
+from problems.pruning.masks import Masks
 from problems.pruning.measure import Measure
 from problems.pruning.model.blocks import Matrix, find_matrices
 from problems.pruning.model.device import keep_freed_memory
 from problems.pruning.model.forward import Forward
 from problems.pruning.model.load import load_model
 from problems.pruning.objectives import Divergence, Objective, Perplexity
-from problems.pruning.ranks import levels, ranks_in_matrix, ranks_in_rows
-from problems.pruning.scores.magnitude import magnitude
+from problems.pruning.scoring import Scoring
 from problems.pruning.settings import PruningSettings, TextSettings
 from problems.pruning.shared import Tensors, shared
 from problems.pruning.states import States, prefix_names
@@ -31,13 +31,15 @@ class Evaluator:
 
     def __init__(self, settings: PruningSettings) -> None:
         self.settings = settings
-        self.model, self._tokenizer = load_model(settings)
+        self.model, self.tokenizer = load_model(settings)
         self.device: torch.device = self.model.device  # type: ignore[assignment]
-        self._matrices = find_matrices(self.model)
-        self.groups = group(self._matrices, settings.genes)
-        self.search = self._windows(settings.search_text, "search_text")
+        self.matrices = find_matrices(self.model)
+        self.genes = make_genes(self.matrices, settings)
+        self.groups = self.genes.groups
+        self.search = self.windows(settings.search_text, "search_text")
+        self.scoring = Scoring(settings, self.matrices)
         self.weights_sha256 = self._hash_weights()
-        self.masks = Masks(self.groups, self._stored())
+        self.masks = Masks(self.groups, self._stored(), self.genes.sparsities)
         if self.device.type == "cpu":
             keep_freed_memory()
         self._forward = Forward(self.model)
@@ -51,10 +53,18 @@ class Evaluator:
     @cached_property
     def report(self) -> Windows:
         """The windows that score the result; read by the process that reports, and by no search."""
-        report = self._windows(self.settings.report_text, "report_text")
+        report = self.windows(self.settings.report_text, "report_text")
         if report.sha256 == self.search.sha256:
             raise InputError("problem.report_text holds the very tokens of search_text; give another text")
+        if self.calibrates and report.sha256 == self.calibration.sha256:
+            raise InputError("problem.report_text holds the very tokens of calibration_text; give another text")
         return report
+
+    @cached_property
+    def calibration(self) -> Windows:
+        """The windows that scores and reconstruction learn from; read where they are needed."""
+        at_most = self.settings.calibration_text is None  # then no one asked for a number of windows
+        return self.windows(self.settings.calibration, "calibration_text", at_most)
 
     def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
         """The objective for ``genome`` on the first ``fidelity``, in (0, 1], of the search windows.
@@ -72,46 +82,69 @@ class Evaluator:
     def perplexity(self, genome: Sequence[float], tokens: torch.Tensor) -> float:
         """The perplexity of ``genome`` on ``tokens`` ``(windows, window)``, int64."""
         self.masks.apply(genome)
+        return self.perplexity_now(tokens)
+
+    def perplexity_now(self, tokens: torch.Tensor) -> float:
+        """The perplexity of the model as it stands on ``tokens`` ``(windows, window)``, int64."""
         perplexity = Perplexity()
         return perplexity.value(self.measure.total(tokens, perplexity.add), _predictions(tokens))
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether anything may be learnt from the calibration text."""
+        settings = self.settings
+        return bool(self.scoring.needs or settings.allocations) or settings.reconstruct != "none"
+
+    def statistics(self, names: Collection[str]) -> Iterator[tuple[Matrix, Statistics]]:
+        """The matrices, and what ``names`` say of their inputs and gradients in the dense model."""
+        self.masks.apply(self.genes.uniform(0.0))
+        return statistics(self.model, self.calibration.tokens, self.matrices, names)
+
+    def scored(self) -> Iterator[tuple[Matrix, torch.Tensor]]:
+        """The matrices, and the scores of their weights in the dense model."""
+        self.masks.apply(self.genes.uniform(0.0))
+        return self.scoring.scored(self.model, self._calibrating)
+
+    @property
+    def _calibrating(self) -> torch.Tensor:
+        """The calibration text if the scores need one; else it is not read at all."""
+        return self.calibration.tokens if self.scoring.needs else torch.empty(0, 1, dtype=torch.int64)
 
     def _objective(self) -> Objective:
         if self.settings.objective == "perplexity":
             return Perplexity()
         divergence = Divergence(_predictions(self.search.tokens), min(self.settings.kl_top, self._forward.vocabulary))
-        self.masks.apply([0.0] * len(self.groups))
+        self.masks.apply(self.genes.uniform(0.0))
         self.measure.total(self.search.tokens, divergence.learn)
         return divergence
 
     def _stored(self) -> Tensors:
         """The original weights and their levels: of all evaluators on a host, or of this device."""
+        build = partial(self.scoring.stored, self.model, self.groups, self._calibrating)
         if self.device.type != "cpu":
-            return self._build_stored()
-        what = f"{self.weights_sha256} {self.settings.score} {self.settings.scope}"
-        return shared(hashlib.sha256(what.encode()).hexdigest()[:32], self._build_stored)
-
-    def _build_stored(self) -> Tensors:
-        stored = {BASE + matrix.name: matrix.weight.detach().clone() for matrix in self._matrices}
-        return stored | {LEVEL + matrix.name: self._levels(matrix) for matrix in self._matrices}
-
-    def _levels(self, matrix: Matrix) -> torch.Tensor:
-        score = magnitude(matrix.weight)
-        by_row = self.settings.scope == "row"
-        return levels(ranks_in_rows(score, matrix.transposed) if by_row else ranks_in_matrix(score))
+            return build()
+        what: list[object] = [self.weights_sha256, sorted(self.scoring.describe().items())]
+        what += [self.calibration.sha256, self.calibration.tokens.shape] if self.scoring.needs else []
+        what += [group.name for group in self.groups] if self.settings.scope == "block" else []
+        return shared(hashlib.sha256(repr(what).encode()).hexdigest()[:32], build)
 
     def _hash_weights(self) -> str:
         """Of the prunable weights as they are, dtype and all."""
         digest = hashlib.sha256()
-        for matrix in self._matrices:
+        for matrix in self.matrices:
             digest.update(f"{matrix.name} {tuple(matrix.weight.shape)} {matrix.weight.dtype}".encode())
             digest.update(matrix.weight.detach().cpu().contiguous().view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
-    def _windows(self, text: TextSettings, role: str) -> Windows:
+    def windows(self, text: TextSettings, role: str, at_most: bool = False) -> Windows:
+        """The windows of ``text``, fewer where it is shorter if ``at_most``; ``role`` names it in errors.
+
+        Raises :class:`evoprune.InputError`.
+        """
         longest = getattr(self.model.config, "max_position_embeddings", None)
         if longest and text.window > longest:
             raise InputError(f"problem.{role}.window: {text.window} is longer than the model's {longest} positions")
-        return cut(text, self._tokenizer, role)
+        return cut(text, self.tokenizer, role, at_most)
 
 
 def _predictions(tokens: torch.Tensor) -> int:

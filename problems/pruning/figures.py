@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.ticker import PercentFormatter
 
 from evoprune.figures import BLUE, GREY, ORANGE, log_scale_if_wide, new, save
+from problems.pruning.model.blocks import Matrix
 
 _MOST_LABELS = 40
-"""More genes than this are numbered, not named."""
+"""More blocks than this are not numbered one by one."""
 
 
 def draw_cliff(
@@ -39,25 +40,41 @@ def draw_cliff(
     save(figure, folder, "cliff")
 
 
-def draw_allocation(names: Sequence[str], genome: Sequence[float], target: float, folder: Path) -> None:
-    """The sparsity of each gene against the uniform line."""
-    figure, axes = new(width=min(14.0, max(7.0, 0.22 * len(genome))))
-    axes.bar(range(1, len(genome) + 1), genome, color=ORANGE, width=0.75, label="evolved")
+def draw_allocation(by_block: Sequence[float], target: float, folder: Path) -> None:
+    """The sparsity of each block against the uniform line."""
+    count = len(by_block)
+    figure, axes = new(width=min(14.0, max(7.0, 0.22 * count)))
+    axes.bar(range(1, count + 1), by_block, color=ORANGE, width=0.75, label="evolved")
     axes.axhline(target, color=GREY, linestyle="--", label=f"uniform, {target:.0%}")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    by_block = all(name.startswith("block ") for name in names)
-    if by_block and len(names) <= _MOST_LABELS:
-        axes.set_xticks(range(1, len(genome) + 1))
+    if count <= _MOST_LABELS:
+        axes.set_xticks(range(1, count + 1))
     axes.set(
-        xlabel="transformer block" if by_block else "matrix, in the model's order",
+        xlabel="transformer block",
         ylabel="sparsity",
-        title="Sparsity found for each " + ("block" if by_block else "matrix"),
-        xlim=(0.4, len(genome) + 0.6),
-        ylim=(0, max(*genome, target) * 1.22),
+        title="Sparsity found for each block",
+        xlim=(0.4, count + 0.6),
+        ylim=(0, max(*by_block, target) * 1.22),
     )
     axes.grid(axis="x", visible=False)
     axes.legend(loc="upper right", ncols=2)
     save(figure, folder, "sparsity_by_layer")
+
+
+def draw_matrices(matrices: Sequence[Matrix], by_matrix: Mapping[str, float], folder: Path) -> None:
+    """The sparsity of each matrix: a row for each kind, a column for each block."""
+    kinds = list(dict.fromkeys(matrix.kind for matrix in matrices))
+    blocks = 1 + max(matrix.block for matrix in matrices)
+    grid = [[math.nan] * blocks for _ in kinds]
+    for matrix in matrices:
+        grid[kinds.index(matrix.kind)][matrix.block] = by_matrix[matrix.name]
+    figure, axes = new(width=min(14.0, max(7.0, 3 + 0.25 * blocks)), height=1.6 + 0.4 * len(kinds))
+    image = axes.imshow(grid, aspect="auto", cmap="viridis", extent=(0.5, blocks + 0.5, len(kinds) - 0.5, -0.5))
+    figure.colorbar(image, label="sparsity", format=PercentFormatter(1.0, decimals=0))
+    axes.set_yticks(range(len(kinds)), kinds)
+    axes.set(xlabel="transformer block", title="Sparsity found for each matrix")
+    axes.grid(visible=False)
+    save(figure, folder, "sparsity_by_matrix")
 
 
 def _plain(value: float) -> str:

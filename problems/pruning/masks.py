@@ -2,46 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
 from problems.pruning.groups import Group
+from problems.pruning.model.blocks import Matrix
 
-BASE, LEVEL = "base.", "level."
-"""Before a matrix's name: its original weights, and its weights' levels."""
+BASE, LEVEL, SPLIT = "base.", "level.", "split."
+"""Before a matrix's name: its original weights, its weights' levels, and its part of what its group loses."""
+
+_UNKNOWN = (0, 0)
+"""No cut between levels, which start far below 0, removes nothing there."""
+
+
+Meaning = Callable[[Sequence[float]], Sequence[float]]
+
+
+def _as_it_is(genome: Sequence[float]) -> Sequence[float]:
+    return genome
 
 
 class Masks:
     """Sets the model's weights to those of any genome, without loading or allocating anything.
 
     ``stored`` holds each matrix's original weights and the levels of them (see
-    :mod:`problems.pruning.ranks`); it is only read. The model's own parameters are overwritten.
+    :mod:`problems.pruning.ranks`), and for weights that are compared in a whole group how it
+    splits what it loses (see :func:`problems.pruning.groups.split`). It is only read; the
+    model's own parameters are overwritten. ``meaning`` turns a genome into a sparsity a group.
     """
 
-    def __init__(self, groups: Sequence[Group], stored: Mapping[str, torch.Tensor]) -> None:
+    def __init__(
+        self, groups: Sequence[Group], stored: Mapping[str, torch.Tensor], meaning: Meaning = _as_it_is
+    ) -> None:
         self.groups = list(groups)
+        self._meaning = meaning
         self._stored = stored
         matrices = [matrix for group in groups for matrix in group.matrices]
-        self._cuts = {matrix.name: (0, 0) for matrix in matrices}
+        self._splits = {
+            group.name: [stored[SPLIT + m.name] for m in group.matrices if SPLIT + m.name in stored] for group in groups
+        }
+        self._cuts = {matrix.name: _UNKNOWN for matrix in matrices}
         """Where each matrix is cut now, and how many weights that removes; nothing is known at first."""
         self._blocks = 1 + max(matrix.block for matrix in matrices)
         self.total = sum(matrix.size for matrix in matrices)
 
     @torch.no_grad()
     def apply(self, genome: Sequence[float]) -> float:
-        """Mask the model as ``genome`` says, a sparsity a group; return the prunable weights' sparsity.
+        """Mask the model as ``genome`` says; return the prunable weights' sparsity.
 
         Only matrices whose cut changed are written, each in two passes over its memory.
         """
-        for group, sparsity in zip(self.groups, genome, strict=True):
-            for matrix, cut in zip(group.matrices, group.cuts(sparsity), strict=True):
+        for group, sparsity in zip(self.groups, self._meaning(genome), strict=True):
+            for matrix, cut in zip(group.matrices, group.cuts(sparsity, self._splits[group.name]), strict=True):
                 if self._cuts[matrix.name] != cut:
                     weight = matrix.weight.data
                     torch.ge(self._stored[LEVEL + matrix.name], cut[0], out=weight)  # ones and zeros
                     weight.mul_(self._stored[BASE + matrix.name])
                     self._cuts[matrix.name] = cut
         return sum(removed for _, removed in self._cuts.values()) / self.total
+
+    def base(self, matrix: Matrix) -> torch.Tensor:
+        """The original weights of ``matrix``, as its layer stores them."""
+        return self._stored[BASE + matrix.name]
+
+    def kept(self, matrix: Matrix) -> torch.Tensor:
+        """Which weights of ``matrix`` are kept now: bool, as its layer stores them."""
+        return self._stored[LEVEL + matrix.name] >= self._cuts[matrix.name][0]
+
+    def forget(self) -> None:
+        """The model's weights were changed otherwise: nothing is known of them, and the next mask writes all."""
+        self._cuts = dict.fromkeys(self._cuts, _UNKNOWN)
 
     def block_cuts(self) -> list[list[int]]:
         """For each block, the cuts of its matrices as they are now."""
@@ -50,6 +81,10 @@ class Masks:
             for matrix in group.matrices:
                 cuts[matrix.block].append(self._cuts[matrix.name][0])
         return cuts
+
+    def sparsities(self) -> dict[str, float]:
+        """The sparsity of each matrix by name, as it is masked now."""
+        return {m.name: self._cuts[m.name][1] / m.size for group in self.groups for m in group.matrices}
 
     def zeros(self) -> int:
         """How many of the prunable weights are zero now, counted in the model."""

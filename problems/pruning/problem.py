@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evoprune import Bounds, Evaluation, Outcome, Problem
-from problems.pruning.settings import PruningSettings
+from evoprune import Bounds, Evaluation, Exported, Outcome, Problem, Table, find_plugin
+from problems.pruning.settings import ALLOCATIONS, EvalSettings, ExportSettings, PruningSettings
 
 if TYPE_CHECKING:
     from problems.pruning.evaluator import Evaluator
@@ -23,6 +23,8 @@ class Pruning(Problem):
     """
 
     Settings = PruningSettings
+    ExportOptions = ExportSettings
+    EvalOptions = EvalSettings
     supplies = frozenset({"weights", "target"})
     has_fidelities = True
     work_unit = "tokens"
@@ -41,29 +43,33 @@ class Pruning(Problem):
         return Evaluator(self.settings)
 
     def bounds(self) -> Bounds:
-        """``min_sparsity`` and ``max_sparsity`` for every gene."""
-        genes = len(self.evaluator.groups)
-        return Bounds([self.settings.min_sparsity] * genes, [self.settings.max_sparsity] * genes)
+        """``min_sparsity`` and ``max_sparsity``, for genes that are sparsities."""
+        return self.evaluator.genes.bounds
 
     def context(self) -> dict[str, Any]:
-        """For repairs: the number of weights under each gene, and the global sparsity."""
-        return {"weights": [float(group.size) for group in self.evaluator.groups], "target": self.settings.sparsity}
+        """For repairs: the number of weights under each gene, and what the global sparsity asks of their mean."""
+        genes = self.evaluator.genes
+        return {"weights": genes.weights, "target": genes.target(self.settings.sparsity)}
 
     def random_genome(self) -> list[float]:
-        """Sparsities drawn evenly within ``initial_spread`` of the target."""
-        settings = self.settings
-        low = max(settings.min_sparsity, settings.sparsity - settings.initial_spread)
-        up = min(settings.max_sparsity, settings.sparsity + settings.initial_spread)
-        return [random.uniform(low, up) for _ in self.evaluator.groups]
+        """Genes drawn evenly within ``initial_spread`` of the uniform allocation at the target."""
+        genes = self.evaluator.genes
+        centre = self._uniform(self.settings.sparsity)
+        return [
+            random.uniform(max(low, gene - spread), min(up, gene + spread))
+            for gene, spread, low, up in zip(centre, genes.spreads, *genes.bounds, strict=True)
+        ]
 
     def starting_genomes(self) -> list[list[float]]:
         """The uniform allocation, if ``start_from_uniform``."""
         return [self._uniform(self.settings.sparsity)] if self.settings.start_from_uniform else []
 
     def references(self) -> dict[str, list[float]]:
-        """Dense, the uniform curve, and uniform at the target."""
+        """Dense, the uniform curve, uniform at the target, and the ``allocations`` without search."""
         sparsities = sorted({*self.settings.curve, self.settings.sparsity} - {0.0})
-        return {"dense": self._uniform(0.0)} | {uniform_name(s): self._uniform(s) for s in sparsities}
+        curve = {uniform_name(sparsity): self._uniform(sparsity) for sparsity in sparsities}
+        found = {name: find_plugin(ALLOCATIONS, name)(self.evaluator) for name in self.settings.allocations}
+        return {"dense": self._uniform(0.0)} | curve | found
 
     def evaluate(self, genome: Sequence[float]) -> Evaluation:
         """The objective on the search text."""
@@ -74,12 +80,14 @@ class Pruning(Problem):
         return self.evaluator.evaluate(genome, fidelity)
 
     def fingerprint(self) -> dict[str, str]:
-        """Hashes of the weights and of both texts' tokens."""
-        return {
-            "weights": self.evaluator.weights_sha256,
-            "search_text": self.evaluator.search.sha256,
-            "report_text": self.evaluator.report.sha256,
+        """Hashes of the weights and of the texts' tokens."""
+        evaluator = self.evaluator
+        hashes = {
+            "weights": evaluator.weights_sha256,
+            "search_text": evaluator.search.sha256,
+            "report_text": evaluator.report.sha256,
         }
+        return hashes | ({"calibration_text": evaluator.calibration.sha256} if evaluator.calibrates else {})
 
     @classmethod
     def devices(cls) -> list[str]:
@@ -94,8 +102,30 @@ class Pruning(Problem):
 
         return report(self.evaluator, outcome, folder)
 
+    def export(
+        self, genome: Sequence[float], result: Mapping[str, Any], folder: Path, options: ExportSettings
+    ) -> Exported:
+        """Write the pruned model as ``save_pretrained`` does, and check it in a fresh process."""
+        from problems.pruning.export.write import export
+
+        return export(self.evaluator, genome, result, folder, options)
+
+    def compare(self, genome: Sequence[float], options: EvalSettings) -> Table:
+        """Dense, uniform and ``genome``: perplexity, and tasks where asked."""
+        from problems.pruning.eval import compare
+
+        genomes = {"dense": self._uniform(0.0), "uniform": self._uniform(self.settings.sparsity), "evolved": genome}
+        return compare(self.evaluator, genomes, options)
+
+    @classmethod
+    def measure(cls, source: str, options: EvalSettings) -> Table:
+        """Perplexity, and tasks where asked, of a model: folder, hub id or .gguf file."""
+        from problems.pruning.eval import measure
+
+        return measure(source, options)
+
     def _uniform(self, sparsity: float) -> list[float]:
-        return [sparsity] * len(self.evaluator.groups)
+        return self.evaluator.genes.uniform(sparsity)
 
 
 def uniform_name(sparsity: float) -> str:

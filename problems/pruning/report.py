@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,17 @@ from evoprune import Outcome
 from problems.pruning import figures
 from problems.pruning.evaluator import Evaluator
 from problems.pruning.problem import uniform_name
+from problems.pruning.reconstruct.sequential import reconstruct
 
 
 def report(evaluator: Evaluator, outcome: Outcome, folder: Path) -> dict[str, Any]:
     """Score dense, the uniform curve and the best genome on the report text; draw the figures.
 
-    Returns ``sparsity``, ``perplexity``, ``gap_closed``, ``curve``, ``genes`` and
-    ``protocol`` for ``result.json``.
+    Returns ``sparsity``, ``perplexity``, ``gap_closed``, ``curve``, ``allocations``, ``genes``,
+    ``by_matrix`` and ``protocol`` for ``result.json``.
     """
     target = evaluator.settings.sparsity
+    allocations = evaluator.settings.allocations
     genomes = {name: genome for name, (genome, _) in outcome.references.items()}
     searched, evolved_searched = _on_search_text(evaluator, outcome)
     reported = {name: evaluator.perplexity(genome, evaluator.report.tokens) for name, genome in genomes.items()}
@@ -34,23 +37,43 @@ def report(evaluator: Evaluator, outcome: Outcome, folder: Path) -> dict[str, An
         "search": _three(searched, target, evolved_searched),
         "report": _three(reported, target, evolved),
     }
-    sparsities = [genome[0] for genome in genomes.values()]
+    uniform = [name for name in genomes if name not in allocations]
+    sparsities = [genomes[name][0] for name in uniform]
     curve = {
         "sparsity": sparsities,
-        "search": [_finite(value) for value in searched.values()],
-        "report": [_finite(value) for value in reported.values()],
+        "search": [_finite(searched[name]) for name in uniform],
+        "report": [_finite(reported[name]) for name in uniform],
     }
-    figures.draw_cliff(sparsities, list(reported.values()), target, evolved, folder)
-    names = [group.name for group in evaluator.groups]
-    figures.draw_allocation(names, outcome.best, target, folder)
+    figures.draw_cliff(sparsities, [reported[name] for name in uniform], target, evolved, folder)
+    by_matrix = evaluator.masks.sparsities()
+    figures.draw_allocation(_by_block(evaluator, by_matrix), target, folder)
+    if evaluator.settings.genes != "block":
+        figures.draw_matrices(evaluator.matrices, by_matrix, folder)
+    if evaluator.settings.reconstruct != "none":
+        perplexity |= _reconstructed(evaluator, outcome.best)
     return {
         "sparsity": sparsity,
         "perplexity": perplexity,
         "gap_closed": gap_closed(**perplexity["report"]),
         "curve": curve,
-        "genes": names,
+        "allocations": {
+            name: {"genome": genomes[name], "search": _finite(searched[name]), "report": _finite(reported[name])}
+            for name in allocations
+        },
+        "genes": evaluator.genes.names,
+        "by_matrix": by_matrix,
         "protocol": protocol(evaluator),
     }
+
+
+def _by_block(evaluator: Evaluator, by_matrix: Mapping[str, float]) -> list[float]:
+    """The sparsity of each block, of all its prunable weights."""
+    removed: dict[int, float] = {}
+    sizes: dict[int, int] = {}
+    for matrix in evaluator.matrices:
+        removed[matrix.block] = removed.get(matrix.block, 0.0) + by_matrix[matrix.name] * matrix.size
+        sizes[matrix.block] = sizes.get(matrix.block, 0) + matrix.size
+    return [removed[block] / sizes[block] for block in sizes]
 
 
 def _on_search_text(evaluator: Evaluator, outcome: Outcome) -> tuple[dict[str, float], float]:
@@ -61,6 +84,17 @@ def _on_search_text(evaluator: Evaluator, outcome: Outcome) -> tuple[dict[str, f
     tokens = evaluator.search.tokens
     searched = {name: evaluator.perplexity(genome, tokens) for name, (genome, _) in outcome.references.items()}
     return searched, evaluator.perplexity(outcome.best, tokens)
+
+
+def _reconstructed(evaluator: Evaluator, best: list[float]) -> dict[str, dict[str, float | None]]:
+    """The perplexities of uniform at the target and of ``best`` with their remaining weights updated."""
+    texts = {"search_reconstructed": evaluator.search, "report_reconstructed": evaluator.report}
+    scores: dict[str, dict[str, float | None]] = {role: {} for role in texts}
+    for name, genome in {"uniform": [evaluator.settings.sparsity] * len(best), "evolved": best}.items():
+        reconstruct(evaluator, genome)
+        for role, windows in texts.items():
+            scores[role][name] = _finite(evaluator.perplexity_now(windows.tokens))
+    return scores
 
 
 def gap_closed(dense: float | None, uniform: float | None, evolved: float | None) -> float | None:
@@ -87,8 +121,10 @@ def protocol(evaluator: Evaluator) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "batch_tokens": evaluator.measure.batch_tokens,
         "objective": settings.objective,
-        "score": settings.score,
-        "scope": settings.scope,
+        "scores": evaluator.scoring.describe(),
+        "reconstruct": settings.reconstruct,
+        "reconstruct_mask": settings.reconstruct_mask,
+        "calibration_text": evaluator.calibration.protocol() if evaluator.calibrates else None,
         "genes": settings.genes,
         "sparsity_denominators": {
             "prunable": evaluator.masks.total,

@@ -7,11 +7,16 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from evoprune import Fraction, Settings
+from evoprune import Fraction, InputError, Settings, check_plugin
 
 BUNDLED_MODEL = "bundled:gpt2-mini"
 BUNDLED_TEXT = "bundled:python-docs"
 LOCAL_TEXT_SUFFIXES = (".txt", ".jsonl", ".parquet")
+SCORES, ALLOCATIONS = "evoprune.scores", "evoprune.allocations"
+"""Groups of entry points."""
+
+CALIBRATION_TOKENS = 16_384
+"""How much of the search text calibrates where nothing else is said: 32 windows of 512."""
 
 
 def _absolute_if_local(source: str) -> str:
@@ -20,6 +25,21 @@ def _absolute_if_local(source: str) -> str:
     return str(path.resolve()) if path.exists() else source
 
 
+def _registered(group: str) -> AfterValidator:
+    """Checks a name of ``group`` without importing what it names, which may need torch."""
+
+    def check(name: str) -> str:
+        try:
+            check_plugin(group, name)
+        except InputError as error:
+            raise ValueError(str(error)) from None
+        return name
+
+    return AfterValidator(check)
+
+
+ScoreName = Annotated[str, _registered(SCORES)]
+AllocationName = Annotated[str, _registered(ALLOCATIONS)]
 Source = Annotated[str, Field(min_length=1), AfterValidator(_absolute_if_local)]
 
 
@@ -52,9 +72,33 @@ class PruningSettings(Settings):
     sparsity: Fraction = Field(0.45, description="share of the prunable weights that is removed")
     min_sparsity: Fraction = Field(0.0, description="lower bound of a gene")
     max_sparsity: Fraction = Field(0.9, description="upper bound of a gene")
-    genes: Literal["block", "matrix"] = Field("block", description="what a gene governs")
-    score: Literal["magnitude"] = Field("magnitude", description="ranks the weights: the lowest go first")
-    scope: Literal["matrix", "row"] = Field("matrix", description="weights are compared in a matrix or output row")
+    genes: Literal["block", "matrix", "kind", "block_and_kind"] = Field(
+        "block",
+        description="what a gene governs: a block, a matrix, a kind of matrix in all blocks, or each block "
+        "and, added to it, each kind",
+    )
+    score: ScoreName = Field(
+        "magnitude", description="ranks the weights, the lowest go first: magnitude, wanda, ria, obs, taylor, fisher"
+    )
+    scores: dict[str, ScoreName] = Field(
+        {}, description="scores of some kinds of matrix: {mlp.down_proj: wanda}, by their names within a block"
+    )
+    scope: Literal["auto", "matrix", "row", "block"] = Field(
+        "auto",
+        description="what weights are compared in: a matrix, its output rows, or all that a gene governs (block); "
+        "auto is row for wanda and ria, matrix for others",
+    )
+    reconstruct: Literal["none", "sparsegpt", "least_squares"] = Field(
+        "none",
+        description="the result is scored again with its remaining weights updated to make up for the others: "
+        "by SparseGPT, or further to the best for the mask",
+    )
+    reconstruct_mask: Literal["score", "adaptive"] = Field(
+        "adaptive", description="what reconstruction cuts: what the score says, or what SparseGPT finds as it goes"
+    )
+    allocations: tuple[AllocationName, ...] = Field(
+        (), description="found without search, scored beside it: owl, alpha, erdos_renyi, global, global_normalised"
+    )
     initial_spread: Fraction = Field(0.15, description="first genomes lie this far around the target")
     start_from_uniform: bool = Field(True, description="the uniform allocation is in the first population")
     curve: tuple[Fraction, ...] = Field(
@@ -67,6 +111,9 @@ class PruningSettings(Settings):
     report_text: TextSettings = Field(
         TextSettings(source=BUNDLED_TEXT, split="test", window=256, windows=None),
         description="what scores the result",
+    )
+    calibration_text: TextSettings | None = Field(
+        None, description="what scores and reconstruction learn from; null: the search text, about 16,384 tokens"
     )
     objective: Literal["perplexity", "kl"] = Field(
         "perplexity", description="fitness: perplexity, or divergence from the dense model"
@@ -89,4 +136,41 @@ class PruningSettings(Settings):
             raise ValueError(
                 "search_text and report_text are the same text; a text that the search sees must not score its result"
             )
+        if self.genes == "block_and_kind" and self.allocations:
+            raise ValueError("allocations need genes that are sparsities of their own: block, matrix or kind")
+        if self.calibration_text and self.calibration_text.identity == self.report_text.identity:
+            raise ValueError("calibration_text and report_text are the same text; what calibrates must not report")
         return self
+
+    @property
+    def calibration(self) -> TextSettings:
+        """The text that calibrates; of the search text, so much as makes up ``CALIBRATION_TOKENS``."""
+        if self.calibration_text:
+            return self.calibration_text
+        windows = max(1, CALIBRATION_TOKENS // self.search_text.window)
+        return self.search_text.model_copy(update={"windows": windows})
+
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+
+class ExportSettings(Settings):
+    """What an export may be told."""
+
+    dtype: Dtype | None = Field(None, description="of what is written; null is the run's")
+    compact: bool = Field(False, description="also write bits and non-zeros")
+
+
+class EvalSettings(Settings):
+    """What an evaluation may be told; the text is the run's report text where none is given."""
+
+    text: Source | None = Field(None, description="as a text's source")
+    split: str | None = Field(None, description="the hub's or the bundled text's split")
+    column: str = Field("text", description="the column that holds the text, in all but .txt")
+    window: int | None = Field(None, ge=2, description="tokens in a window")
+    windows: int | None = Field(None, ge=1, description="windows from the start of the text; null takes all")
+    dtype: Dtype | None = Field(None, description="to compute in")
+    device: str = Field("auto", description="for a model; a run has its own")
+    tasks: str | None = Field(None, description="names of lm-evaluation-harness tasks, with commas between")
+    include_path: str | None = Field(None, description="a folder with task files")
+    limit: int | None = Field(None, ge=1, description="examples of each task")

@@ -36,6 +36,10 @@ class Matrix:
         """Whether the weight lies ``(in, out)``."""
         return isinstance(self.module, Conv1D)
 
+    def rows(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A view of ``tensor``, which lies as the weight does, ``(out, in)``; and the other way round."""
+        return tensor.T if self.transposed else tensor
+
     @property
     def size(self) -> int:
         """How many weights it has."""

@@ -24,6 +24,7 @@ class Forward:
         self._model: Any = model
         self._blocks = list(find_blocks(model)[1])
         self._matrices = find_matrices(model)
+        self._compiled = False
         self._plain_head = self._head_is_plain()
         self.resumable = self._resumes_exactly()
 
@@ -50,6 +51,7 @@ class Forward:
 
     def compile(self) -> None:
         """Compile each block (once for all that are alike) when it first runs."""
+        self._compiled = True
         for block in self._blocks:
             block.forward = torch.compile(block.forward)
 
@@ -72,6 +74,25 @@ class Forward:
             body = self._model.base_model if self._plain_head else self._model
             output: torch.Tensor = body(input_ids=tokens, use_cache=False)[0]
         return output, kept
+
+    @torch.inference_mode()
+    def step(self, tokens: torch.Tensor, block: int, state: torch.Tensor | None) -> torch.Tensor:
+        """The states after ``block``, given those before it; the blocks after it do not run.
+
+        ``state`` may be None before block 0. Where the model cannot be resumed, all blocks
+        from the first on are run.
+        """
+        with ExitStack() as stack:
+            if self._compiled:  # compiled code does not see hooks that came after it
+                stack.enter_context(torch.compiler.set_stance("force_eager"))
+            if block and self.resumable:
+                stack.enter_context(_answering(self._blocks[:block], state))
+            stack.callback(self._blocks[block].register_forward_hook(_stop).remove)
+            try:
+                self._model.base_model(input_ids=tokens, use_cache=False)
+            except _Stopped as stopped:
+                return stopped.states
+        raise AssertionError("a model that runs none of its blocks")
 
     def logits(self, rows: torch.Tensor) -> torch.Tensor:
         """The logits ``(rows, vocabulary)``, float32, of some rows of a run's result."""
@@ -118,6 +139,18 @@ class Forward:
         except (TypeError, AttributeError, KeyError, RuntimeError):
             return False
         return torch.equal(whole, resumed)
+
+
+class _Stopped(Exception):
+    """Ends a run after a block; ``states`` is what the block returned."""
+
+    def __init__(self, states: torch.Tensor) -> None:
+        super().__init__()
+        self.states = states
+
+
+def _stop(_: nn.Module, __: Any, output: Any) -> None:
+    raise _Stopped(output if isinstance(output, torch.Tensor) else output[0])
 
 
 @contextmanager

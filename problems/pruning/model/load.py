@@ -30,7 +30,7 @@ def load_model(settings: PruningSettings) -> tuple[nn.Module, Any]:
     device = pick_device(settings.device)
     where = _where(settings)
     try:
-        with _quiet():
+        with quiet():
             tokenizer = AutoTokenizer.from_pretrained(**where)
             model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
     except Exception as error:  # the libraries below raise a dozen kinds
@@ -45,7 +45,7 @@ def load_model(settings: PruningSettings) -> tuple[nn.Module, Any]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the libraries' own bars and advice; what goes wrong is raised."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()

@@ -6,9 +6,9 @@ import torch
 
 
 def magnitude(weight: torch.Tensor) -> torch.Tensor:
-    """The absolute value of each weight, float32 of ``weight``'s shape.
+    """The absolute value of each weight.
 
     Han et al., "Learning both Weights and Connections for Efficient Neural Networks",
     NeurIPS 2015.
     """
-    return weight.float().abs()
+    return weight.abs()

@@ -34,16 +34,19 @@ class Windows:
         return text | {"windows": windows, "window": window, "predictions": self.predictions, "sha256": self.sha256}
 
 
-def cut(settings: TextSettings, tokenizer: Any, role: str) -> Windows:
+def cut(settings: TextSettings, tokenizer: Any, role: str, at_most: bool = False) -> Windows:
     """The first non-overlapping windows of the text that ``settings`` name.
 
     No special tokens are added. ``role`` names the settings in errors. Raises
-    :class:`evoprune.InputError` if the text is shorter than asked for.
+    :class:`evoprune.InputError` if the text is shorter than asked for; with ``at_most``, only
+    if it has no window at all.
     """
     text = load_text(settings, role)
     tokens = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
     available = len(tokens) // settings.window
     wanted = settings.windows or max(1, available)
+    if at_most:
+        wanted = max(1, min(available, wanted))
     if available < wanted:
         raise InputError(
             f"problem.{role}: {settings.source} has {len(tokens)} tokens, {available} windows of {settings.window}; "

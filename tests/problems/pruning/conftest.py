@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
+import random
 
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -15,8 +18,10 @@ from transformers import (
     LlamaForCausalLM,
     OPTConfig,
     OPTForCausalLM,
+    PreTrainedTokenizerFast,
 )
 
+from evoprune.cli import main
 from problems.pruning.groups import group
 from problems.pruning.masks import BASE, LEVEL, Masks
 from problems.pruning.measure import Measure
@@ -97,3 +102,38 @@ def model(request: pytest.FixtureRequest) -> torch.nn.Module:
 def tokens() -> torch.Tensor:
     """Five windows of 32 random tokens."""
     return torch.randint(VOCABULARY, (5, 32), generator=torch.Generator().manual_seed(1))
+
+
+def _text(path, seed):
+    """200 random words, in a file."""
+    path.write_text(" ".join(f"w{word}" for word in random.Random(seed).choices(range(VOCABULARY), k=200)))
+    return path
+
+
+@pytest.fixture(scope="session")
+def run_on(tmp_path_factory):
+    """Runs a tiny search on a random model of the given architecture; returns the run's folder. Once each."""
+    done = {}
+
+    def run(architecture, dtype="float32", reconstruct="none"):
+        key = (architecture, dtype, reconstruct)
+        if key in done:
+            return done[key]
+        home = tmp_path_factory.mktemp(architecture)
+        random_model(architecture).save_pretrained(home / "model")
+        words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(VOCABULARY)}, unk_token="w0"))
+        words.pre_tokenizer = pre_tokenizers.Whitespace()
+        PreTrainedTokenizerFast(tokenizer_object=words, eos_token="w0").save_pretrained(home / "model")
+        problem = {
+            "use": "pruning", "model": str(home / "model"), "dtype": dtype, "device": "cpu", "curve": [],
+            "reconstruct": reconstruct,
+            "search_text": {"source": str(_text(home / "search.txt", 1)), "window": 32, "windows": 2},
+            "report_text": {"source": str(_text(home / "report.txt", 2)), "window": 32, "windows": 4},
+        }  # fmt: skip
+        spec = {"problem": problem, "population": 4, "generations": 1, "operators": {"repair": "shift"}}
+        (home / "experiment.yaml").write_text(json.dumps(spec))
+        assert main(["run", str(home / "experiment.yaml"), "--runs-dir", str(home), "--name", "run"]) == 0
+        done[key] = home / "run"
+        return home / "run"
+
+    return run

@@ -94,6 +94,17 @@ def test_the_same_tokens_under_two_names(refused, tmp_path):
     assert "very tokens" in refused(*given)
 
 
+def test_a_report_text_that_calibrated_under_another_name(refused, tmp_path):
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text("The same text under two names. " * 200)
+    texts = ("calibration_text", "report_text")
+    given = [
+        f"problem.{role}={{source: {tmp_path / name}, window: 64, windows: 4}}"
+        for role, name in zip(texts, ("a.txt", "b.txt"), strict=True)
+    ]
+    assert "very tokens of calibration_text" in refused(*given, "problem.score=wanda")
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 def test_missing_device(refused):
     assert "'cuda:7' is not here" in refused("problem.device=cuda:7")

@@ -103,6 +103,20 @@ def test_a_gene_for_each_matrix_and_scores_by_row(tmp_path):
     assert result["sparsity"]["prunable"] == pytest.approx(0.45, abs=1e-4)
 
 
+def test_reconstruction_and_allocations_stand_beside_the_search(tmp_path):
+    given = ["problem.score=wanda", "problem.reconstruct=sparsegpt", "problem.allocations=[erdos_renyi, global]"]
+    folder = run(tmp_path, "c", "--set", "generations=0", *(part for setting in given for part in ("--set", setting)))
+    result = result_of(folder)
+    perplexity, allocations = result["perplexity"], result["allocations"]
+    for text in ("search", "report"):
+        assert perplexity[f"{text}_reconstructed"]["uniform"] < perplexity[text]["uniform"]
+        # all blocks of this model are alike
+        assert allocations["erdos_renyi"][text] == pytest.approx(perplexity[text]["uniform"], rel=1e-3)
+    assert len(allocations["global"]["genome"]) == 12
+    assert result["curve"]["sparsity"] == [0.0, 0.3, 0.45]
+    assert result["protocol"]["calibration_text"]["sha256"] != result["protocol"]["report_text"]["sha256"]
+
+
 @pytest.mark.parametrize("repair", ["shift", "scale", "project"])
 def test_repairs_land_on_the_target(tmp_path, repair):
     folder = run(tmp_path, repair, "--set", f"operators.repair.use={repair}", "--set", "generations=1")

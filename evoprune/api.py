@@ -1,0 +1,198 @@
+"""Everything the commands do, from Python: ``run(spec)``, and what a :class:`Run` left behind.
+
+A run's folder is data that may come from anywhere: it is checked when it is read, and
+whatever cannot be used is an :class:`evoprune.InputError`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from evoprune import config, history, run_folder, toolbox
+from evoprune.errors import InputError
+from evoprune.evaluation import load
+from evoprune.explain import explain
+from evoprune.exporting import export
+from evoprune.parameters import Checked
+from evoprune.problem import Exported, Problem, Table
+from evoprune.resolve import Resolved, resolve, resolve_file
+from evoprune.run_folder import read_json
+
+Columns = dict[str, list[Any]]
+
+
+class Best(BaseModel, extra="ignore", allow_inf_nan=False):
+    """The best candidate: its genes, its fitness (a number an objective), its number in the history."""
+
+    genome: list[float] = Field(min_length=1)
+    fitness: list[float] = Field(min_length=1)
+    candidate: int
+
+
+class _Result(BaseModel, extra="ignore"):
+    best: Best
+    seed: int = Field(ge=0)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, read from its folder. Make one with :meth:`open` or :func:`run`."""
+
+    folder: Path
+    resolved: Resolved
+    result: dict[str, Any]
+    """``result.json``; only :attr:`best` and the seed have been checked."""
+    best: Best
+
+    @classmethod
+    def open(cls, folder: str | Path, settings: Sequence[str] = ()) -> Run:
+        """The run in ``folder``, its experiment changed by ``settings`` as ``--set`` does.
+
+        Raises :class:`evoprune.InputError` where the folder holds no finished run.
+        """
+        folder = Path(folder)
+        resolved = read_experiment(folder, settings)
+        result = read_json(folder / "result.json")
+        try:
+            best = _Result.model_validate(result).best
+        except ValidationError as error:
+            raise InputError(explain(error, _Result), str(folder / "result.json")) from None
+        return cls(folder, resolved, result, best)
+
+    @cached_property
+    def problem(self) -> Problem:
+        """The problem, loaded when first asked for."""
+        problem = load(toolbox.reference(self.resolved))
+        low, up = problem.bounds()
+        genome = self.best.genome
+        if len(genome) != len(low) or any(not a <= g <= b for a, g, b in zip(low, genome, up, strict=False)):
+            raise InputError(
+                f"best.genome: expected {len(low)} genes within the problem's bounds; is this the result of another "
+                "experiment than config.yaml's?",
+                str(self.folder / "result.json"),
+            )
+        return problem
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """The lines of ``history.jsonl``, see :mod:`evoprune.history`."""
+        return read_history(self.folder)
+
+    @property
+    def history(self) -> Any:
+        """The candidates in the order of breeding, as columns: a pandas ``DataFrame`` where pandas is installed."""
+        return _columns([line for line in self.lines if "candidate" in line])
+
+    @property
+    def generations(self) -> Any:
+        """The population's spread after each generation, as columns like :attr:`history`."""
+        return _columns([line for line in self.lines if "median" in line])
+
+    @property
+    def figures(self) -> dict[str, Path]:
+        """The figures by name, as SVG files."""
+        return {path.stem: path for path in sorted(self.folder.glob("*.svg"))}
+
+    def export(self, out: str | Path, **options: Any) -> Exported:
+        """Write the best candidate to the folder ``out`` in a form that others use; ``options`` are the problem's.
+
+        Raises :class:`evoprune.InputError` for what cannot be done, and
+        :class:`evoprune.errors.Stopped` where the check of what was written fails.
+        """
+        checked = check_options(self.resolved.problem.ExportOptions, options)
+        made_by = {"seed": self.resolved.experiment.seed, "best": self.best.model_dump()}
+        return export(
+            Path(out),
+            lambda folder: self.problem.export(self.best.genome, self.result, folder, checked),
+            made_by,
+            self.resolved.config(),
+        )
+
+    def compare(self, **options: Any) -> Table:
+        """Measure the best candidate beside the known solutions; ``options`` are the problem's."""
+        checked = check_options(self.resolved.problem.EvalOptions, options)
+        return self.problem.compare(self.best.genome, checked)
+
+
+def run(
+    spec: str | Path | Mapping[str, Any] | Resolved,
+    settings: Sequence[str] = (),
+    runs_dir: str | Path = "runs",
+    name: str | None = None,
+) -> Run:
+    """Run an experiment: a YAML file, the same as a mapping, or one already resolved.
+
+    ``settings``: as ``--set`` takes them (not for a resolved one). Raises
+    :class:`evoprune.InputError` and :class:`evoprune.errors.Stopped`.
+    """
+    from evoprune.run import run as run_into  # brings in matplotlib
+
+    stem = "run"
+    if isinstance(spec, Resolved):
+        resolved = spec
+    elif isinstance(spec, Mapping):
+        resolved = resolve(config.override(json.loads(json.dumps(spec)), settings), "spec")
+    else:
+        resolved, stem = resolve_file(str(spec), settings), Path(spec).stem
+    folder = run_folder.choose(Path(runs_dir), name, stem)
+    run_into(resolved, folder)
+    return Run.open(folder)
+
+
+def read_experiment(folder: Path, settings: Sequence[str] = ()) -> Resolved:
+    """The checked experiment in a run's folder. Raises :class:`evoprune.InputError`."""
+    path = folder / "config.yaml"
+    if not _is_file(path):
+        raise InputError("is not the folder of a run: it holds no config.yaml", str(folder))
+    return resolve(config.override(config.read(path), settings), str(path))
+
+
+def read_history(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's ``history.jsonl``. Raises :class:`evoprune.InputError`."""
+    path = folder / "history.jsonl"
+    try:
+        lines = list(history.read(path))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"cannot be read: {error}", str(path)) from None
+    if not all(isinstance(line, dict) for line in lines):
+        raise InputError("expected an object in each line", str(path))
+    return lines
+
+
+def check_options(schema: type[Checked], options: Mapping[str, Any]) -> Checked:
+    """``options`` as the problem's own type. Raises :class:`evoprune.InputError`."""
+    try:
+        return schema.model_validate(dict(options))
+    except ValidationError as error:
+        raise InputError(explain(error, schema), "options") from None
+
+
+def is_run(path: str | Path) -> bool:
+    """Whether ``path`` is a folder that a run left, finished or not."""
+    return _is_file(Path(path) / "config.yaml")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long, say
+        return False
+
+
+def _columns(lines: Sequence[Mapping[str, Any]]) -> Any:
+    """A column for each key of ``lines``, None where a line lacks it."""
+    names = list(dict.fromkeys(name for line in lines for name in line))
+    columns: Columns = {name: [line.get(name) for line in lines] for name in names}
+    if find_spec("pandas") is None:
+        return columns
+    import pandas
+
+    return pandas.DataFrame(columns)

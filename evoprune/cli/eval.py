@@ -1,0 +1,78 @@
+"""``evoprune eval MODEL_OR_RUN``: measure a run's result beside the known solutions, or any one model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from evoprune import registry
+from evoprune.api import Run, check_options, is_run
+from evoprune.problem import Table
+
+_OPTIONS = ("text", "split", "column", "window", "windows", "dtype", "device", "tasks", "include_path", "limit")
+
+
+def add_parser(commands: Any) -> None:
+    """Add this command to ``commands``."""
+    parser = commands.add_parser(
+        "eval",
+        help="measure a run's result or a model",
+        description=__doc__,
+        epilog="example: python -m evoprune eval pruned --text mine.txt --window 512 --windows 8",
+    )
+    parser.add_argument("what", metavar="MODEL_OR_RUN", help="a run's folder; or a model: folder, hub id or .gguf file")
+    parser.add_argument("--text", help="hub id, .txt, .jsonl or .parquet file (default: the run's report text)")
+    parser.add_argument("--split", help="the hub's split")
+    parser.add_argument("--column", help="the column that holds the text")
+    parser.add_argument("--window", help="tokens in a window; windows do not overlap")
+    parser.add_argument("--windows", help="windows from the start of the text (default with --text: all)")
+    parser.add_argument("--dtype", help="number format to compute in (default: the run's, or the model's own)")
+    parser.add_argument(
+        "--device", help="auto, cpu, cuda, cuda:N or mps; for a model (for a run: --set problem.device=)"
+    )
+    parser.add_argument(
+        "--tasks", help="names of lm-evaluation-harness tasks, with commas between; pip install 'evoprune[lm_eval]'"
+    )
+    parser.add_argument("--include-path", help="a folder with task files of your own")
+    parser.add_argument("--limit", help="examples of each task (default: all)")
+    parser.add_argument("--problem", default="pruning", help="what a model is measured by (default: %(default)s)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of the run's experiment"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(call=call)
+
+
+def call(options: argparse.Namespace) -> None:
+    """Measure what ``options`` name."""
+    given = {name: getattr(options, name) for name in _OPTIONS if getattr(options, name) is not None}
+    if is_run(options.what):
+        table = Run.open(options.what, options.set).compare(**given)
+    else:
+        problem = registry.problem(options.problem)
+        table = problem.measure(options.what, check_options(problem.EvalOptions, given))
+    if options.json:
+        print(json.dumps({"rows": [dict(row) for row in table.rows], "protocol": dict(table.protocol)}, indent=2))
+    else:
+        print(*_lines(table), sep="\n")
+
+
+def _lines(table: Table) -> Iterator[str]:
+    """The rows under their keys, aligned, then the protocol."""
+    names = list(table.rows[0])
+    cells = [names, *([_plain(row[name]) for name in names] for row in table.rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        first, *others = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        yield "  ".join([first.strip().ljust(widths[0]), *others])
+    yield ""
+    for name, value in table.protocol.items():
+        yield f"{name}: {_plain(value)}"
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

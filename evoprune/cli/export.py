@@ -1,0 +1,43 @@
+"""``evoprune export RUN_DIR OUT``: write a run's best candidate in a form that other tools use, and check it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from evoprune.api import Run
+from evoprune.exporting import refuse_unless_free
+
+
+def add_parser(commands: Any) -> None:
+    """Add this command to ``commands``."""
+    parser = commands.add_parser(
+        "export",
+        help="write a run's best candidate for other tools",
+        description=__doc__,
+        epilog="example: python -m evoprune export runs/gpt2_mini-20260101-120000 pruned --dtype float16 --compact",
+    )
+    parser.add_argument("run", metavar="RUN_DIR", help="the folder of a finished run")
+    parser.add_argument("out", metavar="OUT", type=Path, help="the folder to make; one that holds anything is refused")
+    parser.add_argument("--dtype", help="number format of what is written (default: the run's)")
+    parser.add_argument("--compact", action="store_true", help="also a copy that stores zeros as single bits")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a key of the run's experiment, as in problem.model=where/it/is/now or problem.device=cpu",
+    )
+    parser.set_defaults(call=call)
+
+
+def call(options: argparse.Namespace) -> None:
+    """Export the run that ``options`` name."""
+    refuse_unless_free(options.out)
+    given = {"dtype": options.dtype, "compact": options.compact or None}
+    exported = Run.open(options.run, options.set).export(
+        options.out, **{name: value for name, value in given.items() if value is not None}
+    )
+    print(*exported.summary, sep="\n")
+    print(f"written and checked: {options.out}")

@@ -1,0 +1,59 @@
+"""Writes an export whole or not at all, and marks one that failed its check."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from evoprune import run_folder
+from evoprune.config import Config
+from evoprune.errors import InputError, Stopped
+from evoprune.problem import Exported
+
+UNFIT = "UNFIT.txt"
+
+
+def export(out: Path, write: Callable[[Path], Exported], made_by: Mapping[str, Any], experiment: Config) -> Exported:
+    """Let ``write`` fill a new folder, and give it the name ``out`` when all is there.
+
+    ``evoprune.json`` gets the facts and ``made_by``, ``experiment.yaml`` the ``experiment``. Raises
+    :class:`InputError` if ``out`` holds anything, and :class:`Stopped` if the problem found
+    faults in what it wrote: the folder is then there, and says in ``UNFIT.txt`` what they are.
+    """
+    refuse_unless_free(out)
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        part.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder '{part}': {error.strerror}", str(out)) from None
+    try:
+        exported = write(part)
+        state = {"fit": not exported.faults, "faults": list(exported.faults)}
+        run_folder.write_json(part / "evoprune.json", {**state, **made_by, **exported.facts})
+        run_folder.write_config(part, experiment, "experiment.yaml")
+        if exported.faults:
+            text = "\n".join(["Do not use these files: what was written is not what the run found.", *exported.faults])
+            (part / UNFIT).write_text(text + "\n", encoding="utf-8")
+        part.replace(out)
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror or error}", str(out)) from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    if exported.faults:
+        raise Stopped(f"{out} is unfit for use, see {UNFIT} there: {'; '.join(exported.faults)}")
+    return exported
+
+
+def refuse_unless_free(out: Path) -> None:
+    """Raise :class:`InputError` unless ``out`` is a name not taken, or an empty folder."""
+    try:
+        taken = out.exists() and not (out.is_dir() and not any(out.iterdir()))
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", str(out)) from None
+    if taken or not out.name:
+        raise InputError(
+            "exists already and is not an empty folder; choose another name, nothing was changed", str(out)
+        )

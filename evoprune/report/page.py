@@ -1,0 +1,93 @@
+"""Fills the templates and writes the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
+
+from evoprune import __version__
+from evoprune.errors import InputError
+from evoprune.report.summary import Summary, summarise
+
+
+def write(folders: Sequence[Path], out: Path) -> tuple[Path, Path]:
+    """Write the report on the runs in ``folders`` to ``out`` (HTML), and beside it as Markdown; return both.
+
+    Raises :class:`evoprune.InputError` for a folder that holds no finished run, and where
+    ``out`` cannot be written.
+    """
+    runs = [summarise(folder) for folder in folders]
+    html, markdown = out.with_suffix(".html"), out.with_suffix(".md")
+    texts = {html: _render("page.html.jinja", runs), markdown: _render("page.md.jinja", runs)}
+    for path, text in texts.items():
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"cannot be written: {error.strerror}", str(path)) from None
+    return html, markdown
+
+
+def _render(name: str, runs: Sequence[Summary]) -> str:
+    template = _environment(html=".html." in name).get_template(name)
+    compared = compare(runs) if len(runs) > 1 else []
+    try:
+        return template.render(runs=runs, compared=compared, version=__version__)
+    except (UndefinedError, TypeError, LookupError, AttributeError) as error:
+        folders = ", ".join(run.name for run in runs)
+        raise InputError(f"history.jsonl or result.json holds lines of another form: {error}", folders) from None
+
+
+def compare(runs: Sequence[Summary]) -> list[tuple[str, list[float | None], str]]:
+    """For each number that all runs state: its name, its value in each run, and median and range in words."""
+    numbers = [_numbers(run) for run in runs]
+    rows = []
+    for name in numbers[0]:
+        values = [of_run.get(name) for of_run in numbers]
+        known = [value for value in values if value is not None]
+        if len(known) == len(values):
+            words = f"{plain(median(known))} ({plain(min(known))} to {plain(max(known))})"
+            rows.append((name, values, words))
+    return rows
+
+
+def _numbers(run: Summary) -> dict[str, float]:
+    nested = {
+        " ".join(filter(None, [table, row, column])): cell
+        for table, rows in run.tables.items()
+        for row, cells in rows.items()
+        for column, cell in cells.items()
+    }
+    return {k: v for k, v in (run.facts | nested).items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+
+
+def plain(value: Any) -> str:
+    """A value for people: six digits, a dash for nothing."""
+    if value is None:
+        return "-"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _cell(value: Any) -> str:
+    """A value in a Markdown table or as code: nothing in it may end the cell or begin markup."""
+    return " ".join(plain(value).replace("|", "\\|").replace("`", "'").replace("<", "&lt;").split())
+
+
+def _genes(run: Summary) -> list[tuple[str, dict[str, float]]]:
+    """Each gene's label, value, and length as a bar in percent of the largest."""
+    largest = max(map(abs, run.best)) or 1.0
+    genes = zip(run.labels, run.best, strict=True)
+    return [(label, {"value": gene, "percent": round(100 * abs(gene) / largest, 1)}) for label, gene in genes]
+
+
+def _environment(html: bool) -> Environment:
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(
+        loader=loader, autoescape=html, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals["zip_genes"] = _genes
+    environment.filters |= {"plain": plain, "cell": _cell}
+    return environment

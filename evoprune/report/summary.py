@@ -1,0 +1,137 @@
+"""What a report says of one run, read from its folder. All of it is data, and may be lacking."""
+
+from __future__ import annotations
+
+import base64
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from evoprune import api, run_folder
+
+_ANCESTORS = 400
+"""A family tree is cut here: it is for reading."""
+
+_NOT_TABLES = {"best", "protocol", "genes", "curve"}
+"""Keys of a result that have a place of their own, or are drawn."""
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One run, as the templates take it."""
+
+    name: str
+    state: str
+    best: list[float]
+    labels: list[str]
+    facts: dict[str, Any]
+    """The result's single values by name."""
+    tables: dict[str, Json]
+    """The result's tables by name: row to column to value."""
+    protocol: dict[str, Any]
+    references: list[Json]
+    generations: list[Json]
+    ancestors: list[Json]
+    failures: list[Json]
+    times: dict[str, float]
+    figures: list[tuple[str, str, str]]
+    """Title, data URI, and what it shows in words."""
+    environment: dict[str, str]
+    command: str
+    config: str
+
+
+def summarise(folder: Path) -> Summary:
+    """Read the run in ``folder``. Raises :class:`evoprune.InputError` unless it has finished."""
+    run = api.Run.open(folder)
+    lines = run.lines
+    candidates = {line["candidate"]: line for line in lines if isinstance(line.get("candidate"), int)}
+    generations = [line for line in lines if "median" in line]
+    protocol = run.result.get("protocol")
+    environment = _optional(folder / "environment.json")
+    genes = run.result.get("genes")
+    labels = genes if isinstance(genes, list) and len(genes) == len(run.best.genome) else range(len(run.best.genome))
+    return Summary(
+        name=folder.resolve().name,
+        state=str(_optional(folder / "status.json").get("state", "unknown")),
+        best=run.best.genome,
+        labels=[str(label) for label in labels],
+        facts={"fitness of the best": run.best.fitness[0]} | {k: v for k, v in run.result.items() if _single(v)},
+        tables={k: _table(v) for k, v in run.result.items() if isinstance(v, dict) and k not in _NOT_TABLES},
+        protocol=_flat(protocol) if isinstance(protocol, dict) else {},
+        references=[line for line in lines if "reference" in line],
+        generations=generations,
+        ancestors=_ancestors(run.best.candidate, candidates),
+        failures=[line for line in candidates.values() if line.get("failure")],
+        times=_times(run.result),
+        figures=[_figure(name, path, run, generations) for name, path in run.figures.items()],
+        environment={k: str(environment[k]) for k in ("python", "platform", "cores") if k in environment},
+        command=_command(environment.get("command")),
+        config=yaml.safe_dump(run.resolved.config(), sort_keys=False, allow_unicode=True),
+    )
+
+
+def _optional(path: Path) -> Json:
+    return run_folder.read_json(path) if path.exists() else {}
+
+
+def _single(value: Any) -> bool:
+    return isinstance(value, (int, float, str)) or value is None
+
+
+def _table(value: Mapping[str, Any]) -> Json:
+    """Rows of columns; a mapping of single values becomes one row."""
+    if all(isinstance(row, dict) for row in value.values()):
+        return dict(value)
+    return {"": {key: cell for key, cell in value.items() if _single(cell)}}
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> Json:
+    flat: Json = {}
+    for key, item in value.items():
+        flat |= _flat(item, f"{prefix}{key}.") if isinstance(item, dict) else {f"{prefix}{key}": item}
+    return flat
+
+
+def _ancestors(best: int, candidates: Mapping[int, Json]) -> list[Json]:
+    """The best candidate and all it descends from, the youngest first."""
+    found: set[int] = set()
+    waiting = [best]
+    while waiting and len(found) < _ANCESTORS:
+        number = waiting.pop(0)
+        if number in found or number not in candidates:
+            continue
+        found.add(number)
+        parents = candidates[number].get("parents")
+        waiting += [p for p in parents if isinstance(p, int)] if isinstance(parents, list) else []
+    return [candidates[number] for number in sorted(found, reverse=True)]
+
+
+def _times(result: Mapping[str, Any]) -> dict[str, float]:
+    whole, busy = result.get("seconds"), result.get("seconds_evaluating")
+    if not isinstance(whole, (int, float)) or not isinstance(busy, (int, float)):
+        return {}
+    return {"the search, from its first generation": whole, "of that, in evaluations": busy}
+
+
+def _figure(name: str, path: Path, run: api.Run, generations: Sequence[Json]) -> tuple[str, str, str]:
+    image = path.with_suffix(".png") if path.with_suffix(".png").is_file() else path
+    kind = "image/png" if image.suffix == ".png" else "image/svg+xml"
+    uri = f"data:{kind};base64,{base64.b64encode(image.read_bytes()).decode('ascii')}"
+    title = name.replace("_", " ")
+    words = (
+        f"Figure: {title}. Best fitness {run.best.fitness[0]:.6g} after {max(0, len(generations) - 1)} generations; "
+    )
+    return title, uri, words + f"genes between {min(run.best.genome):.3g} and {max(run.best.genome):.3g}."
+
+
+def _command(command: Any) -> str:
+    if not isinstance(command, list) or not all(isinstance(word, str) for word in command):
+        return ""
+    return shlex.join(["python", "-m", "evoprune", *command[1:]])

@@ -1,0 +1,38 @@
+"""AlphaPruning: sparsity from the shape of each layer's spectrum."""
+
+from __future__ import annotations
+
+from statistics import fmean
+
+import torch
+
+from problems.pruning.allocations.budget import fit
+from problems.pruning.evaluator import Evaluator
+
+_REACH = 0.3
+"""Before scaling, sparsities lie between 1 - this and 1 + this: the paper's tau."""
+
+
+def alpha(evaluator: Evaluator) -> list[float]:
+    """Groups whose spectra have heavier tails, a sign of better training, lose less.
+
+    Lu et al., "AlphaPruning: Using Heavy-Tailed Self Regularization Theory for Improved
+    Layer-wise Pruning of Large Language Models", NeurIPS 2024: exponents q_i, scaled linearly to
+    [1 - tau, 1 + tau], and then by one factor for the budget. A group's exponent is the mean of
+    its matrices'.
+    """
+    bases = [[evaluator.masks.base(matrix) for matrix in group.matrices] for group in evaluator.groups]
+    exponents = [fmean(tail_exponent(base) for base in group) for group in bases]
+    spread = max(exponents) - min(exponents)
+    places = [(exponent - min(exponents)) / spread if spread else 0.5 for exponent in exponents]
+    wanted = [1 - _REACH + 2 * _REACH * place for place in places]
+    return fit(evaluator, lambda scale: [scale * share for share in wanted], 0.0, 1 / (1 - _REACH))
+
+
+def tail_exponent(weight: torch.Tensor) -> float:
+    """Hill's estimate of the power law's exponent from the larger half of the squared singular values of ``weight``."""
+    values = torch.linalg.svdvals(weight.float()).double().square().flip(0)
+    values = values.clamp_min(torch.finfo(values.dtype).tiny)
+    tail = max(1, len(values) // 2)
+    excess = (values[-tail:] / values[max(0, len(values) - tail - 1)]).log().sum()
+    return 1 + tail / max(float(excess), 1e-12)

@@ -1,0 +1,103 @@
+"""Measures models anew: perplexity under a stated protocol, and the tasks of lm-evaluation-harness."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from evoprune import InputError, Table
+from problems.pruning.evaluator import Evaluator
+from problems.pruning.harness import run_tasks
+from problems.pruning.measure import Measure
+from problems.pruning.model.blocks import find_matrices
+from problems.pruning.model.forward import Forward
+from problems.pruning.model.load import load_model
+from problems.pruning.objectives import Perplexity
+from problems.pruning.settings import BUNDLED_TEXT, EvalSettings, PruningSettings, TextSettings
+from problems.pruning.text.windows import Windows, cut
+
+Row = dict[str, Any]
+
+
+def compare(evaluator: Evaluator, genomes: Mapping[str, Sequence[float]], options: EvalSettings) -> Table:
+    """A row for each of ``genomes`` by name. Raises :class:`evoprune.InputError`."""
+    if options.dtype and options.dtype != str(evaluator.model.dtype).removeprefix("torch."):
+        raise InputError("a run is measured in its own number format; change it with --set problem.dtype=...", "dtype")
+    own = evaluator.settings.report_text
+    windows = evaluator.windows(text, "text") if (text := _text(options, own)) != own else evaluator.report
+    rows = []
+    for name, genome in genomes.items():
+        perplexity = evaluator.perplexity(genome, windows.tokens)
+        row = {
+            "model": name,
+            "sparsity": evaluator.masks.zeros() / evaluator.masks.total,
+            "perplexity": _finite(perplexity),
+        }
+        rows.append(row | _tasks(evaluator.model, evaluator.tokenizer, options))
+    return Table(rows, _protocol(evaluator.settings.model, evaluator.model, windows, options))
+
+
+def measure(source: str, options: EvalSettings) -> Table:
+    """One row, for the model that ``source`` names. Raises :class:`evoprune.InputError`."""
+    text = _text(options, _reported(Path(source)))
+    settings = PruningSettings(
+        model=source, device=options.device, dtype=options.dtype or "float32", report_text=text,
+        search_text=TextSettings(source=BUNDLED_TEXT, split="train"),
+    )  # fmt: skip
+    model, tokenizer = load_model(settings)
+    windows = cut(text, tokenizer, "text")
+    total = Measure(Forward(model), None).total(windows.tokens, Perplexity().add)
+    weights = [matrix.weight for matrix in find_matrices(model)]
+    zeros = sum(int(weight.numel() - torch.count_nonzero(weight)) for weight in weights)
+    row = {
+        "model": Path(source).name,
+        "sparsity": zeros / sum(weight.numel() for weight in weights),
+        "perplexity": _finite(Perplexity().value(total, windows.predictions)),
+    }
+    return Table([row | _tasks(model, tokenizer, options)], _protocol(source, model, windows, options))
+
+
+def _text(options: EvalSettings, default: TextSettings) -> TextSettings:
+    """What ``options`` give, over ``default``; of a text that is not the default one, that gives the window only."""
+    given = options.model_dump(include={"split", "column", "window", "windows"}, exclude_unset=True)
+    if options.text is None:
+        return TextSettings(**default.model_dump() | given)
+    return TextSettings(**{"window": default.window, "windows": None} | given, source=options.text)
+
+
+def _reported(folder: Path) -> TextSettings:
+    """The report text of the export in ``folder``; the bundled text where that is none."""
+    try:
+        exported = json.loads((folder / "evoprune.json").read_text(encoding="utf-8"))
+        protocol = exported["protocol"]["report_text"]
+        return TextSettings(**{key: protocol[key] for key in ("source", "subset", "split", "window", "windows")})
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return TextSettings(source=BUNDLED_TEXT, split="test", window=256, windows=None)
+
+
+def _tasks(model: torch.nn.Module, tokenizer: Any, options: EvalSettings) -> Row:
+    if not options.tasks:
+        return {}
+    names = [name.strip() for name in options.tasks.split(",") if name.strip()]
+    return run_tasks(model, tokenizer, names, options.include_path, options.limit)
+
+
+def _protocol(source: str, model: Any, windows: Windows, options: EvalSettings) -> dict[str, Any]:
+    facts = {
+        "perplexity": "exp of the mean next-token loss over non-overlapping windows, losses in float32, "
+        "no special tokens added",
+        "model": source,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "device": str(model.device),
+        **windows.protocol(),
+    }
+    return facts | ({"tasks": options.tasks, "limit": options.limit} if options.tasks else {})
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

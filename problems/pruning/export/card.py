@@ -1,0 +1,91 @@
+"""The model card: what was done to the model, what it costs, and how to do it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from problems.pruning.export.recorded import Recorded
+
+
+def card(run: Recorded, facts: Mapping[str, Any]) -> str:
+    """The text of ``README.md``. ``facts``: what ``evoprune.json`` holds."""
+    return "\n".join([*_front_matter(facts), *_body(run, facts)]) + "\n"
+
+
+def _front_matter(facts: Mapping[str, Any]) -> Iterator[str]:
+    head = {
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "base_model": facts["base_model"],
+        "tags": ["pruned", "sparse", "evoprune"],
+    }
+    yield "---"
+    yield yaml.safe_dump(head, sort_keys=False, allow_unicode=True).rstrip()
+    yield "---"
+
+
+def _body(run: Recorded, facts: Mapping[str, Any]) -> Iterator[str]:
+    sparsity, text = facts["sparsity"], run.protocol.report_text
+    name = _inline(facts["base_model"])
+    yield f"\n# {name}, pruned to {sparsity['prunable']:.1%}\n"
+    updated = facts["reconstruct"] != "none"
+    rest = (
+        f"the remaining weights were updated by {facts['reconstruct']}" if updated else "nothing was trained after it"
+    )
+    yield (
+        f"{sparsity['prunable']:.2%} of the {sparsity['denominators']['prunable']:,} prunable weights of {name} are "
+        f"zero ({sparsity['model']:.2%} of all {sparsity['denominators']['model']:,}). How much each layer loses was "
+        f"found by an evolutionary search with evoprune; {rest}. It loads as any other model "
+        "does. The zeros follow no pattern: in this form they save neither memory nor time.\n"
+    )
+    yield "| perplexity | dense | uniform | evolved |\n|---|---|---|---|"
+    for which in ("report", "search"):
+        three = getattr(run.perplexity, which)
+        yield f"| {which} text | {number(three.dense)} | {number(three.uniform)} | {number(three.evolved)} |"
+        if (three := getattr(run.perplexity, f"{which}_reconstructed")) is not None:
+            yield f"| {which} text, reconstructed | | {number(three.uniform)} | {number(three.evolved)} |"
+    yield "\n## Protocol\n"
+    yield (
+        "Perplexity is exp of the mean next-token loss over non-overlapping windows, losses in float32, no special "
+        f"tokens added. Report text, which the search never saw: {_inline(text.source.rsplit('/', 1)[-1])}, "
+        f"{text.windows} windows of {text.window} tokens, SHA-256 of the tokens `{text.sha256}`. The run computed in "
+        f"{_inline(run.protocol.dtype)} on {_inline(run.protocol.device)}; these files hold {facts['dtype']}. A "
+        f"process with nothing but transformers read {number(facts['check']['perplexity'])} from them (tolerance "
+        f"{facts['check']['tolerance']:g}, relative).\n"
+    )
+    yield "## Sparsity of each layer\n\n| block | sparsity |\n|---|---|"
+    for block, (zeros, weights) in _by_block(sparsity["matrices"]).items():
+        yield f"| {block} | {zeros / weights:.2%} |"
+    yield "\nOf each matrix: `evoprune.json`."
+    if "compact" in facts:
+        made = facts["compact"]
+        yield (
+            f"\n`{made['file']}` holds the same weights as bits and non-zeros in {made['bytes']:,} bytes, "
+            f"{made['share']:.1%} of the dense file; evoprune reads it "
+            "(`problems.pruning.export.compact.load_compact`)."
+        )
+    yield "\n## Do it again\n"
+    yield "```\npython -m evoprune run experiment.yaml\n```\n"
+    yield f"`experiment.yaml` lies beside this file; the seed is {run.seed}."
+
+
+def _by_block(matrices: Mapping[str, Mapping[str, int]]) -> dict[int, tuple[int, int]]:
+    blocks: dict[int, tuple[int, int]] = {}
+    for matrix in matrices.values():
+        zeros, weights = blocks.get(matrix["block"], (0, 0))
+        blocks[matrix["block"]] = (zeros + matrix["zeros"], weights + matrix["weights"])
+    return blocks
+
+
+def number(value: float | None) -> str:
+    """A perplexity for people."""
+    """A perplexity for people."""
+    return "infinite" if value is None else f"{value:.6g}"
+
+
+def _inline(text: str) -> str:
+    """``text`` as code, which no Markdown in it can leave."""
+    return f"`{' '.join(text.replace('`', chr(39)).split())}`"

@@ -1,0 +1,52 @@
+"""Reconstructs a whole model, each layer on the inputs that the reconstructed ones before it give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import torch
+
+from problems.pruning.calibration import BATCH_TOKENS
+from problems.pruning.evaluator import Evaluator
+from problems.pruning.model.blocks import Matrix
+from problems.pruning.model.forward import Forward
+from problems.pruning.model.walk import Walk
+from problems.pruning.reconstruct.least_squares import least_squares
+from problems.pruning.reconstruct.sparsegpt import sparsegpt
+from problems.pruning.statistics.activations import GRAM, gather
+
+
+@torch.no_grad()
+def reconstruct(evaluator: Evaluator, genome: Sequence[float]) -> None:
+    """Leave the evaluator's model pruned as ``genome`` says, and its remaining weights updated.
+
+    Block after block: the Gram matrices of its layers' inputs are taken on the calibration text
+    with the block still dense and those before it done, as in the paper's code. The next
+    genome that is scored finds its own weights again.
+    """
+    evaluator.masks.apply(genome)
+    walk = Walk(Forward(evaluator.model), evaluator.calibration.tokens, BATCH_TOKENS)
+    for block, members in groupby(evaluator.matrices, key=lambda matrix: matrix.block):
+        matrices = list(members)
+        for matrix in matrices:
+            matrix.weight.copy_(evaluator.masks.base(matrix))
+        known = gather(walk, block, matrices, {GRAM}, advance=False)
+        for matrix in matrices:
+            _update(evaluator, matrix, known.pop(matrix.name)[GRAM])
+        walk.advance(block)
+    evaluator.masks.forget()
+
+
+def _update(evaluator: Evaluator, matrix: Matrix, gram: torch.Tensor) -> None:
+    """Prune and update one layer, whose weights are dense."""
+    kept = evaluator.masks.kept(matrix).to(gram.device)
+    removed = int(kept.numel() - kept.sum())
+    if not removed:
+        return
+    settings, weight = evaluator.settings, matrix.rows(matrix.weight)
+    mask = matrix.rows(kept) if settings.reconstruct_mask == "score" else None
+    updated = sparsegpt(weight, gram, mask, removed)
+    if settings.reconstruct == "least_squares":
+        updated = least_squares(weight, gram, updated != 0 if mask is None else mask, updated)
+    matrix.weight.copy_(matrix.rows(updated))

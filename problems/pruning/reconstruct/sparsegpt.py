@@ -1,0 +1,63 @@
+"""SparseGPT's update of one layer."""
+
+from __future__ import annotations
+
+import torch
+
+from problems.pruning.statistics.linear_algebra import DAMPING, damped_inverse
+
+_COLUMNS = 128
+"""Columns whose updates of those after them are put off and made at once: the paper's B."""
+
+
+def sparsegpt(
+    weight: torch.Tensor,
+    gram: torch.Tensor,
+    kept: torch.Tensor | None = None,
+    removed: int = 0,
+    damping: float = DAMPING,
+    columns: int = _COLUMNS,
+) -> torch.Tensor:
+    """The weights ``(out, in)`` that remain of ``weight``, updated column by column; the removed ones are 0.
+
+    ``gram`` ``(in, in)``: of the inputs. ``kept``: which weights remain, bool ``(out, in)``;
+    without it, ``removed`` weights go, an equal share of each block of ``columns``, chosen by
+    w^2 / [H^-1]_jj as updated so far. Each removed weight's error is made up for by the columns
+    after it, so that the inverse of what is left of the Gram matrix is a row of the Cholesky
+    factor of the whole inverse. Frantar & Alistarh, "SparseGPT", ICML 2023, algorithm 1.
+    """
+    updated = weight.to(torch.float32, copy=True)
+    inverse = damped_inverse(gram, damping)
+    factor = torch.linalg.cholesky(inverse, upper=True).to(updated.dtype)
+    gone, width = 0, updated.shape[1]
+    for first in range(0, width, columns):
+        end = min(width, first + columns)
+        inside = factor[first:end, first:end]
+        now = updated[:, first:end]
+        if kept is None:
+            wanted = round(removed * end / width) - gone
+            stays = _all_but_lowest(now.square() / inside.diagonal().square(), wanted)
+            gone += wanted
+        else:
+            stays = kept[:, first:end]
+        updated[:, end:] -= _clear(now, inside, stays) @ factor[first:end, end:]
+    return updated
+
+
+def _clear(weight: torch.Tensor, factor: torch.Tensor, stays: torch.Tensor) -> torch.Tensor:
+    """Remove from ``weight`` ``(out, columns)``, in place, what does not stay; the scaled errors, alike."""
+    errors = torch.zeros_like(weight)
+    for column in range(weight.shape[1]):
+        error = weight[:, column].masked_fill(stays[:, column], 0) / factor[column, column]
+        weight[:, column:] -= error[:, None] * factor[column, column:]
+        weight[:, column].masked_fill_(~stays[:, column], 0)
+        errors[:, column] = error
+    return errors
+
+
+def _all_but_lowest(score: torch.Tensor, count: int) -> torch.Tensor:
+    """Bool of ``score``'s shape: false for exactly the ``count`` lowest."""
+    lowest = score.flatten().argsort(stable=True)[:count]
+    stays = torch.ones(score.numel(), dtype=torch.bool, device=score.device)
+    stays[lowest] = False
+    return stays.view(score.shape)

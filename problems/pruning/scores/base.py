@@ -1,0 +1,46 @@
+"""What is known of a score: the statistics it needs, and what it compares weights in."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+import torch
+
+from evoprune import InputError, find_plugin
+from problems.pruning.settings import SCORES
+from problems.pruning.statistics import activations, gradients
+
+Score = Callable[..., torch.Tensor]
+
+
+def by_row(score: Score) -> Score:
+    """Marks a score whose values are comparable within an output row only; others are so in the whole matrix."""
+    setattr(score, "scope", "row")  # noqa: B010 - functions have no such attribute to mypy
+    return score
+
+
+def scope_of(score: Score) -> str:
+    """What weights are compared in where the user leaves it to the score: ``row`` or ``matrix``."""
+    return str(getattr(score, "scope", "matrix"))
+
+
+def needs(score: Score) -> frozenset[str]:
+    """The names of the statistics that ``score`` reads."""
+    return frozenset(list(inspect.signature(score).parameters)[1:])
+
+
+def find_score(name: str) -> Score:
+    """The score called ``name``. Raises :class:`evoprune.InputError` if there is none, or none that can be had."""
+    score: Score = find_plugin(SCORES, name)
+    known = activations.NAMES | gradients.NAMES
+    try:
+        unknown = needs(score) - known
+    except (TypeError, ValueError):
+        raise InputError(f"problem.score: '{name}' is not a function of a weight and its statistics") from None
+    if unknown:
+        raise InputError(
+            f"problem.score: '{name}' asks for {', '.join(sorted(unknown))}; "
+            f"the statistics there are: {', '.join(sorted(known))}"
+        )
+    return score

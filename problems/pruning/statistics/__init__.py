@@ -1,0 +1,1 @@
+"""Statistics of a layer that scores read, gathered on calibration text."""

@@ -1,0 +1,96 @@
+"""The page on runs of a test function: whole, without network, and safe to open."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+VOID = {"meta", "img", "br", "link", "input"}
+
+
+class Page(HTMLParser):
+    """Refuses tags that are not closed in order; collects all tags with their attributes."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags = [], []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture
+def report(run, sphere, evoprune, tmp_path):
+    def call(*seeds):
+        folders = [run(sphere, f"seed={seed}", name=f"seed{seed}").folder for seed in seeds]
+        answer = evoprune("report", *folders, "--out", tmp_path / "report.html")
+        assert answer.code == 0, answer.err
+        return folders, (tmp_path / "report.html").read_text(), (tmp_path / "report.md").read_text()
+
+    return call
+
+
+def test_the_page_is_whole_and_asks_no_network(report):
+    _, html, _ = report(1)
+    page = Page(html)
+    sources = [value for _, attributes in page.tags for key, value in attributes.items() if key in {"src", "href"}]
+    assert sources
+    assert all(source.startswith("data:") for source in sources)
+    assert "default-src 'none'" in html
+    assert not [tag for tag, _ in page.tags if tag == "script"]
+    assert all(attributes["alt"].strip() for tag, attributes in page.tags if tag == "img")
+    assert "prefers-color-scheme: dark" in html
+    assert [attributes for tag, attributes in page.tags if attributes.get("name") == "viewport"]
+
+
+def test_the_family_tree_reaches_back_to_the_first_generation(report):
+    (folder,), _, markdown = report(1)
+    lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    candidates = {line["candidate"]: line for line in lines if "candidate" in line}
+    best = json.loads((folder / "result.json").read_text())["best"]["candidate"]
+    family = markdown.split("### Family tree")[1].split("###")[0]
+    shown = {int(number) for number in re.findall(r"^\| (\d+) \|", family, re.M)}
+    assert best in shown
+    for number in shown:
+        assert set(candidates[number]["parents"]) <= shown
+    assert {candidates[number]["generation"] for number in shown} >= {0}
+
+
+def test_several_runs_stand_side_by_side_with_median_and_range(report):
+    folders, _, markdown = report(1, 2, 3)
+    values = sorted(json.loads((f / "result.json").read_text())["best"]["fitness"][0] for f in folders)
+    (row,) = [line for line in markdown.splitlines() if line.startswith("| fitness of the best |") and "(" in line]
+    assert f"{values[1]:.6g} ({values[0]:.6g} to {values[2]:.6g})" in row
+
+
+def test_what_a_run_says_of_itself_cannot_become_markup(run, sphere, evoprune, tmp_path):
+    folder = run(sphere).folder
+    result = json.loads((folder / "result.json").read_text()) | {"note": "<script>alert(1)</script> | `x`"}
+    (folder / "result.json").write_text(json.dumps(result))
+    assert evoprune("report", folder).code == 0
+    assert not [tag for tag, _ in Page((folder / "report.html").read_text()).tags if tag == "script"]
+    assert "<script" not in (folder / "report.md").read_text()
+
+
+@pytest.mark.parametrize("line", ['{"median": 1}', '{"reference": 1}', "[]", "x"])
+def test_a_history_of_another_form_is_refused(run, sphere, evoprune, line):
+    folder = run(sphere).folder
+    (folder / "history.jsonl").write_text(line + "\n")
+    answer = evoprune("report", folder)
+    assert answer.code == 2
+    assert "history.jsonl" in answer.err
+    assert not (folder / "report.html").exists()
+
+
+def test_a_folder_without_a_run_is_refused(evoprune, tmp_path):
+    answer = evoprune("report", tmp_path)
+    assert answer.code == 2
+    assert "config.yaml" in answer.err

@@ -1,0 +1,67 @@
+import json
+
+import pytest
+
+from evoprune import InputError, api
+
+
+@pytest.fixture
+def finished(no_figures, tmp_path):
+    spec = {"problem": {"use": "benchmark", "function": "sphere", "dimensions": 3}, "population": 6, "generations": 2}
+    return api.run(spec, ["seed=3"], runs_dir=tmp_path, name="run")
+
+
+def test_a_run_is_what_its_folder_says(finished):
+    again = api.Run.open(finished.folder)
+    assert again.best == finished.best
+    assert finished.resolved.experiment.seed == 3
+    best = min(line["fitness"][0] for line in finished.lines if "candidate" in line)
+    assert finished.best.fitness == [best]
+
+
+def test_history_comes_in_columns(finished):
+    history = finished.history
+    assert list(history["candidate"]) == list(range(len(history["candidate"])))
+    assert list(finished.generations["generation"]) == [0, 1, 2]
+
+
+def test_without_pandas_columns_are_lists(finished, monkeypatch):
+    monkeypatch.setattr(api, "find_spec", lambda _: None)
+    assert isinstance(finished.history, dict)
+    assert isinstance(finished.history["genome"], list)
+
+
+def test_a_problem_without_an_export_says_so(finished, tmp_path):
+    with pytest.raises(InputError, match="nothing to export"):
+        finished.export(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"best": NaN}', "[" * 100_000, '{"best": {"genome": []}, "seed": 0}'])
+def test_a_result_that_is_none_is_refused(finished, text):
+    (finished.folder / "result.json").write_text(text)
+    with pytest.raises(InputError, match=r"result\.json"):
+        api.Run.open(finished.folder)
+
+
+def test_a_run_that_has_not_finished_is_refused(finished):
+    (finished.folder / "result.json").unlink()
+    with pytest.raises(InputError, match=r"there is no result\.json"):
+        api.Run.open(finished.folder)
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"holds no config\.yaml"):
+        api.Run.open(tmp_path)
+
+
+def test_an_option_that_the_problem_does_not_know_is_refused(finished, tmp_path):
+    with pytest.raises(InputError, match="dtype: unknown key"):
+        finished.export(tmp_path / "out", dtype="float16")
+
+
+def test_a_history_line_that_is_no_object_is_refused(finished):
+    with (finished.folder / "history.jsonl").open("a") as file:
+        file.write(json.dumps([1]) + "\n")
+    with pytest.raises(InputError, match=r"history\.jsonl"):
+        _ = finished.history

@@ -1,0 +1,84 @@
+"""Every registered allocation: within bounds and on budget; and what each is known for."""
+
+import pytest
+import torch
+
+from evoprune.registry import find_plugin, names
+from problems.pruning.allocations.alpha import tail_exponent
+from problems.pruning.allocations.budget import shift
+from problems.pruning.evaluator import Evaluator
+from problems.pruning.settings import ALLOCATIONS, PruningSettings
+
+TEXT = {"source": "bundled:python-docs", "window": 32, "windows": 2}
+
+
+@pytest.fixture(scope="module", params=["block", "matrix"])
+def evaluator(request):
+    """The bundled model with genes of either kind, within bounds that bind."""
+    return Evaluator(
+        PruningSettings(
+            genes=request.param,
+            dtype="float32",
+            sparsity=0.5,
+            min_sparsity=0.35,
+            max_sparsity=0.6,
+            search_text=TEXT | {"split": "validation"},
+            report_text=TEXT | {"split": "test"},
+            calibration_text=TEXT | {"split": "validation", "windows": 8},
+        )
+    )
+
+
+@pytest.mark.parametrize("name", sorted(names(ALLOCATIONS)))
+def test_an_allocation_is_within_bounds_and_on_budget(name, evaluator):
+    genome = find_plugin(ALLOCATIONS, name)(evaluator)
+    assert len(genome) == len(evaluator.groups)
+    assert all(0.35 <= gene <= 0.6 for gene in genome)
+    sizes = [group.size for group in evaluator.groups]
+    assert sum(g * s for g, s in zip(genome, sizes, strict=True)) / sum(sizes) == pytest.approx(0.5, abs=1e-9)
+    assert evaluator.evaluate(genome).measures["sparsity"] == pytest.approx(0.5, abs=1e-4)
+
+
+def test_a_global_ranking_removes_the_lowest_scores_of_the_whole_model(evaluator):
+    loose = Evaluator(evaluator.settings.model_copy(update={"min_sparsity": 0.0, "max_sparsity": 1.0}))
+    genome = find_plugin(ALLOCATIONS, "global")(loose)
+    scores = {matrix.name: matrix.weight.abs().flatten() for matrix, _ in loose.scored()}
+    threshold = torch.cat(list(scores.values())).sort().values[sum(map(len, scores.values())) // 2]
+    for group, gene in zip(loose.groups, genome, strict=True):
+        below = sum(int((scores[matrix.name] < threshold).sum()) for matrix in group.matrices) / group.size
+        assert gene == pytest.approx(below, abs=2e-3)
+
+
+def test_blocks_alike_get_the_same_and_smaller_matrices_lose_less(evaluator):
+    genome = find_plugin(ALLOCATIONS, "erdos_renyi")(evaluator)
+    by_size = dict(zip((group.size for group in evaluator.groups), genome, strict=True))
+    assert genome == [by_size[group.size] for group in evaluator.groups]
+    assert list(dict(sorted(by_size.items())).values()) == sorted(by_size.values())
+
+
+def test_owl_spares_the_group_with_outliers(evaluator):
+    spared = Evaluator(evaluator.settings.model_copy(update={"min_sparsity": 0.0, "max_sparsity": 1.0}))
+    before = find_plugin(ALLOCATIONS, "owl")(spared)
+    with torch.no_grad():
+        for matrix in spared.groups[2].matrices:
+            base = spared.masks._stored[f"base.{matrix.name}"] = spared.masks.base(matrix).clone()
+            base.view(-1)[::50] *= 20
+    spared.masks.forget()
+    genome = find_plugin(ALLOCATIONS, "owl")(spared)
+    assert genome[2] < before[2]
+    assert max(genome) - min(genome) == pytest.approx(0.16, abs=1e-6)
+
+
+@pytest.mark.parametrize("exponent", [2.0, 3.5])
+def test_hills_estimate_finds_the_exponent_of_a_power_law(exponent):
+    """Eigenvalues at the quantiles of a Pareto law with density x^-exponent."""
+    places = torch.arange(1, 2001, dtype=torch.float64) / 2001
+    values = (1 - places) ** (-1 / (exponent - 1))
+    assert tail_exponent(torch.diag(values.sqrt())) == pytest.approx(exponent, rel=0.02)
+
+
+def test_a_shift_moves_all_genes_alike_until_a_bound_holds_them(evaluator):
+    count = len(evaluator.groups)
+    genome = shift(evaluator, [0.1] + [0.5] * (count - 1))
+    assert genome[0] == 0.35
+    assert len(set(genome[1:])) == 1

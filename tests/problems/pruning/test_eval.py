@@ -1,0 +1,75 @@
+import json
+
+import pytest
+
+from evoprune.cli import main
+from evoprune.history import read
+
+
+def evaluated(capsys, *arguments):
+    code = main(["eval", *map(str, arguments), "--json"])
+    assert code == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_run_reads_as_its_result_says(run_on, capsys):
+    run = run_on("gpt2")
+    capsys.readouterr()
+    table = evaluated(capsys, run)
+    result = json.loads((run / "result.json").read_text())
+    assert {row["model"]: row["perplexity"] for row in table["rows"]} == pytest.approx(result["perplexity"]["report"])
+    assert table["rows"][2]["sparsity"] == result["sparsity"]["prunable"]
+    assert table["protocol"]["sha256"] == result["protocol"]["report_text"]["sha256"]
+
+
+def test_another_text_is_another_protocol(run_on, capsys):
+    run = run_on("gpt2")
+    capsys.readouterr()
+    text = run.parent / "search.txt"
+    table = evaluated(capsys, run, "--text", text, "--window", 32, "--windows", 2)
+    references = {line["reference"]: line["fitness"][0] for line in read(run / "history.jsonl") if "reference" in line}
+    assert table["rows"][0]["perplexity"] == pytest.approx(references["dense"])
+    assert (table["protocol"]["windows"], table["protocol"]["source"]) == (2, str(text))
+
+
+def test_an_export_is_measured_on_the_runs_report_text(run_on, capsys, tmp_path):
+    run = run_on("gpt2")
+    assert main(["export", str(run), str(tmp_path / "out")]) == 0
+    capsys.readouterr()
+    (row,) = evaluated(capsys, tmp_path / "out")["rows"]
+    result = json.loads((run / "result.json").read_text())
+    assert row["perplexity"] == pytest.approx(result["perplexity"]["report"]["evolved"], rel=1e-4)
+    assert row["sparsity"] == result["sparsity"]["prunable"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragment"),
+    [
+        (["nothing/here", "--device", "cpu"], "could not be loaded"),
+        (["x", "--windows", "0"], "windows: expected greater than or equal to 1"),
+        (["x", "--problem", "benchmark"], "measures no 'x'"),
+        (["x", "--problem", "prunin"], "did you mean 'pruning'"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(capsys, arguments, fragment):
+    assert main(["eval", *arguments]) == 2
+    assert fragment in capsys.readouterr().err
+
+
+def test_tasks_from_local_files(run_on, capsys, tmp_path, monkeypatch):
+    pytest.importorskip("lm_eval")
+    rows = [{"q": "w1 w2", "choices": [" w3", " w4"], "answer": i % 2} for i in range(4)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    files = {"data_files": {"test": str(tmp_path / "rows.jsonl")}}
+    task = {
+        "task": "of_my_own", "dataset_path": "json", "dataset_kwargs": files,
+        "test_split": "test", "output_type": "multiple_choice", "doc_to_text": "{{q}}",
+        "doc_to_choice": "{{choices}}", "doc_to_target": "answer", "metric_list": [{"metric": "acc"}],
+    }  # fmt: skip
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "of_my_own.yaml").write_text(json.dumps(task))
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    run = run_on("gpt2")
+    capsys.readouterr()
+    assert main(["eval", str(run), "--tasks", "of_my_own", "--include-path", str(tmp_path / "tasks")]) == 0
+    assert "of_my_own acc" in capsys.readouterr().out

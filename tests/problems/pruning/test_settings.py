@@ -1,0 +1,42 @@
+"""Scores and allocations by name, as operators are, and texts that must not meet."""
+
+import pytest
+
+from evoprune.cli import main
+from evoprune.registry import plugin
+from problems.pruning.settings import PruningSettings
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("problem.score=wandda", "problem.score: unknown score 'wandda'; did you mean 'wanda'?"),
+        ("problem.scores={mlp.c_fc: rai}", "unknown score 'rai'; did you mean 'ria'?"),
+        ("problem.allocations=[owls]", "unknown allocation 'owls'; did you mean 'owl'?"),
+        ("problem.score=os:system", "list 'os' under plugins first"),
+    ],
+)
+def test_a_wrong_name_is_told_with_the_nearest(setting, message, capsys):
+    assert main(["validate", "problems/gpt2_mini.yaml", "--set", setting]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_function_of_a_listed_module_may_be_a_score(tmp_path, monkeypatch):
+    (tmp_path / "their_scores.py").write_text("def largest(weight):\n    return -weight.abs()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match="list 'their_scores' under plugins first"):
+        PruningSettings(score="their_scores:largest")
+    plugin("their_scores")
+    assert PruningSettings(score="their_scores:largest").score == "their_scores:largest"
+
+
+def test_the_report_text_must_not_calibrate():
+    report = PruningSettings().report_text
+    with pytest.raises(ValueError, match="what calibrates must not report"):
+        PruningSettings(calibration_text=report)
+
+
+def test_calibration_is_by_default_more_of_the_search_text():
+    settings = PruningSettings()
+    assert settings.calibration.identity == settings.search_text.identity
+    assert settings.calibration.windows * settings.calibration.window == 16_384
