@@ -25,7 +25,7 @@ $(VENV)/run: setup.cfg
 
 $(VENV)/test: setup.cfg
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[dev,gguf,dask]'
+	$(BIN)/pip install --quiet --editable '.[dev,gguf,dask,tensorboard]'
 	touch $@
 
 clean:
