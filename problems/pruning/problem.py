@@ -80,12 +80,14 @@ class Pruning(Problem):
         return self.evaluator.evaluate(genome, fidelity)
 
     def fingerprint(self) -> dict[str, str]:
-        """Hashes of the weights and of both texts' tokens."""
-        return {
-            "weights": self.evaluator.weights_sha256,
-            "search_text": self.evaluator.search.sha256,
-            "report_text": self.evaluator.report.sha256,
+        """Hashes of the weights and of the texts' tokens."""
+        evaluator = self.evaluator
+        hashes = {
+            "weights": evaluator.weights_sha256,
+            "search_text": evaluator.search.sha256,
+            "report_text": evaluator.report.sha256,
         }
+        return hashes | ({"calibration_text": evaluator.calibration.sha256} if evaluator.calibrates else {})
 
     @classmethod
     def devices(cls) -> list[str]:
