@@ -75,7 +75,7 @@ def _sentence(text: str | None) -> str:
 def _nested(model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
     """The models of the keys that hold mappings of their own, each once."""
     schema = model.model_json_schema()
-    names = {name for name in schema.get("$defs", {})}
+    names = set(schema.get("$defs", {}))
     for field in model.model_fields.values():
         kind = type(field.default)
         if issubclass(kind, BaseModel) and kind.__name__ in names:
