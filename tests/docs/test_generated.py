@@ -46,3 +46,4 @@ def test_every_page_is_in_the_contents():
         if page.is_relative_to(ROOT / "docs") and page.stem != "index":
             place = str(page.relative_to(ROOT / "docs").with_suffix(""))
             assert any(fnmatch(place, entry) for entry in entries), place
+            assert place not in {"genindex", "py-modindex", "search"}, "Sphinx writes a page of this name itself"
