@@ -23,7 +23,7 @@ from problems.pruning.scoring import Scoring
 from problems.pruning.settings import PruningSettings, TextSettings
 from problems.pruning.shared import Tensors, shared
 from problems.pruning.states import States, prefix_names
-from problems.pruning.text.windows import Windows, cut
+from problems.pruning.text.windows import Windows, cut, held_out
 
 
 class Evaluator:
@@ -65,6 +65,15 @@ class Evaluator:
         """The windows that scores and reconstruction learn from; read where they are needed."""
         at_most = self.settings.calibration_text is None  # then no one asked for a number of windows
         return self.windows(self.settings.calibration, "calibration_text", at_most)
+
+    @cached_property
+    def held_out(self) -> Windows | None:
+        """Windows of the search text's source that neither search nor calibration sees; None if there are none."""
+        count = self.settings.held_out_windows
+        if not count:
+            return None
+        same = self.calibrates and self.settings.calibration.identity == self.settings.search_text.identity
+        return held_out(self.search, [self.calibration] if same else [], count, self.tokenizer)
 
     def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
         """The objective for ``genome`` on the first ``fidelity``, in (0, 1], of the search windows.

@@ -87,7 +87,11 @@ class Pruning(Problem):
             "search_text": evaluator.search.sha256,
             "report_text": evaluator.report.sha256,
         }
-        return hashes | ({"calibration_text": evaluator.calibration.sha256} if evaluator.calibrates else {})
+        more = {
+            "calibration_text": evaluator.calibration if evaluator.calibrates else None,
+            "held_out_text": evaluator.held_out,
+        }
+        return hashes | {name: windows.sha256 for name, windows in more.items() if windows}
 
     @classmethod
     def devices(cls) -> list[str]:

@@ -12,6 +12,7 @@ from evoprune import Fraction, InputError, Settings, check_plugin
 BUNDLED_MODEL = "bundled:gpt2-mini"
 BUNDLED_TEXT = "bundled:python-docs"
 LOCAL_TEXT_SUFFIXES = (".txt", ".jsonl", ".parquet")
+Sampling = Literal["first", "random", "clusters"]
 SCORES, ALLOCATIONS = "evoprune.scores", "evoprune.allocations"
 """Groups of entry points."""
 
@@ -51,7 +52,11 @@ class TextSettings(Settings):
     split: str | None = Field(None, description="the hub's or the bundled text's split")
     column: str = Field("text", description="the column that holds the text, in all but .txt")
     window: int = Field(512, ge=2, description="tokens in a window; windows do not overlap")
-    windows: int | None = Field(8, ge=1, description="windows from the start of the text; null takes all")
+    windows: int | None = Field(8, ge=1, description="how many windows of the text; null takes all")
+    sampling: Sampling = Field(
+        "first", description="which windows: the first, random ones, or the most typical of clusters of the text's"
+    )
+    sampling_seed: int = Field(0, ge=0, description="of random and clusters")
 
     @property
     def identity(self) -> tuple[str | None, ...]:
@@ -106,6 +111,9 @@ class PruningSettings(Settings):
         TextSettings(source=BUNDLED_TEXT, split="validation", window=256, windows=16),
         description="what the search sees",
     )
+    held_out_windows: int = Field(
+        8, ge=0, description="windows of the search text's source, unseen by the search, that tell overfitting"
+    )
     report_text: TextSettings = Field(
         TextSettings(source=BUNDLED_TEXT, split="test", window=256, windows=None),
         description="what scores the result",
@@ -133,6 +141,11 @@ class PruningSettings(Settings):
         if self.search_text.identity == self.report_text.identity:
             raise ValueError(
                 "search_text and report_text are the same text; a text that the search sees must not score its result"
+            )
+        if self.report_text.sampling != "first":
+            raise ValueError(
+                f"report_text.sampling is {self.report_text.sampling}; results are compared on the text's first "
+                "windows: expected first"
             )
         if self.genes == "block_and_kind" and self.allocations:
             raise ValueError("allocations need genes that are sparsities of their own: block, matrix or kind")

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from evoprune.cli import main
 from evoprune.history import read, without_times
 from problems.pruning.model.load import BUNDLED_WEIGHTS
-from problems.pruning.report import gap_closed
+from problems.pruning.report import gap_closed, overfitting
 from problems.pruning.text.python_docs import python_docs
 from tests.problems.pruning.conftest import plain_perplexity
 
@@ -129,3 +129,29 @@ def test_gap_closed_is_a_share_of_log_perplexity():
     assert gap_closed(dense=20.0, uniform=80.0, evolved=160.0) < 0
     assert gap_closed(dense=20.0, uniform=None, evolved=40.0) is None
     assert math.isclose(gap_closed(dense=25.0, uniform=250.0, evolved=25.0), 1.0)
+
+
+def test_overfitting_is_the_gain_that_does_not_carry_over():
+    searched = {"uniform": 80.0, "evolved": 40.0}
+    assert overfitting(searched, {"uniform": 200.0, "evolved": 100.0}) == 0
+    assert overfitting(searched, {"uniform": 80.0, "evolved": 80.0}) == pytest.approx(math.log(2))
+    assert overfitting(searched, {"uniform": 80.0, "evolved": 20.0}) < 0
+    assert overfitting(searched, {"uniform": None, "evolved": 20.0}) is None
+
+
+def test_result_tells_overfitting(finished):
+    result = result_of(finished)
+    perplexity = result["perplexity"]
+    assert set(perplexity["held_out"]) == {"dense", "uniform", "evolved"}
+    assert result["held_out"] == perplexity["report"]["evolved"]
+    for text in ("held_out", "report"):
+        assert result["overfitting"][text] == overfitting(perplexity["search"], perplexity[text])
+    protocol = result["protocol"]
+    assert protocol["held_out_text"]["windows"] == 8
+    assert len({protocol[f"{text}_text"]["sha256"] for text in ("search", "held_out", "report")}) == 3
+
+
+def test_without_held_out_windows_only_the_report_text_tells(tmp_path):
+    result = result_of(run(tmp_path, "n", "--set", "problem.held_out_windows=0", "--set", "generations=0"))
+    assert set(result["overfitting"]) == {"report"}
+    assert result["protocol"]["held_out_text"] is None
