@@ -133,6 +133,14 @@ class Problem(ABC):
         """Score ``genome`` on a share ``fidelity``, in (0, 1), of the data, to screen many."""
         return self.evaluate(genome)
 
+    def watch(self, genome: Sequence[float]) -> float | None:
+        """What ``genome`` is worth on data that no search sees, lower being better; None: there is no such data.
+
+        Where the experiment asks for ``patience``, it is called with each new best after its
+        generation, in the process that breeds. Depends on nothing but settings and genome.
+        """
+        return None
+
     def context(self) -> dict[str, Any]:
         """Values for operator arguments of the same name, besides ``low`` and ``up``."""
         return {}

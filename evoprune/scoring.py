@@ -58,7 +58,7 @@ class Scorer:
         results = {}
         heads: list[Line] = [{"reference": name, "genome": genome} for name, genome in genomes.items()]
         self._history.expect(heads)
-        with _draws_apart(), self._backend.at_work():
+        with draws_apart(), self._backend.at_work():
             for head, evaluation in zip(heads, self._in_order(heads, self._recorded.references), strict=True):
                 self._history.write(head | scored(evaluation))
                 self._progress.reference(head["reference"], evaluation)
@@ -79,7 +79,7 @@ class Scorer:
         self._history.expect(heads)
         start = time.perf_counter()
         results = self._in_order([head for head in heads if not head["memo"]], self._recorded.candidates)
-        with _draws_apart(), self._backend.at_work():
+        with draws_apart(), self._backend.at_work():
             for individual, head in zip(individuals, heads, strict=True):
                 if not head["memo"]:
                     self._memo[individual.genome, fidelity] = self._count(next(results))
@@ -174,7 +174,7 @@ class Scorer:
 
 
 @contextmanager
-def _draws_apart() -> Iterator[None]:
+def draws_apart() -> Iterator[None]:
     """What evaluations and workers' libraries draw in this process is no part of the run's random draws."""
     states = random.getstate(), numpy.random.get_state()
     try:

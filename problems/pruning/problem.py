@@ -79,6 +79,11 @@ class Pruning(Problem):
         """The objective on the first ``fidelity`` of the search text's windows."""
         return self.evaluator.evaluate(genome, fidelity)
 
+    def watch(self, genome: Sequence[float]) -> float | None:
+        """The perplexity on the held-out windows; None where there are none."""
+        held_out = self.evaluator.held_out
+        return self.evaluator.perplexity(genome, held_out.tokens) if held_out else None
+
     def fingerprint(self) -> dict[str, str]:
         """Hashes of the weights and of the texts' tokens."""
         evaluator = self.evaluator

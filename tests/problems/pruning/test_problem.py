@@ -155,3 +155,10 @@ def test_without_held_out_windows_only_the_report_text_tells(tmp_path):
     result = result_of(run(tmp_path, "n", "--set", "problem.held_out_windows=0", "--set", "generations=0"))
     assert set(result["overfitting"]) == {"report"}
     assert result["protocol"]["held_out_text"] is None
+
+
+def test_patience_watches_the_held_out_windows(tmp_path):
+    given = ["patience=1", "problem.held_out_windows=1", "generations=4"]
+    folder = run(tmp_path, "w", *(part for setting in given for part in ("--set", setting)))
+    seen = [line["watched"] for line in read(folder / "history.jsonl") if "median" in line]
+    assert result_of(folder)["perplexity"]["held_out"]["evolved"] == min(seen)
