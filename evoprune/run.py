@@ -151,6 +151,9 @@ def _search(run: Run, backend: backends.Backend, history: History, past: Recorde
         start = time.perf_counter() - past.seconds
         best = _evolve(tools, experiment, scorer, watch, after_generation)
         seconds = time.perf_counter() - start
+        front = sorted(scorer.front, key=lambda individual: individual.fitness, reverse=True)
+        if front:
+            best = front[problem.choose([individual.fitness.values for individual in front])]
     finally:
         progress.close()
     history.go_live()
@@ -158,7 +161,7 @@ def _search(run: Run, backend: backends.Backend, history: History, past: Recorde
     if outcome.failure:
         raise Stopped(f"every candidate failed; the last one: {outcome.failure}")
     result = {
-        "best": {"genome": list(best), "fitness": list(best.fitness.values), "candidate": best.ident},
+        "best": _individual(best),
         problem.work_unit: scorer.work,
         "evaluations": scorer.evaluations,
         "seconds": seconds,
@@ -167,7 +170,18 @@ def _search(run: Run, backend: backends.Backend, history: History, past: Recorde
         "seed": experiment.seed,
     }
     draw_convergence(list(read(run.folder / HISTORY)), problem.fitness_label, run.folder)
-    return result | problem.finish(Outcome(list(best), outcome, references), run.folder)
+    if front:
+        result["front"] = [_individual(individual) for individual in front]
+    solutions = [(list(individual), individual.fitness.values) for individual in front]
+    return result | problem.finish(Outcome(list(best), outcome, references, solutions), run.folder)
+
+
+def _individual(individual: Individual) -> Json:
+    return {
+        "genome": list(individual),
+        "fitness": list(individual.fitness.values),
+        "candidate": individual.ident,
+    }
 
 
 def _evolve(

@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy
 from deap import base
+from deap.tools import ParetoFront
 
 from evoprune.backends import Backend, Stalled
 from evoprune.errors import Stopped
@@ -31,7 +32,8 @@ class Scorer:
 
     ``evaluations`` counts scores (memo hits and references not), ``work`` what they cost in
     the problem's unit, ``busy`` the seconds spent in ``evaluate``. ``best`` is a copy of the
-    best individual that was scored on all the data.
+    best individual that was scored on all the data, by its first objective; ``front`` holds those
+    that no other dominates, where there are several objectives.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Scorer:
         self._memo: dict[Key, Evaluation] = {}
         self._last_failure, self._spent, self._wall = "", 0.0, 0.0
         self.best: Individual | None = None
+        self.front = ParetoFront()
         self.candidates = self.evaluations = self.failures = 0
         self.work = self.busy = 0.0
 
@@ -160,6 +163,8 @@ class Scorer:
         individual.fitness.values = evaluation.values
         if fidelity == 1 and (self.best is None or individual.fitness > self.best.fitness):
             self.best = deepcopy(individual)
+        if fidelity == 1 and len(evaluation.values) > 1 and evaluation.failure is None:
+            self.front.update([individual])
         self.candidates += 1
         self._history.write(head | scored(evaluation))
         self._progress.candidate(self.best, self.evaluations, self.work)

@@ -16,6 +16,8 @@ from evoprune.scoring import draws_apart
 
 def check(problem: Problem, toolbox: base.Toolbox) -> None:
     """Raise :class:`InputError` if there is nothing to watch. Draws random numbers."""
+    if len(problem.weights) > 1:
+        raise InputError(f"patience: with {len(problem.weights)} objectives there is no one best to watch")
     (individual,) = toolbox.repair(toolbox.individual())
     if problem.watch(individual) is None:
         raise InputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from deap import base
 
@@ -24,14 +24,15 @@ def breed(
     count: int,
     mate_probability: float,
     mutate_probability: float,
+    select: Callable[[Sequence[Individual], int], Sequence[Individual]] | None = None,
 ) -> list[Individual]:
-    """``count`` repaired children of parents that ``toolbox.select`` draws.
+    """``count`` repaired children of parents that ``select`` draws: ``toolbox.select``, if None.
 
     Both children of a pair are used while there is room.
     """
     children: list[Individual] = []
     while len(children) < count:
-        parents = toolbox.select(population, 2)
+        parents = (select or toolbox.select)(population, 2)
         pair = [parent.child() for parent in parents]
         if random.random() < mate_probability:
             pair = list(toolbox.mate(*pair))

@@ -15,8 +15,10 @@ def weighted_mean(genes: Sequence[float], weights: Sequence[float]) -> float:
     return math.fsum(map(mul, genes, weights)) / math.fsum(weights)
 
 
-def check_reachable(low: Sequence[float], up: Sequence[float], weights: Sequence[float], target: float) -> None:
-    """Raise ValueError unless some genome within the bounds has the mean ``target``."""
+def check_reachable(low: Sequence[float], up: Sequence[float], weights: Sequence[float], target: float | None) -> None:
+    """Raise ValueError unless some genome within the bounds has the mean ``target``; None: there is no budget."""
+    if target is None:
+        raise ValueError("the problem, as it is set up, keeps no budget; leave operators.repair out")
     least, most = weighted_mean(low, weights), weighted_mean(up, weights)
     if not least - 1e-12 <= target <= most + 1e-12:
         raise ValueError(f"target {target:g} is outside what the bounds allow, {least:g} to {most:g}")

@@ -86,7 +86,8 @@ class Evaluator:
         total = self.measure.total(tokens, self.objective.add, self._states, names)
         value = self.objective.value(total, _predictions(tokens))
         self._states.judge(names, value)
-        return Evaluation((value,), work=tokens.numel(), measures={"sparsity": sparsity})
+        values = (value, sparsity) if self.settings.second_objective == "sparsity" else (value,)
+        return Evaluation(values, work=tokens.numel(), measures={"sparsity": sparsity})
 
     def perplexity(self, genome: Sequence[float], tokens: torch.Tensor) -> float:
         """The perplexity of ``genome`` on ``tokens`` ``(windows, window)``, int64."""

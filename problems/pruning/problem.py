@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from problems.pruning.evaluator import Evaluator
 
 
+TOLERANCE = 1e-4
+"""How far from its target a sparsity counts as on it."""
+
+
 class Pruning(Problem):
     """Choose how much of each layer a causal language model loses, at a given global sparsity.
 
@@ -42,6 +46,15 @@ class Pruning(Problem):
 
         return Evaluator(self.settings)
 
+    @classmethod
+    def weights_of(cls, settings: PruningSettings) -> tuple[float, ...]:
+        """Less perplexity; and more sparsity, where that is the ``second_objective``."""
+        return (-1.0, 1.0) if settings.second_objective == "sparsity" else (-1.0,)
+
+    @property
+    def _trades_off(self) -> bool:
+        return len(self.weights) > 1
+
     def bounds(self) -> Bounds:
         """``min_sparsity`` and ``max_sparsity``, for genes that are sparsities."""
         return self.evaluator.genes.bounds
@@ -49,12 +62,17 @@ class Pruning(Problem):
     def context(self) -> dict[str, Any]:
         """For repairs: the number of weights under each gene, and what the global sparsity asks of their mean."""
         genes = self.evaluator.genes
-        return {"weights": genes.weights, "target": genes.target(self.settings.sparsity)}
+        budget = {} if self._trades_off else {"target": genes.target(self.settings.sparsity)}
+        return {"weights": genes.weights} | budget
 
     def random_genome(self) -> list[float]:
-        """Genes drawn evenly within ``initial_spread`` of the uniform allocation at the target."""
-        genes = self.evaluator.genes
-        centre = self._uniform(self.settings.sparsity)
+        """Genes drawn evenly within ``initial_spread`` of the uniform allocation at the target.
+
+        Without a budget, at a sparsity drawn evenly from those that there are.
+        """
+        genes, settings = self.evaluator.genes, self.settings
+        drawn = random.uniform(settings.min_sparsity, settings.max_sparsity) if self._trades_off else settings.sparsity
+        centre = self._uniform(drawn)
         return [
             random.uniform(max(low, gene - spread), min(up, gene + spread))
             for gene, spread, low, up in zip(centre, genes.spreads, *genes.bounds, strict=True)
@@ -104,6 +122,16 @@ class Pruning(Problem):
         import torch
 
         return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+
+    def choose(self, front: Sequence[tuple[float, ...]]) -> int:
+        """The best by the first objective of those that reach the target; the sparsest if none does.
+
+        Of a front, the best by perplexity alone would be a model that is hardly pruned.
+        """
+        reached = [at for at, (_, sparsity) in enumerate(front) if sparsity >= self.settings.sparsity - TOLERANCE]
+        if reached:
+            return min(reached, key=lambda at: front[at][0])
+        return max(range(len(front)), key=lambda at: front[at][1])
 
     def finish(self, outcome: Outcome, folder: Path) -> dict[str, Any]:
         """Score the result on the report text and draw it."""

@@ -49,7 +49,16 @@ def report(evaluator: Evaluator, outcome: Outcome, folder: Path) -> dict[str, An
         "search": [_finite(searched[name]) for name in uniform],
         "report": [_finite(reported[name]) for name in uniform],
     }
-    figures.draw_cliff(sparsities, [reported[name] for name in uniform], target, evolved, folder)
+    figures.draw_cliff(
+        sparsities, [reported[name] for name in uniform], target, (sparsity["prunable"], evolved), folder
+    )
+    if outcome.front:
+        figures.draw_front(
+            [values for _, values in outcome.front],
+            [outcome.references[name][1].values for name in uniform],
+            evaluator.objective.label,
+            folder,
+        )
     by_matrix = evaluator.masks.sparsities()
     figures.draw_allocation(_by_block(evaluator, by_matrix), target, folder)
     if evaluator.settings.genes != "block":

@@ -124,6 +124,9 @@ class PruningSettings(Settings):
     objective: Literal["perplexity", "kl"] = Field(
         "perplexity", description="fitness: perplexity, or divergence from the dense model"
     )
+    second_objective: Literal["none", "sparsity"] = Field(
+        "none", description="sparsity: the search looks for all trade-offs, without a budget; use nsga2, and no repair"
+    )
     kl_top: int = Field(64, ge=1, description="how many of the dense model's probabilities a token kl keeps")
     batch_tokens: int | None = Field(
         None, ge=1, description="tokens in one forward pass, at least one window; null fits the memory"

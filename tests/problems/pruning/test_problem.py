@@ -162,3 +162,36 @@ def test_patience_watches_the_held_out_windows(tmp_path):
     folder = run(tmp_path, "w", *(part for setting in given for part in ("--set", setting)))
     seen = [line["watched"] for line in read(folder / "history.jsonl") if "median" in line]
     assert result_of(folder)["perplexity"]["held_out"]["evolved"] == min(seen)
+
+
+@pytest.fixture(scope="module")
+def traded(tmp_path_factory):
+    given = ["operators.algorithm=nsga2", "problem.second_objective=sparsity", "~operators.repair", "population=8"]
+    options = [part for setting in given for part in ("--set", setting)]
+    return run(tmp_path_factory.mktemp("runs"), "front", *options)
+
+
+def test_a_front_holds_the_trade_offs_that_no_candidate_dominates(traded):
+    result = result_of(traded)
+    front = [tuple(point["fitness"]) for point in result["front"]]
+    scored = {tuple(line["fitness"]) for line in read(traded / "history.jsonl") if "candidate" in line}
+
+    def dominated(point):
+        return any(p[0] <= point[0] and p[1] >= point[1] and p != point for p in scored)
+
+    assert set(front) == {point for point in scored if not dominated(point)}
+    assert len(front) > 3
+    assert (traded / "front.png").stat().st_size > 5000
+
+
+def test_the_result_of_a_front_is_the_best_at_the_target(traded):
+    result = result_of(traded)
+    reached = [point for point in result["front"] if point["fitness"][1] >= 0.45 - 1e-4]
+    assert result["best"] == min(reached, key=lambda point: point["fitness"][0])
+    assert result["perplexity"]["search"]["evolved"] == result["best"]["fitness"][0]
+
+
+def test_without_a_budget_there_is_nothing_to_repair_to(capsys):
+    arguments = ["--set", "problem.second_objective=sparsity", *SMALL]
+    assert main(["run", "problems/gpt2_mini.yaml", *arguments]) == 2
+    assert "keeps no budget; leave operators.repair out" in capsys.readouterr().err
