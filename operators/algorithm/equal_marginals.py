@@ -50,8 +50,9 @@ def equal_marginals(
     screened for some generations instead (``level_switching``), which finds what the genes do
     to each other. A problem with one objective is expected.
     """
-    (best,) = first_population(toolbox, 1, starts)
-    yield Score([best])
+    people = first_population(toolbox, max(1, len(starts)), starts)
+    yield Score(people)
+    best = fittest(people, 1)[0]
     average: list[float] = []
     resting = 0
     while True:

@@ -103,7 +103,7 @@ class Evaluator:
     def calibrates(self) -> bool:
         """Whether anything may be learnt from the calibration text."""
         settings = self.settings
-        return bool(self.scoring.needs or settings.allocations) or settings.reconstruct != "none"
+        return bool(self.scoring.needs or settings.found) or settings.reconstruct != "none"
 
     def statistics(self, names: Collection[str]) -> Iterator[tuple[Matrix, Statistics]]:
         """The matrices, and what ``names`` say of their inputs and gradients in the dense model."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evoprune import Bounds, Evaluation, Exported, Outcome, Problem, Table, find_plugin
-from problems.pruning.settings import ALLOCATIONS, EvalSettings, ExportSettings, PruningSettings
+from problems.pruning.settings import ALLOCATIONS, UNIFORM, EvalSettings, ExportSettings, PruningSettings
 
 if TYPE_CHECKING:
     from problems.pruning.evaluator import Evaluator
@@ -55,6 +55,11 @@ class Pruning(Problem):
     def _trades_off(self) -> bool:
         return len(self.weights) > 1
 
+    @cached_property
+    def _found(self) -> dict[str, list[float]]:
+        """The allocations without search by name, for the process that breeds; some take a pass over the model."""
+        return {name: find_plugin(ALLOCATIONS, name)(self.evaluator) for name in self.settings.found}
+
     def bounds(self) -> Bounds:
         """``min_sparsity`` and ``max_sparsity``, for genes that are sparsities."""
         return self.evaluator.genes.bounds
@@ -79,14 +84,18 @@ class Pruning(Problem):
         ]
 
     def starting_genomes(self) -> list[list[float]]:
-        """The uniform allocation, if ``start_from_uniform``."""
-        return [self._uniform(self.settings.sparsity)] if self.settings.start_from_uniform else []
+        """The ``starts``; where there is no budget, uniform at all sparsities of the curve."""
+        settings = self.settings
+        sparsities = {settings.sparsity, *(settings.curve if self._trades_off else ())}
+        within = [s for s in sorted(sparsities) if settings.min_sparsity <= s <= settings.max_sparsity]
+        uniform = [self._uniform(sparsity) for sparsity in within]
+        return [genome for name in settings.starts for genome in (uniform if name == UNIFORM else [self._found[name]])]
 
     def references(self) -> dict[str, list[float]]:
         """Dense, the uniform curve, uniform at the target, and the ``allocations`` without search."""
         sparsities = sorted({*self.settings.curve, self.settings.sparsity} - {0.0})
         curve = {uniform_name(sparsity): self._uniform(sparsity) for sparsity in sparsities}
-        found = {name: find_plugin(ALLOCATIONS, name)(self.evaluator) for name in self.settings.allocations}
+        found = {name: self._found[name] for name in self.settings.allocations}
         return {"dense": self._uniform(0.0)} | curve | found
 
     def evaluate(self, genome: Sequence[float]) -> Evaluation:

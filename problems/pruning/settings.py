@@ -16,6 +16,9 @@ Sampling = Literal["first", "random", "clusters"]
 SCORES, ALLOCATIONS = "evoprune.scores", "evoprune.allocations"
 """Groups of entry points."""
 
+UNIFORM = "uniform"
+"""The allocation that needs no finding, by its name among starts."""
+
 CALIBRATION_TOKENS = 16_384
 """How much of the search text calibrates where nothing else is said: 32 windows of 512."""
 
@@ -26,12 +29,13 @@ def _absolute_if_local(source: str) -> str:
     return str(path.resolve()) if path.exists() else source
 
 
-def _registered(group: str) -> AfterValidator:
-    """Checks a name of ``group`` without importing what it names, which may need torch."""
+def _registered(group: str, *others: str) -> AfterValidator:
+    """Checks a name of ``group``, or one of ``others``, without importing what it names, which may need torch."""
 
     def check(name: str) -> str:
         try:
-            check_plugin(group, name)
+            if name not in others:
+                check_plugin(group, name)
         except InputError as error:
             raise ValueError(str(error)) from None
         return name
@@ -41,6 +45,7 @@ def _registered(group: str) -> AfterValidator:
 
 ScoreName = Annotated[str, _registered(SCORES)]
 AllocationName = Annotated[str, _registered(ALLOCATIONS)]
+StartName = Annotated[str, _registered(ALLOCATIONS, UNIFORM)]
 Source = Annotated[str, Field(min_length=1), AfterValidator(_absolute_if_local)]
 
 
@@ -103,7 +108,9 @@ class PruningSettings(Settings):
         (), description="found without search, scored beside it: owl, alpha, erdos_renyi, global, global_normalised"
     )
     initial_spread: Fraction = Field(0.15, description="first genomes lie this far around the target")
-    start_from_uniform: bool = Field(True, description="the uniform allocation is in the first population")
+    starts: tuple[StartName, ...] = Field(
+        (UNIFORM,), description="in the first population: uniform, and allocations by name, see above"
+    )
     curve: tuple[Fraction, ...] = Field(
         tuple(step / 100 for step in range(5, 60, 5)), description="sparsities of the uniform curve"
     )
@@ -150,11 +157,18 @@ class PruningSettings(Settings):
                 f"report_text.sampling is {self.report_text.sampling}; results are compared on the text's first "
                 "windows: expected first"
             )
-        if self.genes == "block_and_kind" and self.allocations:
-            raise ValueError("allocations need genes that are sparsities of their own: block, matrix or kind")
+        if self.genes == "block_and_kind" and self.found:
+            raise ValueError(
+                "allocations, also as starts, need genes that are sparsities of their own: block, matrix or kind"
+            )
         if self.calibration_text and self.calibration_text.identity == self.report_text.identity:
             raise ValueError("calibration_text and report_text are the same text; what calibrates must not report")
         return self
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        """The allocations without search that are asked for: as references, or to start from."""
+        return tuple(dict.fromkeys([*self.allocations, *(name for name in self.starts if name != UNIFORM)]))
 
     @property
     def calibration(self) -> TextSettings:

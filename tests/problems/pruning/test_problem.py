@@ -195,3 +195,12 @@ def test_without_a_budget_there_is_nothing_to_repair_to(capsys):
     arguments = ["--set", "problem.second_objective=sparsity", *SMALL]
     assert main(["run", "problems/gpt2_mini.yaml", *arguments]) == 2
     assert "keeps no budget; leave operators.repair out" in capsys.readouterr().err
+
+
+def test_starts_are_in_the_first_population_and_on_the_budget(tmp_path):
+    given = ["problem.starts=[global, uniform]", "problem.allocations=[global]", "generations=0"]
+    folder = run(tmp_path, "s", *(part for setting in given for part in ("--set", setting)))
+    first = [line for line in read(folder / "history.jsonl") if "candidate" in line][:2]
+    assert first[0]["genome"] == pytest.approx(result_of(folder)["allocations"]["global"]["genome"])
+    assert first[1]["genome"] == pytest.approx([0.45] * 12)
+    assert first[0]["measures"]["sparsity"] == pytest.approx(0.45, abs=1e-4)
