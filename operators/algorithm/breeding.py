@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Sequence
 
 from deap import base
 
 from evoprune import Individual
+
+FAILED = 700.0
+"""The loss of what could not be scored: about the largest that a perplexity's logarithm can be."""
 
 
 def first_population(toolbox: base.Toolbox, size: int, starts: Sequence[Sequence[float]]) -> list[Individual]:
@@ -56,3 +60,11 @@ def mutant(toolbox: base.Toolbox, parent: Individual) -> Individual:
 def fittest(individuals: Sequence[Individual], count: int) -> list[Individual]:
     """The ``count`` best, best first; of equals the first."""
     return sorted(individuals, key=lambda individual: individual.fitness, reverse=True)[:count]
+
+
+def loss(individual: Individual) -> float:
+    """The first objective as something to make small; on a log scale where it is positive, as perplexities want."""
+    value = -individual.fitness.wvalues[0]
+    if math.isinf(value):
+        return FAILED
+    return math.log(value) if value > 0 else float(value)
