@@ -98,8 +98,10 @@ class PruningSettings(Settings):
         description="what weights are compared in: a matrix, its output rows, or all that a gene governs (block); "
         "auto is row for wanda and ria, matrix for others",
     )
-    reconstruct: Literal["none", "sparsegpt"] = Field(
-        "none", description="the result is scored again with its remaining weights updated to make up for the others"
+    reconstruct: Literal["none", "sparsegpt", "least_squares"] = Field(
+        "none",
+        description="the result is scored again with its remaining weights updated to make up for the others: "
+        "by SparseGPT, or further to the best for the mask",
     )
     reconstruct_mask: Literal["score", "adaptive"] = Field(
         "adaptive", description="what reconstruction cuts: what the score says, or what SparseGPT finds as it goes"

@@ -11,7 +11,8 @@ A model and texts of one's own:
         --scores wanda obs --sparsities 0.45 0.6 --ways masked score adaptive
 
 Ways: ``masked`` cuts what the score says; ``score`` updates the remaining weights too;
-``adaptive`` lets SparseGPT choose as it goes, whatever the score. Each line is JSON.
+``adaptive`` lets SparseGPT choose as it goes, whatever the score; ``best_score`` and
+``best_adaptive`` go on to the best weights for the mask. Each line is JSON.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from evoprune.registry import names
 from problems.pruning.evaluator import Evaluator
 from problems.pruning.reconstruct.sequential import reconstruct
 from problems.pruning.settings import BUNDLED_MODEL, BUNDLED_TEXT, SCORES, PruningSettings, TextSettings
+
+_WAYS = ("masked", "score", "adaptive", "best_score", "best_adaptive")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -42,8 +45,11 @@ def measure(score: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]
     evaluator = Evaluator(_settings(score, options))
     yield {"score": score, "scope": options.scope, "ranked_after_seconds": round(time.perf_counter() - start, 1)}
     for way in options.ways:
-        mask = "adaptive" if way == "adaptive" else "score"
-        evaluator.settings = evaluator.settings.model_copy(update={"reconstruct_mask": mask})
+        how = {
+            "reconstruct_mask": "adaptive" if way.endswith("adaptive") else "score",
+            "reconstruct": "least_squares" if way.startswith("best") else "sparsegpt",
+        }
+        evaluator.settings = evaluator.settings.model_copy(update=how)
         for sparsity in options.sparsities:
             start = time.perf_counter()
             genome = [sparsity] * len(evaluator.groups)
@@ -93,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scores", nargs="+", default=sorted(names(SCORES)))
     parser.add_argument("--scope", default="auto")
     parser.add_argument("--sparsities", nargs="+", type=float, default=[0.45])
-    parser.add_argument("--ways", nargs="+", default=["masked"], choices=("masked", "score", "adaptive"))
+    parser.add_argument("--ways", nargs="+", default=["masked"], choices=_WAYS)
     return parser
 
 

@@ -12,6 +12,7 @@ from problems.pruning.evaluator import Evaluator
 from problems.pruning.model.blocks import Matrix
 from problems.pruning.model.forward import Forward
 from problems.pruning.model.walk import Walk
+from problems.pruning.reconstruct.least_squares import least_squares
 from problems.pruning.reconstruct.sparsegpt import sparsegpt
 from problems.pruning.statistics.activations import GRAM, gather
 
@@ -25,7 +26,6 @@ def reconstruct(evaluator: Evaluator, genome: Sequence[float]) -> None:
     genome that is scored finds its own weights again.
     """
     evaluator.masks.apply(genome)
-    by_score = evaluator.settings.reconstruct_mask == "score"
     walk = Walk(Forward(evaluator.model), evaluator.calibration.tokens, BATCH_TOKENS)
     for block, members in groupby(evaluator.matrices, key=lambda matrix: matrix.block):
         matrices = list(members)
@@ -33,15 +33,20 @@ def reconstruct(evaluator: Evaluator, genome: Sequence[float]) -> None:
             matrix.weight.copy_(evaluator.masks.base(matrix))
         known = gather(walk, block, matrices, {GRAM}, advance=False)
         for matrix in matrices:
-            _update(evaluator, matrix, known.pop(matrix.name)[GRAM], by_score)
+            _update(evaluator, matrix, known.pop(matrix.name)[GRAM])
         walk.advance(block)
     evaluator.masks.forget()
 
 
-def _update(evaluator: Evaluator, matrix: Matrix, gram: torch.Tensor, by_score: bool) -> None:
+def _update(evaluator: Evaluator, matrix: Matrix, gram: torch.Tensor) -> None:
     """Prune and update one layer, whose weights are dense."""
     kept = evaluator.masks.kept(matrix).to(gram.device)
     removed = int(kept.numel() - kept.sum())
-    if removed:
-        updated = sparsegpt(matrix.rows(matrix.weight), gram, matrix.rows(kept) if by_score else None, removed)
-        matrix.weight.copy_(matrix.rows(updated))
+    if not removed:
+        return
+    settings, weight = evaluator.settings, matrix.rows(matrix.weight)
+    mask = matrix.rows(kept) if settings.reconstruct_mask == "score" else None
+    updated = sparsegpt(weight, gram, mask, removed)
+    if settings.reconstruct == "least_squares":
+        updated = least_squares(weight, gram, updated != 0 if mask is None else mask, updated)
+    matrix.weight.copy_(matrix.rows(updated))

@@ -27,28 +27,44 @@ def gather(
     The model is taken as it stands; ``walk`` stands before ``block``, and after it if it is to ``advance``.
     """
     sums: dict[str, Sums] = {matrix.name: {} for matrix in matrices}
+    products = _Products()
     with ExitStack() as stack:
         for matrix in matrices:
-            hook = _adding_to(sums[matrix.name], names)
+            hook = _adding_to(sums[matrix.name], names, products)
             stack.callback(matrix.module.register_forward_pre_hook(hook).remove)
         (walk.advance if advance else walk.run)(block)
     return {name: _finished(found, walk.tokens.numel()) for name, found in sums.items()}
 
 
-def _adding_to(sums: Sums, names: Collection[str]) -> Callable[[Any, tuple[torch.Tensor, ...]], None]:
+class _Products:
+    """The products of a batch's inputs with themselves, taken once for layers that share the inputs."""
+
+    def __init__(self) -> None:
+        self._inputs, self._products = torch.empty(0), torch.empty(0)
+
+    def of(self, inputs: torch.Tensor) -> torch.Tensor:
+        """x^T x of ``inputs`` ``(..., in)``, float32 ``(in, in)``; not to be written."""
+        if inputs is not self._inputs:
+            rows = inputs.flatten(0, -2).float()
+            self._inputs, self._products = inputs, rows.T @ rows
+        return self._products
+
+
+def _adding_to(
+    sums: Sums, names: Collection[str], products: _Products
+) -> Callable[[Any, tuple[torch.Tensor, ...]], None]:
     """A hook that adds up the squares (float64 where the device has it) and products of a layer's inputs."""
 
     def add(_: Any, inputs: tuple[torch.Tensor, ...]) -> None:
-        rows = inputs[0].flatten(0, -2).float()
         if INPUT_NORMS in names:
-            squares = rows.square().sum(0)
+            squares = inputs[0].flatten(0, -2).float().square().sum(0)
             squares = squares if squares.device.type == "mps" else squares.double()
             sums[INPUT_NORMS] = sums[INPUT_NORMS] + squares if INPUT_NORMS in sums else squares
         if GRAM in names:
             if GRAM in sums:
-                sums[GRAM].addmm_(rows.T, rows)
+                sums[GRAM] += products.of(inputs[0])
             else:
-                sums[GRAM] = rows.T @ rows
+                sums[GRAM] = products.of(inputs[0]).clone()
 
     return add
 

@@ -62,3 +62,13 @@ def test_perplexity_falls_and_sparsegpts_own_mask_is_on_budget(evaluator):
     reconstruct(evaluator, genome)
     assert evaluator.perplexity_now(evaluator.report.tokens) < 0.5 * masked
     assert evaluator.masks.zeros() / evaluator.masks.total == pytest.approx(0.4, abs=1e-4)
+
+
+def test_least_squares_keeps_the_mask_and_is_no_worse_on_what_calibrated(evaluator):
+    perplexities = []
+    for way in ("sparsegpt", "least_squares"):
+        evaluator.settings = evaluator.settings.model_copy(update={"reconstruct": way})
+        reconstruct(evaluator, [0.6] * 12)
+        assert evaluator.masks.zeros() / evaluator.masks.total == pytest.approx(0.6, abs=1e-4)
+        perplexities.append(evaluator.perplexity_now(evaluator.calibration.tokens))
+    assert perplexities[1] < perplexities[0]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from evoprune import InputError
-from evoprune.registry import names
+from evoprune.registry import names, plugin
 from problems.pruning.groups import group
 from problems.pruning.masks import Masks
 from problems.pruning.model.blocks import find_matrices
@@ -125,6 +125,18 @@ def test_row_is_the_natural_scope_of_wanda_and_a_kind_may_have_a_score_of_its_ow
 def test_a_kind_that_is_not_there_is_refused(model):
     with pytest.raises(InputError, match=r"no matrix is called 'mlp\.nothing' \(known: "):
         Scoring(PruningSettings(scores={"mlp.nothing": "wanda"}), find_matrices(model))
+
+
+def test_a_score_that_asks_for_what_there_is_not_or_gives_nonsense_is_refused(model, tokens, tmp_path, monkeypatch):
+    (tmp_path / "odd_scores.py").write_text(
+        "def greedy(weight, *, hessian):\n    return weight\n\ndef nan(weight):\n    return weight / 0 * 0\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    plugin("odd_scores")
+    with pytest.raises(InputError, match="asks for hessian; the statistics there are: gradient_sizes"):
+        find_score("odd_scores:greedy")
+    with pytest.raises(InputError, match="scores that are not finite"):
+        masks(model, tokens, score="odd_scores:nan")
 
 
 def test_a_model_without_need_of_statistics_is_never_run(model):

@@ -1,0 +1,50 @@
+"""The best weights for a given mask, by conjugate gradients."""
+
+from __future__ import annotations
+
+import torch
+
+from problems.pruning.statistics.linear_algebra import DAMPING
+
+_STEPS = 30
+"""Within 1% of the optimum in the bundled model's layers at 60%; a step costs a product of weight and Gram matrix."""
+
+
+def least_squares(
+    weight: torch.Tensor,
+    gram: torch.Tensor,
+    kept: torch.Tensor,
+    start: torch.Tensor,
+    damping: float = DAMPING,
+    steps: int = _STEPS,
+) -> torch.Tensor:
+    """The weights ``(out, in)`` on ``kept`` whose outputs are nearest those of ``weight``; others are 0.
+
+    ``gram`` ``(in, in)``: of the inputs, ``damping`` of its mean diagonal added to its diagonal.
+    All rows step side by side from ``start``, which must be 0 outside ``kept``; no step raises
+    the (damped) error, so the result is never worse than ``start``. In as many steps as a row
+    keeps weights it would be exact but for rounding. The last stage of ALPS, Meng et al.,
+    NeurIPS 2024: conjugate gradients on the support, preconditioned by the diagonal.
+    """
+    gram = gram.to(start.dtype, copy=True)
+    gram.diagonal().add_(damping * gram.diagonal().mean())
+    diagonal = gram.diagonal().clamp_min(torch.finfo(gram.dtype).tiny)
+    found = start.clone()
+    rest = ((weight.to(start.dtype) - found) @ gram) * kept
+    scaled = rest / diagonal
+    direction = scaled.clone()
+    power = (rest * scaled).sum(1, keepdim=True)
+    for _ in range(steps):
+        along = (direction @ gram) * kept
+        step = _ratio(power, (direction * along).sum(1, keepdim=True))
+        found += step * direction
+        rest -= step * along
+        scaled = rest / diagonal
+        before, power = power, (rest * scaled).sum(1, keepdim=True)
+        direction = scaled + _ratio(power, before) * direction
+    return found
+
+
+def _ratio(above: torch.Tensor, below: torch.Tensor) -> torch.Tensor:
+    """0 where a row is done and both are next to nothing."""
+    return torch.where(below > torch.finfo(below.dtype).tiny, above / below, 0.0)
