@@ -63,6 +63,7 @@ class _Generation(BaseModel):
 
     generation: _Count
     seconds: _NotNegative
+    watched: Annotated[float | None, Field(strict=True, allow_inf_nan=False)] = None
 
 
 @dataclass
@@ -75,6 +76,8 @@ class Recorded:
     lines: list[Line] = field(default_factory=list)
     candidates: dict[Key, Evaluation] = field(default_factory=dict)
     references: dict[Key, Evaluation] = field(default_factory=dict)
+    watched: dict[int, float | None] = field(default_factory=dict)
+    """What generations saw on held-out data, null where that failed."""
     generation: int = -1
     seconds: float = 0.0
 
@@ -92,6 +95,8 @@ def read(folder: Path, weights: tuple[float, ...]) -> Recorded:
             _learn(recorded, line, weights)
         else:
             recorded.generation, recorded.seconds = line["generation"], line["seconds"]
+            if "watched" in line:
+                recorded.watched[line["generation"]] = line["watched"]
     for line in lines(folder / AHEAD):
         if "fitness" not in line:
             raise InputError("expected lines of candidates and references alone", str(folder / AHEAD))
