@@ -89,7 +89,7 @@ def read(folder: Path, weights: tuple[float, ...]) -> Recorded:
     :class:`InputError` for any other fault.
     """
     recorded = Recorded()
-    for line in _lines(folder / HISTORY):
+    for line in lines(folder / HISTORY):
         recorded.lines.append(line)
         if "reference" in line or "candidate" in line:
             _learn(recorded, line, weights)
@@ -97,7 +97,7 @@ def read(folder: Path, weights: tuple[float, ...]) -> Recorded:
             recorded.generation, recorded.seconds = line["generation"], line["seconds"]
             if "watched" in line:
                 recorded.watched[line["generation"]] = line["watched"]
-    for line in _lines(folder / AHEAD):
+    for line in lines(folder / AHEAD):
         if "fitness" not in line:
             raise InputError("expected lines of candidates and references alone", str(folder / AHEAD))
         _learn(recorded, line, weights)
@@ -118,7 +118,8 @@ def cut_broken_end(folder: Path) -> Iterator[str]:
                     file.write(b"\n")
 
 
-def _lines(path: Path) -> Iterator[Line]:
+def lines(path: Path) -> Iterator[Line]:
+    """The checked lines in ``path``, none if it is not there. Of a run that goes on, the last may be cut short."""
     return (line for _, line in _sound(path)) if path.exists() else iter(())
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import torch
 from safetensors.torch import load_file, save_file
 
 from problems.pruning.model.blocks import find_matrices
 from problems.pruning.model.load import load_model
 from problems.pruning.settings import PruningSettings
 from problems.pruning.text.windows import cut
-from tests.benchmarks.plain import perplexity, prune
+from tests.benchmarks.plain import perplexity
 from tests.benchmarks.ways import Way
 
 
@@ -37,11 +38,13 @@ class EvoPress(Way):
     def prepare(self, genomes: list[list[float]]) -> None:
         """Write the files of the levels in ``genomes``; must come before anything is scored."""
         for matrix in self._matrices:
+            magnitudes = matrix.weight.detach().abs()
+            lowest_first = magnitudes.flatten().sort().values
             for level in {genome[matrix.block] for genome in genomes}:
-                weight = matrix.weight.detach().float()
-                prune(weight, level)
+                count = round(level * matrix.size)
+                kept = magnitudes > lowest_first[count - 1] if count else torch.ones_like(magnitudes)
                 self._file(matrix.name, level).parent.mkdir(exist_ok=True)
-                save_file({"weight": weight.bfloat16()}, self._file(matrix.name, level))
+                save_file({"weight": matrix.weight * kept}, self._file(matrix.name, level))
 
     def score(self, genome: list[float], windows: int | None = None) -> float:
         """See :meth:`Way.score`."""
