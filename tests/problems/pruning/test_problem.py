@@ -191,12 +191,6 @@ def test_the_result_of_a_front_is_the_best_at_the_target(traded):
     assert result["perplexity"]["search"]["evolved"] == result["best"]["fitness"][0]
 
 
-def test_without_a_budget_there_is_nothing_to_repair_to(capsys):
-    arguments = ["--set", "problem.second_objective=sparsity", *SMALL]
-    assert main(["run", "problems/gpt2_mini.yaml", *arguments]) == 2
-    assert "keeps no budget; leave operators.repair out" in capsys.readouterr().err
-
-
 def test_starts_are_in_the_first_population_and_on_the_budget(tmp_path):
     given = ["problem.starts=[global, uniform]", "problem.allocations=[global]", "generations=0"]
     folder = run(tmp_path, "s", *(part for setting in given for part in ("--set", setting)))
