@@ -25,8 +25,6 @@ myst_links_external_new_tab = False
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": True, "exclude-members": "model_config"}
-# performance.md shows a figure that its benchmark draws
-suppress_warnings = ["image.not_readable"]
 
 
 def _fill(_app, _page, source):
