@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test lint install clean
+.PHONY: run test lint docs install clean
 
 run: $(VENV)/run
 	$(BIN)/python -m evoprune run problems/gpt2_mini.yaml
@@ -16,6 +16,9 @@ lint: $(VENV)/test
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+docs: $(VENV)/docs
+	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
+
 install: $(VENV)/run
 
 $(VENV)/run: setup.cfg
@@ -25,8 +28,13 @@ $(VENV)/run: setup.cfg
 
 $(VENV)/test: setup.cfg
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[dev,gguf,dask]'
+	$(BIN)/pip install --quiet --editable '.[dev,gguf,dask,tensorboard]'
+	touch $@
+
+$(VENV)/docs: setup.cfg
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[docs]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist docs/_build *.egg-info

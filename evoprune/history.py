@@ -9,7 +9,8 @@ Lines of three kinds, told apart by their first key:
     ``failure`` says why; ``memo`` is true where its genome was scored before;
 ``{"generation": number, "best", "median", "quartiles", "worst", ..., "idle"}``
     the population's fitness (first objective) after each generation, and the share of the
-    workers' time in it that none of them spent evaluating.
+    workers' time in it that none of them spent evaluating; where there is ``patience``, also
+    ``watched``, what the best so far is worth on data that the search never sees.
 
 A score that arrives before its turn waits for it in ``ahead.jsonl``. Only the keys in
 :data:`VARYING` differ between two runs of one configuration and seed.

@@ -46,12 +46,14 @@ class Outcome:
     """What a finished search hands to :meth:`Problem.finish`.
 
     ``best``: the best genome. ``best_evaluation``: its score. ``references``: name to
-    (genome, score) of the known solutions.
+    (genome, score) of the known solutions. ``front``: genome and values of what no other
+    candidate dominates, where there are several objectives.
     """
 
     best: list[float]
     best_evaluation: Evaluation
     references: Mapping[str, tuple[list[float], Evaluation]]
+    front: Sequence[tuple[list[float], tuple[float, ...]]] = ()
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,12 @@ class Problem(ABC):
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings
+        self.weights = self.weights_of(settings)
+
+    @classmethod
+    def weights_of(cls, settings: Any) -> tuple[float, ...]:
+        """The ``weights``, where they depend on the settings; known before loading."""
+        return cls.weights
 
     @classmethod
     def devices(cls) -> Sequence[str]:
@@ -133,6 +141,14 @@ class Problem(ABC):
         """Score ``genome`` on a share ``fidelity``, in (0, 1), of the data, to screen many."""
         return self.evaluate(genome)
 
+    def watch(self, genome: Sequence[float]) -> float | None:
+        """What ``genome`` is worth on data that no search sees, lower being better; None: there is no such data.
+
+        Where the experiment asks for ``patience``, it is called with each new best after its
+        generation, in the process that breeds. Depends on nothing but settings and genome.
+        """
+        return None
+
     def context(self) -> dict[str, Any]:
         """Values for operator arguments of the same name, besides ``low`` and ``up``."""
         return {}
@@ -155,6 +171,14 @@ class Problem(ABC):
         A run is resumed only while they are the same.
         """
         return {}
+
+    def choose(self, front: Sequence[tuple[float, ...]]) -> int:
+        """Which of ``front``, values of what no other candidate dominates, is the result of a search with several
+        objectives: by default the best by the first one.
+
+        Histories, progress and ablations tell of the first objective alone.
+        """
+        return max(range(len(front)), key=lambda at: self.weights[0] * front[at][0])
 
     def finish(self, outcome: Outcome, folder: Path) -> dict[str, Any]:
         """Draw figures into ``folder``; return what is added to ``result.json``."""

@@ -51,10 +51,10 @@ class Progress:
     def generation(self, number: int, median: float | None) -> None:
         """Generation ``number`` is done; ``median`` is its population's, None if infinite."""
         elapsed = time.perf_counter() - self._start
-        left = elapsed / max(1, self._evaluations) * self._size * (self._generations - number)
+        to_come = self._size * (self._generations - number)
+        left = time_left(elapsed, self._evaluations, self._work, to_come, self._budget)
         of = f"/{self._generations}"
         if self._budget:
-            left = min(left, elapsed * max(0.0, self._budget / max(1.0, self._work) - 1))
             of = f", {min(1.0, self._work / self._budget):.0%} of the budget"
         self.note(
             f"generation {number}{of}  evaluations {self._evaluations}  best {self._best_value()}"
@@ -71,6 +71,12 @@ class Progress:
     def _rate(self) -> str:
         rate = self._work / max(1e-9, time.perf_counter() - self._start)
         return f"{tqdm.format_sizeof(rate)} {self._work_unit}/s"
+
+
+def time_left(seconds: float, evaluations: int, work: float, to_come: int, budget: float | None) -> float:
+    """Seconds until ``to_come`` more evaluations are done or ``budget`` of work is spent, at the pace so far."""
+    left = seconds / max(1, evaluations) * to_come
+    return min(left, seconds * max(0.0, budget / max(1.0, work) - 1)) if budget else left
 
 
 def _number(value: float) -> str:

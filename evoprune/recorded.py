@@ -63,6 +63,7 @@ class _Generation(BaseModel):
 
     generation: _Count
     seconds: _NotNegative
+    watched: Annotated[float | None, Field(strict=True, allow_inf_nan=False)] = None
 
 
 @dataclass
@@ -75,6 +76,8 @@ class Recorded:
     lines: list[Line] = field(default_factory=list)
     candidates: dict[Key, Evaluation] = field(default_factory=dict)
     references: dict[Key, Evaluation] = field(default_factory=dict)
+    watched: dict[int, float | None] = field(default_factory=dict)
+    """What generations saw on held-out data, null where that failed."""
     generation: int = -1
     seconds: float = 0.0
 
@@ -86,13 +89,15 @@ def read(folder: Path, weights: tuple[float, ...]) -> Recorded:
     :class:`InputError` for any other fault.
     """
     recorded = Recorded()
-    for line in _lines(folder / HISTORY):
+    for line in lines(folder / HISTORY):
         recorded.lines.append(line)
         if "reference" in line or "candidate" in line:
             _learn(recorded, line, weights)
         else:
             recorded.generation, recorded.seconds = line["generation"], line["seconds"]
-    for line in _lines(folder / AHEAD):
+            if "watched" in line:
+                recorded.watched[line["generation"]] = line["watched"]
+    for line in lines(folder / AHEAD):
         if "fitness" not in line:
             raise InputError("expected lines of candidates and references alone", str(folder / AHEAD))
         _learn(recorded, line, weights)
@@ -113,7 +118,8 @@ def cut_broken_end(folder: Path) -> Iterator[str]:
                     file.write(b"\n")
 
 
-def _lines(path: Path) -> Iterator[Line]:
+def lines(path: Path) -> Iterator[Line]:
+    """The checked lines in ``path``, none if it is not there. Of a run that goes on, the last may be cut short."""
     return (line for _, line in _sound(path)) if path.exists() else iter(())
 
 

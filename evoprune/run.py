@@ -31,6 +31,7 @@ from evoprune.resolve import Resolved
 from evoprune.scoring import Scorer
 from evoprune.spec import Experiment
 from evoprune.trial import try_out
+from evoprune.watching import Watch, check
 
 FREE_KEYS = frozenset({"generations", "budget", "max_failures"})
 """Keys of an experiment that decide no line of its history, only how many there will be."""
@@ -61,6 +62,8 @@ class Run:
         building = time.perf_counter() - start
         tools = toolbox.build(resolved, problem)
         try_out(tools, resolved)
+        if resolved.experiment.patience is not None:
+            check(problem, tools)
         return cls(resolved, problem, tools, execution, folder, building)
 
     @property
@@ -132,11 +135,12 @@ def _search(run: Run, backend: backends.Backend, history: History, past: Recorde
     numpy.random.seed(experiment.seed)  # for DEAP's operators that draw from numpy
     progress = Progress(experiment.generations, experiment.budget, problem.work_unit, past.seconds)
     scorer = Scorer(tools, problem, backend, history, progress, experiment.max_failures, past)
+    watch = Watch(problem, experiment.patience, past.watched)
     if not past.lines:
         history.go_live()
 
     def after_generation(number: int, population: Sequence[Individual]) -> None:
-        line = _generation_line(number, population, scorer)
+        line = _generation_line(number, population, scorer) | watch.look(number, scorer.best)
         times = {"idle": round(scorer.idle_share(), 4), "seconds": round(time.perf_counter() - start, 6)}
         history.write(line | times, sync=True)
         if history.live:
@@ -145,8 +149,11 @@ def _search(run: Run, backend: backends.Backend, history: History, past: Recorde
     try:
         references = scorer.references(problem.references())
         start = time.perf_counter() - past.seconds
-        best = _evolve(tools, experiment, scorer, after_generation)
+        best = _evolve(tools, experiment, scorer, watch, after_generation)
         seconds = time.perf_counter() - start
+        front = sorted(scorer.front, key=lambda individual: individual.fitness, reverse=True)
+        if front:
+            best = front[problem.choose([individual.fitness.values for individual in front])]
     finally:
         progress.close()
     history.go_live()
@@ -154,7 +161,7 @@ def _search(run: Run, backend: backends.Backend, history: History, past: Recorde
     if outcome.failure:
         raise Stopped(f"every candidate failed; the last one: {outcome.failure}")
     result = {
-        "best": {"genome": list(best), "fitness": list(best.fitness.values), "candidate": best.ident},
+        "best": _individual(best),
         problem.work_unit: scorer.work,
         "evaluations": scorer.evaluations,
         "seconds": seconds,
@@ -163,28 +170,44 @@ def _search(run: Run, backend: backends.Backend, history: History, past: Recorde
         "seed": experiment.seed,
     }
     draw_convergence(list(read(run.folder / HISTORY)), problem.fitness_label, run.folder)
-    return result | problem.finish(Outcome(list(best), outcome, references), run.folder)
+    if front:
+        result["front"] = [_individual(individual) for individual in front]
+    solutions = [(list(individual), individual.fitness.values) for individual in front]
+    return result | problem.finish(Outcome(list(best), outcome, references, solutions), run.folder)
+
+
+def _individual(individual: Individual) -> Json:
+    return {
+        "genome": list(individual),
+        "fitness": list(individual.fitness.values),
+        "candidate": individual.ident,
+    }
 
 
 def _evolve(
     tools: base.Toolbox,
     experiment: Experiment,
     scorer: Scorer,
+    watch: Watch,
     after_generation: Callable[[int, Sequence[Individual]], None],
 ) -> Individual:
-    """Run the algorithm to its last generation, or until the budget is spent; return the best individual."""
+    """Run the algorithm to its last generation, or until budget or patience is spent.
+
+    Return the best individual: on the data that was watched, where any was.
+    """
     number = 0
     for step in tools.algorithm(tools):
         if isinstance(step, Score):
             scorer.score(step.individuals, number, step.fidelity)
             continue
         after_generation(number, step.population)
-        if number == experiment.generations or scorer.work >= (experiment.budget or math.inf):
+        spent = scorer.work >= (experiment.budget or math.inf) or watch.over
+        if spent or number == experiment.generations:
             break
         number += 1
     if scorer.best is None:
         raise Stopped("the algorithm ended without a candidate that was scored on all the data")
-    return scorer.best
+    return watch.best or scorer.best
 
 
 def _generation_line(number: int, population: Sequence[Individual], scorer: Scorer) -> Json:

@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -76,11 +77,29 @@ def locked(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"cannot be written to: {error.strerror}", str(folder)) from None
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError("this run is still going, in another process; nothing was changed", str(folder)) from None
+        for glances_left in reversed(range(5)):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not glances_left:
+                    raise InputError(
+                        "this run is still going, in another process; nothing was changed", str(folder)
+                    ) from None
+                time.sleep(0.02)  # it may be but a glance of :func:`is_locked`
         yield
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process holds ``folder``; one in a place without such locks is taken for free."""
+    try:
+        with (folder / "lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 @contextmanager
@@ -105,15 +124,16 @@ def refuse_links(folder: Path) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` so that ``path`` holds the old text or the new one, never a part."""
-    _replace(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def write_config(folder: Path, config: Config, name: str = "config.yaml") -> None:
     """Write the resolved experiment, whole or not at all."""
-    _replace(folder / name, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    write_text(folder / name, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
 
-def _replace(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` so that ``path`` holds what it held or all of it, never a part."""
     temporary = path.with_suffix(".tmp")
     with temporary.open("w", encoding="utf-8") as file:
         file.write(text)

@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy
 from deap import base
+from deap.tools import ParetoFront
 
 from evoprune.backends import Backend, Stalled
 from evoprune.errors import Stopped
@@ -31,7 +32,8 @@ class Scorer:
 
     ``evaluations`` counts scores (memo hits and references not), ``work`` what they cost in
     the problem's unit, ``busy`` the seconds spent in ``evaluate``. ``best`` is a copy of the
-    best individual that was scored on all the data.
+    best individual that was scored on all the data, by its first objective; ``front`` holds those
+    that no other dominates, where there are several objectives.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Scorer:
         self._memo: dict[Key, Evaluation] = {}
         self._last_failure, self._spent, self._wall = "", 0.0, 0.0
         self.best: Individual | None = None
+        self.front = ParetoFront()
         self.candidates = self.evaluations = self.failures = 0
         self.work = self.busy = 0.0
 
@@ -58,7 +61,7 @@ class Scorer:
         results = {}
         heads: list[Line] = [{"reference": name, "genome": genome} for name, genome in genomes.items()]
         self._history.expect(heads)
-        with _draws_apart(), self._backend.at_work():
+        with draws_apart(), self._backend.at_work():
             for head, evaluation in zip(heads, self._in_order(heads, self._recorded.references), strict=True):
                 self._history.write(head | scored(evaluation))
                 self._progress.reference(head["reference"], evaluation)
@@ -79,7 +82,7 @@ class Scorer:
         self._history.expect(heads)
         start = time.perf_counter()
         results = self._in_order([head for head in heads if not head["memo"]], self._recorded.candidates)
-        with _draws_apart(), self._backend.at_work():
+        with draws_apart(), self._backend.at_work():
             for individual, head in zip(individuals, heads, strict=True):
                 if not head["memo"]:
                     self._memo[individual.genome, fidelity] = self._count(next(results))
@@ -160,6 +163,8 @@ class Scorer:
         individual.fitness.values = evaluation.values
         if fidelity == 1 and (self.best is None or individual.fitness > self.best.fitness):
             self.best = deepcopy(individual)
+        if fidelity == 1 and len(evaluation.values) > 1 and evaluation.failure is None:
+            self.front.update([individual])
         self.candidates += 1
         self._history.write(head | scored(evaluation))
         self._progress.candidate(self.best, self.evaluations, self.work)
@@ -174,7 +179,7 @@ class Scorer:
 
 
 @contextmanager
-def _draws_apart() -> Iterator[None]:
+def draws_apart() -> Iterator[None]:
     """What evaluations and workers' libraries draw in this process is no part of the run's random draws."""
     states = random.getstate(), numpy.random.get_state()
     try:

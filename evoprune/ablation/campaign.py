@@ -77,7 +77,7 @@ def campaign(
         print(f"{variant.name}, seed {seed}: {place}", file=sys.stderr)
         memo = memos.setdefault(resolved.settings.model_dump_json(), {})
         _carry_out(resolved, place, how, memo)
-        weights = resolved.problem.weights
+        weights = resolved.problem.weights_of(resolved.settings)
         memo |= recorded.read(place, weights).candidates
         yield Finished(variant.name, seed, curve(place, weights[0]), _held_out(place))
 

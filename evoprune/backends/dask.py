@@ -12,7 +12,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from evoprune.backends.base import Backend, Call, Lost
@@ -23,6 +24,9 @@ from evoprune.problem import Evaluation
 
 _RECOUNT = 1.0
 """Seconds after which the workers are counted again."""
+
+_ANSWER = 5.0
+"""Seconds that Dask's thread gets to answer."""
 
 _AHEAD = 2
 """Calls that Dask has for each worker: one to be at, one to go on with. More would be lost with a worker."""
@@ -40,6 +44,7 @@ class Dask(Backend):
             import distributed
         except ImportError:
             raise InputError("needs another package: pip install 'evoprune[dask]'", "--map dask") from None
+        _silence()
         self._dask, self._go_on = distributed, threading.Event()
         self._cluster = None if execution.scheduler else _local(distributed, execution.workers)
         try:
@@ -53,10 +58,7 @@ class Dask(Backend):
 
     @property
     def workers(self) -> int:
-        """The threads of all workers that there were a moment ago."""
-        if time.monotonic() - self._counted > _RECOUNT:
-            self._workers = max(1, sum(map(int, self._client.nthreads().values())))
-            self._counted = time.monotonic()
+        """The workers that there were a moment ago; each does one call at a time, however many threads it has."""
         return self._workers
 
     @contextmanager
@@ -74,16 +76,19 @@ class Dask(Backend):
 
     def completed(self, timeout: float) -> list[tuple[int, Evaluation]]:
         """Results that Dask has ready."""
-        room = _AHEAD * self.workers
-        while self._calls and len(self._going) < room:
+        self._recount()
+        while self._calls and len(self._going) < _AHEAD * self.workers:
             call = self._calls.popleft()
             task = self._client.submit(work, *self._seat, call.function, call.genome, pure=False, priority=-call.number)
             self._going[task] = call
         try:
             ready = self._dask.wait(list(self._going), timeout, return_when="FIRST_COMPLETED").done
+            results = [(task, _result(task, timeout)) for task in ready]
         except TimeoutError:
             return []
-        return [(self._going.pop(task).number, _result(task)) for task in ready]
+        except CancelledError:
+            raise Lost("Dask's scheduler is gone") from None
+        return [(self._going.pop(task).number, evaluation) for task, evaluation in results]
 
     def close(self) -> None:
         """Leave the scheduler; end it if it is our own."""
@@ -91,6 +96,13 @@ class Dask(Backend):
         self._client.close()
         if self._cluster:
             self._cluster.close()
+
+    def _recount(self) -> None:
+        """Count the workers now and then; only :meth:`at_work`, as Dask's thread has to answer."""
+        if time.monotonic() - self._counted > _RECOUNT:
+            with suppress(TimeoutError, OSError):  # a scheduler that does not answer; its silence ends the run
+                self._workers = max(1, len(self._client.nthreads(callback_timeout=_ANSWER)))
+            self._counted = time.monotonic()
 
     def _pause(self) -> None:
         """Hold Dask's thread in a call that returns when it may go on."""
@@ -102,7 +114,14 @@ class Dask(Backend):
             go_on.wait()
 
         self._client.loop.add_callback(hold)
-        held.wait(_RECOUNT)  # a thread that has ended draws no more either
+        held.wait(_ANSWER)  # a thread that has ended draws no more either
+
+
+def _silence() -> None:
+    """Keep Dask from telling of losses in tracebacks: what matters of them is told in the run's own words."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.split(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _local(distributed: Any, workers: int | None) -> Any:
@@ -117,11 +136,13 @@ def _local(distributed: Any, workers: int | None) -> Any:
     )
 
 
-def _result(task: Any) -> Evaluation:
-    if task.status == "finished":
-        result: Evaluation = task.result()
-        return result
+def _result(task: Any, timeout: float) -> Evaluation:
+    """What came of ``task``. Raises TimeoutError where it is on a worker that does not answer.
+
+    Dask gives that worker up after a while, and has another one do the task again.
+    """
     if task.status == "error":
         error = task.exception()
         return Evaluation((), failure=f"{type(error).__name__}: {error}")
-    raise Lost("Dask's scheduler is gone")
+    result: Evaluation = task.result(timeout)
+    return result

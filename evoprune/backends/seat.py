@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import itertools
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,11 +23,15 @@ _held: list[int] = []
 
 _seated = False
 
+_one_at_a_time = threading.Lock()
+"""A worker of Dask's may have several threads, and a problem is built for one: it changes the model's own weights."""
+
 
 def work(devices: tuple[str, ...], threads: int | None, function: Evaluate, genome: Sequence[float]) -> Evaluation:
     """``function(genome)``, in a process that has taken its seat. To be sent to workers."""
-    sit(devices, threads)
-    return function(genome)
+    with _one_at_a_time:
+        sit(devices, threads)
+        return function(genome)
 
 
 def sit(devices: tuple[str, ...], threads: int | None) -> None:

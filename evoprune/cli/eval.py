@@ -9,6 +9,7 @@ from typing import Any
 
 from evoprune import registry
 from evoprune.api import Run, check_options, is_run
+from evoprune.plain_text import aligned, plain
 from evoprune.problem import Table
 
 _OPTIONS = ("text", "split", "column", "window", "windows", "dtype", "device", "tasks", "include_path", "limit")
@@ -62,17 +63,7 @@ def call(options: argparse.Namespace) -> None:
 def _lines(table: Table) -> Iterator[str]:
     """The rows under their keys, aligned, then the protocol."""
     names = list(table.rows[0])
-    cells = [names, *([_plain(row[name]) for name in names] for row in table.rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for row in cells:
-        first, *others = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        yield "  ".join([first.strip().ljust(widths[0]), *others])
+    yield from aligned([names, *([plain(row[name]) for name in names] for row in table.rows)])
     yield ""
     for name, value in table.protocol.items():
-        yield f"{name}: {_plain(value)}"
-
-
-def _plain(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+        yield f"{name}: {plain(value)}"

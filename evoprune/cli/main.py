@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from evoprune import __version__
-from evoprune.cli import ablate, eval, export, ls, report, resume, run, validate
+from evoprune.cli import ablate, eval, export, ls, report, resume, run, status, validate
 from evoprune.errors import InputError, Stopped
 
 _INTERRUPTED = 130
@@ -21,17 +21,8 @@ _INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. ``arguments`` default to the command line's."""
-    parser = argparse.ArgumentParser(
-        prog="evoprune",
-        description="Evolutionary search on DEAP; first of all, for how much of each layer a language model can lose.",
-        epilog="example: python -m evoprune run problems/gpt2_mini.yaml",
-    )
-    parser.add_argument("--version", action="version", version=f"evoprune {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (run, resume, ablate, export, eval, report, validate, ls):
-        command.add_parser(commands)
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    options = parser.parse_args(arguments, argparse.Namespace(arguments=arguments))
+    options = parser().parse_args(arguments, argparse.Namespace(arguments=arguments))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
@@ -45,6 +36,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, `head` say, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    whole = argparse.ArgumentParser(
+        prog="evoprune",
+        description="Evolutionary search on DEAP; first of all, for how much of each layer a language model can lose.",
+        epilog="example: python -m evoprune run problems/gpt2_mini.yaml",
+    )
+    whole.add_argument("--version", action="version", version=f"evoprune {__version__}")
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in (run, status, resume, ablate, export, eval, report, validate, ls):
+        command.add_parser(commands)
+    return whole
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

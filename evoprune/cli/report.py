@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from evoprune.errors import InputError
+
 
 def add_parser(commands: Any) -> None:
     """Add this command to ``commands``."""
@@ -15,14 +17,34 @@ def add_parser(commands: Any) -> None:
         description=__doc__,
         epilog="example: python -m evoprune report runs/seed0 runs/seed1 runs/seed2 --out seeds.html",
     )
-    parser.add_argument("runs", metavar="RUN_DIR", nargs="+", type=Path, help="the folders of finished runs")
+    parser.add_argument("runs", metavar="RUN_DIR", nargs="+", type=Path, help="the folders of runs, finished or not")
     parser.add_argument("--out", type=Path, help="the page (default: report.html in the first run's folder)")
+    parser.add_argument("--watch", action="store_true", help="keep the page fresh until the runs end")
+    parser.add_argument(
+        "--every", type=float, default=10.0, metavar="SECONDS", help="how often --watch writes (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="write each run's history as event files into its folder tensorboard, too; "
+        "pip install 'evoprune[tensorboard]'",
+    )
     parser.set_defaults(call=call)
 
 
 def call(options: argparse.Namespace) -> None:
     """Write the page on the runs that ``options`` name."""
-    from evoprune.report import write  # brings in Jinja2, which --help should not wait for
+    from evoprune.report import watch, write  # brings in Jinja2 and matplotlib, which --help should not wait for
+    from evoprune.report.tensorboard import write_events
 
-    html, markdown = write(options.runs, options.out or options.runs[0] / "report.html")
+    if not 0 < options.every < float("inf"):
+        raise InputError(f"expected a number of seconds above 0, got {options.every:g}", "--every")
+    out = options.out or options.runs[0] / "report.html"
+    if options.watch:
+        print(f"{out.with_suffix('.html')}: written every {options.every:g} s while the runs go on", flush=True)
+        html, markdown = watch(options.runs, out, options.every)
+    else:
+        html, markdown = write(options.runs, out)
     print(f"{html}\n{markdown}")
+    if options.tensorboard:
+        print(*(f"tensorboard --logdir {write_events(folder)}" for folder in options.runs), sep="\n")

@@ -1,5 +1,6 @@
 """A page for people about one run or several: HTML that needs no network, and the same as Markdown."""
 
 from evoprune.report.page import write
+from evoprune.report.watch import watch
 
-__all__ = ["write"]
+__all__ = ["watch", "write"]

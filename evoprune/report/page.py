@@ -11,31 +11,34 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedErro
 
 from evoprune import __version__
 from evoprune.errors import InputError
+from evoprune.plain_text import plain
 from evoprune.report.summary import Summary, summarise
+from evoprune.run_folder import write_text
 
 
-def write(folders: Sequence[Path], out: Path) -> tuple[Path, Path]:
+def write(folders: Sequence[Path], out: Path, refresh: float | None = None) -> tuple[Path, Path]:
     """Write the report on the runs in ``folders`` to ``out`` (HTML), and beside it as Markdown; return both.
 
-    Raises :class:`evoprune.InputError` for a folder that holds no finished run, and where
-    ``out`` cannot be written.
+    A browser that shows the page loads it again every ``refresh`` seconds. Raises
+    :class:`evoprune.InputError` for a folder that holds no run or one that has scored
+    nothing, and where ``out`` cannot be written.
     """
     runs = [summarise(folder) for folder in folders]
     html, markdown = out.with_suffix(".html"), out.with_suffix(".md")
-    texts = {html: _render("page.html.jinja", runs), markdown: _render("page.md.jinja", runs)}
+    texts = {html: _render("page.html.jinja", runs, refresh), markdown: _render("page.md.jinja", runs, refresh)}
     for path, text in texts.items():
         try:
-            path.write_text(text, encoding="utf-8")
+            write_text(path, text)
         except OSError as error:
             raise InputError(f"cannot be written: {error.strerror}", str(path)) from None
     return html, markdown
 
 
-def _render(name: str, runs: Sequence[Summary]) -> str:
+def _render(name: str, runs: Sequence[Summary], refresh: float | None) -> str:
     template = _environment(html=".html." in name).get_template(name)
     compared = compare(runs) if len(runs) > 1 else []
     try:
-        return template.render(runs=runs, compared=compared, version=__version__)
+        return template.render(runs=runs, compared=compared, version=__version__, refresh=refresh)
     except (UndefinedError, TypeError, LookupError, AttributeError) as error:
         folders = ", ".join(run.name for run in runs)
         raise InputError(f"history.jsonl or result.json holds lines of another form: {error}", folders) from None
@@ -62,13 +65,6 @@ def _numbers(run: Summary) -> dict[str, float]:
         for column, cell in cells.items()
     }
     return {k: v for k, v in (run.facts | nested).items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
-
-
-def plain(value: Any) -> str:
-    """A value for people: six digits, a dash for nothing."""
-    if value is None:
-        return "-"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _cell(value: Any) -> str:

@@ -7,11 +7,15 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
 
 from evoprune import api, run_folder
+from evoprune.figures import draw_convergence
+from evoprune.report.unfinished import so_far
+from evoprune.status import look
 
 _ANCESTORS = 400
 """A family tree is cut here: it is for reading."""
@@ -48,9 +52,21 @@ class Summary:
 
 
 def summarise(folder: Path) -> Summary:
-    """Read the run in ``folder``. Raises :class:`evoprune.InputError` unless it has finished."""
-    run = api.Run.open(folder)
-    lines = run.lines
+    """Read the run in ``folder``, finished or not.
+
+    Raises :class:`evoprune.InputError` for what is no run, and while nothing is scored.
+    """
+    if (folder / "result.json").exists() and not look(folder).goes_on:
+        run = api.Run.open(folder)
+        return _summary(run, run.lines, run.figures)
+    run, lines = so_far(folder)
+    with TemporaryDirectory() as drawn:
+        draw_convergence(lines, run.resolved.problem.fitness_label, Path(drawn))
+        return _summary(run, lines, {"convergence": Path(drawn) / "convergence.svg"})
+
+
+def _summary(run: api.Run, lines: Sequence[Json], figures: Mapping[str, Path]) -> Summary:
+    folder = run.folder
     candidates = {line["candidate"]: line for line in lines if isinstance(line.get("candidate"), int)}
     generations = [line for line in lines if "median" in line]
     protocol = run.result.get("protocol")
@@ -59,7 +75,7 @@ def summarise(folder: Path) -> Summary:
     labels = genes if isinstance(genes, list) and len(genes) == len(run.best.genome) else range(len(run.best.genome))
     return Summary(
         name=folder.resolve().name,
-        state=str(_optional(folder / "status.json").get("state", "unknown")),
+        state=look(folder).state,
         best=run.best.genome,
         labels=[str(label) for label in labels],
         facts={"fitness of the best": run.best.fitness[0]} | {k: v for k, v in run.result.items() if _single(v)},
@@ -70,7 +86,7 @@ def summarise(folder: Path) -> Summary:
         ancestors=_ancestors(run.best.candidate, candidates),
         failures=[line for line in candidates.values() if line.get("failure")],
         times=_times(run.result),
-        figures=[_figure(name, path, run, generations) for name, path in run.figures.items()],
+        figures=[_figure(name, path, run, generations) for name, path in figures.items()],
         environment={k: str(environment[k]) for k in ("python", "platform", "cores") if k in environment},
         command=_command(environment.get("command")),
         config=yaml.safe_dump(run.resolved.config(), sort_keys=False, allow_unicode=True),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from deap import base
 
 from evoprune import Individual
+
+FAILED = 700.0
+"""The loss of what could not be scored: about the largest that a perplexity's logarithm can be."""
 
 
 def first_population(toolbox: base.Toolbox, size: int, starts: Sequence[Sequence[float]]) -> list[Individual]:
@@ -24,14 +28,15 @@ def breed(
     count: int,
     mate_probability: float,
     mutate_probability: float,
+    select: Callable[[Sequence[Individual], int], Sequence[Individual]] | None = None,
 ) -> list[Individual]:
-    """``count`` repaired children of parents that ``toolbox.select`` draws.
+    """``count`` repaired children of parents that ``select`` draws: ``toolbox.select``, if None.
 
     Both children of a pair are used while there is room.
     """
     children: list[Individual] = []
     while len(children) < count:
-        parents = toolbox.select(population, 2)
+        parents = (select or toolbox.select)(population, 2)
         pair = [parent.child() for parent in parents]
         if random.random() < mate_probability:
             pair = list(toolbox.mate(*pair))
@@ -55,3 +60,11 @@ def mutant(toolbox: base.Toolbox, parent: Individual) -> Individual:
 def fittest(individuals: Sequence[Individual], count: int) -> list[Individual]:
     """The ``count`` best, best first; of equals the first."""
     return sorted(individuals, key=lambda individual: individual.fitness, reverse=True)[:count]
+
+
+def loss(individual: Individual) -> float:
+    """The first objective as something to make small; on a log scale where it is positive, as perplexities want."""
+    value = -individual.fitness.wvalues[0]
+    if math.isinf(value):
+        return FAILED
+    return math.log(value) if value > 0 else float(value)

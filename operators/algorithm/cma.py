@@ -10,6 +10,7 @@ from deap.cma import Strategy
 from pydantic import Field
 
 from evoprune import Algorithm, Generation, Individual, Positive, Score
+from operators.algorithm.breeding import first_population, fittest
 
 
 def cma(
@@ -21,11 +22,14 @@ def cma(
 ) -> Algorithm:
     """CMA-ES (Hansen and Ostermeier, Evolutionary Computation 9, 2001), DEAP's implementation.
 
-    It starts at the first known genome, or at a random one. What it learns from are the
+    It starts at the best of the known genomes, or at a random one. What it learns from are the
     repaired genomes, which are those that were scored.
     """
     template: Individual = toolbox.individual()
-    centre = starts[0] if starts else toolbox.repair(template)[0]
+    people = first_population(toolbox, max(1, len(starts)), starts)
+    if len(people) > 1:
+        yield Score(people)
+    centre = people[0] if len(people) == 1 else fittest(people, 1)[0]
     strategy = Strategy(list(centre), sigma, lambda_=population)
     while True:
         drawn = strategy.generate(lambda genes: Individual(map(float, genes), template.fitness.weights))

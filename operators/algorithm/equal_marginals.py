@@ -10,7 +10,7 @@ from deap import base
 from pydantic import Field
 
 from evoprune import Algorithm, Fraction, Generation, Individual, Positive, Score
-from operators.algorithm.breeding import first_population, fittest, mutant
+from operators.algorithm.breeding import first_population, fittest, loss, mutant
 
 _LEAST = 0.1
 """A marginal cost counts as at least this share of the median one: those near zero are noise."""
@@ -50,8 +50,9 @@ def equal_marginals(
     screened for some generations instead (``level_switching``), which finds what the genes do
     to each other. A problem with one objective is expected.
     """
-    (best,) = first_population(toolbox, 1, starts)
-    yield Score([best])
+    people = first_population(toolbox, max(1, len(starts)), starts)
+    yield Score(people)
+    best = fittest(people, 1)[0]
     average: list[float] = []
     resting = 0
     while True:
@@ -104,7 +105,7 @@ def _log_marginals(
         probes.append(raised)
     yield Score([again, *probes], screening)
     costs = [
-        (_loss(raised) - _loss(again)) / ((raised[gene] - centre[gene]) * weights[gene])
+        (loss(raised) - loss(again)) / ((raised[gene] - centre[gene]) * weights[gene])
         for gene, raised in zip(free, probes, strict=True)
     ]
     floor = _LEAST * sorted(map(abs, costs))[len(costs) // 2] if costs else 0.0
@@ -115,14 +116,6 @@ def _log_marginals(
     for gene, value in zip(free, logs, strict=True):
         marginals[gene] = value - mean
     return marginals
-
-
-def _loss(individual: Individual) -> float:
-    """The fitness as something to make small; on a log scale where it is positive, as perplexities want."""
-    value = -individual.fitness.wvalues[0]
-    if math.isinf(value):
-        return 700.0
-    return math.log(value) if value > 0 else value
 
 
 def _child(parent: Individual) -> Individual:

@@ -30,8 +30,9 @@ def level_switching(
     ``toolbox.mutate`` is ``exchange``. A parent is replaced only by a better child, so the
     best fitness never rises.
     """
-    people = first_population(toolbox, parents, starts)
+    people = first_population(toolbox, max(parents, len(starts)), starts)
     yield Score(people)
+    people = fittest(people, parents)
     while True:
         yield Generation(people)
         children = [mutant(toolbox, random.choice(people)) for _ in range(offspring)]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from evoprune import Individual
 from operators.bounds import clip_genes
-from operators.repair.budget import check_reachable, solve, weighted_mean
+from operators.repair.budget import check_reachable, kept, solve, weighted_mean
 
 
 def project(
@@ -19,6 +19,8 @@ def project(
     Programming 6, 1974). Raises ValueError if the bounds do not allow ``target``.
     """
     check_reachable(low, up, weights, target)
+    if kept(individual, low, up, weights, target):
+        return (individual,)
     heaviest = max(weights)
     directions = [weight / heaviest for weight in weights]
     genes = Individual(individual)

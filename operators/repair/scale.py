@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from evoprune import Individual
 from operators.bounds import clip_genes
-from operators.repair.budget import check_reachable, weighted_mean
+from operators.repair.budget import check_reachable, kept, weighted_mean
 
 
 def scale(
@@ -19,6 +19,8 @@ def scale(
     bounds do not allow ``target``.
     """
     check_reachable(low, up, weights, target)
+    if kept(individual, low, up, weights, target):
+        return (individual,)
     clip_genes(individual, low, up)
     mean = weighted_mean(individual, weights)
     ends = low if mean > target else up

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from evoprune import Individual
 from operators.bounds import clip_genes
-from operators.repair.budget import check_reachable, solve, weighted_mean
+from operators.repair.budget import check_reachable, kept, solve, weighted_mean
 
 
 def shift(
@@ -18,6 +18,8 @@ def shift(
     bounds do not allow ``target``.
     """
     check_reachable(low, up, weights, target)
+    if kept(individual, low, up, weights, target):
+        return (individual,)
     genes = Individual(individual)
 
     def shifted(step: float) -> Individual:

@@ -23,7 +23,7 @@ from problems.pruning.scoring import Scoring
 from problems.pruning.settings import PruningSettings, TextSettings
 from problems.pruning.shared import Tensors, shared
 from problems.pruning.states import States, prefix_names
-from problems.pruning.text.windows import Windows, cut
+from problems.pruning.text.windows import Windows, cut, held_out
 
 
 class Evaluator:
@@ -66,6 +66,15 @@ class Evaluator:
         at_most = self.settings.calibration_text is None  # then no one asked for a number of windows
         return self.windows(self.settings.calibration, "calibration_text", at_most)
 
+    @cached_property
+    def held_out(self) -> Windows | None:
+        """Windows of the search text's source that neither search nor calibration sees; None if there are none."""
+        count = self.settings.held_out_windows
+        if not count:
+            return None
+        same = self.calibrates and self.settings.calibration.identity == self.settings.search_text.identity
+        return held_out(self.search, [self.calibration] if same else [], count, self.tokenizer)
+
     def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
         """The objective for ``genome`` on the first ``fidelity``, in (0, 1], of the search windows.
 
@@ -77,7 +86,8 @@ class Evaluator:
         total = self.measure.total(tokens, self.objective.add, self._states, names)
         value = self.objective.value(total, _predictions(tokens))
         self._states.judge(names, value)
-        return Evaluation((value,), work=tokens.numel(), measures={"sparsity": sparsity})
+        values = (value, sparsity) if self.settings.second_objective == "sparsity" else (value,)
+        return Evaluation(values, work=tokens.numel(), measures={"sparsity": sparsity})
 
     def perplexity(self, genome: Sequence[float], tokens: torch.Tensor) -> float:
         """The perplexity of ``genome`` on ``tokens`` ``(windows, window)``, int64."""
@@ -93,7 +103,7 @@ class Evaluator:
     def calibrates(self) -> bool:
         """Whether anything may be learnt from the calibration text."""
         settings = self.settings
-        return bool(self.scoring.needs or settings.allocations) or settings.reconstruct != "none"
+        return bool(self.scoring.needs or settings.found) or settings.reconstruct != "none"
 
     def statistics(self, names: Collection[str]) -> Iterator[tuple[Matrix, Statistics]]:
         """The matrices, and what ``names`` say of their inputs and gradients in the dense model."""

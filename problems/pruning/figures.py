@@ -16,14 +16,15 @@ _MOST_LABELS = 40
 
 
 def draw_cliff(
-    sparsities: Sequence[float], perplexities: Sequence[float], target: float, evolved: float, folder: Path
+    sparsities: Sequence[float], perplexities: Sequence[float], target: float, point: tuple[float, float], folder: Path
 ) -> None:
-    """Perplexity of the uniform allocation against its sparsity, and the evolved point."""
+    """Perplexity of the uniform allocation against its sparsity, and the evolved ``point`` (sparsity, perplexity)."""
+    place, evolved = point
     points = sorted((s, p) for s, p in zip(sparsities, perplexities, strict=True) if math.isfinite(p))
     figure, axes = new()
     axes.plot(*zip(*points, strict=True), color=BLUE, marker="o", markersize=4, label="uniform")
-    axes.plot([target], [evolved], color=ORANGE, marker="*", markersize=14, linestyle="none", label="evolved")
-    axes.annotate(_plain(evolved), (target, evolved), xytext=(8, -14), textcoords="offset points", color=ORANGE)
+    axes.plot([place], [evolved], color=ORANGE, marker="*", markersize=14, linestyle="none", label="evolved")
+    axes.annotate(_plain(evolved), point, xytext=(8, -14), textcoords="offset points", color=ORANGE)
     at_target = dict(points).get(target)
     if at_target is not None:
         axes.annotate(
@@ -38,6 +39,27 @@ def draw_cliff(
     )
     axes.legend(loc="upper left")
     save(figure, folder, "cliff")
+
+
+def draw_front(
+    front: Sequence[tuple[float, ...]], uniform: Sequence[tuple[float, ...]], label: str, folder: Path
+) -> None:
+    """The trade-offs that a search found beside the uniform curve, both as (``label``, sparsity) on the search text."""
+    figure, axes = new()
+    shown = []
+    for values, name, colour in ((uniform, "uniform", BLUE), (front, "found", ORANGE)):
+        points = sorted((sparsity, value) for value, sparsity in values if math.isfinite(value))
+        shown += [value for _, value in points]
+        axes.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=4, label=name)
+    log_scale_if_wide(axes, shown)
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.set(
+        xlabel="sparsity of the prunable weights",
+        ylabel=f"{label} on the search text",
+        title="Trade-offs that nothing found dominates",
+    )
+    axes.legend(loc="upper left")
+    save(figure, folder, "front")
 
 
 def draw_allocation(by_block: Sequence[float], target: float, folder: Path) -> None:

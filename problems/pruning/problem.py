@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evoprune import Bounds, Evaluation, Exported, Outcome, Problem, Table, find_plugin
-from problems.pruning.settings import ALLOCATIONS, EvalSettings, ExportSettings, PruningSettings
+from problems.pruning.settings import ALLOCATIONS, UNIFORM, EvalSettings, ExportSettings, PruningSettings
 
 if TYPE_CHECKING:
     from problems.pruning.evaluator import Evaluator
+
+
+TOLERANCE = 1e-4
+"""How far from its target a sparsity counts as on it."""
 
 
 class Pruning(Problem):
@@ -42,6 +46,20 @@ class Pruning(Problem):
 
         return Evaluator(self.settings)
 
+    @classmethod
+    def weights_of(cls, settings: PruningSettings) -> tuple[float, ...]:
+        """Less perplexity; and more sparsity, where that is the ``second_objective``."""
+        return (-1.0, 1.0) if settings.second_objective == "sparsity" else (-1.0,)
+
+    @property
+    def _trades_off(self) -> bool:
+        return len(self.weights) > 1
+
+    @cached_property
+    def _found(self) -> dict[str, list[float]]:
+        """The allocations without search by name, for the process that breeds; some take a pass over the model."""
+        return {name: find_plugin(ALLOCATIONS, name)(self.evaluator) for name in self.settings.found}
+
     def bounds(self) -> Bounds:
         """``min_sparsity`` and ``max_sparsity``, for genes that are sparsities."""
         return self.evaluator.genes.bounds
@@ -49,26 +67,35 @@ class Pruning(Problem):
     def context(self) -> dict[str, Any]:
         """For repairs: the number of weights under each gene, and what the global sparsity asks of their mean."""
         genes = self.evaluator.genes
-        return {"weights": genes.weights, "target": genes.target(self.settings.sparsity)}
+        budget = {} if self._trades_off else {"target": genes.target(self.settings.sparsity)}
+        return {"weights": genes.weights} | budget
 
     def random_genome(self) -> list[float]:
-        """Genes drawn evenly within ``initial_spread`` of the uniform allocation at the target."""
-        genes = self.evaluator.genes
-        centre = self._uniform(self.settings.sparsity)
+        """Genes drawn evenly within ``initial_spread`` of the uniform allocation at the target.
+
+        Without a budget, at a sparsity drawn evenly from those that there are.
+        """
+        genes, settings = self.evaluator.genes, self.settings
+        drawn = random.uniform(settings.min_sparsity, settings.max_sparsity) if self._trades_off else settings.sparsity
+        centre = self._uniform(drawn)
         return [
             random.uniform(max(low, gene - spread), min(up, gene + spread))
             for gene, spread, low, up in zip(centre, genes.spreads, *genes.bounds, strict=True)
         ]
 
     def starting_genomes(self) -> list[list[float]]:
-        """The uniform allocation, if ``start_from_uniform``."""
-        return [self._uniform(self.settings.sparsity)] if self.settings.start_from_uniform else []
+        """The ``starts``; where there is no budget, uniform at all sparsities of the curve."""
+        settings = self.settings
+        sparsities = {settings.sparsity, *(settings.curve if self._trades_off else ())}
+        within = [s for s in sorted(sparsities) if settings.min_sparsity <= s <= settings.max_sparsity]
+        uniform = [self._uniform(sparsity) for sparsity in within]
+        return [genome for name in settings.starts for genome in (uniform if name == UNIFORM else [self._found[name]])]
 
     def references(self) -> dict[str, list[float]]:
         """Dense, the uniform curve, uniform at the target, and the ``allocations`` without search."""
         sparsities = sorted({*self.settings.curve, self.settings.sparsity} - {0.0})
         curve = {uniform_name(sparsity): self._uniform(sparsity) for sparsity in sparsities}
-        found = {name: find_plugin(ALLOCATIONS, name)(self.evaluator) for name in self.settings.allocations}
+        found = {name: self._found[name] for name in self.settings.allocations}
         return {"dense": self._uniform(0.0)} | curve | found
 
     def evaluate(self, genome: Sequence[float]) -> Evaluation:
@@ -79,6 +106,11 @@ class Pruning(Problem):
         """The objective on the first ``fidelity`` of the search text's windows."""
         return self.evaluator.evaluate(genome, fidelity)
 
+    def watch(self, genome: Sequence[float]) -> float | None:
+        """The perplexity on the held-out windows; None where there are none."""
+        held_out = self.evaluator.held_out
+        return self.evaluator.perplexity(genome, held_out.tokens) if held_out else None
+
     def fingerprint(self) -> dict[str, str]:
         """Hashes of the weights and of the texts' tokens."""
         evaluator = self.evaluator
@@ -87,7 +119,11 @@ class Pruning(Problem):
             "search_text": evaluator.search.sha256,
             "report_text": evaluator.report.sha256,
         }
-        return hashes | ({"calibration_text": evaluator.calibration.sha256} if evaluator.calibrates else {})
+        more = {
+            "calibration_text": evaluator.calibration if evaluator.calibrates else None,
+            "held_out_text": evaluator.held_out,
+        }
+        return hashes | {name: windows.sha256 for name, windows in more.items() if windows}
 
     @classmethod
     def devices(cls) -> list[str]:
@@ -95,6 +131,16 @@ class Pruning(Problem):
         import torch
 
         return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+
+    def choose(self, front: Sequence[tuple[float, ...]]) -> int:
+        """The best by the first objective of those that reach the target; the sparsest if none does.
+
+        Of a front, the best by perplexity alone would be a model that is hardly pruned.
+        """
+        reached = [at for at, (_, sparsity) in enumerate(front) if sparsity >= self.settings.sparsity - TOLERANCE]
+        if reached:
+            return min(reached, key=lambda at: front[at][0])
+        return max(range(len(front)), key=lambda at: front[at][1])
 
     def finish(self, outcome: Outcome, folder: Path) -> dict[str, Any]:
         """Score the result on the report text and draw it."""

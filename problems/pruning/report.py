@@ -15,12 +15,15 @@ from problems.pruning.evaluator import Evaluator
 from problems.pruning.problem import uniform_name
 from problems.pruning.reconstruct.sequential import reconstruct
 
+Three = dict[str, float | None]
+"""The perplexities of ``dense``, ``uniform`` at the target and ``evolved``; None where infinite."""
+
 
 def report(evaluator: Evaluator, outcome: Outcome, folder: Path) -> dict[str, Any]:
     """Score dense, the uniform curve and the best genome on the report text; draw the figures.
 
-    Returns ``sparsity``, ``perplexity``, ``gap_closed``, ``curve``, ``allocations``, ``genes``,
-    ``by_matrix`` and ``protocol`` for ``result.json``.
+    Returns ``sparsity``, ``perplexity``, ``held_out``, ``overfitting``, ``gap_closed``, ``curve``,
+    ``allocations``, ``genes``, ``by_matrix`` and ``protocol`` for ``result.json``.
     """
     target = evaluator.settings.sparsity
     allocations = evaluator.settings.allocations
@@ -37,6 +40,8 @@ def report(evaluator: Evaluator, outcome: Outcome, folder: Path) -> dict[str, An
         "search": _three(searched, target, evolved_searched),
         "report": _three(reported, target, evolved),
     }
+    if evaluator.held_out:
+        perplexity["held_out"] = _held_out(evaluator, outcome, evaluator.held_out.tokens)
     uniform = [name for name in genomes if name not in allocations]
     sparsities = [genomes[name][0] for name in uniform]
     curve = {
@@ -44,7 +49,16 @@ def report(evaluator: Evaluator, outcome: Outcome, folder: Path) -> dict[str, An
         "search": [_finite(searched[name]) for name in uniform],
         "report": [_finite(reported[name]) for name in uniform],
     }
-    figures.draw_cliff(sparsities, [reported[name] for name in uniform], target, evolved, folder)
+    figures.draw_cliff(
+        sparsities, [reported[name] for name in uniform], target, (sparsity["prunable"], evolved), folder
+    )
+    if outcome.front:
+        figures.draw_front(
+            [values for _, values in outcome.front],
+            [outcome.references[name][1].values for name in uniform],
+            evaluator.objective.label,
+            folder,
+        )
     by_matrix = evaluator.masks.sparsities()
     figures.draw_allocation(_by_block(evaluator, by_matrix), target, folder)
     if evaluator.settings.genes != "block":
@@ -54,6 +68,12 @@ def report(evaluator: Evaluator, outcome: Outcome, folder: Path) -> dict[str, An
     return {
         "sparsity": sparsity,
         "perplexity": perplexity,
+        "held_out": perplexity["report"]["evolved"],
+        "overfitting": {
+            text: overfitting(perplexity["search"], perplexity[text])
+            for text in ("held_out", "report")
+            if text in perplexity
+        },
         "gap_closed": gap_closed(**perplexity["report"]),
         "curve": curve,
         "allocations": {
@@ -97,6 +117,31 @@ def _reconstructed(evaluator: Evaluator, best: list[float]) -> dict[str, dict[st
     return scores
 
 
+def _held_out(evaluator: Evaluator, outcome: Outcome, tokens: torch.Tensor) -> Three:
+    """The perplexities of dense, uniform at the target and the best on ``tokens`` ``(windows, window)``."""
+    target = evaluator.settings.sparsity
+    names = {"dense", "dense" if target == 0 else uniform_name(target)}
+    scores = {name: evaluator.perplexity(outcome.references[name][0], tokens) for name in names}
+    return _three(scores, target, evaluator.perplexity(outcome.best, tokens))
+
+
+def overfitting(searched: Three, unseen: Three) -> float | None:
+    """How much of the gain over uniform pruning on the searched text is missing on an ``unseen`` one, in nats a token.
+
+    ``log(evolved / uniform)`` on the unseen text less the same on the searched one. 0: all of the
+    gain carries over; as large as the gain itself: none of it does. Each text is compared with
+    uniform pruning on itself, so that it does not matter which is the harder to predict. None
+    where a perplexity is infinite.
+    """
+    logs = []
+    for scores in (unseen, searched):
+        uniform, evolved = scores["uniform"], scores["evolved"]
+        if uniform is None or evolved is None:
+            return None
+        logs.append(math.log(evolved / uniform))
+    return logs[0] - logs[1]
+
+
 def gap_closed(dense: float | None, uniform: float | None, evolved: float | None) -> float | None:
     """The share of the gap in log-perplexity between uniform and dense that evolved closes.
 
@@ -131,11 +176,12 @@ def protocol(evaluator: Evaluator) -> dict[str, Any]:
             "model": sum(parameter.numel() for parameter in evaluator.model.parameters()),
         },
         "search_text": evaluator.search.protocol(),
+        "held_out_text": evaluator.held_out.protocol() if evaluator.held_out else None,
         "report_text": evaluator.report.protocol(),
     }
 
 
-def _three(scores: dict[str, float], target: float, evolved: float) -> dict[str, float | None]:
+def _three(scores: dict[str, float], target: float, evolved: float) -> Three:
     uniform = scores["dense"] if target == 0 else scores[uniform_name(target)]
     return {"dense": _finite(scores["dense"]), "uniform": _finite(uniform), "evolved": _finite(evolved)}
 

@@ -12,8 +12,12 @@ from evoprune import Fraction, InputError, Settings, check_plugin
 BUNDLED_MODEL = "bundled:gpt2-mini"
 BUNDLED_TEXT = "bundled:python-docs"
 LOCAL_TEXT_SUFFIXES = (".txt", ".jsonl", ".parquet")
+Sampling = Literal["first", "random", "clusters"]
 SCORES, ALLOCATIONS = "evoprune.scores", "evoprune.allocations"
 """Groups of entry points."""
+
+UNIFORM = "uniform"
+"""The allocation that needs no finding, by its name among starts."""
 
 CALIBRATION_TOKENS = 16_384
 """How much of the search text calibrates where nothing else is said: 32 windows of 512."""
@@ -25,12 +29,13 @@ def _absolute_if_local(source: str) -> str:
     return str(path.resolve()) if path.exists() else source
 
 
-def _registered(group: str) -> AfterValidator:
-    """Checks a name of ``group`` without importing what it names, which may need torch."""
+def _registered(group: str, *others: str) -> AfterValidator:
+    """Checks a name of ``group``, or one of ``others``, without importing what it names, which may need torch."""
 
     def check(name: str) -> str:
         try:
-            check_plugin(group, name)
+            if name not in others:
+                check_plugin(group, name)
         except InputError as error:
             raise ValueError(str(error)) from None
         return name
@@ -40,6 +45,7 @@ def _registered(group: str) -> AfterValidator:
 
 ScoreName = Annotated[str, _registered(SCORES)]
 AllocationName = Annotated[str, _registered(ALLOCATIONS)]
+StartName = Annotated[str, _registered(ALLOCATIONS, UNIFORM)]
 Source = Annotated[str, Field(min_length=1), AfterValidator(_absolute_if_local)]
 
 
@@ -51,7 +57,11 @@ class TextSettings(Settings):
     split: str | None = Field(None, description="the hub's or the bundled text's split")
     column: str = Field("text", description="the column that holds the text, in all but .txt")
     window: int = Field(512, ge=2, description="tokens in a window; windows do not overlap")
-    windows: int | None = Field(8, ge=1, description="windows from the start of the text; null takes all")
+    windows: int | None = Field(8, ge=1, description="how many windows of the text; null takes all")
+    sampling: Sampling = Field(
+        "first", description="which windows: the first, random ones, or the most typical of clusters of the text's"
+    )
+    sampling_seed: int = Field(0, ge=0, description="of random and clusters")
 
     @property
     def identity(self) -> tuple[str | None, ...]:
@@ -100,13 +110,18 @@ class PruningSettings(Settings):
         (), description="found without search, scored beside it: owl, alpha, erdos_renyi, global, global_normalised"
     )
     initial_spread: Fraction = Field(0.15, description="first genomes lie this far around the target")
-    start_from_uniform: bool = Field(True, description="the uniform allocation is in the first population")
+    starts: tuple[StartName, ...] = Field(
+        (UNIFORM,), description="in the first population: uniform, and allocations by name, see above"
+    )
     curve: tuple[Fraction, ...] = Field(
         tuple(step / 100 for step in range(5, 60, 5)), description="sparsities of the uniform curve"
     )
     search_text: TextSettings = Field(
         TextSettings(source=BUNDLED_TEXT, split="validation", window=256, windows=16),
         description="what the search sees",
+    )
+    held_out_windows: int = Field(
+        8, ge=0, description="windows of the search text's source, unseen by the search, that tell overfitting"
     )
     report_text: TextSettings = Field(
         TextSettings(source=BUNDLED_TEXT, split="test", window=256, windows=None),
@@ -117,6 +132,9 @@ class PruningSettings(Settings):
     )
     objective: Literal["perplexity", "kl"] = Field(
         "perplexity", description="fitness: perplexity, or divergence from the dense model"
+    )
+    second_objective: Literal["none", "sparsity"] = Field(
+        "none", description="sparsity: the search looks for all trade-offs, without a budget; use nsga2, and no repair"
     )
     kl_top: int = Field(64, ge=1, description="how many of the dense model's probabilities a token kl keeps")
     batch_tokens: int | None = Field(
@@ -136,11 +154,23 @@ class PruningSettings(Settings):
             raise ValueError(
                 "search_text and report_text are the same text; a text that the search sees must not score its result"
             )
-        if self.genes == "block_and_kind" and self.allocations:
-            raise ValueError("allocations need genes that are sparsities of their own: block, matrix or kind")
+        if self.report_text.sampling != "first":
+            raise ValueError(
+                f"report_text.sampling is {self.report_text.sampling}; results are compared on the text's first "
+                "windows: expected first"
+            )
+        if self.genes == "block_and_kind" and self.found:
+            raise ValueError(
+                "allocations, also as starts, need genes that are sparsities of their own: block, matrix or kind"
+            )
         if self.calibration_text and self.calibration_text.identity == self.report_text.identity:
             raise ValueError("calibration_text and report_text are the same text; what calibrates must not report")
         return self
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        """The allocations without search that are asked for: as references, or to start from."""
+        return tuple(dict.fromkeys([*self.allocations, *(name for name in self.starts if name != UNIFORM)]))
 
     @property
     def calibration(self) -> TextSettings:

@@ -98,7 +98,7 @@ PRUNING = {
     "device": ("problem.device=gpu", "problem.device: "),
     "device number": ("problem.device=cuda:x", "problem.device: "),
     "empty model": ("problem.model=''", "problem.model: "),
-    "genes": ("problem.genes=layer", "problem.genes: expected 'block' or 'matrix'"),
+    "genes": ("problem.genes=layer", "problem.genes: expected 'block', 'matrix'"),
     "curve": ("problem.curve=[0.1, 1.1]", "problem.curve.1: expected less than or equal to 1"),
     "batch": ("problem.batch_tokens=0", "problem.batch_tokens: expected greater than or equal to 1"),
 }

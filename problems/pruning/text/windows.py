@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy
 import torch
 
 from evoprune import InputError
 from problems.pruning.settings import TextSettings
+from problems.pruning.text.sampling import order
 from problems.pruning.text.source import load_text
 
 
@@ -19,8 +22,13 @@ class Windows:
 
     tokens: torch.Tensor
     settings: TextSettings
-    sha256: str
-    """Of the token numbers that are scored."""
+    places: tuple[int, ...]
+    """How many windows of the text come before each; they lie in the text's order."""
+
+    @property
+    def sha256(self) -> str:
+        """Of the token numbers that are scored."""
+        return hashlib.sha256(self.tokens.numpy().tobytes()).hexdigest()
 
     @property
     def predictions(self) -> int:
@@ -30,28 +38,56 @@ class Windows:
     def protocol(self) -> dict[str, Any]:
         """What must be stated beside a perplexity over these windows."""
         windows, window = self.tokens.shape
-        text = self.settings.model_dump(mode="json", include={"source", "subset", "split"})
+        keys = {"source", "subset", "split", "sampling", "sampling_seed"}
+        text = self.settings.model_dump(mode="json", include=keys)
         return text | {"windows": windows, "window": window, "predictions": self.predictions, "sha256": self.sha256}
 
 
 def cut(settings: TextSettings, tokenizer: Any, role: str, at_most: bool = False) -> Windows:
-    """The first non-overlapping windows of the text that ``settings`` name.
+    """Non-overlapping windows of the text that ``settings`` name, sampled as they say.
 
     No special tokens are added. ``role`` names the settings in errors. Raises
     :class:`evoprune.InputError` if the text is shorter than asked for; with ``at_most``, only
     if it has no window at all.
     """
-    text = load_text(settings, role)
-    tokens = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-    available = len(tokens) // settings.window
+    tokens, count = _tokenised(settings, tokenizer, role)
+    available = len(tokens)
     wanted = settings.windows or max(1, available)
     if at_most:
         wanted = max(1, min(available, wanted))
     if available < wanted:
         raise InputError(
-            f"problem.{role}: {settings.source} has {len(tokens)} tokens, {available} windows of {settings.window}; "
+            f"problem.{role}: {settings.source} has {count} tokens, {available} windows of {settings.window}; "
             f"expected {wanted} windows; ask for fewer or shorter ones, or give a longer text"
         )
-    kept = torch.tensor(tokens[: wanted * settings.window], dtype=torch.int64)
-    digest = hashlib.sha256(kept.numpy().tobytes()).hexdigest()
-    return Windows(kept.view(wanted, settings.window), settings, digest)
+    return _chosen(tokens, order(tokens, wanted, settings.sampling, settings.sampling_seed)[:wanted], settings)
+
+
+def held_out(searched: Windows, learnt: Iterable[Windows], count: int, tokenizer: Any) -> Windows | None:
+    """At most ``count`` more windows of the text of ``searched``, none of which shares a token with ``learnt``.
+
+    They are what its sampling takes next: the windows that follow, or more of its shuffle.
+    ``learnt`` are windows of the same text, of any length. None where nothing is left.
+    """
+    settings = searched.settings
+    tokens, total = _tokenised(settings, tokenizer, "search_text")
+    seen = numpy.zeros(total, dtype=bool)
+    for windows in (searched, *learnt):
+        length = windows.settings.window
+        for place in windows.places:
+            seen[place * length : (place + 1) * length] = True
+    free = [not window.any() for window in seen[: tokens.size].reshape(tokens.shape)]
+    rest = [w for w in order(tokens, len(searched.places), settings.sampling, settings.sampling_seed) if free[w]]
+    return _chosen(tokens, rest[:count], settings) if rest[:count] else None
+
+
+def _tokenised(settings: TextSettings, tokenizer: Any, role: str) -> tuple[numpy.ndarray[Any, Any], int]:
+    """All windows of a text ``(available, window)``, and how many tokens it has."""
+    numbers = tokenizer(load_text(settings, role), add_special_tokens=False, verbose=False)["input_ids"]
+    whole = len(numbers) // settings.window * settings.window
+    return numpy.array(numbers[:whole], dtype=numpy.int64).reshape(-1, settings.window), len(numbers)
+
+
+def _chosen(tokens: numpy.ndarray[Any, Any], places: list[int], settings: TextSettings) -> Windows:
+    kept = sorted(places)
+    return Windows(torch.from_numpy(tokens[kept]), settings, tuple(kept))

@@ -4,10 +4,12 @@ import json
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from evoprune import history, registry
+from evoprune import Evaluation, history, registry
+from evoprune.execution import Execution
 from evoprune.history import without_times
 
 BACKENDS = ["--map serial", "--map processes -n 2", "--map scoop -n 2", "--map dask -n 2"]
@@ -256,3 +258,46 @@ def test_the_mini_model_scores_the_same_in_workers_with_as_many_threads(run_by):
         finish(process)
         found.append((lines(folder), result(folder)))
     assert found[0] == found[1]
+
+
+def test_a_run_stops_in_order_when_dasks_scheduler_is_lost(run_by, start, workshop, alive, tmp_path):
+    pytest.importorskip("distributed")
+    address = tmp_path / "scheduler.json"
+    dask = [start("--host", "127.0.0.1", "--scheduler-file", address, prefix=("-m", "dask", "scheduler"))]
+    wait_until(address.exists, dask[0])
+    dask += [start("--scheduler-file", address, "--nthreads", "1", prefix=("-m", "dask", "worker")) for _ in range(2)]
+    options = f"--map dask --scheduler {json.loads(address.read_text())['address']} --stall-after 20"
+    process, folder = run_by(options, workshop, "problem.seconds=0.05")
+    wait_until(lambda: (folder / "history.jsonl").exists() and len(candidates(folder)) > 14, process)
+    dask[0].kill()
+    errors = finish(process, 3)
+    assert "Dask's scheduler is gone; without a score: " in errors
+    assert "Traceback" not in errors
+    held = len(candidates(folder))
+    finish(start("resume", folder))
+    assert len(candidates(folder)) > held
+
+
+def test_a_worker_of_dasks_with_several_threads_scores_one_at_a_time(run_by, workshop, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    process, whole = run_by("--map serial", workshop, name="whole")
+    finish(process)
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=4, dashboard_address=None) as cluster:
+        options = f"--map dask --scheduler {cluster.scheduler_address}"
+        process, folder = run_by(
+            options, workshop, f"problem.folder={tmp_path}", "problem.trouble=overlap", "problem.seconds=0.01"
+        )
+        finish(process)
+    assert lines(folder) == lines(whole)
+    assert not [line for line in candidates(folder) if "failure" in line]
+
+
+def test_dask_is_not_asked_while_its_thread_is_held(monkeypatch):
+    pytest.importorskip("distributed")
+    from evoprune.backends import dask
+
+    monkeypatch.setattr(dask, "_RECOUNT", 0.0)  # so that the workers are due to be counted whenever they can be
+    with dask.Dask(Execution("dask", 2)) as backend, ThreadPoolExecutor() as pool:
+        with backend.at_work():
+            assert sorted(backend.map(Evaluation, [[1.0], [2.0]])) == [(0, Evaluation([1.0])), (1, Evaluation([2.0]))]
+        assert pool.submit(lambda: backend.workers).result(timeout=20) == 2

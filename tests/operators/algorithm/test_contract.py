@@ -66,3 +66,13 @@ class TestEvery:
 def test_the_best_of_the_population_never_gets_worse(name, toolbox):
     best = [min(value for _, value in population) for population in drive(start(name, toolbox), 30)[0]]
     assert best == sorted(best, reverse=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_of_several_starts_all_are_scored_before_any_is_left(name, toolbox):
+    better = [TARGET + 0.05, TARGET - 0.05 * WEIGHTS[0] / WEIGHTS[1], *START[2:]]
+    assert loss(better) < loss(START)
+    first = drive(start(name, toolbox, starts=(START, better)), 1)[1][0]
+    found = [list(individual) for individual in first.individuals]
+    assert START in found
+    assert any(genome == pytest.approx(better) for genome in found)

@@ -1,5 +1,6 @@
 import pytest
 
+from evoprune import Individual, registry
 from operators.repair.budget import check_reachable, solve, weighted_mean
 
 
@@ -24,3 +25,17 @@ def test_solve_finds_the_root_to_the_last_bit():
 
 def test_solve_ends_where_the_function_is_flat():
     assert solve(lambda x: min(x, 1.0), 1.0, -5.0, 5.0) == 1.0
+
+
+@pytest.mark.parametrize("name", ["project", "scale", "shift"])
+def test_what_is_on_the_budget_stays_to_the_last_bit(name, problems):
+    for genes, budget in problems:
+        repair = registry.operator("repair", name)
+        (once,) = repair(Individual(genes), **budget)
+        assert list(repair(Individual(once), **budget)[0]) == list(once)
+
+
+@pytest.mark.parametrize("name", ["project", "scale", "shift"])
+def test_a_problem_without_a_budget_is_told_so(name):
+    with pytest.raises(ValueError, match=r"keeps no budget; leave operators\.repair out"):
+        registry.operator("repair", name)(Individual([0.5]), low=[0.0], up=[1.0], weights=[1.0], target=None)

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from evoprune.cli import main
 from evoprune.history import read, without_times
 from problems.pruning.model.load import BUNDLED_WEIGHTS
-from problems.pruning.report import gap_closed
+from problems.pruning.report import gap_closed, overfitting
 from problems.pruning.text.python_docs import python_docs
 from tests.problems.pruning.conftest import plain_perplexity
 
@@ -129,3 +129,72 @@ def test_gap_closed_is_a_share_of_log_perplexity():
     assert gap_closed(dense=20.0, uniform=80.0, evolved=160.0) < 0
     assert gap_closed(dense=20.0, uniform=None, evolved=40.0) is None
     assert math.isclose(gap_closed(dense=25.0, uniform=250.0, evolved=25.0), 1.0)
+
+
+def test_overfitting_is_the_gain_that_does_not_carry_over():
+    searched = {"uniform": 80.0, "evolved": 40.0}
+    assert overfitting(searched, {"uniform": 200.0, "evolved": 100.0}) == 0
+    assert overfitting(searched, {"uniform": 80.0, "evolved": 80.0}) == pytest.approx(math.log(2))
+    assert overfitting(searched, {"uniform": 80.0, "evolved": 20.0}) < 0
+    assert overfitting(searched, {"uniform": None, "evolved": 20.0}) is None
+
+
+def test_result_tells_overfitting(finished):
+    result = result_of(finished)
+    perplexity = result["perplexity"]
+    assert set(perplexity["held_out"]) == {"dense", "uniform", "evolved"}
+    assert result["held_out"] == perplexity["report"]["evolved"]
+    for text in ("held_out", "report"):
+        assert result["overfitting"][text] == overfitting(perplexity["search"], perplexity[text])
+    protocol = result["protocol"]
+    assert protocol["held_out_text"]["windows"] == 8
+    assert len({protocol[f"{text}_text"]["sha256"] for text in ("search", "held_out", "report")}) == 3
+
+
+def test_without_held_out_windows_only_the_report_text_tells(tmp_path):
+    result = result_of(run(tmp_path, "n", "--set", "problem.held_out_windows=0", "--set", "generations=0"))
+    assert set(result["overfitting"]) == {"report"}
+    assert result["protocol"]["held_out_text"] is None
+
+
+def test_patience_watches_the_held_out_windows(tmp_path):
+    given = ["patience=1", "problem.held_out_windows=1", "generations=4"]
+    folder = run(tmp_path, "w", *(part for setting in given for part in ("--set", setting)))
+    seen = [line["watched"] for line in read(folder / "history.jsonl") if "median" in line]
+    assert result_of(folder)["perplexity"]["held_out"]["evolved"] == min(seen)
+
+
+@pytest.fixture(scope="module")
+def traded(tmp_path_factory):
+    given = ["operators.algorithm=nsga2", "problem.second_objective=sparsity", "~operators.repair", "population=8"]
+    options = [part for setting in given for part in ("--set", setting)]
+    return run(tmp_path_factory.mktemp("runs"), "front", *options)
+
+
+def test_a_front_holds_the_trade_offs_that_no_candidate_dominates(traded):
+    result = result_of(traded)
+    front = [tuple(point["fitness"]) for point in result["front"]]
+    scored = {tuple(line["fitness"]) for line in read(traded / "history.jsonl") if "candidate" in line}
+
+    def dominated(point):
+        return any(p[0] <= point[0] and p[1] >= point[1] and p != point for p in scored)
+
+    assert set(front) == {point for point in scored if not dominated(point)}
+    assert len(front) > 3
+    assert (traded / "front.png").stat().st_size > 5000
+
+
+def test_the_result_of_a_front_is_the_best_at_the_target(traded):
+    result = result_of(traded)
+    reached = [point for point in result["front"] if point["fitness"][1] >= 0.45 - 1e-4]
+    assert result["best"] == min(reached, key=lambda point: point["fitness"][0])
+    assert result["perplexity"]["search"]["evolved"] == result["best"]["fitness"][0]
+
+
+def test_starts_are_in_the_first_population_and_on_the_budget(tmp_path):
+    given = ["problem.starts=[global, uniform]", "problem.allocations=[global]", "generations=0"]
+    folder = run(tmp_path, "s", *(part for setting in given for part in ("--set", setting)))
+    first = [line for line in read(folder / "history.jsonl") if "candidate" in line][:2]
+    assert first[0]["genome"] == pytest.approx(result_of(folder)["allocations"]["global"]["genome"])
+    assert first[1]["genome"] == pytest.approx([0.45] * 12)
+    assert first[0]["measures"]["sparsity"] == pytest.approx(0.45, abs=1e-4)

@@ -13,6 +13,7 @@ from problems.pruning.settings import PruningSettings
         ("problem.score=wandda", "problem.score: unknown score 'wandda'; did you mean 'wanda'?"),
         ("problem.scores={mlp.c_fc: rai}", "unknown score 'rai'; did you mean 'ria'?"),
         ("problem.allocations=[owls]", "unknown allocation 'owls'; did you mean 'owl'?"),
+        ("problem.starts=[uniform, owls]", "unknown allocation 'owls'; did you mean 'owl'?"),
         ("problem.score=os:system", "list 'os' under plugins first"),
     ],
 )

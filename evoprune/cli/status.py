@@ -1,0 +1,92 @@
+"""``evoprune status [RUN_DIR]``: how a run goes, or all runs in a folder."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from evoprune.errors import InputError
+from evoprune.plain_text import aligned, plain
+from evoprune.status import Status, find, look
+
+
+def add_parser(commands: Any) -> None:
+    """Add this command to ``commands``."""
+    parser = commands.add_parser(
+        "status",
+        help="how runs go, or went",
+        description=__doc__,
+        epilog="example: python -m evoprune status runs",
+    )
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        default=Path("runs"),
+        metavar="RUN_DIR",
+        help="a run's folder, or one that holds runs at any depth, an ablation's say (default: runs)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(call=call)
+
+
+def call(options: argparse.Namespace) -> None:
+    """Print how the runs that ``options`` name go."""
+    folders = find(options.folder)
+    alone = folders == [options.folder]
+    found = [look(options.folder)] if alone else [_look_or_say(folder) for folder in folders]
+    if options.json:
+        print(json.dumps([asdict(status) | {"folder": str(status.folder)} for status in found], indent=2))
+    else:
+        print(*(_lines(found[0]) if alone else _table(found, options.folder)), sep="\n")
+
+
+def _look_or_say(folder: Path) -> Status:
+    """One run that cannot be read must not hide the others."""
+    try:
+        return look(folder)
+    except InputError as error:
+        return Status(folder, "unreadable", str(error))
+
+
+def _cells(status: Status) -> dict[str, str]:
+    generation = "-" if status.generation is None else f"{status.generation}/{status.generations}"
+    if status.budget:
+        spent = min(1.0, status.work / status.budget)
+        generation = f"{plain(status.generation)}, {spent:.0%} of the budget"
+    return {
+        "state": status.state,
+        "generation": generation,
+        "evaluations": str(status.evaluations),
+        "best": plain(status.best),
+        "work a second": "-" if status.rate is None else tqdm.format_sizeof(status.rate),
+        "left": "-" if status.seconds_left is None else tqdm.format_interval(status.seconds_left),
+    }
+
+
+def _lines(status: Status) -> Iterator[str]:
+    yield f"run: {status.folder}"
+    yield from (f"{name}: {cell}" for name, cell in _cells(status).items() if cell != "-")
+    yield from _advice([status])
+
+
+def _table(found: Sequence[Status], folder: Path) -> Iterator[str]:
+    rows = [{"run": str(status.folder.relative_to(folder))} | _cells(status) for status in found]
+    yield from aligned([list(rows[0]), *(list(row.values()) for row in rows)])
+    yield from _advice(found)
+
+
+def _advice(found: Sequence[Status]) -> Iterator[str]:
+    """Why runs ended early, and how to go on with them."""
+    for status in found:
+        if status.reason and status.state != "done":
+            yield f"{status.folder}: {status.reason}"
+        if status.resumable:
+            yield f"to go on: python -m evoprune resume {shlex.quote(str(status.folder))}"

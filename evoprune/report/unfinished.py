@@ -1,0 +1,27 @@
+"""A run that has no result, as one that has: its best so far, and the sound lines of its history."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from evoprune import api, recorded
+from evoprune.errors import InputError
+from evoprune.history import HISTORY
+
+
+def so_far(folder: Path) -> tuple[api.Run, list[dict[str, Any]]]:
+    """The run in ``folder`` as it stands, and its history. Raises :class:`InputError` while nothing is scored."""
+    resolved = api.read_experiment(folder)
+    weights = resolved.problem.weights
+    lines = list(recorded.lines(folder / HISTORY))
+    whole = [
+        line for line in lines if "candidate" in line and not line.get("failure") and line.get("fidelity", 1.0) == 1
+    ]
+    if not whole:
+        raise InputError("no candidate has been scored on all the data yet", str(folder))
+    line = max(whole, key=lambda line: [w * value for w, value in zip(weights, line["fitness"], strict=True)])
+    best = api.Best(genome=line["genome"], fitness=line["fitness"], candidate=line["candidate"])
+    scores = [line for line in lines if "candidate" in line and not line["memo"]]
+    result = {"evaluations": len(scores), "seed": resolved.experiment.seed}
+    return api.Run(folder, resolved, result, best), lines

@@ -1,0 +1,40 @@
+"""NSGA-II, for problems with several objectives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from deap import base, tools
+
+from evoprune import Algorithm, Generation, InputError, Score
+from operators.algorithm.breeding import breed, first_population
+
+
+def nsga2(
+    toolbox: base.Toolbox,
+    *,
+    population: int,
+    mate_probability: float,
+    mutate_probability: float,
+    starts: Sequence[Sequence[float]],
+) -> Algorithm:
+    """Keep the fronts that no other solution dominates, and of the last one the most apart (Deb et al., 2002).
+
+    "A fast and elitist multiobjective genetic algorithm: NSGA-II", IEEE Transactions on
+    Evolutionary Computation 6; DEAP's selections. Parents are the winners of tournaments by
+    dominance and then by distance, in place of ``toolbox.select``. ``population``: a multiple of 4.
+    """
+    if population % 4:
+        raise InputError(f"population: nsga2's tournaments take four at a time; expected a multiple of 4: {population}")
+    people = first_population(toolbox, population, starts)
+    yield Score(people)
+    people = tools.selNSGA2(people, population)  # for the distances that tournaments ask for
+    while True:
+        yield Generation(people)
+        winners = iter(tools.selTournamentDCD(people, population))
+        children = breed(
+            toolbox, people, population, mate_probability, mutate_probability,
+            lambda _, count: [next(winners) for _ in range(count)],  # noqa: B023 - called at once
+        )  # fmt: skip
+        yield Score(children)
+        people = tools.selNSGA2([*people, *children], population)

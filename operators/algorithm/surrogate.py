@@ -1,0 +1,95 @@
+"""(mu + lambda) search whose children are screened by a regression on all that was scored."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Annotated, NamedTuple
+
+import numpy
+from deap import base
+from numpy.typing import NDArray
+from pydantic import Field
+
+from evoprune import Algorithm, Generation, Positive, Score
+from operators.algorithm.breeding import FAILED, first_population, fittest, loss, mutant
+
+_LEAST_KNOWN = 8
+"""Scores before the regression says anything; mutants until then are taken blindly."""
+
+Floats = NDArray[numpy.float64]
+
+
+def surrogate(
+    toolbox: base.Toolbox,
+    *,
+    starts: Sequence[Sequence[float]],
+    parents: Annotated[int, Field(ge=1, description="mu: individuals that live on")] = 1,
+    pool: Annotated[int, Field(ge=1, description="mutants for each child; the most promising becomes it")] = 16,
+    offspring: Annotated[int, Field(ge=1, description="lambda: children in a generation")] = 16,
+    survivors: Annotated[int, Field(ge=1, description="children left after the screening, scored on all data")] = 2,
+    screening: Annotated[
+        float, Field(gt=0, le=1, description="share of the data that children are screened on")
+    ] = 0.125,
+    ridge: Annotated[Positive, Field(description="penalty on the regression's coefficients, in observations")] = 0.1,
+) -> Algorithm:
+    """As ``level_switching``, but each child is the mutant, of some, that a regression expects most of.
+
+    A mutant that is only predicted costs nothing, so there may be many (pre-selection: Jin, "A
+    comprehensive survey of fitness approximation in evolutionary computation", Soft Computing 9,
+    2005). What is learnt from are all scores, those on a part of the data too; of several
+    objectives, the first.
+    """
+    people = first_population(toolbox, max(parents, len(starts)), starts)
+    yield Score(people)
+    known = [_Known(list(individual), loss(individual), 0.0) for individual in people]
+    people = fittest(people, parents)
+    while True:
+        yield Generation(people)
+        predict = _regression(known, people[0], ridge)
+        children = [
+            min((mutant(toolbox, random.choice(people)) for _ in range(pool)), key=predict) for _ in range(offspring)
+        ]
+        if screening < 1 and survivors < offspring:
+            yield Score(children, screening)
+            known += [_Known(list(child), loss(child), 1.0) for child in children]
+            children = fittest(children, survivors)
+        yield Score(children)
+        known += [_Known(list(child), loss(child), 0.0) for child in children]
+        people = fittest([*people, *children], parents)
+
+
+class _Known(NamedTuple):
+    genome: list[float]
+    loss: float
+    partly: float
+    """1 if scored on a part of the data, which may be an easier or a harder part, else 0."""
+
+
+def _regression(known: Sequence[_Known], centre: Sequence[float], ridge: float) -> Callable[[Sequence[float]], float]:
+    """Predicts by how much a genome's loss lies above that of ``centre``.
+
+    Ridge regression (Hoerl and Kennard, Technometrics 12, 1970) on the differences of genes from
+    those of ``centre`` and on their squares. An observation counts the less the higher its
+    loss: what lies near the best decides where to go.
+    """
+    sound = [score for score in known if score.loss < FAILED]
+    middle = numpy.array(centre)
+
+    def features(genome: Sequence[float]) -> Floats:
+        difference = numpy.array(genome) - middle
+        return numpy.concatenate([difference, difference**2])
+
+    if len(sound) < _LEAST_KNOWN:
+        return lambda _: 0.0
+    losses = numpy.array([score.loss for score in sound])
+    partly = numpy.array([score.partly for score in sound])
+    for part in {*partly}:
+        losses[partly == part] -= losses[partly == part].min()
+    table = numpy.stack([numpy.append(features(score.genome), score.partly) for score in sound])
+    weights = numpy.exp(-losses / max(float(numpy.median(losses)), 1e-12))
+    scales = numpy.sqrt((weights @ table**2) / weights.sum()) + 1e-12
+    scaled = table / scales
+    normal = scaled.T @ (weights[:, None] * scaled) + ridge * numpy.eye(scaled.shape[1])
+    coefficients = numpy.linalg.solve(normal, scaled.T @ (weights * losses)) / scales
+    return lambda genome: float(features(genome) @ coefficients[:-1])

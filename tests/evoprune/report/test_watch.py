@@ -1,0 +1,68 @@
+"""The page while a run goes on, and after it."""
+
+import json
+from contextlib import ExitStack
+
+import pytest
+
+from evoprune import InputError, run_folder
+from evoprune.report import watch, write
+
+
+@pytest.fixture
+def unfinished(run, sphere):
+    folder = run(sphere).folder
+    (folder / "result.json").unlink()
+    run_folder.write_status(folder, "running")
+    return folder
+
+
+def test_a_watched_page_reloads_itself_until_the_run_ends(unfinished, tmp_path):
+    out, seen = tmp_path / "page.html", []
+    with ExitStack() as held:
+        held.enter_context(run_folder.locked(unfinished))
+
+        def wait(seconds):
+            seen.append((seconds, out.read_text()))
+            if len(seen) == 2:
+                run_folder.write_status(unfinished, "done")
+                held.close()
+
+        watch([unfinished], out, 5.0, wait)
+    assert [seconds for seconds, _ in seen] == [5.0, 5.0]
+    assert all('http-equiv="refresh" content="5.0"' in text and "<dd>running</dd>" in text for _, text in seen)
+    assert "refresh" not in out.read_text()
+    assert "<dd>done</dd>" in out.read_text()
+
+
+def test_the_best_so_far_is_the_best_of_the_history(unfinished, tmp_path):
+    lines = [json.loads(line) for line in (unfinished / "history.jsonl").read_text().splitlines()]
+    best = min(line["fitness"][0] for line in lines if "candidate" in line)
+    _, markdown = write([unfinished], tmp_path / "page.html")
+    assert f"| fitness of the best | {best:.6g} |" in markdown.read_text()
+    assert "| state | killed |" in markdown.read_text()
+
+
+def test_a_run_that_has_scored_nothing_is_waited_for_while_it_goes_on(unfinished, tmp_path):
+    history = unfinished / "history.jsonl"
+    text = history.read_text()
+    history.write_text("")
+    with pytest.raises(InputError, match="no candidate"):
+        watch([unfinished], tmp_path / "page.html", 1.0)
+    with ExitStack() as held:
+        held.enter_context(run_folder.locked(unfinished))
+
+        def wait(_):
+            assert not (tmp_path / "page.html").exists()
+            history.write_text(text)
+            held.close()
+
+        watch([unfinished], tmp_path / "page.html", 1.0, wait)
+    assert (tmp_path / "page.html").exists()
+
+
+@pytest.mark.parametrize("every", ["0", "-1", "nan", "inf"])
+def test_an_interval_that_is_none_is_refused(run, sphere, evoprune, no_figures, every):
+    answer = evoprune("report", run(sphere).folder, "--watch", "--every", every)
+    assert answer.code == 2
+    assert "--every" in answer.err

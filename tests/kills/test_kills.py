@@ -1,0 +1,13 @@
+"""A few kills of each kind; `python -m tests.kills.kills` makes as many as one likes."""
+
+import pytest
+
+from tests.kills import kills
+
+
+def test_what_is_killed_loses_nothing(capsys):
+    pytest.importorskip("distributed")
+    code = kills.main(["--kills", "3"])
+    assert code == 0, capsys.readouterr().out
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")][1:]
+    assert [row.split(" | ")[0] for row in rows] == ["| busy", "| idle", "| main"]

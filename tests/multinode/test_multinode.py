@@ -1,0 +1,141 @@
+"""SCOOP and Dask across two hosts: the same history as on one, from both hosts' work, and nothing left behind."""
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from evoprune import registry
+from tests.multinode.conftest import finish, lines, result, wait_until, where
+
+BENCHMARK = [
+    "problems/rastrigin.yaml",
+    "plugins=[tests.patient]",
+    "problem.use=tests.patient:PatientBenchmark",
+    "problem.function=rastrigin",
+    "generations=2",
+    "population=30",
+]
+MINI = [
+    "problems/gpt2_mini.yaml",
+    "plugins=[tests.patient]",
+    "problem.use=tests.patient:PatientPruning",
+    "problem.model=bundled:gpt2-mini",
+    "problem.dtype=float32",
+    "problem.sparsity=0.45",
+    "problem.search_text={source: 'bundled:python-docs', split: validation, window: 128, windows: 2}",
+    "problem.report_text={source: 'bundled:python-docs', split: test, window: 128, windows: 1}",
+    "problem.curve=[]",
+    "generations=2",
+    "population=6",
+]
+PYTHON = [sys.executable, "-m", "dask"]
+
+
+@pytest.fixture
+def run(evoprune, tmp_path):
+    """Starts ``experiment``, a file and settings; returns the process and the run's folder."""
+
+    def call(experiment, name, *options):
+        file, *settings = [*experiment, f"problem.log={tmp_path / name}.log"]
+        sets = [option for setting in settings for option in ("--set", setting)]
+        runs = tmp_path / "runs"
+        process = evoprune("run", file, "--runs-dir", runs, "--name", name, "--threads", "1", *sets, *options)
+        return process, runs / name
+
+    return call
+
+
+@pytest.fixture
+def scoop(pair, tmp_path):
+    """The options that spread a run over both hosts by SCOOP."""
+    hostfile = tmp_path / "hosts"
+    hostfile.write_text("".join(f"{host.name} 1\n" for host in pair))
+    return ["--map", "scoop", "--hostfile", hostfile]
+
+
+@pytest.fixture
+def dask(pair, tmp_path):
+    """The options that have a run use a scheduler on the first host, and workers started by ssh on both."""
+    pytest.importorskip("distributed")
+    address = f"tcp://{pair[0].address}:8786"
+    log = {"stdout": (tmp_path / "dask").open("w"), "stderr": subprocess.STDOUT}
+    patience = [
+        f"DASK_DISTRIBUTED__COMM__TIMEOUTS__{name}=12s" for name in ("TCP", "CONNECT")
+    ]  # with silent hosts; of 30 s
+    scheduler = [*PYTHON, "scheduler", "--host", pair[0].address, "--no-dashboard"]
+    pair[0].start("env", *patience, *scheduler, **log)
+    for host in pair:
+        worker = [*PYTHON, "worker", address, "--nthreads", "1", "--no-dashboard", "--memory-limit", "0"]
+        command = f"cd {registry.HOME} && PYTHONPATH={registry.HOME} {shlex.join(worker)} --local-directory {host.home}"
+        pair[0].start("ssh", "-oBatchMode=yes", host.name, command, **log)
+    wait_until(lambda: (tmp_path / "dask").read_text().count("Starting established connection") >= 2)
+    return ["--map", "dask", "--scheduler", address]
+
+
+@pytest.mark.parametrize("experiment", [BENCHMARK, MINI], ids=["benchmark", "mini"])
+@pytest.mark.parametrize("backend", ["scoop", "dask"])
+def test_two_hosts_do_what_one_does(request, run, pair, backend, experiment):
+    process, alone = run(experiment, "alone", "--map", "serial")
+    finish(process)
+    spread = request.getfixturevalue(backend)
+    process, both = run([*experiment, "problem.meet=2"], "both", *spread)
+    finish(process)
+    assert where(alone) == {""}
+    assert where(both) == {host.name for host in pair}
+    assert lines(both) == lines(alone)
+    assert result(both) == result(alone)
+    if backend == "scoop":  # Dask's scheduler and workers are not ours to end
+        wait_until(lambda: pair[0].processes() == pair[1].processes() == [])
+
+
+def test_the_slurm_script_for_scoop_runs_on_its_jobs_hosts(pair, run, tmp_path):
+    process, alone = run([*BENCHMARK, "problem.meet=1"], "alone", "--map", "serial")
+    finish(process)
+    page = (registry.HOME / "docs" / "clusters.md").read_text(encoding="utf-8")
+    (script,) = (block for block in page.split("```") if block.startswith("bash\n#!/bin/bash"))
+    (tmp_path / "scoop.sh").write_text(script.removeprefix("bash\n"))
+    names = " ".join(host.name for host in pair)
+    tool = tmp_path / "scontrol"  # SLURM's: prints the job's hosts
+    tool.write_text(f"#!/bin/sh\nprintf '%s\\n' {names}\n")
+    tool.chmod(0o755)
+    activate = tmp_path / ".venv" / "bin" / "activate"
+    activate.parent.mkdir(parents=True)
+    activate.write_text(f"PATH={Path(sys.executable).parent}:{tmp_path}:$PATH\n")
+    job = {"SUBMIT_DIR": tmp_path, "JOB_ID": 1, "JOB_NODELIST": "two", "NTASKS_PER_NODE": 1, "CPUS_PER_TASK": 1}
+    environment = ["env", "DEVICES=cpu", *(f"SLURM_{key}={value}" for key, value in job.items())]
+    settings = {"plugins": ["tests.patient"], "population": 30, "generations": 2}
+    problem = {"use": "tests.patient:PatientBenchmark", "function": "rastrigin", "meet": 2, "log": f"{tmp_path}/log"}
+    operators = yaml.safe_load((registry.HOME / "problems" / "rastrigin.yaml").read_text())["operators"]
+    file = tmp_path / "experiment.yaml"
+    file.write_text(yaml.safe_dump(settings | {"problem": problem, "operators": operators, "seed": 0}))
+    finish(pair[0].start(*environment, "bash", tmp_path / "scoop.sh", file, "both"))
+    both = tmp_path / "runs" / "both"
+    assert where(both) == {host.name for host in pair}
+    assert lines(both) == lines(alone)
+    (both / "result.json").unlink()
+    finish(pair[0].start(*environment, "bash", tmp_path / "scoop.sh", file, "both"))  # submitted again, it goes on
+    assert result(both) == result(alone)
+
+
+@pytest.mark.parametrize("backend", ["scoop", "dask"])
+def test_a_host_that_loses_power_costs_no_score(request, run, pair, evoprune, backend):
+    experiment = [*BENCHMARK, "problem.seconds=0.05"]
+    process, alone = run(experiment, "alone", "--map", "serial")
+    finish(process)
+    spread = request.getfixturevalue(backend)
+    patience = ["--stall-after", "5"] if backend == "scoop" else []
+    process, both = run([*experiment, "problem.meet=2"], "both", *spread, *patience)
+    wait_until(lambda: (both / "history.jsonl").exists() and where(both) == {host.name for host in pair})
+    pair[1].cut_power()
+    if backend == "scoop":
+        errors = finish(process, 3)
+        assert "without a score: " in errors
+        finish(evoprune("resume", both))
+    else:
+        finish(process)
+    assert lines(both) == lines(alone)
+    assert result(both) == result(alone)

@@ -1,0 +1,45 @@
+import random
+from itertools import islice, pairwise
+
+import pytest
+from deap import base, tools
+
+from evoprune import Individual, InputError, Score
+from operators.algorithm.nsga2 import nsga2
+
+SETTINGS = {"mate_probability": 0.9, "mutate_probability": 1.0, "starts": []}
+
+
+@pytest.fixture
+def toolbox():
+    """Schaffer's problem: squared distances from 0 and from 2; what lies between is not dominated."""
+    tools_ = base.Toolbox()
+    tools_.register("individual", lambda: Individual([random.uniform(-10, 10)], (-1.0, -1.0)))
+    tools_.register("mate", tools.cxBlend, alpha=0.5)
+    tools_.register("mutate", tools.mutGaussian, mu=0, sigma=0.3, indpb=1.0)
+    tools_.register("repair", lambda individual: (individual,))
+    return tools_
+
+
+def test_it_spreads_over_the_front(toolbox):
+    random.seed(1)
+
+    def populations():
+        for step in nsga2(toolbox, population=20, **SETTINGS):
+            if isinstance(step, Score):
+                for number, individual in enumerate(step.individuals):
+                    individual.ident = number
+                    individual.fitness.values = (individual[0] ** 2, (individual[0] - 2) ** 2)
+            else:
+                yield step.population
+
+    last = sorted(individual[0] for individual in list(islice(populations(), 30))[-1])
+    assert len(last) == 20
+    assert -0.01 < last[0] < 0.2
+    assert 1.8 < last[-1] < 2.01
+    assert max(b - a for a, b in pairwise(last)) < 0.4
+
+
+def test_a_population_that_does_not_fall_into_fours_is_refused(toolbox):
+    with pytest.raises(InputError, match="a multiple of 4: 10"):
+        next(nsga2(toolbox, population=10, **SETTINGS))
