@@ -65,7 +65,7 @@ def draw_front(
 def draw_allocation(by_block: Sequence[float], target: float, folder: Path) -> None:
     """The sparsity of each block against the uniform line."""
     count = len(by_block)
-    figure, axes = new(width=min(14.0, max(7.0, 0.22 * count)))
+    figure, axes = new(width=min(14.0, max(7.0, 0.3 * count)))
     axes.bar(range(1, count + 1), by_block, color=ORANGE, width=0.75, label="evolved")
     axes.axhline(target, color=GREY, linestyle="--", label=f"uniform, {target:.0%}")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
