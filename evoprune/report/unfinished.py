@@ -13,7 +13,7 @@ from evoprune.history import HISTORY
 def so_far(folder: Path) -> tuple[api.Run, list[dict[str, Any]]]:
     """The run in ``folder`` as it stands, and its history. Raises :class:`InputError` while nothing is scored."""
     resolved = api.read_experiment(folder)
-    weights = resolved.problem.weights
+    weights = resolved.problem.weights_of(resolved.settings)
     lines = list(recorded.lines(folder / HISTORY))
     whole = [
         line for line in lines if "candidate" in line and not line.get("failure") and line.get("fidelity", 1.0) == 1

@@ -7,6 +7,7 @@ import pytest
 
 from evoprune import InputError, run_folder
 from evoprune.report import watch, write
+from evoprune.report import write as write_page
 
 
 @pytest.fixture
@@ -66,3 +67,38 @@ def test_an_interval_that_is_none_is_refused(run, sphere, evoprune, no_figures, 
     answer = evoprune("report", run(sphere).folder, "--watch", "--every", every)
     assert answer.code == 2
     assert "--every" in answer.err
+
+
+def test_objectives_may_depend_on_the_settings(run, plugin, write, tmp_path):
+    """The best of a run that goes on is that by the objectives which its settings ask for."""
+    plugin(
+        "traded",
+        """
+        import random
+        from evoprune import Bounds, Evaluation, Problem, Settings
+
+        class Both(Settings):
+            both: bool = True
+
+        class Traded(Problem):
+            Settings = Both
+
+            @classmethod
+            def weights_of(cls, settings): return (-1.0, 1.0) if settings.both else (-1.0,)
+            def bounds(self): return Bounds([0.0], [1.0])
+            def random_genome(self): return [random.random()]
+            def evaluate(self, genome): return Evaluation((genome[0], genome[0]))
+            def choose(self, front): return 0
+        """,
+    )
+    file = write('problem: {use: "traded:Traded"}\nplugins: [traded]\npopulation: 8\ngenerations: 1\n')
+    folder = run(file, "operators.algorithm=nsga2").folder
+    (folder / "result.json").unlink()
+    run_folder.write_status(folder, "running")
+    least = min(json.loads(line)["fitness"][0] for line in _candidates(folder))
+    html, _ = write_page([folder], tmp_path / "page.html")
+    assert f"{least:.4g}"[:5] in html.read_text()
+
+
+def _candidates(folder):
+    return [line for line in (folder / "history.jsonl").read_text().splitlines() if '"candidate"' in line]
