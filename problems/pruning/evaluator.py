@@ -75,6 +75,11 @@ class Evaluator:
         same = self.calibrates and self.settings.calibration.identity == self.settings.search_text.identity
         return held_out(self.search, [self.calibration] if same else [], count, self.tokenizer)
 
+    @property
+    def model_size(self) -> int:
+        """How many parameters the whole model has."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
     def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
         """The objective for ``genome`` on the first ``fidelity``, in (0, 1], of the search windows.
 

@@ -34,7 +34,7 @@ def report(evaluator: Evaluator, outcome: Outcome, folder: Path) -> dict[str, An
     zeros = evaluator.masks.zeros()  # of the model as it stands now: evolved
     sparsity = {
         "prunable": zeros / evaluator.masks.total,
-        "model": zeros / sum(parameter.numel() for parameter in evaluator.model.parameters()),
+        "model": zeros / evaluator.model_size,
     }
     perplexity = {
         "search": _three(searched, target, evolved_searched),
@@ -110,7 +110,7 @@ def _reconstructed(evaluator: Evaluator, best: list[float]) -> dict[str, dict[st
     """The perplexities of uniform at the target and of ``best`` with their remaining weights updated."""
     texts = {"search_reconstructed": evaluator.search, "report_reconstructed": evaluator.report}
     scores: dict[str, dict[str, float | None]] = {role: {} for role in texts}
-    for name, genome in {"uniform": [evaluator.settings.sparsity] * len(best), "evolved": best}.items():
+    for name, genome in {"uniform": evaluator.genes.uniform(evaluator.settings.sparsity), "evolved": best}.items():
         reconstruct(evaluator, genome)
         for role, windows in texts.items():
             scores[role][name] = _finite(evaluator.perplexity_now(windows.tokens))
@@ -120,7 +120,7 @@ def _reconstructed(evaluator: Evaluator, best: list[float]) -> dict[str, dict[st
 def _held_out(evaluator: Evaluator, outcome: Outcome, tokens: torch.Tensor) -> Three:
     """The perplexities of dense, uniform at the target and the best on ``tokens`` ``(windows, window)``."""
     target = evaluator.settings.sparsity
-    names = {"dense", "dense" if target == 0 else uniform_name(target)}
+    names = {"dense", _uniform_at(target)}
     scores = {name: evaluator.perplexity(outcome.references[name][0], tokens) for name in names}
     return _three(scores, target, evaluator.perplexity(outcome.best, tokens))
 
@@ -173,7 +173,7 @@ def protocol(evaluator: Evaluator) -> dict[str, Any]:
         "genes": settings.genes,
         "sparsity_denominators": {
             "prunable": evaluator.masks.total,
-            "model": sum(parameter.numel() for parameter in evaluator.model.parameters()),
+            "model": evaluator.model_size,
         },
         "search_text": evaluator.search.protocol(),
         "held_out_text": evaluator.held_out.protocol() if evaluator.held_out else None,
@@ -182,8 +182,13 @@ def protocol(evaluator: Evaluator) -> dict[str, Any]:
 
 
 def _three(scores: dict[str, float], target: float, evolved: float) -> Three:
-    uniform = scores["dense"] if target == 0 else scores[uniform_name(target)]
+    uniform = scores[_uniform_at(target)]
     return {"dense": _finite(scores["dense"]), "uniform": _finite(uniform), "evolved": _finite(evolved)}
+
+
+def _uniform_at(target: float) -> str:
+    """What uniform pruning at ``target`` is called among the references."""
+    return "dense" if target == 0 else uniform_name(target)
 
 
 def _finite(value: float) -> float | None:

@@ -150,7 +150,7 @@ def _facts(evaluator: Evaluator, run: Recorded, zeros: dict[str, int], dtype: st
     sizes = {matrix.name: matrix.size for matrix in evaluator.matrices}
     blocks = {matrix.name: matrix.block for matrix in evaluator.matrices}
     removed = sum(zeros.values())
-    denominators = {"prunable": sum(sizes.values()), "model": sum(p.numel() for p in evaluator.model.parameters())}
+    denominators = {"prunable": sum(sizes.values()), "model": evaluator.model_size}
     return {
         "evoprune": __version__,
         "base_model": public_name(run.protocol.model),

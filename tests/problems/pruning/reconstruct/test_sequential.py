@@ -6,6 +6,7 @@ import torch
 from problems.pruning.evaluator import Evaluator
 from problems.pruning.reconstruct.sequential import reconstruct
 from problems.pruning.reconstruct.sparsegpt import sparsegpt
+from problems.pruning.report import _reconstructed
 from problems.pruning.settings import PruningSettings
 from tests.problems.pruning.test_calibration import inputs_of
 
@@ -72,3 +73,10 @@ def test_least_squares_keeps_the_mask_and_is_no_worse_on_what_calibrated(evaluat
         assert evaluator.masks.zeros() / evaluator.masks.total == pytest.approx(0.6, abs=1e-4)
         perplexities.append(evaluator.perplexity_now(evaluator.calibration.tokens))
     assert perplexities[1] < perplexities[0]
+
+
+def test_uniform_is_reconstructed_alike_whatever_the_genes_mean(evaluator):
+    """A gene for a kind is added to its blocks' sparsity: uniform is not the same number everywhere."""
+    other = Evaluator(evaluator.settings.model_copy(update={"genes": "block_and_kind"}))
+    found = [_reconstructed(each, each.genes.uniform(0.3))["report_reconstructed"] for each in (evaluator, other)]
+    assert found[0]["uniform"] == pytest.approx(found[1]["uniform"], rel=1e-3)
