@@ -37,7 +37,6 @@ class Pruning(Problem):
     def __init__(self, settings: PruningSettings) -> None:
         super().__init__(settings)
         self.fitness_label = f"{self.evaluator.objective.label} on the search text"
-        _ = self.evaluator.report  # so that a bad text is found before the run starts
 
     @cached_property
     def evaluator(self) -> Evaluator:
@@ -112,7 +111,11 @@ class Pruning(Problem):
         return self.evaluator.perplexity(genome, held_out.tokens) if held_out else None
 
     def fingerprint(self) -> dict[str, str]:
-        """Hashes of the weights and of the texts' tokens."""
+        """Hashes of the weights and of the texts' tokens.
+
+        The report text is read here first: by the process that breeds, before anything is
+        written, and not by its workers. Raises :class:`evoprune.InputError` if it cannot be used.
+        """
         evaluator = self.evaluator
         hashes = {
             "weights": evaluator.weights_sha256,
