@@ -23,7 +23,7 @@ from evoprune.explain import explain
 from evoprune.exporting import export
 from evoprune.parameters import Checked
 from evoprune.problem import Exported, Problem, Table
-from evoprune.resolve import Resolved, resolve, resolve_file
+from evoprune.resolve import Resolved, resolve, resolve_at, resolve_file
 from evoprune.run_folder import read_json
 
 Columns = dict[str, list[Any]]
@@ -152,7 +152,7 @@ def read_experiment(folder: Path, settings: Sequence[str] = ()) -> Resolved:
     path = folder / "config.yaml"
     if not _is_file(path):
         raise InputError("is not the folder of a run: it holds no config.yaml", str(folder))
-    return resolve(config.override(config.read(path), settings), str(path))
+    return resolve_at(path, settings)
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -54,7 +55,11 @@ class Resolved:
 
 def resolve_file(file: str, settings: Sequence[str]) -> Resolved:
     """The checked experiment in ``file`` after ``settings``. Raises :class:`evoprune.InputError`."""
-    path = find(file)
+    return resolve_at(find(file), settings)
+
+
+def resolve_at(path: Path, settings: Sequence[str]) -> Resolved:
+    """As :func:`resolve_file`, for the file at ``path`` and no other."""
     return resolve(override(read(path), settings), str(path))
 
 

@@ -11,11 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from evoprune import backends, config, recorded, run_folder
+from evoprune import backends, recorded, run_folder
 from evoprune.errors import InputError
 from evoprune.execution import Execution
 from evoprune.explain import short
-from evoprune.resolve import resolve
+from evoprune.resolve import resolve_at
 from evoprune.run import Json, Run, carry_out
 
 
@@ -29,8 +29,7 @@ def resume(folder: Path, settings: Sequence[str], execution: Execution) -> Json 
     run_folder.refuse_links(folder)
     with run_folder.locked(folder):
         environment = run_folder.read_json(folder / "environment.json")
-        path = folder / "config.yaml"
-        resolved = resolve(config.override(config.read(path), settings), str(path))
+        resolved = resolve_at(folder / "config.yaml", settings)
         run = Run.prepared(resolved, folder, execution)
         _refuse_change(environment.get("experiment"), run.deciding, "experiment", folder)
         _refuse_change(environment.get("fingerprint"), run.problem.fingerprint(), "fingerprint", folder)

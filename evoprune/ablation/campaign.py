@@ -34,7 +34,7 @@ class Curve:
     best: list[float]
 
     def at(self, budget: float) -> float:
-        """The best fitness that at most ``budget`` of work gave; infinity (or minus) where it gave none."""
+        """The best fitness that at most ``budget`` of work gave; not a number where it gave none."""
         within = [best for work, best in zip(self.work, self.best, strict=True) if work <= budget]
         return within[-1] if within else float("nan")
 

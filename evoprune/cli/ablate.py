@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evoprune import run_folder
-from evoprune.cli import execution
+from evoprune.cli import execution, experiment
 from evoprune.errors import InputError
 from evoprune.resolve import resolve_file
 
@@ -25,7 +25,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--vary", action="append", default=[], metavar="KEY=A,B", help="values of a key; repeat for all combinations"
     )
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for all variants, as in run")
+    experiment.add_set(parser, "for all variants, as in run")
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="runs of each variant (default: 5)")
     parser.add_argument(
         "--budget", "--budget-tokens", type=float, required=True, metavar="N", help="work of each run (tokens)"

@@ -9,6 +9,7 @@ from typing import Any
 
 from evoprune import registry
 from evoprune.api import Run, check_options, is_run
+from evoprune.cli import experiment
 from evoprune.plain_text import aligned, plain
 from evoprune.problem import Table
 
@@ -39,9 +40,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--include-path", help="a folder with task files of your own")
     parser.add_argument("--limit", help="examples of each task (default: all)")
     parser.add_argument("--problem", default="pruning", help="what a model is measured by (default: %(default)s)")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of the run's experiment"
-    )
+    experiment.add_set(parser, "override a key of the run's experiment")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(call=call)
 

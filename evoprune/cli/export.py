@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evoprune.api import Run
+from evoprune.cli import experiment
 from evoprune.exporting import refuse_unless_free
 
 
@@ -22,12 +23,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("out", metavar="OUT", type=Path, help="the folder to make; one that holds anything is refused")
     parser.add_argument("--dtype", help="number format of what is written (default: the run's)")
     parser.add_argument("--compact", action="store_true", help="also a copy that stores zeros as single bits")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override a key of the run's experiment, as in problem.model=where/it/is/now or problem.device=cpu",
+    experiment.add_set(
+        parser, "override a key of the run's experiment, as in problem.model=where/it/is/now or problem.device=cpu"
     )
     parser.set_defaults(call=call)
 

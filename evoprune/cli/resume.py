@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from evoprune.cli import execution
+from evoprune.cli import execution, experiment
 
 
 def add_parser(commands: Any) -> None:
@@ -18,9 +18,7 @@ def add_parser(commands: Any) -> None:
         epilog="example: python -m evoprune resume runs/gpt2_mini-20250101-120000 --set generations=40",
     )
     parser.add_argument("folder", type=Path, metavar="RUN_DIR", help="the folder of the run")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="generations or max_failures; repeatable"
-    )
+    experiment.add_set(parser, "generations or max_failures; repeatable")
     execution.add_arguments(parser)
     parser.set_defaults(call=call)
 

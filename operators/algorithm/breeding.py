@@ -52,9 +52,14 @@ def breed(
 def mutant(toolbox: base.Toolbox, parent: Individual) -> Individual:
     """A mutated and repaired child of one parent."""
     (child,) = toolbox.mutate(parent.child())
+    return repaired(toolbox, child, parent)
+
+
+def repaired(toolbox: base.Toolbox, child: Individual, parent: Individual) -> Individual:
+    """``child``, repaired, and known to be of ``parent``."""
     (child,) = toolbox.repair(child)
-    child.parents = (parent.ident,)
-    return child  # type: ignore[no-any-return]
+    child.parents = (parent.ident,)  # type: ignore[assignment]
+    return child
 
 
 def fittest(individuals: Sequence[Individual], count: int) -> list[Individual]:

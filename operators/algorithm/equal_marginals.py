@@ -10,7 +10,7 @@ from deap import base
 from pydantic import Field
 
 from evoprune import Algorithm, Fraction, Generation, Individual, Positive, Score
-from operators.algorithm.breeding import first_population, fittest, loss, mutant
+from operators.algorithm.breeding import first_population, fittest, loss, mutant, repaired
 
 _LEAST = 0.1
 """A marginal cost counts as at least this share of the median one: those near zero are noise."""
@@ -57,24 +57,25 @@ def equal_marginals(
     resting = 0
     while True:
         yield Generation([best])
-        factors: list[float] = []
+        moves: list[tuple[float, Individual]] = []
         if resting:
             children = [mutant(toolbox, best) for _ in range(mutants)]
         else:
             costs = yield from _log_marginals(best, low, up, weights, probe, screening)
             average = [memory * old + (1 - memory) * new for old, new in zip(average or costs, costs, strict=True)]
-            factors = [factor for _ in (costs, average) for factor in _FACTORS]
-            directions = [direction for direction in (costs, average) for _ in _FACTORS]
-            children = [
-                _moved(toolbox, best, direction, factor * step)
-                for direction, factor in zip(directions, factors, strict=True)
+            moves = [
+                (factor, _moved(toolbox, best, direction, factor * step))
+                for direction in (costs, average)
+                for factor in _FACTORS
             ]
+            children = [child for _, child in moves]
         yield Score(children, screening)
         chosen = fittest(children, survivors)
         yield Score(chosen)
-        winner = fittest([best, *chosen], 1)[0]
-        if factors:
-            taken = next(f for f, child in zip(factors, children, strict=True) if child is fittest(chosen, 1)[0])
+        (leader,) = fittest(chosen, 1)
+        (winner,) = fittest([best, leader], 1)
+        if moves:
+            taken = next(factor for factor, child in moves if child is leader)
             step = min(max(step * taken, _SHORTEST), _LONGEST)
             resting = patience if winner is best else 0
         else:
@@ -128,6 +129,4 @@ def _moved(toolbox: base.Toolbox, parent: Individual, costs: Sequence[float], st
     """A repaired child whose genes give way by ``step`` for each e-fold of their cost."""
     child = parent.child()
     child[:] = [gene - step * cost for gene, cost in zip(child, costs, strict=True)]
-    (child,) = toolbox.repair(child)
-    child.parents = (parent.ident,)
-    return child  # type: ignore[no-any-return]
+    return repaired(toolbox, child, parent)
