@@ -160,6 +160,7 @@ def _search(run: Run, backend: backends.Backend, history: History, past: Recorde
     outcome = scorer.evaluation_of(best)
     if outcome.failure:
         raise Stopped(f"every candidate failed; the last one: {outcome.failure}")
+    progress.note("the search is done; reporting on its best")
     result = {
         "best": _individual(best),
         problem.work_unit: scorer.work,

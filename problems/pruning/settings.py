@@ -88,7 +88,8 @@ class PruningSettings(Settings):
         "and, added to it, each kind",
     )
     score: ScoreName = Field(
-        "magnitude", description="ranks the weights, the lowest go first: magnitude, wanda, ria, obs, taylor, fisher"
+        "magnitude",
+        description="ranks the weights, the lowest go first: magnitude, wanda, ria, obs, taylor, fisher, gblm",
     )
     scores: dict[str, ScoreName] = Field(
         {}, description="scores of some kinds of matrix: {mlp.down_proj: wanda}, by their names within a block"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 import torch
+from tqdm import tqdm
 
 from problems.pruning.calibration import BATCH_TOKENS
 from problems.pruning.evaluator import Evaluator
@@ -27,8 +28,8 @@ def reconstruct(evaluator: Evaluator, genome: Sequence[float]) -> None:
     """
     evaluator.masks.apply(genome)
     walk = Walk(Forward(evaluator.model), evaluator.calibration.tokens, BATCH_TOKENS)
-    for block, members in groupby(evaluator.matrices, key=lambda matrix: matrix.block):
-        matrices = list(members)
+    blocks = [(block, list(members)) for block, members in groupby(evaluator.matrices, key=lambda m: m.block)]
+    for block, matrices in tqdm(blocks, "reconstructing", unit="block", leave=False, disable=None):
         for matrix in matrices:
             matrix.weight.copy_(evaluator.masks.base(matrix))
         known = gather(walk, block, matrices, {GRAM}, advance=False)

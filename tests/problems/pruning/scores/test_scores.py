@@ -38,6 +38,8 @@ def error_of_removing(weight, inputs, row, column):
 def slowly(name, weight, inputs, gradients, row, column):
     size, norm = abs(float(weight[row, column])), math.sqrt(sum(float(x) ** 2 for x in inputs[:, column]))
     of_windows = [float(gradient[row, column]) for gradient in gradients]
+    norms = [math.sqrt(sum(float(x) ** 2 for x in inputs[:, j])) for j in range(6)]
+    steepness = [[math.sqrt(sum(float(g[i, j]) ** 2 for g in gradients) / 3) for j in range(6)] for i in range(4)]
     return {
         "magnitude": lambda: size,
         "wanda": lambda: size * norm,
@@ -47,6 +49,7 @@ def slowly(name, weight, inputs, gradients, row, column):
         "obs": lambda: error_of_removing(weight, inputs, row, column),
         "taylor": lambda: sum(size * abs(g) for g in of_windows) / 3,
         "fisher": lambda: sum((size * g) ** 2 for g in of_windows) / 3,
+        "gblm": lambda: size * (norm * 6 / sum(norms) + steepness[row][column] * 24 / sum(map(sum, steepness))),
     }[name]()
 
 
