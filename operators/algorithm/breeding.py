@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from deap import base
 
@@ -49,9 +50,9 @@ def breed(
     return children
 
 
-def mutant(toolbox: base.Toolbox, parent: Individual) -> Individual:
-    """A mutated and repaired child of one parent."""
-    (child,) = toolbox.mutate(parent.child())
+def mutant(toolbox: base.Toolbox, parent: Individual, **arguments: Any) -> Individual:
+    """A mutated and repaired child of one parent; ``arguments`` override those of the mutation."""
+    (child,) = toolbox.mutate(parent.child(), **arguments)
     return repaired(toolbox, child, parent)
 
 

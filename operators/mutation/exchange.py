@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from typing import Annotated
@@ -18,21 +19,37 @@ def exchange(
     low: Sequence[float],
     up: Sequence[float],
     weights: Sequence[float],
+    advice: Sequence[float] | None = None,
     step: Annotated[Positive, Field(description="largest move, as the change of a gene of average weight")] = 0.1,
     moves: Annotated[int, Field(ge=1, description="most moves in one mutation; few are likelier than many")] = 3,
+    strength: Annotated[
+        float, Field(ge=0, description="a gene one step further from its advice is e^strength times likelier to move")
+    ] = 0.0,
 ) -> tuple[Individual]:
     """Raise one gene and lower another so that their weighted sum stays, once or a few times.
 
     The level switch of EvoPress (Sieberling et al., ICML 2025, section 3.2), for genes that
     govern any number of weights and for moves of any size up to ``step``: a budget that was
     kept before is kept after. The number of moves is the lesser of two draws, as there.
+
+    With ``strength``, the gene to raise is likelier one that lies below ``advice``, a genome that
+    something else recommends, and the one to lower one that lies above: genes are drawn by the
+    softmax of that distance. Raises ValueError for a strength without advice.
     """
+    if strength and advice is None:
+        raise ValueError(
+            "strength needs advice, and the problem, as it is set up, gives none (pruning: name an "
+            "allocation in problem.advice)"
+        )
     free = [gene for gene, weight in enumerate(weights) if weight > 0 and low[gene] < up[gene]]
     if len(free) < 2:
         return (individual,)
     average = sum(weights[gene] for gene in free) / len(free)
     for _ in range(min(random.randint(1, moves), random.randint(1, moves))):
-        raised, lowered = random.sample(free, 2)
+        if strength and advice is not None:
+            raised, lowered = _drawn(individual, free, advice, strength / step)
+        else:
+            raised, lowered = random.sample(free, 2)
         quantum = min(
             random.uniform(0, step) * average,
             (up[raised] - individual[raised]) * weights[raised],
@@ -42,3 +59,17 @@ def exchange(
         individual[raised] += quantum / weights[raised]
         individual[lowered] -= quantum / weights[lowered]
     return (clip_genes(individual, low, up),)
+
+
+def _drawn(genes: Sequence[float], free: Sequence[int], advice: Sequence[float], pull: float) -> tuple[int, int]:
+    """Two of ``free``, the first by how far it lies below its advice, the other by how far above.
+
+    ``pull``: e-folds of probability for each 1 of distance.
+    """
+    above = {gene: pull * (genes[gene] - advice[gene]) for gene in free}
+    least = min(above.values())
+    (raised,) = random.choices(free, [math.exp(least - above[gene]) for gene in free])
+    del above[raised]
+    most = max(above.values())
+    (lowered,) = random.choices([*above], [math.exp(distance - most) for distance in above.values()])
+    return raised, lowered

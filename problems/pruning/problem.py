@@ -29,7 +29,7 @@ class Pruning(Problem):
     Settings = PruningSettings
     ExportOptions = ExportSettings
     EvalOptions = EvalSettings
-    supplies = frozenset({"weights", "target"})
+    supplies = frozenset({"weights", "target", "advice"})
     has_fidelities = True
     work_unit = "tokens"
     settings: PruningSettings
@@ -64,10 +64,11 @@ class Pruning(Problem):
         return self.evaluator.genes.bounds
 
     def context(self) -> dict[str, Any]:
-        """For repairs: the number of weights under each gene, and what the global sparsity asks of their mean."""
-        genes = self.evaluator.genes
-        budget = {} if self._trades_off else {"target": genes.target(self.settings.sparsity)}
-        return {"weights": genes.weights} | budget
+        """The number of weights under each gene, what the global sparsity asks of their mean, and the ``advice``."""
+        genes, settings = self.evaluator.genes, self.settings
+        budget = {} if self._trades_off else {"target": genes.target(settings.sparsity)}
+        advice = {"advice": self._found[settings.advice]} if settings.advice else {}
+        return {"weights": genes.weights} | budget | advice
 
     def random_genome(self) -> list[float]:
         """Genes drawn evenly within ``initial_spread`` of the uniform allocation at the target.

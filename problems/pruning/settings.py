@@ -108,11 +108,16 @@ class PruningSettings(Settings):
         "adaptive", description="what reconstruction cuts: what the score says, or what SparseGPT finds as it goes"
     )
     allocations: tuple[AllocationName, ...] = Field(
-        (), description="found without search, scored beside it: owl, alpha, erdos_renyi, global, global_normalised"
+        (),
+        description="found without search, scored beside it: owl, alpha, erdos_renyi, global, global_normalised, "
+        "layer_errors",
     )
     initial_spread: Fraction = Field(0.15, description="first genomes lie this far around the target")
     starts: tuple[StartName, ...] = Field(
         (UNIFORM,), description="in the first population: uniform, and allocations by name, see above"
+    )
+    advice: AllocationName | None = Field(
+        None, description="an allocation by name, see above, that exchange is drawn to where its strength is above 0"
     )
     curve: tuple[Fraction, ...] = Field(
         tuple(step / 100 for step in range(5, 60, 5)), description="sparsities of the uniform curve"
@@ -162,7 +167,8 @@ class PruningSettings(Settings):
             )
         if self.genes == "block_and_kind" and self.found:
             raise ValueError(
-                "allocations, also as starts, need genes that are sparsities of their own: block, matrix or kind"
+                "allocations, also as starts or advice, need genes that are sparsities of their own: "
+                "block, matrix or kind"
             )
         if self.calibration_text and self.calibration_text.identity == self.report_text.identity:
             raise ValueError("calibration_text and report_text are the same text; what calibrates must not report")
@@ -170,8 +176,9 @@ class PruningSettings(Settings):
 
     @property
     def found(self) -> tuple[str, ...]:
-        """The allocations without search that are asked for: as references, or to start from."""
-        return tuple(dict.fromkeys([*self.allocations, *(name for name in self.starts if name != UNIFORM)]))
+        """The allocations without search that are asked for: as references, to start from, or as advice."""
+        advice = [self.advice] if self.advice else []
+        return tuple(dict.fromkeys([*self.allocations, *(n for n in self.starts if n != UNIFORM), *advice]))
 
     @property
     def calibration(self) -> TextSettings:

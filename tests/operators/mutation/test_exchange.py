@@ -1,4 +1,6 @@
+import math
 import random
+from collections import Counter
 
 import pytest
 
@@ -43,3 +45,46 @@ def test_few_moves_are_likelier_than_many():
 def test_a_single_free_gene_has_nothing_to_exchange_with():
     (child,) = exchange(Individual([0.4, 0.5]), low=[0, 0.5], up=[1, 0.5], weights=[1, 1])
     assert child == [0.4, 0.5]
+
+
+ADVICE = [0.1, 0.2, 0.5, 0.8, 0.0, 0.7]
+
+
+def moved(**parameters):
+    """How often one small move raises and lowers each gene of a genome whose distances from ADVICE differ."""
+    raised, lowered = Counter(), Counter()
+    for child in children([0.45] * 6, trials=4000, moves=1, step=0.1, advice=ADVICE, **parameters):
+        raised.update(gene for gene, value in enumerate(child) if value > 0.45)
+        lowered.update(gene for gene, value in enumerate(child) if value < 0.45)
+    return raised, lowered
+
+
+def test_without_strength_each_gene_is_as_likely_to_be_raised_or_lowered():
+    for counts in moved(strength=0):
+        assert sorted(counts) == [0, 1, 2, 3, 5]
+        assert max(counts.values()) < 1.2 * min(counts.values())
+
+
+def test_strength_draws_genes_by_the_softmax_of_their_distance_from_the_advice():
+    """One step further from the advice is e^strength times likelier."""
+    raised, _ = moved(strength=0.5)
+    assert raised[3] / raised[2] == pytest.approx(math.exp(0.5 * 3), rel=0.2)
+    assert raised[5] / raised[1] == pytest.approx(math.exp(0.5 * 5), rel=0.3)
+
+
+def test_with_great_strength_mutations_lead_to_the_advice_and_keep_the_sum():
+    rng = random.Random(1)
+    genes = [rng.uniform(0, 0.9) for _ in ADVICE]
+    random.seed(0)
+    child = Individual(genes)
+    gap = (total(genes) - total(ADVICE)) / sum(WEIGHTS)  # the sum that is kept is another than the advice's
+    for _ in range(3000):
+        exchange(child, low=LOW, up=UP, weights=WEIGHTS, advice=ADVICE, strength=1e6, step=0.002)
+    assert total(child) == pytest.approx(total(genes), abs=1e-9)
+    gaps = [gene - advice for gene, advice in zip(child, ADVICE, strict=True) if advice]
+    assert gaps == pytest.approx([gap] * 5, abs=0.02)
+
+
+def test_strength_without_advice_is_refused():
+    with pytest.raises(ValueError, match="needs advice"):
+        exchange(Individual([0.5] * 6), low=LOW, up=UP, weights=WEIGHTS, strength=1.0)

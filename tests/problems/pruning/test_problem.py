@@ -191,6 +191,23 @@ def test_the_result_of_a_front_is_the_best_at_the_target(traded):
     assert result["perplexity"]["search"]["evolved"] == result["best"]["fitness"][0]
 
 
+def test_mutations_are_drawn_to_the_advice(tmp_path):
+    """All children of uniform raise the gene that is furthest below its advice, and lower the one furthest above."""
+    given = [
+        "problem.advice=global", "problem.allocations=[global]", "generations=1",
+        "operators.algorithm={use: level_switching, offspring: 3, screening: 1}",
+        "operators.mutate={use: exchange, step: 0.01, moves: 1, strength: 100}",
+    ]  # fmt: skip
+    folder = run(tmp_path, "a", *(part for setting in given for part in ("--set", setting)))
+    advice = result_of(folder)["allocations"]["global"]["genome"]
+    uniform, *children = [line["genome"] for line in read(folder / "history.jsonl") if "candidate" in line]
+    for child in children:
+        changes = [new - old for new, old in zip(child, uniform, strict=True)]
+        assert max(changes) > 1e-6
+        assert changes.index(max(changes)) == advice.index(max(advice))
+        assert changes.index(min(changes)) == advice.index(min(advice))
+
+
 def test_starts_are_in_the_first_population_and_on_the_budget(tmp_path):
     given = ["problem.starts=[global, uniform]", "problem.allocations=[global]", "generations=0"]
     folder = run(tmp_path, "s", *(part for setting in given for part in ("--set", setting)))

@@ -13,6 +13,7 @@ from problems.pruning.settings import PruningSettings
         ("problem.score=wandda", "problem.score: unknown score 'wandda'; did you mean 'wanda'?"),
         ("problem.scores={mlp.c_fc: rai}", "unknown score 'rai'; did you mean 'ria'?"),
         ("problem.allocations=[owls]", "unknown allocation 'owls'; did you mean 'owl'?"),
+        ("problem.advice=owls", "problem.advice: unknown allocation 'owls'; did you mean 'owl'?"),
         ("problem.starts=[uniform, owls]", "unknown allocation 'owls'; did you mean 'owl'?"),
         ("problem.score=os:system", "list 'os' under plugins first"),
     ],
@@ -29,6 +30,12 @@ def test_a_function_of_a_listed_module_may_be_a_score(tmp_path, monkeypatch):
         PruningSettings(score="their_scores:largest")
     plugin("their_scores")
     assert PruningSettings(score="their_scores:largest").score == "their_scores:largest"
+
+
+@pytest.mark.parametrize("asked", [{"allocations": ("owl",)}, {"starts": ("owl",)}, {"advice": "owl"}])
+def test_an_allocation_needs_genes_that_are_sparsities(asked):
+    with pytest.raises(ValueError, match="need genes that are sparsities of their own"):
+        PruningSettings(genes="block_and_kind", **asked)
 
 
 def test_the_report_text_must_not_calibrate():

@@ -1,11 +1,15 @@
 """Every registered allocation: within bounds and on budget; and what each is known for."""
 
+import random
+from itertools import product
+
 import pytest
 import torch
 
 from evoprune.registry import find_plugin, names
 from problems.pruning.allocations.alpha import tail_exponent
 from problems.pruning.allocations.budget import shift
+from problems.pruning.allocations.layer_errors import cheapest
 from problems.pruning.evaluator import Evaluator
 from problems.pruning.settings import ALLOCATIONS, PruningSettings
 
@@ -82,3 +86,33 @@ def test_a_shift_moves_all_genes_alike_until_a_bound_holds_them(evaluator):
     genome = shift(evaluator, [0.1] + [0.5] * (count - 1))
     assert genome[0] == 0.35
     assert len(set(genome[1:])) == 1
+
+
+def test_the_cheapest_levels_are_those_that_trying_all_finds():
+    rng = random.Random(0)
+    for _ in range(100):
+        groups, levels = rng.randint(1, 5), rng.randint(2, 4)
+        errors = [[rng.random() for _ in range(levels)] for _ in range(groups)]
+        sizes = [rng.randint(1, 6) for _ in range(groups)]
+        need = rng.randint(0, (levels - 1) * sum(sizes))
+
+        def total(table, chosen):
+            return sum(row[level] for row, level in zip(table, chosen, strict=True))
+
+        counted = [[size * level for level in range(levels)] for size in sizes]
+        enough = [c for c in product(range(levels), repeat=groups) if total(counted, c) >= need]
+        found = cheapest(errors, sizes, need)
+        assert tuple(found) in enough
+        assert total(errors, found) == pytest.approx(min(total(errors, chosen) for chosen in enough))
+
+
+def test_layer_errors_spare_the_group_that_costs_most_alone(evaluator):
+    """In a model all of whose blocks but one are cut to nothing, only that one costs anything."""
+    loose = Evaluator(evaluator.settings.model_copy(update={"min_sparsity": 0.0, "max_sparsity": 1.0}))
+    for group in loose.groups[1:]:
+        for matrix in group.matrices:
+            loose.masks._stored[f"base.{matrix.name}"] = torch.zeros_like(loose.masks.base(matrix))
+    loose.masks.forget()
+    genome = find_plugin(ALLOCATIONS, "layer_errors")(loose)
+    assert genome[0] < 0.1
+    assert min(genome[1:]) >= genome[0]
