@@ -31,30 +31,48 @@ def ancestors(best: int, candidates: Mapping[int, Json]) -> list[Json]:
     return [candidates[number] for number in sorted(found, reverse=True)]
 
 
-def draw(family: Sequence[Json], best: int, label: str) -> Figure:
+def draw(family: Sequence[Json], best: int, label: str, weight: float) -> Figure:
     """Fitness (the first objective, called ``label``) by generation of birth, a line from each parent to its child.
 
-    What failed has no place on the axis, and is left out.
+    In a large family the lines of all parents are a tangle; that of the better parent of each
+    stands out. ``weight``: negative if the objective is minimised. What failed is left out.
     """
     figure, axes = new()
     places = {line["candidate"]: (line["generation"], line["fitness"][0]) for line in _scored(family)}
-    pairs = [(parent, line["candidate"]) for line in family for parent in _parents(line)]
-    lines = [(places[parent], places[child]) for parent, child in pairs if {parent, child} <= places.keys()]
+    pairs = [(parent, child["candidate"]) for child in family for parent in _parents(child)]
+    links = [(places[parent], places[child]) for parent, child in pairs if {parent, child} <= places.keys()]
     few = len(places) <= 60
-    axes.add_collection(LineCollection(lines, colors=GREY, linewidths=0.9 if few else 0.5, alpha=0.6 if few else 0.35))
+    axes.add_collection(LineCollection(links, colors=GREY, linewidths=0.9 if few else 0.5, alpha=0.6 if few else 0.35))
+    line = [places[number] for number in _better_parents(best, pairs, places, weight)]
+    if len(line) > 1:
+        axes.plot(*zip(*line, strict=True), color=ORANGE, linewidth=1.5, zorder=2, label="the better parents")
     bred = {child for _, child in pairs}
     others = places.keys() - {best}
     for name, numbers, face in (("without parents", others - bred, "white"), ("bred", others & bred, BLUE)):
         if numbers:
             x, y = zip(*(places[number] for number in numbers), strict=True)
-            axes.scatter(x, y, s=22 if few else 9, facecolors=face, edgecolors=BLUE, zorder=2, label=name)
+            axes.scatter(x, y, s=22 if few else 9, facecolors=face, edgecolors=BLUE, zorder=3, label=name)
     if best in places:
-        axes.scatter(*places[best], s=130, marker="*", color=ORANGE, zorder=3, label="the best")
+        axes.scatter(*places[best], s=130, marker="*", color=ORANGE, zorder=4, label="the best")
     log_scale_if_wide(axes, [fitness for _, fitness in places.values()])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="generation of birth", ylabel=label, title="Family tree of the best candidate")
     axes.legend()
     return figure
+
+
+def _better_parents(
+    best: int, pairs: Sequence[tuple[int, int]], places: Mapping[int, tuple[int, float]], weight: float
+) -> list[int]:
+    """From ``best`` back: its better parent, that one's better parent, and so on."""
+    parents: dict[int, list[int]] = {}
+    for parent, child in pairs:
+        if parent in places and parent < child:  # a parent is born first: without this, a forged file could go in rings
+            parents.setdefault(child, []).append(parent)
+    line = [best] if best in places else []
+    while line and line[-1] in parents:
+        line.append(max(parents[line[-1]], key=lambda number: weight * places[number][1]))
+    return line
 
 
 def in_words(family: Sequence[Json], best: int) -> str:

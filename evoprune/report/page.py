@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
+from markupsafe import Markup
 
 from evoprune import __version__
 from evoprune.ablation.record import is_campaign
@@ -91,6 +92,11 @@ def _cell(value: Any) -> str:
     return " ".join(plain(value).replace("|", "\\|").replace("`", "'").replace("<", "&lt;").split())
 
 
+def _unbroken(command: str) -> Markup:
+    """``command`` as HTML in which no line ends within a word, as browsers end them after a hyphen."""
+    return Markup(" ").join(Markup('<span class="whole">{}</span>').format(word) for word in command.split(" "))
+
+
 def _genes(run: Summary) -> list[tuple[str, dict[str, float]]]:
     """Each gene's label, value, and length as a bar in percent of the largest."""
     largest = max(map(abs, run.best)) or 1.0
@@ -104,5 +110,5 @@ def _environment(html: bool) -> Environment:
         loader=loader, autoescape=html, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals |= {"zip_genes": _genes, "version": __version__}
-    environment.filters |= {"plain": plain, "cell": _cell}
+    environment.filters |= {"plain": plain, "cell": _cell, "unbroken": _unbroken}
     return environment

@@ -134,7 +134,9 @@ def _family(run: api.Run, ancestors: Sequence[Json]) -> Drawn | None:
     best = run.best.candidate
     if len(ancestors) < 2:
         return None
-    figure = family.draw(ancestors, best, run.resolved.problem.fitness_label)
+    problem = run.resolved.problem
+    weight = problem.weights_of(run.resolved.settings)[0]
+    figure = family.draw(ancestors, best, problem.fitness_label, weight)
     return Drawn("family tree", uri(svg(figure), "svg+xml"), family.in_words(ancestors, best))
 
 
