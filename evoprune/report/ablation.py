@@ -116,13 +116,17 @@ def _member(folder: Path, variant: Variant, seed: int, place: Path) -> Member:
 
 def _facts(folder: Path, campaign: Campaign, members: Sequence[Member], seeds: int) -> dict[str, Any]:
     done = sum(member.found is not None for member in members)
-    state = "done"
-    if done < len(members):
-        state = RUNNING if record.goes_on(folder) else "not finished; the command below, with its --name, goes on"
+    state = f"{done} of {len(members)} runs finished"
+    if done == len(members):
+        state = "done"
+    elif record.goes_on(folder):
+        state = f"{RUNNING}, {state}"
+    else:
+        state = f"stopped, {state}; the command below with --name {folder.resolve().name} goes on"
     minimised = next(member.minimised for member in members if member.found)
     compared_seeds = f"{campaign.seeds}" + ("" if seeds == campaign.seeds else f", {seeds} of them compared so far")
     return {
-        "state": f"{state}: {done} of {len(members)} runs finished" if done < len(members) else f"{state}, {done} runs",
+        "state": state,
         "experiment": campaign.file,
         **{f"varied: {key}": ", ".join(values) for key, values in campaign.varied.items()},
         **({"set for all": shlex.join(campaign.settings)} if campaign.settings else {}),

@@ -84,7 +84,8 @@ def in_words(family: Sequence[Json], best: int) -> str:
     words += f"It has {len(family) - 1} ancestors, of generations {min(born.values())} to {max(born.values())}"
     if founders:
         words += f"; the fitness of those without parents is {plain(min(founders))} to {plain(max(founders))}"
-    return words + ("; older ones are left out." if len(family) == MOST else ".")
+    cut = any(parent not in born for line in family for parent in _parents(line))
+    return words + ("; older ones are left out." if cut else ".")
 
 
 def _scored(family: Sequence[Json]) -> list[Json]:
