@@ -18,6 +18,9 @@ HEAD = ["variant", "runs", "median", "quartiles", f"{CONFIDENCE:.0%} interval of
 
 _POINTS = 200
 
+_LINES = ("-", "--", ":", "-.")
+"""For variants beyond the colours."""
+
 
 def report(runs: Sequence[Finished], budget: float, unit: str, folder: Path) -> str:
     """Write ``ablation.json``, ``ablation.md`` and ``curves`` into ``folder``; return the text of the second."""
@@ -63,19 +66,21 @@ def _section(title: str, rows: Sequence[Row], seeds: int) -> str:
 
 def draw_curves(runs: Sequence[Finished], budget: float, unit: str) -> Figure:
     """The median best so far of each variant against work, and the band of its middle half."""
-    figure, axes = new(width=8.0, height=4.8)
+    names = list(dict.fromkeys(run.variant for run in runs))
+    figure, axes = new(width=8.0, height=4.8 + 0.2 * len(names))
     shown: list[float] = []
-    for number, variant in enumerate(dict.fromkeys(run.variant for run in runs)):
+    for number, variant in enumerate(names):
         curves = [run.curve for run in runs if run.variant == variant]
         start = max(curve.work[0] for curve in curves)  # from where every seed has a score
         at = numpy.linspace(start, budget, _POINTS)
         values = numpy.array([[curve.at(work) for work in at] for curve in curves])
         low, middle, high = numpy.quantile(values, (0.25, 0.5, 0.75), axis=0)
         colour = COLOURS[number % len(COLOURS)]
-        axes.plot(at, middle, color=colour, label=variant)
+        style = _LINES[number // len(COLOURS) % len(_LINES)]
+        axes.plot(at, middle, color=colour, linestyle=style, label=variant)
         axes.fill_between(at, low, high, color=colour, alpha=0.2, linewidth=0)
         shown += [*low, *high]
     log_scale_if_wide(axes, shown)
     axes.set(xlabel=unit, ylabel="fitness", title="Best so far: median and middle half over seeds")
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=2 if len(names) > 1 and max(map(len, names)) < 45 else 1)
     return figure
