@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,15 @@ def save(figure: Figure, folder: Path, name: str) -> None:
     """Save ``figure`` as ``name.png`` and ``name.svg`` in ``folder``."""
     with matplotlib.rc_context(STYLE):
         figure.savefig(folder / f"{name}.png", dpi=150)
-        figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+    (folder / f"{name}.svg").write_bytes(svg(figure))
+
+
+def svg(figure: Figure) -> bytes:
+    """``figure`` as an SVG file's content."""
+    content = BytesIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(content, format="svg", metadata={"Date": None})
+    return content.getvalue()
 
 
 def log_scale_if_wide(axes: Axes, values: Sequence[float], ratio: float = 5.0) -> None:

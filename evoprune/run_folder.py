@@ -70,10 +70,10 @@ def create(folder: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, name: str = "lock") -> Iterator[None]:
     """Hold ``folder`` for this process, whose death frees it. Raises :class:`InputError` if another one has it."""
     try:
-        file = (folder / "lock").open("a")
+        file = (folder / name).open("a")
     except OSError as error:
         raise InputError(f"cannot be written to: {error.strerror}", str(folder)) from None
     with file:
@@ -84,16 +84,16 @@ def locked(folder: Path) -> Iterator[None]:
             except BlockingIOError:
                 if not glances_left:
                     raise InputError(
-                        "this run is still going, in another process; nothing was changed", str(folder)
+                        "it is still going, in another process; nothing was changed", str(folder)
                     ) from None
                 time.sleep(0.02)  # it may be but a glance of :func:`is_locked`
         yield
 
 
-def is_locked(folder: Path) -> bool:
+def is_locked(folder: Path, name: str = "lock") -> bool:
     """Whether a process holds ``folder``; one in a place without such locks is taken for free."""
     try:
-        with (folder / "lock").open() as file:
+        with (folder / name).open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

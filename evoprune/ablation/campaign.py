@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from evoprune import config, recorded, run_folder
-from evoprune.ablation.grid import Variant
+from evoprune.ablation import record
+from evoprune.ablation.record import Campaign
 from evoprune.errors import InputError
 from evoprune.execution import Execution
-from evoprune.history import HISTORY, read
+from evoprune.history import HISTORY, Line
 from evoprune.problem import Evaluation
 from evoprune.recorded import Key
 from evoprune.resolve import Resolved, resolve_file
@@ -50,44 +50,53 @@ class Finished:
     """The result's score on data that the search never saw, where the problem gives one."""
 
 
-def campaign(
-    file: str,
-    settings: Sequence[str],
-    variants: Sequence[Variant],
-    seeds: int,
-    budget: float,
-    folder: Path,
-    how: Execution,
-) -> Iterator[Finished]:
-    """Run every variant on ``seeds`` seeds to ``budget`` of work; what is in ``folder`` already is not run again.
+def carry_out(campaign: Campaign, folder: Path, how: Execution) -> Iterator[Finished]:
+    """Run every variant on every seed to the budget; what is in ``folder`` already is not run again.
 
-    All variants are checked before the first one runs. Seeds come one after the other, each with
-    every variant, so that a campaign that is cut short still compares equals. Runs on the same
-    problem share their scores; what a score costs is counted in each all the same.
+    All variants, and what is there already, are checked before anything runs or is written. Runs
+    on the same problem share their scores; what a score costs is counted in each all the same.
     """
-    stop = [f"budget={budget}", _NO_END]
+    stop = [f"budget={campaign.budget}", _NO_END]
     plans = [
-        (variant, seed, resolve_file(file, [*settings, *variant.settings, *stop, f"seed={seed}"]))
-        for seed in range(seeds)
-        for variant in variants
+        (
+            variant,
+            seed,
+            folder / place,
+            resolve_file(campaign.file, [*campaign.settings, *variant.settings, *stop, f"seed={seed}"]),
+        )
+        for variant, seed, place in campaign.places()
     ]
+    for _, _, place, resolved in plans:
+        _refuse_other(resolved, place)
     memos: dict[str, Memo] = {}
-    for variant, seed, resolved in plans:
-        place = folder / f"{variants.index(variant) + 1:02d}" / f"seed-{seed}"
-        print(f"{variant.name}, seed {seed}: {place}", file=sys.stderr)
-        memo = memos.setdefault(resolved.settings.model_dump_json(), {})
-        _carry_out(resolved, place, how, memo)
-        weights = resolved.problem.weights_of(resolved.settings)
-        memo |= recorded.read(place, weights).candidates
-        yield Finished(variant.name, seed, curve(place, weights[0]), _held_out(place))
+    with record.held(folder, campaign):
+        for variant, seed, place, resolved in plans:
+            print(f"{variant.name}, seed {seed}: {place}", file=sys.stderr)
+            memo = memos.setdefault(resolved.settings.model_dump_json(), {})
+            _run_to_its_end(resolved, place, how, memo)
+            weights = resolved.problem.weights_of(resolved.settings)
+            memo |= recorded.read(place, weights).candidates
+            yield finished(variant.name, seed, place, weights[0])
 
 
-def curve(folder: Path, weight: float) -> Curve:
-    """The curve of the run in ``folder``. ``weight``: negative if its first objective is minimised."""
+def finished(variant: str, seed: int, place: Path, weight: float) -> Finished:
+    """What the finished run in ``place`` gave. ``weight``: negative if its first objective is minimised.
+
+    Raises :class:`InputError` for what holds no score.
+    """
+    found = curve(recorded.lines(place / HISTORY), weight)
+    if not found.work:
+        raise InputError("holds no candidate that was scored on all the data", str(place / HISTORY))
+    held_out = run_folder.read_json(place / "result.json").get("held_out")
+    return Finished(variant, seed, found, float(held_out) if isinstance(held_out, (int, float)) else None)
+
+
+def curve(lines: Iterable[Line], weight: float) -> Curve:
+    """The curve of a run with these history ``lines``; ``weight`` as in :func:`finished`."""
     work: list[float] = []
     best: list[float] = []
     spent = 0.0
-    for line in read(folder / HISTORY):
+    for line in lines:
         if "candidate" not in line or line["memo"]:
             continue
         spent += line["work"]
@@ -100,22 +109,17 @@ def curve(folder: Path, weight: float) -> Curve:
     return Curve(work, best)
 
 
-def _carry_out(resolved: Resolved, place: Path, how: Execution, memo: Memo) -> None:
+def _run_to_its_end(resolved: Resolved, place: Path, how: Execution, memo: Memo) -> None:
     if (place / "result.json").exists():
-        _refuse_other(resolved, place)
-    elif place.exists():
+        return
+    if place.exists():
         resume(place, (), how)
     else:
         run(resolved, place, how, memo)
 
 
 def _refuse_other(resolved: Resolved, place: Path) -> None:
-    """Raise :class:`InputError` unless the finished run in ``place`` is of the same experiment."""
-    if config.read(place / "config.yaml") != json.loads(json.dumps(resolved.config())):
+    """Raise :class:`InputError` if the run in ``place``, finished or not, is of another experiment."""
+    path = place / "config.yaml"
+    if path.exists() and config.read(path) != json.loads(json.dumps(resolved.config())):
         raise InputError("holds a run of another experiment; give the ablation another --name", str(place))
-
-
-def _held_out(place: Path) -> float | None:
-    result: dict[str, Any] = run_folder.read_json(place / "result.json")
-    value = result.get("held_out")
-    return float(value) if isinstance(value, (int, float)) else None

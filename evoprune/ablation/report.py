@@ -7,29 +7,40 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy
+from matplotlib.figure import Figure
 
 from evoprune.ablation.campaign import Finished
 from evoprune.ablation.compare import CONFIDENCE, Row, compare, in_words
 from evoprune.figures import COLOURS, log_scale_if_wide, new, save
 from evoprune.run_folder import write_json
 
+HEAD = ["variant", "runs", "median", "quartiles", f"{CONFIDENCE:.0%} interval of the median", "p against the first"]
+
 _POINTS = 200
 
+_LINES = ("-", "--", ":", "-.")
+"""For variants beyond the colours."""
 
-def report(runs: Sequence[Finished], budget: float, unit: str, label: str, folder: Path) -> str:
+
+def report(runs: Sequence[Finished], budget: float, unit: str, folder: Path) -> str:
     """Write ``ablation.json``, ``ablation.md`` and ``curves`` into ``folder``; return the text of the second."""
+    found = compared(runs, budget, unit)
     seeds = len({run.seed for run in runs})
+    text = "\n\n".join(_section(title, rows, seeds) for title, rows in found.items()) + "\n"
+    (folder / "ablation.md").write_text(text, encoding="utf-8")
+    write_json(folder / "ablation.json", {title: [asdict(row) for row in rows] for title, rows in found.items()})
+    save(draw_curves(runs, budget, unit), folder, "curves")
+    return text
+
+
+def compared(runs: Sequence[Finished], budget: float, unit: str) -> dict[str, list[Row]]:
+    """By title, a row for each variant: of the fitness, and of the held-out result where all runs have one."""
     fitness = _by_variant(runs, {id(run): run.curve.at(budget) for run in runs})
     held_out = _by_variant(runs, {id(run): run.held_out for run in runs if run.held_out is not None})
-    tables = {f"{label}, best within {budget:,.0f} {unit}": fitness}
+    tables = {f"fitness, best within {budget:,.0f} {unit}": fitness}
     if len(held_out) == len(fitness):
         tables["held out: the result on data the search never saw"] = held_out
-    rows = {title: compare(scores) for title, scores in tables.items()}
-    text = "\n\n".join(_section(title, found, seeds) for title, found in rows.items()) + "\n"
-    (folder / "ablation.md").write_text(text, encoding="utf-8")
-    write_json(folder / "ablation.json", {title: [asdict(row) for row in found] for title, found in rows.items()})
-    draw_curves(runs, budget, unit, label, folder)
-    return text
+    return {title: compare(scores) for title, scores in tables.items()}
 
 
 def _by_variant(runs: Sequence[Finished], scores: Mapping[int, float]) -> dict[str, list[float]]:
@@ -40,32 +51,36 @@ def _by_variant(runs: Sequence[Finished], scores: Mapping[int, float]) -> dict[s
     return found
 
 
+def cells(row: Row) -> list[str]:
+    """What stands under :data:`HEAD`."""
+    quartiles, interval = (" to ".join(f"{v:.4g}" for v in pair) for pair in (row.quartiles, row.interval))
+    p = "" if row.p is None else f"{row.p:.3g}"
+    return [row.variant, str(row.runs), f"{row.median:.4g}", quartiles, interval, p]
+
+
 def _section(title: str, rows: Sequence[Row], seeds: int) -> str:
-    head = f"| variant | runs | median | quartiles | {CONFIDENCE:.0%} interval of the median | p against the first |"
-    lines = [f"## {title[0].upper()}{title[1:]}", "", head, "|---|---|---|---|---|---|"]
-    for row in rows:
-        quartiles = " to ".join(f"{value:.4g}" for value in row.quartiles)
-        interval = " to ".join(f"{value:.4g}" for value in row.interval)
-        p = "" if row.p is None else f"{row.p:.3g}"
-        lines.append(f"| {row.variant} | {row.runs} | {row.median:.4g} | {quartiles} | {interval} | {p} |")
-    return "\n".join([*lines, "", in_words(rows, seeds)])
+    lines = [HEAD, ["---"] * len(HEAD), *map(cells, rows)]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"## {title[0].upper()}{title[1:]}\n\n{table}\n\n{in_words(rows, seeds)}"
 
 
-def draw_curves(runs: Sequence[Finished], budget: float, unit: str, label: str, folder: Path) -> None:
+def draw_curves(runs: Sequence[Finished], budget: float, unit: str) -> Figure:
     """The median best so far of each variant against work, and the band of its middle half."""
-    figure, axes = new(width=8.0, height=4.8)
+    names = list(dict.fromkeys(run.variant for run in runs))
+    figure, axes = new(width=8.0, height=4.8 + 0.2 * len(names))
     shown: list[float] = []
-    for number, variant in enumerate(dict.fromkeys(run.variant for run in runs)):
+    for number, variant in enumerate(names):
         curves = [run.curve for run in runs if run.variant == variant]
         start = max(curve.work[0] for curve in curves)  # from where every seed has a score
         at = numpy.linspace(start, budget, _POINTS)
         values = numpy.array([[curve.at(work) for work in at] for curve in curves])
         low, middle, high = numpy.quantile(values, (0.25, 0.5, 0.75), axis=0)
         colour = COLOURS[number % len(COLOURS)]
-        axes.plot(at, middle, color=colour, label=variant)
+        style = _LINES[number // len(COLOURS) % len(_LINES)]
+        axes.plot(at, middle, color=colour, linestyle=style, label=variant)
         axes.fill_between(at, low, high, color=colour, alpha=0.2, linewidth=0)
         shown += [*low, *high]
     log_scale_if_wide(axes, shown)
-    axes.set(xlabel=unit, ylabel=label, title="Best so far: median and middle half over seeds")
-    axes.legend()
-    save(figure, folder, "curves")
+    axes.set(xlabel=unit, ylabel="fitness", title="Best so far: median and middle half over seeds")
+    figure.legend(loc="outside lower center", ncols=2 if len(names) > 1 and max(map(len, names)) < 45 else 1)
+    return figure

@@ -38,9 +38,11 @@ def add_parser(commands: Any) -> None:
 
 def call(options: argparse.Namespace) -> int | None:
     """Run the ablation that ``options`` name."""
-    from evoprune.ablation.campaign import campaign  # SciPy, NumPy and matplotlib, which --help should not wait for
+    from evoprune.ablation.campaign import carry_out  # SciPy, NumPy, matplotlib, which --help should not wait for
     from evoprune.ablation.grid import variants
+    from evoprune.ablation.record import Campaign
     from evoprune.ablation.report import report
+    from evoprune.report import write
 
     if not 1 <= options.seeds <= 10_000:
         raise InputError(f"expected a number between 1 and 10000, got {options.seeds}", "--seeds")
@@ -53,9 +55,18 @@ def call(options: argparse.Namespace) -> int | None:
     if code is not None:
         return code
     folder = run_folder.choose_to_continue(options.runs_dir, options.name, f"{Path(options.file).stem}-ablation")
-    plan = campaign(options.file, options.set, variants(options.vary), options.seeds, options.budget, folder, how)
-    runs = list(plan)
     problem = resolve_file(options.file, options.set).problem
-    print(report(runs, options.budget, problem.work_unit, "fitness", folder))
-    print(f"table, curves and runs: {folder}")
+    asked = Campaign(
+        file=options.file,
+        settings=options.set,
+        variants=variants(options.vary),
+        seeds=options.seeds,
+        budget=options.budget,
+        unit=problem.work_unit,
+        environment=run_folder.environment(),
+    )
+    runs = list(carry_out(asked, folder, how))
+    print(report(runs, asked.budget, asked.unit, folder))
+    html, _ = write([folder], folder / "report.html")
+    print(f"table, curves and runs: {folder}\nthe same as a page: {html}")
     return 0

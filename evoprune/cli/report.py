@@ -1,4 +1,4 @@
-"""``evoprune report RUN_DIR...``: one page about a run, or about several side by side."""
+"""``evoprune report RUN_DIR...``: one page about a run, about several side by side, or about an ablation."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ def add_parser(commands: Any) -> None:
     """Add this command to ``commands``."""
     parser = commands.add_parser(
         "report",
-        help="write a page about one run or several",
+        help="write a page about runs or an ablation",
         description=__doc__,
         epilog="example: python -m evoprune report runs/seed0 runs/seed1 runs/seed2 --out seeds.html",
     )
-    parser.add_argument("runs", metavar="RUN_DIR", nargs="+", type=Path, help="the folders of runs, finished or not")
-    parser.add_argument("--out", type=Path, help="the page (default: report.html in the first run's folder)")
+    parser.add_argument(
+        "runs", metavar="RUN_DIR", nargs="+", type=Path, help="folders of runs, finished or not, or an ablation's"
+    )
+    parser.add_argument("--out", type=Path, help="the page (default: report.html in the first folder)")
     parser.add_argument("--watch", action="store_true", help="keep the page fresh until the runs end")
     parser.add_argument(
         "--every", type=float, default=10.0, metavar="SECONDS", help="how often --watch writes (default: %(default)g)"
@@ -33,9 +35,10 @@ def add_parser(commands: Any) -> None:
 
 
 def call(options: argparse.Namespace) -> None:
-    """Write the page on the runs that ``options`` name."""
+    """Write the page on what ``options`` name."""
     from evoprune.report import watch, write  # brings in Jinja2 and matplotlib, which --help should not wait for
     from evoprune.report.tensorboard import write_events
+    from evoprune.status import find
 
     if not 0 < options.every < float("inf"):
         raise InputError(f"expected a number of seconds above 0, got {options.every:g}", "--every")
@@ -47,4 +50,5 @@ def call(options: argparse.Namespace) -> None:
         html, markdown = write(options.runs, out)
     print(f"{html}\n{markdown}")
     if options.tensorboard:
-        print(*(f"tensorboard --logdir {write_events(folder)}" for folder in options.runs), sep="\n")
+        runs = [run for folder in options.runs for run in find(folder)]
+        print(*(f"tensorboard --logdir {write_events(run)}" for run in runs), sep="\n")

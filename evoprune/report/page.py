@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
+from markupsafe import Markup
 
 from evoprune import __version__
+from evoprune.ablation.record import is_campaign
 from evoprune.errors import InputError
 from evoprune.plain_text import plain
 from evoprune.report.summary import Summary, summarise
@@ -17,15 +20,21 @@ from evoprune.run_folder import write_text
 
 
 def write(folders: Sequence[Path], out: Path, refresh: float | None = None) -> tuple[Path, Path]:
-    """Write the report on the runs in ``folders`` to ``out`` (HTML), and beside it as Markdown; return both.
+    """Write the report on the runs in ``folders``, or on one ablation: ``out`` (HTML), and Markdown beside it.
 
-    A browser that shows the page loads it again every ``refresh`` seconds. Raises
-    :class:`evoprune.InputError` for a folder that holds no run or one that has scored
-    nothing, and where ``out`` cannot be written.
+    A browser that shows the page loads it again every ``refresh`` seconds. Returns both
+    files. Raises :class:`evoprune.InputError` for a folder that holds neither or one where
+    nothing is to be told yet, for an ablation among others, and where ``out`` cannot be written.
     """
-    runs = [summarise(folder) for folder in folders]
-    html, markdown = out.with_suffix(".html"), out.with_suffix(".md")
-    texts = {html: _render("page.html.jinja", runs, refresh), markdown: _render("page.md.jinja", runs, refresh)}
+    with _refusing_other_forms(folders):
+        name, told = _told(folders)
+        html, markdown = out.with_suffix(".html"), out.with_suffix(".md")
+        texts = {
+            path: _environment(path == html)
+            .get_template(name + kind)
+            .render(told, version=__version__, refresh=refresh)
+            for path, kind in ((html, ".html.jinja"), (markdown, ".md.jinja"))
+        }
     for path, text in texts.items():
         try:
             write_text(path, text)
@@ -34,14 +43,25 @@ def write(folders: Sequence[Path], out: Path, refresh: float | None = None) -> t
     return html, markdown
 
 
-def _render(name: str, runs: Sequence[Summary], refresh: float | None) -> str:
-    template = _environment(html=".html." in name).get_template(name)
-    compared = compare(runs) if len(runs) > 1 else []
+def _told(folders: Sequence[Path]) -> tuple[str, dict[str, Any]]:
+    """Which templates, and what they are given."""
+    for folder in filter(is_campaign, folders):
+        if len(folders) > 1:
+            raise InputError("is an ablation, whose page is about all its runs; give it alone", str(folder))
+        from evoprune.report import ablation  # brings in SciPy, which a page on runs should not wait for
+
+        return "ablation", {"ablation": ablation.summarise(folder)}
+    runs = [summarise(folder) for folder in folders]
+    return "runs", {"runs": runs, "compared": compare(runs) if len(runs) > 1 else []}
+
+
+@contextmanager
+def _refusing_other_forms(folders: Sequence[Path]) -> Iterator[None]:
     try:
-        return template.render(runs=runs, compared=compared, version=__version__, refresh=refresh)
+        yield
     except (UndefinedError, TypeError, LookupError, AttributeError) as error:
-        folders = ", ".join(run.name for run in runs)
-        raise InputError(f"history.jsonl or result.json holds lines of another form: {error}", folders) from None
+        names = ", ".join(folder.resolve().name for folder in folders)
+        raise InputError(f"history.jsonl or result.json holds lines of another form: {error}", names) from None
 
 
 def compare(runs: Sequence[Summary]) -> list[tuple[str, list[float | None], str]]:
@@ -72,6 +92,11 @@ def _cell(value: Any) -> str:
     return " ".join(plain(value).replace("|", "\\|").replace("`", "'").replace("<", "&lt;").split())
 
 
+def _unbroken(command: str) -> Markup:
+    """``command`` as HTML in which no line ends within a word, as browsers end them after a hyphen."""
+    return Markup(" ").join(Markup('<span class="whole">{}</span>').format(word) for word in command.split(" "))
+
+
 def _genes(run: Summary) -> list[tuple[str, dict[str, float]]]:
     """Each gene's label, value, and length as a bar in percent of the largest."""
     largest = max(map(abs, run.best)) or 1.0
@@ -84,6 +109,6 @@ def _environment(html: bool) -> Environment:
     environment = Environment(
         loader=loader, autoescape=html, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.globals["zip_genes"] = _genes
-    environment.filters |= {"plain": plain, "cell": _cell}
+    environment.globals |= {"zip_genes": _genes, "version": __version__}
+    environment.filters |= {"plain": plain, "cell": _cell, "unbroken": _unbroken}
     return environment

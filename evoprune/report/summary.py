@@ -8,22 +8,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from evoprune import api, run_folder
-from evoprune.figures import draw_convergence
+from evoprune.figures import draw_convergence, svg
+from evoprune.report import family
 from evoprune.report.unfinished import so_far
 from evoprune.status import look
-
-_ANCESTORS = 400
-"""A family tree is cut here: it is for reading."""
 
 _NOT_TABLES = {"best", "protocol", "genes", "curve"}
 """Keys of a result that have a place of their own, or are drawn."""
 
 Json = dict[str, Any]
+
+
+class Drawn(NamedTuple):
+    """A figure within a page."""
+
+    title: str
+    uri: str
+    words: str
+    """What it shows, for who does not see it."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +49,11 @@ class Summary:
     references: list[Json]
     generations: list[Json]
     ancestors: list[Json]
+    family: Drawn | None
+    """The tree of the ancestors; None where the best has none."""
     failures: list[Json]
     times: dict[str, float]
-    figures: list[tuple[str, str, str]]
-    """Title, data URI, and what it shows in words."""
+    figures: list[Drawn]
     environment: dict[str, str]
     command: str
     config: str
@@ -73,6 +81,7 @@ def _summary(run: api.Run, lines: Sequence[Json], figures: Mapping[str, Path]) -
     environment = _optional(folder / "environment.json")
     genes = run.result.get("genes")
     labels = genes if isinstance(genes, list) and len(genes) == len(run.best.genome) else range(len(run.best.genome))
+    ancestors = family.ancestors(run.best.candidate, candidates)
     return Summary(
         name=folder.resolve().name,
         state=look(folder).state,
@@ -83,18 +92,24 @@ def _summary(run: api.Run, lines: Sequence[Json], figures: Mapping[str, Path]) -
         protocol=_flat(protocol) if isinstance(protocol, dict) else {},
         references=[line for line in lines if "reference" in line],
         generations=generations,
-        ancestors=_ancestors(run.best.candidate, candidates),
+        ancestors=ancestors,
+        family=_family(run, ancestors),
         failures=[line for line in candidates.values() if line.get("failure")],
         times=_times(run.result),
         figures=[_figure(name, path, run, generations) for name, path in figures.items()],
-        environment={k: str(environment[k]) for k in ("python", "platform", "cores") if k in environment},
-        command=_command(environment.get("command")),
+        environment=machine(environment),
+        command=repeating(environment.get("command")),
         config=yaml.safe_dump(run.resolved.config(), sort_keys=False, allow_unicode=True),
     )
 
 
 def _optional(path: Path) -> Json:
     return run_folder.read_json(path) if path.exists() else {}
+
+
+def machine(environment: Mapping[str, Any]) -> dict[str, str]:
+    """What a page tells of an ``environment``."""
+    return {k: str(environment[k]) for k in ("python", "platform", "cores") if k in environment}
 
 
 def _single(value: Any) -> bool:
@@ -115,18 +130,14 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Json:
     return flat
 
 
-def _ancestors(best: int, candidates: Mapping[int, Json]) -> list[Json]:
-    """The best candidate and all it descends from, the youngest first."""
-    found: set[int] = set()
-    waiting = [best]
-    while waiting and len(found) < _ANCESTORS:
-        number = waiting.pop(0)
-        if number in found or number not in candidates:
-            continue
-        found.add(number)
-        parents = candidates[number].get("parents")
-        waiting += [p for p in parents if isinstance(p, int)] if isinstance(parents, list) else []
-    return [candidates[number] for number in sorted(found, reverse=True)]
+def _family(run: api.Run, ancestors: Sequence[Json]) -> Drawn | None:
+    best = run.best.candidate
+    if len(ancestors) < 2:
+        return None
+    problem = run.resolved.problem
+    weight = problem.weights_of(run.resolved.settings)[0]
+    figure = family.draw(ancestors, best, problem.fitness_label, weight)
+    return Drawn("family tree", uri(svg(figure), "svg+xml"), family.in_words(ancestors, best))
 
 
 def _times(result: Mapping[str, Any]) -> dict[str, float]:
@@ -136,18 +147,23 @@ def _times(result: Mapping[str, Any]) -> dict[str, float]:
     return {"the search, from its first generation": whole, "of that, in evaluations": busy}
 
 
-def _figure(name: str, path: Path, run: api.Run, generations: Sequence[Json]) -> tuple[str, str, str]:
+def _figure(name: str, path: Path, run: api.Run, generations: Sequence[Json]) -> Drawn:
     image = path.with_suffix(".png") if path.with_suffix(".png").is_file() else path
-    kind = "image/png" if image.suffix == ".png" else "image/svg+xml"
-    uri = f"data:{kind};base64,{base64.b64encode(image.read_bytes()).decode('ascii')}"
     title = name.replace("_", " ")
     words = (
         f"Figure: {title}. Best fitness {run.best.fitness[0]:.6g} after {max(0, len(generations) - 1)} generations; "
+        f"genes between {min(run.best.genome):.3g} and {max(run.best.genome):.3g}."
     )
-    return title, uri, words + f"genes between {min(run.best.genome):.3g} and {max(run.best.genome):.3g}."
+    return Drawn(title, uri(image.read_bytes(), "png" if image.suffix == ".png" else "svg+xml"), words)
 
 
-def _command(command: Any) -> str:
+def uri(image: bytes, kind: str) -> str:
+    """``image`` as an address that holds it; ``kind``: ``png`` or ``svg+xml``."""
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode('ascii')}"
+
+
+def repeating(command: Any) -> str:
+    """The line for a shell that does again what ``command`` of an ``environment`` did; empty where there is none."""
     if not isinstance(command, list) or not all(isinstance(word, str) for word in command):
         return ""
     return shlex.join(["python", "-m", "evoprune", *command[1:]])

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from evoprune.ablation import record
 from evoprune.errors import InputError
 from evoprune.report.page import write
 from evoprune.status import look
@@ -14,15 +15,19 @@ from evoprune.status import look
 def watch(
     folders: Sequence[Path], out: Path, seconds: float, wait: Callable[[float], None] = time.sleep
 ) -> tuple[Path, Path]:
-    """Write the report every ``seconds`` until no run goes on; return what :func:`evoprune.report.write` does.
+    """Write the report every ``seconds`` until nothing in it goes on; return what :func:`evoprune.report.write` does.
 
-    The last page is that of the finished runs, and reloads itself no more.
+    The last page is that of what is finished, and reloads itself no more.
     """
-    while any(look(folder).goes_on for folder in folders):
+    while any(map(_goes_on, folders)):
         try:
             write(folders, out, refresh=seconds)
         except InputError:  # one that has scored nothing yet, while it goes on
-            if not any(look(folder).goes_on for folder in folders):
+            if not any(map(_goes_on, folders)):
                 raise
         wait(seconds)
     return write(folders, out)
+
+
+def _goes_on(folder: Path) -> bool:
+    return record.goes_on(folder) or look(folder).goes_on

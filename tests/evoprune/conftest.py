@@ -115,6 +115,18 @@ def run(evoprune, tmp_path):
 
 
 @pytest.fixture
+def ablate(tmp_path):
+    """Compares variants of a test function on two seeds, in the folder ``name``."""
+
+    def call(*arguments, name="a"):
+        common = ["--seeds", "2", "--budget", "60", "--runs-dir", str(tmp_path), "--name", name]
+        settings = ["--set", "population=10", "--set", "problem.dimensions=3"]
+        return main(["ablate", "problems/rastrigin.yaml", *common, *settings, *arguments]), tmp_path / name
+
+    return call
+
+
+@pytest.fixture
 def start(tmp_path):
     """Starts the command line in a process group of its own, which ends with the test."""
     started = []

@@ -2,21 +2,8 @@
 
 import json
 
-import pytest
-
 from evoprune.ablation.campaign import Curve
-from evoprune.cli import main
 from evoprune.history import read
-
-
-@pytest.fixture
-def ablate(tmp_path):
-    def call(*arguments, name="a"):
-        common = ["--seeds", "2", "--budget", "60", "--runs-dir", str(tmp_path), "--name", name]
-        settings = ["--set", "population=10", "--set", "problem.dimensions=3"]
-        return main(["ablate", "problems/rastrigin.yaml", *common, *settings, *arguments]), tmp_path / name
-
-    return call
 
 
 def works(folder):
@@ -65,6 +52,16 @@ def test_another_ablation_of_the_same_name_is_refused(ablate, capsys):
     ablate("--vary", "operators.mate=blend,uniform")
     assert ablate("--vary", "operators.mate=blend,two_point", "--set", "problem.dimensions=4")[0] == 2
     assert "another experiment" in capsys.readouterr().err
+
+
+def test_an_unfinished_run_of_another_ablation_is_not_taken_for_one_of_this(ablate, capsys, no_figures):
+    _, folder = ablate("--vary", "operators.mate=blend,uniform")
+    for path in folder.glob("*/*/result.json"):
+        path.unlink()
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert ablate("--vary", "operators.mate=two_point,uniform")[0] == 2
+    assert "another experiment" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 def test_a_bad_variant_is_found_before_anything_runs(ablate, capsys):

@@ -1,0 +1,100 @@
+"""What an ablation's folder tells of it, finished or not: what was asked, and its runs. Anyone may have written it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from evoprune import run_folder
+from evoprune.ablation.grid import Variant
+from evoprune.errors import InputError
+from evoprune.explain import explain
+
+CAMPAIGN = "campaign.json"
+
+_LOCK = "campaign.lock"
+"""Not ``lock``, which makes a folder a run's."""
+
+
+class Campaign(BaseModel, extra="ignore", allow_inf_nan=False):
+    """What was asked, from :data:`CAMPAIGN`."""
+
+    file: str
+    settings: list[str]
+    """Of all variants, as ``--set`` takes them."""
+    variants: list[Variant] = Field(min_length=1)
+    seeds: int = Field(ge=1, le=10_000)
+    """How many: 0, 1, ..."""
+    budget: float = Field(gt=0)
+    """Work of each run, in ``unit``."""
+    unit: str
+    environment: dict[str, Any] = {}
+    """Where it was started or last gone on with."""
+
+    @property
+    def varied(self) -> dict[str, list[str]]:
+        """The values of each key that is varied."""
+        pairs = [setting.partition("=")[::2] for variant in self.variants for setting in variant.settings]
+        return {key: list(dict.fromkeys(value for k, value in pairs if k == key)) for key, _ in pairs}
+
+    def places(self) -> Iterator[tuple[Variant, int, Path]]:
+        """Variant, seed, and the run's folder within the campaign's, in the order of running.
+
+        Seeds come one after the other, each with every variant, so that a campaign that is cut
+        short still compares equals.
+        """
+        for seed in range(self.seeds):
+            for number, variant in enumerate(self.variants, 1):
+                yield variant, seed, Path(f"{number:02d}") / f"seed-{seed}"
+
+
+def is_campaign(folder: Path) -> bool:
+    """Whether ``folder`` is an ablation's, finished or not."""
+    return any((folder / name).is_file() for name in (CAMPAIGN, "ablation.json"))
+
+
+def read(folder: Path) -> Campaign:
+    """What was asked of the ablation in ``folder``. Raises :class:`InputError`."""
+    if not (folder / CAMPAIGN).exists():
+        raise InputError(
+            f"this ablation holds no {CAMPAIGN}; give the command that made it again with --name {folder.name}: "
+            "no run is repeated",
+            str(folder),
+        )
+    try:
+        return Campaign.model_validate(run_folder.read_json(folder / CAMPAIGN))
+    except ValidationError as error:
+        raise InputError(explain(error, Campaign), str(folder / CAMPAIGN)) from None
+
+
+def goes_on(folder: Path) -> bool:
+    """Whether a process is at work on the ablation in ``folder``."""
+    return run_folder.is_locked(folder, _LOCK)
+
+
+@contextmanager
+def held(folder: Path, campaign: Campaign) -> Iterator[None]:
+    """Hold ``folder`` for this process and write what is asked; a folder that no run came into is removed again.
+
+    Raises :class:`InputError` if another process has it, or it cannot be made.
+    """
+    if not folder.exists():
+        run_folder.create(folder)
+    with run_folder.locked(folder, _LOCK):
+        run_folder.write_json(folder / CAMPAIGN, campaign.model_dump(mode="json"))
+        try:
+            yield
+        finally:
+            _remove_if_bare(folder)
+
+
+def _remove_if_bare(folder: Path) -> None:
+    ours = [folder / CAMPAIGN, folder / _LOCK]
+    if set(folder.iterdir()) <= set(ours):
+        for path in ours:
+            path.unlink(missing_ok=True)
+        folder.rmdir()

@@ -1,0 +1,163 @@
+"""What a page says of one ablation, read from its folder, finished or not."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from evoprune import api, recorded
+from evoprune.ablation import record
+from evoprune.ablation.campaign import Finished, finished
+from evoprune.ablation.compare import in_words
+from evoprune.ablation.grid import Variant
+from evoprune.ablation.record import Campaign
+from evoprune.ablation.report import HEAD, cells, compared, draw_curves
+from evoprune.errors import InputError
+from evoprune.figures import svg
+from evoprune.history import HISTORY
+from evoprune.plain_text import plain
+from evoprune.report.summary import Drawn, machine, repeating, uri
+from evoprune.status import RUNNING, look
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run of an ablation; ``found`` only if it is finished, ``state`` only if there is anything of it."""
+
+    place: Path
+    """Within the ablation's folder."""
+    variant: str
+    seed: int
+    state: str
+    reason: str | None
+    found: Finished | None
+    minimised: bool
+    failures: list[str]
+    """What went wrong in single candidates."""
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """An ablation as the templates take it."""
+
+    name: str
+    facts: dict[str, Any]
+    head: list[str]
+    tables: dict[str, tuple[list[list[str]], list[str]]]
+    """By title: the rows, and what differs in sentences."""
+    curves: Drawn
+    members: list[list[str]]
+    """A row for each run, under ``members_head``."""
+    members_head: list[str]
+    failures: list[str]
+    environment: dict[str, str]
+    command: str
+    config: str
+    """The experiment of the first run."""
+
+
+def summarise(folder: Path) -> Ablation:
+    """Read the ablation in ``folder``. What is compared are the seeds that every variant has finished.
+
+    Raises :class:`evoprune.InputError` for what is no ablation, and while there is no such seed.
+    """
+    campaign = record.read(folder)
+    members = [_member(folder, *planned) for planned in campaign.places()]
+    done = [member.found for member in members if member.found]
+    of_seed = Counter(run.seed for run in done)
+    whole = [run for run in done if of_seed[run.seed] == len(campaign.variants)]
+    if not whole:
+        raise InputError(
+            f"{len(done)} of the {len(members)} runs of this ablation are finished, and no seed in every variant: "
+            "there is nothing to compare yet; 'evoprune status' shows how far the runs are",
+            str(folder),
+        )
+    budget, unit = campaign.budget, campaign.unit
+    seeds = len({run.seed for run in whole})
+    tables = compared(whole, budget, unit)
+    drawn = Drawn("best so far", uri(svg(draw_curves(whole, budget, unit)), "svg+xml"), _in_words(whole, campaign))
+    return Ablation(
+        name=folder.resolve().name,
+        facts=_facts(folder, campaign, members, seeds),
+        head=HEAD,
+        tables={
+            title[0].upper() + title[1:]: (list(map(cells, rows)), in_words(rows, seeds).splitlines())
+            for title, rows in tables.items()
+        },
+        curves=drawn,
+        members=[_row(member, budget, len(tables) > 1) for member in members],
+        members_head=["run", "variant", "seed", "state", "best within the budget", "held out"][: 4 + len(tables)],
+        failures=[line for member in members for line in _failures(member)],
+        environment=machine(campaign.environment),
+        command=repeating(campaign.environment.get("command")),
+        config=(folder / members[0].place / "config.yaml").read_text(encoding="utf-8"),
+    )
+
+
+def _member(folder: Path, variant: Variant, seed: int, place: Path) -> Member:
+    at = folder / place
+    if not at.is_dir():
+        return Member(place, variant.name, seed, "not begun", None, None, True, [])
+    status = look(at)
+    lines = recorded.lines(at / HISTORY)
+    failures = [line["failure"] for line in lines if "candidate" in line and line.get("failure") and not line["memo"]]
+    found, minimised = None, True
+    if (at / "result.json").exists() and not status.goes_on:
+        resolved = api.read_experiment(at)
+        weight = resolved.problem.weights_of(resolved.settings)[0]
+        found, minimised = finished(variant.name, seed, at, weight), weight < 0
+    return Member(place, variant.name, seed, status.state, status.reason, found, minimised, failures)
+
+
+def _facts(folder: Path, campaign: Campaign, members: Sequence[Member], seeds: int) -> dict[str, Any]:
+    done = sum(member.found is not None for member in members)
+    state = f"{done} of {len(members)} runs finished"
+    if done == len(members):
+        state = "done"
+    elif record.goes_on(folder):
+        state = f"{RUNNING}, {state}"
+    else:
+        state = f"stopped, {state}; the command below with --name {folder.resolve().name} goes on"
+    minimised = next(member.minimised for member in members if member.found)
+    compared_seeds = f"{campaign.seeds}" + ("" if seeds == campaign.seeds else f", {seeds} of them compared so far")
+    return {
+        "state": state,
+        "experiment": campaign.file,
+        **{f"varied: {key}": ", ".join(values) for key, values in campaign.varied.items()},
+        **({"set for all": shlex.join(campaign.settings)} if campaign.settings else {}),
+        "seeds of each variant": compared_seeds,
+        "budget of each run": f"{campaign.budget:,.0f} {campaign.unit}",
+        "better is": "lower" if minimised else "higher",
+    }
+
+
+def _in_words(runs: Sequence[Finished], campaign: Campaign) -> str:
+    """The curves for who does not see them: the medians at each quarter of the budget."""
+    told = []
+    for variant in campaign.variants:
+        curves = [run.curve for run in runs if run.variant == variant.name]
+        at = [median(curve.at(campaign.budget * quarter / 4) for curve in curves) for quarter in range(1, 5)]
+        told.append(f"{variant.name}: {', '.join(map(plain, at))}")
+    quarters = f"a quarter, a half, three quarters and all of {campaign.budget:,.0f} {campaign.unit}"
+    return f"Median of the best so far after {quarters}. {'; '.join(told)}."
+
+
+def _row(member: Member, budget: float, held_out: bool) -> list[str]:
+    found = member.found
+    scores = [found.curve.at(budget), found.held_out] if found else [None, None]
+    shown = map(plain, scores if held_out else scores[:1])
+    return [str(member.place), member.variant, str(member.seed), member.state, *shown]
+
+
+def _failures(member: Member) -> list[str]:
+    lines = []
+    if member.reason:
+        lines.append(f"{member.place} {member.state}: {member.reason}")
+    if member.failures:
+        lines.append(f"{member.place}: {len(member.failures)} candidates failed; the first: {member.failures[0]}")
+    return lines

@@ -1,0 +1,118 @@
+"""The page on an ablation: whole, without network, true to the runs that are there, and safe to open."""
+
+import json
+import shutil
+
+import pytest
+
+from evoprune import run_folder
+from evoprune.report import watch
+from tests.evoprune.report.conftest import Page
+
+VARY = ("--vary", "operators.mate=blend,uniform")
+
+
+@pytest.fixture
+def ablation(ablate, no_figures):
+    code, folder = ablate(*VARY)
+    assert code == 0
+    return folder
+
+
+def test_an_ablation_leaves_a_page_that_asks_no_network(ablation):
+    page = Page((ablation / "report.html").read_text())
+    page.asks_no_network()
+    assert len(page.named("img")) == 1
+    (rows,) = json.loads((ablation / "ablation.json").read_text()).values()
+    for row in rows:
+        assert row["variant"] in page.named("img")[0]["alt"]
+
+
+def test_both_pages_tell_what_the_table_and_the_folder_tell(ablation):
+    (rows,) = json.loads((ablation / "ablation.json").read_text()).values()
+    for name in ("report.html", "report.md"):
+        text = (ablation / name).read_text()
+        for row in rows:
+            assert f"{row['median']:.4g}" in text
+        assert rows[1]["variant"] + " is not shown to differ" in text
+        assert all(f"0{variant}/seed-{seed}" in text for variant in (1, 2) for seed in (0, 1))
+        assert "blend, uniform" in text
+        assert "60 evaluations" in text
+
+
+def test_of_an_unfinished_ablation_the_whole_seeds_are_compared(ablation, evoprune):
+    shutil.rmtree(ablation / "02" / "seed-1")
+    answer = evoprune("report", ablation)
+    assert answer.code == 0, answer.err
+    text = (ablation / "report.md").read_text()
+    assert "| stopped, 3 of 4 runs finished;" in text
+    assert "| mate=blend | 1 |" in text
+    assert "| 02/seed-1 | mate=uniform | 1 | not begun | - |" in text
+
+
+def test_an_ablation_without_a_whole_seed_is_refused(ablation, evoprune):
+    shutil.rmtree(ablation / "02")
+    answer = evoprune("report", ablation)
+    assert answer.code == 2
+    assert "2 of the 4 runs" in answer.err
+
+
+def test_an_ablation_among_runs_is_refused(ablation, evoprune):
+    answer = evoprune("report", ablation / "01" / "seed-0", ablation)
+    assert answer.code == 2
+    assert "give it alone" in answer.err
+
+
+def test_an_ablation_of_before_is_told_how_to_get_a_page(ablation, evoprune):
+    (ablation / "campaign.json").unlink()
+    answer = evoprune("report", ablation)
+    assert answer.code == 2
+    assert f"--name {ablation.name}" in answer.err
+
+
+def test_what_candidates_failed_of_is_told(counted, evoprune, tmp_path, no_figures):
+    options = ("--seeds", "1", "--budget", "2", "--runs-dir", tmp_path, "--name", "a")
+    assert evoprune("ablate", counted.file, "--vary", "population=6,8", *options).code == 0
+    assert "candidates failed; the first: RuntimeError: too much" in (tmp_path / "a" / "report.md").read_text()
+
+
+def test_what_an_ablation_says_of_itself_cannot_become_markup(ablation, evoprune):
+    mark = "<script>alert(1)</script> | `x`"
+    campaign = json.loads((ablation / "campaign.json").read_text()) | {"file": mark, "unit": mark, "settings": [mark]}
+    campaign["variants"][0] = {"name": mark, "settings": [mark]}
+    campaign["environment"] |= {"command": ["evoprune", mark], "platform": mark}
+    (ablation / "campaign.json").write_text(json.dumps(campaign))
+    assert evoprune("report", ablation).code == 0
+    html = (ablation / "report.html").read_text()
+    assert not Page(html).named("script")
+    assert "alert(1)" in html
+    assert "<script" not in (ablation / "report.md").read_text()
+
+
+def test_a_campaign_of_another_form_is_refused(ablation, evoprune):
+    sound = json.loads((ablation / "campaign.json").read_text())
+    changes = {"seeds": 10**9, "budget": -1, "variants": [], "settings": "a", "unit": None, "environment": []}
+    for key, value in changes.items():
+        (ablation / "campaign.json").write_text(json.dumps(sound | {key: value}))
+        answer = evoprune("report", ablation)
+        assert answer.code == 2
+        assert f"campaign.json: {key}" in answer.err
+
+
+def test_a_watched_page_reloads_itself_until_the_ablation_ends(ablation, tmp_path):
+    out, seen = tmp_path / "page.html", []
+    lock = run_folder.locked(ablation, "campaign.lock")
+    shutil.move(ablation / "02" / "seed-1", tmp_path / "kept")
+    lock.__enter__()
+
+    def wait(_):
+        seen.append(out.read_text())
+        shutil.move(tmp_path / "kept", ablation / "02" / "seed-1")
+        lock.__exit__(None, None, None)
+
+    watch([ablation], out, 5.0, wait)
+    assert len(seen) == 1
+    assert "<dd>running, 3 of 4 runs finished</dd>" in seen[0]
+    assert 'http-equiv="refresh"' in seen[0]
+    assert 'http-equiv="refresh"' not in out.read_text()
+    assert "<dd>done</dd>" in out.read_text()
