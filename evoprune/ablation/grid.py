@@ -13,6 +13,10 @@ from evoprune.errors import InputError
 from evoprune.spec import Experiment
 
 
+_NOT_VARIED = {"seed": "--seeds", "budget": "--budget", "generations": "--budget"}
+"""Keys that are the same for all variants, and what says them."""
+
+
 @dataclass(frozen=True)
 class Variant:
     """One combination: ``name`` for people, ``settings`` as ``--set`` takes them."""
@@ -53,6 +57,8 @@ def _axis(text: str) -> tuple[str, list[Any]]:
         )
     if len({_plain(value) for value in values}) < len(values):
         raise InputError("a value is given twice", f"--vary {text}")
+    if key in _NOT_VARIED:
+        raise InputError(f"all variants share it; give {_NOT_VARIED[key]} instead", f"--vary {text}")
     known = Experiment.model_fields
     return (key if key.split(".")[0] in known else f"problem.{key}"), values
 
