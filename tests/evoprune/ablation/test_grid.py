@@ -20,7 +20,9 @@ def test_values_may_be_yaml():
     assert found[0].settings == ("operators.mate={alpha: 0.1, use: blend}", "problem.curve=[]")
 
 
-@pytest.mark.parametrize("varied", ["score", "score=", "score=wanda", "=a,b", "a..b=1,2", "a=[1,2", "a=1,1", "seed=1,2"])
+@pytest.mark.parametrize(
+    "varied", ["score", "score=", "score=wanda", "=a,b", "a..b=1,2", "a=[1,2", "a=1,1", "seed=1,2"]
+)
 def test_nothing_to_vary_is_refused(varied):
     with pytest.raises(InputError, match="--vary"):
         variants([varied])
