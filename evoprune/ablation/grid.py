@@ -12,7 +12,6 @@ import yaml
 from evoprune.errors import InputError
 from evoprune.spec import Experiment
 
-
 _NOT_VARIED = {"seed": "--seeds", "budget": "--budget", "generations": "--budget"}
 """Keys that are the same for all variants, and what says them."""
 
