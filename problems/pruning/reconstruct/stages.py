@@ -18,9 +18,6 @@ from problems.pruning.settings import PruningSettings
 from problems.pruning.shared import Tensors
 from problems.pruning.statistics.activations import GRAM
 
-_ABOVE = 2**16
-"""Lifts a level, of 16 bits, above all others."""
-
 
 @torch.no_grad()
 def reconstruct_at_stages(
@@ -38,10 +35,10 @@ def reconstruct_at_stages(
     :class:`problems.pruning.masks.Masks` takes them.
 
     A weight that a stage removes keeps its original value in what is stored, and its level lies
-    below all that remain: a cut somewhat above the stage's takes a few more of the updated
-    weights, a cut somewhat below it gives a few of the removed ones back, each time in the
-    order of the score, and the number removed is exact. Where the score chooses what goes, the
-    levels are the original ones, and not stored again.
+    below all that remain: a cut somewhat above the stage's takes the lowest of the updated
+    weights too, a cut somewhat below it gives the highest of the removed ones back, and the
+    number removed is exact. Levels are those of the score where it chooses what goes, and not
+    stored again; else of w^2 / [H^-1]_jj, by which SparseGPT chooses.
     """
     found: Tensors = {}
     known = statistics(model, tokens, matrices, {GRAM})
@@ -49,13 +46,19 @@ def reconstruct_at_stages(
     for matrix, of_inputs in bar:
         gram = of_inputs[GRAM]
         factor = inverse_factor(gram)
+        variances = factor.square().sum(0, keepdim=True)  # the inverse's diagonal
         base, level = (stored[key + matrix.name].to(gram.device) for key in (BASE, LEVEL))
         for stage in settings.reconstruct_stages:
             kept = level >= cut_at(stage, matrix.size)[0]
             updated = matrix.rows(update(settings, matrix.rows(base), gram, factor, matrix.rows(kept)))
-            remains = updated != 0 if settings.reconstruct_mask == "adaptive" else kept
-            found[at_stage(stage, BASE + matrix.name)] = torch.where(remains, updated.to(base.dtype), base).contiguous()
             if settings.reconstruct_mask == "adaptive":
-                ranks = ranks_in_matrix(level.int() + remains.int() * _ABOVE)
-                found[at_stage(stage, LEVEL + matrix.name)] = levels(ranks)
+                kept = updated != 0
+                score = torch.where(kept, updated, base) ** 2 / matrix.rows(variances)
+                found[at_stage(stage, LEVEL + matrix.name)] = _levels(score, kept)
+            found[at_stage(stage, BASE + matrix.name)] = torch.where(kept, updated.to(base.dtype), base).contiguous()
     return found
+
+
+def _levels(score: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    """The levels of a matrix of which all that is not ``kept`` goes first, and otherwise the lowest ``score``."""
+    return levels(ranks_in_matrix(ranks_in_matrix(score) + kept * score.numel()))
