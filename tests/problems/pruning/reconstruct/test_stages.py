@@ -1,6 +1,7 @@
 """Candidates from weights that were updated beforehand: at the stages, between them, and in a search."""
 
 import json
+import math
 import random
 
 import pytest
@@ -11,6 +12,7 @@ from evoprune.cli import main
 from evoprune.history import read, without_times
 from problems.pruning import ranks
 from problems.pruning.calibration import statistics
+from problems.pruning.evaluator import Evaluator
 from problems.pruning.groups import group
 from problems.pruning.masks import Masks
 from problems.pruning.model.blocks import find_matrices
@@ -152,3 +154,24 @@ def test_serial_and_processes_agree_and_the_result_states_the_stages(run, tmp_pa
         assert result["protocol"]["reconstruct_stages"] == list(STAGES)
         found.append((without_times(read(tmp_path / way[0] / "history.jsonl")), result["perplexity"]))
     assert found[0] == found[1]
+
+
+def test_the_bundled_model_is_judged_more_nearly_as_it_is_reconstructed_than_masked_weights_are():
+    text = {"source": "bundled:python-docs", "window": 64, "windows": 4}
+    each = Evaluator(
+        PruningSettings(
+            dtype="float32",
+            search_text=text | {"split": "validation"},
+            report_text=text | {"split": "test"},
+            calibration_text=text | {"split": "validation", "windows": 16},
+            reconstruct="sparsegpt",
+            reconstruct_stages=(0.4,),
+        )
+    )
+    genome, tokens = [0.38, 0.42] * 6, each.report.tokens
+    masked = Masks(each.groups, each.masks._stored)
+    masked.apply(genome)
+    perplexities = [each.perplexity_now(tokens), each.perplexity(genome, tokens)]
+    reconstruct(each, genome)
+    far, near = (abs(math.log(value / each.perplexity_now(tokens))) for value in perplexities)
+    assert near < 0.2 * far
