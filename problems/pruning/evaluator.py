@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property, partial
 
 import torch
@@ -19,6 +19,7 @@ from problems.pruning.model.device import keep_freed_memory
 from problems.pruning.model.forward import Forward
 from problems.pruning.model.load import load_model
 from problems.pruning.objectives import Divergence, Objective, Perplexity
+from problems.pruning.reconstruct.stages import reconstruct_at_stages
 from problems.pruning.scoring import Scoring
 from problems.pruning.settings import PruningSettings, TextSettings
 from problems.pruning.shared import Tensors, shared
@@ -39,7 +40,7 @@ class Evaluator:
         self.search = self.windows(settings.search_text, "search_text")
         self.scoring = Scoring(settings, self.matrices)
         self.weights_sha256 = self._hash_weights()
-        self.masks = Masks(self.groups, self._stored(), self.genes.sparsities)
+        self.masks = Masks(self.groups, self._stored(), self.genes.sparsities, settings.reconstruct_stages)
         if self.device.type == "cpu":
             keep_freed_memory()
         self._forward = Forward(self.model)
@@ -134,13 +135,24 @@ class Evaluator:
         return divergence
 
     def _stored(self) -> Tensors:
-        """The original weights and their levels: of all evaluators on a host, or of this device."""
-        build = partial(self.scoring.stored, self.model, self.groups, self._calibrating)
-        if self.device.type != "cpu":
-            return build()
+        """The original weights and their levels, and those of the stages."""
+        settings = self.settings
         what: list[object] = [self.weights_sha256, sorted(self.scoring.describe().items())]
         what += [self.calibration.sha256, self.calibration.tokens.shape] if self.scoring.needs else []
-        what += [group.name for group in self.groups] if self.settings.scope == "block" else []
+        what += [group.name for group in self.groups] if settings.scope == "block" else []
+        stored = self._shared(what, partial(self.scoring.stored, self.model, self.groups, self._calibrating))
+        if not settings.reconstruct_stages:
+            return stored
+        tokens = self.calibration.tokens
+        what += [settings.reconstruct_stages, settings.reconstruct, settings.reconstruct_mask]
+        what += [self.calibration.sha256, tokens.shape]
+        build = partial(reconstruct_at_stages, settings, self.model, self.matrices, tokens, stored)
+        return stored | self._shared(what, build)
+
+    def _shared(self, what: Sequence[object], build: Callable[[], Tensors]) -> Tensors:
+        """The tensors that ``what`` identifies: of all evaluators on a host, or of this device."""
+        if self.device.type != "cpu":
+            return build()
         return shared(hashlib.sha256(repr(what).encode()).hexdigest()[:32], build)
 
     def _hash_weights(self) -> str:

@@ -54,3 +54,8 @@ def cut(wanted: int, size: int) -> tuple[int, int]:
     count = min(size, _MOST_LEVELS)
     place = round(wanted * count / size)
     return place + _LOWEST, -(-place * size // count)
+
+
+def cut_at(sparsity: float, size: int) -> tuple[int, int]:
+    """As :func:`cut`, for a share of the matrix."""
+    return cut(round(sparsity * size), size)

@@ -169,6 +169,7 @@ def protocol(evaluator: Evaluator) -> dict[str, Any]:
         "scores": evaluator.scoring.describe(),
         "reconstruct": settings.reconstruct,
         "reconstruct_mask": settings.reconstruct_mask,
+        "reconstruct_stages": list(settings.reconstruct_stages),
         "calibration_text": evaluator.calibration.protocol() if evaluator.calibrates else None,
         "genes": settings.genes,
         "sparsity_denominators": {

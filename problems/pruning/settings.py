@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -107,6 +108,11 @@ class PruningSettings(Settings):
     reconstruct_mask: Literal["score", "adaptive"] = Field(
         "adaptive", description="what reconstruction cuts: what the score says, or what SparseGPT finds as it goes"
     )
+    reconstruct_stages: tuple[Fraction, ...] = Field(
+        (),
+        description="sparsities at which each layer is reconstructed before the search, so that candidates are judged "
+        "with their weights updated; needs memory for a copy of the model, and its levels, each",
+    )
     allocations: tuple[AllocationName, ...] = Field(
         (),
         description="found without search, scored beside it: owl, alpha, erdos_renyi, global, global_normalised, "
@@ -156,6 +162,7 @@ class PruningSettings(Settings):
                 f"sparsity {self.sparsity:g} cannot be reached with genes between min_sparsity "
                 f"{self.min_sparsity:g} and max_sparsity {self.max_sparsity:g}"
             )
+        self._check_stages()
         if self.search_text.identity == self.report_text.identity:
             raise ValueError(
                 "search_text and report_text are the same text; a text that the search sees must not score its result"
@@ -173,6 +180,19 @@ class PruningSettings(Settings):
         if self.calibration_text and self.calibration_text.identity == self.report_text.identity:
             raise ValueError("calibration_text and report_text are the same text; what calibrates must not report")
         return self
+
+    def _check_stages(self) -> None:
+        stages = self.reconstruct_stages
+        if stages and self.reconstruct == "none":
+            raise ValueError(
+                "reconstruct_stages says where to reconstruct, but reconstruct is none: expected sparsegpt or "
+                "least_squares, or no stages"
+            )
+        if any(low >= up for low, up in pairwise((0.0, *stages, 1.0))):
+            raise ValueError(
+                f"reconstruct_stages is {list(stages)}: expected sparsities between 0 and 1 that rise, such as "
+                "[0.3, 0.4, 0.5]"
+            )
 
     @property
     def found(self) -> tuple[str, ...]:

@@ -41,10 +41,11 @@ def _body(run: Recorded, facts: Mapping[str, Any]) -> Iterator[str]:
         f"found by an evolutionary search with evoprune; {rest}. It loads as any other model "
         "does. The zeros follow no pattern: in this form they save neither memory nor time.\n"
     )
+    judged = "text, put together from reconstructed layers" if run.protocol.reconstruct_stages else "text"
     yield "| perplexity | dense | uniform | evolved |\n|---|---|---|---|"
     for which in ("report", "search"):
         three = getattr(run.perplexity, which)
-        yield f"| {which} text | {number(three.dense)} | {number(three.uniform)} | {number(three.evolved)} |"
+        yield f"| {which} {judged} | {number(three.dense)} | {number(three.uniform)} | {number(three.evolved)} |"
         if (three := getattr(run.perplexity, f"{which}_reconstructed")) is not None:
             yield f"| {which} text, reconstructed | | {number(three.uniform)} | {number(three.evolved)} |"
     yield "\n## Protocol\n"

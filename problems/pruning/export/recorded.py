@@ -47,6 +47,7 @@ class Protocol(_Record):
     weights_sha256: str
     dtype: str
     device: str
+    reconstruct_stages: tuple[Fraction, ...] = ()
     search_text: Text
     report_text: Text
 

@@ -81,6 +81,8 @@ def _refuse_other_inputs(evaluator: Evaluator, run: Recorded) -> None:
 def _prune(evaluator: Evaluator, genome: Sequence[float], run: Recorded) -> float | None:
     """Prune the resident model, and update what remains if the run did; return the run's perplexity of that."""
     if evaluator.settings.reconstruct == "none":
+        if run.protocol.reconstruct_stages:
+            raise InputError("the run judged reconstructed weights: leave problem.reconstruct out of --set")
         evaluator.masks.apply(genome)
         return run.perplexity.report.evolved
     if run.perplexity.report_reconstructed is None:

@@ -13,8 +13,8 @@ from problems.pruning.evaluator import Evaluator
 from problems.pruning.model.blocks import Matrix
 from problems.pruning.model.forward import Forward
 from problems.pruning.model.walk import Walk
-from problems.pruning.reconstruct.least_squares import least_squares
-from problems.pruning.reconstruct.sparsegpt import sparsegpt
+from problems.pruning.reconstruct.layer import update
+from problems.pruning.reconstruct.sparsegpt import inverse_factor
 from problems.pruning.statistics.activations import GRAM, gather
 
 
@@ -42,12 +42,8 @@ def reconstruct(evaluator: Evaluator, genome: Sequence[float]) -> None:
 def _update(evaluator: Evaluator, matrix: Matrix, gram: torch.Tensor) -> None:
     """Prune and update one layer, whose weights are dense."""
     kept = evaluator.masks.kept(matrix).to(gram.device)
-    removed = int(kept.numel() - kept.sum())
-    if not removed:
+    if kept.all():
         return
-    settings, weight = evaluator.settings, matrix.rows(matrix.weight)
-    mask = matrix.rows(kept) if settings.reconstruct_mask == "score" else None
-    updated = sparsegpt(weight, gram, mask, removed)
-    if settings.reconstruct == "least_squares":
-        updated = least_squares(weight, gram, updated != 0 if mask is None else mask, updated)
+    weight = matrix.rows(matrix.weight)
+    updated = update(evaluator.settings, weight, gram, inverse_factor(gram), matrix.rows(kept))
     matrix.weight.copy_(matrix.rows(updated))

@@ -26,9 +26,24 @@ def sparsegpt(
     after it, so that the inverse of what is left of the Gram matrix is a row of the Cholesky
     factor of the whole inverse. Frantar & Alistarh, "SparseGPT", ICML 2023, algorithm 1.
     """
+    return eliminate(weight, inverse_factor(gram, damping), kept, removed, columns)
+
+
+def inverse_factor(gram: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
+    """The upper Cholesky factor of the inverse of ``gram`` ``(in, in)``, damped: float32."""
+    factor: torch.Tensor = torch.linalg.cholesky(damped_inverse(gram, damping), upper=True)
+    return factor.to(torch.float32)
+
+
+def eliminate(
+    weight: torch.Tensor,
+    factor: torch.Tensor,
+    kept: torch.Tensor | None = None,
+    removed: int = 0,
+    columns: int = _COLUMNS,
+) -> torch.Tensor:
+    """As :func:`sparsegpt`, for a ``factor`` that several removals from one layer share."""
     updated = weight.to(torch.float32, copy=True)
-    inverse = damped_inverse(gram, damping)
-    factor = torch.linalg.cholesky(inverse, upper=True).to(updated.dtype)
     gone, width = 0, updated.shape[1]
     for first in range(0, width, columns):
         end = min(width, first + columns)

@@ -112,11 +112,14 @@ def _text(path, seed):
 
 @pytest.fixture(scope="session")
 def run_on(tmp_path_factory):
-    """Runs a tiny search on a random model of the given architecture; returns the run's folder. Once each."""
+    """Runs a tiny search on a random model of the given architecture; returns the run's folder. Once each.
+
+    ``reconstruct`` and ``stages`` are the problem's ``reconstruct`` and ``reconstruct_stages``.
+    """
     done = {}
 
-    def run(architecture, dtype="float32", reconstruct="none"):
-        key = (architecture, dtype, reconstruct)
+    def run(architecture, dtype="float32", reconstruct="none", stages=()):
+        key = (architecture, dtype, reconstruct, stages)
         if key in done:
             return done[key]
         home = tmp_path_factory.mktemp(architecture)
@@ -126,7 +129,7 @@ def run_on(tmp_path_factory):
         PreTrainedTokenizerFast(tokenizer_object=words, eos_token="w0").save_pretrained(home / "model")
         problem = {
             "use": "pruning", "model": str(home / "model"), "dtype": dtype, "device": "cpu", "curve": [],
-            "reconstruct": reconstruct,
+            "reconstruct": reconstruct, "reconstruct_stages": stages,
             "search_text": {"source": str(_text(home / "search.txt", 1)), "window": 32, "windows": 2},
             "report_text": {"source": str(_text(home / "report.txt", 2)), "window": 32, "windows": 4},
         }  # fmt: skip

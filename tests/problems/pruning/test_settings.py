@@ -38,6 +38,14 @@ def test_an_allocation_needs_genes_that_are_sparsities(asked):
         PruningSettings(genes="block_and_kind", **asked)
 
 
+def test_stages_need_a_way_to_reconstruct_and_rise_between_dense_and_nothing():
+    with pytest.raises(ValueError, match="reconstruct is none: expected sparsegpt or least_squares, or no stages"):
+        PruningSettings(reconstruct_stages=(0.3, 0.5))
+    for stages in ((0.5, 0.3), (0.3, 0.3), (0.0, 0.3), (0.3, 1.0)):
+        with pytest.raises(ValueError, match="expected sparsities between 0 and 1 that rise"):
+            PruningSettings(reconstruct="sparsegpt", reconstruct_stages=stages)
+
+
 def test_the_report_text_must_not_calibrate():
     report = PruningSettings().report_text
     with pytest.raises(ValueError, match="what calibrates must not report"):

@@ -51,13 +51,21 @@ def test_a_plain_load_has_the_runs_zeros_and_perplexity(run_on, architecture, tm
     assert facts["check"]["attention"] != NAME
 
 
-def test_what_the_run_reconstructed_is_written_reconstructed(run_on, tmp_path):
-    run, out = run_on("gpt2", reconstruct="sparsegpt"), tmp_path / "out"
+@pytest.mark.parametrize("stages", [(), (0.25, 0.5, 0.75)])
+def test_what_the_run_reconstructed_is_written_reconstructed(stages, run_on, tmp_path):
+    run, out = run_on("gpt2", reconstruct="sparsegpt", stages=stages), tmp_path / "out"
     assert main(["export", str(run), str(out)]) == 0
     known = json.loads((run / "result.json").read_text())["perplexity"]
     found = exported(out)["check"]["perplexity"]
     assert found == pytest.approx(known["report_reconstructed"]["evolved"], rel=1e-3)
     assert found != pytest.approx(known["report"]["evolved"], rel=1e-3)
+
+
+def test_what_was_judged_reconstructed_is_not_written_masked(run_on, tmp_path, capsys):
+    run = run_on("gpt2", reconstruct="sparsegpt", stages=(0.25, 0.5, 0.75))
+    masked = ["--set", "problem.reconstruct=none", "--set", "problem.reconstruct_stages=[]"]
+    assert main(["export", str(run), str(tmp_path / "out"), *masked]) == 2
+    assert "the run judged reconstructed weights: leave problem.reconstruct out" in capsys.readouterr().err
 
 
 def test_half_precision_and_our_attention_stay_out_of_the_files(run_on, tmp_path):
