@@ -34,13 +34,16 @@ def exchange(
 
     With ``strength``, the gene to raise is likelier one that lies below ``advice``, a genome that
     something else recommends, and the one to lower one that lies above: genes are drawn by the
-    softmax of that distance. Raises ValueError for a strength without advice.
+    softmax of that distance. Raises ValueError for a strength without advice, or with advice for
+    another number of genes.
     """
     if strength and advice is None:
         raise ValueError(
             "strength needs advice, and the problem, as it is set up, gives none (pruning: name an "
             "allocation in problem.advice)"
         )
+    if strength and advice is not None and len(advice) != len(individual):
+        raise ValueError(f"advice: expected a value for each of {len(individual)} genes, got {len(advice)}")
     free = [gene for gene, weight in enumerate(weights) if weight > 0 and low[gene] < up[gene]]
     if len(free) < 2:
         return (individual,)

@@ -88,3 +88,9 @@ def test_with_great_strength_mutations_lead_to_the_advice_and_keep_the_sum():
 def test_strength_without_advice_is_refused():
     with pytest.raises(ValueError, match="needs advice"):
         exchange(Individual([0.5] * 6), low=LOW, up=UP, weights=WEIGHTS, strength=1.0)
+
+
+@pytest.mark.parametrize("length", [5, 7])
+def test_advice_for_another_number_of_genes_is_refused(length):
+    with pytest.raises(ValueError, match=f"each of 6 genes, got {length}"):
+        exchange(Individual([0.5] * 6), low=LOW, up=UP, weights=WEIGHTS, advice=[0.5] * length, strength=1.0)
