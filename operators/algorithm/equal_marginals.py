@@ -30,12 +30,15 @@ def equal_marginals(
     weights: Sequence[float],
     starts: Sequence[Sequence[float]],
     probe: Annotated[Positive, Field(description="how far a gene is raised to measure its cost")] = 0.08,
-    screening: Annotated[float, Field(gt=0, le=1, description="share of the data for probes and children")] = 0.25,
+    screening: Annotated[float, Field(gt=0, le=1, description="share of the data for probes and moves")] = 0.25,
     step: Annotated[Positive, Field(description="first change of a gene for each e-fold of its marginal cost")] = 0.06,
     memory: Annotated[Fraction, Field(description="weight of earlier measurements in the averaged direction")] = 0.5,
     mutants: Annotated[int, Field(ge=1, description="mutants screened in a generation without probes")] = 16,
+    mutant_screening: Annotated[float, Field(gt=0, le=1, description="share of the data for mutants")] = 0.125,
     survivors: Annotated[int, Field(ge=1, description="children left after the screening, scored on all data")] = 2,
-    patience: Annotated[int, Field(ge=1, description="generations of mutants after a measurement that failed")] = 4,
+    patience: Annotated[
+        int, Field(ge=1, description="generations of mutants after a failed measurement, doubled by each")
+    ] = 4,
 ) -> Algorithm:
     """Equalise the genes' marginal costs, and where that no longer helps, mutate the best.
 
@@ -47,8 +50,8 @@ def equal_marginals(
     ones, are screened, and the survivors scored on all data.
 
     A measurement costs a probe for each gene. When it brings nothing, mutants of the best are
-    screened for some generations instead (``level_switching``), which finds what the genes do
-    to each other. A problem with one objective is expected.
+    screened for some generations instead (as in ``level_switching``), which finds what the genes
+    do to each other; for twice as many after each that fails. A problem with one objective is expected.
     """
     people = first_population(toolbox, max(1, len(starts)), starts)
     yield Score(people)
@@ -69,7 +72,7 @@ def equal_marginals(
                 for factor in _FACTORS
             ]
             children = [child for _, child in moves]
-        yield Score(children, screening)
+        yield Score(children, screening if moves else mutant_screening)
         chosen = fittest(children, survivors)
         yield Score(chosen)
         (leader,) = fittest(chosen, 1)
@@ -77,7 +80,8 @@ def equal_marginals(
         if moves:
             taken = next(factor for factor, child in moves if child is leader)
             step = min(max(step * taken, _SHORTEST), _LONGEST)
-            resting = patience if winner is best else 0
+            if winner is best:
+                resting, patience = patience, 2 * patience
         else:
             resting -= 1
         best = winner

@@ -25,12 +25,13 @@ def test_a_wrong_step_is_put_right(toolbox, step):
 
 
 def test_it_rests_from_measuring_when_a_measurement_brought_nothing(toolbox):
-    """At the optimum nothing helps: one measurement, then mutants alone for ``patience`` generations."""
+    """At the optimum nothing helps: a measurement, mutants for ``patience`` generations, and so on with twice that."""
     random.seed(0)
     space = SPACE | {"starts": [best_allocation()]}
-    _, requests = drive(equal_marginals(toolbox, **space, patience=3, mutants=5), 6)
+    _, requests = drive(equal_marginals(toolbox, **space, patience=1, mutants=5, mutant_screening=0.5), 8)
     sizes = [len(request.individuals) for request in requests if request.fidelity < 1]
-    assert sizes == [GENES + 1, 6, 5, 5, 5, GENES + 1, 6]
+    assert sizes == [GENES + 1, 6, 5, GENES + 1, 6, 5, 5, GENES + 1, 6, 5]
+    assert {request.fidelity for request in requests if len(request.individuals) == 5} == {0.5}
 
 
 def test_fixed_genes_and_genes_without_weights_are_left_alone(toolbox):
