@@ -46,6 +46,8 @@ def test_a_plain_load_has_the_runs_zeros_and_perplexity(run_on, architecture, tm
     tokens = torch.tensor(AutoTokenizer.from_pretrained(out)(text)["input_ids"])[: 4 * 32].view(4, 32)
     with torch.no_grad():
         assert plain_perplexity(model, tokens) == pytest.approx(result["perplexity"]["report"]["evolved"], rel=1e-4)
+    written = model.generate(tokens[:1, :5], min_new_tokens=20, max_new_tokens=20, do_sample=False)
+    assert written.shape == (1, 25)
     assert facts["fit"]
     assert not facts["check"]["evoprune_imported"]
     assert facts["check"]["attention"] != NAME
