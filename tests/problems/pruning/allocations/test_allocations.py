@@ -61,14 +61,20 @@ def test_blocks_alike_get_the_same_and_smaller_matrices_lose_less(evaluator):
     assert list(dict(sorted(by_size.items())).values()) == sorted(by_size.values())
 
 
+def replace_weights(evaluator, changed):
+    """Let ``evaluator`` mask the weights ``changed``, by matrix, in place of its model's."""
+    evaluator.masks = Masks(
+        evaluator.groups, evaluator.masks._stored | {BASE + matrix.name: new for matrix, new in changed.items()}
+    )
+
+
 def test_owl_spares_the_group_with_outliers(evaluator):
     spared = Evaluator(evaluator.settings.model_copy(update={"min_sparsity": 0.0, "max_sparsity": 1.0}))
     before = find_plugin(ALLOCATIONS, "owl")(spared)
-    stored = dict(spared.masks._stored)
-    for matrix in spared.groups[2].matrices:
-        stored[BASE + matrix.name] = spared.masks.base(matrix).clone()
-        stored[BASE + matrix.name].view(-1)[::50] *= 20
-    spared.masks = Masks(spared.groups, stored)
+    changed = {matrix: spared.masks.base(matrix).clone() for matrix in spared.groups[2].matrices}
+    for weights in changed.values():
+        weights.view(-1)[::50] *= 20
+    replace_weights(spared, changed)
     genome = find_plugin(ALLOCATIONS, "owl")(spared)
     assert genome[2] < before[2]
     assert max(genome) - min(genome) == pytest.approx(0.16, abs=1e-6)
@@ -110,10 +116,8 @@ def test_the_cheapest_levels_are_those_that_trying_all_finds():
 def test_layer_errors_spare_the_group_that_costs_most_alone(evaluator):
     """In a model all of whose blocks but one are cut to nothing, only that one costs anything."""
     loose = Evaluator(evaluator.settings.model_copy(update={"min_sparsity": 0.0, "max_sparsity": 1.0}))
-    for group in loose.groups[1:]:
-        for matrix in group.matrices:
-            loose.masks._stored[f"base.{matrix.name}"] = torch.zeros_like(loose.masks.base(matrix))
-    loose.masks.forget()
+    others = [matrix for group in loose.groups[1:] for matrix in group.matrices]
+    replace_weights(loose, {matrix: torch.zeros_like(loose.masks.base(matrix)) for matrix in others})
     genome = find_plugin(ALLOCATIONS, "layer_errors")(loose)
     assert genome[0] < 0.1
     assert min(genome[1:]) >= genome[0]
