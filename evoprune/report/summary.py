@@ -21,6 +21,9 @@ from evoprune.status import look
 _NOT_TABLES = {"best", "protocol", "genes", "curve"}
 """Keys of a result that have a place of their own, or are drawn."""
 
+_MOST_COLUMNS = 20
+"""A table with more is for programs, which read result.json, and not for a page."""
+
 Json = dict[str, Any]
 
 
@@ -88,7 +91,7 @@ def _summary(run: api.Run, lines: Sequence[Json], figures: Mapping[str, Path]) -
         best=run.best.genome,
         labels=[str(label) for label in labels],
         facts={"fitness of the best": run.best.fitness[0]} | {k: v for k, v in run.result.items() if _single(v)},
-        tables={k: _table(v) for k, v in run.result.items() if isinstance(v, dict) and k not in _NOT_TABLES},
+        tables=_tables(run.result),
         protocol=_flat(protocol) if isinstance(protocol, dict) else {},
         references=[line for line in lines if "reference" in line],
         generations=generations,
@@ -114,6 +117,11 @@ def machine(environment: Mapping[str, Any]) -> dict[str, str]:
 
 def _single(value: Any) -> bool:
     return isinstance(value, (int, float, str)) or value is None
+
+
+def _tables(result: Mapping[str, Any]) -> dict[str, Json]:
+    found = {key: _table(value) for key, value in result.items() if isinstance(value, dict) and key not in _NOT_TABLES}
+    return {key: rows for key, rows in found.items() if all(len(row) <= _MOST_COLUMNS for row in rows.values())}
 
 
 def _table(value: Mapping[str, Any]) -> Json:

@@ -68,3 +68,13 @@ def test_a_folder_without_a_run_is_refused(evoprune, tmp_path):
     answer = evoprune("report", tmp_path)
     assert answer.code == 2
     assert "config.yaml" in answer.err
+
+
+@pytest.mark.parametrize(("columns", "shown"), [(20, True), (21, False)])
+def test_a_table_too_wide_to_read_is_left_to_the_result(columns, shown, report, evoprune, tmp_path):
+    (folder,), _, _ = report(1)
+    result = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").write_text(json.dumps(result | {"wide": {f"column{i}": i for i in range(columns)}}))
+    assert evoprune("report", folder, "--out", tmp_path / "report.html").code == 0
+    for name in ("report.html", "report.md"):
+        assert ("column19" in (tmp_path / name).read_text()) == shown
