@@ -45,7 +45,7 @@ def test_the_wheel_holds_experiments_weights_and_no_tests(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert "problems/gpt2_mini.yaml" in names
     assert "problems/pruning/mini/weights/model.safetensors" in names
-    assert "evoprune/report/page.html.jinja" in names
+    assert {f"evoprune/report/{name}.html.jinja" for name in ("base", "runs", "ablation")} <= set(names)
     assert not [name for name in names if name.startswith(("tests/", "docs/", "runs/"))]
 
 
