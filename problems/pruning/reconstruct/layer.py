@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from problems.pruning.reconstruct.least_squares import least_squares
-from problems.pruning.reconstruct.sparsegpt import eliminate
+from problems.pruning.reconstruct.sparsegpt import sparsegpt
 from problems.pruning.settings import PruningSettings
 
 
@@ -19,7 +19,7 @@ def update(
     would keep, bool ``(out, in)``; which weights remain is for ``reconstruct_mask`` to say.
     """
     mask = kept if settings.reconstruct_mask == "score" else None
-    updated = eliminate(weight, factor, mask, int(kept.numel() - kept.sum()))
+    updated = sparsegpt(weight, factor, mask, int(kept.numel() - kept.sum()))
     if settings.reconstruct == "least_squares":
         updated = least_squares(weight, gram, updated != 0 if mask is None else mask, updated)
     return updated

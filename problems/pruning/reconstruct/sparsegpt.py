@@ -10,39 +10,28 @@ _COLUMNS = 128
 """Columns whose updates of those after them are put off and made at once: the paper's B."""
 
 
-def sparsegpt(
-    weight: torch.Tensor,
-    gram: torch.Tensor,
-    kept: torch.Tensor | None = None,
-    removed: int = 0,
-    damping: float = DAMPING,
-    columns: int = _COLUMNS,
-) -> torch.Tensor:
-    """The weights ``(out, in)`` that remain of ``weight``, updated column by column; the removed ones are 0.
-
-    ``gram`` ``(in, in)``: of the inputs. ``kept``: which weights remain, bool ``(out, in)``;
-    without it, ``removed`` weights go, an equal share of each block of ``columns``, chosen by
-    w^2 / [H^-1]_jj as updated so far. Each removed weight's error is made up for by the columns
-    after it, so that the inverse of what is left of the Gram matrix is a row of the Cholesky
-    factor of the whole inverse. Frantar & Alistarh, "SparseGPT", ICML 2023, algorithm 1.
-    """
-    return eliminate(weight, inverse_factor(gram, damping), kept, removed, columns)
-
-
 def inverse_factor(gram: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
     """The upper Cholesky factor of the inverse of ``gram`` ``(in, in)``, damped: float32."""
     factor: torch.Tensor = torch.linalg.cholesky(damped_inverse(gram, damping), upper=True)
     return factor.to(torch.float32)
 
 
-def eliminate(
+def sparsegpt(
     weight: torch.Tensor,
     factor: torch.Tensor,
     kept: torch.Tensor | None = None,
     removed: int = 0,
     columns: int = _COLUMNS,
 ) -> torch.Tensor:
-    """As :func:`sparsegpt`, for a ``factor`` that several removals from one layer share."""
+    """The weights ``(out, in)`` that remain of ``weight``, updated column by column; the removed ones are 0.
+
+    ``factor`` ``(in, in)``: the :func:`inverse_factor` of the inputs' Gram matrix, which several
+    removals from one layer share. ``kept``: which weights remain, bool ``(out, in)``;
+    without it, ``removed`` weights go, an equal share of each block of ``columns``, chosen by
+    w^2 / [H^-1]_jj as updated so far. Each removed weight's error is made up for by the columns
+    after it, so that the inverse of what is left of the Gram matrix is a row of the Cholesky
+    factor of the whole inverse. Frantar & Alistarh, "SparseGPT", ICML 2023, algorithm 1.
+    """
     updated = weight.to(torch.float32, copy=True)
     gone, width = 0, updated.shape[1]
     for first in range(0, width, columns):

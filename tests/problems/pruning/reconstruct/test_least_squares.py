@@ -1,7 +1,7 @@
 import torch
 
 from problems.pruning.reconstruct.least_squares import least_squares as conjugate
-from problems.pruning.reconstruct.sparsegpt import sparsegpt
+from problems.pruning.reconstruct.sparsegpt import inverse_factor, sparsegpt
 from tests.problems.pruning.reconstruct.test_sparsegpt import errors, gram, layer, least_squares
 
 __all__ = ["layer"]
@@ -16,7 +16,7 @@ def test_it_finds_the_optimum_of_each_row(layer):
 
 def test_no_step_raises_the_error_whatever_the_start(layer):
     weight, inputs, kept = layer
-    for start in (weight * kept, sparsegpt(weight, gram(inputs), kept, damping=0.0)):
+    for start in (weight * kept, sparsegpt(weight, inverse_factor(gram(inputs), damping=0.0), kept)):
         before = errors(weight, start, inputs)
         for steps in (1, 2, 5, 20):
             found = conjugate(weight, gram(inputs), kept, start.double(), damping=0.0, steps=steps)

@@ -5,7 +5,7 @@ import torch
 
 from problems.pruning.evaluator import Evaluator
 from problems.pruning.reconstruct.sequential import reconstruct
-from problems.pruning.reconstruct.sparsegpt import sparsegpt
+from problems.pruning.reconstruct.sparsegpt import inverse_factor, sparsegpt
 from problems.pruning.report import _reconstructed
 from problems.pruning.settings import PruningSettings
 from tests.problems.pruning.test_calibration import inputs_of
@@ -50,7 +50,9 @@ def test_each_block_is_updated_on_what_the_reconstructed_ones_before_it_give(eva
     for matrix in evaluator.matrices:
         if matrix.block == 7:
             rows = torch.from_numpy(inputs[matrix.name])
-            expected = sparsegpt(matrix.rows(matrix.weight), rows.T @ rows / len(rows), kept[matrix.name])
+            expected = sparsegpt(
+                matrix.rows(matrix.weight), inverse_factor(rows.T @ rows / len(rows)), kept[matrix.name]
+            )
             assert torch.allclose(matrix.rows(done[matrix.name]), expected, atol=1e-3)
 
 

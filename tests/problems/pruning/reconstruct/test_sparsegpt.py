@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from problems.pruning.reconstruct.sparsegpt import sparsegpt
+from problems.pruning.reconstruct.sparsegpt import inverse_factor, sparsegpt
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def least_squares(weight, inputs, kept):
 @pytest.mark.parametrize("columns", [1, 16, 128])
 def test_removed_weights_are_zero_and_the_error_lies_between_the_optimum_and_plain_masking(layer, columns):
     weight, inputs, kept = layer
-    updated = sparsegpt(weight, gram(inputs), kept, damping=0.0, columns=columns)
+    updated = sparsegpt(weight, inverse_factor(gram(inputs), damping=0.0), kept, columns=columns)
     assert torch.equal(updated == 0, ~kept)
     ours = errors(weight, updated, inputs)
     exact = errors(weight, least_squares(weight, inputs, kept), inputs)
@@ -48,7 +48,7 @@ def test_removed_weights_are_zero_and_the_error_lies_between_the_optimum_and_pla
 
 def test_blocks_of_columns_change_nothing_but_rounding(layer):
     weight, inputs, kept = layer
-    found = [sparsegpt(weight, gram(inputs), kept, columns=columns) for columns in (1, 7, 40)]
+    found = [sparsegpt(weight, inverse_factor(gram(inputs)), kept, columns=columns) for columns in (1, 7, 40)]
     for other in found[1:]:
         assert torch.allclose(found[0], other, atol=1e-4)
 
@@ -57,33 +57,36 @@ def test_exact_where_the_first_columns_go(layer):
     """Every column left then comes after every column removed, and can make up for all of them."""
     weight, inputs, _ = layer
     kept = (torch.arange(40) >= 15).expand(12, 40)
-    updated = sparsegpt(weight, gram(inputs), kept, damping=0.0)
+    updated = sparsegpt(weight, inverse_factor(gram(inputs), damping=0.0), kept)
     assert torch.allclose(updated.double(), least_squares(weight, inputs, kept), atol=1e-3)
 
 
 def test_where_the_last_columns_go_nothing_can_make_up(layer):
     weight, inputs, _ = layer
     kept = (torch.arange(40) < 25).expand(12, 40)
-    assert torch.allclose(sparsegpt(weight, gram(inputs), kept), weight * kept)
+    assert torch.allclose(sparsegpt(weight, inverse_factor(gram(inputs)), kept), weight * kept)
 
 
 @pytest.mark.parametrize("removed", [0, 1, 123, 240, 479, 480])
 def test_its_own_mask_removes_exactly_as_many_as_asked(layer, removed):
     weight, inputs, _ = layer
-    updated = sparsegpt(weight, gram(inputs), removed=removed, columns=16)
+    updated = sparsegpt(weight, inverse_factor(gram(inputs)), removed=removed, columns=16)
     assert int((updated == 0).sum()) == removed
 
 
 def test_its_own_mask_loses_less_than_a_random_one(layer):
     weight, inputs, kept = layer
-    own = sparsegpt(weight, gram(inputs), removed=int((~kept).sum()))
-    assert errors(weight, own, inputs).sum() < errors(weight, sparsegpt(weight, gram(inputs), kept), inputs).sum()
+    own = sparsegpt(weight, inverse_factor(gram(inputs)), removed=int((~kept).sum()))
+    assert (
+        errors(weight, own, inputs).sum()
+        < errors(weight, sparsegpt(weight, inverse_factor(gram(inputs)), kept), inputs).sum()
+    )
 
 
 def test_inputs_that_depend_on_each_other_are_no_error(layer):
     weight, inputs, kept = layer
     inputs[:, 1] = inputs[:, 0]
     inputs[:, 2] = 0
-    updated = sparsegpt(weight, gram(inputs), kept)
+    updated = sparsegpt(weight, inverse_factor(gram(inputs)), kept)
     assert torch.isfinite(updated).all()
     assert errors(weight, updated, inputs).sum() < errors(weight, weight * kept, inputs).sum()

@@ -18,7 +18,7 @@ from problems.pruning.masks import Masks
 from problems.pruning.model.blocks import find_matrices
 from problems.pruning.reconstruct.least_squares import least_squares
 from problems.pruning.reconstruct.sequential import reconstruct
-from problems.pruning.reconstruct.sparsegpt import sparsegpt
+from problems.pruning.reconstruct.sparsegpt import inverse_factor, sparsegpt
 from problems.pruning.reconstruct.stages import reconstruct_at_stages
 from problems.pruning.scoring import Scoring
 from problems.pruning.settings import PruningSettings
@@ -60,7 +60,7 @@ def test_at_a_stage_each_layer_is_what_reconstruction_gives_on_the_dense_models_
         staged.apply([stage] * len(dense))
         for matrix, weight, gram, keeps in zip(find_matrices(model), dense, grams, kept, strict=True):
             rows, removed = matrix.rows(weight), int((~keeps).sum())
-            expected = sparsegpt(rows, gram, keeps if mask == "score" else None, removed)
+            expected = sparsegpt(rows, inverse_factor(gram), keeps if mask == "score" else None, removed)
             if way == "least_squares":
                 expected = least_squares(rows, gram, expected != 0, expected)
             assert torch.equal(matrix.rows(matrix.weight), expected)
