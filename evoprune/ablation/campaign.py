@@ -93,9 +93,16 @@ def finished(variant: str, seed: int, place: Path, weight: float) -> Finished:
 
 def curve(lines: Iterable[Line], weight: float) -> Curve:
     """The curve of a run with these history ``lines``; ``weight`` as in :func:`finished`."""
-    work: list[float] = []
-    best: list[float] = []
-    spent = 0.0
+    found = list(improvements(lines, weight))
+    return Curve([work for work, _ in found], [line["fitness"][0] for _, line in found])
+
+
+def improvements(lines: Iterable[Line], weight: float) -> Iterator[tuple[float, Line]]:
+    """Each candidate scored on all the data that is better than all before it, and the work that was done by then.
+
+    ``lines`` are a run's history; ``weight`` as in :func:`finished`.
+    """
+    spent, best = 0.0, None
     for line in lines:
         if "candidate" not in line or line["memo"]:
             continue
@@ -103,10 +110,9 @@ def curve(lines: Iterable[Line], weight: float) -> Curve:
         value = line["fitness"][0]
         if value is None or line.get("fidelity", 1.0) < 1:
             continue
-        if not best or weight * value > weight * best[-1]:
-            work.append(spent)
-            best.append(value)
-    return Curve(work, best)
+        if best is None or weight * value > weight * best:
+            best = value
+            yield spent, line
 
 
 def _run_to_its_end(resolved: Resolved, place: Path, how: Execution, memo: Memo) -> None:

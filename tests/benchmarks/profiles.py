@@ -24,6 +24,7 @@ import numpy
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
+from evoprune.ablation.campaign import improvements
 from evoprune.figures import COLOURS, GREY, new, save
 from evoprune.history import HISTORY, read
 
@@ -67,17 +68,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def trace(folder: Path) -> Trace:
     """The improvements of the run in ``folder``, of candidates that were scored in full."""
-    work, spent, bests, best = [], 0.0, [], float("inf")
-    for line in read(folder / HISTORY):
-        if "candidate" not in line or line["memo"]:
-            continue
-        spent += line["work"]
-        value = line["fitness"][0]
-        if value is not None and line.get("fidelity", 1.0) == 1 and value < best:
-            best = value
-            work.append(spent)
-            bests.append(line["genome"])
-    return Trace(folder.name, work, bests)
+    found = list(improvements(read(folder / HISTORY), weight=-1.0))
+    return Trace(folder.name, [work for work, _ in found], [line["genome"] for _, line in found])
 
 
 def measures(traces: list[Trace]) -> list[dict[str, Any]]:
