@@ -30,9 +30,7 @@ def write(folders: Sequence[Path], out: Path, refresh: float | None = None) -> t
         name, told = _told(folders)
         html, markdown = out.with_suffix(".html"), out.with_suffix(".md")
         texts = {
-            path: _environment(path == html)
-            .get_template(name + kind)
-            .render(told, version=__version__, refresh=refresh)
+            path: _environment(path == html).get_template(name + kind).render(told, refresh=refresh)
             for path, kind in ((html, ".html.jinja"), (markdown, ".md.jinja"))
         }
     for path, text in texts.items():
