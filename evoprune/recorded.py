@@ -124,7 +124,7 @@ def lines(path: Path) -> Iterator[Line]:
 
 
 def _sound(path: Path) -> Iterator[tuple[bytes, Line]]:
-    """Each line, raw and read. The last one is left out if it is broken."""
+    """Each line, raw and read. The last one is left out if it is broken or still being written."""
     with path.open("rb") as file:
         number = 0
         while raw := file.readline(_LONGEST_LINE):
@@ -132,7 +132,8 @@ def _sound(path: Path) -> Iterator[tuple[bytes, Line]]:
             try:
                 line = _parse(raw)
             except InputError as error:
-                if file.read(1):
+                end_seen = not raw.endswith(b"\n") and len(raw) < _LONGEST_LINE  # more may have come since
+                if not end_seen and file.read(1):
                     raise InputError(f"line {number}: {error}", str(path)) from None
                 return
             yield raw, line

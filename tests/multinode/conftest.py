@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from evoprune import history
+from evoprune import history, recorded
 from evoprune.history import without_times
 from tests.multinode import hosts
 
@@ -69,6 +69,6 @@ def result(folder):
 
 
 def where(folder):
-    """The hosts that scored candidates."""
-    candidates = [line for line in history.read(folder / "history.jsonl") if "candidate" in line]
+    """The hosts that have scored candidates; the run may be going on."""
+    candidates = [line for line in recorded.lines(folder / "history.jsonl") if "candidate" in line]
     return {line.get("worker", "").split(":")[0] for line in candidates if not line["memo"]}

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from evoprune import Evaluation, history, registry
+from evoprune import Evaluation, history, recorded, registry
 from evoprune.execution import Execution
 from evoprune.history import without_times
 
@@ -22,7 +22,8 @@ def lines(folder):
 
 
 def candidates(folder):
-    return [line for line in history.read(folder / "history.jsonl") if "candidate" in line]
+    """Those that a run, which may be going on, has recorded so far."""
+    return [line for line in recorded.lines(folder / "history.jsonl") if "candidate" in line]
 
 
 def result(folder):
@@ -108,7 +109,7 @@ def test_an_interrupted_run_leaves_no_process_and_can_be_resumed(
     process, whole = run_by("--map serial", workshop, *settings, name="whole")
     finish(process)
     process, folder = run_by(options, workshop, *settings)
-    wait_until(lambda: (folder / "history.jsonl").exists() and len(candidates(folder)) > 14, process)
+    wait_until(lambda: len(candidates(folder)) > 14, process)
     process.send_signal(number)
     errors = finish(process, 130)
     assert "Traceback" not in errors
@@ -132,7 +133,7 @@ def test_when_the_main_process_is_killed_no_worker_stays_and_the_run_can_be_resu
     process, whole = run_by("--map serial", workshop, "problem.seconds=0.02", name="whole")
     finish(process)
     process, folder = run_by(options, workshop, "problem.seconds=0.02")
-    wait_until(lambda: (folder / "history.jsonl").exists() and len(candidates(folder)) > 14, process)
+    wait_until(lambda: len(candidates(folder)) > 14, process)
     os.kill(json.loads((folder / "status.json").read_text())["pid"], signal.SIGKILL)
     process.communicate(timeout=60)
     assert process.returncode != 0
@@ -148,7 +149,7 @@ def test_workers_that_are_killed_do_not_disturb_the_run(run_by, workshop, alive,
     finish(process)
     process, folder = run_by(options, workshop, "problem.seconds=0.02")
     for size in (14, 26):
-        wait_until(lambda: (folder / "history.jsonl").exists() and len(candidates(folder)) > size, process)  # noqa: B023
+        wait_until(lambda: len(candidates(folder)) > size, process)  # noqa: B023
         pid = int(candidates(folder)[-1]["worker"].split(":")[1])
         os.kill(pid, signal.SIGKILL)
     finish(process)
@@ -161,7 +162,7 @@ def test_scoop_stops_in_order_when_a_worker_is_lost(run_by, start, workshop, ali
     process, whole = run_by("--map serial", workshop, "problem.seconds=0.02", name="whole")
     finish(process)
     process, folder = run_by("--map scoop -n 2 --stall-after 3", workshop, "problem.seconds=0.02")
-    wait_until(lambda: (folder / "history.jsonl").exists() and len(candidates(folder)) > 14, process)
+    wait_until(lambda: len(candidates(folder)) > 14, process)
     origin = json.loads((folder / "status.json").read_text())["pid"]
     pids = {int(line["worker"].split(":")[1]) for line in candidates(folder)}
     (other,) = pids - {origin}
@@ -268,7 +269,7 @@ def test_a_run_stops_in_order_when_dasks_scheduler_is_lost(run_by, start, worksh
     dask += [start("--scheduler-file", address, "--nthreads", "1", prefix=("-m", "dask", "worker")) for _ in range(2)]
     options = f"--map dask --scheduler {json.loads(address.read_text())['address']} --stall-after 20"
     process, folder = run_by(options, workshop, "problem.seconds=0.05")
-    wait_until(lambda: (folder / "history.jsonl").exists() and len(candidates(folder)) > 14, process)
+    wait_until(lambda: len(candidates(folder)) > 14, process)
     dask[0].kill()
     errors = finish(process, 3)
     assert "Dask's scheduler is gone; without a score: " in errors
