@@ -34,32 +34,51 @@ def variants(varied: Sequence[str]) -> list[Variant]:
     names = [key for key, _ in axes]
     if len(set(names)) < len(names):
         raise InputError("a key is varied twice; give its values in one --vary", "--vary")
+    named = [zip(_names(key, values), values, strict=True) for key, values in axes]
     return [
         Variant(
-            ", ".join(f"{_short(key)}={_plain(value)}" for key, value in combination),
-            tuple(f"{key}={_plain(value)}" for key, value in combination),
+            ", ".join(name for name, _ in combination),
+            tuple(f"{key}={_plain(value)}" for key, (_, value) in zip(names, combination, strict=True)),
         )
-        for combination in product(*([(key, value) for value in values] for key, values in axes))
+        for combination in product(*named)
     ]
 
 
 def _axis(text: str) -> tuple[str, list[Any]]:
-    key, equals, listed = text.partition("=")
+    name, equals, listed = text.partition("=")
     try:
         values = yaml.safe_load(f"[{listed}]")
     except yaml.YAMLError:
         values = None
-    if not equals or not all(key.split(".")) or not isinstance(values, list) or len(values) < 2:
+    if not equals or not all(name.split(".")) or not isinstance(values, list) or len(values) < 2:
         raise InputError(
             "expected KEY=VALUE,VALUE,... with two values at least, as in operators.mate=blend,uniform",
             f"--vary {text}",
         )
-    if len({_plain(value) for value in values}) < len(values):
+    if name in _NOT_VARIED:
+        raise InputError(f"all variants share it; give {_NOT_VARIED[name]} instead", f"--vary {text}")
+    key = name if name.split(".")[0] in Experiment.model_fields else f"problem.{name}"
+    if len(set(_names(key, values))) < len(values):
         raise InputError("a value is given twice", f"--vary {text}")
-    if key in _NOT_VARIED:
-        raise InputError(f"all variants share it; give {_NOT_VARIED[key]} instead", f"--vary {text}")
-    known = Experiment.model_fields
-    return (key if key.split(".")[0] in known else f"problem.{key}"), values
+    return key, values
+
+
+def _names(key: str, values: Sequence[Any]) -> list[str]:
+    """What tells each of ``values`` from the others; settings that all of them hold do not."""
+    held = [_parts(key, value) for value in values]
+    shared = set.intersection(*(set(parts.items()) for parts in held))
+    return [
+        ", ".join(f"{_short(part)}={text}" for part, text in parts.items() if (part, text) not in shared)
+        or f"{_short(key)}={_plain(value)}"
+        for parts, value in zip(held, values, strict=True)
+    ]
+
+
+def _parts(key: str, value: Any) -> dict[str, str]:
+    """``value`` as one setting, or as one for each thing it holds."""
+    if not isinstance(value, dict) or not value:
+        return {key: _plain(value)}
+    return {part: text for name, inner in value.items() for part, text in _parts(f"{key}.{name}", inner).items()}
 
 
 def _short(key: str) -> str:

@@ -20,8 +20,19 @@ def test_values_may_be_yaml():
     assert found[0].settings == ("operators.mate={alpha: 0.1, use: blend}", "problem.curve=[]")
 
 
+def test_a_name_tells_what_differs():
+    found = variants(["operators={algorithm: cma, repair: shift},{algorithm: {use: cma, sigma: 0.1}, repair: shift}"])
+    assert [variant.name for variant in found] == ["algorithm=cma", "algorithm=cma, algorithm.sigma=0.1"]
+    found = variants(["operators.mutate={use: exchange},{use: exchange, step: 0.1},gaussian"])
+    assert [variant.name for variant in found] == [
+        "mutate=exchange", "mutate=exchange, mutate.step=0.1", "mutate=gaussian",
+    ]  # fmt: skip
+    found = variants(["problem.text={windows: 4},{windows: 4, window: 8}"])
+    assert [variant.name for variant in found] == ["text={windows: 4}", "text.window=8"]
+
+
 @pytest.mark.parametrize(
-    "varied", ["score", "score=", "score=wanda", "=a,b", "a..b=1,2", "a=[1,2", "a=1,1", "seed=1,2"]
+    "varied", ["score", "score=", "score=wanda", "=a,b", "a..b=1,2", "a=[1,2", "a=1,1", "a=b,{use: b}", "seed=1,2"]
 )
 def test_nothing_to_vary_is_refused(varied):
     with pytest.raises(InputError, match="--vary"):
