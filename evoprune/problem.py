@@ -93,6 +93,9 @@ class Problem(ABC):
     work_unit: str = "evaluations"
     """What :attr:`Evaluation.work` counts."""
 
+    preparation: float = 0.0
+    """What :meth:`context` and :meth:`starting_genomes` cost, in ``work_unit``; a budget pays it before the search."""
+
     fitness_label: str = "fitness"
     """Names the first objective on figures."""
 

@@ -164,6 +164,7 @@ def _search(run: Run, backend: backends.Backend, history: History, past: Recorde
     result = {
         "best": _individual(best),
         problem.work_unit: scorer.work,
+        "preparation": problem.preparation,
         "evaluations": scorer.evaluations,
         "seconds": seconds,
         "seconds_evaluating": scorer.busy,

@@ -31,7 +31,7 @@ class Scorer:
     """Scores individuals, each genome once on a share of the data, and none that ``recorded`` has the score of.
 
     ``evaluations`` counts scores (memo hits and references not), ``work`` what they cost in
-    the problem's unit, ``busy`` the seconds spent in ``evaluate``. ``best`` is a copy of the
+    the problem's unit with its ``preparation``, ``busy`` the seconds spent in ``evaluate``. ``best`` is a copy of the
     best individual that was scored on all the data, by its first objective; ``front`` holds those
     that no other dominates, where there are several objectives.
     """
@@ -54,7 +54,7 @@ class Scorer:
         self.best: Individual | None = None
         self.front = ParetoFront()
         self.candidates = self.evaluations = self.failures = 0
-        self.work = self.busy = 0.0
+        self.work, self.busy = problem.preparation, 0.0
 
     def references(self, genomes: Mapping[str, list[float]]) -> dict[str, tuple[list[float], Evaluation]]:
         """Score known solutions. They are not part of the search, so the memo does not learn them."""

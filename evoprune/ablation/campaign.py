@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from evoprune import config, recorded, run_folder
 from evoprune.ablation import record
@@ -84,17 +85,25 @@ def finished(variant: str, seed: int, place: Path, weight: float) -> Finished:
 
     Raises :class:`InputError` for what holds no score.
     """
-    found = curve(recorded.lines(place / HISTORY), weight)
+    result = run_folder.read_json(place / "result.json")
+    before, held_out = (result.get(key) for key in ("preparation", "held_out"))
+    found = curve(recorded.lines(place / HISTORY), weight, _number(before) or 0.0)
     if not found.work:
         raise InputError("holds no candidate that was scored on all the data", str(place / HISTORY))
-    held_out = run_folder.read_json(place / "result.json").get("held_out")
-    return Finished(variant, seed, found, float(held_out) if isinstance(held_out, (int, float)) else None)
+    return Finished(variant, seed, found, _number(held_out))
 
 
-def curve(lines: Iterable[Line], weight: float) -> Curve:
-    """The curve of a run with these history ``lines``; ``weight`` as in :func:`finished`."""
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def curve(lines: Iterable[Line], weight: float, before: float = 0.0) -> Curve:
+    """The curve of a run with these history ``lines``; ``weight`` as in :func:`finished`.
+
+    ``before``: the work that was done before the search.
+    """
     found = list(improvements(lines, weight))
-    return Curve([work for work, _ in found], [line["fitness"][0] for _, line in found])
+    return Curve([before + work for work, _ in found], [line["fitness"][0] for _, line in found])
 
 
 def improvements(lines: Iterable[Line], weight: float) -> Iterator[tuple[float, Line]]:

@@ -35,6 +35,7 @@ def write(folders: Sequence[Path], out: Path, refresh: float | None = None) -> t
         }
     for path, text in texts.items():
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, text)
         except OSError as error:
             raise InputError(f"cannot be written: {error.strerror}", str(path)) from None

@@ -50,6 +50,8 @@ class Evaluator:
         state_bytes = self.search.tokens.numel() * self._forward.bytes_per_state
         self._states = States(self._forward.depth, state_bytes, settings.reuse_mib * 2**20)
         self.objective = self._objective()
+        self.tokens_scored = 0
+        """By :meth:`evaluate`, in all."""
 
     @cached_property
     def report(self) -> Windows:
@@ -93,6 +95,7 @@ class Evaluator:
         value = self.objective.value(total, _predictions(tokens))
         self._states.judge(names, value)
         values = (value, sparsity) if self.settings.second_objective == "sparsity" else (value,)
+        self.tokens_scored += tokens.numel()
         return Evaluation(values, work=tokens.numel(), measures={"sparsity": sparsity})
 
     def perplexity(self, genome: Sequence[float], tokens: torch.Tensor) -> float:

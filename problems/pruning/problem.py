@@ -55,9 +55,19 @@ class Pruning(Problem):
         return len(self.weights) > 1
 
     @cached_property
-    def _found(self) -> dict[str, list[float]]:
-        """The allocations without search by name, for the process that breeds; some take a pass over the model."""
-        return {name: find_plugin(ALLOCATIONS, name)(self.evaluator) for name in self.settings.found}
+    def _found(self) -> dict[str, tuple[list[float], int]]:
+        """The allocations without search by name, for the process that breeds, and the search tokens that each took."""
+        return {name: self._find(name) for name in self.settings.found}
+
+    def _find(self, name: str) -> tuple[list[float], int]:
+        before = self.evaluator.tokens_scored
+        return find_plugin(ALLOCATIONS, name)(self.evaluator), self.evaluator.tokens_scored - before
+
+    @property
+    def preparation(self) -> float:  # type: ignore[override]
+        """The tokens of the search text that the ``starts`` and the ``advice`` took; calibration is no part of it."""
+        used = {*self.settings.starts, self.settings.advice}
+        return float(sum(tokens for name, (_, tokens) in self._found.items() if name in used))
 
     def bounds(self) -> Bounds:
         """``min_sparsity`` and ``max_sparsity``, for genes that are sparsities."""
@@ -67,7 +77,7 @@ class Pruning(Problem):
         """The number of weights under each gene, what the global sparsity asks of their mean, and the ``advice``."""
         genes, settings = self.evaluator.genes, self.settings
         budget = {} if self._trades_off else {"target": genes.target(settings.sparsity)}
-        advice = {"advice": self._found[settings.advice]} if settings.advice else {}
+        advice = {"advice": self._found[settings.advice][0]} if settings.advice else {}
         return {"weights": genes.weights} | budget | advice
 
     def random_genome(self) -> list[float]:
@@ -89,13 +99,15 @@ class Pruning(Problem):
         sparsities = {settings.sparsity, *(settings.curve if self._trades_off else ())}
         within = [s for s in sorted(sparsities) if settings.min_sparsity <= s <= settings.max_sparsity]
         uniform = [self._uniform(sparsity) for sparsity in within]
-        return [genome for name in settings.starts for genome in (uniform if name == UNIFORM else [self._found[name]])]
+        return [
+            genome for name in settings.starts for genome in (uniform if name == UNIFORM else [self._found[name][0]])
+        ]
 
     def references(self) -> dict[str, list[float]]:
         """Dense, the uniform curve, uniform at the target, and the ``allocations`` without search."""
         sparsities = sorted({*self.settings.curve, self.settings.sparsity} - {0.0})
         curve = {uniform_name(sparsity): self._uniform(sparsity) for sparsity in sparsities}
-        found = {name: self._found[name] for name in self.settings.allocations}
+        found = {name: self._found[name][0] for name in self.settings.allocations}
         return {"dense": self._uniform(0.0)} | curve | found
 
     def evaluate(self, genome: Sequence[float]) -> Evaluation:

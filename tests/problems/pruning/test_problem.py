@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from evoprune.ablation.campaign import finished as finished_run
 from evoprune.cli import main
 from evoprune.history import read, without_times
 from problems.pruning.model.load import BUNDLED_WEIGHTS
@@ -215,3 +216,15 @@ def test_starts_are_in_the_first_population_and_on_the_budget(tmp_path):
     assert first[0]["genome"] == pytest.approx(result_of(folder)["allocations"]["global"]["genome"])
     assert first[1]["genome"] == pytest.approx([0.45] * 12)
     assert first[0]["measures"]["sparsity"] == pytest.approx(0.45, abs=1e-4)
+
+
+def test_the_budget_pays_for_a_start_that_was_looked_for(tmp_path):
+    """Each of 12 blocks at 6 sparsities and the dense model, on the one search window."""
+    given = ["problem.starts=[layer_errors]", "generations=9", "budget=20000"]
+    folder = run(tmp_path, "s", *(part for setting in given for part in ("--set", setting)))
+    result = result_of(folder)
+    candidates = [line for line in read(folder / "history.jsonl") if "candidate" in line]
+    assert result["preparation"] == 73 * 256
+    assert result["tokens"] == 73 * 256 + 256 * sum(not line["memo"] for line in candidates)
+    assert len(candidates) < 12  # 20,000 tokens pay for two generations of 4 more
+    assert finished_run("any", 0, folder, -1.0).curve.work[0] == 74 * 256
