@@ -13,6 +13,7 @@ from evoprune import config, recorded, run_folder
 from evoprune.ablation import record
 from evoprune.ablation.record import Campaign
 from evoprune.errors import InputError
+from evoprune.evaluation import ProblemRef
 from evoprune.execution import Execution
 from evoprune.history import HISTORY, Line
 from evoprune.problem import Evaluation
@@ -20,6 +21,7 @@ from evoprune.recorded import Key
 from evoprune.resolve import Resolved, resolve_file
 from evoprune.resume import resume
 from evoprune.run import run
+from evoprune.toolbox import reference
 
 _NO_END = "generations=10000000"
 """Where a budget says when to stop."""
@@ -47,6 +49,8 @@ class Finished:
     variant: str
     seed: int
     curve: Curve
+    spent: float
+    """The work it did: the budget, and what its last generation took beyond it."""
     held_out: float | None
     """The result's score on data that the search never saw, where the problem gives one."""
 
@@ -69,28 +73,34 @@ def carry_out(campaign: Campaign, folder: Path, how: Execution) -> Iterator[Fini
     ]
     for _, _, place, resolved in plans:
         _refuse_other(resolved, place)
-    memos: dict[str, Memo] = {}
+    memos: dict[ProblemRef, Memo] = {}
     with record.held(folder, campaign):
         for variant, seed, place, resolved in plans:
             print(f"{variant.name}, seed {seed}: {place}", file=sys.stderr)
-            memo = memos.setdefault(resolved.settings.model_dump_json(), {})
+            memo = memos.setdefault(reference(resolved), {})
             _run_to_its_end(resolved, place, how, memo)
             weights = resolved.problem.weights_of(resolved.settings)
             memo |= recorded.read(place, weights).candidates
-            yield finished(variant.name, seed, place, weights[0])
+            yield finished(variant.name, seed, place, weights[0], campaign)
 
 
-def finished(variant: str, seed: int, place: Path, weight: float) -> Finished:
+def finished(variant: str, seed: int, place: Path, weight: float, campaign: Campaign) -> Finished:
     """What the finished run in ``place`` gave. ``weight``: negative if its first objective is minimised.
 
-    Raises :class:`InputError` for what holds no score.
+    Raises :class:`InputError` for what holds no score, or none that the budget bought.
     """
     result = run_folder.read_json(place / "result.json")
-    before, held_out = (result.get(key) for key in ("preparation", "held_out"))
-    found = curve(recorded.lines(place / HISTORY), weight, _number(before) or 0.0)
+    before, spent, held_out = (_number(result.get(key)) for key in ("preparation", campaign.unit, "held_out"))
+    found = curve(recorded.lines(place / HISTORY), weight, before or 0.0)
     if not found.work:
         raise InputError("holds no candidate that was scored on all the data", str(place / HISTORY))
-    return Finished(variant, seed, found, _number(held_out))
+    if found.work[0] > campaign.budget:
+        raise InputError(
+            f"{campaign.budget:,.0f} {campaign.unit} buy no score on all the data: the first came after "
+            f"{found.work[0]:,.0f}; give a larger --budget, and another --name",
+            str(place),
+        )
+    return Finished(variant, seed, found, spent or found.work[-1], held_out)
 
 
 def _number(value: Any) -> float | None:
@@ -127,10 +137,14 @@ def improvements(lines: Iterable[Line], weight: float) -> Iterator[tuple[float, 
 def _run_to_its_end(resolved: Resolved, place: Path, how: Execution, memo: Memo) -> None:
     if (place / "result.json").exists():
         return
-    if place.exists():
+    if (place / "environment.json").exists():
         resume(place, (), how)
-    else:
-        run(resolved, place, how, memo)
+        return
+    if place.exists():  # it ended before it wrote anything of worth
+        for path in place.iterdir():
+            path.unlink()
+        place.rmdir()
+    run(resolved, place, how, memo)
 
 
 def _refuse_other(resolved: Resolved, place: Path) -> None:

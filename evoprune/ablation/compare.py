@@ -18,6 +18,7 @@ class Row:
     """One variant's final scores over its seeds.
 
     ``interval``: a bootstrap interval (percentile) of the median, at ``CONFIDENCE``.
+    The median of few scores has no such interval: that of all of them reaches 1 - 2^(1 - runs).
     ``p``: of the Mann-Whitney U test (two-sided) that the scores are drawn as the first
     variant's are, corrected for the number of comparisons by Holm's method; None for the first.
     """
@@ -73,6 +74,12 @@ def in_words(rows: Sequence[Row], seeds: int) -> str:
     first, *others = rows
     least = least_possible_p(seeds, len(rows))
     lines = []
+    reached = 1 - 2.0 ** (1 - seeds)
+    if reached < CONFIDENCE:
+        lines.append(
+            f"From the least to the largest of {seeds} seeds, an interval holds the median in {reached:.0%} of cases "
+            f"at most, not in {CONFIDENCE:.0%}."
+        )
     if least >= 1 - CONFIDENCE:
         lines.append(
             f"With {seeds} seeds and {len(rows)} variants no p can fall below {least:.3g}: "
@@ -89,7 +96,17 @@ def in_words(rows: Sequence[Row], seeds: int) -> str:
 
 
 def _difference(first: Sequence[float], other: Sequence[float]) -> float:
-    return float(stats.mannwhitneyu(first, other, alternative="two-sided").pvalue)
+    """The p of one comparison: exact where seeds are few, with ties too, of which SciPy's own test has none."""
+    if min(len(first), len(other)) < 2:
+        return 1.0
+    if len({*first, *other}) == len(first) + len(other):
+        return float(stats.mannwhitneyu(first, other, alternative="two-sided").pvalue)
+    ranks = stats.rankdata([*first, *other])
+    found = stats.permutation_test(
+        (ranks[: len(first)], ranks[len(first) :]), lambda a, b, axis: a.mean(axis) - b.mean(axis),
+        vectorized=True, n_resamples=_RESAMPLES, random_state=numpy.random.default_rng(0),
+    )  # fmt: skip
+    return float(found.pvalue)
 
 
 def _interval(values: Sequence[float]) -> tuple[float, float]:

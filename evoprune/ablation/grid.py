@@ -48,7 +48,7 @@ def _axis(text: str) -> tuple[str, list[Any]]:
     name, equals, listed = text.partition("=")
     try:
         values = yaml.safe_load(f"[{listed}]")
-    except yaml.YAMLError:
+    except Exception:  # PyYAML lets slips of its own through, as config.read knows
         values = None
     if not equals or not all(name.split(".")) or not isinstance(values, list) or len(values) < 2:
         raise InputError(

@@ -80,10 +80,12 @@ def goes_on(folder: Path) -> bool:
 def held(folder: Path, campaign: Campaign) -> Iterator[None]:
     """Hold ``folder`` for this process and write what is asked; a folder that no run came into is removed again.
 
-    Raises :class:`InputError` if another process has it, or it cannot be made.
+    Raises :class:`InputError` if another process has it, it holds something else, or it cannot be made.
     """
     if not folder.exists():
         run_folder.create(folder)
+    elif not is_campaign(folder) and any(path.name != _LOCK for path in folder.iterdir()):
+        raise InputError("is there already and no ablation's; choose another --name, nothing was changed", str(folder))
     with run_folder.locked(folder, _LOCK):
         run_folder.write_json(folder / CAMPAIGN, campaign.model_dump(mode="json"))
         try:

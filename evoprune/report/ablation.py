@@ -58,7 +58,7 @@ class Ablation:
     environment: dict[str, str]
     command: str
     config: str
-    """The experiment of the first run."""
+    """The experiment of the first run that is finished."""
 
 
 def summarise(folder: Path) -> Ablation:
@@ -67,7 +67,7 @@ def summarise(folder: Path) -> Ablation:
     Raises :class:`evoprune.InputError` for what is no ablation, and while there is no such seed.
     """
     campaign = record.read(folder)
-    members = [_member(folder, *planned) for planned in campaign.places()]
+    members = [_member(folder, campaign, *planned) for planned in campaign.places()]
     done = [member.found for member in members if member.found]
     of_seed = Counter(run.seed for run in done)
     whole = [run for run in done if of_seed[run.seed] == len(campaign.variants)]
@@ -77,6 +77,7 @@ def summarise(folder: Path) -> Ablation:
             "there is nothing to compare yet; 'evoprune status' shows how far the runs are",
             str(folder),
         )
+    first = next(member for member in members if member.found)
     budget, unit = campaign.budget, campaign.unit
     seeds = len({run.seed for run in whole})
     tables = compared(whole, budget, unit)
@@ -95,11 +96,11 @@ def summarise(folder: Path) -> Ablation:
         failures=[line for member in members for line in _failures(member)],
         environment=machine(campaign.environment),
         command=repeating(campaign.environment.get("command")),
-        config=(folder / members[0].place / "config.yaml").read_text(encoding="utf-8"),
+        config=(folder / first.place / "config.yaml").read_text(encoding="utf-8"),
     )
 
 
-def _member(folder: Path, variant: Variant, seed: int, place: Path) -> Member:
+def _member(folder: Path, campaign: Campaign, variant: Variant, seed: int, place: Path) -> Member:
     at = folder / place
     if not at.is_dir():
         return Member(place, variant.name, seed, "not begun", None, None, True, [])
@@ -110,7 +111,7 @@ def _member(folder: Path, variant: Variant, seed: int, place: Path) -> Member:
     if (at / "result.json").exists() and not status.goes_on:
         resolved = api.read_experiment(at)
         weight = resolved.problem.weights_of(resolved.settings)[0]
-        found, minimised = finished(variant.name, seed, at, weight), weight < 0
+        found, minimised = finished(variant.name, seed, at, weight, campaign), weight < 0
     return Member(place, variant.name, seed, status.state, status.reason, found, minimised, failures)
 
 

@@ -74,3 +74,49 @@ def test_a_bad_variant_is_found_before_anything_runs(ablate, capsys):
 def test_a_curve_gives_the_best_that_a_budget_bought():
     curve = Curve([10.0, 20.0, 40.0], [5.0, 4.0, 1.0])
     assert [curve.at(budget) for budget in (10, 39, 40, 1000)] == [5, 4, 1, 1]
+
+
+def test_a_budget_that_buys_no_score_is_refused_after_the_first_run(ablate, capsys, no_figures):
+    code, folder = ablate("--vary", "operators.mate=blend,uniform", "--budget", "0.5")
+    assert code == 2
+    assert "give a larger --budget" in capsys.readouterr().err
+    assert len(list(folder.glob("*/*/history.jsonl"))) == 1
+
+
+def test_problems_that_differ_in_their_class_alone_share_no_score(ablate, plugin, no_figures):
+    plugin(
+        "shifted",
+        """
+        from dataclasses import replace
+        from problems.benchmark.problem import Benchmark
+
+        class Shifted(Benchmark):
+            def evaluate(self, genome):
+                found = super().evaluate(genome)
+                return replace(found, values=(found.values[0] + 1000.0,))
+        """,
+    )
+    code, folder = ablate("--vary", "problem.use=benchmark,shifted:Shifted", "--set", "plugins=[shifted]")
+    assert code == 0
+    (rows,) = json.loads((folder / "ablation.json").read_text()).values()
+    assert rows[1]["median"] >= 1000 > rows[0]["median"]
+
+
+def test_a_run_that_ended_before_it_scored_anything_begins_again(ablate, no_figures):
+    vary = ("--vary", "operators.mate=blend,uniform")
+    _, folder = ablate(*vary)
+    (rows,) = json.loads((folder / "ablation.json").read_text()).values()
+    run = folder / "01" / "seed-1"
+    for path in run.iterdir():
+        if path.name not in {"lock", "status.json"}:
+            path.unlink()
+    assert ablate(*vary)[0] == 0
+    assert list(json.loads((folder / "ablation.json").read_text()).values()) == [rows]
+
+
+def test_a_folder_of_something_else_is_refused(ablate, run, sphere, capsys, no_figures):
+    folder = run(sphere).folder
+    before = sorted(folder.iterdir())
+    assert ablate("--vary", "population=8,9", "--runs-dir", str(folder.parent), name=folder.name)[0] == 2
+    assert "no ablation's" in capsys.readouterr().err
+    assert sorted(folder.iterdir()) == before

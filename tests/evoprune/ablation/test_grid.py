@@ -32,7 +32,19 @@ def test_a_name_tells_what_differs():
 
 
 @pytest.mark.parametrize(
-    "varied", ["score", "score=", "score=wanda", "=a,b", "a..b=1,2", "a=[1,2", "a=1,1", "a=b,{use: b}", "seed=1,2"]
+    "varied",
+    [
+        "score",
+        "score=",
+        "score=wanda",
+        "=a,b",
+        "a..b=1,2",
+        "a=[1,2",
+        "a=1,1",
+        "a=b,{use: b}",
+        "a=2001-99-99,3",
+        "seed=1,2",
+    ],
 )
 def test_nothing_to_vary_is_refused(varied):
     with pytest.raises(InputError, match="--vary"):

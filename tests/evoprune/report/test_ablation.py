@@ -41,13 +41,13 @@ def test_both_pages_tell_what_the_table_and_the_folder_tell(ablation):
 
 
 def test_of_an_unfinished_ablation_the_whole_seeds_are_compared(ablation, evoprune):
-    shutil.rmtree(ablation / "02" / "seed-1")
+    shutil.rmtree(ablation / "01" / "seed-0")
     answer = evoprune("report", ablation)
     assert answer.code == 0, answer.err
     text = (ablation / "report.md").read_text()
     assert "| stopped, 3 of 4 runs finished;" in text
     assert "| mate=blend | 1 |" in text
-    assert "| 02/seed-1 | mate=uniform | 1 | not begun | - |" in text
+    assert "| 01/seed-0 | mate=blend | 0 | not begun | - |" in text
 
 
 def test_an_ablation_without_a_whole_seed_is_refused(ablation, evoprune):

@@ -8,6 +8,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from evoprune.ablation.campaign import finished as finished_run
+from evoprune.ablation.grid import Variant
+from evoprune.ablation.record import Campaign
 from evoprune.cli import main
 from evoprune.history import read, without_times
 from problems.pruning.model.load import BUNDLED_WEIGHTS
@@ -227,4 +229,5 @@ def test_the_budget_pays_for_a_start_that_was_looked_for(tmp_path):
     assert result["preparation"] == 73 * 256
     assert result["tokens"] == 73 * 256 + 256 * sum(not line["memo"] for line in candidates)
     assert len(candidates) < 12  # 20,000 tokens pay for two generations of 4 more
-    assert finished_run("any", 0, folder, -1.0).curve.work[0] == 74 * 256
+    campaign = Campaign(file="", settings=[], variants=[Variant("any", ())], seeds=1, budget=20_000, unit="tokens")
+    assert finished_run("any", 0, folder, -1.0, campaign).curve.work[0] == 74 * 256
