@@ -139,12 +139,20 @@ def run(
     if isinstance(spec, Resolved):
         resolved = spec
     elif isinstance(spec, Mapping):
-        resolved = resolve(config.override(json.loads(json.dumps(spec)), settings), "spec")
+        resolved = resolve(config.override(_plain(spec), settings), "spec")
     else:
         resolved, stem = resolve_file(str(spec), settings), Path(spec).stem
     folder = run_folder.choose(Path(runs_dir), name, stem)
     run_into(resolved, folder)
     return Run.open(folder)
+
+
+def _plain(spec: Mapping[str, Any]) -> config.Config:
+    """``spec`` as YAML would hold it. Raises :class:`evoprune.InputError`."""
+    try:
+        return json.loads(json.dumps(spec))  # type: ignore[no-any-return]
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"holds what YAML does not: {error}", "spec") from None
 
 
 def read_experiment(folder: Path, settings: Sequence[str] = ()) -> Resolved:

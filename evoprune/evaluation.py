@@ -88,6 +88,7 @@ def evaluate(ref: ProblemRef, genome: Sequence[float], fidelity: float = 1.0) ->
         values = tuple(map(float, evaluation.values))
         if len(values) != len(problem.weights):
             raise ValueError(f"{len(values)} fitness values for {len(problem.weights)} objectives")
+        json.dumps([evaluation.measures, evaluation.work], allow_nan=False)  # the history must hold them
         failure = evaluation.failure
         if failure is None and not all(map(math.isfinite, values)):
             failure = "fitness is not a finite number"

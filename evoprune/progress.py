@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 
 from tqdm import tqdm
 
@@ -15,11 +16,18 @@ class Progress:
     """Progress on standard error. ``work_unit`` names what the rate counts (``tokens``).
 
     The run ends after ``generations``, or when ``budget`` of work is spent. ``seconds`` of
-    searching went before, in a run that is resumed.
+    searching went before, in a run that is resumed, and ``preparation`` of work before the search.
     """
 
-    def __init__(self, generations: int, budget: float | None, work_unit: str, seconds: float = 0.0) -> None:
-        self._budget = budget
+    def __init__(
+        self,
+        generations: int,
+        budget: float | None,
+        work_unit: str,
+        seconds: float = 0.0,
+        preparation: float = 0.0,
+    ) -> None:
+        self._budget, self._preparation = budget, preparation
         self._generations, self._work_unit, self._seconds = generations, work_unit, seconds
         self._start = time.perf_counter() - seconds
         self._evaluations, self._work, self._size = 0, 0.0, 0
@@ -28,8 +36,9 @@ class Progress:
 
     def note(self, text: str) -> None:
         """One line, above the bar where there is one."""
-        tqdm.write(text, file=sys.stderr)
-        sys.stderr.flush()
+        with suppress(BrokenPipeError):  # no one reads any more, but the run goes on
+            tqdm.write(text, file=sys.stderr)
+            sys.stderr.flush()
 
     def reference(self, name: str, evaluation: Evaluation) -> None:
         """A known solution was scored; the search's clock starts after the last of them."""
@@ -52,7 +61,8 @@ class Progress:
         """Generation ``number`` is done; ``median`` is its population's, None if infinite."""
         elapsed = time.perf_counter() - self._start
         to_come = self._size * (self._generations - number)
-        left = time_left(elapsed, self._evaluations, self._work, to_come, self._budget)
+        to_spend = self._budget - self._preparation if self._budget else None
+        left = time_left(elapsed, self._evaluations, self._work - self._preparation, to_come, to_spend)
         of = f"/{self._generations}"
         if self._budget:
             of = f", {min(1.0, self._work / self._budget):.0%} of the budget"
@@ -69,7 +79,7 @@ class Progress:
         return _number(self._best.fitness.values[0]) if self._best else "-"
 
     def _rate(self) -> str:
-        rate = self._work / max(1e-9, time.perf_counter() - self._start)
+        rate = (self._work - self._preparation) / max(1e-9, time.perf_counter() - self._start)
         return f"{tqdm.format_sizeof(rate)} {self._work_unit}/s"
 
 

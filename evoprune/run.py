@@ -36,6 +36,9 @@ from evoprune.watching import Watch, check
 FREE_KEYS = frozenset({"generations", "budget", "max_failures"})
 """Keys of an experiment that decide no line of its history, only how many there will be."""
 
+_IDLE_GENERATIONS = 100
+"""With a budget, a search ends after as many generations in a row that scored nothing new: it may never spend it."""
+
 Json = dict[str, Any]
 
 
@@ -102,6 +105,7 @@ def carry_out(run: Run, backend: backends.Backend, past: Recorded, environment: 
     folder = run.folder
 
     def begin() -> None:
+        (folder / "result.json").unlink(missing_ok=True)  # that of a run which is lengthened
         run_folder.write_status(folder, "running")
         run_folder.write_config(folder, run.resolved.config())
         run_folder.write_json(folder / "environment.json", environment)
@@ -133,7 +137,7 @@ def _search(run: Run, backend: backends.Backend, history: History, past: Recorde
     tools.register("map", backend.map)
     random.seed(experiment.seed)
     numpy.random.seed(experiment.seed)  # for DEAP's operators that draw from numpy
-    progress = Progress(experiment.generations, experiment.budget, problem.work_unit, past.seconds)
+    progress = Progress(experiment.generations, experiment.budget, problem.work_unit, past.seconds, problem.preparation)
     scorer = Scorer(tools, problem, backend, history, progress, experiment.max_failures, past)
     watch = Watch(problem, experiment.patience, past.watched)
     if not past.lines:
@@ -160,6 +164,8 @@ def _search(run: Run, backend: backends.Backend, history: History, past: Recorde
     outcome = scorer.evaluation_of(best)
     if outcome.failure:
         raise Stopped(f"every candidate failed; the last one: {outcome.failure}")
+    if experiment.budget and scorer.work < experiment.budget:
+        progress.note(f"{scorer.work:,.0f} of a budget of {experiment.budget:,.0f} {problem.work_unit} were spent")
     progress.note("the search is done; reporting on its best")
     result = {
         "best": _individual(best),
@@ -195,16 +201,18 @@ def _evolve(
 ) -> Individual:
     """Run the algorithm to its last generation, or until budget or patience is spent.
 
-    Return the best individual: on the data that was watched, where any was.
+    Return the best individual: on the data that was watched, where any was. A budget that
+    nothing is spent of any more ends with :data:`_IDLE_GENERATIONS`.
     """
-    number = 0
+    number, idle, before = 0, 0, scorer.work
     for step in tools.algorithm(tools):
         if isinstance(step, Score):
             scorer.score(step.individuals, number, step.fidelity)
             continue
         after_generation(number, step.population)
+        idle, before = 0 if scorer.work > before else idle + 1, scorer.work
         spent = scorer.work >= (experiment.budget or math.inf) or watch.over
-        if spent or number == experiment.generations:
+        if spent or number == experiment.generations or (experiment.budget and idle == _IDLE_GENERATIONS):
             break
         number += 1
     if scorer.best is None:

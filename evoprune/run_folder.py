@@ -29,7 +29,7 @@ _DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS
 
 
 def choose(runs_dir: Path, name: str | None, experiment: str) -> Path:
-    """The folder for a new run, not yet made: ``name``, or the experiment's name and the time.
+    """The folder for a new run, not yet made: ``name``, or the experiment's name, the time and this process's number.
 
     Raises :class:`InputError` if ``name`` is taken or is not a plain folder name.
     """
@@ -38,7 +38,7 @@ def choose(runs_dir: Path, name: str | None, experiment: str) -> Path:
         if _exists(folder):
             raise InputError(f"'{folder}' exists already; choose another name, nothing was changed", "--name")
         return folder
-    stem = f"{experiment}-{datetime.now():%Y%m%d-%H%M%S}"
+    stem = f"{experiment}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"  # of many that start in the same second
     candidates = [stem, *(f"{stem}-{number}" for number in range(2, 1000))]
     return next(runs_dir / c for c in candidates if not _exists(runs_dir / c))
 
@@ -134,7 +134,7 @@ def write_config(folder: Path, config: Config, name: str = "config.yaml") -> Non
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` so that ``path`` holds what it held or all of it, never a part."""
-    temporary = path.with_suffix(".tmp")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # two processes may write a page at once
     with temporary.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

@@ -66,6 +66,7 @@ class Scorer:
                 self._history.write(head | scored(evaluation))
                 self._progress.reference(head["reference"], evaluation)
                 results[head["reference"]] = (head["genome"], evaluation)
+        self._spent = 0.0  # the search's idle time is the search's alone
         self._history.caught_up()
         return results
 

@@ -108,13 +108,16 @@ def _measured(status: Status) -> Status:
     """``status`` with what the history tells."""
     lines = list(recorded.lines(status.folder / HISTORY))
     scores = [line for line in lines if "candidate" in line and not line["memo"]]
-    evaluations, work = len(scores), sum(line["work"] for line in scores)
-    status = replace(status, evaluations=evaluations, work=work)
+    evaluations, searched = len(scores), sum(line["work"] for line in scores)
+    status = replace(status, evaluations=evaluations, work=searched)
     whole = [line for line in lines if "candidate" not in line and "reference" not in line]
     if not whole:
         return status
     last = whole[-1]
-    before = sum(score["generation"] <= last["generation"] for score in scores)
+    by_then = [score for score in scores if score["generation"] <= last["generation"]]
+    preparation = (_number(last.get("work")) or 0.0) - sum(score["work"] for score in by_then)
+    status = replace(status, work=preparation + searched)
+    before = len(by_then)
     pace = last["seconds"] / max(1, before)
     seconds = evaluations * pace
     status = replace(status, generation=last["generation"], best=_number(last.get("best")))
@@ -124,8 +127,10 @@ def _measured(status: Status) -> Status:
     to_come = size * (status.generations - last["generation"]) - (evaluations - before)
     return replace(
         status,
-        rate=work / seconds,
-        seconds_left=time_left(seconds, evaluations, work, max(0, to_come), status.budget),
+        rate=searched / seconds,
+        seconds_left=time_left(
+            seconds, evaluations, searched, max(0, to_come), status.budget and status.budget - preparation
+        ),
     )
 
 

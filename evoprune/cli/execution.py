@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -53,7 +54,7 @@ def carry_out(call: Callable[[], dict[str, Any] | None], folder: Path) -> None:
     except (KeyboardInterrupt, Stopped):
         if folder.exists():
             print(f"what was scored so far is in {folder / 'history.jsonl'}", file=sys.stderr)
-            print(f"to go on from there: python -m evoprune resume {folder}", file=sys.stderr)
+            print(f"to go on from there: python -m evoprune resume {shlex.quote(str(folder))}", file=sys.stderr)
         raise
     if result is None:
         print("the run is done already; for more, give --set generations=N")

@@ -44,7 +44,7 @@ def call(options: argparse.Namespace) -> None:
         raise InputError(f"expected a number of seconds above 0, got {options.every:g}", "--every")
     out = options.out or options.runs[0] / "report.html"
     if options.watch:
-        print(f"{out.with_suffix('.html')}: written every {options.every:g} s while the runs go on", flush=True)
+        print(f"{out}: written every {options.every:g} s while the runs go on", flush=True)
         html, markdown = watch(options.runs, out, options.every)
     else:
         html, markdown = write(options.runs, out)

@@ -15,10 +15,10 @@ def add_parser(commands: Any) -> None:
         "resume",
         help="go on with a run that ended early",
         description=__doc__,
-        epilog="example: python -m evoprune resume runs/gpt2_mini-20250101-120000 --set generations=40",
+        epilog="example: python -m evoprune resume runs/gpt2_mini-20250101-120000-4711 --set generations=40",
     )
     parser.add_argument("folder", type=Path, metavar="RUN_DIR", help="the folder of the run")
-    experiment.add_set(parser, "generations or max_failures; repeatable")
+    experiment.add_set(parser, "generations, budget or max_failures; repeatable")
     execution.add_arguments(parser)
     parser.set_defaults(call=call)
 

@@ -52,7 +52,7 @@ def _look_or_say(folder: Path) -> Status:
     """One run that cannot be read must not hide the others."""
     try:
         return look(folder)
-    except InputError as error:
+    except (InputError, OSError) as error:
         return Status(folder, "unreadable", str(error))
 
 

@@ -95,7 +95,7 @@ def summarise(folder: Path) -> Ablation:
         members_head=["run", "variant", "seed", "state", "best within the budget", "held out"][: 4 + len(tables)],
         failures=[line for member in members for line in _failures(member)],
         environment=machine(campaign.environment),
-        command=repeating(campaign.environment.get("command")),
+        command=repeating(campaign.environment),
         config=(folder / first.place / "config.yaml").read_text(encoding="utf-8"),
     )
 

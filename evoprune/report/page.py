@@ -19,6 +19,10 @@ from evoprune.report.summary import Summary, summarise
 from evoprune.run_folder import write_text
 
 
+class Unwritable(InputError):
+    """The page has no place."""
+
+
 def write(folders: Sequence[Path], out: Path, refresh: float | None = None) -> tuple[Path, Path]:
     """Write the report on the runs in ``folders``, or on one ablation: ``out`` (HTML), and Markdown beside it.
 
@@ -28,7 +32,7 @@ def write(folders: Sequence[Path], out: Path, refresh: float | None = None) -> t
     """
     with _refusing_other_forms(folders):
         name, told = _told(folders)
-        html, markdown = out.with_suffix(".html"), out.with_suffix(".md")
+        html, markdown = (_named(out, kind) for kind in (".html", ".md"))
         texts = {
             path: _environment(path == html).get_template(name + kind).render(told, refresh=refresh)
             for path, kind in ((html, ".html.jinja"), (markdown, ".md.jinja"))
@@ -38,8 +42,16 @@ def write(folders: Sequence[Path], out: Path, refresh: float | None = None) -> t
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, text)
         except OSError as error:
-            raise InputError(f"cannot be written: {error.strerror}", str(path)) from None
+            raise Unwritable(f"cannot be written: {error.strerror}", str(path)) from None
     return html, markdown
+
+
+def _named(out: Path, kind: str) -> Path:
+    """``out`` with the suffix ``kind`` in the place of the other's; "gpt2-0.45" keeps its dot."""
+    stem = out.stem if out.suffix in {".html", ".md"} else out.name
+    if not stem or out.is_dir():
+        raise InputError("is a folder; expected a file, such as report.html", f"--out {out}")
+    return out.with_name(stem + kind)
 
 
 def _told(folders: Sequence[Path]) -> tuple[str, dict[str, Any]]:
@@ -58,7 +70,7 @@ def _told(folders: Sequence[Path]) -> tuple[str, dict[str, Any]]:
 def _refusing_other_forms(folders: Sequence[Path]) -> Iterator[None]:
     try:
         yield
-    except (UndefinedError, TypeError, LookupError, AttributeError) as error:
+    except (UndefinedError, TypeError, ValueError, OverflowError, LookupError, AttributeError) as error:
         names = ", ".join(folder.resolve().name for folder in folders)
         raise InputError(f"history.jsonl or result.json holds lines of another form: {error}", names) from None
 

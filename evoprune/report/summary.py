@@ -101,7 +101,7 @@ def _summary(run: api.Run, lines: Sequence[Json], figures: Mapping[str, Path]) -
         times=_times(run.result),
         figures=[_figure(name, path, run, generations) for name, path in figures.items()],
         environment=machine(environment),
-        command=repeating(environment.get("command")),
+        command=repeating(environment) or shlex.join(["python", "-m", "evoprune", "run", str(folder / "config.yaml")]),
         config=yaml.safe_dump(run.resolved.config(), sort_keys=False, allow_unicode=True),
     )
 
@@ -152,7 +152,7 @@ def _times(result: Mapping[str, Any]) -> dict[str, float]:
     whole, busy = result.get("seconds"), result.get("seconds_evaluating")
     if not isinstance(whole, (int, float)) or not isinstance(busy, (int, float)):
         return {}
-    return {"the search, from its first generation": whole, "of that, in evaluations": busy}
+    return {"the search, from its first generation": whole, "in evaluations, summed over workers": busy}
 
 
 def _figure(name: str, path: Path, run: api.Run, generations: Sequence[Json]) -> Drawn:
@@ -170,8 +170,12 @@ def uri(image: bytes, kind: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(image).decode('ascii')}"
 
 
-def repeating(command: Any) -> str:
-    """The line for a shell that does again what ``command`` of an ``environment`` did; empty where there is none."""
-    if not isinstance(command, list) or not all(isinstance(word, str) for word in command):
+def repeating(environment: Mapping[str, Any]) -> str:
+    """The line for a shell that does again what is told in ``environment``; empty where no single one did it."""
+    command = environment.get("command")
+    if not isinstance(command, list) or not all(isinstance(word, str) for word in command) or not command:
+        return ""
+    program = Path(command[0])  # a notebook's or a script's, where Python called us
+    if "evoprune" not in {program.name, program.parent.name} or environment.get("resumed"):
         return ""
     return shlex.join(["python", "-m", "evoprune", *command[1:]])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from evoprune.ablation import record
 from evoprune.errors import InputError
-from evoprune.report.page import write
+from evoprune.report.page import Unwritable, write
 from evoprune.status import look
 
 
@@ -22,6 +22,8 @@ def watch(
     while any(map(_goes_on, folders)):
         try:
             write(folders, out, refresh=seconds)
+        except Unwritable:
+            raise
         except InputError:  # one that has scored nothing yet, while it goes on
             if not any(map(_goes_on, folders)):
                 raise

@@ -65,3 +65,8 @@ def test_a_history_line_that_is_no_object_is_refused(finished):
         file.write(json.dumps([1]) + "\n")
     with pytest.raises(InputError, match=r"history\.jsonl"):
         _ = finished.history
+
+
+def test_a_mapping_that_yaml_could_not_hold_is_refused(tmp_path):
+    with pytest.raises(InputError, match="spec: holds what YAML does not"):
+        api.run({"problem": {"use": tmp_path}}, runs_dir=tmp_path)

@@ -9,6 +9,7 @@ import pytest
 
 from evoprune import run_folder
 from evoprune.history import without_times
+from problems.benchmark.problem import Benchmark
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 
@@ -318,3 +319,17 @@ def test_what_is_no_run_is_refused(resume, counted, tmp_path, path):
     answer = resume(tmp_path / path)
     assert answer.code == 2
     assert answer.err.startswith(f"evoprune: {tmp_path / path}: ")
+
+
+def test_a_lengthened_run_that_was_interrupted_in_its_report_is_not_taken_for_done(run, resume, sphere, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    whole = run(sphere, "generations=6", name="whole")
+    folder = run(sphere, "generations=2").folder
+    with monkeypatch.context() as patched:
+        patched.setattr(Benchmark, "finish", interrupted)
+        assert resume(folder, "generations=6").code == 130
+    answer = resume(folder)
+    assert answer.code == 0
+    assert result(answer) == result(whole)

@@ -151,3 +151,41 @@ def test_json_is_replaced_whole_or_not_at_all(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         run_folder.write_json(path, {"new": float("nan")})
     assert json.loads(path.read_text()) == {"old": 1}
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_budget_that_nothing_is_spent_of_any_more_ends(run, sphere):
+    answer = run(sphere, "budget=1000", "generations=1000000", "mate_probability=0", "mutate_probability=0")
+    assert answer.code == 0
+    assert answer.json("result.json")["evaluations"] < 1000
+    assert "of a budget of 1,000 evaluations were spent" in answer.err
+
+
+def test_a_run_goes_on_when_no_one_reads_what_it_prints(start, sphere, tmp_path):
+    process = start("run", sphere, "--runs-dir", tmp_path, "--name", "a")
+    process.stderr.close()
+    process.stdout.close()
+    process.stdout = process.stderr = None  # of no more use to whoever cleans up
+    process.wait(60)
+    assert json.loads((tmp_path / "a" / "status.json").read_text())["state"] == "done"
+
+
+def test_measures_that_no_history_can_hold_are_that_candidates_failure(run, plugin, write):
+    plugin(
+        "odd_measures",
+        """
+        from dataclasses import replace
+        from problems.benchmark.problem import Benchmark
+
+        class Odd(Benchmark):
+            def evaluate(self, genome):
+                found = super().evaluate(genome)
+                return replace(found, measures={"odd": float("nan")}) if genome[0] < 0 else found
+        """,
+    )
+    file = write('{plugins: [odd_measures], problem: {use: "odd_measures:Odd", function: sphere, dimensions: 2}}')
+    answer = run(file, "generations=0", "max_failures=1")
+    assert answer.code == 0
+    failed = {line["genome"][0] < 0: line.get("failure", "") for line in answer.candidates}
+    assert "JSON" in failed[True]
+    assert not failed[False]

@@ -78,3 +78,17 @@ def test_a_table_too_wide_to_read_is_left_to_the_result(columns, shown, report, 
     assert evoprune("report", folder, "--out", tmp_path / "report.html").code == 0
     for name in ("report.html", "report.md"):
         assert ("column19" in (tmp_path / name).read_text()) == shown
+
+
+@pytest.mark.parametrize(("out", "made"), [("a-0.45", "a-0.45.html"), ("new/b.md", "new/b.html"), ("c.html", "c.html")])
+def test_a_page_is_called_what_was_asked(run, sphere, evoprune, tmp_path, out, made, no_figures):
+    assert evoprune("report", run(sphere).folder, "--out", tmp_path / out).code == 0
+    assert (tmp_path / made).is_file()
+    assert evoprune("report", tmp_path / "runs" / "run", "--out", tmp_path).code == 2
+
+
+def test_a_lengthened_run_is_repeated_from_its_config(run, sphere, evoprune, no_figures):
+    folder = run(sphere).folder
+    evoprune("resume", folder, "--set", "generations=5")
+    evoprune("report", folder)
+    assert f"python -m evoprune run {folder / 'config.yaml'}" in (folder / "report.md").read_text()

@@ -44,6 +44,12 @@ def test_the_best_so_far_is_the_best_of_the_history(unfinished, tmp_path):
     assert "| state | killed |" in markdown.read_text()
 
 
+def test_a_page_without_a_place_is_not_waited_for(unfinished, tmp_path):
+    (tmp_path / "file").write_text("")
+    with run_folder.locked(unfinished), pytest.raises(InputError, match="cannot be written"):
+        watch([unfinished], tmp_path / "file" / "page.html", 1.0)
+
+
 def test_a_run_that_has_scored_nothing_is_waited_for_while_it_goes_on(unfinished, tmp_path):
     history = unfinished / "history.jsonl"
     text = history.read_text()
