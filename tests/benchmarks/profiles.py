@@ -105,6 +105,8 @@ def draw(searches: dict[str, list[Trace]], folder: Path) -> None:
     for axes, (name, traces) in zip(panels, searches.items(), strict=True):
         _panel(axes, name, traces)
     panels[-1].set_xlabel("transformer block")
+    most = max(panels, key=lambda panel: len(panel.lines))
+    figure.legend(*most.get_legend_handles_labels(), loc="outside lower center", fontsize=8, ncols=5)
     save(figure, folder, "profiles")
 
 
@@ -120,7 +122,6 @@ def _panel(axes: Axes, name: str, traces: list[Trace]) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.grid(alpha=0.3)
     axes.set(title=name, ylabel="sparsity")
-    axes.legend(fontsize=8, ncols=2)
 
 
 if __name__ == "__main__":
