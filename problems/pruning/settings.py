@@ -13,6 +13,9 @@ from evoprune import Fraction, InputError, Settings, check_plugin
 BUNDLED_MODEL = "bundled:gpt2-mini"
 BUNDLED_TEXT = "bundled:python-docs"
 LOCAL_TEXT_SUFFIXES = (".txt", ".jsonl", ".parquet")
+HUB_SPLIT = "test"
+"""The split of a hub text that names none."""
+
 Sampling = Literal["first", "random", "clusters"]
 SCORES, ALLOCATIONS = "evoprune.scores", "evoprune.allocations"
 """Groups of entry points."""
@@ -55,7 +58,7 @@ class TextSettings(Settings):
 
     source: Source = Field(description="hub id, a .txt, .jsonl or .parquet file, or bundled:python-docs")
     subset: str | None = Field(None, description="the hub data set's configuration, wikitext-2-raw-v1 say")
-    split: str | None = Field(None, description="the hub's or the bundled text's split")
+    split: str | None = Field(None, description="the hub's or the bundled text's split; null is the hub's test")
     column: str = Field("text", description="the column that holds the text, in all but .txt")
     window: int = Field(512, ge=2, description="tokens in a window; windows do not overlap")
     windows: int | None = Field(8, ge=1, description="how many windows of the text; null takes all")
@@ -65,9 +68,22 @@ class TextSettings(Settings):
     sampling_seed: int = Field(0, ge=0, description="of random and clusters")
 
     @property
+    def is_bundled(self) -> bool:
+        """Whether the source names a text that comes with evoprune."""
+        return self.source.startswith("bundled:")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the source is a path on this machine, and not on the hub."""
+        path = Path(self.source)
+        return not self.is_bundled and (path.suffix in LOCAL_TEXT_SUFFIXES or path.exists())
+
+    @property
     def identity(self) -> tuple[str | None, ...]:
-        """What tells two texts apart."""
-        return (self.source, self.subset, self.split)
+        """What tells two texts apart: nothing but what is read of the settings."""
+        if self.is_local:
+            return (str(Path(self.source).resolve()), None, None)
+        return (self.source, None if self.is_bundled else self.subset, self.split or HUB_SPLIT)
 
 
 class PruningSettings(Settings):
