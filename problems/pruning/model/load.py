@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
@@ -20,21 +20,27 @@ from problems.pruning.settings import BUNDLED_MODEL, PruningSettings
 
 BUNDLED_WEIGHTS = Path(__file__).resolve().parent.parent / "mini" / "weights"
 
+_NAMED = 4
+"""How many faulty weights an error names."""
+
 
 def load_model(settings: PruningSettings) -> tuple[nn.Module, Any]:
     """The model, in evaluation mode on its device in its dtype, and the tokenizer.
 
     GGUF weights are dequantised to plain parameters. Raises :class:`evoprune.InputError`
-    if the model cannot be had, or if its weights are not finite.
+    if the model cannot be had, or if its weights are not all there and finite.
     """
     device = pick_device(settings.device)
     where = _where(settings)
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(**where)
-            model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+            model, info = AutoModelForCausalLM.from_pretrained(
+                **where, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
+            )
     except Exception as error:  # the libraries below raise a dozen kinds
         raise InputError(_cannot_load(settings, error)) from None
+    _check_complete(info, settings.model)
     if getattr(model, "is_quantized", False):
         model = _plain(model, settings)
     _check_finite(model, settings.model)
@@ -114,6 +120,18 @@ def _convert(model: nn.Module, device: torch.device, dtype: torch.dtype) -> None
     for name, buffer in computed.items():
         owner, _, own_name = name.rpartition(".")
         setattr(model.get_submodule(owner), own_name, buffer.to(device))
+
+
+def _check_complete(info: Mapping[str, Any], name: str) -> None:
+    """``info`` is what ``from_pretrained`` filled with random numbers; tied weights are not among them."""
+    faulty = sorted(info["missing_keys"])
+    faulty += sorted(f"{key} {tuple(given)} for {tuple(wanted)}" for key, given, wanted in info["mismatched_keys"])
+    if faulty:
+        more = f" and {len(faulty) - _NAMED} more" if len(faulty) > _NAMED else ""
+        raise InputError(
+            f"problem.model: '{name}' lacks weights that its config.json asks for, or has them in another shape: "
+            f"{', '.join(faulty[:_NAMED])}{more}; give a complete checkpoint of a causal language model"
+        )
 
 
 def _check_finite(model: nn.Module, name: str) -> None:
