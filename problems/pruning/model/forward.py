@@ -24,7 +24,6 @@ class Forward:
         self._model: Any = model
         self._blocks = list(find_blocks(model)[1])
         self._matrices = find_matrices(model)
-        self._compiled = False
         self._plain_head = self._head_is_plain()
         self.resumable = self._resumes_exactly()
 
@@ -51,7 +50,6 @@ class Forward:
 
     def compile(self) -> None:
         """Compile each block (once for all that are alike) when it first runs."""
-        self._compiled = True
         for block in self._blocks:
             block.forward = torch.compile(block.forward)
 
@@ -83,7 +81,7 @@ class Forward:
         from the first on are run.
         """
         with ExitStack() as stack:
-            if self._compiled:  # compiled code does not see hooks that came after it
+            if "forward" in vars(self._blocks[block]):  # it is compiled, and does not see hooks that came after that
                 stack.enter_context(torch.compiler.set_stance("force_eager"))
             if block and self.resumable:
                 stack.enter_context(_answering(self._blocks[:block], state))
