@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -39,11 +41,17 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
 
 def has_amx() -> bool:
     """Whether this processor multiplies bfloat16 matrices in tiles."""
-    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    return _cpu_has("amx_bf16")
 
 
 def _cpu_has_bfloat16(_: torch.device) -> bool:
-    return has_amx() or bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+    return has_amx() or _cpu_has("avx512_bf16")
+
+
+def _cpu_has(unit: str) -> bool:
+    """As PyTorch says; an old one that does not say has none."""
+    capabilities: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
+    return bool(capabilities().get(unit))
 
 
 def _cuda_has_bfloat16(device: torch.device) -> bool:
