@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property, partial
+from typing import Any
 
 import torch
 
@@ -171,7 +172,8 @@ class Evaluator:
 
         Raises :class:`evoprune.InputError`.
         """
-        longest = getattr(self.model.config, "max_position_embeddings", None)
+        config: Any = self.model.config
+        longest = getattr(config.get_text_config(), "max_position_embeddings", None)
         if longest and text.window > longest:
             raise InputError(f"problem.{role}.window: {text.window} is longer than the model's {longest} positions")
         return cut(text, self.tokenizer, role, at_most)

@@ -35,7 +35,7 @@ class Forward:
     @property
     def bytes_per_state(self) -> int:
         """What the hidden state of one token before one block takes."""
-        return int(self._model.config.hidden_size * self._model.dtype.itemsize)
+        return int(self._model.config.get_text_config().hidden_size * self._model.dtype.itemsize)
 
     @property
     def bytes_per_token(self) -> int:
@@ -102,7 +102,7 @@ class Forward:
     def vocabulary(self) -> int:
         """How many logits a row has."""
         head = self._model.get_output_embeddings()
-        return int(head.weight.shape[0] if head is not None else self._model.config.vocab_size)
+        return int(head.weight.shape[0] if head is not None else self._model.config.get_text_config().vocab_size)
 
     def _probe(self) -> torch.Tensor:
         """A few tokens that any model knows."""
