@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from evoprune import Evaluation, InputError
+from evoprune import Evaluation, InputError, __version__
 from problems.pruning.calibration import Statistics, statistics
 from problems.pruning.genes import make_genes
 from problems.pruning.masks import Masks
@@ -141,7 +141,8 @@ class Evaluator:
     def _stored(self) -> Tensors:
         """The original weights and their levels, and those of the stages."""
         settings = self.settings
-        what: list[object] = [self.weights_sha256, sorted(self.scoring.describe().items())]
+        what: list[object] = [__version__, self.weights_sha256]
+        what += [sorted(self.scoring.describe().items()), self.scoring.code]
         what += [self.calibration.sha256, self.calibration.tokens.shape] if self.scoring.needs else []
         what += [group.name for group in self.groups] if settings.scope == "block" else []
         stored = self._shared(what, partial(self.scoring.stored, self.model, self.groups, self._calibrating))
