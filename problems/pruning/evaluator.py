@@ -6,7 +6,6 @@ import hashlib
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property, partial
-from typing import Any
 
 import torch
 
@@ -25,7 +24,7 @@ from problems.pruning.scoring import Scoring
 from problems.pruning.settings import PruningSettings, TextSettings
 from problems.pruning.shared import Tensors, shared
 from problems.pruning.states import States, prefix_names
-from problems.pruning.text.windows import Windows, cut, held_out
+from problems.pruning.text.windows import Windows, check_length, cut, held_out
 
 
 class Evaluator:
@@ -173,10 +172,7 @@ class Evaluator:
 
         Raises :class:`evoprune.InputError`.
         """
-        config: Any = self.model.config
-        longest = getattr(config.get_text_config(), "max_position_embeddings", None)
-        if longest and text.window > longest:
-            raise InputError(f"problem.{role}.window: {text.window} is longer than the model's {longest} positions")
+        check_length(text, self.model, role)
         return cut(text, self.tokenizer, role, at_most)
 
 

@@ -16,7 +16,7 @@ from transformers.utils import logging
 from evoprune import InputError
 from problems.pruning.model.attention import use_fast_attention
 from problems.pruning.model.device import pick_device, pick_dtype
-from problems.pruning.settings import BUNDLED_MODEL, PruningSettings
+from problems.pruning.settings import BUNDLED_MODEL, ModelSettings
 
 BUNDLED_WEIGHTS = Path(__file__).resolve().parent.parent / "mini" / "weights"
 
@@ -24,7 +24,7 @@ _NAMED = 4
 """How many faulty weights an error names."""
 
 
-def load_model(settings: PruningSettings) -> tuple[nn.Module, Any]:
+def load_model(settings: ModelSettings) -> tuple[nn.Module, Any]:
     """The model, in evaluation mode on its device in its dtype, and the tokenizer.
 
     GGUF weights are dequantised to plain parameters. Raises :class:`evoprune.InputError`
@@ -62,7 +62,7 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(verbosity)
 
 
-def _where(settings: PruningSettings) -> dict[str, Any]:
+def _where(settings: ModelSettings) -> dict[str, Any]:
     """The arguments of ``from_pretrained`` that say where the model is."""
     if settings.model == BUNDLED_MODEL:
         return {"pretrained_model_name_or_path": str(BUNDLED_WEIGHTS)}
@@ -84,7 +84,7 @@ def _where(settings: PruningSettings) -> dict[str, Any]:
     }
 
 
-def _cannot_load(settings: PruningSettings, error: Exception) -> str:
+def _cannot_load(settings: ModelSettings, error: Exception) -> str:
     reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     if isinstance(error, ImportError) and settings.model.endswith(".gguf"):
         return f"problem.model: GGUF files need two more packages; pip install 'evoprune[gguf]' ({reason})"
@@ -94,7 +94,7 @@ def _cannot_load(settings: PruningSettings, error: Exception) -> str:
     )
 
 
-def _plain(quantized: Any, settings: PruningSettings) -> Any:
+def _plain(quantized: Any, settings: ModelSettings) -> Any:
     """The same weights in a model without quantisation marks, which would forbid saving it."""
     config = AutoConfig.for_model(quantized.config.model_type).from_dict(quantized.config.to_dict())
     if hasattr(config, "quantization_config"):
