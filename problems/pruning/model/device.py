@@ -39,6 +39,11 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if fast and fast(device) else torch.float32
 
 
+def precise(device: torch.device) -> torch.dtype:
+    """What sums are taken in: float64, or float32 on MPS, which has no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def has_amx() -> bool:
     """Whether this processor multiplies bfloat16 matrices in tiles."""
     return _cpu_has("amx_bf16")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from problems.pruning.model.device import precise
+
 DAMPING = 0.01
 """Share of the mean diagonal that is added to the diagonal (Frantar & Alistarh, SparseGPT, ICML 2023)."""
 
@@ -20,7 +22,7 @@ def damped_inverse(gram: torch.Tensor, damping: float = DAMPING) -> torch.Tensor
     definite. Inputs that were always zero count as next to nothing, and are not damped: scores and
     SparseGPT remove their weights first, as its authors' code does.
     """
-    matrix = gram.to(gram.dtype if gram.device.type == "mps" else torch.float64, copy=True)
+    matrix = gram.to(precise(gram.device), copy=True)
     diagonal = matrix.diagonal()
     mean, used = float(diagonal.mean()), diagonal != 0
     step = damping * mean
