@@ -31,12 +31,14 @@ def load_model(settings: ModelSettings) -> tuple[nn.Module, Any]:
     if the model cannot be had, or if its weights are not all there and finite.
     """
     device = pick_device(settings.device)
+    dtype = pick_dtype(settings.dtype, device)
     where = _where(settings)
+    loaded_in = torch.float32 if "gguf_file" in where else dtype  # what is dequantised is rounded once
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(**where)
             model, info = AutoModelForCausalLM.from_pretrained(
-                **where, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
+                **where, dtype=loaded_in, output_loading_info=True, ignore_mismatched_sizes=True
             )
     except Exception as error:  # the libraries below raise a dozen kinds
         raise InputError(_cannot_load(settings, error)) from None
@@ -44,7 +46,7 @@ def load_model(settings: ModelSettings) -> tuple[nn.Module, Any]:
     if getattr(model, "is_quantized", False):
         model = _plain(model, settings)
     _check_finite(model, settings.model)
-    _convert(model, device, pick_dtype(settings.dtype, device))
+    _convert(model, device, dtype)
     model.eval().requires_grad_(False)
     use_fast_attention(model)
     return model, tokenizer
