@@ -30,7 +30,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--column", help="the column that holds the text")
     parser.add_argument("--window", help="tokens in a window; windows do not overlap")
     parser.add_argument("--windows", help="windows from the start of the text (default with --text: all)")
-    parser.add_argument("--dtype", help="number format to compute in (default: the run's, or the model's own)")
+    parser.add_argument("--dtype", help="number format to compute in (default: the run's; float32 for a model)")
     parser.add_argument(
         "--device", help="auto, cpu, cuda, cuda:N or mps; for a model (for a run: --set problem.device=)"
     )

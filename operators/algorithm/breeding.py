@@ -9,14 +9,22 @@ from typing import Any
 
 from deap import base
 
-from evoprune import Individual
+from evoprune import Individual, InputError
 
 FAILED = 700.0
 """The loss of what could not be scored: about the largest that a perplexity's logarithm can be."""
 
 
 def first_population(toolbox: base.Toolbox, size: int, starts: Sequence[Sequence[float]]) -> list[Individual]:
-    """``size`` repaired individuals: the known genomes ``starts`` first, then random ones."""
+    """``size`` repaired individuals: the known genomes ``starts`` first, then random ones.
+
+    Raises :class:`evoprune.InputError` if there are more ``starts`` than that.
+    """
+    if len(starts) > size:
+        raise InputError(
+            f"population: {size} is fewer than the {len(starts)} known solutions that the search is to start with; "
+            "ask for a larger population, or for fewer starts"
+        )
     population = [toolbox.individual() for _ in range(size)]
     for individual, genome in zip(population, starts, strict=False):
         individual[:] = genome

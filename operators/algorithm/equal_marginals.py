@@ -105,8 +105,10 @@ def _log_marginals(
     for gene in free:
         raised = _child(centre)
         room = up[gene] - raised[gene]
-        raised[gene] += probe if room >= probe else room if room > probe / 4 else -probe
-        raised[gene] = max(raised[gene], low[gene])
+        if room > probe / 4 or room > raised[gene] - low[gene]:
+            raised[gene] += min(probe, room)
+        else:
+            raised[gene] = max(raised[gene] - probe, low[gene])
         probes.append(raised)
     yield Score([again, *probes], screening)
     costs = [

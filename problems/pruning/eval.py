@@ -18,8 +18,8 @@ from problems.pruning.model.blocks import find_matrices
 from problems.pruning.model.forward import Forward
 from problems.pruning.model.load import load_model
 from problems.pruning.objectives import Perplexity
-from problems.pruning.settings import BUNDLED_TEXT, EvalSettings, PruningSettings, TextSettings
-from problems.pruning.text.windows import Windows, cut
+from problems.pruning.settings import BUNDLED_TEXT, EvalSettings, ModelSettings, TextSettings
+from problems.pruning.text.windows import Windows, check_length, cut
 
 Row = dict[str, Any]
 
@@ -44,12 +44,15 @@ def compare(evaluator: Evaluator, genomes: Mapping[str, Sequence[float]], option
 
 def measure(source: str, options: EvalSettings) -> Table:
     """One row, for the model that ``source`` names. Raises :class:`evoprune.InputError`."""
+    if not source:
+        raise InputError(
+            "its name is empty; expected a run's folder, or a model: folder, hub id or .gguf file", "model"
+        )
     text = _text(options, _reported(Path(source)))
-    settings = PruningSettings(
-        model=source, device=options.device, dtype=options.dtype or "float32", report_text=text,
-        search_text=TextSettings(source=BUNDLED_TEXT, split="train"),
-    )  # fmt: skip
-    model, tokenizer = load_model(settings)
+    model, tokenizer = load_model(
+        ModelSettings(model=source, device=options.device, dtype=options.dtype or "float32"),
+    )
+    check_length(text, model, "text")
     windows = cut(text, tokenizer, "text")
     total = Measure(Forward(model), None).total(windows.tokens, Perplexity().add)
     weights = [matrix.weight for matrix in find_matrices(model)]
@@ -75,7 +78,7 @@ def _reported(folder: Path) -> TextSettings:
     try:
         exported = json.loads((folder / "evoprune.json").read_text(encoding="utf-8"))
         protocol = exported["protocol"]["report_text"]
-        return TextSettings(**{key: protocol[key] for key in ("source", "subset", "split", "window", "windows")})
+        return TextSettings(**{key: protocol[key] for key in TextSettings.model_fields if key in protocol})
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return TextSettings(source=BUNDLED_TEXT, split="test", window=256, windows=None)
 

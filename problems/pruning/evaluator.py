@@ -9,7 +9,7 @@ from functools import cached_property, partial
 
 import torch
 
-from evoprune import Evaluation, InputError
+from evoprune import Evaluation, InputError, __version__
 from problems.pruning.calibration import Statistics, statistics
 from problems.pruning.genes import make_genes
 from problems.pruning.masks import Masks
@@ -24,7 +24,7 @@ from problems.pruning.scoring import Scoring
 from problems.pruning.settings import PruningSettings, TextSettings
 from problems.pruning.shared import Tensors, shared
 from problems.pruning.states import States, prefix_names
-from problems.pruning.text.windows import Windows, cut, held_out
+from problems.pruning.text.windows import Windows, check_length, cut, held_out
 
 
 class Evaluator:
@@ -140,7 +140,8 @@ class Evaluator:
     def _stored(self) -> Tensors:
         """The original weights and their levels, and those of the stages."""
         settings = self.settings
-        what: list[object] = [self.weights_sha256, sorted(self.scoring.describe().items())]
+        what: list[object] = [__version__, self.weights_sha256]
+        what += [sorted(self.scoring.describe().items()), self.scoring.code]
         what += [self.calibration.sha256, self.calibration.tokens.shape] if self.scoring.needs else []
         what += [group.name for group in self.groups] if settings.scope == "block" else []
         stored = self._shared(what, partial(self.scoring.stored, self.model, self.groups, self._calibrating))
@@ -171,9 +172,7 @@ class Evaluator:
 
         Raises :class:`evoprune.InputError`.
         """
-        longest = getattr(self.model.config, "max_position_embeddings", None)
-        if longest and text.window > longest:
-            raise InputError(f"problem.{role}.window: {text.window} is longer than the model's {longest} positions")
+        check_length(text, self.model, role)
         return cut(text, self.tokenizer, role, at_most)
 
 

@@ -58,7 +58,8 @@ class BlockAndKind(Genes):
 
     A few genes more than blocks alone, and most of what a gene for each matrix could do. Sums
     are held within ``min_sparsity`` and ``max_sparsity``; what that takes off the budget is
-    given to all other matrices alike, so that the budget in weights is that of the genes.
+    given to all other matrices alike, so that the budget in weights is that of the genes. Where
+    kinds add nothing, blocks are taken at their word: dense and uniform are references beyond the bounds.
     """
 
     def __init__(self, matrices: Sequence[Matrix], settings: PruningSettings) -> None:
@@ -99,7 +100,7 @@ class BlockAndKind(Genes):
         """The sparsity of each matrix."""
         low, up = self._settings.min_sparsity, self._settings.max_sparsity
         sums = [genome[block] + genome[kind] for block, kind in self._places]
-        if all(low <= value <= up for value in sums) or not any(genome):
+        if all(low <= value <= up for value in sums) or not any(genome[self._blocks :]):
             return sums
         budget = sum(gene * weight for gene, weight in zip(genome, self.weights, strict=True))
         least, most = -1.0 - _REACH, 1.0 + _REACH

@@ -63,7 +63,7 @@ def split(scores: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     it are among the lowest, at evenly spaced sparsities from 0 to 1.
     """
     ranks = ranks_in_matrix(torch.cat([score.flatten() for score in scores]))
-    lowest = torch.linspace(0, ranks.numel(), _PLACES + 1, dtype=torch.float64, device=ranks.device).round().long()
+    lowest = torch.linspace(0, ranks.numel(), _PLACES + 1, dtype=torch.float64).round().long().to(ranks.device)
     parts = ranks.split([score.numel() for score in scores])
     counts = torch.stack([torch.searchsorted(part.sort().values, lowest) for part in parts])
     return [table.cpu().clone() for table in counts.cumsum(0)]

@@ -15,8 +15,8 @@ _LOGITS_AT_ONCE = 2**24
 _CPU_BATCH = 2048
 """Tokens in a batch on a CPU: what lies between two layers should stay in its cache."""
 
-_GPU_SHARE = 0.5
-"""The share of a GPU's free memory that a batch may take, by a rough estimate."""
+_GPU_SHARE, _GPU_BATCH = 0.5, 2**16
+"""The share of a GPU's free memory that a batch may take, by a rough estimate; and the most tokens in it."""
 
 Add = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
 """As :meth:`problems.pruning.objectives.Objective.add`."""
@@ -84,7 +84,16 @@ class Measure:
         if self._forward.device.type != "cuda":
             return _CPU_BATCH
         free, _ = torch.cuda.mem_get_info(self._forward.device)
-        return max(1, int(_GPU_SHARE * free / self._forward.bytes_per_token))
+        return fitting(free, self._forward.bytes_per_token)
+
+
+def fitting(free: int, bytes_per_token: int) -> int:
+    """How many tokens a batch has where ``free`` bytes are: a power of two.
+
+    Rounding differs with the batch, and workers, who find a little more or less memory, must agree.
+    """
+    tokens = max(1, int(_GPU_SHARE * free / bytes_per_token))
+    return int(min(_GPU_BATCH, 2 ** (tokens.bit_length() - 1)))
 
 
 def _out_of_memory(error: RuntimeError) -> bool:

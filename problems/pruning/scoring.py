@@ -13,7 +13,7 @@ from problems.pruning.groups import Group, split
 from problems.pruning.masks import BASE, LEVEL, SPLIT
 from problems.pruning.model.blocks import Matrix
 from problems.pruning.ranks import levels, ranks_in_matrix, ranks_in_rows
-from problems.pruning.scores.base import find_score, needs, scope_of
+from problems.pruning.scores.base import find_score, needs, scope_of, source
 from problems.pruning.settings import PruningSettings
 from problems.pruning.shared import Tensors
 
@@ -44,6 +44,11 @@ class Scoring:
     def describe(self) -> dict[str, str]:
         """Score and scope of each kind of matrix."""
         return {kind: f"{name} by {self.scope(kind)}" for kind, name in self._names.items()}
+
+    @property
+    def code(self) -> list[str]:
+        """The source of each score: another version of it is another score, though it has the same name."""
+        return [source(score) for _, score in sorted(self._scores.items())]
 
     def scored(self, model: Any, tokens: torch.Tensor) -> Iterator[tuple[Matrix, torch.Tensor]]:
         """Each matrix and the score of its weights as they stand in ``model``: float32, lying as the layer stores it.

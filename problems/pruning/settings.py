@@ -13,6 +13,9 @@ from evoprune import Fraction, InputError, Settings, check_plugin
 BUNDLED_MODEL = "bundled:gpt2-mini"
 BUNDLED_TEXT = "bundled:python-docs"
 LOCAL_TEXT_SUFFIXES = (".txt", ".jsonl", ".parquet")
+HUB_SPLIT = "test"
+"""The split of a hub text that names none."""
+
 Sampling = Literal["first", "random", "clusters"]
 SCORES, ALLOCATIONS = "evoprune.scores", "evoprune.allocations"
 """Groups of entry points."""
@@ -48,6 +51,7 @@ ScoreName = Annotated[str, _registered(SCORES)]
 AllocationName = Annotated[str, _registered(ALLOCATIONS)]
 StartName = Annotated[str, _registered(ALLOCATIONS, UNIFORM)]
 Source = Annotated[str, Field(min_length=1), AfterValidator(_absolute_if_local)]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 
 
 class TextSettings(Settings):
@@ -55,7 +59,7 @@ class TextSettings(Settings):
 
     source: Source = Field(description="hub id, a .txt, .jsonl or .parquet file, or bundled:python-docs")
     subset: str | None = Field(None, description="the hub data set's configuration, wikitext-2-raw-v1 say")
-    split: str | None = Field(None, description="the hub's or the bundled text's split")
+    split: str | None = Field(None, description="the hub's or the bundled text's split; null is the hub's test")
     column: str = Field("text", description="the column that holds the text, in all but .txt")
     window: int = Field(512, ge=2, description="tokens in a window; windows do not overlap")
     windows: int | None = Field(8, ge=1, description="how many windows of the text; null takes all")
@@ -65,21 +69,39 @@ class TextSettings(Settings):
     sampling_seed: int = Field(0, ge=0, description="of random and clusters")
 
     @property
+    def is_bundled(self) -> bool:
+        """Whether the source names a text that comes with evoprune."""
+        return self.source.startswith("bundled:")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the source is a path on this machine, and not on the hub."""
+        path = Path(self.source)
+        return not self.is_bundled and (path.suffix in LOCAL_TEXT_SUFFIXES or path.exists())
+
+    @property
     def identity(self) -> tuple[str | None, ...]:
-        """What tells two texts apart."""
-        return (self.source, self.subset, self.split)
+        """What tells two texts apart: nothing but what is read of the settings."""
+        if self.is_local:
+            return (str(Path(self.source).resolve()), None, None)
+        return (self.source, None if self.is_bundled else self.subset, self.split or HUB_SPLIT)
 
 
-class PruningSettings(Settings):
-    """Parameters of the pruning problem."""
+class ModelSettings(Settings):
+    """Which model is loaded, and how it is held."""
 
     model: Source = Field(BUNDLED_MODEL, description="hub id, local folder, .gguf file, or bundled:gpt2-mini")
     revision: str | None = Field(None, description="branch, tag or commit of a model on the hub")
     trust_remote_code: bool = Field(False, description="run model code from the hub")
-    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:N or mps")
+    device: Device = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="of weights and products; auto is bfloat16 where the device is fast at it, else float32"
     )
+
+
+class PruningSettings(ModelSettings):
+    """Parameters of the pruning problem."""
+
     sparsity: Fraction = Field(0.45, description="share of the prunable weights that is removed")
     min_sparsity: Fraction = Field(0.0, description="lower bound of a gene")
     max_sparsity: Fraction = Field(0.9, description="upper bound of a gene")
@@ -227,8 +249,8 @@ class EvalSettings(Settings):
     column: str = Field("text", description="the column that holds the text, in all but .txt")
     window: int | None = Field(None, ge=2, description="tokens in a window")
     windows: int | None = Field(None, ge=1, description="windows from the start of the text; null takes all")
-    dtype: Dtype | None = Field(None, description="to compute in")
-    device: str = Field("auto", description="for a model; a run has its own")
+    dtype: Dtype | None = Field(None, description="to compute in; null is the run's, float32 for a model")
+    device: Device = Field("auto", description="for a model; a run has its own")
     tasks: str | None = Field(None, description="names of lm-evaluation-harness tasks, with commas between")
     include_path: str | None = Field(None, description="a folder with task files")
     limit: int | None = Field(None, ge=1, description="examples of each task")

@@ -30,9 +30,12 @@ def alpha(evaluator: Evaluator) -> list[float]:
 
 
 def tail_exponent(weight: torch.Tensor) -> float:
-    """Hill's estimate of the power law's exponent from the larger half of the squared singular values of ``weight``."""
-    values = torch.linalg.svdvals(weight.float()).double().square().flip(0)
+    """Hill's estimate of the power law's exponent from the larger half of the squared singular values of ``weight``.
+
+    To six digits: those after them differ with the number of threads and the device, and genomes must not.
+    """
+    values = torch.linalg.svdvals(weight.cpu().double()).square().flip(0)
     values = values.clamp_min(torch.finfo(values.dtype).tiny)
     tail = max(1, len(values) // 2)
     excess = (values[-tail:] / values[max(0, len(values) - tail - 1)]).log().sum()
-    return 1 + tail / max(float(excess), 1e-12)
+    return float(f"{1 + tail / max(float(excess), 1e-12):.6g}")

@@ -32,10 +32,10 @@ def normalised(evaluator: Evaluator) -> list[float]:
 def _ranked(evaluator: Evaluator, normalise: bool) -> list[float]:
     quantiles = {}
     for matrix, score in evaluator.scored():
-        values = score.flatten().sort().values
+        values = score.flatten().sort().values.cpu()  # MPS has no float64
         places = torch.linspace(0, len(values) - 1, _QUANTILES, dtype=torch.float64).round().long()
         scale = values.double().square().mean().sqrt() if normalise else 1.0
-        quantiles[matrix.name] = (values[places.to(values.device)].double() / scale).cpu()
+        quantiles[matrix.name] = values[places].double() / scale
 
     def genome_at(threshold: float) -> list[float]:
         below = {name: float(torch.searchsorted(values, threshold)) / _QUANTILES for name, values in quantiles.items()}

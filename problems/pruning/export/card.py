@@ -83,7 +83,6 @@ def _by_block(matrices: Mapping[str, Mapping[str, int]]) -> dict[int, tuple[int,
 
 def number(value: float | None) -> str:
     """A perplexity for people."""
-    """A perplexity for people."""
     return "infinite" if value is None else f"{value:.6g}"
 
 

@@ -93,10 +93,9 @@ def _prune(evaluator: Evaluator, genome: Sequence[float], run: Recorded) -> floa
 
 def _save(evaluator: Evaluator, dtype: torch.dtype, folder: Path) -> dict[str, int]:
     """Write the model as it is masked now, in ``dtype``; return the zeros of each matrix written."""
-    model: Any = copy.deepcopy(evaluator.model)  # the resident one may yet be asked for other candidates
+    model = _copy(evaluator.model, dtype)  # the resident one may yet be asked for other candidates
     if model.config._attn_implementation == BLOCKED_ATTENTION:  # a name that no one else knows
         model.set_attn_implementation("sdpa")
-    model = model.to(dtype)
     with quiet():
         model.save_pretrained(folder)
         evaluator.tokenizer.save_pretrained(folder)
@@ -104,8 +103,19 @@ def _save(evaluator: Evaluator, dtype: torch.dtype, folder: Path) -> dict[str, i
     return {name: int(weight.numel() - torch.count_nonzero(weight)) for name, weight in weights.items()}
 
 
+def _copy(model: torch.nn.Module, dtype: torch.dtype) -> Any:
+    """A copy in ``dtype`` in main memory: a device that holds the model may have no room for two."""
+    known: dict[int, Any] = {
+        id(parameter): torch.nn.Parameter(parameter.to("cpu", dtype, copy=True), requires_grad=False)
+        for parameter in model.parameters()
+    }
+    return copy.deepcopy(model, known).to("cpu", dtype)
+
+
 def _check_in_fresh_process(evaluator: Evaluator, matrices: list[str], dtype: str, folder: Path) -> Json:
     windows, window = evaluator.report.tokens.shape
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()  # the other process needs what this one only keeps in store
     with tempfile.TemporaryDirectory() as scratch:
         text, job = Path(scratch) / "text.txt", Path(scratch) / "job.json"
         text.write_text(load_text(evaluator.report.settings, "report_text"), encoding="utf-8", newline="")

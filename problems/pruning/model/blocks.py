@@ -79,10 +79,29 @@ def _is_stack(modules: nn.ModuleList) -> bool:
 
 
 def find_matrices(model: nn.Module) -> list[Matrix]:
-    """Every prunable matrix of ``model``, block by block. Raises :class:`evoprune.InputError`."""
+    """Every prunable matrix of ``model``, block by block.
+
+    Raises :class:`evoprune.InputError`, also where there are weights that would silently be left out.
+    """
     name, blocks = find_blocks(model)
+    if experts := _stacked(blocks[0]):
+        raise InputError(
+            f"{type(model).__name__} holds several matrices in one parameter ({', '.join(experts)} of each block): "
+            "mixture-of-experts models are not supported yet; expected a dense decoder such as GPT-2 or Llama"
+        )
     return [
         Matrix(f"{name}.{index}.{kind}", index, kind, module)
         for index, block in enumerate(blocks)
         for kind, module in prunable(block)
+    ]
+
+
+def _stacked(block: nn.Module) -> list[str]:
+    """The parameters of ``block`` with more than two dimensions, as experts have; convolutions are small and stay."""
+    return [
+        f"{module_name}.{name}"
+        for module_name, module in block.named_modules()
+        if not isinstance(module, nn.Conv1d)
+        for name, parameter in module.named_parameters(recurse=False)
+        if parameter.dim() > 2
     ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -37,13 +39,24 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if fast and fast(device) else torch.float32
 
 
+def precise(device: torch.device) -> torch.dtype:
+    """What sums are taken in: float64, or float32 on MPS, which has no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def has_amx() -> bool:
     """Whether this processor multiplies bfloat16 matrices in tiles."""
-    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    return _cpu_has("amx_bf16")
 
 
 def _cpu_has_bfloat16(_: torch.device) -> bool:
-    return has_amx() or bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+    return has_amx() or _cpu_has("avx512_bf16")
+
+
+def _cpu_has(unit: str) -> bool:
+    """As PyTorch says; an old one that does not say has none."""
+    capabilities: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
+    return bool(capabilities().get(unit))
 
 
 def _cuda_has_bfloat16(device: torch.device) -> bool:

@@ -24,7 +24,6 @@ class Forward:
         self._model: Any = model
         self._blocks = list(find_blocks(model)[1])
         self._matrices = find_matrices(model)
-        self._compiled = False
         self._plain_head = self._head_is_plain()
         self.resumable = self._resumes_exactly()
 
@@ -36,7 +35,7 @@ class Forward:
     @property
     def bytes_per_state(self) -> int:
         """What the hidden state of one token before one block takes."""
-        return int(self._model.config.hidden_size * self._model.dtype.itemsize)
+        return int(self._model.config.get_text_config().hidden_size * self._model.dtype.itemsize)
 
     @property
     def bytes_per_token(self) -> int:
@@ -51,7 +50,6 @@ class Forward:
 
     def compile(self) -> None:
         """Compile each block (once for all that are alike) when it first runs."""
-        self._compiled = True
         for block in self._blocks:
             block.forward = torch.compile(block.forward)
 
@@ -83,7 +81,7 @@ class Forward:
         from the first on are run.
         """
         with ExitStack() as stack:
-            if self._compiled:  # compiled code does not see hooks that came after it
+            if "forward" in vars(self._blocks[block]):  # it is compiled, and does not see hooks that came after that
                 stack.enter_context(torch.compiler.set_stance("force_eager"))
             if block and self.resumable:
                 stack.enter_context(_answering(self._blocks[:block], state))
@@ -104,7 +102,7 @@ class Forward:
     def vocabulary(self) -> int:
         """How many logits a row has."""
         head = self._model.get_output_embeddings()
-        return int(head.weight.shape[0] if head is not None else self._model.config.vocab_size)
+        return int(head.weight.shape[0] if head is not None else self._model.config.get_text_config().vocab_size)
 
     def _probe(self) -> torch.Tensor:
         """A few tokens that any model knows."""

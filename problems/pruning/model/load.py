@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
@@ -16,29 +16,37 @@ from transformers.utils import logging
 from evoprune import InputError
 from problems.pruning.model.attention import use_fast_attention
 from problems.pruning.model.device import pick_device, pick_dtype
-from problems.pruning.settings import BUNDLED_MODEL, PruningSettings
+from problems.pruning.settings import BUNDLED_MODEL, ModelSettings
 
 BUNDLED_WEIGHTS = Path(__file__).resolve().parent.parent / "mini" / "weights"
 
+_NAMED = 4
+"""How many faulty weights an error names."""
 
-def load_model(settings: PruningSettings) -> tuple[nn.Module, Any]:
+
+def load_model(settings: ModelSettings) -> tuple[nn.Module, Any]:
     """The model, in evaluation mode on its device in its dtype, and the tokenizer.
 
     GGUF weights are dequantised to plain parameters. Raises :class:`evoprune.InputError`
-    if the model cannot be had, or if its weights are not finite.
+    if the model cannot be had, or if its weights are not all there and finite.
     """
     device = pick_device(settings.device)
+    dtype = pick_dtype(settings.dtype, device)
     where = _where(settings)
+    loaded_in = torch.float32 if "gguf_file" in where else dtype  # what is dequantised is rounded once
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(**where)
-            model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+            model, info = AutoModelForCausalLM.from_pretrained(
+                **where, dtype=loaded_in, output_loading_info=True, ignore_mismatched_sizes=True
+            )
     except Exception as error:  # the libraries below raise a dozen kinds
         raise InputError(_cannot_load(settings, error)) from None
+    _check_complete(info, settings.model)
     if getattr(model, "is_quantized", False):
         model = _plain(model, settings)
     _check_finite(model, settings.model)
-    _convert(model, device, pick_dtype(settings.dtype, device))
+    _convert(model, device, dtype)
     model.eval().requires_grad_(False)
     use_fast_attention(model)
     return model, tokenizer
@@ -56,7 +64,7 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(verbosity)
 
 
-def _where(settings: PruningSettings) -> dict[str, Any]:
+def _where(settings: ModelSettings) -> dict[str, Any]:
     """The arguments of ``from_pretrained`` that say where the model is."""
     if settings.model == BUNDLED_MODEL:
         return {"pretrained_model_name_or_path": str(BUNDLED_WEIGHTS)}
@@ -78,7 +86,7 @@ def _where(settings: PruningSettings) -> dict[str, Any]:
     }
 
 
-def _cannot_load(settings: PruningSettings, error: Exception) -> str:
+def _cannot_load(settings: ModelSettings, error: Exception) -> str:
     reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     if isinstance(error, ImportError) and settings.model.endswith(".gguf"):
         return f"problem.model: GGUF files need two more packages; pip install 'evoprune[gguf]' ({reason})"
@@ -88,7 +96,7 @@ def _cannot_load(settings: PruningSettings, error: Exception) -> str:
     )
 
 
-def _plain(quantized: Any, settings: PruningSettings) -> Any:
+def _plain(quantized: Any, settings: ModelSettings) -> Any:
     """The same weights in a model without quantisation marks, which would forbid saving it."""
     config = AutoConfig.for_model(quantized.config.model_type).from_dict(quantized.config.to_dict())
     if hasattr(config, "quantization_config"):
@@ -114,6 +122,18 @@ def _convert(model: nn.Module, device: torch.device, dtype: torch.dtype) -> None
     for name, buffer in computed.items():
         owner, _, own_name = name.rpartition(".")
         setattr(model.get_submodule(owner), own_name, buffer.to(device))
+
+
+def _check_complete(info: Mapping[str, Any], name: str) -> None:
+    """``info`` is what ``from_pretrained`` filled with random numbers; tied weights are not among them."""
+    faulty = sorted(info["missing_keys"])
+    faulty += sorted(f"{key} {tuple(given)} for {tuple(wanted)}" for key, given, wanted in info["mismatched_keys"])
+    if faulty:
+        more = f" and {len(faulty) - _NAMED} more" if len(faulty) > _NAMED else ""
+        raise InputError(
+            f"problem.model: '{name}' lacks weights that its config.json asks for, or has them in another shape: "
+            f"{', '.join(faulty[:_NAMED])}{more}; give a complete checkpoint of a causal language model"
+        )
 
 
 def _check_finite(model: nn.Module, name: str) -> None:

@@ -30,6 +30,14 @@ def needs(score: Score) -> frozenset[str]:
     return frozenset(list(inspect.signature(score).parameters)[1:])
 
 
+def source(score: Score) -> str:
+    """The source of the module of ``score``, where its helpers are too; empty where there is none to read."""
+    try:
+        return inspect.getsource(inspect.getmodule(score))  # type: ignore[arg-type]
+    except (OSError, TypeError):
+        return ""
+
+
 def find_score(name: str) -> Score:
     """The score called ``name``. Raises :class:`evoprune.InputError` if there is none, or none that can be had."""
     score: Score = find_plugin(SCORES, name)

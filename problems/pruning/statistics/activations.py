@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from problems.pruning.model.blocks import Matrix
+from problems.pruning.model.device import precise
 from problems.pruning.model.walk import Walk
 
 INPUT_NORMS, GRAM = "input_norms", "gram"
@@ -58,7 +59,7 @@ def _adding_to(
     def add(_: Any, inputs: tuple[torch.Tensor, ...]) -> None:
         if INPUT_NORMS in names:
             squares = inputs[0].flatten(0, -2).float().square().sum(0)
-            squares = squares if squares.device.type == "mps" else squares.double()
+            squares = squares.to(precise(squares.device))
             sums[INPUT_NORMS] = sums[INPUT_NORMS] + squares if INPUT_NORMS in sums else squares
         if GRAM in names:
             if GRAM in sums:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 
 from problems.pruning.model.blocks import Matrix
@@ -30,6 +31,8 @@ def gather(
         for matrix in matrices
     }
     with ExitStack() as stack, torch.enable_grad():
+        if model.device.type == "cuda":  # the backward passes of its fused kernels add up in any order
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         for matrix in matrices:
             stack.callback(matrix.weight.requires_grad_, False)
             hook = _adding_to(sums[matrix.name], matrix, tokens.shape[0])

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import torch
 
+from problems.pruning.model.device import precise
+
 DAMPING = 0.01
 """Share of the mean diagonal that is added to the diagonal (Frantar & Alistarh, SparseGPT, ICML 2023)."""
 
 _MORE_DAMPING, _TRIES = 10.0, 6
+
+_NEXT_TO_NOTHING = 1e-16
+"""The share of the mean diagonal that stands for inputs that were always zero."""
 
 
 def damped_inverse(gram: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
     """The inverse of ``gram`` ``(in, in)`` with ``damping`` of its mean diagonal added to its diagonal.
 
     In float64 where the device has it. Damping grows tenfold until the matrix is positive
-    definite; inputs that were always zero get 1, so that they neither fail nor matter.
+    definite. Inputs that were always zero count as next to nothing, and are not damped: scores and
+    SparseGPT remove their weights first, as its authors' code does.
     """
-    matrix = gram.to(gram.dtype if gram.device.type == "mps" else torch.float64, copy=True)
+    matrix = gram.to(precise(gram.device), copy=True)
     diagonal = matrix.diagonal()
-    step = damping * float(diagonal.mean())
-    diagonal[diagonal == 0] = 1.0
+    mean, used = float(diagonal.mean()), diagonal != 0
+    step = damping * mean
+    diagonal[~used] = _NEXT_TO_NOTHING * mean or 1.0
     for _ in range(_TRIES):
-        diagonal += step
+        diagonal[used] += step
         factor, failed = torch.linalg.cholesky_ex(matrix)
         if not failed:
             return torch.cholesky_inverse(factor)

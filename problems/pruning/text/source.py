@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from evoprune import InputError
-from problems.pruning.settings import BUNDLED_TEXT, LOCAL_TEXT_SUFFIXES, TextSettings
+from problems.pruning.settings import BUNDLED_TEXT, HUB_SPLIT, TextSettings
 from problems.pruning.text.python_docs import Split, python_docs
 
 BETWEEN_ROWS = "\n\n"
@@ -17,12 +17,11 @@ BETWEEN_ROWS = "\n\n"
 
 def load_text(settings: TextSettings, role: str) -> str:
     """The whole text. ``role`` names the settings in errors. Raises :class:`evoprune.InputError`."""
-    path = Path(settings.source)
     try:
-        if settings.source.startswith("bundled:"):
+        if settings.is_bundled:
             text = _bundled(settings)
-        elif path.suffix in LOCAL_TEXT_SUFFIXES or path.exists():
-            text = _local(path, settings.column)
+        elif settings.is_local:
+            text = _local(Path(settings.source), settings.column)
         else:
             text = _hub(settings)
     except InputError as error:
@@ -84,7 +83,7 @@ def _hub(settings: TextSettings) -> str:
     import datasets  # slow to import, and needed for hub texts only
 
     try:
-        rows = datasets.load_dataset(settings.source, settings.subset, split=settings.split or "test")
+        rows = datasets.load_dataset(settings.source, settings.subset, split=settings.split or HUB_SPLIT)
         return BETWEEN_ROWS.join(rows[settings.column])
     except Exception as error:  # the libraries below raise a dozen kinds
         reason = str(error).strip().split("\n")[0] or type(error).__name__

@@ -38,7 +38,7 @@ class Windows:
     def protocol(self) -> dict[str, Any]:
         """What must be stated beside a perplexity over these windows."""
         windows, window = self.tokens.shape
-        keys = {"source", "subset", "split", "sampling", "sampling_seed"}
+        keys = {"source", "subset", "split", "column", "sampling", "sampling_seed"}
         text = self.settings.model_dump(mode="json", include=keys)
         return text | {"windows": windows, "window": window, "predictions": self.predictions, "sha256": self.sha256}
 
@@ -61,6 +61,13 @@ def cut(settings: TextSettings, tokenizer: Any, role: str, at_most: bool = False
             f"expected {wanted} windows; ask for fewer or shorter ones, or give a longer text"
         )
     return _chosen(tokens, order(tokens, wanted, settings.sampling, settings.sampling_seed)[:wanted], settings)
+
+
+def check_length(settings: TextSettings, model: Any, role: str) -> None:
+    """Raise :class:`evoprune.InputError` where ``model`` has no positions for such windows."""
+    longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if longest and settings.window > longest:
+        raise InputError(f"problem.{role}.window: {settings.window} is longer than the model's {longest} positions")
 
 
 def held_out(searched: Windows, learnt: Iterable[Windows], count: int, tokenizer: Any) -> Windows | None:

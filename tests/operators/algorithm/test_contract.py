@@ -6,7 +6,7 @@ import random
 import numpy
 import pytest
 
-from evoprune import registry
+from evoprune import InputError, registry
 from tests.operators.algorithm.conftest import GENES, TARGET, WEIGHTS, drive, loss
 
 NAMES = sorted(registry.operators("algorithm"))
@@ -76,3 +76,9 @@ def test_of_several_starts_all_are_scored_before_any_is_left(name, toolbox):
     found = [list(individual) for individual in first.individuals]
     assert START in found
     assert any(genome == pytest.approx(better) for genome in found)
+
+
+@pytest.mark.parametrize("name", ["generational", "nsga2", "random_search", "steady_state"])
+def test_more_starts_than_the_population_holds_are_refused(name, toolbox):
+    with pytest.raises(InputError, match="population: 12 is fewer than the 13 known solutions"):
+        next(start(name, toolbox, starts=[START] * 13))

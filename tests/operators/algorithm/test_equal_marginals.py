@@ -34,6 +34,19 @@ def test_it_rests_from_measuring_when_a_measurement_brought_nothing(toolbox):
     assert {request.fidelity for request in requests if len(request.individuals) == 5} == {0.5}
 
 
+def test_a_gene_at_its_bound_with_hardly_any_room_is_probed_where_there_is_more(toolbox):
+    random.seed(0)
+    low, up = [0.0] * GENES, [0.9] * GENES
+    low[0], up[0] = TARGET, TARGET + 0.015
+    low[1], up[1] = TARGET - 0.015, TARGET
+    for space in (toolbox.repair.keywords, toolbox.mutate.keywords):
+        space.update(low=low, up=up)
+    populations, (_, probes, *_) = drive(equal_marginals(toolbox, **SPACE | {"low": low, "up": up}), 2)
+    assert probes.individuals[1][0] == up[0]
+    assert probes.individuals[2][1] == low[1]
+    assert populations[-1][0][1] < loss([TARGET] * GENES)
+
+
 def test_fixed_genes_and_genes_without_weights_are_left_alone(toolbox):
     random.seed(0)
     low, up = [0.0] * GENES, [0.9] * GENES

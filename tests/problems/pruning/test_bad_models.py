@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, MambaConfig, MambaForCausalLM
 
 from evoprune.cli import main
@@ -67,6 +68,20 @@ def test_nan_weights(refused, tmp_path):
     message = refused(saved(model, tmp_path / "nan"))
     assert "not finite" in message
     assert "h.3.mlp.c_fc.weight" in message
+
+
+def test_a_checkpoint_that_lacks_weights_or_has_others(refused, tmp_path):
+    saved(AutoModelForCausalLM.from_pretrained(BUNDLED_WEIGHTS), tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    for name in ("transformer.h.3.mlp.c_fc.weight", "transformer.h.0.attn.c_proj.bias"):
+        del weights[name]
+    weights["transformer.ln_f.bias"] = torch.zeros(3)
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    message = refused(f"problem.model={tmp_path}")
+    assert (
+        "transformer.h.0.attn.c_proj.bias, transformer.h.3.mlp.c_fc.weight, transformer.ln_f.bias (3,) for" in message
+    )
+    assert "lm_head" not in message  # it is tied
 
 
 def test_text_longer_than_the_model_takes(refused):

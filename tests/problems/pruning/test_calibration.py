@@ -1,5 +1,7 @@
 """Statistics against a slow version: plain hooks, one window at a time, numpy sums."""
 
+from functools import partial
+
 import numpy
 import pytest
 import torch
@@ -8,6 +10,7 @@ from problems.pruning.calibration import statistics
 from problems.pruning.model.blocks import find_matrices
 from problems.pruning.model.forward import Forward
 from problems.pruning.statistics import activations, gradients
+from tests.problems.pruning.conftest import random_model
 
 
 def inputs_of(model, tokens):
@@ -63,3 +66,17 @@ def test_only_what_is_asked_for_is_gathered(model, tokens):
     matrices = find_matrices(model)
     for names in (set(), {"input_norms"}, {"gram", "gradient_squares"}):
         assert all(set(known) == names for _, known in statistics(model, tokens, matrices, names))
+
+
+def test_compiled_blocks_are_looked_into_too(tokens, monkeypatch):
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))  # needs no compiler
+    model = random_model("gpt2", blocks=1)
+    expected = [known for _, known in statistics(model, tokens, find_matrices(model), activations.NAMES)]
+    forward = Forward(model)
+    forward.compile()
+    forward(tokens)
+    found = statistics(model, tokens, find_matrices(model), activations.NAMES)
+    for (_, known), before in zip(found, expected, strict=True):
+        assert known.keys() == before.keys()
+        for name, value in known.items():
+            torch.testing.assert_close(value, before[name])

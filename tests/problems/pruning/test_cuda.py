@@ -10,6 +10,7 @@ from problems.pruning.measure import Measure
 from problems.pruning.model.device import pick_dtype
 from problems.pruning.settings import PruningSettings
 from problems.pruning.states import prefix_names
+from problems.pruning.statistics import gradients
 
 pytestmark = [
     pytest.mark.gpu,
@@ -76,10 +77,17 @@ def test_the_batch_is_chosen_from_the_memory_that_is_free():
     on_device = evaluator()
     fitting = on_device.measure.batch_tokens
     free, _ = torch.cuda.mem_get_info()
-    blocker = torch.empty(free // 2, dtype=torch.uint8, device="cuda")
+    blocker = torch.empty(free - 2**28, dtype=torch.uint8, device="cuda")
     assert 1 <= Measure(on_device._forward, None).batch_tokens < fitting
     del blocker
     torch.cuda.empty_cache()
+
+
+def test_gradients_are_the_same_each_time():
+    on_device = evaluator(dtype="bfloat16", score="gblm")
+    matrices, tokens = on_device.matrices, on_device.calibration.tokens
+    once, again = (gradients.gather(on_device.model, tokens, matrices, gradients.NAMES) for _ in range(2))
+    assert all(torch.equal(once[m.name][name], again[m.name][name]) for m in matrices for name in gradients.NAMES)
 
 
 def test_auto_is_bfloat16_where_the_device_has_units_for_it():

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -42,10 +43,31 @@ def test_an_export_is_measured_on_the_runs_report_text(run_on, capsys, tmp_path)
     assert row["sparsity"] == result["sparsity"]["prunable"]
 
 
+def test_the_column_of_a_report_text_is_part_of_its_protocol(run_on, capsys, tmp_path):
+    run = run_on("gpt2")
+    exported = shutil.copytree(run.parent / "model", tmp_path / "out")
+    protocol = json.loads((run / "result.json").read_text())["protocol"]
+    assert protocol["report_text"]["column"] == "text"
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"body": (run.parent / "report.txt").read_text()}))
+    protocol["report_text"] |= {"source": str(tmp_path / "rows.jsonl"), "column": "body"}
+    (exported / "evoprune.json").write_text(json.dumps({"protocol": protocol}))
+    capsys.readouterr()
+    found = evaluated(capsys, exported)["protocol"]
+    assert (found["column"], found["sha256"]) == ("body", protocol["report_text"]["sha256"])
+
+
+def test_any_split_of_the_bundled_text_may_measure_a_model(capsys):
+    text = ["--text", "bundled:python-docs", "--split", "train", "--window", 32, "--windows", 1]
+    assert evaluated(capsys, "bundled:gpt2-mini", *text)["protocol"]["split"] == "train"
+
+
 @pytest.mark.parametrize(
     ("arguments", "fragment"),
     [
         (["nothing/here", "--device", "cpu"], "could not be loaded"),
+        (["x", "--device", "foo"], "device: "),
+        ([""], "its name is empty"),
+        (["bundled:gpt2-mini", "--window", "512"], "512 is longer than the model's 256 positions"),
         (["x", "--windows", "0"], "windows: expected greater than or equal to 1"),
         (["x", "--problem", "benchmark"], "measures no 'x'"),
         (["x", "--problem", "prunin"], "did you mean 'pruning'"),

@@ -34,7 +34,7 @@ def test_a_genome_on_the_budget_removes_it_whatever_its_genes_mean(genes):
         assert all(-1e-12 <= s <= 0.9 + 1e-12 for s in sparsities)
 
 
-@pytest.mark.parametrize("sparsity", [0.0, 0.45, 0.9])
+@pytest.mark.parametrize("sparsity", [0.0, 0.45, 0.9, 0.95])
 def test_uniform_is_the_same_for_every_matrix(genes, sparsity):
     assert list(genes.sparsities(genes.uniform(sparsity))) == pytest.approx([sparsity] * len(genes.groups))
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from problems.pruning.measure import Measure
+from problems.pruning.measure import Measure, fitting
 from problems.pruning.model.forward import Forward
 from problems.pruning.objectives import Perplexity
 from tests.problems.pruning.conftest import masks_of, perplexity_of, plain_perplexity
@@ -57,6 +57,13 @@ def test_out_of_memory_halves_the_batch_and_goes_on(model, tokens):
 
     assert measure.total(tokens, hungry) == pytest.approx(measure.total(tokens, perplexity.add), rel=1e-6)
     assert measure.batch_tokens == 2 * 32
+
+
+def test_workers_that_find_about_as_much_memory_take_the_same_batch():
+    for free in (2**31, 3 * 2**30, 80 * 2**30):
+        assert fitting(free, 32_000) == fitting(int(0.99 * free), 32_000) <= 0.5 * free / 32_000
+    assert fitting(2**20, 32_000) == 16
+    assert fitting(1, 32_000) == 1
 
 
 def test_other_errors_are_raised(model, tokens):

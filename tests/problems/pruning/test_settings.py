@@ -4,7 +4,7 @@ import pytest
 
 from evoprune.cli import main
 from evoprune.registry import plugin
-from problems.pruning.settings import PruningSettings
+from problems.pruning.settings import PruningSettings, TextSettings
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,23 @@ def test_the_report_text_must_not_calibrate():
     report = PruningSettings().report_text
     with pytest.raises(ValueError, match="what calibrates must not report"):
         PruningSettings(calibration_text=report)
+
+
+@pytest.mark.parametrize("role", ["search_text", "calibration_text"])
+def test_a_local_file_is_one_text_whatever_split_is_named(role, tmp_path, monkeypatch):
+    (tmp_path / "a.txt").write_text("some text")
+    monkeypatch.chdir(tmp_path)
+    for other in ("a.txt", "./a.txt", str(tmp_path / "a.txt"), "missing.txt", "./missing.txt"):
+        report = TextSettings(source=other.removeprefix("./"), subset="x", split="test")
+        with pytest.raises(ValueError, match="report_text are the same text"):
+            PruningSettings(**{role: TextSettings(source=other, split="validation"), "report_text": report})
+
+
+def test_a_hub_text_without_a_split_is_its_test_split():
+    report = TextSettings(source="some/text", split="test")
+    with pytest.raises(ValueError, match="report_text are the same text"):
+        PruningSettings(search_text=TextSettings(source="some/text"), report_text=report)
+    PruningSettings(search_text=TextSettings(source="some/text", split="train"), report_text=report)
 
 
 def test_calibration_is_by_default_more_of_the_search_text():

@@ -1,5 +1,6 @@
 """Real processes share a real file."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -8,6 +9,9 @@ import sys
 import pytest
 import torch
 
+from evoprune.registry import plugin
+from problems.pruning.evaluator import Evaluator
+from problems.pruning.settings import PruningSettings
 from problems.pruning.shared import shared
 
 SCRIPT = """
@@ -55,3 +59,17 @@ def test_what_a_killed_process_left_is_swept_up(folder):
     other = shared("b", lambda: {"x": torch.ones(3)})
     assert other["x"].tolist() == [1, 1, 1]
     assert not (folder / "a.safetensors").exists()
+
+
+def test_a_score_that_was_edited_is_not_taken_for_what_it_was(folder, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    code = "def helped(weight):\n    return _help(weight)\n\ndef _help(weight):\n    return {}weight\n"
+    masked = []
+    for sign in ("", "-"):
+        (tmp_path / "edited_scores.py").write_text(code.format(sign))
+        importlib.reload(plugin("edited_scores"))
+        text = {"source": "bundled:python-docs", "window": 64, "windows": 1, "split": "validation"}
+        evaluator = Evaluator(PruningSettings(score="edited_scores:helped", dtype="float32", search_text=text))
+        evaluator.masks.apply([0.5] * 12)
+        masked.append(evaluator.matrices[0].weight[evaluator.matrices[0].weight != 0].mean())
+    assert masked[1] < 0 < masked[0]

@@ -88,6 +88,16 @@ def test_hills_estimate_finds_the_exponent_of_a_power_law(exponent):
     assert tail_exponent(torch.diag(values.sqrt())) == pytest.approx(exponent, rel=0.02)
 
 
+def test_an_exponent_is_the_same_on_any_number_of_threads():
+    weight = torch.randn(256, 256, generator=torch.Generator().manual_seed(0))
+    threads, found = torch.get_num_threads(), []
+    for count in (1, 2):
+        torch.set_num_threads(count)
+        found.append(tail_exponent(weight))
+    torch.set_num_threads(threads)
+    assert found[0] == found[1]
+
+
 def test_a_shift_moves_all_genes_alike_until_a_bound_holds_them(evaluator):
     count = len(evaluator.groups)
     genome = shift(evaluator, [0.1] + [0.5] * (count - 1))

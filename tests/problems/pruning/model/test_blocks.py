@@ -1,4 +1,5 @@
 import pytest
+import torch
 from torch import nn
 
 from evoprune import InputError
@@ -39,3 +40,13 @@ def test_a_list_within_a_block_is_not_taken_for_the_blocks():
 def test_a_model_without_blocks_is_refused(model):
     with pytest.raises(InputError, match="no list of like blocks"):
         find_blocks(model)
+
+
+def test_experts_in_one_parameter_are_refused_and_convolutions_are_not():
+    model = nn.Module()
+    model.layers = nn.ModuleList(nn.ModuleDict({"mlp": nn.Linear(4, 4), "conv": nn.Conv1d(4, 4, 3)}) for _ in range(2))
+    assert len(find_matrices(model)) == 2
+    for layer in model.layers:
+        layer["mlp"].up_proj = nn.Parameter(torch.ones(8, 4, 4))
+    with pytest.raises(InputError, match=r"mlp\.up_proj of each block\): mixture-of-experts models are not supported"):
+        find_matrices(model)

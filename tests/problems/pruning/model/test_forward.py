@@ -1,4 +1,5 @@
 import torch
+from transformers import AutoModelForCausalLM, Gemma3Config
 
 from problems.pruning.model.forward import Forward
 from tests.problems.pruning.conftest import random_model
@@ -28,3 +29,14 @@ def test_the_model_is_left_as_it_was(model, tokens):
     _, kept = forward(tokens, keep=[1])
     forward(tokens, 1, kept[1])
     assert [set(block.__dict__) for block in forward._blocks] == [set(names) for names in before]
+
+
+def test_of_a_model_that_reads_images_too_the_part_for_text_is_run(tokens):
+    text = {"vocab_size": 128, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 3, "head_dim": 8}
+    images = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    model = AutoModelForCausalLM.from_config(Gemma3Config(text_config=text, vision_config=images)).eval()
+    forward = Forward(model)
+    assert forward.depth == 3
+    assert forward.resumable
+    assert forward(tokens)[0].shape == (*tokens.shape, 32)
+    assert forward.bytes_per_state == 32 * 4

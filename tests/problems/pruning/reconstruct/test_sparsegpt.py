@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from problems.pruning.reconstruct.sparsegpt import inverse_factor, sparsegpt
+from problems.pruning.scores.obs import obs
 
 
 @pytest.fixture
@@ -90,3 +91,14 @@ def test_inputs_that_depend_on_each_other_are_no_error(layer):
     updated = sparsegpt(weight, inverse_factor(gram(inputs)), kept)
     assert torch.isfinite(updated).all()
     assert errors(weight, updated, inputs).sum() < errors(weight, weight * kept, inputs).sum()
+
+
+def test_weights_of_inputs_that_are_always_zero_go_first(layer):
+    weight, inputs, _ = layer
+    inputs = inputs / 100
+    inputs[:, 7] = 0
+    weight[:, 7] = 10
+    updated = sparsegpt(weight, inverse_factor(gram(inputs)), removed=len(weight))
+    assert torch.equal(updated == 0, (torch.arange(40) == 7).expand(12, 40))
+    score = obs(weight, gram=gram(inputs))
+    assert score[:, 7].max() < score[:, torch.arange(40) != 7].min()
