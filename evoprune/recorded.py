@@ -123,6 +123,11 @@ def lines(path: Path) -> Iterator[Line]:
     return (line for _, line in _sound(path)) if path.exists() else iter(())
 
 
+def number(value: Any) -> float | None:
+    """``value`` as a float; None where it is no number."""
+    return float(value) if isinstance(value, (int, float)) else None
+
+
 def _sound(path: Path) -> Iterator[tuple[bytes, Line]]:
     """Each line, raw and read. The last one is left out if it is broken or still being written."""
     with path.open("rb") as file:

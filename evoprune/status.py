@@ -115,12 +115,12 @@ def _measured(status: Status) -> Status:
         return status
     last = whole[-1]
     by_then = [score for score in scores if score["generation"] <= last["generation"]]
-    preparation = (_number(last.get("work")) or 0.0) - sum(score["work"] for score in by_then)
+    preparation = (recorded.number(last.get("work")) or 0.0) - sum(score["work"] for score in by_then)
     status = replace(status, work=preparation + searched)
     before = len(by_then)
     pace = last["seconds"] / max(1, before)
     seconds = evaluations * pace
-    status = replace(status, generation=last["generation"], best=_number(last.get("best")))
+    status = replace(status, generation=last["generation"], best=recorded.number(last.get("best")))
     if not status.goes_on or not seconds:
         return status
     size = sum(score["generation"] == last["generation"] for score in scores)
@@ -132,7 +132,3 @@ def _measured(status: Status) -> Status:
             seconds, evaluations, searched, max(0, to_come), status.budget and status.budget - preparation
         ),
     )
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) else None

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from evoprune import config, recorded, run_folder
 from evoprune.ablation import record
@@ -90,7 +89,7 @@ def finished(variant: str, seed: int, place: Path, weight: float, campaign: Camp
     Raises :class:`InputError` for what holds no score, or none that the budget bought.
     """
     result = run_folder.read_json(place / "result.json")
-    before, spent, held_out = (_number(result.get(key)) for key in ("preparation", campaign.unit, "held_out"))
+    before, spent, held_out = (recorded.number(result.get(key)) for key in ("preparation", campaign.unit, "held_out"))
     found = curve(recorded.lines(place / HISTORY), weight, before or 0.0)
     if not found.work:
         raise InputError("holds no candidate that was scored on all the data", str(place / HISTORY))
@@ -101,10 +100,6 @@ def finished(variant: str, seed: int, place: Path, weight: float, campaign: Camp
             str(place),
         )
     return Finished(variant, seed, found, spent or found.work[-1], held_out)
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) else None
 
 
 def curve(lines: Iterable[Line], weight: float, before: float = 0.0) -> Curve:
