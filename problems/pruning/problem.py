@@ -67,7 +67,7 @@ class Pruning(Problem):
     def preparation(self) -> float:  # type: ignore[override]
         """The tokens of the search text that the ``starts`` and the ``advice`` took; calibration is no part of it."""
         used = {*self.settings.starts, self.settings.advice}
-        return float(sum(tokens for name, (_, tokens) in self._found.items() if name in used))
+        return float(sum(self._found[name][1] for name in self.settings.found if name in used))
 
     def bounds(self) -> Bounds:
         """``min_sparsity`` and ``max_sparsity``, for genes that are sparsities."""
