@@ -18,6 +18,7 @@ from problems.pruning.model.blocks import find_matrices
 from problems.pruning.model.forward import Forward
 from problems.pruning.model.load import load_model
 from problems.pruning.objectives import Perplexity
+from problems.pruning.reconstruct.sequential import reconstruct
 from problems.pruning.settings import BUNDLED_TEXT, EvalSettings, ModelSettings, TextSettings
 from problems.pruning.text.windows import Windows, check_length, cut
 
@@ -25,21 +26,34 @@ Row = dict[str, Any]
 
 
 def compare(evaluator: Evaluator, genomes: Mapping[str, Sequence[float]], options: EvalSettings) -> Table:
-    """A row for each of ``genomes`` by name. Raises :class:`evoprune.InputError`."""
+    """A row for each of ``genomes`` by name, masked; and reconstructed, where the run does that and anything is cut.
+
+    Raises :class:`evoprune.InputError`.
+    """
     if options.dtype and options.dtype != str(evaluator.model.dtype).removeprefix("torch."):
         raise InputError("a run is measured in its own number format; change it with --set problem.dtype=...", "dtype")
     own = evaluator.settings.report_text
     windows = evaluator.windows(text, "text") if (text := _text(options, own)) != own else evaluator.report
     rows = []
     for name, genome in genomes.items():
-        perplexity = evaluator.perplexity(genome, windows.tokens)
-        row = {
-            "model": name,
-            "sparsity": evaluator.masks.zeros() / evaluator.masks.total,
-            "perplexity": _finite(perplexity),
-        }
-        rows.append(row | _tasks(evaluator.model, evaluator.tokenizer, options))
+        evaluator.masks.apply(genome)
+        rows.append(_row(name, evaluator, windows, options))
+    if evaluator.settings.reconstruct != "none":
+        for name, genome in genomes.items():
+            if any(genome):
+                reconstruct(evaluator, genome)
+                rows.append(_row(f"{name}, reconstructed", evaluator, windows, options))
     return Table(rows, _protocol(evaluator.settings.model, evaluator.model, windows, options))
+
+
+def _row(name: str, evaluator: Evaluator, windows: Windows, options: EvalSettings) -> Row:
+    """What is measured of the model as it stands."""
+    row = {
+        "model": name,
+        "sparsity": evaluator.masks.zeros() / evaluator.masks.total,
+        "perplexity": _finite(evaluator.perplexity_now(windows.tokens)),
+    }
+    return row | _tasks(evaluator.model, evaluator.tokenizer, options)
 
 
 def measure(source: str, options: EvalSettings) -> Table:

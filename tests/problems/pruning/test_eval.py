@@ -23,6 +23,19 @@ def test_a_run_reads_as_its_result_says(run_on, capsys):
     assert table["protocol"]["sha256"] == result["protocol"]["report_text"]["sha256"]
 
 
+def test_what_a_run_reconstructs_is_measured_both_ways(run_on, capsys):
+    run = run_on("gpt2", reconstruct="sparsegpt")
+    capsys.readouterr()
+    rows = {row["model"]: row for row in evaluated(capsys, run)["rows"]}
+    known = json.loads((run / "result.json").read_text())["perplexity"]
+    assert list(rows) == ["dense", "uniform", "evolved", "uniform, reconstructed", "evolved, reconstructed"]
+    for name in ("uniform", "evolved"):
+        assert rows[name]["perplexity"] == pytest.approx(known["report"][name])
+        updated = rows[f"{name}, reconstructed"]
+        assert updated["perplexity"] == pytest.approx(known["report_reconstructed"][name])
+        assert updated["sparsity"] == pytest.approx(rows[name]["sparsity"])
+
+
 def test_another_text_is_another_protocol(run_on, capsys):
     run = run_on("gpt2")
     capsys.readouterr()
