@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from evoprune import catalogue, parameters
 from evoprune.cli.main import parser
-from evoprune.spec import Choice, Experiment, Operators
+from evoprune.experiment import catalogue, parameters
+from evoprune.experiment.spec import Choice, Experiment, Operators
 
 _LIMITS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
 _NAMES = {"integer": "whole number", "string": "text", "boolean": "true or false", "null": "null", "object": "mapping"}

@@ -5,11 +5,11 @@ This module is the small public face that problems and operators may import.
 
 from evoprune.algorithm import Algorithm, Generation, Score
 from evoprune.errors import InputError
+from evoprune.experiment.parameters import Fraction, Positive
+from evoprune.experiment.registry import check_plugin, find_plugin
 from evoprune.individual import Individual
-from evoprune.parameters import Fraction, Positive
 from evoprune.private import private_folder
 from evoprune.problem import Bounds, Evaluation, Exported, Outcome, Problem, Settings, Table
-from evoprune.registry import check_plugin, find_plugin
 
 __version__ = "0.1.0"
 

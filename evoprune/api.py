@@ -16,15 +16,16 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from evoprune import config, history, run_folder, toolbox
 from evoprune.errors import InputError
-from evoprune.evaluation import load
-from evoprune.explain import explain
+from evoprune.experiment import config, toolbox
+from evoprune.experiment.explain import explain
+from evoprune.experiment.parameters import Checked
+from evoprune.experiment.resolve import Resolved, resolve, resolve_at, resolve_file
 from evoprune.exporting import export
-from evoprune.parameters import Checked
 from evoprune.problem import Exported, Problem, Table
-from evoprune.resolve import Resolved, resolve, resolve_at, resolve_file
-from evoprune.run_folder import read_json
+from evoprune.records import history, run_folder
+from evoprune.records.run_folder import read_json
+from evoprune.search.evaluation import load
 
 Columns = dict[str, list[Any]]
 
@@ -83,7 +84,7 @@ class Run:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """The lines of ``history.jsonl``, see :mod:`evoprune.history`."""
+        """The lines of ``history.jsonl``, see :mod:`evoprune.records.history`."""
         return read_history(self.folder)
 
     @property
@@ -133,7 +134,7 @@ def run(
     ``settings``: as ``--set`` takes them (not for a resolved one). Raises
     :class:`evoprune.InputError` and :class:`evoprune.errors.Stopped`.
     """
-    from evoprune.run import run as run_into  # brings in matplotlib
+    from evoprune.search.run import run as run_into  # brings in matplotlib
 
     stem = "run"
     if isinstance(spec, Resolved):

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from evoprune import run_folder
-from evoprune.config import Config
 from evoprune.errors import InputError, Stopped
+from evoprune.experiment.config import Config
 from evoprune.problem import Exported
+from evoprune.records import run_folder
 
 UNFIT = "UNFIT.txt"
 

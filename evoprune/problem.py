@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from evoprune.errors import InputError
-from evoprune.parameters import Checked
+from evoprune.experiment.parameters import Checked
 
 
 class Settings(Checked):

@@ -8,19 +8,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from evoprune import config, recorded, run_folder
 from evoprune.ablation import record
 from evoprune.ablation.record import Campaign
+from evoprune.backends.execution import Execution
 from evoprune.errors import InputError
-from evoprune.evaluation import ProblemRef
-from evoprune.execution import Execution
-from evoprune.history import HISTORY, Line
+from evoprune.experiment import config
+from evoprune.experiment.resolve import Resolved, resolve_file
+from evoprune.experiment.toolbox import reference
 from evoprune.problem import Evaluation
-from evoprune.recorded import Key
-from evoprune.resolve import Resolved, resolve_file
-from evoprune.resume import resume
-from evoprune.run import run
-from evoprune.toolbox import reference
+from evoprune.records import recorded, run_folder
+from evoprune.records.history import HISTORY, Line
+from evoprune.records.recorded import Key
+from evoprune.search.evaluation import ProblemRef
+from evoprune.search.resume import resume
+from evoprune.search.run import run
 
 _NO_END = "generations=10000000"
 """Where a budget says when to stop."""

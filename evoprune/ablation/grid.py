@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from evoprune.errors import InputError
-from evoprune.spec import Experiment
+from evoprune.experiment.spec import Experiment
 
 _NOT_VARIED = {"seed": "--seeds", "budget": "--budget", "generations": "--budget"}
 """Keys that are the same for all variants, and what says them."""

@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from evoprune import run_folder
 from evoprune.ablation.grid import Variant
 from evoprune.errors import InputError
-from evoprune.explain import explain
+from evoprune.experiment.explain import explain
+from evoprune.records import run_folder
 
 CAMPAIGN = "campaign.json"
 

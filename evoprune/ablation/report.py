@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from evoprune.ablation.campaign import Finished
 from evoprune.ablation.compare import CONFIDENCE, Row, compare, in_words
 from evoprune.figures import COLOURS, log_scale_if_wide, new, save
-from evoprune.run_folder import write_json
+from evoprune.records.run_folder import write_json
 
 HEAD = ["variant", "runs", "median", "quartiles", f"{CONFIDENCE:.0%} interval of the median", "p against the first"]
 

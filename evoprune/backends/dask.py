@@ -17,9 +17,9 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from evoprune.backends.base import Backend, Call, Lost
+from evoprune.backends.execution import Execution
 from evoprune.backends.seat import work
 from evoprune.errors import InputError
-from evoprune.execution import Execution
 from evoprune.problem import Evaluation
 
 _RECOUNT = 1.0

@@ -20,8 +20,8 @@ from scoop import futures
 from scoop._comm import Shutdown
 
 from evoprune.backends.base import Backend, Call, Lost
+from evoprune.backends.execution import Execution
 from evoprune.backends.seat import work
-from evoprune.execution import Execution
 from evoprune.problem import Evaluation
 
 _SEND = 10_000

@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from evoprune import run_folder
 from evoprune.cli import execution, experiment
 from evoprune.errors import InputError
-from evoprune.resolve import resolve_file
+from evoprune.experiment.resolve import resolve_file
+from evoprune.records import run_folder
 
 
 def add_parser(commands: Any) -> None:

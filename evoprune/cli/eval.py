@@ -7,9 +7,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from evoprune import registry
 from evoprune.api import Run, check_options, is_run
 from evoprune.cli import experiment
+from evoprune.experiment import registry
 from evoprune.plain_text import aligned, plain
 from evoprune.problem import Table
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from evoprune.backends import launch
+from evoprune.backends.execution import MAPS, Execution
 from evoprune.errors import Stopped
-from evoprune.execution import MAPS, Execution
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

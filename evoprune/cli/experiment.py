@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from evoprune.resolve import Resolved, resolve_file
+from evoprune.experiment.resolve import Resolved, resolve_file
 
 
 def add_set(parser: argparse.ArgumentParser, explanation: str) -> None:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from evoprune import catalogue, parameters, registry
+from evoprune.experiment import catalogue, parameters, registry
 
 
 def add_parser(commands: Any) -> None:

@@ -36,9 +36,9 @@ def add_parser(commands: Any) -> None:
 
 def call(options: argparse.Namespace) -> None:
     """Write the page on what ``options`` name."""
+    from evoprune.records.status import find
     from evoprune.report import watch, write  # brings in Jinja2 and matplotlib, which --help should not wait for
     from evoprune.report.tensorboard import write_events
-    from evoprune.status import find
 
     if not 0 < options.every < float("inf"):
         raise InputError(f"expected a number of seconds above 0, got {options.every:g}", "--every")

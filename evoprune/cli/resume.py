@@ -25,7 +25,7 @@ def add_parser(commands: Any) -> None:
 
 def call(options: argparse.Namespace) -> int | None:
     """Go on with the run that ``options`` name."""
-    from evoprune.resume import resume  # as in run: NumPy and matplotlib
+    from evoprune.search.resume import resume  # as in run: NumPy and matplotlib
 
     how = execution.read(options)
     code = execution.under_scoop(how, options)

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from evoprune import run_folder
 from evoprune.cli import execution, experiment
+from evoprune.records import run_folder
 
 
 def add_parser(commands: Any) -> None:
@@ -31,7 +31,7 @@ def add_parser(commands: Any) -> None:
 
 def call(options: argparse.Namespace) -> int | None:
     """Run the experiment that ``options`` name."""
-    from evoprune.run import run  # brings in NumPy and matplotlib, which --help should not wait for
+    from evoprune.search.run import run  # brings in NumPy and matplotlib, which --help should not wait for
 
     how = execution.read(options)
     resolved = experiment.read(options)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from evoprune.errors import InputError
 from evoprune.plain_text import aligned, plain
-from evoprune.status import Status, find, look
+from evoprune.records.status import Status, find, look
 
 
 def add_parser(commands: Any) -> None:

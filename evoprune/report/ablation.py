@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from evoprune import api, recorded
+from evoprune import api
 from evoprune.ablation import record
 from evoprune.ablation.campaign import Finished, finished
 from evoprune.ablation.compare import in_words
@@ -19,10 +19,11 @@ from evoprune.ablation.record import Campaign
 from evoprune.ablation.report import HEAD, cells, compared, draw_curves
 from evoprune.errors import InputError
 from evoprune.figures import svg
-from evoprune.history import HISTORY
 from evoprune.plain_text import plain
+from evoprune.records import recorded
+from evoprune.records.history import HISTORY
+from evoprune.records.status import RUNNING, look
 from evoprune.report.summary import Drawn, machine, repeating, uri
-from evoprune.status import RUNNING, look
 
 
 @dataclass(frozen=True)

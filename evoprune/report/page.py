@@ -15,8 +15,8 @@ from evoprune import __version__
 from evoprune.ablation.record import is_campaign
 from evoprune.errors import InputError
 from evoprune.plain_text import plain
+from evoprune.records.run_folder import write_text
 from evoprune.report.summary import Summary, summarise
-from evoprune.run_folder import write_text
 
 
 class Unwritable(InputError):

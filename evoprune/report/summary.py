@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from evoprune import api, run_folder
+from evoprune import api
 from evoprune.figures import draw_convergence, svg
+from evoprune.records import run_folder
+from evoprune.records.status import look
 from evoprune.report import family
 from evoprune.report.unfinished import so_far
-from evoprune.status import look
 
 _NOT_TABLES = {"best", "protocol", "genes", "curve"}
 """Keys of a result that have a place of their own, or are drawn."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from evoprune import recorded
 from evoprune.errors import InputError
-from evoprune.history import HISTORY
+from evoprune.records import recorded
+from evoprune.records.history import HISTORY
 
 FOLDER = "tensorboard"
 """Within the run's."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from evoprune import api, recorded
+from evoprune import api
 from evoprune.errors import InputError
-from evoprune.history import HISTORY
+from evoprune.records import recorded
+from evoprune.records.history import HISTORY
 
 
 def so_far(folder: Path) -> tuple[api.Run, list[dict[str, Any]]]:

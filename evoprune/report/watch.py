@@ -8,8 +8,8 @@ from pathlib import Path
 
 from evoprune.ablation import record
 from evoprune.errors import InputError
+from evoprune.records.status import look
 from evoprune.report.page import Unwritable, write
-from evoprune.status import look
 
 
 def watch(

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 
 from evoprune import InputError, Table
-from problems.pruning.evaluator import Evaluator
+from problems.pruning.evaluation.evaluator import Evaluator
+from problems.pruning.evaluation.measure import Measure
+from problems.pruning.evaluation.objectives import Perplexity
 from problems.pruning.harness import run_tasks
-from problems.pruning.measure import Measure
 from problems.pruning.model.blocks import find_matrices
 from problems.pruning.model.forward import Forward
 from problems.pruning.model.load import load_model
-from problems.pruning.objectives import Perplexity
 from problems.pruning.reconstruct.sequential import reconstruct
 from problems.pruning.settings import BUNDLED_TEXT, EvalSettings, ModelSettings, TextSettings
 from problems.pruning.text.windows import Windows, check_length, cut

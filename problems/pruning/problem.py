@@ -12,7 +12,7 @@ from evoprune import Bounds, Evaluation, Exported, Outcome, Problem, Table, find
 from problems.pruning.settings import ALLOCATIONS, UNIFORM, EvalSettings, ExportSettings, PruningSettings
 
 if TYPE_CHECKING:
-    from problems.pruning.evaluator import Evaluator
+    from problems.pruning.evaluation.evaluator import Evaluator
 
 
 TOLERANCE = 1e-4
@@ -41,7 +41,7 @@ class Pruning(Problem):
     @cached_property
     def evaluator(self) -> Evaluator:
         """The resident model. Listing or checking experiments never loads it, nor torch."""
-        from problems.pruning.evaluator import Evaluator
+        from problems.pruning.evaluation.evaluator import Evaluator
 
         return Evaluator(self.settings)
 

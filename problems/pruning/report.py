@@ -11,7 +11,7 @@ import torch
 
 from evoprune import Outcome
 from problems.pruning import figures
-from problems.pruning.evaluator import Evaluator
+from problems.pruning.evaluation.evaluator import Evaluator
 from problems.pruning.problem import uniform_name
 from problems.pruning.reconstruct.sequential import reconstruct
 

@@ -6,7 +6,7 @@ from random import Random
 from statistics import correlation
 from typing import Any
 
-from problems.pruning.evaluator import Evaluator
+from problems.pruning.evaluation.evaluator import Evaluator
 from problems.pruning.settings import PruningSettings
 from tests.benchmarks.candidates import child
 from tests.benchmarks.plain import perplexity

@@ -26,7 +26,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
-from evoprune import history
+from evoprune.records import history
 from tests.benchmarks.launch import BACKENDS, begin
 
 SECTIONS = ("scaling", "cost", "tail")

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.profiler import ProfilerActivity, profile
 
-from problems.pruning.evaluator import Evaluator
+from problems.pruning.evaluation.evaluator import Evaluator
 from problems.pruning.settings import PruningSettings
 from tests.benchmarks.candidates import unrelated
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from problems.pruning.evaluator import Evaluator
-from problems.pruning.objectives import Divergence
+from problems.pruning.evaluation.evaluator import Evaluator
+from problems.pruning.evaluation.objectives import Divergence
 from problems.pruning.settings import PruningSettings
 from tests.benchmarks.candidates import unrelated
 

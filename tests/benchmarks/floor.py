@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import torch
 
-from problems.pruning.evaluator import Evaluator
-from problems.pruning.measure import _LOGITS_AT_ONCE
+from problems.pruning.evaluation.evaluator import Evaluator
+from problems.pruning.evaluation.measure import _LOGITS_AT_ONCE
 from problems.pruning.model.attention import _QUERIES
 from problems.pruning.settings import PruningSettings
 from tests.benchmarks.ways import Way

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from evoprune import history, registry
+from evoprune.experiment import registry
+from evoprune.records import history
 
 BACKENDS = ("processes", "scoop", "dask")
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from problems.pruning.evaluator import Evaluator
+from problems.pruning.evaluation.evaluator import Evaluator
 from problems.pruning.settings import PruningSettings
 from tests.benchmarks.ways import Way
 
 
 class Ours(Way):
-    """:class:`problems.pruning.evaluator.Evaluator` with the settings given."""
+    """:class:`problems.pruning.evaluation.evaluator.Evaluator` with the settings given."""
 
     def __init__(self, settings: PruningSettings) -> None:
         super().__init__(settings)

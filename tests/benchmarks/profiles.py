@@ -26,7 +26,7 @@ from matplotlib.ticker import PercentFormatter
 
 from evoprune.ablation.campaign import improvements
 from evoprune.figures import COLOURS, GREY, new, save
-from evoprune.history import HISTORY, read
+from evoprune.records.history import HISTORY, read
 
 _QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 

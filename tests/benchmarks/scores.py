@@ -23,8 +23,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from evoprune.registry import names
-from problems.pruning.evaluator import Evaluator
+from evoprune.experiment.registry import names
+from problems.pruning.evaluation.evaluator import Evaluator
 from problems.pruning.reconstruct.sequential import reconstruct
 from problems.pruning.settings import BUNDLED_MODEL, BUNDLED_TEXT, SCORES, PruningSettings, TextSettings
 

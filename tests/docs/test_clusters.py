@@ -10,8 +10,9 @@ import sys
 
 import pytest
 
-from evoprune import history, registry
 from evoprune.cli import main
+from evoprune.experiment import registry
+from evoprune.records import history
 
 PAGE = registry.HOME / "docs" / "clusters.md"
 

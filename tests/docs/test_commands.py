@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from evoprune import config, registry
 from evoprune.ablation.grid import variants
 from evoprune.cli.main import main, parser
 from evoprune.errors import InputError
-from evoprune.resolve import resolve_file
+from evoprune.experiment import config, registry
+from evoprune.experiment.resolve import resolve_file
 from tests.docs.conftest import PAGES, ROOT, SHELLS, blocks, name
 
 OURS = ("python", "-m", "evoprune")

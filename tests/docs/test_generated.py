@@ -6,9 +6,9 @@ from fnmatch import fnmatch
 
 import pytest
 
-from evoprune import catalogue, parameters
 from evoprune.cli.main import main
-from evoprune.spec import Experiment
+from evoprune.experiment import catalogue, parameters
+from evoprune.experiment.spec import Experiment
 from tests.docs.conftest import PAGES, ROOT
 
 

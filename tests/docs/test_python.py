@@ -24,8 +24,8 @@ def test_a_page_on_python_does_what_it_says(tmp_path, monkeypatch, page):
 
 
 def test_the_page_on_extending_defines_what_its_experiments_name(tmp_path, monkeypatch):
-    from evoprune import config
-    from evoprune.resolve import resolve
+    from evoprune.experiment import config
+    from evoprune.experiment.resolve import resolve
 
     monkeypatch.syspath_prepend(tmp_path)
     found = blocks(ROOT / "docs" / "extending.md")

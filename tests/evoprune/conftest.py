@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from evoprune import evaluation, history, registry
 from evoprune.cli import main
+from evoprune.experiment import registry
+from evoprune.records import history
+from evoprune.search import evaluation
 
 SPHERE = """\
 problem: {use: benchmark, function: sphere, dimensions: 3}
@@ -99,7 +101,7 @@ def sphere(write):
 @pytest.fixture
 def no_figures(monkeypatch):
     """Figures take longer than all the rest of a small run."""
-    monkeypatch.setattr("evoprune.run.draw_convergence", lambda *_: None)
+    monkeypatch.setattr("evoprune.search.run.draw_convergence", lambda *_: None)
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evoprune import history, registry
-from evoprune.history import without_times
+from evoprune.experiment import registry
+from evoprune.records import history
+from evoprune.records.history import without_times
 from tests.patient import marks
 
 KINDS = ("main", "busy", "idle")

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from evoprune import history, recorded
-from evoprune.history import without_times
+from evoprune.records import history, recorded
+from evoprune.records.history import without_times
 from tests.multinode import hosts
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from evoprune import registry
+from evoprune.experiment import registry
 from tests.multinode.conftest import finish, lines, result, wait_until, where
 
 BENCHMARK = [

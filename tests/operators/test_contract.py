@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy
 import pytest
 
-from evoprune import Individual, parameters, registry
+from evoprune import Individual
+from evoprune.experiment import parameters, registry
 
 TRIALS = 100
 

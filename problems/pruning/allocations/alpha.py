@@ -7,7 +7,7 @@ from statistics import fmean
 import torch
 
 from problems.pruning.allocations.budget import fit
-from problems.pruning.evaluator import Evaluator
+from problems.pruning.evaluation.evaluator import Evaluator
 
 _REACH = 0.3
 """Before scaling, sparsities lie between 1 - this and 1 + this: the paper's tau."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from problems.pruning.evaluator import Evaluator
+from problems.pruning.evaluation.evaluator import Evaluator
 
 _HALVINGS = 200
 """Enough to narrow any interval of floats down to neighbours, near enough to 0."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from problems.pruning.allocations.budget import fit
-from problems.pruning.evaluator import Evaluator
-from problems.pruning.groups import Group
+from problems.pruning.evaluation.evaluator import Evaluator
+from problems.pruning.masking.groups import Group
 
 
 def erdos_renyi(evaluator: Evaluator) -> list[float]:

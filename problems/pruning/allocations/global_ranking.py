@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from problems.pruning.allocations.budget import fit, shift
-from problems.pruning.evaluator import Evaluator
+from problems.pruning.evaluation.evaluator import Evaluator
 
 _QUANTILES = 4097
 """Of each matrix's scores: its sparsity at a threshold is known to a quarter of a thousandth."""

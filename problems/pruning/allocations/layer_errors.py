@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy
 
 from problems.pruning.allocations.budget import shift
-from problems.pruning.evaluator import Evaluator
+from problems.pruning.evaluation.evaluator import Evaluator
 
 _STEPS = 6
 """Between the sparsities that are tried, which run evenly from the one bound to the other: 0, 0.15, ... 0.9."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from problems.pruning.allocations.budget import shift
-from problems.pruning.evaluator import Evaluator
-from problems.pruning.groups import Group
+from problems.pruning.evaluation.evaluator import Evaluator
+from problems.pruning.masking.groups import Group
 from problems.pruning.scores.wanda import wanda
 from problems.pruning.statistics.activations import INPUT_NORMS
 

@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file
 
 from evoprune import Exported, InputError, __version__
-from problems.pruning.evaluator import Evaluator
+from problems.pruning.evaluation.evaluator import Evaluator
 from problems.pruning.export import compact
 from problems.pruning.export.card import card, number
 from problems.pruning.export.recorded import Recorded, recorded

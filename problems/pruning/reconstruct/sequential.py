@@ -8,14 +8,14 @@ from itertools import groupby
 import torch
 from tqdm import tqdm
 
-from problems.pruning.calibration import BATCH_TOKENS
-from problems.pruning.evaluator import Evaluator
+from problems.pruning.evaluation.evaluator import Evaluator
 from problems.pruning.model.blocks import Matrix
 from problems.pruning.model.forward import Forward
 from problems.pruning.model.walk import Walk
 from problems.pruning.reconstruct.layer import update
 from problems.pruning.reconstruct.sparsegpt import inverse_factor
 from problems.pruning.statistics.activations import GRAM, gather
+from problems.pruning.statistics.calibration import BATCH_TOKENS
 
 
 @torch.no_grad()

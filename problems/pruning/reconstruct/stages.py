@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from problems.pruning.calibration import statistics
-from problems.pruning.masks import BASE, LEVEL, at_stage
+from problems.pruning.evaluation.shared import Tensors
+from problems.pruning.masking.masks import BASE, LEVEL, at_stage
+from problems.pruning.masking.ranks import cut_at, levels, ranks_in_matrix
 from problems.pruning.model.blocks import Matrix
-from problems.pruning.ranks import cut_at, levels, ranks_in_matrix
 from problems.pruning.reconstruct.layer import update
 from problems.pruning.reconstruct.sparsegpt import inverse_factor
 from problems.pruning.settings import PruningSettings
-from problems.pruning.shared import Tensors
 from problems.pruning.statistics.activations import GRAM
+from problems.pruning.statistics.calibration import statistics
 
 
 @torch.no_grad()
@@ -32,7 +32,7 @@ def reconstruct_at_stages(
     ``model`` is dense: its layers' inputs on ``tokens`` ``(windows, window)``, the calibration
     text, are what all stages are made for. EvoPress (Sieberling et al., ICML 2025) searches over
     such a table of layers. ``stored``: the original weights and levels, as
-    :class:`problems.pruning.masks.Masks` takes them.
+    :class:`problems.pruning.masking.masks.Masks` takes them.
 
     A weight that a stage removes keeps its original value in what is stored, and its level lies
     below all that remain: a cut somewhat above the stage's takes the lowest of the updated

@@ -3,7 +3,7 @@
 import json
 
 from evoprune.ablation.campaign import Curve
-from evoprune.history import read
+from evoprune.records.history import read
 
 
 def works(folder):

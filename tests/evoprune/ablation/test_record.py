@@ -1,6 +1,6 @@
 """The folder of an ablation: one process at a time, and nothing left where nothing ran."""
 
-from evoprune import run_folder
+from evoprune.records import run_folder
 
 
 def test_an_ablation_that_another_process_is_at_is_refused(ablate, no_figures, capsys):

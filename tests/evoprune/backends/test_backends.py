@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from evoprune import Evaluation, history, recorded, registry
-from evoprune.execution import Execution
-from evoprune.history import without_times
+from evoprune import Evaluation
+from evoprune.backends.execution import Execution
+from evoprune.experiment import registry
+from evoprune.records import history, recorded
+from evoprune.records.history import without_times
 
 BACKENDS = ["--map serial", "--map processes -n 2", "--map scoop -n 2", "--map dask -n 2"]
 PARALLEL = BACKENDS[1:]

@@ -1,6 +1,6 @@
 import pytest
 
-from evoprune import parameters, registry
+from evoprune.experiment import parameters, registry
 
 
 def test_everything_registered_is_listed(evoprune):

@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from evoprune import registry
+from evoprune.experiment import registry
 
 EXPERIMENTS = sorted(path.name for path in (registry.HOME / "problems").glob("*.yaml"))
 

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from evoprune import run_folder
+from evoprune.records import run_folder
 from evoprune.report import watch
 from tests.evoprune.report.conftest import Page
 

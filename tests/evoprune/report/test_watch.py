@@ -5,7 +5,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from evoprune import InputError, run_folder
+from evoprune import InputError
+from evoprune.records import run_folder
 from evoprune.report import watch, write
 from evoprune.report import write as write_page
 

@@ -6,7 +6,8 @@ import random
 import numpy
 import pytest
 
-from evoprune import InputError, registry
+from evoprune import InputError
+from evoprune.experiment import registry
 from tests.operators.algorithm.conftest import GENES, TARGET, WEIGHTS, drive, loss
 
 NAMES = sorted(registry.operators("algorithm"))

@@ -1,6 +1,7 @@
 import pytest
 
-from evoprune import Individual, registry
+from evoprune import Individual
+from evoprune.experiment import registry
 from operators.repair.budget import check_reachable, solve, weighted_mean
 
 

@@ -22,13 +22,13 @@ from transformers import (
 )
 
 from evoprune.cli import main
-from problems.pruning.groups import group
-from problems.pruning.masks import BASE, LEVEL, Masks
-from problems.pruning.measure import Measure
+from problems.pruning.evaluation.measure import Measure
+from problems.pruning.evaluation.objectives import Perplexity
+from problems.pruning.masking.groups import group
+from problems.pruning.masking.masks import BASE, LEVEL, Masks
+from problems.pruning.masking.ranks import levels, ranks_in_matrix
 from problems.pruning.model.blocks import find_matrices
 from problems.pruning.model.forward import Forward
-from problems.pruning.objectives import Perplexity
-from problems.pruning.ranks import levels, ranks_in_matrix
 
 VOCABULARY = 128
 ARCHITECTURES = ("gpt2", "llama", "opt", "gpt_neox")

@@ -5,11 +5,11 @@ import random
 import pytest
 import torch
 
-from problems.pruning.evaluator import Evaluator
-from problems.pruning.measure import Measure
+from problems.pruning.evaluation.evaluator import Evaluator
+from problems.pruning.evaluation.measure import Measure
+from problems.pruning.evaluation.states import prefix_names
 from problems.pruning.model.device import pick_dtype
 from problems.pruning.settings import PruningSettings
-from problems.pruning.states import prefix_names
 from problems.pruning.statistics import gradients
 
 pytestmark = [

@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 from evoprune.cli import main
-from evoprune.history import read
+from evoprune.records.history import read
 
 
 def evaluated(capsys, *arguments):

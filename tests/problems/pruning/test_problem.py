@@ -11,7 +11,7 @@ from evoprune.ablation.campaign import finished as finished_run
 from evoprune.ablation.grid import Variant
 from evoprune.ablation.record import Campaign
 from evoprune.cli import main
-from evoprune.history import read, without_times
+from evoprune.records.history import read, without_times
 from problems.pruning.model.load import BUNDLED_WEIGHTS
 from problems.pruning.report import gap_closed, overfitting
 from problems.pruning.text.python_docs import python_docs

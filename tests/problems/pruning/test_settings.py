@@ -3,7 +3,7 @@
 import pytest
 
 from evoprune.cli import main
-from evoprune.registry import plugin
+from evoprune.experiment.registry import plugin
 from problems.pruning.settings import PruningSettings, TextSettings
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from problems.pruning.evaluator import Evaluator
+from problems.pruning.evaluation.evaluator import Evaluator
 from problems.pruning.settings import PruningSettings, TextSettings
 
 

@@ -6,12 +6,12 @@ from itertools import product
 import pytest
 import torch
 
-from evoprune.registry import find_plugin, names
+from evoprune.experiment.registry import find_plugin, names
 from problems.pruning.allocations.alpha import tail_exponent
 from problems.pruning.allocations.budget import shift
 from problems.pruning.allocations.layer_errors import cheapest
-from problems.pruning.evaluator import Evaluator
-from problems.pruning.masks import BASE, Masks
+from problems.pruning.evaluation.evaluator import Evaluator
+from problems.pruning.masking.masks import BASE, Masks
 from problems.pruning.settings import ALLOCATIONS, PruningSettings
 
 TEXT = {"source": "bundled:python-docs", "window": 32, "windows": 2}

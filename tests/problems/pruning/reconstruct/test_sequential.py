@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from problems.pruning.evaluator import Evaluator
+from problems.pruning.evaluation.evaluator import Evaluator
 from problems.pruning.reconstruct.sequential import reconstruct
 from problems.pruning.reconstruct.sparsegpt import inverse_factor, sparsegpt
 from problems.pruning.report import _reconstructed
 from problems.pruning.settings import PruningSettings
-from tests.problems.pruning.test_calibration import inputs_of
+from tests.problems.pruning.statistics.test_calibration import inputs_of
 
 
 @pytest.fixture

@@ -9,19 +9,19 @@ import torch
 
 from evoprune.api import Run
 from evoprune.cli import main
-from evoprune.history import read, without_times
-from problems.pruning import ranks
-from problems.pruning.calibration import statistics
-from problems.pruning.evaluator import Evaluator
-from problems.pruning.groups import group
-from problems.pruning.masks import Masks
+from evoprune.records.history import read, without_times
+from problems.pruning.evaluation.evaluator import Evaluator
+from problems.pruning.masking import ranks
+from problems.pruning.masking.groups import group
+from problems.pruning.masking.masks import Masks
+from problems.pruning.masking.scoring import Scoring
 from problems.pruning.model.blocks import find_matrices
 from problems.pruning.reconstruct.least_squares import least_squares
 from problems.pruning.reconstruct.sequential import reconstruct
 from problems.pruning.reconstruct.sparsegpt import inverse_factor, sparsegpt
 from problems.pruning.reconstruct.stages import reconstruct_at_stages
-from problems.pruning.scoring import Scoring
 from problems.pruning.settings import PruningSettings
+from problems.pruning.statistics.calibration import statistics
 from problems.pruning.statistics.linear_algebra import damped_inverse
 from tests.problems.pruning.conftest import random_model
 

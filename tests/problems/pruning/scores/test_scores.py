@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from evoprune import InputError
-from evoprune.registry import names, plugin
-from problems.pruning.groups import group
-from problems.pruning.masks import Masks
+from evoprune.experiment.registry import names, plugin
+from problems.pruning.masking.groups import group
+from problems.pruning.masking.masks import Masks
+from problems.pruning.masking.scoring import Scoring
 from problems.pruning.model.blocks import find_matrices
 from problems.pruning.scores.base import find_score, needs
-from problems.pruning.scoring import Scoring
 from problems.pruning.settings import SCORES, PruningSettings
 
 REGISTERED = sorted(names(SCORES))

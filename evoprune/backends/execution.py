@@ -1,0 +1,79 @@
+"""How an experiment is carried out: where, by how many, with what. Nothing here changes a score or a draw."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, replace
+
+from evoprune.errors import InputError
+from evoprune.problem import Problem
+from evoprune.search.evaluation import Place
+
+MAPS = ("serial", "processes", "scoop", "dask")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """The options of a run that are not part of its experiment; what is None is yet to be decided.
+
+    ``map``: one of :data:`MAPS`. ``workers``: evaluations at once. ``devices``: of the
+    workers, empty for all that the problem finds. ``threads``: of the CPU, for each
+    evaluation. ``scheduler``: the address of Dask's. ``hostfile``: SCOOP's.
+    ``stall_after``: seconds without a result after which the run stops.
+    """
+
+    map: str | None = None
+    workers: int | None = None
+    devices: tuple[str, ...] = ()
+    threads: int | None = None
+    scheduler: str | None = None
+    hostfile: str | None = None
+    stall_after: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raise :class:`InputError` for what cannot be."""
+        for option, count in {"-n": self.workers, "--threads": self.threads}.items():
+            if count is not None and not 1 <= count <= 100_000:
+                raise InputError(f"expected a number between 1 and 100000, got {count}", option)
+        if self.stall_after is not None and not 0 < self.stall_after < float("inf"):
+            raise InputError(f"expected seconds above 0, got {self.stall_after:g}", "--stall-after")
+        for device in self.devices:
+            if not re.fullmatch(r"[a-z]+(:\d{1,4})?", device):
+                raise InputError(f"expected auto, or devices such as cpu or cuda:0,cuda:1, got '{device}'", "--devices")
+        if self.map == "serial" and (self.workers or 1) > 1:
+            raise InputError("serial has one worker; take processes, scoop or dask for more", "--map")
+        for option, value, only in (("--scheduler", self.scheduler, "dask"), ("--hostfile", self.hostfile, "scoop")):
+            if value is not None and self.map != only:
+                raise InputError(f"is for --map {only} alone", option)
+
+    @property
+    def places(self) -> list[Place]:
+        """A place for each worker on this host; they share out the devices evenly."""
+        devices = self.devices or (None,)
+        return [Place(devices[number % len(devices)], self.threads) for number in range(self.workers or 1)]
+
+    def with_threads(self) -> Execution:
+        """The same, with the number of threads if that can be told: each of several workers gets its share of cores."""
+        if self.threads is not None or self.workers is None or self._map == "serial":
+            return self
+        return replace(self, threads=max(1, _cores() // self.workers))
+
+    def decided(self, problem: type[Problem]) -> Execution:
+        """All that was left open, decided for ``problem`` on this host."""
+        devices = self.devices or tuple(problem.devices())
+        workers = self.workers
+        if workers is None:
+            one = self.map == "serial" or (self.map is None and len(devices) <= 1)
+            workers = 1 if one else len(devices) if set(devices) - {"cpu"} else _cores()
+        decided = replace(self, workers=workers, devices=devices)
+        return replace(decided, map=decided._map).with_threads()
+
+    @property
+    def _map(self) -> str:
+        return self.map or ("processes" if (self.workers or 1) > 1 else "serial")
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,112 @@
+"""Reads an experiment's YAML file and applies ``--set`` to it. Checking is :mod:`evoprune.experiment.resolve`'s."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from evoprune.errors import InputError
+from evoprune.experiment.registry import HOME
+
+Config = dict[str, Any]
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses a key written twice, where YAML would keep the last in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":  # <<: *anchor
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"expected a name as key, got {key!r}", key_node.start_mark
+                )
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' is given twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def find(path: str) -> Path:
+    """The file at ``path``, or of that name in the folder that evoprune is installed in.
+
+    So ``problems/gpt2_mini.yaml`` is found from any folder. Raises :class:`InputError`.
+    """
+    try:
+        for candidate in (Path(path), HOME / path):
+            if candidate.is_file():
+                return candidate
+        if Path(path).is_dir():
+            raise InputError("is a folder; expected a YAML file", path)
+    except OSError as error:  # a name too long, say
+        raise InputError(f"cannot be read: {error.strerror}", path) from None
+    raise InputError("no such file, here or among the problems that come with evoprune (see 'evoprune ls')", path)
+
+
+def read(path: Path) -> Config:
+    """The mapping in the YAML file ``path``. Raises :class:`InputError` with line and column."""
+    try:
+        value = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise InputError(f"not valid YAML{place}: {getattr(error, 'problem', error)}", str(path)) from None
+    except Exception as error:  # PyYAML lets slips of its own through: ValueError for 2001-99-99
+        raise InputError(f"cannot be read: {error}", str(path)) from None
+    if not isinstance(value, dict):
+        kind = "nothing" if value is None else f"a {type(value).__name__}"
+        raise InputError(f"expected a mapping with the keys 'problem', 'operators', ..., got {kind}", str(path))
+    return value
+
+
+def override(config: Config, settings: Iterable[str]) -> Config:
+    """Apply ``key.path=value`` (a YAML value) and ``~key.path`` (delete) in order, in place.
+
+    A new ``use`` in a section drops the section's other keys: they were the old plugin's.
+    """
+    for setting in settings:
+        if setting.startswith("~"):
+            _delete(config, setting[1:].split("."), setting)
+            continue
+        path, equals, text = setting.partition("=")
+        if not equals or not all(path.split(".")):
+            raise InputError("expected KEY=VALUE or ~KEY, with KEY as in operators.mate.alpha", f"--set {setting}")
+        try:
+            value = yaml.load(text, _Loader)
+        except Exception:  # as above
+            raise InputError(f"'{text}' is not a YAML value", f"--set {setting}") from None
+        *parents, key = path.split(".")
+        section = _section(config, parents, setting)
+        if key == "use" and section.get("use") != value:
+            section.clear()
+        section[key] = value
+    return config
+
+
+def _section(config: Config, keys: list[str], setting: str) -> Config:
+    """The mapping at ``keys``, made where missing; ``mate: blend`` becomes ``{use: blend}``."""
+    for key in keys:
+        value = config.setdefault(key, {})
+        if isinstance(value, str):
+            value = config[key] = {"use": value}
+        elif value is None:
+            value = config[key] = {}
+        if not isinstance(value, dict):
+            raise InputError(f"'{key}' holds {value!r}, which has no keys", f"--set {setting}")
+        config = value
+    return config
+
+
+def _delete(config: Any, keys: list[str], setting: str) -> None:
+    *parents, last = keys
+    for key in parents:
+        config = config.get(key) if isinstance(config, dict) else None
+    if not isinstance(config, dict) or last not in config:
+        raise InputError("there is no such key to delete", f"--set {setting}")
+    del config[last]

@@ -1,0 +1,161 @@
+"""Checks an experiment whole, before anything heavy is loaded or written."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from evoprune.errors import InputError
+from evoprune.experiment import parameters, registry
+from evoprune.experiment.config import Config, find, override, read
+from evoprune.experiment.explain import explain
+from evoprune.experiment.spec import Choice, Experiment
+from evoprune.individual import Individual
+from evoprune.problem import Problem, Settings
+
+OF_EXPERIMENT = frozenset({"population", "mate_probability", "mutate_probability"})
+"""Keys of the experiment that an algorithm may ask for."""
+
+ALWAYS_SUPPLIED = frozenset({"low", "up", "starts"}) | OF_EXPERIMENT
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An operator that was found, and its checked parameters."""
+
+    use: str
+    function: Callable[..., Any]
+    parameters: BaseModel
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """An experiment with every name found and every parameter checked."""
+
+    experiment: Experiment
+    problem: type[Problem]
+    settings: Settings
+    operators: dict[str, Operator]
+
+    def config(self) -> Config:
+        """The experiment with all defaults written out: running it again repeats the run."""
+        config = self.experiment.model_dump(mode="json")
+        config["problem"] = {"use": self.experiment.problem.use, **self.settings.model_dump(mode="json")}
+        for slot, operator in self.operators.items():
+            not_given = (ALWAYS_SUPPLIED | self.problem.supplies) - operator.parameters.model_fields_set
+            kept = operator.parameters.model_dump(mode="json", exclude=set(not_given))
+            config["operators"][slot] = {"use": operator.use, **kept}
+        return config
+
+
+def resolve_file(file: str, settings: Sequence[str]) -> Resolved:
+    """The checked experiment in ``file`` after ``settings``. Raises :class:`evoprune.InputError`."""
+    return resolve_at(find(file), settings)
+
+
+def resolve_at(path: Path, settings: Sequence[str]) -> Resolved:
+    """As :func:`resolve_file`, for the file at ``path`` and no other."""
+    return resolve(override(read(path), settings), str(path))
+
+
+def resolve(config: Config, source: str) -> Resolved:
+    """Check ``config``, which came from ``source``. Raises one :class:`InputError` with all faults."""
+    faults: list[str] = []
+    experiment = _experiment(config, faults)
+    if experiment is None:
+        raise InputError(faults, source)
+    for module in experiment.plugins:
+        try:
+            registry.plugin(module)
+        except InputError as error:
+            raise InputError(f"plugins: {error}", source) from None
+    problem, settings = _problem(experiment, faults)
+    operators = {}
+    for slot, choice in experiment.operators.items():
+        supplied = ALWAYS_SUPPLIED | (problem.supplies if problem else frozenset())
+        operator = _operator(slot, choice, experiment, supplied, faults, problem is not None)
+        if operator:
+            operators[slot] = operator
+    if faults or problem is None or settings is None:
+        raise InputError(faults, source)
+    if not set(type(operators["survive"].parameters).model_fields) & (ALWAYS_SUPPLIED | problem.supplies):
+        _check_survivors(operators["survive"], experiment.population, source)
+    return Resolved(experiment, problem, settings, operators)
+
+
+def _experiment(config: Config, faults: list[str]) -> Experiment | None:
+    """The typed experiment, less its faulty keys, so that faults in the others are found too."""
+    try:
+        return Experiment.model_validate(config)
+    except ValidationError as error:
+        faults.extend(explain(error, Experiment))
+        places = [fault["loc"] for fault in error.errors()]
+    faulty = {place[:2] if place[0] == "operators" else place[:1] for place in places}
+    sound = {key: value for key, value in config.items() if (key,) not in faulty}
+    if isinstance(sound.get("operators"), dict):
+        sound["operators"] = {k: v for k, v in sound["operators"].items() if ("operators", k) not in faulty}
+    try:
+        return Experiment.model_validate(sound) if ("plugins",) not in faulty else None
+    except ValidationError:
+        return None
+
+
+def _problem(experiment: Experiment, faults: list[str]) -> tuple[type[Problem] | None, Settings | None]:
+    choice = experiment.problem
+    try:
+        problem = registry.problem(choice.use, experiment.plugins)
+    except InputError as error:
+        faults.append(f"problem.use: {error}")
+        return None, None
+    try:
+        return problem, problem.Settings.model_validate(choice.parameters)
+    except ValidationError as error:
+        faults.extend(explain(error, problem.Settings, "problem"))
+        return problem, None
+
+
+def _operator(
+    slot: str, choice: Choice, experiment: Experiment, supplied: frozenset[str], faults: list[str], problem_known: bool
+) -> Operator | None:
+    path = f"operators.{slot}"
+    try:
+        function = registry.operator(slot, choice.use, experiment.plugins)
+        model = parameters.schema(function, slot, supplied)
+    except InputError as error:
+        faults.append(f"{path}.use: {error}")
+        return None
+    except Exception as error:  # none at all, or annotations that cannot be evaluated
+        faults.append(f"{path}.use: '{choice.use}' has no signature to check parameters by ({error})")
+        return None
+    try:
+        return Operator(choice.use, function, model.model_validate(choice.parameters))
+    except ValidationError as error:
+        lines = explain(error, model, path)
+        # A value that only a problem could supply is not the user's to give while the problem is unknown.
+        faults.extend(line for line in lines if problem_known or "missing" not in line)
+        return None
+
+
+def _check_survivors(survive: Operator, population: int, source: str) -> None:
+    """At least one individual must pass on, and at least one place be left for a child."""
+    trial = [Individual([0.0]) for _ in range(population)]
+    for rank, individual in enumerate(trial):
+        individual.fitness.values = (float(rank),)
+    state = random.getstate()
+    try:
+        kept = len(survive.function(trial, **parameters.arguments(survive.parameters, {})))
+    except Exception as error:
+        raise InputError(f"operators.survive: '{survive.use}' fails: {type(error).__name__}: {error}", source) from None
+    finally:
+        random.setstate(state)
+    if not 0 < kept < population:
+        raise InputError(
+            f"operators.survive: '{survive.use}' would pass on {kept} of a population of {population}; "
+            "expected at least 1, and at least 1 place left for a child",
+            source,
+        )

@@ -1,0 +1,69 @@
+"""The typed form of an experiment's YAML file. No default is hidden anywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from evoprune.experiment.parameters import Checked, Fraction
+
+
+class Choice(BaseModel):
+    """A plugin by name and its parameters: ``{use: blend, alpha: 0.5}``, or just ``blend``."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    use: str = Field(description="a registered name, or module:attribute")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"use": value} if isinstance(value, str) else value
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters as the user wrote them, not yet checked."""
+        return dict(self.model_extra or {})
+
+
+class Operators(Checked):
+    """The operators of the toolbox, a slot each."""
+
+    algorithm: Choice = Field(Choice(use="generational"), description="what is bred from whom, scored on how much")
+    select: Choice = Field(Choice(use="truncation"), description="draws the parents of a child")
+    mate: Choice = Field(Choice(use="blend"), description="crosses two parents into two children")
+    mutate: Choice = Field(Choice(use="gaussian"), description="changes one child")
+    repair: Choice | None = Field(None, description="brings a candidate back to the budget")
+    survive: Choice = Field(Choice(use="elitist"), description="who passes to the next generation unchanged")
+
+    def items(self) -> Iterator[tuple[str, Choice]]:
+        """The filled slots."""
+        for slot in type(self).model_fields:
+            choice = getattr(self, slot)
+            if choice is not None:
+                yield slot, choice
+
+
+class Experiment(Checked):
+    """Everything that decides a run's result."""
+
+    problem: Choice = Field(description="the problem and its parameters")
+    operators: Operators = Field(Operators(), description="the operators, a slot each")
+    population: int = Field(20, ge=2, le=1_000_000, description="individuals in a generation")
+    generations: int = Field(20, ge=0, le=10_000_000, description="generations after the first")
+    budget: float | None = Field(
+        None, gt=0, description="work (tokens, in pruning) after which no generation begins; null is no limit"
+    )
+    patience: int | None = Field(
+        None,
+        ge=1,
+        description="generations without a better value on data held out from the search, after which it ends with "
+        "the best there; null is no such limit",
+    )
+    mate_probability: Fraction = Field(1.0, description="how often a pair of parents is crossed")
+    mutate_probability: Fraction = Field(1.0, description="how often a child is mutated")
+    max_failures: Fraction = Field(0.5, description="share of failed candidates above which the run stops")
+    seed: int = Field(0, ge=0, lt=2**32, description="of all random draws")
+    plugins: tuple[str, ...] = Field((), description="modules whose attributes may be named as module:attribute")

@@ -1,0 +1,185 @@
+"""What a run's folder tells of its past, read as data that anyone may have written."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from evoprune.errors import InputError
+from evoprune.experiment.explain import explain
+from evoprune.problem import Evaluation
+from evoprune.records.history import AHEAD, HISTORY, Line
+from evoprune.search.evaluation import worst
+
+Genome = tuple[float, ...]
+
+Key = tuple[Genome, float]
+"""What a score belongs to: a genome, and the share of the data that it was scored on."""
+
+_LONGEST_LINE = 2**26
+"""Bytes; a line of ours would need millions of genes to be longer."""
+
+_Count = Annotated[int, Field(ge=0, lt=2**53)]
+_NotNegative = Annotated[float, Field(ge=0.0)]
+
+
+class _Strict(BaseModel):
+    """No number is read from a text, none is infinite; a key that is not known is refused."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class _Score(_Strict):
+    genome: list[float]
+    fitness: list[float | None]
+    work: _NotNegative
+    measures: dict[str, Any] = {}
+    failure: str | None = None
+    worker: str = ""
+    seconds: _NotNegative
+
+
+class _Reference(_Score):
+    reference: str
+
+
+class _Candidate(_Score):
+    candidate: _Count
+    generation: _Count
+    parents: list[_Count]
+    memo: bool
+    fidelity: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+
+class _Generation(BaseModel):
+    """The engine recomputes such a line and compares all of it: only what is read from it is checked here."""
+
+    generation: _Count
+    seconds: _NotNegative
+    watched: Annotated[float | None, Field(strict=True, allow_inf_nan=False)] = None
+
+
+@dataclass
+class Recorded:
+    """The recorded lines and the scores in them, which need not be computed again.
+
+    ``seconds``: how long the search had taken at the end of its last whole generation.
+    """
+
+    lines: list[Line] = field(default_factory=list)
+    candidates: dict[Key, Evaluation] = field(default_factory=dict)
+    references: dict[Key, Evaluation] = field(default_factory=dict)
+    watched: dict[int, float | None] = field(default_factory=dict)
+    """What generations saw on held-out data, null where that failed."""
+    generation: int = -1
+    seconds: float = 0.0
+
+
+def read(folder: Path, weights: tuple[float, ...]) -> Recorded:
+    """What the run in ``folder`` recorded. ``weights`` are the problem's.
+
+    A broken last line, which a run that was killed may leave, is passed over. Raises
+    :class:`InputError` for any other fault.
+    """
+    recorded = Recorded()
+    for line in lines(folder / HISTORY):
+        recorded.lines.append(line)
+        if "reference" in line or "candidate" in line:
+            _learn(recorded, line, weights)
+        else:
+            recorded.generation, recorded.seconds = line["generation"], line["seconds"]
+            if "watched" in line:
+                recorded.watched[line["generation"]] = line["watched"]
+    for line in lines(folder / AHEAD):
+        if "fitness" not in line:
+            raise InputError("expected lines of candidates and references alone", str(folder / AHEAD))
+        _learn(recorded, line, weights)
+    return recorded
+
+
+def cut_broken_end(folder: Path) -> Iterator[str]:
+    """Make the history and what is ahead of it end with their last sound line; yields a note for each that did not."""
+    for path in (folder / HISTORY, folder / AHEAD):
+        if path.exists():
+            sound = b"".join(raw for raw, _ in _sound(path))
+            if len(sound) < path.stat().st_size:
+                yield f"{path}: the last line was cut short and is dropped"
+            with path.open("r+b") as file:
+                file.truncate(len(sound))
+                if sound and not sound.endswith(b"\n"):
+                    file.seek(0, os.SEEK_END)
+                    file.write(b"\n")
+
+
+def lines(path: Path) -> Iterator[Line]:
+    """The checked lines in ``path``, none if it is not there. Of a run that goes on, the last may be cut short."""
+    return (line for _, line in _sound(path)) if path.exists() else iter(())
+
+
+def number(value: Any) -> float | None:
+    """``value`` as a float; None where it is no number."""
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def _sound(path: Path) -> Iterator[tuple[bytes, Line]]:
+    """Each line, raw and read. The last one is left out if it is broken or still being written."""
+    with path.open("rb") as file:
+        number = 0
+        while raw := file.readline(_LONGEST_LINE):
+            number += 1
+            try:
+                line = _parse(raw)
+            except InputError as error:
+                end_seen = not raw.endswith(b"\n") and len(raw) < _LONGEST_LINE  # more may have come since
+                if not end_seen and file.read(1):
+                    raise InputError(f"line {number}: {error}", str(path)) from None
+                return
+            yield raw, line
+
+
+def _parse(raw: bytes) -> Line:
+    """The checked line in ``raw``. Raises :class:`InputError`."""
+    try:
+        line = json.loads(raw, parse_float=_finite, parse_constant=_finite)
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits and deep nesting among them
+        raise InputError(f"is not a line of JSON ({str(error)[:80]})") from None
+    if not isinstance(line, dict):
+        raise InputError(f"expected an object, got a {type(line).__name__}")
+    kind = _Reference if "reference" in line else _Candidate if "candidate" in line else _Generation
+    try:
+        kind.model_validate(line)
+    except ValidationError as error:
+        raise InputError(explain(error, kind)[0]) from None
+    return line
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not a finite number")
+    return value
+
+
+def _learn(recorded: Recorded, line: Line, weights: tuple[float, ...]) -> None:
+    if len(line["fitness"]) != len(weights):
+        raise InputError(f"a line holds {len(line['fitness'])} fitness values for {len(weights)} objectives", HISTORY)
+    failure = line.get("failure")
+    if (failure is None) != (None not in line["fitness"]):
+        raise InputError("a line holds a fitness of null without a failure, or the reverse", HISTORY)
+    evaluation = Evaluation(
+        worst(weights) if failure else tuple(map(float, line["fitness"])),
+        line["work"],
+        line.get("measures", {}),
+        failure,
+        line["seconds"],
+        line.get("worker", ""),
+    )
+    known = recorded.references if "reference" in line else recorded.candidates
+    known.setdefault((tuple(line["genome"]), line.get("fidelity", 1.0)), evaluation)

@@ -1,0 +1,179 @@
+"""The folder that a run leaves behind, and what is written into it.
+
+``config.yaml`` (running it again repeats the run), ``environment.json``,
+``history.jsonl``, ``status.json``, ``result.json``, ``lock`` and the problem's figures.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from evoprune.errors import InputError, Stopped
+from evoprune.experiment.config import Config
+
+_DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+
+
+def choose(runs_dir: Path, name: str | None, experiment: str) -> Path:
+    """The folder for a new run, not yet made: ``name``, or the experiment's name, the time and this process's number.
+
+    Raises :class:`InputError` if ``name`` is taken or is not a plain folder name.
+    """
+    if name is not None:
+        folder = choose_to_continue(runs_dir, name, experiment)
+        if _exists(folder):
+            raise InputError(f"'{folder}' exists already; choose another name, nothing was changed", "--name")
+        return folder
+    stem = f"{experiment}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"  # of many that start in the same second
+    candidates = [stem, *(f"{stem}-{number}" for number in range(2, 1000))]
+    return next(runs_dir / c for c in candidates if not _exists(runs_dir / c))
+
+
+def choose_to_continue(runs_dir: Path, name: str | None, experiment: str) -> Path:
+    """As :func:`choose`, but a folder that is called ``name`` may be there."""
+    if name is None:
+        return choose(runs_dir, None, experiment)
+    if name in {"", ".", ".."} or Path(name).name != name:
+        raise InputError(f"expected a plain folder name, got '{name}'", "--name")
+    return runs_dir / name
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # no permission, or too long a name; :func:`create` says so
+        return False
+
+
+def create(folder: Path) -> None:
+    """Make ``folder``. Raises :class:`InputError` where it cannot be made or exists."""
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        raise InputError(f"'{folder}' exists already; nothing was changed", "--runs-dir") from None
+    except OSError as error:
+        raise InputError(f"cannot make the run's folder '{folder}': {error.strerror}", "--runs-dir") from None
+
+
+@contextmanager
+def locked(folder: Path, name: str = "lock") -> Iterator[None]:
+    """Hold ``folder`` for this process, whose death frees it. Raises :class:`InputError` if another one has it."""
+    try:
+        file = (folder / name).open("a")
+    except OSError as error:
+        raise InputError(f"cannot be written to: {error.strerror}", str(folder)) from None
+    with file:
+        for glances_left in reversed(range(5)):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not glances_left:
+                    raise InputError(
+                        "it is still going, in another process; nothing was changed", str(folder)
+                    ) from None
+                time.sleep(0.02)  # it may be but a glance of :func:`is_locked`
+        yield
+
+
+def is_locked(folder: Path, name: str = "lock") -> bool:
+    """Whether a process holds ``folder``; one in a place without such locks is taken for free."""
+    try:
+        with (folder / name).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+@contextmanager
+def stopping_at_full_disks(folder: Path) -> Iterator[None]:
+    """Turns what a full or failing disk answers into :class:`Stopped`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_TROUBLE:
+            raise
+        raise Stopped(f"cannot write into {folder}: {error.strerror}; what was written before is safe") from error
+
+
+def refuse_links(folder: Path) -> None:
+    """Raise :class:`InputError` unless ``folder`` is a folder of plain files: a link would lead writing elsewhere."""
+    if not folder.is_dir():
+        raise InputError("is not the folder of a run", str(folder))
+    for path in folder.iterdir():
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise InputError("is a link or no plain file, which no run makes; refused", str(path))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` so that ``path`` holds the old text or the new one, never a part."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_config(folder: Path, config: Config, name: str = "config.yaml") -> None:
+    """Write the resolved experiment, whole or not at all."""
+    write_text(folder / name, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` so that ``path`` holds what it held or all of it, never a part."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # two processes may write a page at once
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in ``path``. Raises :class:`InputError` for whatever else is there."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+    except FileNotFoundError:
+        raise InputError(
+            f"there is no {path.name}; expected the folder of a run that has come so far (see its status.json)",
+            str(path.parent),
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"is not JSON that can be read: {str(error)[:80]}", str(path)) from None
+    if not isinstance(value, dict):
+        raise InputError(f"expected an object, got a {type(value).__name__}", str(path))
+    return value
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def write_status(folder: Path, state: str, reason: str | None = None) -> None:
+    """Write ``status.json``: running, done, stopped, interrupted or failed, when, and why."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    write_json(folder / "status.json", {"state": state, "reason": reason, "at": now, "pid": os.getpid()})
+
+
+def environment() -> dict[str, Any]:
+    """What the run ran on: command, Python, machine, and every installed package."""
+    return {
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "packages": dict(sorted((d.metadata["Name"], d.version) for d in distributions() if d.metadata["Name"])),
+    }

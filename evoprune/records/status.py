@@ -1,0 +1,135 @@
+"""How a run goes, read from its folder while it runs or afterwards, by anyone; nothing is changed there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError
+
+from evoprune.errors import InputError
+from evoprune.experiment import config
+from evoprune.experiment.explain import explain
+from evoprune.records import recorded, run_folder
+from evoprune.records.history import HISTORY
+from evoprune.search.progress import time_left
+
+RUNNING, KILLED, STARTING = "running", "killed", "starting"
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class _Stated(BaseModel, extra="ignore"):
+    """What is used of ``status.json``."""
+
+    state: str
+    reason: str | None = None
+
+
+class _Asked(BaseModel, extra="ignore"):
+    """What is used of ``config.yaml``."""
+
+    generations: int = Field(ge=0)
+    budget: float | None = Field(None, gt=0)
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a run has come.
+
+    ``state`` is that of ``status.json``, but ``killed`` where it says running and no process
+    holds the folder, and ``starting`` or ``empty`` where nothing is written yet. ``best`` is
+    the first objective's after the last whole generation. ``rate`` is work a second, and
+    ``seconds_left`` an estimate; both are None where nothing is known or nothing runs.
+    """
+
+    folder: Path
+    state: str
+    reason: str | None = None
+    generation: int | None = None
+    generations: int = 0
+    evaluations: int = 0
+    work: float = 0.0
+    budget: float | None = None
+    best: float | None = None
+    rate: float | None = None
+    seconds_left: float | None = None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a process is at work on it."""
+        return self.state in {RUNNING, STARTING}
+
+    @property
+    def resumable(self) -> bool:
+        """Whether ``evoprune resume`` would go on with it."""
+        return self.state in {KILLED, "stopped", "interrupted", "failed"}
+
+
+def find(folder: Path) -> list[Path]:
+    """The runs in ``folder``: itself, or those at any depth below it, as an ablation keeps them.
+
+    Raises :class:`InputError` where there is none.
+    """
+    if _is_run(folder):
+        return [folder]
+    found = sorted(path.parent for name in ("lock", "status.json") for path in folder.rglob(name))
+    if not found:
+        raise InputError("holds no run, and is none; expected RUN_DIR or a folder of runs", str(folder))
+    return list(dict.fromkeys(found))
+
+
+def _is_run(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("lock", "status.json"))
+
+
+def look(folder: Path) -> Status:
+    """The status of the run in ``folder``. Raises :class:`InputError` for what no run has written."""
+    held = run_folder.is_locked(folder)
+    if not (folder / "status.json").exists():
+        return Status(folder, STARTING) if held else Status(folder, "empty", "it ended before it scored anything")
+    stated = _checked(_Stated, run_folder.read_json(folder / "status.json"), folder / "status.json")
+    state = KILLED if stated.state == RUNNING and not held else stated.state
+    if not (folder / "config.yaml").exists():
+        return Status(folder, state, stated.reason)
+    asked = _checked(_Asked, config.read(folder / "config.yaml"), folder / "config.yaml")
+    return _measured(Status(folder, state, stated.reason, None, asked.generations, budget=asked.budget))
+
+
+def _checked(kind: type[Model], value: dict[str, Any], path: Path) -> Model:
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        raise InputError(explain(error, kind), str(path)) from None
+
+
+def _measured(status: Status) -> Status:
+    """``status`` with what the history tells."""
+    lines = list(recorded.lines(status.folder / HISTORY))
+    scores = [line for line in lines if "candidate" in line and not line["memo"]]
+    evaluations, searched = len(scores), sum(line["work"] for line in scores)
+    status = replace(status, evaluations=evaluations, work=searched)
+    whole = [line for line in lines if "candidate" not in line and "reference" not in line]
+    if not whole:
+        return status
+    last = whole[-1]
+    by_then = [score for score in scores if score["generation"] <= last["generation"]]
+    preparation = (recorded.number(last.get("work")) or 0.0) - sum(score["work"] for score in by_then)
+    status = replace(status, work=preparation + searched)
+    before = len(by_then)
+    pace = last["seconds"] / max(1, before)
+    seconds = evaluations * pace
+    status = replace(status, generation=last["generation"], best=recorded.number(last.get("best")))
+    if not status.goes_on or not seconds:
+        return status
+    size = sum(score["generation"] == last["generation"] for score in scores)
+    to_come = size * (status.generations - last["generation"]) - (evaluations - before)
+    return replace(
+        status,
+        rate=searched / seconds,
+        seconds_left=time_left(
+            seconds, evaluations, searched, max(0, to_come), status.budget and status.budget - preparation
+        ),
+    )

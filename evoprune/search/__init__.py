@@ -1,0 +1,1 @@
+"""Carries out a search: breeding, scoring, watching, going on after a stop."""

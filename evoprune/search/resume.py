@@ -1,0 +1,60 @@
+"""Going on with a run that ended early.
+
+The experiment and the scores decide a run, so its history is all that this needs: the same
+search is made again from its start, with the recorded scores in place of evaluations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from evoprune import backends
+from evoprune.backends.execution import Execution
+from evoprune.errors import InputError
+from evoprune.experiment.explain import short
+from evoprune.experiment.resolve import resolve_at
+from evoprune.records import recorded, run_folder
+from evoprune.search.run import Json, Run, carry_out
+
+
+def resume(folder: Path, settings: Sequence[str], execution: Execution) -> Json | None:
+    """Go on with the run in ``folder``, scoring nothing again; None if it is at its end already.
+
+    ``settings`` override its experiment as ``--set`` does. It goes on only if it is the same
+    run still: all that it recorded is compared with what it would record now. Raises as
+    :func:`evoprune.search.run.run` does; an :class:`InputError` has changed nothing.
+    """
+    run_folder.refuse_links(folder)
+    with run_folder.locked(folder):
+        environment = run_folder.read_json(folder / "environment.json")
+        resolved = resolve_at(folder / "config.yaml", settings)
+        run = Run.prepared(resolved, folder, execution)
+        _refuse_change(environment.get("experiment"), run.deciding, "experiment", folder)
+        _refuse_change(environment.get("fingerprint"), run.problem.fingerprint(), "fingerprint", folder)
+        past = recorded.read(folder, run.problem.weights)
+        asked = resolved.experiment.generations
+        if past.generation > asked:
+            raise InputError(f"generations: the run has {past.generation} already, more than {asked}", str(folder))
+        if past.generation == asked and (folder / "result.json").exists():
+            return None
+        resumed = environment.get("resumed")
+        now = run_folder.environment() | {"execution": asdict(run.execution)}
+        environment["resumed"] = [*(resumed if isinstance(resumed, list) else []), now]
+        with backends.start(run.execution, run.building) as backend:
+            return carry_out(run, backend, past, environment)
+
+
+def _refuse_change(before: Any, now: Any, key: str, folder: Path) -> None:
+    """Raise :class:`InputError` that names the first key whose value is another than when the run began."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for inner in sorted({*before, *now}):
+            _refuse_change(before.get(inner), now.get(inner), f"{key}.{inner}", folder)
+    elif before != now:
+        raise InputError(
+            f"{key} was {short(before)} when the run began and is {short(now)} now; the scores so far depend on "
+            "it, so the run cannot go on; nothing was changed",
+            str(folder),
+        )

@@ -1,0 +1,190 @@
+"""Gives individuals their fitness: through the memo, the record, the workers, the history and the progress."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
+
+import numpy
+from deap import base
+from deap.tools import ParetoFront
+
+from evoprune.backends import Backend, Stalled
+from evoprune.errors import Stopped
+from evoprune.individual import Individual
+from evoprune.problem import Evaluation, Problem
+from evoprune.records.history import History, Line, scored
+from evoprune.records.recorded import Key, Recorded
+from evoprune.search.evaluation import worst
+from evoprune.search.progress import Progress
+
+_FEW = 10
+"""Candidates before the share of failures is judged."""
+
+
+class Scorer:
+    """Scores individuals, each genome once on a share of the data, and none that ``recorded`` has the score of.
+
+    ``evaluations`` counts scores (memo hits and references not), ``work`` what they cost in
+    the problem's unit with its ``preparation``, ``busy`` the seconds spent in ``evaluate``. ``best`` is a copy of the
+    best individual that was scored on all the data, by its first objective; ``front`` holds those
+    that no other dominates, where there are several objectives.
+    """
+
+    def __init__(
+        self,
+        toolbox: base.Toolbox,
+        problem: Problem,
+        backend: Backend,
+        history: History,
+        progress: Progress,
+        max_failures: float,
+        recorded: Recorded,
+    ) -> None:
+        self._toolbox, self._problem, self._backend = toolbox, problem, backend
+        self._history, self._progress = history, progress
+        self._max_failures, self._recorded = max_failures, recorded
+        self._memo: dict[Key, Evaluation] = {}
+        self._last_failure, self._spent, self._wall = "", 0.0, 0.0
+        self.best: Individual | None = None
+        self.front = ParetoFront()
+        self.candidates = self.evaluations = self.failures = 0
+        self.work, self.busy = problem.preparation, 0.0
+
+    def references(self, genomes: Mapping[str, list[float]]) -> dict[str, tuple[list[float], Evaluation]]:
+        """Score known solutions. They are not part of the search, so the memo does not learn them."""
+        results = {}
+        heads: list[Line] = [{"reference": name, "genome": genome} for name, genome in genomes.items()]
+        self._history.expect(heads)
+        with draws_apart(), self._backend.at_work():
+            for head, evaluation in zip(heads, self._in_order(heads, self._recorded.references), strict=True):
+                self._history.write(head | scored(evaluation))
+                self._progress.reference(head["reference"], evaluation)
+                results[head["reference"]] = (head["genome"], evaluation)
+        self._spent = 0.0  # the search's idle time is the search's alone
+        self._history.caught_up()
+        return results
+
+    def score(self, individuals: Sequence[Individual], generation: int, fidelity: float = 1.0) -> None:
+        """Number ``individuals``, set their fitness on a share ``fidelity`` of the data, record them in their order.
+
+        Raises :class:`Stopped` when the share of failed candidates passes ``max_failures``,
+        or when no more results come.
+        """
+        self._progress.begin(generation, len(individuals))
+        if not self._problem.has_fidelities:
+            fidelity = 1.0
+        heads = list(self._heads(individuals, generation, fidelity))
+        self._history.expect(heads)
+        start = time.perf_counter()
+        results = self._in_order([head for head in heads if not head["memo"]], self._recorded.candidates)
+        with draws_apart(), self._backend.at_work():
+            for individual, head in zip(individuals, heads, strict=True):
+                if not head["memo"]:
+                    self._memo[individual.genome, fidelity] = self._count(next(results))
+                self._record(individual, head)
+            self._wall += time.perf_counter() - start
+        self._history.caught_up()
+        self._check_failures()
+
+    def evaluation_of(self, individual: Individual) -> Evaluation:
+        """How ``individual``, which was scored before on all the data, scored."""
+        return self._memo[individual.genome, 1.0]
+
+    def idle_share(self) -> float:
+        """The share of the workers' time that was not spent in ``evaluate``, since the last call."""
+        idle = 1 - self._spent / (self._backend.workers * self._wall) if self._wall else 0.0
+        self._spent = self._wall = 0.0
+        return max(0.0, idle)
+
+    def _heads(self, individuals: Sequence[Individual], generation: int, fidelity: float) -> Iterator[Line]:
+        """What is known of each candidate's line before it is scored."""
+        new: set[Key] = set()
+        for number, individual in enumerate(individuals, self.candidates):
+            key = individual.genome, fidelity
+            memo = key in self._memo or key in new
+            new.add(key)
+            line: Line = {"candidate": number, "generation": generation, "parents": list(individual.parents)}
+            line |= {"genome": list(individual), "memo": memo}
+            yield line if fidelity == 1 else line | {"fidelity": fidelity}
+
+    def _in_order(self, heads: Sequence[Line], known: Mapping[Key, Evaluation]) -> Iterator[Evaluation]:
+        """The score for each of ``heads``, in their order; the costliest are handed out first.
+
+        A score that is there before its turn is kept where a resumed run finds it.
+        """
+        genomes = [tuple(head["genome"]) for head in heads]
+        fidelity = heads[0].get("fidelity", 1.0) if heads else 1.0  # that of all of them
+        ready = {at: known[genome, fidelity] for at, genome in enumerate(genomes) if (genome, fidelity) in known}
+        rest = [at for at in range(len(heads)) if at not in ready]
+        rest.sort(key=lambda at: self._problem.cost(genomes[at]), reverse=True)
+        evaluate = partial(self._toolbox.evaluate, fidelity=fidelity)
+        arriving = self._toolbox.map(evaluate, [genomes[at] for at in rest])
+        for turn in range(len(heads)):
+            while turn not in ready:
+                at, evaluation = self._next(arriving, rest, heads)
+                ready[at] = evaluation
+                if at != turn:
+                    self._history.ahead(heads[at] | scored(evaluation))
+            yield ready.pop(turn)
+
+    def _next(
+        self, arriving: Iterator[tuple[int, Evaluation]], rest: Sequence[int], heads: Sequence[Line]
+    ) -> tuple[int, Evaluation]:
+        """The next score that the workers bring, and the place in ``heads`` that it belongs to."""
+        try:
+            index, evaluation = next(arriving)
+        except Stalled as stall:
+            missing = [heads[rest[index]] for index in stall.missing]
+            names = [str(head.get("candidate", head.get("reference"))) for head in missing]
+            raise Stopped(f"{stall}; without a score: {', '.join(names)}") from None
+        self._spent += evaluation.seconds
+        if evaluation.failure:
+            evaluation = replace(evaluation, values=worst(self._problem.weights))
+        return rest[index], evaluation
+
+    def _count(self, evaluation: Evaluation) -> Evaluation:
+        self.evaluations += 1
+        self.work += evaluation.work
+        self.busy += evaluation.seconds
+        if evaluation.failure is not None:
+            self.failures += 1
+            self._last_failure = evaluation.failure
+        return evaluation
+
+    def _record(self, individual: Individual, head: Line) -> None:
+        fidelity = head.get("fidelity", 1.0)
+        evaluation = self._memo[individual.genome, fidelity]
+        individual.ident = self.candidates
+        individual.fitness.values = evaluation.values
+        if fidelity == 1 and (self.best is None or individual.fitness > self.best.fitness):
+            self.best = deepcopy(individual)
+        if fidelity == 1 and len(evaluation.values) > 1 and evaluation.failure is None:
+            self.front.update([individual])
+        self.candidates += 1
+        self._history.write(head | scored(evaluation))
+        self._progress.candidate(self.best, self.evaluations, self.work)
+
+    def _check_failures(self) -> None:
+        share = self.failures / max(1, self.evaluations)
+        if self.evaluations >= _FEW and share > self._max_failures:
+            raise Stopped(
+                f"{self.failures} of {self.evaluations} candidates failed (max_failures: {self._max_failures:g}); "
+                f"the last one: {self._last_failure}"
+            )
+
+
+@contextmanager
+def draws_apart() -> Iterator[None]:
+    """What evaluations and workers' libraries draw in this process is no part of the run's random draws."""
+    states = random.getstate(), numpy.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        numpy.random.set_state(states[1])

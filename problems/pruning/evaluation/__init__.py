@@ -1,0 +1,1 @@
+"""From a masked model to a score."""

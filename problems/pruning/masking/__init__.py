@@ -1,0 +1,1 @@
+"""From genes to a masked model."""

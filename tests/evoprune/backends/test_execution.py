@@ -1,0 +1,78 @@
+import pytest
+
+from evoprune import Bounds, Evaluation, Problem
+from evoprune.backends.execution import Execution
+
+
+@pytest.mark.parametrize(
+    ("options", "fragment"),
+    [
+        (["-n", "0"], "-n: expected a number between 1 and 100000, got 0"),
+        (["-n", "10000000"], "-n: expected a number between"),
+        (["--threads", "-1"], "--threads: expected a number between"),
+        (["--map", "serial", "-n", "2"], "--map: serial has one worker"),
+        (["--devices", "cuda:0,"], "--devices: expected auto, or devices such as cpu or cuda:0,cuda:1, got ''"),
+        (["--devices", "../x"], "--devices: expected auto"),
+        (["--stall-after", "0"], "--stall-after: expected seconds above 0"),
+        (["--stall-after", "nan"], "--stall-after: expected seconds above 0"),
+        (["--scheduler", "tcp://x:1"], "--scheduler: is for --map dask alone"),
+        (["--map", "dask", "--hostfile", "x"], "--hostfile: is for --map scoop alone"),
+        (["--map", "dask", "--scheduler", "no://where"], "--scheduler: no scheduler of Dask answers at 'no://where'"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_written(evoprune, sphere, tmp_path, options, fragment):
+    answer = evoprune("run", sphere, "--runs-dir", tmp_path / "runs", *options)
+    assert answer.code == 2
+    assert answer.err.startswith(f"evoprune: {fragment}")
+    assert not (tmp_path / "runs").exists()
+
+
+class OnCpu(Problem):
+    found: tuple[str, ...] = ()
+
+    @classmethod
+    def devices(cls):
+        return cls.found
+
+    def bounds(self):
+        return Bounds([0.0], [1.0])
+
+    def random_genome(self):
+        return [0.0]
+
+    def evaluate(self, genome):
+        return Evaluation((0.0,))
+
+
+class OnTwo(OnCpu):
+    found = ("cuda:0", "cuda:1")
+
+
+@pytest.fixture(autouse=True)
+def six_cores(monkeypatch):
+    monkeypatch.setattr("evoprune.backends.execution._cores", lambda: 6)
+
+
+@pytest.mark.parametrize(
+    ("given", "problem", "expected"),
+    [
+        ({}, OnCpu, ("serial", 1, None)),
+        ({"workers": 3}, OnCpu, ("processes", 3, 2)),
+        ({"workers": 1}, OnCpu, ("serial", 1, None)),
+        ({"map": "processes"}, OnCpu, ("processes", 6, 1)),
+        ({"map": "processes", "devices": ("cpu",), "threads": 4}, OnCpu, ("processes", 6, 4)),
+        ({"workers": 12}, OnCpu, ("processes", 12, 1)),
+        ({}, OnTwo, ("processes", 2, 3)),
+        ({"map": "serial"}, OnTwo, ("serial", 1, None)),
+        ({"devices": ("cpu",)}, OnTwo, ("serial", 1, None)),
+        ({"workers": 4}, OnTwo, ("processes", 4, 1)),
+    ],
+)
+def test_what_is_left_open_is_decided_by_devices_and_cores(given, problem, expected):
+    decided = Execution(**given).decided(problem)
+    assert (decided.map, decided.workers, decided.threads) == expected
+
+
+def test_workers_share_devices_evenly():
+    places = Execution(workers=4).decided(OnTwo).places
+    assert [place.device for place in places] == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]

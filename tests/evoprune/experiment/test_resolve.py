@@ -1,0 +1,156 @@
+import random
+
+import pytest
+import yaml
+
+from evoprune.errors import InputError
+from evoprune.experiment.config import read
+from evoprune.experiment.registry import HOME
+from evoprune.experiment.resolve import resolve
+
+EXPERIMENTS = sorted((HOME / "problems").glob("*.yaml"))
+
+
+def benchmark(**keys):
+    return {"problem": {"use": "benchmark"}, **keys}
+
+
+def faults(config):
+    with pytest.raises(InputError) as refused:
+        resolve(config, "file.yaml")
+    assert str(refused.value).startswith("file.yaml: ")
+    return refused.value.problems
+
+
+def test_all_faults_are_reported_at_once():
+    found = faults(
+        {
+            "problem": {"use": "benchmark", "functoin": "sphere", "dimensions": 0},
+            "population": "many",
+            "generation": 5,
+            "operators": {
+                "select": {"use": "truncatoin"},
+                "mate": {"use": "blend", "alpha": -1},
+                "mutate": {"use": "gaussian", "sigm": 1, "limit": "x"},
+                "crossover": "blend",
+            },
+        }
+    )
+    assert sorted(fault.split(":")[0] for fault in found) == [
+        "generation",
+        "operators.crossover",
+        "operators.mate.alpha",
+        "operators.mutate.limit",
+        "operators.mutate.sigm",
+        "operators.select.use",
+        "population",
+        "problem.dimensions",
+        "problem.functoin",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("config", "near"),
+    [
+        ({"problem": "benchmrk"}, "benchmark"),
+        ({"problem": {"use": "benchmark", "dimension": 3}}, "dimensions"),
+        (benchmark(populaton=3), "population"),
+        (benchmark(operators={"mutation": "gaussian"}), "mutate"),
+        (benchmark(operators={"mate": "unifrom"}), "uniform"),
+        (benchmark(operators={"mutate": {"use": "gaussian", "sgima": 1}}), "sigma"),
+        (benchmark(operators={"mate": "deap.tools:cxBlendd"}), "cxBlend"),
+        ({"problem": {"use": "pruning", "search_text": {"source": "x", "windw": 3}}}, "window"),
+    ],
+)
+def test_the_nearest_name_is_suggested(config, near):
+    (fault,) = faults(config)
+    assert f"did you mean '{near}'?" in fault
+
+
+def test_a_name_like_none_of_ours_gets_the_list_alone():
+    (fault,) = faults(benchmark(operators={"mate": "zzz"}))
+    assert "did you mean" not in fault
+    assert "known: blend, " in fault
+
+
+def test_operators_of_deap_need_no_listing():
+    resolved = resolve(benchmark(operators={"mate": {"use": "deap.tools:cxBlend", "alpha": 0.3}}), "here")
+    assert resolved.operators["mate"].function.__module__ == "deap.tools.crossover"
+    assert resolved.config()["operators"]["mate"] == {"use": "deap.tools:cxBlend", "alpha": 0.3}
+
+
+def test_a_parameter_without_default_must_be_given():
+    assert faults(benchmark(operators={"mate": "deap.tools:cxBlend"})) == [
+        "operators.mate.alpha: missing; it must be given"
+    ]
+
+
+def test_a_value_that_the_engine_supplies_need_not_be_given():
+    use = {"use": "deap.tools:mutPolynomialBounded", "eta": 20, "indpb": 0.1}
+    assert resolve(benchmark(operators={"mutate": use}), "here").config()["operators"]["mutate"] == use
+
+
+def test_a_supplied_value_that_is_given_all_the_same_is_kept():
+    repair = {"use": "shift", "target": 0.5}
+    assert resolve(benchmark(operators={"repair": repair}), "here").config()["operators"]["repair"] == repair
+
+
+def test_what_the_problem_does_not_supply_is_missing(plugin):
+    plugin("bare_problem", BARE)
+    config = {"problem": "bare_problem:Bare", "plugins": ["bare_problem"], "operators": {"repair": "shift"}}
+    assert [fault.split(":")[0] for fault in faults(config)] == ["operators.repair.weights", "operators.repair.target"]
+
+
+def test_an_unknown_problem_is_not_blamed_for_what_it_would_supply():
+    (fault,) = faults({"problem": "benchmrk", "operators": {"repair": "shift"}})
+    assert fault.startswith("problem.use: ")
+
+
+BARE = """
+from evoprune import Bounds, Evaluation, Problem
+
+class Bare(Problem):
+    def bounds(self): return Bounds([0.0], [1.0])
+    def random_genome(self): return [0.5]
+    def evaluate(self, genome): return Evaluation((genome[0],))
+"""
+
+
+def test_modules_must_be_listed(plugin):
+    plugin("listed", "def mine(individual, *, strength: float = 0.5):\n    return (individual,)\n")
+    config = benchmark(operators={"mutate": "listed:mine"})
+    (fault,) = faults(config)
+    assert "list 'listed' under plugins" in fault
+    resolved = resolve({**config, "plugins": ["listed"]}, "here")
+    assert resolved.config()["operators"]["mutate"] == {"use": "listed:mine", "strength": 0.5}
+
+
+def test_annotations_that_cannot_be_evaluated_are_reported(plugin):
+    plugin("hinted", "def mine(individual: 'Nowhere'):\n    return (individual,)\n")
+    (fault,) = faults(benchmark(plugins=["hinted"], operators={"mutate": "hinted:mine"}))
+    assert fault.startswith("operators.mutate.use: 'hinted:mine'")
+    assert "Nowhere" in fault
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_a_resolved_experiment_resolves_to_itself(path):
+    once = resolve(read(path), str(path)).config()
+    again = resolve(yaml.safe_load(yaml.safe_dump(once)), "resolved").config()
+    assert again == once
+
+
+def test_checking_draws_no_random_numbers():
+    random.seed(1)
+    before = random.getstate()
+    resolve(benchmark(operators={"survive": {"use": "deap.tools:selRandom", "k": 2}}), "here")
+    assert random.getstate() == before
+
+
+@pytest.mark.parametrize(("fraction", "fine"), [(0.3, True), (0.9, False)])
+def test_a_place_must_be_left_for_a_child(fraction, fine):
+    config = benchmark(population=3, operators={"survive": {"use": "elitist", "fraction": fraction}})
+    if fine:
+        resolve(config, "here")
+    else:
+        (fault,) = faults(config)
+        assert "3 of a population of 3" in fault

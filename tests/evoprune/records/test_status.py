@@ -1,0 +1,116 @@
+"""What a run says of itself while it goes on, and what is said of one that died."""
+
+import json
+import shutil
+
+import pytest
+
+from evoprune.records import run_folder
+from evoprune.search.progress import time_left
+
+
+@pytest.fixture
+def halfway(run, sphere, no_figures):
+    """A run's folder as it is after two whole generations and a part of the third, state running."""
+    folder = run(sphere).folder
+    lines = (folder / "history.jsonl").read_text().splitlines(keepends=True)
+    end = next(at for at, line in enumerate(lines) if '"generation": 2' in line and '"candidate"' in line)
+    (folder / "history.jsonl").write_text("".join(lines[: end + 2]) + lines[end + 2][:20])
+    (folder / "result.json").unlink()
+    run_folder.write_status(folder, "running")
+    return folder
+
+
+def test_a_finished_run(run, sphere, evoprune, no_figures):
+    answer = run(sphere)
+    (status,) = json.loads(evoprune("status", answer.folder, "--json").out)
+    assert status["state"] == "done"
+    assert status["generation"] == status["generations"] == 4
+    assert status["evaluations"] == answer.json("result.json")["evaluations"]
+    assert status["best"] == answer.json("result.json")["best"]["fitness"][0]
+    assert status["seconds_left"] is None
+
+
+def test_what_was_spent_before_the_search_is_work_but_no_part_of_the_pace(halfway, evoprune):
+    def status():
+        with run_folder.locked(halfway):
+            return json.loads(evoprune("status", halfway, "--json").out)[0]
+
+    before = status()
+    path = halfway / "history.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    told = [json.loads(line) for line in lines[:-1]]
+    for line in told:
+        if "median" in line:
+            line["work"] += 900.0
+    path.write_text("".join(json.dumps(line) + "\n" for line in told) + lines[-1])
+    after = status()
+    assert after["work"] == before["work"] + 900
+    assert after["rate"] == before["rate"]
+
+
+def test_a_run_that_a_process_holds_is_running_and_has_time_left(halfway, evoprune):
+    with run_folder.locked(halfway):
+        (status,) = json.loads(evoprune("status", halfway, "--json").out)
+    assert status["state"] == "running"
+    assert status["generation"] == 1
+    assert status["seconds_left"] > 0
+    assert status["rate"] > 0
+
+
+def test_a_run_that_no_process_holds_was_killed_and_can_be_resumed(halfway, evoprune):
+    out = evoprune("status", halfway).out
+    assert "state: killed" in out
+    (advice,) = [line for line in out.splitlines() if line.startswith("to go on: ")]
+    assert evoprune(*advice.removeprefix("to go on: python -m evoprune ").split()).code == 0
+    assert "state: done" in evoprune("status", halfway).out
+
+
+def test_looking_does_not_hold_the_run(halfway):
+    assert not run_folder.is_locked(halfway)
+    with run_folder.locked(halfway):
+        assert run_folder.is_locked(halfway)
+        with pytest.raises(Exception, match="still going"), run_folder.locked(halfway):
+            pass
+    assert not run_folder.is_locked(halfway)
+
+
+def test_a_folder_of_runs_is_a_table_and_one_bad_run_hides_no_other(halfway, evoprune):
+    runs = halfway.parent
+    shutil.copytree(halfway, runs / "ablation" / "01" / "seed-0")
+    (runs / "bad").mkdir()
+    (runs / "bad" / "status.json").write_text("[]")
+    (runs / "empty").mkdir()
+    (runs / "empty" / "lock").touch()
+    rows = evoprune("status", runs).out.splitlines()[1:]
+    states = {row.split()[0]: row.split()[1] for row in rows if ":" not in row}
+    assert states == {"ablation/01/seed-0": "killed", "bad": "unreadable", "empty": "empty", "run": "killed"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("status.json", "{"),
+        ("status.json", "{}"),
+        ("config.yaml", "generations: -1"),
+        ("config.yaml", "["),
+        ("history.jsonl", "{}\n{}\n"),
+    ],
+)
+def test_what_no_run_writes_is_refused_by_name(halfway, evoprune, name, text):
+    (halfway / name).write_text(text)
+    answer = evoprune("status", halfway)
+    assert answer.code == 2
+    assert name in answer.err
+
+
+def test_a_folder_without_runs_is_refused(evoprune, tmp_path):
+    answer = evoprune("status", tmp_path)
+    assert (answer.code, answer.out) == (2, "")
+    assert "holds no run" in answer.err
+
+
+def test_the_time_left_is_what_ends_first():
+    assert time_left(10.0, 5, 100.0, 20, None) == 40.0
+    assert time_left(10.0, 5, 100.0, 20, 150.0) == 5.0
+    assert time_left(10.0, 5, 100.0, 20, 50.0) == 0.0

@@ -1,0 +1,75 @@
+import math
+
+import numpy
+import pytest
+
+from evoprune import Bounds, Evaluation, Problem
+from evoprune.search.evaluation import ProblemRef, evaluate
+
+VALUES = {}
+
+
+class Given(Problem):
+    """Answers what the test put into VALUES."""
+
+    weights = (-1.0, 1.0)
+
+    def bounds(self):
+        return Bounds([0.0], [1.0])
+
+    def random_genome(self):
+        return [0.5]
+
+    def evaluate(self, genome):
+        return VALUES["answer"]()
+
+
+@pytest.fixture
+def score(monkeypatch):
+    monkeypatch.setattr("evoprune.search.evaluation.load", lambda ref: Given(Given.Settings()))
+
+    def call(answer):
+        monkeypatch.setitem(VALUES, "answer", answer)
+        return evaluate(ProblemRef("given", "{}"), [0.5])
+
+    return call
+
+
+def test_a_score_comes_back_with_its_time(score):
+    evaluation = score(lambda: Evaluation((1.0, 2.0), work=7.0, measures={"a": 1}))
+    assert (evaluation.values, evaluation.work, evaluation.measures) == ((1.0, 2.0), 7.0, {"a": 1})
+    assert evaluation.failure is None
+    assert evaluation.seconds > 0
+
+
+def test_numbers_of_any_kind_become_floats(score):
+    values = score(lambda: Evaluation((numpy.float32(0.5), 2))).values
+    assert values == (0.5, 2.0)
+    assert [type(value) for value in values] == [float, float]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (lambda: Evaluation((math.nan, 1.0)), "not a finite number"),
+        (lambda: Evaluation((1.0, math.inf)), "not a finite number"),
+        (lambda: Evaluation((-math.inf, 1.0)), "not a finite number"),
+        (lambda: Evaluation((1.0,)), "1 fitness values for 2 objectives"),
+        (lambda: Evaluation(("x", 1.0)), "ValueError"),
+        (lambda: Evaluation((1.0, 2.0), failure="out of memory"), "out of memory"),
+        (lambda: 3.0, "AttributeError"),
+        (lambda: 1 / 0, "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_fault_of_the_candidate_is_the_worst_fitness_with_its_reason(score, answer, reason):
+    evaluation = score(answer)
+    assert evaluation.values == (math.inf, -math.inf)
+    assert reason in evaluation.failure
+
+
+def test_an_interrupt_is_no_fault_of_the_candidate(score):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score(interrupted)

@@ -1,0 +1,103 @@
+"""Scores on a part of the data: what they cost, what the memo knows of them, and that they win nothing."""
+
+import json
+
+import pytest
+
+from evoprune.records.history import without_times
+
+pytestmark = pytest.mark.usefixtures("no_figures")
+
+PARTLY = """
+import random
+from evoprune import Bounds, Evaluation, Generation, Problem, Score, Settings
+
+class Log(Settings):
+    log: str
+    fidelities: bool = True
+
+class Partly(Problem):
+    Settings = Log
+
+    def __init__(self, settings):
+        super().__init__(settings)
+        type(self).has_fidelities = settings.fidelities
+
+    def bounds(self): return Bounds([0.0], [1.0])
+    def random_genome(self): return [random.random()]
+    def evaluate(self, genome): return self.evaluate_partly(genome, 1.0)
+
+    def evaluate_partly(self, genome, fidelity):
+        with open(self.settings.log, "a") as log:
+            log.write(f"{fidelity}\\n")
+        return Evaluation((genome[0] - (1 - fidelity),), work=fidelity)
+
+def screen(toolbox, *, population):
+    people = [toolbox.individual() for _ in range(population)]
+    while True:
+        yield Score(people, 0.25)
+        yield Score(people[:1], 1.0)
+        yield Generation(people[:1])
+"""
+
+
+@pytest.fixture
+def screened(run, plugin, write, tmp_path):
+    plugin("partly", PARTLY)
+    file = write(f"""\
+        problem: {{use: "partly:Partly", log: {json.dumps(str(tmp_path / "log"))}}}
+        operators: {{algorithm: "partly:screen"}}
+        population: 6
+        generations: 2
+        plugins: [partly]
+        """)
+    return lambda *settings, name="run": (run(file, *settings, name=name), tmp_path / "log")
+
+
+def test_each_share_is_scored_once_and_charged_as_what_it_is(screened):
+    answer, log = screened()
+    assert log.read_text().split() == ["0.25"] * 6 + ["1.0"]
+    result = answer.json("result.json")
+    assert result["evaluations"] == 7
+    assert result["evaluations"] == len([line for line in answer.candidates if not line["memo"]])
+    assert sum(line["work"] for line in answer.candidates if not line["memo"]) == 6 * 0.25 + 1
+    assert [line.get("fidelity", 1.0) for line in answer.candidates[:7]] == [0.25] * 6 + [1.0]
+
+
+def test_only_what_was_scored_on_all_can_be_the_result(screened):
+    answer, _ = screened()
+    full = [line for line in answer.candidates if "fidelity" not in line]
+    best = answer.json("result.json")["best"]
+    assert best["fitness"] == full[0]["fitness"]
+    assert best["fitness"][0] > min(line["fitness"][0] for line in answer.candidates)
+    assert {line["best"] for line in answer.generations} == {best["fitness"][0]}
+
+
+def test_a_problem_without_fidelities_is_always_scored_on_all(screened):
+    answer, log = screened("problem.fidelities=false")
+    assert set(log.read_text().split()) == {"1.0"}
+    assert len(log.read_text().split()) == 6
+    assert all("fidelity" not in line for line in answer.candidates)
+
+
+def test_a_resumed_run_knows_each_share(screened, evoprune):
+    whole, _ = screened("generations=4", name="whole")
+    part, log = screened(name="part")
+    log.unlink()
+    assert evoprune("resume", part.folder, "--set", "generations=4").code == 0
+    assert not log.exists()
+    assert without_times(part.history) == without_times(whole.history)
+
+
+def test_no_generation_begins_after_the_budget_is_spent(run, sphere):
+    answer = run(sphere, "generations=1000", "budget=30", "population=8")
+    before_last = [line["work"] for line in answer.generations][:-1]
+    assert answer.generations[-1]["work"] >= 30
+    assert all(work < 30 for work in before_last)
+
+
+def test_an_algorithm_that_scores_nothing_is_refused(run, plugin, sphere):
+    plugin("idle_algorithm", "def idle(toolbox):\n    yield from ()\n")
+    answer = run(sphere, "plugins=[idle_algorithm]", "operators.algorithm=idle_algorithm:idle")
+    assert answer.code == 2
+    assert "operators.algorithm: 'idle_algorithm:idle' " in answer.err

@@ -1,0 +1,191 @@
+import json
+
+import pytest
+
+from evoprune.records import run_folder
+
+RESULT_KEYS = {"best", "evaluations", "seconds", "seconds_evaluating", "failures", "seed"}
+
+
+def test_the_folder_holds_all_that_its_readme_says(run, sphere):
+    answer = run(sphere)
+    assert answer.code == 0
+    found = {path.name for path in answer.folder.iterdir()}
+    assert found >= {"config.yaml", "environment.json", "history.jsonl", "status.json", "result.json"}
+    assert found >= {"convergence.png", "convergence.svg"}
+    assert not [name for name in found if name.endswith(".tmp")]
+    assert str(answer.folder) in answer.out
+    assert answer.json("status.json")["state"] == "done"
+    assert answer.json("environment.json")["packages"]["deap"]
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_the_result_tells_the_best_and_the_counts(run, sphere):
+    answer = run(sphere, "seed=5")
+    result = answer.json("result.json")
+    assert set(result) >= RESULT_KEYS
+    best = answer.candidates[result["best"]["candidate"]]
+    assert (best["genome"], best["fitness"]) == (result["best"]["genome"], result["best"]["fitness"])
+    assert result["evaluations"] == len(answer.candidates)
+    assert (result["failures"], result["seed"]) == (0, 5)
+    assert 0 <= result["seconds_evaluating"] <= result["seconds"]
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_references_are_recorded_first_and_are_not_candidates(run, sphere):
+    reference, *others = run(sphere).history
+    assert reference["reference"] == "optimum"
+    assert reference["fitness"] == [0.0]
+    assert not any("reference" in line for line in others)
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_progress_is_one_plain_line_a_generation(run, sphere):
+    lines = run(sphere).err.splitlines()
+    assert lines[0] == "reference optimum: 0"
+    assert [line.split("  ")[0] for line in lines[1:-1]] == [f"generation {n}/4" for n in range(5)]
+    assert lines[-1] == "the search is done; reporting on its best"
+
+
+def test_a_figure_is_the_same_for_the_same_run(run, sphere):
+    first, again = (run(sphere, name=name).folder / "convergence.svg" for name in "ab")
+    assert first.read_bytes() == again.read_bytes()
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_runs_get_names_of_their_own(evoprune, sphere, tmp_path):
+    for _ in range(2):
+        assert evoprune("run", sphere, "--runs-dir", tmp_path / "runs").code == 0
+    names = [path.name for path in (tmp_path / "runs").iterdir()]
+    assert len(names) == 2
+    assert all(name.startswith("sphere-") for name in names)
+
+
+FAILING = """
+import math
+import random
+from evoprune import Bounds, Evaluation, Problem, Settings
+
+class FailSettings(Settings):
+    share: float = 1.0
+    how: str = "raise"
+
+class Failing(Problem):
+    Settings = FailSettings
+
+    def bounds(self): return Bounds([0.0, 0.0], [1.0, 1.0])
+    def random_genome(self): return [random.random(), random.random()]
+
+    def evaluate(self, genome):
+        if genome[0] >= self.settings.share:
+            return Evaluation((genome[1],))
+        if self.settings.how == "raise":
+            raise RuntimeError("out of paper")
+        return Evaluation((math.nan,))
+"""
+
+
+@pytest.fixture
+def failing(plugin, write):
+    plugin("failing_problem", FAILING)
+    return write(
+        "{plugins: [failing_problem], problem: {use: 'failing_problem:Failing'}, population: 12, generations: 3}"
+    )
+
+
+@pytest.mark.parametrize("settings", [[], ["population=4"], ["max_failures=1"]])
+def test_a_run_of_failures_stops_and_says_why(run, failing, settings):
+    answer = run(failing, "problem.share=2", *settings)
+    assert answer.code == 3
+    assert "Traceback" not in answer.err
+    last = answer.err.splitlines()[-1]
+    assert last.startswith("evoprune: ")
+    assert "out of paper" in last
+    status = answer.json("status.json")
+    assert status["state"] == "stopped"
+    assert "out of paper" in status["reason"]
+    assert not (answer.folder / "result.json").exists()
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize(("how", "reason"), [("raise", "RuntimeError: out of paper"), ("nan", "not a finite number")])
+def test_failed_candidates_are_recorded_and_the_run_goes_on(run, failing, how, reason):
+    answer = run(failing, "problem.share=0.3", f"problem.how={how}")
+    assert answer.code == 0
+    failed = [line for line in answer.candidates if "failure" in line]
+    assert failed
+    assert all(line["fitness"] == [None] and reason in line["failure"] for line in failed)
+    assert all(line["genome"][0] < 0.3 for line in failed)
+    result = answer.json("result.json")
+    assert result["failures"] == len(failed)
+    assert result["best"]["genome"][0] >= 0.3
+
+
+def test_more_failures_than_max_failures_stop_the_run(run, failing):
+    answer = run(failing, "problem.share=0.5", "max_failures=0.1")
+    assert answer.code == 3
+    assert "max_failures: 0.1" in answer.err
+
+
+BROKEN = """
+from problems.benchmark import Benchmark
+
+class Broken(Benchmark):
+    def finish(self, outcome, folder):
+        raise ZeroDivisionError("our own fault")
+"""
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_our_own_fault_keeps_its_traceback_and_the_status_tells(run, write, plugin, tmp_path):
+    plugin("broken_problem", BROKEN)
+    with pytest.raises(ZeroDivisionError):
+        run(write("{plugins: [broken_problem], problem: 'broken_problem:Broken', population: 4, generations: 1}"))
+    status = json.loads((tmp_path / "runs" / "run" / "status.json").read_text())
+    assert (status["state"], status["reason"]) == ("failed", "our own fault")
+
+
+def test_json_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "value.json"
+    run_folder.write_json(path, {"old": 1})
+    with pytest.raises(ValueError, match="JSON"):
+        run_folder.write_json(path, {"new": float("nan")})
+    assert json.loads(path.read_text()) == {"old": 1}
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_budget_that_nothing_is_spent_of_any_more_ends(run, sphere):
+    answer = run(sphere, "budget=1000", "generations=1000000", "mate_probability=0", "mutate_probability=0")
+    assert answer.code == 0
+    assert answer.json("result.json")["evaluations"] < 1000
+    assert "of a budget of 1,000 evaluations were spent" in answer.err
+
+
+def test_a_run_goes_on_when_no_one_reads_what_it_prints(start, sphere, tmp_path):
+    process = start("run", sphere, "--runs-dir", tmp_path, "--name", "a")
+    process.stderr.close()
+    process.stdout.close()
+    process.stdout = process.stderr = None  # of no more use to whoever cleans up
+    process.wait(60)
+    assert json.loads((tmp_path / "a" / "status.json").read_text())["state"] == "done"
+
+
+def test_measures_that_no_history_can_hold_are_that_candidates_failure(run, plugin, write):
+    plugin(
+        "odd_measures",
+        """
+        from dataclasses import replace
+        from problems.benchmark.problem import Benchmark
+
+        class Odd(Benchmark):
+            def evaluate(self, genome):
+                found = super().evaluate(genome)
+                return replace(found, measures={"odd": float("nan")}) if genome[0] < 0 else found
+        """,
+    )
+    file = write('{plugins: [odd_measures], problem: {use: "odd_measures:Odd", function: sphere, dimensions: 2}}')
+    answer = run(file, "generations=0", "max_failures=1")
+    assert answer.code == 0
+    failed = {line["genome"][0] < 0: line.get("failure", "") for line in answer.candidates}
+    assert "JSON" in failed[True]
+    assert not failed[False]

@@ -1,0 +1,75 @@
+"""Real processes share a real file."""
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from evoprune.experiment.registry import plugin
+from problems.pruning.evaluation.evaluator import Evaluator
+from problems.pruning.evaluation.shared import shared
+from problems.pruning.settings import PruningSettings
+
+SCRIPT = """
+import sys, torch
+from problems.pruning.evaluation.shared import shared
+def build():
+    print("built", flush=True)
+    return {"weights": torch.arange(1000.)}
+tensors = shared("a", build)
+print(tensors["weights"].sum().item(), flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    return tmp_path / f"evoprune-{os.getuid()}"
+
+
+def start():
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+
+
+def test_the_first_builds_the_others_map_and_the_last_deletes(folder):
+    first = start()
+    assert [first.stdout.readline() for _ in range(2)] == ["built\n", "499500.0\n"]
+    second = start()
+    assert second.stdout.readline() == "499500.0\n"
+    first.communicate("\n")
+    assert (folder / "a.safetensors").exists()
+    second.communicate("\n")
+    assert list(folder.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_swept_up(folder):
+    killed = start()
+    assert [killed.stdout.readline() for _ in range(2)] == ["built\n", "499500.0\n"]
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert (folder / "a.safetensors").exists()
+    other = shared("b", lambda: {"x": torch.ones(3)})
+    assert other["x"].tolist() == [1, 1, 1]
+    assert not (folder / "a.safetensors").exists()
+
+
+def test_a_score_that_was_edited_is_not_taken_for_what_it_was(folder, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    code = "def helped(weight):\n    return _help(weight)\n\ndef _help(weight):\n    return {}weight\n"
+    masked = []
+    for sign in ("", "-"):
+        (tmp_path / "edited_scores.py").write_text(code.format(sign))
+        importlib.reload(plugin("edited_scores"))
+        text = {"source": "bundled:python-docs", "window": 64, "windows": 1, "split": "validation"}
+        evaluator = Evaluator(PruningSettings(score="edited_scores:helped", dtype="float32", search_text=text))
+        evaluator.masks.apply([0.5] * 12)
+        masked.append(evaluator.matrices[0].weight[evaluator.matrices[0].weight != 0].mean())
+    assert masked[1] < 0 < masked[0]
