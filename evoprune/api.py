@@ -100,7 +100,7 @@ class Run:
     @property
     def figures(self) -> dict[str, Path]:
         """The figures by name, as SVG files."""
-        return {path.stem: path for path in sorted(self.folder.glob("*.svg"))}
+        return {path.stem: path for path in sorted(self.folder.glob("*.svg")) if not path.is_symlink()}
 
     def export(self, out: str | Path, **options: Any) -> Exported:
         """Write the best candidate to the folder ``out`` in a form that others use; ``options`` are the problem's.

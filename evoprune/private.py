@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from evoprune.errors import InputError
@@ -16,7 +17,8 @@ def private_folder() -> Path:
     Raises :class:`InputError` if that name is taken by somebody else's, or is open to others.
     """
     folder = Path(tempfile.gettempdir()) / f"evoprune-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    with suppress(FileExistsError):  # by a file, say: which is looked at next
+        folder.mkdir(mode=0o700)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise InputError(

@@ -27,7 +27,7 @@ class Bounds(NamedTuple):
 class Evaluation:
     """The score of one genome.
 
-    ``values``: one number an objective. ``work``: what it cost, in the problem's
+    ``values``: one number an objective. ``work``: what it cost, at least 0, in the problem's
     ``work_unit``. ``measures``: JSON-able facts kept in the history. ``failure``: why it
     could not be scored (``values`` are then the worst possible), else None. ``seconds``
     (wall time) and ``worker`` (host and process) are filled in by the engine.
@@ -118,6 +118,11 @@ class Problem(ABC):
         return cls.weights
 
     @classmethod
+    def needs(cls, settings: Any) -> Mapping[str, str]:
+        """The slots of operators that must be filled, and why; known before loading."""
+        return {}
+
+    @classmethod
     def devices(cls) -> Sequence[str]:
         """The accelerators of this host that ``--devices auto`` spreads workers over.
 
@@ -184,7 +189,12 @@ class Problem(ABC):
         return max(range(len(front)), key=lambda at: self.weights[0] * front[at][0])
 
     def finish(self, outcome: Outcome, folder: Path) -> dict[str, Any]:
-        """Draw figures into ``folder``; return what is added to ``result.json``."""
+        """Draw figures into ``folder``; return what is added to ``result.json``.
+
+        Of these keys the engine reads ``unseen``, the result's score on data that no search sees, for ablations, and
+        ``genes``, their names, and ``protocol``, what scores mean nothing without, for pages. Where it
+        gives a key that the engine has (``best``, ``work``, ``seed``), the engine's value is kept.
+        """
         return {}
 
     def export(self, genome: Sequence[float], result: Mapping[str, Any], folder: Path, options: Any) -> Exported:

@@ -51,8 +51,8 @@ class Finished:
     curve: Curve
     spent: float
     """The work it did: the budget, and what its last generation took beyond it."""
-    held_out: float | None
-    """The result's score on data that the search never saw, where the problem gives one."""
+    unseen: float | None
+    """The result's score on data that the search never saw; None where the problem gives none, or no finite one."""
 
 
 def carry_out(campaign: Campaign, folder: Path, how: Execution) -> Iterator[Finished]:
@@ -90,7 +90,7 @@ def finished(variant: str, seed: int, place: Path, weight: float, campaign: Camp
     Raises :class:`InputError` for what holds no score, or none that the budget bought.
     """
     result = run_folder.read_json(place / "result.json")
-    before, spent, held_out = (recorded.number(result.get(key)) for key in ("preparation", campaign.unit, "held_out"))
+    before, spent, unseen = (recorded.number(result.get(key)) for key in ("preparation", "work", "unseen"))
     found = curve(recorded.lines(place / HISTORY), weight, before or 0.0)
     if not found.work:
         raise InputError("holds no candidate that was scored on all the data", str(place / HISTORY))
@@ -100,7 +100,7 @@ def finished(variant: str, seed: int, place: Path, weight: float, campaign: Camp
             f"{found.work[0]:,.0f}; give a larger --budget, and another --name",
             str(place),
         )
-    return Finished(variant, seed, found, spent or found.work[-1], held_out)
+    return Finished(variant, seed, found, spent or found.work[-1], unseen)
 
 
 def curve(lines: Iterable[Line], weight: float, before: float = 0.0) -> Curve:
@@ -137,9 +137,7 @@ def _run_to_its_end(resolved: Resolved, place: Path, how: Execution, memo: Memo)
         resume(place, (), how)
         return
     if place.exists():  # it ended before it wrote anything of worth
-        for path in place.iterdir():
-            path.unlink()
-        place.rmdir()
+        run_folder.discard(place)
     run(resolved, place, how, memo)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -34,22 +34,21 @@ def report(runs: Sequence[Finished], budget: float, unit: str, folder: Path) -> 
 
 
 def compared(runs: Sequence[Finished], budget: float, unit: str) -> dict[str, list[Row]]:
-    """By title, a row for each variant: of the fitness, and of the held-out result where all runs have one."""
-    fitness = _by_variant(runs, {id(run): run.curve.at(budget) for run in runs})
-    held_out = _by_variant(runs, {id(run): run.held_out for run in runs if run.held_out is not None})
+    """By title, a row for each variant: of the fitness, and of the result on unseen data where all runs have one."""
+    fitness = _by_variant(runs, [run.curve.at(budget) for run in runs])
+    unseen = [run.unseen for run in runs if run.unseen is not None]
     tables = {f"fitness, best within {budget:,.0f} {unit}": fitness}
-    if len(held_out) == len(fitness):
+    if len(unseen) == len(runs):
         beyond = max(run.spent for run in runs) / budget - 1
         spent = f", the last generation's up to {beyond:.0%} beyond the budget too" if beyond >= 0.005 else ""
-        tables[f"held out: the result on data the search never saw{spent}"] = held_out
+        tables[f"the result on data the search never saw{spent}"] = _by_variant(runs, unseen)
     return {title: compare(scores) for title, scores in tables.items()}
 
 
-def _by_variant(runs: Sequence[Finished], scores: Mapping[int, float]) -> dict[str, list[float]]:
+def _by_variant(runs: Sequence[Finished], scores: Sequence[float]) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {}
-    for run in runs:
-        if id(run) in scores:
-            found.setdefault(run.variant, []).append(scores[id(run)])
+    for run, score in zip(runs, scores, strict=True):
+        found.setdefault(run.variant, []).append(score)
     return found
 
 

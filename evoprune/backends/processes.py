@@ -98,15 +98,15 @@ class _Worker:
             return number, self.pipe.recv()
         except (EOFError, OSError):
             name = self.name
-            self.end()
+            self.end(grace=1.0)
             code = self._process.exitcode or 0
             how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
             self._start()
             return number, Evaluation((), failure=f"its worker died ({how})", worker=name)
 
-    def end(self) -> None:
-        """Make sure that the process is gone."""
-        self._process.join(0 if self.call is None and self._process.is_alive() else 1)
+    def end(self, grace: float = 0.0) -> None:
+        """Make sure that the process is gone; one that is dying has ``grace`` seconds to say of what."""
+        self._process.join(grace)
         self._process.kill()
         self._process.join()
         self.pipe.close()

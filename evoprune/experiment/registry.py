@@ -98,7 +98,7 @@ def _find(group: str, name: str, known: dict[str, EntryPoint], plugins: Sequence
     _check_known(group, name, known)
     try:
         return known[name].load()
-    except (ImportError, AttributeError) as error:  # a stranger's package, half installed
+    except Exception as error:  # a stranger's package may do anything
         raise InputError(f"cannot import '{name}' ({known[name].value}): {error}") from error
 
 

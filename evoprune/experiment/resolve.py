@@ -81,6 +81,10 @@ def resolve(config: Config, source: str) -> Resolved:
         operator = _operator(slot, choice, experiment, supplied, faults, problem is not None)
         if operator:
             operators[slot] = operator
+    if problem and settings:
+        filled = dict(experiment.operators.items())
+        needed = problem.needs(settings)
+        faults += [f"operators.{slot}: missing; {why}" for slot, why in needed.items() if slot not in filled]
     if faults or problem is None or settings is None:
         raise InputError(faults, source)
     if not set(type(operators["survive"].parameters).model_fields) & (ALWAYS_SUPPLIED | problem.supplies):
@@ -135,9 +139,9 @@ def _operator(
     try:
         return Operator(choice.use, function, model.model_validate(choice.parameters))
     except ValidationError as error:
-        lines = explain(error, model, path)
+        lines = zip(explain(error, model, path), error.errors(), strict=True)
         # A value that only a problem could supply is not the user's to give while the problem is unknown.
-        faults.extend(line for line in lines if problem_known or "missing" not in line)
+        faults.extend(line for line, fault in lines if problem_known or fault["type"] != "missing")
         return None
 
 

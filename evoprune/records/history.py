@@ -87,6 +87,11 @@ class History:
                     str(self._path),
                 )
 
+    @property
+    def at_end(self) -> bool:
+        """Whether every recorded line has been written again, and nothing since."""
+        return not self.live and not self._recorded
+
     def go_live(self) -> None:
         """From here on, the run writes. Raises :class:`InputError` if recorded lines are left."""
         if self._recorded:

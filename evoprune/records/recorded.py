@@ -124,8 +124,11 @@ def lines(path: Path) -> Iterator[Line]:
 
 
 def number(value: Any) -> float | None:
-    """``value`` as a float; None where it is no number."""
-    return float(value) if isinstance(value, (int, float)) else None
+    """``value`` as a float; None where it is no number, or too large for one."""
+    try:
+        return float(value) if isinstance(value, (int, float)) else None
+    except OverflowError:
+        return None
 
 
 def _sound(path: Path) -> Iterator[tuple[bytes, Line]]:

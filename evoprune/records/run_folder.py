@@ -122,6 +122,18 @@ def refuse_links(folder: Path) -> None:
             raise InputError("is a link or no plain file, which no run makes; refused", str(path))
 
 
+def discard(folder: Path) -> None:
+    """Delete the ``folder`` of a run that has scored nothing. Raises :class:`InputError` if it holds anything else."""
+    refuse_links(folder.parent)
+    refuse_links(folder)
+    ours = {"lock", "config.yaml", "status.json"}
+    if strange := sorted(path.name for path in folder.iterdir() if path.name not in ours):
+        raise InputError(f"holds {', '.join(strange)}, but no run that could go on; move it away", str(folder))
+    for name in ours:
+        (folder / name).unlink(missing_ok=True)
+    folder.rmdir()
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` so that ``path`` holds the old text or the new one, never a part."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")

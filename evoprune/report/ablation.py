@@ -93,7 +93,7 @@ def summarise(folder: Path) -> Ablation:
         },
         curves=drawn,
         members=[_row(member, budget, len(tables) > 1) for member in members],
-        members_head=["run", "variant", "seed", "state", "best within the budget", "held out"][: 4 + len(tables)],
+        members_head=["run", "variant", "seed", "state", "best within the budget", "unseen data"][: 4 + len(tables)],
         failures=[line for member in members for line in _failures(member)],
         environment=machine(campaign.environment),
         command=repeating(campaign.environment),
@@ -149,10 +149,10 @@ def _in_words(runs: Sequence[Finished], campaign: Campaign) -> str:
     return f"Median of the best so far after {quarters}. {'; '.join(told)}."
 
 
-def _row(member: Member, budget: float, held_out: bool) -> list[str]:
+def _row(member: Member, budget: float, unseen: bool) -> list[str]:
     found = member.found
-    scores = [found.curve.at(budget), found.held_out] if found else [None, None]
-    shown = map(plain, scores if held_out else scores[:1])
+    scores = [found.curve.at(budget), found.unseen] if found else [None, None]
+    shown = map(plain, scores if unseen else scores[:1])
     return [str(member.place), member.variant, str(member.seed), member.state, *shown]
 
 

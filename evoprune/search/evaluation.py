@@ -11,7 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from pydantic import ValidationError
+
+from evoprune.errors import InputError
 from evoprune.experiment import registry
+from evoprune.experiment.explain import explain
 from evoprune.problem import Evaluation, Problem
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -62,12 +66,17 @@ def load(ref: ProblemRef) -> Problem:
 
 @lru_cache(maxsize=1)
 def _build(ref: ProblemRef, device: str | None) -> Problem:
+    _build.cache_clear()  # a device may have no room for the problem before and this one
     for module in ref.plugins:
         registry.plugin(module)
     problem = registry.problem(ref.use, ref.plugins)
-    settings = problem.Settings.model_validate(json.loads(ref.settings))
-    if device and getattr(settings, "device", None) == "auto":
-        settings = settings.model_copy(update={"device": device})
+    given = json.loads(ref.settings)
+    if device and given.get("device") == "auto":
+        given["device"] = device
+    try:
+        settings = problem.Settings.model_validate(given)
+    except ValidationError as error:
+        raise InputError(explain(error, problem.Settings), "--devices") from None
     return problem(settings)
 
 
@@ -88,6 +97,8 @@ def evaluate(ref: ProblemRef, genome: Sequence[float], fidelity: float = 1.0) ->
         values = tuple(map(float, evaluation.values))
         if len(values) != len(problem.weights):
             raise ValueError(f"{len(values)} fitness values for {len(problem.weights)} objectives")
+        if not evaluation.work >= 0:
+            raise ValueError(f"work is {evaluation.work}: expected at least 0")
         json.dumps([evaluation.measures, evaluation.work], allow_nan=False)  # the history must hold them
         failure = evaluation.failure
         if failure is None and not all(map(math.isfinite, values)):

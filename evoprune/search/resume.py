@@ -28,6 +28,8 @@ def resume(folder: Path, settings: Sequence[str], execution: Execution) -> Json 
     :func:`evoprune.search.run.run` does; an :class:`InputError` has changed nothing.
     """
     run_folder.refuse_links(folder)
+    if not (folder / "environment.json").is_file():
+        raise InputError("holds no environment.json, and so no run that could go on; expected RUN_DIR", str(folder))
     with run_folder.locked(folder):
         environment = run_folder.read_json(folder / "environment.json")
         resolved = resolve_at(folder / "config.yaml", settings)

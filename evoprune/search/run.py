@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from types import MappingProxyType
 from typing import Any
 
@@ -83,7 +83,7 @@ def run(
     folder: Path,
     execution: Execution | None = None,
     known: Mapping[Key, Evaluation] = MappingProxyType({}),
-) -> Json:
+) -> Json | None:
     """Run the experiment and leave everything in ``folder``, which is made; return the result.
 
     The problem is loaded and the operators are tried before anything is written. Raises
@@ -103,8 +103,11 @@ def run(
             return carry_out(run, backend, Recorded(candidates=dict(known)), environment)
 
 
-def carry_out(run: Run, backend: backends.Backend, past: Recorded, environment: Json) -> Json:
-    """Search, from the start or with what is known of the past, and write the result."""
+def carry_out(run: Run, backend: backends.Backend, past: Recorded, environment: Json) -> Json | None:
+    """Search, from the start or with what is known of the past, and write the result.
+
+    None, and nothing is changed, if the past holds the whole search and its result is there.
+    """
     folder = run.folder
 
     def begin() -> None:
@@ -119,6 +122,8 @@ def carry_out(run: Run, backend: backends.Backend, past: Recorded, environment: 
     try:
         with run_folder.stopping_at_full_disks(folder):
             result = _search(run, backend, history, past)
+            if result is None:
+                return None
             run_folder.write_json(folder / "result.json", result)
             run_folder.write_status(folder, "done")
     except BaseException as error:
@@ -135,7 +140,7 @@ def _state(error: BaseException) -> str:
     return "stopped" if isinstance(error, (Stopped, InputError)) else "failed"
 
 
-def _search(run: Run, backend: backends.Backend, history: History, past: Recorded) -> Json:
+def _search(run: Run, backend: backends.Backend, history: History, past: Recorded) -> Json | None:
     experiment, problem, tools = run.resolved.experiment, run.problem, run.toolbox
     tools.register("map", backend.map)
     random.seed(experiment.seed)
@@ -163,6 +168,8 @@ def _search(run: Run, backend: backends.Backend, history: History, past: Recorde
             best = front[problem.choose([individual.fitness.values for individual in front])]
     finally:
         progress.close()
+    if history.at_end and (run.folder / "result.json").exists():
+        return None
     history.go_live()
     outcome = scorer.evaluation_of(best)
     if outcome.failure:
@@ -172,7 +179,8 @@ def _search(run: Run, backend: backends.Backend, history: History, past: Recorde
     progress.note("the search is done; reporting on its best")
     result = {
         "best": _individual(best),
-        problem.work_unit: scorer.work,
+        "work": scorer.work,
+        "work_unit": problem.work_unit,
         "preparation": problem.preparation,
         "evaluations": scorer.evaluations,
         "seconds": seconds,
@@ -184,7 +192,7 @@ def _search(run: Run, backend: backends.Backend, history: History, past: Recorde
     if front:
         result["front"] = [_individual(individual) for individual in front]
     solutions = [(list(individual), individual.fitness.values) for individual in front]
-    return result | problem.finish(Outcome(list(best), outcome, references, solutions), run.folder)
+    return result | problem.finish(Outcome(list(best), outcome, references, solutions), run.folder) | result
 
 
 def _individual(individual: Individual) -> Json:
@@ -226,14 +234,20 @@ def _evolve(
 def _generation_line(number: int, population: Sequence[Individual], scorer: Scorer) -> Json:
     """The best so far and the spread of the first objective over ``population``; null where a value is infinite."""
     worst = min(population, key=lambda individual: individual.fitness)
-    values = [individual.fitness.values[0] for individual in population]
-    spread = values if len(values) > 1 else values * 2  # quantiles need two
+    values = sorted(individual.fitness.values[0] for individual in population)
     return {
         "generation": number,
         "best": finite(scorer.best.fitness.values[0]) if scorer.best else None,
         "median": finite(median(values)),
-        "quartiles": [finite(q) for q in quantiles(spread, method="inclusive")[::2]],
+        "quartiles": [finite(_quantile(values, share)) for share in (0.25, 0.75)],
         "worst": finite(worst.fitness.values[0]),
         "evaluations": scorer.evaluations,
         "work": scorer.work,
     }
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    """Between the two values next to ``share`` of the way; infinite ones, unlike in libraries, spoil no others."""
+    place = share * (len(ordered) - 1)
+    below, rest = ordered[int(place)], place - int(place)
+    return below * (1 - rest) + ordered[int(place) + 1] * rest if rest else below

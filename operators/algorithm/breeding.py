@@ -47,13 +47,15 @@ def breed(
     while len(children) < count:
         parents = (select or toolbox.select)(population, 2)
         pair = [parent.child() for parent in parents]
+        lines: list[tuple[Any, ...]] = [(parent.ident,) for parent in parents]
         if random.random() < mate_probability:
             pair = list(toolbox.mate(*pair))
-        for child in pair[: count - len(children)]:
+            lines = [tuple(sorted({*lines[0], *lines[1]}))] * 2
+        for child, line in list(zip(pair, lines, strict=True))[: count - len(children)]:
             if random.random() < mutate_probability:
                 (child,) = toolbox.mutate(child)
             (child,) = toolbox.repair(child)
-            child.parents = tuple(sorted({parent.ident for parent in parents}))
+            child.parents = line
             children.append(child)
     return children
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import math
+from bisect import bisect_left, bisect_right
 from statistics import fmean, pstdev
 
 from deap import base
 
 from evoprune import Individual, InputError
-from operators.algorithm.breeding import fittest, mutant
+from operators.algorithm.breeding import mutant
 
 _MEMORY = 0.8
 """How much of what is known counts after another generation: the best place to be moves on."""
@@ -55,12 +56,15 @@ class Learning:
         bred, self._bred = self._bred, []
         if len(bred) < 2:
             return
-        places = {id(child): -place for place, child in enumerate(fittest([child for _, child in bred], len(bred)))}
-        mean, spread = fmean(places.values()), pstdev(places.values())
+        scores = sorted(child.fitness.wvalues for _, child in bred)
+        ranks = [bisect_left(scores, c.fitness.wvalues) + bisect_right(scores, c.fitness.wvalues) for _, c in bred]
+        mean, spread = fmean(ranks), pstdev(ranks)
+        if not spread:  # all failed, say
+            return
         self._helped = [_MEMORY * value for value in self._helped]
         self._changed = [_MEMORY * value for value in self._changed]
-        for parent, child in bred:
-            rank = (places[id(child)] - mean) / spread
+        for (parent, child), place in zip(bred, ranks, strict=True):
+            rank = (place - mean) / spread
             for gene, (new, old) in enumerate(zip(child, parent, strict=True)):
                 self._helped[gene] += rank * (new - old)
                 self._changed[gene] += (new - old) ** 2

@@ -50,6 +50,16 @@ class Pruning(Problem):
         """Less perplexity; and more sparsity, where that is the ``second_objective``."""
         return (-1.0, 1.0) if settings.second_objective == "sparsity" else (-1.0,)
 
+    @classmethod
+    def needs(cls, settings: PruningSettings) -> Mapping[str, str]:
+        """A repair, where there is a budget."""
+        if settings.second_objective == "sparsity":
+            return {}
+        return {
+            "repair": "without it nothing keeps candidates at problem.sparsity; give shift, or look for trade-offs "
+            "with algorithm: nsga2 and problem.second_objective: sparsity"
+        }
+
     @property
     def _trades_off(self) -> bool:
         return len(self.weights) > 1

@@ -22,7 +22,7 @@ Three = dict[str, float | None]
 def report(evaluator: Evaluator, outcome: Outcome, folder: Path) -> dict[str, Any]:
     """Score dense, the uniform curve and the best genome on the report text; draw the figures.
 
-    Returns ``sparsity``, ``perplexity``, ``held_out``, ``overfitting``, ``gap_closed``, ``curve``,
+    Returns ``sparsity``, ``perplexity``, ``unseen``, ``overfitting``, ``gap_closed``, ``curve``,
     ``allocations``, ``genes``, ``by_matrix`` and ``protocol`` for ``result.json``.
     """
     target = evaluator.settings.sparsity
@@ -68,7 +68,7 @@ def report(evaluator: Evaluator, outcome: Outcome, folder: Path) -> dict[str, An
     return {
         "sparsity": sparsity,
         "perplexity": perplexity,
-        "held_out": perplexity["report"]["evolved"],
+        "unseen": perplexity["report"]["evolved"],
         "overfitting": {
             text: overfitting(perplexity["search"], perplexity[text])
             for text in ("held_out", "report")

@@ -83,8 +83,11 @@ class TextSettings(Settings):
     def identity(self) -> tuple[str | None, ...]:
         """What tells two texts apart: nothing but what is read of the settings."""
         if self.is_local:
-            return (str(Path(self.source).resolve()), None, None)
-        return (self.source, None if self.is_bundled else self.subset, self.split or HUB_SPLIT)
+            path = Path(self.source).resolve()
+            return (str(path), None if path.suffix == ".txt" else self.column)
+        if self.is_bundled:
+            return (self.source, self.split)
+        return (self.source, self.subset, self.split or HUB_SPLIT, self.column)
 
 
 class ModelSettings(Settings):

@@ -34,7 +34,7 @@ def _ranked(evaluator: Evaluator, normalise: bool) -> list[float]:
     for matrix, score in evaluator.scored():
         values = score.flatten().sort().values.cpu()  # MPS has no float64
         places = torch.linspace(0, len(values) - 1, _QUANTILES, dtype=torch.float64).round().long()
-        scale = values.double().square().mean().sqrt() if normalise else 1.0
+        scale = float(values.double().square().mean().sqrt()) or 1.0 if normalise else 1.0  # 0 where all scores are
         quantiles[matrix.name] = values[places].double() / scale
 
     def genome_at(threshold: float) -> list[float]:

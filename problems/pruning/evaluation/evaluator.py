@@ -18,13 +18,13 @@ from problems.pruning.masking.genes import make_genes
 from problems.pruning.masking.masks import Masks
 from problems.pruning.masking.scoring import Scoring
 from problems.pruning.model.blocks import Matrix, find_matrices
-from problems.pruning.model.device import keep_freed_memory
+from problems.pruning.model.device import follow_threads, keep_freed_memory
 from problems.pruning.model.forward import Forward
 from problems.pruning.model.load import load_model
 from problems.pruning.reconstruct.stages import reconstruct_at_stages
 from problems.pruning.settings import PruningSettings, TextSettings
 from problems.pruning.statistics.calibration import Statistics, statistics
-from problems.pruning.text.windows import Windows, check_length, cut, held_out
+from problems.pruning.text.windows import Windows, check_length, cut, held_out, share_a_window
 
 
 class Evaluator:
@@ -32,6 +32,7 @@ class Evaluator:
 
     def __init__(self, settings: PruningSettings) -> None:
         self.settings = settings
+        follow_threads()
         self.model, self.tokenizer = load_model(settings)
         self.device: torch.device = self.model.device  # type: ignore[assignment]
         self.matrices = find_matrices(self.model)
@@ -57,10 +58,13 @@ class Evaluator:
     def report(self) -> Windows:
         """The windows that score the result; read by the process that reports, and by no search."""
         report = self.windows(self.settings.report_text, "report_text")
-        if report.sha256 == self.search.sha256:
-            raise InputError("problem.report_text holds the very tokens of search_text; give another text")
-        if self.calibrates and report.sha256 == self.calibration.sha256:
-            raise InputError("problem.report_text holds the very tokens of calibration_text; give another text")
+        seen = {"search_text": self.search, "calibration_text": self.calibration if self.calibrates else None}
+        for role, windows in (seen | {"held-out text": self.held_out}).items():
+            if windows and share_a_window(report, windows):
+                raise InputError(
+                    f"problem.report_text holds passages of the {role}, and what a search sees must not score its "
+                    "result; give another text, or cut the file in two"
+                )
         return report
 
     @cached_property
@@ -157,14 +161,14 @@ class Evaluator:
         """The tensors that ``what`` identifies: of all evaluators on a host, or of this device."""
         if self.device.type != "cpu":
             return build()
-        return shared(hashlib.sha256(repr(what).encode()).hexdigest()[:32], build)
+        return shared(hashlib.sha256(repr(what).encode()).hexdigest()[:32], build, self)
 
     def _hash_weights(self) -> str:
-        """Of the prunable weights as they are, dtype and all."""
+        """Of all that was loaded, dtype and all: what is learnt of a layer depends on those before it."""
         digest = hashlib.sha256()
-        for matrix in self.matrices:
-            digest.update(f"{matrix.name} {tuple(matrix.weight.shape)} {matrix.weight.dtype}".encode())
-            digest.update(matrix.weight.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
     def windows(self, text: TextSettings, role: str, at_most: bool = False) -> Windows:

@@ -1,14 +1,15 @@
 """Tensors that all evaluators on one host share: built by the first, mapped by the others.
 
 They lie in a safetensors file in a folder of the user's own, under the system's temporary
-one. Whoever uses a file holds a shared lock on it; the last to end deletes it. A process
+one. Whoever uses a file holds a shared lock on it; the last to let go deletes it. A process
 that is killed gives up its lock too, and what it left is swept up by the next one to start.
 """
 
 from __future__ import annotations
 
-import atexit
+import fcntl
 import os
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,22 +19,15 @@ from safetensors.torch import save_file
 
 from evoprune import private_folder
 
-try:
-    import fcntl
-except ImportError:  # not a POSIX system: each process has its own copy
-    fcntl = None  # type: ignore[assignment]
-
 Tensors = dict[str, torch.Tensor]
 
 
-def shared(name: str, build: Callable[[], Tensors]) -> Tensors:
+def shared(name: str, build: Callable[[], Tensors], holder: object) -> Tensors:
     """The tensors called ``name``, on the CPU and not to be written; ``build`` makes them where they are not there yet.
 
-    ``name`` must tell contents apart, as a hash does. Where no file can be written, the
-    tensors are this process's own.
+    ``name`` must tell contents apart, as a hash does. The file is kept for others while ``holder`` lives. Where
+    none can be written, the tensors are this process's own.
     """
-    if fcntl is None:
-        return build()
     folder = private_folder()
     _sweep(folder)
     path = folder / f"{name}.safetensors"
@@ -50,7 +44,7 @@ def shared(name: str, build: Callable[[], Tensors]) -> Tensors:
                     return tensors
         finally:
             os.close(lock)
-    atexit.register(_release, path, lock)
+    weakref.finalize(holder, _release, path, lock)
     with safe_open(path, framework="pt") as file:
         return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no mapping
 

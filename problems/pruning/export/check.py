@@ -45,7 +45,9 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     """Load, count, measure."""
     trust = {"trust_remote_code": job["trust_remote_code"]}
     start = time.perf_counter()
-    model = AutoModelForCausalLM.from_pretrained(job["folder"], dtype=getattr(torch, job["dtype"]), **trust)
+    model = AutoModelForCausalLM.from_pretrained(
+        job["folder"], dtype=getattr(torch, job["dtype"]), use_safetensors=True, **trust
+    )
     seconds = time.perf_counter() - start
     model = model.eval().to(job["device"])
     tokens = tokenise(AutoTokenizer.from_pretrained(job["folder"], **trust), job)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -42,6 +43,16 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
 def precise(device: torch.device) -> torch.dtype:
     """What sums are taken in: float64, or float32 on MPS, which has no float64."""
     return torch.float32 if device.type == "mps" else torch.float64
+
+
+def follow_threads() -> None:
+    """Compute with as many threads as OMP_NUM_THREADS says now.
+
+    PyTorch reads it once, when it is imported: which listing the devices does before the number is decided.
+    """
+    count = os.environ.get("OMP_NUM_THREADS", "")
+    if count.isdecimal() and int(count):
+        torch.set_num_threads(int(count))
 
 
 def has_amx() -> bool:

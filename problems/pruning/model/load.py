@@ -38,7 +38,11 @@ def load_model(settings: ModelSettings) -> tuple[nn.Module, Any]:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(**where)
             model, info = AutoModelForCausalLM.from_pretrained(
-                **where, dtype=loaded_in, output_loading_info=True, ignore_mismatched_sizes=True
+                **where,
+                dtype=loaded_in,
+                use_safetensors=None if "gguf_file" in where else True,  # never a pickle
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
             )
     except Exception as error:  # the libraries below raise a dozen kinds
         raise InputError(_cannot_load(settings, error)) from None

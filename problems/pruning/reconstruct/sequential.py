@@ -29,14 +29,16 @@ def reconstruct(evaluator: Evaluator, genome: Sequence[float]) -> None:
     evaluator.masks.apply(genome)
     walk = Walk(Forward(evaluator.model), evaluator.calibration.tokens, BATCH_TOKENS)
     blocks = [(block, list(members)) for block, members in groupby(evaluator.matrices, key=lambda m: m.block)]
-    for block, matrices in tqdm(blocks, "reconstructing", unit="block", leave=False, disable=None):
-        for matrix in matrices:
-            matrix.weight.copy_(evaluator.masks.base(matrix))
-        known = gather(walk, block, matrices, {GRAM}, advance=False)
-        for matrix in matrices:
-            _update(evaluator, matrix, known.pop(matrix.name)[GRAM])
-        walk.advance(block)
-    evaluator.masks.forget()
+    try:
+        for block, matrices in tqdm(blocks, "reconstructing", unit="block", leave=False, disable=None):
+            for matrix in matrices:
+                matrix.weight.copy_(evaluator.masks.base(matrix))
+            known = gather(walk, block, matrices, {GRAM}, advance=False)
+            for matrix in matrices:
+                _update(evaluator, matrix, known.pop(matrix.name)[GRAM])
+            walk.advance(block)
+    finally:
+        evaluator.masks.forget()
 
 
 def _update(evaluator: Evaluator, matrix: Matrix, gram: torch.Tensor) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from evoprune import InputError
 from problems.pruning.model.blocks import Matrix
 from problems.pruning.model.device import precise
 from problems.pruning.model.walk import Walk
@@ -25,7 +26,8 @@ def gather(
 ) -> dict[str, Sums]:
     """The statistics ``names`` of each of ``matrices``, which lie in ``block``, by the matrices' names.
 
-    The model is taken as it stands; ``walk`` stands before ``block``, and after it if it is to ``advance``.
+    The model is taken as it stands; ``walk`` stands before ``block``, and after it if it is to ``advance``. Raises
+    :class:`evoprune.InputError` if an input is not finite, as float16 may overflow.
     """
     sums: dict[str, Sums] = {matrix.name: {} for matrix in matrices}
     products = _Products()
@@ -34,6 +36,9 @@ def gather(
             hook = _adding_to(sums[matrix.name], names, products)
             stack.callback(matrix.module.register_forward_pre_hook(hook).remove)
         (walk.advance if advance else walk.run)(block)
+    for name, found in sums.items():
+        if not all(bool(torch.isfinite(value).all()) for value in found.values()):
+            raise InputError(f"problem.dtype: the inputs of {name} are not finite; take bfloat16 or float32")
     return {name: _finished(found, walk.tokens.numel()) for name, found in sums.items()}
 
 

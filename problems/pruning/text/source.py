@@ -47,7 +47,7 @@ def _local(path: Path, column: str) -> str:
         raise InputError(f"{path}: no such file")
     try:
         return BETWEEN_ROWS.join(readers[path.suffix](path, column))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, NotImplementedError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as {path.suffix}: {error}") from None
 
 

@@ -15,6 +15,9 @@ from problems.pruning.settings import TextSettings
 from problems.pruning.text.sampling import order
 from problems.pruning.text.source import load_text
 
+_TELLING = 16
+"""Tokens in a row; fewer are found in texts that have nothing to do with each other."""
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -61,6 +64,25 @@ def cut(settings: TextSettings, tokenizer: Any, role: str, at_most: bool = False
             f"expected {wanted} windows; ask for fewer or shorter ones, or give a longer text"
         )
     return _chosen(tokens, order(tokens, wanted, settings.sampling, settings.sampling_seed)[:wanted], settings)
+
+
+def share_a_window(one: Windows, other: Windows) -> bool:
+    """Whether a whole window of either stands somewhere in the other's tokens, wherever their windows begin."""
+    return _holds(one, other) or _holds(other, one)
+
+
+def _holds(text: Windows, windows: Windows) -> bool:
+    if windows.tokens.shape[1] < _TELLING:
+        return False
+    joined, size = text.tokens.numpy().tobytes(), text.tokens.element_size()
+    for row in windows.tokens.numpy():
+        passage = row.tobytes()
+        place = joined.find(passage)
+        while place > 0 and place % size:  # between two tokens, and so by chance
+            place = joined.find(passage, place + 1)
+        if place >= 0:
+            return True
+    return False
 
 
 def check_length(settings: TextSettings, model: Any, role: str) -> None:

@@ -2,7 +2,8 @@
 
 import json
 
-from evoprune.ablation.campaign import Curve
+from evoprune.ablation.campaign import Curve, Finished
+from evoprune.ablation.report import compared
 from evoprune.records.history import read
 
 
@@ -46,6 +47,34 @@ def test_going_on_runs_only_what_is_missing(ablate):
             assert again == strip
         else:
             assert path.read_bytes() == content
+
+
+def test_what_is_no_run_of_its_own_is_not_deleted(ablate, capsys, tmp_path):
+    _, folder = ablate("--vary", "operators.mate=blend,uniform")
+    capsys.readouterr()
+    place = sorted(folder.glob("*/*/history.jsonl"))[1].parent
+    kept = place.rename(tmp_path / "kept")
+    for name in ("environment.json", "config.yaml", "result.json"):
+        (kept / name).unlink()
+    place.symlink_to(kept)
+    before = sorted(kept.iterdir())
+    assert ablate("--vary", "operators.mate=blend,uniform")[0] == 2
+    assert "is a link" in capsys.readouterr().err
+    place.unlink()
+    kept.rename(place)
+    assert ablate("--vary", "operators.mate=blend,uniform")[0] == 2
+    assert "but no run that could go on; move it away" in capsys.readouterr().err
+    assert len(list(place.iterdir())) == len(before)
+
+
+def test_a_result_that_is_not_known_of_every_run_is_not_compared(no_figures):
+    def runs(unseen):
+        return [
+            Finished(name, seed, Curve([1.0], [2.0]), 1.0, unseen[name][seed]) for name in unseen for seed in (0, 1)
+        ]
+
+    assert len(compared(runs({"a": [3.0, 4.0], "b": [1.0, 2.0]}), 1.0, "evaluations")) == 2
+    assert len(compared(runs({"a": [3.0, 4.0], "b": [1.0, None]}), 1.0, "evaluations")) == 1
 
 
 def test_another_ablation_of_the_same_name_is_refused(ablate, capsys):

@@ -86,6 +86,24 @@ def test_a_run_that_is_done_stays_as_it_is(run, resume, counted):
     assert contents(folder) == before
 
 
+def test_a_run_that_its_budget_ended_stays_as_it_is(run, resume, counted):
+    folder = run(counted.file, "generations=1000", "budget=30").folder
+    before = contents(folder)
+    answer = resume(folder)
+    assert answer.code == 0
+    assert "done already" in answer.out
+    assert contents(folder) == before
+
+
+def test_a_folder_of_runs_is_no_run_and_stays_as_it_is(resume, counted, run):
+    runs = run(counted.file).folder.parent
+    before = sorted(runs.iterdir())
+    answer = resume(runs)
+    assert answer.code == 2
+    assert "expected RUN_DIR" in answer.err
+    assert sorted(runs.iterdir()) == before
+
+
 def test_scores_that_came_ahead_of_their_turn_are_not_scored_again(run, resume, counted, tmp_path):
     whole = run(counted.file)
     lines = (whole.folder / "history.jsonl").read_bytes().splitlines(keepends=True)

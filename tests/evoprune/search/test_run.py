@@ -1,8 +1,12 @@
 import json
+import math
+import random
+from statistics import quantiles
 
 import pytest
 
 from evoprune.records import run_folder
+from evoprune.search.run import _quantile
 
 RESULT_KEYS = {"best", "evaluations", "seconds", "seconds_evaluating", "failures", "seed"}
 
@@ -189,3 +193,13 @@ def test_measures_that_no_history_can_hold_are_that_candidates_failure(run, plug
     failed = {line["genome"][0] < 0: line.get("failure", "") for line in answer.candidates}
     assert "JSON" in failed[True]
     assert not failed[False]
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 20, 21])
+def test_quartiles_are_the_usual_ones_and_infinite_values_spoil_no_finite_one(count):
+    values = sorted(random.Random(count).uniform(0, 9) for _ in range(count))
+    usual = quantiles(values, method="inclusive") if count > 1 else values * 3
+    assert [_quantile(values, share) for share in (0.25, 0.5, 0.75)] == pytest.approx(usual)
+    above = math.floor(0.25 * (count - 1)) + 1
+    if count % 4 == 1:  # the quartile is one of the values
+        assert _quantile([*values[:above], *[math.inf] * (count - above)], 0.25) == values[above - 1]

@@ -32,6 +32,19 @@ def test_what_is_learnt_points_to_the_best_allocation(toolbox):
     assert gain([learning.mutant(parent) for _ in range(200)]) > before + 0.02
 
 
+def test_nothing_is_learnt_from_children_that_are_all_alike(toolbox):
+    random.seed(0)
+    learning, parent = Learning(toolbox, 3.0), toolbox.individual()
+    parent[:] = START[0]
+    for child in [learning.mutant(parent) for _ in range(20)]:
+        child.fitness.values = (float("inf"),)
+    learning.note()
+    state = random.getstate()
+    child = learning.mutant(parent)
+    random.setstate(state)
+    assert child == Learning(toolbox, 3.0).mutant(parent)
+
+
 def test_it_finds_better_allocations_with_the_same_scores(toolbox):
     def found(learning):
         random.seed(0)

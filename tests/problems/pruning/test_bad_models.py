@@ -106,7 +106,7 @@ def test_the_same_tokens_under_two_names(refused, tmp_path):
         f"problem.{role}={{source: {tmp_path / name}, window: 64, windows: 4}}"
         for role, name in zip(texts, ("a.txt", "b.txt"), strict=True)
     ]
-    assert "very tokens" in refused(*given)
+    assert "holds passages of the search_text" in refused(*given)
 
 
 def test_a_report_text_that_calibrated_under_another_name(refused, tmp_path):
@@ -117,7 +117,18 @@ def test_a_report_text_that_calibrated_under_another_name(refused, tmp_path):
         f"problem.{role}={{source: {tmp_path / name}, window: 64, windows: 4}}"
         for role, name in zip(texts, ("a.txt", "b.txt"), strict=True)
     ]
-    assert "very tokens of calibration_text" in refused(*given, "problem.score=wanda")
+    assert "holds passages of the calibration_text" in refused(*given, "problem.score=wanda")
+
+
+def test_pickled_weights_are_not_read(refused, tmp_path):
+    given = saved(AutoModelForCausalLM.from_pretrained(BUNDLED_WEIGHTS), tmp_path / "model")
+    torch.save(load_file(tmp_path / "model" / "model.safetensors"), tmp_path / "model" / "pytorch_model.bin")
+    (tmp_path / "model" / "model.safetensors").unlink()
+    assert "could not be loaded" in refused(given)
+
+
+def test_a_budget_without_a_repair(refused):
+    assert "operators.repair: missing" in refused("~operators.repair")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")

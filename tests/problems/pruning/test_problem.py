@@ -42,7 +42,7 @@ def test_result_states_scores_and_protocol(finished):
     result = result_of(finished)
     for text in ("search", "report"):
         assert set(result["perplexity"][text]) == {"dense", "uniform", "evolved"}
-    assert result["tokens"] == result["evaluations"] * 256
+    assert result["work"] == result["evaluations"] * 256
     assert result["seconds"] > 0
     assert len(result["best"]["genome"]) == 12
     protocol = result["protocol"]
@@ -146,7 +146,7 @@ def test_result_tells_overfitting(finished):
     result = result_of(finished)
     perplexity = result["perplexity"]
     assert set(perplexity["held_out"]) == {"dense", "uniform", "evolved"}
-    assert result["held_out"] == perplexity["report"]["evolved"]
+    assert result["unseen"] == perplexity["report"]["evolved"]
     for text in ("held_out", "report"):
         assert result["overfitting"][text] == overfitting(perplexity["search"], perplexity[text])
     protocol = result["protocol"]
@@ -227,7 +227,7 @@ def test_the_budget_pays_for_a_start_that_was_looked_for(tmp_path):
     result = result_of(folder)
     candidates = [line for line in read(folder / "history.jsonl") if "candidate" in line]
     assert result["preparation"] == 73 * 256
-    assert result["tokens"] == 73 * 256 + 256 * sum(not line["memo"] for line in candidates)
+    assert result["work"] == 73 * 256 + 256 * sum(not line["memo"] for line in candidates)
     assert len(candidates) < 12  # 20,000 tokens pay for two generations of 4 more
     campaign = Campaign(file="", settings=[], variants=[Variant("any", ())], seeds=1, budget=20_000, unit="tokens")
     assert finished_run("any", 0, folder, -1.0, campaign).curve.work[0] == 74 * 256

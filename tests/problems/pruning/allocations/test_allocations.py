@@ -54,6 +54,23 @@ def test_a_global_ranking_removes_the_lowest_scores_of_the_whole_model(evaluator
         assert gene == pytest.approx(below, abs=2e-3)
 
 
+def test_a_matrix_of_zeros_does_not_flatten_a_global_ranking(evaluator):
+    whole = find_plugin(ALLOCATIONS, "global_normalised")(evaluator)
+    first = evaluator.matrices[0]
+
+    class Zeroed:
+        """The same evaluator, but all scores of its first matrix are 0."""
+
+        def __getattr__(self, name):
+            return getattr(evaluator, name)
+
+        def scored(self):
+            return ((m, score * 0 if m is first else score) for m, score in evaluator.scored())
+
+    genome = find_plugin(ALLOCATIONS, "global_normalised")(Zeroed())
+    assert max(genome) - min(genome) > 0.5 * (max(whole) - min(whole))
+
+
 def test_blocks_alike_get_the_same_and_smaller_matrices_lose_less(evaluator):
     genome = find_plugin(ALLOCATIONS, "erdos_renyi")(evaluator)
     by_size = dict(zip((group.size for group in evaluator.groups), genome, strict=True))

@@ -20,7 +20,7 @@ from problems.pruning.evaluation.shared import shared
 def build():
     print("built", flush=True)
     return {"weights": torch.arange(1000.)}
-tensors = shared("a", build)
+tensors = shared("a", build, build)
 print(tensors["weights"].sum().item(), flush=True)
 sys.stdin.readline()
 """
@@ -56,7 +56,7 @@ def test_what_a_killed_process_left_is_swept_up(folder):
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     assert (folder / "a.safetensors").exists()
-    other = shared("b", lambda: {"x": torch.ones(3)})
+    other = shared("b", lambda: {"x": torch.ones(3)}, start)
     assert other["x"].tolist() == [1, 1, 1]
     assert not (folder / "a.safetensors").exists()
 
@@ -73,3 +73,15 @@ def test_a_score_that_was_edited_is_not_taken_for_what_it_was(folder, tmp_path, 
         evaluator.masks.apply([0.5] * 12)
         masked.append(evaluator.matrices[0].weight[evaluator.matrices[0].weight != 0].mean())
     assert masked[1] < 0 < masked[0]
+
+
+def test_a_file_goes_with_its_last_holder(folder):
+    class Holder:
+        pass
+
+    holder = Holder()
+    tensors = shared("a", lambda: {"x": torch.ones(3)}, holder)
+    assert (folder / "a.safetensors").exists()
+    del holder
+    assert list(folder.iterdir()) == []
+    assert tensors["x"].sum() == 3

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from problems.pruning.evaluation.evaluator import Evaluator
+from problems.pruning.model.walk import Walk
 from problems.pruning.reconstruct.sequential import reconstruct
 from problems.pruning.reconstruct.sparsegpt import inverse_factor, sparsegpt
 from problems.pruning.report import _reconstructed
@@ -36,6 +37,22 @@ def test_zeros_are_the_masks_and_the_next_genome_is_not_touched(evaluator):
         assert torch.equal(matrix.weight == 0, masked[matrix.name] == 0)
         assert not torch.equal(matrix.weight, masked[matrix.name])
     assert (evaluator.evaluate(genome).values, evaluator.evaluate(other).values) == before
+
+
+def test_an_interrupted_reconstruction_leaves_nothing_behind(evaluator, monkeypatch):
+    genome = [0.4] * 12
+    before = evaluator.evaluate(genome).values
+
+    class Interrupted(Walk):
+        def advance(self, block):
+            if block == 3:
+                raise KeyboardInterrupt
+            super().advance(block)
+
+    monkeypatch.setattr("problems.pruning.reconstruct.sequential.Walk", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        reconstruct(evaluator, genome)
+    assert evaluator.evaluate(genome).values == before
 
 
 def test_each_block_is_updated_on_what_the_reconstructed_ones_before_it_give(evaluator):

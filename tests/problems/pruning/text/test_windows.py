@@ -4,7 +4,7 @@ import numpy
 import pytest
 
 from problems.pruning.settings import PruningSettings, TextSettings
-from problems.pruning.text.windows import cut, held_out
+from problems.pruning.text.windows import cut, held_out, share_a_window
 
 WORDS = 103
 
@@ -18,7 +18,7 @@ def numbers(text, **_):
 def text(tmp_path):
     path = tmp_path / "text.txt"
     path.write_text(" ".join(map(str, range(WORDS))))
-    return lambda **given: TextSettings(source=str(path), **{"window": 10, "windows": 3} | given)
+    return lambda **given: TextSettings(**{"source": str(path), "window": 10, "windows": 3} | given)
 
 
 def of(windows):
@@ -52,6 +52,19 @@ def test_held_out_windows_share_no_token_with_what_was_seen(text, sampling):
 
 def test_nothing_is_left_of_a_text_that_is_searched_whole(text):
     assert held_out(cut(text(windows=None), numbers, "search_text"), [], 8, numbers) is None
+
+
+@pytest.mark.parametrize("window", [16, 23, 40])
+def test_a_passage_is_found_wherever_windows_begin(text, tmp_path, window):
+    """The tokens 30 to 69 as a text of their own, cut into windows of another length, and tokens of no such text."""
+    whole = cut(text(window=17, windows=None), numbers, "report_text")
+    (tmp_path / "part.txt").write_text(" ".join(map(str, range(30, 70))))
+    part = cut(text(source=str(tmp_path / "part.txt"), window=window, windows=1), numbers, "search_text")
+    assert share_a_window(whole, part)
+    assert share_a_window(part, whole)
+    (tmp_path / "other.txt").write_text(" ".join(map(str, [*range(30, 70)][::-1])))
+    other = cut(text(source=str(tmp_path / "other.txt"), window=window, windows=1), numbers, "search_text")
+    assert not share_a_window(whole, other)
 
 
 def test_the_report_text_is_not_sampled():
