@@ -1,7 +1,9 @@
 """Everything the commands do, from Python: ``run(spec)``, and what a :class:`Run` left behind.
 
-A run's folder is data that may come from anywhere: it is checked when it is read, and
-whatever cannot be used is an :class:`evoprune.InputError`.
+A run's folder is data that may come from anywhere: it is checked when it is read, nothing is
+unpickled, and whatever cannot be used is an :class:`evoprune.InputError`. But its ``config.yaml``
+may name ``plugins``, which are imported when the folder is read, and a problem may be told
+``trust_remote_code``: look at both before you use a folder from elsewhere.
 """
 
 from __future__ import annotations

@@ -190,7 +190,8 @@ class PruningSettings(ModelSettings):
         self._check_stages()
         if self.search_text.identity == self.report_text.identity:
             raise ValueError(
-                "search_text and report_text are the same text; a text that the search sees must not score its result"
+                "search_text and report_text are the same text; a text that the search sees must not score its "
+                "result; cut the file in two, or give another"
             )
         if self.report_text.sampling != "first":
             raise ValueError(
