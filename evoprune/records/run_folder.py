@@ -1,7 +1,7 @@
 """The folder that a run leaves behind, and what is written into it.
 
-``config.yaml`` (running it again repeats the run), ``environment.json``,
-``history.jsonl``, ``status.json``, ``result.json``, ``lock`` and the problem's figures.
+``config.yaml`` (running it again repeats the run), ``environment.json``, ``history.jsonl``, ``ahead.jsonl`` (scores
+whose turn has not come), ``status.json``, ``result.json``, ``lock``, the figures, and the page that ``report`` makes.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ def cma(
     *,
     population: int,
     starts: Sequence[Sequence[float]],
-    sigma: Annotated[Positive, Field(description="first standard deviation of a gene")] = 0.05,
+    sigma: Annotated[Positive, Field(description="first standard deviation of a gene, in its own unit")] = 0.05,
 ) -> Algorithm:
     """CMA-ES (Hansen and Ostermeier, Evolutionary Computation 9, 2001), DEAP's implementation.
 

@@ -51,7 +51,8 @@ def equal_marginals(
 
     A measurement costs a probe for each gene. When it brings nothing, mutants of the best are
     screened for some generations instead (as in ``level_switching``), which finds what the genes
-    do to each other; for twice as many after each that fails. A problem with one objective is expected.
+    do to each other; for twice as many after each that fails. A problem with one objective is expected, and
+    genes that are shares: ``probe``, ``step`` and the bounds that it is kept within are on a scale of 0 to 1.
     """
     people = first_population(toolbox, max(1, len(starts)), starts)
     yield Score(people)

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evoprune import Bounds, Evaluation, Exported, Outcome, Problem, Table, find_plugin
 from problems.pruning.settings import ALLOCATIONS, UNIFORM, EvalSettings, ExportSettings, PruningSettings
@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-4
 """How far from its target a sparsity counts as on it."""
+
+
+class _Found(NamedTuple):
+    """An allocation without search, and what finding it took."""
+
+    genome: list[float]
+    tokens: int
+    """Of the search text."""
 
 
 class Pruning(Problem):
@@ -65,19 +73,20 @@ class Pruning(Problem):
         return len(self.weights) > 1
 
     @cached_property
-    def _found(self) -> dict[str, tuple[list[float], int]]:
-        """The allocations without search by name, for the process that breeds, and the search tokens that each took."""
+    def _found(self) -> dict[str, _Found]:
+        """The allocations without search by name, for the process that breeds."""
         return {name: self._find(name) for name in self.settings.found}
 
-    def _find(self, name: str) -> tuple[list[float], int]:
+    def _find(self, name: str) -> _Found:
         before = self.evaluator.tokens_scored
-        return find_plugin(ALLOCATIONS, name)(self.evaluator), self.evaluator.tokens_scored - before
+        genome = find_plugin(ALLOCATIONS, name)(self.evaluator)
+        return _Found(genome, self.evaluator.tokens_scored - before)
 
     @property
     def preparation(self) -> float:  # type: ignore[override]
         """The tokens of the search text that the ``starts`` and the ``advice`` took; calibration is no part of it."""
         used = {*self.settings.starts, self.settings.advice}
-        return float(sum(self._found[name][1] for name in self.settings.found if name in used))
+        return float(sum(self._found[name].tokens for name in self.settings.found if name in used))
 
     def bounds(self) -> Bounds:
         """``min_sparsity`` and ``max_sparsity``, for genes that are sparsities."""
@@ -87,7 +96,7 @@ class Pruning(Problem):
         """The number of weights under each gene, what the global sparsity asks of their mean, and the ``advice``."""
         genes, settings = self.evaluator.genes, self.settings
         budget = {} if self._trades_off else {"target": genes.target(settings.sparsity)}
-        advice = {"advice": self._found[settings.advice][0]} if settings.advice else {}
+        advice = {"advice": self._found[settings.advice].genome} if settings.advice else {}
         return {"weights": genes.weights} | budget | advice
 
     def random_genome(self) -> list[float]:
@@ -110,14 +119,16 @@ class Pruning(Problem):
         within = [s for s in sorted(sparsities) if settings.min_sparsity <= s <= settings.max_sparsity]
         uniform = [self._uniform(sparsity) for sparsity in within]
         return [
-            genome for name in settings.starts for genome in (uniform if name == UNIFORM else [self._found[name][0]])
+            genome
+            for name in settings.starts
+            for genome in (uniform if name == UNIFORM else [self._found[name].genome])
         ]
 
     def references(self) -> dict[str, list[float]]:
         """Dense, the uniform curve, uniform at the target, and the ``allocations`` without search."""
         sparsities = sorted({*self.settings.curve, self.settings.sparsity} - {0.0})
         curve = {uniform_name(sparsity): self._uniform(sparsity) for sparsity in sparsities}
-        found = {name: self._found[name][0] for name in self.settings.allocations}
+        found = {name: self._found[name].genome for name in self.settings.allocations}
         return {"dense": self._uniform(0.0)} | curve | found
 
     def evaluate(self, genome: Sequence[float]) -> Evaluation:

@@ -13,7 +13,8 @@ _HALVINGS = 200
 def fit(evaluator: Evaluator, genome_at: Callable[[float], Sequence[float]], least: float, most: float) -> list[float]:
     """The genome among ``genome_at(c)``, each gene held within its bounds, that is on the budget in weights.
 
-    Genes must not fall with c, which is sought between ``least`` and ``most``.
+    Genes must not fall with c, which is sought between ``least`` and ``most``; where no c is on the budget, the
+    nearest of these two is taken.
     """
     settings = evaluator.settings
     sizes = [group.size for group in evaluator.groups]

@@ -61,7 +61,7 @@ class Divergence(Objective):
         self._tokens = torch.empty(predictions, top, dtype=torch.int32)
 
     def learn(self, logits: torch.Tensor, targets: torch.Tensor, first: int) -> torch.Tensor:  # noqa: ARG002
-        """Store the dense model's ``logits``; in the form of :meth:`add`, and adds nothing."""
+        """Store the dense model's ``logits`` ``(rows, vocabulary)``; in the form of :meth:`add`, and adds nothing."""
         rows = slice(first, first + logits.shape[0])
         log_p, tokens = logits.log_softmax(-1).topk(self._tokens.shape[1], sorted=False)
         self._log_p[rows], self._tokens[rows] = log_p.cpu(), tokens.to("cpu", torch.int32)

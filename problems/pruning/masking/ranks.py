@@ -49,7 +49,7 @@ def levels(ranks: torch.Tensor) -> torch.Tensor:
 def cut(wanted: int, size: int) -> tuple[int, int]:
     """The cut (levels below it go) of a matrix of ``size`` weights that removes about ``wanted``, and how many it does.
 
-    Weights are kept where their level is at least the cut.
+    Weights are kept where their level is at least the cut. ``wanted``: between 0 and ``size``.
     """
     count = min(size, _MOST_LEVELS)
     place = round(wanted * count / size)

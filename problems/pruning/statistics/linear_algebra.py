@@ -18,9 +18,10 @@ _NEXT_TO_NOTHING = 1e-16
 def damped_inverse(gram: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
     """The inverse of ``gram`` ``(in, in)`` with ``damping`` of its mean diagonal added to its diagonal.
 
-    In float64 where the device has it. Damping grows tenfold until the matrix is positive
-    definite. Inputs that were always zero count as next to nothing, and are not damped: scores and
-    SparseGPT remove their weights first, as its authors' code does.
+    In float64, as is the result, where the device has it, else in float32. Damping grows tenfold until
+    the matrix is positive definite. Inputs that were always zero count as next to nothing, and are not
+    damped: scores and SparseGPT remove their weights first, as its authors' code does. Raises
+    RuntimeError if no damping helps.
     """
     matrix = gram.to(precise(gram.device), copy=True)
     diagonal = matrix.diagonal()
