@@ -8,6 +8,7 @@ from evoprune.errors import InputError
 from evoprune.experiment.parameters import Fraction, Positive
 from evoprune.experiment.registry import check_plugin, find_plugin
 from evoprune.individual import Individual
+from evoprune.numeric import finite, solve
 from evoprune.private import private_folder
 from evoprune.problem import Bounds, Evaluation, Exported, Outcome, Problem, Settings, Table
 
@@ -31,5 +32,7 @@ __all__ = [
     "__version__",
     "check_plugin",
     "find_plugin",
+    "finite",
     "private_folder",
+    "solve",
 ]

@@ -19,7 +19,6 @@ A score that arrives before its turn waits for it in ``ahead.jsonl``. Only the k
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from evoprune.errors import InputError
+from evoprune.numeric import finite
 from evoprune.problem import Evaluation
 
 Line = dict[str, Any]
@@ -128,11 +128,6 @@ def scored(evaluation: Evaluation) -> Line:
     if evaluation.worker:
         record["worker"] = evaluation.worker
     return record | {"seconds": round(evaluation.seconds, 6)}
-
-
-def finite(value: float) -> float | None:
-    """``value``, or None where it is infinite or not a number."""
-    return value if math.isfinite(value) else None
 
 
 def read(path: Path) -> Iterator[Line]:

@@ -27,9 +27,10 @@ from evoprune.experiment.spec import Experiment
 from evoprune.experiment.trial import try_out
 from evoprune.figures import draw_convergence
 from evoprune.individual import Individual
+from evoprune.numeric import finite
 from evoprune.problem import Evaluation, Outcome, Problem
 from evoprune.records import recorded, run_folder
-from evoprune.records.history import HISTORY, History, finite, read
+from evoprune.records.history import HISTORY, History, read
 from evoprune.records.recorded import Key, Recorded
 from evoprune.search import evaluation
 from evoprune.search.progress import Progress

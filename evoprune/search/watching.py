@@ -9,8 +9,9 @@ from deap import base
 
 from evoprune.errors import InputError
 from evoprune.individual import Individual
+from evoprune.numeric import finite
 from evoprune.problem import Problem
-from evoprune.records.history import Line, finite
+from evoprune.records.history import Line
 from evoprune.search.scoring import draws_apart
 
 

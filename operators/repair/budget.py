@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from operator import mul
-
-_HALVINGS = 200
-"""More than enough to exhaust a double's precision."""
-
 
 _ROUNDING = 1e-13
 """Far less than a weight of the largest models, and more than sums of doubles are off."""
@@ -37,16 +33,3 @@ def kept(
     """
     inside = all(least <= gene <= most for least, gene, most in zip(low, genes, up, strict=True))
     return inside and abs(weighted_mean(genes, weights) - target) <= _ROUNDING
-
-
-def solve(mean_at: Callable[[float], float], target: float, low: float, up: float) -> float:
-    """Where the non-decreasing ``mean_at`` reaches ``target`` in [low, up], by bisection."""
-    for _ in range(_HALVINGS):
-        middle = (low + up) / 2
-        if middle in (low, up):
-            break
-        if mean_at(middle) < target:
-            low = middle
-        else:
-            up = middle
-    return up

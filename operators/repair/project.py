@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evoprune import Individual
+from evoprune import Individual, solve
 from operators.bounds import clip_genes
-from operators.repair.budget import check_reachable, kept, solve, weighted_mean
+from operators.repair.budget import check_reachable, kept, weighted_mean
 
 
 def project(

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from evoprune import solve
 from problems.pruning.evaluation.evaluator import Evaluator
-
-_HALVINGS = 200
-"""Enough to narrow any interval of floats down to neighbours, near enough to 0."""
 
 
 def fit(evaluator: Evaluator, genome_at: Callable[[float], Sequence[float]], least: float, most: float) -> list[float]:
@@ -18,22 +16,17 @@ def fit(evaluator: Evaluator, genome_at: Callable[[float], Sequence[float]], lea
     """
     settings = evaluator.settings
     sizes = [group.size for group in evaluator.groups]
-    budget = settings.sparsity * sum(sizes)
-    for _ in range(_HALVINGS):
-        middle = (least + most) / 2
-        genome = _held(genome_at(middle), settings.min_sparsity, settings.max_sparsity)
-        if sum(gene * size for gene, size in zip(genome, sizes, strict=True)) > budget:
-            most = middle
-        else:
-            least = middle
-    return _held(genome_at(least), settings.min_sparsity, settings.max_sparsity)
+
+    def held_at(c: float) -> list[float]:
+        return [min(max(gene, settings.min_sparsity), settings.max_sparsity) for gene in genome_at(c)]
+
+    def removed_at(c: float) -> float:
+        return sum(gene * size for gene, size in zip(held_at(c), sizes, strict=True))
+
+    return held_at(solve(removed_at, settings.sparsity * sum(sizes), least, most))
 
 
 def shift(evaluator: Evaluator, genome: Sequence[float]) -> list[float]:
     """``genome`` with the same number added to all genes that are not held at a bound."""
     reach = 1 + max(map(abs, genome))
     return fit(evaluator, lambda step: [gene + step for gene in genome], -reach, reach)
-
-
-def _held(genome: Sequence[float], low: float, up: float) -> list[float]:
-    return [min(max(gene, low), up) for gene in genome]

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evoprune import Bounds
+from evoprune import Bounds, solve
 from problems.pruning.masking.groups import group
 from problems.pruning.model.blocks import Matrix
 from problems.pruning.settings import PruningSettings
 
 _REACH = 0.3
 """How far, in sparsity, a kind of matrix may lie above or below its block."""
-
-_HALVINGS = 60
-"""Narrow an interval of length 1 down to the precision of a double."""
 
 
 class Genes:
@@ -103,15 +100,14 @@ class BlockAndKind(Genes):
         if all(low <= value <= up for value in sums) or not any(genome[self._blocks :]):
             return sums
         budget = sum(gene * weight for gene, weight in zip(genome, self.weights, strict=True))
-        least, most = -1.0 - _REACH, 1.0 + _REACH
-        for _ in range(_HALVINGS):
-            middle = (least + most) / 2
-            held = [min(max(value + middle, low), up) for value in sums]
-            if sum(value * size for value, size in zip(held, self._sizes, strict=True)) < budget:
-                least = middle
-            else:
-                most = middle
-        return held
+
+        def held_at(shift: float) -> list[float]:
+            return [min(max(value + shift, low), up) for value in sums]
+
+        def removed_at(shift: float) -> float:
+            return sum(value * size for value, size in zip(held_at(shift), self._sizes, strict=True))
+
+        return held_at(solve(removed_at, budget, -1.0 - _REACH, 1.0 + _REACH))
 
 
 def make_genes(matrices: Sequence[Matrix], settings: PruningSettings) -> Genes:

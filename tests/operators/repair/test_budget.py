@@ -2,7 +2,7 @@ import pytest
 
 from evoprune import Individual
 from evoprune.experiment import registry
-from operators.repair.budget import check_reachable, solve, weighted_mean
+from operators.repair.budget import check_reachable, weighted_mean
 
 
 def test_weighted_mean_counts_each_gene_by_its_weight():
@@ -18,14 +18,6 @@ def test_the_bounds_themselves_can_be_reached():
 def test_what_cannot_be_reached_is_said_with_the_reach(target):
     with pytest.raises(ValueError, match=r"0\.2 to 0\.7"):
         check_reachable([0.1, 0.3], [0.5, 0.9], [1.0, 1.0], target)
-
-
-def test_solve_finds_the_root_to_the_last_bit():
-    assert solve(lambda x: x * x * x, 8.0, 0.0, 1e6) == pytest.approx(2.0, abs=1e-15)
-
-
-def test_solve_ends_where_the_function_is_flat():
-    assert solve(lambda x: min(x, 1.0), 1.0, -5.0, 5.0) == 1.0
 
 
 @pytest.mark.parametrize("name", ["project", "scale", "shift"])
