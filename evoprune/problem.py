@@ -168,6 +168,10 @@ class Problem(ABC):
         """About how long ``genome`` takes, in any unit: where costs differ, the largest is handed out first."""
         return 1.0
 
+    def describe(self) -> str:
+        """What is searched, on what: a part of a line that a run begins with."""
+        return f"{len(self.bounds().low)} genes"
+
     def fingerprint(self) -> dict[str, str]:
         """Name to hash of the data that scores depend on beside the settings: a model's weights, a text.
 
@@ -186,6 +190,11 @@ class Problem(ABC):
     def finish(self, outcome: Outcome, folder: Path) -> dict[str, Any]:
         """Draw figures into ``folder``; return what is added to ``result.json``."""
         return {}
+
+    @classmethod
+    def summary(cls, result: Mapping[str, Any]) -> Sequence[str]:
+        """Lines that tell a person what the run found, beside its best fitness. ``result``: its ``result.json``."""
+        return []
 
     def export(self, genome: Sequence[float], result: Mapping[str, Any], folder: Path, options: Any) -> Exported:
         """Write ``genome`` to the empty ``folder`` in a form that others use, and check what was written.

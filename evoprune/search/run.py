@@ -141,6 +141,8 @@ def _search(run: Run, backend: backends.Backend, history: History, past: Recorde
     random.seed(experiment.seed)
     numpy.random.seed(experiment.seed)  # for DEAP's operators that draw from numpy
     progress = Progress(experiment.generations, experiment.budget, problem.work_unit, past.seconds, problem.preparation)
+    workers = run.execution.workers or 1
+    progress.note(f"{run.folder}: {problem.describe()}; {workers} worker{'s' * (workers > 1)}")
     scorer = Scorer(tools, problem, backend, history, progress, experiment.max_failures, past)
     watch = Watch(problem, experiment.patience, past.watched)
     if not past.lines:
