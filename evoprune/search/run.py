@@ -124,7 +124,7 @@ def carry_out(run: Run, backend: backends.Backend, past: Recorded, environment: 
     except BaseException as error:
         if history.live:
             with suppress(OSError):
-                run_folder.write_status(folder, _state(error), str(error) or type(error).__name__)
+                run_folder.write_status(folder, _state(error), _reason(error))
         raise
     return result
 
@@ -133,6 +133,12 @@ def _state(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     return "stopped" if isinstance(error, (Stopped, InputError)) else "failed"
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted (Ctrl-C or a signal)"
+    return str(error) or type(error).__name__
 
 
 def _search(run: Run, backend: backends.Backend, history: History, past: Recorded) -> Json:

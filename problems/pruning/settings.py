@@ -254,3 +254,9 @@ class EvalSettings(Settings):
     tasks: str | None = Field(None, description="names of lm-evaluation-harness tasks, with commas between")
     include_path: str | None = Field(None, description="a folder with task files")
     limit: int | None = Field(None, ge=1, description="examples of each task")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> EvalSettings:
+        if self.tasks is None and (self.limit, self.include_path) != (None, None):
+            raise ValueError("limit and include_path say how tasks are run; name the tasks, too")
+        return self
