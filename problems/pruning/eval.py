@@ -109,15 +109,22 @@ def _refuse_what_is_no_model(source: str) -> None:
         raise InputError(
             "its name is empty; expected a run's folder, or a model: folder, hub id or .gguf file", "MODEL_OR_RUN"
         )
-    path = Path(source).expanduser()
+    try:
+        slip = _slip(Path(source).expanduser())
+    except (OSError, RuntimeError) as error:  # a name too long; a home that no one has
+        slip = f"cannot be read: {getattr(error, 'strerror', None) or error}"
+    if slip:
+        raise InputError(slip, source)
+
+
+def _slip(path: Path) -> str | None:
     if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise InputError("holds neither a run's result nor a model's config.json", source)
-    elif path.exists():
-        if path.suffix != ".gguf":
-            raise InputError("is a file; expected a run's folder, or a model: folder, hub id or .gguf file", source)
-    elif path.suffix == ".gguf" or len(path.parts) > 2 or (len(path.parts) == 2 and path.parent.exists()):
-        raise InputError("no such run, folder or file; for a model of the hub give OWNER/NAME", source)
+        return None if (path / "config.json").is_file() else "holds neither a run's result nor a model's config.json"
+    if path.exists():
+        return None if path.suffix == ".gguf" else "is a file; expected a folder or a .gguf file"
+    if path.suffix == ".gguf" or len(path.parts) > 2 or (len(path.parts) == 2 and path.parent.exists()):
+        return "no such run, folder or file; for a model of the hub give OWNER/NAME"
+    return None
 
 
 def _text(options: EvalSettings, default: TextSettings) -> TextSettings:

@@ -29,8 +29,11 @@ CALIBRATION_TOKENS = 16_384
 
 def _absolute_if_local(source: str) -> str:
     """A path that exists becomes absolute, so that a stored experiment works from any folder."""
-    path = Path(source).expanduser()
-    return str(path.resolve()) if path.exists() else source
+    try:
+        path = Path(source).expanduser()
+        return str(path.resolve()) if path.exists() else source
+    except (OSError, RuntimeError) as error:  # a name too long; a home that no one has
+        raise ValueError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _registered(group: str, *others: str) -> AfterValidator:

@@ -98,6 +98,7 @@ PRUNING = {
     "device": ("problem.device=gpu", "problem.device: "),
     "device number": ("problem.device=cuda:x", "problem.device: "),
     "empty model": ("problem.model=''", "problem.model: "),
+    "model of a long name": ("problem.model=" + "x" * 300, "problem.model: cannot be read: File name too long"),
     "genes": ("problem.genes=layer", "problem.genes: expected 'block', 'matrix'"),
     "curve": ("problem.curve=[0.1, 1.1]", "problem.curve.1: expected less than or equal to 1"),
     "batch": ("problem.batch_tokens=0", "problem.batch_tokens: expected greater than or equal to 1"),
