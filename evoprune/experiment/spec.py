@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from evoprune.experiment.explain import short
 from evoprune.experiment.parameters import Checked, Fraction
 
 
@@ -20,7 +21,11 @@ class Choice(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _short_form(cls, value: Any) -> Any:
-        return {"use": value} if isinstance(value, str) else value
+        if isinstance(value, str):
+            return {"use": value}
+        if not isinstance(value, (dict, Choice)):
+            raise ValueError(f"expected a name, or a mapping {{use: NAME, ...}}, got {short(value)}")
+        return value
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def test_any_split_of_the_bundled_text_may_measure_a_model(capsys):
         (["bundled:gpt2-mini", "--set", "problem.sparsity=0.5"], "--set: changes a run's experiment"),
         (["bundled:gpt2-mini", "--limit", "3"], "options: limit and include_path say how tasks are run"),
         (["bundled:gpt2-mini", "--window", "512"], "512 is longer than the model's 256 positions"),
-        (["x", "--windows", "0"], "windows: expected greater than or equal to 1"),
+        (["x", "--windows", "0"], "windows: expected a number of at least 1"),
         (["x", "--problem", "benchmark"], "measures no 'x'"),
         (["x", "--problem", "prunin"], "did you mean 'pruning'"),
     ],
