@@ -154,6 +154,11 @@ def test_a_file_that_is_not_there(run, path):
     assert_refused(run(path), f"evoprune: {path}")
 
 
+@pytest.mark.parametrize("path", ["gpt2_mini", "gpt2_mini.yaml", "problems/gpt2mini.yaml", "problems/gpt2_mini.yml"])
+def test_a_slip_in_the_name_of_what_we_ship(run, path):
+    assert_refused(run(path), f"{path}: no such file", "did you mean problems/gpt2_mini.yaml?")
+
+
 def test_a_folder(run, tmp_path):
     assert_refused(run(tmp_path), f"{tmp_path}: is a folder; expected a YAML file")
 
