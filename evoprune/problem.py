@@ -71,10 +71,14 @@ class Exported:
 
 @dataclass(frozen=True)
 class Table:
-    """Measured solutions, a row each with the same keys, and the protocol without which they mean nothing."""
+    """Measured solutions, a row each with the same keys, and the protocol without which they mean nothing.
+
+    ``shares``: keys of numbers in [0, 1] that people read in percent.
+    """
 
     rows: Sequence[Mapping[str, Any]]
     protocol: Mapping[str, Any]
+    shares: frozenset[str] = frozenset()
 
 
 class Problem(ABC):

@@ -76,7 +76,8 @@ def _refuse_what_is_a_runs(options: argparse.Namespace) -> None:
 def _lines(table: Table) -> Iterator[str]:
     """The rows under their keys, aligned, then the protocol."""
     names = list(table.rows[0])
-    yield from aligned([names, *([plain(row[name]) for name in names] for row in table.rows)])
+    told = ([f"{row[name]:.2%}" if name in table.shares else plain(row[name]) for name in names] for row in table.rows)
+    yield from aligned([names, *told])
     yield ""
     for name, value in table.protocol.items():
         yield f"{name}: {plain(value)}"

@@ -154,7 +154,11 @@ def _search(run: Run, backend: backends.Backend, history: History, past: Recorde
     if not past.lines:
         history.go_live()
 
+    last = 0
+
     def after_generation(number: int, population: Sequence[Individual]) -> None:
+        nonlocal last
+        last = number
         line = _generation_line(number, population, scorer) | watch.look(number, scorer.best)
         times = {"idle": round(scorer.idle_share(), 4), "seconds": round(time.perf_counter() - start, 6)}
         history.write(line | times, sync=True)
@@ -176,7 +180,9 @@ def _search(run: Run, backend: backends.Backend, history: History, past: Recorde
     if outcome.failure:
         raise Stopped(f"every candidate failed; the last one: {outcome.failure}")
     if experiment.budget and scorer.work < experiment.budget:
-        progress.note(f"{scorer.work:,.0f} of a budget of {experiment.budget:,.0f} {problem.work_unit} were spent")
+        why = f"; generations={last} ended it" if last == experiment.generations else ""
+        spent = f"{scorer.work:,.0f} of a budget of {experiment.budget:,.0f} {problem.work_unit} were spent"
+        progress.note(spent + why)
     progress.note("the search is done; reporting on its best")
     result = {
         "best": _individual(best),

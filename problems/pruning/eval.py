@@ -25,6 +25,8 @@ from problems.pruning.text.windows import Windows, check_length, cut
 
 Row = dict[str, Any]
 
+_SHARES = frozenset({"sparsity"})
+
 _ARGUMENTS = {
     "problem.model": "MODEL_OR_RUN",
     "problem.device": "--device",
@@ -57,7 +59,7 @@ def compare(evaluator: Evaluator, genomes: Mapping[str, Sequence[float]], option
             if any(genome):
                 reconstruct(evaluator, genome)
                 rows.append(_row(f"{name}, reconstructed", evaluator, windows, options))
-    return Table(rows, _protocol(evaluator.settings.model, evaluator.model, windows, options))
+    return Table(rows, _protocol(evaluator.settings.model, evaluator.model, windows, options), _SHARES)
 
 
 def _row(name: str, evaluator: Evaluator, windows: Windows, options: EvalSettings) -> Row:
@@ -88,7 +90,7 @@ def measure(source: str, options: EvalSettings) -> Table:
         "sparsity": zeros / sum(weight.numel() for weight in weights),
         "perplexity": _finite(Perplexity().value(total, windows.predictions)),
     }
-    return Table([row | _tasks(model, tokenizer, options)], _protocol(source, model, windows, options))
+    return Table([row | _tasks(model, tokenizer, options)], _protocol(source, model, windows, options), _SHARES)
 
 
 @contextmanager

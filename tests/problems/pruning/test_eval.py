@@ -46,6 +46,14 @@ def test_another_text_is_another_protocol(run_on, capsys):
     assert (table["protocol"]["windows"], table["protocol"]["source"]) == (2, str(text))
 
 
+def test_people_read_sparsity_in_percent(run_on, capsys):
+    run = run_on("gpt2")
+    capsys.readouterr()
+    assert main(["eval", str(run)]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:4]]
+    assert [row[:2] for row in rows] == [["dense", "0.00%"], ["uniform", "45.00%"], ["evolved", "45.00%"]]
+
+
 def test_an_export_is_measured_on_the_runs_report_text(run_on, capsys, tmp_path):
     run = run_on("gpt2")
     assert main(["export", str(run), str(tmp_path / "out")]) == 0
