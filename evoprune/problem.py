@@ -106,6 +106,9 @@ class Problem(ABC):
     supplies: ClassVar[frozenset[str]] = frozenset()
     """Names of the values that :meth:`context` gives to operators, known before loading."""
 
+    groups: ClassVar[Mapping[str, str]] = {}
+    """Groups of entry points of its own: what a setting calls their plugins, to the group."""
+
     ExportOptions: ClassVar[type[Checked]] = Settings
     """What :meth:`export` may be told."""
 

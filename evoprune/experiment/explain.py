@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from evoprune.errors import did_you_mean
+from evoprune.experiment.parameters import model_of
 
 _KINDS = {
     "float_type": "a number",
@@ -94,11 +95,8 @@ def _keys(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
 
 def _model_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseModel] | None:
     """The (nested) model at ``location``; None where there is none."""
+    found: type[BaseModel] | None = model
     for step in location:
-        field = model.model_fields.get(step)
-        kinds = [field.annotation, *get_args(field.annotation)] if field else []
-        models = [k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)]
-        if not models:
-            return None
-        model = models[0]
-    return model
+        field = found.model_fields.get(step) if found else None
+        found = model_of(field) if field else None
+    return found

@@ -61,7 +61,10 @@ class Experiment(Checked):
     operators: Operators = Field(Operators(), description="the operators, a slot each")
     population: int = Field(20, ge=2, le=1_000_000, description="individuals in a generation")
     generations: int = Field(
-        20, ge=0, le=NO_END, description="generations after the first; with a budget, no limit unless it is given"
+        20,
+        ge=0,
+        le=NO_END,
+        description="generations after the first; without limit where a budget is given and this is not",
     )
     budget: float | None = Field(
         None, gt=0, description="work (tokens, in pruning) after which no generation begins; null is no limit"

@@ -6,10 +6,11 @@ import random
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from evoprune import Bounds, Evaluation, Exported, Outcome, Problem, Table, find_plugin
-from problems.pruning.settings import ALLOCATIONS, UNIFORM, EvalSettings, ExportSettings, PruningSettings
+from problems.pruning.settings import ALLOCATIONS, SCORES, UNIFORM, EvalSettings, ExportSettings, PruningSettings
 from problems.pruning.summary import summary
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Pruning(Problem):
     ExportOptions = ExportSettings
     EvalOptions = EvalSettings
     supplies = frozenset({"weights", "target", "advice"})
+    groups = MappingProxyType({"score": SCORES, "allocations": ALLOCATIONS})
     has_fidelities = True
     work_unit = "tokens"
     settings: PruningSettings
