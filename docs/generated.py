@@ -4,7 +4,7 @@ import argparse
 import inspect
 import os
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -30,7 +30,11 @@ def experiment() -> str:
             parts += [_table(entry.schema, entry.keys)] if entry.keys else []
     for entry in catalogue.problems():
         parts += [f"## problem: {entry.name}", entry.summary, _table(entry.schema, entry.keys)]
-        parts += [text for name, model in _nested(entry.schema) for text in (f"### {name}", _table(model))]
+        for nested in catalogue.nested(entry.schema):
+            parts += [f"### {nested.__name__}", _table(nested)]
+        for setting, plugins in catalogue.plugins(entry.name):
+            rows = [f"| `{name}` | {_cell(summary)} |" for name, summary in plugins.items()]
+            parts += [f"### {entry.name}: {setting}", "\n".join(["| name | what it does |", "|---|---|", *rows])]
     return "\n\n".join(parts)
 
 
@@ -70,17 +74,6 @@ def _place(plugin: Any) -> str:
 
 def _sentence(text: str | None) -> str:
     return f"{text[0].upper()}{text[1:]}." if text else ""
-
-
-def _nested(model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
-    """The models of the keys that hold mappings of their own, each once."""
-    schema = model.model_json_schema()
-    names = set(schema.get("$defs", {}))
-    for field in model.model_fields.values():
-        kind = type(field.default)
-        if issubclass(kind, BaseModel) and kind.__name__ in names:
-            names.discard(kind.__name__)
-            yield kind.__name__, kind
 
 
 def _table(model: type[BaseModel], keys: Mapping[str, FieldInfo] | None = None) -> str:

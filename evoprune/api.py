@@ -27,6 +27,7 @@ from evoprune.exporting import export
 from evoprune.problem import Exported, Problem, Table
 from evoprune.records import history, run_folder
 from evoprune.records.run_folder import read_json
+from evoprune.records.status import without_result
 from evoprune.search.evaluation import load
 
 Columns = dict[str, list[Any]]
@@ -63,6 +64,8 @@ class Run:
         """
         folder = Path(folder)
         resolved = read_experiment(folder, settings)
+        if not _is_file(folder / "result.json"):
+            raise InputError(without_result(folder), str(folder))
         result = read_json(folder / "result.json")
         try:
             best = _Result.model_validate(result).best
@@ -183,7 +186,7 @@ def check_options(schema: type[Checked], options: Mapping[str, Any]) -> Checked:
     try:
         return schema.model_validate(dict(options))
     except ValidationError as error:
-        raise InputError(explain(error, schema), "options") from None
+        raise InputError(explain(error, schema, "options")) from None
 
 
 def is_run(path: str | Path) -> bool:

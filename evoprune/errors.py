@@ -36,6 +36,11 @@ class Stopped(Exception):
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The tail of an "unknown name" message: the nearest of ``known``, then all of them."""
     known = sorted(known)
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    guess = f"; did you mean '{near[0]}'?" if near else ""
+    near = nearest(str(name), known)
+    guess = f"; did you mean '{near}'?" if near else ""
     return f"{guess} (known: {', '.join(known) or 'none'})"
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The one of ``known`` that ``name`` is likely a slip of; None where there is none like it."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)), None)

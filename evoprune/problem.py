@@ -71,10 +71,14 @@ class Exported:
 
 @dataclass(frozen=True)
 class Table:
-    """Measured solutions, a row each with the same keys, and the protocol without which they mean nothing."""
+    """Measured solutions, a row each with the same keys, and the protocol without which they mean nothing.
+
+    ``shares``: keys of numbers in [0, 1] that people read in percent.
+    """
 
     rows: Sequence[Mapping[str, Any]]
     protocol: Mapping[str, Any]
+    shares: frozenset[str] = frozenset()
 
 
 class Problem(ABC):
@@ -101,6 +105,9 @@ class Problem(ABC):
 
     supplies: ClassVar[frozenset[str]] = frozenset()
     """Names of the values that :meth:`context` gives to operators, known before loading."""
+
+    groups: ClassVar[Mapping[str, str]] = {}
+    """Groups of entry points of its own: what a setting calls their plugins, to the group."""
 
     ExportOptions: ClassVar[type[Checked]] = Settings
     """What :meth:`export` may be told."""
@@ -173,6 +180,10 @@ class Problem(ABC):
         """About how long ``genome`` takes, in any unit: where costs differ, the largest is handed out first."""
         return 1.0
 
+    def describe(self) -> str:
+        """What is searched, on what: a part of a line that a run begins with."""
+        return f"{len(self.bounds().low)} genes"
+
     def fingerprint(self) -> dict[str, str]:
         """Name to hash of the data that scores depend on beside the settings: a model's weights, a text.
 
@@ -196,6 +207,11 @@ class Problem(ABC):
         gives a key that the engine has (``best``, ``work``, ``seed``), the engine's value is kept.
         """
         return {}
+
+    @classmethod
+    def summary(cls, result: Mapping[str, Any]) -> Sequence[str]:
+        """Lines that tell a person what the run found, beside its best fitness. ``result``: its ``result.json``."""
+        return []
 
     def export(self, genome: Sequence[float], result: Mapping[str, Any], folder: Path, options: Any) -> Exported:
         """Write ``genome`` to the empty ``folder`` in a form that others use, and check what was written.

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from evoprune.api import Run, check_options, is_run
 from evoprune.cli import experiment
+from evoprune.errors import InputError
 from evoprune.experiment import registry
 from evoprune.plain_text import aligned, plain
 from evoprune.problem import Table
@@ -51,6 +53,7 @@ def call(options: argparse.Namespace) -> None:
     if is_run(options.what):
         table = Run.open(options.what, options.set).compare(**given)
     else:
+        _refuse_what_is_a_runs(options)
         problem = registry.problem(options.problem)
         table = problem.measure(options.what, check_options(problem.EvalOptions, given))
     if options.json:
@@ -59,10 +62,22 @@ def call(options: argparse.Namespace) -> None:
         print(*_lines(table), sep="\n")
 
 
+def _refuse_what_is_a_runs(options: argparse.Namespace) -> None:
+    """Raise :class:`evoprune.InputError` where ``options``, which name no run, were meant for one."""
+    meant = Path("runs") / options.what
+    if options.what and is_run(meant) and not Path(options.what).exists():
+        raise InputError(
+            f"no such run here; did you mean {meant}? For a model of the hub give OWNER/NAME", options.what
+        )
+    if options.set:
+        raise InputError(f"changes a run's experiment, and '{options.what}' is no run", "--set")
+
+
 def _lines(table: Table) -> Iterator[str]:
     """The rows under their keys, aligned, then the protocol."""
     names = list(table.rows[0])
-    yield from aligned([names, *([plain(row[name]) for name in names] for row in table.rows)])
+    told = ([f"{row[name]:.2%}" if name in table.shares else plain(row[name]) for name in names] for row in table.rows)
+    yield from aligned([names, *told])
     yield ""
     for name, value in table.protocol.items():
         yield f"{name}: {plain(value)}"

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from evoprune.api import Run
 from evoprune.backends import launch
 from evoprune.backends.execution import MAPS, Execution
 from evoprune.errors import Stopped
+from evoprune.problem import Problem
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +60,15 @@ def carry_out(call: Callable[[], dict[str, Any] | None], folder: Path) -> None:
         raise
     if result is None:
         print("the run is done already; for more, give --set generations=N")
-    else:
-        print(f"best fitness {result['best']['fitness'][0]:.6g} after {result['evaluations']} evaluations")
-    print(f"result, figures and history: {folder}")
+    print(*_outcome(Run.open(folder)), sep="\n")
+
+
+def _outcome(run: Run) -> Iterator[str]:
+    """What the run found, where that is, and what may be done with it next."""
+    problem, folder = run.resolved.problem, shlex.quote(str(run.folder))
+    yield f"best fitness {run.best.fitness[0]:.6g} after {run.result['evaluations']:,} evaluations"
+    yield from problem.summary(run.result)
+    yield f"result, figures and history: {run.folder}"
+    yield f"a page: python -m evoprune report {folder}"
+    if problem.export is not Problem.export:
+        yield f"a model: python -m evoprune export {folder} OUT"

@@ -22,7 +22,7 @@ _INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. ``arguments`` default to the command line's."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    options = parser().parse_args(arguments, argparse.Namespace(arguments=arguments))
+    options = _parse(arguments)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
@@ -49,7 +49,28 @@ def parser() -> argparse.ArgumentParser:
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in (run, status, resume, ablate, export, eval, report, validate, ls):
         command.add_parser(commands)
+    for one in commands.choices.values():
+        one.description = str(one.description).replace("``", "")  # docstrings are marked up for the site
+        one.set_defaults(parser=one)
     return whole
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    """``arguments`` as options, or an end with the usage of the command that does not understand them."""
+    whole = parser()
+    if not arguments:
+        whole.exit(2, whole.format_help())
+    if arguments[0] == "help":
+        arguments = [*arguments[1:2], "--help"]
+    options, unknown = whole.parse_known_args(arguments, argparse.Namespace(arguments=arguments))
+    if unknown:
+        hint = (
+            "; keys of the experiment are given as --set KEY=VALUE, as in --set problem.sparsity=0.5"
+            if "set" in options
+            else ""
+        )
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    return options
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

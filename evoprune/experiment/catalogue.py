@@ -1,10 +1,14 @@
-"""What is installed: operators and problems, each with the parameters that a user gives."""
+"""What is installed: operators, problems and problems' own plugins, with the parameters that a user gives."""
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -28,7 +32,7 @@ class Entry:
     @property
     def summary(self) -> str:
         """The first line of its docstring."""
-        return (inspect.getdoc(self.plugin) or "").split("\n", 1)[0]
+        return _first_line(inspect.getdoc(self.plugin))
 
 
 def operators(slot: str) -> Iterator[Entry]:
@@ -44,6 +48,36 @@ def problems() -> Iterator[Entry]:
     for name in sorted(registry.names(registry.PROBLEMS)):
         problem = registry.problem(name)
         yield _entry(name, problem, problem.Settings, frozenset())
+
+
+def nested(model: type[BaseModel]) -> dict[type[BaseModel], list[str]]:
+    """The models of the keys of ``model`` that hold mappings of their own, and those keys."""
+    found: dict[type[BaseModel], list[str]] = {}
+    for key, field in model.model_fields.items():
+        if kind := parameters.model_of(field):
+            found.setdefault(kind, []).append(key)
+    return found
+
+
+def plugins(problem: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Of the registered ``problem``: what each of its own groups is called, and the plugins there with a summary."""
+    for title, group in registry.problem(problem).groups.items():
+        yield title, {name: _summary_in_source(entry) for name, entry in sorted(registry.names(group).items())}
+
+
+def _summary_in_source(entry: EntryPoint) -> str:
+    """The first line of a plugin's docstring, without importing its module, which may need torch."""
+    try:
+        spec = importlib.util.find_spec(entry.module)
+        tree = ast.parse(Path(str(spec and spec.origin)).read_text(encoding="utf-8"))
+    except (ImportError, OSError, SyntaxError, ValueError):  # a stranger's package, half installed
+        return ""
+    named = (node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == entry.attr)
+    return next((_first_line(ast.get_docstring(node)) for node in named), "")
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").split("\n", 1)[0]
 
 
 def plain_default(field: FieldInfo) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from evoprune.errors import InputError
+from evoprune.errors import InputError, nearest
 from evoprune.experiment.registry import HOME
 
 Config = dict[str, Any]
@@ -46,7 +46,9 @@ def find(path: str) -> Path:
             raise InputError("is a folder; expected a YAML file", path)
     except OSError as error:  # a name too long, say
         raise InputError(f"cannot be read: {error.strerror}", path) from None
-    raise InputError("no such file, here or among the problems that come with evoprune (see 'evoprune ls')", path)
+    near = nearest(Path(path).stem, sorted(file.stem for file in (HOME / "problems").glob("*.yaml")))
+    guess = f"did you mean problems/{near}.yaml? S" if near else "s"
+    raise InputError(f"no such file, here or among the problems that come with evoprune; {guess}ee 'evoprune ls'", path)
 
 
 def read(path: Path) -> Config:

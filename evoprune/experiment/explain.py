@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from evoprune.errors import did_you_mean
+from evoprune.experiment.parameters import model_of
+
+_KINDS = {
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+}
+"""What pydantic's types of errors expected."""
+
+_LIMITS = {
+    "greater_than": ("gt", "above"),
+    "greater_than_equal": ("ge", "of at least"),
+    "less_than": ("lt", "below"),
+    "less_than_equal": ("le", "of at most"),
+}
 
 
 def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> list[str]:
@@ -21,10 +42,43 @@ def _line(fault: Any, model: type[BaseModel], prefix: str) -> str:
         return f"{path}: unknown key{did_you_mean(location[-1], _keys(model, location[:-1]))}"
     if fault["type"] == "missing":
         return f"{path}: missing; it must be given"
-    expected = fault["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-    if not fault["type"].startswith("value_error"):
-        expected += f", got {short(fault['input'])}"
-    return f"{path}: {expected}"
+    if fault["type"].startswith("value_error"):
+        return f"{path}: {fault['msg'].removeprefix('Value error, ')}"
+    return f"{path}: {_expected(fault, model)}, got {short(fault['input'])}{_as_share(fault)}"
+
+
+def _expected(fault: Any, model: type[BaseModel]) -> str:
+    kind = fault["type"]
+    if kind in _LIMITS:
+        key, relation = _LIMITS[kind]
+        return f"expected a number {relation} {_plain(fault['ctx'][key])}"
+    if kind in {"model_type", "model_attributes_type"}:
+        return f"expected a mapping{_example(_model_at(model, fault['loc']), fault['input'])}"
+    if kind in _KINDS:
+        return f"expected {_KINDS[kind]}"
+    return str(fault["msg"]).replace("Input should be", "expected")
+
+
+def _plain(limit: float) -> str:
+    return str(int(limit)) if limit == int(limit) else f"{limit:g}"
+
+
+def _as_share(fault: Any) -> str:
+    """A percentage is a likely slip where a share is asked for."""
+    value = fault["input"]
+    if fault["type"] == "less_than_equal" and fault["ctx"]["le"] == 1 and 1 < float(value) <= 100:
+        return f" (a share: {float(value) / 100:g}?)"
+    return ""
+
+
+def _example(model: type[BaseModel] | None, given: Any) -> str:
+    """A mapping that ``model`` may take, with ``given`` in it if that is what its one required key takes."""
+    if model is None:
+        return ""
+    required = [key for key, field in model.model_fields.items() if field.is_required()]
+    value = given if isinstance(given, str) and len(required) == 1 else "..."
+    example = ", ".join(f"{key}: {value}" for key in required)
+    return (f", as in {{{example}}}," if example else "") + f" with keys among {', '.join(model.model_fields)}"
 
 
 def short(value: Any) -> str:
@@ -35,11 +89,14 @@ def short(value: Any) -> str:
 
 def _keys(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
     """The keys that the (nested) model at ``location`` knows."""
+    found = _model_at(model, location)
+    return list(found.model_fields) if found else []
+
+
+def _model_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseModel] | None:
+    """The (nested) model at ``location``; None where there is none."""
+    found: type[BaseModel] | None = model
     for step in location:
-        field = model.model_fields.get(step)
-        kinds = [field.annotation, *get_args(field.annotation)] if field else []
-        models = [k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)]
-        if not models:
-            return []
-        model = models[0]
-    return list(model.model_fields)
+        field = found.model_fields.get(step) if found else None
+        found = model_of(field) if field else None
+    return found

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any, get_args, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, create_model, field_validator
+from pydantic.fields import FieldInfo
 
 DATA_ARGUMENTS = {"algorithm": 1, "select": 2, "mate": 2, "mutate": 1, "repair": 1, "survive": 1}
 """The slots of the toolbox, and how many leading arguments of each are data, not parameters."""
@@ -55,6 +56,12 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 Positive = Annotated[float, Field(gt=0.0)]
 """A number above 0."""
+
+
+def model_of(field: FieldInfo) -> type[BaseModel] | None:
+    """The model that ``field`` takes a mapping for, null or not; None where it takes something else."""
+    kinds = [field.annotation, *get_args(field.annotation)]
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
 def parameters(function: Callable[..., Any], slot: str) -> dict[str, inspect.Parameter]:

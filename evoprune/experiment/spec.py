@@ -7,7 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from evoprune.experiment.explain import short
 from evoprune.experiment.parameters import Checked, Fraction
+
+NO_END = 10_000_000
+"""More generations than any search takes."""
 
 
 class Choice(BaseModel):
@@ -20,7 +24,11 @@ class Choice(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _short_form(cls, value: Any) -> Any:
-        return {"use": value} if isinstance(value, str) else value
+        if isinstance(value, str):
+            return {"use": value}
+        if not isinstance(value, (dict, Choice)):
+            raise ValueError(f"expected a name, or a mapping {{use: NAME, ...}}, got {short(value)}")
+        return value
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -52,7 +60,12 @@ class Experiment(Checked):
     problem: Choice = Field(description="the problem and its parameters")
     operators: Operators = Field(Operators(), description="the operators, a slot each")
     population: int = Field(20, ge=2, le=1_000_000, description="individuals in a generation")
-    generations: int = Field(20, ge=0, le=10_000_000, description="generations after the first")
+    generations: int = Field(
+        20,
+        ge=0,
+        le=NO_END,
+        description="generations after the first; without limit where a budget is given and this is not",
+    )
     budget: float | None = Field(
         None, gt=0, description="work (tokens, in pruning) after which no generation begins; null is no limit"
     )
@@ -67,3 +80,10 @@ class Experiment(Checked):
     max_failures: Fraction = Field(0.5, description="share of failed candidates above which the run stops")
     seed: int = Field(0, ge=0, lt=2**32, description="of all random draws")
     plugins: tuple[str, ...] = Field((), description="modules whose attributes may be named as module:attribute")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _budget_alone_decides(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("budget") is not None and "generations" not in value:
+            return {**value, "generations": NO_END}
+        return value

@@ -159,10 +159,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except FileNotFoundError:
-        raise InputError(
-            f"there is no {path.name}; expected the folder of a run that has come so far (see its status.json)",
-            str(path.parent),
-        ) from None
+        raise InputError(f"there is no {path.name}; expected the folder of a run", str(path.parent)) from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"is not JSON that can be read: {str(error)[:80]}", str(path)) from None
     if not isinstance(value, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -96,6 +97,17 @@ def look(folder: Path) -> Status:
         return Status(folder, state, stated.reason)
     asked = _checked(_Asked, config.read(folder / "config.yaml"), folder / "config.yaml")
     return _measured(Status(folder, state, stated.reason, None, asked.generations, budget=asked.budget))
+
+
+def without_result(folder: Path) -> str:
+    """Why the run in ``folder`` has no result, and what gives it one. Raises as :func:`look`."""
+    status = look(folder)
+    after = "" if status.generation is None else f" after generation {status.generation}"
+    if status.goes_on:
+        return f"is still running{after}; it has a result when it is done"
+    if status.resumable:
+        return f"{status.state}{after}; finish it with `python -m evoprune resume {shlex.quote(str(folder))}`"
+    return f"has no result.json, and its state is {status.state}; run the experiment again"
 
 
 def _checked(kind: type[Model], value: dict[str, Any], path: Path) -> Model:

@@ -130,7 +130,7 @@ def carry_out(run: Run, backend: backends.Backend, past: Recorded, environment: 
     except BaseException as error:
         if history.live:
             with suppress(OSError):
-                run_folder.write_status(folder, _state(error), str(error) or type(error).__name__)
+                run_folder.write_status(folder, _state(error), _reason(error))
         raise
     return result
 
@@ -141,18 +141,30 @@ def _state(error: BaseException) -> str:
     return "stopped" if isinstance(error, (Stopped, InputError)) else "failed"
 
 
+def _reason(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted (Ctrl-C or a signal)"
+    return str(error) or type(error).__name__
+
+
 def _search(run: Run, backend: backends.Backend, history: History, past: Recorded) -> Json | None:
     experiment, problem, tools = run.resolved.experiment, run.problem, run.toolbox
     tools.register("map", backend.map)
     random.seed(experiment.seed)
     numpy.random.seed(experiment.seed)  # for DEAP's operators that draw from numpy
     progress = Progress(experiment.generations, experiment.budget, problem.work_unit, past.seconds, problem.preparation)
+    workers = run.execution.workers or 1
+    progress.note(f"{run.folder}: {problem.describe()}; {workers} worker{'s' * (workers > 1)}")
     scorer = Scorer(tools, problem, backend, history, progress, experiment.max_failures, past)
     watch = Watch(problem, experiment.patience, past.watched)
     if not past.lines:
         history.go_live()
 
+    last = 0
+
     def after_generation(number: int, population: Sequence[Individual]) -> None:
+        nonlocal last
+        last = number
         line = _generation_line(number, population, scorer) | watch.look(number, scorer.best)
         times = {"idle": round(scorer.idle_share(), 4), "seconds": round(time.perf_counter() - start, 6)}
         history.write(line | times, sync=True)
@@ -176,7 +188,9 @@ def _search(run: Run, backend: backends.Backend, history: History, past: Recorde
     if outcome.failure:
         raise Stopped(f"every candidate failed; the last one: {outcome.failure}")
     if experiment.budget and scorer.work < experiment.budget:
-        progress.note(f"{scorer.work:,.0f} of a budget of {experiment.budget:,.0f} {problem.work_unit} were spent")
+        why = f"; generations={last} ended it" if last == experiment.generations else ""
+        spent = f"{scorer.work:,.0f} of a budget of {experiment.budget:,.0f} {problem.work_unit} were spent"
+        progress.note(spent + why)
     progress.note("the search is done; reporting on its best")
     result = {
         "best": _individual(best),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,16 @@ from problems.pruning.text.windows import Windows, check_length, cut
 
 Row = dict[str, Any]
 
+_SHARES = frozenset({"sparsity"})
+
+_ARGUMENTS = {
+    "problem.model": "MODEL_OR_RUN",
+    "problem.device": "--device",
+    "problem.text": "--text",
+    "problem.text.window": "--window",
+}
+"""What gives here what an experiment gives by a key."""
+
 
 def compare(evaluator: Evaluator, genomes: Mapping[str, Sequence[float]], options: EvalSettings) -> Table:
     """A row for each of ``genomes`` by name, masked; and reconstructed, where the run does that and anything is cut.
@@ -31,9 +42,14 @@ def compare(evaluator: Evaluator, genomes: Mapping[str, Sequence[float]], option
     Raises :class:`evoprune.InputError`.
     """
     if options.dtype and options.dtype != str(evaluator.model.dtype).removeprefix("torch."):
-        raise InputError("a run is measured in its own number format; change it with --set problem.dtype=...", "dtype")
+        raise InputError(
+            "a run is measured in its own number format; change it with --set problem.dtype=...", "--dtype"
+        )
+    if options.device not in {"auto", evaluator.settings.device, str(evaluator.device)}:
+        raise InputError("a run is measured on its own device; change it with --set problem.device=...", "--device")
     own = evaluator.settings.report_text
-    windows = evaluator.windows(text, "text") if (text := _text(options, own)) != own else evaluator.report
+    with _named_as_given():
+        windows = evaluator.windows(text, "text") if (text := _text(options, own)) != own else evaluator.report
     rows = []
     for name, genome in genomes.items():
         evaluator.masks.apply(genome)
@@ -43,7 +59,7 @@ def compare(evaluator: Evaluator, genomes: Mapping[str, Sequence[float]], option
             if any(genome):
                 reconstruct(evaluator, genome)
                 rows.append(_row(f"{name}, reconstructed", evaluator, windows, options))
-    return Table(rows, _protocol(evaluator.settings.model, evaluator.model, windows, options))
+    return Table(rows, _protocol(evaluator.settings.model, evaluator.model, windows, options), _SHARES)
 
 
 def _row(name: str, evaluator: Evaluator, windows: Windows, options: EvalSettings) -> Row:
@@ -58,16 +74,14 @@ def _row(name: str, evaluator: Evaluator, windows: Windows, options: EvalSetting
 
 def measure(source: str, options: EvalSettings) -> Table:
     """One row, for the model that ``source`` names. Raises :class:`evoprune.InputError`."""
-    if not source:
-        raise InputError(
-            "its name is empty; expected a run's folder, or a model: folder, hub id or .gguf file", "model"
-        )
+    _refuse_what_is_no_model(source)
     text = _text(options, _reported(Path(source)))
-    model, tokenizer = load_model(
-        ModelSettings(model=source, device=options.device, dtype=options.dtype or "float32"),
-    )
-    check_length(text, model, "text")
-    windows = cut(text, tokenizer, "text")
+    with _named_as_given():
+        model, tokenizer = load_model(
+            ModelSettings(model=source, device=options.device, dtype=options.dtype or "float32"),
+        )
+        check_length(text, model, "text")
+        windows = cut(text, tokenizer, "text")
     total = Measure(Forward(model), None).total(windows.tokens, Perplexity().add)
     weights = [matrix.weight for matrix in find_matrices(model)]
     zeros = sum(int(weight.numel() - torch.count_nonzero(weight)) for weight in weights)
@@ -76,7 +90,43 @@ def measure(source: str, options: EvalSettings) -> Table:
         "sparsity": zeros / sum(weight.numel() for weight in weights),
         "perplexity": _finite(Perplexity().value(total, windows.predictions)),
     }
-    return Table([row | _tasks(model, tokenizer, options)], _protocol(source, model, windows, options))
+    return Table([row | _tasks(model, tokenizer, options)], _protocol(source, model, windows, options), _SHARES)
+
+
+@contextmanager
+def _named_as_given() -> Iterator[None]:
+    """Errors within name arguments of ``eval`` where they would name keys of an experiment."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(error.problems, _ARGUMENTS.get(error.source or "", error.source)) from None
+
+
+def _refuse_what_is_no_model(source: str) -> None:
+    """Raise :class:`evoprune.InputError` for a slip in a path, which the hub would be asked for.
+
+    A name or ``OWNER/NAME`` is the hub's where there is no such path and no folder ``OWNER`` here.
+    """
+    if not source:
+        raise InputError(
+            "its name is empty; expected a run's folder, or a model: folder, hub id or .gguf file", "MODEL_OR_RUN"
+        )
+    try:
+        slip = _slip(Path(source).expanduser())
+    except (OSError, RuntimeError) as error:  # a name too long; a home that no one has
+        slip = f"cannot be read: {getattr(error, 'strerror', None) or error}"
+    if slip:
+        raise InputError(slip, source)
+
+
+def _slip(path: Path) -> str | None:
+    if path.is_dir():
+        return None if (path / "config.json").is_file() else "holds neither a run's result nor a model's config.json"
+    if path.exists():
+        return None if path.suffix == ".gguf" else "is a file; expected a folder or a .gguf file"
+    if path.suffix == ".gguf" or len(path.parts) > 2 or (len(path.parts) == 2 and path.parent.exists()):
+        return "no such run, folder or file; for a model of the hub give OWNER/NAME"
+    return None
 
 
 def _text(options: EvalSettings, default: TextSettings) -> TextSettings:

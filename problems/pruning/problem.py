@@ -6,10 +6,12 @@ import random
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evoprune import Bounds, Evaluation, Exported, Outcome, Problem, Table, find_plugin
-from problems.pruning.settings import ALLOCATIONS, UNIFORM, EvalSettings, ExportSettings, PruningSettings
+from problems.pruning.settings import ALLOCATIONS, SCORES, UNIFORM, EvalSettings, ExportSettings, PruningSettings
+from problems.pruning.summary import summary
 
 if TYPE_CHECKING:
     from problems.pruning.evaluation.evaluator import Evaluator
@@ -38,6 +40,7 @@ class Pruning(Problem):
     ExportOptions = ExportSettings
     EvalOptions = EvalSettings
     supplies = frozenset({"weights", "target", "advice"})
+    groups = MappingProxyType({"score": SCORES, "allocations": ALLOCATIONS})
     has_fidelities = True
     work_unit = "tokens"
     settings: PruningSettings
@@ -144,6 +147,15 @@ class Pruning(Problem):
         held_out = self.evaluator.held_out
         return self.evaluator.perplexity(genome, held_out.tokens) if held_out else None
 
+    def describe(self) -> str:
+        """The model, how many weights may go, the genes, and what computes."""
+        evaluator = self.evaluator
+        dtype = str(evaluator.model.dtype).removeprefix("torch.")
+        return (
+            f"{self.settings.model}, {evaluator.masks.total:,} prunable weights, {len(evaluator.genes.names)} genes, "
+            f"{dtype} on {evaluator.device}"
+        )
+
     def fingerprint(self) -> dict[str, str]:
         """Hashes of the weights and of the texts' tokens.
 
@@ -184,6 +196,11 @@ class Pruning(Problem):
         from problems.pruning.report import report
 
         return report(self.evaluator, outcome, folder)
+
+    @classmethod
+    def summary(cls, result: Mapping[str, Any]) -> list[str]:
+        """The perplexities on the report text."""
+        return summary(result)
 
     def export(
         self, genome: Sequence[float], result: Mapping[str, Any], folder: Path, options: ExportSettings

@@ -29,8 +29,11 @@ CALIBRATION_TOKENS = 16_384
 
 def _absolute_if_local(source: str) -> str:
     """A path that exists becomes absolute, so that a stored experiment works from any folder."""
-    path = Path(source).expanduser()
-    return str(path.resolve()) if path.exists() else source
+    try:
+        path = Path(source).expanduser()
+        return str(path.resolve()) if path.exists() else source
+    except (OSError, RuntimeError) as error:  # a name too long; a home that no one has
+        raise ValueError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _registered(group: str, *others: str) -> AfterValidator:
@@ -258,3 +261,9 @@ class EvalSettings(Settings):
     tasks: str | None = Field(None, description="names of lm-evaluation-harness tasks, with commas between")
     include_path: str | None = Field(None, description="a folder with task files")
     limit: int | None = Field(None, ge=1, description="examples of each task")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> EvalSettings:
+        if self.tasks is None and (self.limit, self.include_path) != (None, None):
+            raise ValueError("limit and include_path say how tasks are run; name the tasks, too")
+        return self

@@ -46,7 +46,7 @@ def test_a_result_that_is_none_is_refused(finished, text):
 
 def test_a_run_that_has_not_finished_is_refused(finished):
     (finished.folder / "result.json").unlink()
-    with pytest.raises(InputError, match=r"there is no result\.json"):
+    with pytest.raises(InputError, match=r"has no result\.json"):
         api.Run.open(finished.folder)
 
 

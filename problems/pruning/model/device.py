@@ -26,9 +26,9 @@ def pick_device(name: str) -> torch.device:
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
-        raise InputError(f"problem.device: '{name}' is not here, PyTorch sees {count} CUDA devices; use auto or cpu")
+        raise InputError(f"'{name}' is not here, PyTorch sees {count} CUDA devices; use auto or cpu", "problem.device")
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise InputError("problem.device: 'mps' is not here; use auto or cpu")
+        raise InputError("'mps' is not here; use auto or cpu", "problem.device")
     return device
 
 

@@ -20,6 +20,8 @@ from problems.pruning.settings import BUNDLED_MODEL, ModelSettings
 
 BUNDLED_WEIGHTS = Path(__file__).resolve().parent.parent / "mini" / "weights"
 
+_KEY = "problem.model"
+
 _NAMED = 4
 """How many faulty weights an error names."""
 
@@ -45,7 +47,7 @@ def load_model(settings: ModelSettings) -> tuple[nn.Module, Any]:
                 ignore_mismatched_sizes=True,
             )
     except Exception as error:  # the libraries below raise a dozen kinds
-        raise InputError(_cannot_load(settings, error)) from None
+        raise InputError(_cannot_load(settings, error), _KEY) from None
     _check_complete(info, settings.model)
     if getattr(model, "is_quantized", False):
         model = _plain(model, settings)
@@ -73,16 +75,14 @@ def _where(settings: ModelSettings) -> dict[str, Any]:
     if settings.model == BUNDLED_MODEL:
         return {"pretrained_model_name_or_path": str(BUNDLED_WEIGHTS)}
     if settings.model.startswith("bundled:"):
-        raise InputError(f"problem.model: unknown '{settings.model}'; the bundled model is '{BUNDLED_MODEL}'")
+        raise InputError(f"unknown '{settings.model}'; the bundled model is '{BUNDLED_MODEL}'", _KEY)
     path = Path(settings.model)
     if path.suffix == ".gguf":
         if not path.is_file():
-            raise InputError(f"problem.model: {path}: no such file")
+            raise InputError(f"{path}: no such file", _KEY)
         return {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     if path.is_absolute() and not path.is_dir():
-        raise InputError(
-            f"problem.model: {path}: no such folder; expected one that save_pretrained wrote, or a .gguf file"
-        )
+        raise InputError(f"{path}: no such folder; expected one that save_pretrained wrote, or a .gguf file", _KEY)
     return {
         "pretrained_model_name_or_path": settings.model,
         "revision": settings.revision or "main",
@@ -93,9 +93,9 @@ def _where(settings: ModelSettings) -> dict[str, Any]:
 def _cannot_load(settings: ModelSettings, error: Exception) -> str:
     reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     if isinstance(error, ImportError) and settings.model.endswith(".gguf"):
-        return f"problem.model: GGUF files need two more packages; pip install 'evoprune[gguf]' ({reason})"
+        return f"GGUF files need two more packages; pip install 'evoprune[gguf]' ({reason})"
     return (
-        f"problem.model: '{settings.model}' could not be loaded ({reason}); give a local folder or .gguf file, "
+        f"'{settings.model}' could not be loaded ({reason}); give a local folder or .gguf file, "
         "fill the hub's cache on a machine with network, or run problems/gpt2_mini.yaml"
     )
 
@@ -108,7 +108,7 @@ def _plain(quantized: Any, settings: ModelSettings) -> Any:
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     weights = {name: tensor.detach().to(torch.float32) for name, tensor in quantized.state_dict().items()}
     if any(not torch.is_floating_point(tensor) or type(tensor) is not torch.Tensor for tensor in weights.values()):
-        raise InputError(f"problem.model: '{settings.model}' is quantised in a way that cannot be undone here")
+        raise InputError(f"'{settings.model}' is quantised in a way that cannot be undone here", _KEY)
     model.load_state_dict(weights)
     model.tie_weights()
     model.generation_config = quantized.generation_config
@@ -135,12 +135,13 @@ def _check_complete(info: Mapping[str, Any], name: str) -> None:
     if faulty:
         more = f" and {len(faulty) - _NAMED} more" if len(faulty) > _NAMED else ""
         raise InputError(
-            f"problem.model: '{name}' lacks weights that its config.json asks for, or has them in another shape: "
-            f"{', '.join(faulty[:_NAMED])}{more}; give a complete checkpoint of a causal language model"
+            f"'{name}' lacks weights that its config.json asks for, or has them in another shape: "
+            f"{', '.join(faulty[:_NAMED])}{more}; give a complete checkpoint of a causal language model",
+            _KEY,
         )
 
 
 def _check_finite(model: nn.Module, name: str) -> None:
     for parameter_name, parameter in model.named_parameters():
         if not torch.isfinite(parameter).all():
-            raise InputError(f"problem.model: '{name}': {parameter_name} holds values that are not finite")
+            raise InputError(f"'{name}': {parameter_name} holds values that are not finite", _KEY)

@@ -25,9 +25,9 @@ def load_text(settings: TextSettings, role: str) -> str:
         else:
             text = _hub(settings)
     except InputError as error:
-        raise InputError(f"problem.{role}: {error}") from None
+        raise InputError(error.problems, f"problem.{role}") from None
     if not text.strip():
-        raise InputError(f"problem.{role}: {settings.source} holds no text")
+        raise InputError(f"{settings.source} holds no text", f"problem.{role}")
     return text
 
 

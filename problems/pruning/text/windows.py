@@ -60,8 +60,9 @@ def cut(settings: TextSettings, tokenizer: Any, role: str, at_most: bool = False
         wanted = max(1, min(available, wanted))
     if available < wanted:
         raise InputError(
-            f"problem.{role}: {settings.source} has {count} tokens, {available} windows of {settings.window}; "
-            f"expected {wanted} windows; ask for fewer or shorter ones, or give a longer text"
+            f"{settings.source} has {count} tokens, {available} windows of {settings.window}; "
+            f"expected {wanted} windows; ask for fewer or shorter ones, or give a longer text",
+            f"problem.{role}",
         )
     return _chosen(tokens, order(tokens, wanted, settings.sampling, settings.sampling_seed)[:wanted], settings)
 
@@ -89,7 +90,7 @@ def check_length(settings: TextSettings, model: Any, role: str) -> None:
     """Raise :class:`evoprune.InputError` where ``model`` has no positions for such windows."""
     longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     if longest and settings.window > longest:
-        raise InputError(f"problem.{role}.window: {settings.window} is longer than the model's {longest} positions")
+        raise InputError(f"{settings.window} is longer than the model's {longest} positions", f"problem.{role}.window")
 
 
 def held_out(searched: Windows, learnt: Iterable[Windows], count: int, tokenizer: Any) -> Windows | None:

@@ -1,6 +1,7 @@
 import pytest
 
 from evoprune.experiment import parameters, registry
+from evoprune.experiment.spec import Experiment
 
 
 def test_everything_registered_is_listed(evoprune):
@@ -20,8 +21,28 @@ def test_parameters_are_listed_with_default_and_meaning(evoprune):
 
 
 def test_what_the_engine_supplies_is_not_the_users_to_give(evoprune):
-    keys = {line.split()[0] for line in evoprune("ls", "operators").out.splitlines() if line.startswith("      ")}
-    assert not keys & {"low", "up", "weights", "target"}
+    assert not keys_in(evoprune("ls", "operators").out.splitlines()) & {"low", "up", "weights", "target"}
+
+
+def keys_in(lines):
+    return {line.split()[0] for line in lines if line.startswith("      ")}
+
+
+def test_the_experiments_own_keys_and_those_of_nested_settings_are_listed(evoprune):
+    assert keys_in(evoprune("ls", "experiment").out.splitlines()) == set(Experiment.model_fields) - {
+        "problem",
+        "operators",
+    }
+    _, texts = evoprune("ls", "problems").out.split("    in search_text, report_text, calibration_text:\n")
+    assert {"source", "window", "sampling"} <= keys_in(texts.split("\n\n")[0].splitlines())
+
+
+@pytest.mark.parametrize("title", ["score", "allocations"])
+def test_a_problems_own_plugins_are_listed_with_what_their_source_says(evoprune, title):
+    section = evoprune("ls", "problems").out.split(f"pruning: {title}\n")[1].split("\n\n")[0]
+    group = registry.problem("pruning").groups[title]
+    told = {line.split()[0]: line[2:].split(maxsplit=1)[1] for line in section.splitlines()}
+    assert told == {name: entry.load().__doc__.split("\n")[0] for name, entry in registry.names(group).items()}
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -5,6 +6,7 @@ import pytest
 
 from evoprune import __version__
 from evoprune.cli import main
+from evoprune.cli.main import parser
 
 
 @pytest.mark.parametrize(
@@ -19,12 +21,41 @@ def test_a_wrong_command_line_is_argparse_s_to_refuse(arguments, capsys):
     assert "usage: evoprune" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["run", "--help"]], ids=" ".join)
+@pytest.mark.parametrize(
+    ("arguments", "hinted"),
+    [
+        (["run", "x.yaml", "--sparsity", "0.5"], True),
+        (["run", "x.yaml", "--set", "problem.sparsity", "0.5"], True),
+        (["ablate", "x.yaml", "--budget", "9", "--set", "a=1", "b=2"], True),
+        (["report", "runs/a", "--seed", "1"], False),
+    ],
+)
+def test_what_is_not_understood_shows_the_usage_of_its_command(arguments, hinted, capsys):
+    with pytest.raises(SystemExit) as refused:
+        main(arguments)
+    errors = capsys.readouterr().err
+    assert refused.value.code == 2
+    assert errors.startswith(f"usage: evoprune {arguments[0]} ")
+    assert "unrecognized arguments: " in errors
+    assert ("--set KEY=VALUE, as in" in errors) == hinted
+
+
+HELPS = [["--version"], ["--help"], ["run", "--help"], ["help"], ["help", "run"]]
+
+
+@pytest.mark.parametrize("arguments", HELPS, ids=" ".join)
 def test_help_and_version_are_fine(arguments, capsys):
     with pytest.raises(SystemExit) as left:
         main(arguments)
     assert left.value.code == 0
     assert (__version__ if "--version" in arguments else "usage: evoprune") in capsys.readouterr().out
+
+
+def test_help_shows_no_markup(capsys):
+    for command in re.findall(r"^    (\w+) ", parser().format_help(), re.M):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        assert "``" not in capsys.readouterr().out
 
 
 # The pipe's reader leaves at once, as `| head` does.

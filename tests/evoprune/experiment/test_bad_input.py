@@ -20,12 +20,18 @@ TEXTS = {
     "undefined anchor": ("problem: *x", "undefined alias"),
     "deep nesting": ("seed: " + "[" * 5000, "cannot be read"),
     "no problem": ("seed: 1", "problem: missing"),
-    "empty problem": ("problem:", "problem: expected"),
+    "empty problem": ("problem:", "problem: expected a name, or a mapping {use: NAME, ...}, got None"),
     "problem without use": ("problem: {dimensions: 3}", "problem.use: missing"),
     "use is a number": ("problem: {use: 3}", "problem.use: expected a valid string, got 3"),
-    "operators is a list": ("problem: benchmark\noperators: [blend]", "operators: expected"),
-    "operator is null": ("problem: benchmark\noperators: {mate: null}", "operators.mate: expected"),
-    "plugins is a string": ("problem: benchmark\nplugins: os", "plugins: expected a valid tuple, got 'os'"),
+    "operators is a list": (
+        "problem: benchmark\noperators: [blend]",
+        "operators: expected a mapping with keys among algorithm, select, ",
+    ),
+    "operator is null": (
+        "problem: benchmark\noperators: {mate: null}",
+        "operators.mate: expected a name, or a mapping {use: NAME, ...}, got None",
+    ),
+    "plugins is a string": ("problem: benchmark\nplugins: os", "plugins: expected a list, got 'os'"),
     "plugin is not there": ("problem: benchmark\nplugins: [no_such_module]", "plugins: cannot import 'no_such_module'"),
     "plugin is relative": ("problem: benchmark\nplugins: [.x]", "plugins: cannot import '.x'"),
 }
@@ -39,33 +45,33 @@ SETTINGS = {
     "operator of another slot": ("operators.mate=gaussian", "operators.mate.use: unknown operator 'gaussian'"),
     "misspelt problem": ("problem=benchmrk", "problem.use: unknown problem 'benchmrk'; did you mean 'benchmark'?"),
     "misspelt function": ("problem.function=sfere", "problem.function: expected 'sphere', 'rastrigin'"),
-    "population many": ("population=many", "population: expected a valid integer"),
+    "population many": ("population=many", "population: expected a whole number"),
     "population true": ("population=true", "population: expected a number, got True"),
-    "population 1": ("population=1", "population: expected greater than or equal to 2, got 1"),
+    "population 1": ("population=1", "population: expected a number of at least 2, got 1"),
     "population huge": ("population=1e12", "population: expected"),
-    "population null": ("population=null", "population: expected a valid integer, got None"),
-    "generations negative": ("generations=-1", "generations: expected greater than or equal to 0"),
-    "generations broken": ("generations=2.5", "generations: expected a valid integer"),
+    "population null": ("population=null", "population: expected a whole number, got None"),
+    "generations negative": ("generations=-1", "generations: expected a number of at least 0"),
+    "generations broken": ("generations=2.5", "generations: expected a whole number"),
     "generations nan": ("generations=.nan", "generations: expected a finite number"),
-    "probability": ("mate_probability=1.5", "mate_probability: expected less than or equal to 1"),
+    "probability": ("mate_probability=1.5", "mate_probability: expected a number of at most 1"),
     "probability nan": ("mutate_probability=nan", "mutate_probability: expected a finite number"),
-    "max_failures": ("max_failures=-0.1", "max_failures: expected greater than or equal to 0"),
-    "sigma zero": ("operators.mutate.sigma=0", "operators.mutate.sigma: expected greater than 0"),
+    "max_failures": ("max_failures=-0.1", "max_failures: expected a number of at least 0"),
+    "sigma zero": ("operators.mutate.sigma=0", "operators.mutate.sigma: expected a number above 0"),
     "sigma infinite": ("operators.mutate.sigma=.inf", "operators.mutate.sigma: expected a finite number"),
     "sigma true": ("operators.mutate.sigma=true", "operators.mutate.sigma: expected a number, got True"),
-    "sigma a list": ("operators.mutate.sigma=[1]", "operators.mutate.sigma: expected a valid number"),
-    "indpb": ("operators.mutate.indpb=2", "operators.mutate.indpb: expected less than or equal to 1"),
+    "sigma a list": ("operators.mutate.sigma=[1]", "operators.mutate.sigma: expected a number"),
+    "indpb": ("operators.mutate.indpb=2", "operators.mutate.indpb: expected a number of at most 1"),
     "bounds a word": ("operators.mutate.low=abc", "operators.mutate.low: "),
     "elite of all": ("operators.survive.fraction=0.999", "100 of a population of 100"),
-    "elite of none": ("operators.survive.fraction=0", "operators.survive.fraction: expected greater than 0"),
-    "dimensions 0": ("problem.dimensions=0", "problem.dimensions: expected greater than or equal to 1"),
+    "elite of none": ("operators.survive.fraction=0", "operators.survive.fraction: expected a number above 0"),
+    "dimensions 0": ("problem.dimensions=0", "problem.dimensions: expected a number of at least 1"),
     "dimensions false": ("problem.dimensions=false", "problem.dimensions: expected a number"),
     "low above up": ("problem.low=6", "problem: expected low <= up, got 6 and 5.12"),
     "low infinite": ("problem.low=-.inf", "problem.low: expected a finite number"),
     "mean out of reach": ("problem.mean=7", "problem: mean 7 cannot be reached between low -5.12 and up 5.12"),
-    "seed a word": ("seed=x", "seed: expected a valid integer"),
-    "seed negative": ("seed=-1", "seed: expected greater than or equal to 0"),
-    "seed too large": ("seed=4294967296", "seed: expected less than 4294967296"),
+    "seed a word": ("seed=x", "seed: expected a whole number"),
+    "seed negative": ("seed=-1", "seed: expected a number of at least 0"),
+    "seed too large": ("seed=4294967296", "seed: expected a number below 4294967296"),
     "no equals": ("seed", "--set seed: expected KEY=VALUE or ~KEY"),
     "no key": ("=3", "--set =3: expected KEY=VALUE"),
     "empty step": ("operators..mate=blend", "--set operators..mate=blend: expected KEY=VALUE"),
@@ -85,12 +91,19 @@ SETTINGS = {
 }
 
 PRUNING = {
-    "sparsity 1.5": ("problem.sparsity=1.5", "problem.sparsity: expected less than or equal to 1"),
+    "sparsity 1.5": ("problem.sparsity=1.5", "problem.sparsity: expected a number of at most 1"),
     "sparsity above the genes": ("problem.sparsity=0.95", "problem: sparsity 0.95 cannot be reached"),
     "min above max": ("problem.min_sparsity=0.91", "min_sparsity 0.91 and max_sparsity 0.9"),
+    "sparsity in percent": ("problem.sparsity=45", "expected a number of at most 1, got 45 (a share: 0.45?)"),
+    "sparsity with a sign": ("problem.sparsity=45%", "problem.sparsity: expected a number, got '45%'"),
+    "text is a name": (
+        "problem.search_text=mine.txt",
+        "problem.search_text: expected a mapping, as in {source: mine.txt}, with keys among source, subset, split, ",
+    ),
+    "scores is a name": ("problem.scores=wanda", "problem.scores: expected a mapping, got 'wanda'"),
     "same text": ("problem.report_text.split=validation", "problem: search_text and report_text are the same text"),
-    "window 1": ("problem.search_text.window=1", "problem.search_text.window: expected greater than or equal to 2"),
-    "windows 0": ("problem.report_text.windows=0", "problem.report_text.windows: expected greater than or equal to 1"),
+    "window 1": ("problem.search_text.window=1", "problem.search_text.window: expected a number of at least 2"),
+    "windows 0": ("problem.report_text.windows=0", "problem.report_text.windows: expected a number of at least 1"),
     "windows true": ("problem.report_text.windows=true", "problem.report_text.windows: expected a number"),
     "unknown key of a text": ("problem.search_text.windw=3", "search_text.windw: unknown key; did you mean 'window'?"),
     "text without source": ("problem.search_text={split: test}", "problem.search_text.source: missing"),
@@ -98,9 +111,10 @@ PRUNING = {
     "device": ("problem.device=gpu", "problem.device: "),
     "device number": ("problem.device=cuda:x", "problem.device: "),
     "empty model": ("problem.model=''", "problem.model: "),
+    "model of a long name": ("problem.model=" + "x" * 300, "problem.model: cannot be read: File name too long"),
     "genes": ("problem.genes=layer", "problem.genes: expected 'block', 'matrix'"),
-    "curve": ("problem.curve=[0.1, 1.1]", "problem.curve.1: expected less than or equal to 1"),
-    "batch": ("problem.batch_tokens=0", "problem.batch_tokens: expected greater than or equal to 1"),
+    "curve": ("problem.curve=[0.1, 1.1]", "problem.curve.1: expected a number of at most 1"),
+    "batch": ("problem.batch_tokens=0", "problem.batch_tokens: expected a number of at least 1"),
 }
 
 
@@ -138,6 +152,11 @@ def test_settings_of_the_pruning_problem(run, given, fragment):
 @pytest.mark.parametrize("path", ["nothing.yaml", "problems/nothing.yaml", "x" * 300, ""])
 def test_a_file_that_is_not_there(run, path):
     assert_refused(run(path), f"evoprune: {path}")
+
+
+@pytest.mark.parametrize("path", ["gpt2_mini", "gpt2_mini.yaml", "problems/gpt2mini.yaml", "problems/gpt2_mini.yml"])
+def test_a_slip_in_the_name_of_what_we_ship(run, path):
+    assert_refused(run(path), f"{path}: no such file", "did you mean problems/gpt2_mini.yaml?")
 
 
 def test_a_folder(run, tmp_path):

@@ -66,6 +66,16 @@ def test_a_run_that_no_process_holds_was_killed_and_can_be_resumed(halfway, evop
     assert "state: done" in evoprune("status", halfway).out
 
 
+@pytest.mark.parametrize("command", [["export"], ["eval"]], ids=" ".join)
+def test_what_needs_a_result_says_how_an_unfinished_run_gets_one(halfway, evoprune, tmp_path, command):
+    arguments = [*command, halfway, *([tmp_path / "out"] if command == ["export"] else [])]
+    answer = evoprune(*arguments)
+    advice = f"killed after generation 1; finish it with `python -m evoprune resume {halfway}`"
+    assert (answer.code, answer.err) == (2, f"evoprune: {halfway}: {advice}\n")
+    with run_folder.locked(halfway):
+        assert "is still running after generation 1" in evoprune(*arguments).err
+
+
 def test_looking_does_not_hold_the_run(halfway):
     assert not run_folder.is_locked(halfway)
     with run_folder.locked(halfway):

@@ -59,7 +59,8 @@ def test_an_interrupted_run_ends_in_order(tmp_path, plugin, write, signals):
     assert "Traceback" not in errors
     assert errors.splitlines()[-1] == "evoprune: interrupted"
     assert str(history) in errors
-    assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
+    status = json.loads((folder / "status.json").read_text())
+    assert (status["state"], status["reason"]) == ("interrupted", "interrupted (Ctrl-C or a signal)")
     text = history.read_text()
     assert text.endswith("\n")
     assert all(json.loads(line) for line in text.splitlines())

@@ -125,7 +125,7 @@ def test_scores_that_came_ahead_of_their_turn_are_not_scored_again(run, resume, 
         (["problem.dimensions=4"], "experiment.problem.dimensions was 3"),
         (["operators.mutate.sigma=0.3", "generations=9"], "experiment.operators.mutate.sigma was 0.2"),
         (["operators.repair={use: shift, weights: [1, 1, 1], target: 0.5}"], "experiment.operators.repair was None"),
-        (["generations=many"], "generations: expected a valid integer"),
+        (["generations=many"], "generations: expected a whole number"),
     ],
 )
 def test_another_experiment_is_refused(run, resume, counted, settings, fragment):
@@ -253,11 +253,11 @@ ATTACKS = {
         b'{"generation": 0, "seconds": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}\n",
         "is not a line of JSON",
     ),
-    "negative": (b'{"generation": -1, "seconds": 1}\n', "generation: expected greater than or equal to 0"),
+    "negative": (b'{"generation": -1, "seconds": 1}\n', "generation: expected a number of at least 0"),
     "path": (b'{"reference": "../../etc/passwd"}\n', "genome: missing"),
     "text for a number": (
         b'{"reference": "zero", "genome": ["0"], "fitness": [0], "work": 1, "seconds": 1}\n',
-        "genome.0: expected a valid number, got '0'",
+        "genome.0: expected a number, got '0'",
     ),
     "too many objectives": (
         b'{"reference": "zero", "genome": [0], "fitness": [0, 0], "work": 1, "seconds": 1}\n',

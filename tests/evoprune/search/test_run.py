@@ -45,7 +45,7 @@ def test_references_are_recorded_first_and_are_not_candidates(run, sphere):
 
 @pytest.mark.usefixtures("no_figures")
 def test_progress_is_one_plain_line_a_generation(run, sphere):
-    lines = run(sphere).err.splitlines()
+    lines = run(sphere).err.splitlines()[1:]
     assert lines[0] == "reference optimum: 0"
     assert [line.split("  ")[0] for line in lines[1:-1]] == [f"generation {n}/4" for n in range(5)]
     assert lines[-1] == "the search is done; reporting on its best"
@@ -163,6 +163,17 @@ def test_a_budget_that_nothing_is_spent_of_any_more_ends(run, sphere):
     assert answer.code == 0
     assert answer.json("result.json")["evaluations"] < 1000
     assert "of a budget of 1,000 evaluations were spent" in answer.err
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_budget_alone_decides_how_long_it_takes(run, write):
+    file = write("{problem: {use: benchmark, dimensions: 3}, population: 4}")
+    answer = run(file, "budget=300", name="alone")
+    assert answer.generations[-1]["generation"] > 20
+    assert answer.json("result.json")["evaluations"] >= 300
+    both = run(file, "budget=300", "generations=2", name="both")
+    assert both.generations[-1]["generation"] == 2
+    assert "of a budget of 300 evaluations were spent; generations=2 ended it" in both.err
 
 
 def test_a_run_goes_on_when_no_one_reads_what_it_prints(start, sphere, tmp_path):

@@ -46,6 +46,14 @@ def test_another_text_is_another_protocol(run_on, capsys):
     assert (table["protocol"]["windows"], table["protocol"]["source"]) == (2, str(text))
 
 
+def test_people_read_sparsity_in_percent(run_on, capsys):
+    run = run_on("gpt2")
+    capsys.readouterr()
+    assert main(["eval", str(run)]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:4]]
+    assert [row[:2] for row in rows] == [["dense", "0.00%"], ["uniform", "45.00%"], ["evolved", "45.00%"]]
+
+
 def test_an_export_is_measured_on_the_runs_report_text(run_on, capsys, tmp_path):
     run = run_on("gpt2")
     assert main(["export", str(run), str(tmp_path / "out")]) == 0
@@ -79,9 +87,18 @@ def test_any_split_of_the_bundled_text_may_measure_a_model(capsys):
     [
         (["nothing/here", "--device", "cpu"], "could not be loaded"),
         (["x", "--device", "foo"], "device: "),
+        (["nothing/here", "--device", "cpu"], "evoprune: MODEL_OR_RUN: 'nothing/here'"),
         ([""], "its name is empty"),
+        (["problems/nothing"], "evoprune: problems/nothing: no such run, folder or file; for a model of the hub"),
+        (["no/such/folder"], "no such run"),
+        (["x" * 300], ": cannot be read: File name too long"),
+        (["problems"], "evoprune: problems: holds neither a run's result nor a model's config.json"),
+        (["setup.cfg"], "setup.cfg: is a file"),
+        (["bundled:gpt2-mini", "--text", "nofile.txt"], "evoprune: --text: nofile.txt: no such file"),
+        (["bundled:gpt2-mini", "--set", "problem.sparsity=0.5"], "--set: changes a run's experiment"),
+        (["bundled:gpt2-mini", "--limit", "3"], "options: limit and include_path say how tasks are run"),
         (["bundled:gpt2-mini", "--window", "512"], "512 is longer than the model's 256 positions"),
-        (["x", "--windows", "0"], "windows: expected greater than or equal to 1"),
+        (["x", "--windows", "0"], "windows: expected a number of at least 1"),
         (["x", "--problem", "benchmark"], "measures no 'x'"),
         (["x", "--problem", "prunin"], "did you mean 'pruning'"),
     ],
@@ -89,6 +106,24 @@ def test_any_split_of_the_bundled_text_may_measure_a_model(capsys):
 def test_what_cannot_be_measured_is_refused(capsys, arguments, fragment):
     assert main(["eval", *arguments]) == 2
     assert fragment in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragment"),
+    [(["--device", "cuda"], "--device: a run is measured on its own"), (["--dtype", "float16"], "--dtype: a run is")],
+)
+def test_a_runs_own_settings_are_changed_by_set_alone(run_on, capsys, arguments, fragment):
+    assert main(["eval", str(run_on("gpt2")), *arguments]) == 2
+    assert fragment in capsys.readouterr().err
+
+
+def test_a_runs_name_alone_is_a_likely_slip(run_on, capsys, monkeypatch):
+    run = run_on("gpt2")
+    (run.parents[1] / "runs").mkdir(exist_ok=True)
+    shutil.copytree(run, run.parents[1] / "runs" / "small", dirs_exist_ok=True)
+    monkeypatch.chdir(run.parents[1])
+    assert main(["eval", "small"]) == 2
+    assert "evoprune: small: no such run here; did you mean runs/small?" in capsys.readouterr().err
 
 
 def test_tasks_from_local_files(run_on, capsys, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from evoprune.ablation.campaign import finished as finished_run
 from evoprune.ablation.grid import Variant
 from evoprune.ablation.record import Campaign
+from evoprune.api import Run
 from evoprune.cli import main
 from evoprune.records.history import read, without_times
 from problems.pruning.model.load import BUNDLED_WEIGHTS
@@ -49,6 +50,11 @@ def test_result_states_scores_and_protocol(finished):
     assert protocol["search_text"]["sha256"] != protocol["report_text"]["sha256"]
     assert protocol["report_text"]["predictions"] == 2 * 255
     assert result["gap_closed"] == gap_closed(**result["perplexity"]["report"])
+
+
+def test_a_run_is_described_by_model_weights_genes_and_device(finished):
+    told = Run.open(finished, ["problem.device=cpu"]).problem.describe()
+    assert told == "bundled:gpt2-mini, 3,686,400 prunable weights, 12 genes, float32 on cpu"
 
 
 def test_every_candidate_is_on_target(finished):
