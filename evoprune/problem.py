@@ -97,7 +97,13 @@ class Problem(ABC):
     """What :meth:`context` and :meth:`starting_genomes` cost, in ``work_unit``; a budget pays it before the search."""
 
     fitness_label: str = "fitness"
-    """Names the first objective on figures."""
+    """Names the first objective in figures and on pages."""
+
+    words: ClassVar[Mapping[str, str]] = {}
+    """What pages call the single numbers that :meth:`finish` adds to the result, by key, units and all.
+
+    A share whose words end in ", %" is shown as a percentage.
+    """
 
     supplies: ClassVar[frozenset[str]] = frozenset()
     """Names of the values that :meth:`context` gives to operators, known before loading."""
@@ -111,11 +117,18 @@ class Problem(ABC):
     def __init__(self, settings: Any) -> None:
         self.settings = settings
         self.weights = self.weights_of(settings)
+        self.fitness_label = self.labels_of(settings)[0]
 
     @classmethod
     def weights_of(cls, settings: Any) -> tuple[float, ...]:
         """The ``weights``, where they depend on the settings; known before loading."""
         return cls.weights
+
+    @classmethod
+    def labels_of(cls, settings: Any) -> tuple[str, ...]:
+        """A name for each objective, where they depend on the settings or are several; known before loading."""
+        others = range(2, 1 + len(cls.weights_of(settings)))
+        return (cls.fitness_label, *(f"objective {number}" for number in others))
 
     @classmethod
     def devices(cls) -> Sequence[str]:
@@ -184,7 +197,11 @@ class Problem(ABC):
         return max(range(len(front)), key=lambda at: self.weights[0] * front[at][0])
 
     def finish(self, outcome: Outcome, folder: Path) -> dict[str, Any]:
-        """Draw figures into ``folder``; return what is added to ``result.json``."""
+        """Draw figures into ``folder``; return what is added to ``result.json``.
+
+        Its key ``figures``, if any, holds a sentence for each figure by name: what pages say below it, and to who
+        does not see it.
+        """
         return {}
 
     def export(self, genome: Sequence[float], result: Mapping[str, Any], folder: Path, options: Any) -> Exported:

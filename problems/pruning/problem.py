@@ -6,14 +6,11 @@ import random
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import Any
 
 from evoprune import Bounds, Evaluation, Exported, Outcome, Problem, Table, find_plugin
 from problems.pruning.settings import ALLOCATIONS, UNIFORM, EvalSettings, ExportSettings, PruningSettings
-
-if TYPE_CHECKING:
-    from problems.pruning.evaluation.evaluator import Evaluator
-
 
 TOLERANCE = 1e-4
 """How far from its target a sparsity counts as on it."""
@@ -32,23 +29,31 @@ class Pruning(Problem):
     supplies = frozenset({"weights", "target", "advice"})
     has_fidelities = True
     work_unit = "tokens"
+    words = MappingProxyType(
+        {
+            "gap_closed": "gap to dense closed (log-perplexity, report text), %",
+            "gap_closed_reconstructed": "gap to dense closed, both reconstructed, %",
+        }
+    )
     settings: PruningSettings
 
     def __init__(self, settings: PruningSettings) -> None:
         super().__init__(settings)
-        self.fitness_label = f"{self.evaluator.objective.label} on the search text"
+        from problems.pruning.evaluation.evaluator import Evaluator  # torch, which checking an experiment needs not
 
-    @cached_property
-    def evaluator(self) -> Evaluator:
-        """The resident model. Listing or checking experiments never loads it, nor torch."""
-        from problems.pruning.evaluation.evaluator import Evaluator
-
-        return Evaluator(self.settings)
+        self.evaluator = Evaluator(settings)
+        """The resident model. It is loaded here: what is wrong with it is no fault of the first candidate's."""
 
     @classmethod
     def weights_of(cls, settings: PruningSettings) -> tuple[float, ...]:
         """Less perplexity; and more sparsity, where that is the ``second_objective``."""
         return (-1.0, 1.0) if settings.second_objective == "sparsity" else (-1.0,)
+
+    @classmethod
+    def labels_of(cls, settings: PruningSettings) -> tuple[str, ...]:
+        """The objectives in the order of :meth:`weights_of`, the first with the text it is taken on."""
+        labels = (settings.objective_label, "sparsity of the prunable weights")
+        return labels[: len(cls.weights_of(settings))]
 
     @property
     def _trades_off(self) -> bool:
