@@ -66,10 +66,10 @@ def draw_cliff(
     )
     axes.legend(loc="upper left", fontsize="small" if marks else "medium")
     save(figure, folder, "cliff")
-    words = [f"dense {_plain(p)}" for s, p in points if s == 0]
-    words += [f"uniform at {100 * target:.4g}% {_plain(at_target)}"]
-    words += [f"evolved at {100 * evolved[0]:.4g}% {_plain(evolved[1])}", *(mark.label for mark in marks)]
-    return f"Perplexity on the report text against the share of prunable weights removed: {'; '.join(words)}."
+    words = [f"dense: {_plain(p)}" for s, p in points if s == 0]
+    words += [f"uniform at {100 * target:.4g}%: {_plain(at_target)}"]
+    words += [f"evolved at {100 * evolved[0]:.4g}%: {_plain(evolved[1])}", *(mark.label for mark in marks)]
+    return f"Perplexity on the report text against the share of prunable weights removed ({'; '.join(words)})."
 
 
 def _allocation_marks(allocations: Mapping[str, float], target: float) -> list[_Mark]:
