@@ -105,6 +105,9 @@ class Problem(ABC):
     A share whose words end in ", %" is shown as a percentage.
     """
 
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Installed packages that scores depend on; pages tell their versions."""
+
     supplies: ClassVar[frozenset[str]] = frozenset()
     """Names of the values that :meth:`context` gives to operators, known before loading."""
 

@@ -26,6 +26,7 @@ class Pruning(Problem):
     Settings = PruningSettings
     ExportOptions = ExportSettings
     EvalOptions = EvalSettings
+    packages = ("torch", "transformers")
     supplies = frozenset({"weights", "target", "advice"})
     has_fidelities = True
     work_unit = "tokens"

@@ -102,6 +102,25 @@ def test_problems_that_differ_in_their_class_alone_share_no_score(ablate, plugin
     assert rows[1]["median"] >= 1000 > rows[0]["median"]
 
 
+@pytest.mark.parametrize(("other", "label"), [("named:Cost", "cost"), ("benchmark", "fitness")])
+def test_curves_are_of_what_all_variants_call_their_fitness(ablate, plugin, no_figures, other, label):
+    plugin(
+        "named",
+        """
+        from problems.benchmark.problem import Benchmark
+
+        class Cost(Benchmark):
+            fitness_label = "cost"
+
+        class Price(Cost):
+            pass
+        """,
+    )
+    code, folder = ablate("--vary", f"problem.use=named:Price,{other}", "--set", "plugins=[named]")
+    assert code == 0
+    assert f">{label}</text>" in (folder / "curves.svg").read_text()
+
+
 def test_a_run_that_ended_before_it_scored_anything_begins_again(ablate, no_figures):
     vary = ("--vary", "operators.mate=blend,uniform")
     _, folder = ablate(*vary)
