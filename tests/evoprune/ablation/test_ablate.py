@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from evoprune.ablation.campaign import Curve
 from evoprune.records.history import read
 
