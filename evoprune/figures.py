@@ -9,8 +9,9 @@ from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation, LogLocator, MaxNLocator, NullFormatter
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#777777"
 """Colours that colour-blind readers tell apart (Okabe and Ito)."""
@@ -52,29 +53,44 @@ def svg(figure: Figure) -> bytes:
     return content.getvalue()
 
 
+def thousands(axis: Axis) -> None:
+    """Label ``axis`` with plain numbers, a comma after each three digits: for counts."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}" if abs(value) < 1e6 else f"{value:,.0f}"))
+
+
 def log_scale_if_wide(axes: Axes, values: Sequence[float], ratio: float = 5.0) -> None:
-    """A log scale with plain numbers where positive ``values`` span more than ``ratio``."""
+    """A log scale where positive ``values`` span more than ``ratio``: plain numbers, or powers if any reaches 1e6."""
     if not values or min(values) <= 0 or max(values) < ratio * min(values):
         return
     axes.set_yscale("log")
     few_decades = max(values) < 1000 * min(values)
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few_decades else (1.0,)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}" if value < 1e6 else f"{value:.0e}"))
+    if max(values) < 1e6:
+        thousands(axes.yaxis)
+    else:
+        axes.yaxis.set_major_formatter(LogFormatterSciNotation())
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def draw_convergence(history: Sequence[dict[str, Any]], label: str, folder: Path) -> None:
-    """Best, median and middle half of the population against generations, from history lines."""
+    """Best, median and middle half of the population against generations, from history lines.
+
+    Where these tell of several objectives, ``label`` is the first, whose best alone is no aim of the search: it
+    is left out.
+    """
+    traded = any(len(line["fitness"]) > 1 for line in history if "fitness" in line)
     lines = [line for line in history if "best" in line and line["best"] is not None]
     figure, axes = new()
     generations = [line["generation"] for line in lines]
-    axes.plot(generations, [line["best"] for line in lines], color=ORANGE, marker="o", markersize=3, label="best")
+    best = [] if traded else [line["best"] for line in lines]
+    if best:
+        axes.plot(generations, best, color=ORANGE, marker="o", markersize=3, label="best")
     whole = [line for line in lines if line["median"] is not None and None not in line["quartiles"]]
     at = [line["generation"] for line in whole]
     axes.plot(at, [line["median"] for line in whole], color=BLUE, label="median")
     low, high = ([line["quartiles"][i] for line in whole] for i in (0, 1))
     axes.fill_between(at, low, high, color=BLUE, alpha=0.2, linewidth=0, label="middle half")
-    log_scale_if_wide(axes, [line["best"] for line in lines] + low + high)
+    log_scale_if_wide(axes, best + low + high)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="generation", ylabel=label, title="Convergence of the population")
     axes.legend()

@@ -101,7 +101,16 @@ class Problem(ABC):
     """What :meth:`context` and :meth:`starting_genomes` cost, in ``work_unit``; a budget pays it before the search."""
 
     fitness_label: str = "fitness"
-    """Names the first objective on figures."""
+    """Names the first objective in figures and on pages."""
+
+    words: ClassVar[Mapping[str, str]] = {}
+    """What pages call the single numbers that :meth:`finish` adds to the result, by key, units and all.
+
+    A share whose words end in ", %" is shown as a percentage.
+    """
+
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Installed packages that scores depend on; pages tell their versions."""
 
     supplies: ClassVar[frozenset[str]] = frozenset()
     """Names of the values that :meth:`context` gives to operators, known before loading."""
@@ -118,6 +127,7 @@ class Problem(ABC):
     def __init__(self, settings: Any) -> None:
         self.settings = settings
         self.weights = self.weights_of(settings)
+        self.fitness_label = self.labels_of(settings)[0]
 
     @classmethod
     def weights_of(cls, settings: Any) -> tuple[float, ...]:
@@ -128,6 +138,12 @@ class Problem(ABC):
     def needs(cls, settings: Any) -> Mapping[str, str]:
         """The slots of operators that must be filled, and why; known before loading."""
         return {}
+
+    @classmethod
+    def labels_of(cls, settings: Any) -> tuple[str, ...]:
+        """A name for each objective, where they depend on the settings or are several; known before loading."""
+        others = range(2, 1 + len(cls.weights_of(settings)))
+        return (cls.fitness_label, *(f"objective {number}" for number in others))
 
     @classmethod
     def devices(cls) -> Sequence[str]:
@@ -205,6 +221,8 @@ class Problem(ABC):
         Of these keys the engine reads ``unseen``, the result's score on data that no search sees, for ablations, and
         ``genes``, their names, and ``protocol``, what scores mean nothing without, for pages. Where it
         gives a key that the engine has (``best``, ``work``, ``seed``), the engine's value is kept.
+        Its key ``figures``, if any, holds a sentence for each figure by name: what pages say below it, and to who
+        does not see it.
         """
         return {}
 

@@ -32,6 +32,8 @@ class Campaign(BaseModel, extra="ignore", allow_inf_nan=False):
     budget: float = Field(gt=0)
     """Work of each run, in ``unit``."""
     unit: str
+    label: str = "fitness"
+    """What figures call the first objective."""
     environment: dict[str, Any] = {}
     """Where it was started or last gone on with."""
 

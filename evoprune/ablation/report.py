@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from evoprune.ablation.campaign import Finished
 from evoprune.ablation.compare import CONFIDENCE, Row, compare, in_words
-from evoprune.figures import COLOURS, log_scale_if_wide, new, save
+from evoprune.figures import COLOURS, log_scale_if_wide, new, save, thousands
 from evoprune.records.run_folder import write_json
 
 HEAD = ["variant", "runs", "median", "quartiles", f"{CONFIDENCE:.0%} interval of the median", "p against the first"]
@@ -22,14 +22,17 @@ _LINES = ("-", "--", ":", "-.")
 """For variants beyond the colours."""
 
 
-def report(runs: Sequence[Finished], budget: float, unit: str, folder: Path) -> str:
-    """Write ``ablation.json``, ``ablation.md`` and ``curves`` into ``folder``; return the text of the second."""
+def report(runs: Sequence[Finished], budget: float, unit: str, folder: Path, label: str = "fitness") -> str:
+    """Write ``ablation.json``, ``ablation.md`` and ``curves`` into ``folder``; return the text of the second.
+
+    ``label``: what the first objective is called.
+    """
     found = compared(runs, budget, unit)
     seeds = len({run.seed for run in runs})
     text = "\n\n".join(_section(title, rows, seeds) for title, rows in found.items()) + "\n"
     (folder / "ablation.md").write_text(text, encoding="utf-8")
     write_json(folder / "ablation.json", {title: [asdict(row) for row in rows] for title, rows in found.items()})
-    save(draw_curves(runs, budget, unit), folder, "curves")
+    save(draw_curves(runs, budget, unit, label), folder, "curves")
     return text
 
 
@@ -65,11 +68,12 @@ def _section(title: str, rows: Sequence[Row], seeds: int) -> str:
     return f"## {title[0].upper()}{title[1:]}\n\n{table}\n\n{in_words(rows, seeds)}"
 
 
-def draw_curves(runs: Sequence[Finished], budget: float, unit: str) -> Figure:
-    """The median best so far of each variant against work, and the band of its middle half."""
+def draw_curves(runs: Sequence[Finished], budget: float, unit: str, label: str) -> Figure:
+    """The median best so far (``label``) of each variant against work, and the band of its middle half."""
     names = list(dict.fromkeys(run.variant for run in runs))
     figure, axes = new(width=8.0, height=4.8 + 0.2 * len(names))
     shown: list[float] = []
+    opacity = 0.2 if len(names) <= 3 else 0.08  # many bands over one another become one grey
     for number, variant in enumerate(names):
         curves = [run.curve for run in runs if run.variant == variant]
         start = max(curve.work[0] for curve in curves)  # from where every seed has a score
@@ -79,9 +83,10 @@ def draw_curves(runs: Sequence[Finished], budget: float, unit: str) -> Figure:
         colour = COLOURS[number % len(COLOURS)]
         style = _LINES[number // len(COLOURS) % len(_LINES)]
         axes.plot(at, middle, color=colour, linestyle=style, label=variant)
-        axes.fill_between(at, low, high, color=colour, alpha=0.2, linewidth=0)
+        axes.fill_between(at, low, high, color=colour, alpha=opacity, linewidth=0)
         shown += [*low, *high]
     log_scale_if_wide(axes, shown)
-    axes.set(xlabel=unit, ylabel="fitness", title="Best so far: median and middle half over seeds")
+    thousands(axes.xaxis)
+    axes.set(xlabel=unit, ylabel=label, title="Best so far: median and middle half over seeds")
     figure.legend(loc="outside lower center", ncols=2 if len(names) > 1 and max(map(len, names)) < 45 else 1)
     return figure

@@ -55,18 +55,21 @@ def call(options: argparse.Namespace) -> int | None:
     if code is not None:
         return code
     folder = run_folder.choose_to_continue(options.runs_dir, options.name, f"{Path(options.file).stem}-ablation")
-    problem = resolve_file(options.file, options.set).problem
+    varied = variants(options.vary)
+    resolved = [resolve_file(options.file, [*options.set, *variant.settings]) for variant in varied]
+    labels = {one.problem.labels_of(one.settings)[0] for one in resolved}
     asked = Campaign(
         file=options.file,
         settings=options.set,
-        variants=variants(options.vary),
+        variants=varied,
         seeds=options.seeds,
         budget=options.budget,
-        unit=problem.work_unit,
+        unit=resolved[0].problem.work_unit,
+        label=labels.pop() if len(labels) == 1 else "fitness",
         environment=run_folder.environment(),
     )
     runs = list(carry_out(asked, folder, how))
-    print(report(runs, asked.budget, asked.unit, folder))
+    print(report(runs, asked.budget, asked.unit, folder, asked.label))
     html, _ = write([folder], folder / "report.html")
     print(f"table, curves and runs: {folder}\nthe same as a page: {html}")
     return 0

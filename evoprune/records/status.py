@@ -42,7 +42,7 @@ class Status:
 
     ``state`` is that of ``status.json``, but ``killed`` where it says running and no process
     holds the folder, and ``starting`` or ``empty`` where nothing is written yet. ``best`` is
-    the first objective's after the last whole generation. ``rate`` is work a second, and
+    that after the last whole generation, None where there are several objectives. ``rate`` is work a second, and
     ``seconds_left`` an estimate; both are None where nothing is known or nothing runs.
     """
 
@@ -133,7 +133,9 @@ def _measured(status: Status) -> Status:
     before = len(by_then)
     pace = last["seconds"] / max(1, before)
     seconds = evaluations * pace
-    status = replace(status, generation=last["generation"], best=recorded.number(last.get("best")))
+    traded = any(len(score["fitness"]) > 1 for score in scores)  # the best by one objective is not the result then
+    best = None if traded else recorded.number(last.get("best"))
+    status = replace(status, generation=last["generation"], best=best)
     if not status.goes_on or not seconds:
         return status
     size = sum(score["generation"] == last["generation"] for score in scores)

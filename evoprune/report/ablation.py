@@ -82,7 +82,9 @@ def summarise(folder: Path) -> Ablation:
     budget, unit = campaign.budget, campaign.unit
     seeds = len({run.seed for run in whole})
     tables = compared(whole, budget, unit)
-    drawn = Drawn("best so far", uri(svg(draw_curves(whole, budget, unit)), "svg+xml"), _in_words(whole, campaign))
+    drawn = Drawn(
+        "best so far", uri(svg(draw_curves(whole, budget, unit, campaign.label)), "svg+xml"), _in_words(whole, campaign)
+    )
     return Ablation(
         name=folder.resolve().name,
         facts=_facts(folder, campaign, members, seeds),
@@ -95,7 +97,7 @@ def summarise(folder: Path) -> Ablation:
         members=[_row(member, budget, len(tables) > 1) for member in members],
         members_head=["run", "variant", "seed", "state", "best within the budget", "unseen data"][: 4 + len(tables)],
         failures=[line for member in members for line in _failures(member)],
-        environment=machine(campaign.environment),
+        environment=machine(campaign.environment, api.read_experiment(folder / first.place).problem),
         command=repeating(campaign.environment),
         config=(folder / first.place / "config.yaml").read_text(encoding="utf-8"),
     )

@@ -83,7 +83,7 @@ def in_words(family: Sequence[Json], best: int) -> str:
     words = f"The best, {plain(scored.get(best))}, was born in generation {born[best]}. "
     words += f"It has {len(family) - 1} ancestors, of generations {min(born.values())} to {max(born.values())}"
     if founders:
-        words += f"; the fitness of those without parents is {plain(min(founders))} to {plain(max(founders))}"
+        words += f"; those without parents have {plain(min(founders))} to {plain(max(founders))}"
     cut = any(parent not in born for line in family for parent in _parents(line))
     return words + ("; older ones are left out." if cut else ".")
 

@@ -63,7 +63,7 @@ def _told(folders: Sequence[Path]) -> tuple[str, dict[str, Any]]:
 
         return "ablation", {"ablation": ablation.summarise(folder)}
     runs = [summarise(folder) for folder in folders]
-    return "runs", {"runs": runs, "compared": compare(runs) if len(runs) > 1 else []}
+    return "runs", {"runs": runs, "compared": compare(runs) if len(runs) > 1 else [], "differing": differing(runs)}
 
 
 @contextmanager
@@ -86,6 +86,15 @@ def compare(runs: Sequence[Summary]) -> list[tuple[str, list[float | None], str]
             words = f"{plain(median(known))} ({plain(min(known))} to {plain(max(known))})"
             rows.append((name, values, words))
     return rows
+
+
+def differing(runs: Sequence[Summary]) -> list[str]:
+    """The keys, but for the seed, in which the experiments of ``runs`` differ; an operator's or problem's own are
+    left out where it is another one."""
+    keys = dict.fromkeys(key for run in runs for key in run.asked if key != "seed")
+    found = [key for key in keys if any(run.asked.get(key) != runs[0].asked.get(key) for run in runs)]
+    swapped = [key.removesuffix(".use") for key in found if key.endswith(".use")]
+    return swapped + [key for key in found if not any(key.startswith(f"{other}.") for other in swapped)]
 
 
 def _numbers(run: Summary) -> dict[str, float]:

@@ -14,13 +14,22 @@ import yaml
 
 from evoprune import api
 from evoprune.figures import draw_convergence, svg
+from evoprune.plain_text import plain
+from evoprune.problem import Problem
 from evoprune.records import run_folder
 from evoprune.records.status import look
 from evoprune.report import family
 from evoprune.report.unfinished import so_far
 
-_NOT_TABLES = {"best", "protocol", "genes", "curve"}
+_NOT_TABLES = {"best", "protocol", "genes", "curve", "figures"}
 """Keys of a result that have a place of their own, or are drawn."""
+
+_TIMES = {
+    "seconds": "the search, from its first generation",
+    "seconds_evaluating": "in evaluations, summed over workers",
+}
+
+_TOLD_ELSEWHERE = {*_TIMES, "work_unit"}
 
 _MOST_COLUMNS = 20
 """A table with more is for programs, which read result.json, and not for a page."""
@@ -34,7 +43,7 @@ class Drawn(NamedTuple):
     title: str
     uri: str
     words: str
-    """What it shows, for who does not see it."""
+    """What it shows, also for who does not see it."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +54,14 @@ class Summary:
     state: str
     best: list[float]
     labels: list[str]
+    """Of the genes."""
+    objectives: tuple[str, ...]
     facts: dict[str, Any]
-    """The result's single values by name."""
+    """The result's single values by what they are called."""
     tables: dict[str, Json]
     """The result's tables by name: row to column to value."""
+    front: Json
+    """What no other candidate dominates: name to values, where there are several objectives."""
     protocol: dict[str, Any]
     references: list[Json]
     generations: list[Json]
@@ -60,6 +73,8 @@ class Summary:
     figures: list[Drawn]
     environment: dict[str, str]
     command: str
+    asked: Json
+    """The experiment, by dotted key."""
     config: str
 
 
@@ -73,7 +88,7 @@ def summarise(folder: Path) -> Summary:
         return _summary(run, run.lines, run.figures)
     run, lines = so_far(folder)
     with TemporaryDirectory() as drawn:
-        draw_convergence(lines, run.resolved.problem.fitness_label, Path(drawn))
+        draw_convergence(lines, _objectives(run)[0], Path(drawn))
         return _summary(run, lines, {"convergence": Path(drawn) / "convergence.svg"})
 
 
@@ -84,15 +99,20 @@ def _summary(run: api.Run, lines: Sequence[Json], figures: Mapping[str, Path]) -
     protocol = run.result.get("protocol")
     environment = _optional(folder / "environment.json")
     genes = run.result.get("genes")
-    labels = genes if isinstance(genes, list) and len(genes) == len(run.best.genome) else range(len(run.best.genome))
+    labels = [f"gene {number}" for number in range(len(run.best.genome))]
+    if isinstance(genes, list) and len(genes) == len(labels):
+        labels = list(map(str, genes))
+    config = run.resolved.config()
     ancestors = family.ancestors(run.best.candidate, candidates)
     return Summary(
         name=folder.resolve().name,
         state=look(folder).state,
         best=run.best.genome,
-        labels=[str(label) for label in labels],
-        facts={"fitness of the best": run.best.fitness[0]} | {k: v for k, v in run.result.items() if _single(v)},
+        labels=labels,
+        objectives=_objectives(run),
+        facts=_facts(run),
         tables=_tables(run.result),
+        front={f"candidate {point['candidate']}": point["fitness"] for point in run.result.get("front", [])},
         protocol=_flat(protocol) if isinstance(protocol, dict) else {},
         references=[line for line in lines if "reference" in line],
         generations=generations,
@@ -101,9 +121,10 @@ def _summary(run: api.Run, lines: Sequence[Json], figures: Mapping[str, Path]) -
         failures=[line for line in candidates.values() if line.get("failure")],
         times=_times(run.result),
         figures=[_figure(name, path, run, generations) for name, path in figures.items()],
-        environment=machine(environment),
+        environment=machine(environment, run.resolved.problem),
         command=repeating(environment) or shlex.join(["python", "-m", "evoprune", "run", str(folder / "config.yaml")]),
-        config=yaml.safe_dump(run.resolved.config(), sort_keys=False, allow_unicode=True),
+        asked=_flat(config),
+        config=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
     )
 
 
@@ -111,9 +132,36 @@ def _optional(path: Path) -> Json:
     return run_folder.read_json(path) if path.exists() else {}
 
 
-def machine(environment: Mapping[str, Any]) -> dict[str, str]:
-    """What a page tells of an ``environment``."""
-    return {k: str(environment[k]) for k in ("python", "platform", "cores") if k in environment}
+def machine(environment: Mapping[str, Any], problem: type[Problem]) -> dict[str, str]:
+    """What a page tells of an ``environment``: the machine, and the versions of what ``problem`` depends on."""
+    packages = environment.get("packages")
+    versions = packages if isinstance(packages, dict) else {}
+    told = {k: environment[k] for k in ("python", "platform", "cores") if k in environment}
+    told |= {name: versions[name] for name in ("evoprune", "deap", *problem.packages) if name in versions}
+    return {name: str(value) for name, value in told.items()}
+
+
+def _objectives(run: api.Run) -> tuple[str, ...]:
+    return run.resolved.problem.labels_of(run.resolved.settings)
+
+
+def _facts(run: api.Run) -> Json:
+    """The best's fitness and the result's single values, but for times, by words with units; shares in percent."""
+    problem = run.resolved.problem
+    words = {
+        "work": f"work, in {problem.work_unit}",
+        "preparation": f"of it before the search, in {problem.work_unit}",
+        "evaluations": "candidates evaluated",
+        "failures": "candidates that failed",
+    }
+    facts = {f"{name} of the best": value for name, value in zip(_objectives(run), run.best.fitness, strict=True)}
+    for key, value in run.result.items():
+        if not _single(value) or key in _TOLD_ELSEWHERE or (key == "preparation" and not value):
+            continue
+        name = (words | dict(problem.words)).get(key, key)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        facts[name] = 100 * value if number and name.endswith(", %") else value
+    return facts
 
 
 def _single(value: Any) -> bool:
@@ -126,10 +174,9 @@ def _tables(result: Mapping[str, Any]) -> dict[str, Json]:
 
 
 def _table(value: Mapping[str, Any]) -> Json:
-    """Rows of columns; a mapping of single values becomes one row."""
-    if all(isinstance(row, dict) for row in value.values()):
-        return dict(value)
-    return {"": {key: cell for key, cell in value.items() if _single(cell)}}
+    """Rows of columns; a mapping of single values becomes one row. Cells that are lists are for programs."""
+    rows = value if all(isinstance(row, dict) for row in value.values()) else {"": value}
+    return {name: {key: cell for key, cell in row.items() if _single(cell)} for name, row in rows.items()}
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> Json:
@@ -143,27 +190,31 @@ def _family(run: api.Run, ancestors: Sequence[Json]) -> Drawn | None:
     best = run.best.candidate
     if len(ancestors) < 2:
         return None
-    problem = run.resolved.problem
-    weight = problem.weights_of(run.resolved.settings)[0]
-    figure = family.draw(ancestors, best, problem.fitness_label, weight)
+    weight = run.resolved.problem.weights_of(run.resolved.settings)[0]
+    figure = family.draw(ancestors, best, _objectives(run)[0], weight)
     return Drawn("family tree", uri(svg(figure), "svg+xml"), family.in_words(ancestors, best))
 
 
 def _times(result: Mapping[str, Any]) -> dict[str, float]:
-    whole, busy = result.get("seconds"), result.get("seconds_evaluating")
-    if not isinstance(whole, (int, float)) or not isinstance(busy, (int, float)):
-        return {}
-    return {"the search, from its first generation": whole, "in evaluations, summed over workers": busy}
+    return {words: result[key] for key, words in _TIMES.items() if isinstance(result.get(key), (int, float))}
 
 
 def _figure(name: str, path: Path, run: api.Run, generations: Sequence[Json]) -> Drawn:
     image = path.with_suffix(".png") if path.with_suffix(".png").is_file() else path
     title = name.replace("_", " ")
-    words = (
-        f"Figure: {title}. Best fitness {run.best.fitness[0]:.6g} after {max(0, len(generations) - 1)} generations; "
-        f"genes between {min(run.best.genome):.3g} and {max(run.best.genome):.3g}."
-    )
+    given = run.result.get("figures")
+    captions = {"convergence": _convergence_in_words(run, generations)} | (given if isinstance(given, dict) else {})
+    words = str(captions.get(name, title))
     return Drawn(title, uri(image.read_bytes(), "png" if image.suffix == ".png" else "svg+xml"), words)
+
+
+def _convergence_in_words(run: api.Run, generations: Sequence[Json]) -> str:
+    first, *others = _objectives(run)
+    last = max(0, len(generations) - 1)
+    if others:
+        return f"The population over {last} generations: {first} alone, of {1 + len(others)} objectives."
+    ends = " to ".join(plain(line["best"]) for line in [*generations[:1], *generations[1:][-1:]])
+    return f"The population over {last} generations; best {first}: {ends}."
 
 
 def uri(image: bytes, kind: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import torch
 
-from evoprune import InputError, Table
+from evoprune import InputError, Table, finite
 from problems.pruning.evaluation.evaluator import Evaluator
 from problems.pruning.evaluation.measure import Measure
 from problems.pruning.evaluation.objectives import Perplexity
@@ -67,7 +66,7 @@ def _row(name: str, evaluator: Evaluator, windows: Windows, options: EvalSetting
     row = {
         "model": name,
         "sparsity": evaluator.masks.zeros() / evaluator.masks.total,
-        "perplexity": _finite(evaluator.perplexity_now(windows.tokens)),
+        "perplexity": finite(evaluator.perplexity_now(windows.tokens)),
     }
     return row | _tasks(evaluator.model, evaluator.tokenizer, options)
 
@@ -88,7 +87,7 @@ def measure(source: str, options: EvalSettings) -> Table:
     row = {
         "model": Path(source).name,
         "sparsity": zeros / sum(weight.numel() for weight in weights),
-        "perplexity": _finite(Perplexity().value(total, windows.predictions)),
+        "perplexity": finite(Perplexity().value(total, windows.predictions)),
     }
     return Table([row | _tasks(model, tokenizer, options)], _protocol(source, model, windows, options), _SHARES)
 
@@ -164,7 +163,3 @@ def _protocol(source: str, model: Any, windows: Windows, options: EvalSettings) 
         **windows.protocol(),
     }
     return facts | ({"tasks": options.tasks, "limit": options.limit} if options.tasks else {})
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -1,104 +1,185 @@
-"""The figures of the pruning problem: the cliff, and the sparsity of each layer."""
+"""The figures of the pruning problem. Each function that draws one returns the sentence that goes with it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
+from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from evoprune.figures import BLUE, GREY, ORANGE, log_scale_if_wide, new, save
+from evoprune.figures import BLUE, COLOURS, GREY, ORANGE, log_scale_if_wide, new, save
 from problems.pruning.model.blocks import Matrix
 
 _MOST_LABELS = 40
 """More blocks than this are not numbered one by one."""
 
+_FEWEST_FOR_A_LINE = 4
+"""Between fewer points a line would claim more than was measured."""
+
+_STAR: dict[str, Any] = {"marker": "*", "markersize": 14}
+
+Point = tuple[float, float]
+"""Sparsity (of the prunable weights) and perplexity."""
+
+
+class _Mark(NamedTuple):
+    label: str
+    point: Point
+    style: dict[str, Any]
+
 
 def draw_cliff(
-    sparsities: Sequence[float], perplexities: Sequence[float], target: float, point: tuple[float, float], folder: Path
-) -> None:
-    """Perplexity of the uniform allocation against its sparsity, and the evolved ``point`` (sparsity, perplexity)."""
-    place, evolved = point
-    points = sorted((s, p) for s, p in zip(sparsities, perplexities, strict=True) if math.isfinite(p))
+    uniform: Sequence[Point],
+    target: float,
+    evolved: Point,
+    folder: Path,
+    *,
+    allocations: Mapping[str, float],
+    reconstructed: Mapping[str, float],
+) -> str:
+    """Perplexity on the report text of the ``uniform`` allocation against its sparsity, and the ``evolved`` one.
+
+    Beside them the perplexities at the target of ``allocations`` without search, by name, and of what was
+    ``reconstructed``: ``uniform``, and ``evolved``, which stands at its own sparsity. What is infinite is left out.
+    """
+    points = sorted((s, p) for s, p in uniform if math.isfinite(p))
+    at_target = dict(uniform).get(target, math.inf)
+    marks = _allocation_marks(allocations, target) + _reconstructed_marks(reconstructed, target, evolved[0])
     figure, axes = new()
-    axes.plot(*zip(*points, strict=True), color=BLUE, marker="o", markersize=4, label="uniform")
-    axes.plot([place], [evolved], color=ORANGE, marker="*", markersize=14, linestyle="none", label="evolved")
-    axes.annotate(_plain(evolved), point, xytext=(8, -14), textcoords="offset points", color=ORANGE)
-    at_target = dict(points).get(target)
-    if at_target is not None:
-        axes.annotate(
-            _plain(at_target), (target, at_target), xytext=(-8, 6), textcoords="offset points", color=BLUE, ha="right"
-        )
-    log_scale_if_wide(axes, [p for _, p in points] + [evolved])
+    _draw_points(axes, points, BLUE, "uniform")
+    for mark in marks:
+        axes.plot(*mark.point, linestyle="none", label=mark.label, **mark.style)
+    axes.plot(*evolved, linestyle="none", label="evolved", color=ORANGE, **_STAR)
+    _write(axes, evolved, ORANGE, (9, -4), "left")
+    _write(axes, (target, at_target), BLUE, (-8, 6), "right")
+    axes.margins(x=0.12, y=0.1)  # for what is written beside the points
+    every = [p for _, p in points] + [mark.point[1] for mark in marks] + [evolved[1]]
+    log_scale_if_wide(axes, [p for p in every if math.isfinite(p)])
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set(
         xlabel="sparsity of the prunable weights",
         ylabel="perplexity on the report text",
         title="Uniform pruning, and the evolved allocation",
     )
-    axes.legend(loc="upper left")
+    axes.legend(loc="upper left", fontsize="small" if marks else "medium")
     save(figure, folder, "cliff")
+    words = [f"dense: {_plain(p)}" for s, p in points if s == 0]
+    words += [f"uniform at {100 * target:.4g}%: {_plain(at_target)}"]
+    words += [f"evolved at {100 * evolved[0]:.4g}%: {_plain(evolved[1])}", *(mark.label for mark in marks)]
+    return f"Perplexity on the report text against the share of prunable weights removed ({'; '.join(words)})."
+
+
+def _allocation_marks(allocations: Mapping[str, float], target: float) -> list[_Mark]:
+    styles = zip(COLOURS[2:] * 2, "s^vDPX<>" * 2, strict=False)
+    return [
+        _Mark(f"{name}: {_plain(value)}", (target, value), {"color": colour, "marker": marker, "markersize": 5})
+        for (name, value), (colour, marker) in zip(allocations.items(), styles, strict=False)
+    ]
+
+
+def _reconstructed_marks(reconstructed: Mapping[str, float], target: float, evolved: float) -> list[_Mark]:
+    """Hollow ones; ``evolved``: the sparsity of what is called so."""
+    looks: dict[str, tuple[float, dict[str, Any]]] = {
+        "uniform": (target, {"color": BLUE, "marker": "o", "markersize": 7}),
+        "evolved": (evolved, {"color": ORANGE, **_STAR}),
+    }
+    return [
+        _Mark(
+            f"{name}, reconstructed: {_plain(value)}", (looks[name][0], value), looks[name][1] | {"fillstyle": "none"}
+        )
+        for name, value in reconstructed.items()
+    ]
+
+
+def _write(axes: Axes, point: Point, colour: str, offset: tuple[float, float], side: Literal["left", "right"]) -> None:
+    """The perplexity of ``point`` beside it, where it has a place."""
+    if math.isfinite(point[1]):
+        axes.annotate(_plain(point[1]), point, offset, textcoords="offset points", color=colour, ha=side)
 
 
 def draw_front(
     front: Sequence[tuple[float, ...]], uniform: Sequence[tuple[float, ...]], label: str, folder: Path
-) -> None:
-    """The trade-offs that a search found beside the uniform curve, both as (``label``, sparsity) on the search text."""
+) -> str:
+    """The trade-offs that a search found beside the uniform curve, both as (``label``, sparsity)."""
     figure, axes = new()
-    shown = []
-    for values, name, colour in ((uniform, "uniform", BLUE), (front, "found", ORANGE)):
-        points = sorted((sparsity, value) for value, sparsity in values if math.isfinite(value))
-        shown += [value for _, value in points]
-        axes.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=4, label=name)
-    log_scale_if_wide(axes, shown)
+    found, curve = (
+        sorted((sparsity, value) for value, sparsity in values if math.isfinite(value)) for values in (front, uniform)
+    )
+    _draw_points(axes, curve, BLUE, "uniform")
+    _draw_points(axes, found, ORANGE, "found")
+    log_scale_if_wide(axes, [value for _, value in curve + found])
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set(
         xlabel="sparsity of the prunable weights",
-        ylabel=f"{label} on the search text",
+        ylabel=label,
         title="Trade-offs that nothing found dominates",
     )
     axes.legend(loc="upper left")
     save(figure, folder, "front")
+    ends = [f"{_plain(value)} at {sparsity:.0%}" for sparsity, value in (found[:1] + found[1:][-1:])]
+    return f"{len(front)} trade-offs of {label} and sparsity that no other candidate dominates: {' to '.join(ends)}."
 
 
-def draw_allocation(by_block: Sequence[float], target: float, folder: Path) -> None:
-    """The sparsity of each block against the uniform line."""
+def _draw_points(axes: Axes, points: Sequence[Point], colour: str, label: str) -> None:
+    """``points`` in order, joined where they are enough to tell a curve."""
+    style = "-" if len(points) >= _FEWEST_FOR_A_LINE else "none"
+    axes.plot(*zip(*points, strict=True), color=colour, linestyle=style, marker="o", markersize=4, label=label)
+
+
+def draw_allocation(by_block: Sequence[float], target: float, folder: Path) -> str:
+    """The sparsity of each block, counted from 0, against the uniform line."""
     count = len(by_block)
     figure, axes = new(width=min(14.0, max(7.0, 0.3 * count)))
-    axes.bar(range(1, count + 1), by_block, color=ORANGE, width=0.75, label="evolved")
+    axes.bar(range(count), by_block, color=ORANGE, width=0.75, label="evolved")
     axes.axhline(target, color=GREY, linestyle="--", label=f"uniform, {target:.0%}")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     if count <= _MOST_LABELS:
-        axes.set_xticks(range(1, count + 1))
+        axes.set_xticks(range(count))
     axes.set(
         xlabel="transformer block",
         ylabel="sparsity",
         title="Sparsity found for each block",
-        xlim=(0.4, count + 0.6),
+        xlim=(-0.6, count - 0.4),
         ylim=(0, max(*by_block, target) * 1.22),
     )
     axes.grid(axis="x", visible=False)
     axes.legend(loc="upper right", ncols=2)
     save(figure, folder, "sparsity_by_layer")
+    least, most = (by_block.index(extreme(by_block)) for extreme in (min, max))
+    return (
+        f"Sparsity of each of {count} blocks, counted from 0 (uniform: {target:.0%}): from "
+        f"{by_block[least]:.0%} in block {least} to {by_block[most]:.0%} in block {most}."
+    )
 
 
-def draw_matrices(matrices: Sequence[Matrix], by_matrix: Mapping[str, float], folder: Path) -> None:
-    """The sparsity of each matrix: a row for each kind, a column for each block."""
+def draw_matrices(matrices: Sequence[Matrix], by_matrix: Mapping[str, float], folder: Path) -> str:
+    """The sparsity of each matrix: a row for each kind, a column for each block, counted from 0."""
     kinds = list(dict.fromkeys(matrix.kind for matrix in matrices))
     blocks = 1 + max(matrix.block for matrix in matrices)
     grid = [[math.nan] * blocks for _ in kinds]
     for matrix in matrices:
         grid[kinds.index(matrix.kind)][matrix.block] = by_matrix[matrix.name]
     figure, axes = new(width=min(14.0, max(7.0, 3 + 0.25 * blocks)), height=1.6 + 0.4 * len(kinds))
-    image = axes.imshow(grid, aspect="auto", cmap="viridis", extent=(0.5, blocks + 0.5, len(kinds) - 0.5, -0.5))
+    image = axes.imshow(grid, aspect="auto", cmap="viridis", extent=(-0.5, blocks - 0.5, len(kinds) - 0.5, -0.5))
     figure.colorbar(image, label="sparsity", format=PercentFormatter(1.0, decimals=0))
     axes.set_yticks(range(len(kinds)), kinds)
+    if blocks <= _MOST_LABELS:
+        axes.set_xticks(range(blocks))
     axes.set(xlabel="transformer block", title="Sparsity found for each matrix")
     axes.grid(visible=False)
     save(figure, folder, "sparsity_by_matrix")
+    least, most = (extreme(by_matrix, key=lambda name: by_matrix[name]) for extreme in (min, max))
+    return (
+        "Sparsity of each matrix, a row for each kind and a column for each block, counted from 0: from "
+        f"{by_matrix[least]:.0%} of {least} to {by_matrix[most]:.0%} of {most}."
+    )
 
 
 def _plain(value: float) -> str:
     """A number for people: no powers of ten, and no more digits than matter."""
+    if math.isinf(value):
+        return "infinite"
     return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"

@@ -7,15 +7,11 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from evoprune import Bounds, Evaluation, Exported, Outcome, Problem, Table, find_plugin
 from problems.pruning.settings import ALLOCATIONS, SCORES, UNIFORM, EvalSettings, ExportSettings, PruningSettings
 from problems.pruning.summary import summary
-
-if TYPE_CHECKING:
-    from problems.pruning.evaluation.evaluator import Evaluator
-
 
 TOLERANCE = 1e-4
 """How far from its target a sparsity counts as on it."""
@@ -39,22 +35,26 @@ class Pruning(Problem):
     Settings = PruningSettings
     ExportOptions = ExportSettings
     EvalOptions = EvalSettings
+    packages = ("torch", "transformers")
     supplies = frozenset({"weights", "target", "advice"})
     groups = MappingProxyType({"score": SCORES, "allocations": ALLOCATIONS})
     has_fidelities = True
     work_unit = "tokens"
+    words = MappingProxyType(
+        {
+            "unseen": "perplexity on the report text",
+            "gap_closed": "gap to dense closed (log-perplexity, report text), %",
+            "gap_closed_reconstructed": "gap to dense closed, both reconstructed, %",
+        }
+    )
     settings: PruningSettings
 
     def __init__(self, settings: PruningSettings) -> None:
         super().__init__(settings)
-        self.fitness_label = f"{self.evaluator.objective.label} on the search text"
+        from problems.pruning.evaluation.evaluator import Evaluator  # torch, which checking an experiment needs not
 
-    @cached_property
-    def evaluator(self) -> Evaluator:
-        """The resident model. Listing or checking experiments never loads it, nor torch."""
-        from problems.pruning.evaluation.evaluator import Evaluator
-
-        return Evaluator(self.settings)
+        self.evaluator = Evaluator(settings)
+        """The resident model. It is loaded here: what is wrong with it is no fault of the first candidate's."""
 
     @classmethod
     def weights_of(cls, settings: PruningSettings) -> tuple[float, ...]:
@@ -70,6 +70,12 @@ class Pruning(Problem):
             "repair": "without it nothing keeps candidates at problem.sparsity; give shift, or look for trade-offs "
             "with algorithm: nsga2 and problem.second_objective: sparsity"
         }
+
+    @classmethod
+    def labels_of(cls, settings: PruningSettings) -> tuple[str, ...]:
+        """The objectives in the order of :meth:`weights_of`, the first with the text it is taken on."""
+        labels = (settings.objective_label, "sparsity of the prunable weights")
+        return labels[: len(cls.weights_of(settings))]
 
     @property
     def _trades_off(self) -> bool:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from evoprune import Outcome
+from evoprune import Outcome, finite
 from problems.pruning import figures
 from problems.pruning.evaluation.evaluator import Evaluator
-from problems.pruning.problem import uniform_name
+from problems.pruning.problem import TOLERANCE, uniform_name
 from problems.pruning.reconstruct.sequential import reconstruct
 
 Three = dict[str, float | None]
@@ -23,7 +23,8 @@ def report(evaluator: Evaluator, outcome: Outcome, folder: Path) -> dict[str, An
     """Score dense, the uniform curve and the best genome on the report text; draw the figures.
 
     Returns ``sparsity``, ``perplexity``, ``unseen``, ``overfitting``, ``gap_closed``, ``curve``,
-    ``allocations``, ``genes``, ``by_matrix`` and ``protocol`` for ``result.json``.
+    ``allocations``, ``genes``, ``by_matrix``, ``protocol`` and ``figures`` for ``result.json``; with
+    reconstruction also ``gap_closed_reconstructed``.
     """
     target = evaluator.settings.sparsity
     allocations = evaluator.settings.allocations
@@ -46,25 +47,26 @@ def report(evaluator: Evaluator, outcome: Outcome, folder: Path) -> dict[str, An
     sparsities = [genomes[name][0] for name in uniform]
     curve = {
         "sparsity": sparsities,
-        "search": [_finite(searched[name]) for name in uniform],
-        "report": [_finite(reported[name]) for name in uniform],
+        "search": [finite(searched[name]) for name in uniform],
+        "report": [finite(reported[name]) for name in uniform],
     }
-    figures.draw_cliff(
-        sparsities, [reported[name] for name in uniform], target, (sparsity["prunable"], evolved), folder
-    )
-    if outcome.front:
-        figures.draw_front(
-            [values for _, values in outcome.front],
-            [outcome.references[name][1].values for name in uniform],
-            evaluator.objective.label,
-            folder,
-        )
     by_matrix = evaluator.masks.sparsities()
-    figures.draw_allocation(_by_block(evaluator, by_matrix), target, folder)
-    if evaluator.settings.genes != "block":
-        figures.draw_matrices(evaluator.matrices, by_matrix, folder)
+    captions = _draw_sparsities(evaluator, outcome, uniform, by_matrix, folder)
     if evaluator.settings.reconstruct != "none":
         perplexity |= _reconstructed(evaluator, outcome.best)
+    rebuilt = perplexity.get("report_reconstructed", {})
+    captions["cliff"] = figures.draw_cliff(
+        [(genomes[name][0], reported[name]) for name in uniform],
+        target,
+        (sparsity["prunable"], evolved),
+        folder,
+        allocations={name: reported[name] for name in allocations},
+        reconstructed={name: _infinite(value) for name, value in rebuilt.items()},
+    )
+    comparable = not outcome.front and abs(sparsity["prunable"] - target) <= TOLERANCE
+    shares = {"gap_closed": perplexity["report"]}
+    if rebuilt:
+        shares["gap_closed_reconstructed"] = {"dense": perplexity["report"]["dense"]} | rebuilt
     return {
         "sparsity": sparsity,
         "perplexity": perplexity,
@@ -74,16 +76,37 @@ def report(evaluator: Evaluator, outcome: Outcome, folder: Path) -> dict[str, An
             for text in ("held_out", "report")
             if text in perplexity
         },
-        "gap_closed": gap_closed(**perplexity["report"]),
+        **{name: gap_closed(**three) if comparable else None for name, three in shares.items()},
         "curve": curve,
         "allocations": {
-            name: {"genome": genomes[name], "search": _finite(searched[name]), "report": _finite(reported[name])}
+            name: {"genome": genomes[name], "search": finite(searched[name]), "report": finite(reported[name])}
             for name in allocations
         },
         "genes": evaluator.genes.names,
         "by_matrix": by_matrix,
         "protocol": protocol(evaluator),
+        "figures": captions,
     }
+
+
+def _draw_sparsities(
+    evaluator: Evaluator, outcome: Outcome, uniform: Sequence[str], by_matrix: Mapping[str, float], folder: Path
+) -> dict[str, str]:
+    """Draw the sparsities found, and the front beside the references named ``uniform``; return the captions."""
+    settings = evaluator.settings
+    captions = {
+        "sparsity_by_layer": figures.draw_allocation(_by_block(evaluator, by_matrix), settings.sparsity, folder)
+    }
+    if settings.genes != "block":
+        captions["sparsity_by_matrix"] = figures.draw_matrices(evaluator.matrices, by_matrix, folder)
+    if outcome.front:
+        captions["front"] = figures.draw_front(
+            [values for _, values in outcome.front],
+            [outcome.references[name][1].values for name in uniform],
+            settings.objective_label,
+            folder,
+        )
+    return captions
 
 
 def _by_block(evaluator: Evaluator, by_matrix: Mapping[str, float]) -> list[float]:
@@ -113,7 +136,7 @@ def _reconstructed(evaluator: Evaluator, best: list[float]) -> dict[str, dict[st
     for name, genome in {"uniform": evaluator.genes.uniform(evaluator.settings.sparsity), "evolved": best}.items():
         reconstruct(evaluator, genome)
         for role, windows in texts.items():
-            scores[role][name] = _finite(evaluator.perplexity_now(windows.tokens))
+            scores[role][name] = finite(evaluator.perplexity_now(windows.tokens))
     return scores
 
 
@@ -145,7 +168,7 @@ def overfitting(searched: Three, unseen: Three) -> float | None:
 def gap_closed(dense: float | None, uniform: float | None, evolved: float | None) -> float | None:
     """The share of the gap in log-perplexity between uniform and dense that evolved closes.
 
-    1 is as good as dense, 0 as bad as uniform; None where there is no finite gap.
+    1 is as good as dense, 0 as bad as uniform; None where there is no finite gap. All but dense are of one sparsity.
     """
     if dense is None or uniform is None or evolved is None or uniform <= dense:
         return None
@@ -184,7 +207,7 @@ def protocol(evaluator: Evaluator) -> dict[str, Any]:
 
 def _three(scores: dict[str, float], target: float, evolved: float) -> Three:
     uniform = scores[_uniform_at(target)]
-    return {"dense": _finite(scores["dense"]), "uniform": _finite(uniform), "evolved": _finite(evolved)}
+    return {"dense": finite(scores["dense"]), "uniform": finite(uniform), "evolved": finite(evolved)}
 
 
 def _uniform_at(target: float) -> str:
@@ -192,5 +215,5 @@ def _uniform_at(target: float) -> str:
     return "dense" if target == 0 else uniform_name(target)
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _infinite(value: float | None) -> float:
+    return math.inf if value is None else value

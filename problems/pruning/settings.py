@@ -224,6 +224,11 @@ class PruningSettings(ModelSettings):
             )
 
     @property
+    def objective_label(self) -> str:
+        """What figures call the objective, its unit and its text."""
+        return {"perplexity": "perplexity", "kl": "KL from dense, nats a token"}[self.objective] + " (search text)"
+
+    @property
     def found(self) -> tuple[str, ...]:
         """The allocations without search that are asked for: as references, to start from, or as advice."""
         advice = [self.advice] if self.advice else []

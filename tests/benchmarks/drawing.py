@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from matplotlib.ticker import FuncFormatter
-
-from evoprune.figures import BLUE, GREY, ORANGE, log_scale_if_wide, new, save
+from evoprune.figures import BLUE, GREY, ORANGE, log_scale_if_wide, new, save, thousands
 
 _NAMES = {"plain": "plain", "evopress": "EvoPress's", "ours": "ours", "compiled": "ours, compiled"}
 
@@ -46,7 +44,7 @@ def _draw_tokens(seconds: dict[str, dict[Any, float]], folder: Path) -> None:
         points = sorted((int(tokens), taken) for tokens, taken in seconds[way].items())
         axes.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=4, label=_NAMES[way])
     axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda tokens, _: f"{tokens:,.0f}"))
+    thousands(axes.xaxis)
     log_scale_if_wide(axes, [taken for by in seconds.values() for taken in by.values()])
     axes.set(xlabel="tokens scored", ylabel="seconds a candidate", title="Cost against tokens: 12 blocks of width 256")
     axes.legend(loc="upper left")

@@ -112,7 +112,7 @@ def draw(searches: dict[str, list[Trace]], folder: Path) -> None:
 
 def _panel(axes: Axes, name: str, traces: list[Trace]) -> None:
     profiles = numpy.array([one.profile for one in traces])
-    at = numpy.arange(1, profiles.shape[1] + 1)
+    at = numpy.arange(profiles.shape[1])
     for number, profile in enumerate(profiles):
         axes.plot(at, profile, color=COLOURS[number], marker="o", markersize=3, linewidth=1, label=f"seed {number}")
     mean = profiles.mean(0)

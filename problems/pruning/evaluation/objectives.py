@@ -14,8 +14,6 @@ from problems.pruning.model.device import precise
 class Objective(ABC):
     """Adds up a loss over predictions, rows of logits at a time; less is better."""
 
-    label: str
-
     @abstractmethod
     def add(self, logits: torch.Tensor, targets: torch.Tensor, first: int) -> torch.Tensor:
         """The summed loss, a scalar in nats, of ``logits`` ``(rows, vocabulary)``, float32.
@@ -31,8 +29,6 @@ class Objective(ABC):
 
 class Perplexity(Objective):
     """exp of the mean next-token loss; losses in float32, their sum in float64."""
-
-    label = "perplexity"
 
     def add(self, logits: torch.Tensor, targets: torch.Tensor, first: int) -> torch.Tensor:  # noqa: ARG002
         """See :meth:`Objective.add`."""
@@ -52,8 +48,6 @@ class Divergence(Objective):
     up into one; merging outcomes can only lower a divergence (the data-processing
     inequality), so this is a lower bound, exact for ``top`` the vocabulary's size.
     """
-
-    label = "KL divergence from the dense model"
 
     def __init__(self, predictions: int, top: int) -> None:
         self._log_p = torch.empty(predictions, top)

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from evoprune.ablation.campaign import Curve, Finished
 from evoprune.ablation.report import compared
 from evoprune.records.history import read
@@ -129,6 +131,25 @@ def test_problems_that_differ_in_their_class_alone_share_no_score(ablate, plugin
     assert code == 0
     (rows,) = json.loads((folder / "ablation.json").read_text()).values()
     assert rows[1]["median"] >= 1000 > rows[0]["median"]
+
+
+@pytest.mark.parametrize(("other", "label"), [("named:Cost", "cost"), ("benchmark", "fitness")])
+def test_curves_are_of_what_all_variants_call_their_fitness(ablate, plugin, no_figures, other, label):
+    plugin(
+        "named",
+        """
+        from problems.benchmark.problem import Benchmark
+
+        class Cost(Benchmark):
+            fitness_label = "cost"
+
+        class Price(Cost):
+            pass
+        """,
+    )
+    code, folder = ablate("--vary", f"problem.use=named:Price,{other}", "--set", "plugins=[named]")
+    assert code == 0
+    assert f">{label}</text>" in (folder / "curves.svg").read_text()
 
 
 def test_a_run_that_ended_before_it_scored_anything_begins_again(ablate, no_figures):

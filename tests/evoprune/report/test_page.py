@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from problems.benchmark import Benchmark
 from tests.evoprune.report.conftest import Page
 
 
@@ -43,6 +44,19 @@ def test_several_runs_stand_side_by_side_with_median_and_range(report):
     values = sorted(json.loads((f / "result.json").read_text())["best"]["fitness"][0] for f in folders)
     (row,) = [line for line in markdown.splitlines() if line.startswith("| fitness of the best |") and "(" in line]
     assert f"{values[1]:.6g} ({values[0]:.6g} to {values[2]:.6g})" in row
+    assert "Differs in" not in markdown
+
+
+def test_runs_of_other_experiments_have_no_median_but_are_told_apart(run, sphere, evoprune, no_figures, tmp_path):
+    folders = [
+        run(sphere, "operators.mate.use=blend", "seed=1", name="a").folder,
+        run(sphere, "operators.mate.use=uniform", "generations=2", "seed=2", name="b").folder,
+    ]
+    assert evoprune("report", *folders, "--out", tmp_path / "report.html").code == 0
+    for name in ("report.html", "report.md"):
+        text = (tmp_path / name).read_text()
+        assert "median (range)" not in text
+        assert "Differs in: operators.mate, generations." in text
 
 
 def test_what_a_run_says_of_itself_cannot_become_markup(run, sphere, evoprune, tmp_path):
@@ -78,6 +92,37 @@ def test_a_table_too_wide_to_read_is_left_to_the_result(columns, shown, report, 
     assert evoprune("report", folder, "--out", tmp_path / "report.html").code == 0
     for name in ("report.html", "report.md"):
         assert ("column19" in (tmp_path / name).read_text()) == shown
+
+
+def test_a_result_is_told_in_words_and_lists_are_left_to_it(report, evoprune, tmp_path, monkeypatch):
+    (folder,), _, _ = report(1)
+    monkeypatch.setattr(Benchmark, "words", {"closed": "the gap that is closed, %"})
+    told = {
+        "closed": 0.25,
+        "found": {"a": {"score": 1.5, "genome": [0.1] * 12}},
+        "figures": {"convergence": "It falls <b>fast</b>."},
+    }
+    result = json.loads((folder / "result.json").read_text()) | told
+    (folder / "result.json").write_text(json.dumps(result))
+    assert evoprune("report", folder, "--out", tmp_path / "report.html").code == 0
+    html, markdown = ((tmp_path / name).read_text() for name in ("report.html", "report.md"))
+    assert "| the gap that is closed, % | 25 |" in markdown
+    assert "| found | score |\n" in markdown
+    assert "<figcaption>It falls &lt;b&gt;fast&lt;/b&gt;.</figcaption>" in html
+    assert html.count(f"{result['seconds']:.6g}") == 1
+
+
+def test_a_front_is_a_table_of_the_objectives(traded, evoprune):
+    result = json.loads((traded / "result.json").read_text())
+    assert evoprune("report", traded).code == 0
+    markdown = (traded / "report.md").read_text()
+    assert "| cost | gain |" in markdown
+    for point in result["front"]:
+        cost, gain = point["fitness"]
+        assert f"| candidate {point['candidate']} | {cost:.6g} | {gain:.6g} |" in markdown
+    assert ">best</text>" not in (traded / "convergence.svg").read_text()
+    (status,) = json.loads(evoprune("status", traded, "--json").out)
+    assert status["best"] is None
 
 
 @pytest.mark.parametrize(("out", "made"), [("a-0.45", "a-0.45.html"), ("new/b.md", "new/b.html"), ("c.html", "c.html")])

@@ -43,6 +43,8 @@ def test_the_best_so_far_is_the_best_of_the_history(unfinished, tmp_path):
     _, markdown = write([unfinished], tmp_path / "page.html")
     assert f"| fitness of the best | {best:.6g} |" in markdown.read_text()
     assert "| state | killed |" in markdown.read_text()
+    assert "| gene 0 |" in markdown.read_text()
+    assert "Where time went" not in (tmp_path / "page.html").read_text()
 
 
 def test_a_page_without_a_place_is_not_waited_for(unfinished, tmp_path):
@@ -76,30 +78,9 @@ def test_an_interval_that_is_none_is_refused(run, sphere, evoprune, no_figures, 
     assert "--every" in answer.err
 
 
-def test_objectives_may_depend_on_the_settings(run, plugin, write, tmp_path):
+def test_objectives_may_depend_on_the_settings(traded, tmp_path):
     """The best of a run that goes on is that by the objectives which its settings ask for."""
-    plugin(
-        "traded",
-        """
-        import random
-        from evoprune import Bounds, Evaluation, Problem, Settings
-
-        class Both(Settings):
-            both: bool = True
-
-        class Traded(Problem):
-            Settings = Both
-
-            @classmethod
-            def weights_of(cls, settings): return (-1.0, 1.0) if settings.both else (-1.0,)
-            def bounds(self): return Bounds([0.0], [1.0])
-            def random_genome(self): return [random.random()]
-            def evaluate(self, genome): return Evaluation((genome[0], genome[0]))
-            def choose(self, front): return 0
-        """,
-    )
-    file = write('problem: {use: "traded:Traded"}\nplugins: [traded]\npopulation: 8\ngenerations: 1\n')
-    folder = run(file, "operators.algorithm=nsga2").folder
+    folder = traded
     (folder / "result.json").unlink()
     run_folder.write_status(folder, "running")
     least = min(json.loads(line)["fitness"][0] for line in _candidates(folder))

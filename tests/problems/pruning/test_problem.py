@@ -103,6 +103,13 @@ def test_figures_are_drawn(finished):
     for name in ("cliff", "sparsity_by_layer", "convergence"):
         assert (finished / f"{name}.png").stat().st_size > 5000
         assert (finished / f"{name}.svg").read_text().startswith("<?xml")
+    blocks = (finished / "sparsity_by_layer.svg").read_text()
+    assert ">0</text>" in blocks
+    assert ">12</text>" not in blocks
+
+
+def test_each_figure_has_a_sentence(finished):
+    assert result_of(finished)["figures"].keys() | {"convergence"} == {path.stem for path in finished.glob("*.svg")}
 
 
 def test_a_gene_for_each_matrix_and_scores_by_row(tmp_path):
@@ -117,6 +124,10 @@ def test_reconstruction_and_allocations_stand_beside_the_search(tmp_path):
     folder = run(tmp_path, "c", "--set", "generations=0", *(part for setting in given for part in ("--set", setting)))
     result = result_of(folder)
     perplexity, allocations = result["perplexity"], result["allocations"]
+    rebuilt = {"dense": perplexity["report"]["dense"]} | perplexity["report_reconstructed"]
+    assert result["gap_closed_reconstructed"] == gap_closed(**rebuilt)
+    for mark in ("uniform, reconstructed", "evolved, reconstructed", "erdos_renyi", "global"):
+        assert f">{mark}: " in (folder / "cliff.svg").read_text()
     for text in ("search", "report"):
         assert perplexity[f"{text}_reconstructed"]["uniform"] < perplexity[text]["uniform"]
         # all blocks of this model are alike
@@ -198,6 +209,7 @@ def test_the_result_of_a_front_is_the_best_at_the_target(traded):
     reached = [point for point in result["front"] if point["fitness"][1] >= 0.45 - 1e-4]
     assert result["best"] == min(reached, key=lambda point: point["fitness"][0])
     assert result["perplexity"]["search"]["evolved"] == result["best"]["fitness"][0]
+    assert result["gap_closed"] is None  # there is no budget that uniform pruning would share
 
 
 def test_mutations_are_drawn_to_the_advice(tmp_path):
