@@ -14,6 +14,7 @@ from evoprune.backends.execution import Execution
 from evoprune.errors import InputError
 from evoprune.experiment import config
 from evoprune.experiment.resolve import Resolved, resolve_file
+from evoprune.experiment.spec import NO_END
 from evoprune.experiment.toolbox import reference
 from evoprune.problem import Evaluation
 from evoprune.records import recorded, run_folder
@@ -22,9 +23,6 @@ from evoprune.records.recorded import Key
 from evoprune.search.evaluation import ProblemRef
 from evoprune.search.resume import resume
 from evoprune.search.run import run
-
-_NO_END = "generations=10000000"
-"""Where a budget says when to stop."""
 
 Memo = dict[Key, Evaluation]
 
@@ -61,7 +59,7 @@ def carry_out(campaign: Campaign, folder: Path, how: Execution) -> Iterator[Fini
     All variants, and what is there already, are checked before anything runs or is written. Runs
     on the same problem share their scores; what a score costs is counted in each all the same.
     """
-    stop = [f"budget={campaign.budget}", _NO_END]
+    stop = [f"budget={campaign.budget}", f"generations={NO_END}"]
     plans = [
         (
             variant,
