@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 from deap import base
 from pydantic import Field
 
 from evoprune import Algorithm, Fraction, Generation, Individual, Positive, Score
-from operators.algorithm.breeding import first_population, fittest, loss, mutant, repaired
-
-_LEAST = 0.1
-"""A marginal cost counts as at least this share of the median one: those near zero are noise."""
+from operators.algorithm.breeding import first_population, fittest, mutant, repaired
+from operators.algorithm.marginals import log_marginals
 
 _FACTORS = (0.5, 1.0, 2.0)
 """The lengths that are tried along each direction, in steps."""
@@ -49,6 +46,10 @@ def equal_marginals(
     out. Several lengths of step, along this measurement and along the average of the last
     ones, are screened, and the survivors scored on all data.
 
+    What is lost once costs little more: a layer that is all but gone has a small marginal cost, so that genes at
+    their upper bounds would stay there. Each of them is therefore also tried where the
+    first start has it.
+
     A measurement costs a probe for each gene. When it brings nothing, mutants of the best are
     screened for some generations instead (as in ``level_switching``), which finds what the genes
     do to each other; for twice as many after each that fails. A problem with one objective is expected, and
@@ -56,7 +57,7 @@ def equal_marginals(
     """
     people = first_population(toolbox, max(1, len(starts)), starts)
     yield Score(people)
-    best = fittest(people, 1)[0]
+    origin, best = people[0], fittest(people, 1)[0]
     average: list[float] = []
     resting = 0
     while True:
@@ -65,13 +66,14 @@ def equal_marginals(
         if resting:
             children = [mutant(toolbox, best) for _ in range(mutants)]
         else:
-            costs = yield from _log_marginals(best, low, up, weights, probe, screening)
+            costs = yield from log_marginals(best, low, up, weights, probe, screening)
             average = [memory * old + (1 - memory) * new for old, new in zip(average or costs, costs, strict=True)]
             moves = [
                 (factor, _moved(toolbox, best, direction, factor * step))
                 for direction in (costs, average)
                 for factor in _FACTORS
             ]
+            moves += [(1.0, child) for child in _released(toolbox, best, origin, low, up)]
             children = [child for _, child in moves]
         yield Score(children, screening if moves else mutant_screening)
         chosen = fittest(children, survivors)
@@ -88,48 +90,17 @@ def equal_marginals(
         best = winner
 
 
-def _log_marginals(
-    centre: Individual,
-    low: Sequence[float],
-    up: Sequence[float],
-    weights: Sequence[float],
-    probe: float,
-    screening: float,
-) -> Generator[Score, None, list[float]]:
-    """The logarithm of what a weight more costs in each gene, less their mean; fixed genes have 0.
-
-    The mean counts each gene by its weight: moving along the result keeps the budget.
-    """
-    free = [gene for gene, weight in enumerate(weights) if weight > 0 and low[gene] < up[gene]]
-    again = _child(centre)
-    probes = []
-    for gene in free:
-        raised = _child(centre)
-        room = up[gene] - raised[gene]
-        if room > probe / 4 or room > raised[gene] - low[gene]:
-            raised[gene] += min(probe, room)
-        else:
-            raised[gene] = max(raised[gene] - probe, low[gene])
-        probes.append(raised)
-    yield Score([again, *probes], screening)
-    costs = [
-        (loss(raised) - loss(again)) / ((raised[gene] - centre[gene]) * weights[gene])
-        for gene, raised in zip(free, probes, strict=True)
-    ]
-    floor = _LEAST * sorted(map(abs, costs))[len(costs) // 2] if costs else 0.0
-    logs = [math.log(max(cost, floor, 1e-300)) for cost in costs]
-    share = sum(weights[gene] for gene in free) or 1.0
-    mean = sum(weights[gene] * value for gene, value in zip(free, logs, strict=True)) / share
-    marginals = [0.0] * len(weights)
-    for gene, value in zip(free, logs, strict=True):
-        marginals[gene] = value - mean
-    return marginals
-
-
-def _child(parent: Individual) -> Individual:
-    child = parent.child()
-    child.parents = (parent.ident,)  # type: ignore[assignment]
-    return child
+def _released(
+    toolbox: base.Toolbox, parent: Individual, origin: Individual, low: Sequence[float], up: Sequence[float]
+) -> list[Individual]:
+    """Repaired children, each with one of the genes that are at their upper bounds back where it was in ``origin``."""
+    children = []
+    for gene, most in enumerate(up):
+        if parent[gene] >= most > low[gene]:
+            child = parent.child()
+            child[gene] = origin[gene]
+            children.append(repaired(toolbox, child, parent))
+    return children
 
 
 def _moved(toolbox: base.Toolbox, parent: Individual, costs: Sequence[float], step: float) -> Individual:

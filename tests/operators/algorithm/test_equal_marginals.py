@@ -1,9 +1,10 @@
+import math
 import random
 
 import pytest
 
 from operators.algorithm.equal_marginals import equal_marginals
-from tests.operators.algorithm.conftest import GENES, RATE, TARGET, WEIGHTS, best_allocation, drive, loss
+from tests.operators.algorithm.conftest import COSTS, GENES, RATE, TARGET, WEIGHTS, best_allocation, drive, loss
 
 SPACE = {"low": [0.0] * GENES, "up": [0.9] * GENES, "weights": WEIGHTS, "starts": [[TARGET] * GENES]}
 
@@ -45,6 +46,31 @@ def test_a_gene_at_its_bound_with_hardly_any_room_is_probed_where_there_is_more(
     assert probes.individuals[1][0] == up[0]
     assert probes.individuals[2][1] == low[1]
     assert populations[-1][0][1] < loss([TARGET] * GENES)
+
+
+def test_a_gene_that_costs_nothing_more_at_its_bound_is_brought_back_if_it_was_dear_to_get_there(toolbox):
+    """Gene 0 is all but lost, and the others are as good as they can be for that: no small change is of use."""
+    random.seed(0)
+    costs, weights = [math.log(cost) for cost in COSTS[1:]], WEIGHTS[1:]
+    mean = sum(w * cost for w, cost in zip(weights, costs, strict=True)) / sum(weights)
+    rest = (TARGET * sum(WEIGHTS) - 0.9 * WEIGHTS[0]) / sum(weights)
+    corner = [0.9, *(rest - (cost - mean) / RATE for cost in costs)]
+
+    def others(genome):
+        return sum(w * c * math.exp(RATE * s) for w, c, s in zip(weights, COSTS[1:], genome[1:], strict=True))
+
+    uniform = [TARGET] * GENES
+    lost = 0.5 * (others(uniform) - others(corner))
+
+    def saturating(genome, _=1.0):
+        return others(genome) + lost / (1 + math.exp(-40 * (genome[0] - 0.7)))
+
+    assert saturating(corner) < saturating(uniform)
+    populations, _ = drive(equal_marginals(toolbox, **SPACE | {"starts": [uniform, corner]}), 2, saturating)
+    assert populations[0][0][0][0] == 0.9
+    ((genome, value),) = populations[1]
+    assert genome[0] < 0.5
+    assert value < saturating(corner)
 
 
 def test_fixed_genes_and_genes_without_weights_are_left_alone(toolbox):
