@@ -5,8 +5,8 @@ This module is the small public face that problems and operators may import.
 
 from evoprune.algorithm import Algorithm, Generation, Score
 from evoprune.errors import InputError
-from evoprune.experiment.parameters import Fraction, Positive
 from evoprune.experiment.registry import check_plugin, find_plugin
+from evoprune.fields import Fraction, Positive
 from evoprune.individual import Individual
 from evoprune.numeric import finite, solve
 from evoprune.private import private_folder

@@ -18,17 +18,18 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
+from evoprune.backends.evaluation import load
 from evoprune.errors import InputError
-from evoprune.experiment import config, toolbox
+from evoprune.experiment import config
 from evoprune.experiment.explain import explain
-from evoprune.experiment.parameters import Checked
 from evoprune.experiment.resolve import Resolved, resolve, resolve_at, resolve_file
 from evoprune.exporting import export
+from evoprune.fields import Checked
 from evoprune.problem import Exported, Problem, Table
 from evoprune.records import history, run_folder
 from evoprune.records.run_folder import read_json
 from evoprune.records.status import without_result
-from evoprune.search.evaluation import load
+from evoprune.search import toolbox
 
 Columns = dict[str, list[Any]]
 

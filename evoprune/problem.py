@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from evoprune.errors import InputError
-from evoprune.experiment.parameters import Checked
+from evoprune.fields import Checked
 
 
 class Settings(Checked):
@@ -39,6 +40,11 @@ class Evaluation:
     failure: str | None = None
     seconds: float = 0.0
     worker: str = ""
+
+
+def worst(weights: Sequence[float]) -> tuple[float, ...]:
+    """The worst value of each objective."""
+    return tuple(math.inf if weight < 0 else -math.inf for weight in weights)
 
 
 @dataclass(frozen=True)

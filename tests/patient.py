@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from evoprune import Evaluation, Settings
-from evoprune.search.evaluation import worker_name
+from evoprune.backends.evaluation import worker_name
 from problems.benchmark.problem import Benchmark, BenchmarkSettings
 from problems.pruning.problem import Pruning
 from problems.pruning.settings import PruningSettings

@@ -10,19 +10,19 @@ from pathlib import Path
 
 from evoprune.ablation import record
 from evoprune.ablation.record import Campaign
+from evoprune.backends.evaluation import ProblemRef
 from evoprune.backends.execution import Execution
 from evoprune.errors import InputError
 from evoprune.experiment import config
 from evoprune.experiment.resolve import Resolved, resolve_file
 from evoprune.experiment.spec import NO_END
-from evoprune.experiment.toolbox import reference
 from evoprune.problem import Evaluation
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import HISTORY, Line
 from evoprune.records.recorded import Key
-from evoprune.search.evaluation import ProblemRef
 from evoprune.search.resume import resume
 from evoprune.search.run import run
+from evoprune.search.toolbox import reference
 
 Memo = dict[Key, Evaluation]
 

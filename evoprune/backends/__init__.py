@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from evoprune.backends import seat
 from evoprune.backends.base import Backend, Stalled
+from evoprune.backends.evaluation import Place, settle
 from evoprune.backends.execution import Execution
-from evoprune.search.evaluation import Place, settle
 
 
 def settle_main_process(execution: Execution) -> None:

@@ -6,9 +6,9 @@ import os
 import re
 from dataclasses import dataclass, replace
 
+from evoprune.backends.evaluation import Place
 from evoprune.errors import InputError
 from evoprune.problem import Problem
-from evoprune.search.evaluation import Place
 
 MAPS = ("serial", "processes", "scoop", "dask")
 

@@ -17,8 +17,8 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 
 from evoprune.backends.base import Backend, Call
+from evoprune.backends.evaluation import Place, settle, worker_name
 from evoprune.problem import Evaluation
-from evoprune.search.evaluation import Place, settle, worker_name
 
 _CONTEXT = multiprocessing.get_context("spawn")  # what a fork copies of CUDA or of threads does not work
 

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evoprune.backends.base import Evaluate
+from evoprune.backends.evaluation import Place, settle, worker_name
 from evoprune.private import private_folder
 from evoprune.problem import Evaluation
-from evoprune.search.evaluation import Place, settle, worker_name
 
 _held: list[int] = []
 """Open lock files; closing one would free it."""

@@ -1,1 +1,1 @@
-"""An experiment: read, checked, and made into a DEAP toolbox."""
+"""An experiment: read and checked."""

@@ -11,8 +11,10 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any, get_args, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, create_model, field_validator
+from pydantic import BaseModel, BeforeValidator, Field, create_model
 from pydantic.fields import FieldInfo
+
+from evoprune.fields import Checked
 
 DATA_ARGUMENTS = {"algorithm": 1, "select": 2, "mate": 2, "mutate": 1, "repair": 1, "survive": 1}
 """The slots of the toolbox, and how many leading arguments of each are data, not parameters."""
@@ -30,32 +32,7 @@ def _number_if_written_so(value: Any) -> Any:
     return value
 
 
-class Checked(BaseModel):
-    """Base of all that a user's values are read into.
-
-    Unknown keys, numbers that are not finite, and YAML's ``true`` for a number are refused.
-    """
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True, protected_namespaces=()
-    )
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_bool_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
-        kind = cls.model_fields[str(info.field_name)].annotation
-        if isinstance(value, bool) and {int, float} & {kind, *get_args(kind)}:
-            raise ValueError(f"expected a number, got {value}")
-        return value
-
-
 Unannotated = Annotated[Any, BeforeValidator(_number_if_written_so)]
-
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-"""A share or probability in [0, 1]."""
-
-Positive = Annotated[float, Field(gt=0.0)]
-"""A number above 0."""
 
 
 def model_of(field: FieldInfo) -> type[BaseModel] | None:

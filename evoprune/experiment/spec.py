@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from evoprune.experiment.explain import short
-from evoprune.experiment.parameters import Checked, Fraction
+from evoprune.fields import Checked, Fraction
 
 NO_END = 10_000_000
 """More generations than any search takes."""

@@ -14,9 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evoprune.errors import InputError
 from evoprune.experiment.explain import explain
-from evoprune.problem import Evaluation
+from evoprune.problem import Evaluation, worst
 from evoprune.records.history import AHEAD, HISTORY, Line
-from evoprune.search.evaluation import worst
 
 Genome = tuple[float, ...]
 

@@ -14,7 +14,6 @@ from evoprune.experiment import config
 from evoprune.experiment.explain import explain
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import HISTORY
-from evoprune.search.progress import time_left
 
 RUNNING, KILLED, STARTING = "running", "killed", "starting"
 
@@ -147,3 +146,9 @@ def _measured(status: Status) -> Status:
             seconds, evaluations, searched, max(0, to_come), status.budget and status.budget - preparation
         ),
     )
+
+
+def time_left(seconds: float, evaluations: int, work: float, to_come: int, budget: float | None) -> float:
+    """Seconds until ``to_come`` more evaluations are done or ``budget`` of work is spent, at the pace so far."""
+    left = seconds / max(1, evaluations) * to_come
+    return min(left, seconds * max(0.0, budget / max(1.0, work) - 1)) if budget else left

@@ -1,1 +1,1 @@
-"""Carries out a search: breeding, scoring, watching, going on after a stop."""
+"""Carries out a search: the toolbox, breeding, scoring, watching, going on after a stop."""

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from evoprune.individual import Individual
 from evoprune.problem import Evaluation
+from evoprune.records.status import time_left
 
 
 class Progress:
@@ -81,12 +82,6 @@ class Progress:
     def _rate(self) -> str:
         rate = (self._work - self._preparation) / max(1e-9, time.perf_counter() - self._start)
         return f"{tqdm.format_sizeof(rate)} {self._work_unit}/s"
-
-
-def time_left(seconds: float, evaluations: int, work: float, to_come: int, budget: float | None) -> float:
-    """Seconds until ``to_come`` more evaluations are done or ``budget`` of work is spent, at the pace so far."""
-    left = seconds / max(1, evaluations) * to_come
-    return min(left, seconds * max(0.0, budget / max(1.0, work) - 1)) if budget else left
 
 
 def _number(value: float) -> str:

@@ -19,12 +19,11 @@ from deap import base
 
 from evoprune import backends
 from evoprune.algorithm import Score
+from evoprune.backends import evaluation
 from evoprune.backends.execution import Execution
 from evoprune.errors import InputError, Stopped
-from evoprune.experiment import toolbox
 from evoprune.experiment.resolve import Resolved
 from evoprune.experiment.spec import Experiment
-from evoprune.experiment.trial import try_out
 from evoprune.figures import draw_convergence
 from evoprune.individual import Individual
 from evoprune.numeric import finite
@@ -32,9 +31,10 @@ from evoprune.problem import Evaluation, Outcome, Problem
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import HISTORY, History, read
 from evoprune.records.recorded import Key, Recorded
-from evoprune.search import evaluation
+from evoprune.search import toolbox
 from evoprune.search.progress import Progress
 from evoprune.search.scoring import Scorer
+from evoprune.search.trial import try_out
 from evoprune.search.watching import Watch, check
 
 FREE_KEYS = frozenset({"generations", "budget", "max_failures"})

@@ -17,10 +17,9 @@ from deap.tools import ParetoFront
 from evoprune.backends import Backend, Stalled
 from evoprune.errors import Stopped
 from evoprune.individual import Individual
-from evoprune.problem import Evaluation, Problem
+from evoprune.problem import Evaluation, Problem, worst
 from evoprune.records.history import History, Line, scored
 from evoprune.records.recorded import Key, Recorded
-from evoprune.search.evaluation import worst
 from evoprune.search.progress import Progress
 
 _FEW = 10

@@ -10,11 +10,17 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from evoprune import Bounds, Evaluation, Exported, Outcome, Problem, Table, find_plugin
-from problems.pruning.settings import ALLOCATIONS, SCORES, UNIFORM, EvalSettings, ExportSettings, PruningSettings
+from problems.pruning.settings import (
+    ALLOCATIONS,
+    SCORES,
+    TOLERANCE,
+    UNIFORM,
+    EvalSettings,
+    ExportSettings,
+    PruningSettings,
+    uniform_name,
+)
 from problems.pruning.summary import summary
-
-TOLERANCE = 1e-4
-"""How far from its target a sparsity counts as on it."""
 
 
 class _Found(NamedTuple):
@@ -232,8 +238,3 @@ class Pruning(Problem):
 
     def _uniform(self, sparsity: float) -> list[float]:
         return self.evaluator.genes.uniform(sparsity)
-
-
-def uniform_name(sparsity: float) -> str:
-    """What the uniform allocation at ``sparsity`` is called among the references."""
-    return f"uniform {100 * sparsity:g}%"

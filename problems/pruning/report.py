@@ -12,8 +12,8 @@ import torch
 from evoprune import Outcome, finite
 from problems.pruning import figures
 from problems.pruning.evaluation.evaluator import Evaluator
-from problems.pruning.problem import TOLERANCE, uniform_name
 from problems.pruning.reconstruct.sequential import reconstruct
+from problems.pruning.settings import TOLERANCE, uniform_name
 
 Three = dict[str, float | None]
 """The perplexities of ``dense``, ``uniform`` at the target and ``evolved``; None where infinite."""

@@ -27,6 +27,15 @@ CALIBRATION_TOKENS = 16_384
 """How much of the search text calibrates where nothing else is said: 32 windows of 512."""
 
 
+TOLERANCE = 1e-4
+"""How far from its target a sparsity counts as on it."""
+
+
+def uniform_name(sparsity: float) -> str:
+    """What the uniform allocation at ``sparsity`` is called among the references."""
+    return f"uniform {100 * sparsity:g}%"
+
+
 def _absolute_if_local(source: str) -> str:
     """A path that exists becomes absolute, so that a stored experiment works from any folder."""
     try:

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from evoprune.backends import evaluation
 from evoprune.cli import main
 from evoprune.experiment import registry
 from evoprune.records import history
-from evoprune.search import evaluation
 
 SPHERE = """\
 problem: {use: benchmark, function: sphere, dimensions: 3}

@@ -4,7 +4,7 @@ import numpy
 import pytest
 
 from evoprune import Bounds, Evaluation, Problem
-from evoprune.search.evaluation import ProblemRef, evaluate
+from evoprune.backends.evaluation import ProblemRef, evaluate
 
 VALUES = {}
 
@@ -26,7 +26,7 @@ class Given(Problem):
 
 @pytest.fixture
 def score(monkeypatch):
-    monkeypatch.setattr("evoprune.search.evaluation.load", lambda ref: Given(Given.Settings()))
+    monkeypatch.setattr("evoprune.backends.evaluation.load", lambda ref: Given(Given.Settings()))
 
     def call(answer):
         monkeypatch.setitem(VALUES, "answer", answer)

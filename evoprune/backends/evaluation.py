@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from evoprune.errors import InputError
 from evoprune.experiment import registry
 from evoprune.experiment.explain import explain
-from evoprune.problem import Evaluation, Problem
+from evoprune.problem import Evaluation, Problem, worst
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -107,8 +107,3 @@ def evaluate(ref: ProblemRef, genome: Sequence[float], fidelity: float = 1.0) ->
     except Exception as error:
         evaluation = Evaluation(worst(problem.weights), failure=f"{type(error).__name__}: {error}")
     return replace(evaluation, seconds=time.perf_counter() - start, worker=_worker)
-
-
-def worst(weights: Sequence[float]) -> tuple[float, ...]:
-    """The worst value of each objective."""
-    return tuple(math.inf if weight < 0 else -math.inf for weight in weights)

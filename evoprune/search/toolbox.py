@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from deap import base
 
+from evoprune.backends.evaluation import ProblemRef, evaluate
 from evoprune.experiment import parameters
 from evoprune.experiment.resolve import OF_EXPERIMENT, Resolved
 from evoprune.individual import Individual
 from evoprune.problem import Problem
-from evoprune.search.evaluation import ProblemRef, evaluate
 
 
 def reference(resolved: Resolved) -> ProblemRef:
