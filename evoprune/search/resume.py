@@ -17,7 +17,8 @@ from evoprune.errors import InputError
 from evoprune.experiment.explain import short
 from evoprune.experiment.resolve import resolve_at
 from evoprune.records import recorded, run_folder
-from evoprune.search.run import Json, Run, carry_out
+from evoprune.search.prepared import Prepared
+from evoprune.search.run import Json, carry_out
 
 
 def resume(folder: Path, settings: Sequence[str], execution: Execution) -> Json | None:
@@ -33,7 +34,7 @@ def resume(folder: Path, settings: Sequence[str], execution: Execution) -> Json 
     with run_folder.locked(folder):
         environment = run_folder.read_json(folder / "environment.json")
         resolved = resolve_at(folder / "config.yaml", settings)
-        run = Run.prepared(resolved, folder, execution)
+        run = Prepared.of(resolved, folder, execution)
         _refuse_change(environment.get("experiment"), run.deciding, "experiment", folder)
         _refuse_change(environment.get("fingerprint"), run.problem.fingerprint(), "fingerprint", folder)
         past = recorded.read(folder, run.problem.weights)

@@ -6,7 +6,7 @@ from statistics import quantiles
 import pytest
 
 from evoprune.records import run_folder
-from evoprune.search.run import _quantile
+from evoprune.search.evolution import _quantile
 
 RESULT_KEYS = {"best", "evaluations", "seconds", "seconds_evaluating", "failures", "seed"}
 

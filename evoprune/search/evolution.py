@@ -1,0 +1,71 @@
+"""Drives an algorithm, generation by generation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import Any
+
+from deap import base
+
+from evoprune.algorithm import Score
+from evoprune.errors import Stopped
+from evoprune.experiment.spec import Experiment
+from evoprune.individual import Individual
+from evoprune.numeric import finite
+from evoprune.search.scoring import Scorer
+from evoprune.search.watching import Watch
+
+_IDLE_GENERATIONS = 100
+"""With a budget, a search ends after as many generations in a row that scored nothing new: it may never spend it."""
+
+
+def evolve(
+    tools: base.Toolbox,
+    experiment: Experiment,
+    scorer: Scorer,
+    watch: Watch,
+    after_generation: Callable[[int, Sequence[Individual]], None],
+) -> Individual:
+    """Run the algorithm to its last generation, or until budget or patience is spent.
+
+    Return the best individual: on the data that was watched, where any was. A budget that
+    nothing is spent of any more ends with :data:`_IDLE_GENERATIONS`.
+    """
+    number, idle, before = 0, 0, scorer.work
+    for step in tools.algorithm(tools):
+        if isinstance(step, Score):
+            scorer.score(step.individuals, number, step.fidelity)
+            continue
+        after_generation(number, step.population)
+        idle, before = 0 if scorer.work > before else idle + 1, scorer.work
+        spent = scorer.work >= (experiment.budget or math.inf) or watch.over
+        if spent or number == experiment.generations or (experiment.budget and idle == _IDLE_GENERATIONS):
+            break
+        number += 1
+    if scorer.best is None:
+        raise Stopped("the algorithm ended without a candidate that was scored on all the data")
+    return watch.best or scorer.best
+
+
+def generation_line(number: int, population: Sequence[Individual], scorer: Scorer) -> dict[str, Any]:
+    """The best so far and the spread of the first objective over ``population``; null where a value is infinite."""
+    worst = min(population, key=lambda individual: individual.fitness)
+    values = sorted(individual.fitness.values[0] for individual in population)
+    return {
+        "generation": number,
+        "best": finite(scorer.best.fitness.values[0]) if scorer.best else None,
+        "median": finite(median(values)),
+        "quartiles": [finite(_quantile(values, share)) for share in (0.25, 0.75)],
+        "worst": finite(worst.fitness.values[0]),
+        "evaluations": scorer.evaluations,
+        "work": scorer.work,
+    }
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    """Between the two values next to ``share`` of the way; infinite ones, unlike in libraries, spoil no others."""
+    place = share * (len(ordered) - 1)
+    below, rest = ordered[int(place)], place - int(place)
+    return below * (1 - rest) + ordered[int(place) + 1] * rest if rest else below
