@@ -161,9 +161,9 @@ def test_workers_that_are_killed_do_not_disturb_the_run(run_by, workshop, alive,
 
 
 def test_scoop_stops_in_order_when_a_worker_is_lost(run_by, start, workshop, alive):
-    process, whole = run_by("--map serial", workshop, "problem.seconds=0.02", name="whole")
+    process, whole = run_by("--map serial", workshop, "problem.seconds=0.1", name="whole")
     finish(process)
-    process, folder = run_by("--map scoop -n 2 --stall-after 3", workshop, "problem.seconds=0.02")
+    process, folder = run_by("--map scoop -n 2 --stall-after 3", workshop, "problem.seconds=0.1")
     wait_until(lambda: len(candidates(folder)) > 14, process)
     origin = json.loads((folder / "status.json").read_text())["pid"]
     pids = {int(line["worker"].split(":")[1]) for line in candidates(folder)}
