@@ -124,7 +124,7 @@ def refuse_links(folder: Path) -> None:
 
 def discard(folder: Path) -> None:
     """Delete the ``folder`` of a run that has scored nothing. Raises :class:`InputError` if it holds anything else."""
-    refuse_links(folder.parent)
+    refuse_links(folder.parent)  # ``folder`` itself may be one
     refuse_links(folder)
     ours = {"lock", "config.yaml", "status.json"}
     if strange := sorted(path.name for path in folder.iterdir() if path.name not in ours):

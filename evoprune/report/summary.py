@@ -153,12 +153,13 @@ def _facts(run: api.Run) -> Json:
         "preparation": f"of it before the search, in {problem.work_unit}",
         "evaluations": "candidates evaluated",
         "failures": "candidates that failed",
+        **problem.words,
     }
     facts = {f"{name} of the best": value for name, value in zip(_objectives(run), run.best.fitness, strict=True)}
     for key, value in run.result.items():
         if not _single(value) or key in _TOLD_ELSEWHERE or (key == "preparation" and not value):
             continue
-        name = (words | dict(problem.words)).get(key, key)
+        name = words.get(key, key)
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         facts[name] = 100 * value if number and name.endswith(", %") else value
     return facts

@@ -42,7 +42,7 @@ def resume(folder: Path, settings: Sequence[str], execution: Execution) -> Json 
         if past.generation > asked:
             raise InputError(f"generations: the run has {past.generation} already, more than {asked}", str(folder))
         if past.generation == asked and (folder / "result.json").exists():
-            return None
+            return None  # at once; one that its budget or patience ended finds out where its past ends
         resumed = environment.get("resumed")
         now = run_folder.environment() | {"execution": asdict(run.execution)}
         environment["resumed"] = [*(resumed if isinstance(resumed, list) else []), now]

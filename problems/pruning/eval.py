@@ -16,6 +16,7 @@ from problems.pruning.evaluation.measure import Measure
 from problems.pruning.evaluation.objectives import Perplexity
 from problems.pruning.harness import run_tasks
 from problems.pruning.model.blocks import find_matrices
+from problems.pruning.model.device import dtype_of
 from problems.pruning.model.forward import Forward
 from problems.pruning.model.load import load_model
 from problems.pruning.reconstruct.sequential import reconstruct
@@ -40,7 +41,7 @@ def compare(evaluator: Evaluator, genomes: Mapping[str, Sequence[float]], option
 
     Raises :class:`evoprune.InputError`.
     """
-    if options.dtype and options.dtype != str(evaluator.model.dtype).removeprefix("torch."):
+    if options.dtype and options.dtype != dtype_of(evaluator.model):
         raise InputError(
             "a run is measured in its own number format; change it with --set problem.dtype=...", "--dtype"
         )
@@ -158,7 +159,7 @@ def _protocol(source: str, model: Any, windows: Windows, options: EvalSettings) 
         "perplexity": "exp of the mean next-token loss over non-overlapping windows, losses in float32, "
         "no special tokens added",
         "model": source,
-        "dtype": str(model.dtype).removeprefix("torch."),
+        "dtype": dtype_of(model),
         "device": str(model.device),
         **windows.protocol(),
     }

@@ -161,11 +161,12 @@ class Pruning(Problem):
 
     def describe(self) -> str:
         """The model, how many weights may go, the genes, and what computes."""
+        from problems.pruning.model.device import dtype_of  # torch, as above
+
         evaluator = self.evaluator
-        dtype = str(evaluator.model.dtype).removeprefix("torch.")
         return (
             f"{self.settings.model}, {evaluator.masks.total:,} prunable weights, {len(evaluator.genes.names)} genes, "
-            f"{dtype} on {evaluator.device}"
+            f"{dtype_of(evaluator.model)} on {evaluator.device}"
         )
 
     def fingerprint(self) -> dict[str, str]:

@@ -12,6 +12,7 @@ import torch
 from evoprune import Outcome, finite
 from problems.pruning import figures
 from problems.pruning.evaluation.evaluator import Evaluator
+from problems.pruning.model.device import dtype_of
 from problems.pruning.reconstruct.sequential import reconstruct
 from problems.pruning.settings import TOLERANCE, uniform_name
 
@@ -184,7 +185,7 @@ def protocol(evaluator: Evaluator) -> dict[str, Any]:
         "model": settings.model,
         "revision": settings.revision,
         "weights_sha256": evaluator.weights_sha256,
-        "dtype": str(evaluator.model.dtype).removeprefix("torch."),
+        "dtype": dtype_of(evaluator.model),
         "device": str(evaluator.model.device),
         "threads": torch.get_num_threads(),
         "batch_tokens": evaluator.measure.batch_tokens,

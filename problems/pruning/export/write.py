@@ -24,6 +24,7 @@ from problems.pruning.export import compact
 from problems.pruning.export.card import card, number
 from problems.pruning.export.recorded import Recorded, recorded
 from problems.pruning.model.attention import NAME as BLOCKED_ATTENTION
+from problems.pruning.model.device import dtype_of
 from problems.pruning.model.load import quiet
 from problems.pruning.reconstruct.sequential import reconstruct
 from problems.pruning.settings import ExportSettings
@@ -42,7 +43,7 @@ def export(
     """Write and check ``genome``'s model. Raises :class:`evoprune.InputError` if ``result`` is of other inputs."""
     run = recorded(result)
     _refuse_other_inputs(evaluator, run)
-    run_dtype = str(evaluator.model.dtype).removeprefix("torch.")
+    run_dtype = dtype_of(evaluator.model)
     dtype = options.dtype or run_dtype
     found = _prune(evaluator, genome, run)
     zeros = _save(evaluator, getattr(torch, dtype), folder)

@@ -40,6 +40,11 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if fast and fast(device) else torch.float32
 
 
+def dtype_of(model: Any) -> str:
+    """What settings and protocols call the dtype of ``model``: ``float32``."""
+    return str(model.dtype).removeprefix("torch.")
+
+
 def precise(device: torch.device) -> torch.dtype:
     """What sums are taken in: float64, or float32 on MPS, which has no float64."""
     return torch.float32 if device.type == "mps" else torch.float64
