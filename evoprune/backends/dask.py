@@ -76,18 +76,18 @@ class Dask(Backend):
 
     def completed(self, timeout: float) -> list[tuple[int, Evaluation]]:
         """Results that Dask has ready."""
-        self._recount()
-        while self._calls and len(self._going) < _AHEAD * self.workers:
-            call = self._calls.popleft()
-            task = self._client.submit(work, *self._seat, call.function, call.genome, pure=False, priority=-call.number)
-            self._going[task] = call
         try:
+            self._recount()
+            self._send()
             ready = self._dask.wait(list(self._going), timeout, return_when="FIRST_COMPLETED").done
             results = [(task, _result(task, timeout)) for task in ready]
         except TimeoutError:
             return []
-        except CancelledError:
-            raise Lost("Dask's scheduler is gone") from None
+        except Exception as error:
+            # when the scheduler goes, what is raised depends on what the client was asked, and whether it has noticed
+            if isinstance(error, (CancelledError, OSError)) or self._client.status != "running":
+                raise Lost("Dask's scheduler is gone") from None
+            raise
         return [(self._going.pop(task).number, evaluation) for task, evaluation in results]
 
     def close(self) -> None:
@@ -96,6 +96,13 @@ class Dask(Backend):
         self._client.close()
         if self._cluster:
             self._cluster.close()
+
+    def _send(self) -> None:
+        """Give Dask as much as its workers can be at."""
+        while self._calls and len(self._going) < _AHEAD * self.workers:
+            call = self._calls.popleft()
+            task = self._client.submit(work, *self._seat, call.function, call.genome, pure=False, priority=-call.number)
+            self._going[task] = call
 
     def _recount(self) -> None:
         """Count the workers now and then; only :meth:`at_work`, as Dask's thread has to answer."""

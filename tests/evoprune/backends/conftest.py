@@ -8,6 +8,7 @@ import pytest
 
 WORKSHOP = """
 import fcntl
+import math
 import os
 import signal
 import time
@@ -18,8 +19,7 @@ from problems.benchmark.problem import Benchmark, BenchmarkSettings
 
 class WorkshopSettings(BenchmarkSettings):
     device: str = "auto"
-    folder: str = Field("", description="where marks are left")
-    seconds: float = 0.0
+    folder: str = Field("", description="where marks are left, and where a gate may be")
     trouble: str = "none"
     when_above: float = Field(4.0, description="the first gene above which there is trouble")
 
@@ -34,15 +34,32 @@ class Workshop(Benchmark):
         if settings.folder:
             with open(Path(settings.folder) / "scored", "a") as log:
                 log.write(repr(list(genome)) + "\\n")
+            self.pass_gate(Path(settings.folder))
         if settings.trouble == "overlap":
             with open(Path(settings.folder) / "busy", "w") as busy:
                 fcntl.flock(busy, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where another evaluation holds it
-                time.sleep(settings.seconds)
+                time.sleep(0.01)
         if genome[0] > settings.when_above:
             self.trouble(genome)
         where = {"device": settings.device, "threads": os.environ.get("OMP_NUM_THREADS"), "pid": os.getpid()}
         evaluation = super().evaluate(genome)
         return Evaluation(evaluation.values, measures=where if settings.trouble == "tell" else {})
+
+    def pass_gate(self, folder):
+        mark = folder / f"held-{os.getpid()}"
+        while self.begun(folder) > self.admitted(folder):
+            mark.touch()
+            time.sleep(0.01)
+        mark.unlink(missing_ok=True)
+
+    def begun(self, folder):
+        return len((folder / "scored").read_text().splitlines())
+
+    def admitted(self, folder):
+        try:
+            return int((folder / "gate").read_text())
+        except FileNotFoundError:
+            return math.inf
 
     def trouble(self, genome):
         mark = Path(self.settings.folder) / f"tried-{genome[0]!r}"
@@ -83,6 +100,37 @@ def run_by(start, tmp_path):
         return process, folder
 
     return call
+
+
+class Gate:
+    """Holds evaluations up, so that a test can act while workers are at work, however fast they are."""
+
+    def __init__(self, folder):
+        self._folder = folder
+
+    def admit(self, evaluations):
+        """Let so many more pass than have begun."""
+        for mark in self._folder.glob("held-*"):  # of the killed; whoever still waits leaves another
+            mark.unlink(missing_ok=True)
+        scored = self._folder / "scored"
+        begun = len(scored.read_text().splitlines()) if scored.exists() else 0
+        new = self._folder / "new"
+        new.write_text(str(begun + evaluations))
+        new.replace(self._folder / "gate")  # in one step: an evaluation may be looking
+
+    def held(self):
+        """The processes that wait at the gate."""
+        return {int(mark.name.removeprefix("held-")) for mark in self._folder.glob("held-*")}
+
+    def open(self):
+        """Let all through."""
+        (self._folder / "gate").unlink()
+
+
+@pytest.fixture
+def gate(tmp_path):
+    """The gate of the experiments whose ``problem.folder`` is ``tmp_path``."""
+    return Gate(tmp_path)
 
 
 @pytest.fixture

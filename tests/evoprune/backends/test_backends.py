@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from evoprune import Evaluation
+from evoprune.backends.base import Stalled
 from evoprune.backends.execution import Execution
 from evoprune.experiment import registry
 from evoprune.records import history, recorded
@@ -63,7 +64,6 @@ def test_a_candidate_that_fails_once_is_scored_by_another_worker(run_by, worksho
         f"problem.folder={tmp_path}",
         "problem.trouble=fail once",
         "problem.when_above=2",
-        "problem.seconds=0.01",
     ]
     process, folder = run_by(options, workshop, *settings)
     finish(process)
@@ -89,9 +89,13 @@ def test_a_candidate_that_kills_its_worker_costs_itself_alone(run_by, workshop, 
 
 
 @pytest.mark.parametrize("options", PARALLEL)
-def test_devices_are_shared_out_and_threads_divided(run_by, workshop, options):
+def test_devices_are_shared_out_and_threads_divided(run_by, workshop, tmp_path, gate, monkeypatch, options):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # where the seats are; all of a user's runs share those of a host
     options += " --devices cuda:0,cuda:1 --threads 3"
-    process, folder = run_by(options, workshop, "problem.trouble=tell", "problem.seconds=0.02")
+    gate.admit(2)
+    process, folder = run_by(options, workshop, "problem.trouble=tell", f"problem.folder={tmp_path}")
+    wait_until(lambda: len(gate.held()) == 2, process)
+    gate.open()
     finish(process)
     measures = [line["measures"] for line in candidates(folder)]
     places = {(line["pid"], line["device"]) for line in measures}
@@ -105,13 +109,13 @@ def test_devices_are_shared_out_and_threads_divided(run_by, workshop, options):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
 @pytest.mark.parametrize("options", PARALLEL)
 def test_an_interrupted_run_leaves_no_process_and_can_be_resumed(
-    run_by, start, workshop, alive, tmp_path, options, number
+    run_by, start, workshop, alive, tmp_path, gate, options, number
 ):
-    settings = [f"problem.folder={tmp_path}", "problem.seconds=0.02"]
-    process, whole = run_by("--map serial", workshop, *settings, name="whole")
+    process, whole = run_by("--map serial", workshop, f"problem.folder={tmp_path}", name="whole")
     finish(process)
-    process, folder = run_by(options, workshop, *settings)
-    wait_until(lambda: len(candidates(folder)) > 14, process)
+    gate.admit(20)
+    process, folder = run_by(options, workshop, f"problem.folder={tmp_path}")
+    wait_until(lambda: len(gate.held()) == 2, process)
     process.send_signal(number)
     errors = finish(process, 130)
     assert "Traceback" not in errors
@@ -119,58 +123,63 @@ def test_an_interrupted_run_leaves_no_process_and_can_be_resumed(
     assert f"python -m evoprune resume {folder}" in errors
     assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
     wait_until(lambda: alive() == [])
-    held = [line["genome"] for line in candidates(folder)]
+    known = [line["genome"] for line in candidates(folder)]
+    assert known
     log = tmp_path / "scored"
     log.write_text("")
+    gate.open()
     finish(start("resume", folder, *options.split()))
     assert lines(folder) == lines(whole)
     assert result(folder) == result(whole)
-    assert not [genome for genome in map(json.loads, log.read_text().splitlines()) if genome in held]
+    assert not [genome for genome in map(json.loads, log.read_text().splitlines()) if genome in known]
 
 
 @pytest.mark.parametrize("options", PARALLEL)
 def test_when_the_main_process_is_killed_no_worker_stays_and_the_run_can_be_resumed(
-    run_by, start, workshop, alive, options
+    run_by, start, workshop, alive, tmp_path, gate, options
 ):
-    process, whole = run_by("--map serial", workshop, "problem.seconds=0.02", name="whole")
+    process, whole = run_by("--map serial", workshop, f"problem.folder={tmp_path}", name="whole")
     finish(process)
-    process, folder = run_by(options, workshop, "problem.seconds=0.02")
-    wait_until(lambda: len(candidates(folder)) > 14, process)
+    gate.admit(20)
+    process, folder = run_by(options, workshop, f"problem.folder={tmp_path}")
+    wait_until(lambda: len(gate.held()) == 2, process)
     os.kill(json.loads((folder / "status.json").read_text())["pid"], signal.SIGKILL)
     process.communicate(timeout=60)
     assert process.returncode != 0
     wait_until(lambda: alive() == [])
+    gate.open()
     finish(start("resume", folder, *options.split()))
     assert lines(folder) == lines(whole)
     assert result(folder) == result(whole)
 
 
 @pytest.mark.parametrize("options", ["--map processes -n 2", "--map dask -n 2"])
-def test_workers_that_are_killed_do_not_disturb_the_run(run_by, workshop, alive, options):
-    process, whole = run_by("--map serial", workshop, "problem.seconds=0.02", name="whole")
+def test_workers_that_are_killed_do_not_disturb_the_run(run_by, workshop, alive, tmp_path, gate, options):
+    process, whole = run_by("--map serial", workshop, f"problem.folder={tmp_path}", name="whole")
     finish(process)
-    process, folder = run_by(options, workshop, "problem.seconds=0.02")
-    for size in (14, 26):
-        wait_until(lambda: len(candidates(folder)) > size, process)  # noqa: B023
-        pid = int(candidates(folder)[-1]["worker"].split(":")[1])
-        os.kill(pid, signal.SIGKILL)
+    gate.admit(14)
+    process, folder = run_by(options, workshop, f"problem.folder={tmp_path}")
+    for _ in range(2):
+        wait_until(lambda: len(gate.held()) == 2, process)
+        os.kill(min(gate.held()), signal.SIGKILL)
+        gate.admit(8)
+    gate.open()
     finish(process)
     assert lines(folder) == lines(whole)
     assert result(folder) == result(whole)
     assert alive() == []
 
 
-def test_scoop_stops_in_order_when_a_worker_is_lost(run_by, start, workshop, alive):
-    process, whole = run_by("--map serial", workshop, "problem.seconds=0.1", name="whole")
+def test_scoop_stops_in_order_when_a_worker_is_lost(run_by, start, workshop, alive, tmp_path, gate):
+    process, whole = run_by("--map serial", workshop, f"problem.folder={tmp_path}", name="whole")
     finish(process)
-    process, folder = run_by("--map scoop -n 2 --stall-after 3", workshop, "problem.seconds=0.1")
-    wait_until(lambda: len(candidates(folder)) > 14, process)
-    origin = json.loads((folder / "status.json").read_text())["pid"]
-    pids = {int(line["worker"].split(":")[1]) for line in candidates(folder)}
-    (other,) = pids - {origin}
+    gate.admit(20)
+    process, folder = run_by("--map scoop -n 2 --stall-after 3", workshop, f"problem.folder={tmp_path}")
+    wait_until(lambda: len(gate.held()) == 2, process)
+    (other,) = gate.held() - {json.loads((folder / "status.json").read_text())["pid"]}
     os.kill(other, signal.SIGKILL)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 3, errors
+    gate.open()
+    errors = finish(process, 3)
     assert "without a score: " in errors
     assert f"python -m evoprune resume {folder}" in errors
     wait_until(lambda: alive() == [])
@@ -222,14 +231,16 @@ def test_scoop_may_start_us_itself(start, run_by, tmp_path):
     assert json.loads((folder / "environment.json").read_text())["execution"]["map"] == "scoop"
 
 
-def test_a_scheduler_of_dask_may_be_there_already(run_by):
+def test_a_scheduler_of_dask_may_be_there_already(run_by, workshop, tmp_path, gate):
     distributed = pytest.importorskip("distributed")
-    process, whole = run_by("--map serial", "problems/rastrigin.yaml", "generations=2", name="whole")
+    process, whole = run_by("--map serial", workshop, f"problem.folder={tmp_path}", name="whole")
     finish(process)
+    gate.admit(2)
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        process, folder = run_by(
-            f"--map dask --scheduler {cluster.scheduler_address}", "problems/rastrigin.yaml", "generations=2"
-        )
+        options = f"--map dask --scheduler {cluster.scheduler_address}"
+        process, folder = run_by(options, workshop, f"problem.folder={tmp_path}")
+        wait_until(lambda: len(gate.held()) == 2, process)
+        gate.open()
         finish(process)
         assert len({line["worker"] for line in candidates(folder)}) == 2
     assert lines(folder) == lines(whole)
@@ -244,9 +255,10 @@ def test_the_exit_code_comes_through_scoop(run_by, workshop, settings, code):
     assert [line for line in errors.splitlines() if line.startswith("evoprune: ")]
 
 
-def test_what_scoop_says_when_the_origin_ends_without_an_answer(start, run_by, workshop):
-    process, folder = run_by("--map scoop -n 2", workshop, "problem.seconds=0.1")
-    wait_until(lambda: (folder / "status.json").exists(), process)
+def test_what_scoop_says_when_the_origin_ends_without_an_answer(run_by, workshop, tmp_path, gate):
+    gate.admit(2)
+    process, folder = run_by("--map scoop -n 2", workshop, f"problem.folder={tmp_path}")
+    wait_until(lambda: len(gate.held()) == 2, process)
     os.kill(json.loads((folder / "status.json").read_text())["pid"], signal.SIGKILL)
     assert "evoprune: what SCOOP ran ended without an answer" in finish(process, 1)
 
@@ -263,16 +275,19 @@ def test_the_mini_model_scores_the_same_in_workers_with_as_many_threads(run_by):
     assert found[0] == found[1]
 
 
-def test_a_run_stops_in_order_when_dasks_scheduler_is_lost(run_by, start, workshop, alive, tmp_path):
+def test_a_run_stops_in_order_when_dasks_scheduler_is_lost(run_by, start, workshop, tmp_path, gate):
     pytest.importorskip("distributed")
     address = tmp_path / "scheduler.json"
-    dask = [start("--host", "127.0.0.1", "--scheduler-file", address, prefix=("-m", "dask", "scheduler"))]
+    listen = ["--host", "127.0.0.1", "--port", "0"]
+    dask = [start(*listen, "--scheduler-file", address, prefix=("-m", "dask", "scheduler"))]
     wait_until(address.exists, dask[0])
     dask += [start("--scheduler-file", address, "--nthreads", "1", prefix=("-m", "dask", "worker")) for _ in range(2)]
     options = f"--map dask --scheduler {json.loads(address.read_text())['address']} --stall-after 20"
-    process, folder = run_by(options, workshop, "problem.seconds=0.05")
-    wait_until(lambda: len(candidates(folder)) > 14, process)
+    gate.admit(20)
+    process, folder = run_by(options, workshop, f"problem.folder={tmp_path}")
+    wait_until(lambda: len(gate.held()) == 2, process)
     dask[0].kill()
+    gate.open()
     errors = finish(process, 3)
     assert "Dask's scheduler is gone; without a score: " in errors
     assert "Traceback" not in errors
@@ -287,9 +302,7 @@ def test_a_worker_of_dasks_with_several_threads_scores_one_at_a_time(run_by, wor
     finish(process)
     with distributed.LocalCluster(n_workers=1, threads_per_worker=4, dashboard_address=None) as cluster:
         options = f"--map dask --scheduler {cluster.scheduler_address}"
-        process, folder = run_by(
-            options, workshop, f"problem.folder={tmp_path}", "problem.trouble=overlap", "problem.seconds=0.01"
-        )
+        process, folder = run_by(options, workshop, f"problem.folder={tmp_path}", "problem.trouble=overlap")
         finish(process)
     assert lines(folder) == lines(whole)
     assert not [line for line in candidates(folder) if "failure" in line]
@@ -304,3 +317,15 @@ def test_dask_is_not_asked_while_its_thread_is_held(monkeypatch):
         with backend.at_work():
             assert sorted(backend.map(Evaluation, [[1.0], [2.0]])) == [(0, Evaluation([1.0])), (1, Evaluation([2.0]))]
         assert pool.submit(lambda: backend.workers).result(timeout=20) == 2
+
+
+def test_a_client_of_dasks_that_gave_its_scheduler_up_ends_the_map():
+    distributed = pytest.importorskip("distributed")
+    from evoprune.backends import dask
+
+    with dask.Dask(Execution("dask", 1)) as backend:
+        with backend.at_work():
+            distributed.default_client().close()
+        with pytest.raises(Stalled, match="scheduler is gone") as stalled:
+            list(backend.map(Evaluation, [[1.0], [2.0]]))
+    assert stalled.value.missing == [0, 1]
