@@ -123,7 +123,7 @@ def test_the_slurm_script_for_scoop_runs_on_its_jobs_hosts(pair, run, tmp_path):
 
 @pytest.mark.parametrize("backend", ["scoop", "dask"])
 def test_a_host_that_loses_power_costs_no_score(request, run, pair, evoprune, backend):
-    experiment = [*BENCHMARK, "problem.seconds=0.05"]
+    experiment = [*BENCHMARK, "problem.seconds=0.1"]
     process, alone = run(experiment, "alone", "--map", "serial")
     finish(process)
     spread = request.getfixturevalue(backend)

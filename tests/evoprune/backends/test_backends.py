@@ -3,48 +3,13 @@
 import json
 import os
 import signal
-import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from evoprune import Evaluation
-from evoprune.backends.base import Stalled
-from evoprune.backends.execution import Execution
-from evoprune.experiment import registry
-from evoprune.records import history, recorded
-from evoprune.records.history import without_times
+from tests.evoprune.backends.conftest import candidates, finish, lines, result, wait_until
 
 BACKENDS = ["--map serial", "--map processes -n 2", "--map scoop -n 2", "--map dask -n 2"]
 PARALLEL = BACKENDS[1:]
-TIMES = ("seconds", "seconds_evaluating")
-
-
-def lines(folder):
-    return without_times(history.read(folder / "history.jsonl"))
-
-
-def candidates(folder):
-    """Those that a run, which may be going on, has recorded so far."""
-    return [line for line in recorded.lines(folder / "history.jsonl") if "candidate" in line]
-
-
-def result(folder):
-    found = json.loads((folder / "result.json").read_text())
-    return {key: value for key, value in found.items() if key not in TIMES}
-
-
-def finish(process, code=0):
-    _, errors = process.communicate(timeout=90)
-    assert process.returncode == code, errors
-    return errors
-
-
-def wait_until(condition, process=None):
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        assert process is None or process.poll() is None, process.communicate()
 
 
 def test_the_history_is_the_same_with_every_backend(run_by, alive):
@@ -170,23 +135,6 @@ def test_workers_that_are_killed_do_not_disturb_the_run(run_by, workshop, alive,
     assert alive() == []
 
 
-def test_scoop_stops_in_order_when_a_worker_is_lost(run_by, start, workshop, alive, tmp_path, gate):
-    process, whole = run_by("--map serial", workshop, f"problem.folder={tmp_path}", name="whole")
-    finish(process)
-    gate.admit(20)
-    process, folder = run_by("--map scoop -n 2 --stall-after 3", workshop, f"problem.folder={tmp_path}")
-    wait_until(lambda: len(gate.held()) == 2, process)
-    (other,) = gate.held() - {json.loads((folder / "status.json").read_text())["pid"]}
-    os.kill(other, signal.SIGKILL)
-    gate.open()
-    errors = finish(process, 3)
-    assert "without a score: " in errors
-    assert f"python -m evoprune resume {folder}" in errors
-    wait_until(lambda: alive() == [])
-    finish(start("resume", folder, "--map", "scoop", "-n", "2"))
-    assert lines(folder) == lines(whole)
-
-
 @pytest.mark.parametrize("options", PARALLEL)
 def test_a_candidate_that_never_ends_stops_the_run(run_by, workshop, alive, options):
     process, folder = run_by(options + " --stall-after 1", workshop, "problem.trouble=hang", "problem.when_above=3")
@@ -212,57 +160,6 @@ def test_the_costliest_are_handed_out_first_and_recorded_as_they_were_bred(run_b
     assert [line["candidate"] for line in candidates(folder)] == list(range(len(bred)))
 
 
-def test_scoop_may_start_us_itself(start, run_by, tmp_path):
-    process, whole = run_by("--map serial", "problems/rastrigin.yaml", "generations=2", name="whole")
-    finish(process)
-    folder = tmp_path / "runs" / "run"
-    arguments = [
-        "run",
-        "problems/rastrigin.yaml",
-        "--set",
-        "generations=2",
-        "--runs-dir",
-        folder.parent,
-        "--name",
-        "run",
-    ]
-    finish(start(*arguments, prefix=("-m", "scoop", "-q", "-n", "2", registry.HOME / "evoprune" / "__main__.py")))
-    assert lines(folder) == lines(whole)
-    assert json.loads((folder / "environment.json").read_text())["execution"]["map"] == "scoop"
-
-
-def test_a_scheduler_of_dask_may_be_there_already(run_by, workshop, tmp_path, gate):
-    distributed = pytest.importorskip("distributed")
-    process, whole = run_by("--map serial", workshop, f"problem.folder={tmp_path}", name="whole")
-    finish(process)
-    gate.admit(2)
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        options = f"--map dask --scheduler {cluster.scheduler_address}"
-        process, folder = run_by(options, workshop, f"problem.folder={tmp_path}")
-        wait_until(lambda: len(gate.held()) == 2, process)
-        gate.open()
-        finish(process)
-        assert len({line["worker"] for line in candidates(folder)}) == 2
-    assert lines(folder) == lines(whole)
-
-
-@pytest.mark.parametrize(("settings", "code"), [(["population=3", "generations=x"], 2), (["max_failures=0"], 3)])
-def test_the_exit_code_comes_through_scoop(run_by, workshop, settings, code):
-    failing = ["problem.low=-1e300", "problem.up=1e300", "problem.function=sphere"]  # whose squares are infinite
-    process, _ = run_by("--map scoop -n 2", workshop, *failing, *settings)
-    errors = finish(process, code)
-    assert "Traceback" not in errors
-    assert [line for line in errors.splitlines() if line.startswith("evoprune: ")]
-
-
-def test_what_scoop_says_when_the_origin_ends_without_an_answer(run_by, workshop, tmp_path, gate):
-    gate.admit(2)
-    process, folder = run_by("--map scoop -n 2", workshop, f"problem.folder={tmp_path}")
-    wait_until(lambda: len(gate.held()) == 2, process)
-    os.kill(json.loads((folder / "status.json").read_text())["pid"], signal.SIGKILL)
-    assert "evoprune: what SCOOP ran ended without an answer" in finish(process, 1)
-
-
 def test_the_mini_model_scores_the_same_in_workers_with_as_many_threads(run_by):
     settings = ["population=4", "generations=1", "problem.search_text.windows=2", "problem.report_text.windows=1"]
     found = []
@@ -273,59 +170,3 @@ def test_the_mini_model_scores_the_same_in_workers_with_as_many_threads(run_by):
         finish(process)
         found.append((lines(folder), result(folder)))
     assert found[0] == found[1]
-
-
-def test_a_run_stops_in_order_when_dasks_scheduler_is_lost(run_by, start, workshop, tmp_path, gate):
-    pytest.importorskip("distributed")
-    address = tmp_path / "scheduler.json"
-    listen = ["--host", "127.0.0.1", "--port", "0"]
-    dask = [start(*listen, "--scheduler-file", address, prefix=("-m", "dask", "scheduler"))]
-    wait_until(address.exists, dask[0])
-    dask += [start("--scheduler-file", address, "--nthreads", "1", prefix=("-m", "dask", "worker")) for _ in range(2)]
-    options = f"--map dask --scheduler {json.loads(address.read_text())['address']} --stall-after 20"
-    gate.admit(20)
-    process, folder = run_by(options, workshop, f"problem.folder={tmp_path}")
-    wait_until(lambda: len(gate.held()) == 2, process)
-    dask[0].kill()
-    gate.open()
-    errors = finish(process, 3)
-    assert "Dask's scheduler is gone; without a score: " in errors
-    assert "Traceback" not in errors
-    held = len(candidates(folder))
-    finish(start("resume", folder))
-    assert len(candidates(folder)) > held
-
-
-def test_a_worker_of_dasks_with_several_threads_scores_one_at_a_time(run_by, workshop, tmp_path):
-    distributed = pytest.importorskip("distributed")
-    process, whole = run_by("--map serial", workshop, name="whole")
-    finish(process)
-    with distributed.LocalCluster(n_workers=1, threads_per_worker=4, dashboard_address=None) as cluster:
-        options = f"--map dask --scheduler {cluster.scheduler_address}"
-        process, folder = run_by(options, workshop, f"problem.folder={tmp_path}", "problem.trouble=overlap")
-        finish(process)
-    assert lines(folder) == lines(whole)
-    assert not [line for line in candidates(folder) if "failure" in line]
-
-
-def test_dask_is_not_asked_while_its_thread_is_held(monkeypatch):
-    pytest.importorskip("distributed")
-    from evoprune.backends import dask
-
-    monkeypatch.setattr(dask, "_RECOUNT", 0.0)  # so that the workers are due to be counted whenever they can be
-    with dask.Dask(Execution("dask", 2)) as backend, ThreadPoolExecutor() as pool:
-        with backend.at_work():
-            assert sorted(backend.map(Evaluation, [[1.0], [2.0]])) == [(0, Evaluation([1.0])), (1, Evaluation([2.0]))]
-        assert pool.submit(lambda: backend.workers).result(timeout=20) == 2
-
-
-def test_a_client_of_dasks_that_gave_its_scheduler_up_ends_the_map():
-    distributed = pytest.importorskip("distributed")
-    from evoprune.backends import dask
-
-    with dask.Dask(Execution("dask", 1)) as backend:
-        with backend.at_work():
-            distributed.default_client().close()
-        with pytest.raises(Stalled, match="scheduler is gone") as stalled:
-            list(backend.map(Evaluation, [[1.0], [2.0]]))
-    assert stalled.value.missing == [0, 1]

@@ -1,0 +1,82 @@
+"""What is Dask's own."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from evoprune import Evaluation
+from evoprune.backends.base import Stalled
+from evoprune.backends.execution import Execution
+from tests.evoprune.backends.conftest import candidates, finish, lines, wait_until
+
+
+def test_a_scheduler_of_dask_may_be_there_already(run_by, workshop, tmp_path, gate):
+    distributed = pytest.importorskip("distributed")
+    process, whole = run_by("--map serial", workshop, f"problem.folder={tmp_path}", name="whole")
+    finish(process)
+    gate.admit(2)
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        options = f"--map dask --scheduler {cluster.scheduler_address}"
+        process, folder = run_by(options, workshop, f"problem.folder={tmp_path}")
+        wait_until(lambda: len(gate.held()) == 2, process)
+        gate.open()
+        finish(process)
+        assert len({line["worker"] for line in candidates(folder)}) == 2
+    assert lines(folder) == lines(whole)
+
+
+def test_a_run_stops_in_order_when_dasks_scheduler_is_lost(run_by, start, workshop, tmp_path, gate):
+    pytest.importorskip("distributed")
+    address = tmp_path / "scheduler.json"
+    listen = ["--host", "127.0.0.1", "--port", "0"]
+    dask = [start(*listen, "--scheduler-file", address, prefix=("-m", "dask", "scheduler"))]
+    wait_until(address.exists, dask[0])
+    dask += [start("--scheduler-file", address, "--nthreads", "1", prefix=("-m", "dask", "worker")) for _ in range(2)]
+    options = f"--map dask --scheduler {json.loads(address.read_text())['address']} --stall-after 20"
+    gate.admit(20)
+    process, folder = run_by(options, workshop, f"problem.folder={tmp_path}")
+    wait_until(lambda: len(gate.held()) == 2, process)
+    dask[0].kill()
+    gate.open()
+    errors = finish(process, 3)
+    assert "Dask's scheduler is gone; without a score: " in errors
+    assert "Traceback" not in errors
+    held = len(candidates(folder))
+    finish(start("resume", folder))
+    assert len(candidates(folder)) > held
+
+
+def test_a_worker_of_dasks_with_several_threads_scores_one_at_a_time(run_by, workshop, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    process, whole = run_by("--map serial", workshop, name="whole")
+    finish(process)
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=4, dashboard_address=None) as cluster:
+        options = f"--map dask --scheduler {cluster.scheduler_address}"
+        process, folder = run_by(options, workshop, f"problem.folder={tmp_path}", "problem.trouble=overlap")
+        finish(process)
+    assert lines(folder) == lines(whole)
+    assert not [line for line in candidates(folder) if "failure" in line]
+
+
+def test_dask_is_not_asked_while_its_thread_is_held(monkeypatch):
+    pytest.importorskip("distributed")
+    from evoprune.backends import dask
+
+    monkeypatch.setattr(dask, "_RECOUNT", 0.0)  # so that the workers are due to be counted whenever they can be
+    with dask.Dask(Execution("dask", 2)) as backend, ThreadPoolExecutor() as pool:
+        with backend.at_work():
+            assert sorted(backend.map(Evaluation, [[1.0], [2.0]])) == [(0, Evaluation([1.0])), (1, Evaluation([2.0]))]
+        assert pool.submit(lambda: backend.workers).result(timeout=20) == 2
+
+
+def test_a_client_of_dasks_that_gave_its_scheduler_up_ends_the_map():
+    distributed = pytest.importorskip("distributed")
+    from evoprune.backends import dask
+
+    with dask.Dask(Execution("dask", 1)) as backend:
+        with backend.at_work():
+            distributed.default_client().close()
+        with pytest.raises(Stalled, match="scheduler is gone") as stalled:
+            list(backend.map(Evaluation, [[1.0], [2.0]]))
+    assert stalled.value.missing == [0, 1]

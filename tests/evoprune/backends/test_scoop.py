@@ -1,0 +1,63 @@
+"""What is SCOOP's own."""
+
+import json
+import os
+import signal
+
+import pytest
+
+from evoprune.experiment import registry
+from tests.evoprune.backends.conftest import finish, lines, wait_until
+
+
+def test_scoop_stops_in_order_when_a_worker_is_lost(run_by, start, workshop, alive, tmp_path, gate):
+    process, whole = run_by("--map serial", workshop, f"problem.folder={tmp_path}", name="whole")
+    finish(process)
+    gate.admit(20)
+    process, folder = run_by("--map scoop -n 2 --stall-after 3", workshop, f"problem.folder={tmp_path}")
+    wait_until(lambda: len(gate.held()) == 2, process)
+    (other,) = gate.held() - {json.loads((folder / "status.json").read_text())["pid"]}
+    os.kill(other, signal.SIGKILL)
+    gate.open()
+    errors = finish(process, 3)
+    assert "without a score: " in errors
+    assert f"python -m evoprune resume {folder}" in errors
+    wait_until(lambda: alive() == [])
+    finish(start("resume", folder, "--map", "scoop", "-n", "2"))
+    assert lines(folder) == lines(whole)
+
+
+def test_scoop_may_start_us_itself(start, run_by, tmp_path):
+    process, whole = run_by("--map serial", "problems/rastrigin.yaml", "generations=2", name="whole")
+    finish(process)
+    folder = tmp_path / "runs" / "run"
+    arguments = [
+        "run",
+        "problems/rastrigin.yaml",
+        "--set",
+        "generations=2",
+        "--runs-dir",
+        folder.parent,
+        "--name",
+        "run",
+    ]
+    finish(start(*arguments, prefix=("-m", "scoop", "-q", "-n", "2", registry.HOME / "evoprune" / "__main__.py")))
+    assert lines(folder) == lines(whole)
+    assert json.loads((folder / "environment.json").read_text())["execution"]["map"] == "scoop"
+
+
+@pytest.mark.parametrize(("settings", "code"), [(["population=3", "generations=x"], 2), (["max_failures=0"], 3)])
+def test_the_exit_code_comes_through_scoop(run_by, workshop, settings, code):
+    failing = ["problem.low=-1e300", "problem.up=1e300", "problem.function=sphere"]  # whose squares are infinite
+    process, _ = run_by("--map scoop -n 2", workshop, *failing, *settings)
+    errors = finish(process, code)
+    assert "Traceback" not in errors
+    assert [line for line in errors.splitlines() if line.startswith("evoprune: ")]
+
+
+def test_what_scoop_says_when_the_origin_ends_without_an_answer(run_by, workshop, tmp_path, gate):
+    gate.admit(2)
+    process, folder = run_by("--map scoop -n 2", workshop, f"problem.folder={tmp_path}")
+    wait_until(lambda: len(gate.held()) == 2, process)
+    os.kill(json.loads((folder / "status.json").read_text())["pid"], signal.SIGKILL)
+    assert "evoprune: what SCOOP ran ended without an answer" in finish(process, 1)
