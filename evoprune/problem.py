@@ -125,10 +125,10 @@ class Problem(ABC):
     """Groups of entry points of its own: what a setting calls their plugins, to the group."""
 
     ExportOptions: ClassVar[type[Checked]] = Settings
-    """What :meth:`export` may be told."""
+    """What :meth:`export` may be told; each field is an option of the command ``export``."""
 
     EvalOptions: ClassVar[type[Checked]] = Settings
-    """What :meth:`compare` and :meth:`measure` may be told."""
+    """What :meth:`compare` and :meth:`measure` may be told; each field is an option of the command ``eval``."""
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from evoprune.api import Run, check_options, is_run
-from evoprune.cli import experiment
+from evoprune.cli import experiment, problem_options
 from evoprune.errors import InputError
 from evoprune.experiment import registry
 from evoprune.plain_text import aligned, plain
 from evoprune.problem import Table
-
-_OPTIONS = ("text", "split", "column", "window", "windows", "dtype", "device", "tasks", "include_path", "limit")
 
 
 def add_parser(commands: Any) -> None:
@@ -27,29 +25,16 @@ def add_parser(commands: Any) -> None:
         epilog="example: python -m evoprune eval pruned --text mine.txt --window 512 --windows 8",
     )
     parser.add_argument("what", metavar="MODEL_OR_RUN", help="a run's folder; or a model: folder, hub id or .gguf file")
-    parser.add_argument("--text", help="hub id, .txt, .jsonl or .parquet file (default: the run's report text)")
-    parser.add_argument("--split", help="the hub's split")
-    parser.add_argument("--column", help="the column that holds the text")
-    parser.add_argument("--window", help="tokens in a window; windows do not overlap")
-    parser.add_argument("--windows", help="windows from the start of the text (default with --text: all)")
-    parser.add_argument("--dtype", help="number format to compute in (default: the run's; float32 for a model)")
-    parser.add_argument(
-        "--device", help="auto, cpu, cuda, cuda:N or mps; for a model (for a run: --set problem.device=)"
-    )
-    parser.add_argument(
-        "--tasks", help="names of lm-evaluation-harness tasks, with commas between; pip install 'evoprune[lm_eval]'"
-    )
-    parser.add_argument("--include-path", help="a folder with task files of your own")
-    parser.add_argument("--limit", help="examples of each task (default: all)")
     parser.add_argument("--problem", default="pruning", help="what a model is measured by (default: %(default)s)")
     experiment.add_set(parser, "override a key of the run's experiment")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    problem_options.add(parser, "EvalOptions")
     parser.set_defaults(call=call)
 
 
 def call(options: argparse.Namespace) -> None:
     """Measure what ``options`` name."""
-    given = {name: getattr(options, name) for name in _OPTIONS if getattr(options, name) is not None}
+    given = problem_options.given(options)
     if is_run(options.what):
         table = Run.open(options.what, options.set).compare(**given)
     else:

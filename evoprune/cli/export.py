@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evoprune.api import Run
-from evoprune.cli import experiment
+from evoprune.cli import experiment, problem_options
 from evoprune.exporting import refuse_unless_free
 
 
@@ -21,20 +21,16 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("run", metavar="RUN_DIR", help="the folder of a finished run")
     parser.add_argument("out", metavar="OUT", type=Path, help="the folder to make; one that holds anything is refused")
-    parser.add_argument("--dtype", help="number format of what is written (default: the run's)")
-    parser.add_argument("--compact", action="store_true", help="also a copy that stores zeros as single bits")
     experiment.add_set(
         parser, "override a key of the run's experiment, as in problem.model=where/it/is/now or problem.device=cpu"
     )
+    problem_options.add(parser, "ExportOptions")
     parser.set_defaults(call=call)
 
 
 def call(options: argparse.Namespace) -> None:
     """Export the run that ``options`` name."""
     refuse_unless_free(options.out)
-    given = {"dtype": options.dtype, "compact": options.compact or None}
-    exported = Run.open(options.run, options.set).export(
-        options.out, **{name: value for name, value in given.items() if value is not None}
-    )
+    exported = Run.open(options.run, options.set).export(options.out, **problem_options.given(options))
     print(*exported.summary, sep="\n")
     print(f"written and checked: {options.out}")

@@ -22,10 +22,10 @@ _INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. ``arguments`` default to the command line's."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    options = _parse(arguments)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
+        options = _parse(arguments)
         return options.call(options) or 0
     except (InputError, Stopped) as error:
         print(f"evoprune: {error}", file=sys.stderr)

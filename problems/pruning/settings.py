@@ -258,23 +258,31 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 class ExportSettings(Settings):
     """What an export may be told."""
 
-    dtype: Dtype | None = Field(None, description="of what is written; null is the run's")
-    compact: bool = Field(False, description="also write bits and non-zeros")
+    dtype: Dtype | None = Field(None, description="number format of what is written (default: the run's)")
+    compact: bool = Field(False, description="also a copy that stores zeros as single bits")
 
 
 class EvalSettings(Settings):
-    """What an evaluation may be told; the text is the run's report text where none is given."""
+    """What an evaluation may be told."""
 
-    text: Source | None = Field(None, description="as a text's source")
+    text: Source | None = Field(
+        None, description="hub id, .txt, .jsonl or .parquet file, bundled:python-docs (default: the run's report text)"
+    )
     split: str | None = Field(None, description="the hub's or the bundled text's split")
     column: str = Field("text", description="the column that holds the text, in all but .txt")
-    window: int | None = Field(None, ge=2, description="tokens in a window")
-    windows: int | None = Field(None, ge=1, description="windows from the start of the text; null takes all")
-    dtype: Dtype | None = Field(None, description="to compute in; null is the run's, float32 for a model")
-    device: Device = Field("auto", description="for a model; a run has its own")
-    tasks: str | None = Field(None, description="names of lm-evaluation-harness tasks, with commas between")
-    include_path: str | None = Field(None, description="a folder with task files")
-    limit: int | None = Field(None, ge=1, description="examples of each task")
+    window: int | None = Field(None, ge=2, description="tokens in a window; windows do not overlap")
+    windows: int | None = Field(None, ge=1, description="windows from the start of the text (default with --text: all)")
+    dtype: Dtype | None = Field(
+        None, description="number format to compute in (default: the run's; float32 for a model)"
+    )
+    device: Device = Field(
+        "auto", description="auto, cpu, cuda, cuda:N or mps; for a model (for a run: --set problem.device=)"
+    )
+    tasks: str | None = Field(
+        None, description="names of lm-evaluation-harness tasks, with commas between; pip install 'evoprune[lm_eval]'"
+    )
+    include_path: str | None = Field(None, description="a folder with task files of your own")
+    limit: int | None = Field(None, ge=1, description="examples of each task (default: all)")
 
     @model_validator(mode="after")
     def _consistent(self) -> EvalSettings:
