@@ -1,8 +1,10 @@
-"""What tests share: the text and the real model beside the project, where they are."""
+"""What tests share: the text beside the project, where it is, and signals as they were."""
 
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,3 +19,12 @@ def wikitext() -> Path:
     if not folder.is_dir():
         pytest.skip(f"WikiText-2 is not at {folder} (set EVOPRUNE_SHARED)")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _restore_signals() -> Iterator[None]:
+    """The command line sets handlers of its own in the process that it is called in: this one."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

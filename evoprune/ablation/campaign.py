@@ -1,146 +1,104 @@
-"""Carries out an ablation: a run for each variant and seed, in a folder that can be gone on with."""
+"""What an ablation's folder tells of it, finished or not: what was asked, and its runs. Anyone may have written it."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from evoprune.ablation import record
-from evoprune.ablation.record import Campaign
-from evoprune.backends.evaluation import ProblemRef
-from evoprune.backends.execution import Execution
+from pydantic import BaseModel, Field, ValidationError
+
+from evoprune.ablation.grid import Variant
 from evoprune.errors import InputError
-from evoprune.experiment import config
-from evoprune.experiment.resolve import Resolved, resolve_file
-from evoprune.experiment.spec import NO_END
-from evoprune.problem import Evaluation
-from evoprune.records import recorded, run_folder
-from evoprune.records.history import HISTORY, Line
-from evoprune.records.recorded import Key
-from evoprune.search.resume import resume
-from evoprune.search.run import run
-from evoprune.search.toolbox import reference
+from evoprune.experiment.explain import explain
+from evoprune.records import run_folder
 
-Memo = dict[Key, Evaluation]
+CAMPAIGN = "campaign.json"
+
+_LOCK = "campaign.lock"
+"""Not ``lock``, which makes a folder a run's."""
 
 
-@dataclass(frozen=True)
-class Curve:
-    """The best fitness so far of one run against the work done: ``work`` rises, ``best`` is what that much gave."""
+class Campaign(BaseModel, extra="ignore", allow_inf_nan=False):
+    """What was asked, from :data:`CAMPAIGN`."""
 
-    work: list[float]
-    best: list[float]
+    file: str
+    settings: list[str]
+    """Of all variants, as ``--set`` takes them."""
+    variants: list[Variant] = Field(min_length=1)
+    seeds: int = Field(ge=1, le=10_000)
+    """How many: 0, 1, ..."""
+    budget: float = Field(gt=0)
+    """Work of each run, in ``unit``."""
+    unit: str
+    label: str = "fitness"
+    """What figures call the first objective."""
+    environment: dict[str, Any] = {}
+    """Where it was started or last gone on with."""
 
-    def at(self, budget: float) -> float:
-        """The best fitness that at most ``budget`` of work gave; not a number where it gave none."""
-        within = [best for work, best in zip(self.work, self.best, strict=True) if work <= budget]
-        return within[-1] if within else float("nan")
+    @property
+    def varied(self) -> dict[str, list[str]]:
+        """The values of each key that is varied."""
+        pairs = [setting.partition("=")[::2] for variant in self.variants for setting in variant.settings]
+        return {key: list(dict.fromkeys(value for k, value in pairs if k == key)) for key, _ in pairs}
 
+    def places(self) -> Iterator[tuple[Variant, int, Path]]:
+        """Variant, seed, and the run's folder within the campaign's, in the order of running.
 
-@dataclass(frozen=True)
-class Finished:
-    """One run of an ablation."""
-
-    variant: str
-    seed: int
-    curve: Curve
-    spent: float
-    """The work it did: the budget, and what its last generation took beyond it."""
-    unseen: float | None
-    """The result's score on data that the search never saw; None where the problem gives none, or no finite one."""
-
-
-def carry_out(campaign: Campaign, folder: Path, how: Execution) -> Iterator[Finished]:
-    """Run every variant on every seed to the budget; what is in ``folder`` already is not run again.
-
-    All variants, and what is there already, are checked before anything runs or is written. Runs
-    on the same problem share their scores; what a score costs is counted in each all the same.
-    """
-    stop = [f"budget={campaign.budget}", f"generations={NO_END}"]
-    plans = [
-        (
-            variant,
-            seed,
-            folder / place,
-            resolve_file(campaign.file, [*campaign.settings, *variant.settings, *stop, f"seed={seed}"]),
-        )
-        for variant, seed, place in campaign.places()
-    ]
-    for _, _, place, resolved in plans:
-        _refuse_other(resolved, place)
-    memos: dict[ProblemRef, Memo] = {}
-    with record.held(folder, campaign):
-        for variant, seed, place, resolved in plans:
-            print(f"{variant.name}, seed {seed}: {place}", file=sys.stderr)
-            memo = memos.setdefault(reference(resolved), {})
-            _run_to_its_end(resolved, place, how, memo)
-            weights = resolved.problem.weights_of(resolved.settings)
-            memo |= recorded.read(place, weights).candidates
-            yield finished(variant.name, seed, place, weights[0], campaign)
+        Seeds come one after the other, each with every variant, so that a campaign that is cut
+        short still compares equals.
+        """
+        for seed in range(self.seeds):
+            for number, variant in enumerate(self.variants, 1):
+                yield variant, seed, Path(f"{number:02d}") / f"seed-{seed}"
 
 
-def finished(variant: str, seed: int, place: Path, weight: float, campaign: Campaign) -> Finished:
-    """What the finished run in ``place`` gave. ``weight``: negative if its first objective is minimised.
+def is_campaign(folder: Path) -> bool:
+    """Whether ``folder`` is an ablation's, finished or not."""
+    return any((folder / name).is_file() for name in (CAMPAIGN, "ablation.json"))
 
-    Raises :class:`InputError` for what holds no score, or none that the budget bought.
-    """
-    result = run_folder.read_json(place / "result.json")
-    before, spent, unseen = (recorded.number(result.get(key)) for key in ("preparation", "work", "unseen"))
-    found = curve(recorded.lines(place / HISTORY), weight, before or 0.0)
-    if not found.work:
-        raise InputError("holds no candidate that was scored on all the data", str(place / HISTORY))
-    if found.work[0] > campaign.budget:
+
+def read(folder: Path) -> Campaign:
+    """What was asked of the ablation in ``folder``. Raises :class:`InputError`."""
+    if not (folder / CAMPAIGN).exists():
         raise InputError(
-            f"{campaign.budget:,.0f} {campaign.unit} buy no score on all the data: the first came after "
-            f"{found.work[0]:,.0f}; give a larger --budget, and another --name",
-            str(place),
+            f"this ablation holds no {CAMPAIGN}; give the command that made it again with --name {folder.name}: "
+            "no run is repeated",
+            str(folder),
         )
-    return Finished(variant, seed, found, spent or found.work[-1], unseen)
+    try:
+        return Campaign.model_validate(run_folder.read_json(folder / CAMPAIGN))
+    except ValidationError as error:
+        raise InputError(explain(error, Campaign), str(folder / CAMPAIGN)) from None
 
 
-def curve(lines: Iterable[Line], weight: float, before: float = 0.0) -> Curve:
-    """The curve of a run with these history ``lines``; ``weight`` as in :func:`finished`.
+def goes_on(folder: Path) -> bool:
+    """Whether a process is at work on the ablation in ``folder``."""
+    return run_folder.is_locked(folder, _LOCK)
 
-    ``before``: the work that was done before the search.
+
+@contextmanager
+def held(folder: Path, campaign: Campaign) -> Iterator[None]:
+    """Hold ``folder`` for this process and write what is asked; a folder that no run came into is removed again.
+
+    Raises :class:`InputError` if another process has it, it holds something else, or it cannot be made.
     """
-    found = list(improvements(lines, weight))
-    return Curve([before + work for work, _ in found], [line["fitness"][0] for _, line in found])
+    if not folder.exists():
+        run_folder.create(folder)
+    elif not is_campaign(folder) and any(path.name != _LOCK for path in folder.iterdir()):
+        raise InputError("is there already and no ablation's; choose another --name, nothing was changed", str(folder))
+    with run_folder.locked(folder, _LOCK):
+        run_folder.write_json(folder / CAMPAIGN, campaign.model_dump(mode="json"))
+        try:
+            yield
+        finally:
+            _remove_if_bare(folder)
 
 
-def improvements(lines: Iterable[Line], weight: float) -> Iterator[tuple[float, Line]]:
-    """Each candidate scored on all the data that is better than all before it, and the work that was done by then.
-
-    ``lines`` are a run's history; ``weight`` as in :func:`finished`.
-    """
-    spent, best = 0.0, None
-    for line in lines:
-        if "candidate" not in line or line["memo"]:
-            continue
-        spent += line["work"]
-        value = line["fitness"][0]
-        if value is None or line.get("fidelity", 1.0) < 1:
-            continue
-        if best is None or weight * value > weight * best:
-            best = value
-            yield spent, line
-
-
-def _run_to_its_end(resolved: Resolved, place: Path, how: Execution, memo: Memo) -> None:
-    if (place / "result.json").exists():
-        return
-    if (place / "environment.json").exists():
-        resume(place, (), how)
-        return
-    if place.exists():  # it ended before it wrote anything of worth
-        run_folder.discard(place)
-    run(resolved, place, how, memo)
-
-
-def _refuse_other(resolved: Resolved, place: Path) -> None:
-    """Raise :class:`InputError` if the run in ``place``, finished or not, is of another experiment."""
-    path = place / "config.yaml"
-    if path.exists() and config.read(path) != json.loads(json.dumps(resolved.config())):
-        raise InputError("holds a run of another experiment; give the ablation another --name", str(place))
+def _remove_if_bare(folder: Path) -> None:
+    ours = [folder / CAMPAIGN, folder / _LOCK]
+    if set(folder.iterdir()) <= set(ours):
+        for path in ours:
+            path.unlink(missing_ok=True)
+        folder.rmdir()

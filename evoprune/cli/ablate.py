@@ -38,10 +38,10 @@ def add_parser(commands: Any) -> None:
 
 def call(options: argparse.Namespace) -> int | None:
     """Run the ablation that ``options`` name."""
-    from evoprune.ablation.campaign import carry_out  # SciPy, NumPy, matplotlib, which --help should not wait for
+    from evoprune.ablation.campaign import Campaign
     from evoprune.ablation.grid import variants
-    from evoprune.ablation.record import Campaign
-    from evoprune.ablation.report import report
+    from evoprune.ablation.results import write_results  # SciPy, NumPy, matplotlib, which --help should not wait for
+    from evoprune.ablation.run import carry_out
     from evoprune.report import write
 
     if not 1 <= options.seeds <= 10_000:
@@ -69,7 +69,7 @@ def call(options: argparse.Namespace) -> int | None:
         environment=run_folder.environment(),
     )
     runs = list(carry_out(asked, folder, how))
-    print(report(runs, asked.budget, asked.unit, folder, asked.label))
+    print(write_results(runs, asked.budget, asked.unit, folder, asked.label))
     html, _ = write([folder], folder / "report.html")
     print(f"table, curves and runs: {folder}\nthe same as a page: {html}")
     return 0

@@ -11,12 +11,11 @@ from statistics import median
 from typing import Any
 
 from evoprune import api
-from evoprune.ablation import record
-from evoprune.ablation.campaign import Finished, finished
+from evoprune.ablation.campaign import Campaign, goes_on, read
 from evoprune.ablation.compare import in_words
 from evoprune.ablation.grid import Variant
-from evoprune.ablation.record import Campaign
-from evoprune.ablation.report import HEAD, cells, compared, draw_curves
+from evoprune.ablation.outcome import Finished, finished
+from evoprune.ablation.results import HEAD, cells, compared, draw_curves
 from evoprune.errors import InputError
 from evoprune.figures import svg
 from evoprune.plain_text import plain
@@ -67,7 +66,7 @@ def summarise(folder: Path) -> Ablation:
 
     Raises :class:`evoprune.InputError` for what is no ablation, and while there is no such seed.
     """
-    campaign = record.read(folder)
+    campaign = read(folder)
     members = [_member(folder, campaign, *planned) for planned in campaign.places()]
     done = [member.found for member in members if member.found]
     of_seed = Counter(run.seed for run in done)
@@ -123,7 +122,7 @@ def _facts(folder: Path, campaign: Campaign, members: Sequence[Member], seeds: i
     state = f"{done} of {len(members)} runs finished"
     if done == len(members):
         state = "done"
-    elif record.goes_on(folder):
+    elif goes_on(folder):
         state = f"{RUNNING}, {state}"
     else:
         state = f"stopped, {state}; the command below with --name {folder.resolve().name} goes on"

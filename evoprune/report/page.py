@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedErro
 from markupsafe import Markup
 
 from evoprune import __version__
-from evoprune.ablation.record import is_campaign
+from evoprune.ablation.campaign import is_campaign
 from evoprune.errors import InputError
 from evoprune.plain_text import plain
 from evoprune.records.run_folder import write_text

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from evoprune.ablation import record
+from evoprune.ablation import campaign
 from evoprune.errors import InputError
 from evoprune.records.status import look
 from evoprune.report.page import Unwritable, write
@@ -32,4 +32,4 @@ def watch(
 
 
 def _goes_on(folder: Path) -> bool:
-    return record.goes_on(folder) or look(folder).goes_on
+    return campaign.goes_on(folder) or look(folder).goes_on

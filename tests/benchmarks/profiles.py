@@ -24,7 +24,7 @@ import numpy
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from evoprune.ablation.campaign import improvements
+from evoprune.ablation.outcome import improvements
 from evoprune.figures import COLOURS, GREY, new, save
 from evoprune.records.history import HISTORY, read
 

@@ -50,14 +50,6 @@ class Answer(NamedTuple):
 
 
 @pytest.fixture(autouse=True)
-def _restore_signals():
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-@pytest.fixture(autouse=True)
 def _restore_place(monkeypatch):
     """A run settles the process that it runs in."""
     for name in ("_place", "_worker"):

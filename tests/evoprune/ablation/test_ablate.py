@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from evoprune.ablation.campaign import Curve, Finished
-from evoprune.ablation.report import compared
+from evoprune.ablation.outcome import Curve, Finished
+from evoprune.ablation.results import compared
 from evoprune.records.history import read
 
 

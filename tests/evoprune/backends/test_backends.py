@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 
 import pytest
@@ -139,7 +140,7 @@ def test_workers_that_are_killed_do_not_disturb_the_run(run_by, workshop, alive,
 def test_a_candidate_that_never_ends_stops_the_run(run_by, workshop, alive, options):
     process, folder = run_by(options + " --stall-after 1", workshop, "problem.trouble=hang", "problem.when_above=3")
     errors = finish(process, 3)
-    assert "no result for 1 s" in errors or "no result for 2 s" in errors
+    assert re.search(r"no result for \d+ s", errors)
     missing = errors.split("without a score: ")[1].split(";")[0].split()
     assert missing
     assert f"python -m evoprune resume {folder}" in errors

@@ -7,9 +7,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from evoprune.ablation.campaign import finished as finished_run
+from evoprune.ablation.campaign import Campaign
 from evoprune.ablation.grid import Variant
-from evoprune.ablation.record import Campaign
+from evoprune.ablation.outcome import finished as finished_run
 from evoprune.api import Run
 from evoprune.cli import main
 from evoprune.records.history import read, without_times

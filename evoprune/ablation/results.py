@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy
 from matplotlib.figure import Figure
 
-from evoprune.ablation.campaign import Finished
 from evoprune.ablation.compare import CONFIDENCE, Row, compare, in_words
+from evoprune.ablation.outcome import Finished
 from evoprune.figures import COLOURS, log_scale_if_wide, new, save, thousands
 from evoprune.records.run_folder import write_json
 
@@ -22,7 +22,7 @@ _LINES = ("-", "--", ":", "-.")
 """For variants beyond the colours."""
 
 
-def report(runs: Sequence[Finished], budget: float, unit: str, folder: Path, label: str = "fitness") -> str:
+def write_results(runs: Sequence[Finished], budget: float, unit: str, folder: Path, label: str = "fitness") -> str:
     """Write ``ablation.json``, ``ablation.md`` and ``curves`` into ``folder``; return the text of the second.
 
     ``label``: what the first objective is called.

@@ -1,0 +1,84 @@
+"""What a finished run gives an ablation: its curve, its result on unseen data, and what it spent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from evoprune.ablation.campaign import Campaign
+from evoprune.errors import InputError
+from evoprune.records import recorded, run_folder
+from evoprune.records.history import HISTORY, Line
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The best fitness so far of one run against the work done: ``work`` rises, ``best`` is what that much gave."""
+
+    work: list[float]
+    best: list[float]
+
+    def at(self, budget: float) -> float:
+        """The best fitness that at most ``budget`` of work gave; not a number where it gave none."""
+        within = [best for work, best in zip(self.work, self.best, strict=True) if work <= budget]
+        return within[-1] if within else float("nan")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """One run of an ablation."""
+
+    variant: str
+    seed: int
+    curve: Curve
+    spent: float
+    """The work it did: the budget, and what its last generation took beyond it."""
+    unseen: float | None
+    """The result's score on data that the search never saw; None where the problem gives none, or no finite one."""
+
+
+def finished(variant: str, seed: int, place: Path, weight: float, campaign: Campaign) -> Finished:
+    """What the finished run in ``place`` gave. ``weight``: negative if its first objective is minimised.
+
+    Raises :class:`InputError` for what holds no score, or none that the budget bought.
+    """
+    result = run_folder.read_json(place / "result.json")
+    before, spent, unseen = (recorded.number(result.get(key)) for key in ("preparation", "work", "unseen"))
+    found = curve(recorded.lines(place / HISTORY), weight, before or 0.0)
+    if not found.work:
+        raise InputError("holds no candidate that was scored on all the data", str(place / HISTORY))
+    if found.work[0] > campaign.budget:
+        raise InputError(
+            f"{campaign.budget:,.0f} {campaign.unit} buy no score on all the data: the first came after "
+            f"{found.work[0]:,.0f}; give a larger --budget, and another --name",
+            str(place),
+        )
+    return Finished(variant, seed, found, spent or found.work[-1], unseen)
+
+
+def curve(lines: Iterable[Line], weight: float, before: float = 0.0) -> Curve:
+    """The curve of a run with these history ``lines``; ``weight`` as in :func:`finished`.
+
+    ``before``: the work that was done before the search.
+    """
+    found = list(improvements(lines, weight))
+    return Curve([before + work for work, _ in found], [line["fitness"][0] for _, line in found])
+
+
+def improvements(lines: Iterable[Line], weight: float) -> Iterator[tuple[float, Line]]:
+    """Each candidate scored on all the data that is better than all before it, and the work that was done by then.
+
+    ``lines`` are a run's history; ``weight`` as in :func:`finished`.
+    """
+    spent, best = 0.0, None
+    for line in lines:
+        if "candidate" not in line or line["memo"]:
+            continue
+        spent += line["work"]
+        value = line["fitness"][0]
+        if value is None or line.get("fidelity", 1.0) < 1:
+            continue
+        if best is None or weight * value > weight * best:
+            best = value
+            yield spent, line
