@@ -17,11 +17,12 @@ class Score:
     """Ask for the fitness of ``individuals`` on a share ``fidelity``, in (0, 1], of the data.
 
     A problem that knows no fidelities scores on all of it. Only what was scored on all can
-    become the result of a run.
+    become the result of a run, and no ``probe``: what measures something, and may lie off the budget.
     """
 
     individuals: Sequence[Individual]
     fidelity: float = 1.0
+    probe: bool = False
 
 
 @dataclass(frozen=True)

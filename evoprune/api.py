@@ -1,4 +1,6 @@
-"""Everything the commands do, from Python: ``run(spec)``, and what a :class:`Run` left behind.
+"""Runs from Python: ``run(spec)`` in this process, and what a :class:`Run` left: to read, export and measure.
+
+Other commands (``resume``, ``ablate``, ``report``, ...), and several workers, are the command line's.
 
 A run's folder is data that may come from anywhere: it is checked when it is read, nothing is
 unpickled, and whatever cannot be used is an :class:`evoprune.InputError`. But its ``config.yaml``
@@ -77,7 +79,7 @@ class Run:
     @cached_property
     def problem(self) -> Problem:
         """The problem, loaded when first asked for."""
-        problem = load(toolbox.reference(self.resolved))
+        problem = load(toolbox.problem_ref(self.resolved))
         low, up = problem.bounds()
         genome = self.best.genome
         if len(genome) != len(low) or any(not a <= g <= b for a, g, b in zip(low, genome, up, strict=False)):

@@ -53,8 +53,8 @@ class Individual(list[float]):
         return copy
 
     def child(self) -> Individual:
-        """A copy that is yet to be scored; operators may change it in place."""
-        return Individual(self, self.fitness.weights)
+        """A copy that is yet to be scored, with this as its parent; operators may change it in place."""
+        return Individual(self, self.fitness.weights, () if self.ident is None else (self.ident,))
 
     @property
     def genome(self) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""Keeping genes within their bounds."""
+"""Genes and their bounds."""
 
 from __future__ import annotations
 
@@ -16,3 +16,8 @@ def clip_genes(individual: Individual, low: Sequence[float], up: Sequence[float]
     """Clip every gene to its bounds, in place."""
     individual[:] = map(clip, individual, low, up)
     return individual
+
+
+def free_genes(low: Sequence[float], up: Sequence[float], weights: Sequence[float]) -> list[int]:
+    """The genes that can move and whose moves count: with room between their bounds, and a weight."""
+    return [gene for gene, weight in enumerate(weights) if weight > 0 and low[gene] < up[gene]]

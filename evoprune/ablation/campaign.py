@@ -32,8 +32,8 @@ class Campaign(BaseModel, extra="ignore", allow_inf_nan=False):
     budget: float = Field(gt=0)
     """Work of each run, in ``unit``."""
     unit: str
-    label: str = "fitness"
-    """What figures call the first objective."""
+    label: str | None = "fitness"
+    """What figures call the first objective; None where variants differ in it, which then is not compared."""
     environment: dict[str, Any] = {}
     """Where it was started or last gone on with."""
 

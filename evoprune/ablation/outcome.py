@@ -9,7 +9,7 @@ from pathlib import Path
 from evoprune.ablation.campaign import Campaign
 from evoprune.errors import InputError
 from evoprune.records import recorded, run_folder
-from evoprune.records.history import HISTORY, Line
+from evoprune.records.history import HISTORY, Line, may_win
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def curve(lines: Iterable[Line], weight: float, before: float = 0.0) -> Curve:
 
 
 def improvements(lines: Iterable[Line], weight: float) -> Iterator[tuple[float, Line]]:
-    """Each candidate scored on all the data that is better than all before it, and the work that was done by then.
+    """Each candidate that could win and is better than all before it, and the work that was done by then.
 
     ``lines`` are a run's history; ``weight`` as in :func:`finished`.
     """
@@ -77,7 +77,7 @@ def improvements(lines: Iterable[Line], weight: float) -> Iterator[tuple[float, 
             continue
         spent += line["work"]
         value = line["fitness"][0]
-        if value is None or line.get("fidelity", 1.0) < 1:
+        if value is None or not may_win(line):
             continue
         if best is None or weight * value > weight * best:
             best = value

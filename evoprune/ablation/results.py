@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy
 from matplotlib.figure import Figure
 
+from evoprune.ablation.campaign import Campaign
 from evoprune.ablation.compare import CONFIDENCE, Row, compare, in_words
 from evoprune.ablation.outcome import Finished
 from evoprune.figures import COLOURS, log_scale_if_wide, new, save, thousands
@@ -22,25 +23,32 @@ _LINES = ("-", "--", ":", "-.")
 """For variants beyond the colours."""
 
 
-def write_results(runs: Sequence[Finished], budget: float, unit: str, folder: Path, label: str = "fitness") -> str:
-    """Write ``ablation.json``, ``ablation.md`` and ``curves`` into ``folder``; return the text of the second.
+NOT_COMPARED = "it differs between the variants, so that only their results on unseen data are compared"
+"""Said of the objective where a campaign has no one ``label`` for it."""
 
-    ``label``: what the first objective is called.
-    """
-    found = compared(runs, budget, unit)
+
+def write_results(runs: Sequence[Finished], campaign: Campaign, folder: Path) -> str:
+    """Write ``ablation.json``, ``ablation.md`` and ``curves`` into ``folder``; return the text of the second."""
+    found = compared(runs, campaign)
     seeds = len({run.seed for run in runs})
-    text = "\n\n".join(_section(title, rows, seeds) for title, rows in found.items()) + "\n"
+    sections = [_section(title, rows, seeds) for title, rows in found.items()]
+    if campaign.label is None:
+        sections.insert(0, f"The objective: {NOT_COMPARED}.")
+    text = "\n\n".join(sections) + "\n"
     (folder / "ablation.md").write_text(text, encoding="utf-8")
     write_json(folder / "ablation.json", {title: [asdict(row) for row in rows] for title, rows in found.items()})
-    save(draw_curves(runs, budget, unit, label), folder, "curves")
+    if campaign.label is not None:
+        save(draw_curves(runs, campaign.budget, campaign.unit, campaign.label), folder, "curves")
     return text
 
 
-def compared(runs: Sequence[Finished], budget: float, unit: str) -> dict[str, list[Row]]:
+def compared(runs: Sequence[Finished], campaign: Campaign) -> dict[str, list[Row]]:
     """By title, a row for each variant: of the fitness, and of the result on unseen data where all runs have one."""
-    fitness = _by_variant(runs, [run.curve.at(budget) for run in runs])
+    budget, tables = campaign.budget, {}
+    if campaign.label is not None:
+        fitness = _by_variant(runs, [run.curve.at(budget) for run in runs])
+        tables[f"fitness, best within {budget:,.0f} {campaign.unit}"] = fitness
     unseen = [run.unseen for run in runs if run.unseen is not None]
-    tables = {f"fitness, best within {budget:,.0f} {unit}": fitness}
     if len(unseen) == len(runs):
         beyond = max(run.spent for run in runs) / budget - 1
         spent = f", the last generation's up to {beyond:.0%} beyond the budget too" if beyond >= 0.005 else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from evoprune.ablation.campaign import Campaign, held
@@ -20,7 +21,7 @@ from evoprune.records import recorded, run_folder
 from evoprune.records.recorded import Key
 from evoprune.search.resume import resume
 from evoprune.search.run import run
-from evoprune.search.toolbox import reference
+from evoprune.search.toolbox import problem_ref
 
 Memo = dict[Key, Evaluation]
 
@@ -47,10 +48,11 @@ def carry_out(campaign: Campaign, folder: Path, how: Execution) -> Iterator[Fini
     with held(folder, campaign):
         for variant, seed, place, resolved in plans:
             print(f"{variant.name}, seed {seed}: {place}", file=sys.stderr)
-            memo = memos.setdefault(reference(resolved), {})
+            memo = memos.setdefault(problem_ref(resolved), {})
             _run_to_its_end(resolved, place, how, memo)
             weights = resolved.problem.weights_of(resolved.settings)
-            memo |= recorded.read(place, weights).candidates
+            scores = recorded.read(place, weights).candidates
+            memo |= {key: replace(score, seconds=0.0) for key, score in scores.items()}  # others spend no time on it
             yield finished(variant.name, seed, place, weights[0], campaign)
 
 

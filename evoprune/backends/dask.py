@@ -79,16 +79,25 @@ class Dask(Backend):
         try:
             self._recount()
             self._send()
-            ready = self._dask.wait(list(self._going), timeout, return_when="FIRST_COMPLETED").done
-            results = [(task, _result(task, timeout)) for task in ready]
-        except TimeoutError:
-            return []
+            return list(self._results(timeout))
         except Exception as error:
             # when the scheduler goes, what is raised depends on what the client was asked, and whether it has noticed
             if isinstance(error, (CancelledError, OSError)) or self._client.status != "running":
                 raise Lost("Dask's scheduler is gone") from None
             raise
-        return [(self._going.pop(task).number, evaluation) for task, evaluation in results]
+
+    def _results(self, timeout: float) -> Iterator[tuple[int, Evaluation]]:
+        """Of the tasks that are done, those whose worker answers; another's is done again when Dask gives it up."""
+        try:
+            ready = self._dask.wait(list(self._going), timeout, return_when="FIRST_COMPLETED").done
+        except TimeoutError:
+            if self._client.status == "closed":  # tasks that it was given since are never done
+                raise
+            return
+        for task in ready:
+            with suppress(TimeoutError):
+                evaluation = _result(task, timeout)
+                yield self._going.pop(task).number, evaluation
 
     def close(self) -> None:
         """Leave the scheduler; end it if it is our own."""

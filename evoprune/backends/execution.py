@@ -1,4 +1,7 @@
-"""How an experiment is carried out: where, by how many, with what. Nothing here changes a score or a draw."""
+"""How an experiment is carried out: where, by how many, with what. Nothing here changes a draw.
+
+Scores are the same to the last bit given the same ``threads`` and kind of device: sums round differently under others.
+"""
 
 from __future__ import annotations
 

@@ -65,11 +65,11 @@ def call(options: argparse.Namespace) -> int | None:
         seeds=options.seeds,
         budget=options.budget,
         unit=resolved[0].problem.work_unit,
-        label=labels.pop() if len(labels) == 1 else "fitness",
+        label=labels.pop() if len(labels) == 1 else None,
         environment=run_folder.environment(),
     )
     runs = list(carry_out(asked, folder, how))
-    print(write_results(runs, asked.budget, asked.unit, folder, asked.label))
+    print(write_results(runs, asked, folder))
     html, _ = write([folder], folder / "report.html")
     print(f"table, curves and runs: {folder}\nthe same as a page: {html}")
     return 0

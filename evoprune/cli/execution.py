@@ -18,7 +18,9 @@ from evoprune.problem import Problem
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """``--map`` and what goes with it."""
-    group = parser.add_argument_group("execution", "where candidates are scored; the result does not depend on it")
+    group = parser.add_argument_group(
+        "execution", "where candidates are scored; given the same --threads, the history does not depend on it"
+    )
     group.add_argument("--map", choices=MAPS, help="default: processes where there are several workers, else serial")
     group.add_argument("-n", "--workers", type=int, metavar="N", help="evaluations at once (default: one a device)")
     group.add_argument("--devices", default="auto", metavar="LIST", help="auto, cpu, or a list such as cuda:0,cuda:1")
@@ -59,7 +61,7 @@ def carry_out(call: Callable[[], dict[str, Any] | None], folder: Path) -> None:
             print(f"to go on from there: python -m evoprune resume {shlex.quote(str(folder))}", file=sys.stderr)
         raise
     if result is None:
-        print("the run is done already; for more, give --set generations=N")
+        print("the run is done already; for more, give a larger generations or budget, as in --set generations=N")
     print(*_outcome(Run.open(folder)), sep="\n")
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -17,6 +18,9 @@ from evoprune.cli import ablate, eval, export, ls, report, resume, run, status, 
 from evoprune.errors import InputError, Stopped
 
 _INTERRUPTED = 130
+
+_OUT_OF_REACH = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
+"""Faults of a path that a user gave; another fault of the system's is looked for in a traceback."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,6 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _INTERRUPTED
     except BrokenPipeError:  # the reader of our output, `head` say, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno not in _OUT_OF_REACH or error.filename is None:
+            raise
+        print(f"evoprune: {error.filename}: {error.strerror}; expected a path that you may use", file=sys.stderr)
+        return InputError.exit_code
     return 0
 
 

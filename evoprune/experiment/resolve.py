@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,9 @@ def resolve(config: Config, source: str) -> Resolved:
     if faults or problem is None or settings is None:
         raise InputError(faults, source)
     if not set(type(operators["survive"].parameters).model_fields) & (ALWAYS_SUPPLIED | problem.supplies):
-        _check_survivors(operators["survive"], experiment.population, source)
+        survive = operators["survive"]
+        kept = partial(survive.function, **parameters.arguments(survive.parameters, {}))
+        check_survivors(survive.use, kept, experiment.population, source)
     return Resolved(experiment, problem, settings, operators)
 
 
@@ -145,21 +148,21 @@ def _operator(
         return None
 
 
-def _check_survivors(survive: Operator, population: int, source: str) -> None:
-    """At least one individual must pass on, and at least one place be left for a child."""
+def check_survivors(use: str, survive: Callable[[Any], Sized], population: int, source: str | None = None) -> None:
+    """Raise :class:`InputError` unless at least one individual passes on, and a place is left for a child."""
     trial = [Individual([0.0]) for _ in range(population)]
     for rank, individual in enumerate(trial):
         individual.fitness.values = (float(rank),)
     state = random.getstate()
     try:
-        kept = len(survive.function(trial, **parameters.arguments(survive.parameters, {})))
+        kept = len(survive(trial))
     except Exception as error:
-        raise InputError(f"operators.survive: '{survive.use}' fails: {type(error).__name__}: {error}", source) from None
+        raise InputError(f"operators.survive: '{use}' fails: {type(error).__name__}: {error}", source) from None
     finally:
         random.setstate(state)
     if not 0 < kept < population:
         raise InputError(
-            f"operators.survive: '{survive.use}' would pass on {kept} of a population of {population}; "
+            f"operators.survive: '{use}' would pass on {kept} of a population of {population}; "
             "expected at least 1, and at least 1 place left for a child",
             source,
         )

@@ -6,7 +6,8 @@ Lines of three kinds, told apart by their first key:
     a known solution that is scored beside the search;
 ``{"candidate": number, "generation", "parents", "genome", "fitness", ...}``
     a candidate, in the order of breeding; ``fitness`` holds null where it failed, and
-    ``failure`` says why; ``memo`` is true where its genome was scored before;
+    ``failure`` says why; ``memo`` is true where its genome was scored before, ``fidelity`` is the
+    share of the data where that is not all, and ``probe`` is true for what cannot win;
 ``{"generation": number, "best", "median", "quartiles", "worst", ..., "idle"}``
     the population's fitness (first objective) after each generation, and the share of the
     workers' time in it that none of them spent evaluating; where there is ``patience``, also
@@ -116,6 +117,11 @@ def _append(path: Path, record: Line, sync: bool = False) -> None:
             left = left[file.write(left) or 0 :]
         if sync:
             os.fsync(file.fileno())
+
+
+def may_win(line: Line) -> bool:
+    """Whether ``line`` is of a candidate that can become the result: scored on all the data, and no probe."""
+    return "candidate" in line and line.get("fidelity", 1.0) == 1 and not line.get("probe", False)
 
 
 def scored(evaluation: Evaluation) -> Line:

@@ -55,6 +55,7 @@ class _Candidate(_Score):
     parents: list[_Count]
     memo: bool
     fidelity: Annotated[float, Field(gt=0, le=1)] = 1.0
+    probe: bool = False
 
 
 class _Generation(BaseModel):

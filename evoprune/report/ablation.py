@@ -15,7 +15,7 @@ from evoprune.ablation.campaign import Campaign, goes_on, read
 from evoprune.ablation.compare import in_words
 from evoprune.ablation.grid import Variant
 from evoprune.ablation.outcome import Finished, finished
-from evoprune.ablation.results import HEAD, cells, compared, draw_curves
+from evoprune.ablation.results import HEAD, NOT_COMPARED, cells, compared, draw_curves
 from evoprune.errors import InputError
 from evoprune.figures import svg
 from evoprune.plain_text import plain
@@ -50,7 +50,8 @@ class Ablation:
     head: list[str]
     tables: dict[str, tuple[list[list[str]], list[str]]]
     """By title: the rows, and what differs in sentences."""
-    curves: Drawn
+    curves: Drawn | None
+    """None where variants differ in what they minimise."""
     members: list[list[str]]
     """A row for each run, under ``members_head``."""
     members_head: list[str]
@@ -78,23 +79,26 @@ def summarise(folder: Path) -> Ablation:
             str(folder),
         )
     first = next(member for member in members if member.found)
-    budget, unit = campaign.budget, campaign.unit
     seeds = len({run.seed for run in whole})
-    tables = compared(whole, budget, unit)
-    drawn = Drawn(
-        "best so far", uri(svg(draw_curves(whole, budget, unit, campaign.label)), "svg+xml"), _in_words(whole, campaign)
-    )
+    unseen = all(run.unseen is not None for run in whole)
     return Ablation(
         name=folder.resolve().name,
         facts=_facts(folder, campaign, members, seeds),
         head=HEAD,
         tables={
             title[0].upper() + title[1:]: (list(map(cells, rows)), in_words(rows, seeds).splitlines())
-            for title, rows in tables.items()
+            for title, rows in compared(whole, campaign).items()
         },
-        curves=drawn,
-        members=[_row(member, budget, len(tables) > 1) for member in members],
-        members_head=["run", "variant", "seed", "state", "best within the budget", "unseen data"][: 4 + len(tables)],
+        curves=_curves(whole, campaign),
+        members=[_row(member, campaign.budget, unseen) for member in members],
+        members_head=[
+            "run",
+            "variant",
+            "seed",
+            "state",
+            "best within the budget",
+            *(["unseen data"] if unseen else []),
+        ],
         failures=[line for member in members for line in _failures(member)],
         environment=machine(campaign.environment, api.read_experiment(folder / first.place).problem),
         command=repeating(campaign.environment),
@@ -135,8 +139,16 @@ def _facts(folder: Path, campaign: Campaign, members: Sequence[Member], seeds: i
         **({"set for all": shlex.join(campaign.settings)} if campaign.settings else {}),
         "seeds of each variant": compared_seeds,
         "budget of each run": f"{campaign.budget:,.0f} {campaign.unit}",
+        **({"objective": NOT_COMPARED} if campaign.label is None else {}),
         "better is": "lower" if minimised else "higher",
     }
+
+
+def _curves(runs: Sequence[Finished], campaign: Campaign) -> Drawn | None:
+    if campaign.label is None:
+        return None
+    figure = draw_curves(runs, campaign.budget, campaign.unit, campaign.label)
+    return Drawn("best so far", uri(svg(figure), "svg+xml"), _in_words(runs, campaign))
 
 
 def _in_words(runs: Sequence[Finished], campaign: Campaign) -> str:

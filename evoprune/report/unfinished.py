@@ -8,7 +8,7 @@ from typing import Any
 from evoprune import api
 from evoprune.errors import InputError
 from evoprune.records import recorded
-from evoprune.records.history import HISTORY
+from evoprune.records.history import HISTORY, may_win
 
 
 def so_far(folder: Path) -> tuple[api.Run, list[dict[str, Any]]]:
@@ -16,9 +16,7 @@ def so_far(folder: Path) -> tuple[api.Run, list[dict[str, Any]]]:
     resolved = api.read_experiment(folder)
     weights = resolved.problem.weights_of(resolved.settings)
     lines = list(recorded.lines(folder / HISTORY))
-    whole = [
-        line for line in lines if "candidate" in line and not line.get("failure") and line.get("fidelity", 1.0) == 1
-    ]
+    whole = [line for line in lines if may_win(line) and not line.get("failure")]
     if not whole:
         raise InputError("no candidate has been scored on all the data yet", str(folder))
     line = max(whole, key=lambda line: [w * value for w, value in zip(weights, line["fitness"], strict=True)])

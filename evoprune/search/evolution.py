@@ -36,7 +36,7 @@ def evolve(
     number, idle, before = 0, 0, scorer.work
     for step in tools.algorithm(tools):
         if isinstance(step, Score):
-            scorer.score(step.individuals, number, step.fidelity)
+            scorer.score(step, number)
             continue
         after_generation(number, step.population)
         idle, before = 0 if scorer.work > before else idle + 1, scorer.work

@@ -41,7 +41,7 @@ class Prepared:
         execution = execution.decided(resolved.problem)
         backends.settle_main_process(execution)
         start = time.perf_counter()
-        problem = evaluation.load(toolbox.reference(resolved))
+        problem = evaluation.load(toolbox.problem_ref(resolved))
         building = time.perf_counter() - start
         tools = toolbox.build(resolved, problem)
         try_out(tools, resolved)

@@ -31,7 +31,8 @@ class Progress:
         self._budget, self._preparation = budget, preparation
         self._generations, self._work_unit, self._seconds = generations, work_unit, seconds
         self._start = time.perf_counter() - seconds
-        self._evaluations, self._work, self._size = 0, 0.0, 0
+        self._evaluations, self._work = 0, 0.0
+        self._number, self._size = 0, 0
         self._best: Individual | None = None
         self._bar = tqdm(unit="candidate", leave=False, disable=not sys.stderr.isatty())
 
@@ -53,8 +54,9 @@ class Progress:
         self._bar.update()
 
     def begin(self, number: int, candidates: int) -> None:
-        """Generation ``number`` starts, with this many ``candidates`` to score."""
-        self._size = candidates
+        """Generation ``number`` starts, or goes on, with this many ``candidates`` to score."""
+        self._size = candidates + (self._size if number == self._number else 0)
+        self._number = number
         self._bar.reset(candidates)
         self._bar.set_description(f"generation {number}")
 

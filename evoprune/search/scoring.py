@@ -14,11 +14,12 @@ import numpy
 from deap import base
 from deap.tools import ParetoFront
 
+from evoprune.algorithm import Score
 from evoprune.backends import Backend, Stalled
 from evoprune.errors import Stopped
 from evoprune.individual import Individual
 from evoprune.problem import Evaluation, Problem, worst
-from evoprune.records.history import History, Line, scored
+from evoprune.records.history import History, Line, may_win, scored
 from evoprune.records.recorded import Key, Recorded
 from evoprune.search.progress import Progress
 
@@ -31,7 +32,7 @@ class Scorer:
 
     ``evaluations`` counts scores (memo hits and references not), ``work`` what they cost in
     the problem's unit with its ``preparation``, ``busy`` the seconds spent in ``evaluate``. ``best`` is a copy of the
-    best individual that was scored on all the data, by its first objective; ``front`` holds those
+    best individual that :func:`may_win`, by its first objective; ``front`` holds those
     that no other dominates, where there are several objectives.
     """
 
@@ -69,16 +70,16 @@ class Scorer:
         self._history.caught_up()
         return results
 
-    def score(self, individuals: Sequence[Individual], generation: int, fidelity: float = 1.0) -> None:
-        """Number ``individuals``, set their fitness on a share ``fidelity`` of the data, record them in their order.
+    def score(self, asked: Score, generation: int) -> None:
+        """Number the individuals, set their fitness on the share of the data asked for, record them in their order.
 
         Raises :class:`Stopped` when the share of failed candidates passes ``max_failures``,
         or when no more results come.
         """
+        individuals = asked.individuals
+        fidelity = asked.fidelity if self._problem.has_fidelities else 1.0
         self._progress.begin(generation, len(individuals))
-        if not self._problem.has_fidelities:
-            fidelity = 1.0
-        heads = list(self._heads(individuals, generation, fidelity))
+        heads = list(self._heads(individuals, generation, fidelity, asked.probe))
         self._history.expect(heads)
         start = time.perf_counter()
         results = self._in_order([head for head in heads if not head["memo"]], self._recorded.candidates)
@@ -101,16 +102,18 @@ class Scorer:
         self._spent = self._wall = 0.0
         return max(0.0, idle)
 
-    def _heads(self, individuals: Sequence[Individual], generation: int, fidelity: float) -> Iterator[Line]:
+    def _heads(
+        self, individuals: Sequence[Individual], generation: int, fidelity: float, probe: bool
+    ) -> Iterator[Line]:
         """What is known of each candidate's line before it is scored."""
+        special: Line = ({"fidelity": fidelity} if fidelity < 1 else {}) | ({"probe": True} if probe else {})
         new: set[Key] = set()
         for number, individual in enumerate(individuals, self.candidates):
             key = individual.genome, fidelity
             memo = key in self._memo or key in new
             new.add(key)
             line: Line = {"candidate": number, "generation": generation, "parents": list(individual.parents)}
-            line |= {"genome": list(individual), "memo": memo}
-            yield line if fidelity == 1 else line | {"fidelity": fidelity}
+            yield line | {"genome": list(individual), "memo": memo} | special
 
     def _in_order(self, heads: Sequence[Line], known: Mapping[Key, Evaluation]) -> Iterator[Evaluation]:
         """The score for each of ``heads``, in their order; the costliest are handed out first.
@@ -157,14 +160,14 @@ class Scorer:
         return evaluation
 
     def _record(self, individual: Individual, head: Line) -> None:
-        fidelity = head.get("fidelity", 1.0)
-        evaluation = self._memo[individual.genome, fidelity]
+        evaluation = self._memo[individual.genome, head.get("fidelity", 1.0)]
         individual.ident = self.candidates
         individual.fitness.values = evaluation.values
-        if fidelity == 1 and (self.best is None or individual.fitness > self.best.fitness):
-            self.best = deepcopy(individual)
-        if fidelity == 1 and len(evaluation.values) > 1 and evaluation.failure is None:
-            self.front.update([individual])
+        if may_win(head):
+            if self.best is None or individual.fitness > self.best.fitness:
+                self.best = deepcopy(individual)
+            if len(evaluation.values) > 1 and evaluation.failure is None:
+                self.front.update([individual])
         self.candidates += 1
         self._history.write(head | scored(evaluation))
         self._progress.candidate(self.best, self.evaluations, self.work)

@@ -13,7 +13,7 @@ from evoprune.individual import Individual
 from evoprune.problem import Problem
 
 
-def reference(resolved: Resolved) -> ProblemRef:
+def problem_ref(resolved: Resolved) -> ProblemRef:
     """What workers get to build the problem of ``resolved``."""
     experiment = resolved.experiment
     return ProblemRef(experiment.problem.use, resolved.settings.model_dump_json(), experiment.plugins)
@@ -43,7 +43,7 @@ def build(resolved: Resolved, problem: Problem) -> base.Toolbox:
         toolbox.register(slot, operator.function, **parameters.arguments(operator.parameters, supplied))
     if "repair" not in resolved.operators:
         toolbox.register("repair", _clip, low=low, up=up)
-    toolbox.register("evaluate", evaluate, reference(resolved))
+    toolbox.register("evaluate", evaluate, problem_ref(resolved))
     return toolbox
 
 

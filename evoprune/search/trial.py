@@ -6,7 +6,7 @@ from deap import base
 
 from evoprune.algorithm import Score
 from evoprune.errors import InputError
-from evoprune.experiment.resolve import Resolved
+from evoprune.experiment.resolve import Resolved, check_survivors
 from evoprune.individual import Individual
 
 
@@ -48,4 +48,5 @@ def try_out(toolbox: base.Toolbox, resolved: Resolved) -> None:
             raise InputError(f"{name} fails: {type(error).__name__}: {error}") from error
         if len(found) != expected or not all(isinstance(i, Individual) and len(i) == len(first) for i in found):
             raise InputError(f"{name} does not return {expected} individual(s) of {len(first)} genes, as {slot} must")
+    check_survivors(resolved.operators["survive"].use, toolbox.survive, resolved.experiment.population)
     _try_algorithm(toolbox, resolved.operators["algorithm"].use)

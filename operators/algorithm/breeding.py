@@ -47,15 +47,15 @@ def breed(
     while len(children) < count:
         parents = (select or toolbox.select)(population, 2)
         pair = [parent.child() for parent in parents]
-        lines: list[tuple[Any, ...]] = [(parent.ident,) for parent in parents]
         if random.random() < mate_probability:
+            both = tuple(sorted({*pair[0].parents, *pair[1].parents}))
             pair = list(toolbox.mate(*pair))
-            lines = [tuple(sorted({*lines[0], *lines[1]}))] * 2
-        for child, line in list(zip(pair, lines, strict=True))[: count - len(children)]:
+            for child in pair:
+                child.parents = both
+        for child in pair[: count - len(children)]:
             if random.random() < mutate_probability:
                 (child,) = toolbox.mutate(child)
             (child,) = toolbox.repair(child)
-            child.parents = line
             children.append(child)
     return children
 
@@ -63,14 +63,8 @@ def breed(
 def mutant(toolbox: base.Toolbox, parent: Individual, **arguments: Any) -> Individual:
     """A mutated and repaired child of one parent; ``arguments`` override those of the mutation."""
     (child,) = toolbox.mutate(parent.child(), **arguments)
-    return repaired(toolbox, child, parent)
-
-
-def repaired(toolbox: base.Toolbox, child: Individual, parent: Individual) -> Individual:
-    """``child``, repaired, and known to be of ``parent``."""
     (child,) = toolbox.repair(child)
-    child.parents = (parent.ident,)  # type: ignore[assignment]
-    return child
+    return child  # type: ignore[no-any-return]
 
 
 def fittest(individuals: Sequence[Individual], count: int) -> list[Individual]:
@@ -78,9 +72,17 @@ def fittest(individuals: Sequence[Individual], count: int) -> list[Individual]:
     return sorted(individuals, key=lambda individual: individual.fitness, reverse=True)[:count]
 
 
-def loss(individual: Individual) -> float:
-    """The first objective as something to make small; on a log scale where it is positive, as perplexities want."""
-    value = -individual.fitness.wvalues[0]
-    if math.isinf(value):
-        return FAILED
-    return math.log(value) if value > 0 else float(value)
+def cost(individual: Individual) -> float:
+    """The first objective as something to make small; infinite where it could not be scored."""
+    return -float(individual.fitness.wvalues[0])
+
+
+def losses(costs: Sequence[float]) -> list[float]:
+    """``costs`` on a scale that differences make sense on: logarithms where all are positive, as perplexities want.
+
+    An infinite one becomes :data:`FAILED`, or the largest of the others if that is more.
+    """
+    finite = [cost for cost in costs if math.isfinite(cost)]
+    scale = math.log if all(cost > 0 for cost in finite) else float
+    worst = max([FAILED, *map(scale, finite)])
+    return [scale(cost) if math.isfinite(cost) else worst for cost in costs]

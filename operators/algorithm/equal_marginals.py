@@ -9,7 +9,7 @@ from deap import base
 from pydantic import Field
 
 from evoprune import Algorithm, Fraction, Generation, Individual, Positive, Score
-from operators.algorithm.breeding import first_population, fittest, mutant, repaired
+from operators.algorithm.breeding import first_population, fittest, mutant
 from operators.algorithm.marginals import log_marginals
 
 _FACTORS = (0.5, 1.0, 2.0)
@@ -99,7 +99,7 @@ def _released(
         if parent[gene] >= most > low[gene]:
             child = parent.child()
             child[gene] = origin[gene]
-            children.append(repaired(toolbox, child, parent))
+            children.append(toolbox.repair(child)[0])
     return children
 
 
@@ -107,4 +107,5 @@ def _moved(toolbox: base.Toolbox, parent: Individual, costs: Sequence[float], st
     """A repaired child whose genes give way by ``step`` for each e-fold of their cost."""
     child = parent.child()
     child[:] = [gene - step * cost for gene, cost in zip(child, costs, strict=True)]
-    return repaired(toolbox, child, parent)
+    (child,) = toolbox.repair(child)
+    return child  # type: ignore[no-any-return]

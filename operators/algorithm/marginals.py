@@ -6,7 +6,8 @@ import math
 from collections.abc import Generator, Sequence
 
 from evoprune import Individual, Score
-from operators.algorithm.breeding import loss
+from operators.algorithm.breeding import cost, losses
+from operators.bounds import free_genes
 
 _LEAST = 0.1
 """A marginal cost counts as at least this share of the median one: those near zero are noise."""
@@ -24,33 +25,28 @@ def log_marginals(
 
     The mean counts each gene by its weight: moving along the result keeps the budget.
     """
-    free = [gene for gene, weight in enumerate(weights) if weight > 0 and low[gene] < up[gene]]
-    again = _child(centre)
+    free = free_genes(low, up, weights)
+    again = centre.child()
     probes = []
     for gene in free:
-        raised = _child(centre)
+        raised = centre.child()
         room = up[gene] - raised[gene]
         if room > probe / 4 or room > raised[gene] - low[gene]:
             raised[gene] += min(probe, room)
         else:
             raised[gene] = max(raised[gene] - probe, low[gene])
         probes.append(raised)
-    yield Score([again, *probes], screening)
+    yield Score([again, *probes], screening, probe=True)
+    before, *after = losses([cost(child) for child in (again, *probes)])
     costs = [
-        (loss(raised) - loss(again)) / ((raised[gene] - centre[gene]) * weights[gene])
-        for gene, raised in zip(free, probes, strict=True)
+        (loss - before) / ((raised[gene] - centre[gene]) * weights[gene])
+        for gene, raised, loss in zip(free, probes, after, strict=True)
     ]
     floor = _LEAST * sorted(map(abs, costs))[len(costs) // 2] if costs else 0.0
-    logs = [math.log(max(cost, floor, 1e-300)) for cost in costs]
+    logs = [math.log(max(each, floor, 1e-300)) for each in costs]
     share = sum(weights[gene] for gene in free) or 1.0
     mean = sum(weights[gene] * value for gene, value in zip(free, logs, strict=True)) / share
     marginals = [0.0] * len(weights)
     for gene, value in zip(free, logs, strict=True):
         marginals[gene] = value - mean
     return marginals
-
-
-def _child(parent: Individual) -> Individual:
-    child = parent.child()
-    child.parents = (parent.ident,)  # type: ignore[assignment]
-    return child

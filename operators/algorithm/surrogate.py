@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from typing import Annotated, NamedTuple
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from evoprune import Algorithm, Generation, Positive, Score
-from operators.algorithm.breeding import FAILED, first_population, fittest, loss, mutant
+from operators.algorithm.breeding import cost, first_population, fittest, losses, mutant
 
 _LEAST_KNOWN = 8
 """Scores before the regression says anything; mutants until then are taken blindly."""
@@ -42,7 +43,7 @@ def surrogate(
     """
     people = first_population(toolbox, max(parents, len(starts)), starts)
     yield Score(people)
-    known = [_Known(list(individual), loss(individual), 0.0) for individual in people]
+    known = [_Known(list(individual), cost(individual), 0.0) for individual in people]
     people = fittest(people, parents)
     while True:
         yield Generation(people)
@@ -52,16 +53,16 @@ def surrogate(
         ]
         if screening < 1 and survivors < offspring:
             yield Score(children, screening)
-            known += [_Known(list(child), loss(child), 1.0) for child in children]
+            known += [_Known(list(child), cost(child), 1.0) for child in children]
             children = fittest(children, survivors)
         yield Score(children)
-        known += [_Known(list(child), loss(child), 0.0) for child in children]
+        known += [_Known(list(child), cost(child), 0.0) for child in children]
         people = fittest([*people, *children], parents)
 
 
 class _Known(NamedTuple):
     genome: list[float]
-    loss: float
+    cost: float
     partly: float
     """1 if scored on a part of the data, which may be an easier or a harder part, else 0."""
 
@@ -73,7 +74,7 @@ def _regression(known: Sequence[_Known], centre: Sequence[float], ridge: float) 
     those of ``centre`` and on their squares. An observation counts the less the higher its
     loss: what lies near the best decides where to go.
     """
-    sound = [score for score in known if score.loss < FAILED]
+    sound = [score for score in known if math.isfinite(score.cost)]
     middle = numpy.array(centre)
 
     def features(genome: Sequence[float]) -> Floats:
@@ -82,14 +83,14 @@ def _regression(known: Sequence[_Known], centre: Sequence[float], ridge: float) 
 
     if len(sound) < _LEAST_KNOWN:
         return lambda _: 0.0
-    losses = numpy.array([score.loss for score in sound])
+    loss = numpy.array(losses([score.cost for score in sound]))
     partly = numpy.array([score.partly for score in sound])
     for part in {*partly}:
-        losses[partly == part] -= losses[partly == part].min()
+        loss[partly == part] -= loss[partly == part].min()
     table = numpy.stack([numpy.append(features(score.genome), score.partly) for score in sound])
-    weights = numpy.exp(-losses / max(float(numpy.median(losses)), 1e-12))
+    weights = numpy.exp(-loss / max(float(numpy.median(loss)), 1e-12))
     scales = numpy.sqrt((weights @ table**2) / weights.sum()) + 1e-12
     scaled = table / scales
     normal = scaled.T @ (weights[:, None] * scaled) + ridge * numpy.eye(scaled.shape[1])
-    coefficients = numpy.linalg.solve(normal, scaled.T @ (weights * losses)) / scales
+    coefficients = numpy.linalg.solve(normal, scaled.T @ (weights * loss)) / scales
     return lambda genome: float(features(genome) @ coefficients[:-1])

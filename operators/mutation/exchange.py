@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from evoprune import Individual, Positive
-from operators.bounds import clip_genes
+from operators.bounds import clip_genes, free_genes
 
 
 def exchange(
@@ -44,7 +44,7 @@ def exchange(
         )
     if strength and advice is not None and len(advice) != len(individual):
         raise ValueError(f"advice: expected a value for each of {len(individual)} genes, got {len(advice)}")
-    free = [gene for gene, weight in enumerate(weights) if weight > 0 and low[gene] < up[gene]]
+    free = free_genes(low, up, weights)
     if len(free) < 2:
         return (individual,)
     average = sum(weights[gene] for gene in free) / len(free)

@@ -11,16 +11,17 @@ from typing import Any
 import torch
 
 from evoprune import InputError, Table, finite
+from problems.pruning import protocol
 from problems.pruning.evaluation.evaluator import Evaluator
 from problems.pruning.evaluation.measure import Measure
-from problems.pruning.evaluation.objectives import Perplexity
 from problems.pruning.harness import run_tasks
+from problems.pruning.masking.masks import zeros
 from problems.pruning.model.blocks import find_matrices
 from problems.pruning.model.device import dtype_of
 from problems.pruning.model.forward import Forward
 from problems.pruning.model.load import load_model
 from problems.pruning.reconstruct.sequential import reconstruct
-from problems.pruning.settings import BUNDLED_TEXT, EvalSettings, ModelSettings, TextSettings
+from problems.pruning.settings import BUNDLED_REPORT_TEXT, EvalSettings, ModelSettings, TextSettings
 from problems.pruning.text.windows import Windows, check_length, cut
 
 Row = dict[str, Any]
@@ -59,7 +60,7 @@ def compare(evaluator: Evaluator, genomes: Mapping[str, Sequence[float]], option
             if any(genome):
                 reconstruct(evaluator, genome)
                 rows.append(_row(f"{name}, reconstructed", evaluator, windows, options))
-    return Table(rows, _protocol(evaluator.settings.model, evaluator.model, windows, options), _SHARES)
+    return Table(rows, protocol.of_pruned(evaluator) | _measured(windows, options), _SHARES)
 
 
 def _row(name: str, evaluator: Evaluator, windows: Windows, options: EvalSettings) -> Row:
@@ -67,7 +68,7 @@ def _row(name: str, evaluator: Evaluator, windows: Windows, options: EvalSetting
     row = {
         "model": name,
         "sparsity": evaluator.masks.zeros() / evaluator.masks.total,
-        "perplexity": finite(evaluator.perplexity_now(windows.tokens)),
+        "perplexity": finite(evaluator.measure.perplexity(windows.tokens)),
     }
     return row | _tasks(evaluator.model, evaluator.tokenizer, options)
 
@@ -82,15 +83,17 @@ def measure(source: str, options: EvalSettings) -> Table:
         )
         check_length(text, model, "text")
         windows = cut(text, tokenizer, "text")
-    total = Measure(Forward(model), None).total(windows.tokens, Perplexity().add)
-    weights = [matrix.weight for matrix in find_matrices(model)]
-    zeros = sum(int(weight.numel() - torch.count_nonzero(weight)) for weight in weights)
+    matrices = find_matrices(model)
     row = {
         "model": Path(source).name,
-        "sparsity": zeros / sum(weight.numel() for weight in weights),
-        "perplexity": finite(Perplexity().value(total, windows.predictions)),
+        "sparsity": zeros(matrices) / sum(matrix.size for matrix in matrices),
+        "perplexity": finite(Measure(Forward(model), None).perplexity(windows.tokens)),
     }
-    return Table([row | _tasks(model, tokenizer, options)], _protocol(source, model, windows, options), _SHARES)
+    return Table(
+        [row | _tasks(model, tokenizer, options)],
+        protocol.of_model(source, model) | _measured(windows, options),
+        _SHARES,
+    )
 
 
 @contextmanager
@@ -141,10 +144,10 @@ def _reported(folder: Path) -> TextSettings:
     """The report text of the export in ``folder``; the bundled text where that is none."""
     try:
         exported = json.loads((folder / "evoprune.json").read_text(encoding="utf-8"))
-        protocol = exported["protocol"]["report_text"]
-        return TextSettings(**{key: protocol[key] for key in TextSettings.model_fields if key in protocol})
+        text = exported["protocol"]["report_text"]
+        return TextSettings(**{key: text[key] for key in TextSettings.model_fields if key in text})
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return TextSettings(source=BUNDLED_TEXT, split="test", window=256, windows=None)
+        return BUNDLED_REPORT_TEXT
 
 
 def _tasks(model: torch.nn.Module, tokenizer: Any, options: EvalSettings) -> Row:
@@ -154,13 +157,6 @@ def _tasks(model: torch.nn.Module, tokenizer: Any, options: EvalSettings) -> Row
     return run_tasks(model, tokenizer, names, options.include_path, options.limit)
 
 
-def _protocol(source: str, model: Any, windows: Windows, options: EvalSettings) -> dict[str, Any]:
-    facts = {
-        "perplexity": "exp of the mean next-token loss over non-overlapping windows, losses in float32, "
-        "no special tokens added",
-        "model": source,
-        "dtype": dtype_of(model),
-        "device": str(model.device),
-        **windows.protocol(),
-    }
-    return facts | ({"tasks": options.tasks, "limit": options.limit} if options.tasks else {})
+def _measured(windows: Windows, options: EvalSettings) -> dict[str, Any]:
+    """The part of the protocol that ``options`` decide."""
+    return windows.protocol() | ({"tasks": options.tasks, "limit": options.limit} if options.tasks else {})

@@ -12,6 +12,7 @@ from matplotlib.ticker import PercentFormatter
 
 from evoprune.figures import BLUE, COLOURS, GREY, ORANGE, log_scale_if_wide, new, save
 from problems.pruning.model.blocks import Matrix
+from problems.pruning.summary import number
 
 _MOST_LABELS = 40
 """More blocks than this are not numbered one by one."""
@@ -33,7 +34,7 @@ class _Mark(NamedTuple):
 
 def draw_cliff(
     uniform: Sequence[Point],
-    target: float,
+    at_target: Point,
     evolved: Point,
     folder: Path,
     *,
@@ -46,7 +47,7 @@ def draw_cliff(
     ``reconstructed``: ``uniform``, and ``evolved``, which stands at its own sparsity. What is infinite is left out.
     """
     points = sorted((s, p) for s, p in uniform if math.isfinite(p))
-    at_target = dict(uniform).get(target, math.inf)
+    target, uniform_there = at_target
     marks = _allocation_marks(allocations, target) + _reconstructed_marks(reconstructed, target, evolved[0])
     figure, axes = new()
     _draw_points(axes, points, BLUE, "uniform")
@@ -54,7 +55,7 @@ def draw_cliff(
         axes.plot(*mark.point, linestyle="none", label=mark.label, **mark.style)
     axes.plot(*evolved, linestyle="none", label="evolved", color=ORANGE, **_STAR)
     _write(axes, evolved, ORANGE, (9, -4), "left")
-    _write(axes, (target, at_target), BLUE, (-8, 6), "right")
+    _write(axes, at_target, BLUE, (-8, 6), "right")
     axes.margins(x=0.12, y=0.1)  # for what is written beside the points
     every = [p for _, p in points] + [mark.point[1] for mark in marks] + [evolved[1]]
     log_scale_if_wide(axes, [p for p in every if math.isfinite(p)])
@@ -66,16 +67,16 @@ def draw_cliff(
     )
     axes.legend(loc="upper left", fontsize="small" if marks else "medium")
     save(figure, folder, "cliff")
-    words = [f"dense: {_plain(p)}" for s, p in points if s == 0]
-    words += [f"uniform at {100 * target:.4g}%: {_plain(at_target)}"]
-    words += [f"evolved at {100 * evolved[0]:.4g}%: {_plain(evolved[1])}", *(mark.label for mark in marks)]
+    words = [f"dense: {number(p)}" for s, p in points if s == 0]
+    words += [f"uniform at {100 * target:.4g}%: {number(uniform_there)}"]
+    words += [f"evolved at {100 * evolved[0]:.4g}%: {number(evolved[1])}", *(mark.label for mark in marks)]
     return f"Perplexity on the report text against the share of prunable weights removed ({'; '.join(words)})."
 
 
 def _allocation_marks(allocations: Mapping[str, float], target: float) -> list[_Mark]:
     styles = zip(COLOURS[2:] * 2, "s^vDPX<>" * 2, strict=False)
     return [
-        _Mark(f"{name}: {_plain(value)}", (target, value), {"color": colour, "marker": marker, "markersize": 5})
+        _Mark(f"{name}: {number(value)}", (target, value), {"color": colour, "marker": marker, "markersize": 5})
         for (name, value), (colour, marker) in zip(allocations.items(), styles, strict=False)
     ]
 
@@ -88,7 +89,7 @@ def _reconstructed_marks(reconstructed: Mapping[str, float], target: float, evol
     }
     return [
         _Mark(
-            f"{name}, reconstructed: {_plain(value)}", (looks[name][0], value), looks[name][1] | {"fillstyle": "none"}
+            f"{name}, reconstructed: {number(value)}", (looks[name][0], value), looks[name][1] | {"fillstyle": "none"}
         )
         for name, value in reconstructed.items()
     ]
@@ -97,7 +98,7 @@ def _reconstructed_marks(reconstructed: Mapping[str, float], target: float, evol
 def _write(axes: Axes, point: Point, colour: str, offset: tuple[float, float], side: Literal["left", "right"]) -> None:
     """The perplexity of ``point`` beside it, where it has a place."""
     if math.isfinite(point[1]):
-        axes.annotate(_plain(point[1]), point, offset, textcoords="offset points", color=colour, ha=side)
+        axes.annotate(number(point[1]), point, offset, textcoords="offset points", color=colour, ha=side)
 
 
 def draw_front(
@@ -119,7 +120,7 @@ def draw_front(
     )
     axes.legend(loc="upper left")
     save(figure, folder, "front")
-    ends = [f"{_plain(value)} at {sparsity:.0%}" for sparsity, value in (found[:1] + found[1:][-1:])]
+    ends = [f"{number(value)} at {sparsity:.0%}" for sparsity, value in (found[:1] + found[1:][-1:])]
     return f"{len(front)} trade-offs of {label} and sparsity that no other candidate dominates: {' to '.join(ends)}."
 
 
@@ -134,7 +135,7 @@ def draw_allocation(by_block: Sequence[float], target: float, folder: Path) -> s
     count = len(by_block)
     figure, axes = new(width=min(14.0, max(7.0, 0.3 * count)))
     axes.bar(range(count), by_block, color=ORANGE, width=0.75, label="evolved")
-    axes.axhline(target, color=GREY, linestyle="--", label=f"uniform, {target:.0%}")
+    axes.axhline(target, color=GREY, linestyle="--", label=f"uniform, {100 * target:.4g}%")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     if count <= _MOST_LABELS:
         axes.set_xticks(range(count))
@@ -150,7 +151,7 @@ def draw_allocation(by_block: Sequence[float], target: float, folder: Path) -> s
     save(figure, folder, "sparsity_by_layer")
     least, most = (by_block.index(extreme(by_block)) for extreme in (min, max))
     return (
-        f"Sparsity of each of {count} blocks, counted from 0 (uniform: {target:.0%}): from "
+        f"Sparsity of each of {count} blocks, counted from 0 (uniform: {100 * target:.4g}%): from "
         f"{by_block[least]:.0%} in block {least} to {by_block[most]:.0%} in block {most}."
     )
 
@@ -176,10 +177,3 @@ def draw_matrices(matrices: Sequence[Matrix], by_matrix: Mapping[str, float], fo
         "Sparsity of each matrix, a row for each kind and a column for each block, counted from 0: from "
         f"{by_matrix[least]:.0%} of {least} to {by_matrix[most]:.0%} of {most}."
     )
-
-
-def _plain(value: float) -> str:
-    """A number for people: no powers of ten, and no more digits than matter."""
-    if math.isinf(value):
-        return "infinite"
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"

@@ -141,8 +141,11 @@ class Pruning(Problem):
 
     def references(self) -> dict[str, list[float]]:
         """Dense, the uniform curve, uniform at the target, and the ``allocations`` without search."""
-        sparsities = sorted({*self.settings.curve, self.settings.sparsity} - {0.0})
-        curve = {uniform_name(sparsity): self._uniform(sparsity) for sparsity in sparsities}
+        target = self.settings.sparsity
+        sparsities = {uniform_name(s): s for s in sorted({*self.settings.curve, target}) if s}
+        if target:
+            sparsities[uniform_name(target)] = target  # not another one that is rounded to the same name
+        curve = {name: self._uniform(sparsity) for name, sparsity in sparsities.items()}
         found = {name: self._found[name].genome for name in self.settings.allocations}
         return {"dense": self._uniform(0.0)} | curve | found
 

@@ -10,9 +10,8 @@ from typing import Any
 import torch
 
 from evoprune import Outcome, finite
-from problems.pruning import figures
+from problems.pruning import figures, protocol
 from problems.pruning.evaluation.evaluator import Evaluator
-from problems.pruning.model.device import dtype_of
 from problems.pruning.reconstruct.sequential import reconstruct
 from problems.pruning.settings import TOLERANCE, uniform_name
 
@@ -58,7 +57,7 @@ def report(evaluator: Evaluator, outcome: Outcome, folder: Path) -> dict[str, An
     rebuilt = perplexity.get("report_reconstructed", {})
     captions["cliff"] = figures.draw_cliff(
         [(genomes[name][0], reported[name]) for name in uniform],
-        target,
+        (target, reported[_uniform_at(target)]),
         (sparsity["prunable"], evolved),
         folder,
         allocations={name: reported[name] for name in allocations},
@@ -85,7 +84,7 @@ def report(evaluator: Evaluator, outcome: Outcome, folder: Path) -> dict[str, An
         },
         "genes": evaluator.genes.names,
         "by_matrix": by_matrix,
-        "protocol": protocol(evaluator),
+        "protocol": protocol.of_run(evaluator),
         "figures": captions,
     }
 
@@ -137,7 +136,7 @@ def _reconstructed(evaluator: Evaluator, best: list[float]) -> dict[str, dict[st
     for name, genome in {"uniform": evaluator.genes.uniform(evaluator.settings.sparsity), "evolved": best}.items():
         reconstruct(evaluator, genome)
         for role, windows in texts.items():
-            scores[role][name] = finite(evaluator.perplexity_now(windows.tokens))
+            scores[role][name] = finite(evaluator.measure.perplexity(windows.tokens))
     return scores
 
 
@@ -174,36 +173,6 @@ def gap_closed(dense: float | None, uniform: float | None, evolved: float | None
     if dense is None or uniform is None or evolved is None or uniform <= dense:
         return None
     return math.log(uniform / evolved) / math.log(uniform / dense)
-
-
-def protocol(evaluator: Evaluator) -> dict[str, Any]:
-    """What a perplexity means nothing without."""
-    settings = evaluator.settings
-    return {
-        "perplexity": "exp of the mean next-token loss over non-overlapping windows, losses in float32, "
-        "no special tokens added",
-        "model": settings.model,
-        "revision": settings.revision,
-        "weights_sha256": evaluator.weights_sha256,
-        "dtype": dtype_of(evaluator.model),
-        "device": str(evaluator.model.device),
-        "threads": torch.get_num_threads(),
-        "batch_tokens": evaluator.measure.batch_tokens,
-        "objective": settings.objective,
-        "scores": evaluator.scoring.describe(),
-        "reconstruct": settings.reconstruct,
-        "reconstruct_mask": settings.reconstruct_mask,
-        "reconstruct_stages": list(settings.reconstruct_stages),
-        "calibration_text": evaluator.calibration.protocol() if evaluator.calibrates else None,
-        "genes": settings.genes,
-        "sparsity_denominators": {
-            "prunable": evaluator.masks.total,
-            "model": evaluator.model_size,
-        },
-        "search_text": evaluator.search.protocol(),
-        "held_out_text": evaluator.held_out.protocol() if evaluator.held_out else None,
-        "report_text": evaluator.report.protocol(),
-    }
 
 
 def _three(scores: dict[str, float], target: float, evolved: float) -> Three:

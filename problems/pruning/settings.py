@@ -102,6 +102,9 @@ class TextSettings(Settings):
         return (self.source, self.subset, self.split or HUB_SPLIT, self.column)
 
 
+BUNDLED_REPORT_TEXT = TextSettings(source=BUNDLED_TEXT, split="test", window=256, windows=None)
+
+
 class ModelSettings(Settings):
     """Which model is loaded, and how it is held."""
 
@@ -172,10 +175,7 @@ class PruningSettings(ModelSettings):
     held_out_windows: int = Field(
         8, ge=0, description="windows of the search text's source, unseen by the search, that tell overfitting"
     )
-    report_text: TextSettings = Field(
-        TextSettings(source=BUNDLED_TEXT, split="test", window=256, windows=None),
-        description="what scores the result",
-    )
+    report_text: TextSettings = Field(BUNDLED_REPORT_TEXT, description="what scores the result")
     calibration_text: TextSettings | None = Field(
         None, description="what scores and reconstruction learn from; null: the search text, about 16,384 tokens"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,10 +22,11 @@ def summary(result: Mapping[str, Any]) -> list[str]:
 
 
 def _listed(scores: Mapping[str, float | None]) -> str:
-    return ", ".join(f"{name} {_number(value)}" for name, value in scores.items())
+    return ", ".join(f"{name} {number(value)}" for name, value in scores.items())
 
 
-def _number(value: float | None) -> str:
-    if value is None:
+def number(value: float | None) -> str:
+    """A perplexity for people: no more digits than matter, and powers of ten only where it is absurd."""
+    if value is None or math.isinf(value):
         return "infinite"
     return f"{value:,.0f}" if 1e3 <= value < 1e9 else f"{value:.4g}"

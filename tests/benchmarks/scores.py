@@ -61,7 +61,7 @@ def measure(score: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]
                 "scope": options.scope,
                 "way": way,
                 "sparsity": evaluator.masks.zeros() / evaluator.masks.total,
-                "perplexity": evaluator.perplexity_now(evaluator.report.tokens),
+                "perplexity": evaluator.measure.perplexity(evaluator.report.tokens),
                 "seconds": round(time.perf_counter() - start, 1),
             }
 

@@ -44,7 +44,7 @@ def test_a_child_is_unscored_and_its_own():
     parent = scored((1.0,), (3.0,), parents=(1,))
     parent.ident = 2
     child = parent.child()
-    assert (list(child), child.ident, child.parents, child.fitness.weights) == ([0.1, 0.2], None, (), (1.0,))
+    assert (list(child), child.ident, child.parents, child.fitness.weights) == ([0.1, 0.2], None, (2,), (1.0,))
     assert not child.fitness.valid
     child[0] = 9.0
     assert parent[0] == 0.1

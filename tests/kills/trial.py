@@ -32,10 +32,10 @@ generations: {generations}
 max_failures: 1
 """
 
-_LIMIT = 60.0
+_LIMIT = 120.0
 """Seconds; what takes longer hangs."""
 
-_STALL = 4.0
+_STALL = 10.0
 """Seconds after which a run is to stop when no result comes."""
 
 _STILL = 0.03

@@ -52,7 +52,7 @@ def wait_until(condition):
 
 def finish(process, code=0):
     """Wait for ``process``, check its exit code and return what it said."""
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == code, errors
     return errors
 

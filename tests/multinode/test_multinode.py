@@ -127,7 +127,7 @@ def test_a_host_that_loses_power_costs_no_score(request, run, pair, evoprune, ba
     process, alone = run(experiment, "alone", "--map", "serial")
     finish(process)
     spread = request.getfixturevalue(backend)
-    patience = ["--stall-after", "5"] if backend == "scoop" else []
+    patience = ["--stall-after", "30"] if backend == "scoop" else []
     process, both = run([*experiment, "problem.meet=2"], "both", *spread, *patience)
     wait_until(lambda: where(both) == {host.name for host in pair})
     pair[1].cut_power()

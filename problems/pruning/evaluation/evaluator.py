@@ -95,8 +95,7 @@ class Evaluator:
         sparsity = self.masks.apply(genome)
         tokens = self.search.tokens[: max(1, math.ceil(fidelity * self.search.tokens.shape[0]))]
         names = prefix_names(self.masks.block_cuts())
-        total = self.measure.total(tokens, self.objective.add, self._states, names)
-        value = self.objective.value(total, _predictions(tokens))
+        value = self.measure.value(tokens, self.objective, self._states, names)
         self._states.judge(names, value)
         values = (value, sparsity) if self.settings.second_objective == "sparsity" else (value,)
         self.tokens_scored += tokens.numel()
@@ -105,12 +104,7 @@ class Evaluator:
     def perplexity(self, genome: Sequence[float], tokens: torch.Tensor) -> float:
         """The perplexity of ``genome`` on ``tokens`` ``(windows, window)``, int64."""
         self.masks.apply(genome)
-        return self.perplexity_now(tokens)
-
-    def perplexity_now(self, tokens: torch.Tensor) -> float:
-        """The perplexity of the model as it stands on ``tokens`` ``(windows, window)``, int64."""
-        perplexity = Perplexity()
-        return perplexity.value(self.measure.total(tokens, perplexity.add), _predictions(tokens))
+        return self.measure.perplexity(tokens)
 
     @property
     def calibrates(self) -> bool:
@@ -136,7 +130,7 @@ class Evaluator:
     def _objective(self) -> Objective:
         if self.settings.objective == "perplexity":
             return Perplexity()
-        divergence = Divergence(_predictions(self.search.tokens), min(self.settings.kl_top, self._forward.vocabulary))
+        divergence = Divergence(self.search.predictions, min(self.settings.kl_top, self._forward.vocabulary))
         self.masks.apply(self.genes.uniform(0.0))
         self.measure.total(self.search.tokens, divergence.learn)
         return divergence
@@ -178,8 +172,3 @@ class Evaluator:
         """
         check_length(text, self.model, role)
         return cut(text, self.tokenizer, role, at_most)
-
-
-def _predictions(tokens: torch.Tensor) -> int:
-    """How many next tokens are predicted: one fewer than tokens in each window."""
-    return tokens.shape[0] * (tokens.shape[1] - 1)

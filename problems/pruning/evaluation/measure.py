@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from problems.pruning.evaluation.objectives import Objective, Perplexity
 from problems.pruning.evaluation.states import States
 from problems.pruning.model.forward import Forward
+from problems.pruning.text.windows import predictions
 
 _LOGITS_AT_ONCE = 2**24
 """How many logits are held at a time, at most: 64 MiB in float32."""
@@ -31,6 +33,16 @@ class Measure:
     def __init__(self, forward: Forward, batch_tokens: int | None) -> None:
         self._forward = forward
         self.batch_tokens = batch_tokens or self._fitting()
+
+    def perplexity(self, tokens: torch.Tensor) -> float:
+        """The perplexity of the model as it stands on ``tokens`` ``(windows, window)``, int64."""
+        return self.value(tokens, Perplexity())
+
+    def value(
+        self, tokens: torch.Tensor, objective: Objective, states: States | None = None, names: Sequence[bytes] = ()
+    ) -> float:
+        """The fitness of the model as it stands; arguments as in :meth:`total`."""
+        return objective.value(self.total(tokens, objective.add, states, names), predictions(tokens))
 
     def total(self, tokens: torch.Tensor, add: Add, states: States | None = None, names: Sequence[bytes] = ()) -> float:
         """The loss that ``add`` sums over the predictions of ``tokens`` ``(windows, window)``, int64.

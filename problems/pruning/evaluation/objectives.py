@@ -28,7 +28,7 @@ class Objective(ABC):
 
 
 class Perplexity(Objective):
-    """exp of the mean next-token loss; losses in float32, their sum in float64."""
+    """exp of the mean next-token loss; losses and sums of some rows in float32, the sum of those in float64."""
 
     def add(self, logits: torch.Tensor, targets: torch.Tensor, first: int) -> torch.Tensor:  # noqa: ARG002
         """See :meth:`Objective.add`."""

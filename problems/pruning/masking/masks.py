@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -120,11 +120,12 @@ class Masks:
 
     def zeros(self) -> int:
         """How many of the prunable weights are zero now, counted in the model."""
-        return sum(
-            int(matrix.weight.numel() - torch.count_nonzero(matrix.weight))
-            for group in self.groups
-            for matrix in group.matrices
-        )
+        return zeros(matrix for group in self.groups for matrix in group.matrices)
+
+
+def zeros(matrices: Iterable[Matrix]) -> int:
+    """How many weights of ``matrices`` are zero."""
+    return sum(int(matrix.weight.numel() - torch.count_nonzero(matrix.weight)) for matrix in matrices)
 
 
 def _versions(matrix: Matrix, stored: Mapping[str, torch.Tensor], stages: Sequence[float]) -> list[_Version]:

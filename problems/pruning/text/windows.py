@@ -35,8 +35,8 @@ class Windows:
 
     @property
     def predictions(self) -> int:
-        """How many next tokens are predicted: one fewer than tokens in each window."""
-        return self.tokens.shape[0] * (self.tokens.shape[1] - 1)
+        """How many next tokens are predicted in all windows."""
+        return predictions(self.tokens)
 
     def protocol(self) -> dict[str, Any]:
         """What must be stated beside a perplexity over these windows."""
@@ -44,6 +44,11 @@ class Windows:
         keys = {"source", "subset", "split", "column", "sampling", "sampling_seed"}
         text = self.settings.model_dump(mode="json", include=keys)
         return text | {"windows": windows, "window": window, "predictions": self.predictions, "sha256": self.sha256}
+
+
+def predictions(tokens: torch.Tensor) -> int:
+    """How many next tokens of ``tokens`` ``(windows, window)`` are predicted: one fewer than tokens in each window."""
+    return tokens.shape[0] * (tokens.shape[1] - 1)
 
 
 def cut(settings: TextSettings, tokenizer: Any, role: str, at_most: bool = False) -> Windows:

@@ -2,8 +2,8 @@
 
 import json
 
-import pytest
-
+from evoprune.ablation.campaign import Campaign
+from evoprune.ablation.grid import Variant
 from evoprune.ablation.outcome import Curve, Finished
 from evoprune.ablation.results import compared
 from evoprune.records.history import read
@@ -69,14 +69,50 @@ def test_what_is_no_run_of_its_own_is_not_deleted(ablate, capsys, tmp_path):
     assert len(list(place.iterdir())) == len(before)
 
 
-def test_a_result_that_is_not_known_of_every_run_is_not_compared(no_figures):
-    def runs(unseen):
-        return [
-            Finished(name, seed, Curve([1.0], [2.0]), 1.0, unseen[name][seed]) for name in unseen for seed in (0, 1)
-        ]
+def titles(unseen, label="fitness"):
+    """Of the tables on two variants whose results on unseen data are ``unseen``."""
+    variants = [Variant(name=name, settings=[]) for name in unseen]
+    asked = Campaign(file="", settings=[], variants=variants, seeds=2, budget=1, unit="evaluations", label=label)
+    runs = [Finished(name, seed, Curve([1.0], [2.0]), 1.0, unseen[name][seed]) for name in unseen for seed in (0, 1)]
+    return [title.split(",")[0] for title in compared(runs, asked)]
 
-    assert len(compared(runs({"a": [3.0, 4.0], "b": [1.0, 2.0]}), 1.0, "evaluations")) == 2
-    assert len(compared(runs({"a": [3.0, 4.0], "b": [1.0, None]}), 1.0, "evaluations")) == 1
+
+def test_a_result_that_is_not_known_of_every_run_is_not_compared():
+    both = ["fitness", "the result on data the search never saw"]
+    assert titles({"a": [3.0, 4.0], "b": [1.0, 2.0]}) == both
+    assert titles({"a": [3.0, 4.0], "b": [1.0, None]}) == both[:1]
+
+
+def test_fitness_is_not_compared_where_variants_minimise_different_things():
+    assert titles({"a": [3.0, 4.0], "b": [1.0, 2.0]}, label=None) == ["the result on data the search never saw"]
+
+
+OTHER = """
+from evoprune import Settings
+from problems.benchmark.problem import Benchmark, BenchmarkSettings
+
+class Named(BenchmarkSettings):
+    label: str = "a"
+
+class Labelled(Benchmark):
+    Settings = Named
+
+    @classmethod
+    def labels_of(cls, settings): return (settings.label,)
+"""
+
+
+def test_what_a_campaign_of_different_objectives_leaves_says_so(ablate, plugin, capsys):
+    plugin("labelled", OTHER)
+    settings = ["--set", "plugins=[labelled]", "--set", "problem.use=labelled:Labelled"]
+    code, folder = ablate("--vary", "problem.label=a,b", *settings)
+    assert code == 0
+    assert "it differs between the variants" in capsys.readouterr().out
+    assert not list(folder.glob("curves.*"))
+    for page in ("report.html", "report.md"):
+        text = (folder / page).read_text()
+        assert "it differs between the variants" in text
+        assert "best so far" not in text.lower()
 
 
 def test_another_ablation_of_the_same_name_is_refused(ablate, capsys):
@@ -133,8 +169,7 @@ def test_problems_that_differ_in_their_class_alone_share_no_score(ablate, plugin
     assert rows[1]["median"] >= 1000 > rows[0]["median"]
 
 
-@pytest.mark.parametrize(("other", "label"), [("named:Cost", "cost"), ("benchmark", "fitness")])
-def test_curves_are_of_what_all_variants_call_their_fitness(ablate, plugin, no_figures, other, label):
+def test_curves_are_of_what_all_variants_call_their_fitness(ablate, plugin, no_figures):
     plugin(
         "named",
         """
@@ -147,9 +182,9 @@ def test_curves_are_of_what_all_variants_call_their_fitness(ablate, plugin, no_f
             pass
         """,
     )
-    code, folder = ablate("--vary", f"problem.use=named:Price,{other}", "--set", "plugins=[named]")
+    code, folder = ablate("--vary", "problem.use=named:Price,named:Cost", "--set", "plugins=[named]")
     assert code == 0
-    assert f">{label}</text>" in (folder / "curves.svg").read_text()
+    assert ">cost</text>" in (folder / "curves.svg").read_text()
 
 
 def test_a_run_that_ended_before_it_scored_anything_begins_again(ablate, no_figures):

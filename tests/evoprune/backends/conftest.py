@@ -98,7 +98,7 @@ def result(folder):
 
 def finish(process, code=0):
     """Wait for ``process``, check its exit code and return what it said."""
-    _, errors = process.communicate(timeout=90)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == code, errors
     return errors
 

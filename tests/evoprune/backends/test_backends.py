@@ -128,7 +128,7 @@ def test_workers_that_are_killed_do_not_disturb_the_run(run_by, workshop, alive,
     for _ in range(2):
         wait_until(lambda: len(gate.held()) == 2, process)
         os.kill(min(gate.held()), signal.SIGKILL)
-        gate.admit(8)
+        gate.admit(6)
     gate.open()
     finish(process)
     assert lines(folder) == lines(whole)

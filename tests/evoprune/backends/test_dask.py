@@ -31,7 +31,7 @@ def test_a_run_stops_in_order_when_dasks_scheduler_is_lost(run_by, start, worksh
     address = tmp_path / "scheduler.json"
     listen = ["--host", "127.0.0.1", "--port", "0"]
     dask = [start(*listen, "--scheduler-file", address, prefix=("-m", "dask", "scheduler"))]
-    wait_until(address.exists, dask[0])
+    wait_until(lambda: address.exists() and address.read_text().endswith("}"), dask[0])
     dask += [start("--scheduler-file", address, "--nthreads", "1", prefix=("-m", "dask", "worker")) for _ in range(2)]
     options = f"--map dask --scheduler {json.loads(address.read_text())['address']} --stall-after 20"
     gate.admit(20)

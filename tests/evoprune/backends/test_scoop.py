@@ -14,7 +14,7 @@ def test_scoop_stops_in_order_when_a_worker_is_lost(run_by, start, workshop, ali
     process, whole = run_by("--map serial", workshop, f"problem.folder={tmp_path}", name="whole")
     finish(process)
     gate.admit(20)
-    process, folder = run_by("--map scoop -n 2 --stall-after 10", workshop, f"problem.folder={tmp_path}")
+    process, folder = run_by("--map scoop -n 2 --stall-after 30", workshop, f"problem.folder={tmp_path}")
     wait_until(lambda: len(gate.held()) == 2, process)
     (other,) = gate.held() - {json.loads((folder / "status.json").read_text())["pid"]}
     os.kill(other, signal.SIGKILL)

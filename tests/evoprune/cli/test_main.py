@@ -1,3 +1,4 @@
+import os
 import re
 import subprocess
 import sys
@@ -84,3 +85,22 @@ def test_what_needs_no_model_imports_no_torch(arguments, tmp_path):
     script = f"import sys; from evoprune.cli import main; main({arguments}); sys.exit(len({HEAVY} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", ["status", "resume", "report"])
+def test_a_path_that_cannot_be_looked_at_is_named(command, evoprune):
+    name = "x" * 300
+    answer = evoprune(command, name)
+    assert answer.code == 2
+    (line,) = answer.err.splitlines()
+    assert line.startswith(f"evoprune: {name}")
+    assert "File name too long" in line
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look into every folder")
+def test_a_folder_of_somebody_else_s_is_named(evoprune, tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    answer = evoprune("status", closed / "run")
+    assert answer.code == 2
+    assert answer.err.startswith(f"evoprune: {closed}")

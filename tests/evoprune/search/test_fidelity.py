@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from evoprune.ablation.outcome import improvements
 from evoprune.records.history import without_times
 
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -101,3 +102,18 @@ def test_an_algorithm_that_scores_nothing_is_refused(run, plugin, sphere):
     answer = run(sphere, "plugins=[idle_algorithm]", "operators.algorithm=idle_algorithm:idle")
     assert answer.code == 2
     assert "operators.algorithm: 'idle_algorithm:idle' " in answer.err
+
+
+def test_a_probe_off_the_budget_cannot_be_the_result(run, write):
+    file = write("""\
+        problem: {use: benchmark, function: sphere, dimensions: 4, mean: -1}
+        operators: {algorithm: equal_marginals, mutate: exchange, repair: shift}
+        generations: 30
+        """)
+    answer = run(file)
+    best = answer.json("result.json")["best"]
+    probes = [line for line in answer.candidates if line.get("probe")]
+    assert min(line["fitness"] for line in probes) < best["fitness"]
+    assert sum(best["genome"]) / 4 == pytest.approx(-1)
+    (*_, (_, last)) = improvements(answer.candidates, -1.0)
+    assert last["fitness"] == best["fitness"]

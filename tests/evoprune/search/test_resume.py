@@ -218,10 +218,10 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(run, resume, start, counted
 
 
 def test_killed_again_and_again_it_ends_the_same(run, start, evoprune, counted, tmp_path):
-    whole = run(counted.file, "generations=30")
+    whole = run(counted.file, "generations=150")
     counted.log.write_text("")
     folder = tmp_path / "runs" / "killed"
-    command = ["run", counted.file, "--runs-dir", folder.parent, "--name", folder.name, "--set", "generations=30"]
+    command = ["run", counted.file, "--runs-dir", folder.parent, "--name", folder.name, "--set", "generations=150"]
     rng = random.Random(1)
     history = folder / "history.jsonl"
     for _ in range(4):

@@ -9,6 +9,7 @@ def longer(individual):
 def no_tuple(individual): return individual
 def nobody(individuals, k): return []
 def raises(individual): raise OSError("no luck")
+def all_of(individuals, *, population): return individuals[:population]
 """
 
 
@@ -21,6 +22,7 @@ def raises(individual): raise OSError("no luck")
         ("mutate", "no_tuple", "does not return 1"),
         ("select", "nobody", "does not return 2"),
         ("repair", "raises", "fails: OSError: no luck"),
+        ("survive", "all_of", "would pass on 8 of a population of 8"),
     ],
 )
 def test_an_operator_that_does_not_fit_its_slot_is_refused(run, sphere, plugin, slot, name, fragment):

@@ -1,8 +1,9 @@
+import math
 import random
 
 import pytest
 
-from operators.algorithm.surrogate import FAILED, _Known, _regression, surrogate
+from operators.algorithm.surrogate import _Known, _regression, surrogate
 from tests.operators.algorithm.conftest import GENES, TARGET, best_allocation, drive, loss
 
 START = [[TARGET] * GENES]
@@ -16,8 +17,8 @@ def test_a_regression_on_enough_scores_ranks_as_a_quadratic_does():
         return sum(a * g + b * g * g for a, b, g in zip(slopes, bends, genome, strict=True))
 
     genomes = [[rng.random() for _ in range(6)] for _ in range(60)]
-    known = [_Known(genome, truth(genome) + 5.0 * (n % 2), float(n % 2)) for n, genome in enumerate(genomes)]
-    known.append(_Known(genomes[0], FAILED, 0.0))
+    known = [_Known(genome, math.exp(truth(genome) + 5.0 * (n % 2)), float(n % 2)) for n, genome in enumerate(genomes)]
+    known.append(_Known(genomes[0], math.inf, 0.0))
     best = min(genomes[::2], key=truth)  # as in a search: the best of those scored on all the data
     predict = _regression(known, best, 1e-9)
     for genome in ([rng.random() for _ in range(6)] for _ in range(5)):

@@ -20,7 +20,17 @@ def test_a_run_reads_as_its_result_says(run_on, capsys):
     result = json.loads((run / "result.json").read_text())
     assert {row["model"]: row["perplexity"] for row in table["rows"]} == pytest.approx(result["perplexity"]["report"])
     assert table["rows"][2]["sparsity"] == result["sparsity"]["prunable"]
-    assert table["protocol"]["sha256"] == result["protocol"]["report_text"]["sha256"]
+    measured = result["protocol"].pop("report_text")
+    for role in ("search_text", "held_out_text", "objective"):  # what the search saw has no part in it
+        del result["protocol"][role]
+    assert table["protocol"] == result["protocol"] | measured
+
+
+def test_another_score_is_another_protocol(run_on, capsys):
+    run = run_on("gpt2")
+    capsys.readouterr()
+    scores = evaluated(capsys, run, "--set", "problem.score=wanda")["protocol"]["scores"]
+    assert set(scores.values()) == {"wanda by row"}
 
 
 def test_what_a_run_reconstructs_is_measured_both_ways(run_on, capsys):

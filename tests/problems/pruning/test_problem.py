@@ -14,7 +14,9 @@ from evoprune.api import Run
 from evoprune.cli import main
 from evoprune.records.history import read, without_times
 from problems.pruning.model.load import BUNDLED_WEIGHTS
+from problems.pruning.problem import Pruning
 from problems.pruning.report import gap_closed, overfitting
+from problems.pruning.settings import PruningSettings
 from problems.pruning.text.python_docs import python_docs
 from tests.problems.pruning.conftest import plain_perplexity
 
@@ -249,3 +251,12 @@ def test_the_budget_pays_for_a_start_that_was_looked_for(tmp_path):
     assert len(candidates) < 12  # 20,000 tokens pay for two generations of 4 more
     campaign = Campaign(file="", settings=[], variants=[Variant("any", ())], seeds=1, budget=20_000, unit="tokens")
     assert finished_run("any", 0, folder, -1.0, campaign).curve.work[0] == 74 * 256
+
+
+def test_uniform_at_the_target_is_of_the_target_where_the_curve_rounds_to_it():
+    beside = 0.1 + 0.2
+    problem = Pruning(PruningSettings(sparsity=0.3, curve=(0.1, beside, 0.5)))
+    references = problem.references()
+    assert beside != 0.3
+    assert list(references) == ["dense", "uniform 10%", "uniform 30%", "uniform 50%"]
+    assert set(references["uniform 30%"]) == {0.3}

@@ -147,7 +147,7 @@ def test_the_result_is_reconstructed_from_the_original_weights_as_without_stages
 
 def test_serial_and_processes_agree_and_the_result_states_the_stages(run, tmp_path):
     found = []
-    for way in (["serial"], ["processes", "-n", "2"]):
+    for way in (["serial"], ["processes", "-n", "2", "--stall-after", "600"]):
         options = ["--map", *way, "--threads", "1", "--runs-dir", str(tmp_path), "--name", way[0]]
         assert main(["run", str(run / "config.yaml"), *options]) == 0
         result = json.loads((tmp_path / way[0] / "result.json").read_text())
@@ -171,7 +171,7 @@ def test_the_bundled_model_is_judged_more_nearly_as_it_is_reconstructed_than_mas
     genome, tokens = [0.38, 0.42] * 6, each.report.tokens
     masked = Masks(each.groups, each.masks._stored)
     masked.apply(genome)
-    perplexities = [each.perplexity_now(tokens), each.perplexity(genome, tokens)]
+    perplexities = [each.measure.perplexity(tokens), each.perplexity(genome, tokens)]
     reconstruct(each, genome)
-    far, near = (abs(math.log(value / each.perplexity_now(tokens))) for value in perplexities)
+    far, near = (abs(math.log(value / each.measure.perplexity(tokens))) for value in perplexities)
     assert near < 0.2 * far

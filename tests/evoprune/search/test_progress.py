@@ -1,0 +1,22 @@
+"""What progress says of the time that is left."""
+
+import pytest
+
+from evoprune.search import progress
+
+
+@pytest.mark.parametrize("parts", [[18], [16, 2]], ids=["scored at once", "screened first"])
+def test_what_is_left_counts_all_that_a_generation_scores(monkeypatch, capsys, parts):
+    now = 0.0
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: now)
+    shown = progress.Progress(generations=4, budget=None, work_unit="evaluations")
+    evaluations = 0
+    for generation in (0, 1):
+        for size in parts:
+            shown.begin(generation, size)
+            for _ in range(size):
+                evaluations, now = evaluations + 1, now + 1.0
+                shown.candidate(None, evaluations, float(evaluations))
+    shown.generation(1, 3.0)
+    shown.close()
+    assert capsys.readouterr().err.splitlines()[-1].endswith("00:54 left")
