@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 
@@ -15,7 +15,11 @@ def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def plain(value: Any) -> str:
-    """A value for people: six digits, a dash for nothing."""
-    if value is None:
+    """A value for people: six digits, a dash for nothing, no brackets."""
+    if value is None or value == [] or value == {}:
         return "-"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {plain(one)}" for name, one in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(plain, value))
     return f"{value:.6g}" if isinstance(value, float) else str(value)
