@@ -1,7 +1,7 @@
 """Dask: workers that may die, or come and go, on this host or on many.
 
-Dask runs the task of a worker that died again by itself, so only a task that killed several
-workers fails.
+Dask runs the tasks of a worker that died again by itself, and gives a task up whose workers died several
+times. That may be one which had to wait where others killed, so what was given up is tried once more, alone.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ class Dask(Backend):
         self._seat = execution.devices, execution.threads
         self._calls: deque[Call] = deque()
         self._going: dict[Any, Call] = {}
+        self._suspects: set[tuple[float, ...]] = set()
+        self._alone = False
         try:
             import distributed
         except ImportError:
@@ -97,7 +99,10 @@ class Dask(Backend):
         for task in ready:
             with suppress(TimeoutError):
                 evaluation = _result(task, timeout)
-                yield self._going.pop(task).number, evaluation
+                call = self._going.pop(task)
+                if task.status == "error":
+                    self._suspects.add(tuple(call.genome))
+                yield call.number, evaluation
 
     def close(self) -> None:
         """Leave the scheduler; end it if it is our own."""
@@ -107,8 +112,12 @@ class Dask(Backend):
             self._cluster.close()
 
     def _send(self) -> None:
-        """Give Dask as much as its workers can be at."""
+        """Give Dask as much as its workers can be at; of suspects one, and nothing beside it."""
         while self._calls and len(self._going) < _AHEAD * self.workers:
+            suspect = tuple(self._calls[0].genome) in self._suspects
+            if self._going and (suspect or self._alone):
+                return
+            self._alone = suspect
             call = self._calls.popleft()
             task = self._client.submit(work, *self._seat, call.function, call.genome, pure=False, priority=-call.number)
             self._going[task] = call
