@@ -21,6 +21,13 @@ def wikitext() -> Path:
     return folder
 
 
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No hub: refused at once, and not after the minute that a machine without a network tries to reach it."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # HF_HUB_OFFLINE=1, which was read at import
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+
+
 @pytest.fixture(autouse=True)
 def _restore_signals() -> Iterator[None]:
     """The command line sets handlers of its own in the process that it is called in: this one."""

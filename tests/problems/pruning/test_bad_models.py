@@ -54,8 +54,8 @@ def test_broken_gguf(refused, tmp_path):
     assert "could not be loaded" in refused(f"problem.model={tmp_path / 'broken.gguf'}")
 
 
-def test_unreachable_hub(refused, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+@pytest.mark.usefixtures("offline")
+def test_unreachable_hub(refused):
     message = refused("problem.model=evoprune/there-is-no-such-model")
     assert "could not be loaded" in message
     assert "local folder" in message

@@ -95,9 +95,8 @@ def test_any_split_of_the_bundled_text_may_measure_a_model(capsys):
 @pytest.mark.parametrize(
     ("arguments", "fragment"),
     [
-        (["nothing/here", "--device", "cpu"], "could not be loaded"),
         (["x", "--device", "foo"], "device: "),
-        (["nothing/here", "--device", "cpu"], "evoprune: MODEL_OR_RUN: 'nothing/here'"),
+        (["nothing/here", "--device", "cpu"], "evoprune: MODEL_OR_RUN: 'nothing/here' could not be loaded"),
         ([""], "its name is empty"),
         (["problems/nothing"], "evoprune: problems/nothing: no such run, folder or file; for a model of the hub"),
         (["no/such/folder"], "no such run"),
@@ -113,6 +112,7 @@ def test_any_split_of_the_bundled_text_may_measure_a_model(capsys):
         (["x", "--problem", "prunin"], "did you mean 'pruning'"),
     ],
 )
+@pytest.mark.usefixtures("offline")
 def test_what_cannot_be_measured_is_refused(capsys, arguments, fragment):
     assert main(["eval", *arguments]) == 2
     assert fragment in capsys.readouterr().err

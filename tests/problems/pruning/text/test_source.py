@@ -58,8 +58,8 @@ def test_bad_sources_are_named(source, split, message):
         text_of(source, split=split)
 
 
+@pytest.mark.usefixtures("offline")
 def test_an_unreachable_hub_is_told_in_one_line(monkeypatch, tmp_path):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
     with pytest.raises(InputError) as caught:
         text_of("evoprune/there-is-no-such-set")
