@@ -164,12 +164,12 @@ class Pruning(Problem):
 
     def describe(self) -> str:
         """The model, how many weights may go, the genes, and what computes."""
-        from problems.pruning.model.device import dtype_of  # torch, as above
+        from problems.pruning.model.device import device_of, dtype_of  # torch, as above
 
         evaluator = self.evaluator
         return (
             f"{self.settings.model}, {evaluator.masks.total:,} prunable weights, {len(evaluator.genes.names)} genes, "
-            f"{dtype_of(evaluator.model)} on {evaluator.device}"
+            f"{dtype_of(evaluator.model)} on {device_of(evaluator.model)}"
         )
 
     def fingerprint(self) -> dict[str, str]:

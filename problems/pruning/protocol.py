@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from problems.pruning.evaluation.evaluator import Evaluator
-from problems.pruning.model.device import dtype_of
+from problems.pruning.model.device import device_of, dtype_of
 
 PERPLEXITY = "exp of the mean next-token loss over non-overlapping windows, losses in float32, no special tokens added"
 
@@ -46,4 +46,4 @@ def of_pruned(evaluator: Evaluator) -> dict[str, Any]:
 
 def of_model(source: str, model: Any) -> dict[str, Any]:
     """What holds of any ``model``, from ``source``."""
-    return {"perplexity": PERPLEXITY, "model": source, "dtype": dtype_of(model), "device": str(model.device)}
+    return {"perplexity": PERPLEXITY, "model": source, "dtype": dtype_of(model), "device": device_of(model)}

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from problems.pruning.export.recorded import Recorded
+from problems.pruning.protocol import PERPLEXITY
 
 
 def card(run: Recorded, facts: Mapping[str, Any]) -> str:
@@ -50,9 +51,9 @@ def _body(run: Recorded, facts: Mapping[str, Any]) -> Iterator[str]:
             yield f"| {which} text, reconstructed | | {number(three.uniform)} | {number(three.evolved)} |"
     yield "\n## Protocol\n"
     yield (
-        "Perplexity is exp of the mean next-token loss over non-overlapping windows, losses in float32, no special "
-        f"tokens added. Report text, which the search never saw: {_inline(text.source.rsplit('/', 1)[-1])}, "
-        f"{text.windows} windows of {text.window} tokens, SHA-256 of the tokens `{text.sha256}`. The run computed in "
+        f"Perplexity is {PERPLEXITY}. Report text, which the search never saw: "
+        f"{_inline(text.source.rsplit('/', 1)[-1])}, {text.windows} windows of {text.window} tokens, "
+        f"SHA-256 of the tokens `{text.sha256}`. The run computed in "
         f"{_inline(run.protocol.dtype)} on {_inline(run.protocol.device)}; these files hold {facts['dtype']}. A "
         f"process with nothing but transformers read {number(facts['check']['perplexity'])} from them (tolerance "
         f"{facts['check']['tolerance']:g}, relative).\n"

@@ -45,6 +45,12 @@ def dtype_of(model: Any) -> str:
     return str(model.dtype).removeprefix("torch.")
 
 
+def device_of(model: Any) -> str:
+    """What protocols call the device of ``model``: ``cpu``; a GPU with the card's name, for kernels differ by card."""
+    device = model.device
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
 def precise(device: torch.device) -> torch.dtype:
     """What sums are taken in: float64, or float32 on MPS, which has no float64."""
     return torch.float32 if device.type == "mps" else torch.float64

@@ -5,6 +5,7 @@ import random
 import pytest
 import torch
 
+from problems.pruning import protocol
 from problems.pruning.evaluation.evaluator import Evaluator
 from problems.pruning.evaluation.measure import Measure
 from problems.pruning.evaluation.states import prefix_names
@@ -48,6 +49,10 @@ def test_reuse_changes_no_result(dtype):
     for genome in relatives(1, 20):
         assert reusing.evaluate(genome).values == plain.evaluate(genome).values
     assert reusing._states.bytes > 0
+
+
+def test_the_protocol_names_the_card():
+    assert protocol.of_pruned(evaluator())["device"] == f"cuda:0 ({torch.cuda.get_device_name(0)})"
 
 
 def test_all_that_an_evaluator_holds_is_on_the_device():
