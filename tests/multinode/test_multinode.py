@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from evoprune.experiment import registry
-from tests.multinode.conftest import finish, lines, result, wait_until, where
+from tests.multinode.conftest import where
+from tests.runs import finish, lines, result, wait_until
 
 BENCHMARK = [
     "problems/rastrigin.yaml",

@@ -1,17 +1,10 @@
 """A problem that tells where it was scored, and misbehaves as a test wants."""
 
-import json
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
-
-from evoprune.records import history, recorded
-from evoprune.records.history import without_times
-
-TIMES = ("seconds", "seconds_evaluating")
 
 WORKSHOP = """
 import fcntl
@@ -78,38 +71,6 @@ class Workshop(Benchmark):
             mark.write_text(str(os.getpid()))
             raise RuntimeError("not today")
 """
-
-
-def lines(folder):
-    """The history, times and workers aside."""
-    return without_times(history.read(folder / "history.jsonl"))
-
-
-def candidates(folder):
-    """Those that a run, which may be going on, has recorded so far."""
-    return [line for line in recorded.lines(folder / "history.jsonl") if "candidate" in line]
-
-
-def result(folder):
-    """The result, times aside."""
-    found = json.loads((folder / "result.json").read_text())
-    return {key: value for key, value in found.items() if key not in TIMES}
-
-
-def finish(process, code=0):
-    """Wait for ``process``, check its exit code and return what it said."""
-    _, errors = process.communicate(timeout=600)
-    assert process.returncode == code, errors
-    return errors
-
-
-def wait_until(condition, process=None):
-    """Wait until ``condition()``, a minute at most, while ``process`` goes on."""
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        assert process is None or process.poll() is None, process.communicate()
-        time.sleep(0.01)  # leave the cores to what it waits for
 
 
 @pytest.fixture

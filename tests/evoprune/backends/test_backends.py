@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from tests.evoprune.backends.conftest import candidates, finish, lines, result, wait_until
+from tests.runs import candidates, finish, lines, result, wait_until
 
 BACKENDS = ["--map serial", "--map processes -n 2", "--map scoop -n 2", "--map dask -n 2"]
 PARALLEL = BACKENDS[1:]

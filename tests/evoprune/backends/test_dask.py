@@ -8,7 +8,7 @@ import pytest
 from evoprune import Evaluation
 from evoprune.backends.base import Stalled
 from evoprune.backends.execution import Execution
-from tests.evoprune.backends.conftest import candidates, finish, lines, wait_until
+from tests.runs import candidates, finish, lines, wait_until
 
 
 def test_a_scheduler_of_dask_may_be_there_already(run_by, workshop, tmp_path, gate):

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from evoprune.experiment import registry
-from tests.evoprune.backends.conftest import finish, lines, wait_until
+from tests.runs import finish, lines, wait_until
 
 
 def test_scoop_stops_in_order_when_a_worker_is_lost(run_by, start, workshop, alive, tmp_path, gate):

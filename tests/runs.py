@@ -1,0 +1,45 @@
+"""Runs in processes of their own: waiting for them, and what they leave, but for times."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from evoprune.records import history, recorded
+from evoprune.records.history import Line, without_times
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
+    """Wait until ``condition()``, a minute at most, while ``process`` goes on."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        assert process is None or process.poll() is None, process.communicate()
+        time.sleep(0.01)  # leave the cores to what it waits for
+
+
+def finish(process: subprocess.Popen[str], code: int = 0) -> str:
+    """Wait for ``process``, check its exit code and return what it said."""
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == code, errors
+    return errors
+
+
+def candidates(folder: Path) -> list[Line]:
+    """Those that a run, which may be going on, has recorded so far."""
+    return [line for line in recorded.lines(folder / history.HISTORY) if "candidate" in line]
+
+
+def lines(folder: Path) -> list[Line]:
+    """The history, times and workers aside."""
+    return without_times(history.read(folder / history.HISTORY))
+
+
+def result(folder: Path) -> dict[str, Any]:
+    """The result, times aside."""
+    found = json.loads((folder / "result.json").read_text())
+    return {key: value for key, value in found.items() if not key.startswith("seconds")}
