@@ -38,9 +38,10 @@ def add_parser(commands: Any) -> None:
 
 def call(options: argparse.Namespace) -> int | None:
     """Run the ablation that ``options`` name."""
+    # these bring in SciPy, NumPy and matplotlib, which --help should not wait for
     from evoprune.ablation.campaign import Campaign
     from evoprune.ablation.grid import variants
-    from evoprune.ablation.results import write_results  # SciPy, NumPy, matplotlib, which --help should not wait for
+    from evoprune.ablation.results import write_results
     from evoprune.ablation.run import carry_out
     from evoprune.report import write
 

@@ -142,10 +142,8 @@ class Pruning(Problem):
     def references(self) -> dict[str, list[float]]:
         """Dense, the uniform curve, uniform at the target, and the ``allocations`` without search."""
         target = self.settings.sparsity
-        sparsities = {uniform_name(s): s for s in sorted({*self.settings.curve, target}) if s}
-        if target:
-            sparsities[uniform_name(target)] = target  # not another one that is rounded to the same name
-        curve = {name: self._uniform(sparsity) for name, sparsity in sparsities.items()}
+        sparsities = [*sorted({*self.settings.curve, target}), target]  # last again, for one may round to its name
+        curve = {uniform_name(sparsity): self._uniform(sparsity) for sparsity in sparsities if sparsity}
         found = {name: self._found[name].genome for name in self.settings.allocations}
         return {"dense": self._uniform(0.0)} | curve | found
 

@@ -5,9 +5,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
+
+from tests.runs import wait_until
 
 SLOW = """
 import random
@@ -23,14 +24,6 @@ class Slow(Problem):
         return Evaluation((genome[0],))
 """
 EXPERIMENT = "{plugins: [slow_problem], problem: 'slow_problem:Slow', population: 100, generations: 1000}"
-
-
-def wait_for(condition, process, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, "the run ended by itself"
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +42,7 @@ def test_an_interrupted_run_ends_in_order(tmp_path, plugin, write, signals):
         text=True,
     )
     try:
-        wait_for(lambda: history.exists() and "candidate" in history.read_text(), process)
+        wait_until(lambda: history.exists() and "candidate" in history.read_text(), process)
         for number in signals:
             process.send_signal(number)
         _, errors = process.communicate(timeout=60)

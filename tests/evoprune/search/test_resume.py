@@ -10,10 +10,9 @@ import pytest
 from evoprune.records import run_folder
 from evoprune.records.history import without_times
 from problems.benchmark.problem import Benchmark
+from tests.runs import result
 
 pytestmark = pytest.mark.usefixtures("no_figures")
-
-TIMES = ("seconds", "seconds_evaluating")
 
 
 @pytest.fixture
@@ -23,10 +22,6 @@ def resume(evoprune):
         return evoprune("resume", folder, *options, *more, folder=folder)
 
     return call
-
-
-def result(answer):
-    return {key: value for key, value in answer.json("result.json").items() if key not in TIMES}
 
 
 def contents(folder):
@@ -52,7 +47,7 @@ def test_from_any_byte_of_the_history_on_the_run_ends_the_same(run, resume, coun
         answer = resume(folder)
         assert answer.code == 0, answer.err
         assert without_times(answer.history) == without_times(whole.history)
-        assert result(answer) == result(whole)
+        assert result(answer.folder) == result(whole.folder)
         assert (folder / "history.jsonl").read_bytes().startswith(history[: history.rfind(b"\n", 0, size) + 1])
         held = [json.loads(line)["genome"] for line in history[:size].splitlines(keepends=True) if _scored(line)]
         assert not [genome for genome in counted.scored if genome in held]
@@ -70,7 +65,7 @@ def test_more_generations_are_those_of_a_longer_run(run, resume, counted):
     answer = resume(answer.folder, "generations=9")
     assert answer.code == 0
     assert without_times(answer.history) == without_times(longer.history)
-    assert result(answer) == result(longer)
+    assert result(answer.folder) == result(longer.folder)
     assert "generations: 9" in (answer.folder / "config.yaml").read_text()
     assert len(answer.json("environment.json")["resumed"]) == 1
     new = {tuple(line["genome"]) for line in answer.candidates if line["generation"] > 4 and not line["memo"]}
@@ -214,7 +209,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(run, resume, start, counted
     answer = resume(folder)
     assert answer.code == 0
     assert without_times(answer.history) == without_times(whole.history)
-    assert result(answer) == result(whole)
+    assert result(answer.folder) == result(whole.folder)
 
 
 def test_killed_again_and_again_it_ends_the_same(run, start, evoprune, counted, tmp_path):
@@ -236,7 +231,7 @@ def test_killed_again_and_again_it_ends_the_same(run, start, evoprune, counted, 
     answer = evoprune(*command, folder=folder)
     assert answer.code == 0
     assert without_times(answer.history) == without_times(whole.history)
-    assert result(answer) == result(whole)
+    assert result(answer.folder) == result(whole.folder)
     sound = [tuple(genome) for genome in counted.scored if genome[0] <= 0.7]  # what fails is tried twice
     assert len(sound) - len(set(sound)) <= 4  # each kill may lose the one score that was not yet written
 
@@ -350,4 +345,4 @@ def test_a_lengthened_run_that_was_interrupted_in_its_report_is_not_taken_for_do
         assert resume(folder, "generations=6").code == 130
     answer = resume(folder)
     assert answer.code == 0
-    assert result(answer) == result(whole)
+    assert result(answer.folder) == result(whole.folder)
