@@ -1,15 +1,21 @@
-# `make run` and `make test` each do everything on a fresh machine.
+# `make run`, `make test` and `make test-all` each do everything on a fresh machine.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test lint docs install clean
+.PHONY: run test test-all lint docs install clean
 
 run: $(VENV)/run
 	$(BIN)/python -m evoprune run problems/gpt2_mini.yaml
 
+# A process for each core, each with one thread: threads of several processes would slow each other down.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
+
 test: $(VENV)/test
-	$(BIN)/python -m pytest
+	$(PYTEST) -m "not slow"
+
+test-all: test
+	$(PYTEST) -m slow
 
 lint: $(VENV)/test
 	$(BIN)/ruff check

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, create_model
 from pydantic.fields import FieldInfo
 
 from evoprune.cli.main import parser
@@ -78,7 +78,8 @@ def _sentence(text: str | None) -> str:
 
 def _table(model: type[BaseModel], keys: Mapping[str, FieldInfo] | None = None) -> str:
     keys = model.model_fields if keys is None else keys
-    properties = model.model_json_schema(mode="validation").get("properties", {})
+    given = create_model(model.__name__, **{key: (field.annotation, field) for key, field in keys.items()})
+    properties = given.model_json_schema(mode="validation").get("properties", {})
     lines = ["| key | what it takes | default | meaning |", "|---|---|---|---|"]
     for key, field in keys.items():
         kind = _kind(properties.get(key, {}))

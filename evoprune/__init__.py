@@ -1,38 +1,56 @@
 """evoprune: an evolutionary framework on DEAP, first of all for pruning language models.
 
-This module is the small public face that problems and operators may import.
+This module is the public interface: all that problems and operators need to import.
 """
 
-from evoprune.algorithm import Algorithm, Generation, Score
+from evoprune.algorithm import Algorithm, Evaluate, Generation
+from evoprune.budget import Additive, Budget, Monotone
 from evoprune.errors import InputError
+from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.experiment.registry import check_plugin, find_plugin
-from evoprune.fields import Fraction, Positive
+from evoprune.experiment.spec import Choice
+from evoprune.genes import Gene, Genes
 from evoprune.individual import Individual
-from evoprune.numeric import finite, solve
-from evoprune.private import private_folder
-from evoprune.problem import Bounds, Evaluation, Exported, Outcome, Problem, Settings, Table
+from evoprune.json_numbers import finite
+from evoprune.parts import Exported, Exporting, HeldOut, Measuring, Outcome, Reporting, Table, TradeOffs
+from evoprune.problem import Evaluation, Problem, Settings
+from evoprune.root_finding import solve
+from evoprune.schema import Checked, Fraction, Positive
+from evoprune.user_folder import user_folder
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Additive",
     "Algorithm",
-    "Bounds",
+    "Budget",
+    "Checked",
+    "Choice",
+    "Evaluate",
     "Evaluation",
     "Exported",
+    "Exporting",
     "Fraction",
+    "Gene",
     "Generation",
+    "Genes",
+    "HeldOut",
     "Individual",
     "InputError",
+    "Measuring",
+    "Monotone",
     "Outcome",
     "Positive",
     "Problem",
-    "Score",
+    "Reporting",
     "Settings",
     "Table",
+    "TradeOffs",
     "__version__",
+    "check_parameters",
     "check_plugin",
     "find_plugin",
     "finite",
-    "private_folder",
     "solve",
+    "user_folder",
 ]

@@ -1,7 +1,7 @@
-"""What an algorithm is: a generator that asks for scores, and says when a generation is complete.
+"""The interface of an algorithm: a generator that asks for scores, and says when a generation is complete.
 
-The engine answers each :class:`Score` by setting the individuals' fitness before it goes on
-with the generator. An algorithm knows nothing of workers, of histories or of when to stop.
+The engine answers each :class:`Evaluate` by setting the individuals' fitness before it resumes
+the generator. An algorithm does not deal with workers, histories or stopping.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from evoprune.individual import Individual
 
 
 @dataclass(frozen=True)
-class Score:
+class Evaluate:
     """Ask for the fitness of ``individuals`` on a share ``fidelity``, in (0, 1], of the data.
 
     A problem that knows no fidelities scores on all of it. Only what was scored on all can
@@ -32,4 +32,4 @@ class Generation:
     population: Sequence[Individual]
 
 
-Algorithm = Iterator[Score | Generation]
+Algorithm = Iterator[Evaluate | Generation]

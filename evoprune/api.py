@@ -4,8 +4,8 @@ Other commands (``resume``, ``ablate``, ``report``, ...), and several workers, a
 
 A run's folder is data that may come from anywhere: it is checked when it is read, nothing is
 unpickled, and whatever cannot be used is an :class:`evoprune.InputError`. But its ``config.yaml``
-may name ``plugins``, which are imported when the folder is read, and a problem may be told
-``trust_remote_code``: look at both before you use a folder from elsewhere.
+may name ``plugins``, which are imported when the folder is read, and a problem's settings may allow more
+code to run, as ``trust_remote_code`` does: look at both before you use a folder from elsewhere.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from evoprune.backends.evaluation import load
+from evoprune.backends.evaluation import build_problem, this_worker
 from evoprune.errors import InputError
 from evoprune.experiment import config
 from evoprune.experiment.explain import explain
 from evoprune.experiment.resolve import Resolved, resolve, resolve_at, resolve_file
 from evoprune.exporting import export
-from evoprune.fields import Checked
-from evoprune.problem import Exported, Problem, Table
+from evoprune.parts import Exported, Exporting, Measuring, Table
+from evoprune.problem import Problem
 from evoprune.records import history, run_folder
 from evoprune.records.run_folder import read_json
 from evoprune.records.status import without_result
+from evoprune.schema import Checked
 from evoprune.search import toolbox
 
 Columns = dict[str, list[Any]]
@@ -79,13 +80,11 @@ class Run:
     @cached_property
     def problem(self) -> Problem:
         """The problem, loaded when first asked for."""
-        problem = load(toolbox.problem_ref(self.resolved))
-        low, up = problem.bounds()
-        genome = self.best.genome
-        if len(genome) != len(low) or any(not a <= g <= b for a, g, b in zip(low, genome, up, strict=False)):
+        problem = build_problem(toolbox.problem_ref(self.resolved))
+        if not problem.genes.allow(self.best.genome):
             raise InputError(
-                f"best.genome: expected {len(low)} genes within the problem's bounds; is this the result of another "
-                "experiment than config.yaml's?",
+                f"best.genome: expected {len(problem.genes)} genes that the problem allows; is this the result of "
+                "another experiment than config.yaml's?",
                 str(self.folder / "result.json"),
             )
         return problem
@@ -116,19 +115,28 @@ class Run:
         Raises :class:`evoprune.InputError` for what cannot be done, and
         :class:`evoprune.errors.Stopped` where the check of what was written fails.
         """
-        checked = check_options(self.resolved.problem.ExportOptions, options)
+        kind = self.resolved.problem
+        if not issubclass(kind, Exporting):
+            raise InputError(f"the problem {kind.__name__} has nothing to export", str(self.folder))
+        checked = check_options(kind.ExportOptions, options)
         made_by = {"seed": self.resolved.experiment.seed, "best": self.best.model_dump()}
-        return export(
-            Path(out),
-            lambda folder: self.problem.export(self.best.genome, self.result, folder, checked),
-            made_by,
-            self.resolved.config(),
-        )
+
+        def write(folder: Path) -> Exported:
+            problem = self.problem
+            assert isinstance(problem, Exporting)
+            return problem.export(self.best.genome, self.result, folder, checked)
+
+        return export(Path(out), write, made_by, self.resolved.config())
 
     def compare(self, **options: Any) -> Table:
         """Measure the best candidate beside the known solutions; ``options`` are the problem's."""
-        checked = check_options(self.resolved.problem.EvalOptions, options)
-        return self.problem.compare(self.best.genome, checked)
+        kind = self.resolved.problem
+        if not issubclass(kind, Measuring):
+            raise InputError(f"the problem {kind.__name__} has nothing to measure beyond its fitness", str(self.folder))
+        checked = check_options(kind.EvalOptions, options)
+        problem = self.problem
+        assert isinstance(problem, Measuring)
+        return problem.compare(self.best.genome, checked)
 
 
 def run(
@@ -152,7 +160,10 @@ def run(
     else:
         resolved, stem = resolve_file(str(spec), settings), Path(spec).stem
     folder = run_folder.choose(Path(runs_dir), name, stem)
-    run_into(resolved, folder)
+    try:
+        run_into(resolved, folder)
+    finally:
+        this_worker.forget()  # the run's problem, which may be large
     return Run.open(folder)
 
 
@@ -200,7 +211,7 @@ def is_run(path: str | Path) -> bool:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a name too long, say
+    except OSError:  # for example, a name that is too long
         return False
 
 

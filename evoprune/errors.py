@@ -1,4 +1,4 @@
-"""The errors that evoprune tells a person about, each with its exit code."""
+"""Errors that are reported to the user, each with its exit code."""
 
 from __future__ import annotations
 
@@ -42,5 +42,5 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The one of ``known`` that ``name`` is likely a slip of; None where there is none like it."""
+    """The one of ``known`` that ``name`` is probably a misspelling of; None where none is similar."""
     return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)), None)

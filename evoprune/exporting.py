@@ -1,4 +1,4 @@
-"""Writes an export whole or not at all, and marks one that failed its check."""
+"""Writes an export completely or not at all, and marks one that failed its check."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.config import Config
-from evoprune.problem import Exported
+from evoprune.parts import Exported
 from evoprune.records import run_folder
 
 UNFIT = "UNFIT.txt"
@@ -43,7 +43,7 @@ def export(out: Path, write: Callable[[Path], Exported], made_by: Mapping[str, A
     finally:
         shutil.rmtree(part, ignore_errors=True)
     if exported.faults:
-        raise Stopped(f"{out} is unfit for use, see {UNFIT} there: {'; '.join(exported.faults)}")
+        raise Stopped(f"{out} must not be used, see {UNFIT} there: {'; '.join(exported.faults)}")
     return exported
 
 

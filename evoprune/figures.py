@@ -1,4 +1,4 @@
-"""Figures: one look for all, each saved as PNG and SVG; and the engine's own, convergence."""
+"""The style of all figures, saving them as PNG and SVG, and the convergence figure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation, LogLocator, MaxNLocator, NullFormatter
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#777777"
-"""Colours that colour-blind readers tell apart (Okabe and Ito)."""
+"""Colours that colour-blind readers can distinguish (Okabe and Ito)."""
 
 COLOURS = (BLUE, ORANGE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9", GREY, "#000000")
 """For curves that lie in one figure."""
@@ -75,8 +75,8 @@ def log_scale_if_wide(axes: Axes, values: Sequence[float], ratio: float = 5.0) -
 def draw_convergence(history: Sequence[dict[str, Any]], label: str, folder: Path) -> None:
     """Best, median and middle half of the population against generations, from history lines.
 
-    Where these tell of several objectives, ``label`` is the first, whose best alone is no aim of the search: it
-    is left out.
+    With several objectives, ``label`` is the first. Its best value alone is not the aim of the search, so it is
+    not drawn.
     """
     traded = any(len(line["fitness"]) > 1 for line in history if "fitness" in line)
     lines = [line for line in history if "best" in line and line["best"] is not None]

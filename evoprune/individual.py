@@ -1,4 +1,4 @@
-"""What DEAP's operators work on: a list of genes with a fitness.
+"""Individuals, which DEAP's operators work on: lists of genes with a fitness.
 
 Both classes are ordinary module-level classes, not ones made by :mod:`deap.creator`:
 classes made at run time pickle into new classes in every process.

@@ -1,1 +1,1 @@
-"""The problems that come with evoprune: plugins in folders, and the YAML files a person runs."""
+"""The problems that come with evoprune: plugins in folders, and experiments as YAML files."""

@@ -24,7 +24,6 @@ class Patience(Settings):
     seconds: float = Field(0.0, ge=0, description="how long it sleeps")
     slow_above: float = Field(1e9, description="a first gene above this makes it slower")
     slowness: float = Field(10.0, ge=0, description="by how much")
-    told: bool = Field(False, description="are the slower ones known as such before")
     meet: int = Field(1, ge=1, description="processes that must have begun an evaluation before any ends one")
 
 
@@ -47,20 +46,15 @@ class _Patient:
 
     settings: Any
 
-    def evaluate(self, genome: Sequence[float]) -> Evaluation:
+    def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
         settings = self.settings
         self._mark(genome, over=False)
         while settings.meet > 1 and len({mark.worker for mark in marks(Path(settings.log))}) < settings.meet:
             time.sleep(0.05)
         time.sleep(settings.seconds * (settings.slowness if genome[0] > settings.slow_above else 1.0))
-        evaluation: Evaluation = super().evaluate(genome)  # type: ignore[misc]
+        evaluation: Evaluation = super().evaluate(genome, fidelity)  # type: ignore[misc]
         self._mark(genome, over=True)
         return evaluation
-
-    def cost(self, genome: Sequence[float]) -> float:
-        """Seconds, if they are told."""
-        settings = self.settings
-        return settings.slowness if settings.told and genome[0] > settings.slow_above else 1.0
 
     def _mark(self, genome: Sequence[float], over: bool) -> None:
         if self.settings.log:
@@ -80,7 +74,7 @@ class PatientBenchmark(_Patient, Benchmark):
 
     def references(self) -> dict[str, list[float]]:
         """Two, so that the processes of a host or two can meet over them."""
-        return super().references() | {"corner": list(self.bounds().up)}
+        return super().references() | {"corner": list(self.genes.up)}
 
 
 class PatientPruningSettings(Patience, PruningSettings):

@@ -1,4 +1,7 @@
-"""What an ablation's folder tells of it, finished or not: what was asked, and its runs. Anyone may have written it."""
+"""Reads and writes what an ablation's folder says: the options it was started with, and its runs.
+
+The folder may come from anywhere, so what is read is checked.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ _LOCK = "campaign.lock"
 
 
 class Campaign(BaseModel, extra="ignore", allow_inf_nan=False):
-    """What was asked, from :data:`CAMPAIGN`."""
+    """The options of an ablation, as stored in :data:`CAMPAIGN`."""
 
     file: str
     settings: list[str]
@@ -35,7 +38,7 @@ class Campaign(BaseModel, extra="ignore", allow_inf_nan=False):
     label: str | None = "fitness"
     """What figures call the first objective; None where variants differ in it, which then is not compared."""
     environment: dict[str, Any] = {}
-    """Where it was started or last gone on with."""
+    """The command and the machine that started or last continued it."""
 
     @property
     def varied(self) -> dict[str, list[str]]:
@@ -60,7 +63,7 @@ def is_campaign(folder: Path) -> bool:
 
 
 def read(folder: Path) -> Campaign:
-    """What was asked of the ablation in ``folder``. Raises :class:`InputError`."""
+    """The options of the ablation in ``folder``. Raises :class:`InputError`."""
     if not (folder / CAMPAIGN).exists():
         raise InputError(
             f"this ablation holds no {CAMPAIGN}; give the command that made it again with --name {folder.name}: "
@@ -73,21 +76,21 @@ def read(folder: Path) -> Campaign:
         raise InputError(explain(error, Campaign), str(folder / CAMPAIGN)) from None
 
 
-def goes_on(folder: Path) -> bool:
-    """Whether a process is at work on the ablation in ``folder``."""
+def is_running(folder: Path) -> bool:
+    """Whether a process is running the ablation in ``folder``."""
     return run_folder.is_locked(folder, _LOCK)
 
 
 @contextmanager
 def held(folder: Path, campaign: Campaign) -> Iterator[None]:
-    """Hold ``folder`` for this process and write what is asked; a folder that no run came into is removed again.
+    """Lock ``folder`` for this process and write the options; it is removed again if no run was started.
 
-    Raises :class:`InputError` if another process has it, it holds something else, or it cannot be made.
+    Raises :class:`InputError` if another process has the lock, if ``folder`` holds something else, or cannot be made.
     """
     if not folder.exists():
         run_folder.create(folder)
     elif not is_campaign(folder) and any(path.name != _LOCK for path in folder.iterdir()):
-        raise InputError("is there already and no ablation's; choose another --name, nothing was changed", str(folder))
+        raise InputError("exists and is no ablation's folder; choose another --name, nothing was changed", str(folder))
     with run_folder.locked(folder, _LOCK):
         run_folder.write_json(folder / CAMPAIGN, campaign.model_dump(mode="json"))
         try:

@@ -70,7 +70,7 @@ def least_possible_p(seeds: int, variants: int) -> float:
 
 
 def in_words(rows: Sequence[Row], seeds: int) -> str:
-    """What differs from the first variant, what does not, and whether this many seeds could tell."""
+    """Which variants differ from the first, which do not, and whether so many seeds could show a difference."""
     first, *others = rows
     least = least_possible_p(seeds, len(rows))
     lines = []

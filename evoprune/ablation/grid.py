@@ -13,7 +13,7 @@ from evoprune.errors import InputError
 from evoprune.experiment.spec import Experiment
 
 _NOT_VARIED = {"seed": "--seeds", "budget": "--budget", "generations": "--budget"}
-"""Keys that are the same for all variants, and what says them."""
+"""Keys that are the same for all variants, and the option that sets them."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def _axis(text: str) -> tuple[str, list[Any]]:
     name, equals, listed = text.partition("=")
     try:
         values = yaml.safe_load(f"[{listed}]")
-    except Exception:  # PyYAML lets slips of its own through, as config.read knows
+    except Exception:  # PyYAML raises other exceptions too, see config.read
         values = None
     if not equals or not all(name.split(".")) or not isinstance(values, list) or len(values) < 2:
         raise InputError(
@@ -64,7 +64,7 @@ def _axis(text: str) -> tuple[str, list[Any]]:
 
 
 def _names(key: str, values: Sequence[Any]) -> list[str]:
-    """What tells each of ``values`` from the others; settings that all of them hold do not."""
+    """A name for each of ``values``: the settings in which they differ."""
     held = [_parts(key, value) for value in values]
     shared = set.intersection(*(set(parts.items()) for parts in held))
     return [

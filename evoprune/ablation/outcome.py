@@ -1,4 +1,4 @@
-"""What a finished run gives an ablation: its curve, its result on unseen data, and what it spent."""
+"""What an ablation reads from a finished run: its curve, its result on unseen data, and the work it did."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from evoprune.records.history import HISTORY, Line, may_win
 
 @dataclass(frozen=True)
 class Curve:
-    """The best fitness so far of one run against the work done: ``work`` rises, ``best`` is what that much gave."""
+    """The best fitness so far against the work done: ``best[i]`` was reached after ``work[i]``, which rises."""
 
     work: list[float]
     best: list[float]
 
     def at(self, budget: float) -> float:
-        """The best fitness that at most ``budget`` of work gave; not a number where it gave none."""
+        """The best fitness reached within ``budget`` of work; NaN where there was none."""
         within = [best for work, best in zip(self.work, self.best, strict=True) if work <= budget]
         return within[-1] if within else float("nan")
 
@@ -33,24 +33,26 @@ class Finished:
     seed: int
     curve: Curve
     spent: float
-    """The work it did: the budget, and what its last generation took beyond it."""
+    """The work it did: the budget, plus what its last generation did beyond it."""
     unseen: float | None
     """The result's score on data that the search never saw; None where the problem gives none, or no finite one."""
 
 
 def finished(variant: str, seed: int, place: Path, weight: float, campaign: Campaign) -> Finished:
-    """What the finished run in ``place`` gave. ``weight``: negative if its first objective is minimised.
+    """Read the finished run in ``place``. ``weight``: negative if its first objective is minimised.
 
-    Raises :class:`InputError` for what holds no score, or none that the budget bought.
+    Raises :class:`InputError` where there is no score, or none within the budget.
     """
     result = run_folder.read_json(place / "result.json")
-    before, spent, unseen = (recorded.number(result.get(key)) for key in ("preparation", "work", "unseen"))
-    found = curve(recorded.lines(place / HISTORY), weight, before or 0.0)
+    before, spent, unseen = (recorded.number(result.get(key)) for key in ("setup_cost", "work", "unseen"))
+    if before is None:
+        raise InputError("holds no setup_cost: an older version wrote it; run it again", str(place / "result.json"))
+    found = curve(recorded.lines(place / HISTORY), weight, before)
     if not found.work:
         raise InputError("holds no candidate that was scored on all the data", str(place / HISTORY))
     if found.work[0] > campaign.budget:
         raise InputError(
-            f"{campaign.budget:,.0f} {campaign.unit} buy no score on all the data: the first came after "
+            f"{campaign.budget:,.0f} {campaign.unit} are too few for a score on all the data: the first came after "
             f"{found.work[0]:,.0f}; give a larger --budget, and another --name",
             str(place),
         )

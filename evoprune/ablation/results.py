@@ -1,4 +1,4 @@
-"""What an ablation leaves: a table, curves, and a few sentences."""
+"""The results of an ablation: a table, curves, and a few sentences."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LINES = ("-", "--", ":", "-.")
 
 
 NOT_COMPARED = "it differs between the variants, so that only their results on unseen data are compared"
-"""Said of the objective where a campaign has no one ``label`` for it."""
+"""Shown where the variants of a campaign have no common ``label`` for the objective."""
 
 
 def write_results(runs: Sequence[Finished], campaign: Campaign, folder: Path) -> str:
@@ -64,7 +64,7 @@ def _by_variant(runs: Sequence[Finished], scores: Sequence[float]) -> dict[str, 
 
 
 def cells(row: Row) -> list[str]:
-    """What stands under :data:`HEAD`."""
+    """The cells of ``row``, in the order of :data:`HEAD`."""
     quartiles, interval = (" to ".join(f"{v:.4g}" for v in pair) for pair in (row.quartiles, row.interval))
     p = "" if row.p is None else f"{row.p:.3g}"
     return [row.variant, str(row.runs), f"{row.median:.4g}", quartiles, interval, p]

@@ -1,4 +1,4 @@
-"""Carries out an ablation: a run for each variant and seed, in a folder that can be gone on with."""
+"""Carries out an ablation: a run for each variant and seed, in a folder that can be continued."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _run_to_its_end(resolved: Resolved, place: Path, how: Execution, memo: Memo)
     if (place / "environment.json").exists():
         resume(place, (), how)
         return
-    if place.exists():  # it ended before it wrote anything of worth
+    if place.exists():  # it ended before it scored anything
         run_folder.discard(place)
     run(resolved, place, how, memo)
 

@@ -1,4 +1,4 @@
-"""What a backend is: somewhere to send genomes, from where scores come back as they are ready."""
+"""The interface of a backend: it takes genomes, and returns scores as they are ready."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from evoprune.problem import Evaluation
 Evaluate = Callable[[Sequence[float]], Evaluation]
 
 _POLL = 1.0
-"""Seconds between two looks at whether results still come."""
+"""Seconds between two checks for a stall."""
 
 _TRIES = 2
 """How often an evaluation that fails is tried."""
@@ -45,7 +45,7 @@ class Stalled(Exception):
 
 
 class Backend(ABC):
-    """Evaluates genomes somewhere. :meth:`map` is what the toolbox registers as ``map``.
+    """Evaluates genomes. :meth:`map` is what the toolbox registers as ``map``.
 
     ``stall_after``: seconds without any result after which :meth:`map` gives up; None
     derives it from the slowest evaluation so far, to begin with ``slowest``.
@@ -58,11 +58,11 @@ class Backend(ABC):
     @property
     @abstractmethod
     def workers(self) -> int:
-        """How many evaluations go on at once."""
+        """How many evaluations run at the same time."""
 
     @abstractmethod
     def submit(self, call: Call) -> None:
-        """Take ``call`` on; calls are begun in the order of submission."""
+        """Accept ``call``; calls are started in the order of submission."""
 
     @abstractmethod
     def completed(self, timeout: float) -> list[tuple[int, Evaluation]]:
@@ -72,12 +72,12 @@ class Backend(ABC):
         """
 
     def at_work(self) -> AbstractContextManager[None]:
-        """To be held around :meth:`map`; outside it, nothing of the backend draws from the global random."""
+        """A context to use around :meth:`map`; outside it, the backend draws no global random numbers."""
         return nullcontext()
 
     @abstractmethod
     def close(self) -> None:
-        """Leave no process behind."""
+        """End all processes of the backend."""
 
     def __enter__(self) -> Self:
         return self
@@ -88,10 +88,10 @@ class Backend(ABC):
     def map(self, function: Evaluate, genomes: Sequence[Sequence[float]]) -> Iterator[tuple[int, Evaluation]]:
         """Yield ``(index, function(genomes[index]))`` in the order in which they are ready.
 
-        What fails is tried once more, elsewhere if there is an elsewhere. Raises :class:`Stalled`.
+        What fails is tried once more, by another worker if there is one. Raises :class:`Stalled`.
         """
         waiting = dict.fromkeys(range(len(genomes)), 0)  # genomes without a score: how often each was tried
-        calls: dict[int, int] = {}  # those that go on: the genome of each
+        calls: dict[int, int] = {}  # calls that are running: the genome of each
 
         def hand_out(index: int, avoid: str = "") -> None:
             call = Call(next(self._numbers), function, genomes[index], avoid)
@@ -105,7 +105,7 @@ class Backend(ABC):
             while waiting:
                 for number, evaluation in self._until_stall():
                     index = calls.pop(number, -1)
-                    if index not in waiting:  # answered twice: a worker that was taken for dead was not
+                    if index not in waiting:  # answered twice: a worker was wrongly taken for dead
                         continue
                     if evaluation.failure and waiting[index] < _TRIES:
                         hand_out(index, evaluation.worker)
@@ -127,5 +127,5 @@ class Backend(ABC):
 
     @property
     def stall_after(self) -> float:
-        """Seconds without a result after which something must be wrong."""
+        """Seconds without a result after which the run counts as stalled."""
         return self._stall_after or max(60.0, 10 * self._slowest)

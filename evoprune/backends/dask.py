@@ -17,8 +17,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from evoprune.backends.base import Backend, Call, Lost
+from evoprune.backends.device_assignment import evaluate_on_own_device
 from evoprune.backends.execution import Execution
-from evoprune.backends.seat import work
 from evoprune.errors import InputError
 from evoprune.problem import Evaluation
 
@@ -29,7 +29,7 @@ _ANSWER = 5.0
 """Seconds that Dask's thread gets to answer."""
 
 _AHEAD = 2
-"""Calls that Dask has for each worker: one to be at, one to go on with. More would be lost with a worker."""
+"""Calls that Dask has for each worker: one that runs and one that waits. More would be lost with a worker."""
 
 
 class Dask(Backend):
@@ -37,7 +37,7 @@ class Dask(Backend):
 
     def __init__(self, execution: Execution, slowest: float = 0.0) -> None:
         super().__init__(execution.stall_after, slowest)
-        self._seat = execution.devices, execution.threads
+        self._place = execution.devices, execution.threads
         self._calls: deque[Call] = deque()
         self._going: dict[Any, Call] = {}
         self._suspects: set[tuple[float, ...]] = set()
@@ -60,7 +60,7 @@ class Dask(Backend):
 
     @property
     def workers(self) -> int:
-        """The workers that there were a moment ago; each does one call at a time, however many threads it has."""
+        """The workers at the last count; each does one call at a time, however many threads it has."""
         return self._workers
 
     @contextmanager
@@ -89,7 +89,7 @@ class Dask(Backend):
             raise
 
     def _results(self, timeout: float) -> Iterator[tuple[int, Evaluation]]:
-        """Of the tasks that are done, those whose worker answers; another's is done again when Dask gives it up."""
+        """Results of finished tasks whose worker answers; Dask repeats the others when it gives their worker up."""
         try:
             ready = self._dask.wait(list(self._going), timeout, return_when="FIRST_COMPLETED").done
         except TimeoutError:
@@ -112,14 +112,15 @@ class Dask(Backend):
             self._cluster.close()
 
     def _send(self) -> None:
-        """Give Dask as much as its workers can be at; of suspects one, and nothing beside it."""
+        """Give Dask as many calls as its workers can take; a suspect alone."""
         while self._calls and len(self._going) < _AHEAD * self.workers:
             suspect = tuple(self._calls[0].genome) in self._suspects
             if self._going and (suspect or self._alone):
                 return
             self._alone = suspect
             call = self._calls.popleft()
-            task = self._client.submit(work, *self._seat, call.function, call.genome, pure=False, priority=-call.number)
+            arguments = *self._place, call.function, call.genome
+            task = self._client.submit(evaluate_on_own_device, *arguments, pure=False, priority=-call.number)
             self._going[task] = call
 
     def _recount(self) -> None:
@@ -130,7 +131,7 @@ class Dask(Backend):
             self._counted = time.monotonic()
 
     def _pause(self) -> None:
-        """Hold Dask's thread in a call that returns when it may go on."""
+        """Hold Dask's thread in a call that returns when the thread may continue."""
         held, self._go_on = threading.Event(), threading.Event()
         go_on = self._go_on
 
@@ -143,7 +144,7 @@ class Dask(Backend):
 
 
 def _silence() -> None:
-    """Keep Dask from telling of losses in tracebacks: what matters of them is told in the run's own words."""
+    """Keep Dask from printing tracebacks when it loses workers: the run reports what matters itself."""
     for name in list(logging.root.manager.loggerDict):
         if name.split(".")[0] == "distributed":
             logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -162,7 +163,7 @@ def _local(distributed: Any, workers: int | None) -> Any:
 
 
 def _result(task: Any, timeout: float) -> Evaluation:
-    """What came of ``task``. Raises TimeoutError where it is on a worker that does not answer.
+    """The result of ``task``. Raises TimeoutError where it is on a worker that does not answer.
 
     Dask gives that worker up after a while, and has another one do the task again.
     """

@@ -1,4 +1,4 @@
-"""Scoring a genome: the task that workers run, and what a worker is."""
+"""Scoring a genome: the task that workers run, and what a process that evaluates keeps between tasks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from pydantic import ValidationError
 
 from evoprune.errors import InputError
-from evoprune.experiment import registry
+from evoprune.experiment import modules, registry
 from evoprune.experiment.explain import explain
 from evoprune.problem import Evaluation, Problem, worst
 
@@ -29,29 +28,16 @@ class ProblemRef:
     settings: str
     """The settings as JSON."""
     plugins: tuple[str, ...] = ()
+    plugin_folders: tuple[str, ...] = ()
+    """Where modules in ``plugins`` are looked for before Python's own path."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a process evaluates: ``device`` takes the place of a problem's ``device: auto``."""
+    """Where a process evaluates: ``device`` replaces a problem's ``device: auto``; None leaves it as it is."""
 
     device: str | None = None
     threads: int | None = None
-
-
-_place, _worker = Place(), ""
-
-
-def settle(place: Place, worker: str = "") -> None:
-    """Make this process evaluate at ``place``, and sign its scores as ``worker``.
-
-    To be called before a problem is built: libraries read the number of threads once, when
-    they are imported.
-    """
-    global _place, _worker
-    _place, _worker = place, worker
-    if place.threads:
-        os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(place.threads)))
 
 
 def worker_name() -> str:
@@ -59,16 +45,10 @@ def worker_name() -> str:
     return f"{platform.node()}:{os.getpid()}"
 
 
-def load(ref: ProblemRef) -> Problem:
-    """The problem, built once in each process."""
-    return _build(ref, _place.device)
-
-
-@lru_cache(maxsize=1)
-def _build(ref: ProblemRef, device: str | None) -> Problem:
-    _build.cache_clear()  # a device may have no room for the problem before and this one
-    for module in ref.plugins:
-        registry.plugin(module)
+def build_problem(ref: ProblemRef, device: str | None = None) -> Problem:
+    """Build the problem, on ``device`` where its settings say ``device: auto``. Raises :class:`InputError`."""
+    for name in ref.plugins:
+        modules.plugin(name, ref.plugin_folders)
     problem = registry.problem(ref.use, ref.plugins)
     given = json.loads(ref.settings)
     if device and given.get("device") == "auto":
@@ -80,30 +60,84 @@ def _build(ref: ProblemRef, device: str | None) -> Problem:
     return problem(settings)
 
 
+def limit_threads(threads: int | None) -> None:
+    """Give libraries this many threads; None leaves them as they are.
+
+    To be called before they are imported: they read the number once.
+    """
+    if threads:
+        os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
+
+
+class Worker:
+    """What a process that evaluates keeps: its device, the name it signs scores with, and one problem, built once.
+
+    ``name`` is empty in a main process that evaluates by itself.
+    """
+
+    def __init__(self) -> None:
+        self.device: str | None = None
+        self.name = ""
+        self._ref: ProblemRef | None = None
+        self._problem: Problem | None = None
+
+    def assign(self, place: Place, name: str = "") -> None:
+        """Evaluate at ``place``, and sign scores as ``name``; to be called before a problem is built."""
+        limit_threads(place.threads)
+        if place.device != self.device:
+            self.forget()
+        self.device, self.name = place.device, name
+
+    def problem(self, ref: ProblemRef) -> Problem:
+        """The problem of ``ref``: the one that is kept, or a new one in its place. Raises :class:`InputError`."""
+        if self._problem is None or self._ref != ref:
+            self.forget()  # a device may have no room for two
+            self._ref, self._problem = ref, build_problem(ref, self.device)
+        return self._problem
+
+    def forget(self) -> None:
+        """Keep no problem."""
+        self._ref = self._problem = None
+
+    def evaluate(self, ref: ProblemRef, genome: Sequence[float], fidelity: float) -> Evaluation:
+        """See :func:`evaluate`."""
+        try:
+            problem = self.problem(ref)
+        except Exception as error:
+            why = f"the problem cannot be built: {type(error).__name__}: {error}"
+            return Evaluation((), failure=why, worker=self.name)
+        start = time.perf_counter()
+        try:
+            evaluation = problem.evaluate(genome) if fidelity == 1 else problem.evaluate(genome, fidelity)
+            evaluation = _checked(evaluation, problem.weights)
+        except Exception as error:
+            evaluation = Evaluation(worst(problem.weights), failure=f"{type(error).__name__}: {error}")
+        return replace(evaluation, seconds=time.perf_counter() - start, worker=self.name)
+
+
+this_worker = Worker()
+"""This process's. SCOOP and Dask call :func:`evaluate` in processes of theirs, where nothing else could keep it."""
+
+
 def evaluate(ref: ProblemRef, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
-    """Score ``genome`` on a share ``fidelity`` of the data; never raises for a candidate's own fault.
+    """Score ``genome`` on a share ``fidelity``, in (0, 1], of the data; never raises for a candidate's own fault.
 
     An exception or a value that is not a finite number becomes the worst possible fitness
     with its reason in ``failure``. So does a problem that cannot be built in this process,
     but without values: how many there should be is not known then.
     """
-    try:
-        problem = load(ref)
-    except Exception as error:
-        return Evaluation((), failure=f"the problem cannot be built: {type(error).__name__}: {error}", worker=_worker)
-    start = time.perf_counter()
-    try:
-        evaluation = problem.evaluate(genome) if fidelity == 1 else problem.evaluate_partly(genome, fidelity)
-        values = tuple(map(float, evaluation.values))
-        if len(values) != len(problem.weights):
-            raise ValueError(f"{len(values)} fitness values for {len(problem.weights)} objectives")
-        if not evaluation.work >= 0:
-            raise ValueError(f"work is {evaluation.work}: expected at least 0")
-        json.dumps([evaluation.measures, evaluation.work], allow_nan=False)  # the history must hold them
-        failure = evaluation.failure
-        if failure is None and not all(map(math.isfinite, values)):
-            failure = "fitness is not a finite number"
-        evaluation = replace(evaluation, values=worst(problem.weights) if failure else values, failure=failure)
-    except Exception as error:
-        evaluation = Evaluation(worst(problem.weights), failure=f"{type(error).__name__}: {error}")
-    return replace(evaluation, seconds=time.perf_counter() - start, worker=_worker)
+    return this_worker.evaluate(ref, genome, fidelity)
+
+
+def _checked(evaluation: Evaluation, weights: Sequence[float]) -> Evaluation:
+    """``evaluation`` as the history can hold it. Raises ValueError or TypeError where it cannot."""
+    values = tuple(map(float, evaluation.values))
+    if len(values) != len(weights):
+        raise ValueError(f"{len(values)} fitness values for {len(weights)} objectives")
+    if not evaluation.work >= 0:
+        raise ValueError(f"work is {evaluation.work}: expected at least 0")
+    json.dumps([evaluation.measures, evaluation.work], allow_nan=False)
+    failure = evaluation.failure
+    if failure is None and not all(map(math.isfinite, values)):
+        failure = "fitness is not a finite number"
+    return replace(evaluation, values=worst(weights) if failure else values, failure=failure)

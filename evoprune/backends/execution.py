@@ -1,4 +1,4 @@
-"""How an experiment is carried out: where, by how many, with what. Nothing here changes a draw.
+"""How an experiment is executed: workers, devices and threads. Nothing here changes a random draw.
 
 Scores are the same to the last bit given the same ``threads`` and kind of device: sums round differently under others.
 """
@@ -18,7 +18,7 @@ MAPS = ("serial", "processes", "scoop", "dask")
 
 @dataclass(frozen=True)
 class Execution:
-    """The options of a run that are not part of its experiment; what is None is yet to be decided.
+    """The options of a run that are not part of its experiment; None is decided later.
 
     ``map``: one of :data:`MAPS`. ``workers``: evaluations at once. ``devices``: of the
     workers, empty for all that the problem finds. ``threads``: of the CPU, for each
@@ -35,7 +35,7 @@ class Execution:
     stall_after: float | None = None
 
     def __post_init__(self) -> None:
-        """Raise :class:`InputError` for what cannot be."""
+        """Raise :class:`InputError` for values that are not possible."""
         for option, count in {"-n": self.workers, "--threads": self.threads}.items():
             if count is not None and not 1 <= count <= 100_000:
                 raise InputError(f"expected a number between 1 and 100000, got {count}", option)
@@ -57,13 +57,13 @@ class Execution:
         return [Place(devices[number % len(devices)], self.threads) for number in range(self.workers or 1)]
 
     def with_threads(self) -> Execution:
-        """The same, with the number of threads if that can be told: each of several workers gets its share of cores."""
+        """The same, with ``threads`` decided where it can be: each of several workers gets its share of the cores."""
         if self.threads is not None or self.workers is None or self._map == "serial":
             return self
         return replace(self, threads=max(1, _cores() // self.workers))
 
     def decided(self, problem: type[Problem]) -> Execution:
-        """All that was left open, decided for ``problem`` on this host."""
+        """The same, with every option decided for ``problem`` on this host."""
         devices = self.devices or tuple(problem.devices())
         workers = self.workers
         if workers is None:

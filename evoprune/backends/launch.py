@@ -1,4 +1,4 @@
-"""Starts a command under SCOOP, and ends it with an honest exit code, which SCOOP's own is not.
+"""Starts a command under SCOOP, and returns the command's own exit code, which SCOOP hides.
 
 The process that SCOOP runs the command in, its origin, writes the code into a file.
 """
@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from evoprune.experiment.registry import HOME
+from evoprune.experiment.modules import HOME
 
 _ANSWER = "EVOPRUNE_ANSWER"
 """Names the environment variable that tells the origin where to write the exit code."""
@@ -26,7 +26,7 @@ _PATIENCE = 15.0
 
 
 def running() -> bool:
-    """Is this process one of SCOOP's?"""
+    """Whether this process is one of SCOOP's."""
     module = sys.modules.get("scoop")
     return bool(module and module.IS_RUNNING)
 
@@ -39,7 +39,7 @@ def size() -> int | None:
 def launch(arguments: Sequence[str], workers: int | None, hostfile: str | None) -> int:
     """Run ``python -m evoprune *arguments`` under SCOOP and return its exit code.
 
-    1 if it ended without one, killed say. Nothing that was started here is left behind.
+    1 if it ended without one, because it was killed, for example. All processes started here are ended.
     """
     count = ["-n", str(workers)] if workers else []
     hosts = ["--hostfile", hostfile] if hostfile else []
@@ -73,7 +73,7 @@ def _wait(process: subprocess.Popen[bytes], answer: Path) -> int:
     _wait_for(lambda: process.poll() is not None)
     if answer.exists():
         return int(answer.read_text())
-    print("evoprune: what SCOOP ran ended without an answer", file=sys.stderr)
+    print("evoprune: the command that SCOOP ran ended without an exit code", file=sys.stderr)
     return 1
 
 
@@ -114,7 +114,7 @@ def as_origin(main: Callable[[], int]) -> None:
 
 
 def _shut_down() -> None:
-    """Have SCOOP's workers end, as far as they can still be told."""
+    """Ask SCOOP's workers to end, as far as they can still be reached."""
     import scoop
 
     with suppress(Exception):

@@ -1,7 +1,7 @@
 """Processes on this host, each pinned to a device.
 
-A process that dies, by a signal or for want of memory, costs the evaluation it was at and
-no other; another one takes its place. :mod:`concurrent.futures` would break its whole pool.
+A process that dies, by a signal or without memory, costs only the evaluation that it was
+making; a new one replaces it. :mod:`concurrent.futures` would break its whole pool.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 
 from evoprune.backends.base import Backend, Call
-from evoprune.backends.evaluation import Place, settle, worker_name
+from evoprune.backends.evaluation import Place, this_worker, worker_name
 from evoprune.problem import Evaluation
 
-_CONTEXT = multiprocessing.get_context("spawn")  # what a fork copies of CUDA or of threads does not work
+_CONTEXT = multiprocessing.get_context("spawn")  # CUDA and threads do not work in a forked process
 
 
 class Processes(Backend):
@@ -41,7 +41,7 @@ class Processes(Backend):
         self._calls.append(call)
 
     def completed(self, timeout: float) -> list[tuple[int, Evaluation]]:
-        """Results of those processes that are ready or dead; each goes on with its next call at once."""
+        """Results of those processes that are ready or dead; each gets its next call at once."""
         self._hand_out()
         busy = {worker.pipe: worker for worker in self._workers if worker.call}
         results = [busy[pipe].result() for pipe in wait(list(busy), timeout) if isinstance(pipe, Connection)]
@@ -49,7 +49,7 @@ class Processes(Backend):
         return results
 
     def close(self) -> None:
-        """Kill the processes: whatever they are at, nobody waits for it."""
+        """Kill the processes, whatever they are doing."""
         for worker in self._workers:
             worker.end()
 
@@ -63,7 +63,7 @@ class Processes(Backend):
 
 
 class _Worker:
-    """One process, seen from the main one. ``call`` is what it is at."""
+    """One process, seen from the main one. ``call`` is what it is evaluating."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
@@ -78,7 +78,7 @@ class _Worker:
 
     @property
     def name(self) -> str:
-        """As the process signs."""
+        """The name that the process signs scores with."""
         return f"{platform.node()}:{self._process.pid}"
 
     def begin(self, call: Call) -> None:
@@ -87,11 +87,11 @@ class _Worker:
             self.end()
             self._start()
         self.call = call
-        with suppress(OSError):  # it died this moment, as `result` will find
+        with suppress(OSError):  # it has just died; `result` handles that
             self.pipe.send((call.function, call.genome))
 
     def result(self) -> tuple[int, Evaluation]:
-        """What came of the call; a dead process is replaced."""
+        """The result of the call; a dead process is replaced."""
         assert self.call is not None
         number, self.call = self.call.number, None
         try:
@@ -105,7 +105,7 @@ class _Worker:
             return number, Evaluation((), failure=f"its worker died ({how})", worker=name)
 
     def end(self, grace: float = 0.0) -> None:
-        """Make sure that the process is gone; one that is dying has ``grace`` seconds to say of what."""
+        """Make sure that the process is gone; one that is dying has ``grace`` seconds to leave its exit code."""
         self._process.join(grace)
         self._process.kill()
         self._process.join()
@@ -113,10 +113,10 @@ class _Worker:
 
 
 def _work(pipe: Connection, place: Place) -> None:
-    """What the process does: evaluate what comes, until the main process is gone."""
+    """The process: evaluates what it receives until the main process ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the main process's to handle
     threading.Thread(target=_end_with_main_process, daemon=True).start()
-    settle(place, worker_name())
+    this_worker.assign(place, worker_name())
     while True:
         try:
             function, genome = pipe.recv()

@@ -20,8 +20,8 @@ from scoop import futures
 from scoop._comm import Shutdown
 
 from evoprune.backends.base import Backend, Call, Lost
+from evoprune.backends.device_assignment import evaluate_on_own_device
 from evoprune.backends.execution import Execution
-from evoprune.backends.seat import work
 from evoprune.problem import Evaluation
 
 _SEND = 10_000
@@ -33,7 +33,7 @@ class Scoop(Backend):
 
     def __init__(self, execution: Execution, slowest: float = 0.0) -> None:
         super().__init__(execution.stall_after, slowest)
-        self._seat = execution.devices, execution.threads
+        self._place = execution.devices, execution.threads
         self._numbers_of: dict[Any, int] = {}
         self._asked = False
         self._queue = scoop._control.execQueue
@@ -47,7 +47,7 @@ class Scoop(Backend):
     def submit(self, call: Call) -> None:
         """Hand ``call`` to SCOOP."""
         with _losses():
-            task = futures.submit(work, *self._seat, call.function, call.genome)
+            task = futures.submit(evaluate_on_own_device, *self._place, call.function, call.genome)
             self._queue.flush()
         self._numbers_of[task] = call.number
 
@@ -69,7 +69,7 @@ class Scoop(Backend):
                 self._queue.socket._poll(1000 * left)
 
     def close(self) -> None:
-        """Leaving SCOOP is for :mod:`evoprune.backends.launch`."""
+        """Nothing to do: :mod:`evoprune.backends.launch` ends SCOOP."""
 
     def _ask(self) -> None:
         """Ask for a call, once until one comes."""
@@ -107,7 +107,7 @@ def _losses() -> Iterator[None]:
 
 
 class _Overdue(BaseException):
-    """Not an Exception, which would be taken for the candidate's own."""
+    """Not an Exception, which would count as the candidate's failure."""
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from evoprune.problem import Evaluation
 
 
 class Serial(Backend):
-    """The plainest backend: no other process, nothing to lose."""
+    """The simplest backend: no other process."""
 
     workers = 1
 

@@ -28,10 +28,10 @@ def add_parser(commands: Any) -> None:
     experiment.add_set(parser, "for all variants, as in run")
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="runs of each variant (default: 5)")
     parser.add_argument(
-        "--budget", "--budget-tokens", type=float, required=True, metavar="N", help="work of each run (tokens)"
+        "--budget", type=float, required=True, metavar="N", help="work of each run, in the problem's unit"
     )
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="where the ablation's folder is made")
-    parser.add_argument("--name", help="the folder's name; one that exists is gone on with")
+    parser.add_argument("--name", help="the folder's name; an ablation that exists is continued")
     execution.add_arguments(parser)
     parser.set_defaults(call=call)
 

@@ -1,4 +1,4 @@
-"""The arguments that say where and by how many an experiment is evaluated, and what `run` and `resume` both do."""
+"""The options for backends, workers and devices, and what `run` and `resume` have in common."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ from evoprune.api import Run
 from evoprune.backends import launch
 from evoprune.backends.execution import MAPS, Execution
 from evoprune.errors import Stopped
-from evoprune.problem import Problem
+from evoprune.parts import Exporting, Reporting
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """``--map`` and what goes with it."""
+    """Add ``--map`` and the options that belong to it."""
     group = parser.add_argument_group(
-        "execution", "where candidates are scored; given the same --threads, the history does not depend on it"
+        "execution", "where candidates are evaluated; with the same --threads, the history does not depend on it"
     )
     group.add_argument("--map", choices=MAPS, help="default: processes where there are several workers, else serial")
-    group.add_argument("-n", "--workers", type=int, metavar="N", help="evaluations at once (default: one a device)")
+    group.add_argument(
+        "-n", "--workers", type=int, metavar="N", help="parallel evaluations (default: one for each device)"
+    )
     group.add_argument("--devices", default="auto", metavar="LIST", help="auto, cpu, or a list such as cuda:0,cuda:1")
     group.add_argument("--threads", type=int, metavar="N", help="CPU threads of an evaluation (default: cores/workers)")
-    group.add_argument("--scheduler", metavar="ADDRESS", help="of Dask, such as tcp://host:8786")
-    group.add_argument("--hostfile", metavar="FILE", help="of SCOOP: lines 'host n', this host first")
-    group.add_argument("--stall-after", type=float, metavar="SECONDS", help="stop when no result comes for so long")
+    group.add_argument("--scheduler", metavar="ADDRESS", help="Dask's scheduler, such as tcp://host:8786")
+    group.add_argument("--hostfile", metavar="FILE", help="SCOOP's hosts: lines 'host n', this host first")
+    group.add_argument("--stall-after", type=float, metavar="SECONDS", help="stop when no result arrives for so long")
 
 
 def read(options: argparse.Namespace) -> Execution:
@@ -45,32 +47,33 @@ def read(options: argparse.Namespace) -> Execution:
 
 
 def under_scoop(how: Execution, options: argparse.Namespace) -> int | None:
-    """Start this very command under SCOOP if that is where it belongs; its exit code, or None if it is there."""
+    """Start this command again under SCOOP if it must run there; return its exit code, or None if it need not."""
     if how.map != "scoop" or launch.running():
         return None
     return launch.launch(options.arguments, how.workers, how.hostfile)
 
 
 def carry_out(call: Callable[[], dict[str, Any] | None], folder: Path) -> None:
-    """Run ``call`` in ``folder`` and print what came of it, or how to go on."""
+    """Call ``call``, which runs in ``folder``, and print its result, or how to continue."""
     try:
         result = call()
     except (KeyboardInterrupt, Stopped):
         if folder.exists():
-            print(f"what was scored so far is in {folder / 'history.jsonl'}", file=sys.stderr)
-            print(f"to go on from there: python -m evoprune resume {shlex.quote(str(folder))}", file=sys.stderr)
+            print(f"the scores so far are in {folder / 'history.jsonl'}", file=sys.stderr)
+            print(f"to continue: python -m evoprune resume {shlex.quote(str(folder))}", file=sys.stderr)
         raise
     if result is None:
-        print("the run is done already; for more, give a larger generations or budget, as in --set generations=N")
+        print("the run is done already; to extend it, raise generations or budget, as in --set generations=N")
     print(*_outcome(Run.open(folder)), sep="\n")
 
 
 def _outcome(run: Run) -> Iterator[str]:
-    """What the run found, where that is, and what may be done with it next."""
+    """What the run found, where that is, and which commands can follow."""
     problem, folder = run.resolved.problem, shlex.quote(str(run.folder))
     yield f"best fitness {run.best.fitness[0]:.6g} after {run.result['evaluations']:,} evaluations"
-    yield from problem.summary(run.result)
+    if issubclass(problem, Reporting):
+        yield from problem.summary(run.result)
     yield f"result, figures and history: {run.folder}"
     yield f"a page: python -m evoprune report {folder}"
-    if problem.export is not Problem.export:
-        yield f"a model: python -m evoprune export {folder} OUT"
+    if issubclass(problem, Exporting):
+        yield f"to export it: python -m evoprune export {folder} OUT"

@@ -8,12 +8,12 @@ from evoprune.experiment.resolve import Resolved, resolve_file
 
 
 def add_set(parser: argparse.ArgumentParser, explanation: str) -> None:
-    """``--set``, told of by ``explanation``."""
+    """Add ``--set`` with the help text ``explanation``."""
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=explanation)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The file, ``--set`` and ``--seed``."""
+    """Add the file, ``--set`` and ``--seed``."""
     parser.add_argument("file", metavar="PROBLEM.yaml", help="the experiment; see the folder problems/")
     add_set(parser, "override a key, as in operators.mutate.sigma=0.1; ~KEY deletes it; repeatable, the last wins")
     parser.add_argument("--seed", help="the same as --set seed=N")

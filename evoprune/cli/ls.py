@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from evoprune.experiment import catalogue, parameters, registry
+from evoprune.experiment import catalogue, parameters
+from evoprune.experiment.modules import HOME
 from evoprune.experiment.spec import Experiment
 
 
@@ -54,7 +55,7 @@ def _problems() -> Iterator[str]:
             yield from (f"  {name:20} {summary}".rstrip() for name, summary in plugins.items())
             yield ""
     yield "experiments that come with evoprune"
-    for path in sorted((registry.HOME / "problems").glob("*.yaml")):
+    for path in sorted((HOME / "problems").glob("*.yaml")):
         yield f"  problems/{path.name:24} {_first_comment(path.read_text(encoding='utf-8'))}"
 
 

@@ -1,6 +1,6 @@
-"""``python -m evoprune``: parses, calls a command, and answers with an honest exit code.
+"""``python -m evoprune``: parses the command line, runs a command, and returns its exit code.
 
-0 done, 1 our fault, 2 the user's input, 3 stopped before the end, 130 interrupted.
+0 done, 1 a fault in evoprune, 2 input that cannot be used, 3 stopped before the end, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from evoprune.errors import InputError, Stopped
 _INTERRUPTED = 130
 
 _OUT_OF_REACH = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
-"""Faults of a path that a user gave; another fault of the system's is looked for in a traceback."""
+"""Errors of a path that a user gave; other errors of the system keep their traceback."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     whole = argparse.ArgumentParser(
         prog="evoprune",
-        description="Evolutionary search on DEAP; first of all, for how much of each layer a language model can lose.",
+        description="Evolutionary search on DEAP.",
         epilog="example: python -m evoprune run problems/gpt2_mini.yaml",
     )
     whole.add_argument("--version", action="version", version=f"evoprune {__version__}")
@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    """``arguments`` as options, or an end with the usage of the command that does not understand them."""
+    """``arguments`` as options; exits with the command's usage where they are not understood."""
     whole = parser()
     if not arguments:
         whole.exit(2, whole.format_help())
@@ -74,7 +74,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     options, unknown = whole.parse_known_args(arguments, argparse.Namespace(arguments=arguments))
     if unknown:
         hint = (
-            "; keys of the experiment are given as --set KEY=VALUE, as in --set problem.sparsity=0.5"
+            "; keys of the experiment are given as --set KEY=VALUE, as in --set population=40"
             if "set" in options
             else ""
         )
@@ -83,7 +83,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """The first signal ends the run; more of them must not cut its clean-up short.
+    """The first signal ends the run; more signals must not interrupt its clean-up.
 
     Not SIG_IGN: of a signal that is already waiting, Python would complain on standard error.
     """

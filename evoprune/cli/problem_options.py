@@ -1,4 +1,4 @@
-"""The options of a command whose work a problem does: one for each field of a model that problems have for it."""
+"""Options of the commands ``eval`` and ``export``, which problems declare as the fields of a schema."""
 
 from __future__ import annotations
 
@@ -7,38 +7,43 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Literal
 
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from evoprune.errors import InputError
 from evoprune.experiment import catalogue, registry
+from evoprune.parts import Exporting, Measuring
+
+Kind = Literal["EvalOptions", "ExportOptions"]
 
 _GIVEN = "given_to_problem"
 
 
-def add(parser: argparse.ArgumentParser, kind: Literal["EvalOptions", "ExportOptions"]) -> None:
-    """``--name`` for each field of the ``kind`` of each registered problem. Call it when ``parser`` has its own."""
+def add(parser: argparse.ArgumentParser, kind: Kind) -> None:
+    """Add ``--name`` for each field of ``kind`` of each registered problem. To be called after the parser's own."""
     names = []
     for problem in sorted(registry.names(registry.PROBLEMS)):
-        group = parser.add_argument_group(f"options of the problem {problem}")
-        for name, field in _fields(problem, kind).items():
-            with suppress(argparse.ArgumentError):  # it is the command's own, or another problem's too
+        fields = _fields(problem, kind)
+        group = parser.add_argument_group(f"options of the problem {problem}") if fields else parser
+        for name, field in fields.items():
+            with suppress(argparse.ArgumentError):  # the command or another problem has this option
                 group.add_argument(f"--{name.replace('_', '-')}", **_argument(field), help=_help(field))
                 names.append(name)
     parser.set_defaults(**{_GIVEN: names})
 
 
 def given(options: argparse.Namespace) -> dict[str, Any]:
-    """Of the options that :func:`add` made, those that are in ``options``, as yet unchecked."""
+    """The options made by :func:`add` that were given, not yet checked."""
     return {name: getattr(options, name) for name in getattr(options, _GIVEN) if getattr(options, name) is not None}
 
 
-def _fields(problem: str, kind: str) -> Mapping[str, FieldInfo]:
+def _fields(problem: str, kind: Kind) -> Mapping[str, FieldInfo]:
     try:
-        model: type[BaseModel] = getattr(registry.problem(problem), kind)
-    except InputError:  # a stranger's package that cannot be imported: said when it is asked for
+        found = registry.problem(problem)
+    except InputError:  # it cannot be imported, which is reported when it is used
         return {}
-    return model.model_fields
+    if kind == "EvalOptions":
+        return found.EvalOptions.model_fields if issubclass(found, Measuring) else {}
+    return found.ExportOptions.model_fields if issubclass(found, Exporting) else {}
 
 
 def _argument(field: FieldInfo) -> dict[str, Any]:

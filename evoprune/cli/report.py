@@ -21,7 +21,7 @@ def add_parser(commands: Any) -> None:
         "runs", metavar="RUN_DIR", nargs="+", type=Path, help="folders of runs, finished or not, or an ablation's"
     )
     parser.add_argument("--out", type=Path, help="the page (default: report.html in the first folder)")
-    parser.add_argument("--watch", action="store_true", help="keep the page fresh until the runs end")
+    parser.add_argument("--watch", action="store_true", help="write the page again and again until the runs end")
     parser.add_argument(
         "--every", type=float, default=10.0, metavar="SECONDS", help="how often --watch writes (default: %(default)g)"
     )
@@ -44,7 +44,7 @@ def call(options: argparse.Namespace) -> None:
         raise InputError(f"expected a number of seconds above 0, got {options.every:g}", "--every")
     out = options.out or options.runs[0] / "report.html"
     if options.watch:
-        print(f"{out}: written every {options.every:g} s while the runs go on", flush=True)
+        print(f"{out}: written every {options.every:g} s while the runs continue", flush=True)
         html, markdown = watch(options.runs, out, options.every)
     else:
         html, markdown = write(options.runs, out)

@@ -1,4 +1,4 @@
-"""``evoprune resume RUN_DIR``: go on with a run that ended early, or add generations to one that is done."""
+"""``evoprune resume RUN_DIR``: continue a run that ended early, or add generations to one that is done."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def add_parser(commands: Any) -> None:
     """Add this command to ``commands``."""
     parser = commands.add_parser(
         "resume",
-        help="go on with a run that ended early",
+        help="continue a run that ended early",
         description=__doc__,
         epilog="example: python -m evoprune resume runs/gpt2_mini-20250101-120000-4711 --set generations=40",
     )
@@ -24,7 +24,7 @@ def add_parser(commands: Any) -> None:
 
 
 def call(options: argparse.Namespace) -> int | None:
-    """Go on with the run that ``options`` name."""
+    """Continue the run that ``options`` name."""
     from evoprune.search.resume import resume  # as in run: NumPy and matplotlib
 
     how = execution.read(options)

@@ -1,4 +1,4 @@
-"""``evoprune run PROBLEM.yaml``: search, and leave a folder with the result."""
+"""``evoprune run PROBLEM.yaml``: run a search, and write its result into a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``evoprune status [RUN_DIR]``: how a run goes, or all runs in a folder."""
+"""``evoprune status [RUN_DIR]``: the progress of a run, or of all runs in a folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from evoprune.errors import InputError
-from evoprune.plain_text import aligned, plain
+from evoprune.formatting import aligned, plain
 from evoprune.records.status import Status, find, look
 
 
@@ -21,7 +21,7 @@ def add_parser(commands: Any) -> None:
     """Add this command to ``commands``."""
     parser = commands.add_parser(
         "status",
-        help="how runs go, or went",
+        help="show the state and progress of runs",
         description=__doc__,
         epilog="example: python -m evoprune status runs",
     )
@@ -31,14 +31,14 @@ def add_parser(commands: Any) -> None:
         type=Path,
         default=Path("runs"),
         metavar="RUN_DIR",
-        help="a run's folder, or one that holds runs at any depth, an ablation's say (default: runs)",
+        help="the folder of a run, or one with runs at any depth, such as an ablation (default: runs)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(call=call)
 
 
 def call(options: argparse.Namespace) -> None:
-    """Print how the runs that ``options`` name go."""
+    """Print the status of the runs that ``options`` name."""
     folders = find(options.folder)
     alone = folders == [options.folder]
     found = [look(options.folder)] if alone else [_look_or_say(folder) for folder in folders]
@@ -66,8 +66,8 @@ def _cells(status: Status) -> dict[str, str]:
         "generation": generation,
         "evaluations": str(status.evaluations),
         "best": plain(status.best),
-        "work a second": "-" if status.rate is None else tqdm.format_sizeof(status.rate),
-        "left": "-" if status.seconds_left is None else tqdm.format_interval(status.seconds_left),
+        "work per second": "-" if status.rate is None else tqdm.format_sizeof(status.rate),
+        "time left": "-" if status.seconds_left is None else tqdm.format_interval(status.seconds_left),
     }
 
 
@@ -84,9 +84,9 @@ def _table(found: Sequence[Status], folder: Path) -> Iterator[str]:
 
 
 def _advice(found: Sequence[Status]) -> Iterator[str]:
-    """Why runs ended early, and how to go on with them."""
+    """Why runs ended early, and how to continue them."""
     for status in found:
         if status.reason and status.state != "done":
             yield f"{status.folder}: {status.reason}"
         if status.resumable:
-            yield f"to go on: python -m evoprune resume {shlex.quote(str(status.folder))}"
+            yield f"to continue: python -m evoprune resume {shlex.quote(str(status.folder))}"

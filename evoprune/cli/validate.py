@@ -18,4 +18,4 @@ def add_parser(commands: Any) -> None:
 def call(options: argparse.Namespace) -> None:
     """Check the experiment that ``options`` name."""
     experiment.read(options)
-    print(f"{options.file}: valid (texts and models are not read)")
+    print(f"{options.file}: valid (data are not read)")

@@ -1,1 +1,1 @@
-"""An experiment: read and checked."""
+"""Reading and checking experiments."""

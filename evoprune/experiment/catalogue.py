@@ -27,7 +27,7 @@ class Entry:
     schema: type[BaseModel]
     """Of its parameters."""
     keys: dict[str, FieldInfo]
-    """The parameters that a user gives; the engine and problems supply the others."""
+    """The parameters that a user gives; the engine supplies the others."""
 
     @property
     def summary(self) -> str:
@@ -37,10 +37,14 @@ class Entry:
 
 def operators(slot: str) -> Iterator[Entry]:
     """The operators that are registered for ``slot``."""
-    supplied = ALWAYS_SUPPLIED | _supplied_by_problems()
     for name in sorted(registry.operators(slot)):
         function = registry.operator(slot, name)
-        yield _entry(name, function, parameters.schema(function, slot, supplied), supplied)
+        yield _entry(
+            name,
+            function,
+            parameters.schema(function, parameters.DATA_ARGUMENTS[slot], ALWAYS_SUPPLIED),
+            ALWAYS_SUPPLIED,
+        )
 
 
 def problems() -> Iterator[Entry]:
@@ -61,7 +65,7 @@ def nested(model: type[BaseModel]) -> dict[type[BaseModel], list[str]]:
 
 def plugins(problem: str) -> Iterator[tuple[str, dict[str, str]]]:
     """Of the registered ``problem``: what each of its own groups is called, and the plugins there with a summary."""
-    for title, group in registry.problem(problem).groups.items():
+    for title, group in registry.problem(problem).plugin_groups.items():
         yield title, {name: _summary_in_source(entry) for name, entry in sorted(registry.names(group).items())}
 
 
@@ -70,7 +74,7 @@ def _summary_in_source(entry: EntryPoint) -> str:
     try:
         spec = importlib.util.find_spec(entry.module)
         tree = ast.parse(Path(str(spec and spec.origin)).read_text(encoding="utf-8"))
-    except (ImportError, OSError, SyntaxError, ValueError):  # a stranger's package, half installed
+    except (ImportError, OSError, SyntaxError, ValueError):  # another package, not completely installed
         return ""
     named = (node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == entry.attr)
     return next((_first_line(ast.get_docstring(node)) for node in named), "")
@@ -84,11 +88,6 @@ def plain_default(field: FieldInfo) -> Any:
     """The default of ``field`` as YAML would hold it; only what differs from a nested model's own defaults."""
     default = field.default
     return default.model_dump(mode="json", exclude_defaults=True) if isinstance(default, BaseModel) else default
-
-
-def _supplied_by_problems() -> frozenset[str]:
-    found = (registry.problem(name) for name in registry.names(registry.PROBLEMS))
-    return frozenset().union(*(problem.supplies for problem in found))
 
 
 def _entry(name: str, plugin: Callable[..., Any], schema: type[BaseModel], hidden: frozenset[str]) -> Entry:

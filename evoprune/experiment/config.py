@@ -9,13 +9,13 @@ from typing import Any
 import yaml
 
 from evoprune.errors import InputError, nearest
-from evoprune.experiment.registry import HOME
+from evoprune.experiment.modules import HOME
 
 Config = dict[str, Any]
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key written twice, where YAML would keep the last in silence."""
+    """SafeLoader that refuses a key written twice, where YAML would silently keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
@@ -44,7 +44,7 @@ def find(path: str) -> Path:
                 return candidate
         if Path(path).is_dir():
             raise InputError("is a folder; expected a YAML file", path)
-    except OSError as error:  # a name too long, say
+    except OSError as error:  # for example, a name that is too long
         raise InputError(f"cannot be read: {error.strerror}", path) from None
     near = nearest(Path(path).stem, sorted(file.stem for file in (HOME / "problems").glob("*.yaml")))
     guess = f"did you mean problems/{near}.yaml? S" if near else "s"
@@ -59,7 +59,7 @@ def read(path: Path) -> Config:
         mark = getattr(error, "problem_mark", None)
         place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise InputError(f"not valid YAML{place}: {getattr(error, 'problem', error)}", str(path)) from None
-    except Exception as error:  # PyYAML lets slips of its own through: ValueError for 2001-99-99
+    except Exception as error:  # PyYAML raises other exceptions too: ValueError for 2001-99-99
         raise InputError(f"cannot be read: {error}", str(path)) from None
     if not isinstance(value, dict):
         kind = "nothing" if value is None else f"a {type(value).__name__}"

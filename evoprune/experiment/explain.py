@@ -8,6 +8,8 @@ from pydantic import BaseModel, ValidationError
 
 from evoprune.errors import did_you_mean
 from evoprune.experiment.parameters import model_of
+from evoprune.experiment.renamed import answer
+from evoprune.schema import Checked
 
 _KINDS = {
     "float_type": "a number",
@@ -38,6 +40,8 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") ->
 def _line(fault: Any, model: type[BaseModel], prefix: str) -> str:
     location = fault["loc"]
     path = ".".join(filter(None, [prefix, *map(str, location)])) or "the file"
+    if answered := _renamed(fault, model):
+        return f"{path}: {answered}"
     if fault["type"] == "extra_forbidden":
         return f"{path}: unknown key{did_you_mean(location[-1], _keys(model, location[:-1]))}"
     if fault["type"] == "missing":
@@ -45,6 +49,19 @@ def _line(fault: Any, model: type[BaseModel], prefix: str) -> str:
     if fault["type"].startswith("value_error"):
         return f"{path}: {fault['msg'].removeprefix('Value error, ')}"
     return f"{path}: {_expected(fault, model)}, got {short(fault['input'])}{_as_share(fault)}"
+
+
+def _renamed(fault: Any, model: type[BaseModel]) -> str | None:
+    """What to say about an old name of a key or of a value; None where it is neither."""
+    *outer, key = fault["loc"] or ("",)
+    found = _model_at(model, tuple(outer))
+    if found is None or not issubclass(found, Checked):
+        return None
+    if fault["type"] == "extra_forbidden":
+        new = found.renamed.get(str(key))
+        return answer(new) if new else None
+    new = found.renamed.get(f"{key}: {fault['input']}") if isinstance(fault["input"], str) else None
+    return f"'{fault['input']}' {answer(new)}" if new else None
 
 
 def _expected(fault: Any, model: type[BaseModel]) -> str:
@@ -64,7 +81,7 @@ def _plain(limit: float) -> str:
 
 
 def _as_share(fault: Any) -> str:
-    """A percentage is a likely slip where a share is asked for."""
+    """A hint where a share was probably given in percent."""
     value = fault["input"]
     if fault["type"] == "less_than_equal" and fault["ctx"]["le"] == 1 and 1 < float(value) <= 100:
         return f" (a share: {float(value) / 100:g}?)"

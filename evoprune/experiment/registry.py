@@ -1,38 +1,31 @@
 """Finds problems and operators by name.
 
-A registered name is an entry point in the group ``evoprune.problems`` (``pruning``) or
+A registered name is an entry point in the group ``evoprune.problems`` (``benchmark``) or
 ``evoprune.operators`` (``mate.blend``: the slot, then the name). Ours are declared in
-setup.cfg exactly as a stranger's are in theirs. ``module:attribute`` works wherever a
-name does, for ``deap.tools`` and for the modules in the experiment's ``plugins``. Problems
-may have groups of their own, found by :func:`find_plugin`.
+setup.cfg as those of other packages are in theirs. ``module:attribute`` works wherever a
+name does, for ``deap.tools`` and for the modules in the experiment's ``plugins`` (``allowed``
+below). Problems may have groups of their own, found by :func:`find_plugin`.
 """
 
 from __future__ import annotations
 
 import configparser
-import importlib
-import importlib.util
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 from typing import Any
 
 from evoprune.errors import InputError, did_you_mean
+from evoprune.experiment.modules import HOME, import_own_packages, plugin, plugins
 from evoprune.problem import Problem
 
 PROBLEMS, OPERATORS = "evoprune.problems", "evoprune.operators"
-HOME = Path(__file__).resolve().parents[2]
-"""The folder that holds ``evoprune``, ``operators`` and ``problems``: a checkout or site-packages."""
-
-_imported: set[str] = set()
-"""The modules that this process's experiments list under ``plugins``."""
 
 
 @cache
 def names(group: str) -> dict[str, EntryPoint]:
     """All entry points of ``group`` by name; those of a bare checkout come from its setup.cfg."""
-    _refuse_strangers()
+    import_own_packages()
     found = {entry.name: entry for entry in entry_points(group=group)}
     parser = configparser.ConfigParser()
     if parser.read(HOME / "setup.cfg", encoding="utf-8") and parser.has_section("options.entry_points"):
@@ -42,29 +35,17 @@ def names(group: str) -> dict[str, EntryPoint]:
     return found
 
 
-def _refuse_strangers() -> None:
-    """``operators`` and ``problems`` are common names: another package must not hide ours."""
-    for package in ("operators", "problems"):
-        spec = importlib.util.find_spec(package)
-        where = Path(spec.origin).resolve().parent if spec and spec.origin else None
-        if where != HOME / package:
-            raise InputError(
-                f"Python finds the package '{package}' at {where or 'no place'}, which hides evoprune's own at "
-                f"{HOME / package}; run from another folder, or take that package's folder off PYTHONPATH"
-            )
-
-
-def problem(name: str, plugins: Sequence[str] = ()) -> type[Problem]:
+def problem(name: str, allowed: Sequence[str] = ()) -> type[Problem]:
     """The problem class called ``name``. Raises :class:`InputError` if there is none."""
-    found = _find(PROBLEMS, name, names(PROBLEMS), plugins)
+    found = _find(PROBLEMS, name, names(PROBLEMS), allowed)
     if not (isinstance(found, type) and issubclass(found, Problem)):
         raise InputError(f"'{name}' is not a subclass of evoprune.Problem")
     return found
 
 
-def operator(slot: str, name: str, plugins: Sequence[str] = ()) -> Callable[..., Any]:
+def operator(slot: str, name: str, allowed: Sequence[str] = ()) -> Callable[..., Any]:
     """The operator called ``name`` for ``slot``. Raises :class:`InputError` if there is none."""
-    found = _find(OPERATORS, name, operators(slot), plugins)
+    found = _find(OPERATORS, name, operators(slot), allowed)
     if not callable(found):
         raise InputError(f"'{name}' is not a function")
     return found  # type: ignore[no-any-return]
@@ -79,7 +60,7 @@ def operators(slot: str) -> dict[str, EntryPoint]:
 def check_plugin(group: str, name: str) -> None:
     """Raise :class:`InputError` if nothing is called ``name`` in ``group``; what is registered is not imported."""
     if ":" in name:
-        _attribute(name, sorted(_imported))
+        _attribute(name, sorted(plugins()))
     else:
         _check_known(group, name, names(group))
 
@@ -89,16 +70,16 @@ def find_plugin(group: str, name: str) -> Any:
 
     ``module:attribute`` is found in the modules that this process's experiments list.
     """
-    return _find(group, name, names(group), sorted(_imported))
+    return _find(group, name, names(group), sorted(plugins()))
 
 
-def _find(group: str, name: str, known: dict[str, EntryPoint], plugins: Sequence[str]) -> Any:
+def _find(group: str, name: str, known: dict[str, EntryPoint], allowed: Sequence[str]) -> Any:
     if ":" in name:
-        return _attribute(name, plugins)
+        return _attribute(name, allowed)
     _check_known(group, name, known)
     try:
         return known[name].load()
-    except Exception as error:  # a stranger's package may do anything
+    except Exception as error:  # another package may raise anything
         raise InputError(f"cannot import '{name}' ({known[name].value}): {error}") from error
 
 
@@ -107,26 +88,16 @@ def _check_known(group: str, name: str, known: dict[str, EntryPoint]) -> None:
         raise InputError(f"unknown {group.removeprefix('evoprune.')[:-1]} '{name}'{did_you_mean(name, known)}")
 
 
-def _attribute(dotted: str, plugins: Sequence[str]) -> Any:
+def _attribute(dotted: str, allowed: Sequence[str]) -> Any:
     module_name, _, attribute = dotted.partition(":")
-    if module_name not in {"deap.tools", *plugins}:
+    if module_name not in {"deap.tools", *allowed}:
         raise InputError(
             f"'{dotted}' is not allowed: list '{module_name}' under plugins first (deap.tools needs no listing)"
         )
-    module = plugin(module_name)
+    module = plugins().get(module_name) or plugin(module_name)
     try:
         return getattr(module, attribute)
     except AttributeError:
         public = [n for n in vars(module) if not n.startswith("_")]
         near = did_you_mean(attribute, public).split(" (known")[0]
         raise InputError(f"module '{module_name}' has no '{attribute}'{near}") from None
-
-
-def plugin(module_name: str) -> Any:
-    """Import a module of the user's. Raises :class:`InputError` saying why it cannot be."""
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:
-        raise InputError(f"cannot import '{module_name}': {type(error).__name__}: {error}") from error
-    _imported.add(module_name)
-    return module

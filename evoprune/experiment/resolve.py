@@ -1,4 +1,4 @@
-"""Checks an experiment whole, before anything heavy is loaded or written."""
+"""Checks a whole experiment before anything large is loaded or written."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from evoprune.errors import InputError
-from evoprune.experiment import parameters, registry
+from evoprune.experiment import modules, parameters, registry
 from evoprune.experiment.config import Config, find, override, read
 from evoprune.experiment.explain import explain
 from evoprune.experiment.spec import Choice, Experiment
 from evoprune.individual import Individual
 from evoprune.problem import Problem, Settings
 
-OF_EXPERIMENT = frozenset({"population", "mate_probability", "mutate_probability"})
-"""Keys of the experiment that an algorithm may ask for."""
+FROM_EXPERIMENT = frozenset({"population", "mate_probability", "mutate_probability"})
+"""Keys of the experiment that an operator may ask for."""
 
-ALWAYS_SUPPLIED = frozenset({"low", "up", "starts"}) | OF_EXPERIMENT
+ALWAYS_SUPPLIED = frozenset({"genes", "budget", "low", "up", "initial_genomes", "prior"}) | FROM_EXPERIMENT
+"""Parameters of operators that the engine supplies, by name. A user may override those that YAML can hold."""
 
 
 @dataclass(frozen=True)
@@ -42,45 +43,56 @@ class Resolved:
     problem: type[Problem]
     settings: Settings
     operators: dict[str, Operator]
+    plugin_folders: tuple[str, ...] = ()
+    """Where modules in ``plugins`` are looked for before Python's own path."""
 
     def config(self) -> Config:
         """The experiment with all defaults written out: running it again repeats the run."""
         config = self.experiment.model_dump(mode="json")
         config["problem"] = {"use": self.experiment.problem.use, **self.settings.model_dump(mode="json")}
         for slot, operator in self.operators.items():
-            not_given = (ALWAYS_SUPPLIED | self.problem.supplies) - operator.parameters.model_fields_set
+            not_given = ALWAYS_SUPPLIED - operator.parameters.model_fields_set
             kept = operator.parameters.model_dump(mode="json", exclude=set(not_given))
             config["operators"][slot] = {"use": operator.use, **kept}
         return config
 
 
 def resolve_file(file: str, settings: Sequence[str]) -> Resolved:
-    """The checked experiment in ``file`` after ``settings``. Raises :class:`evoprune.InputError`."""
-    return resolve_at(find(file), settings)
+    """The checked experiment in ``file`` after ``settings``. Raises :class:`evoprune.InputError`.
+
+    Modules in its ``plugins`` may lie beside it.
+    """
+    path = find(file)
+    return resolve(override(read(path), settings), str(path), [path.parent])
 
 
 def resolve_at(path: Path, settings: Sequence[str]) -> Resolved:
-    """As :func:`resolve_file`, for the file at ``path`` and no other."""
+    """As :func:`resolve_file`, for the file at ``path`` in a run's folder.
+
+    Modules beside it are not imported: the folder may come from somebody else.
+    """
     return resolve(override(read(path), settings), str(path))
 
 
-def resolve(config: Config, source: str) -> Resolved:
-    """Check ``config``, which came from ``source``. Raises one :class:`InputError` with all faults."""
+def resolve(config: Config, source: str, folders: Sequence[Path] = ()) -> Resolved:
+    """Check ``config``, which came from ``source``. Raises one :class:`InputError` with all faults.
+
+    Modules in ``plugins`` are looked for in the working directory, in ``folders``, then on Python's path.
+    """
     faults: list[str] = []
     experiment = _experiment(config, faults)
     if experiment is None:
         raise InputError(faults, source)
-    for module in experiment.plugins:
+    plugin_folders = tuple(dict.fromkeys(str(folder.resolve()) for folder in [Path(), *folders]))
+    for name in experiment.plugins:
         try:
-            registry.plugin(module)
+            modules.plugin(name, plugin_folders)
         except InputError as error:
             raise InputError(f"plugins: {error}", source) from None
     problem, settings = _problem(experiment, faults)
     operators = {}
     for slot, choice in experiment.operators.items():
-        supplied = ALWAYS_SUPPLIED | (problem.supplies if problem else frozenset())
-        operator = _operator(slot, choice, experiment, supplied, faults, problem is not None)
-        if operator:
+        if operator := _operator(slot, choice, experiment, faults):
             operators[slot] = operator
     if problem and settings:
         filled = dict(experiment.operators.items())
@@ -88,11 +100,11 @@ def resolve(config: Config, source: str) -> Resolved:
         faults += [f"operators.{slot}: missing; {why}" for slot, why in needed.items() if slot not in filled]
     if faults or problem is None or settings is None:
         raise InputError(faults, source)
-    if not set(type(operators["survive"].parameters).model_fields) & (ALWAYS_SUPPLIED | problem.supplies):
+    if not set(type(operators["survive"].parameters).model_fields) & ALWAYS_SUPPLIED:
         survive = operators["survive"]
         kept = partial(survive.function, **parameters.arguments(survive.parameters, {}))
         check_survivors(survive.use, kept, experiment.population, source)
-    return Resolved(experiment, problem, settings, operators)
+    return Resolved(experiment, problem, settings, operators, plugin_folders if experiment.plugins else ())
 
 
 def _experiment(config: Config, faults: list[str]) -> Experiment | None:
@@ -126,13 +138,11 @@ def _problem(experiment: Experiment, faults: list[str]) -> tuple[type[Problem] |
         return problem, None
 
 
-def _operator(
-    slot: str, choice: Choice, experiment: Experiment, supplied: frozenset[str], faults: list[str], problem_known: bool
-) -> Operator | None:
+def _operator(slot: str, choice: Choice, experiment: Experiment, faults: list[str]) -> Operator | None:
     path = f"operators.{slot}"
     try:
         function = registry.operator(slot, choice.use, experiment.plugins)
-        model = parameters.schema(function, slot, supplied)
+        model = parameters.schema(function, parameters.DATA_ARGUMENTS[slot], ALWAYS_SUPPLIED)
     except InputError as error:
         faults.append(f"{path}.use: {error}")
         return None
@@ -142,9 +152,7 @@ def _operator(
     try:
         return Operator(choice.use, function, model.model_validate(choice.parameters))
     except ValidationError as error:
-        lines = zip(explain(error, model, path), error.errors(), strict=True)
-        # A value that only a problem could supply is not the user's to give while the problem is unknown.
-        faults.extend(line for line, fault in lines if problem_known or fault["type"] != "missing")
+        faults.extend(explain(error, model, path))
         return None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from evoprune.experiment.explain import short
-from evoprune.fields import Checked, Fraction
+from evoprune.schema import Checked, Fraction
 
 NO_END = 10_000_000
 """More generations than any search takes."""
@@ -39,12 +39,14 @@ class Choice(BaseModel):
 class Operators(Checked):
     """The operators of the toolbox, a slot each."""
 
-    algorithm: Choice = Field(Choice(use="generational"), description="what is bred from whom, scored on how much")
+    algorithm: Choice = Field(
+        Choice(use="generational"), description="the search loop: what is bred, and what is scored"
+    )
     select: Choice = Field(Choice(use="truncation"), description="draws the parents of a child")
     mate: Choice = Field(Choice(use="blend"), description="crosses two parents into two children")
     mutate: Choice = Field(Choice(use="gaussian"), description="changes one child")
     repair: Choice | None = Field(None, description="brings a candidate back to the budget")
-    survive: Choice = Field(Choice(use="elitist"), description="who passes to the next generation unchanged")
+    survive: Choice = Field(Choice(use="elitist"), description="chooses who passes to the next generation unchanged")
 
     def items(self) -> Iterator[tuple[str, Choice]]:
         """The filled slots."""
@@ -67,7 +69,7 @@ class Experiment(Checked):
         description="generations after the first; without limit where a budget is given and this is not",
     )
     budget: float | None = Field(
-        None, gt=0, description="work (tokens, in pruning) after which no generation begins; null is no limit"
+        None, gt=0, description="work, in the problem's unit, after which no generation begins; null is no limit"
     )
     patience: int | None = Field(
         None,
@@ -78,7 +80,7 @@ class Experiment(Checked):
     mate_probability: Fraction = Field(1.0, description="how often a pair of parents is crossed")
     mutate_probability: Fraction = Field(1.0, description="how often a child is mutated")
     max_failures: Fraction = Field(0.5, description="share of failed candidates above which the run stops")
-    seed: int = Field(0, ge=0, lt=2**32, description="of all random draws")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of all random draws")
     plugins: tuple[str, ...] = Field((), description="modules whose attributes may be named as module:attribute")
 
     @model_validator(mode="before")

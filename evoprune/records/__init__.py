@@ -1,1 +1,1 @@
-"""What a run leaves in its folder, and how it is read again."""
+"""Writing a run's folder, and reading it again."""

@@ -1,6 +1,6 @@
 """``history.jsonl``: one JSON object a line, appended as things happen. It is the run's checkpoint.
 
-Lines of three kinds, told apart by their first key:
+Lines of three kinds, distinguished by their first key:
 
 ``{"reference": name, "genome", "fitness", ...}``
     a known solution that is scored beside the search;
@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from evoprune.errors import InputError
-from evoprune.numeric import finite
+from evoprune.json_numbers import finite
 from evoprune.problem import Evaluation
 
 Line = dict[str, Any]

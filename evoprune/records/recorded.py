@@ -1,4 +1,4 @@
-"""What a run's folder tells of its past, read as data that anyone may have written."""
+"""Reads the recorded part of a run from its folder, which may come from anywhere and is checked."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class _Generation(BaseModel):
 
 
 @dataclass
-class Recorded:
+class RecordedRun:
     """The recorded lines and the scores in them, which need not be computed again.
 
     ``seconds``: how long the search had taken at the end of its last whole generation.
@@ -82,13 +82,13 @@ class Recorded:
     seconds: float = 0.0
 
 
-def read(folder: Path, weights: tuple[float, ...]) -> Recorded:
+def read(folder: Path, weights: tuple[float, ...]) -> RecordedRun:
     """What the run in ``folder`` recorded. ``weights`` are the problem's.
 
     A broken last line, which a run that was killed may leave, is passed over. Raises
     :class:`InputError` for any other fault.
     """
-    recorded = Recorded()
+    recorded = RecordedRun()
     for line in lines(folder / HISTORY):
         recorded.lines.append(line)
         if "reference" in line or "candidate" in line:
@@ -119,7 +119,7 @@ def cut_broken_end(folder: Path) -> Iterator[str]:
 
 
 def lines(path: Path) -> Iterator[Line]:
-    """The checked lines in ``path``, none if it is not there. Of a run that goes on, the last may be cut short."""
+    """The checked lines in ``path``, none if it is not there. The last line of a running run may be cut short."""
     return (line for _, line in _sound(path)) if path.exists() else iter(())
 
 
@@ -170,7 +170,7 @@ def _finite(text: str) -> float:
     return value
 
 
-def _learn(recorded: Recorded, line: Line, weights: tuple[float, ...]) -> None:
+def _learn(recorded: RecordedRun, line: Line, weights: tuple[float, ...]) -> None:
     if len(line["fitness"]) != len(weights):
         raise InputError(f"a line holds {len(line['fitness'])} fitness values for {len(weights)} objectives", HISTORY)
     failure = line.get("failure")

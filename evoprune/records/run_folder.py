@@ -1,7 +1,7 @@
-"""The folder that a run leaves behind, and what is written into it.
+"""A run's folder: making, locking and writing it.
 
-``config.yaml`` (running it again repeats the run), ``environment.json``, ``history.jsonl``, ``ahead.jsonl`` (scores
-whose turn has not come), ``status.json``, ``result.json``, ``lock``, the figures, and the page that ``report`` makes.
+``config.yaml`` (running it again repeats the run), ``environment.json``, ``history.jsonl``, ``ahead.jsonl``
+(scores that arrived early), ``status.json``, ``result.json``, ``lock``, the figures, and the page of ``report``.
 """
 
 from __future__ import annotations
@@ -71,27 +71,28 @@ def create(folder: Path) -> None:
 
 @contextmanager
 def locked(folder: Path, name: str = "lock") -> Iterator[None]:
-    """Hold ``folder`` for this process, whose death frees it. Raises :class:`InputError` if another one has it."""
+    """Lock ``folder`` until this process leaves the context or ends.
+
+    Raises :class:`InputError` if another process has the lock, or if ``folder`` cannot be written to.
+    """
     try:
         file = (folder / name).open("a")
     except OSError as error:
         raise InputError(f"cannot be written to: {error.strerror}", str(folder)) from None
     with file:
-        for glances_left in reversed(range(5)):
+        for tries_left in reversed(range(5)):
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if not glances_left:
-                    raise InputError(
-                        "it is still going, in another process; nothing was changed", str(folder)
-                    ) from None
-                time.sleep(0.02)  # it may be but a glance of :func:`is_locked`
+                if not tries_left:
+                    raise InputError("another process is still running it; nothing was changed", str(folder)) from None
+                time.sleep(0.02)  # it may be held for a moment by :func:`is_locked`
         yield
 
 
 def is_locked(folder: Path, name: str = "lock") -> bool:
-    """Whether a process holds ``folder``; one in a place without such locks is taken for free."""
+    """Whether a process holds ``folder``; False where the file system has no such locks."""
     try:
         with (folder / name).open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -104,13 +105,13 @@ def is_locked(folder: Path, name: str = "lock") -> bool:
 
 @contextmanager
 def stopping_at_full_disks(folder: Path) -> Iterator[None]:
-    """Turns what a full or failing disk answers into :class:`Stopped`."""
+    """Turns errors of a full or failing disk into :class:`Stopped`."""
     try:
         yield
     except OSError as error:
         if error.errno not in _DISK_TROUBLE:
             raise
-        raise Stopped(f"cannot write into {folder}: {error.strerror}; what was written before is safe") from error
+        raise Stopped(f"cannot write into {folder}: {error.strerror}; what was written before is intact") from error
 
 
 def refuse_links(folder: Path) -> None:
@@ -128,7 +129,7 @@ def discard(folder: Path) -> None:
     refuse_links(folder)
     ours = {"lock", "config.yaml", "status.json"}
     if strange := sorted(path.name for path in folder.iterdir() if path.name not in ours):
-        raise InputError(f"holds {', '.join(strange)}, but no run that could go on; move it away", str(folder))
+        raise InputError(f"holds {', '.join(strange)}, but no run that can be continued; move it away", str(folder))
     for name in ours:
         (folder / name).unlink(missing_ok=True)
     folder.rmdir()

@@ -1,4 +1,4 @@
-"""How a run goes, read from its folder while it runs or afterwards, by anyone; nothing is changed there."""
+"""The status of a run, read from its folder during the run or afterwards; nothing is changed there."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ class Status:
     seconds_left: float | None = None
 
     @property
-    def goes_on(self) -> bool:
-        """Whether a process is at work on it."""
+    def is_running(self) -> bool:
+        """Whether a process is running it."""
         return self.state in {RUNNING, STARTING}
 
     @property
     def resumable(self) -> bool:
-        """Whether ``evoprune resume`` would go on with it."""
+        """Whether ``evoprune resume`` would continue it."""
         return self.state in {KILLED, "stopped", "interrupted", "failed"}
 
 
@@ -77,7 +77,9 @@ def find(folder: Path) -> list[Path]:
         return [folder]
     found = sorted(path.parent for name in ("lock", "status.json") for path in folder.rglob(name))
     if not found:
-        raise InputError("holds no run, and is none; expected RUN_DIR or a folder of runs", str(folder))
+        raise InputError(
+            "is not the folder of a run and contains none; expected RUN_DIR or a folder of runs", str(folder)
+        )
     return list(dict.fromkeys(found))
 
 
@@ -102,7 +104,7 @@ def without_result(folder: Path) -> str:
     """Why the run in ``folder`` has no result, and what gives it one. Raises as :func:`look`."""
     status = look(folder)
     after = "" if status.generation is None else f" after generation {status.generation}"
-    if status.goes_on:
+    if status.is_running:
         return f"is still running{after}; it has a result when it is done"
     if status.resumable:
         return f"{status.state}{after}; finish it with `python -m evoprune resume {shlex.quote(str(folder))}`"
@@ -117,7 +119,7 @@ def _checked(kind: type[Model], value: dict[str, Any], path: Path) -> Model:
 
 
 def _measured(status: Status) -> Status:
-    """``status`` with what the history tells."""
+    """``status`` with what the history says."""
     lines = list(recorded.lines(status.folder / HISTORY))
     scores = [line for line in lines if "candidate" in line and not line["memo"]]
     evaluations, searched = len(scores), sum(line["work"] for line in scores)
@@ -127,15 +129,15 @@ def _measured(status: Status) -> Status:
         return status
     last = whole[-1]
     by_then = [score for score in scores if score["generation"] <= last["generation"]]
-    preparation = (recorded.number(last.get("work")) or 0.0) - sum(score["work"] for score in by_then)
-    status = replace(status, work=preparation + searched)
+    setup_cost = (recorded.number(last.get("work")) or 0.0) - sum(score["work"] for score in by_then)
+    status = replace(status, work=setup_cost + searched)
     before = len(by_then)
     pace = last["seconds"] / max(1, before)
     seconds = evaluations * pace
     traded = any(len(score["fitness"]) > 1 for score in scores)  # the best by one objective is not the result then
     best = None if traded else recorded.number(last.get("best"))
     status = replace(status, generation=last["generation"], best=best)
-    if not status.goes_on or not seconds:
+    if not status.is_running or not seconds:
         return status
     size = sum(score["generation"] == last["generation"] for score in scores)
     to_come = size * (status.generations - last["generation"]) - (evaluations - before)
@@ -143,7 +145,7 @@ def _measured(status: Status) -> Status:
         status,
         rate=searched / seconds,
         seconds_left=time_left(
-            seconds, evaluations, searched, max(0, to_come), status.budget and status.budget - preparation
+            seconds, evaluations, searched, max(0, to_come), status.budget and status.budget - setup_cost
         ),
     )
 

@@ -1,4 +1,4 @@
-"""What a page says of one ablation, read from its folder, finished or not."""
+"""The contents of a page about one ablation, read from its folder, finished or not."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from statistics import median
 from typing import Any
 
 from evoprune import api
-from evoprune.ablation.campaign import Campaign, goes_on, read
+from evoprune.ablation.campaign import Campaign, is_running, read
 from evoprune.ablation.compare import in_words
 from evoprune.ablation.grid import Variant
 from evoprune.ablation.outcome import Finished, finished
 from evoprune.ablation.results import HEAD, NOT_COMPARED, cells, compared, draw_curves
 from evoprune.errors import InputError
 from evoprune.figures import svg
-from evoprune.plain_text import plain
+from evoprune.formatting import plain
 from evoprune.records import recorded
 from evoprune.records.history import HISTORY
 from evoprune.records.status import RUNNING, look
@@ -114,7 +114,7 @@ def _member(folder: Path, campaign: Campaign, variant: Variant, seed: int, place
     lines = recorded.lines(at / HISTORY)
     failures = [line["failure"] for line in lines if "candidate" in line and line.get("failure") and not line["memo"]]
     found, minimised = None, True
-    if (at / "result.json").exists() and not status.goes_on:
+    if (at / "result.json").exists() and not status.is_running:
         resolved = api.read_experiment(at)
         weight = resolved.problem.weights_of(resolved.settings)[0]
         found, minimised = finished(variant.name, seed, at, weight, campaign), weight < 0
@@ -126,10 +126,10 @@ def _facts(folder: Path, campaign: Campaign, members: Sequence[Member], seeds: i
     state = f"{done} of {len(members)} runs finished"
     if done == len(members):
         state = "done"
-    elif goes_on(folder):
+    elif is_running(folder):
         state = f"{RUNNING}, {state}"
     else:
-        state = f"stopped, {state}; the command below with --name {folder.resolve().name} goes on"
+        state = f"stopped, {state}; the command below with --name {folder.resolve().name} continues it"
     minimised = next(member.minimised for member in members if member.found)
     compared_seeds = f"{campaign.seeds}" + ("" if seeds == campaign.seeds else f", {seeds} of them compared so far")
     return {

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from evoprune.figures import BLUE, GREY, ORANGE, log_scale_if_wide, new
-from evoprune.plain_text import plain
+from evoprune.formatting import plain
 
 MOST = 400
 """A tree is cut here: it is for reading."""
@@ -76,7 +76,7 @@ def _better_parents(
 
 
 def in_words(family: Sequence[Json], best: int) -> str:
-    """What :func:`draw` shows, for who does not see it."""
+    """What :func:`draw` shows, for readers who cannot see it."""
     born = {line["candidate"]: line["generation"] for line in family}
     scored = {line["candidate"]: line["fitness"][0] for line in _scored(family)}
     founders = [line["fitness"][0] for line in _scored(family) if not _parents(line)]

@@ -14,13 +14,13 @@ from markupsafe import Markup
 from evoprune import __version__
 from evoprune.ablation.campaign import is_campaign
 from evoprune.errors import InputError
-from evoprune.plain_text import plain
+from evoprune.formatting import plain
 from evoprune.records.run_folder import write_text
 from evoprune.report.summary import Summary, summarise
 
 
 class Unwritable(InputError):
-    """The page has no place."""
+    """The page cannot be written."""
 
 
 def write(folders: Sequence[Path], out: Path, refresh: float | None = None) -> tuple[Path, Path]:
@@ -28,7 +28,7 @@ def write(folders: Sequence[Path], out: Path, refresh: float | None = None) -> t
 
     A browser that shows the page loads it again every ``refresh`` seconds. Returns both
     files. Raises :class:`evoprune.InputError` for a folder that holds neither or one where
-    nothing is to be told yet, for an ablation among others, and where ``out`` cannot be written.
+    nothing has been scored yet, for an ablation among other folders, and where ``out`` cannot be written.
     """
     with _refusing_other_forms(folders):
         name, told = _told(folders)
@@ -89,7 +89,7 @@ def compare(runs: Sequence[Summary]) -> list[tuple[str, list[float | None], str]
 
 
 def differing(runs: Sequence[Summary]) -> list[str]:
-    """The keys, but for the seed, in which the experiments of ``runs`` differ; an operator's or problem's own are
+    """The keys except the seed in which the experiments of ``runs`` differ; an operator's or problem's own are
     left out where it is another one."""
     keys = dict.fromkeys(key for run in runs for key in run.asked if key != "seed")
     found = [key for key in keys if any(run.asked.get(key) != runs[0].asked.get(key) for run in runs)]

@@ -14,7 +14,8 @@ import yaml
 
 from evoprune import api
 from evoprune.figures import draw_convergence, svg
-from evoprune.plain_text import plain
+from evoprune.formatting import plain
+from evoprune.parts import Reporting
 from evoprune.problem import Problem
 from evoprune.records import run_folder
 from evoprune.records.status import look
@@ -25,8 +26,8 @@ _NOT_TABLES = {"best", "protocol", "genes", "curve", "figures"}
 """Keys of a result that have a place of their own, or are drawn."""
 
 _TIMES = {
-    "seconds": "the search, from its first generation",
-    "seconds_evaluating": "in evaluations, summed over workers",
+    "seconds": "search, from its first generation",
+    "seconds_evaluating": "evaluations, summed over workers",
 }
 
 _TOLD_ELSEWHERE = {*_TIMES, "work_unit"}
@@ -43,7 +44,7 @@ class Drawn(NamedTuple):
     title: str
     uri: str
     words: str
-    """What it shows, also for who does not see it."""
+    """What it shows, also for readers who cannot see it."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def summarise(folder: Path) -> Summary:
 
     Raises :class:`evoprune.InputError` for what is no run, and while nothing is scored.
     """
-    if (folder / "result.json").exists() and not look(folder).goes_on:
+    if (folder / "result.json").exists() and not look(folder).is_running:
         run = api.Run.open(folder)
         return _summary(run, run.lines, run.figures)
     run, lines = so_far(folder)
@@ -133,11 +134,12 @@ def _optional(path: Path) -> Json:
 
 
 def machine(environment: Mapping[str, Any], problem: type[Problem]) -> dict[str, str]:
-    """What a page tells of an ``environment``: the machine, and the versions of what ``problem`` depends on."""
-    packages = environment.get("packages")
-    versions = packages if isinstance(packages, dict) else {}
+    """What a page shows of an ``environment``: the machine, and the versions of what ``problem`` depends on."""
+    installed = environment.get("packages")
+    versions = installed if isinstance(installed, dict) else {}
+    packages = problem.packages if issubclass(problem, Reporting) else ()
     told = {k: environment[k] for k in ("python", "platform", "cores") if k in environment}
-    told |= {name: versions[name] for name in ("evoprune", "deap", *problem.packages) if name in versions}
+    told |= {name: versions[name] for name in ("evoprune", "deap", *packages) if name in versions}
     return {name: str(value) for name, value in told.items()}
 
 
@@ -146,18 +148,18 @@ def _objectives(run: api.Run) -> tuple[str, ...]:
 
 
 def _facts(run: api.Run) -> Json:
-    """The best's fitness and the result's single values, but for times, by words with units; shares in percent."""
+    """The best's fitness and the result's single values except times, by words with units; shares in percent."""
     problem = run.resolved.problem
     words = {
         "work": f"work, in {problem.work_unit}",
-        "preparation": f"of it before the search, in {problem.work_unit}",
+        "setup_cost": f"of it before the search, in {problem.work_unit}",
         "evaluations": "candidates evaluated",
         "failures": "candidates that failed",
-        **problem.words,
+        **(problem.words if issubclass(problem, Reporting) else {}),
     }
     facts = {f"{name} of the best": value for name, value in zip(_objectives(run), run.best.fitness, strict=True)}
     for key, value in run.result.items():
-        if not _single(value) or key in _TOLD_ELSEWHERE or (key == "preparation" and not value):
+        if not _single(value) or key in _TOLD_ELSEWHERE or (key == "setup_cost" and not value):
             continue
         name = words.get(key, key)
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -224,7 +226,7 @@ def uri(image: bytes, kind: str) -> str:
 
 
 def repeating(environment: Mapping[str, Any]) -> str:
-    """The line for a shell that does again what is told in ``environment``; empty where no single one did it."""
+    """The shell command that repeats what ``environment`` records; empty where it was not one command."""
     command = environment.get("command")
     if not isinstance(command, list) or not all(isinstance(word, str) for word in command) or not command:
         return ""

@@ -1,4 +1,4 @@
-"""Keeps a report fresh while its runs go on."""
+"""Rewrites a report while its runs continue."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from evoprune.report.page import Unwritable, write
 def watch(
     folders: Sequence[Path], out: Path, seconds: float, wait: Callable[[float], None] = time.sleep
 ) -> tuple[Path, Path]:
-    """Write the report every ``seconds`` until nothing in it goes on; return what :func:`evoprune.report.write` does.
+    """Write the report every ``seconds`` until nothing in it is running; return as :func:`evoprune.report.write`.
 
     The last page is that of what is finished, and reloads itself no more.
     """
-    while any(map(_goes_on, folders)):
+    while any(map(_is_running, folders)):
         try:
             write(folders, out, refresh=seconds)
         except Unwritable:
             raise
-        except InputError:  # one that has scored nothing yet, while it goes on
-            if not any(map(_goes_on, folders)):
+        except InputError:  # a running one that has scored nothing yet
+            if not any(map(_is_running, folders)):
                 raise
         wait(seconds)
     return write(folders, out)
 
 
-def _goes_on(folder: Path) -> bool:
-    return campaign.goes_on(folder) or look(folder).goes_on
+def _is_running(folder: Path) -> bool:
+    return campaign.is_running(folder) or look(folder).is_running

@@ -1,1 +1,1 @@
-"""Carries out a search: the toolbox, breeding, scoring, watching, going on after a stop."""
+"""Runs a search: the toolbox, scoring, early stopping, progress, and resuming."""

@@ -9,13 +9,13 @@ from typing import Any
 
 from deap import base
 
-from evoprune.algorithm import Score
+from evoprune.algorithm import Evaluate
 from evoprune.errors import Stopped
 from evoprune.experiment.spec import Experiment
 from evoprune.individual import Individual
-from evoprune.numeric import finite
-from evoprune.search.scoring import Scorer
-from evoprune.search.watching import Watch
+from evoprune.json_numbers import finite
+from evoprune.search.early_stopping import EarlyStopping
+from evoprune.search.evaluator import Evaluator
 
 _IDLE_GENERATIONS = 100
 """With a budget, a search ends after as many generations in a row that scored nothing new: it may never spend it."""
@@ -24,43 +24,43 @@ _IDLE_GENERATIONS = 100
 def evolve(
     tools: base.Toolbox,
     experiment: Experiment,
-    scorer: Scorer,
-    watch: Watch,
+    evaluator: Evaluator,
+    stopping: EarlyStopping,
     after_generation: Callable[[int, Sequence[Individual]], None],
 ) -> Individual:
     """Run the algorithm to its last generation, or until budget or patience is spent.
 
-    Return the best individual: on the data that was watched, where any was. A budget that
-    nothing is spent of any more ends with :data:`_IDLE_GENERATIONS`.
+    Return the best individual: on held-out data, where the experiment has ``patience``. A search with a
+    budget also ends after :data:`_IDLE_GENERATIONS` that spent nothing.
     """
-    number, idle, before = 0, 0, scorer.work
+    number, idle, before = 0, 0, evaluator.work
     for step in tools.algorithm(tools):
-        if isinstance(step, Score):
-            scorer.score(step, number)
+        if isinstance(step, Evaluate):
+            evaluator.evaluate(step, number)
             continue
         after_generation(number, step.population)
-        idle, before = 0 if scorer.work > before else idle + 1, scorer.work
-        spent = scorer.work >= (experiment.budget or math.inf) or watch.over
+        idle, before = 0 if evaluator.work > before else idle + 1, evaluator.work
+        spent = evaluator.work >= (experiment.budget or math.inf) or stopping.should_stop
         if spent or number == experiment.generations or (experiment.budget and idle == _IDLE_GENERATIONS):
             break
         number += 1
-    if scorer.best is None:
+    if evaluator.best is None:
         raise Stopped("the algorithm ended without a candidate that was scored on all the data")
-    return watch.best or scorer.best
+    return stopping.best or evaluator.best
 
 
-def generation_line(number: int, population: Sequence[Individual], scorer: Scorer) -> dict[str, Any]:
+def generation_line(number: int, population: Sequence[Individual], evaluator: Evaluator) -> dict[str, Any]:
     """The best so far and the spread of the first objective over ``population``; null where a value is infinite."""
     worst = min(population, key=lambda individual: individual.fitness)
     values = sorted(individual.fitness.values[0] for individual in population)
     return {
         "generation": number,
-        "best": finite(scorer.best.fitness.values[0]) if scorer.best else None,
+        "best": finite(evaluator.best.fitness.values[0]) if evaluator.best else None,
         "median": finite(median(values)),
         "quartiles": [finite(_quantile(values, share)) for share in (0.25, 0.75)],
         "worst": finite(worst.fitness.values[0]),
-        "evaluations": scorer.evaluations,
-        "work": scorer.work,
+        "evaluations": evaluator.evaluations,
+        "work": evaluator.work,
     }
 
 

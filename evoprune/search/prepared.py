@@ -1,4 +1,4 @@
-"""What one run works with."""
+"""Everything that one run needs, checked and loaded."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 from deap import base
 
-from evoprune import backends
-from evoprune.backends import evaluation
+from evoprune.backends.device_assignment import assign_main_process
+from evoprune.backends.evaluation import limit_threads, this_worker
 from evoprune.backends.execution import Execution
 from evoprune.experiment.resolve import Resolved
 from evoprune.problem import Problem
 from evoprune.search import toolbox
-from evoprune.search.trial import try_out
-from evoprune.search.watching import check
+from evoprune.search.early_stopping import check_patience
+from evoprune.search.preflight import try_operators
 
 FREE_KEYS = frozenset({"generations", "budget", "max_failures"})
 """Keys of an experiment that decide no line of its history, only how many there will be."""
@@ -24,7 +24,7 @@ FREE_KEYS = frozenset({"generations", "budget", "max_failures"})
 
 @dataclass(frozen=True)
 class Prepared:
-    """What one run works with, all of it decided and loaded before anything is written."""
+    """What one run needs, all of it decided and loaded before anything is written."""
 
     resolved: Resolved
     problem: Problem
@@ -37,16 +37,16 @@ class Prepared:
     @classmethod
     def of(cls, resolved: Resolved, folder: Path, execution: Execution) -> Prepared:
         """Load the problem and try the operators. Raises :class:`InputError`."""
-        backends.settle_main_process(execution.with_threads())  # before anything reads the number of threads
+        limit_threads(execution.with_threads().threads)  # before libraries read the number
         execution = execution.decided(resolved.problem)
-        backends.settle_main_process(execution)
+        assign_main_process(execution)
         start = time.perf_counter()
-        problem = evaluation.load(toolbox.problem_ref(resolved))
+        problem = this_worker.problem(toolbox.problem_ref(resolved))  # which a serial run evaluates with
         building = time.perf_counter() - start
         tools = toolbox.build(resolved, problem)
-        try_out(tools, resolved)
+        try_operators(tools, resolved)
         if resolved.experiment.patience is not None:
-            check(problem, tools)
+            check_patience(problem, tools)
         return cls(resolved, problem, tools, execution, folder, building)
 
     @property

@@ -1,4 +1,4 @@
-"""Tells a person how the run goes: a bar on a terminal, a plain line a generation elsewhere."""
+"""Shows progress: a bar on a terminal, elsewhere a plain line for each generation."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from evoprune.records.status import time_left
 
 
 class Progress:
-    """Progress on standard error. ``work_unit`` names what the rate counts (``tokens``).
+    """Progress on standard error. ``work_unit`` names what the rate counts.
 
     The run ends after ``generations``, or when ``budget`` of work is spent. ``seconds`` of
-    searching went before, in a run that is resumed, and ``preparation`` of work before the search.
+    searching went before, in a run that is resumed, and ``setup_cost`` of work was done before the search.
     """
 
     def __init__(
@@ -26,9 +26,9 @@ class Progress:
         budget: float | None,
         work_unit: str,
         seconds: float = 0.0,
-        preparation: float = 0.0,
+        setup_cost: float = 0.0,
     ) -> None:
-        self._budget, self._preparation = budget, preparation
+        self._budget, self._setup_cost = budget, setup_cost
         self._generations, self._work_unit, self._seconds = generations, work_unit, seconds
         self._start = time.perf_counter() - seconds
         self._evaluations, self._work = 0, 0.0
@@ -38,7 +38,7 @@ class Progress:
 
     def note(self, text: str) -> None:
         """One line, above the bar where there is one."""
-        with suppress(BrokenPipeError):  # no one reads any more, but the run goes on
+        with suppress(BrokenPipeError):  # nobody reads any more, but the run continues
             tqdm.write(text, file=sys.stderr)
             sys.stderr.flush()
 
@@ -54,7 +54,7 @@ class Progress:
         self._bar.update()
 
     def begin(self, number: int, candidates: int) -> None:
-        """Generation ``number`` starts, or goes on, with this many ``candidates`` to score."""
+        """Generation ``number`` starts, or continues, with this many ``candidates`` to score."""
         self._size = candidates + (self._size if number == self._number else 0)
         self._number = number
         self._bar.reset(candidates)
@@ -64,8 +64,8 @@ class Progress:
         """Generation ``number`` is done; ``median`` is its population's, None if infinite."""
         elapsed = time.perf_counter() - self._start
         to_come = self._size * (self._generations - number)
-        to_spend = self._budget - self._preparation if self._budget else None
-        left = time_left(elapsed, self._evaluations, self._work - self._preparation, to_come, to_spend)
+        to_spend = self._budget - self._setup_cost if self._budget else None
+        left = time_left(elapsed, self._evaluations, self._work - self._setup_cost, to_come, to_spend)
         of = f"/{self._generations}"
         if self._budget:
             of = f", {min(1.0, self._work / self._budget):.0%} of the budget"
@@ -75,14 +75,14 @@ class Progress:
         )
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._bar.close()
 
     def _best_value(self) -> str:
         return _number(self._best.fitness.values[0]) if self._best else "-"
 
     def _rate(self) -> str:
-        rate = (self._work - self._preparation) / max(1e-9, time.perf_counter() - self._start)
+        rate = (self._work - self._setup_cost) / max(1e-9, time.perf_counter() - self._start)
         return f"{tqdm.format_sizeof(rate)} {self._work_unit}/s"
 
 

@@ -1,4 +1,4 @@
-"""Going on with a run that ended early.
+"""Continues a run that ended early.
 
 The experiment and the scores decide a run, so its history is all that this needs: the same
 search is made again from its start, with the recorded scores in place of evaluations.
@@ -22,15 +22,15 @@ from evoprune.search.run import Json, carry_out
 
 
 def resume(folder: Path, settings: Sequence[str], execution: Execution) -> Json | None:
-    """Go on with the run in ``folder``, scoring nothing again; None if it is at its end already.
+    """Continue the run in ``folder`` without scoring anything twice; return None if it is already complete.
 
-    ``settings`` override its experiment as ``--set`` does. It goes on only if it is the same
-    run still: all that it recorded is compared with what it would record now. Raises as
+    ``settings`` override its experiment as ``--set`` does. It is continued only if it is
+    still the same run: all that it recorded is compared with what it would record now. Raises as
     :func:`evoprune.search.run.run` does; an :class:`InputError` has changed nothing.
     """
     run_folder.refuse_links(folder)
     if not (folder / "environment.json").is_file():
-        raise InputError("holds no environment.json, and so no run that could go on; expected RUN_DIR", str(folder))
+        raise InputError("holds no environment.json, so there is no run to continue; expected RUN_DIR", str(folder))
     with run_folder.locked(folder):
         environment = run_folder.read_json(folder / "environment.json")
         resolved = resolve_at(folder / "config.yaml", settings)
@@ -51,13 +51,13 @@ def resume(folder: Path, settings: Sequence[str], execution: Execution) -> Json 
 
 
 def _refuse_change(before: Any, now: Any, key: str, folder: Path) -> None:
-    """Raise :class:`InputError` that names the first key whose value is another than when the run began."""
+    """Raise :class:`InputError` with the first key whose value has changed since the run began."""
     if isinstance(before, dict) and isinstance(now, dict):
         for inner in sorted({*before, *now}):
             _refuse_change(before.get(inner), now.get(inner), f"{key}.{inner}", folder)
     elif before != now:
         raise InputError(
             f"{key} was {short(before)} when the run began and is {short(now)} now; the scores so far depend on "
-            "it, so the run cannot go on; nothing was changed",
+            "it, so the run cannot be continued; nothing was changed",
             str(folder),
         )

@@ -20,15 +20,16 @@ from evoprune.errors import InputError, Stopped
 from evoprune.experiment.resolve import Resolved
 from evoprune.figures import draw_convergence
 from evoprune.individual import Individual
-from evoprune.problem import Evaluation, Outcome
+from evoprune.parts import Outcome, Reporting, TradeOffs
+from evoprune.problem import Evaluation, Problem
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import HISTORY, History, read
-from evoprune.records.recorded import Key, Recorded
+from evoprune.records.recorded import Key, RecordedRun
+from evoprune.search.early_stopping import EarlyStopping
+from evoprune.search.evaluator import Evaluator
 from evoprune.search.evolution import evolve, generation_line
 from evoprune.search.prepared import Prepared
 from evoprune.search.progress import Progress
-from evoprune.search.scoring import Scorer
-from evoprune.search.watching import Watch
 
 Json = dict[str, Any]
 
@@ -55,10 +56,10 @@ def run(
     with backends.start(prepared.execution, prepared.building) as backend:
         run_folder.create(folder)
         with run_folder.locked(folder):
-            return carry_out(prepared, backend, Recorded(candidates=dict(known)), environment)
+            return carry_out(prepared, backend, RecordedRun(candidates=dict(known)), environment)
 
 
-def carry_out(run: Prepared, backend: backends.Backend, past: Recorded, environment: Json) -> Json | None:
+def carry_out(run: Prepared, backend: backends.Backend, past: RecordedRun, environment: Json) -> Json | None:
     """Search, from the start or with what is known of the past, and write the result.
 
     None, and nothing is changed, if the past holds the whole search and its result is there.
@@ -101,16 +102,16 @@ def _reason(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _search(run: Prepared, backend: backends.Backend, history: History, past: Recorded) -> Json | None:
+def _search(run: Prepared, backend: backends.Backend, history: History, past: RecordedRun) -> Json | None:
     experiment, problem, tools = run.resolved.experiment, run.problem, run.toolbox
     tools.register("map", backend.map)
     random.seed(experiment.seed)
     numpy.random.seed(experiment.seed)  # for DEAP's operators that draw from numpy
-    progress = Progress(experiment.generations, experiment.budget, problem.work_unit, past.seconds, problem.preparation)
+    progress = Progress(experiment.generations, experiment.budget, problem.work_unit, past.seconds, problem.setup_cost)
     workers = run.execution.workers or 1
     progress.note(f"{run.folder}: {problem.describe()}; {workers} worker{'s' * (workers > 1)}")
-    scorer = Scorer(tools, problem, backend, history, progress, experiment.max_failures, past)
-    watch = Watch(problem, experiment.patience, past.watched)
+    evaluator = Evaluator(tools, problem, backend, history, progress, experiment.max_failures, past)
+    stopping = EarlyStopping(problem, experiment.patience, past.watched)
     if not past.lines:
         history.go_live()
 
@@ -119,49 +120,59 @@ def _search(run: Prepared, backend: backends.Backend, history: History, past: Re
     def after_generation(number: int, population: Sequence[Individual]) -> None:
         nonlocal last
         last = number
-        line = generation_line(number, population, scorer) | watch.look(number, scorer.best)
-        times = {"idle": round(scorer.idle_share(), 4), "seconds": round(time.perf_counter() - start, 6)}
+        line = generation_line(number, population, evaluator) | stopping.update(number, evaluator.best)
+        times = {"idle": round(evaluator.idle_share(), 4), "seconds": round(time.perf_counter() - start, 6)}
         history.write(line | times, sync=True)
         if history.live:
             progress.generation(number, line["median"])
 
     try:
-        references = scorer.references(problem.references())
+        references = evaluator.references(problem.references())
         start = time.perf_counter() - past.seconds
-        best = evolve(tools, experiment, scorer, watch, after_generation)
+        best = evolve(tools, experiment, evaluator, stopping, after_generation)
         seconds = time.perf_counter() - start
-        front = sorted(scorer.front, key=lambda individual: individual.fitness, reverse=True)
+        front = sorted(evaluator.front, key=lambda individual: individual.fitness, reverse=True)
         if front:
-            best = front[problem.choose([individual.fitness.values for individual in front])]
+            best = front[_choose(problem, [individual.fitness.values for individual in front])]
     finally:
         progress.close()
     if history.at_end and (run.folder / "result.json").exists():
         return None
     history.go_live()
-    outcome = scorer.evaluation_of(best)
-    if outcome.failure:
-        raise Stopped(f"every candidate failed; the last one: {outcome.failure}")
-    if experiment.budget and scorer.work < experiment.budget:
+    evaluation = evaluator.evaluation_of(best)
+    if evaluation.failure:
+        raise Stopped(f"every candidate failed; the last one: {evaluation.failure}")
+    if experiment.budget and evaluator.work < experiment.budget:
         why = f"; generations={last} ended it" if last == experiment.generations else ""
-        spent = f"{scorer.work:,.0f} of a budget of {experiment.budget:,.0f} {problem.work_unit} were spent"
+        spent = f"{evaluator.work:,.0f} of a budget of {experiment.budget:,.0f} {problem.work_unit} were spent"
         progress.note(spent + why)
-    progress.note("the search is done; reporting on its best")
+    progress.note("the search is done; writing the report on its best candidate")
     result = {
         "best": _individual(best),
-        "work": scorer.work,
+        "work": evaluator.work,
         "work_unit": problem.work_unit,
-        "preparation": problem.preparation,
-        "evaluations": scorer.evaluations,
+        "setup_cost": problem.setup_cost,
+        "evaluations": evaluator.evaluations,
         "seconds": seconds,
-        "seconds_evaluating": scorer.busy,
-        "failures": scorer.failures,
+        "seconds_evaluating": evaluator.busy,
+        "failures": evaluator.failures,
         "seed": experiment.seed,
     }
-    draw_convergence(list(read(run.folder / HISTORY)), problem.fitness_label, run.folder)
+    draw_convergence(list(read(run.folder / HISTORY)), problem.labels_of(problem.settings)[0], run.folder)
     if front:
         result["front"] = [_individual(individual) for individual in front]
     solutions = [(list(individual), individual.fitness.values) for individual in front]
-    return result | problem.finish(Outcome(list(best), outcome, references, solutions), run.folder) | result
+    if isinstance(problem, Reporting):
+        outcome = Outcome(list(best), evaluation, references, solutions)
+        result = result | problem.report(outcome, run.folder) | result
+    return result
+
+
+def _choose(problem: Problem, front: Sequence[tuple[float, ...]]) -> int:
+    """Which of ``front`` is the result: what the problem says, else the best by the first objective."""
+    if isinstance(problem, TradeOffs):
+        return problem.choose(front)
+    return max(range(len(front)), key=lambda at: problem.weights[0] * front[at][0])
 
 
 def _individual(individual: Individual) -> Json:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 from deap import base
 
 from evoprune.backends.evaluation import ProblemRef, evaluate
+from evoprune.errors import InputError
 from evoprune.experiment import parameters
-from evoprune.experiment.resolve import OF_EXPERIMENT, Resolved
+from evoprune.experiment.resolve import FROM_EXPERIMENT, Resolved
+from evoprune.genes import Genes
 from evoprune.individual import Individual
 from evoprune.problem import Problem
 
@@ -16,37 +18,52 @@ from evoprune.problem import Problem
 def problem_ref(resolved: Resolved) -> ProblemRef:
     """What workers get to build the problem of ``resolved``."""
     experiment = resolved.experiment
-    return ProblemRef(experiment.problem.use, resolved.settings.model_dump_json(), experiment.plugins)
+    return ProblemRef(
+        experiment.problem.use, resolved.settings.model_dump_json(), experiment.plugins, resolved.plugin_folders
+    )
 
 
 def build(resolved: Resolved, problem: Problem) -> base.Toolbox:
     """The toolbox: ``individual``, the operators' slots and ``evaluate``.
 
-    ``toolbox.map`` is the only seam for parallel work: a run registers its backend's map
-    there. It hands genomes to ``toolbox.evaluate``, a module-level function with a small
+    All parallel work goes through ``toolbox.map``, where a run registers its backend's map.
+    It hands genomes to ``toolbox.evaluate``, a module-level function with a small
     argument, and yields (index, evaluation) as they are ready.
-    Where the experiment names no repair, ``toolbox.repair`` clips to the bounds: an
-    operator of DEAP's own need not know them.
+    Where the experiment names no repair, ``toolbox.repair`` moves each gene to its nearest
+    possible value: DEAP's own operators do not know the bounds.
+
+    Raises :class:`evoprune.InputError` where an operator needs a budget or a prior that the problem does not have.
     """
-    low, up = problem.bounds()
-    experiment = resolved.experiment
-    supplied = {
-        **problem.context(),
-        "low": low,
-        "up": up,
-        "starts": problem.starting_genomes(),
-        **{name: getattr(experiment, name) for name in OF_EXPERIMENT},
-    }
+    supplied = _supplied(resolved, problem)
     toolbox = base.Toolbox()
     toolbox.register("individual", lambda: Individual(problem.random_genome(), problem.weights))
     for slot, operator in resolved.operators.items():
+        for name in parameters.lacking(operator.parameters, supplied):
+            raise InputError(
+                f"operators.{slot}: '{operator.use}' needs a {name}, and the problem "
+                f"'{resolved.experiment.problem.use}', as it is set up, has none"
+            )
         toolbox.register(slot, operator.function, **parameters.arguments(operator.parameters, supplied))
     if "repair" not in resolved.operators:
-        toolbox.register("repair", _clip, low=low, up=up)
+        toolbox.register("repair", _to_nearest, genes=supplied["genes"])
     toolbox.register("evaluate", evaluate, problem_ref(resolved))
     return toolbox
 
 
-def _clip(individual: Individual, low: Sequence[float], up: Sequence[float]) -> tuple[Individual]:
-    individual[:] = [min(max(gene, least), most) for gene, least, most in zip(individual, low, up, strict=True)]
+def _supplied(resolved: Resolved, problem: Problem) -> dict[str, Any]:
+    """The value of each name in :data:`evoprune.experiment.resolve.ALWAYS_SUPPLIED`."""
+    genes = problem.genes
+    return {
+        "genes": genes,
+        "budget": problem.budget,
+        "low": genes.low,
+        "up": genes.up,
+        "prior": problem.prior(),
+        "initial_genomes": problem.initial_genomes(),
+        **{name: getattr(resolved.experiment, name) for name in FROM_EXPERIMENT},
+    }
+
+
+def _to_nearest(individual: Individual, genes: Genes) -> tuple[Individual]:
+    individual[:] = genes.nearest(individual)
     return (individual,)

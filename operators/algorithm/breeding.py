@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from deap import base
 
@@ -15,18 +14,18 @@ FAILED = 700.0
 """The loss of what could not be scored: about the largest that a perplexity's logarithm can be."""
 
 
-def first_population(toolbox: base.Toolbox, size: int, starts: Sequence[Sequence[float]]) -> list[Individual]:
-    """``size`` repaired individuals: the known genomes ``starts`` first, then random ones.
+def first_population(toolbox: base.Toolbox, size: int, initial_genomes: Sequence[Sequence[float]]) -> list[Individual]:
+    """``size`` repaired individuals: ``initial_genomes`` first, then random ones.
 
-    Raises :class:`evoprune.InputError` if there are more ``starts`` than that.
+    Raises :class:`evoprune.InputError` if there are more ``initial_genomes`` than that.
     """
-    if len(starts) > size:
+    if len(initial_genomes) > size:
         raise InputError(
-            f"population: {size} is fewer than the {len(starts)} known solutions that the search is to start with; "
-            "ask for a larger population, or for fewer starts"
+            f"population: {size} is fewer than the {len(initial_genomes)} known solutions that the search is to start "
+            "with; ask for a larger population, or for fewer of them"
         )
     population = [toolbox.individual() for _ in range(size)]
-    for individual, genome in zip(population, starts, strict=False):
+    for individual, genome in zip(population, initial_genomes, strict=False):
         individual[:] = genome
     return [toolbox.repair(individual)[0] for individual in population]
 
@@ -60,9 +59,9 @@ def breed(
     return children
 
 
-def mutant(toolbox: base.Toolbox, parent: Individual, **arguments: Any) -> Individual:
-    """A mutated and repaired child of one parent; ``arguments`` override those of the mutation."""
-    (child,) = toolbox.mutate(parent.child(), **arguments)
+def mutant(toolbox: base.Toolbox, parent: Individual) -> Individual:
+    """A mutated and repaired child of one parent."""
+    (child,) = toolbox.mutate(parent.child())
     (child,) = toolbox.repair(child)
     return child  # type: ignore[no-any-return]
 

@@ -9,7 +9,7 @@ from deap import base
 from deap.cma import Strategy
 from pydantic import Field
 
-from evoprune import Algorithm, Generation, Individual, Positive, Score
+from evoprune import Algorithm, Evaluate, Generation, Individual, Positive
 from operators.algorithm.breeding import first_population, fittest
 
 
@@ -17,7 +17,7 @@ def cma(
     toolbox: base.Toolbox,
     *,
     population: int,
-    starts: Sequence[Sequence[float]],
+    initial_genomes: Sequence[Sequence[float]],
     sigma: Annotated[Positive, Field(description="first standard deviation of a gene, in its own unit")] = 0.05,
 ) -> Algorithm:
     """CMA-ES (Hansen and Ostermeier, Evolutionary Computation 9, 2001), DEAP's implementation.
@@ -26,14 +26,14 @@ def cma(
     repaired genomes, which are those that were scored.
     """
     template: Individual = toolbox.individual()
-    people = first_population(toolbox, max(1, len(starts)), starts)
+    people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes)
     if len(people) > 1:
-        yield Score(people)
+        yield Evaluate(people)
     centre = people[0] if len(people) == 1 else fittest(people, 1)[0]
     strategy = Strategy(list(centre), sigma, lambda_=population)
     while True:
         drawn = strategy.generate(lambda genes: Individual(map(float, genes), template.fitness.weights))
         people = [toolbox.repair(individual)[0] for individual in drawn]
-        yield Score(people)
+        yield Evaluate(people)
         yield Generation(people)
         strategy.update(people)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from deap import base
 
-from evoprune import Algorithm, Generation, Score
+from evoprune import Algorithm, Evaluate, Generation
 from operators.algorithm.breeding import breed, first_population
 
 
@@ -16,7 +16,7 @@ def generational(
     population: int,
     mate_probability: float,
     mutate_probability: float,
-    starts: Sequence[Sequence[float]],
+    initial_genomes: Sequence[Sequence[float]],
 ) -> Algorithm:
     """The loop of the ESILV report (2025): an elite passes on unchanged, children fill the places left.
 
@@ -31,11 +31,11 @@ def generational(
             score the children
             people = elite + children
     """
-    people = first_population(toolbox, population, starts)
-    yield Score(people)
+    people = first_population(toolbox, population, initial_genomes)
+    yield Evaluate(people)
     while True:
         yield Generation(people)
         elite = toolbox.survive(people)
         children = breed(toolbox, people, population - len(elite), mate_probability, mutate_probability)
-        yield Score(children)
+        yield Evaluate(children)
         people = [*elite, *children]

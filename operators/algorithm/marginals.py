@@ -1,46 +1,35 @@
-"""What one weight more costs in each gene, measured."""
+"""What saving one unit of the budget costs in each gene, measured."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 
-from evoprune import Individual, Score
+from evoprune import Budget, Evaluate, Individual
 from operators.algorithm.breeding import cost, losses
-from operators.bounds import free_genes
+from operators.bounds import clip
 
 _LEAST = 0.1
 """A marginal cost counts as at least this share of the median one: those near zero are noise."""
 
 
 def log_marginals(
-    centre: Individual,
-    low: Sequence[float],
-    up: Sequence[float],
-    weights: Sequence[float],
-    probe: float,
-    screening: float,
-) -> Generator[Score, None, list[float]]:
-    """The logarithm of what a weight more costs in each gene, less their mean; fixed genes have 0.
+    centre: Individual, budget: Budget, probe: float, screening: float
+) -> Generator[Evaluate, None, list[float]]:
+    """The logarithm of what one unit saved costs in each gene, less their mean; fixed genes have 0.
 
-    The mean counts each gene by its weight: moving along the result keeps the budget.
+    The mean counts each gene by its weight: moving along the result, each gene in the direction that saves,
+    keeps the budget. ``probe``: how far genes are moved; those with levels in shares of their range, but at least
+    by one level.
     """
-    free = free_genes(low, up, weights)
+    free, weights = budget.free, budget.weights
     again = centre.child()
-    probes = []
-    for gene in free:
-        raised = centre.child()
-        room = up[gene] - raised[gene]
-        if room > probe / 4 or room > raised[gene] - low[gene]:
-            raised[gene] += min(probe, room)
-        else:
-            raised[gene] = max(raised[gene] - probe, low[gene])
-        probes.append(raised)
-    yield Score([again, *probes], screening, probe=True)
+    probes = [_probe(centre, gene, budget, probe) for gene in free]
+    yield Evaluate([again, *probes], screening, probe=True)
     before, *after = losses([cost(child) for child in (again, *probes)])
     costs = [
-        (loss - before) / ((raised[gene] - centre[gene]) * weights[gene])
-        for gene, raised, loss in zip(free, probes, after, strict=True)
+        (loss - before) / -budget.price(centre, gene, moved[gene] - centre[gene])
+        for gene, moved, loss in zip(free, probes, after, strict=True)
     ]
     floor = _LEAST * sorted(map(abs, costs))[len(costs) // 2] if costs else 0.0
     logs = [math.log(max(each, floor, 1e-300)) for each in costs]
@@ -50,3 +39,20 @@ def log_marginals(
     for gene, value in zip(free, logs, strict=True):
         marginals[gene] = value - mean
     return marginals
+
+
+def _probe(centre: Individual, place: int, budget: Budget, probe: float) -> Individual:
+    """``centre`` with one gene moved to where it saves or, where it has hardly any room there, the other way."""
+    gene, moved = budget.genes[place], centre.child()
+    sign = 1.0 if budget.directions[place] > 0 else -1.0
+    width = max(probe * gene.up, 1.0) if gene.levels else probe
+    room, back = gene.up - moved[place], moved[place] - gene.low
+    if sign < 0:
+        room, back = back, room
+    if room > width / 4 or room > back:
+        moved[place] += sign * min(width, room)
+    else:
+        moved[place] = clip(moved[place] - sign * width, gene.low, gene.up)
+    if gene.levels:
+        moved[place] = gene.nearest(moved[place])
+    return moved

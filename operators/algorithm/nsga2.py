@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from deap import base, tools
 
-from evoprune import Algorithm, Generation, InputError, Score
+from evoprune import Algorithm, Evaluate, Generation, InputError
 from operators.algorithm.breeding import breed, first_population
 
 
@@ -16,7 +16,7 @@ def nsga2(
     population: int,
     mate_probability: float,
     mutate_probability: float,
-    starts: Sequence[Sequence[float]],
+    initial_genomes: Sequence[Sequence[float]],
 ) -> Algorithm:
     """Keep the fronts that no other solution dominates, and of the last one the most apart (Deb et al., 2002).
 
@@ -26,8 +26,8 @@ def nsga2(
     """
     if population % 4:
         raise InputError(f"population: nsga2's tournaments take four at a time; expected a multiple of 4: {population}")
-    people = first_population(toolbox, population, starts)
-    yield Score(people)
+    people = first_population(toolbox, population, initial_genomes)
+    yield Evaluate(people)
     people = tools.selNSGA2(people, population)  # for the distances that tournaments ask for
     while True:
         yield Generation(people)
@@ -36,5 +36,5 @@ def nsga2(
             toolbox, people, population, mate_probability, mutate_probability,
             lambda _, count: [next(winners) for _ in range(count)],  # noqa: B023 - called at once
         )  # fmt: skip
-        yield Score(children)
+        yield Evaluate(children)
         people = tools.selNSGA2([*people, *children], population)

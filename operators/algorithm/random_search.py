@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from deap import base
 
-from evoprune import Algorithm, Generation, Score
+from evoprune import Algorithm, Evaluate, Generation
 from operators.algorithm.breeding import first_population
 
 
-def random_search(toolbox: base.Toolbox, *, population: int, starts: Sequence[Sequence[float]]) -> Algorithm:
+def random_search(toolbox: base.Toolbox, *, population: int, initial_genomes: Sequence[Sequence[float]]) -> Algorithm:
     """A new random population each generation, repaired; nothing is learnt."""
     while True:
-        people = first_population(toolbox, population, starts)
-        yield Score(people)
+        people = first_population(toolbox, population, initial_genomes)
+        yield Evaluate(people)
         yield Generation(people)
-        starts = ()
+        initial_genomes = ()

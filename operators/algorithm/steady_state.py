@@ -8,7 +8,7 @@ from typing import Annotated
 from deap import base
 from pydantic import Field
 
-from evoprune import Algorithm, Generation, Score
+from evoprune import Algorithm, Evaluate, Generation
 from operators.algorithm.breeding import breed, first_population, fittest
 
 
@@ -18,14 +18,14 @@ def steady_state(
     population: int,
     mate_probability: float,
     mutate_probability: float,
-    starts: Sequence[Sequence[float]],
+    initial_genomes: Sequence[Sequence[float]],
     offspring: Annotated[int, Field(ge=1, description="children that are scored together")] = 2,
 ) -> Algorithm:
     """Children replace the worst as soon as they are scored (Whitley, "The GENITOR algorithm", ICGA 1989)."""
-    people = first_population(toolbox, population, starts)
-    yield Score(people)
+    people = first_population(toolbox, population, initial_genomes)
+    yield Evaluate(people)
     while True:
         yield Generation(people)
         children = breed(toolbox, people, offspring, mate_probability, mutate_probability)
-        yield Score(children)
+        yield Evaluate(children)
         people = fittest([*people, *children], population)

@@ -12,7 +12,7 @@ from deap import base
 from numpy.typing import NDArray
 from pydantic import Field
 
-from evoprune import Algorithm, Generation, Positive, Score
+from evoprune import Algorithm, Evaluate, Generation, Positive
 from operators.algorithm.breeding import cost, first_population, fittest, losses, mutant
 
 _LEAST_KNOWN = 8
@@ -24,7 +24,7 @@ Floats = NDArray[numpy.float64]
 def surrogate(
     toolbox: base.Toolbox,
     *,
-    starts: Sequence[Sequence[float]],
+    initial_genomes: Sequence[Sequence[float]],
     parents: Annotated[int, Field(ge=1, description="mu: individuals that live on")] = 1,
     pool: Annotated[int, Field(ge=1, description="mutants for each child; the most promising becomes it")] = 16,
     offspring: Annotated[int, Field(ge=1, description="lambda: children in a generation")] = 16,
@@ -41,8 +41,8 @@ def surrogate(
     2005). What is learnt from are all scores, those on a part of the data too; of several
     objectives, the first.
     """
-    people = first_population(toolbox, max(parents, len(starts)), starts)
-    yield Score(people)
+    people = first_population(toolbox, max(parents, len(initial_genomes)), initial_genomes)
+    yield Evaluate(people)
     known = [_Known(list(individual), cost(individual), 0.0) for individual in people]
     people = fittest(people, parents)
     while True:
@@ -52,10 +52,10 @@ def surrogate(
             min((mutant(toolbox, random.choice(people)) for _ in range(pool)), key=predict) for _ in range(offspring)
         ]
         if screening < 1 and survivors < offspring:
-            yield Score(children, screening)
+            yield Evaluate(children, screening)
             known += [_Known(list(child), cost(child), 1.0) for child in children]
             children = fittest(children, survivors)
-        yield Score(children)
+        yield Evaluate(children)
         known += [_Known(list(child), cost(child), 0.0) for child in children]
         people = fittest([*people, *children], parents)
 

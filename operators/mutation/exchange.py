@@ -1,4 +1,4 @@
-"""Mutation that moves equal numbers of weights from one gene to another."""
+"""Mutation that lets one gene spend what another saves."""
 
 from __future__ import annotations
 
@@ -9,70 +9,79 @@ from typing import Annotated
 
 from pydantic import Field
 
-from evoprune import Individual, Positive
-from operators.bounds import clip_genes, free_genes
+from evoprune import Additive, Budget, Genes, Individual, Positive
+from operators.bounds import clip_genes
+from operators.spending import bound, need, switch
 
 
 def exchange(
     individual: Individual,
     *,
-    low: Sequence[float],
-    up: Sequence[float],
-    weights: Sequence[float],
-    advice: Sequence[float] | None = None,
+    genes: Genes,
+    budget: Budget | None,
+    prior: Sequence[float] | None = None,
     step: Annotated[Positive, Field(description="largest move, as the change of a gene of average weight")] = 0.1,
     moves: Annotated[int, Field(ge=1, description="most moves in one mutation; few are likelier than many")] = 3,
     strength: Annotated[
-        float, Field(ge=0, description="a gene one step further from its advice is e^strength times likelier to move")
+        float, Field(ge=0, description="a gene one step further from the prior is e^strength times likelier to move")
     ] = 0.0,
 ) -> tuple[Individual]:
-    """Raise one gene and lower another so that their weighted sum stays, once or a few times.
+    """Let one gene save and another spend as much, once or a few times.
 
-    The level switch of EvoPress (Sieberling et al., ICML 2025, section 3.2), for genes that
-    govern any number of weights and for moves of any size up to ``step``: a budget that was
-    kept before is kept after. The number of moves is the lesser of two draws, as there.
+    The level switch of EvoPress (Sieberling et al., ICML 2025, section 3.2), for genes of any
+    weight and moves of any size up to ``step``: a budget that was kept before is kept after.
+    Genes with levels move by whole levels, at least one; what is spent then stays within the limit, or
+    within what was spent before. The number of moves is the lesser of two draws, as there.
 
-    With ``strength``, the gene to raise is likelier one that lies below ``advice``, a genome that
-    something else recommends, and the one to lower one that lies above: genes are drawn by the
-    softmax of that distance. Raises ValueError for a strength without advice, or with advice for
-    another number of genes.
+    With ``strength``, the gene that saves is likelier one that ``prior``, a genome that something
+    else recommends, would have save, and so for the one that spends: genes are drawn by the softmax
+    of their distance. Raises ValueError for a strength without prior, or with a prior for
+    another number of genes, and where there is no budget.
     """
-    if strength and advice is None:
-        raise ValueError(
-            "strength needs advice, and the problem, as it is set up, gives none (pruning: name an "
-            "allocation in problem.advice)"
-        )
-    if strength and advice is not None and len(advice) != len(individual):
-        raise ValueError(f"advice: expected a value for each of {len(individual)} genes, got {len(advice)}")
-    free = free_genes(low, up, weights)
+    budget = need(budget, "operators.mutate: exchange")
+    if strength and prior is None:
+        raise ValueError("strength needs a prior, and the problem, as it is set up, gives none; set strength to 0")
+    if strength and prior is not None and len(prior) != len(individual):
+        raise ValueError(f"prior: expected a value for each of {len(individual)} genes, got {len(prior)}")
+    free, weights = budget.free, budget.weights
     if len(free) < 2:
         return (individual,)
+    for gene in genes.with_levels:
+        individual[gene] = genes[gene].nearest(individual[gene])
     average = sum(weights[gene] for gene in free) / len(free)
     for _ in range(min(random.randint(1, moves), random.randint(1, moves))):
-        if strength and advice is not None:
-            raised, lowered = _drawn(individual, free, advice, strength / step)
+        if strength and prior is not None:
+            saver, spender = _drawn(individual, free, prior, strength / step, budget.directions)
         else:
-            raised, lowered = random.sample(free, 2)
-        quantum = min(
-            random.uniform(0, step) * average,
-            (up[raised] - individual[raised]) * weights[raised],
-            (individual[lowered] - low[lowered]) * weights[lowered],
-        )
-        quantum = max(0.0, quantum)  # a gene beyond its bounds moves no further
-        individual[raised] += quantum / weights[raised]
-        individual[lowered] -= quantum / weights[lowered]
-    return (clip_genes(individual, low, up),)
+            saver, spender = random.sample(free, 2)
+        quantum = random.uniform(0, step) * average
+        if isinstance(budget, Additive) and not (genes[saver].levels or genes[spender].levels):
+            quantum = min(quantum, _room(individual, saver, budget, 1.0), _room(individual, spender, budget, -1.0))
+            quantum = max(0.0, quantum)  # a gene beyond its bounds moves no further
+            individual[saver] += quantum / weights[saver] * budget.directions[saver]
+            individual[spender] -= quantum / weights[spender] * budget.directions[spender]
+        else:
+            switch(clip_genes(individual, genes.low, genes.up), saver, spender, quantum, budget)
+    return (clip_genes(individual, genes.low, genes.up),)
 
 
-def _drawn(genes: Sequence[float], free: Sequence[int], advice: Sequence[float], pull: float) -> tuple[int, int]:
-    """Two of ``free``, the first by how far it lies below its advice, the other by how far above.
+def _drawn(
+    genome: Sequence[float], free: Sequence[int], prior: Sequence[float], pull: float, directions: Sequence[float]
+) -> tuple[int, int]:
+    """Two of ``free``: the first by how much its prior saves more, the other by how much its prior spends more.
 
-    ``pull``: e-folds of probability for each 1 of distance.
+    ``pull``: e-folds of probability for each direction's length of distance.
     """
-    above = {gene: pull * (genes[gene] - advice[gene]) for gene in free}
-    least = min(above.values())
-    (raised,) = random.choices(free, [math.exp(least - above[gene]) for gene in free])
-    del above[raised]
-    most = max(above.values())
-    (lowered,) = random.choices([*above], [math.exp(distance - most) for distance in above.values()])
-    return raised, lowered
+    ahead = {gene: pull * ((genome[gene] - prior[gene]) / directions[gene]) for gene in free}
+    least = min(ahead.values())
+    (saver,) = random.choices(free, [math.exp(least - ahead[gene]) for gene in free])
+    del ahead[saver]
+    most = max(ahead.values())
+    (spender,) = random.choices([*ahead], [math.exp(distance - most) for distance in ahead.values()])
+    return saver, spender
+
+
+def _room(genome: Sequence[float], gene: int, budget: Budget, way: float) -> float:
+    """What ``gene``, of a fixed price, can still save (``way`` 1.0) or spend (-1.0); below 0 beyond its bounds."""
+    move = bound(gene, budget, way) - genome[gene]
+    return (move if way * budget.directions[gene] > 0 else -move) * budget.weights[gene]

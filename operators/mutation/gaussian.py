@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from deap import tools
 from pydantic import Field
 
-from evoprune import Fraction, Individual, Positive
-from operators.bounds import clip, clip_genes
+from evoprune import Fraction, Genes, Individual, Positive
+from operators.bounds import another_level, clip, clip_genes
 
 
 def gaussian(
     individual: Individual,
     *,
-    low: Sequence[float],
-    up: Sequence[float],
-    sigma: Annotated[Positive, Field(description="standard deviation of a change")] = 0.05,
-    limit: Annotated[Positive, Field(description="the largest change of a gene")] = 0.10,
+    genes: Genes,
+    sigma: Annotated[Positive, Field(description="standard deviation of a change; of levels, a share of them")] = 0.05,
+    limit: Annotated[Positive, Field(description="the largest change of a gene; of levels, a share of them")] = 0.10,
     indpb: Annotated[Fraction, Field(description="probability of a change, for each gene")] = 0.3,
 ) -> tuple[Individual]:
     """Add normal noise to some genes, none by more than limit (0.10 in the ESILV report, 2025).
 
-    ``sigma`` and ``limit`` are in the gene's own unit. Repair may move a gene further.
+    ``sigma`` and ``limit`` are in the gene's own unit; for a gene with levels in shares of its range. A gene with
+    levels that is drawn to change moves by at least one level. Repair may move a gene further.
     """
     before = list(individual)
-    (individual,) = tools.mutGaussian(individual, 0.0, sigma, indpb)
-    individual[:] = [clip(gene, old - limit, old + limit) for gene, old in zip(individual, before, strict=True)]
-    return (clip_genes(individual, low, up),)
+    units = [gene.up if gene.levels else 1.0 for gene in genes]
+    (individual,) = tools.mutGaussian(individual, 0.0, [sigma * unit for unit in units], indpb)
+    noisy = list(individual)
+    individual[:] = [
+        clip(gene, old - limit * unit, old + limit * unit) for gene, old, unit in zip(noisy, before, units, strict=True)
+    ]
+    clip_genes(individual, genes.low, genes.up)
+    for place in genes.with_levels:
+        if noisy[place] != before[place]:
+            # At a bound, clipping hides the side that the noise was on.
+            far = individual[place] if individual[place] != before[place] else noisy[place]
+            individual[place] = another_level(genes[place], before[place], far)
+    return (individual,)

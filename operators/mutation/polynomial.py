@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from deap import tools
 from pydantic import Field
 
-from evoprune import Fraction, Individual, Positive
-from operators.bounds import clip_genes
+from evoprune import Fraction, Genes, Individual, Positive
+from operators.bounds import another_level, clip_genes
 
 
 def polynomial(
     individual: Individual,
     *,
-    low: Sequence[float],
-    up: Sequence[float],
+    genes: Genes,
     eta: Annotated[Positive, Field(description="crowding: the larger, the smaller the changes")] = 20.0,
     indpb: Annotated[Fraction, Field(description="probability of a change, for each gene")] = 0.3,
 ) -> tuple[Individual]:
@@ -24,12 +22,18 @@ def polynomial(
 
     Deb and Goyal, "A Combined Genetic Adaptive Search (GeneAS) for Engineering Design",
     1996. Fixed genes, by whose range DEAP's function would divide, are passed over, and
-    genes are clipped first: outside the bounds it would meet complex numbers.
+    genes are clipped first: outside the bounds it would meet complex numbers. A gene with
+    levels that is drawn to change moves by at least one level.
     """
-    clip_genes(individual, low, up)
-    free = [i for i in range(len(individual)) if low[i] < up[i]]
-    genes = [individual[i] for i in free]
-    tools.mutPolynomialBounded(genes, eta, [low[i] for i in free], [up[i] for i in free], indpb)
-    for i, gene in zip(free, genes, strict=True):
-        individual[i] = gene
+    clip_genes(individual, genes.low, genes.up)
+    free = genes.free
+    # Levels have half a level more on either side: a gene at the last of them would often not change.
+    margins = [0.5 if genes[place].levels else 0.0 for place in free]
+    low = [genes[place].low - margin for place, margin in zip(free, margins, strict=True)]
+    up = [genes[place].up + margin for place, margin in zip(free, margins, strict=True)]
+    changed = [individual[place] for place in free]
+    tools.mutPolynomialBounded(changed, eta, low, up, indpb)
+    for place, value in zip(free, changed, strict=True):
+        levels, old = genes[place].levels, individual[place]
+        individual[place] = another_level(genes[place], old, value) if levels and value != old else value
     return (individual,)

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from evoprune import Individual, solve
+from evoprune import Budget, Genes, Individual, solve
 from operators.bounds import clip_genes
-from operators.repair.budget import check_reachable, kept, weighted_mean
+from operators.repair.landing import repaired
 
 
-def project(
-    individual: Individual, *, low: Sequence[float], up: Sequence[float], weights: Sequence[float], target: float
-) -> tuple[Individual]:
-    """Move to the nearest genome (Euclidean) within the bounds whose weighted mean is target.
+def project(individual: Individual, *, genes: Genes, budget: Budget | None) -> tuple[Individual]:
+    """Move to the nearest genome (Euclidean) within the bounds that meets the limit.
 
-    The solution is ``clip(gene + multiplier * weight)`` with one multiplier for all genes
+    The solution is ``clip(gene + multiplier * price)`` with one multiplier for all genes
     (Held, Wolfe and Crowder, "Validation of subgradient optimization", Mathematical
-    Programming 6, 1974). Raises ValueError if the bounds do not allow ``target``.
+    Programming 6, 1974). Genes with levels count in shares of their range; a price that varies counts by its
+    average, and the genome is then near the nearest one. Raises ValueError if there is no limit, or if the bounds
+    do not allow it.
     """
-    check_reachable(low, up, weights, target)
-    if kept(individual, low, up, weights, target):
-        return (individual,)
-    heaviest = max(weights)
-    directions = [weight / heaviest for weight in weights]
-    genes = Individual(individual)
+    return repaired(individual, genes, budget, _project)
+
+
+def _project(individual: Individual, genes: Genes, budget: Budget) -> None:
+    heaviest = max(budget.weights) or 1.0
+    shares = [weight / heaviest for weight in budget.weights]
+    directions = [share * way for share, way in zip(shares, budget.directions, strict=True)]
+    start = Individual(individual)
 
     def moved(multiplier: float) -> Individual:
-        return clip_genes(Individual(g + multiplier * d for g, d in zip(genes, directions, strict=True)), low, up)
+        away = Individual(gene + multiplier * way for gene, way in zip(start, directions, strict=True))
+        return clip_genes(away, genes.low, genes.up)
 
-    widest = (max(map(abs, [*low, *up])) + max(map(abs, genes))) / min(d for d in directions if d > 0)
-    multiplier = solve(lambda m: weighted_mean(moved(m), weights), target, -widest, widest)
+    least = min((share for share in shares if share > 0), default=1.0)
+    widest = (max(map(abs, [*genes.low, *genes.up])) + max(map(abs, start))) / least
+    multiplier = solve(lambda m: -budget.excess(moved(m)), 0.0, -widest, widest)
     individual[:] = moved(multiplier)
-    return (individual,)

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from evoprune import Individual
+from evoprune import Additive, Budget, Genes, Individual, solve
 from operators.bounds import clip_genes
-from operators.repair.budget import check_reachable, kept, weighted_mean
+from operators.repair.landing import repaired
 
 
-def scale(
-    individual: Individual, *, low: Sequence[float], up: Sequence[float], weights: Sequence[float], target: float
-) -> tuple[Individual]:
-    """Scale every gene's distance to its bound by one factor, so that the weighted mean is target.
+def scale(individual: Individual, *, genes: Genes, budget: Budget | None) -> tuple[Individual]:
+    """Scale every gene's distance to its bound by one factor, so that the limit is met.
 
-    Above the target, distances to ``low`` shrink; below it, distances to ``up`` do. So no
-    gene leaves its bounds and every reachable target is met. Raises ValueError if the
-    bounds do not allow ``target``.
+    Below the limit, distances to the bounds where genes spend the most shrink; above it, those to the
+    bounds where they spend the least. So no gene leaves its bounds and every reachable limit is met.
+    Raises ValueError if there is no limit, or if the bounds do not allow it.
     """
-    check_reachable(low, up, weights, target)
-    if kept(individual, low, up, weights, target):
-        return (individual,)
-    clip_genes(individual, low, up)
-    mean = weighted_mean(individual, weights)
-    ends = low if mean > target else up
-    end = weighted_mean(ends, weights)
-    factor = (target - end) / (mean - end) if mean != end else 1.0
-    individual[:] = [bound + factor * (gene - bound) for gene, bound in zip(individual, ends, strict=True)]
-    return (clip_genes(individual, low, up),)
+    return repaired(individual, genes, budget, _scale)
+
+
+def _scale(individual: Individual, genes: Genes, budget: Budget) -> None:
+    start = list(clip_genes(individual, genes.low, genes.up))
+    below = budget.excess(start) < 0
+    ends = budget.extreme(most=below)
+
+    def scaled(factor: float) -> Individual:
+        near = Individual(bound + factor * (gene - bound) for gene, bound in zip(start, ends, strict=True))
+        return clip_genes(near, genes.low, genes.up)
+
+    if isinstance(budget, Additive) and not genes.with_levels:  # what is spent is linear in the factor
+        way = budget.share(ends) - budget.share(start)
+        factor = budget.excess(ends) / way if way else 1.0
+    elif below:
+        factor = solve(lambda left: -budget.excess(scaled(left)), 0.0, 0.0, 1.0)
+    else:
+        factor = 1 - solve(lambda shrunk: -budget.excess(scaled(1 - shrunk)), 0.0, 0.0, 1.0)
+    individual[:] = scaled(factor)

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from evoprune import Individual, solve
+from evoprune import Budget, Genes, Individual, solve
 from operators.bounds import clip_genes
-from operators.repair.budget import check_reachable, kept, weighted_mean
+from operators.repair.landing import repaired
 
 
-def shift(
-    individual: Individual, *, low: Sequence[float], up: Sequence[float], weights: Sequence[float], target: float
-) -> tuple[Individual]:
-    """Add the same number to every gene, clipped to its bounds, so that the weighted mean is target.
+def shift(individual: Individual, *, genes: Genes, budget: Budget | None) -> tuple[Individual]:
+    """Move every gene the same way and as far, clipped to its bounds, so that the limit is met.
 
-    It keeps the differences between genes away from the bounds. Raises ValueError if the
-    bounds do not allow ``target``.
+    The way is the one that saves, or the one that spends; genes with levels move by the same share of their range.
+    It keeps the differences between genes of one sign away from the bounds. Raises ValueError if there is no limit,
+    or if the bounds do not allow it.
     """
-    check_reachable(low, up, weights, target)
-    if kept(individual, low, up, weights, target):
-        return (individual,)
-    genes = Individual(individual)
+    return repaired(individual, genes, budget, _shift)
+
+
+def _shift(individual: Individual, genes: Genes, budget: Budget) -> None:
+    start = Individual(individual)
 
     def shifted(step: float) -> Individual:
-        return clip_genes(Individual(gene + step for gene in genes), low, up)
+        moved = Individual(gene + step * way for gene, way in zip(start, budget.directions, strict=True))
+        return clip_genes(moved, genes.low, genes.up)
 
-    widest = max(map(abs, [*low, *up])) + max(map(abs, genes))
-    step = solve(lambda step: weighted_mean(shifted(step), weights), target, -widest, widest)
+    widest = max(map(abs, [*genes.low, *genes.up])) + max(map(abs, start))
+    step = solve(lambda step: -budget.excess(shifted(step)), 0.0, -widest, widest)
     individual[:] = shifted(step)
-    return (individual,)

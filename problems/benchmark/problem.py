@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
-from typing import Any, Literal
+from functools import cached_property
+from typing import Literal
 
 from deap import benchmarks
 from pydantic import Field, model_validator
 
-from evoprune import Bounds, Evaluation, Problem, Settings
+from evoprune import Additive, Budget, Evaluation, Genes, Problem, Settings
 
 OPTIMA = {"sphere": 0.0, "rastrigin": 0.0, "ackley": 0.0, "rosenbrock": 1.0}
 """Each function's best gene, the same for all genes; the value there is 0."""
@@ -22,7 +22,7 @@ class BenchmarkSettings(Settings):
     dimensions: int = Field(10, ge=1, description="genes")
     low: float = Field(-5.12, description="lower bound of every gene")
     up: float = Field(5.12, description="upper bound of every gene")
-    mean: float | None = Field(None, description="what a repair keeps the genes' mean at; null: at the optimum's")
+    mean: float | None = Field(None, description="the mean of the genes that a repair keeps; null: that of the optimum")
 
     @model_validator(mode="after")
     def _ordered(self) -> BenchmarkSettings:
@@ -37,25 +37,23 @@ class Benchmark(Problem):
     """Minimise a test function of deap.benchmarks: sphere, rastrigin, ackley or rosenbrock."""
 
     Settings = BenchmarkSettings
-    supplies = frozenset({"weights", "target"})
     settings: BenchmarkSettings
 
-    def bounds(self) -> Bounds:
-        """``[low, up]`` for every gene."""
-        count = self.settings.dimensions
-        return Bounds([self.settings.low] * count, [self.settings.up] * count)
+    @cached_property
+    def genes(self) -> Genes:
+        """``dimensions`` genes in [low, up]."""
+        settings = self.settings
+        return Genes.real([f"x{place}" for place in range(settings.dimensions)], settings.low, settings.up)
 
-    def context(self) -> dict[str, Any]:
-        """For a repair: equal weights, and ``mean`` as target: by default the optimum's, within the bounds."""
+    @cached_property
+    def budget(self) -> Budget:
+        """Keeps the genes' mean at ``mean``, by default the optimum's within the bounds. A gene saves as it rises."""
         settings = self.settings
         nearest = min(max(OPTIMA[settings.function], settings.low), settings.up)
-        return {"weights": [1.0] * settings.dimensions, "target": nearest if settings.mean is None else settings.mean}
+        mean = nearest if settings.mean is None else settings.mean
+        return Additive.at_share(self.genes, [-1.0] * settings.dimensions, -mean)
 
-    def random_genome(self) -> list[float]:
-        """Uniform within the bounds."""
-        return [random.uniform(self.settings.low, self.settings.up) for _ in range(self.settings.dimensions)]
-
-    def evaluate(self, genome: Sequence[float]) -> Evaluation:
+    def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:  # noqa: ARG002 - it has one
         """The function's value at ``genome``."""
         return Evaluation(tuple(getattr(benchmarks, self.settings.function)(genome)))
 

@@ -11,14 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from evoprune.figures import BLUE, COLOURS, GREY, ORANGE, log_scale_if_wide, new, save
-from problems.pruning.model.blocks import Matrix
-from problems.pruning.summary import number
+from problems.language_model.model.blocks import Matrix
+from problems.language_model.summary import number
 
 _MOST_LABELS = 40
 """More blocks than this are not numbered one by one."""
 
 _FEWEST_FOR_A_LINE = 4
-"""Between fewer points a line would claim more than was measured."""
+"""Fewer points are not joined by a line, which would suggest more than was measured."""
 
 _STAR: dict[str, Any] = {"marker": "*", "markersize": 14}
 
@@ -44,7 +44,7 @@ def draw_cliff(
     """Perplexity on the report text of the ``uniform`` allocation against its sparsity, and the ``evolved`` one.
 
     Beside them the perplexities at the target of ``allocations`` without search, by name, and of what was
-    ``reconstructed``: ``uniform``, and ``evolved``, which stands at its own sparsity. What is infinite is left out.
+    ``reconstructed``: ``uniform``, and ``evolved`` at its own sparsity. Infinite values are left out.
     """
     points = sorted((s, p) for s, p in uniform if math.isfinite(p))
     target, uniform_there = at_target
@@ -56,7 +56,7 @@ def draw_cliff(
     axes.plot(*evolved, linestyle="none", label="evolved", color=ORANGE, **_STAR)
     _write(axes, evolved, ORANGE, (9, -4), "left")
     _write(axes, at_target, BLUE, (-8, 6), "right")
-    axes.margins(x=0.12, y=0.1)  # for what is written beside the points
+    axes.margins(x=0.12, y=0.1)  # for the labels beside the points
     every = [p for _, p in points] + [mark.point[1] for mark in marks] + [evolved[1]]
     log_scale_if_wide(axes, [p for p in every if math.isfinite(p)])
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -82,7 +82,7 @@ def _allocation_marks(allocations: Mapping[str, float], target: float) -> list[_
 
 
 def _reconstructed_marks(reconstructed: Mapping[str, float], target: float, evolved: float) -> list[_Mark]:
-    """Hollow ones; ``evolved``: the sparsity of what is called so."""
+    """Hollow marks; ``evolved``: the sparsity of the evolved allocation."""
     looks: dict[str, tuple[float, dict[str, Any]]] = {
         "uniform": (target, {"color": BLUE, "marker": "o", "markersize": 7}),
         "evolved": (evolved, {"color": ORANGE, **_STAR}),
@@ -96,7 +96,7 @@ def _reconstructed_marks(reconstructed: Mapping[str, float], target: float, evol
 
 
 def _write(axes: Axes, point: Point, colour: str, offset: tuple[float, float], side: Literal["left", "right"]) -> None:
-    """The perplexity of ``point`` beside it, where it has a place."""
+    """Write the perplexity of ``point`` beside it, if it is finite."""
     if math.isfinite(point[1]):
         axes.annotate(number(point[1]), point, offset, textcoords="offset points", color=colour, ha=side)
 
@@ -104,7 +104,7 @@ def _write(axes: Axes, point: Point, colour: str, offset: tuple[float, float], s
 def draw_front(
     front: Sequence[tuple[float, ...]], uniform: Sequence[tuple[float, ...]], label: str, folder: Path
 ) -> str:
-    """The trade-offs that a search found beside the uniform curve, both as (``label``, sparsity)."""
+    """The trade-offs that a search found and the uniform curve, both as (``label``, sparsity)."""
     figure, axes = new()
     found, curve = (
         sorted((sparsity, value) for value, sparsity in values if math.isfinite(value)) for values in (front, uniform)
@@ -116,7 +116,7 @@ def draw_front(
     axes.set(
         xlabel="sparsity of the prunable weights",
         ylabel=label,
-        title="Trade-offs that nothing found dominates",
+        title="Trade-offs that no other candidate dominates",
     )
     axes.legend(loc="upper left")
     save(figure, folder, "front")
@@ -125,7 +125,7 @@ def draw_front(
 
 
 def _draw_points(axes: Axes, points: Sequence[Point], colour: str, label: str) -> None:
-    """``points`` in order, joined where they are enough to tell a curve."""
+    """``points`` in order, joined by a line if there are enough."""
     style = "-" if len(points) >= _FEWEST_FOR_A_LINE else "none"
     axes.plot(*zip(*points, strict=True), color=colour, linestyle=style, marker="o", markersize=4, label=label)
 

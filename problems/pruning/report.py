@@ -1,4 +1,4 @@
-"""What a finished search leaves: scores on text it never saw, under a stated protocol."""
+"""The report of a finished search: scores on text that it never saw, their protocol, and figures."""
 
 from __future__ import annotations
 
@@ -7,42 +7,45 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from evoprune import Outcome, finite
-from problems.pruning import figures, protocol
-from problems.pruning.evaluation.evaluator import Evaluator
-from problems.pruning.reconstruct.sequential import reconstruct
-from problems.pruning.settings import TOLERANCE, uniform_name
+from problems.language_model import protocol
+from problems.language_model.report import (
+    Perplexities,
+    gap_closed,
+    named,
+    on_search_text,
+    on_text,
+    overfitting,
+    perplexities,
+)
+from problems.language_model.report import sparsity as counted_sparsity
+from problems.language_model.session import Session
+from problems.pruning import figures
+from problems.pruning.cuts.weights.transform import Weights
+from problems.pruning.settings import TOLERANCE, PruningSettings, uniform_name
 
-Three = dict[str, float | None]
-"""The perplexities of ``dense``, ``uniform`` at the target and ``evolved``; None where infinite."""
 
-
-def report(evaluator: Evaluator, outcome: Outcome, folder: Path) -> dict[str, Any]:
+def report(session: Session, cut: Weights, settings: PruningSettings, outcome: Outcome, folder: Path) -> dict[str, Any]:
     """Score dense, the uniform curve and the best genome on the report text; draw the figures.
 
     Returns ``sparsity``, ``perplexity``, ``unseen``, ``overfitting``, ``gap_closed``, ``curve``,
     ``allocations``, ``genes``, ``by_matrix``, ``protocol`` and ``figures`` for ``result.json``; with
     reconstruction also ``gap_closed_reconstructed``.
     """
-    target = evaluator.settings.sparsity
-    allocations = evaluator.settings.allocations
+    target, allocations = settings.sparsity, settings.allocations
+    names = {"dense": "dense", "uniform": _uniform_at(target)}
     genomes = {name: genome for name, (genome, _) in outcome.references.items()}
-    searched, evolved_searched = _on_search_text(evaluator, outcome)
-    reported = {name: evaluator.perplexity(genome, evaluator.report.tokens) for name, genome in genomes.items()}
-    evolved = evaluator.perplexity(outcome.best, evaluator.report.tokens)
-    zeros = evaluator.masks.zeros()  # of the model as it stands now: evolved
-    sparsity = {
-        "prunable": zeros / evaluator.masks.total,
-        "model": zeros / evaluator.model_size,
-    }
+    searched, evolved_searched = on_search_text(session, outcome)
+    report_tokens = session.texts.report.tokens
+    reported = perplexities(session, genomes, report_tokens)
+    evolved = session.fitness.perplexity(outcome.best, report_tokens)
+    sparsity = counted_sparsity(session)  # of the evolved model, which is resident now
     perplexity = {
-        "search": _three(searched, target, evolved_searched),
-        "report": _three(reported, target, evolved),
+        "search": named(searched, names, evolved_searched),
+        "report": named(reported, names, evolved),
     }
-    if evaluator.held_out:
-        perplexity["held_out"] = _held_out(evaluator, outcome, evaluator.held_out.tokens)
+    if session.texts.held_out:
+        perplexity["held_out"] = on_text(session, outcome, session.texts.held_out.tokens, names)
     uniform = [name for name in genomes if name not in allocations]
     sparsities = [genomes[name][0] for name in uniform]
     curve = {
@@ -50,10 +53,10 @@ def report(evaluator: Evaluator, outcome: Outcome, folder: Path) -> dict[str, An
         "search": [finite(searched[name]) for name in uniform],
         "report": [finite(reported[name]) for name in uniform],
     }
-    by_matrix = evaluator.masks.sparsities()
-    captions = _draw_sparsities(evaluator, outcome, uniform, by_matrix, folder)
-    if evaluator.settings.reconstruct != "none":
-        perplexity |= _reconstructed(evaluator, outcome.best)
+    by_matrix = cut.masks.sparsities()
+    captions = _draw_sparsities(cut, settings, outcome, uniform, by_matrix, folder)
+    if cut.updates:
+        perplexity |= _reconstructed(session, cut.meaning.uniform(target), outcome.best)
     rebuilt = perplexity.get("report_reconstructed", {})
     captions["cliff"] = figures.draw_cliff(
         [(genomes[name][0], reported[name]) for name in uniform],
@@ -82,23 +85,25 @@ def report(evaluator: Evaluator, outcome: Outcome, folder: Path) -> dict[str, An
             name: {"genome": genomes[name], "search": finite(searched[name]), "report": finite(reported[name])}
             for name in allocations
         },
-        "genes": evaluator.genes.names,
+        "genes": cut.genes.names,
         "by_matrix": by_matrix,
-        "protocol": protocol.of_run(evaluator),
+        "protocol": protocol.of_run(session),
         "figures": captions,
     }
 
 
 def _draw_sparsities(
-    evaluator: Evaluator, outcome: Outcome, uniform: Sequence[str], by_matrix: Mapping[str, float], folder: Path
+    cut: Weights,
+    settings: PruningSettings,
+    outcome: Outcome,
+    uniform: Sequence[str],
+    by_matrix: Mapping[str, float],
+    folder: Path,
 ) -> dict[str, str]:
     """Draw the sparsities found, and the front beside the references named ``uniform``; return the captions."""
-    settings = evaluator.settings
-    captions = {
-        "sparsity_by_layer": figures.draw_allocation(_by_block(evaluator, by_matrix), settings.sparsity, folder)
-    }
+    captions = {"sparsity_by_layer": figures.draw_allocation(_by_block(cut, by_matrix), settings.sparsity, folder)}
     if settings.genes != "block":
-        captions["sparsity_by_matrix"] = figures.draw_matrices(evaluator.matrices, by_matrix, folder)
+        captions["sparsity_by_matrix"] = figures.draw_matrices(cut.matrices, by_matrix, folder)
     if outcome.front:
         captions["front"] = figures.draw_front(
             [values for _, values in outcome.front],
@@ -109,79 +114,29 @@ def _draw_sparsities(
     return captions
 
 
-def _by_block(evaluator: Evaluator, by_matrix: Mapping[str, float]) -> list[float]:
+def _by_block(cut: Weights, by_matrix: Mapping[str, float]) -> list[float]:
     """The sparsity of each block, of all its prunable weights."""
     removed: dict[int, float] = {}
     sizes: dict[int, int] = {}
-    for matrix in evaluator.matrices:
+    for matrix in cut.matrices:
         removed[matrix.block] = removed.get(matrix.block, 0.0) + by_matrix[matrix.name] * matrix.size
         sizes[matrix.block] = sizes.get(matrix.block, 0) + matrix.size
     return [removed[block] / sizes[block] for block in sizes]
 
 
-def _on_search_text(evaluator: Evaluator, outcome: Outcome) -> tuple[dict[str, float], float]:
-    """The perplexities on the search text of the references by name, and of the best genome."""
-    if evaluator.settings.objective == "perplexity":  # then they are the fitness
-        searched = {name: evaluation.values[0] for name, (_, evaluation) in outcome.references.items()}
-        return searched, outcome.best_evaluation.values[0]
-    tokens = evaluator.search.tokens
-    searched = {name: evaluator.perplexity(genome, tokens) for name, (genome, _) in outcome.references.items()}
-    return searched, evaluator.perplexity(outcome.best, tokens)
-
-
-def _reconstructed(evaluator: Evaluator, best: list[float]) -> dict[str, dict[str, float | None]]:
+def _reconstructed(session: Session, uniform: list[float], best: list[float]) -> dict[str, Perplexities]:
     """The perplexities of uniform at the target and of ``best`` with their remaining weights updated."""
-    texts = {"search_reconstructed": evaluator.search, "report_reconstructed": evaluator.report}
-    scores: dict[str, dict[str, float | None]] = {role: {} for role in texts}
-    for name, genome in {"uniform": evaluator.genes.uniform(evaluator.settings.sparsity), "evolved": best}.items():
-        reconstruct(evaluator, genome)
+    texts = {"search_reconstructed": session.texts.search, "report_reconstructed": session.texts.report}
+    scores: dict[str, Perplexities] = {role: {} for role in texts}
+    for name, genome in {"uniform": uniform, "evolved": best}.items():
+        session.transform.finalise(genome)
         for role, windows in texts.items():
-            scores[role][name] = finite(evaluator.measure.perplexity(windows.tokens))
+            scores[role][name] = finite(session.fitness.measure.perplexity(windows.tokens))
     return scores
 
 
-def _held_out(evaluator: Evaluator, outcome: Outcome, tokens: torch.Tensor) -> Three:
-    """The perplexities of dense, uniform at the target and the best on ``tokens`` ``(windows, window)``."""
-    target = evaluator.settings.sparsity
-    names = {"dense", _uniform_at(target)}
-    scores = {name: evaluator.perplexity(outcome.references[name][0], tokens) for name in names}
-    return _three(scores, target, evaluator.perplexity(outcome.best, tokens))
-
-
-def overfitting(searched: Three, unseen: Three) -> float | None:
-    """How much of the gain over uniform pruning on the searched text is missing on an ``unseen`` one, in nats a token.
-
-    ``log(evolved / uniform)`` on the unseen text less the same on the searched one. 0: all of the
-    gain carries over; as large as the gain itself: none of it does. Each text is compared with
-    uniform pruning on itself, so that it does not matter which is the harder to predict. None
-    where a perplexity is infinite.
-    """
-    logs = []
-    for scores in (unseen, searched):
-        uniform, evolved = scores["uniform"], scores["evolved"]
-        if uniform is None or evolved is None:
-            return None
-        logs.append(math.log(evolved / uniform))
-    return logs[0] - logs[1]
-
-
-def gap_closed(dense: float | None, uniform: float | None, evolved: float | None) -> float | None:
-    """The share of the gap in log-perplexity between uniform and dense that evolved closes.
-
-    1 is as good as dense, 0 as bad as uniform; None where there is no finite gap. All but dense are of one sparsity.
-    """
-    if dense is None or uniform is None or evolved is None or uniform <= dense:
-        return None
-    return math.log(uniform / evolved) / math.log(uniform / dense)
-
-
-def _three(scores: dict[str, float], target: float, evolved: float) -> Three:
-    uniform = scores[_uniform_at(target)]
-    return {"dense": finite(scores["dense"]), "uniform": finite(uniform), "evolved": finite(evolved)}
-
-
 def _uniform_at(target: float) -> str:
-    """What uniform pruning at ``target`` is called among the references."""
+    """The name of uniform pruning at ``target`` among the references."""
     return "dense" if target == 0 else uniform_name(target)
 
 

@@ -6,7 +6,7 @@ from random import Random
 from statistics import correlation
 from typing import Any
 
-from problems.pruning.evaluation.evaluator import Evaluator
+from problems.pruning.problem import Pruning
 from problems.pruning.settings import PruningSettings
 from tests.benchmarks.candidates import child
 from tests.benchmarks.plain import perplexity
@@ -17,9 +17,9 @@ def agreement(settings: PruningSettings, candidates: int, climb: int, optimum: l
 
     The optimum is given, or climbed to in bfloat16: ``climb`` children, the better one stays.
     """
-    half, whole = (Evaluator(settings.model_copy(update={"dtype": dtype})) for dtype in ("bfloat16", "float32"))
+    half, whole = (Pruning(settings.model_copy(update={"dtype": dtype})) for dtype in ("bfloat16", "float32"))
     rng = Random(0)
-    best = optimum or _climb(half, [settings.sparsity] * len(half.groups), climb, rng)
+    best = optimum or _climb(half, [settings.sparsity] * len(half.genes), climb, rng)
     genomes = [best, *(child(rng, best) for _ in range(candidates - 1))]
     in_half = [half.evaluate(genome).values[0] for genome in genomes]
     in_whole = [whole.evaluate(genome).values[0] for genome in genomes]
@@ -36,24 +36,24 @@ def agreement(settings: PruningSettings, candidates: int, climb: int, optimum: l
     }
 
 
-def _climb(evaluator: Evaluator, genome: list[float], steps: int, rng: Random) -> list[float]:
-    value = evaluator.evaluate(genome).values[0]
+def _climb(problem: Pruning, genome: list[float], steps: int, rng: Random) -> list[float]:
+    value = problem.evaluate(genome).values[0]
     for _ in range(steps):
         other = child(rng, genome)
-        found = evaluator.evaluate(other).values[0]
+        found = problem.evaluate(other).values[0]
         if found < value:
             genome, value = other, found
     return genome
 
 
-def _dense(evaluator: Evaluator) -> float:
-    return evaluator.evaluate([0.0] * len(evaluator.groups)).values[0]
+def _dense(problem: Pruning) -> float:
+    return problem.evaluate(problem.cut.dense).values[0]
 
 
-def _to_reference(evaluator: Evaluator, genome: list[float]) -> float:
+def _to_reference(problem: Pruning, genome: list[float]) -> float:
     """The relative difference from the model's own whole forward, window by window, with the same weights."""
-    value = evaluator.evaluate(genome).values[0]
-    return abs(value / perplexity(evaluator.model, evaluator.search.tokens) - 1)
+    value = problem.evaluate(genome).values[0]
+    return abs(value / perplexity(problem.session.resident.model, problem.session.texts.search.tokens) - 1)
 
 
 def _ranks(values: list[float]) -> list[float]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.profiler import ProfilerActivity, profile
 
-from problems.pruning.evaluation.evaluator import Evaluator
+from problems.pruning.problem import Pruning
 from problems.pruning.settings import PruningSettings
 from tests.benchmarks.candidates import unrelated
 
@@ -23,17 +23,17 @@ _KINDS = {
 
 def breakdown(settings: PruningSettings) -> dict[str, Any]:
     """Seconds of an unrelated candidate by kind; ``python and the rest`` is what no operation accounts for."""
-    evaluator = Evaluator(settings)
+    problem = Pruning(settings)
     rng = Random(0)
-    genomes = [unrelated(rng, len(evaluator.groups), settings.sparsity) for _ in range(4)]
-    evaluator.evaluate(genomes[0])
+    genomes = [unrelated(rng, len(problem.genes), settings.sparsity) for _ in range(4)]
+    problem.evaluate(genomes[0])
     start = time.perf_counter()
-    evaluator.masks.apply(genomes[1])
+    problem.cut.apply(genomes[1])
     masks = time.perf_counter() - start
-    evaluator._states.clear()
+    problem.session.fitness._states.clear()
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         start = time.perf_counter()
-        evaluator.evaluate(genomes[1])
+        problem.evaluate(genomes[1])
         wall = time.perf_counter() - start
     seconds = dict.fromkeys([*_KINDS, "elementwise and norms"], 0.0)
     operations = {}

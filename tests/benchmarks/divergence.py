@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from problems.pruning.evaluation.evaluator import Evaluator
-from problems.pruning.evaluation.objectives import Divergence
+from problems.language_model.evaluation.objectives import Divergence
+from problems.language_model.text.windows import predictions
+from problems.pruning.problem import Pruning
 from problems.pruning.settings import PruningSettings
 from tests.benchmarks.candidates import unrelated
 
@@ -20,27 +21,28 @@ def divergence(settings: PruningSettings, candidates: int, windows: int) -> dict
 
     On the first ``windows`` of the search text, for the uniform allocation and unrelated candidates.
     """
-    evaluator = Evaluator(settings)
-    tokens = evaluator.search.tokens[:windows]
-    predictions = tokens.shape[0] * (tokens.shape[1] - 1)
-    vocabulary = evaluator.model.get_output_embeddings().weight.shape[0]
-    kept = {top: Divergence(predictions, top) for top in (*(t for t in TOPS if t < vocabulary), vocabulary)}
+    session = Pruning(settings).session
+    transform, measure = session.transform, session.fitness.measure
+    tokens = session.texts.search.tokens[:windows]
+    predicted = predictions(tokens)
+    vocabulary = session.resident.forward.vocabulary
+    kept = {top: Divergence(predicted, top) for top in (*(t for t in TOPS if t < vocabulary), vocabulary)}
 
     def learn(logits: torch.Tensor, targets: torch.Tensor, first: int) -> torch.Tensor:
         return torch.stack([objective.learn(logits, targets, first) for objective in kept.values()]).sum()
 
-    genes, rng = len(evaluator.groups), Random(0)
-    evaluator.masks.apply([0.0] * genes)
-    evaluator.measure.total(tokens, learn)
+    genes, rng = len(transform.genes), Random(0)
+    transform.apply(transform.dense)
+    measure.total(tokens, learn)
     values: dict[int, list[float]] = {top: [] for top in kept}
     uniform = [settings.sparsity] * genes
     for genome in [uniform, *(unrelated(rng, genes, settings.sparsity) for _ in range(candidates - 1))]:
-        evaluator.masks.apply(genome)
+        transform.apply(genome)
         for top, objective in kept.items():
-            values[top].append(objective.value(evaluator.measure.total(tokens, objective.add), predictions))
+            values[top].append(objective.value(measure.total(tokens, objective.add), predicted))
     whole = values[vocabulary]
     return {
-        "predictions": predictions,
+        "predictions": predicted,
         "vocabulary": vocabulary,
         "values": {str(top): found for top, found in values.items()},
         "largest_relative_error": {

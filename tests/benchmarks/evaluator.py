@@ -1,4 +1,4 @@
-"""Measures the evaluator against other ways of scoring a candidate; prints, and asserts no times.
+"""Measures how candidates are scored against other ways of doing it; prints, and asserts no times.
 
 Run it from the project's folder. Without arguments, the bundled model:
 
@@ -11,7 +11,7 @@ A GGUF file and texts of one's own, eight windows of 512 tokens, some of the sec
 
 Sections:
 
-    memory      peak memory of each way, and of two evaluators that share weights
+    memory      peak memory of each way, and of two processes that share weights
     race        candidates a second of the plain way, EvoPress's way and ours, and the floor, in turns
     profile     where our time goes
     agreement   bfloat16 against float32, and float32 against transformers' own forward
@@ -32,7 +32,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from problems.pruning.settings import BUNDLED_MODEL, BUNDLED_TEXT, PruningSettings, TextSettings
+from problems.language_model.settings import BUNDLED_MODEL, BUNDLED_TEXT, TextSettings
+from problems.pruning.settings import PruningSettings
 
 SECTIONS = ("memory", "race", "profile", "agreement", "kl", "engine", "growth")
 """In this order: the memory of processes is told before this one maps torch too."""

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import torch
 
-from problems.pruning.evaluation.evaluator import Evaluator
-from problems.pruning.evaluation.measure import _LOGITS_AT_ONCE
-from problems.pruning.model.attention import _QUERIES
+from problems.language_model.evaluation.measure import _LOGITS_AT_ONCE
+from problems.language_model.model.attention import _QUERIES
+from problems.pruning.problem import Pruning
 from problems.pruning.settings import PruningSettings
 from tests.benchmarks.ways import Way
 
@@ -22,15 +22,14 @@ class Floor(Way):
 
     def __init__(self, settings: PruningSettings) -> None:
         super().__init__(settings)
-        evaluator = Evaluator(settings.model_copy(update={"reuse_mib": 0}))
-        evaluator.masks.apply([settings.sparsity] * len(evaluator.groups))
-        self._model = evaluator.model
-        matrices = [matrix for group in evaluator.groups for matrix in group.matrices]
+        session = Pruning(settings.model_copy(update={"reuse_mib": 0})).session
+        session.transform.apply([settings.sparsity] * len(session.transform.genes))
+        self._model, matrices = session.resident.model, session.resident.matrices
         self._blocks = 1 + matrices[-1].block
         self._weights = [matrix.weight if matrix.transposed else matrix.weight.T for matrix in matrices]
-        tokens = evaluator.search.tokens
+        tokens = session.texts.search.tokens
         self._window = tokens.shape[1]
-        windows = max(1, evaluator.measure.batch_tokens // self._window)
+        windows = max(1, session.fitness.measure.batch_tokens // self._window)
         self._batches = [len(batch) for batch in tokens.split(windows)]
         self._buffers: dict[tuple[object, ...], torch.Tensor] = {}
         self._kinds = {
@@ -72,7 +71,7 @@ class Floor(Way):
                 yield self._buffer("in", count, head.shape[0]), head, self._buffer("logits", count, head.shape[1])
 
     def _attention_products(self) -> Iterator[Product]:
-        """As in :func:`problems.pruning.model.attention.blocked_attention`: keys after a block are not read."""
+        """As in :func:`problems.language_model.model.attention.blocked_attention`: keys after a block are not read."""
         config = self._model.config
         heads = config.num_attention_heads
         shared = getattr(config, "num_key_value_heads", None) or heads

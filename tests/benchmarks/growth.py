@@ -14,9 +14,10 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.utils import logging
 
-from problems.pruning.model.load import BUNDLED_WEIGHTS
-from problems.pruning.settings import PruningSettings, TextSettings
-from problems.pruning.text.python_docs import python_docs
+from problems.language_model.model.load import BUNDLED_WEIGHTS
+from problems.language_model.settings import TextSettings
+from problems.language_model.text.python_docs import python_docs
+from problems.pruning.settings import PruningSettings
 from tests.benchmarks.candidates import unrelated
 from tests.benchmarks.ways import Worker
 

@@ -1,4 +1,4 @@
-"""Peak memory of each way, and what two evaluators on one host share. Imports no torch: its pages would count."""
+"""Peak memory of each way, and what two processes on one host share. Imports no torch: its pages would count."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def memory(settings: PruningSettings, candidates: int, reuse: Sequence[int]) -> 
     """MiB of each way: the peak of its resident set from its start, and while it scores ``candidates``.
 
     And the proportional set size (a page that several processes map counts in parts) of one
-    evaluator after as many candidates, and of two, by ``reuse_mib``.
+    process after as many candidates, and of two, by ``reuse_mib``.
     """
     ways = {}
     with ExitStack() as stack:

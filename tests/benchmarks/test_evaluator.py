@@ -28,6 +28,7 @@ def numbers(value):
     return [n for item in value for n in numbers(item)] if isinstance(value, list) else [value]
 
 
+@pytest.mark.slow
 def test_every_section_has_numbers(figures):
     assert set(figures) == set(SECTIONS)
     for section in ("race", "memory", "growth"):
@@ -36,6 +37,7 @@ def test_every_section_has_numbers(figures):
     assert figures["profile"]["matrix products"] > 0
 
 
+@pytest.mark.slow
 def test_the_ways_agree(figures):
     perplexity = figures["race"]["perplexity"]
     assert perplexity["evopress"] == pytest.approx(perplexity["plain"], rel=0.1)  # bfloat16
@@ -43,6 +45,7 @@ def test_the_ways_agree(figures):
     assert figures["agreement"]["float32_to_reference"] < 1e-5
 
 
+@pytest.mark.slow
 def test_more_of_the_probabilities_lose_less(figures):
     errors = figures["kl"]["largest_relative_error"]
     assert errors["16"] >= errors["64"] >= errors["256"] >= errors["4096"] == 0

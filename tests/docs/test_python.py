@@ -12,6 +12,7 @@ def test_python_compiles(page):
             compile(block.text, name(page), "exec")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
 def test_a_page_on_python_does_what_it_says(tmp_path, monkeypatch, page):
     monkeypatch.chdir(tmp_path)

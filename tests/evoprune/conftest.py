@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from evoprune.backends import evaluation
+from evoprune.backends import device_assignment, evaluation
 from evoprune.cli import main
 from evoprune.experiment import registry
 from evoprune.records import history
+from evoprune.search import prepared
 
 SPHERE = """\
 problem: {use: benchmark, function: sphere, dimensions: 3}
@@ -50,15 +51,18 @@ class Answer(NamedTuple):
 
 
 @pytest.fixture(autouse=True)
-def _restore_place(monkeypatch):
-    """A run settles the process that it runs in."""
-    for name in ("_place", "_worker"):
-        monkeypatch.setattr(evaluation, name, getattr(evaluation, name))
+def _restore_worker(monkeypatch):
+    """A run assigns a device and threads to the process that it runs in, and keeps its problem there."""
+    monkeypatch.setattr(evaluation, "this_worker", worker := evaluation.Worker())
+    monkeypatch.setattr(prepared, "this_worker", worker)
+    monkeypatch.setattr(device_assignment, "this_worker", worker)
+    path = list(sys.path)
     environment = dict(os.environ)
     yield
     for name in os.environ.keys() - environment.keys():
         del os.environ[name]
     os.environ.update(environment)
+    sys.path[:] = path
 
 
 @pytest.fixture
@@ -164,7 +168,7 @@ import os
 import random
 from pathlib import Path
 from pydantic import Field
-from evoprune import Bounds, Evaluation, Problem, Settings
+from evoprune import Evaluation, Genes, Problem, Settings
 
 class CountedSettings(Settings):
     log: str = Field(description="a file that gets a line for each evaluation")
@@ -173,8 +177,7 @@ class CountedSettings(Settings):
 class Counted(Problem):
     Settings = CountedSettings
 
-    def bounds(self): return Bounds([0.0] * self.settings.dimensions, [1.0] * self.settings.dimensions)
-    def random_genome(self): return [random.random() for _ in range(self.settings.dimensions)]
+    genes = property(lambda self: Genes.real([f"x{n}" for n in range(self.settings.dimensions)], 0.0, 1.0))
     def references(self): return {"zero": [0.0] * self.settings.dimensions, "one": [1.0] * self.settings.dimensions}
 
     def evaluate(self, genome):

@@ -55,11 +55,6 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
         api.Run.open(tmp_path)
 
 
-def test_an_option_that_the_problem_does_not_know_is_refused(finished, tmp_path):
-    with pytest.raises(InputError, match="dtype: unknown key"):
-        finished.export(tmp_path / "out", dtype="float16")
-
-
 def test_a_history_line_that_is_no_object_is_refused(finished):
     with (finished.folder / "history.jsonl").open("a") as file:
         file.write(json.dumps([1]) + "\n")
@@ -70,3 +65,24 @@ def test_a_history_line_that_is_no_object_is_refused(finished):
 def test_a_mapping_that_yaml_could_not_hold_is_refused(tmp_path):
     with pytest.raises(InputError, match="spec: holds what YAML does not"):
         api.run({"problem": {"use": tmp_path}}, runs_dir=tmp_path)
+
+
+def test_a_run_builds_its_problem_once_and_keeps_none(tmp_path, plugin, no_figures):
+    plugin(
+        "building_problem",
+        """
+        from problems.benchmark import Benchmark
+
+        class Building(Benchmark):
+            built = 0
+            def __init__(self, settings):
+                super().__init__(settings)
+                type(self).built += 1
+        """,
+    )
+    spec = {"plugins": ["building_problem"], "problem": "building_problem:Building", "population": 4, "generations": 1}
+    finished = api.run(spec, runs_dir=tmp_path / "runs")
+    kind = finished.resolved.problem
+    assert kind.built == 1
+    assert finished.problem is finished.problem
+    assert kind.built == 2

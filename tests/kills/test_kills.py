@@ -5,6 +5,7 @@ import pytest
 from tests.kills import kills
 
 
+@pytest.mark.slow
 def test_what_is_killed_loses_nothing(capsys):
     pytest.importorskip("distributed")
     code = kills.main(["--kills", "3"])

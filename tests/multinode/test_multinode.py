@@ -12,6 +12,8 @@ from evoprune.experiment import registry
 from tests.multinode.conftest import where
 from tests.runs import finish, lines, result, wait_until
 
+pytestmark = pytest.mark.slow  # each starts hosts of its own
+
 BENCHMARK = [
     "problems/rastrigin.yaml",
     "plugins=[tests.patient]",

@@ -1,5 +1,6 @@
-"""Allocations without search, references for one: a file each.
+"""Allocations without search: a file each.
 
-An allocation is a function of an :class:`problems.pruning.evaluation.evaluator.Evaluator`. It returns a
-sparsity for each of its groups, within the settings' bounds and on the budget in weights.
+An allocation is a function ``allocation(cut, budget, loss)`` that returns a sparsity for each group of ``cut`` (a
+:class:`problems.pruning.cuts.weights.transform.Weights`), within the bounds of its genes and on the ``budget``.
+``loss(genome, share)`` measures a genome on a share of the search text, in nats per token.
 """

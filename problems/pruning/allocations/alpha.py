@@ -6,14 +6,15 @@ from statistics import fmean
 
 import torch
 
-from problems.pruning.allocations.budget import fit
-from problems.pruning.evaluation.evaluator import Evaluator
+from evoprune import Budget
+from problems.pruning.allocations.fitting import Loss, fit
+from problems.pruning.cuts.weights.transform import Weights
 
 _REACH = 0.3
 """Before scaling, sparsities lie between 1 - this and 1 + this: the paper's tau."""
 
 
-def alpha(evaluator: Evaluator) -> list[float]:
+def alpha(cut: Weights, budget: Budget, loss: Loss) -> list[float]:
     """Groups whose spectra have heavier tails, a sign of better training, lose less.
 
     Lu et al., "AlphaPruning: Using Heavy-Tailed Self Regularization Theory for Improved
@@ -21,18 +22,18 @@ def alpha(evaluator: Evaluator) -> list[float]:
     [1 - tau, 1 + tau], and then by one factor for the budget. A group's exponent is the mean of
     its matrices'.
     """
-    bases = [[evaluator.masks.base(matrix) for matrix in group.matrices] for group in evaluator.groups]
+    bases = [[cut.masks.base(matrix) for matrix in group.matrices] for group in cut.groups]
     exponents = [fmean(tail_exponent(base) for base in group) for group in bases]
     spread = max(exponents) - min(exponents)
     places = [(exponent - min(exponents)) / spread if spread else 0.5 for exponent in exponents]
     wanted = [1 - _REACH + 2 * _REACH * place for place in places]
-    return fit(evaluator, lambda scale: [scale * share for share in wanted], 0.0, 1 / (1 - _REACH))
+    return fit(budget, lambda scale: [scale * share for share in wanted], 0.0, 1 / (1 - _REACH))
 
 
 def tail_exponent(weight: torch.Tensor) -> float:
     """Hill's estimate of the power law's exponent from the larger half of the squared singular values of ``weight``.
 
-    To six digits: those after them differ with the number of threads and the device, and genomes must not.
+    Rounded to six digits: further ones depend on the number of threads and the device, and genomes must not.
     """
     values = torch.linalg.svdvals(weight.cpu().double()).square().flip(0)
     values = values.clamp_min(torch.finfo(values.dtype).tiny)

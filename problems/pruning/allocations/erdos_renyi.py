@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from problems.pruning.allocations.budget import fit
-from problems.pruning.evaluation.evaluator import Evaluator
-from problems.pruning.masking.groups import Group
+from evoprune import Budget
+from problems.pruning.allocations.fitting import Loss, fit
+from problems.pruning.cuts.weights.groups import Group
+from problems.pruning.cuts.weights.transform import Weights
 
 
-def erdos_renyi(evaluator: Evaluator) -> list[float]:
+def erdos_renyi(cut: Weights, budget: Budget, loss: Loss) -> list[float]:
     """A matrix keeps weights in proportion to the sum of its sides, so that larger ones lose more.
 
     Mocanu et al., "Scalable training of artificial neural networks with adaptive sparse
     connectivity inspired by network science", Nature Communications 2018: density is in
     proportion to (n_in + n_out) / (n_in n_out). A group's density is that of its matrices
-    together: where all groups are alike, this is uniform.
+    together: if all groups have the same shapes, this is uniform.
     """
-    densities = [_density(group) for group in evaluator.groups]
+    densities = [_density(group) for group in cut.groups]
     most = 1 / min(densities)
-    return fit(evaluator, lambda scale: [1 + scale * density for density in densities], -most, 0.0)
+    return fit(budget, lambda scale: [1 + scale * density for density in densities], -most, 0.0)
 
 
 def _density(group: Group) -> float:
-    """In proportion: the sum of the sides of the matrices by their weights."""
+    """The sum of the matrices' sides, divided by their number of weights."""
     return sum(sum(matrix.weight.shape) for matrix in group.matrices) / group.size

@@ -1,4 +1,4 @@
-"""The allocation that is best if what layers cost one by one adds up."""
+"""The allocation that is best if the errors of single layers add up."""
 
 from __future__ import annotations
 
@@ -7,50 +7,52 @@ from collections.abc import Sequence
 
 import numpy
 
-from problems.pruning.allocations.budget import shift
-from problems.pruning.evaluation.evaluator import Evaluator
+from evoprune import Budget
+from problems.pruning.allocations.fitting import Loss, shift
+from problems.pruning.cuts.weights.transform import Weights
 
 _STEPS = 6
-"""Between the sparsities that are tried, which run evenly from the one bound to the other: 0, 0.15, ... 0.9."""
+"""Intervals between the sparsities that are tried, evenly spaced from bound to bound: 0, 0.15, ... 0.9."""
 
 _SHARE = 0.125
-"""Of the search text that a group is tried on: of eight windows the first."""
+"""Share of the search text for each measurement: of eight windows the first."""
 
 _UNITS = 4096
-"""About as many make up the model where the sizes of groups have no large common divisor to count by."""
+"""Approximate number of units in the model, if the group sizes have no large common divisor as a unit."""
 
 _WORST = 700.0
-"""The error of what is not finite: about the largest that a perplexity's logarithm can be."""
+"""The error for values that are not finite: about the largest logarithm of a perplexity."""
 
 
-def layer_errors(evaluator: Evaluator) -> list[float]:
-    """Groups lose what costs least in all, if the errors of groups that are pruned alone added up.
+def layer_errors(cut: Weights, budget: Budget, loss: Loss) -> list[float]:
+    """The allocation with the lowest sum of errors, each measured with one group pruned alone.
 
-    The error is the objective's rise over the dense model, in nats a token. The sum over groups
+    The error is the objective's rise over the dense model, in nats per token. The sum over groups
     is minimised by dynamic programming, as SPDY does for a budget of run time (Frantar and
-    Alistarh, ICML 2022). They do not add up: EvoPress (Sieberling et al., ICML 2025) shows where
-    the sum misleads, and searches instead. Levels that take a little more than the budget are
-    chosen; all groups are then spared alike.
+    Alistarh, ICML 2022). In reality errors do not add up: EvoPress (Sieberling et al., ICML 2025)
+    shows where the sum is wrong, and searches instead. The chosen levels remove slightly more than
+    the budget requires; a shift of all groups corrects that.
 
     Takes 6 evaluations a group, 7 where ``min_sparsity`` is above 0, and one of the dense model,
     each on an eighth of the search text.
     """
-    settings = evaluator.settings
+    settings = cut.settings
     low, reach = settings.min_sparsity, settings.max_sparsity - settings.min_sparsity
     levels = [low + reach * step / _STEPS for step in range(_STEPS + 1)]
-    sizes = [group.size for group in evaluator.groups]
+    sizes = [group.size for group in cut.groups]
     unit = max(math.gcd(*sizes), sum(sizes) // _UNITS)
     units = [max(1, round(size / unit)) for size in sizes]
-    need = math.ceil((settings.sparsity - low) / reach * _STEPS * sum(units) - 1e-6) if reach else 0
-    chosen = cheapest(_errors(evaluator, levels), units, need)
-    return shift(evaluator, [levels[level] for level in chosen])
+    missing = max(0.0, budget.excess([low] * len(sizes)))  # the share to remove beyond the lower bounds
+    need = math.ceil(missing / reach * _STEPS * sum(units) - 1e-6) if reach else 0
+    chosen = cheapest(_errors(cut.dense, levels, loss), units, need)
+    return shift(budget, [levels[level] for level in chosen])
 
 
 def cheapest(errors: Sequence[Sequence[float]], sizes: Sequence[int], need: int) -> list[int]:
-    """The level of each group, for which ``errors`` has a row, so that their errors' sum is the least.
+    """The level of each group, a row of ``errors``, for the lowest sum of errors.
 
-    Level l of a group of size s counts s l; together at least ``need``. The best of the groups
-    from one on is known for all that may yet be needed, the last group first (Bellman, 1957).
+    Level l of a group of size s counts s l; all together count at least ``need``. Dynamic
+    programming from the last group to the first, for every remaining need (Bellman, 1957).
     """
     needs = numpy.arange(need + 1)
     best = numpy.where(needs > 0, math.inf, 0.0)
@@ -66,23 +68,16 @@ def cheapest(errors: Sequence[Sequence[float]], sizes: Sequence[int], need: int)
     return levels
 
 
-def _errors(evaluator: Evaluator, levels: Sequence[float]) -> list[list[float]]:
-    """What each group costs at each of ``levels`` while all others are dense."""
-    dense = [0.0] * len(evaluator.groups)
-    before = _loss(evaluator, dense)
+def _errors(dense: Sequence[float], levels: Sequence[float], loss: Loss) -> list[list[float]]:
+    """The error of each group at each of ``levels`` while all others are dense."""
+    before = loss(dense, _SHARE)
 
     def error(group: int, level: float) -> float:
         if level == 0:
             return 0.0
         genome = [*dense]
         genome[group] = level
-        rise = _loss(evaluator, genome) - before
+        rise = loss(genome, _SHARE) - before
         return rise if rise < _WORST else _WORST  # also where it is not a number
 
     return [[error(group, level) for level in levels] for group in range(len(dense))]
-
-
-def _loss(evaluator: Evaluator, genome: Sequence[float]) -> float:
-    """In nats a token, which a divergence is as it stands."""
-    value = evaluator.evaluate(genome, _SHARE).values[0]
-    return math.log(value) if evaluator.settings.objective == "perplexity" else value

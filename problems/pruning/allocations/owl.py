@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from problems.pruning.allocations.budget import shift
-from problems.pruning.evaluation.evaluator import Evaluator
-from problems.pruning.masking.groups import Group
+from evoprune import Budget
+from problems.language_model.statistics.activations import INPUT_NORMS
+from problems.pruning.allocations.fitting import Loss, shift
+from problems.pruning.cuts.weights.groups import Group
+from problems.pruning.cuts.weights.transform import Weights
 from problems.pruning.scores.wanda import wanda
-from problems.pruning.statistics.activations import INPUT_NORMS
 
 _OUTLIER = 5.0
 """Times the mean score of its group: the paper's M."""
@@ -17,7 +18,7 @@ _REACH = 0.08
 """Half of the range that sparsities span: the paper's lambda."""
 
 
-def owl(evaluator: Evaluator) -> list[float]:
+def owl(cut: Weights, budget: Budget, loss: Loss) -> list[float]:
     """Groups with a larger share of outliers among their Wanda scores lose less.
 
     Yin et al., "Outlier Weighed Layerwise Sparsity (OWL): A Missing Secret Sauce for Pruning
@@ -25,11 +26,11 @@ def owl(evaluator: Evaluator) -> list[float]:
     to a range of twice lambda as in the authors' code. A group takes the place of the paper's
     transformer block.
     """
-    norms = {matrix.name: known[INPUT_NORMS] for matrix, known in evaluator.statistics({INPUT_NORMS})}
-    shares = [_outliers(group, norms) for group in evaluator.groups]
+    norms = {matrix.name: known[INPUT_NORMS] for matrix, known in cut.statistics({INPUT_NORMS})}
+    shares = [_outliers(group, norms) for group in cut.groups]
     spread = max(shares) - min(shares)
     scale = 2 * _REACH / spread if spread else 0.0
-    return shift(evaluator, [-scale * share for share in shares])
+    return shift(budget, [-scale * share for share in shares])
 
 
 def _outliers(group: Group, norms: dict[str, torch.Tensor]) -> float:

@@ -1,1 +1,1 @@
-"""Updates of the remaining weights that make up for those removed. A file each."""
+"""Updates of the remaining weights that compensate for the removed ones, one in each file."""

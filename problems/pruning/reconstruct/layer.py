@@ -1,4 +1,4 @@
-"""The update of one layer, as the settings say."""
+"""The update of one layer."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import torch
 
 from problems.pruning.reconstruct.least_squares import least_squares
 from problems.pruning.reconstruct.sparsegpt import sparsegpt
-from problems.pruning.settings import PruningSettings
 
 
 def update(
-    settings: PruningSettings, weight: torch.Tensor, gram: torch.Tensor, factor: torch.Tensor, kept: torch.Tensor
+    weight: torch.Tensor, gram: torch.Tensor, factor: torch.Tensor, kept: torch.Tensor, method: str, mask: str
 ) -> torch.Tensor:
-    """The weights ``(out, in)``, float32, that remain of ``weight``; as many as ``kept`` leaves out are 0.
+    """The updated ``weight`` ``(out, in)``, float32; as many of its weights are 0 as ``kept`` leaves out.
 
     ``gram`` ``(in, in)``: of the inputs; ``factor``: its
-    :func:`~problems.pruning.reconstruct.sparsegpt.inverse_factor`. ``kept``: what the score
-    would keep, bool ``(out, in)``; which weights remain is for ``reconstruct_mask`` to say.
+    :func:`~problems.pruning.reconstruct.sparsegpt.inverse_factor`. ``kept``: what the score would keep, bool
+    ``(out, in)``. ``method``: ``sparsegpt``, or ``least_squares``, which goes on from there to the best weights for the
+    mask. ``mask``: ``score`` keeps ``kept``; with ``adaptive``, SparseGPT chooses the remaining weights itself.
     """
-    mask = kept if settings.reconstruct_mask == "score" else None
-    updated = sparsegpt(weight, factor, mask, int(kept.numel() - kept.sum()))
-    if settings.reconstruct == "least_squares":
-        updated = least_squares(weight, gram, updated != 0 if mask is None else mask, updated)
+    fixed = kept if mask == "score" else None
+    updated = sparsegpt(weight, factor, fixed, int(kept.numel() - kept.sum()))
+    if method == "least_squares":
+        updated = least_squares(weight, gram, updated != 0 if fixed is None else fixed, updated)
     return updated

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from problems.pruning.statistics.linear_algebra import DAMPING
+from problems.language_model.statistics.linear_algebra import DAMPING
 
 _STEPS = 30
 """Within 1% of the optimum in the bundled model's layers at 60%; a step costs a product of weight and Gram matrix."""
@@ -18,12 +18,12 @@ def least_squares(
     damping: float = DAMPING,
     steps: int = _STEPS,
 ) -> torch.Tensor:
-    """The weights ``(out, in)`` on ``kept`` whose outputs are nearest those of ``weight``; others are 0.
+    """The weights ``(out, in)``, 0 outside ``kept``, whose outputs are nearest to those of ``weight``.
 
     ``gram`` ``(in, in)``: of the inputs, ``damping`` of its mean diagonal added to its diagonal.
-    All rows step side by side from ``start``, which must be 0 outside ``kept``; no step raises
-    the (damped) error, so the result is never worse than ``start``. In as many steps as a row
-    keeps weights it would be exact but for rounding. The last stage of ALPS, Meng et al.,
+    All rows step in parallel from ``start``, which must be 0 outside ``kept``; no step raises
+    the (damped) error, so the result is never worse than ``start``. After as many steps as a row
+    has kept weights it is exact except for rounding. The last stage of ALPS, Meng et al.,
     NeurIPS 2024: conjugate gradients on the support, preconditioned by the diagonal.
     """
     gram = gram.to(start.dtype, copy=True)
@@ -46,5 +46,5 @@ def least_squares(
 
 
 def _ratio(above: torch.Tensor, below: torch.Tensor) -> torch.Tensor:
-    """0 where a row is done and both are next to nothing."""
+    """The ratio; 0 if a row has converged and both are almost 0."""
     return torch.where(below > torch.finfo(below.dtype).tiny, above / below, 0.0)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from problems.pruning.statistics.linear_algebra import DAMPING, damped_inverse
+from problems.language_model.statistics.linear_algebra import DAMPING, damped_inverse
 
 _COLUMNS = 128
-"""Columns whose updates of those after them are put off and made at once: the paper's B."""
+"""Columns whose updates of later columns are applied together: the paper's B."""
 
 
 def inverse_factor(gram: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
@@ -23,14 +23,14 @@ def sparsegpt(
     removed: int = 0,
     columns: int = _COLUMNS,
 ) -> torch.Tensor:
-    """The weights ``(out, in)`` that remain of ``weight``, updated column by column; the removed ones are 0.
+    """The remaining weights ``(out, in)`` of ``weight``, updated column by column; the removed ones are 0.
 
     ``factor`` ``(in, in)``: the :func:`inverse_factor` of the inputs' Gram matrix, which several
-    removals from one layer share. ``kept``: which weights remain, bool ``(out, in)``;
-    without it, ``removed`` weights go, an equal share of each block of ``columns``, chosen by
-    w^2 / [H^-1]_jj as updated so far. Each removed weight's error is made up for by the columns
-    after it, so that the inverse of what is left of the Gram matrix is a row of the Cholesky
-    factor of the whole inverse. Frantar & Alistarh, "SparseGPT", ICML 2023, algorithm 1.
+    masks of one layer can share. ``kept``: which weights remain, bool ``(out, in)``;
+    without it, ``removed`` weights are removed, an equal share of each block of ``columns``, chosen
+    by w^2 / [H^-1]_jj as updated so far. The columns after a removed weight compensate for its error,
+    so the inverse of the remaining Gram matrix is a row of the Cholesky factor of the whole inverse.
+    Frantar & Alistarh, "SparseGPT", ICML 2023, algorithm 1.
     """
     updated = weight.to(torch.float32, copy=True)
     gone, width = 0, updated.shape[1]
@@ -49,7 +49,7 @@ def sparsegpt(
 
 
 def _clear(weight: torch.Tensor, factor: torch.Tensor, stays: torch.Tensor) -> torch.Tensor:
-    """Remove from ``weight`` ``(out, columns)``, in place, what does not stay; the scaled errors, alike."""
+    """Set the weights outside ``stays`` to 0 in ``weight`` ``(out, columns)``, in place; return the scaled errors."""
     errors = torch.zeros_like(weight)
     for column in range(weight.shape[1]):
         error = weight[:, column].masked_fill(stays[:, column], 0) / factor[column, column]

@@ -1,4 +1,4 @@
-"""What is known of a score: the statistics it needs, and what it compares weights in."""
+"""The properties of a score: the statistics it needs, and the set within which it compares weights."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Callable
 import torch
 
 from evoprune import InputError, find_plugin
-from problems.pruning.settings import SCORES
-from problems.pruning.statistics import activations, gradients
+from problems.language_model.statistics import activations, gradients
+from problems.pruning.cuts.weights.settings import SCORES
 
 Score = Callable[..., torch.Tensor]
 
 
 def by_row(score: Score) -> Score:
-    """Marks a score whose values are comparable within an output row only; others are so in the whole matrix."""
+    """Mark a score whose values are comparable within an output row only, and not in the whole matrix."""
     setattr(score, "scope", "row")  # noqa: B010 - functions have no such attribute to mypy
     return score
 
 
 def scope_of(score: Score) -> str:
-    """What weights are compared in where the user leaves it to the score: ``row`` or ``matrix``."""
+    """The set within which weights are compared if the setting is ``auto``: ``row`` or ``matrix``."""
     return str(getattr(score, "scope", "matrix"))
 
 
@@ -39,7 +39,7 @@ def source(score: Score) -> str:
 
 
 def find_score(name: str) -> Score:
-    """The score called ``name``. Raises :class:`evoprune.InputError` if there is none, or none that can be had."""
+    """The score called ``name``. Raises :class:`evoprune.InputError` if there is none, or it cannot be used."""
     score: Score = find_plugin(SCORES, name)
     known = activations.NAMES | gradients.NAMES
     try:

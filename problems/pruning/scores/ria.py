@@ -7,7 +7,7 @@ import torch
 from problems.pruning.scores.base import by_row
 
 _POWER = 0.5
-"""Of the activations: the paper's a."""
+"""Exponent of the activations: the paper's a."""
 
 
 @by_row

@@ -6,7 +6,7 @@ import torch
 
 
 def taylor(weight: torch.Tensor, *, gradient_sizes: torch.Tensor) -> torch.Tensor:
-    """How much the loss changes, to first order, if the weight goes: the mean over windows of |w g|.
+    """How much the loss changes, to first order, if the weight is removed: the mean over windows of |w g|.
 
     Molchanov et al., "Pruning Convolutional Neural Networks for Resource Efficient Inference",
     ICLR 2017: the criterion |dC/dh h|, for single weights.

@@ -65,7 +65,7 @@ def test_what_is_no_run_of_its_own_is_not_deleted(ablate, capsys, tmp_path):
     place.unlink()
     kept.rename(place)
     assert ablate("--vary", "operators.mate=blend,uniform")[0] == 2
-    assert "but no run that could go on; move it away" in capsys.readouterr().err
+    assert "but no run that can be continued; move it away" in capsys.readouterr().err
     assert len(list(place.iterdir())) == len(before)
 
 
@@ -176,7 +176,8 @@ def test_curves_are_of_what_all_variants_call_their_fitness(ablate, plugin, no_f
         from problems.benchmark.problem import Benchmark
 
         class Cost(Benchmark):
-            fitness_label = "cost"
+            @classmethod
+            def labels_of(cls, settings): return ("cost",)
 
         class Price(Cost):
             pass
@@ -197,6 +198,15 @@ def test_a_run_that_ended_before_it_scored_anything_begins_again(ablate, no_figu
             path.unlink()
     assert ablate(*vary)[0] == 0
     assert list(json.loads((folder / "ablation.json").read_text()).values()) == [rows]
+
+
+def test_a_run_of_an_older_version_is_not_counted(ablate, capsys, no_figures):
+    vary = ("--vary", "operators.mate=blend,uniform")
+    _, folder = ablate(*vary)
+    path = folder / "01" / "seed-0" / "result.json"
+    path.write_text(path.read_text().replace('"setup_cost"', '"preparation"'))
+    assert ablate(*vary)[0] == 2
+    assert f"{path}: holds no setup_cost: an older version wrote it" in capsys.readouterr().err
 
 
 def test_a_folder_of_something_else_is_refused(ablate, run, sphere, capsys, no_figures):

@@ -9,7 +9,7 @@ def test_an_ablation_that_another_process_is_at_is_refused(ablate, no_figures, c
     before = (folder / "campaign.json").read_bytes()
     with run_folder.locked(folder, "campaign.lock"):
         assert ablate(*vary)[0] == 2
-    assert "still going" in capsys.readouterr().err
+    assert "still running" in capsys.readouterr().err
     assert (folder / "campaign.json").read_bytes() == before
 
 
@@ -17,12 +17,11 @@ def test_nothing_is_left_where_no_run_can_begin(plugin, write, evoprune, tmp_pat
     plugin(
         "unready",
         """
-        from evoprune import InputError, Problem
+        from evoprune import Genes, InputError, Problem
 
         class Unready(Problem):
             def __init__(self, settings): raise InputError("is not here", "the data")
-            def bounds(self): ...
-            def random_genome(self): ...
+            genes = Genes.real(["x"], 0.0, 1.0)
             def evaluate(self, genome): ...
         """,
     )

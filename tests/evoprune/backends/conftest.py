@@ -26,9 +26,6 @@ class WorkshopSettings(BenchmarkSettings):
 class Workshop(Benchmark):
     Settings = WorkshopSettings
 
-    def cost(self, genome):
-        return abs(genome[0])
-
     def evaluate(self, genome):
         settings = self.settings
         if settings.folder:

@@ -10,6 +10,8 @@ from evoprune.backends.base import Stalled
 from evoprune.backends.execution import Execution
 from tests.runs import candidates, finish, lines, wait_until
 
+pytestmark = pytest.mark.slow  # each starts workers of its own, and a scheduler
+
 
 def test_a_scheduler_of_dask_may_be_there_already(run_by, workshop, tmp_path, gate):
     distributed = pytest.importorskip("distributed")

@@ -3,7 +3,7 @@ import math
 import numpy
 import pytest
 
-from evoprune import Bounds, Evaluation, Problem
+from evoprune import Evaluation, Genes, Problem
 from evoprune.backends.evaluation import ProblemRef, evaluate
 
 VALUES = {}
@@ -14,11 +14,7 @@ class Given(Problem):
 
     weights = (-1.0, 1.0)
 
-    def bounds(self):
-        return Bounds([0.0], [1.0])
-
-    def random_genome(self):
-        return [0.5]
+    genes = Genes.real(["x"], 0.0, 1.0)
 
     def evaluate(self, genome):
         return VALUES["answer"]()
@@ -26,7 +22,7 @@ class Given(Problem):
 
 @pytest.fixture
 def score(monkeypatch):
-    monkeypatch.setattr("evoprune.backends.evaluation.load", lambda ref: Given(Given.Settings()))
+    monkeypatch.setattr("evoprune.backends.evaluation.build_problem", lambda ref, device: Given(Given.Settings()))
 
     def call(answer):
         monkeypatch.setitem(VALUES, "answer", answer)

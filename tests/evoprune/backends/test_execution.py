@@ -1,6 +1,6 @@
 import pytest
 
-from evoprune import Bounds, Evaluation, Problem
+from evoprune import Evaluation, Genes, Problem
 from evoprune.backends.execution import Execution
 
 
@@ -34,8 +34,7 @@ class OnCpu(Problem):
     def devices(cls):
         return cls.found
 
-    def bounds(self):
-        return Bounds([0.0], [1.0])
+    genes = Genes.real(["x"], 0.0, 1.0)
 
     def random_genome(self):
         return [0.0]

@@ -10,6 +10,7 @@ from evoprune.experiment import registry
 from tests.runs import finish, lines, wait_until
 
 
+@pytest.mark.slow
 def test_scoop_stops_in_order_when_a_worker_is_lost(run_by, start, workshop, alive, tmp_path, gate):
     process, whole = run_by("--map serial", workshop, f"problem.folder={tmp_path}", name="whole")
     finish(process)
@@ -60,4 +61,4 @@ def test_what_scoop_says_when_the_origin_ends_without_an_answer(run_by, workshop
     process, folder = run_by("--map scoop -n 2", workshop, f"problem.folder={tmp_path}")
     wait_until(lambda: len(gate.held()) == 2, process)
     os.kill(json.loads((folder / "status.json").read_text())["pid"], signal.SIGKILL)
-    assert "evoprune: what SCOOP ran ended without an answer" in finish(process, 1)
+    assert "evoprune: the command that SCOOP ran ended without an exit code" in finish(process, 1)

@@ -3,9 +3,11 @@
 import shlex
 
 TOLD = """
+from evoprune import Exporting, Reporting
 from problems.benchmark import Benchmark
 
-class Told(Benchmark):
+class Told(Benchmark, Reporting, Exporting):
+    def report(self, outcome, folder): return {}
     @classmethod
     def summary(cls, result): return [f"found by seed {result['seed']}"]
 
@@ -24,7 +26,7 @@ def test_it_ends_with_what_was_found_and_what_to_do_with_it(run, sphere, evoprun
     best = answer.json("result.json")["best"]["fitness"][0]
     assert first.startswith(f"best fitness {best:.6g} after ")
     assert evoprune(*shlex.split(page.removeprefix("a page: python -m evoprune "))).code == 0
-    assert "a model: " not in answer.out
+    assert "to export it: " not in answer.out
 
 
 def test_a_problem_adds_what_it_has_to_tell_and_to_export(run, plugin, write, no_figures):
@@ -32,4 +34,4 @@ def test_a_problem_adds_what_it_has_to_tell_and_to_export(run, plugin, write, no
     file = write("{plugins: [told_problem], problem: 'told_problem:Told', population: 4, generations: 1, seed: 5}")
     answer = run(file)
     assert "found by seed 5" in answer.out.splitlines()
-    assert answer.out.splitlines()[-1] == f"a model: python -m evoprune export {answer.folder} OUT"
+    assert answer.out.splitlines()[-1] == f"to export it: python -m evoprune export {answer.folder} OUT"

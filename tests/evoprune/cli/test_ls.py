@@ -1,6 +1,7 @@
 import pytest
 
 from evoprune.experiment import parameters, registry
+from evoprune.experiment.resolve import ALWAYS_SUPPLIED
 from evoprune.experiment.spec import Experiment
 
 
@@ -21,7 +22,7 @@ def test_parameters_are_listed_with_default_and_meaning(evoprune):
 
 
 def test_what_the_engine_supplies_is_not_the_users_to_give(evoprune):
-    assert not keys_in(evoprune("ls", "operators").out.splitlines()) & {"low", "up", "weights", "target"}
+    assert not keys_in(evoprune("ls", "operators").out.splitlines()) & ALWAYS_SUPPLIED
 
 
 def keys_in(lines):
@@ -33,14 +34,14 @@ def test_the_experiments_own_keys_and_those_of_nested_settings_are_listed(evopru
         "problem",
         "operators",
     }
-    _, texts = evoprune("ls", "problems").out.split("    in search_text, report_text, calibration_text:\n")
+    _, texts, *_ = evoprune("ls", "problems").out.split("    in search_text, report_text, calibration_text:\n")
     assert {"source", "window", "sampling"} <= keys_in(texts.split("\n\n")[0].splitlines())
 
 
 @pytest.mark.parametrize("title", ["score", "allocations"])
 def test_a_problems_own_plugins_are_listed_with_what_their_source_says(evoprune, title):
     section = evoprune("ls", "problems").out.split(f"pruning: {title}\n")[1].split("\n\n")[0]
-    group = registry.problem("pruning").groups[title]
+    group = registry.problem("pruning").plugin_groups[title]
     told = {line.split()[0]: line[2:].split(maxsplit=1)[1] for line in section.splitlines()}
     assert told == {name: entry.load().__doc__.split("\n")[0] for name, entry in registry.names(group).items()}
 

@@ -10,14 +10,14 @@ from evoprune.experiment import registry
 
 PLUGIN = """
 from pydantic import Field
-from evoprune import Problem, Settings
+from evoprune import Measuring, Problem, Settings
 
 class Options(Settings):
     deep_look: bool = Field(False, description="look into 100% of it")
     text: str = Field("x", description="what is read")
     depth: int = Field(3, description="a name that the command has")
 
-class Other(Problem):
+class Other(Problem, Measuring):
     EvalOptions = Options
 """
 

@@ -9,7 +9,7 @@ EXPERIMENTS = sorted(path.name for path in (registry.HOME / "problems").glob("*.
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_what_we_ship_is_valid(evoprune, name):
     answer = evoprune("validate", f"problems/{name}")
-    assert (answer.code, answer.out, answer.err) == (0, f"problems/{name}: valid (texts and models are not read)\n", "")
+    assert (answer.code, answer.out, answer.err) == (0, f"problems/{name}: valid (data are not read)\n", "")
 
 
 def test_settings_are_checked_too(evoprune):

@@ -91,29 +91,61 @@ def test_a_value_that_the_engine_supplies_need_not_be_given():
 
 
 def test_a_supplied_value_that_is_given_all_the_same_is_kept():
-    repair = {"use": "shift", "target": 0.5}
-    assert resolve(benchmark(operators={"repair": repair}), "here").config()["operators"]["repair"] == repair
+    mutate = {"use": "deap.tools:mutPolynomialBounded", "eta": 20, "indpb": 0.1, "low": 0.5}
+    assert resolve(benchmark(operators={"mutate": mutate}), "here").config()["operators"]["mutate"] == mutate
 
 
-def test_what_the_problem_does_not_supply_is_missing(plugin):
-    plugin("bare_problem", BARE)
-    config = {"problem": "bare_problem:Bare", "plugins": ["bare_problem"], "operators": {"repair": "shift"}}
-    assert [fault.split(":")[0] for fault in faults(config)] == ["operators.repair.weights", "operators.repair.target"]
+def test_a_budget_is_not_the_users_to_give(plugin):
+    plugin("spending", "from evoprune import Budget\ndef spend(individual, *, budget: Budget): return (individual,)")
+    config = benchmark(plugins=["spending"], operators={"mutate": {"use": "spending:spend", "budget": 3}})
+    (fault,) = faults(config)
+    assert fault.startswith("operators.mutate.budget: expected an instance of Budget, got 3")
 
 
-def test_an_unknown_problem_is_not_blamed_for_what_it_would_supply():
-    (fault,) = faults({"problem": "benchmrk", "operators": {"repair": "shift"}})
-    assert fault.startswith("problem.use: ")
+RENAMED = """
+from typing import Literal
+from evoprune import Evaluation, Genes, Problem, Settings
 
+class Inner(Settings):
+    length: int = 3
+    renamed = {"size": "length"}
 
-BARE = """
-from evoprune import Bounds, Evaluation, Problem
+class New(Settings):
+    prior: Literal["none", "curves"] = "none"
+    inner: Inner = Inner()
+    renamed = {
+        "advice": "prior", "gone": "is not needed now",
+        "prior: advised": "curves", "prior: old": "is no longer a choice",
+    }
 
-class Bare(Problem):
-    def bounds(self): return Bounds([0.0], [1.0])
-    def random_genome(self): return [0.5]
+class Renaming(Problem):
+    Settings = New
+    genes = Genes.real(["x"], 0.0, 1.0)
     def evaluate(self, genome): return Evaluation((genome[0],))
 """
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"advice": "curves"}, "problem.advice: is called 'prior' now"),
+        ({"prior": "advised"}, "problem.prior: 'advised' is called 'curves' now"),
+        ({"prior": "old"}, "problem.prior: 'old' is no longer a choice"),
+        ({"prior": "x"}, "problem.prior: expected 'none' or 'curves', got 'x'"),
+        ({"gone": 1}, "problem.gone: is not needed now"),
+        ({"inner": {"size": 2}}, "problem.inner.size: is called 'length' now"),
+    ],
+)
+def test_an_old_name_is_answered_with_the_new_one(plugin, settings, line):
+    plugin("renaming_problem", RENAMED)
+    problem = {"use": "renaming_problem:Renaming", **settings}
+    assert faults({"plugins": ["renaming_problem"], "problem": problem}) == [line]
+
+
+@pytest.mark.parametrize(("old", "answer"), [("starts", "is called 'initial_genomes' now"), ("target", "no longer")])
+def test_an_old_parameter_of_operators_is_answered_with_the_new_one(old, answer):
+    (fault,) = faults(benchmark(operators={"mutate": {"use": "gaussian", old: 1}}))
+    assert fault.startswith(f"operators.mutate.{old}: {answer}")
 
 
 def test_modules_must_be_listed(plugin):

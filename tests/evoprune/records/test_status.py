@@ -61,8 +61,8 @@ def test_a_run_that_a_process_holds_is_running_and_has_time_left(halfway, evopru
 def test_a_run_that_no_process_holds_was_killed_and_can_be_resumed(halfway, evoprune):
     out = evoprune("status", halfway).out
     assert "state: killed" in out
-    (advice,) = [line for line in out.splitlines() if line.startswith("to go on: ")]
-    assert evoprune(*advice.removeprefix("to go on: python -m evoprune ").split()).code == 0
+    (advice,) = [line for line in out.splitlines() if line.startswith("to continue: ")]
+    assert evoprune(*advice.removeprefix("to continue: python -m evoprune ").split()).code == 0
     assert "state: done" in evoprune("status", halfway).out
 
 
@@ -80,7 +80,7 @@ def test_looking_does_not_hold_the_run(halfway):
     assert not run_folder.is_locked(halfway)
     with run_folder.locked(halfway):
         assert run_folder.is_locked(halfway)
-        with pytest.raises(Exception, match="still going"), run_folder.locked(halfway):
+        with pytest.raises(Exception, match="still running"), run_folder.locked(halfway):
             pass
     assert not run_folder.is_locked(halfway)
 
@@ -117,7 +117,7 @@ def test_what_no_run_writes_is_refused_by_name(halfway, evoprune, name, text):
 def test_a_folder_without_runs_is_refused(evoprune, tmp_path):
     answer = evoprune("status", tmp_path)
     assert (answer.code, answer.out) == (2, "")
-    assert "holds no run" in answer.err
+    assert "is not the folder of a run and contains none" in answer.err
 
 
 def test_the_time_left_is_what_ends_first():

@@ -46,20 +46,19 @@ def traded(run, plugin, write):
         "traded",
         """
         import random
-        from evoprune import Bounds, Evaluation, Problem, Settings
+        from evoprune import Evaluation, Genes, Problem, Settings, TradeOffs
 
         class Both(Settings):
             both: bool = True
 
-        class Traded(Problem):
+        class Traded(Problem, TradeOffs):
             Settings = Both
 
             @classmethod
             def weights_of(cls, settings): return (-1.0, 1.0) if settings.both else (-1.0,)
             @classmethod
             def labels_of(cls, settings): return ("cost", "gain") if settings.both else ("cost",)
-            def bounds(self): return Bounds([0.0], [1.0])
-            def random_genome(self): return [random.random()]
+            genes = Genes.real(["x"], 0.0, 1.0)
             def evaluate(self, genome): return Evaluation((genome[0], genome[0]))
             def choose(self, front): return 0
         """,

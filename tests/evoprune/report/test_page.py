@@ -96,7 +96,9 @@ def test_a_table_too_wide_to_read_is_left_to_the_result(columns, shown, report, 
 
 def test_a_result_is_told_in_words_and_lists_are_left_to_it(report, evoprune, tmp_path, monkeypatch):
     (folder,), _, _ = report(1)
-    monkeypatch.setattr(Benchmark, "words", {"closed": "the gap that is closed, %"})
+    monkeypatch.setattr(Benchmark, "words", {"closed": "the gap that is closed, %"}, raising=False)
+    monkeypatch.setattr(Benchmark, "packages", ("numpy",), raising=False)
+    monkeypatch.setattr("evoprune.report.summary.Reporting", Benchmark)
     told = {
         "closed": 0.25,
         "found": {"a": {"score": 1.5, "genome": [0.1] * 12}},

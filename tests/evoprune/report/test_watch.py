@@ -44,7 +44,7 @@ def test_the_best_so_far_is_the_best_of_the_history(unfinished, tmp_path):
     assert f"| fitness of the best | {best:.6g} |" in markdown.read_text()
     assert "| state | killed |" in markdown.read_text()
     assert "| gene 0 |" in markdown.read_text()
-    assert "Where time went" not in (tmp_path / "page.html").read_text()
+    assert "<h2>Time</h2>" not in (tmp_path / "page.html").read_text()
 
 
 def test_a_page_without_a_place_is_not_waited_for(unfinished, tmp_path):

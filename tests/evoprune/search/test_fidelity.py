@@ -11,7 +11,7 @@ pytestmark = pytest.mark.usefixtures("no_figures")
 
 PARTLY = """
 import random
-from evoprune import Bounds, Evaluation, Generation, Problem, Score, Settings
+from evoprune import Evaluation, Generation, Genes, Problem, Evaluate, Settings
 
 class Log(Settings):
     log: str
@@ -24,11 +24,8 @@ class Partly(Problem):
         super().__init__(settings)
         type(self).has_fidelities = settings.fidelities
 
-    def bounds(self): return Bounds([0.0], [1.0])
-    def random_genome(self): return [random.random()]
-    def evaluate(self, genome): return self.evaluate_partly(genome, 1.0)
-
-    def evaluate_partly(self, genome, fidelity):
+    genes = Genes.real(["x"], 0.0, 1.0)
+    def evaluate(self, genome, fidelity=1.0):
         with open(self.settings.log, "a") as log:
             log.write(f"{fidelity}\\n")
         return Evaluation((genome[0] - (1 - fidelity),), work=fidelity)
@@ -36,8 +33,8 @@ class Partly(Problem):
 def screen(toolbox, *, population):
     people = [toolbox.individual() for _ in range(population)]
     while True:
-        yield Score(people, 0.25)
-        yield Score(people[:1], 1.0)
+        yield Evaluate(people, 0.25)
+        yield Evaluate(people[:1], 1.0)
         yield Generation(people[:1])
 """
 

@@ -127,7 +127,7 @@ STARTED = """
 from problems.benchmark import Benchmark
 
 class Started(Benchmark):
-    def starting_genomes(self):
+    def initial_genomes(self):
         return [[0.0] * self.settings.dimensions, [9.0] * self.settings.dimensions]
 """
 

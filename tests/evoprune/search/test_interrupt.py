@@ -13,11 +13,10 @@ from tests.runs import wait_until
 SLOW = """
 import random
 import time
-from evoprune import Bounds, Evaluation, Problem
+from evoprune import Evaluation, Genes, Problem
 
 class Slow(Problem):
-    def bounds(self): return Bounds([0.0], [1.0])
-    def random_genome(self): return [random.random()]
+    genes = Genes.real(["x"], 0.0, 1.0)
 
     def evaluate(self, genome):
         time.sleep(0.02)

@@ -48,7 +48,7 @@ def test_progress_is_one_plain_line_a_generation(run, sphere):
     lines = run(sphere).err.splitlines()[1:]
     assert lines[0] == "reference optimum: 0"
     assert [line.split("  ")[0] for line in lines[1:-1]] == [f"generation {n}/4" for n in range(5)]
-    assert lines[-1] == "the search is done; reporting on its best"
+    assert lines[-1] == "the search is done; writing the report on its best candidate"
 
 
 def test_a_figure_is_the_same_for_the_same_run(run, sphere):
@@ -68,7 +68,7 @@ def test_runs_get_names_of_their_own(evoprune, sphere, tmp_path):
 FAILING = """
 import math
 import random
-from evoprune import Bounds, Evaluation, Problem, Settings
+from evoprune import Evaluation, Genes, Problem, Settings
 
 class FailSettings(Settings):
     share: float = 1.0
@@ -77,8 +77,7 @@ class FailSettings(Settings):
 class Failing(Problem):
     Settings = FailSettings
 
-    def bounds(self): return Bounds([0.0, 0.0], [1.0, 1.0])
-    def random_genome(self): return [random.random(), random.random()]
+    genes = Genes.real(["x", "y"], 0.0, 1.0)
 
     def evaluate(self, genome):
         if genome[0] >= self.settings.share:
@@ -132,10 +131,11 @@ def test_more_failures_than_max_failures_stop_the_run(run, failing):
 
 
 BROKEN = """
+from evoprune import Reporting
 from problems.benchmark import Benchmark
 
-class Broken(Benchmark):
-    def finish(self, outcome, folder):
+class Broken(Benchmark, Reporting):
+    def report(self, outcome, folder):
         raise ZeroDivisionError("our own fault")
 """
 

@@ -9,7 +9,7 @@ from itertools import islice
 import pytest
 from deap import base
 
-from evoprune import Generation, Individual, Score
+from evoprune import Additive, Evaluate, Generation, Genes, Individual
 from operators.crossover.blend import blend
 from operators.mutation.exchange import exchange
 from operators.repair.project import project
@@ -35,15 +35,22 @@ def best_allocation() -> list[float]:
     return [TARGET - (value - mean) / RATE for value in logs]
 
 
+def space_of(genes=None):
+    """``genes`` and ``budget``, as the engine supplies them: genes save their weights, and keep the mean TARGET."""
+    genes = genes or Genes.real([str(gene) for gene in range(GENES)], 0.0, 0.9)
+    prices = [-weight for weight in WEIGHTS]
+    return {"genes": genes, "budget": Additive.at_share(genes, prices, -TARGET, fixed=sum(WEIGHTS))}
+
+
 @pytest.fixture
 def toolbox() -> base.Toolbox:
-    space = {"low": [0.0] * GENES, "up": [0.9] * GENES, "weights": WEIGHTS}
+    space = space_of()
     tools = base.Toolbox()
     tools.register("individual", lambda: Individual([random.uniform(0.3, 0.6) for _ in range(GENES)]))
     tools.register("select", truncation, fraction=0.5)
-    tools.register("mate", blend, alpha=0.5, low=space["low"], up=space["up"])
+    tools.register("mate", blend, alpha=0.5, low=space["genes"].low, up=space["genes"].up)
     tools.register("mutate", exchange, **space)
-    tools.register("repair", project, **space, target=TARGET)
+    tools.register("repair", project, **space)
     tools.register("survive", elitist, fraction=0.5)
     return tools
 
@@ -55,7 +62,7 @@ def drive(algorithm, generations, score=lambda genome, fidelity: loss(genome)):
     def answered():
         nonlocal number
         for step in algorithm:
-            if isinstance(step, Score):
+            if isinstance(step, Evaluate):
                 requests.append(step)
                 for individual in step.individuals:
                     individual.fitness.values = (score(individual, step.fidelity),)

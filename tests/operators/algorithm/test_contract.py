@@ -8,7 +8,7 @@ import pytest
 
 from evoprune import Generation, InputError
 from evoprune.experiment import registry
-from tests.operators.algorithm.conftest import GENES, TARGET, WEIGHTS, drive, loss
+from tests.operators.algorithm.conftest import GENES, TARGET, WEIGHTS, drive, loss, space_of
 
 NAMES = sorted(registry.operators("algorithm"))
 START = [TARGET] * GENES
@@ -19,8 +19,8 @@ def start(name, toolbox, seed=0, starts=(START,)):
     numpy.random.seed(seed)
     function = registry.operator("algorithm", name)
     supplied = {
-        "population": 12, "mate_probability": 1.0, "mutate_probability": 1.0, "starts": starts,
-        "low": [0.0] * GENES, "up": [0.9] * GENES, "weights": WEIGHTS,
+        "population": 12, "mate_probability": 1.0, "mutate_probability": 1.0, "initial_genomes": starts,
+        **space_of(),
     }  # fmt: skip
     return function(
         toolbox, **{key: supplied[key] for key in inspect.signature(function).parameters if key in supplied}

@@ -3,10 +3,21 @@ import random
 
 import pytest
 
+from evoprune import Gene, Genes
 from operators.algorithm.equal_marginals import equal_marginals
-from tests.operators.algorithm.conftest import COSTS, GENES, RATE, TARGET, WEIGHTS, best_allocation, drive, loss
+from tests.operators.algorithm.conftest import (
+    COSTS,
+    GENES,
+    RATE,
+    TARGET,
+    WEIGHTS,
+    best_allocation,
+    drive,
+    loss,
+    space_of,
+)
 
-SPACE = {"low": [0.0] * GENES, "up": [0.9] * GENES, "weights": WEIGHTS, "starts": [[TARGET] * GENES]}
+SPACE = {"budget": space_of()["budget"], "initial_genomes": [[TARGET] * GENES]}
 
 
 def test_one_measurement_finds_the_best_allocation_of_exponential_costs(toolbox):
@@ -28,7 +39,7 @@ def test_a_wrong_step_is_put_right(toolbox, step):
 def test_it_rests_from_measuring_when_a_measurement_brought_nothing(toolbox):
     """At the optimum nothing helps: a measurement, mutants for ``patience`` generations, and so on with twice that."""
     random.seed(0)
-    space = SPACE | {"starts": [best_allocation()]}
+    space = SPACE | {"initial_genomes": [best_allocation()]}
     _, requests = drive(equal_marginals(toolbox, **space, patience=1, mutants=5, mutant_screening=0.5), 8)
     sizes = [len(request.individuals) for request in requests if request.fidelity < 1]
     assert sizes == [GENES + 1, 6, 5, GENES + 1, 6, 5, 5, GENES + 1, 6, 5]
@@ -40,9 +51,10 @@ def test_a_gene_at_its_bound_with_hardly_any_room_is_probed_where_there_is_more(
     low, up = [0.0] * GENES, [0.9] * GENES
     low[0], up[0] = TARGET, TARGET + 0.015
     low[1], up[1] = TARGET - 0.015, TARGET
+    held = space_of(Genes([Gene(str(place), *ends) for place, ends in enumerate(zip(low, up, strict=True))]))
     for space in (toolbox.repair.keywords, toolbox.mutate.keywords):
-        space.update(low=low, up=up)
-    populations, (_, probes, *_) = drive(equal_marginals(toolbox, **SPACE | {"low": low, "up": up}), 2)
+        space.update(held)
+    populations, (_, probes, *_) = drive(equal_marginals(toolbox, **SPACE | {"budget": held["budget"]}), 2)
     assert probes.individuals[1][0] == up[0]
     assert probes.individuals[2][1] == low[1]
     assert populations[-1][0][1] < loss([TARGET] * GENES)
@@ -66,7 +78,7 @@ def test_a_gene_that_costs_nothing_more_at_its_bound_is_brought_back_if_it_was_d
         return others(genome) + lost / (1 + math.exp(-40 * (genome[0] - 0.7)))
 
     assert saturating(corner) < saturating(uniform)
-    populations, _ = drive(equal_marginals(toolbox, **SPACE | {"starts": [uniform, corner]}), 2, saturating)
+    populations, _ = drive(equal_marginals(toolbox, **SPACE | {"initial_genomes": [uniform, corner]}), 2, saturating)
     assert populations[0][0][0][0] == 0.9
     ((genome, value),) = populations[1]
     assert genome[0] < 0.5
@@ -77,8 +89,9 @@ def test_fixed_genes_and_genes_without_weights_are_left_alone(toolbox):
     random.seed(0)
     low, up = [0.0] * GENES, [0.9] * GENES
     low[0] = up[0] = TARGET
+    held = space_of(Genes([Gene(str(place), *ends) for place, ends in enumerate(zip(low, up, strict=True))]))
     for space in (toolbox.repair.keywords, toolbox.mutate.keywords):
-        space.update(low=low, up=up)
-    populations, _ = drive(equal_marginals(toolbox, **SPACE | {"low": low, "up": up}), 8)
+        space.update(held)
+    populations, _ = drive(equal_marginals(toolbox, **SPACE | {"budget": held["budget"]}), 8)
     assert all(genome[0] == TARGET for population in populations for genome, _ in population)
     assert populations[-1][0][1] < loss([TARGET] * GENES)

@@ -8,7 +8,7 @@ START = [[TARGET] * GENES]
 
 def test_many_are_screened_and_few_scored_in_full(toolbox):
     random.seed(0)
-    _, requests = drive(level_switching(toolbox, starts=START, offspring=9, survivors=2, screening=0.25), 4)
+    _, requests = drive(level_switching(toolbox, initial_genomes=START, offspring=9, survivors=2, screening=0.25), 4)
     assert [(len(r.individuals), r.fidelity) for r in requests] == [(1, 1.0)] + 3 * [(9, 0.25), (2, 1.0)]
 
 
@@ -25,11 +25,11 @@ def test_survivors_are_the_best_of_those_screened(toolbox):
             assert tuple(individual) in best
         return 1.0
 
-    drive(level_switching(toolbox, starts=START, offspring=12, survivors=3, screening=0.5), 2, score)
+    drive(level_switching(toolbox, initial_genomes=START, offspring=12, survivors=3, screening=0.5), 2, score)
     assert len(screened) == 12
 
 
 def test_without_screening_every_child_is_scored_once(toolbox):
     random.seed(0)
-    _, requests = drive(level_switching(toolbox, starts=START, offspring=4, survivors=2, screening=1.0), 3)
+    _, requests = drive(level_switching(toolbox, initial_genomes=START, offspring=4, survivors=2, screening=1.0), 3)
     assert [(len(r.individuals), r.fidelity) for r in requests] == [(1, 1.0), (4, 1.0), (4, 1.0)]

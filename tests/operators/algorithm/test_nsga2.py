@@ -4,10 +4,10 @@ from itertools import islice, pairwise
 import pytest
 from deap import base, tools
 
-from evoprune import Individual, InputError, Score
+from evoprune import Evaluate, Individual, InputError
 from operators.algorithm.nsga2 import nsga2
 
-SETTINGS = {"mate_probability": 0.9, "mutate_probability": 1.0, "starts": []}
+SETTINGS = {"mate_probability": 0.9, "mutate_probability": 1.0, "initial_genomes": []}
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_it_spreads_over_the_front(toolbox):
 
     def populations():
         for step in nsga2(toolbox, population=20, **SETTINGS):
-            if isinstance(step, Score):
+            if isinstance(step, Evaluate):
                 for number, individual in enumerate(step.individuals):
                     individual.ident = number
                     individual.fitness.values = (individual[0] ** 2, (individual[0] - 2) ** 2)

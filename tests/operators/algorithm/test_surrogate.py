@@ -27,7 +27,7 @@ def test_a_regression_on_enough_scores_ranks_as_a_quadratic_does():
 
 def test_what_is_not_scored_costs_nothing(toolbox):
     random.seed(0)
-    _, requests = drive(surrogate(toolbox, starts=START, pool=50, offspring=6, survivors=2, screening=0.25), 3)
+    _, requests = drive(surrogate(toolbox, initial_genomes=START, pool=50, offspring=6, survivors=2, screening=0.25), 3)
     assert [(len(r.individuals), r.fidelity) for r in requests] == [(1, 1.0)] + 2 * [(6, 0.25), (2, 1.0)]
 
 
@@ -36,7 +36,7 @@ def test_choosing_among_mutants_beats_taking_the_first(toolbox):
 
     def excess(pool, seed):
         random.seed(seed)
-        populations, _ = drive(surrogate(toolbox, starts=START, pool=pool), 12)
+        populations, _ = drive(surrogate(toolbox, initial_genomes=START, pool=pool), 12)
         return populations[-1][0][1] - loss(best_allocation())
 
     chosen, first = (sorted(excess(pool, seed) for seed in range(5)) for pool in (8, 1))

@@ -4,16 +4,18 @@ from collections import Counter
 
 import pytest
 
-from evoprune import Individual
+from evoprune import Additive, Gene, Genes, Individual, Monotone
 from operators.mutation.exchange import exchange
 
-LOW, UP, WEIGHTS = [0.0] * 6, [0.9] * 6, [1.0, 2.0, 50.0, 3.0, 0.0, 7.0]
+WEIGHTS = [1.0, 2.0, 50.0, 3.0, 0.0, 7.0]
+GENES = Genes.real("abcdef", 0.0, 0.9)
+SPACE = {"genes": GENES, "budget": Additive(GENES, [-weight for weight in WEIGHTS], None)}
 
 
 def children(genes, trials=300, **parameters):
     random.seed(0)
     for _ in range(trials):
-        (child,) = exchange(Individual(genes), low=LOW, up=UP, weights=WEIGHTS, **parameters)
+        (child,) = exchange(Individual(genes), **SPACE, **parameters)
         yield child
 
 
@@ -43,17 +45,18 @@ def test_few_moves_are_likelier_than_many():
 
 
 def test_a_single_free_gene_has_nothing_to_exchange_with():
-    (child,) = exchange(Individual([0.4, 0.5]), low=[0, 0.5], up=[1, 0.5], weights=[1, 1])
+    genes = Genes([Gene("a"), Gene("b", 0.5, 0.5)])
+    (child,) = exchange(Individual([0.4, 0.5]), genes=genes, budget=Additive(genes, [1.0, 1.0], None))
     assert child == [0.4, 0.5]
 
 
-ADVICE = [0.1, 0.2, 0.5, 0.8, 0.0, 0.7]
+PRIOR = [0.1, 0.2, 0.5, 0.8, 0.0, 0.7]
 
 
 def moved(**parameters):
-    """How often one small move raises and lowers each gene of a genome whose distances from ADVICE differ."""
+    """How often one small move raises and lowers each gene of a genome whose distances from PRIOR differ."""
     raised, lowered = Counter(), Counter()
-    for child in children([0.45] * 6, trials=4000, moves=1, step=0.1, advice=ADVICE, **parameters):
+    for child in children([0.45] * 6, trials=4000, moves=1, step=0.1, prior=PRIOR, **parameters):
         raised.update(gene for gene, value in enumerate(child) if value > 0.45)
         lowered.update(gene for gene, value in enumerate(child) if value < 0.45)
     return raised, lowered
@@ -65,32 +68,55 @@ def test_without_strength_each_gene_is_as_likely_to_be_raised_or_lowered():
         assert max(counts.values()) < 1.2 * min(counts.values())
 
 
-def test_strength_draws_genes_by_the_softmax_of_their_distance_from_the_advice():
-    """One step further from the advice is e^strength times likelier."""
+def test_strength_draws_genes_by_the_softmax_of_their_distance_from_the_prior():
+    """One step further from the prior is e^strength times likelier."""
     raised, _ = moved(strength=0.5)
     assert raised[3] / raised[2] == pytest.approx(math.exp(0.5 * 3), rel=0.2)
     assert raised[5] / raised[1] == pytest.approx(math.exp(0.5 * 5), rel=0.3)
 
 
-def test_with_great_strength_mutations_lead_to_the_advice_and_keep_the_sum():
+def test_with_great_strength_mutations_lead_to_the_prior_and_keep_the_sum():
     rng = random.Random(1)
-    genes = [rng.uniform(0, 0.9) for _ in ADVICE]
+    genes = [rng.uniform(0, 0.9) for _ in PRIOR]
     random.seed(0)
     child = Individual(genes)
-    gap = (total(genes) - total(ADVICE)) / sum(WEIGHTS)  # the sum that is kept is another than the advice's
+    gap = (total(genes) - total(PRIOR)) / sum(WEIGHTS)  # the sum that is kept is another than the prior's
     for _ in range(3000):
-        exchange(child, low=LOW, up=UP, weights=WEIGHTS, advice=ADVICE, strength=1e6, step=0.002)
+        exchange(child, **SPACE, prior=PRIOR, strength=1e6, step=0.002)
     assert total(child) == pytest.approx(total(genes), abs=1e-9)
-    gaps = [gene - advice for gene, advice in zip(child, ADVICE, strict=True) if advice]
+    gaps = [gene - prior for gene, prior in zip(child, PRIOR, strict=True) if prior]
     assert gaps == pytest.approx([gap] * 5, abs=0.02)
 
 
-def test_strength_without_advice_is_refused():
-    with pytest.raises(ValueError, match="needs advice"):
-        exchange(Individual([0.5] * 6), low=LOW, up=UP, weights=WEIGHTS, strength=1.0)
+def test_strength_without_prior_is_refused():
+    with pytest.raises(ValueError, match="needs a prior"):
+        exchange(Individual([0.5] * 6), **SPACE, strength=1.0)
 
 
 @pytest.mark.parametrize("length", [5, 7])
-def test_advice_for_another_number_of_genes_is_refused(length):
+def test_prior_for_another_number_of_genes_is_refused(length):
     with pytest.raises(ValueError, match=f"each of 6 genes, got {length}"):
-        exchange(Individual([0.5] * 6), low=LOW, up=UP, weights=WEIGHTS, advice=[0.5] * length, strength=1.0)
+        exchange(Individual([0.5] * 6), **SPACE, prior=[0.5] * length, strength=1.0)
+
+
+@pytest.mark.parametrize("curved", [False, True])
+def test_levels_move_by_whole_levels_and_never_above_what_was_spent(curved):
+    random.seed(0)
+    levels = Gene.of_levels("levels", range(5)), Gene.of_levels("kinds", "abc"), Gene.of_levels("flag", [0, 1])
+    genes = Genes([*levels, Gene("real", -1.0, 2.0)])
+    budget = Additive(genes, [[0.0, 1.0, 4.0, 5.0, 9.0], [7.0, 3.0, 1.0], [0.0, 2.0], -3.0], None)
+    if curved:
+        budget = Monotone(genes, lambda genome, sums=budget.spent: math.exp(0.1 * sums(genome)), None)
+    moved = 0
+    for _ in range(300):
+        start = genes.random()
+        (child,) = exchange(Individual(start), genes=genes, budget=budget, step=0.5)
+        assert genes.allow(child)
+        assert budget.spent(child) <= budget.spent(start) + 1e-9
+        moved += child != start
+    assert moved > 150  # the others have drawn genes that are at their ends
+
+
+def test_a_problem_without_a_budget_is_told_so():
+    with pytest.raises(ValueError, match="has no budget"):
+        exchange(Individual([0.5] * 6), genes=GENES, budget=None)

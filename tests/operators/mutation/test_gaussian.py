@@ -3,10 +3,10 @@ from statistics import mean, stdev
 
 import pytest
 
-from evoprune import Individual
+from evoprune import Gene, Genes, Individual
 from operators.mutation.gaussian import gaussian
 
-WIDE = {"low": [-100.0] * 4000, "up": [100.0] * 4000}
+WIDE = {"genes": Genes.real([str(place) for place in range(4000)], -100.0, 100.0)}
 
 
 def mutated(**parameters):
@@ -30,3 +30,12 @@ def test_changes_have_the_spread_that_sigma_says():
 def test_indpb_is_the_share_of_genes_that_change(indpb):
     changed = sum(change != 0 for change in mutated(indpb=indpb))
     assert changed / 4000 == pytest.approx(indpb, abs=0.03)
+
+
+def test_a_gene_with_levels_that_is_drawn_moves_to_another_level_however_small_the_noise():
+    random.seed(1)
+    genes = Genes([Gene.of_levels(str(place), range(2 + place % 5)) for place in range(200)])
+    start = genes.random()
+    (child,) = gaussian(Individual(start), genes=genes, sigma=1e-6, limit=0.1, indpb=1.0)
+    assert genes.allow(child)
+    assert all(abs(new - old) == 1 for new, old in zip(child, start, strict=True))

@@ -2,14 +2,14 @@ import random
 
 import pytest
 
-from evoprune import Individual
+from evoprune import Gene, Genes, Individual
 from operators.mutation.polynomial import polynomial
 
 
 def mutated(genes, low=0.0, up=1.0, **parameters):
     random.seed(1)
-    size = len(genes)
-    (child,) = polynomial(Individual(genes), low=[low] * size, up=[up] * size, **parameters)
+    space = Genes.real([str(place) for place in range(len(genes))], low, up)
+    (child,) = polynomial(Individual(genes), genes=space, **parameters)
     return child
 
 
@@ -33,7 +33,17 @@ def test_parents_outside_the_bounds_give_real_numbers_within():
 
 def test_fixed_genes_stay_and_the_others_move():
     random.seed(1)
-    (child,) = polynomial(Individual([0.2, 0.5, 0.7]), low=[0.2, 0.0, 0.7], up=[0.2, 1.0, 0.7], indpb=1.0)
+    genes = Genes([Gene("a", 0.2, 0.2), Gene("b"), Gene("c", 0.7, 0.7)])
+    (child,) = polynomial(Individual([0.2, 0.5, 0.7]), genes=genes, indpb=1.0)
     assert child[0] == 0.2
     assert child[1] != 0.5
     assert child[2] == 0.7
+
+
+def test_a_gene_with_levels_that_is_drawn_moves_to_another_level():
+    random.seed(1)
+    genes = Genes([Gene.of_levels(str(place), range(2 + place % 5)) for place in range(200)])
+    start = genes.random()
+    (child,) = polynomial(Individual(start), genes=genes, indpb=1.0)
+    assert genes.allow(child)
+    assert all(new != old for new, old in zip(child, start, strict=True))

@@ -6,6 +6,8 @@ import random
 
 import pytest
 
+from evoprune import Additive, Genes
+
 
 @pytest.fixture
 def problems():
@@ -15,7 +17,9 @@ def problems():
     for _ in range(100):
         size = rng.randint(2, 8)
         weights = [rng.choice([1.0, rng.uniform(0.1, 10)]) for _ in range(size)]
-        bounds = {"low": [0.0] * size, "up": [1.0] * size}
+        space = Genes.real([str(place) for place in range(size)], 0.0, 1.0)
         genes = [rng.uniform(-0.2, 1.2) for _ in range(size)]
-        found.append((genes, {**bounds, "weights": weights, "target": rng.uniform(0.05, 0.95)}))
+        prices = [-weight for weight in weights]
+        budget = Additive.at_share(space, prices, -rng.uniform(0.05, 0.95), fixed=sum(weights))
+        found.append((genes, {"genes": space, "budget": budget}))
     return found

@@ -13,7 +13,7 @@ def test_the_optimality_conditions_hold(problems):
     """Karush, Kuhn and Tucker: one multiplier moves all free genes, and pushes the others at their bound."""
     for genes, budget in problems:
         (found,) = project(Individual(genes), **budget)
-        pushes = [(new - old) / w for old, new, w in zip(genes, found, budget["weights"], strict=True)]
+        pushes = [(new - old) / w for old, new, w in zip(genes, found, budget["budget"].weights, strict=True)]
         free = [push for push, gene in zip(pushes, found, strict=True) if 1e-9 < gene < 1 - 1e-9]
         assert free, "the problems leave some gene free"
         assert free == pytest.approx([free[0]] * len(free), abs=1e-9)

@@ -2,16 +2,15 @@ from itertools import pairwise
 
 import pytest
 
-from evoprune import Individual
+from evoprune import Additive, Genes, Individual
 from operators.bounds import clip
-from operators.repair.budget import weighted_mean
 from operators.repair.scale import scale
 
 
 def test_one_factor_scales_every_distance_to_the_bound(problems):
     for genes, budget in problems:
         clipped = [clip(gene, 0.0, 1.0) for gene in genes]
-        bound = 0.0 if weighted_mean(clipped, budget["weights"]) > budget["target"] else 1.0
+        bound = 0.0 if budget["budget"].excess(clipped) < 0 else 1.0
         (found,) = scale(Individual(genes), **budget)
         pairs = [(old, new) for old, new in zip(clipped, found, strict=True) if abs(old - bound) > 1e-3]
         factors = [(new - bound) / (old - bound) for old, new in pairs]
@@ -27,6 +26,7 @@ def test_order_is_kept(problems):
 
 
 def test_halving_the_budget_halves_the_genes():
-    budget = {"low": [0.0] * 3, "up": [1.0] * 3, "weights": [1.0] * 3, "target": 0.2}
+    genes = Genes.real("abc", 0.0, 1.0)
+    budget = {"genes": genes, "budget": Additive.at_share(genes, [-1.0] * 3, -0.2)}
     (found,) = scale(Individual([0.2, 0.4, 0.6]), **budget)
     assert found == pytest.approx([0.1, 0.2, 0.3])

@@ -1,6 +1,6 @@
 from itertools import pairwise
 
-from evoprune import Individual
+from evoprune import Additive, Genes, Individual
 from operators.repair.shift import shift
 
 
@@ -16,6 +16,7 @@ def test_differences_between_genes_away_from_the_bounds_stay(problems):
 
 
 def test_the_uniform_genome_goes_to_the_target():
-    budget = {"low": [0.0] * 3, "up": [0.9] * 3, "weights": [1.0, 5.0, 2.0], "target": 0.45}
+    genes = Genes.real("abc", 0.0, 0.9)
+    budget = {"genes": genes, "budget": Additive.at_share(genes, [-1.0, -5.0, -2.0], -0.45)}
     (found,) = shift(Individual([0.2] * 3), **budget)
     assert max(abs(gene - 0.45) for gene in found) < 1e-12

@@ -2,6 +2,7 @@ import random
 
 import pytest
 
+from evoprune.testing import check_problem
 from problems.benchmark.problem import OPTIMA, Benchmark, BenchmarkSettings
 
 
@@ -21,7 +22,7 @@ def test_the_reference_is_the_optimum(function):
 def test_random_genomes_lie_within_the_bounds():
     random.seed(1)
     tried = problem(dimensions=200, low=2.0, up=3.0)
-    assert tried.bounds() == ([2.0] * 200, [3.0] * 200)
+    assert (tried.genes.low, tried.genes.up) == ([2.0] * 200, [3.0] * 200)
     assert all(2.0 <= gene <= 3.0 for gene in tried.random_genome())
 
 
@@ -34,5 +35,12 @@ def test_random_genomes_lie_within_the_bounds():
         ({"low": -2.0, "up": -1.0}, -1.0),
     ],
 )
-def test_the_target_of_a_repair_can_be_reached(settings, target):
-    assert problem(**settings, dimensions=2).context() == {"weights": [1.0, 1.0], "target": target}
+def test_the_budget_keeps_the_mean_at_the_target(settings, target):
+    budget = problem(**settings, dimensions=2).budget
+    budget.check_reachable()
+    assert budget.kept([target, target])
+    assert not budget.kept([target, target + 0.1])
+
+
+def test_it_keeps_the_laws_of_problems():
+    check_problem(problem())

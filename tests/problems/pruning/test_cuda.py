@@ -5,13 +5,16 @@ import random
 import pytest
 import torch
 
-from problems.pruning import protocol
-from problems.pruning.evaluation.evaluator import Evaluator
-from problems.pruning.evaluation.measure import Measure
-from problems.pruning.evaluation.states import prefix_names
-from problems.pruning.model.device import pick_dtype
+from problems.language_model import protocol
+from problems.language_model.evaluation.measure import Measure
+from problems.language_model.evaluation.objectives import Perplexity
+from problems.language_model.evaluation.states import prefix_names
+from problems.language_model.model.blocks import zeros
+from problems.language_model.model.device import pick_dtype
+from problems.language_model.statistics import gradients
+from problems.language_model.text.windows import predictions
+from problems.pruning.problem import Pruning
 from problems.pruning.settings import PruningSettings
-from problems.pruning.statistics import gradients
 
 pytestmark = [
     pytest.mark.gpu,
@@ -20,8 +23,8 @@ pytestmark = [
 UNIFORM = [0.3] * 12
 
 
-def evaluator(device="cuda", dtype="float32", **others):
-    return Evaluator(PruningSettings(device=device, dtype=dtype, **others))
+def problem(device="cuda", dtype="float32", **others):
+    return Pruning(PruningSettings(device=device, dtype=dtype, **others))
 
 
 def relatives(seed, pairs):
@@ -37,61 +40,64 @@ def relatives(seed, pairs):
 
 @pytest.mark.parametrize("objective", ["perplexity", "kl"])
 def test_float32_agrees_with_the_cpu(objective):
-    on_device, on_cpu = (evaluator(device, objective=objective) for device in ("cuda", "cpu"))
+    on_device, on_cpu = (problem(device, objective=objective) for device in ("cuda", "cpu"))
     for genome in (UNIFORM, *relatives(0, 2)):
         assert on_device.evaluate(genome).values[0] == pytest.approx(on_cpu.evaluate(genome).values[0], rel=1e-4)
-    assert on_device.masks.zeros() == on_cpu.masks.zeros()
+    counts = [zeros(each.session.resident.matrices) for each in (on_device, on_cpu)]
+    assert counts[0] == counts[1]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_reuse_changes_no_result(dtype):
-    reusing, plain = evaluator(dtype=dtype), evaluator(dtype=dtype, reuse_mib=0)
+    reusing, plain = problem(dtype=dtype), problem(dtype=dtype, reuse_mib=0)
     for genome in relatives(1, 20):
         assert reusing.evaluate(genome).values == plain.evaluate(genome).values
-    assert reusing._states.bytes > 0
+    assert reusing.session.fitness._states.bytes > 0
 
 
 def test_the_protocol_names_the_card():
-    assert protocol.of_pruned(evaluator())["device"] == f"cuda:0 ({torch.cuda.get_device_name(0)})"
+    assert protocol.of_run(problem().session)["device"] == f"cuda:0 ({torch.cuda.get_device_name(0)})"
 
 
-def test_all_that_an_evaluator_holds_is_on_the_device():
-    on_device = evaluator()
+def test_all_that_a_session_holds_is_on_the_device():
+    on_device = problem()
     on_device.evaluate(UNIFORM)
-    held = [*on_device.model.parameters(), *on_device.model.buffers(), *on_device.masks._stored.values()]
-    held += [entry.state for entry in on_device._states._entries.values()]
+    model = on_device.session.resident.model
+    held = [*model.parameters(), *model.buffers(), *on_device.cut.masks._stored.values()]
+    held += [entry.state for entry in on_device.session.fitness._states._entries.values()]
     assert {tensor.device for tensor in held} == {torch.device("cuda:0")}
 
 
 def test_running_out_of_memory_halves_the_batch():
-    whole = evaluator(batch_tokens=16 * 256)
+    whole = problem(batch_tokens=16 * 256)
     value = whole.evaluate(UNIFORM).values[0]
+    fitness, perplexity = whole.session.fitness, Perplexity()
 
     def hungry(logits, targets, first):
-        if whole.measure.batch_tokens > 4 * 256:
+        if fitness.measure.batch_tokens > 4 * 256:
             torch.empty(2**50, device="cuda")
-        return whole.objective.add(logits, targets, first)
+        return perplexity.add(logits, targets, first)
 
-    tokens = whole.search.tokens
-    total = whole.measure.total(tokens, hungry, whole._states, prefix_names(whole.masks.block_cuts()))
-    assert whole.measure.batch_tokens == 4 * 256
-    assert whole.objective.value(total, whole.search.predictions) == pytest.approx(value, rel=1e-4)
+    tokens = whole.session.texts.search.tokens
+    total = fitness.measure.total(tokens, hungry, fitness._states, prefix_names(whole.cut.marks()))
+    assert fitness.measure.batch_tokens == 4 * 256
+    assert perplexity.value(total, predictions(tokens)) == pytest.approx(value, rel=1e-4)
 
 
 def test_the_batch_is_chosen_from_the_memory_that_is_free():
-    on_device = evaluator()
-    fitting = on_device.measure.batch_tokens
+    session = problem().session
+    fitting = session.fitness.measure.batch_tokens
     free, _ = torch.cuda.mem_get_info()
     blocker = torch.empty(free - 2**28, dtype=torch.uint8, device="cuda")
-    assert 1 <= Measure(on_device._forward, None).batch_tokens < fitting
+    assert 1 <= Measure(session.resident.forward, None).batch_tokens < fitting
     del blocker
     torch.cuda.empty_cache()
 
 
 def test_gradients_are_the_same_each_time():
-    on_device = evaluator(dtype="bfloat16", score="gblm")
-    matrices, tokens = on_device.matrices, on_device.calibration.tokens
-    once, again = (gradients.gather(on_device.model, tokens, matrices, gradients.NAMES) for _ in range(2))
+    session = problem(dtype="bfloat16", score="gblm").session
+    matrices, tokens = session.resident.matrices, session.texts.calibration.tokens
+    once, again = (gradients.gather(session.resident.model, tokens, matrices, gradients.NAMES) for _ in range(2))
     assert all(torch.equal(once[m.name][name], again[m.name][name]) for m in matrices for name in gradients.NAMES)
 
 
@@ -101,10 +107,10 @@ def test_auto_is_bfloat16_where_the_device_has_units_for_it():
     assert pick_dtype("auto", device) == (torch.bfloat16 if fast else torch.float32)
 
 
-def test_two_evaluators_on_one_device_do_not_disturb_each_other():
+def test_two_problems_on_one_device_do_not_disturb_each_other():
     genomes = list(relatives(2, 3))
-    alone = [evaluator().evaluate(genome).values for genome in genomes]
-    first, second = evaluator(), evaluator()
+    alone = [problem().evaluate(genome).values for genome in genomes]
+    first, second = problem(), problem()
     for genome, other, value in zip(genomes, reversed(genomes), alone, strict=True):
         second.evaluate(other)
         assert first.evaluate(genome).values == value

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from problems.pruning.evaluation.evaluator import Evaluator
-from problems.pruning.settings import PruningSettings, TextSettings
+from problems.language_model.settings import TextSettings
+from problems.pruning.problem import Pruning
+from problems.pruning.settings import PruningSettings
+from tests.problems.small import counted_sparsity
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +26,10 @@ def test_gguf_is_dequantised_for_real_and_scores_as_published(gguf, wikitext, tm
         search_text=TextSettings(source=str(wikitext / "test.txt"), window=512, windows=8),
         report_text=TextSettings(source=str(wikitext / "valid.txt"), window=512, windows=1),
     )
-    evaluator = Evaluator(settings)
-    assert evaluator.evaluate([0.0] * 30).values[0] == pytest.approx(27.61, abs=0.01)
-    assert evaluator.evaluate([0.45] * 30).values[0] == pytest.approx(136.6, abs=3)
-    assert evaluator.masks.zeros() / evaluator.masks.total == pytest.approx(0.45, abs=1e-4)
-    assert {type(p) for p in evaluator.model.parameters()} == {torch.nn.Parameter}
-    evaluator.model.save_pretrained(tmp_path)
+    problem = Pruning(settings)
+    model = problem.session.resident.model
+    assert problem.evaluate([0.0] * 30).values[0] == pytest.approx(27.61, abs=0.01)
+    assert problem.evaluate([0.45] * 30).values[0] == pytest.approx(136.6, abs=3)
+    assert counted_sparsity(model) == pytest.approx(0.45, abs=1e-4)
+    assert {type(p) for p in model.parameters()} == {torch.nn.Parameter}
+    model.save_pretrained(tmp_path)

@@ -1,0 +1,238 @@
+"""What a genome spends, and how much it may spend.
+
+A budget grows or falls with each gene, whatever the others are. Repairs bring a genome to the limit: exactly
+where genes are real numbers, to the most that is not above it where they are levels.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+from evoprune.genes import Gene, Genes
+
+Price = float | Sequence[float]
+"""What a gene spends: for each 1 of a real gene; for a gene with levels, a table with an entry for each level."""
+
+ROUNDING = 1e-13
+"""An excess below this is none: far less than a weight of the largest models, more than sums of doubles are off."""
+
+_EDGE = 1e-12
+"""A limit as little as this beyond the least or the most counts as reached."""
+
+
+class Budget(ABC):
+    """What genomes of ``genes`` spend. Numbers are in ``unit``, a plural such as ``bytes``.
+
+    ``limit``: the most that may be spent; None where nothing limits it, as where a search looks for trade-offs.
+    """
+
+    def __init__(self, genes: Genes, limit: float | None, unit: str) -> None:
+        self.genes, self.limit, self.unit = genes, limit, unit
+
+    @abstractmethod
+    def spent(self, genome: Sequence[float]) -> float:
+        """What ``genome`` spends. It rises or falls with each gene, between levels too."""
+
+    def price(self, genome: Sequence[float], gene: int, step: float = 1.0) -> float:
+        """What ``genome`` spends more if ``gene`` is raised by ``step``; below 0 where that saves."""
+        raised = list(genome)
+        raised[gene] += step
+        return self.spent(raised) - self.spent(genome)
+
+    def excess(self, genome: Sequence[float]) -> float:
+        """How far ``genome`` is above the limit (below: negative), as a share of all that genes can change.
+
+        Raises ValueError where there is no limit.
+        """
+        return (self.spent(genome) - self._limit()) / (self.most - self.least or 1.0)
+
+    def share(self, genome: Sequence[float]) -> float:
+        """What ``genome`` spends, on the scale of :meth:`excess`; differences alone mean something."""
+        return self.spent(genome) / (self.most - self.least or 1.0)
+
+    def kept(self, genome: Sequence[float]) -> bool:
+        """Whether ``genome`` spends what the limit is, but for rounding."""
+        return abs(self.excess(genome)) <= ROUNDING
+
+    def saves(self, gene: int) -> bool:
+        """Whether raising ``gene`` spends less."""
+        return self._across(gene) < 0
+
+    @cached_property
+    def weights(self) -> list[float]:
+        """How much each gene matters, at least 0: what 1 of a real gene changes, or the whole range of levels.
+
+        Where what one gene changes depends on the others: while those are in the middle of their ranges.
+        """
+        return [
+            abs(self._across(place)) / (1.0 if gene.levels else gene.up - gene.low) if gene.free else 0.0
+            for place, gene in enumerate(self.genes)
+        ]
+
+    @cached_property
+    def directions(self) -> list[float]:
+        """What is added to each gene to save about its weight: 1, or the range of levels; below 0 where raising spends.
+
+        Above 0 for a gene without weight.
+        """
+        return [
+            (-1.0 if weight and not self.saves(place) else 1.0) * (gene.up if gene.levels else 1.0)
+            for place, (gene, weight) in enumerate(zip(self.genes, self.weights, strict=True))
+        ]
+
+    @cached_property
+    def free(self) -> list[int]:
+        """The places of the free genes that change what is spent."""
+        return [gene for gene in self.genes.free if self.weights[gene] > 0]
+
+    def extreme(self, most: bool) -> list[float]:
+        """The genome that spends the ``most``, or the least."""
+        return [
+            gene.low if (way >= 0) == most else gene.up for gene, way in zip(self.genes, self.directions, strict=True)
+        ]
+
+    @cached_property
+    def least(self) -> float:
+        """The least that a genome can spend."""
+        return self.spent(self.extreme(most=False))
+
+    @cached_property
+    def most(self) -> float:
+        """The most that a genome can spend."""
+        return self.spent(self.extreme(most=True))
+
+    def check_reachable(self) -> None:
+        """Raise ValueError unless some genome meets the limit."""
+        least, most = self._ends
+        if not (least <= _EDGE and most >= -_EDGE):  # so that no limit of nan passes
+            raise ValueError(
+                f"a limit of {self._limit():,.6g} {self.unit} is out of reach: genes spend "
+                f"{self.least:,.6g} to {self.most:,.6g}"
+            )
+
+    @cached_property
+    def _ends(self) -> tuple[float, float]:
+        """The excess of the least and of the most."""
+        return self.excess(self.extreme(most=False)), self.excess(self.extreme(most=True))
+
+    def _across(self, gene: int) -> float:
+        """What changes from the lower bound of ``gene`` to its upper one, the others in the middle of their ranges."""
+        genome = [(each.low + each.up) / 2 for each in self.genes]
+        genome[gene] = self.genes[gene].low
+        return self.price(genome, gene, self.genes[gene].up - self.genes[gene].low)
+
+    def _limit(self) -> float:
+        if self.limit is None:
+            raise ValueError("the problem, as it is set up, has no limit to keep; leave operators.repair out")
+        return self.limit
+
+
+class Additive(Budget):
+    """Each gene spends for itself: ``fixed`` plus the sum of the genes' ``prices``.
+
+    Between two levels the table's entries are joined by straight lines. Raises ValueError unless there is a price
+    for each gene, and unless each table has an entry for each level and rises or falls throughout.
+    """
+
+    def __init__(
+        self, genes: Genes, prices: Sequence[Price], limit: float | None, unit: str = "units", fixed: float = 0.0
+    ) -> None:
+        if len(prices) != len(genes):
+            raise ValueError(f"expected a price for each of {len(genes)} genes, got {len(prices)}")
+        for gene, price in zip(genes, prices, strict=True):
+            if isinstance(price, Sequence):
+                _check(gene, price)
+        self._prices, self._fixed = list(prices), fixed
+        self.scale = math.fsum(map(_reach, prices)) or 1.0
+        """The sum of the absolute prices; of a table, the difference between its ends."""
+        self._share = None if limit is None else (limit - fixed) / self.scale
+        super().__init__(genes, limit, unit)
+
+    @classmethod
+    def at_share(
+        cls, genes: Genes, prices: Sequence[Price], share: float | None, unit: str = "units", fixed: float = 0.0
+    ) -> Additive:
+        """A budget whose limit is ``fixed`` plus ``share``, in [-1, 1], of the sum of the absolute prices.
+
+        For real genes in [0, 1] with prices below 0, ``-share`` is the mean that genes must have, each counted by its
+        price: exactly, where a limit in large units would be rounded.
+        """
+        scale = math.fsum(map(_reach, prices))
+        budget = cls(genes, prices, None if share is None else fixed + share * scale, unit, fixed)
+        budget._share = share
+        return budget
+
+    def spent(self, genome: Sequence[float]) -> float:
+        """See :meth:`Budget.spent`."""
+        return self._fixed + math.fsum(map(_spent, self._prices, genome))
+
+    def price(self, genome: Sequence[float], gene: int, step: float = 1.0) -> float:
+        """See :meth:`Budget.price`."""
+        price = self._prices[gene]
+        if isinstance(price, Sequence):
+            return _spent(price, genome[gene] + step) - _spent(price, genome[gene])
+        return price * step
+
+    def excess(self, genome: Sequence[float]) -> float:
+        """See :meth:`Budget.excess`; a share of the sum of the absolute prices."""
+        if self._share is None:
+            self._limit()
+        return self.share(genome) - self._share  # type: ignore[operator]
+
+    def share(self, genome: Sequence[float]) -> float:
+        """See :meth:`Budget.share`; of the sum of the absolute prices, without what is ``fixed``."""
+        return math.fsum(map(_spent, self._prices, genome)) / self.scale
+
+    def saves(self, gene: int) -> bool:
+        """See :meth:`Budget.saves`."""
+        price = self._prices[gene]
+        return price[-1] < price[0] if isinstance(price, Sequence) else price < 0
+
+    @cached_property
+    def weights(self) -> list[float]:
+        """See :attr:`Budget.weights`."""
+        return [
+            _reach(price) * (gene.up if gene.levels and not isinstance(price, Sequence) else 1.0)
+            for gene, price in zip(self.genes, self._prices, strict=True)
+        ]
+
+
+class Monotone(Budget):
+    """What any function of the genome says, as long as it rises or falls with each gene."""
+
+    def __init__(
+        self, genes: Genes, spent: Callable[[Sequence[float]], float], limit: float | None, unit: str = "units"
+    ) -> None:
+        self._spent = spent
+        super().__init__(genes, limit, unit)
+
+    def spent(self, genome: Sequence[float]) -> float:
+        """See :meth:`Budget.spent`."""
+        return self._spent(genome)
+
+
+def _check(gene: Gene, table: Sequence[float]) -> None:
+    """Raise ValueError unless ``table`` fits ``gene``."""
+    if len(table) != len(gene.levels):
+        raise ValueError(
+            f"gene '{gene.name}': expected a price for each of {len(gene.levels)} levels, got {len(table)}"
+        )
+    if list(table) not in (sorted(table), sorted(table, reverse=True)):
+        raise ValueError(f"gene '{gene.name}': expected prices of levels that rise or fall throughout")
+
+
+def _spent(price: Price, value: float) -> float:
+    if not isinstance(price, Sequence):
+        return price * value
+    value = min(max(value, 0.0), len(price) - 1.0)
+    below = int(value)
+    rest = value - below
+    return price[below] + rest * (price[below + 1] - price[below]) if rest else price[below]
+
+
+def _reach(price: Price) -> float:
+    """The most that a gene can change: of a real gene, for each 1 of it."""
+    return max(price) - min(price) if isinstance(price, Sequence) else abs(price)

@@ -1,0 +1,128 @@
+"""What a genome consists of: genes that are real intervals or ordered levels, mixed as a problem needs them."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from operator import eq
+from typing import Any, overload
+
+
+@dataclass(frozen=True)
+class Gene:
+    """One gene: any number in [low, up], or one of some ``levels``.
+
+    A genome holds a number for each gene. For a gene with ``levels`` that number is the index of the chosen
+    level, a whole number from 0 to the last index; the levels themselves may be anything, in an order that
+    means something (widths, types by their bytes, keep and drop). ``name`` is unique within a genome;
+    ``group`` says which genes belong together (a block of a model, say). A gene with ``low == up`` is fixed.
+    """
+
+    name: str
+    low: float = 0.0
+    up: float = 1.0
+    group: str = ""
+    levels: tuple[Any, ...] = ()
+
+    @classmethod
+    def of_levels(cls, name: str, levels: Sequence[Any], group: str = "") -> Gene:
+        """A gene that is one of ``levels``, at least one. Raises ValueError where there are none."""
+        if not levels:
+            raise ValueError(f"gene '{name}': expected at least one level")
+        return cls(name, 0.0, float(len(levels) - 1), group, tuple(levels))
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where no number fits, or where bounds are not those of the levels."""
+        if not -math.inf < self.low <= self.up < math.inf:
+            raise ValueError(f"gene '{self.name}': expected finite low <= up, got {self.low:g} and {self.up:g}")
+        if self.levels and (self.low, self.up) != (0.0, len(self.levels) - 1):
+            raise ValueError(f"gene '{self.name}': the bounds of levels are their indices; use Gene.of_levels")
+
+    @property
+    def free(self) -> bool:
+        """Whether the gene can have more than one value."""
+        return self.low < self.up
+
+    def nearest(self, value: float) -> float:
+        """The value of this gene that is nearest to ``value``; half way between two levels, the lower one."""
+        held = min(max(value, self.low), self.up)
+        return float(-((0.5 - held) // 1)) + 0.0 if self.levels else held  # + 0.0: never -0.0
+
+
+class Genes(Sequence[Gene]):
+    """The genes of a genome, in order. Immutable."""
+
+    def __init__(self, genes: Sequence[Gene]) -> None:
+        """Raise ValueError where there is no gene, or where two have the same name."""
+        self._genes = tuple(genes)
+        if not self._genes:
+            raise ValueError("expected at least one gene")
+        if len({gene.name for gene in self._genes}) < len(self._genes):
+            raise ValueError("expected another name for each gene")
+
+    @classmethod
+    def real(cls, names: Sequence[str], low: float, up: float) -> Genes:
+        """Real genes with the same bounds."""
+        return cls([Gene(name, low, up) for name in names])
+
+    @overload
+    def __getitem__(self, index: int) -> Gene: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Gene]: ...
+
+    def __getitem__(self, index: int | slice) -> Gene | Sequence[Gene]:
+        return self._genes[index]
+
+    def __len__(self) -> int:
+        return len(self._genes)
+
+    def __iter__(self) -> Iterator[Gene]:
+        return iter(self._genes)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The name of each gene."""
+        return [gene.name for gene in self._genes]
+
+    @cached_property
+    def low(self) -> list[float]:
+        """The lower bound of each gene."""
+        return [gene.low for gene in self._genes]
+
+    @cached_property
+    def up(self) -> list[float]:
+        """The upper bound of each gene."""
+        return [gene.up for gene in self._genes]
+
+    @cached_property
+    def free(self) -> list[int]:
+        """The places of the genes that can have more than one value."""
+        return [place for place, gene in enumerate(self._genes) if gene.free]
+
+    @cached_property
+    def with_levels(self) -> list[int]:
+        """The places of the genes that are one of some levels."""
+        return [place for place, gene in enumerate(self._genes) if gene.levels]
+
+    def nearest(self, genome: Sequence[float]) -> list[float]:
+        """``genome`` with each gene at its nearest value: within its bounds, at a level where it has levels."""
+        return [gene.nearest(value) for gene, value in zip(self._genes, genome, strict=True)]
+
+    def allow(self, genome: Sequence[float]) -> bool:
+        """Whether ``genome`` holds a possible value for each gene."""
+        return len(genome) == len(self) and all(map(eq, genome, self.nearest(genome)))  # no nan is equal
+
+    def random(self) -> list[float]:
+        """A genome drawn evenly from all values, from the global :mod:`random`."""
+        return [
+            float(random.randrange(len(gene.levels))) if gene.levels else random.uniform(gene.low, gene.up)
+            for gene in self._genes
+        ]
+
+    def chosen(self, genome: Sequence[float]) -> list[Any]:
+        """What ``genome`` stands for: of a gene with levels the level itself, of others the number."""
+        return [gene.levels[int(v)] if gene.levels else v for gene, v in zip(self._genes, genome, strict=True)]

@@ -1,0 +1,138 @@
+"""Optional parts of a problem: each a class to inherit beside :class:`evoprune.Problem`, where a problem has it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from evoprune.problem import Evaluation
+from evoprune.schema import Checked
+
+
+class HeldOut(ABC):
+    """Data that no search sees: early stopping (``patience``) asks what the best so far is worth there."""
+
+    @abstractmethod
+    def held_out_value(self, genome: Sequence[float]) -> float | None:
+        """What ``genome`` is worth on held-out data, lower being better; None: there is no such data, as it is set up.
+
+        Called in the process that breeds. Depends on nothing but the settings and the genome.
+        """
+
+
+class TradeOffs(ABC):
+    """Several objectives, and a say in which of the best compromises becomes the run's result."""
+
+    @abstractmethod
+    def choose(self, front: Sequence[tuple[float, ...]]) -> int:
+        """The place in ``front``, values of what no other candidate dominates, of the result."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished search hands to :meth:`Reporting.report`.
+
+    ``best``: the best genome. ``best_evaluation``: its score. ``references``: name to
+    (genome, score) of the known solutions. ``front``: genome and values of what no other
+    candidate dominates, where there are several objectives.
+    """
+
+    best: list[float]
+    best_evaluation: Evaluation
+    references: Mapping[str, tuple[list[float], Evaluation]]
+    front: Sequence[tuple[list[float], tuple[float, ...]]] = ()
+
+
+class Reporting(ABC):
+    """Facts and figures about the result, beyond its fitness."""
+
+    words: ClassVar[Mapping[str, str]] = {}
+    """What pages call the single numbers that :meth:`report` adds to the result, by key, with their units.
+
+    A share whose words end in ", %" is shown as a percentage.
+    """
+
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Installed packages that scores depend on; pages show their versions."""
+
+    @abstractmethod
+    def report(self, outcome: Outcome, folder: Path) -> dict[str, Any]:
+        """Draw figures into ``folder``; return what is added to ``result.json``.
+
+        Of these keys the engine reads ``unseen``, the result's score on data that no search saw, for ablations;
+        ``genes``, their names, and ``protocol``, how scores were measured, for pages; and ``figures``, a sentence
+        for each figure by name, which pages show below it. Keys of the engine (``best``, ``work``, ``seed``, ...)
+        keep the engine's value.
+        """
+
+    @classmethod
+    def summary(cls, result: Mapping[str, Any]) -> Sequence[str]:
+        """Lines that tell a person what the run found, beside its best fitness. ``result``: its ``result.json``."""
+        return []
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What :meth:`Exporting.export` wrote.
+
+    ``facts``: JSON-able, what ``evoprune.json`` will hold. ``summary``: lines for a person.
+    ``faults``: why what was written must not be used; empty where it was checked and is sound.
+    """
+
+    facts: Mapping[str, Any]
+    summary: Sequence[str] = ()
+    faults: Sequence[str] = ()
+
+
+class Exporting(ABC):
+    """A result that can be written in a form that others use."""
+
+    ExportOptions: ClassVar[type[Checked]] = Checked
+    """What :meth:`export` may be told; each field is an option of the command ``export``."""
+
+    @abstractmethod
+    def export(self, genome: Sequence[float], result: Mapping[str, Any], folder: Path, options: Any) -> Exported:
+        """Write ``genome`` to the empty ``folder`` and check what was written.
+
+        ``result``: the run's ``result.json``, not yet checked. ``options``: an :attr:`ExportOptions`.
+        Raises :class:`evoprune.InputError`.
+        """
+
+
+@dataclass(frozen=True)
+class Table:
+    """Measured solutions, a row each with the same keys, and the protocol they were measured under.
+
+    ``shares``: keys of numbers in [0, 1] that people read in percent.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    protocol: Mapping[str, Any]
+    shares: frozenset[str] = frozenset()
+
+
+class Measuring(ABC):
+    """Solutions that can be measured again, on other data or in other ways: the command ``eval``."""
+
+    EvalOptions: ClassVar[type[Checked]] = Checked
+    """What :meth:`compare` and :meth:`measure` may be told; each field is an option of the command ``eval``."""
+
+    @abstractmethod
+    def compare(self, genome: Sequence[float], options: Any) -> Table:
+        """Measure ``genome`` beside the known solutions. Raises :class:`evoprune.InputError`."""
+
+    @classmethod
+    @abstractmethod
+    def measures(cls, source: str) -> bool:
+        """Whether ``source``, which names no run, looks like something that :meth:`measure` can measure.
+
+        Must be quick and import nothing heavy: it is asked of each registered problem.
+        """
+
+    @classmethod
+    @abstractmethod
+    def measure(cls, source: str, options: Any) -> Table:
+        """As :meth:`compare`, for the one solution that ``source`` names. Raises :class:`evoprune.InputError`."""

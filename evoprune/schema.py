@@ -1,0 +1,39 @@
+"""What the schemas of settings and operators are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+"""A share or probability in [0, 1]."""
+
+Positive = Annotated[float, Field(gt=0.0)]
+"""A number above 0."""
+
+
+class Checked(BaseModel):
+    """Base of all that a user's values are read into.
+
+    Unknown keys, numbers that are not finite, and YAML's ``true`` for a number are refused.
+    """
+
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """Old names, which are refused with the new one: ``{"old_key": "new_key", "key: old_value": "new_value"}``.
+
+    A new name that contains a space is shown as it stands, as a sentence.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True, protected_namespaces=()
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_bool_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and {int, float} & {kind, *get_args(kind)}:
+            raise ValueError(f"expected a number, got {value}")
+        return value

@@ -1,0 +1,78 @@
+"""Early stopping: a search ends when its best no longer gets better on data that it never sees.
+
+Prechelt, "Early Stopping - But When?", in Neural Networks: Tricks of the Trade (1998).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from deap import base
+
+from evoprune.errors import InputError
+from evoprune.individual import Individual
+from evoprune.json_numbers import finite
+from evoprune.parts import HeldOut
+from evoprune.problem import Problem
+from evoprune.records.history import Line
+from evoprune.search.evaluator import draws_apart
+
+
+def check_patience(problem: Problem, toolbox: base.Toolbox) -> None:
+    """Raise :class:`InputError` if ``problem`` has no held-out data to stop by. Draws random numbers."""
+    if len(problem.weights) > 1:
+        raise InputError(
+            f"patience: with {len(problem.weights)} objectives there is no single best candidate to stop by"
+        )
+    (individual,) = toolbox.repair(toolbox.individual())
+    if not isinstance(problem, HeldOut) or problem.held_out_value(individual) is None:
+        raise InputError(
+            f"patience: the problem {type(problem).__name__}, as it is set up, has no data held out from the search; "
+            "leave patience out, or give the problem such data"
+        )
+
+
+class EarlyStopping:
+    """Measures each new best on held-out data, once, in the main process.
+
+    ``recorded``: what earlier generations of a resumed run measured, which is not computed again.
+    ``best`` is the individual with the best held-out value; it stays None where ``patience`` is None, because
+    then nothing is measured: it costs time.
+    """
+
+    def __init__(self, problem: Problem, patience: int | None, recorded: Mapping[int, float | None]) -> None:
+        self._problem, self._patience, self._recorded = problem, patience, recorded
+        self._measured: int | None = None
+        self._value = self._least = math.inf
+        self._since = 0
+        self.best: Individual | None = None
+
+    def update(self, generation: int, best: Individual | None) -> Line:
+        """Measure ``best``, the best so far (None if there is none); return its part of the generation's line."""
+        if self._patience is None:
+            return {}
+        self._since += 1
+        if best is not None and best.ident != self._measured:
+            self._measured = best.ident
+            self._value = self._held_out_value(generation, best)
+            if self.best is None or self._value < self._least:
+                self.best, self._least, self._since = best, self._value, 0
+        return {"watched": finite(self._value)}
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether ``patience`` generations went by without a better held-out value."""
+        return self._patience is not None and self._since >= self._patience
+
+    def _held_out_value(self, generation: int, best: Individual) -> float:
+        if generation in self._recorded:
+            value = self._recorded[generation]
+        else:
+            assert isinstance(self._problem, HeldOut)  # as check_patience found
+            try:
+                with draws_apart():
+                    value = self._problem.held_out_value(best)
+            except Exception:  # the search could score it: a fault of this data, or too little memory for a moment
+                value = None
+        return math.inf if value is None or not math.isfinite(value) else float(value)

@@ -1,0 +1,186 @@
+"""Scores individuals: from the memo, from a resumed run's record, or by workers; writes them to the history."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
+
+import numpy
+from deap import base
+from deap.tools import ParetoFront
+
+from evoprune.algorithm import Evaluate
+from evoprune.backends import Backend, Stalled
+from evoprune.errors import Stopped
+from evoprune.individual import Individual
+from evoprune.problem import Evaluation, Problem, worst
+from evoprune.records.history import History, scored
+from evoprune.records.recorded import Key, RecordedRun
+from evoprune.search.candidate import Candidate, Reference
+from evoprune.search.progress import Progress
+
+_FEW = 10
+"""Candidates before the share of failures is judged."""
+
+Asked = Candidate | Reference
+
+
+class Evaluator:
+    """Scores individuals, each genome once on a share of the data, and none that ``recorded`` has the score of.
+
+    ``evaluations`` counts scores (memo hits and references not), ``work`` what they cost in
+    the problem's unit with its ``setup_cost``, ``busy`` the seconds spent in ``evaluate``. ``best`` is a copy of the
+    best individual that may become the result, by its first objective; ``front`` holds those
+    that no other dominates, where there are several objectives.
+    """
+
+    def __init__(
+        self,
+        toolbox: base.Toolbox,
+        problem: Problem,
+        backend: Backend,
+        history: History,
+        progress: Progress,
+        max_failures: float,
+        recorded: RecordedRun,
+    ) -> None:
+        self._toolbox, self._problem, self._backend = toolbox, problem, backend
+        self._history, self._progress = history, progress
+        self._max_failures, self._recorded = max_failures, recorded
+        self._memo: dict[Key, Evaluation] = {}
+        self._last_failure, self._spent, self._wall = "", 0.0, 0.0
+        self.best: Individual | None = None
+        self.front = ParetoFront()
+        self.candidates = self.evaluations = self.failures = 0
+        self.work, self.busy = problem.setup_cost, 0.0
+
+    def references(self, genomes: Mapping[str, list[float]]) -> dict[str, tuple[list[float], Evaluation]]:
+        """Score known solutions. They are not part of the search, so the memo does not learn them."""
+        results = {}
+        asked = [Reference(name, tuple(genome)) for name, genome in genomes.items()]
+        self._history.expect(reference.line for reference in asked)
+        with draws_apart(), self._backend.at_work():
+            for reference, evaluation in zip(asked, self._in_order(asked, self._recorded.references), strict=True):
+                self._history.write(reference.line | scored(evaluation))
+                self._progress.reference(reference.label, evaluation)
+                results[reference.label] = (list(reference.genome), evaluation)
+        self._spent = 0.0  # the search's idle time is the search's alone
+        self._history.caught_up()
+        return results
+
+    def evaluate(self, asked: Evaluate, generation: int) -> None:
+        """Number the individuals, set their fitness on the share of the data asked for, record them in their order.
+
+        Raises :class:`Stopped` when the share of failed candidates passes ``max_failures``,
+        or when no more results come.
+        """
+        self._progress.begin(generation, len(asked.individuals))
+        candidates = list(self._candidates(asked, generation))
+        self._history.expect(candidate.line for candidate in candidates)
+        start = time.perf_counter()
+        results = self._in_order([one for one in candidates if not one.memo], self._recorded.candidates)
+        with draws_apart(), self._backend.at_work():
+            for individual, candidate in zip(asked.individuals, candidates, strict=True):
+                if not candidate.memo:
+                    self._memo[candidate.genome, candidate.fidelity] = self._count(next(results))
+                self._record(individual, candidate)
+            self._wall += time.perf_counter() - start
+        self._history.caught_up()
+        self._check_failures()
+
+    def evaluation_of(self, individual: Individual) -> Evaluation:
+        """How ``individual``, which was scored before on all the data, scored."""
+        return self._memo[individual.genome, 1.0]
+
+    def idle_share(self) -> float:
+        """The share of the workers' time that was not spent in ``evaluate``, since the last call."""
+        idle = 1 - self._spent / (self._backend.workers * self._wall) if self._wall else 0.0
+        self._spent = self._wall = 0.0
+        return max(0.0, idle)
+
+    def _candidates(self, asked: Evaluate, generation: int) -> Iterator[Candidate]:
+        """The individuals that are ``asked`` about, numbered."""
+        fidelity = asked.fidelity if self._problem.has_fidelities else 1.0
+        new: set[Key] = set()
+        for number, individual in enumerate(asked.individuals, self.candidates):
+            key = individual.genome, fidelity
+            memo = key in self._memo or key in new
+            new.add(key)
+            yield Candidate(number, generation, individual.parents, individual.genome, memo, fidelity, asked.probe)
+
+    def _in_order(self, asked: Sequence[Asked], known: Mapping[Key, Evaluation]) -> Iterator[Evaluation]:
+        """The score of each of ``asked``, which have one fidelity, in their order.
+
+        A score that is there before its turn is kept where a resumed run finds it.
+        """
+        ready = {at: known[key] for at, one in enumerate(asked) if (key := (one.genome, one.fidelity)) in known}
+        rest = [at for at in range(len(asked)) if at not in ready]
+        evaluate = partial(self._toolbox.evaluate, fidelity=asked[0].fidelity) if asked else self._toolbox.evaluate
+        arriving = self._toolbox.map(evaluate, [asked[at].genome for at in rest])
+        for turn in range(len(asked)):
+            while turn not in ready:
+                at, evaluation = self._next(arriving, rest, asked)
+                ready[at] = evaluation
+                if at != turn:
+                    self._history.ahead(asked[at].line | scored(evaluation))
+            yield ready.pop(turn)
+
+    def _next(
+        self, arriving: Iterator[tuple[int, Evaluation]], rest: Sequence[int], asked: Sequence[Asked]
+    ) -> tuple[int, Evaluation]:
+        """The next score that the workers bring, and the place in ``asked`` that it belongs to."""
+        try:
+            index, evaluation = next(arriving)
+        except Stalled as stall:
+            names = [asked[rest[index]].label for index in stall.missing]
+            raise Stopped(f"{stall}; without a score: {', '.join(names)}") from None
+        self._spent += evaluation.seconds
+        if evaluation.failure:
+            evaluation = replace(evaluation, values=worst(self._problem.weights))
+        return rest[index], evaluation
+
+    def _count(self, evaluation: Evaluation) -> Evaluation:
+        self.evaluations += 1
+        self.work += evaluation.work
+        self.busy += evaluation.seconds
+        if evaluation.failure is not None:
+            self.failures += 1
+            self._last_failure = evaluation.failure
+        return evaluation
+
+    def _record(self, individual: Individual, candidate: Candidate) -> None:
+        evaluation = self._memo[candidate.genome, candidate.fidelity]
+        individual.ident = self.candidates
+        individual.fitness.values = evaluation.values
+        if candidate.may_win:
+            if self.best is None or individual.fitness > self.best.fitness:
+                self.best = deepcopy(individual)
+            if len(evaluation.values) > 1 and evaluation.failure is None:
+                self.front.update([individual])
+        self.candidates += 1
+        self._history.write(candidate.line | scored(evaluation))
+        self._progress.candidate(self.best, self.evaluations, self.work)
+
+    def _check_failures(self) -> None:
+        share = self.failures / max(1, self.evaluations)
+        if self.evaluations >= _FEW and share > self._max_failures:
+            raise Stopped(
+                f"{self.failures} of {self.evaluations} candidates failed (max_failures: {self._max_failures:g}); "
+                f"the last one: {self._last_failure}"
+            )
+
+
+@contextmanager
+def draws_apart() -> Iterator[None]:
+    """What evaluations and workers' libraries draw in this process is no part of the run's random draws."""
+    states = random.getstate(), numpy.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        numpy.random.set_state(states[1])

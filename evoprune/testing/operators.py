@@ -1,0 +1,201 @@
+"""The laws of operators, on genomes of all forms."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import pickle
+import random
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy
+from deap import base, tools
+
+from evoprune.algorithm import Generation
+from evoprune.budget import Additive, Budget, Monotone, Price
+from evoprune.genes import Gene, Genes
+from evoprune.individual import Individual
+from evoprune.testing.spaces import CLOSE, require
+
+PARENTS = {"mate": 2, "mutate": 1, "repair": 1}
+"""The slots that change genomes, and how many they take."""
+
+
+def check_operator(slot: str, function: Callable[..., Any], **parameters: Any) -> None:
+    """Check ``function``, with the user's ``parameters``, as an operator of ``slot``.
+
+    What the engine supplies is supplied here too. Genomes are of one gene and of several, with fixed genes, with
+    levels, mixed; budgets rise or fall with a gene, and are sums or not. Raises AssertionError.
+    """
+    require(pickle.loads(pickle.dumps(function)) is function, f"{slot}: the function does not survive pickling")
+    state, arrays = random.getstate(), numpy.random.get_state()
+    try:
+        if slot in PARENTS:
+            for budget in budgets():
+                _check_children(slot, function, budget, parameters)
+        elif slot == "algorithm":
+            for budget in budgets():
+                _check_algorithm(function, budget, parameters)
+        elif slot in ("select", "survive"):
+            _check_choice(slot, function, parameters)
+        else:
+            raise ValueError(f"unknown slot '{slot}'")
+    finally:
+        random.setstate(state)
+        numpy.random.set_state(arrays)
+
+
+def budgets() -> Iterator[Budget]:
+    """Budgets, each with its genes, of all forms; limits from the least to the most."""
+    width, kind = Gene.of_levels("width", range(5)), Gene.of_levels("kind", "abc")
+    real, fixed, wide = Gene("real"), Gene("fixed", 0.25, 0.25), Gene("wide", -2.0, 3.0)
+    flag, only = Gene.of_levels("flag", [False, True]), Gene.of_levels("only", ["one"])
+    forms: list[tuple[list[Gene], list[Price]]] = [
+        ([real], [-3.0]),
+        ([fixed], [-3.0]),
+        ([real, fixed, wide], [-1.0, -2.0, -50.0]),
+        ([real, wide], [4.0, -1.0]),
+        ([real, Gene("free of cost")], [-2.0, 0.0]),
+        ([width], [[0.0, 1.0, 4.0, 4.0, 9.0]]),
+        ([only, kind], [[2.0], [7.0, 3.0, 1.0]]),
+        ([width, kind, flag, Gene.of_levels("other", range(5))], [-1.0, [5.0, 2.0, 1.0], [0.0, 6.0], 2.0]),
+        ([real, width, fixed, kind, wide], [3.0, [0.0, 2.0, 3.0, 7.0, 8.0], 1.0, [6.0, 3.0, 1.0], -2.0]),
+    ]
+    for genes, prices in forms:
+        whole = Genes(genes)
+        free = Additive(whole, prices, None)
+        for share in (0.0, 0.37, 0.8, 1.0):
+            limit = (1 - share) * free.least + share * free.most
+            yield Additive(whole, prices, limit)
+            yield Monotone(whole, partial(_curved, free), _curved_value(limit - free.least))
+
+
+def _curved(sums: Additive, genome: Sequence[float]) -> float:
+    return _curved_value(sums.spent(genome) - sums.least)
+
+
+def _curved_value(above: float) -> float:
+    return math.log1p(max(0.0, above))
+
+
+def _bound(function: Callable[..., Any], data: int, budget: Budget | None, given: dict[str, Any]) -> partial[Any]:
+    """``function`` with the parameters that the engine would supply, and those of the user."""
+    supplied: dict[str, Any] = {"population": 8, "mate_probability": 0.7, "mutate_probability": 0.7}
+    if budget is not None:
+        genes = budget.genes
+        supplied |= {"genes": genes, "budget": budget, "low": genes.low, "up": genes.up}
+        supplied |= {"initial_genomes": [], "prior": genes.nearest(genes.low)}
+    asked = list(inspect.signature(function).parameters)[data:]
+    return partial(function, **{name: supplied[name] for name in asked if name in supplied} | given)
+
+
+def _check_children(slot: str, function: Callable[..., Any], budget: Budget, given: dict[str, Any]) -> None:
+    genes = budget.genes
+    where = f"{slot}, genes {genes.names}, a limit of {budget.limit}"
+    operator = _bound(function, PARENTS[slot], budget, given)
+    bounded = bool({"genes", "budget", "low", "up"} & {*operator.keywords})
+
+    def bred(seed: int, far: float) -> tuple[Individual, ...]:
+        random.seed(seed)
+        numpy.random.seed(seed)
+        drawn = [[v + random.uniform(-far, far) for v in genes.random()] for _ in range(PARENTS[slot])]
+        children = operator(*map(Individual, drawn))
+        require(isinstance(children, tuple), f"{where}: expected a tuple, got {type(children).__name__}")
+        return children  # type: ignore[no-any-return]
+
+    for seed in range(5):
+        for far in (0.0, 3.0) if slot == "repair" else (0.0,):
+            children = bred(seed, far)
+            require(len(children) == PARENTS[slot], f"{where}: expected {PARENTS[slot]} children, got {len(children)}")
+            require([*map(list, bred(seed, far))] == [*map(list, children)], f"{where}: one seed, different children")
+            for child in children:
+                require(isinstance(child, Individual), f"{where}: a child is a {type(child).__name__}")
+                require(len(child) == len(genes), f"{where}: a child has {len(child)} genes")
+                require(all(map(math.isfinite, child)), f"{where}: a child is {list(child)}")
+                inside = all(low <= gene <= up for low, gene, up in zip(genes.low, child, genes.up, strict=True))
+                require(inside or not bounded, f"{where}: a child is beyond the bounds: {list(child)}")
+                if slot == "repair":
+                    _check_landed(operator, child, budget, where)
+                else:
+                    require(genes.allow(genes.nearest(child)), f"{where}: no genome is nearest to {list(child)}")
+
+
+def _check_landed(operator: partial[Any], child: Individual, budget: Budget, where: str) -> None:
+    genes, excess = budget.genes, budget.excess(child)
+    require(genes.allow(child), f"{where}: a repaired genome is not allowed: {list(child)}")
+    require(excess <= CLOSE, f"{where}: a repaired genome is above the limit, by a share of {excess}")
+    require(
+        bool(genes.with_levels) or excess >= -CLOSE, f"{where}: a genome without levels is below the limit: {excess}"
+    )
+    (again,) = operator(Individual(child))
+    same = all(abs(a - b) <= CLOSE for a, b in zip(again, child, strict=True))
+    require(same, f"{where}: a repaired genome changes when it is repaired again: {list(child)}, {list(again)}")
+
+
+def _check_choice(slot: str, function: Callable[..., Any], given: dict[str, Any]) -> None:
+    for weight in (-1.0, 1.0):
+        for size in (2, 9):
+            random.seed(size)
+            people = [Individual([random.random()], (weight,)) for _ in range(size)]
+            for person in people:
+                person.fitness.values = (random.choice([random.random(), -weight * math.inf, 0.5]),)
+            for k in (1, 2, size) if slot == "select" else (None,):
+                operator = _bound(function, 1 if k is None else 2, None, given)
+                drawn = []
+                for _ in range(2):
+                    random.seed(8)
+                    numpy.random.seed(8)
+                    chosen = operator(people) if k is None else operator(people, k)
+                    drawn.append([id(person) for person in chosen])
+                require(drawn[0] == drawn[1], f"{slot}: one seed, different choices")
+                require(
+                    {*drawn[0]} <= {id(person) for person in people}, f"{slot}: it returns others than it was given"
+                )
+                if k is not None:
+                    require(len(drawn[0]) == k, f"{slot}: asked for {k}, it returns {len(drawn[0])}")
+                    continue
+                require(1 <= len(drawn[0]) < size, f"{slot}: of {size}, {len(drawn[0])} survive; no place is left")
+                best = max(people, key=lambda person: person.fitness).fitness
+                require(max(chosen, key=lambda person: person.fitness).fitness == best, f"{slot}: the best is lost")
+
+
+def _changed(individual: Individual, genome: Sequence[float]) -> tuple[Individual]:
+    individual[:] = genome
+    return (individual,)
+
+
+def _check_algorithm(function: Callable[..., Any], budget: Budget, given: dict[str, Any]) -> None:
+    genes = budget.genes
+    toolbox = base.Toolbox()
+    toolbox.register("individual", lambda: Individual(genes.random()))
+    toolbox.register("select", tools.selTournament, tournsize=2)
+    toolbox.register("mate", tools.cxUniform, indpb=0.5)
+    toolbox.register("mutate", lambda individual: _changed(individual, genes.random()))
+    toolbox.register("repair", lambda individual: _changed(individual, genes.nearest(individual)))
+    toolbox.register("survive", lambda people: tools.selBest(people, len(people) // 2))
+
+    def populations() -> list[list[tuple[float, ...]]]:
+        random.seed(1)
+        numpy.random.seed(1)
+        full: set[tuple[float, ...]] = set()
+        found, number = [], 0
+        for step in _bound(function, 1, budget, given)(toolbox):
+            if isinstance(step, Generation):
+                require(
+                    {p.genome for p in step.population} <= full, "algorithm: a generation is not scored on all data"
+                )
+                found.append([person.genome for person in step.population])
+                if len(found) == 3:
+                    break
+                continue
+            require(0 < step.fidelity <= 1 and bool(step.individuals), f"algorithm: it asks for {step}")
+            for person in step.individuals:
+                require(genes.allow(person), f"algorithm: it asks for a genome that is not allowed: {list(person)}")
+                person.fitness.values = (1.0 + sum((v - 0.3) ** 2 for v in person),)
+                person.ident, number = number, number + 1
+            full |= {person.genome for person in step.individuals} if step.fidelity == 1 else set()
+        return found
+
+    require(populations() == populations(), "algorithm: one seed, different populations")

@@ -1,0 +1,110 @@
+"""What the repairs share: when there is nothing to repair, and how genes with levels come to levels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from evoprune import Budget, Genes, Individual, solve
+from evoprune.budget import ROUNDING
+from operators.spending import bound, need, towards
+
+
+def repaired(
+    individual: Individual, genes: Genes, budget: Budget | None, move: Callable[[Individual, Genes, Budget], None]
+) -> tuple[Individual]:
+    """``individual``, moved to the limit by ``move``, which takes levels for real numbers, and landed on levels.
+
+    What needs no repair stays as it is: mutations that keep the budget are common, and a repair is dear where many
+    are bred for each that is scored. Raises ValueError if there is no limit, or if no genome meets it.
+    """
+    budget = need(budget, "operators.repair")
+    budget.check_reachable()
+    if genes.allow(individual) and (budget.kept(individual) or _full(individual, budget)):
+        return (individual,)
+    move(individual, genes, budget)
+    if genes.with_levels:
+        land(individual, budget)
+    return (individual,)
+
+
+def land(genome: Individual, budget: Budget) -> None:
+    """Move ``genome``, in place, to levels, and to the most that is not above the limit.
+
+    Each gene with levels first takes the nearest. While the genome is above the limit, levels change that save, and
+    then, while there is room, levels change that fit: always the one that leaves the genome nearest to where it was;
+    of equals the one that saves the least, or spends the most. Real genes take up the rest
+    exactly. No single change of a level fits afterwards.
+    """
+    meant = list(genome)
+    genome[:] = budget.genes.nearest(genome)
+    while budget.excess(genome) > ROUNDING:
+        saving = next(_steps(genome, meant, budget, 1.0), None)
+        if saving is None:
+            break
+        genome[saving[0]] = saving[1]
+    if budget.excess(genome) <= ROUNDING:
+        _fill(genome, meant, budget)
+    _take_up(genome, budget)
+    if budget.excess(genome) < -ROUNDING and not all(gene.levels for gene in budget.genes):
+        # Real genes that spend the most can give back what one level more takes.
+        before = list(genome)
+        for gene, value in _steps(genome, meant, budget, -1.0):
+            genome[gene] = value
+            _take_up(genome, budget)
+            if budget.kept(genome):
+                return
+            genome[:] = before
+
+
+def _full(genome: Individual, budget: Budget) -> bool:
+    """Whether a genome with levels, at levels, is below the limit and has no room for more."""
+    if not budget.genes.with_levels or budget.excess(genome) > 0:
+        return False
+    landed = Individual(genome)
+    land(landed, budget)
+    return landed == genome
+
+
+def _fill(genome: Individual, meant: Sequence[float], budget: Budget) -> None:
+    """Change levels while some change fits."""
+    while True:
+        for gene, value in _steps(genome, meant, budget, -1.0):
+            old, genome[gene] = genome[gene], value
+            if budget.excess(genome) <= ROUNDING:
+                break
+            genome[gene] = old
+        else:
+            return
+
+
+def _steps(genome: Individual, meant: Sequence[float], budget: Budget, way: float) -> Iterator[tuple[int, float]]:
+    """Each gene with its next level that saves (``way`` 1.0) or spends (-1.0); the nearest to ``meant`` first."""
+    found = []
+    for gene in budget.genes.with_levels:
+        end = bound(gene, budget, way)
+        for level in towards(genome[gene], end):
+            price = budget.price(genome, gene, level - genome[gene])
+            if price * way < 0:
+                further = abs(level - meant[gene]) - abs(genome[gene] - meant[gene])
+                found.append((further, way * abs(price), gene, level))
+                break
+    return ((gene, level) for _, _, gene, level in sorted(found))
+
+
+def _take_up(genome: Individual, budget: Budget) -> None:
+    """Move the real genes towards the bounds where they spend, or save, the most: as far as the limit asks."""
+    real = [gene for gene in budget.free if not budget.genes[gene].levels]
+    if not real or budget.kept(genome):
+        return
+    start, above = list(genome), budget.excess(genome) > 0
+    ends = budget.extreme(most=not above)
+
+    def saved(share: float) -> float:
+        for gene in real:
+            genome[gene] = share * ends[gene] + (1 - share) * start[gene]
+        return -budget.excess(genome)
+
+    if above:
+        saved(solve(saved, 0.0, 0.0, 1.0))
+    elif saved(1.0) < 0:
+        saved(1 - solve(lambda back: saved(1 - back), 0.0, 0.0, 1.0))

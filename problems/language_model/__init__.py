@@ -1,0 +1,1 @@
+"""Code that all problems on a language model share: loading, texts, statistics, measuring, export."""

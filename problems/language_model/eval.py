@@ -1,0 +1,150 @@
+"""Measures models: perplexity under a stated protocol, and tasks of lm-evaluation-harness."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from evoprune import InputError, Table, finite
+from problems.language_model import protocol
+from problems.language_model.evaluation.harness import run_tasks
+from problems.language_model.evaluation.measure import Measure
+from problems.language_model.model.blocks import zeros
+from problems.language_model.resident import Resident
+from problems.language_model.session import Session
+from problems.language_model.settings import BUNDLED_REPORT_TEXT, EvalSettings, ModelSettings, TextSettings
+from problems.language_model.text.windows import Windows, check_length, cut
+
+Row = dict[str, Any]
+
+_SHARES = frozenset({"sparsity"})
+
+_ARGUMENTS = {
+    "problem.model": "MODEL_OR_RUN",
+    "problem.device": "--device",
+    "problem.text": "--text",
+    "problem.text.window": "--window",
+}
+"""The argument of ``eval`` that corresponds to each key of an experiment."""
+
+
+def compare(session: Session, genomes: Mapping[str, Sequence[float]], options: EvalSettings) -> Table:
+    """A row for each of ``genomes`` by name; if the transform updates weights, another for each updated model.
+
+    Raises :class:`evoprune.InputError`.
+    """
+    resident = session.resident
+    if options.dtype and options.dtype != resident.dtype:
+        raise InputError(
+            "a run is measured in its own number format; change it with --set problem.dtype=...", "--dtype"
+        )
+    if options.device not in {"auto", session.settings.device, str(resident.device)}:
+        raise InputError("a run is measured on its own device; change it with --set problem.device=...", "--device")
+    own = session.settings.report_text
+    with _named_as_given():
+        text = _text(options, own)
+        windows = session.texts.windows(text, "text") if text != own else session.texts.report
+    rows = []
+    for name, genome in genomes.items():
+        session.transform.apply(genome)
+        rows.append(_row(name, resident, session.fitness.measure, windows, options))
+    if session.transform.updates:
+        for name, genome in genomes.items():
+            if list(genome) != session.transform.dense:
+                session.transform.finalise(genome)
+                rows.append(_row(f"{name}, reconstructed", resident, session.fitness.measure, windows, options))
+    return Table(rows, protocol.of_session(session) | _measured(windows, options), _SHARES)
+
+
+def _row(name: str, resident: Resident, measure: Measure, windows: Windows, options: EvalSettings) -> Row:
+    """The measurements of the model as it is now."""
+    matrices = resident.matrices
+    row = {
+        "model": name,
+        "sparsity": zeros(matrices) / sum(matrix.size for matrix in matrices),
+        "perplexity": finite(measure.perplexity(windows.tokens)),
+    }
+    return row | _tasks(resident, options)
+
+
+def measure(source: str, options: EvalSettings) -> Table:
+    """One row, for the model that ``source`` names. Raises :class:`evoprune.InputError`."""
+    _refuse_what_is_no_model(source)
+    text = _text(options, _reported(Path(source)))
+    with _named_as_given():
+        resident = Resident.load(
+            ModelSettings(model=source, device=options.device, dtype=options.dtype or "float32"),
+        )
+        check_length(text, resident.model, "text")
+        windows = cut(text, resident.tokenizer, "text")
+    row = _row(Path(source).name, resident, Measure(resident.forward, None), windows, options)
+    return Table([row], protocol.of_model(resident) | _measured(windows, options), _SHARES)
+
+
+@contextmanager
+def _named_as_given() -> Iterator[None]:
+    """Make errors name arguments of ``eval`` instead of keys of an experiment."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(error.problems, _ARGUMENTS.get(error.source or "", error.source)) from None
+
+
+def _refuse_what_is_no_model(source: str) -> None:
+    """Raise :class:`evoprune.InputError` for a wrong path, which would otherwise be looked up on the hub.
+
+    A name or ``OWNER/NAME`` means the hub if there is no such path and no folder ``OWNER`` here.
+    """
+    if not source:
+        raise InputError(
+            "its name is empty; expected a run's folder, or a model: folder, hub id or .gguf file", "MODEL_OR_RUN"
+        )
+    try:
+        slip = _slip(Path(source).expanduser())
+    except (OSError, RuntimeError) as error:  # the name is too long, or its home folder is unknown
+        slip = f"cannot be read: {getattr(error, 'strerror', None) or error}"
+    if slip:
+        raise InputError(slip, source)
+
+
+def _slip(path: Path) -> str | None:
+    if path.is_dir():
+        return None if (path / "config.json").is_file() else "holds neither a run's result nor a model's config.json"
+    if path.exists():
+        return None if path.suffix == ".gguf" else "is a file; expected a folder or a .gguf file"
+    if path.suffix == ".gguf" or len(path.parts) > 2 or (len(path.parts) == 2 and path.parent.exists()):
+        return "no such run, folder or file; for a model of the hub give OWNER/NAME"
+    return None
+
+
+def _text(options: EvalSettings, default: TextSettings) -> TextSettings:
+    """The text of ``options``, completed from ``default``; for another text than that, only its window is used."""
+    given = options.model_dump(include={"split", "column", "window", "windows"}, exclude_unset=True)
+    if options.text is None:
+        return TextSettings(**default.model_dump() | given)
+    return TextSettings(**{"window": default.window, "windows": None} | given, source=options.text)
+
+
+def _reported(folder: Path) -> TextSettings:
+    """The report text of the export in ``folder``; the bundled text if it is not an export."""
+    try:
+        exported = json.loads((folder / "evoprune.json").read_text(encoding="utf-8"))
+        text = exported["protocol"]["report_text"]
+        return TextSettings(**{key: text[key] for key in TextSettings.model_fields if key in text})
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return BUNDLED_REPORT_TEXT
+
+
+def _tasks(resident: Resident, options: EvalSettings) -> Row:
+    if not options.tasks:
+        return {}
+    names = [name.strip() for name in options.tasks.split(",") if name.strip()]
+    return run_tasks(resident.model, resident.tokenizer, names, options.include_path, options.limit)
+
+
+def _measured(windows: Windows, options: EvalSettings) -> dict[str, Any]:
+    """The part of the protocol that ``options`` decide."""
+    return windows.protocol() | ({"tasks": options.tasks, "limit": options.limit} if options.tasks else {})

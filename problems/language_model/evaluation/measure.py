@@ -1,0 +1,114 @@
+"""Runs windows of tokens through a model in batches, and adds up an objective's loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from problems.language_model.evaluation.objectives import Objective, Perplexity
+from problems.language_model.evaluation.states import States
+from problems.language_model.model.forward import Forward
+from problems.language_model.text.windows import predictions
+
+_LOGITS_AT_ONCE = 2**24
+"""The most logits held at a time: 64 MiB in float32."""
+
+_CPU_BATCH = 2048
+"""Tokens in a batch on a CPU: the activations between two layers should fit its cache."""
+
+_GPU_SHARE, _GPU_BATCH = 0.5, 2**16
+"""The share of a GPU's free memory that a batch may take, by a rough estimate; and the most tokens in it."""
+
+Add = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
+"""As :meth:`problems.language_model.evaluation.objectives.Objective.add`."""
+
+
+class Measure:
+    """Adds up losses; ``batch_tokens`` None: chosen from the available memory.
+
+    If memory runs out, the batch is halved and the measurement repeated.
+    """
+
+    def __init__(self, forward: Forward, batch_tokens: int | None) -> None:
+        self._forward = forward
+        self.batch_tokens = batch_tokens or self._fitting()
+
+    def perplexity(self, tokens: torch.Tensor) -> float:
+        """The perplexity of the model as it is now on ``tokens`` ``(windows, window)``, int64."""
+        return self.value(tokens, Perplexity())
+
+    def value(
+        self, tokens: torch.Tensor, objective: Objective, states: States | None = None, names: Sequence[bytes] = ()
+    ) -> float:
+        """The fitness of the model as it is now; arguments as in :meth:`total`."""
+        return objective.value(self.total(tokens, objective.add, states, names), predictions(tokens))
+
+    def total(self, tokens: torch.Tensor, add: Add, states: States | None = None, names: Sequence[bytes] = ()) -> float:
+        """The loss that ``add`` sums over the predictions of ``tokens`` ``(windows, window)``, int64.
+
+        With ``states``, blocks are skipped whose output is stored from an earlier candidate with
+        the same prefix ``names``; the result is the same.
+        """
+        while True:
+            windows = max(1, self.batch_tokens // tokens.shape[1])
+            try:
+                return self._total(tokens, windows, add, states, names)
+            except RuntimeError as error:
+                if windows == 1 or not _out_of_memory(error):
+                    raise
+            self.batch_tokens = windows // 2 * tokens.shape[1]
+            if states:
+                states.clear()  # they belong to batches of another size
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    @torch.inference_mode()
+    def _total(
+        self, tokens: torch.Tensor, windows: int, add: Add, states: States | None, names: Sequence[bytes]
+    ) -> float:
+        sums = []
+        for first in range(0, tokens.shape[0], windows):
+            batch = tokens[first : first + windows].to(self._forward.device)
+            sums += self._losses(self._run(batch, first, states, names), batch, first, add)
+        return float(torch.stack(sums).cpu().double().sum())  # one copy from the device; MPS has no float64
+
+    def _run(self, batch: torch.Tensor, first: int, states: States | None, names: Sequence[bytes]) -> torch.Tensor:
+        if states is None or not self._forward.resumable:
+            return self._forward(batch)[0]
+        start, state = states.longest(names, first, batch.shape[0])
+        output, kept = self._forward(batch, start, state, states.wanted(start))
+        states.store(names, first, kept)
+        return output
+
+    def _losses(self, output: torch.Tensor, batch: torch.Tensor, first: int, add: Add) -> list[torch.Tensor]:
+        """The losses of some rows at a time, so that the logits of a whole batch are never held."""
+        predicted = output[:, :-1].flatten(0, 1)
+        targets = batch[:, 1:].flatten()
+        before = first * (batch.shape[1] - 1)
+        rows = max(1, _LOGITS_AT_ONCE // self._forward.vocabulary)
+        return [
+            add(self._forward.logits(predicted[row : row + rows]), targets[row : row + rows], before + row)
+            for row in range(0, len(targets), rows)
+        ]
+
+    def _fitting(self) -> int:
+        if self._forward.device.type != "cuda":
+            return _CPU_BATCH
+        free, _ = torch.cuda.mem_get_info(self._forward.device)
+        return fitting(free, self._forward.bytes_per_token)
+
+
+def fitting(free: int, bytes_per_token: int) -> int:
+    """The tokens in a batch if ``free`` bytes are available: a power of two.
+
+    Rounding depends on the batch, so workers must agree on it although their free memory differs a little.
+    """
+    tokens = max(1, int(_GPU_SHARE * free / bytes_per_token))
+    return int(min(_GPU_BATCH, 2 ** (tokens.bit_length() - 1)))
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """PyTorch has an exception class for CUDA's allocator only; other errors are recognised by their text."""
+    words = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)

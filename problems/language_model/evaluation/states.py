@@ -1,0 +1,107 @@
+"""Hidden states of scored candidates, so that a related candidate starts at the first block that differs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import torch
+
+_CANDIDATES_AT_LEAST = 6
+"""States of fewer blocks are kept until those of this many candidates fit the memory."""
+
+_STALE_AFTER = 100
+"""A state that was not used for this many candidates is dropped first."""
+
+_ROOM = 0.9
+"""The share of the memory that stays in use when states are dropped."""
+
+Key = tuple[bytes, int, int]
+"""The prefix name (see :func:`prefix_names`); the first window of the batch, and its number of windows."""
+
+
+@dataclass
+class _Entry:
+    state: torch.Tensor
+    value: float
+    """The best fitness (lowest) among the candidates that have this prefix."""
+    used: int
+
+
+def prefix_names(marks: Sequence[Hashable]) -> list[bytes]:
+    """For each block, a hash of the marks of all blocks before it; ``marks``, one a block, count by their ``repr``."""
+    names, running = [], blake2b(digest_size=16)
+    for mark in marks:
+        names.append(running.digest())
+        running.update(repr(mark).encode())
+    return names
+
+
+class States:
+    """Holds at most ``limit`` bytes of states.
+
+    Children resemble good candidates, so states that were not used for long (references, past
+    elites) are dropped first, then those of candidates with the worst fitness. If memory is small,
+    states are kept before every second, third, ... block only, or not at all.
+    """
+
+    def __init__(self, blocks: int, state_bytes: int, limit: int) -> None:
+        """``state_bytes``: the bytes of one candidate's states before one block, over all windows."""
+        fitting = limit // max(1, state_bytes * _CANDIDATES_AT_LEAST)
+        stride = math.ceil((blocks - 1) / fitting) if fitting and blocks > 1 else blocks
+        self._kept = range(stride, blocks, stride)
+        self._limit = limit
+        self._entries: dict[Key, _Entry] = {}
+        self.bytes = 0
+        self._clock = 0
+
+    def longest(self, names: Sequence[bytes], first: int, windows: int) -> tuple[int, torch.Tensor | None]:
+        """The last block before which states are stored, and the states; (0, None) if there is none."""
+        for block in reversed(self._kept):
+            key = (names[block], first, windows)
+            if key in self._entries:
+                self._entries[key].used = self._clock
+                return block, self._entries[key].state
+        return 0, None
+
+    def wanted(self, start: int) -> list[int]:
+        """The blocks before which a run from ``start`` on should store its states."""
+        return [block for block in self._kept if block > start]
+
+    def store(self, names: Sequence[bytes], first: int, states: dict[int, torch.Tensor]) -> None:
+        """Keep ``states``, by block, of the candidate being scored, whose prefixes are ``names``."""
+        for block, state in states.items():
+            key = (names[block], first, state.shape[0])
+            if key not in self._entries:
+                self._make_room(state.nbytes)
+                self._entries[key] = _Entry(state, math.inf, self._clock)
+                self.bytes += state.nbytes
+
+    def judge(self, names: Sequence[bytes], value: float) -> None:
+        """Record that the candidate with the prefixes ``names`` scored ``value``; lower is better."""
+        prefixes = set(names)
+        for key, entry in self._entries.items():
+            if key[0] in prefixes:
+                entry.value = min(entry.value, value)
+        self._clock += 1
+
+    def clear(self) -> None:
+        """Drop all states."""
+        self._entries.clear()
+        self.bytes = 0
+
+    def _make_room(self, wanted: int) -> None:
+        """Drop the least useful states, a tenth of the memory at a time: sorting for each one would be too slow."""
+        if self.bytes + wanted <= self._limit:
+            return
+        for worst in sorted(self._entries, key=self._expendable, reverse=True):
+            if self.bytes + wanted <= _ROOM * self._limit:
+                break
+            self.bytes -= self._entries.pop(worst).state.nbytes
+
+    def _expendable(self, key: Key) -> tuple[bool, bool, float]:
+        entry = self._entries[key]
+        stale = self._clock - entry.used > _STALE_AFTER
+        return (entry.used != self._clock, stale, entry.value)  # never those of the candidate being scored

@@ -1,0 +1,84 @@
+"""The model card: what was changed in the model, its perplexities, and how to repeat the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from problems.language_model.export.run_record import RunRecord
+from problems.language_model.protocol import PERPLEXITY
+
+
+def card(run: RunRecord, facts: Mapping[str, Any]) -> str:
+    """The text of ``README.md``. ``facts``: what ``evoprune.json`` holds."""
+    return "\n".join([*_front_matter(facts), *_body(run, facts)]) + "\n"
+
+
+def _front_matter(facts: Mapping[str, Any]) -> Iterator[str]:
+    head = {
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "base_model": facts["base_model"],
+        "tags": ["pruned", "sparse", "evoprune"],
+    }
+    yield "---"
+    yield yaml.safe_dump(head, sort_keys=False, allow_unicode=True).rstrip()
+    yield "---"
+
+
+def _body(run: RunRecord, facts: Mapping[str, Any]) -> Iterator[str]:
+    sparsity, text = facts["sparsity"], run.protocol.report_text
+    name = _inline(facts["base_model"])
+    yield f"\n# {name}, pruned to {sparsity['prunable']:.1%}\n"
+    update = facts["transform"].get("reconstruct", "none")
+    rest = "nothing was trained" if update == "none" else f"the remaining weights were updated by {update}"
+    yield (
+        f"{sparsity['prunable']:.2%} of the {sparsity['denominators']['prunable']:,} prunable weights of {name} are "
+        f"zero ({sparsity['model']:.2%} of all {sparsity['denominators']['model']:,}). How much each layer loses was "
+        f"found by an evolutionary search with evoprune; {rest}. It loads like any other "
+        "model. The zeros are unstructured: in this form they save neither memory nor time.\n"
+    )
+    staged = facts["transform"].get("reconstruct_stages")
+    judged = "text, assembled from reconstructed layers" if staged else "text"
+    yield "| perplexity | dense | uniform | evolved |\n|---|---|---|---|"
+    for which in ("report", "search"):
+        three = getattr(run.perplexity, which)
+        yield f"| {which} {judged} | {number(three.dense)} | {number(three.uniform)} | {number(three.evolved)} |"
+        if (three := getattr(run.perplexity, f"{which}_reconstructed")) is not None:
+            yield f"| {which} text, reconstructed | | {number(three.uniform)} | {number(three.evolved)} |"
+    yield "\n## Protocol\n"
+    yield (
+        f"Perplexity is {PERPLEXITY}. Report text, which the search never saw: "
+        f"{_inline(text.source.rsplit('/', 1)[-1])}, {text.windows} windows of {text.window} tokens, "
+        f"SHA-256 of the tokens `{text.sha256}`. The run computed in "
+        f"{_inline(run.protocol.dtype)} on {_inline(run.protocol.device)}; these files hold {facts['dtype']}. A "
+        f"process with transformers alone measured {number(facts['check']['perplexity'])} (tolerance "
+        f"{facts['check']['tolerance']:g}, relative).\n"
+    )
+    yield "## Sparsity of each layer\n\n| block | sparsity |\n|---|---|"
+    for block, (zeros, weights) in _by_block(sparsity["matrices"]).items():
+        yield f"| {block} | {zeros / weights:.2%} |"
+    yield "\nOf each matrix: `evoprune.json`."
+    yield "\n## Repeat the run\n"
+    yield "```\npython -m evoprune run experiment.yaml\n```\n"
+    yield f"`experiment.yaml` is in the same folder; the seed is {run.seed}."
+
+
+def _by_block(matrices: Mapping[str, Mapping[str, int]]) -> dict[int, tuple[int, int]]:
+    blocks: dict[int, tuple[int, int]] = {}
+    for matrix in matrices.values():
+        zeros, weights = blocks.get(matrix["block"], (0, 0))
+        blocks[matrix["block"]] = (zeros + matrix["zeros"], weights + matrix["weights"])
+    return blocks
+
+
+def number(value: float | None) -> str:
+    """A perplexity as text; None is infinite, or not measured."""
+    return "-" if value is None else f"{value:.6g}"
+
+
+def _inline(text: str) -> str:
+    """``text`` as inline code, in which Markdown has no effect."""
+    return f"`{' '.join(text.replace('`', chr(39)).split())}`"

@@ -1,0 +1,65 @@
+"""A script: loads an exported model with plain transformers, and prints what it finds as JSON.
+
+``python check.py JOB`` where JOB is a JSON file with ``folder``, ``matrices`` (names of
+layers), ``text`` (a file), ``window`` and ``windows``, ``dtype``, ``device`` and
+``trust_remote_code``. It imports nothing of evoprune, so it sees what other users see.
+"""
+
+import hashlib
+import json
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+
+def tokenise(tokenizer: Any, job: dict[str, Any]) -> torch.Tensor:
+    """The first windows ``(windows, window)`` of the text, int64."""
+    text = Path(job["text"]).read_text(encoding="utf-8")
+    ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    return torch.tensor(ids[: job["windows"] * job["window"]], dtype=torch.int64).view(-1, job["window"])
+
+
+@torch.inference_mode()
+def perplexity(model: Any, tokens: torch.Tensor) -> float:
+    """exp of the mean next-token loss, window by window, losses in float32."""
+    total = 0.0
+    for window in tokens.to(model.device):
+        logits = model(window[None], use_cache=False).logits[0, :-1].float()
+        total += float(torch.nn.functional.cross_entropy(logits, window[1:], reduction="sum"))
+    mean = total / (tokens.shape[0] * (tokens.shape[1] - 1))
+    return math.exp(mean) if mean < 700 else math.inf
+
+
+def zeros(model: Any, names: list[str]) -> dict[str, int]:
+    """How many weights of each matrix are zero."""
+    weights = {name: model.get_submodule(name).weight for name in names}
+    return {name: int(weight.numel() - torch.count_nonzero(weight)) for name, weight in weights.items()}
+
+
+def main(job: dict[str, Any]) -> dict[str, Any]:
+    """Load, count, measure."""
+    trust = {"trust_remote_code": job["trust_remote_code"]}
+    start = time.perf_counter()
+    model = AutoModelForCausalLM.from_pretrained(
+        job["folder"], dtype=getattr(torch, job["dtype"]), use_safetensors=True, **trust
+    )
+    seconds = time.perf_counter() - start
+    model = model.eval().to(job["device"])
+    tokens = tokenise(AutoTokenizer.from_pretrained(job["folder"], **trust), job)
+    return {
+        "zeros": zeros(model, job["matrices"]),
+        "perplexity": perplexity(model, tokens),
+        "tokens_sha256": hashlib.sha256(tokens.numpy().tobytes()).hexdigest(),
+        "load_seconds": round(seconds, 3),
+        "attention": model.config._attn_implementation,
+        "evoprune_imported": any(name.split(".")[0] in {"evoprune", "problems"} for name in sys.modules),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))))

@@ -1,0 +1,78 @@
+"""The parts of a run's ``result.json`` that an export needs, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from evoprune import Fraction, InputError
+
+
+class _Record(BaseModel, extra="allow", allow_inf_nan=False, frozen=True):
+    pass
+
+
+class Three(_Record):
+    """Perplexities; None if infinite or not measured."""
+
+    dense: float | None = None
+    uniform: float | None = None
+    evolved: float | None
+
+
+class Texts(_Record):
+    """Perplexities on both texts, and with the remaining weights updated if the run did that."""
+
+    search: Three
+    report: Three
+    search_reconstructed: Three | None = None
+    report_reconstructed: Three | None = None
+
+
+class Text(_Record):
+    """The protocol of one text."""
+
+    source: str
+    window: int = Field(ge=2)
+    windows: int = Field(ge=1)
+    sha256: str
+
+
+class Protocol(_Record):
+    """How perplexities were measured."""
+
+    model: str
+    weights_sha256: str
+    dtype: str
+    device: str
+    search_text: Text
+    report_text: Text
+
+
+class Shares(_Record):
+    """Zeros as a share of the prunable weights, and of the whole model."""
+
+    prunable: Fraction
+    model: Fraction
+
+
+class RunRecord(_Record):
+    """A run's result."""
+
+    sparsity: Shares
+    perplexity: Texts
+    gap_closed: float | None
+    genes: list[str]
+    protocol: Protocol
+    seed: int
+
+
+def run_record(result: Mapping[str, Any]) -> RunRecord:
+    """``result`` checked. Raises :class:`evoprune.InputError`."""
+    try:
+        return RunRecord.model_validate(result)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+        raise InputError(lines, "result.json") from None

@@ -1,0 +1,183 @@
+"""Writes the pruned model as ``save_pretrained`` does, checks it in a fresh process, and describes it."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from evoprune import Exported, InputError, __version__
+from problems.language_model.export.card import card, number
+from problems.language_model.export.run_record import RunRecord, run_record
+from problems.language_model.model.attention import NAME as BLOCKED_ATTENTION
+from problems.language_model.model.blocks import Matrix, find_matrices, zeros
+from problems.language_model.model.load import quiet
+from problems.language_model.session import Session
+from problems.language_model.settings import ExportSettings
+from problems.language_model.text.source import load_text
+
+TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2
+"""The largest relative difference between the perplexities of the written model and of the run:
+if both are in float32, and if either is in 16 bits, where kernels differ more."""
+
+Json = dict[str, Any]
+
+
+def export(
+    session: Session, genome: Sequence[float], result: Mapping[str, Any], folder: Path, options: ExportSettings
+) -> Exported:
+    """Write and check ``genome``'s model. Raises :class:`evoprune.InputError` if ``result`` has other inputs."""
+    run = run_record(result)
+    _refuse_other_inputs(session, run)
+    run_dtype = session.resident.dtype
+    dtype = options.dtype or run_dtype
+    session.transform.finalise(genome)
+    found = (run.perplexity.report_reconstructed or run.perplexity.report).evolved
+    matrices = _save(session, getattr(torch, dtype), folder)
+    counted = {matrix.name: zeros([matrix]) for matrix in matrices}
+    check = _check_in_fresh_process(session, list(counted), dtype, folder)
+    tolerance = TOLERANCE if {dtype, run_dtype} == {"float32"} else HALF_TOLERANCE
+    facts = _facts(session, run, matrices, counted, dtype, folder)
+    faults = _faults(counted, check, run, found, facts, tolerance)
+    summary = [
+        f"sparsity {facts['sparsity']['prunable']:.4%} of the prunable weights, counted from zeros; "
+        f"perplexity {check['perplexity']:.6g} in {dtype}, "
+        f"the run's {number(found)} in {run_dtype}"
+    ]
+    facts["check"] = {name: value for name, value in check.items() if name != "zeros"} | {"tolerance": tolerance}
+    if not math.isfinite(check["perplexity"]):
+        facts["check"]["perplexity"] = None
+    (folder / "README.md").write_text(card(run, facts), encoding="utf-8")
+    return Exported(facts, summary, faults)
+
+
+def _refuse_other_inputs(session: Session, run: RunRecord) -> None:
+    if session.resident.weights_sha256 != run.protocol.weights_sha256:
+        raise InputError(
+            "the model's weights are not those that the run pruned (another file, revision or dtype): "
+            f"give the same with --set problem.model=..., --set problem.dtype={run.protocol.dtype}"
+        )
+    if session.texts.report.sha256 != run.protocol.report_text.sha256:
+        raise InputError(
+            f"the report text is not the one that the run reported on ({run.protocol.report_text.source}): "
+            "give the same with --set problem.report_text.source=..."
+        )
+    recorded = run.protocol.model_extra or {}
+    for key, value in session.transform.describe().items():
+        if key in recorded and recorded[key] != value:
+            raise InputError(f"{key} was {recorded[key]} in the run and is {value} now: leave it out of --set")
+
+
+def _save(session: Session, dtype: torch.dtype, folder: Path) -> list[Matrix]:
+    """Write the model as it stands, in ``dtype``; return the matrices that were written."""
+    model = _copy(session.resident.model, dtype)  # the resident one may yet be asked for other candidates
+    session.transform.write(model)
+    if model.config._attn_implementation == BLOCKED_ATTENTION:  # a name that no one else knows
+        model.set_attn_implementation("sdpa")
+    with quiet():
+        model.save_pretrained(folder)
+        session.resident.tokenizer.save_pretrained(folder)
+    return find_matrices(model)
+
+
+def _copy(model: torch.nn.Module, dtype: torch.dtype) -> Any:
+    """A copy in ``dtype`` in main memory: the device may have no room for two models."""
+    known: dict[int, Any] = {
+        id(parameter): torch.nn.Parameter(parameter.to("cpu", dtype, copy=True), requires_grad=False)
+        for parameter in model.parameters()
+    }
+    return copy.deepcopy(model, known).to("cpu", dtype)
+
+
+def _check_in_fresh_process(session: Session, matrices: list[str], dtype: str, folder: Path) -> Json:
+    windows, window = session.texts.report.tokens.shape
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()  # the other process needs the memory that this one only caches
+    with tempfile.TemporaryDirectory() as scratch:
+        text, job = Path(scratch) / "text.txt", Path(scratch) / "job.json"
+        text.write_text(load_text(session.texts.report.settings, "report_text"), encoding="utf-8", newline="")
+        task = {
+            "folder": str(folder.resolve()), "matrices": matrices, "text": str(text), "window": window,
+            "windows": windows, "dtype": dtype, "device": str(session.resident.device),
+            "trust_remote_code": session.settings.trust_remote_code,
+        }  # fmt: skip
+        job.write_text(json.dumps(task), encoding="utf-8")
+        script = Path(__file__).with_name("check.py")
+        done = subprocess.run(
+            [sys.executable, "-P", str(script), str(job)],
+            capture_output=True, text=True, cwd=scratch, env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        )  # fmt: skip
+    if done.returncode:
+        reason = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        nothing = {"zeros": {}, "perplexity": math.inf, "tokens_sha256": None}
+        return nothing | {"failure": f"plain transformers cannot load it: {reason}"}
+    return json.loads(done.stdout)  # type: ignore[no-any-return]
+
+
+def _faults(
+    zeros: dict[str, int], check: Json, run: RunRecord, expected: float | None, facts: Json, tolerance: float
+) -> list[str]:
+    if "failure" in check:
+        return [check["failure"]]
+    faults = []
+    if check["zeros"] != zeros:
+        wrong = [name for name, count in zeros.items() if check["zeros"].get(name) != count]
+        faults.append(f"zeros were lost or gained in {', '.join(wrong)}")
+    if abs(facts["sparsity"]["prunable"] - run.sparsity.prunable) > 1e-4:
+        faults.append(f"sparsity {facts['sparsity']['prunable']:.6f}, but the run's is {run.sparsity.prunable:.6f}")
+    if check["tokens_sha256"] != run.protocol.report_text.sha256:
+        faults.append("the written tokenizer gives other tokens for the report text")
+    found = check["perplexity"]
+    if expected is None or not abs(found / expected - 1) <= tolerance:
+        faults.append(
+            f"perplexity {found:.6g}, but the run's is {number(expected)} (tolerance {tolerance:g}, relative)"
+        )
+    return faults
+
+
+def _facts(
+    session: Session, run: RunRecord, matrices: list[Matrix], zeros: dict[str, int], dtype: str, folder: Path
+) -> Json:
+    sizes = {matrix.name: matrix.size for matrix in matrices}
+    blocks = {matrix.name: matrix.block for matrix in matrices}
+    removed = sum(zeros.values())
+    denominators = {"prunable": sum(sizes.values()), "model": session.resident.parameters}
+    return {
+        "evoprune": __version__,
+        "base_model": public_name(run.protocol.model),
+        "dtype": dtype,
+        "transform": session.transform.describe(),
+        "sparsity": {
+            **{name: removed / size for name, size in denominators.items()},
+            "denominators": denominators,
+            "matrices": {
+                name: {"block": blocks[name], "zeros": count, "weights": sizes[name], "sparsity": count / sizes[name]}
+                for name, count in zeros.items()
+            },
+        },
+        "perplexity": run.perplexity.model_dump(),
+        "gap_closed": run.gap_closed,
+        "sha256": {path.name: _sha256(path) for path in sorted(folder.glob("*.safetensors"))},
+        "protocol": run.protocol.model_dump(),
+    }
+
+
+def public_name(model: str) -> str:
+    """A hub id unchanged; for a file or folder, its name without the path on this machine."""
+    path = Path(model)
+    return path.name if path.is_absolute() or path.exists() else model
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""The language model: loading it, finding its blocks, and running it."""

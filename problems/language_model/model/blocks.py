@@ -1,0 +1,124 @@
+"""Finds a model's transformer blocks and their prunable matrices, by structure alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from evoprune import InputError
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A prunable weight matrix.
+
+    ``name``: the module's full name. ``block``: the index of its block. ``kind``: its name
+    within the block, the same in every block. ``module``: the layer; its weight lies
+    ``(out, in)`` for ``Linear`` and ``(in, out)`` for ``Conv1D``.
+    """
+
+    name: str
+    block: int
+    kind: str
+    module: nn.Module
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The parameter, as the layer stores it."""
+        return self.module.weight  # type: ignore[return-value]
+
+    @property
+    def transposed(self) -> bool:
+        """Whether the weight lies ``(in, out)``."""
+        return isinstance(self.module, Conv1D)
+
+    def rows(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A view of ``tensor``, in the weight's layout, as ``(out, in)``; it also converts back."""
+        return tensor.T if self.transposed else tensor
+
+    @property
+    def size(self) -> int:
+        """How many weights it has."""
+        return self.weight.numel()
+
+
+def prunable(block: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The layers with a two-dimensional weight in ``block``: ``Linear`` and ``Conv1D``, by name."""
+    for name, module in block.named_modules():
+        if isinstance(module, (nn.Linear, Conv1D)):
+            yield name, module
+
+
+def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
+    """The name and the module list of the transformer blocks.
+
+    This is the outermost list whose members are all of one class and contain prunable layers;
+    of several, the one with the most parameters. Raises :class:`evoprune.InputError` if
+    there is none.
+    """
+    found: list[tuple[str, nn.ModuleList]] = []
+    for name, module in model.named_modules():
+        inside = any(name.startswith(outer + ".") for outer, _ in found)
+        if isinstance(module, nn.ModuleList) and not inside and _is_stack(module):
+            found.append((name, module))
+    if not found:
+        raise InputError(
+            f"{type(model).__name__} has no list of similar blocks with Linear or Conv1D layers, so there is "
+            "nothing to prune; expected a decoder such as GPT-2, Llama, OPT or GPT-NeoX"
+        )
+    return max(found, key=lambda item: sum(p.numel() for p in item[1].parameters()))
+
+
+def _is_stack(modules: nn.ModuleList) -> bool:
+    classes = {type(module) for module in modules}
+    return len(classes) == 1 and any(True for _ in prunable(modules))
+
+
+def keep_blocks(model: Any, kept: Sequence[int]) -> None:
+    """Leave only the blocks ``kept``, by number, in ``model``, and say so in its config."""
+    name, blocks = find_blocks(model)
+    owner, _, own_name = name.rpartition(".")
+    setattr(model.get_submodule(owner), own_name, nn.ModuleList(blocks[block] for block in kept))
+    config = model.config.get_text_config()
+    if getattr(config, "layer_types", None):  # the kind of attention of each block
+        config.layer_types = [config.layer_types[block] for block in kept]
+    config.num_hidden_layers = len(kept)
+
+
+def find_matrices(model: nn.Module) -> list[Matrix]:
+    """Every prunable matrix of ``model``, block by block.
+
+    Raises :class:`evoprune.InputError`, also if some weights would silently be left out.
+    """
+    name, blocks = find_blocks(model)
+    if experts := _stacked(blocks[0]):
+        raise InputError(
+            f"{type(model).__name__} holds several matrices in one parameter ({', '.join(experts)} of each block): "
+            "mixture-of-experts models are not supported yet; expected a dense decoder such as GPT-2 or Llama"
+        )
+    return [
+        Matrix(f"{name}.{index}.{kind}", index, kind, module)
+        for index, block in enumerate(blocks)
+        for kind, module in prunable(block)
+    ]
+
+
+def zeros(matrices: Iterable[Matrix]) -> int:
+    """The number of zeros in ``matrices``, counted in the model."""
+    return sum(int(matrix.weight.numel() - torch.count_nonzero(matrix.weight)) for matrix in matrices)
+
+
+def _stacked(block: nn.Module) -> list[str]:
+    """The parameters of ``block`` with more than two dimensions, as experts have; convolutions are not counted."""
+    return [
+        f"{module_name}.{name}"
+        for module_name, module in block.named_modules()
+        if not isinstance(module, nn.Conv1d)
+        for name, parameter in module.named_parameters(recurse=False)
+        if parameter.dim() > 2
+    ]

@@ -1,0 +1,102 @@
+"""Chooses the device and number format of a model, and sets up the process for them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from evoprune import InputError
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""From glibc's malloc.h."""
+
+
+def pick_device(name: str) -> torch.device:
+    """The device called ``name``; ``auto`` takes CUDA, then MPS, then the CPU.
+
+    Raises :class:`evoprune.InputError` if this machine lacks it.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise InputError(f"no '{name}', PyTorch sees {count} CUDA devices; use auto or cpu", "problem.device")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError("no 'mps' on this machine; use auto or cpu", "problem.device")
+    return device
+
+
+def pick_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The dtype called ``name``; ``auto`` is bfloat16 if ``device`` has fast units for it, else float32."""
+    if name != "auto":
+        return getattr(torch, name)  # type: ignore[no-any-return]
+    fast = {"cuda": _cuda_has_bfloat16, "cpu": _cpu_has_bfloat16}.get(device.type)
+    return torch.bfloat16 if fast and fast(device) else torch.float32
+
+
+def dtype_of(model: Any) -> str:
+    """The name of the dtype of ``model`` in settings and protocols, such as ``float32``."""
+    return str(model.dtype).removeprefix("torch.")
+
+
+def device_of(model: Any) -> str:
+    """The device of ``model`` in protocols: ``cpu``; a GPU with its card's name, because kernels differ by card."""
+    device = model.device
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+def precise(device: torch.device) -> torch.dtype:
+    """The dtype of sums: float64, or float32 on MPS, which has no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def follow_threads() -> None:
+    """Set the number of threads to the present OMP_NUM_THREADS.
+
+    PyTorch reads it only when it is imported, and that happens before the number is decided, to list the devices.
+    """
+    count = os.environ.get("OMP_NUM_THREADS", "")
+    if count.isdecimal() and int(count):
+        torch.set_num_threads(int(count))
+
+
+def has_amx() -> bool:
+    """Whether this processor multiplies bfloat16 matrices in tiles."""
+    return _cpu_has("amx_bf16")
+
+
+def _cpu_has_bfloat16(_: torch.device) -> bool:
+    return has_amx() or _cpu_has("avx512_bf16")
+
+
+def _cpu_has(unit: str) -> bool:
+    """As PyTorch reports; False for old versions that do not report it."""
+    capabilities: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
+    return bool(capabilities().get(unit))
+
+
+def _cuda_has_bfloat16(device: torch.device) -> bool:
+    return torch.cuda.get_device_capability(device) >= (8, 0)  # Ampere brought the units
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory it frees, instead of returning it to the kernel each time.
+
+    A forward pass frees and allocates the same buffers thousands of times; new pages for each
+    cost a fifth of the whole evaluation on a CPU. Only glibc needs this.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        libc.malloc_trim(0)  # memory freed after loading the model
+        libc.mallopt(_M_MMAP_THRESHOLD, 2**30)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    except (OSError, AttributeError):  # another C library: evaluations are only slower
+        return

@@ -1,0 +1,188 @@
+"""Runs a model from its start, or from stored hidden states before any of its blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from problems.language_model.model.blocks import find_blocks, find_matrices
+
+
+class Forward:
+    """A causal language model without its head, and its head for some rows at a time.
+
+    A run from block ``start`` on uses the model's own forward, so the model itself handles masks,
+    positions and the final norm: the blocks before ``start`` return their input, and the last of
+    them returns the stored states.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model: Any = model
+        self._blocks = list(find_blocks(model)[1])
+        self._matrices = find_matrices(model)
+        self._plain_head = self._head_is_plain()
+        self.resumable = self._resumes_exactly()
+
+    @property
+    def depth(self) -> int:
+        """The number of blocks."""
+        return len(self._blocks)
+
+    @property
+    def bytes_per_state(self) -> int:
+        """The bytes of the hidden state of one token before one block."""
+        return int(self._model.config.get_text_config().hidden_size * self._model.dtype.itemsize)
+
+    @property
+    def bytes_per_token(self) -> int:
+        """The approximate bytes of a token in a forward pass: some copies of the widest layer's activations."""
+        widest = max(max(matrix.weight.shape) for matrix in self._matrices)
+        return int(16 * widest * self._model.dtype.itemsize)
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the model."""
+        return self._model.device  # type: ignore[no-any-return]
+
+    def compile(self) -> None:
+        """Compile each block when it first runs, once for all blocks of the same form."""
+        for block in self._blocks:
+            block.forward = torch.compile(block.forward)
+
+    @torch.inference_mode()
+    def __call__(
+        self, tokens: torch.Tensor, start: int = 0, state: torch.Tensor | None = None, keep: Collection[int] = ()
+    ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
+        """The head's input for ``tokens`` ``(windows, window)``, and the states before the blocks ``keep``.
+
+        ``state`` ``(windows, window, width)``: the states before block ``start``, if that is
+        above 0. Only blocks after ``start`` can be kept. The first result has a row of
+        ``width`` for each token (of logits, if the model does more than apply its head).
+        """
+        kept: dict[int, torch.Tensor] = {}
+        with ExitStack() as stack:
+            if start:
+                stack.enter_context(_answering(self._blocks[:start], state))
+            for index in keep:
+                stack.enter_context(_noting_input(self._blocks[index], index, kept))
+            body = self._model.base_model if self._plain_head else self._model
+            output: torch.Tensor = body(input_ids=tokens, use_cache=False)[0]
+        return output, kept
+
+    @torch.inference_mode()
+    def step(self, tokens: torch.Tensor, block: int, state: torch.Tensor | None) -> torch.Tensor:
+        """The states after ``block``, given those before it; the blocks after it do not run.
+
+        ``state`` may be None before block 0. If the model cannot be resumed, all blocks
+        from the first on are run.
+        """
+        with ExitStack() as stack:
+            if "forward" in vars(self._blocks[block]):  # a compiled block ignores hooks added later
+                stack.enter_context(torch.compiler.set_stance("force_eager"))
+            if block and self.resumable:
+                stack.enter_context(_answering(self._blocks[:block], state))
+            stack.callback(self._blocks[block].register_forward_hook(_stop).remove)
+            try:
+                self._model.base_model(input_ids=tokens, use_cache=False)
+            except _Stopped as stopped:
+                return stopped.states
+        raise AssertionError("a model that runs none of its blocks")
+
+    def logits(self, rows: torch.Tensor) -> torch.Tensor:
+        """The logits ``(rows, vocabulary)``, float32, of some rows of a run's result."""
+        if self._plain_head:
+            rows = self._model.get_output_embeddings()(rows)
+        return rows.float()
+
+    @property
+    def vocabulary(self) -> int:
+        """The number of logits in a row."""
+        head = self._model.get_output_embeddings()
+        return int(head.weight.shape[0] if head is not None else self._model.config.get_text_config().vocab_size)
+
+    def _probe(self) -> torch.Tensor:
+        """A few tokens in the vocabulary of any model."""
+        known: int = self._model.get_input_embeddings().num_embeddings
+        return torch.arange(6, device=self.device)[None] % known
+
+    @torch.inference_mode()
+    def _head_is_plain(self) -> bool:
+        """Whether the model's logits are its head applied to its base's output, and no more.
+
+        Some architectures scale or cap their logits; they run their whole forward.
+        """
+        head = self._model.get_output_embeddings()
+        if head is None or self._model.base_model is self._model:
+            return False
+        whole = self._model(input_ids=self._probe(), use_cache=False).logits
+        ours = head(self._model.base_model(input_ids=self._probe(), use_cache=False)[0])
+        return whole.shape == ours.shape and torch.allclose(whole, ours, rtol=1e-3, atol=1e-3)
+
+    def _resumes_exactly(self) -> bool:
+        """Whether this architecture gives exactly the same result when it is run from its middle block.
+
+        It does not if its blocks return more than a tensor, or exchange other data; it is then
+        always run as a whole.
+        """
+        middle = len(self._blocks) // 2
+        if not middle:
+            return False
+        try:
+            whole, kept = self(self._probe(), keep=[middle])
+            resumed, _ = self(self._probe(), middle, kept[middle])
+        except (TypeError, AttributeError, KeyError, RuntimeError):
+            return False
+        return torch.equal(whole, resumed)
+
+
+class _Stopped(Exception):
+    """Ends a run after a block; ``states`` is what the block returned."""
+
+    def __init__(self, states: torch.Tensor) -> None:
+        super().__init__()
+        self.states = states
+
+
+def _stop(_: nn.Module, __: Any, output: Any) -> None:
+    raise _Stopped(output if isinstance(output, torch.Tensor) else output[0])
+
+
+@contextmanager
+def _answering(blocks: list[nn.Module], state: torch.Tensor | None) -> Iterator[None]:
+    """Let all but the last of ``blocks`` return their input, and the last one ``state``."""
+
+    def same(hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        return hidden_states
+
+    def stored(*_: Any, **__: Any) -> torch.Tensor | None:
+        return state
+
+    hidden = [block.__dict__.get("forward") for block in blocks]
+    try:
+        for block in blocks:
+            block.forward = same  # on the instance: it hides the class's forward
+        blocks[-1].forward = stored
+        yield
+    finally:
+        for block, forward in zip(blocks, hidden, strict=True):
+            del block.forward
+            if forward is not None:  # a compiled one
+                block.forward = forward
+
+
+@contextmanager
+def _noting_input(block: nn.Module, index: int, notes: dict[int, torch.Tensor]) -> Iterator[None]:
+    """Put the hidden states that ``block`` is given into ``notes[index]``."""
+
+    def note(_: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+        notes[index] = arguments[0] if arguments else named["hidden_states"]
+
+    handle = block.register_forward_pre_hook(note, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,187 @@
+"""Problems on a language model: genes are those of a transform, fitness is measured on a text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, model_validator
+
+from evoprune import (
+    Budget,
+    Choice,
+    Evaluation,
+    Exported,
+    Exporting,
+    Genes,
+    HeldOut,
+    InputError,
+    Measuring,
+    Outcome,
+    Problem,
+    Reporting,
+    Settings,
+    Table,
+    check_parameters,
+    find_plugin,
+)
+from problems.language_model.settings import BUDGETS, TRANSFORMS, EvalSettings, ExportSettings, LanguageModelSettings
+from problems.language_model.summary import summary
+
+if TYPE_CHECKING:  # these import torch, which checking an experiment does not need
+    from problems.language_model.resident import Resident
+    from problems.language_model.text.roles import Texts
+    from problems.language_model.transform import Transform
+
+
+class OneTransformSettings(LanguageModelSettings):
+    """Parameters of the problem ``language_model``: any one transform, under any one budget."""
+
+    transform: Choice = Field(description="how the model is made smaller, by a registered name, and its parameters")
+    budget: Choice | None = Field(
+        None, description="the limit, by a registered name, and its parameters; null is no budget"
+    )
+
+    @model_validator(mode="after")
+    def _known(self) -> OneTransformSettings:
+        try:
+            transform = find_plugin(TRANSFORMS, self.transform.use)
+            check_parameters(transform.Settings, self.transform.parameters, "transform")
+            if self.budget:
+                check_parameters(find_plugin(BUDGETS, self.budget.use), self.budget.parameters, "budget")
+        except InputError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+
+class LanguageModel(Problem, HeldOut, Reporting, Exporting, Measuring):
+    """Make a causal language model smaller by a transform, at the least loss on a text.
+
+    Fitness is perplexity on the search text, or divergence from the dense model.
+    """
+
+    Settings: ClassVar[type[Settings]] = OneTransformSettings
+    ExportOptions = ExportSettings
+    EvalOptions = EvalSettings
+    packages = ("torch", "transformers")
+    plugin_groups: ClassVar[Mapping[str, str]] = MappingProxyType({"transform": TRANSFORMS, "budget": BUDGETS})
+    has_fidelities = True
+    work_unit = "tokens"
+    words: ClassVar[Mapping[str, str]] = MappingProxyType({"unseen": "perplexity on the report text"})
+
+    def __init__(self, settings: Any) -> None:
+        """Load the model here, so that a fault in it is not recorded as a failure of the first candidate."""
+        super().__init__(settings)
+        from problems.language_model.session import Session
+
+        self.session = Session.start(settings, self._calibrates(settings), self._make_transform)
+
+    def _calibrates(self, settings: Any) -> bool:
+        kind = find_plugin(TRANSFORMS, settings.transform.use)
+        return bool(kind.calibrates(kind.Settings.model_validate(settings.transform.parameters)))
+
+    def _make_transform(self, resident: Resident, texts: Texts) -> Transform:
+        kind = find_plugin(TRANSFORMS, self.settings.transform.use)
+        made: Transform = kind(resident, kind.Settings.model_validate(self.settings.transform.parameters), texts)
+        return made
+
+    @property
+    def genes(self) -> Genes:
+        """The genes of the transform."""
+        return self.session.transform.genes
+
+    @property
+    def budget(self) -> Budget | None:
+        """What the transform's genes spend."""
+        chosen = self.settings.budget
+        if chosen is None:
+            return None
+        make = find_plugin(BUDGETS, chosen.use)
+        given = dict(check_parameters(make, chosen.parameters, "problem.budget"))
+        budget: Budget = make(self.session.transform, **given)
+        return budget
+
+    def references(self) -> dict[str, list[float]]:
+        """The dense model."""
+        return {"dense": self.session.transform.dense}
+
+    def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
+        """The objective on the first ``fidelity`` of the search text's windows; work is counted in tokens."""
+        value, tokens = self.session.fitness.value(genome, fidelity)
+        return Evaluation((value,), work=tokens, measures=self.session.transform.measures())
+
+    def held_out_value(self, genome: Sequence[float]) -> float | None:
+        """The perplexity on the held-out windows; None if there are none."""
+        held_out = self.session.texts.held_out
+        return self.session.fitness.perplexity(genome, held_out.tokens) if held_out else None
+
+    def describe(self) -> str:
+        """The model, the number of weights in its blocks and of genes, the dtype and the device."""
+        resident = self.session.resident
+        weights = sum(matrix.size for matrix in resident.matrices)
+        return (
+            f"{self.settings.model}, {weights:,} prunable weights, {len(self.genes)} genes, "
+            f"{resident.dtype} on {resident.place}"
+        )
+
+    def fingerprint(self) -> dict[str, str]:
+        """Hashes of the weights and of the texts' tokens.
+
+        The main process reads the report text here, before anything is written; workers do
+        not read it. Raises :class:`evoprune.InputError` if it cannot be used.
+        """
+        return {"weights": self.session.resident.weights_sha256} | self.session.texts.fingerprint()
+
+    @classmethod
+    def labels_of(cls, settings: Any) -> tuple[str, ...]:
+        """The objective, and the text on which it is measured."""
+        return (settings.objective_label,)
+
+    @classmethod
+    def devices(cls) -> list[str]:
+        """Every CUDA device that PyTorch sees."""
+        import torch
+
+        return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+
+    def report(self, outcome: Outcome, folder: Path) -> dict[str, Any]:  # noqa: ARG002 - nothing to draw yet
+        """Score the result on the report text."""
+        from problems.language_model.report import report
+
+        return report(self.session, outcome)
+
+    @classmethod
+    def summary(cls, result: Mapping[str, Any]) -> list[str]:
+        """The perplexities on the report text."""
+        return summary(result)
+
+    def export(
+        self, genome: Sequence[float], result: Mapping[str, Any], folder: Path, options: ExportSettings
+    ) -> Exported:
+        """Write the smaller model as ``save_pretrained`` does, and check it in a fresh process."""
+        from problems.language_model.export.write import export
+
+        return export(self.session, genome, result, folder, options)
+
+    def compare(self, genome: Sequence[float], options: EvalSettings) -> Table:
+        """The known solutions and ``genome``: perplexity, and tasks if requested."""
+        from problems.language_model.eval import compare
+
+        return compare(self.session, self._compared() | {"evolved": list(genome)}, options)
+
+    def _compared(self) -> dict[str, list[float]]:
+        return {"dense": self.session.transform.dense}
+
+    @classmethod
+    def measures(cls, source: str) -> bool:  # noqa: ARG003 - a model's name may be any
+        """Any source may name a model: a path, or a name on the hub."""
+        return True
+
+    @classmethod
+    def measure(cls, source: str, options: EvalSettings) -> Table:
+        """Perplexity, and tasks if requested, of a model: folder, hub id or .gguf file."""
+        from problems.language_model.eval import measure
+
+        return measure(source, options)

@@ -1,0 +1,116 @@
+"""The report of a finished search: scores on text that it never saw, and their protocol."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from evoprune import Outcome, finite
+from problems.language_model import protocol
+from problems.language_model.model.blocks import zeros
+from problems.language_model.session import Session
+
+Perplexities = dict[str, float | None]
+"""By name: ``dense``, ``uniform`` if there is such a solution, ``evolved``; None if infinite."""
+
+
+def report(session: Session, outcome: Outcome) -> dict[str, Any]:
+    """Score dense and the best genome on every text.
+
+    Returns ``cost``, ``sparsity``, ``perplexity``, ``unseen``, ``overfitting``, ``gap_closed``, ``genes`` and
+    ``protocol`` for ``result.json``.
+    """
+    searched, evolved = on_search_text(session, outcome)
+    names = {"dense": "dense"}
+    perplexity = {"search": named(searched, names, evolved)}
+    texts = {"held_out": session.texts.held_out, "report": session.texts.report}
+    for role, windows in texts.items():
+        if windows:
+            perplexity[role] = on_text(session, outcome, windows.tokens, names)
+    session.transform.apply(outcome.best)
+    return {
+        "cost": cost(session),
+        "sparsity": sparsity(session),
+        "perplexity": perplexity,
+        "unseen": perplexity["report"]["evolved"],
+        "overfitting": {},
+        "gap_closed": None,
+        "genes": session.transform.genes.names,
+        "protocol": protocol.of_run(session),
+    }
+
+
+def sparsity(session: Session) -> dict[str, float]:
+    """The zeros in the blocks' matrices of the model as it is now, as shares of them and of the whole model."""
+    count = zeros(session.resident.matrices)
+    weights = sum(matrix.size for matrix in session.resident.matrices)
+    return {"prunable": count / weights, "model": count / session.resident.parameters}
+
+
+def cost(session: Session) -> dict[str, dict[str, int]]:
+    """What the model as it stands has to store, and what the dense one had: parameters, and their bytes."""
+    resident = session.resident
+    evolved = sum(parameter.numel() for parameter in resident.model.parameters())
+    parameters = {"dense": resident.parameters, "evolved": evolved}
+    size = resident.model.dtype.itemsize
+    return {"parameters": parameters, "bytes": {name: size * count for name, count in parameters.items()}}
+
+
+def on_search_text(session: Session, outcome: Outcome) -> tuple[dict[str, float], float]:
+    """The perplexities on the search text of the references by name, and of the best genome."""
+    if session.settings.objective == "perplexity":  # then they are the fitness
+        searched = {name: evaluation.values[0] for name, (_, evaluation) in outcome.references.items()}
+        return searched, outcome.best_evaluation.values[0]
+    genomes = {name: genome for name, (genome, _) in outcome.references.items()}
+    tokens = session.texts.search.tokens
+    return perplexities(session, genomes, tokens), session.fitness.perplexity(outcome.best, tokens)
+
+
+def on_text(session: Session, outcome: Outcome, tokens: torch.Tensor, names: Mapping[str, str]) -> Perplexities:
+    """The perplexities of some references and the best on ``tokens`` ``(windows, window)``.
+
+    ``names``: the name in the result, and the name among the references.
+    """
+    genomes = {reference: outcome.references[reference][0] for reference in names.values()}
+    scores = perplexities(session, genomes, tokens)
+    return named(scores, names, session.fitness.perplexity(outcome.best, tokens))
+
+
+def perplexities(session: Session, genomes: Mapping[str, Sequence[float]], tokens: torch.Tensor) -> dict[str, float]:
+    """The perplexity of each of ``genomes`` by name on ``tokens`` ``(windows, window)``."""
+    return {name: session.fitness.perplexity(genome, tokens) for name, genome in genomes.items()}
+
+
+def named(scores: Mapping[str, float], names: Mapping[str, str], evolved: float) -> Perplexities:
+    """``scores`` of the references under other ``names``, and that of the ``evolved`` genome."""
+    return {name: finite(scores[reference]) for name, reference in names.items()} | {"evolved": finite(evolved)}
+
+
+def overfitting(searched: Perplexities, unseen: Perplexities) -> float | None:
+    """How much of the gain over uniform pruning on the searched text is missing on an ``unseen`` one (nats a token).
+
+    ``log(evolved / uniform)`` on the unseen text minus the same on the searched one. 0: all of the
+    gain carries over; as large as the gain itself: none of it does. Each text is compared with
+    uniform pruning on itself, so it does not matter which is harder to predict. None if a
+    perplexity is infinite.
+    """
+    logs = []
+    for scores in (unseen, searched):
+        uniform, evolved = scores["uniform"], scores["evolved"]
+        if uniform is None or evolved is None:
+            return None
+        logs.append(math.log(evolved / uniform))
+    return logs[0] - logs[1]
+
+
+def gap_closed(dense: float | None, uniform: float | None, evolved: float | None) -> float | None:
+    """The share of the gap in log-perplexity between uniform and dense that evolved closes.
+
+    1 is as good as dense, 0 as bad as uniform; None if there is no finite gap. Uniform and evolved have one sparsity.
+    """
+    if dense is None or uniform is None or evolved is None or uniform <= dense:
+        return None
+    return math.log(uniform / evolved) / math.log(uniform / dense)

@@ -1,0 +1,84 @@
+"""A model that stays in memory; candidates are made from it in place, one after the other."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from problems.language_model.model.blocks import Matrix, find_blocks, find_matrices
+from problems.language_model.model.device import device_of, dtype_of, follow_threads, keep_freed_memory
+from problems.language_model.model.forward import Forward
+from problems.language_model.model.load import load_model
+from problems.language_model.settings import ModelSettings
+
+
+@dataclass(frozen=True, eq=False)
+class Resident:
+    """One model on one device, its tokenizer, and a way to run it. Transforms change its weights in place."""
+
+    model: Any
+    tokenizer: Any
+    source: str
+    """The source of the model, as in the settings."""
+
+    @classmethod
+    def load(cls, settings: ModelSettings) -> Resident:
+        """Load the model that ``settings`` name. Raises :class:`evoprune.InputError`."""
+        follow_threads()
+        return cls(*load_model(settings), settings.model)
+
+    @cached_property
+    def matrices(self) -> list[Matrix]:
+        """The weight matrices of the blocks, block by block. Raises :class:`evoprune.InputError`."""
+        return find_matrices(self.model)
+
+    @cached_property
+    def block_parameters(self) -> int:
+        """How many parameters the blocks were loaded with."""
+        return sum(parameter.numel() for parameter in find_blocks(self.model)[1].parameters())
+
+    @cached_property
+    def forward(self) -> Forward:
+        """Runs the model as it is now."""
+        return Forward(self.model)
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the model."""
+        return self.model.device  # type: ignore[no-any-return]
+
+    @property
+    def dtype(self) -> str:
+        """The number format of the weights, as in the settings, such as ``float32``."""
+        return dtype_of(self.model)
+
+    @property
+    def place(self) -> str:
+        """The name of the device in protocols."""
+        return device_of(self.model)
+
+    @cached_property
+    def parameters(self) -> int:
+        """The number of parameters of the whole model when it was loaded."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """The hash of all weights with their dtypes: a layer's statistics depend on the layers before it.
+
+        Read it before anything changes the model.
+        """
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+    def settle_memory(self) -> None:
+        """Call it after all large tensors are made: from then on, a CPU process keeps the memory it frees."""
+        if self.device.type == "cpu":
+            keep_freed_memory()

@@ -1,0 +1,42 @@
+"""The parts of one process: a resident model, its texts, a transform of it, and the fitness of genomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from problems.language_model.evaluation.fitness import Fitness
+from problems.language_model.resident import Resident
+from problems.language_model.settings import LanguageModelSettings
+from problems.language_model.text.roles import Texts
+from problems.language_model.transform import Transform
+
+
+@dataclass(frozen=True)
+class Session:
+    """The parts that measuring, reporting and exporting need; each is made once."""
+
+    settings: LanguageModelSettings
+    resident: Resident
+    texts: Texts
+    transform: Transform
+    fitness: Fitness
+
+    @classmethod
+    def start(
+        cls,
+        settings: LanguageModelSettings,
+        calibrates: bool,
+        make_transform: Callable[[Resident, Texts], Transform],
+    ) -> Session:
+        """Load the model and make everything else from it. Raises :class:`evoprune.InputError`.
+
+        ``calibrates``: whether the calibration text is used.
+        """
+        resident = Resident.load(settings)
+        _ = resident.weights_sha256, resident.parameters, resident.block_parameters  # before anything changes them
+        texts = Texts(settings, resident, calibrates)
+        _ = texts.search  # a text that cannot be used is reported before the statistics, which take time
+        transform = make_transform(resident, texts)
+        resident.settle_memory()
+        return cls(settings, resident, texts, transform, Fitness(settings, resident, transform, texts.search))

@@ -1,0 +1,194 @@
+"""The parameters, as in a YAML file, that problems on a language model share. Imports no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from evoprune import InputError, Settings, check_plugin
+
+BUNDLED_MODEL = "bundled:gpt2-mini"
+BUNDLED_TEXT = "bundled:python-docs"
+LOCAL_TEXT_SUFFIXES = (".txt", ".jsonl", ".parquet")
+HUB_SPLIT = "test"
+"""The split of a hub text if the settings give none."""
+
+TRANSFORMS, BUDGETS = "evoprune.transforms", "evoprune.budgets"
+"""Groups of entry points."""
+
+Sampling = Literal["first", "random", "clusters"]
+
+CALIBRATION_TOKENS = 16_384
+"""The tokens of the search text that calibrate by default: 32 windows of 512."""
+
+
+def _absolute_if_local(source: str) -> str:
+    """A path that exists becomes absolute, so that a stored experiment works from any folder."""
+    try:
+        path = Path(source).expanduser()
+        return str(path.resolve()) if path.exists() else source
+    except (OSError, RuntimeError) as error:  # the name is too long, or its home folder is unknown
+        raise ValueError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def registered(group: str, *others: str) -> AfterValidator:
+    """Checks a name of ``group``, or one of ``others``, without importing what it names, which may need torch."""
+
+    def check(name: str) -> str:
+        try:
+            if name not in others:
+                check_plugin(group, name)
+        except InputError as error:
+            raise ValueError(str(error)) from None
+        return name
+
+    return AfterValidator(check)
+
+
+Source = Annotated[str, Field(min_length=1), AfterValidator(_absolute_if_local)]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+
+
+class TextSettings(Settings):
+    """Where a text comes from, and how much of it is scored."""
+
+    source: Source = Field(description="hub id, a .txt, .jsonl or .parquet file, or bundled:python-docs")
+    subset: str | None = Field(None, description="the hub data set's configuration, such as wikitext-2-raw-v1")
+    split: str | None = Field(None, description="the hub's or the bundled text's split; null is the hub's test")
+    column: str = Field("text", description="the column that holds the text, in all but .txt")
+    window: int = Field(512, ge=2, description="tokens in a window; windows do not overlap")
+    windows: int | None = Field(8, ge=1, description="number of windows; null is all of the text")
+    sampling: Sampling = Field(
+        "first", description="which windows: the first, random ones, or the most typical one of each cluster of windows"
+    )
+    sampling_seed: int = Field(0, ge=0, description="seed of random and clusters")
+
+    @property
+    def is_bundled(self) -> bool:
+        """Whether the source names a text that comes with evoprune."""
+        return self.source.startswith("bundled:")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the source is a path on this machine, and not on the hub."""
+        path = Path(self.source)
+        return not self.is_bundled and (path.suffix in LOCAL_TEXT_SUFFIXES or path.exists())
+
+    @property
+    def identity(self) -> tuple[str | None, ...]:
+        """Identifies the text: settings with the same identity read the same text."""
+        if self.is_local:
+            path = Path(self.source).resolve()
+            return (str(path), None if path.suffix == ".txt" else self.column)
+        if self.is_bundled:
+            return (self.source, self.split)
+        return (self.source, self.subset, self.split or HUB_SPLIT, self.column)
+
+
+BUNDLED_REPORT_TEXT = TextSettings(source=BUNDLED_TEXT, split="test", window=256, windows=None)
+
+
+class ModelSettings(Settings):
+    """Which model is loaded, and in which format."""
+
+    model: Source = Field(BUNDLED_MODEL, description="hub id, local folder, .gguf file, or bundled:gpt2-mini")
+    revision: str | None = Field(None, description="branch, tag or commit of a model on the hub")
+    trust_remote_code: bool = Field(False, description="run model code from the hub")
+    device: Device = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="number format; auto is bfloat16 if the device is fast at it, else float32"
+    )
+
+
+class LanguageModelSettings(ModelSettings):
+    """Parameters of every problem on a language model: the model, the texts, and what is measured on them."""
+
+    search_text: TextSettings = Field(
+        TextSettings(source=BUNDLED_TEXT, split="validation", window=256, windows=16),
+        description="the text that candidates are scored on",
+    )
+    held_out_windows: int = Field(
+        8, ge=0, description="windows of the search text's source, unseen by the search, that measure overfitting"
+    )
+    report_text: TextSettings = Field(BUNDLED_REPORT_TEXT, description="the text that scores the result")
+    calibration_text: TextSettings | None = Field(
+        None, description="the text for scores' statistics and reconstruction; null: 16,384 tokens of the search text"
+    )
+    objective: Literal["perplexity", "kl"] = Field(
+        "perplexity", description="fitness: perplexity, or divergence from the dense model"
+    )
+    kl_top: int = Field(64, ge=1, description="number of the dense model's probabilities that kl keeps for each token")
+    batch_tokens: int | None = Field(
+        None, ge=1, description="tokens in one forward pass, at least one window; null: as the memory allows"
+    )
+    reuse_mib: int = Field(512, ge=0, description="MiB for hidden states that related candidates reuse; 0 is none")
+    compile: bool = Field(False, description="torch.compile the blocks: faster in long searches, needs a compiler")
+
+    @model_validator(mode="after")
+    def _texts_apart(self) -> LanguageModelSettings:
+        if self.search_text.identity == self.report_text.identity:
+            raise ValueError(
+                "search_text and report_text are the same text; a text that the search sees must not score its "
+                "result; split the file in two, or give another"
+            )
+        if self.report_text.sampling != "first":
+            raise ValueError(
+                f"report_text.sampling is {self.report_text.sampling}; results are compared on the text's first "
+                "windows: expected first"
+            )
+        if self.calibration_text and self.calibration_text.identity == self.report_text.identity:
+            raise ValueError("calibration_text and report_text are the same text; use another text for one of them")
+        return self
+
+    @property
+    def objective_label(self) -> str:
+        """The name of the objective in figures, with its unit and text."""
+        return {"perplexity": "perplexity", "kl": "KL from dense, nats a token"}[self.objective] + " (search text)"
+
+    @property
+    def calibration(self) -> TextSettings:
+        """The calibration text; by default ``CALIBRATION_TOKENS`` of the search text."""
+        if self.calibration_text:
+            return self.calibration_text
+        windows = max(1, CALIBRATION_TOKENS // self.search_text.window)
+        return self.search_text.model_copy(update={"windows": windows})
+
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+
+class ExportSettings(Settings):
+    """Options of an export."""
+
+    dtype: Dtype | None = Field(None, description="number format of what is written (default: the run's)")
+
+
+class EvalSettings(Settings):
+    """Options of the command ``eval``."""
+
+    text: Source | None = Field(
+        None, description="hub id, .txt, .jsonl or .parquet file, bundled:python-docs (default: the run's report text)"
+    )
+    split: str | None = Field(None, description="the hub's or the bundled text's split")
+    column: str = Field("text", description="the column that holds the text, in all but .txt")
+    window: int | None = Field(None, ge=2, description="tokens in a window; windows do not overlap")
+    windows: int | None = Field(None, ge=1, description="windows from the start of the text (default with --text: all)")
+    dtype: Dtype | None = Field(
+        None, description="number format to compute in (default: the run's; float32 for a model)"
+    )
+    device: Device = Field(
+        "auto", description="auto, cpu, cuda, cuda:N or mps; for a model (for a run: --set problem.device=)"
+    )
+    tasks: str | None = Field(
+        None, description="names of lm-evaluation-harness tasks, separated by commas; pip install 'evoprune[lm_eval]'"
+    )
+    include_path: str | None = Field(None, description="a folder with task files of your own")
+    limit: int | None = Field(None, ge=1, description="examples of each task (default: all)")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> EvalSettings:
+        if self.tasks is None and (self.limit, self.include_path) != (None, None):
+            raise ValueError("limit and include_path say how tasks are run; name the tasks, too")
+        return self

@@ -1,0 +1,39 @@
+"""Statistics of each layer of the dense model, block by block, on calibration text."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+import torch
+
+from problems.language_model.model.blocks import Matrix
+from problems.language_model.model.forward import Forward
+from problems.language_model.model.walk import Walk
+from problems.language_model.statistics import activations, gradients
+
+BATCH_TOKENS = 2048
+"""Tokens in one forward pass; another number changes rounding only."""
+
+Statistics = dict[str, torch.Tensor]
+
+
+def statistics(
+    model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix], names: Collection[str]
+) -> Iterator[tuple[Matrix, Statistics]]:
+    """Each of ``matrices``, in their order by block, with its statistics ``names`` on ``tokens`` ``(windows, window)``.
+
+    Activations of only one block are held at a time. The model is run once for activations, and
+    once for gradients; without ``names`` it is not run.
+    """
+    activation_names, gradient_names = activations.NAMES & set(names), gradients.NAMES & set(names)
+    of_gradients = gradients.gather(model, tokens, matrices, gradient_names) if gradient_names else {}
+    walk = Walk(Forward(model), tokens, BATCH_TOKENS) if activation_names else None
+    for block, members in groupby(matrices, key=lambda matrix: matrix.block):
+        of_block = list(members)
+        found: dict[str, Statistics] = {}
+        if walk:
+            found = activations.gather(walk, block, of_block, activation_names, advance=True)
+        for matrix in of_block:
+            yield matrix, found.get(matrix.name, {}) | of_gradients.pop(matrix.name, {})

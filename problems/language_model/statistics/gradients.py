@@ -1,0 +1,57 @@
+"""Statistics of gradients: means of their absolute values and of their squares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import cross_entropy
+
+from problems.language_model.model.blocks import Matrix
+
+SIZES, SQUARES = "gradient_sizes", "gradient_squares"
+NAMES = frozenset({SIZES, SQUARES})
+"""The means over windows of |g| and of g^2, ``(out, in)``, float32; g is the gradient of a
+window's mean next-token loss."""
+
+
+def gather(
+    model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix], names: Collection[str]
+) -> dict[str, dict[str, torch.Tensor]]:
+    """The statistics ``names`` of each of ``matrices`` over ``tokens`` ``(windows, window)``, by the matrices' names.
+
+    Each gradient is added up and dropped as soon as it is computed, so only one layer's is
+    held beside the sums. The model is used as it is now.
+    """
+    sums = {
+        matrix.name: {name: torch.zeros_like(matrix.rows(matrix.weight), dtype=torch.float32) for name in names}
+        for matrix in matrices
+    }
+    with ExitStack() as stack, torch.enable_grad():
+        if model.device.type == "cuda":  # the backward passes of its fused kernels add in varying order
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        for matrix in matrices:
+            stack.callback(matrix.weight.requires_grad_, False)
+            hook = _adding_to(sums[matrix.name], matrix, tokens.shape[0])
+            stack.callback(matrix.weight.requires_grad_().register_post_accumulate_grad_hook(hook).remove)
+        for window in tokens:
+            window = window.to(model.device)
+            logits = model(input_ids=window[None], use_cache=False).logits[0, :-1].float()
+            cross_entropy(logits, window[1:]).backward()
+    return sums
+
+
+def _adding_to(sums: dict[str, torch.Tensor], matrix: Matrix, windows: int) -> Callable[[torch.Tensor], None]:
+    def add(weight: torch.Tensor) -> None:
+        assert weight.grad is not None
+        gradient = matrix.rows(weight.grad).float()
+        if SIZES in sums:
+            sums[SIZES] += gradient.abs() / windows
+        if SQUARES in sums:
+            sums[SQUARES] += gradient.square() / windows
+        weight.grad = None
+
+    return add

@@ -1,0 +1,37 @@
+"""A run's result in a few lines for a terminal. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def summary(result: Mapping[str, Any]) -> list[str]:
+    """The perplexities on the report text, and those with the remaining weights updated if the run did that.
+
+    ``result``: the run's ``result.json``, in which null is an infinite perplexity, or no gap to close.
+    """
+    perplexity, closed = result["perplexity"], result["gap_closed"]
+    gap = "" if closed is None else f" ({closed:.0%} of the gap closed)"
+    of = f"at {result['sparsity']['prunable']:.1%} of the prunable weights"
+    lines = [f"perplexity on the report text: {_listed(perplexity['report'])} {of}{gap}"]
+    if (parameters := result.get("cost", {}).get("parameters")) and parameters["evolved"] < parameters["dense"]:
+        share = 1 - parameters["evolved"] / parameters["dense"]
+        lines.append(
+            f"parameters: dense {parameters['dense']:,}, evolved {parameters['evolved']:,} ({share:.1%} fewer)"
+        )
+    if updated := perplexity.get("report_reconstructed"):
+        lines.append(f"reconstructed by {result['protocol']['reconstruct']}: {_listed(updated)}")
+    return lines
+
+
+def _listed(scores: Mapping[str, float | None]) -> str:
+    return ", ".join(f"{name} {number(value)}" for name, value in scores.items())
+
+
+def number(value: float | None) -> str:
+    """A perplexity as text: four digits, or whole thousands; powers of ten only if it is very large."""
+    if value is None or math.isinf(value):
+        return "infinite"
+    return f"{value:,.0f}" if 1e3 <= value < 1e9 else f"{value:.4g}"

@@ -1,0 +1,110 @@
+"""Checks the contract of a transform, for the tests of its author.
+
+::
+
+    def test_contract(tmp_path):
+        problem = LanguageModel(LanguageModel.Settings(transform={"use": "mine"}))
+        check_transform(problem.session)
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import torch
+
+from evoprune import Additive
+from evoprune.testing import check_budget, check_genes
+from problems.language_model.evaluation.measure import Measure
+from problems.language_model.evaluation.objectives import Perplexity
+from problems.language_model.model.blocks import find_blocks, zeros
+from problems.language_model.session import Session
+from problems.language_model.transform import WEIGHTS
+
+_TOLERANCE = 1e-3
+"""How far the weights counted in a model may be from those that the budget counts, as a share of all."""
+
+Weights = dict[str, torch.Tensor]
+
+
+def check_transform(session: Session, pairs: int = 6, seed: int = 0) -> None:
+    """Raise AssertionError unless ``session.transform`` keeps the contract of a transform.
+
+    ``pairs``: how many random parents are tried, each with a child that differs in one gene. The model must be dense,
+    in float32 and on the CPU, and should be small: it is run a few times for each genome.
+    """
+    transform = session.transform
+    check_genes(transform.genes)
+    assert len(transform.dense) == len(transform.genes), "dense: expected a value for each gene"
+    prices, fixed = transform.prices(WEIGHTS)
+    budget = Additive(transform.genes, prices, None, WEIGHTS, fixed)
+    check_budget(budget)
+    before = _weights(session)
+    rng = random.Random(seed)
+    for parent in [_drawn(session, rng) for _ in range(pairs)]:
+        child = list(parent)
+        place = rng.choice(transform.genes.free)
+        child[place] = transform.genes[place].nearest(_drawn(session, rng)[place])
+        seen = [_applied(session, genome) for genome in (parent, child, parent)]
+        assert _equal(seen[0][0], seen[2][0]), "the same genome gives another model after a different one was applied"
+        assert seen[0][1] == seen[2][1], "the same genome gives other marks after a different one was applied"
+        _check_marks(session, seen[0], seen[1])
+        _check_counted(session, budget, parent)
+        for genome in (parent, child):
+            _check_reuse(session, genome)
+    transform.apply(transform.dense)
+    assert _equal(before, _weights(session)), "the dense genome does not give the model back as it was"
+
+
+def _drawn(session: Session, rng: random.Random) -> list[float]:
+    genes = session.transform.genes
+    return genes.nearest([rng.uniform(gene.low, gene.up) for gene in genes])
+
+
+def _weights(session: Session) -> Weights:
+    return {name: tensor.detach().clone() for name, tensor in session.resident.model.state_dict().items()}
+
+
+def _applied(session: Session, genome: Sequence[float]) -> tuple[Weights, list[str]]:
+    session.transform.apply(genome)
+    return _weights(session), [repr(mark) for mark in session.transform.marks()]
+
+
+def _equal(one: Weights, other: Weights) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def _check_marks(session: Session, one: tuple[Weights, list[str]], other: tuple[Weights, list[str]]) -> None:
+    prefix = find_blocks(session.resident.model)[0]
+    assert len(one[1]) == session.resident.forward.depth, "expected a mark for each block"
+    outside = [{n: t for n, t in weights.items() if not n.startswith(prefix + ".")} for weights in (one[0], other[0])]
+    assert _equal(*outside), "weights outside the blocks changed"
+    for block, marks in enumerate(zip(one[1], other[1], strict=True)):
+        start = f"{prefix}.{block}."
+        inside = [{n: t for n, t in weights.items() if n.startswith(start)} for weights in (one[0], other[0])]
+        assert _equal(*inside) or marks[0] != marks[1], f"block {block} changed, but its mark did not"
+
+
+def _check_counted(session: Session, budget: Additive, genome: Sequence[float]) -> None:
+    session.transform.apply(session.transform.dense)
+    already = zeros(session.resident.matrices)
+    session.transform.apply(genome)
+    total = sum(matrix.size for matrix in session.resident.matrices)
+    running = set(session.resident.model.modules())  # what a transform takes out of the model is not left
+    kept = [matrix for matrix in session.resident.matrices if matrix.module in running]
+    left = sum(matrix.size for matrix in kept) - zeros(kept)
+    off = abs(budget.spent(genome) - left)
+    assert off <= already + _TOLERANCE * total, (
+        f"the budget counts {budget.spent(genome):,.0f} weights that are left, the model has {left:,}"
+    )
+
+
+def _check_reuse(session: Session, genome: Sequence[float]) -> None:
+    """Check that reused hidden states do not change the score."""
+    value, tokens = session.fitness.value(genome)
+    assert tokens == session.texts.search.tokens.numel(), "expected all tokens of the search text to be scored"
+    if session.settings.objective == "perplexity":
+        plain = Measure(session.resident.forward, session.fitness.measure.batch_tokens)
+        whole = plain.value(session.texts.search.tokens, Perplexity())
+        assert value == whole, f"with reused states the value is {value}, without {whole}: are the marks right?"

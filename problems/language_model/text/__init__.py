@@ -1,0 +1,1 @@
+"""Reads texts, and cuts them into windows of tokens."""

@@ -1,0 +1,99 @@
+"""The interface of transforms, which make a resident language model smaller.
+
+A transform is registered under the group of entry points ``evoprune.transforms``, and a problem names it:
+``transform: {use: NAME, ...}``. :mod:`problems.language_model.testing` checks the contract.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from evoprune import Checked, Genes, InputError
+from evoprune.budget import Price
+from problems.language_model.resident import Resident
+from problems.language_model.text.roles import Texts
+
+WEIGHTS = "weights"
+"""The unit that each transform knows: weights of the blocks' matrices that are left."""
+
+PARAMETERS = "parameters"
+"""All numbers that the model still has to store."""
+
+
+class Transform(ABC):
+    """Applies genomes to a resident model, in place; applying ``dense`` restores it.
+
+    The model is dense when a transform is made. The same genome gives exactly the same model on the same device,
+    whatever genome was applied before.
+    """
+
+    Settings: ClassVar[type[Checked]] = Checked
+    """Its keys in the YAML file, besides ``use``."""
+
+    def __init__(self, resident: Resident, settings: Any, texts: Texts) -> None:
+        """``texts.calibration`` may be read where :meth:`calibrates` says so. Raises :class:`evoprune.InputError`."""
+        self.resident, self.settings, self.texts = resident, settings, texts
+
+    @classmethod
+    def calibrates(cls, settings: Any) -> bool:  # noqa: ARG003 - a default
+        """Whether the transform uses the calibration text."""
+        return False
+
+    @property
+    @abstractmethod
+    def genes(self) -> Genes:
+        """The genes that a search chooses. Transforms that are combined must have genes of different names."""
+
+    @property
+    @abstractmethod
+    def dense(self) -> list[float]:
+        """The genome that changes nothing."""
+
+    @abstractmethod
+    def apply(self, genome: Sequence[float]) -> None:
+        """Make the resident model that of ``genome``. Write only what differs from the genome applied before."""
+
+    @abstractmethod
+    def marks(self) -> Sequence[Hashable]:
+        """For each block, a value whose ``repr`` identifies its present weights: equal marks mean equal blocks.
+
+        A candidate is scored from the first block whose mark differs from that of an earlier candidate.
+        """
+
+    @abstractmethod
+    def prices(self, unit: str) -> tuple[list[Price], float]:
+        """What each gene spends in ``unit``, and what is spent independently of the genes (see ``evoprune.Additive``).
+
+        Raises :class:`evoprune.InputError` for a unit that it does not know; each knows :data:`WEIGHTS`.
+        """
+
+    def measures(self) -> Mapping[str, Any]:
+        """JSON-able facts about the model as it is now, for the history."""
+        return {}
+
+    @property
+    def updates(self) -> bool:
+        """Whether :meth:`finalise` does more than :meth:`apply`."""
+        return False
+
+    def finalise(self, genome: Sequence[float]) -> None:
+        """Make the resident model the final one of ``genome``, including updates of the remaining weights."""
+        self.apply(genome)
+
+    def write(self, model: Any) -> None:  # noqa: B027 - most transforms change values only
+        """Change ``model``, a copy of the resident model as finalised, into the model that is saved.
+
+        Nothing has to be changed where only the values of weights differ. Raises :class:`evoprune.InputError` where
+        there is no form for it that others load.
+        """
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able facts that a score depends on, for protocols."""
+        return {}
+
+
+def unknown_unit(transform: Transform, unit: str, known: Sequence[str]) -> InputError:
+    """The error for a ``unit`` that ``transform`` cannot count in."""
+    return InputError(f"{type(transform).__name__} counts in {', '.join(known)}, not in '{unit}'", "problem.budget")

@@ -1,0 +1,1 @@
+"""Transforms that cut parts of a model, one in each folder."""

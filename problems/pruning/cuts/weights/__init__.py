@@ -1,0 +1,1 @@
+"""The cut in single weights: from genes to a masked model."""

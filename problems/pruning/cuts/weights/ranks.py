@@ -1,0 +1,61 @@
+"""Turns scores into levels, so that a mask for any sparsity is a comparison.
+
+Ranks are a permutation: ties are broken by position, so that cutting the ``k`` lowest
+removes exactly ``k`` weights however many scores are equal. They are stored in 16 bits, as
+levels: each holds about the same number of neighbouring ranks (one, in matrices of up to 65,535
+weights), and a mask cuts between two levels. The number removed is thus known exactly, and
+differs from the wanted number by at most half a level, 8e-6 of the matrix.
+"""
+
+from __future__ import annotations
+
+import torch
+
+_MOST_LEVELS = 2**16 - 1
+_LOWEST = -(2**15)
+"""Levels are stored from here up, as int16."""
+
+
+def ranks_in_matrix(score: torch.Tensor) -> torch.Tensor:
+    """The rank of each weight in its whole matrix: int64 of ``score``'s shape, 0 the lowest."""
+    order = torch.argsort(score.flatten(), stable=True)
+    ranks = torch.empty_like(order)
+    ranks[order] = torch.arange(order.numel(), device=score.device)
+    return ranks.view(score.shape)
+
+
+def ranks_in_rows(score: torch.Tensor, transposed: bool = False) -> torch.Tensor:
+    """As :func:`ranks_in_matrix`, but weights are compared within their output row.
+
+    All rows' lowest weights come first, then all second-lowest, and so on: cutting the
+    ``k`` lowest ranks removes ``k`` weights in all, and from any two rows numbers that
+    differ by one at most (the comparison group of Wanda, Sun et al., ICLR 2024).
+    ``score`` is ``(out, in)``, or ``(in, out)`` if ``transposed``.
+    """
+    rows = score.T if transposed else score
+    order = torch.argsort(rows, dim=1, stable=True)
+    places = torch.arange(rows.shape[1], device=score.device).expand_as(order)
+    within = torch.empty_like(order).scatter_(1, order, places)
+    ranks = within * rows.shape[0] + torch.arange(rows.shape[0], device=score.device)[:, None]
+    return ranks.T.contiguous() if transposed else ranks
+
+
+def levels(ranks: torch.Tensor) -> torch.Tensor:
+    """The level of each of a matrix's ``ranks``: int16 of their shape."""
+    count = min(ranks.numel(), _MOST_LEVELS)
+    return (ranks * count // ranks.numel() + _LOWEST).to(torch.int16)
+
+
+def cut(wanted: int, size: int) -> tuple[int, int]:
+    """The cut that removes about ``wanted`` of the ``size`` weights of a matrix, and the number that it removes.
+
+    Weights whose level is below the cut are removed. ``wanted``: between 0 and ``size``.
+    """
+    count = min(size, _MOST_LEVELS)
+    place = round(wanted * count / size)
+    return place + _LOWEST, -(-place * size // count)
+
+
+def cut_at(sparsity: float, size: int) -> tuple[int, int]:
+    """As :func:`cut`, for a share of the matrix."""
+    return cut(round(sparsity * size), size)

@@ -1,0 +1,52 @@
+"""Reconstructs a whole model, each layer on the outputs of the reconstructed layers before it."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+import torch
+from tqdm import tqdm
+
+from problems.language_model.model.blocks import Matrix
+from problems.language_model.model.walk import Walk
+from problems.language_model.resident import Resident
+from problems.language_model.statistics.activations import GRAM, gather
+from problems.language_model.statistics.calibration import BATCH_TOKENS
+from problems.pruning.cuts.weights.masks import Masks
+from problems.pruning.cuts.weights.settings import WeightsSettings
+from problems.pruning.reconstruct.layer import update
+from problems.pruning.reconstruct.sparsegpt import inverse_factor
+
+
+@torch.no_grad()
+def reconstruct(resident: Resident, settings: WeightsSettings, masks: Masks, tokens: torch.Tensor) -> None:
+    """Update the remaining weights of the model as ``masks`` cuts it now.
+
+    Block after block: the Gram matrices of its layers' inputs are taken on ``tokens`` ``(windows, window)``, the
+    calibration text, with the block still dense and those before it updated, as in SparseGPT's code. The next
+    genome that is applied writes all weights again.
+    """
+    walk = Walk(resident.forward, tokens, BATCH_TOKENS)
+    blocks = [(block, list(members)) for block, members in groupby(resident.matrices, key=lambda m: m.block)]
+    try:
+        for block, matrices in tqdm(blocks, "reconstructing", unit="block", leave=False, disable=None):
+            for matrix in matrices:
+                matrix.weight.copy_(masks.base(matrix))
+            known = gather(walk, block, matrices, {GRAM}, advance=False)
+            for matrix in matrices:
+                _update(settings, masks, matrix, known.pop(matrix.name)[GRAM])
+            walk.advance(block)
+    finally:
+        masks.forget()
+
+
+def _update(settings: WeightsSettings, masks: Masks, matrix: Matrix, gram: torch.Tensor) -> None:
+    """Prune and update one layer, whose weights are dense."""
+    kept = masks.kept(matrix).to(gram.device)
+    if kept.all():
+        return
+    weight = matrix.rows(matrix.weight)
+    updated = update(
+        weight, gram, inverse_factor(gram), matrix.rows(kept), settings.reconstruct, settings.reconstruct_mask
+    )
+    matrix.weight.copy_(matrix.rows(updated))

@@ -1,1 +1,0 @@
-"""From a masked model to a score."""

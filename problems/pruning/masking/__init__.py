@@ -1,1 +1,0 @@
-"""From genes to a masked model."""

@@ -1,1 +1,0 @@
-"""The language model: loading it, and finding its blocks."""

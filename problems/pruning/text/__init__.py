@@ -1,1 +1,0 @@
-"""The text that scores a model: reading it, and cutting it into windows."""

@@ -1,0 +1,74 @@
+"""A package of somebody else's, installed as pip installs it: evoprune finds, runs and resumes what is in it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = Path(__file__).with_name("stranger")
+LINES = {"first_channels.py": 40, "channels.py": 20, "change.py": 20}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder that the package is installed in."""
+    folder = tmp_path_factory.mktemp("site")
+    source = folder / "source"  # building leaves files beside the sources
+    source.mkdir()
+    for path in PACKAGE.rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            target = source / path.relative_to(PACKAGE)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--target", str(folder / "site")]
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, str(source)], check=True)
+    return folder / "site"
+
+
+def evoprune(site, folder, *arguments):
+    path = os.pathsep.join([str(site), str(ROOT)])
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "evoprune", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(("name", "most"), LINES.items())
+def test_a_plugin_is_short(name, most):
+    assert len((PACKAGE / "stranger" / name).read_text().splitlines()) <= most
+
+
+@pytest.mark.parametrize("name", ["first_channels", "change"])
+def test_it_is_found_run_and_resumed(site, tmp_path, name):
+    done = evoprune(site, tmp_path, "run", str(PACKAGE / f"{name}.yaml"), "--runs-dir", "runs", "--name", "mine")
+    assert done.returncode == 0, done.stderr
+    before = (tmp_path / "runs/mine/history.jsonl").read_bytes()
+    more = str(1 + json.loads(before.splitlines()[-1])["generation"])
+    resumed = evoprune(site, tmp_path, "resume", "runs/mine", "--set", f"generations={more}")
+    assert resumed.returncode == 0, resumed.stderr
+    after = (tmp_path / "runs/mine/history.jsonl").read_bytes()
+    assert after.startswith(before)
+    assert len(after) > len(before)
+
+
+def test_its_transform_and_budget_are_listed(site, tmp_path):
+    listed = evoprune(site, tmp_path, "ls")
+    for name in ("first_channels", "channels", "change"):
+        assert name in listed.stdout
+
+
+@pytest.mark.slow
+def test_its_transform_keeps_the_contract(site, tmp_path):
+    script = (
+        "import yaml, sys; from problems.language_model.problem import LanguageModel as L;"
+        "from problems.language_model.testing import check_transform;"
+        "given = yaml.safe_load(open(sys.argv[1]))['problem']; given.pop('use');"
+        "check_transform(L(L.Settings(**given)).session, pairs=2)"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(site), str(ROOT)]), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", script, str(PACKAGE / "first_channels.yaml")]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,77 @@
+"""``eval`` of something that is no run: which problem measures it."""
+
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from evoprune.experiment import registry
+
+PLUGIN = """
+from evoprune import Evaluation, Genes, Measuring, Problem, Table
+
+class Bare(Problem):
+    genes = Genes.real(["x"], 0.0, 1.0)
+    def evaluate(self, genome): return Evaluation((genome[0],))
+
+class First(Bare, Measuring):
+    ending = ".first"
+    def compare(self, genome, options): return Table([{"name": "best", "x": genome[0]}], {"by": "First"})
+    @classmethod
+    def measures(cls, source): return source.endswith((cls.ending, ".any"))
+    @classmethod
+    def measure(cls, source, options): return Table([{"name": source}], {"by": cls.__name__})
+
+class Second(First):
+    ending = ".second"
+"""
+
+
+@pytest.fixture
+def problems(plugin, monkeypatch):
+    plugin("measuring_problems", PLUGIN)
+    found = {
+        name: EntryPoint(name, value, registry.PROBLEMS)
+        for name, value in {
+            "bare": "measuring_problems:Bare",
+            "first": "measuring_problems:First",
+            "second": "measuring_problems:Second",
+            "broken": "no_such_module:Problem",
+        }.items()
+    }
+    monkeypatch.setattr(registry, "names", lambda group: found if group == registry.PROBLEMS else {})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "fragment"),
+    [
+        (["x.first"], 0, "by: First"),
+        (["x.second"], 0, "by: Second"),
+        (["x.any", "--problem", "second"], 0, "by: Second"),
+        (["x.any"], 2, "x.any: several problems can measure it: first, second; choose with --problem"),
+        (["x.other"], 2, "x.other: is no run's folder, and no installed problem can measure it"),
+        (["x.first", "--problem", "bare"], 2, "--problem: the problem bare has nothing to measure"),
+        (["x.first", "--problem", "frist"], 2, "did you mean 'first'?"),
+        (["x.first", "--set", "seed=1"], 2, "--set: changes a run's experiment"),
+    ],
+)
+def test_a_source_that_is_no_run_is_measured_by_the_problem_that_can(evoprune, problems, arguments, code, fragment):
+    answer = evoprune("eval", *arguments)
+    assert answer.code == code
+    assert fragment in answer.out + answer.err
+
+
+def test_a_run_is_compared_by_its_own_problem(evoprune, run, write, plugin, no_figures):
+    plugin("measuring_problems", PLUGIN)
+    file = write("{plugins: [measuring_problems], problem: 'measuring_problems:First', population: 4, generations: 1}")
+    answer = evoprune("eval", run(file).folder)
+    assert answer.code == 0
+    assert "by: First" in answer.out
+
+
+@pytest.mark.parametrize(("command", "fragment"), [("eval", "nothing to measure"), ("export", "nothing to export")])
+def test_a_problem_without_the_part_says_so(evoprune, run, sphere, no_figures, tmp_path, command, fragment):
+    folder = run(sphere).folder
+    answer = evoprune(command, folder, *([tmp_path / "out"] if command == "export" else []))
+    assert answer.code == 2
+    assert f"{folder}: the problem Benchmark has {fragment}" in answer.err
+    assert not (tmp_path / "out").exists()

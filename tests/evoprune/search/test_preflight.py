@@ -1,0 +1,73 @@
+import pytest
+
+ODD = """
+def plain_list(first, second): return list(first), list(second)
+def one_of_two(first, second): return (first,)
+def longer(individual):
+    individual.append(0.0)
+    return (individual,)
+def no_tuple(individual): return individual
+def nobody(individuals, k): return []
+def raises(individual): raise OSError("no luck")
+def all_of(individuals, *, population): return individuals[:population]
+"""
+
+
+@pytest.mark.parametrize(
+    ("slot", "name", "fragment"),
+    [
+        ("mate", "plain_list", "does not return 2 individual(s) of 3 genes"),
+        ("mate", "one_of_two", "does not return 2"),
+        ("mutate", "longer", "does not return 1 individual(s) of 3 genes"),
+        ("mutate", "no_tuple", "does not return 1"),
+        ("select", "nobody", "does not return 2"),
+        ("repair", "raises", "fails: OSError: no luck"),
+        ("survive", "all_of", "would pass on 8 of a population of 8"),
+    ],
+)
+def test_an_operator_that_does_not_fit_its_slot_is_refused(run, sphere, plugin, slot, name, fragment):
+    plugin("odd_operators", ODD)
+    answer = run(sphere, "plugins=[odd_operators]", f"operators.{slot}.use=odd_operators:{name}")
+    assert answer.code == 2
+    assert answer.err.startswith(f"evoprune: operators.{slot}: 'odd_operators:{name}' ")
+    assert fragment in answer.err
+    assert not answer.folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "fragment"),
+    [
+        (
+            ["operators.mate.use=deap.tools:cxTwoPoint", "problem.dimensions=1"],
+            "operators.mate: 'deap.tools:cxTwoPoint' fails",
+        ),
+        (["operators.mate.use=deap.tools:selBest", "operators.mate.fit_attr=x"], "operators.mate"),
+        (["operators.mutate.use=deap.tools:mutShuffleIndexes"], "operators.mutate"),
+    ],
+)
+def test_what_no_signature_shows_is_found_before_anything_is_written(run, settings, fragment):
+    answer = run("problems/rastrigin.yaml", *settings)
+    assert answer.code == 2
+    assert fragment in answer.err
+    assert not answer.folder.exists()
+
+
+@pytest.mark.parametrize("name", ["budget", "prior"])
+def test_an_operator_that_needs_what_the_problem_lacks_is_refused(run, write, plugin, name):
+    text = f"""
+        from evoprune import Budget, Evaluation, Genes, Problem
+
+        class Bare(Problem):
+            genes = Genes.real(["x", "y"], 0.0, 1.0)
+            def evaluate(self, genome): return Evaluation((genome[0],))
+
+        def needs(individual, *, {name}: list[float]): return (individual,)
+        def may_use(individual, *, {name}: list[float] | None): return (individual,)
+        """
+    plugin(f"bare_{name}", text)
+    file = write(f"{{plugins: [bare_{name}], problem: 'bare_{name}:Bare', population: 4, generations: 1}}")
+    answer = run(file, f"operators.mutate.use=bare_{name}:needs")
+    assert answer.code == 2
+    assert f"operators.mutate: 'bare_{name}:needs' needs a {name}, and the problem 'bare_{name}:Bare'" in answer.err
+    assert not answer.folder.exists()
+    assert run(file, f"operators.mutate.use=bare_{name}:may_use").code == 0

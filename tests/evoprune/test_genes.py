@@ -1,0 +1,49 @@
+import math
+import random
+
+import pytest
+
+from evoprune.genes import Gene, Genes
+from evoprune.testing import check_genes
+
+MIXED = Genes([Gene("a", -1.0, 2.0), Gene.of_levels("b", "xyz"), Gene("c", 0.5, 0.5), Gene.of_levels("d", [8])])
+
+
+def test_they_keep_their_own_laws():
+    check_genes(MIXED)
+
+
+@pytest.mark.parametrize("value", [-3.0, -0.0, 0.2, 0.5, 0.51, 1.5, 1.7, 9.0])
+def test_the_nearest_level_is_that_of_a_search_through_all(value):
+    gene = MIXED[1]
+    nearest = gene.nearest(value)
+    assert nearest == min(range(3), key=lambda level: abs(level - value))  # of equals the first, which is lower
+    assert math.copysign(1.0, nearest) == 1.0
+
+
+def test_random_genomes_reach_every_level_and_chosen_names_it():
+    random.seed(1)
+    assert {MIXED.chosen(MIXED.random())[1] for _ in range(60)} == {"x", "y", "z"}
+    assert MIXED.free == [0, 1]
+    assert MIXED.with_levels == [1, 3]
+
+
+@pytest.mark.parametrize("genome", [[0.0, 0.5, 0.5, 0.0], [0.0, 0.0, 0.5], [math.nan, 0.0, 0.5, 0.0], [3.0, 0, 0.5, 0]])
+def test_what_is_no_genome_is_not_allowed(genome):
+    assert not MIXED.allow(genome)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Gene("a", 1.0, 0.0),
+        lambda: Gene("a", 0.0, math.inf),
+        lambda: Gene.of_levels("a", []),
+        lambda: Gene("a", 0.0, 2.0, levels=("x", "y")),
+        lambda: Genes([]),
+        lambda: Genes([Gene("a"), Gene("a")]),
+    ],
+)
+def test_genes_that_hold_no_genome_are_refused(make):
+    with pytest.raises(ValueError, match=r"expected|bounds"):
+        make()

@@ -1,0 +1,57 @@
+"""The model card states what was measured, and no paths of the machine that measured it."""
+
+import pytest
+import yaml
+
+from problems.language_model.export.card import card, number
+from problems.language_model.export.run_record import run_record
+
+
+@pytest.fixture
+def facts():
+    of_matrix = {"zeros": 10, "weights": 40, "sparsity": 0.25}
+    return {
+        "base_model": "owner/name",
+        "dtype": "float16",
+        "transform": {"reconstruct": "none"},
+        "sparsity": {
+            "prunable": 0.25,
+            "model": 0.2,
+            "denominators": {"prunable": 120, "model": 150},
+            "matrices": {
+                "a": of_matrix | {"block": 0},
+                "b": of_matrix | {"block": 1},
+                "c": of_matrix | {"block": 1, "zeros": 20},
+            },
+        },
+        "check": {"perplexity": 30.5, "tolerance": 0.02},
+    }
+
+
+def test_the_card_states_perplexities_sparsities_and_protocol(result, facts):
+    text = card(run_record(result), facts)
+    assert "20.5 | - | 30.25" in text
+    assert "| 0 | 25.00% |" in text
+    assert "| 1 | 37.50% |" in text
+    assert "these files hold float16" in text
+    assert "valid.txt" in text
+    assert "/home/me" not in text
+    assert "nothing was trained" in text
+
+
+def test_an_update_of_the_remaining_weights_is_told(result, facts):
+    facts["transform"]["reconstruct"] = "sparsegpt"
+    assert "the remaining weights were updated by sparsegpt" in card(run_record(result), facts)
+
+
+def test_the_front_matter_is_yaml_and_names_cannot_leave_it_or_their_code(result, facts):
+    facts["base_model"] = "a`b: {c}\n---"
+    text = card(run_record(result), facts)
+    head = yaml.safe_load(text.split("\n---\n")[0])
+    assert head["library_name"] == "transformers"
+    assert "# `a'b: {c} ---`, pruned" in text
+
+
+@pytest.mark.parametrize(("value", "written"), [(None, "-"), (30.0, "30"), (1234567.0, "1.23457e+06")])
+def test_a_perplexity_that_is_infinite_is_a_dash(value, written):
+    assert number(value) == written

@@ -1,0 +1,157 @@
+import json
+import shutil
+
+import pytest
+
+from evoprune.cli import main
+from evoprune.records.history import read
+
+
+def evaluated(capsys, *arguments):
+    code = main(["eval", *map(str, arguments), "--json"])
+    assert code == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_run_reads_as_its_result_says(run_on, capsys):
+    run = run_on("gpt2")
+    capsys.readouterr()
+    table = evaluated(capsys, run)
+    result = json.loads((run / "result.json").read_text())
+    assert {row["model"]: row["perplexity"] for row in table["rows"]} == pytest.approx(result["perplexity"]["report"])
+    assert table["rows"][2]["sparsity"] == result["sparsity"]["prunable"]
+    measured = result["protocol"].pop("report_text")
+    for role in ("search_text", "held_out_text", "objective"):  # what the search saw has no part in it
+        del result["protocol"][role]
+    here = {"threads": table["protocol"]["threads"]}  # the run may have been in another process
+    assert table["protocol"] == result["protocol"] | measured | here
+
+
+def test_another_score_is_another_protocol(run_on, capsys):
+    run = run_on("gpt2")
+    capsys.readouterr()
+    scores = evaluated(capsys, run, "--set", "problem.score=wanda")["protocol"]["scores"]
+    assert set(scores.values()) == {"wanda by row"}
+
+
+def test_what_a_run_reconstructs_is_measured_both_ways(run_on, capsys):
+    run = run_on("gpt2", reconstruct="sparsegpt")
+    capsys.readouterr()
+    rows = {row["model"]: row for row in evaluated(capsys, run)["rows"]}
+    known = json.loads((run / "result.json").read_text())["perplexity"]
+    assert list(rows) == ["dense", "uniform", "evolved", "uniform, reconstructed", "evolved, reconstructed"]
+    for name in ("uniform", "evolved"):
+        assert rows[name]["perplexity"] == pytest.approx(known["report"][name])
+        updated = rows[f"{name}, reconstructed"]
+        assert updated["perplexity"] == pytest.approx(known["report_reconstructed"][name])
+        assert updated["sparsity"] == pytest.approx(rows[name]["sparsity"])
+
+
+def test_another_text_is_another_protocol(run_on, capsys):
+    run = run_on("gpt2")
+    capsys.readouterr()
+    text = run.parent / "search.txt"
+    table = evaluated(capsys, run, "--text", text, "--window", 32, "--windows", 2)
+    references = {line["reference"]: line["fitness"][0] for line in read(run / "history.jsonl") if "reference" in line}
+    assert table["rows"][0]["perplexity"] == pytest.approx(references["dense"])
+    assert (table["protocol"]["windows"], table["protocol"]["source"]) == (2, str(text))
+
+
+def test_people_read_sparsity_in_percent(run_on, capsys):
+    run = run_on("gpt2")
+    capsys.readouterr()
+    assert main(["eval", str(run)]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:4]]
+    assert [row[:2] for row in rows] == [["dense", "0.00%"], ["uniform", "45.00%"], ["evolved", "45.00%"]]
+
+
+@pytest.mark.slow
+def test_an_export_is_measured_on_the_runs_report_text(run_on, capsys, tmp_path):
+    run = run_on("gpt2")
+    assert main(["export", str(run), str(tmp_path / "out")]) == 0
+    capsys.readouterr()
+    (row,) = evaluated(capsys, tmp_path / "out")["rows"]
+    result = json.loads((run / "result.json").read_text())
+    assert row["perplexity"] == pytest.approx(result["perplexity"]["report"]["evolved"], rel=1e-4)
+    assert row["sparsity"] == result["sparsity"]["prunable"]
+
+
+def test_the_column_of_a_report_text_is_part_of_its_protocol(run_on, capsys, tmp_path):
+    run = run_on("gpt2")
+    exported = shutil.copytree(run.parent / "model", tmp_path / "out")
+    protocol = json.loads((run / "result.json").read_text())["protocol"]
+    assert protocol["report_text"]["column"] == "text"
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"body": (run.parent / "report.txt").read_text()}))
+    protocol["report_text"] |= {"source": str(tmp_path / "rows.jsonl"), "column": "body"}
+    (exported / "evoprune.json").write_text(json.dumps({"protocol": protocol}))
+    capsys.readouterr()
+    found = evaluated(capsys, exported)["protocol"]
+    assert (found["column"], found["sha256"]) == ("body", protocol["report_text"]["sha256"])
+
+
+def test_any_split_of_the_bundled_text_may_measure_a_model(capsys):
+    text = ["--text", "bundled:python-docs", "--split", "train", "--window", 32, "--windows", 1]
+    assert evaluated(capsys, "bundled:gpt2-mini", *text)["protocol"]["split"] == "train"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragment"),
+    [
+        (["x", "--device", "foo"], "device: "),
+        (["nothing/here", "--device", "cpu"], "evoprune: MODEL_OR_RUN: 'nothing/here' could not be loaded"),
+        ([""], "its name is empty"),
+        (["problems/nothing"], "evoprune: problems/nothing: no such run, folder or file; for a model of the hub"),
+        (["no/such/folder"], "no such run"),
+        (["x" * 300], ": cannot be read: File name too long"),
+        (["problems"], "evoprune: problems: holds neither a run's result nor a model's config.json"),
+        (["setup.cfg"], "setup.cfg: is a file"),
+        (["bundled:gpt2-mini", "--text", "nofile.txt"], "evoprune: --text: nofile.txt: no such file"),
+        (["bundled:gpt2-mini", "--set", "problem.sparsity=0.5"], "--set: changes a run's experiment"),
+        (["bundled:gpt2-mini", "--limit", "3"], "options: limit and include_path say how tasks are run"),
+        (["bundled:gpt2-mini", "--window", "512"], "512 is longer than the model's 256 positions"),
+        (["x", "--windows", "0"], "windows: expected a number of at least 1"),
+        (["x", "--problem", "benchmark"], "the problem benchmark has nothing to measure"),
+        (["x", "--problem", "prunin"], "did you mean 'pruning'"),
+    ],
+)
+@pytest.mark.usefixtures("offline")
+def test_what_cannot_be_measured_is_refused(capsys, arguments, fragment):
+    assert main(["eval", *arguments]) == 2
+    assert fragment in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragment"),
+    [(["--device", "cuda"], "--device: a run is measured on its own"), (["--dtype", "float16"], "--dtype: a run is")],
+)
+def test_a_runs_own_settings_are_changed_by_set_alone(run_on, capsys, arguments, fragment):
+    assert main(["eval", str(run_on("gpt2")), *arguments]) == 2
+    assert fragment in capsys.readouterr().err
+
+
+def test_a_runs_name_alone_is_a_likely_slip(run_on, capsys, monkeypatch):
+    run = run_on("gpt2")
+    (run.parents[1] / "runs").mkdir(exist_ok=True)
+    shutil.copytree(run, run.parents[1] / "runs" / "small", dirs_exist_ok=True)
+    monkeypatch.chdir(run.parents[1])
+    assert main(["eval", "small"]) == 2
+    assert "evoprune: small: no such run here; did you mean runs/small?" in capsys.readouterr().err
+
+
+def test_tasks_from_local_files(run_on, capsys, tmp_path, monkeypatch):
+    pytest.importorskip("lm_eval")
+    rows = [{"q": "w1 w2", "choices": [" w3", " w4"], "answer": i % 2} for i in range(4)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    files = {"data_files": {"test": str(tmp_path / "rows.jsonl")}}
+    task = {
+        "task": "of_my_own", "dataset_path": "json", "dataset_kwargs": files,
+        "test_split": "test", "output_type": "multiple_choice", "doc_to_text": "{{q}}",
+        "doc_to_choice": "{{choices}}", "doc_to_target": "answer", "metric_list": [{"metric": "acc"}],
+    }  # fmt: skip
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "of_my_own.yaml").write_text(json.dumps(task))
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    run = run_on("gpt2")
+    capsys.readouterr()
+    assert main(["eval", str(run), "--tasks", "of_my_own", "--include-path", str(tmp_path / "tasks")]) == 0
+    assert "of_my_own acc" in capsys.readouterr().out

@@ -1,0 +1,59 @@
+"""What a finished search is worth, in numbers that are worked out by hand here."""
+
+import math
+
+import pytest
+
+from problems.language_model.report import gap_closed, named, overfitting, report, sparsity
+from tests.problems.small import counted_sparsity, outcome_of, plain_perplexity
+
+
+def test_gap_closed_is_a_share_of_log_perplexity():
+    assert gap_closed(dense=20.0, uniform=80.0, evolved=40.0) == pytest.approx(0.5)
+    assert gap_closed(dense=20.0, uniform=80.0, evolved=80.0) == 0
+    assert gap_closed(dense=20.0, uniform=80.0, evolved=160.0) < 0
+    assert gap_closed(dense=20.0, uniform=None, evolved=40.0) is None
+    assert gap_closed(dense=20.0, uniform=20.0, evolved=20.0) is None
+    assert math.isclose(gap_closed(dense=25.0, uniform=250.0, evolved=25.0), 1.0)
+
+
+def test_overfitting_is_the_gain_that_does_not_carry_over():
+    searched = {"uniform": 80.0, "evolved": 40.0}
+    assert overfitting(searched, {"uniform": 200.0, "evolved": 100.0}) == 0
+    assert overfitting(searched, {"uniform": 80.0, "evolved": 80.0}) == pytest.approx(math.log(2))
+    assert overfitting(searched, {"uniform": 80.0, "evolved": 20.0}) < 0
+    assert overfitting(searched, {"uniform": None, "evolved": 20.0}) is None
+
+
+def test_references_are_named_as_asked_and_infinity_is_null():
+    scores = {"dense": 20.0, "uniform 45%": math.inf}
+    assert named(scores, {"dense": "dense", "uniform": "uniform 45%"}, 30.0) == {
+        "dense": 20.0, "uniform": None, "evolved": 30.0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("objective", ["perplexity", "kl"])
+def test_the_report_states_perplexities_of_each_text_and_leaves_the_best_in_place(language_model, objective):
+    problem = language_model(objective=objective)
+    best = [0.2, 0.5, 0.3]
+    found = report(problem.session, outcome_of(problem, best))
+    model, texts = problem.session.resident.model, problem.session.texts
+    assert found["sparsity"]["prunable"] == counted_sparsity(model) > 0
+    assert found["sparsity"]["model"] < found["sparsity"]["prunable"]
+    for role, windows in (("search", texts.search), ("held_out", texts.held_out), ("report", texts.report)):
+        assert found["perplexity"][role]["evolved"] == pytest.approx(plain_perplexity(model, windows.tokens), rel=1e-4)
+        assert set(found["perplexity"][role]) == {"dense", "evolved"}
+    assert found["unseen"] == found["perplexity"]["report"]["evolved"]
+    assert found["protocol"]["objective"] == objective
+
+
+def test_without_held_out_windows_there_is_no_such_perplexity(language_model):
+    problem = language_model(held_out_windows=0)
+    found = report(problem.session, outcome_of(problem, [0.2, 0.5, 0.3]))
+    assert set(found["perplexity"]) == {"search", "report"}
+
+
+def test_sparsity_is_that_of_the_model_as_it_stands(session):
+    for genome in ([0.0] * 3, [0.5] * 3):
+        session.transform.apply(genome)
+        assert sparsity(session)["prunable"] == pytest.approx(genome[0], abs=1e-4)

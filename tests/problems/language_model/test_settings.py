@@ -1,0 +1,47 @@
+"""Texts that must not meet, and what of the settings tells them apart."""
+
+import pytest
+
+from problems.language_model.settings import EvalSettings, LanguageModelSettings, TextSettings
+
+REPORT = LanguageModelSettings().report_text
+
+
+def test_the_report_text_must_not_calibrate():
+    with pytest.raises(ValueError, match="calibration_text and report_text are the same text"):
+        LanguageModelSettings(calibration_text=REPORT)
+
+
+def test_the_report_text_is_not_sampled():
+    with pytest.raises(ValueError, match="sampling is random; results are compared on"):
+        LanguageModelSettings(report_text=REPORT.model_copy(update={"sampling": "random"}))
+
+
+@pytest.mark.parametrize("role", ["search_text", "calibration_text"])
+def test_a_local_file_is_one_text_whatever_split_is_named(role, tmp_path, monkeypatch):
+    (tmp_path / "a.txt").write_text("some text")
+    monkeypatch.chdir(tmp_path)
+    for other in ("a.txt", "./a.txt", str(tmp_path / "a.txt"), "missing.txt", "./missing.txt"):
+        report = TextSettings(source=other.removeprefix("./"), subset="x", split="test")
+        with pytest.raises(ValueError, match="report_text are the same text"):
+            LanguageModelSettings(**{role: TextSettings(source=other, split="validation"), "report_text": report})
+
+
+def test_a_hub_text_without_a_split_is_its_test_split():
+    report = TextSettings(source="some/text", split="test")
+    with pytest.raises(ValueError, match="report_text are the same text"):
+        LanguageModelSettings(search_text=TextSettings(source="some/text"), report_text=report)
+    LanguageModelSettings(search_text=TextSettings(source="some/text", split="train"), report_text=report)
+
+
+def test_calibration_is_by_default_more_of_the_search_text():
+    settings = LanguageModelSettings()
+    assert settings.calibration.identity == settings.search_text.identity
+    assert settings.calibration.windows * settings.calibration.window == 16_384
+
+
+@pytest.mark.parametrize("given", [{"limit": 3}, {"include_path": "tasks"}])
+def test_how_tasks_are_run_needs_tasks(given):
+    with pytest.raises(ValueError, match="name the tasks, too"):
+        EvalSettings(**given)
+    EvalSettings(tasks="piqa", **given)

@@ -1,0 +1,67 @@
+"""Windows that are searched, and those that stay unseen."""
+
+import numpy
+import pytest
+
+from problems.language_model.settings import TextSettings
+from problems.language_model.text.windows import cut, held_out, share_a_window
+
+WORDS = 103
+
+
+def numbers(text, **_):
+    """A tokenizer whose tokens are the text's numbers."""
+    return {"input_ids": [int(word) for word in text.split()]}
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text(" ".join(map(str, range(WORDS))))
+    return lambda **given: TextSettings(**{"source": str(path), "window": 10, "windows": 3} | given)
+
+
+def of(windows):
+    return windows.tokens.flatten().tolist()
+
+
+def test_the_first_windows_and_those_that_follow(text):
+    searched = cut(text(), numbers, "search_text")
+    assert of(searched) == list(range(30))
+    assert of(held_out(searched, [], 2, numbers)) == list(range(30, 50))
+
+
+@pytest.mark.parametrize("sampling", ["random", "clusters"])
+def test_samples_are_whole_windows_in_the_order_of_the_text(text, sampling):
+    searched = cut(text(sampling=sampling, sampling_seed=3), numbers, "search_text")
+    assert searched.tokens.shape == (3, 10)
+    assert of(searched) == sorted(of(searched)) == [10 * p + i for p in searched.places for i in range(10)]
+    assert searched.places != (0, 1, 2)
+    assert searched.protocol()["sampling_seed"] == 3
+
+
+@pytest.mark.parametrize("sampling", ["first", "random", "clusters"])
+def test_held_out_windows_share_no_token_with_what_was_seen(text, sampling):
+    searched = cut(text(sampling=sampling), numbers, "search_text")
+    calibration = cut(text(window=7, windows=2, sampling=sampling), numbers, "calibration_text")
+    unseen = held_out(searched, [calibration], 100, numbers)
+    assert not set(of(unseen)) & {*of(searched), *of(calibration)}
+    covered = numpy.isin(numpy.arange(100).reshape(10, 10), [*of(searched), *of(calibration)]).any(1)
+    assert len(unseen.places) == 10 - covered.sum()
+
+
+def test_nothing_is_left_of_a_text_that_is_searched_whole(text):
+    assert held_out(cut(text(windows=None), numbers, "search_text"), [], 8, numbers) is None
+
+
+@pytest.mark.parametrize("window", [16, 23, 40])
+def test_a_passage_is_found_wherever_windows_begin(text, tmp_path, window):
+    """The tokens 30 to 69 as a text of their own, cut into windows of another length, and tokens of no such text."""
+    whole = cut(text(window=17, windows=None), numbers, "report_text")
+    (tmp_path / "part.txt").write_text(" ".join(map(str, range(30, 70))))
+    part = cut(text(source=str(tmp_path / "part.txt"), window=window, windows=1), numbers, "search_text")
+    assert share_a_window(whole, part)
+    assert share_a_window(part, whole)
+    (tmp_path / "other.txt").write_text(" ".join(map(str, [*range(30, 70)][::-1])))
+    other = cut(text(source=str(tmp_path / "other.txt"), window=window, windows=1), numbers, "search_text")
+    assert not share_a_window(whole, other)
