@@ -8,7 +8,9 @@ from problems.language_model.testing import check_transform
 from problems.pruning.cuts.weights.transform import Weights
 
 
-@pytest.mark.parametrize("given", [{"use": "weights"}, {"use": "weights", "genes": "block_and_kind"}])
+@pytest.mark.parametrize(
+    "given", [{"use": "weights"}, {"use": "weights", "genes": "block_and_kind"}, {"use": "sublayers"}]
+)
 def test_our_transforms_keep_the_contract(language_model, given):
     check_transform(language_model(transform=given).session, pairs=3)
 

@@ -1,0 +1,21 @@
+"""The budget in parameters."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from evoprune import Additive, Budget, Fraction
+from problems.language_model.transform import PARAMETERS, Transform
+
+
+def parameters(
+    transform: Transform,
+    *,
+    removed: Annotated[Fraction, Field(description="share of the blocks' parameters to remove, at least")],
+) -> Budget:
+    """Remove a share of the parameters in the blocks, without those of embeddings and head."""
+    prices, fixed = transform.prices(PARAMETERS)
+    limit = transform.resident.parameters - removed * transform.resident.block_parameters
+    return Additive(transform.genes, prices, limit, PARAMETERS, fixed)

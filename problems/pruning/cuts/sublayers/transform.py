@@ -1,0 +1,158 @@
+"""The cut in depth as a transform: dropped sublayers do not run at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from evoprune import Gene, Genes, InputError
+from evoprune.budget import Price
+from problems.language_model.model.anatomy import KINDS, Sublayer, take_apart
+from problems.language_model.model.blocks import find_blocks, keep_blocks
+from problems.language_model.resident import Resident
+from problems.language_model.text.roles import Texts
+from problems.language_model.transform import PARAMETERS, WEIGHTS, Transform, unknown_unit
+from problems.pruning.cuts.sublayers.settings import SublayersSettings
+
+LEVELS = ("keep", "drop")
+
+
+class Sublayers(Transform):
+    """Drop the attention or the MLP of a block, or whole blocks.
+
+    As in EvoPress (Sieberling et al., ICML 2025, section 4.1) and EvoP (Wu et al., 2025), which drop sublayers and
+    whole blocks.
+    """
+
+    Settings = SublayersSettings
+    settings: SublayersSettings
+
+    def __init__(self, resident: Resident, settings: SublayersSettings, texts: Texts) -> None:
+        super().__init__(resident, settings, texts)
+        self._blocks = list(find_blocks(resident.model)[1])
+        self._sublayers = take_apart(resident.model)
+        self._units = _units(self._sublayers, settings.genes)
+        kept = {_place(block, len(self._blocks)) for block in settings.keep}
+        self._genes = Genes([_gene(name, unit, unit[0].block in kept) for name, unit in self._units.items()])
+        if not self._genes.free:
+            raise InputError("keep protects every block, so that nothing is left to drop", "problem.transform.keep")
+        self._dropped: set[tuple[int, str]] = set()
+
+    @property
+    def genes(self) -> Genes:
+        """Keep or drop, in the order of the blocks; protected blocks can only be kept."""
+        return self._genes
+
+    @property
+    def dense(self) -> list[float]:
+        """Keep all."""
+        return [0.0] * len(self._genes)
+
+    def apply(self, genome: Sequence[float]) -> None:
+        """Remove and restore the modules of the blocks that changed."""
+        before = self._dropped
+        self._dropped = {
+            (sublayer.block, sublayer.kind)
+            for value, unit in zip(genome, self._units.values(), strict=True)
+            if value
+            for sublayer in unit
+        }
+        for sublayer in self._sublayers:
+            key = (sublayer.block, sublayer.kind)
+            if (key in before) != (key in self._dropped):
+                _put(self._blocks[sublayer.block], sublayer, dropped=key in self._dropped)
+
+    def marks(self) -> Sequence[tuple[str, ...]]:
+        """The kinds of sublayers that each block has lost."""
+        return [tuple(kind for kind in KINDS if (block, kind) in self._dropped) for block in range(len(self._blocks))]
+
+    def prices(self, unit: str) -> tuple[list[Price], float]:
+        """Dropping saves the weights, or all parameters, of the sublayers."""
+        counts = {WEIGHTS: _weights, PARAMETERS: _parameters}
+        if unit not in counts:
+            raise unknown_unit(self, unit, list(counts))
+        sizes = [sum(map(counts[unit], members)) for members in self._units.values()]
+        total = self.resident.parameters if unit == PARAMETERS else sum(sizes)
+        prices: list[Price] = [
+            [0.0, -float(size)] if gene.free else [0.0] for size, gene in zip(sizes, self._genes, strict=True)
+        ]
+        return prices, float(total)
+
+    def write(self, model: Any) -> None:
+        """Leave the dropped blocks out: a smaller model of the same class."""
+        lost = self.marks()
+        if any(0 < len(kinds) < len(KINDS) for kinds in lost):
+            raise InputError(
+                "a model that has lost single attentions or MLPs has no form that transformers loads; "
+                "whole blocks can be written: genes: block"
+            )
+        keep_blocks(model, [block for block, kinds in enumerate(lost) if not kinds])
+
+    def describe(self) -> dict[str, Any]:
+        """What a gene removes, and which blocks are always kept."""
+        return {"dropped": self.settings.genes, "kept_blocks": list(self.settings.keep)}
+
+
+def _weights(sublayer: Sublayer) -> int:
+    return sublayer.weights
+
+
+def _parameters(sublayer: Sublayer) -> int:
+    return sublayer.parameters
+
+
+def _units(sublayers: Sequence[Sublayer], genes: str) -> dict[str, list[Sublayer]]:
+    """The sublayers that each gene keeps or drops together, by the gene's name."""
+    units: dict[str, list[Sublayer]] = {}
+    for sublayer in sublayers:
+        name = f"block {sublayer.block}" if genes == "block" else f"{sublayer.kind} {sublayer.block}"
+        units.setdefault(name, []).append(sublayer)
+    return units
+
+
+def _gene(name: str, unit: Sequence[Sublayer], protected: bool) -> Gene:
+    return Gene.of_levels(name, LEVELS[:1] if protected else LEVELS, group=f"block {unit[0].block}")
+
+
+def _place(block: int, count: int) -> int:
+    """``block`` counted from 0. Raises :class:`evoprune.InputError` if there is none."""
+    if not -count <= block < count:
+        raise InputError(
+            f"there is no block {block}; expected numbers from {-count} to {count - 1}", "problem.transform.keep"
+        )
+    return block % count
+
+
+def _put(block: nn.Module, sublayer: Sublayer, dropped: bool) -> None:
+    """Set the children of ``block`` that make up ``sublayer`` to themselves, or to modules that take no time."""
+    for name, child in sublayer.children.items():
+        if not dropped:
+            block._modules[name] = child
+        elif name == sublayer.output:
+            block._modules[name] = _Nothing(sublayer.returns_tuple)
+        else:
+            block._modules[name] = _PassedOn()
+
+
+class _Nothing(nn.Module):
+    """Replaces a sublayer's output by a zero, which is added to all hidden states."""
+
+    def __init__(self, returns_tuple: bool) -> None:
+        super().__init__()
+        self._returns_tuple = returns_tuple
+
+    def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> Any:
+        """A single zero, in the form of the sublayer's output."""
+        zero = hidden_states.new_zeros(1)
+        return (zero, None) if self._returns_tuple else zero
+
+
+class _PassedOn(nn.Module):
+    """Replaces a norm or an activation of a dropped sublayer."""
+
+    def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        """``hidden_states``, unchanged."""
+        return hidden_states
