@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from evoprune import (
     Budget,
@@ -36,19 +36,28 @@ if TYPE_CHECKING:  # these import torch, which checking an experiment does not n
     from problems.language_model.transform import Transform
 
 
-class OneTransformSettings(LanguageModelSettings):
-    """Parameters of the problem ``language_model``: any one transform, under any one budget."""
+class AnyTransformSettings(LanguageModelSettings):
+    """Parameters of the problem ``language_model``: any transforms, under any one budget."""
 
-    transform: Choice = Field(description="how the model is made smaller, by a registered name, and its parameters")
+    transforms: tuple[Choice, ...] = Field(
+        min_length=1,
+        description="how the model is made smaller: a registered name and its parameters, or a list of these",
+    )
     budget: Choice | None = Field(
         None, description="the limit, by a registered name, and its parameters; null is no budget"
     )
 
+    @field_validator("transforms", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return value if isinstance(value, list | tuple) else [value]
+
     @model_validator(mode="after")
-    def _known(self) -> OneTransformSettings:
+    def _known(self) -> AnyTransformSettings:
         try:
-            transform = find_plugin(TRANSFORMS, self.transform.use)
-            check_parameters(transform.Settings, self.transform.parameters, "transform")
+            for chosen in self.transforms:
+                transform = find_plugin(TRANSFORMS, chosen.use)
+                check_parameters(transform.Settings, chosen.parameters, "transforms")
             if self.budget:
                 check_parameters(find_plugin(BUDGETS, self.budget.use), self.budget.parameters, "budget")
         except InputError as error:
@@ -62,11 +71,11 @@ class LanguageModel(Problem, HeldOut, Reporting, Exporting, Measuring):
     Fitness is perplexity on the search text, or divergence from the dense model.
     """
 
-    Settings: ClassVar[type[Settings]] = OneTransformSettings
+    Settings: ClassVar[type[Settings]] = AnyTransformSettings
     ExportOptions = ExportSettings
     EvalOptions = EvalSettings
     packages = ("torch", "transformers")
-    plugin_groups: ClassVar[Mapping[str, str]] = MappingProxyType({"transform": TRANSFORMS, "budget": BUDGETS})
+    plugin_groups: ClassVar[Mapping[str, str]] = MappingProxyType({"transforms": TRANSFORMS, "budget": BUDGETS})
     has_fidelities = True
     work_unit = "tokens"
     words: ClassVar[Mapping[str, str]] = MappingProxyType({"unseen": "perplexity on the report text"})
@@ -79,13 +88,13 @@ class LanguageModel(Problem, HeldOut, Reporting, Exporting, Measuring):
         self.session = Session.start(settings, self._calibrates(settings), self._make_transform)
 
     def _calibrates(self, settings: Any) -> bool:
-        kind = find_plugin(TRANSFORMS, settings.transform.use)
-        return bool(kind.calibrates(kind.Settings.model_validate(settings.transform.parameters)))
+        return any(kind.calibrates(own) for kind, own in _chosen(settings))
 
     def _make_transform(self, resident: Resident, texts: Texts) -> Transform:
-        kind = find_plugin(TRANSFORMS, self.settings.transform.use)
-        made: Transform = kind(resident, kind.Settings.model_validate(self.settings.transform.parameters), texts)
-        return made
+        from problems.language_model.stack import Stack
+
+        made: list[Transform] = [kind(resident, own, texts) for kind, own in _chosen(self.settings)]
+        return made[0] if len(made) == 1 else Stack(made)
 
     @property
     def genes(self) -> Genes:
@@ -185,3 +194,12 @@ class LanguageModel(Problem, HeldOut, Reporting, Exporting, Measuring):
         from problems.language_model.eval import measure
 
         return measure(source, options)
+
+
+def _chosen(settings: AnyTransformSettings) -> list[tuple[Any, Any]]:
+    """The class of each transform, and its own settings."""
+    kinds = [find_plugin(TRANSFORMS, chosen.use) for chosen in settings.transforms]
+    return [
+        (kind, kind.Settings.model_validate(chosen.parameters))
+        for kind, chosen in zip(kinds, settings.transforms, strict=True)
+    ]

@@ -1,7 +1,7 @@
 """The interface of transforms, which make a resident language model smaller.
 
 A transform is registered under the group of entry points ``evoprune.transforms``, and a problem names it:
-``transform: {use: NAME, ...}``. :mod:`problems.language_model.testing` checks the contract.
+``transforms: {use: NAME, ...}``, or a list of these. :mod:`problems.language_model.testing` checks the contract.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ class Transform(ABC):
     The model is dense when a transform is made. The same genome gives exactly the same model on the same device,
     whatever genome was applied before.
     """
+
+    parts: ClassVar[frozenset[str]] = frozenset({"attention", "mlp"})
+    """The parts of a block that it changes: transforms of different parts can be combined."""
 
     Settings: ClassVar[type[Checked]] = Checked
     """Its keys in the YAML file, besides ``use``."""

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from evoprune.cli import main
-from problems.language_model.problem import LanguageModel, OneTransformSettings
+from problems.language_model.problem import AnyTransformSettings, LanguageModel
 from problems.language_model.session import Session
 from problems.pruning.problem import Pruning
 from problems.pruning.settings import PruningSettings
@@ -45,7 +45,7 @@ def pruning(small: dict[str, Any]) -> Callable[..., Pruning]:
 @pytest.fixture
 def language_model(small: dict[str, Any]) -> Callable[..., LanguageModel]:
     """Makes the problem of any transform on that model: weights are cut by magnitude, and nothing limits how many."""
-    return lambda **settings: LanguageModel(OneTransformSettings(**small | {"transform": "weights"} | settings))
+    return lambda **settings: LanguageModel(AnyTransformSettings(**small | {"transforms": "weights"} | settings))
 
 
 @pytest.fixture

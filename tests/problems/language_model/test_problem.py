@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from problems.language_model.problem import OneTransformSettings
+from problems.language_model.problem import AnyTransformSettings
 
 
 def test_fitness_is_perplexity_and_work_is_tokens(language_model):
@@ -50,15 +50,15 @@ def test_the_fingerprint_changes_with_the_weights_and_with_each_text(language_mo
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"transform": "weihgts"}, "did you mean 'weights'"),
-        ({"transform": "weights", "budget": {"use": "wieghts", "removed": 0.5}}, "did you mean 'weights'"),
-        ({"transform": {"use": "weights", "scroe": "wanda"}}, "scroe"),
-        ({"transform": "weights", "budget": {"use": "weights", "removed": 2}}, "removed"),
+        ({"transforms": "weihgts"}, "did you mean 'weights'"),
+        ({"transforms": "weights", "budget": {"use": "wieghts", "removed": 0.5}}, "did you mean 'weights'"),
+        ({"transforms": {"use": "weights", "scroe": "wanda"}}, "scroe"),
+        ({"transforms": "weights", "budget": {"use": "weights", "removed": 2}}, "removed"),
     ],
 )
 def test_a_wrong_name_or_parameter_is_told(given, message):
     with pytest.raises(ValueError, match=message):
-        OneTransformSettings(**given)
+        AnyTransformSettings(**given)
 
 
 def test_a_run_is_described_by_model_weights_genes_and_device(language_model, small):

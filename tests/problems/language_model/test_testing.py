@@ -12,7 +12,7 @@ from problems.pruning.cuts.weights.transform import Weights
     "given", [{"use": "weights"}, {"use": "weights", "genes": "block_and_kind"}, {"use": "sublayers"}]
 )
 def test_our_transforms_keep_the_contract(language_model, given):
-    check_transform(language_model(transform=given).session, pairs=3)
+    check_transform(language_model(transforms=given).session, pairs=3)
 
 
 class Blind(Weights):

@@ -38,7 +38,7 @@ class Sublayers(Transform):
         kept = {_place(block, len(self._blocks)) for block in settings.keep}
         self._genes = Genes([_gene(name, unit, unit[0].block in kept) for name, unit in self._units.items()])
         if not self._genes.free:
-            raise InputError("keep protects every block, so that nothing is left to drop", "problem.transform.keep")
+            raise InputError("keep protects every block, so that nothing is left to drop", "problem.transforms.keep")
         self._dropped: set[tuple[int, str]] = set()
 
     @property
@@ -121,7 +121,7 @@ def _place(block: int, count: int) -> int:
     """``block`` counted from 0. Raises :class:`evoprune.InputError` if there is none."""
     if not -count <= block < count:
         raise InputError(
-            f"there is no block {block}; expected numbers from {-count} to {count - 1}", "problem.transform.keep"
+            f"there is no block {block}; expected numbers from {-count} to {count - 1}", "problem.transforms.keep"
         )
     return block % count
 

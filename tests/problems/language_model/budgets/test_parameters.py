@@ -8,7 +8,7 @@ from problems.language_model.model.blocks import find_blocks
 
 @pytest.fixture
 def transform(language_model):
-    return language_model(transform={"use": "sublayers", "genes": "block"}).session.transform
+    return language_model(transforms={"use": "sublayers", "genes": "block"}).session.transform
 
 
 def test_dropping_a_block_spends_its_parameters_less(transform):

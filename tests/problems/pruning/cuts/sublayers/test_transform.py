@@ -12,11 +12,11 @@ from tests.problems.small import ARCHITECTURES, plain_perplexity, problem_in
 @pytest.fixture
 def sublayers(language_model):
     """Makes the transform on the small model."""
-    return lambda **settings: language_model(transform={"use": "sublayers"} | settings).session.transform
+    return lambda **settings: language_model(transforms={"use": "sublayers"} | settings).session.transform
 
 
 def test_a_dropped_attention_is_as_good_as_one_whose_output_is_zero(language_model):
-    session = language_model(transform="sublayers").session
+    session = language_model(transforms="sublayers").session
     tokens = session.texts.search.tokens
     place = session.transform.genes.names.index("attention 1")
     genome = [float(at == place) for at in range(6)]
@@ -48,7 +48,7 @@ def test_what_is_dropped_does_not_run(sublayers, tokens):
     "architecture", ["gpt2", *(pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES[1:])]
 )
 def test_the_contract_is_kept_by_each_architecture(language_model, architecture, tmp_path):
-    check_transform(language_model(**problem_in(tmp_path, architecture), transform="sublayers").session, pairs=2)
+    check_transform(language_model(**problem_in(tmp_path, architecture), transforms="sublayers").session, pairs=2)
 
 
 def test_blocks_that_are_kept_have_no_choice(sublayers):

@@ -1,0 +1,90 @@
+"""Several transforms of one model as one: their genes stand side by side under one budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from itertools import combinations, pairwise
+from typing import Any
+
+from evoprune import Additive, Genes, InputError
+from evoprune.budget import Price
+from problems.language_model.transform import Transform
+
+
+class Stack(Transform):
+    """Applies each of ``transforms`` to the same resident model. They must change different parts of a block.
+
+    What they spend adds up: a part that one of them changes costs nothing in another.
+    """
+
+    def __init__(self, transforms: Sequence[Transform]) -> None:
+        """Raises :class:`evoprune.InputError` where two of them change the same part of a block."""
+        first = transforms[0]
+        super().__init__(first.resident, None, first.texts)
+        self._transforms = list(transforms)
+        for one, other in combinations(transforms, 2):
+            if both := one.parts & other.parts:
+                raise InputError(
+                    f"{type(one).__name__} and {type(other).__name__} both change the {' and the '.join(sorted(both))} "
+                    "of a block; choose one of them",
+                    "problem.transforms",
+                )
+        self._genes = Genes([gene for transform in transforms for gene in transform.genes])
+        ends = [0]
+        for transform in transforms:
+            ends.append(ends[-1] + len(transform.genes))
+        self._slices = [slice(begin, end) for begin, end in pairwise(ends)]
+
+    @property
+    def genes(self) -> Genes:
+        """Those of each transform, one after the other."""
+        return self._genes
+
+    @property
+    def dense(self) -> list[float]:
+        """Nothing changed by any."""
+        return [value for transform in self._transforms for value in transform.dense]
+
+    def apply(self, genome: Sequence[float]) -> None:
+        """Apply to each transform its own genes."""
+        for transform, own in zip(self._transforms, self._slices, strict=True):
+            transform.apply(genome[own])
+
+    def marks(self) -> Sequence[Hashable]:
+        """For each block, the marks of all transforms."""
+        return list(zip(*(transform.marks() for transform in self._transforms), strict=True))
+
+    def prices(self, unit: str) -> tuple[list[Price], float]:
+        """Those of all; the dense model is counted once."""
+        prices: list[Price] = []
+        changes, dense = [], 0.0
+        for transform in self._transforms:
+            own, fixed = transform.prices(unit)
+            dense = Additive(transform.genes, own, None, unit, fixed).spent(transform.dense)
+            prices += own
+            changes.append(fixed - dense)
+        return prices, dense + math.fsum(changes)
+
+    def measures(self) -> dict[str, Any]:
+        """The facts of all."""
+        return {name: value for transform in self._transforms for name, value in transform.measures().items()}
+
+    @property
+    def updates(self) -> bool:
+        """Whether any of them does."""
+        return any(transform.updates for transform in self._transforms)
+
+    def finalise(self, genome: Sequence[float]) -> None:
+        """Finalise each, in their order."""
+        for transform, own in zip(self._transforms, self._slices, strict=True):
+            transform.finalise(genome[own])
+
+    def write(self, model: Any) -> None:
+        """Let each change what is saved, in their order."""
+        for transform in self._transforms:
+            transform.write(model)
+
+    def describe(self) -> dict[str, Any]:
+        """The facts of each, by the name of its class."""
+        return {type(transform).__name__: transform.describe() for transform in self._transforms}
