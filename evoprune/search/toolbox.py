@@ -32,9 +32,16 @@ def build(resolved: Resolved, problem: Problem) -> base.Toolbox:
     Where the experiment names no repair, ``toolbox.repair`` moves each gene to its nearest
     possible value: DEAP's own operators do not know the bounds.
 
-    Raises :class:`evoprune.InputError` where an operator needs a budget or a prior that the problem does not have.
+    Raises :class:`evoprune.InputError` where an operator needs a budget or a prior that the problem does not have, and
+    where a repair could not meet the budget's limit.
     """
     supplied = _supplied(resolved, problem)
+    budget = supplied["budget"]
+    if "repair" in resolved.operators and budget and budget.limit is not None:
+        try:
+            budget.check_reachable()
+        except ValueError as error:
+            raise InputError(f"problem: {error}") from None
     toolbox = base.Toolbox()
     toolbox.register("individual", lambda: Individual(problem.random_genome(), problem.weights))
     for slot, operator in resolved.operators.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -101,7 +102,7 @@ class LanguageModel(Problem, HeldOut, Reporting, Exporting, Measuring):
         """The genes of the transform."""
         return self.session.transform.genes
 
-    @property
+    @cached_property
     def budget(self) -> Budget | None:
         """What the transform's genes spend."""
         chosen = self.settings.budget

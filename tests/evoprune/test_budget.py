@@ -70,7 +70,7 @@ def test_a_share_is_what_the_mean_of_shares_taken_away_makes_it():
 
 @pytest.mark.parametrize("limit", [-5.1, 30.0, math.nan])
 def test_limits_out_of_reach_are_refused(limit):
-    with pytest.raises(ValueError, match=r"out of reach: genes spend -6 to 19"):
+    with pytest.raises(ValueError, match=r"out of reach: the least that can be spent is -6, the most 19"):
         Additive(GENES, PRICES, limit - 1).check_reachable()
 
 
