@@ -9,6 +9,7 @@ from evoprune.errors import InputError
 from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.experiment.registry import check_plugin, find_plugin
 from evoprune.experiment.spec import Choice
+from evoprune.exporting import load
 from evoprune.genes import Gene, Genes
 from evoprune.individual import Individual
 from evoprune.json_numbers import finite
@@ -51,6 +52,7 @@ __all__ = [
     "check_plugin",
     "find_plugin",
     "finite",
+    "load",
     "solve",
     "user_folder",
 ]

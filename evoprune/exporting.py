@@ -10,7 +10,8 @@ from typing import Any
 
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.config import Config
-from evoprune.parts import Exported
+from evoprune.experiment.resolve import resolve_at
+from evoprune.parts import Exported, Exporting
 from evoprune.records import run_folder
 
 UNFIT = "UNFIT.txt"
@@ -45,6 +46,21 @@ def export(out: Path, write: Callable[[Path], Exported], made_by: Mapping[str, A
     if exported.faults:
         raise Stopped(f"{out} must not be used, see {UNFIT} there: {'; '.join(exported.faults)}")
     return exported
+
+
+def load(folder: str | Path) -> Any:
+    """What the command ``export`` wrote to ``folder``, ready to use from Python: a model and its tokenizer, say.
+
+    Raises :class:`InputError` if the folder is no export, or if it failed its check.
+    """
+    folder = Path(folder)
+    facts = run_folder.read_json(folder / "evoprune.json")
+    if not facts.get("fit"):
+        raise InputError(f"must not be used: see {UNFIT} there", str(folder))
+    asked = resolve_at(folder / "experiment.yaml", [])
+    if not issubclass(asked.problem, Exporting):
+        raise InputError(f"the problem {asked.experiment.problem.use} exports nothing", str(folder))
+    return asked.problem.load(folder, facts)
 
 
 def refuse_unless_free(out: Path) -> None:

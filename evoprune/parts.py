@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from evoprune.errors import InputError
 from evoprune.problem import Evaluation
 from evoprune.schema import Checked
 
@@ -100,6 +101,14 @@ class Exporting(ABC):
         ``result``: the run's ``result.json``, not yet checked. ``options``: an :attr:`ExportOptions`.
         Raises :class:`evoprune.InputError`.
         """
+
+    @classmethod
+    def load(cls, folder: Path, facts: Mapping[str, Any]) -> Any:
+        """What :meth:`export` wrote to ``folder``, ready to use from Python. Raises :class:`evoprune.InputError`.
+
+        ``facts``: its ``evoprune.json``.
+        """
+        raise InputError(f"the problem {cls.__name__} has no way to load its exports into Python", str(folder))
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,14 @@ from evoprune import (
     check_parameters,
     find_plugin,
 )
-from problems.language_model.settings import BUDGETS, TRANSFORMS, EvalSettings, ExportSettings, LanguageModelSettings
+from problems.language_model.settings import (
+    BUDGETS,
+    TRANSFORMS,
+    EvalSettings,
+    ExportSettings,
+    LanguageModelSettings,
+    ModelSettings,
+)
 from problems.language_model.summary import summary
 
 if TYPE_CHECKING:  # these import torch, which checking an experiment does not need
@@ -174,6 +181,14 @@ class LanguageModel(Problem, HeldOut, Reporting, Exporting, Measuring):
         from problems.language_model.export.write import export
 
         return export(self.session, genome, result, folder, options)
+
+    @classmethod
+    def load(cls, folder: Path, facts: Mapping[str, Any]) -> tuple[Any, Any]:
+        """The model, in evaluation mode, and the tokenizer of an export, whatever shapes its layers have."""
+        from problems.language_model.export.uneven import is_uneven, load
+        from problems.language_model.model.load import load_model
+
+        return load(folder) if is_uneven(folder) else load_model(ModelSettings(model=str(folder), dtype=facts["dtype"]))
 
     def compare(self, genome: Sequence[float], options: EvalSettings) -> Table:
         """The known solutions and ``genome``: perplexity, and tasks if requested."""

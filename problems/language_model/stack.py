@@ -80,6 +80,11 @@ class Stack(Transform):
         for transform, own in zip(self._transforms, self._slices, strict=True):
             transform.finalise(genome[own])
 
+    @property
+    def plain(self) -> bool:
+        """Whether all of them are."""
+        return all(transform.plain for transform in self._transforms)
+
     def write(self, model: Any) -> None:
         """Let each change what is saved, in their order."""
         for transform in self._transforms:

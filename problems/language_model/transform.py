@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from evoprune import Checked, Genes, InputError
 from evoprune.budget import Price
@@ -85,12 +85,21 @@ class Transform(ABC):
         """Make the resident model the final one of ``genome``, including updates of the remaining weights."""
         self.apply(genome)
 
-    def write(self, model: Any) -> None:  # noqa: B027 - most transforms change values only
-        """Change ``model``, a copy of the resident model as finalised, into the model that is saved.
+    @property
+    def plain(self) -> bool:
+        """Whether the model as it stands can be saved in a form that transformers loads, after :meth:`write`."""
+        return True
 
-        Nothing has to be changed where only the values of weights differ. Raises :class:`evoprune.InputError` where
-        there is no form for it that others load.
+    def write(self, model: Any) -> None:  # noqa: B027 - most transforms change values only
+        """Change ``model``, a copy of the resident model as finalised, into the model that is saved, if :attr:`plain`.
+
+        Nothing has to be changed where only the values of weights differ.
         """
+
+    @classmethod
+    def of_shapes(cls, resident: Resident, settings: Any) -> Self:
+        """The transform of a model whose weights were not read yet, to give it its shapes: no text is needed."""
+        return cls(resident, settings, None)  # type: ignore[arg-type]
 
     def describe(self) -> dict[str, Any]:
         """JSON-able facts that a score depends on, for protocols."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from problems.language_model.export.run_record import RunRecord
+from problems.language_model.export.run_record import Cost, RunRecord
 from problems.language_model.protocol import PERPLEXITY
 
 
@@ -29,17 +29,10 @@ def _front_matter(facts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _body(run: RunRecord, facts: Mapping[str, Any]) -> Iterator[str]:
-    sparsity, text = facts["sparsity"], run.protocol.report_text
+    text = run.protocol.report_text
     name = _inline(facts["base_model"])
-    yield f"\n# {name}, pruned to {sparsity['prunable']:.1%}\n"
-    update = facts["transform"].get("reconstruct", "none")
-    rest = "nothing was trained" if update == "none" else f"the remaining weights were updated by {update}"
-    yield (
-        f"{sparsity['prunable']:.2%} of the {sparsity['denominators']['prunable']:,} prunable weights of {name} are "
-        f"zero ({sparsity['model']:.2%} of all {sparsity['denominators']['model']:,}). How much each layer loses was "
-        f"found by an evolutionary search with evoprune; {rest}. It loads like any other "
-        "model. The zeros are unstructured: in this form they save neither memory nor time.\n"
-    )
+    smaller = run.cost is not None and run.cost.parameters.evolved < run.cost.parameters.dense
+    yield from _smaller(name, run.cost, facts) if smaller and run.cost else _sparse(name, facts)
     staged = facts["transform"].get("reconstruct_stages")
     judged = "text, assembled from reconstructed layers" if staged else "text"
     yield "| perplexity | dense | uniform | evolved |\n|---|---|---|---|"
@@ -54,16 +47,51 @@ def _body(run: RunRecord, facts: Mapping[str, Any]) -> Iterator[str]:
         f"{_inline(text.source.rsplit('/', 1)[-1])}, {text.windows} windows of {text.window} tokens, "
         f"SHA-256 of the tokens `{text.sha256}`. The run computed in "
         f"{_inline(run.protocol.dtype)} on {_inline(run.protocol.device)}; these files hold {facts['dtype']}. A "
-        f"process with transformers alone measured {number(facts['check']['perplexity'])} (tolerance "
-        f"{facts['check']['tolerance']:g}, relative).\n"
+        f"process with {'evoprune' if facts['uneven'] else 'transformers alone'} measured "
+        f"{number(facts['check']['perplexity'])} (tolerance {facts['check']['tolerance']:g}, relative).\n"
     )
+    if not smaller:
+        yield from _by_layer(facts["sparsity"])
+    yield "\n## Repeat the run\n"
+    yield "```\npython -m evoprune run experiment.yaml\n```\n"
+    yield f"`experiment.yaml` is in the same folder; the seed is {run.seed}."
+
+
+def _sparse(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
+    """What holds of a model whose weights were set to zero."""
+    sparsity = facts["sparsity"]
+    update = facts["transform"].get("reconstruct", "none")
+    rest = "nothing was trained" if update == "none" else f"the remaining weights were updated by {update}"
+    yield f"\n# {name}, pruned to {sparsity['prunable']:.1%}\n"
+    yield (
+        f"{sparsity['prunable']:.2%} of the {sparsity['denominators']['prunable']:,} prunable weights of {name} are "
+        f"zero ({sparsity['model']:.2%} of all {sparsity['denominators']['model']:,}). How much each layer loses was "
+        f"found by an evolutionary search with evoprune; {rest}. It loads like any other "
+        "model. The zeros are unstructured: in this form they save neither memory nor time.\n"
+    )
+
+
+def _smaller(name: str, cost: Cost, facts: Mapping[str, Any]) -> Iterator[str]:
+    """What holds of a model that has fewer parameters."""
+    dense, evolved = cost.parameters.dense, cost.parameters.evolved
+    yield f"\n# {name} with {1 - evolved / dense:.1%} of its parameters removed\n"
+    loads = (
+        "Its layers differ in shape, so that transformers alone cannot load it: "
+        "`model, tokenizer = evoprune.load(folder)` does."
+        if facts["uneven"]
+        else "It loads like any other model."
+    )
+    yield (
+        f"{name} has {dense:,} parameters, this model {evolved:,}; its files of weights have {facts['bytes']:,} bytes. "
+        f"What was removed was found by an evolutionary search with evoprune; nothing was trained. {loads}\n"
+    )
+
+
+def _by_layer(sparsity: Mapping[str, Any]) -> Iterator[str]:
     yield "## Sparsity of each layer\n\n| block | sparsity |\n|---|---|"
     for block, (zeros, weights) in _by_block(sparsity["matrices"]).items():
         yield f"| {block} | {zeros / weights:.2%} |"
     yield "\nOf each matrix: `evoprune.json`."
-    yield "\n## Repeat the run\n"
-    yield "```\npython -m evoprune run experiment.yaml\n```\n"
-    yield f"`experiment.yaml` is in the same folder; the seed is {run.seed}."
 
 
 def _by_block(matrices: Mapping[str, Mapping[str, int]]) -> dict[int, tuple[int, int]]:

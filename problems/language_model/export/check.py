@@ -2,7 +2,8 @@
 
 ``python check.py JOB`` where JOB is a JSON file with ``folder``, ``matrices`` (names of
 layers), ``text`` (a file), ``window`` and ``windows``, ``dtype``, ``device`` and
-``trust_remote_code``. It imports nothing of evoprune, so it sees what other users see.
+``trust_remote_code``, and ``uneven`` for a model that only evoprune loads. For any other model it imports nothing of
+evoprune, so it sees what other users see.
 """
 
 import hashlib
@@ -45,9 +46,14 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     """Load, count, measure."""
     trust = {"trust_remote_code": job["trust_remote_code"]}
     start = time.perf_counter()
-    model = AutoModelForCausalLM.from_pretrained(
-        job["folder"], dtype=getattr(torch, job["dtype"]), use_safetensors=True, **trust
-    )
+    if job["uneven"]:
+        from problems.language_model.export.uneven import load  # what transformers alone cannot load
+
+        model, _ = load(job["folder"])
+    else:
+        model = AutoModelForCausalLM.from_pretrained(
+            job["folder"], dtype=getattr(torch, job["dtype"]), use_safetensors=True, **trust
+        )
     seconds = time.perf_counter() - start
     model = model.eval().to(job["device"])
     tokens = tokenise(AutoTokenizer.from_pretrained(job["folder"], **trust), job)

@@ -58,10 +58,25 @@ class Shares(_Record):
     model: Fraction
 
 
+class Pair(_Record):
+    """A number of the dense model, and of the evolved one."""
+
+    dense: int = Field(ge=1)
+    evolved: int = Field(ge=0)
+
+
+class Cost(_Record):
+    """What the models store."""
+
+    parameters: Pair
+    bytes: Pair
+
+
 class RunRecord(_Record):
     """A run's result."""
 
     sparsity: Shares
+    cost: Cost | None = None
     perplexity: Texts
     gap_closed: float | None
     genes: list[str]

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from evoprune import Exported, InputError, __version__
+from problems.language_model.export import uneven
 from problems.language_model.export.card import card, number
 from problems.language_model.export.run_record import RunRecord, run_record
 from problems.language_model.model.attention import NAME as BLOCKED_ATTENTION
@@ -43,16 +44,18 @@ def export(
     dtype = options.dtype or run_dtype
     session.transform.finalise(genome)
     found = (run.perplexity.report_reconstructed or run.perplexity.report).evolved
-    matrices = _save(session, getattr(torch, dtype), folder)
+    matrices = _save(session, genome, getattr(torch, dtype), folder)
     counted = {matrix.name: zeros([matrix]) for matrix in matrices}
     check = _check_in_fresh_process(session, list(counted), dtype, folder)
     tolerance = TOLERANCE if {dtype, run_dtype} == {"float32"} else HALF_TOLERANCE
     facts = _facts(session, run, matrices, counted, dtype, folder)
     faults = _faults(counted, check, run, found, facts, tolerance)
+    dense = session.resident.parameters * session.resident.model.dtype.itemsize
     summary = [
+        f"{facts['bytes']:,} bytes of weights; the dense model in {run_dtype} has {dense:,}",
         f"sparsity {facts['sparsity']['prunable']:.4%} of the prunable weights, counted from zeros; "
         f"perplexity {check['perplexity']:.6g} in {dtype}, "
-        f"the run's {number(found)} in {run_dtype}"
+        f"the run's {number(found)} in {run_dtype}",
     ]
     facts["check"] = {name: value for name, value in check.items() if name != "zeros"} | {"tolerance": tolerance}
     if not math.isfinite(check["perplexity"]):
@@ -78,15 +81,18 @@ def _refuse_other_inputs(session: Session, run: RunRecord) -> None:
             raise InputError(f"{key} was {recorded[key]} in the run and is {value} now: leave it out of --set")
 
 
-def _save(session: Session, dtype: torch.dtype, folder: Path) -> list[Matrix]:
+def _save(session: Session, genome: Sequence[float], dtype: torch.dtype, folder: Path) -> list[Matrix]:
     """Write the model as it stands, in ``dtype``; return the matrices that were written."""
     model = _copy(session.resident.model, dtype)  # the resident one may yet be asked for other candidates
-    session.transform.write(model)
     if model.config._attn_implementation == BLOCKED_ATTENTION:  # a name that no one else knows
         model.set_attn_implementation("sdpa")
     with quiet():
-        model.save_pretrained(folder)
         session.resident.tokenizer.save_pretrained(folder)
+        if session.transform.plain:
+            session.transform.write(model)
+            model.save_pretrained(folder)
+    if not session.transform.plain:
+        uneven.save(model, session.settings.transforms, genome, folder)  # type: ignore[attr-defined]
     return find_matrices(model)
 
 
@@ -109,19 +115,27 @@ def _check_in_fresh_process(session: Session, matrices: list[str], dtype: str, f
         task = {
             "folder": str(folder.resolve()), "matrices": matrices, "text": str(text), "window": window,
             "windows": windows, "dtype": dtype, "device": str(session.resident.device),
-            "trust_remote_code": session.settings.trust_remote_code,
+            "trust_remote_code": session.settings.trust_remote_code, "uneven": uneven.is_uneven(folder),
         }  # fmt: skip
         job.write_text(json.dumps(task), encoding="utf-8")
         script = Path(__file__).with_name("check.py")
         done = subprocess.run(
             [sys.executable, "-P", str(script), str(job)],
-            capture_output=True, text=True, cwd=scratch, env=os.environ | {"HF_HUB_OFFLINE": "1"},
+            capture_output=True, text=True, cwd=scratch, env=os.environ | {"HF_HUB_OFFLINE": "1"} | _path(folder),
         )  # fmt: skip
     if done.returncode:
         reason = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
         nothing = {"zeros": {}, "perplexity": math.inf, "tokens_sha256": None}
-        return nothing | {"failure": f"plain transformers cannot load it: {reason}"}
+        return nothing | {"failure": f"cannot be loaded: {reason}"}
     return json.loads(done.stdout)  # type: ignore[no-any-return]
+
+
+def _path(folder: Path) -> dict[str, str]:
+    """Where a process finds evoprune, if it needs it to load the model in ``folder``."""
+    if not uneven.is_uneven(folder):
+        return {}
+    home = str(Path(__file__).resolve().parents[3])
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))}
 
 
 def _faults(
@@ -157,6 +171,9 @@ def _facts(
         "base_model": public_name(run.protocol.model),
         "dtype": dtype,
         "transform": session.transform.describe(),
+        "uneven": uneven.is_uneven(folder),
+        "bytes": sum(path.stat().st_size for path in folder.glob("*.safetensors")),
+        "cost": run.cost.model_dump() if run.cost else None,
         "sparsity": {
             **{name: removed / size for name, size in denominators.items()},
             "denominators": denominators,

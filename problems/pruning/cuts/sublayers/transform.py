@@ -81,15 +81,14 @@ class Sublayers(Transform):
         ]
         return prices, float(total)
 
+    @property
+    def plain(self) -> bool:
+        """Whether each block is whole or gone."""
+        return all(len(kinds) in (0, len(KINDS)) for kinds in self.marks())
+
     def write(self, model: Any) -> None:
         """Leave the dropped blocks out: a smaller model of the same class."""
-        lost = self.marks()
-        if any(0 < len(kinds) < len(KINDS) for kinds in lost):
-            raise InputError(
-                "a model that has lost single attentions or MLPs has no form that transformers loads; "
-                "whole blocks can be written: genes: block"
-            )
-        keep_blocks(model, [block for block, kinds in enumerate(lost) if not kinds])
+        keep_blocks(model, [block for block, kinds in enumerate(self.marks()) if not kinds])
 
     def describe(self) -> dict[str, Any]:
         """What a gene removes, and which blocks are always kept."""

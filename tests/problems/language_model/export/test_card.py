@@ -25,6 +25,8 @@ def facts():
             },
         },
         "check": {"perplexity": 30.5, "tolerance": 0.02},
+        "uneven": False,
+        "bytes": 1200,
     }
 
 
@@ -37,6 +39,16 @@ def test_the_card_states_perplexities_sparsities_and_protocol(result, facts):
     assert "valid.txt" in text
     assert "/home/me" not in text
     assert "nothing was trained" in text
+
+
+@pytest.mark.parametrize(("uneven", "loads"), [(False, "like any other model"), (True, "evoprune.load(folder)")])
+def test_a_smaller_model_is_told_by_its_parameters(result, facts, uneven, loads):
+    cost = {"parameters": {"dense": 200, "evolved": 150}, "bytes": {"dense": 400, "evolved": 300}}
+    text = card(run_record(result | {"cost": cost}), facts | {"uneven": uneven})
+    assert "with 25.0% of its parameters removed" in text
+    assert "has 200 parameters, this model 150; its files of weights have 1,200 bytes" in text
+    assert loads in text
+    assert "zero" not in text
 
 
 def test_an_update_of_the_remaining_weights_is_told(result, facts):

@@ -1,0 +1,85 @@
+"""Models that only evoprune loads are read back as they were written."""
+
+import json
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from evoprune import Choice, InputError
+from problems.language_model.export import uneven
+from problems.language_model.problem import AnyTransformSettings, LanguageModel
+from tests.problems.small import ARCHITECTURES, problem_in
+
+SUBLAYERS = (Choice(use="sublayers"),)
+GENOME = [1.0, 0.0, 0.0, 1.0, 0.0, 0.0]
+
+
+@pytest.fixture(scope="module")
+def sessions(tmp_path_factory):
+    made = {}
+
+    def of(architecture):
+        if architecture not in made:
+            given = problem_in(tmp_path_factory.mktemp(architecture), architecture)
+            made[architecture] = LanguageModel(AnyTransformSettings(**given, transforms="sublayers")).session
+        made[architecture].transform.apply(GENOME)
+        return made[architecture]
+
+    return of
+
+
+@pytest.fixture
+def written(sessions, tmp_path):
+    def write(architecture):
+        session = sessions(architecture)
+        uneven.save(session.resident.model, SUBLAYERS, GENOME, tmp_path)
+        session.resident.tokenizer.save_pretrained(tmp_path)
+        return session, tmp_path
+
+    return write
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_logits_are_the_same(written, tokens, architecture):
+    session, folder = written(architecture)
+    model, _ = uneven.load(folder)
+    with torch.inference_mode():
+        expected = session.resident.model(tokens, use_cache=False).logits
+        assert torch.allclose(model(tokens, use_cache=False).logits, expected, atol=1e-5)
+    assert uneven.is_uneven(folder)
+
+
+def test_a_cache_of_keys_and_values_changes_nothing_where_the_first_attention_is_gone(written, tokens):
+    model, _ = uneven.load(written("llama")[1])
+    given = {"max_new_tokens": 8, "do_sample": False, "eos_token_id": None}
+    with_cache, without = (model.generate(tokens[:1, :6], use_cache=use, **given) for use in (True, False))
+    assert torch.equal(with_cache, without)
+
+
+def test_transformers_alone_refuses_it(written):
+    with pytest.raises(OSError, match="no file named model"):
+        AutoModelForCausalLM.from_pretrained(written("gpt2")[1])
+
+
+@pytest.mark.parametrize(
+    ("change", "fragment"),
+    [
+        (lambda folder: (folder / uneven.STRUCTURE).write_text("{}"), "is not the description of a model"),
+        (lambda folder: (folder / uneven.STRUCTURE).unlink(), "is not the description of a model"),
+        (lambda folder: (folder / uneven.WEIGHTS).write_bytes(b"x"), "cannot be read"),
+        (lambda folder: _set_genome(folder, [0.0] * 6), "does not hold the weights"),
+        (lambda folder: _set_genome(folder, [0.5] * 6), "expected a possible value for each gene"),
+    ],
+    ids=["empty", "missing", "truncated", "other genome", "no level"],
+)
+def test_a_folder_that_was_damaged_is_refused(written, change, fragment):
+    _, folder = written("gpt2")
+    change(folder)
+    with pytest.raises(InputError, match=fragment):
+        uneven.load(folder)
+
+
+def _set_genome(folder, genome):
+    structure = json.loads((folder / uneven.STRUCTURE).read_text())
+    (folder / uneven.STRUCTURE).write_text(json.dumps(structure | {"genome": genome}))
