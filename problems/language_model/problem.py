@@ -186,9 +186,11 @@ class LanguageModel(Problem, HeldOut, Reporting, Exporting, Measuring):
     def load(cls, folder: Path, facts: Mapping[str, Any]) -> tuple[Any, Any]:
         """The model, in evaluation mode, and the tokenizer of an export, whatever shapes its layers have."""
         from problems.language_model.export.uneven import is_uneven, load
-        from problems.language_model.model.load import load_model
+        from problems.language_model.model.load import load_model, load_tokenizer
 
-        return load(folder) if is_uneven(folder) else load_model(ModelSettings(model=str(folder), dtype=facts["dtype"]))
+        if is_uneven(folder):
+            return load(folder), load_tokenizer(folder)
+        return load_model(ModelSettings(model=str(folder), device="cpu", dtype=facts["dtype"]))
 
     def compare(self, genome: Sequence[float], options: EvalSettings) -> Table:
         """The known solutions and ``genome``: perplexity, and tasks if requested."""

@@ -49,7 +49,7 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     if job["uneven"]:
         from problems.language_model.export.uneven import load  # what transformers alone cannot load
 
-        model, _ = load(job["folder"])
+        model = load(Path(job["folder"]))
     else:
         model = AutoModelForCausalLM.from_pretrained(
             job["folder"], dtype=getattr(torch, job["dtype"]), use_safetensors=True, **trust

@@ -17,7 +17,7 @@ import torch
 from pydantic import BaseModel, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from evoprune import Choice, InputError, find_plugin
 from problems.language_model.model.blocks import find_blocks
@@ -57,19 +57,17 @@ def save(model: Any, transforms: Sequence[Choice], genome: Sequence[float], fold
         model.generation_config.save_pretrained(folder)
 
 
-def load(folder: str | Path, device: str = "cpu") -> tuple[Any, Any]:
-    """The model and the tokenizer in ``folder``, which :func:`save` wrote; the model in evaluation mode on ``device``.
+def load(folder: Path) -> Any:
+    """The model in ``folder``, which :func:`save` wrote, in evaluation mode on the CPU.
 
     Raises :class:`evoprune.InputError` if the folder holds no such model, or an incomplete one.
     """
-    folder = Path(folder)
     structure = _structure(folder / STRUCTURE)
     with quiet():
         config = AutoConfig.from_pretrained(folder)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
         model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, structure.dtype)).eval()
     model.requires_grad_(False)
-    transform = _transform(Resident(model, tokenizer, str(folder)), structure)
+    transform = _transform(Resident(model, None, str(folder)), structure)
     if not transform.genes.allow(structure.genome):
         raise InputError("genome: expected a possible value for each gene", str(folder / STRUCTURE))
     transform.apply(structure.genome)
@@ -85,7 +83,7 @@ def load(folder: str | Path, device: str = "cpu") -> tuple[Any, Any]:
         names = ", ".join([*unknown, *lacking][:4])
         raise InputError(f"does not hold the weights that {STRUCTURE} asks for: {names}", str(folder / WEIGHTS))
     _number_attentions(model)
-    return model.to(device), tokenizer
+    return model
 
 
 def _number_attentions(model: Any) -> None:

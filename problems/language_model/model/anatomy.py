@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -26,6 +27,7 @@ class Sublayer:
 
     ``children``: the block's direct children that make it up, in the order they run, by name. ``output``: the one whose
     result is added to the hidden states; ``returns_tuple``: whether it returns a tuple that begins with that result.
+    ``layers``: its layers with matrices, in the order they run; the last one gives the sublayer's output.
     """
 
     block: int
@@ -33,6 +35,7 @@ class Sublayer:
     children: dict[str, nn.Module]
     output: str
     returns_tuple: bool
+    layers: tuple[nn.Module, ...]
 
     @property
     def parameters(self) -> int:
@@ -42,8 +45,8 @@ class Sublayer:
     @property
     def weights(self) -> int:
         """How many weights its matrices hold."""
-        layers: list[Any] = [layer for child in self.children.values() for _, layer in prunable(child)]
-        return sum(layer.weight.numel() for layer in layers)
+        held: list[Any] = [layer for child in self.children.values() for _, layer in prunable(child)]
+        return sum(layer.weight.numel() for layer in held)
 
 
 @dataclass
@@ -66,16 +69,30 @@ def take_apart(model: Any) -> list[Sublayer]:
     blocks = find_blocks(model)[1]
     held: list[Any] = []  # tensors that are alive have addresses of their own
     calls: list[list[_Call]] = [[] for _ in blocks]
+    ran: list[dict[nn.Module, None]] = [{} for _ in blocks]  # in the order of the first call
     with ExitStack() as stack:
-        for block, notes in zip(blocks, calls, strict=True):
+        for block, notes, layers in zip(blocks, calls, ran, strict=True):
+            for _, layer in prunable(block):
+                stack.callback(layer.register_forward_hook(partial(_noting_layer, layers)).remove)
             for name, child in block.named_children():
                 hook = _noting(name, notes, held)
                 stack.callback(child.register_forward_hook(hook, with_kwargs=True).remove)
-        known: int = model.get_input_embeddings().num_embeddings
-        model(input_ids=torch.arange(6, device=model.device)[None] % known, use_cache=False)
+        model(input_ids=probe(model), use_cache=False)
     return [
-        sublayer for block, notes in enumerate(calls) for sublayer in _sublayers(type(model).__name__, block, notes)
+        sublayer
+        for block, notes in enumerate(calls)
+        for sublayer in _sublayers(type(model).__name__, block, notes, list(ran[block]))
     ]
+
+
+def probe(model: Any) -> torch.Tensor:
+    """A window ``(1, 6)`` of tokens that are in the vocabulary of ``model``, for short runs."""
+    known: int = model.get_input_embeddings().num_embeddings
+    return torch.arange(6, device=model.device)[None] % known
+
+
+def _noting_layer(notes: dict[nn.Module, None], layer: nn.Module, *_: Any) -> None:
+    notes[layer] = None
 
 
 def _noting(name: str, notes: list[_Call], held: list[Any]) -> Any:
@@ -89,7 +106,7 @@ def _noting(name: str, notes: list[_Call], held: list[Any]) -> Any:
     return note
 
 
-def _sublayers(model: str, block: int, calls: list[_Call]) -> list[Sublayer]:
+def _sublayers(model: str, block: int, calls: list[_Call], layers: list[nn.Module]) -> list[Sublayer]:
     """The chains of ``calls``, each of which reads what the one before it wrote."""
     chains: list[list[_Call]] = []
     for call in calls:
@@ -106,18 +123,15 @@ def _sublayers(model: str, block: int, calls: list[_Call]) -> list[Sublayer]:
                 f"like its {kind}; expected one attention and one MLP, as in GPT-2 or Llama",
                 "problem.model",
             )
-    return [
-        Sublayer(
-            block, kind, {call.name: call.module for call in chain}, _output(chain).name, _output(chain).returns_tuple
-        )
-        for kind in KINDS
-        for chain in found[kind]
-    ]
+    return [_sublayer(block, kind, chain, layers) for kind in KINDS for chain in found[kind]]
 
 
-def _sublayer(block: int, kind: Kind, chain: list[_Call]) -> Sublayer:
+def _sublayer(block: int, kind: Kind, chain: list[_Call], layers: list[nn.Module]) -> Sublayer:
     output = _output(chain)
-    return Sublayer(block, kind, {call.name: call.module for call in chain}, output.name, output.returns_tuple)
+    children = {call.name: call.module for call in chain}
+    inside = {module for child in children.values() for module in child.modules()}
+    own = tuple(layer for layer in layers if layer in inside)
+    return Sublayer(block, kind, children, output.name, output.returns_tuple, own)
 
 
 def _output(chain: list[_Call]) -> _Call:

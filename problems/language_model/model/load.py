@@ -58,6 +58,12 @@ def load_model(settings: ModelSettings) -> tuple[nn.Module, Any]:
     return model, tokenizer
 
 
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer in ``folder``."""
+    with quiet():
+        return AutoTokenizer.from_pretrained(folder)
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Hide the libraries' progress bars and hints; errors are still raised."""

@@ -35,7 +35,7 @@ class Sublayers(Transform):
         self._blocks = list(find_blocks(resident.model)[1])
         self._sublayers = take_apart(resident.model)
         self._units = _units(self._sublayers, settings.genes)
-        kept = {_place(block, len(self._blocks)) for block in settings.keep}
+        kept = {number_of(block, len(self._blocks)) for block in settings.keep}
         self._genes = Genes([_gene(name, unit, unit[0].block in kept) for name, unit in self._units.items()])
         if not self._genes.free:
             raise InputError("keep protects every block, so that nothing is left to drop", "problem.transforms.keep")
@@ -63,7 +63,7 @@ class Sublayers(Transform):
         for sublayer in self._sublayers:
             key = (sublayer.block, sublayer.kind)
             if (key in before) != (key in self._dropped):
-                _put(self._blocks[sublayer.block], sublayer, dropped=key in self._dropped)
+                put(self._blocks[sublayer.block], sublayer, dropped=key in self._dropped)
 
     def marks(self) -> Sequence[tuple[str, ...]]:
         """The kinds of sublayers that each block has lost."""
@@ -116,7 +116,7 @@ def _gene(name: str, unit: Sequence[Sublayer], protected: bool) -> Gene:
     return Gene.of_levels(name, LEVELS[:1] if protected else LEVELS, group=f"block {unit[0].block}")
 
 
-def _place(block: int, count: int) -> int:
+def number_of(block: int, count: int) -> int:
     """``block`` counted from 0. Raises :class:`evoprune.InputError` if there is none."""
     if not -count <= block < count:
         raise InputError(
@@ -125,7 +125,7 @@ def _place(block: int, count: int) -> int:
     return block % count
 
 
-def _put(block: nn.Module, sublayer: Sublayer, dropped: bool) -> None:
+def put(block: nn.Module, sublayer: Sublayer, dropped: bool) -> None:
     """Set the children of ``block`` that make up ``sublayer`` to themselves, or to modules that take no time."""
     for name, child in sublayer.children.items():
         if not dropped:

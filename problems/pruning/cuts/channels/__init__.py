@@ -1,0 +1,1 @@
+"""The cut in width: removes channels of MLPs."""

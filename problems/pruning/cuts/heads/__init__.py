@@ -1,0 +1,1 @@
+"""The cut in heads: removes heads of attentions."""

@@ -1,0 +1,1 @@
+"""Cuts that make sublayers narrower: what channels and heads share."""

@@ -1,0 +1,29 @@
+"""The parameters that cuts in units share. Imports no torch."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from evoprune import Settings
+from problems.pruning.cuts.weights.settings import ScoreName
+
+
+class UnitsSettings(Settings):
+    """Which units are removed first, which blocks lose none, and what the remaining weights make up for."""
+
+    score: ScoreName = Field(
+        "magnitude",
+        description="ranks the units by the sum of the scores of their weights, the lowest are removed first: "
+        "magnitude, wanda, ria, obs, taylor, fisher, gblm",
+    )
+    keep: tuple[int, ...] = Field(
+        (), description="blocks that lose nothing, counted from 0; -1 is the last: [0, -1] is the first and the last"
+    )
+    drop: bool = Field(
+        True, description="whether the last level drops the sublayer with its norm; else it keeps the fewest units"
+    )
+    compensate: bool = Field(
+        False,
+        description="refit the output matrix of a narrower sublayer on the calibration text, by least squares, to the "
+        "outputs of the dense one",
+    )

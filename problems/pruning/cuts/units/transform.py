@@ -1,0 +1,220 @@
+"""What cuts in units share: a gene for each block says how many units of its attention or MLP stay."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import nn
+
+from evoprune import Gene, Genes, InputError, __version__
+from evoprune.budget import Price
+from problems.language_model.model.anatomy import Kind, Sublayer, take_apart
+from problems.language_model.model.blocks import Matrix, find_blocks
+from problems.language_model.resident import Resident
+from problems.language_model.shared_tensors import Tensors, shared
+from problems.language_model.statistics.activations import GRAM
+from problems.language_model.statistics.calibration import statistics
+from problems.language_model.text.roles import Texts
+from problems.language_model.transform import PARAMETERS, WEIGHTS, Transform, unknown_unit
+from problems.pruning.cuts.sublayers.transform import number_of, put
+from problems.pruning.cuts.units.check import tell_apart
+from problems.pruning.cuts.units.compensation import refitted
+from problems.pruning.cuts.units.form import has_form, set_form
+from problems.pruning.cuts.units.settings import UnitsSettings
+from problems.pruning.cuts.units.units import Units
+from problems.pruning.cuts.weights.scoring import Scoring
+from problems.pruning.cuts.weights.settings import WeightsSettings
+
+
+class UnitCut(Transform):
+    """Leave units out of the attention or of the MLP of each block, the ones with the lowest scores first.
+
+    The tensors in the layers get smaller, so that a candidate takes less time. Subclasses say what a unit is.
+    """
+
+    kind: ClassVar[Kind]
+    """What is made of units."""
+
+    noun: ClassVar[str]
+    """The plural that levels count and genes are named after."""
+
+    Settings = UnitsSettings
+    settings: UnitsSettings
+
+    def __init__(self, resident: Resident, settings: UnitsSettings, texts: Texts) -> None:
+        super().__init__(resident, settings, texts)
+        self._blocks = list(find_blocks(resident.model)[1])
+        self._units = self._found()
+        self._totals = {WEIGHTS: sum(matrix.size for matrix in resident.matrices), PARAMETERS: resident.parameters}
+        lasts = None if settings.drop else -1
+        self._left = [list(self.steps(units))[:lasts] for units in self._units]
+        kept = {number_of(block, len(self._blocks)) for block in settings.keep}
+        self._genes = Genes([self._gene(block, block in kept) for block in range(len(self._blocks))])
+        if not self._genes.free:
+            raise InputError(f"no block has {self.noun} that may be left out", "problem.transforms.keep")
+        self._scoring = Scoring(WeightsSettings(score=settings.score), self._matrices)
+        self._stored = self._make_stored()
+        self._levels = [0] * len(self._blocks)
+        self._outputs: dict[tuple[int, int], torch.Tensor] = {}
+
+    @abstractmethod
+    def split(self, sublayer: Sublayer, matrices: Mapping[nn.Module, Matrix], interleaved: bool) -> Units:
+        """``sublayer`` taken apart; see :func:`problems.pruning.cuts.units.units.split`."""
+
+    @abstractmethod
+    def steps(self, units: Units) -> Sequence[int]:
+        """How many of ``units`` stay at each level: from all down to 0."""
+
+    @abstractmethod
+    def size(self, units: Units) -> int:
+        """How many of what levels count make up one of ``units``."""
+
+    @abstractmethod
+    def form(self, left: int) -> Mapping[str, int]:
+        """The entries of a config for a model with ``left`` units in each block."""
+
+    @classmethod
+    def calibrates(cls, settings: UnitsSettings) -> bool:
+        """True if the score reads statistics or output matrices are refitted."""
+        from problems.pruning.scores.base import find_score, needs
+
+        return settings.compensate or bool(needs(find_score(settings.score)))
+
+    @property
+    def genes(self) -> Genes:
+        """How many units stay in each block; protected blocks have one level."""
+        return self._genes
+
+    @property
+    def dense(self) -> list[float]:
+        """All units."""
+        return [0.0] * len(self._genes)
+
+    @torch.no_grad()
+    def apply(self, genome: Sequence[float]) -> None:
+        """Narrow, drop or restore the sublayers whose level changed."""
+        for block, level in enumerate(map(int, genome)):
+            if level != self._levels[block]:
+                self._set(block, level)
+                self._levels[block] = level
+
+    def marks(self) -> Sequence[Hashable]:
+        """The level of each block."""
+        return list(self._levels)
+
+    def prices(self, unit: str) -> tuple[list[Price], float]:
+        """Each level saves the weights, or all parameters, of the units that go, and of the sublayer if it goes."""
+        if unit not in self._totals:
+            raise unknown_unit(self, unit, list(self._totals))
+        prices: list[Price] = [
+            [0.0 - _removed(units, count, unit) for count in left[: len(gene.levels)]]
+            for units, left, gene in zip(self._units, self._left, self._genes, strict=True)
+        ]
+        return prices, float(self._totals[unit])
+
+    @property
+    def plain(self) -> bool:
+        """Whether each block has as many units, and transformers can build such a model."""
+        left = self._left_everywhere
+        model, units = self.resident.model, self._units[0]
+        return bool(left) and (left == units.count or has_form(model, units, self.form(left)))
+
+    def write(self, model: Any) -> None:
+        """Say in the config how many units each block of ``model`` has."""
+        if (left := self._left_everywhere) != self._units[0].count:
+            set_form(model.config, self.form(left))
+
+    @classmethod
+    def of_shapes(cls, resident: Resident, settings: UnitsSettings) -> Self:
+        """Which units stay does not matter to shapes."""
+        return super().of_shapes(resident, settings.model_copy(update={"score": "magnitude", "compensate": False}))
+
+    @property
+    def _left_everywhere(self) -> int:
+        """How many units each block has now; 0 where blocks differ."""
+        found = {left[level] for left, level in zip(self._left, self._levels, strict=True)}
+        return found.pop() if len(found) == 1 else 0
+
+    def describe(self) -> dict[str, Any]:
+        """The settings."""
+        return {self.noun: self.settings.model_dump(mode="json")}
+
+    def kept(self, block: int, left: int) -> torch.Tensor:
+        """Which ``left`` units of ``block`` stay: int64, in their order in the model."""
+        order = self._stored[f"order.{block}"].to(self.resident.device)
+        return order[:left].sort().values
+
+    def _set(self, block: int, level: int) -> None:
+        units, left = self._units[block], self._left[block][level]
+        if left and not self._left[block][self._levels[block]]:
+            put(self._blocks[block], units.sublayer, dropped=False)
+        if left == units.count:
+            units.restore()
+        elif left:
+            units.narrow(self.kept(block, left), self._refitted(block, left) if self.settings.compensate else None)
+        else:
+            units.restore()
+            put(self._blocks[block], units.sublayer, dropped=True)
+
+    def _refitted(self, block: int, left: int) -> torch.Tensor:
+        """The output matrix's weight for ``left`` units, in its layout. It is computed once."""
+        if (block, left) not in self._outputs:
+            output, gram = self._units[block].output, self._stored[f"gram.{block}"].to(self.resident.device)
+            columns = output.places[self.kept(block, left)].flatten().sort().values
+            whole = output.matrix.rows(self._units[block].whole_output)
+            self._outputs[block, left] = output.matrix.rows(refitted(whole, gram, columns)).contiguous()
+        return self._outputs[block, left]
+
+    def _gene(self, block: int, protected: bool) -> Gene:
+        left, size = self._left[block], self.size(self._units[block])
+        levels = [count * size for count in (left[:1] if protected else left)]
+        return Gene.of_levels(f"{self.noun} {block}", levels, group=f"block {block}")
+
+    def _found(self) -> Sequence[Units]:
+        model = self.resident.model
+        matrices = {matrix.module: matrix for matrix in self.resident.matrices}
+        sublayers = [sublayer for sublayer in take_apart(model) if sublayer.kind == self.kind]
+        return tell_apart(model, lambda interleaved: [self.split(each, matrices, interleaved) for each in sublayers])
+
+    @property
+    def _matrices(self) -> list[Matrix]:
+        return [part.matrix for units in self._units for part in units.parts]
+
+    def _make_stored(self) -> Tensors:
+        """The order of each block's units, the best first, and what refitting needs; the same in all processes."""
+        what: list[object] = [__version__, self.resident.weights_sha256, self.noun, self.settings.compensate]
+        what += [sorted(self._scoring.describe().items()), self._scoring.code]
+        calibrates = self.calibrates(self.settings)
+        tokens = torch.empty(0, 1, dtype=torch.int64)
+        if calibrates:
+            tokens = self.texts.calibration.tokens
+            what += [self.texts.calibration.sha256, tuple(tokens.shape)]
+        build = partial(self._computed, tokens)
+        if self.resident.device.type != "cpu":
+            return build()
+        return shared(hashlib.sha256(repr(what).encode()).hexdigest()[:32], build, self.resident)
+
+    def _computed(self, tokens: torch.Tensor) -> Tensors:
+        model = self.resident.model
+        sums: dict[int, torch.Tensor] = {}
+        parts = {part.matrix.name: part for units in self._units for part in units.parts}
+        for matrix, score in self._scoring.scored(model, tokens):
+            sums[matrix.block] = sums.get(matrix.block, 0.0) + parts[matrix.name].sums(score)
+        stored = {f"order.{block}": each.argsort(descending=True, stable=True) for block, each in sums.items()}
+        if self.settings.compensate:
+            outputs = [units.output.matrix for units in self._units]
+            for matrix, known in statistics(model, tokens, outputs, {GRAM}):
+                stored[f"gram.{matrix.block}"] = known[GRAM]
+        return stored
+
+
+def _removed(units: Units, left: int, unit: str) -> int:
+    """How many weights or parameters go where ``left`` of ``units`` stay."""
+    if not left:
+        return units.sublayer_weights if unit == WEIGHTS else units.sublayer_parameters
+    return (units.count - left) * (units.weights if unit == WEIGHTS else units.parameters)

@@ -1,0 +1,66 @@
+"""Models of equal widths are loaded by plain transformers; others are refused."""
+
+import copy
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from evoprune import Choice
+from problems.language_model.export import uneven
+from tests.problems.pruning.cuts.units.slow import ALL, cut_of
+
+WRITABLE = [*((architecture, "channels") for architecture in ALL), ("llama", "heads"), ("gemma", "heads")]
+
+
+@pytest.mark.parametrize(("architecture", "cut"), WRITABLE)
+def test_equal_widths_are_reloaded_with_the_same_logits(architecture, cut, tokens, tmp_path):
+    transform = cut_of(architecture, cut)
+    transform.apply([1.0] * 3)
+    assert transform.plain
+    written = copy.deepcopy(transform.resident.model)
+    transform.write(written)
+    written.save_pretrained(tmp_path)
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    expected = transform.resident.model(tokens).logits
+    assert (loaded(tokens).logits - expected).abs().max() <= 1e-5 * expected.abs().max()
+    assert sum(p.numel() for p in loaded.parameters()) == sum(p.numel() for p in transform.resident.model.parameters())
+
+
+@pytest.mark.parametrize("cut", ["channels", "heads"])
+@pytest.mark.parametrize("genome", [[1.0, 1.0, 0.0], [2.0, 2.0, 1.0], [4.0, 4.0, 4.0]])
+def test_other_widths_have_no_form_that_transformers_loads(cut, genome):
+    transform = cut_of("opt", cut)
+    transform.apply(genome)
+    assert not transform.plain
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "opt", "gpt_neox"])
+@pytest.mark.parametrize("level", [1.0, 2.0])
+def test_fewer_heads_have_none_where_the_config_cannot_say_their_size(architecture, level):
+    transform = cut_of(architecture, "heads")
+    before = transform.resident.model.config.to_dict()
+    transform.apply([level] * 3)
+    assert not transform.plain
+    assert transform.resident.model.config.to_dict() == before
+
+
+@pytest.mark.parametrize("cut", ["channels", "heads"])
+@pytest.mark.parametrize("architecture", ALL)
+def test_any_widths_are_read_back_with_the_same_logits(architecture, cut, tokens, tmp_path):
+    """Written with the transform and the genome; what stays is chosen by another score when it is read."""
+    transform, genome = cut_of(architecture, cut), [1.0, 0.0, 2.0]
+    transform.apply(genome)
+    uneven.save(transform.resident.model, [Choice(use=cut)], genome, tmp_path)
+    loaded = uneven.load(tmp_path)
+    expected = transform.resident.model(tokens).logits
+    assert (loaded(tokens).logits - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+@pytest.mark.parametrize("cut", ["channels", "heads"])
+def test_a_dense_model_is_written_as_it_is(cut):
+    transform = cut_of("gpt2", cut)
+    model = copy.deepcopy(transform.resident.model)
+    before = model.config.to_dict()
+    transform.write(model)
+    assert model.config.to_dict() == before
