@@ -24,6 +24,7 @@ from evoprune.backends.evaluation import build_problem, this_worker
 from evoprune.errors import InputError
 from evoprune.experiment import config
 from evoprune.experiment.explain import explain
+from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.experiment.resolve import Resolved, resolve, resolve_at, resolve_file
 from evoprune.exporting import export
 from evoprune.parts import Exported, Exporting, Measuring, Table
@@ -31,7 +32,6 @@ from evoprune.problem import Problem
 from evoprune.records import history, run_folder
 from evoprune.records.run_folder import read_json
 from evoprune.records.status import without_result
-from evoprune.schema import Checked
 from evoprune.search import toolbox
 
 Columns = dict[str, list[Any]]
@@ -118,7 +118,7 @@ class Run:
         kind = self.resolved.problem
         if not issubclass(kind, Exporting):
             raise InputError(f"the problem {kind.__name__} has nothing to export", str(self.folder))
-        checked = check_options(kind.ExportOptions, options)
+        checked = check_parameters(kind.ExportOptions, options, "options")
         made_by = {"seed": self.resolved.experiment.seed, "best": self.best.model_dump()}
 
         def write(folder: Path) -> Exported:
@@ -133,7 +133,7 @@ class Run:
         kind = self.resolved.problem
         if not issubclass(kind, Measuring):
             raise InputError(f"the problem {kind.__name__} has nothing to measure beyond its fitness", str(self.folder))
-        checked = check_options(kind.EvalOptions, options)
+        checked = check_parameters(kind.EvalOptions, options, "options")
         problem = self.problem
         assert isinstance(problem, Measuring)
         return problem.compare(self.best.genome, checked)
@@ -193,14 +193,6 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
     if not all(isinstance(line, dict) for line in lines):
         raise InputError("expected an object in each line", str(path))
     return lines
-
-
-def check_options(schema: type[Checked], options: Mapping[str, Any]) -> Checked:
-    """``options`` as the problem's own type. Raises :class:`evoprune.InputError`."""
-    try:
-        return schema.model_validate(dict(options))
-    except ValidationError as error:
-        raise InputError(explain(error, schema, "options")) from None
 
 
 def is_run(path: str | Path) -> bool:

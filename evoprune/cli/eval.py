@@ -9,10 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from evoprune.api import Run, check_options, is_run
+from evoprune.api import Run, is_run
 from evoprune.cli import experiment, problem_options
 from evoprune.errors import InputError
 from evoprune.experiment import registry
+from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.formatting import aligned, plain
 from evoprune.parts import Measuring, Table
 
@@ -41,7 +42,7 @@ def call(options: argparse.Namespace) -> None:
     else:
         _refuse_what_is_a_runs(options)
         problem = _problem(options)
-        table = problem.measure(options.source, check_options(problem.EvalOptions, given))
+        table = problem.measure(options.source, check_parameters(problem.EvalOptions, given, "options"))
     if options.json:
         print(json.dumps({"rows": [dict(row) for row in table.rows], "protocol": dict(table.protocol)}, indent=2))
     else:

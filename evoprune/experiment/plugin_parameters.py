@@ -1,4 +1,4 @@
-"""The parameters of a plugin that a problem's settings name, checked like those of an operator."""
+"""What a user gave for a plugin or for a command of a problem, checked like the parameters of an operator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evoprune.experiment.parameters import schema
 
 
 def check_parameters(plugin: type[BaseModel] | Callable[..., Any], given: Mapping[str, Any], path: str) -> BaseModel:
-    """What a user gave for ``plugin``, checked.
+    """The parameters ``given`` for ``plugin``, checked.
 
     ``plugin``: the schema of its parameters, or a function whose parameters after the first are the user's.
     Raises :class:`evoprune.InputError` with a line for each fault, under ``path``.

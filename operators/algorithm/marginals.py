@@ -8,6 +8,7 @@ from collections.abc import Generator
 from evoprune import Budget, Evaluate, Individual
 from operators.algorithm.breeding import cost, losses
 from operators.bounds import clip
+from operators.spending import towards
 
 _LEAST = 0.1
 """A marginal cost counts as at least this share of the median one: those near zero are noise."""
@@ -27,10 +28,8 @@ def log_marginals(
     probes = [_probe(centre, gene, budget, probe) for gene in free]
     yield Evaluate([again, *probes], screening, probe=True)
     before, *after = losses([cost(child) for child in (again, *probes)])
-    costs = [
-        (loss - before) / -budget.price(centre, gene, moved[gene] - centre[gene])
-        for gene, moved, loss in zip(free, probes, after, strict=True)
-    ]
+    prices = [budget.price(centre, gene, moved[gene] - centre[gene]) for gene, moved in zip(free, probes, strict=True)]
+    costs = [(loss - before) / -price if price else 0.0 for price, loss in zip(prices, after, strict=True)]
     floor = _LEAST * sorted(map(abs, costs))[len(costs) // 2] if costs else 0.0
     logs = [math.log(max(each, floor, 1e-300)) for each in costs]
     share = sum(weights[gene] for gene in free) or 1.0
@@ -42,7 +41,10 @@ def log_marginals(
 
 
 def _probe(centre: Individual, place: int, budget: Budget, probe: float) -> Individual:
-    """``centre`` with one gene moved to where it saves or, where it has hardly any room there, the other way."""
+    """``centre`` with one gene moved to where it saves or, where it has hardly any room there, the other way.
+
+    A gene with levels moves on, then the other way, until what it spends changes.
+    """
     gene, moved = budget.genes[place], centre.child()
     sign = 1.0 if budget.directions[place] > 0 else -1.0
     width = max(probe * gene.up, 1.0) if gene.levels else probe
@@ -54,5 +56,8 @@ def _probe(centre: Individual, place: int, budget: Budget, probe: float) -> Indi
     else:
         moved[place] = clip(moved[place] - sign * width, gene.low, gene.up)
     if gene.levels:
-        moved[place] = gene.nearest(moved[place])
+        first, here = gene.nearest(moved[place]), gene.nearest(centre[place])
+        ends = (gene.up, gene.low) if first > here else (gene.low, gene.up)
+        levels = [*towards(first, ends[0]), *towards(here, ends[1])]
+        moved[place] = next((level for level in levels if budget.price(centre, place, level - here)), first)
     return moved

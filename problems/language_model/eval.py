@@ -12,7 +12,6 @@ from evoprune import InputError, Table, finite
 from problems.language_model import protocol
 from problems.language_model.evaluation.harness import run_tasks
 from problems.language_model.evaluation.measure import Measure
-from problems.language_model.model.blocks import zeros
 from problems.language_model.resident import Resident
 from problems.language_model.session import Session
 from problems.language_model.settings import BUNDLED_REPORT_TEXT, EvalSettings, ModelSettings, TextSettings
@@ -23,7 +22,7 @@ Row = dict[str, Any]
 _SHARES = frozenset({"sparsity"})
 
 _ARGUMENTS = {
-    "problem.model": "MODEL_OR_RUN",
+    "problem.model": "SOURCE",
     "problem.device": "--device",
     "problem.text": "--text",
     "problem.text.window": "--window",
@@ -61,10 +60,9 @@ def compare(session: Session, genomes: Mapping[str, Sequence[float]], options: E
 
 def _row(name: str, resident: Resident, measure: Measure, windows: Windows, options: EvalSettings) -> Row:
     """The measurements of the model as it is now."""
-    matrices = resident.matrices
     row = {
         "model": name,
-        "sparsity": zeros(matrices) / sum(matrix.size for matrix in matrices),
+        "sparsity": resident.removed_weights / resident.prunable_weights,
         "perplexity": finite(measure.perplexity(windows.tokens)),
     }
     return row | _tasks(resident, options)
@@ -100,7 +98,7 @@ def _refuse_what_is_no_model(source: str) -> None:
     """
     if not source:
         raise InputError(
-            "its name is empty; expected a run's folder, or a model: folder, hub id or .gguf file", "MODEL_OR_RUN"
+            "its name is empty; expected a run's folder, or a model: folder, hub id or .gguf file", "SOURCE"
         )
     try:
         slip = _slip(Path(source).expanduser())

@@ -48,7 +48,6 @@ class AnyTransformSettings(LanguageModelSettings):
     """Parameters of the problem ``language_model``: any transforms, under any one budget."""
 
     transforms: tuple[Choice, ...] = Field(
-        min_length=1,
         description="how the model is made smaller: a registered name and its parameters, or a list of these",
     )
     budget: Choice | None = Field(
@@ -62,14 +61,19 @@ class AnyTransformSettings(LanguageModelSettings):
 
     @model_validator(mode="after")
     def _known(self) -> AnyTransformSettings:
-        try:
-            for chosen in self.transforms:
-                transform = find_plugin(TRANSFORMS, chosen.use)
-                check_parameters(transform.Settings, chosen.parameters, "transforms")
-            if self.budget:
-                check_parameters(find_plugin(BUDGETS, self.budget.use), self.budget.parameters, "budget")
-        except InputError as error:
-            raise ValueError(str(error)) from None
+        if not self.transforms:
+            raise ValueError("transforms: expected at least one")
+        named = [("transforms", TRANSFORMS, chosen) for chosen in self.transforms]
+        named += [("budget", BUDGETS, self.budget)] if self.budget else []
+        faults: list[str] = []
+        for key, group, chosen in named:
+            try:
+                plugin = find_plugin(group, chosen.use)
+                check_parameters(getattr(plugin, "Settings", plugin), chosen.parameters, key)
+            except InputError as error:
+                faults += error.problems
+        if faults:
+            raise ValueError("; ".join(faults))
         return self
 
 
@@ -137,9 +141,8 @@ class LanguageModel(Problem, HeldOut, Reporting, Exporting, Measuring):
     def describe(self) -> str:
         """The model, the number of weights in its blocks and of genes, the dtype and the device."""
         resident = self.session.resident
-        weights = sum(matrix.size for matrix in resident.matrices)
         return (
-            f"{self.settings.model}, {weights:,} prunable weights, {len(self.genes)} genes, "
+            f"{self.settings.model}, {resident.prunable_weights:,} prunable weights, {len(self.genes)} genes, "
             f"{resident.dtype} on {resident.place}"
         )
 
@@ -150,6 +153,13 @@ class LanguageModel(Problem, HeldOut, Reporting, Exporting, Measuring):
         not read it. Raises :class:`evoprune.InputError` if it cannot be used.
         """
         return {"weights": self.session.resident.weights_sha256} | self.session.texts.fingerprint()
+
+    @classmethod
+    def needs(cls, settings: Any) -> Mapping[str, str]:
+        """A repair, if there is a budget: nothing else keeps candidates to it."""
+        if settings.budget is None:
+            return {}
+        return {"repair": "without it candidates would not keep to problem.budget; give shift, or no budget"}
 
     @classmethod
     def labels_of(cls, settings: Any) -> tuple[str, ...]:

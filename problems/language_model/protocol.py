@@ -35,7 +35,7 @@ def of_session(session: Session) -> dict[str, Any]:
         **session.transform.describe(),
         "calibration_text": texts.calibration.protocol() if texts.calibrates else None,
         "sparsity_denominators": {
-            "prunable": sum(matrix.size for matrix in resident.matrices),
+            "prunable": resident.prunable_weights,
             "model": resident.parameters,
         },
     }

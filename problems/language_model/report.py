@@ -10,7 +10,6 @@ import torch
 
 from evoprune import Outcome, finite
 from problems.language_model import protocol
-from problems.language_model.model.blocks import zeros
 from problems.language_model.session import Session
 
 Perplexities = dict[str, float | None]
@@ -31,9 +30,11 @@ def report(session: Session, outcome: Outcome) -> dict[str, Any]:
         if windows:
             perplexity[role] = on_text(session, outcome, windows.tokens, names)
     session.transform.apply(outcome.best)
+    state = {"cost": cost(session), "sparsity": sparsity(session)}
+    if session.transform.updates:
+        perplexity |= reconstructed(session, {"evolved": outcome.best})
     return {
-        "cost": cost(session),
-        "sparsity": sparsity(session),
+        **state,
         "perplexity": perplexity,
         "unseen": perplexity["report"]["evolved"],
         "overfitting": {},
@@ -43,11 +44,22 @@ def report(session: Session, outcome: Outcome) -> dict[str, Any]:
     }
 
 
+def reconstructed(session: Session, genomes: Mapping[str, Sequence[float]]) -> dict[str, Perplexities]:
+    """The perplexities of ``genomes`` by name, with their remaining weights updated, on search and report text."""
+    texts = {"search_reconstructed": session.texts.search, "report_reconstructed": session.texts.report}
+    scores: dict[str, Perplexities] = {role: {} for role in texts}
+    for name, genome in genomes.items():
+        session.transform.finalise(genome)
+        for role, windows in texts.items():
+            scores[role][name] = finite(session.fitness.measure.perplexity(windows.tokens))
+    return scores
+
+
 def sparsity(session: Session) -> dict[str, float]:
-    """The zeros in the blocks' matrices of the model as it is now, as shares of them and of the whole model."""
-    count = zeros(session.resident.matrices)
-    weights = sum(matrix.size for matrix in session.resident.matrices)
-    return {"prunable": count / weights, "model": count / session.resident.parameters}
+    """The weights of the blocks' matrices that are gone now, as shares of them and of the whole model."""
+    resident = session.resident
+    removed = resident.removed_weights
+    return {"prunable": removed / resident.prunable_weights, "model": removed / resident.parameters}
 
 
 def cost(session: Session) -> dict[str, dict[str, int]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from problems.language_model.model.blocks import Matrix, find_blocks, find_matrices
+from problems.language_model.model.blocks import Matrix, find_blocks, find_matrices, zeros
 from problems.language_model.model.device import device_of, dtype_of, follow_threads, keep_freed_memory
 from problems.language_model.model.forward import Forward
 from problems.language_model.model.load import load_model
@@ -35,6 +35,18 @@ class Resident:
     def matrices(self) -> list[Matrix]:
         """The weight matrices of the blocks, block by block. Raises :class:`evoprune.InputError`."""
         return find_matrices(self.model)
+
+    @cached_property
+    def prunable_weights(self) -> int:
+        """How many weights the matrices of the blocks were loaded with."""
+        return sum(matrix.size for matrix in self.matrices)
+
+    @property
+    def removed_weights(self) -> int:
+        """How many of these are gone now: those that are zero, and those of matrices that were taken out."""
+        running = set(self.model.modules())
+        left = [matrix for matrix in self.matrices if matrix.module in running]
+        return self.prunable_weights - sum(matrix.size for matrix in left) + zeros(left)
 
     @cached_property
     def block_parameters(self) -> int:

@@ -34,7 +34,8 @@ class Session:
         ``calibrates``: whether the calibration text is used.
         """
         resident = Resident.load(settings)
-        _ = resident.weights_sha256, resident.parameters, resident.block_parameters  # before anything changes them
+        # before anything changes them
+        _ = resident.weights_sha256, resident.parameters, resident.block_parameters, resident.prunable_weights
         texts = Texts(settings, resident, calibrates)
         _ = texts.search  # a text that cannot be used is reported before the statistics, which take time
         transform = make_transform(resident, texts)

@@ -76,7 +76,8 @@ class Stack(Transform):
         return any(transform.updates for transform in self._transforms)
 
     def finalise(self, genome: Sequence[float]) -> None:
-        """Finalise each, in their order."""
+        """Finalise each, in their order, after all are applied: updates depend on the rest of the model."""
+        self.apply(genome)
         for transform, own in zip(self._transforms, self._slices, strict=True):
             transform.finalise(genome[own])
 

@@ -22,7 +22,8 @@ def summary(result: Mapping[str, Any]) -> list[str]:
             f"parameters: dense {parameters['dense']:,}, evolved {parameters['evolved']:,} ({share:.1%} fewer)"
         )
     if updated := perplexity.get("report_reconstructed"):
-        lines.append(f"reconstructed by {result['protocol']['reconstruct']}: {_listed(updated)}")
+        method = result["protocol"].get("reconstruct")
+        lines.append(f"reconstructed{f' by {method}' if method else ''}: {_listed(updated)}")
     return lines
 
 

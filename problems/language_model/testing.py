@@ -3,7 +3,7 @@
 ::
 
     def test_contract(tmp_path):
-        problem = LanguageModel(LanguageModel.Settings(transform={"use": "mine"}))
+        problem = LanguageModel(LanguageModel.Settings(transforms="mine"))
         check_transform(problem.session)
 """
 
@@ -16,11 +16,11 @@ import torch
 
 from evoprune import Additive
 from evoprune.testing import check_budget, check_genes
+from problems.language_model.budgets.weights import unlimited_weights
 from problems.language_model.evaluation.measure import Measure
 from problems.language_model.evaluation.objectives import Perplexity
-from problems.language_model.model.blocks import find_blocks, zeros
+from problems.language_model.model.blocks import find_blocks
 from problems.language_model.session import Session
-from problems.language_model.transform import WEIGHTS
 
 _TOLERANCE = 1e-3
 """How far the weights counted in a model may be from those that the budget counts, as a share of all."""
@@ -37,8 +37,7 @@ def check_transform(session: Session, pairs: int = 6, seed: int = 0) -> None:
     transform = session.transform
     check_genes(transform.genes)
     assert len(transform.dense) == len(transform.genes), "dense: expected a value for each gene"
-    prices, fixed = transform.prices(WEIGHTS)
-    budget = Additive(transform.genes, prices, None, WEIGHTS, fixed)
+    budget = unlimited_weights(transform)
     check_budget(budget)
     before = _weights(session)
     rng = random.Random(seed)
@@ -88,12 +87,10 @@ def _check_marks(session: Session, one: tuple[Weights, list[str]], other: tuple[
 
 def _check_counted(session: Session, budget: Additive, genome: Sequence[float]) -> None:
     session.transform.apply(session.transform.dense)
-    already = zeros(session.resident.matrices)
+    already = session.resident.removed_weights
     session.transform.apply(genome)
-    total = sum(matrix.size for matrix in session.resident.matrices)
-    running = set(session.resident.model.modules())  # what a transform takes out of the model is not left
-    kept = [matrix for matrix in session.resident.matrices if matrix.module in running]
-    left = sum(matrix.size for matrix in kept) - zeros(kept)
+    total = session.resident.prunable_weights
+    left = total - session.resident.removed_weights
     off = abs(budget.spent(genome) - left)
     assert off <= already + _TOLERANCE * total, (
         f"the budget counts {budget.spent(genome):,.0f} weights that are left, the model has {left:,}"

@@ -90,12 +90,16 @@ class Pruning(LanguageModel, TradeOffs):
     @cached_property
     def budget(self) -> Budget:
         """The remaining weights, limited to those at ``sparsity``; no limit if sparsity is an objective."""
-        return self._budget(None if self._trades_off else self.settings.sparsity)
+        from problems.language_model.budgets.weights import unlimited_weights
 
-    def _budget(self, removed: float | None) -> Budget:
+        return unlimited_weights(self.cut) if self._trades_off else self._at_target
+
+    @cached_property
+    def _at_target(self) -> Budget:
+        """The budget at ``sparsity``, which allocations without search keep even where the search has no limit."""
         from problems.language_model.budgets.weights import weights
 
-        return weights(self.cut, removed=removed)
+        return weights(self.cut, removed=self.settings.sparsity)
 
     @cached_property
     def _found(self) -> dict[str, _Found]:
@@ -105,7 +109,7 @@ class Pruning(LanguageModel, TradeOffs):
     def _find(self, name: str) -> _Found:
         fitness = self.session.fitness
         before = fitness.tokens_scored
-        genome = find_plugin(ALLOCATIONS, name)(self.cut, self._budget(self.settings.sparsity), fitness.loss)
+        genome = find_plugin(ALLOCATIONS, name)(self.cut, self._at_target, fitness.loss)
         return _Found(genome, fitness.tokens_scored - before)
 
     @property

@@ -10,13 +10,13 @@ from typing import Any
 from evoprune import Outcome, finite
 from problems.language_model import protocol
 from problems.language_model.report import (
-    Perplexities,
     gap_closed,
     named,
     on_search_text,
     on_text,
     overfitting,
     perplexities,
+    reconstructed,
 )
 from problems.language_model.report import sparsity as counted_sparsity
 from problems.language_model.session import Session
@@ -56,7 +56,7 @@ def report(session: Session, cut: Weights, settings: PruningSettings, outcome: O
     by_matrix = cut.masks.sparsities()
     captions = _draw_sparsities(cut, settings, outcome, uniform, by_matrix, folder)
     if cut.updates:
-        perplexity |= _reconstructed(session, cut.meaning.uniform(target), outcome.best)
+        perplexity |= reconstructed(session, {"uniform": cut.meaning.uniform(target), "evolved": outcome.best})
     rebuilt = perplexity.get("report_reconstructed", {})
     captions["cliff"] = figures.draw_cliff(
         [(genomes[name][0], reported[name]) for name in uniform],
@@ -122,17 +122,6 @@ def _by_block(cut: Weights, by_matrix: Mapping[str, float]) -> list[float]:
         removed[matrix.block] = removed.get(matrix.block, 0.0) + by_matrix[matrix.name] * matrix.size
         sizes[matrix.block] = sizes.get(matrix.block, 0) + matrix.size
     return [removed[block] / sizes[block] for block in sizes]
-
-
-def _reconstructed(session: Session, uniform: list[float], best: list[float]) -> dict[str, Perplexities]:
-    """The perplexities of uniform at the target and of ``best`` with their remaining weights updated."""
-    texts = {"search_reconstructed": session.texts.search, "report_reconstructed": session.texts.report}
-    scores: dict[str, Perplexities] = {role: {} for role in texts}
-    for name, genome in {"uniform": uniform, "evolved": best}.items():
-        session.transform.finalise(genome)
-        for role, windows in texts.items():
-            scores[role][name] = finite(session.fitness.measure.perplexity(windows.tokens))
-    return scores
 
 
 def _uniform_at(target: float) -> str:

@@ -88,7 +88,7 @@ def _smaller(name: str, cost: Cost, facts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _by_layer(sparsity: Mapping[str, Any]) -> Iterator[str]:
-    yield "## Sparsity of each layer\n\n| block | sparsity |\n|---|---|"
+    yield "## Zeros in each block\n\n| block | zeros |\n|---|---|"
     for block, (zeros, weights) in _by_block(sparsity["matrices"]).items():
         yield f"| {block} | {zeros / weights:.2%} |"
     yield "\nOf each matrix: `evoprune.json`."

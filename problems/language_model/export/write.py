@@ -53,7 +53,7 @@ def export(
     dense = session.resident.parameters * session.resident.model.dtype.itemsize
     summary = [
         f"{facts['bytes']:,} bytes of weights; the dense model in {run_dtype} has {dense:,}",
-        f"sparsity {facts['sparsity']['prunable']:.4%} of the prunable weights, counted from zeros; "
+        f"sparsity {facts['sparsity']['prunable']:.4%} of the prunable weights, counted in what is written; "
         f"perplexity {check['perplexity']:.6g} in {dtype}, "
         f"the run's {number(found)} in {run_dtype}",
     ]
@@ -164,8 +164,8 @@ def _facts(
 ) -> Json:
     sizes = {matrix.name: matrix.size for matrix in matrices}
     blocks = {matrix.name: matrix.block for matrix in matrices}
-    removed = sum(zeros.values())
-    denominators = {"prunable": sum(sizes.values()), "model": session.resident.parameters}
+    denominators = {"prunable": session.resident.prunable_weights, "model": session.resident.parameters}
+    removed = denominators["prunable"] - sum(sizes.values()) + sum(zeros.values())
     return {
         "evoprune": __version__,
         "base_model": public_name(run.protocol.model),

@@ -6,6 +6,7 @@ to which of the two is read from the flow of tensors in one short run, so that n
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -107,9 +108,15 @@ def _noting(name: str, notes: list[_Call], held: list[Any]) -> Any:
 
 
 def _sublayers(model: str, block: int, calls: list[_Call], layers: list[nn.Module]) -> list[Sublayer]:
-    """The chains of ``calls``, each of which reads what the one before it wrote."""
+    """The chains of ``calls``, each of which reads what the one before it wrote.
+
+    What several calls read, as the one norm of parallel sublayers, belongs to none of them: it stays in the block.
+    """
+    readers = Counter(call.read for call in calls if call.written != call.read)  # dropout passes on what it reads
     chains: list[list[_Call]] = []
     for call in calls:
+        if readers[call.written] > 1:
+            continue
         before = next((chain for chain in chains if chain[-1].written == call.read), None)
         if before is None:
             chains.append([call])

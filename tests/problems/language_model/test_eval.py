@@ -98,7 +98,7 @@ def test_any_split_of_the_bundled_text_may_measure_a_model(capsys):
     ("arguments", "fragment"),
     [
         (["x", "--device", "foo"], "device: "),
-        (["nothing/here", "--device", "cpu"], "evoprune: MODEL_OR_RUN: 'nothing/here' could not be loaded"),
+        (["nothing/here", "--device", "cpu"], "evoprune: SOURCE: 'nothing/here' could not be loaded"),
         ([""], "its name is empty"),
         (["problems/nothing"], "evoprune: problems/nothing: no such run, folder or file; for a model of the hub"),
         (["no/such/folder"], "no such run"),

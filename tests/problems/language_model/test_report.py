@@ -47,6 +47,26 @@ def test_the_report_states_perplexities_of_each_text_and_leaves_the_best_in_plac
     assert found["protocol"]["objective"] == objective
 
 
+def test_a_model_whose_transform_updates_weights_is_reported_both_ways(language_model):
+    problem = language_model(transforms={"use": "weights", "reconstruct": "sparsegpt"})
+    best = [0.5] * 3
+    found = problem.report(outcome_of(problem, best), None)
+    problem.session.transform.finalise(best)
+    model, texts = problem.session.resident.model, problem.session.texts
+    for role, windows in (("search", texts.search), ("report", texts.report)):
+        updated = found["perplexity"][f"{role}_reconstructed"]["evolved"]
+        assert updated == pytest.approx(plain_perplexity(model, windows.tokens), rel=1e-4)
+        assert updated != found["perplexity"][role]["evolved"]
+    assert "reconstructed by sparsegpt: evolved" in problem.summary(found)[-1]
+
+
+def test_blocks_that_are_gone_count_as_removed(language_model):
+    problem = language_model(transforms={"use": "sublayers", "genes": "block"})
+    found = problem.report(outcome_of(problem, [0.0, 1.0, 0.0]), None)
+    assert found["sparsity"]["prunable"] == pytest.approx(1 / 3)
+    assert found["cost"]["parameters"]["evolved"] < found["cost"]["parameters"]["dense"]
+
+
 def test_without_held_out_windows_there_is_no_such_perplexity(language_model):
     problem = language_model(held_out_windows=0)
     found = report(problem.session, outcome_of(problem, [0.2, 0.5, 0.3]))

@@ -6,6 +6,7 @@ from evoprune import InputError
 from problems.language_model.stack import Stack
 from problems.language_model.testing import check_transform
 from problems.language_model.transform import PARAMETERS, WEIGHTS
+from problems.pruning.cuts.heads.transform import Heads
 
 
 @pytest.fixture
@@ -34,6 +35,14 @@ def test_what_is_spent_is_what_the_model_still_has(language_model, stacked, unit
         PARAMETERS: sum(parameter.numel() for parameter in model.parameters()),
     }
     assert budget.spent(genome) == counted[unit]
+
+
+def test_parts_are_finalised_in_the_model_that_all_of_them_changed(stacked, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Heads, "finalise", lambda self, genome: seen.append(stacked.transform.marks()))
+    stacked.transform.apply(stacked.transform.dense)
+    stacked.transform.finalise([0.0, 0.0, 0.0, 1.0, 2.0, 0.0])
+    assert [of_channels for _, of_channels in seen[0]] == [1, 2, 0]
 
 
 def test_two_transforms_of_one_part_are_refused(language_model):

@@ -5,8 +5,7 @@ import math
 import pytest
 
 from evoprune import Outcome
-from problems.language_model.report import gap_closed, overfitting
-from problems.pruning.report import _reconstructed
+from problems.language_model.report import gap_closed, overfitting, reconstructed
 from tests.problems.small import counted_sparsity, outcome_of, plain_perplexity
 
 BEST = [0.35, 0.45, 0.55]
@@ -84,6 +83,6 @@ def test_uniform_is_reconstructed_alike_whatever_the_genes_mean(pruning):
     for genes in ("block", "block_and_kind"):
         problem = pruning(genes=genes, reconstruct="sparsegpt", reconstruct_mask="score")
         uniform = problem.cut.meaning.uniform(0.3)
-        found.append(_reconstructed(problem.session, uniform, uniform)["report_reconstructed"]["uniform"])
+        found.append(reconstructed(problem.session, {"uniform": uniform})["report_reconstructed"]["uniform"])
     assert math.isfinite(found[0])
     assert found[0] == pytest.approx(found[1], rel=0.02)

@@ -83,8 +83,8 @@ class Sublayers(Transform):
 
     @property
     def plain(self) -> bool:
-        """Whether each block is whole or gone."""
-        return all(len(kinds) in (0, len(KINDS)) for kinds in self.marks())
+        """Whether each block is whole or gone, and one is left."""
+        return {len(kinds) for kinds in self.marks()} in ({0}, {0, len(KINDS)})
 
     def write(self, model: Any) -> None:
         """Leave the dropped blocks out: a smaller model of the same class."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from problems.language_model.budgets.weights import weights
+from problems.language_model.budgets.weights import unlimited_weights, weights
 from problems.language_model.model.blocks import zeros
 
 
@@ -28,7 +28,7 @@ def test_the_excess_is_the_mean_of_the_genes_less_the_share_that_goes(session):
 
 
 def test_without_a_share_it_counts_and_limits_nothing(session):
-    budget = weights(session.transform, removed=None)
+    budget = unlimited_weights(session.transform)
     assert budget.limit is None
     assert budget.spent([0.0] * 3) > budget.spent([0.5] * 3)
     with pytest.raises(ValueError, match="no limit"):

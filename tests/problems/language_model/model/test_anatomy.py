@@ -2,6 +2,7 @@
 
 import pytest
 from torch import nn
+from transformers import GPTJConfig, GPTJForCausalLM
 
 from evoprune import InputError
 from problems.language_model.model.anatomy import take_apart
@@ -22,6 +23,11 @@ def test_norms_belong_to_the_sublayer_that_they_feed():
     attention, mlp, *_ = take_apart(random_model("gpt2"))
     assert (list(attention.children), list(mlp.children)) == (["ln_1", "attn"], ["ln_2", "mlp"])
     assert (attention.output, mlp.output) == ("attn", "mlp")
+
+
+def test_a_norm_that_feeds_both_stays_in_the_block_when_one_of_them_goes():
+    model = GPTJForCausalLM(GPTJConfig(vocab_size=32, n_positions=16, n_embd=32, n_layer=1, n_head=2, rotary_dim=8))
+    assert [list(one.children) for one in take_apart(model.eval())] == [["attn"], ["mlp"]]
 
 
 def test_blocks_without_an_mlp_are_refused():
