@@ -37,12 +37,12 @@ def switch(genome: Individual, saver: int, spender: int, quantum: float, budget:
     old, begin, end = genome[saver], genome[spender], bound(spender, budget, -1.0)
     if begin == end:
         return
-    wanted = begin - quantum / budget.weights[spender] * budget.directions[spender]
-    wanted = another_level(gene, begin, wanted) if gene.levels else clip(wanted, gene.low, gene.up)
-    genome[spender] = wanted
+    goal = begin - quantum / budget.weights[spender] * budget.directions[spender]
+    goal = another_level(gene, begin, goal) if gene.levels else clip(goal, gene.low, gene.up)
+    genome[spender] = goal
     _move(genome, saver, old, bound(saver, budget, 1.0), most, budget)
     # The saver may have saved too little or, by whole levels, more than the spender has spent.
-    _move(genome, spender, end if budget.genes[saver].levels and not gene.levels else wanted, begin, most, budget)
+    _move(genome, spender, end if budget.genes[saver].levels and not gene.levels else goal, begin, most, budget)
     _move(genome, saver, old, bound(saver, budget, 1.0), most, budget)
 
 

@@ -47,8 +47,8 @@ def _check_evaluation(problem: Problem, genome: list[float]) -> None:
     require(genome == before, "evaluate changes the genome")
     same = (first.values, first.work) == (second.values, second.work)
     require(same, f"evaluate is not deterministic: {first.values}, then {second.values}")
-    count, wanted = len(first.values), len(problem.weights)
-    require(count == wanted, f"evaluate gave {count} values for {wanted} objectives")
+    count, expected = len(first.values), len(problem.weights)
+    require(count == expected, f"evaluate gave {count} values for {expected} objectives")
     if first.failure is None:
         require(all(map(math.isfinite, first.values)), f"evaluate gave {first.values} without a failure")
     require(first.work >= 0, f"evaluate says its work is {first.work}")

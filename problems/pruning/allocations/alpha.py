@@ -26,8 +26,8 @@ def alpha(cut: Weights, budget: Budget, loss: Loss) -> list[float]:
     exponents = [fmean(tail_exponent(base) for base in group) for group in bases]
     spread = max(exponents) - min(exponents)
     places = [(exponent - min(exponents)) / spread if spread else 0.5 for exponent in exponents]
-    wanted = [1 - _REACH + 2 * _REACH * place for place in places]
-    return fit(budget, lambda scale: [scale * share for share in wanted], 0.0, 1 / (1 - _REACH))
+    shares = [1 - _REACH + 2 * _REACH * place for place in places]
+    return fit(budget, lambda scale: [scale * share for share in shares], 0.0, 1 / (1 - _REACH))
 
 
 def tail_exponent(weight: torch.Tensor) -> float:

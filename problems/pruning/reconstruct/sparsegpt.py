@@ -39,9 +39,9 @@ def sparsegpt(
         inside = factor[first:end, first:end]
         now = updated[:, first:end]
         if kept is None:
-            wanted = round(removed * end / width) - gone
-            stays = _all_but_lowest(now.square() / inside.diagonal().square(), wanted)
-            gone += wanted
+            target = round(removed * end / width) - gone
+            stays = _all_but_lowest(now.square() / inside.diagonal().square(), target)
+            gone += target
         else:
             stays = kept[:, first:end]
         updated[:, end:] -= _clear(now, inside, stays) @ factor[first:end, end:]

@@ -40,8 +40,8 @@ class Group:
             so_far = sparsity * sizes
             if tables and matrix is not self.matrices[-1]:
                 so_far = _between(tables[index], sparsity)
-            wanted = min(matrix.size, max(0, round(so_far) - removed))
-            cuts.append(cut(wanted, matrix.size))
+            target = min(matrix.size, max(0, round(so_far) - removed))
+            cuts.append(cut(target, matrix.size))
             removed += cuts[-1][1]
         return cuts
 

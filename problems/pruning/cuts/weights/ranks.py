@@ -4,7 +4,7 @@ Ranks are a permutation: ties are broken by position, so that cutting the ``k`` 
 removes exactly ``k`` weights however many scores are equal. They are stored in 16 bits, as
 levels: each holds about the same number of neighbouring ranks (one, in matrices of up to 65,535
 weights), and a mask cuts between two levels. The number removed is thus known exactly, and
-differs from the wanted number by at most half a level, 8e-6 of the matrix.
+differs from the number asked for by at most half a level, 8e-6 of the matrix.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ def levels(ranks: torch.Tensor) -> torch.Tensor:
     return (ranks * count // ranks.numel() + _LOWEST).to(torch.int16)
 
 
-def cut(wanted: int, size: int) -> tuple[int, int]:
-    """The cut that removes about ``wanted`` of the ``size`` weights of a matrix, and the number that it removes.
+def cut(target: int, size: int) -> tuple[int, int]:
+    """The cut that removes about ``target`` of the ``size`` weights of a matrix, and the number that it removes.
 
-    Weights whose level is below the cut are removed. ``wanted``: between 0 and ``size``.
+    Weights whose level is below the cut are removed. ``target``: between 0 and ``size``.
     """
     count = min(size, _MOST_LEVELS)
-    place = round(wanted * count / size)
+    place = round(target * count / size)
     return place + _LOWEST, -(-place * size // count)
 
 
