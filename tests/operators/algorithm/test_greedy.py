@@ -1,0 +1,75 @@
+import random
+from itertools import combinations
+
+import pytest
+from deap import base
+
+from evoprune import Additive, Genes, Individual
+from evoprune.genes import Gene
+from operators.algorithm.greedy import greedy
+from operators.repair.shift import shift
+from problems.benchmark.knapsack import Knapsack, KnapsackSettings
+from tests.operators.algorithm.conftest import drive
+
+DROP = Genes([Gene.of_levels(str(place), ["keep", "drop"]) for place in range(6)])
+SIZES = [1.0, 1.0, 2.0, 2.0, 1.0, 2.0]
+HARM = [3.0, 1.0, 5.0, 1.5, 4.0, 9.0]
+BUDGET = Additive(DROP, [[0.0, -size] for size in SIZES], 6.0, fixed=9.0)
+"""At least 3 of 9 go."""
+
+
+def toolbox_of(genes, budget, weight=-1.0):
+    tools = base.Toolbox()
+    tools.register("individual", lambda: Individual(genes.random(), (weight,)))
+    tools.register("repair", shift, genes=genes, budget=budget)
+    return tools
+
+
+def harm(genome, fidelity=1.0):
+    """Dropping 1 and 3 together costs 10 more than both alone, so the greedy result, which has both, is not best."""
+    alone = sum(h * value for h, value in zip(HARM, genome, strict=True))
+    return alone + 10 * genome[1] * genome[3]
+
+
+def test_each_step_takes_the_least_loss_for_what_it_saves():
+    random.seed(0)
+    sums = lambda genome, _: sum(h * value for h, value in zip(HARM, genome, strict=True))  # noqa: E731
+    _, requests = drive(greedy(toolbox_of(DROP, BUDGET), budget=BUDGET, initial_genomes=[]), 2, sums)
+    _, *steps, last = requests
+    assert [request.probe for request in requests] == [False, True, True, False]
+    assert [list(request.individuals[0]) for request in steps] == [[0.0] * 6, [0, 0, 0, 1.0, 0, 0]]
+    assert all(len(request.individuals) == 7 for request in steps)
+    assert [list(one) for one in last.individuals] == [[0, 1.0, 0, 1.0, 0, 0]]
+
+
+def test_swaps_find_the_best_where_the_greedy_result_is_not():
+    random.seed(0)
+    sets = [chosen for size in range(7) for chosen in combinations(range(6), size)]
+    genomes = [[float(place in chosen) for place in range(6)] for chosen in sets]
+    optimum = min(harm(genome) for genome in genomes if BUDGET.excess(genome) <= 0)
+    algorithm = greedy(toolbox_of(DROP, BUDGET), budget=BUDGET, initial_genomes=[[1.0] * 6])
+    populations, requests = drive(algorithm, 30, harm)
+    assert populations[-1][0][1] == optimum
+    assert all(BUDGET.excess(one) <= 0 for request in requests if not request.probe for one in request.individuals)
+
+
+def test_a_knapsack_is_packed_nearly_best():
+    random.seed(0)
+    problem = Knapsack(KnapsackSettings(items=20))
+    algorithm = greedy(toolbox_of(problem.genes, problem.budget, 1.0), budget=problem.budget, initial_genomes=[])
+    populations, _ = drive(algorithm, 30, lambda genome, _: problem.evaluate(genome).values[0])
+    optimum = problem.evaluate(problem.references()["optimum"]).values[0]
+    assert 0.99 * optimum <= populations[-1][0][1] <= optimum
+
+
+def test_screening_scores_steps_and_swaps_on_a_part_and_one_swap_on_all():
+    random.seed(0)
+    algorithm = greedy(toolbox_of(DROP, BUDGET), budget=BUDGET, initial_genomes=[], screening=0.5)
+    _, requests = drive(algorithm, 4, harm)
+    assert {request.fidelity for request in requests if len(request.individuals) > 1} == {0.5}
+    assert all(len(request.individuals) == 1 for request in requests if request.fidelity == 1)
+
+
+def test_it_needs_a_budget():
+    with pytest.raises(ValueError, match="greedy needs a budget"):
+        next(greedy(toolbox_of(DROP, BUDGET), budget=None, initial_genomes=[]))
