@@ -8,9 +8,10 @@ the file. A killed process releases its lock too; the next process to start dele
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -18,8 +19,16 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from evoprune import user_folder
+from problems.language_model.resident import Resident
 
 Tensors = dict[str, torch.Tensor]
+
+
+def shared_of(resident: Resident, what: Sequence[object], build: Callable[[], Tensors]) -> Tensors:
+    """The tensors that ``what`` identifies: of all processes on a host for a model on the CPU, else of this device."""
+    if resident.device.type != "cpu":
+        return build()
+    return shared(hashlib.sha256(repr(what).encode()).hexdigest()[:32], build, resident)
 
 
 def shared(name: str, build: Callable[[], Tensors], holder: object) -> Tensors:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
@@ -16,7 +15,7 @@ from evoprune.budget import Price
 from problems.language_model.model.anatomy import Kind, Sublayer, take_apart
 from problems.language_model.model.blocks import Matrix, find_blocks
 from problems.language_model.resident import Resident
-from problems.language_model.shared_tensors import Tensors, shared
+from problems.language_model.shared_tensors import Tensors, shared_of
 from problems.language_model.statistics.activations import GRAM
 from problems.language_model.statistics.calibration import statistics
 from problems.language_model.text.roles import Texts
@@ -194,10 +193,7 @@ class UnitCut(Transform):
         if calibrates:
             tokens = self.texts.calibration.tokens
             what += [self.texts.calibration.sha256, tuple(tokens.shape)]
-        build = partial(self._computed, tokens)
-        if self.resident.device.type != "cpu":
-            return build()
-        return shared(hashlib.sha256(repr(what).encode()).hexdigest()[:32], build, self.resident)
+        return shared_of(self.resident, what, partial(self._computed, tokens))
 
     def _computed(self, tokens: torch.Tensor) -> Tensors:
         model = self.resident.model

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,7 +12,7 @@ from evoprune import Genes, __version__
 from evoprune.budget import Price
 from problems.language_model.model.blocks import Matrix
 from problems.language_model.resident import Resident
-from problems.language_model.shared_tensors import Tensors, shared
+from problems.language_model.shared_tensors import Tensors, shared_of
 from problems.language_model.statistics.calibration import Statistics, statistics
 from problems.language_model.text.roles import Texts
 from problems.language_model.transform import WEIGHTS, Transform, unknown_unit
@@ -119,21 +118,15 @@ class Weights(Transform):
         what += [sorted(self.scoring.describe().items()), self.scoring.code]
         what += [self._calibration_id()] if self.scoring.needs else []
         what += [group.name for group in self.groups] if settings.scope == "group" else []
-        stored = self._shared(what, partial(self.scoring.stored, model, self.groups, self._calibrating))
+        stored = shared_of(self.resident, what, partial(self.scoring.stored, model, self.groups, self._calibrating))
         if not settings.reconstruct_stages:
             return stored
         what += [settings.reconstruct_stages, settings.reconstruct, settings.reconstruct_mask, self._calibration_id()]
         tokens = self.texts.calibration.tokens
-        return stored | self._shared(
-            what, partial(reconstruct_at_stages, settings, model, self.matrices, tokens, stored)
+        return stored | shared_of(
+            self.resident, what, partial(reconstruct_at_stages, settings, model, self.matrices, tokens, stored)
         )
 
     def _calibration_id(self) -> tuple[str, tuple[int, ...]]:
         windows = self.texts.calibration
         return windows.sha256, tuple(windows.tokens.shape)
-
-    def _shared(self, what: Sequence[object], build: Callable[[], Tensors]) -> Tensors:
-        """The tensors that ``what`` identifies: shared by all processes on a host, or private to this device."""
-        if self.resident.device.type != "cpu":
-            return build()
-        return shared(hashlib.sha256(repr(what).encode()).hexdigest()[:32], build, self.resident)
