@@ -59,7 +59,7 @@ def genome(pair: Pair) -> list[float]:
 def problem() -> LanguageModel:
     """The bundled model in float32, on 1,024 tokens of the search text."""
     text = {"source": "bundled:python-docs", "split": "validation", "window": 256, "windows": 4}
-    settings = {"device": "cpu", "dtype": "float32", "transform": {"use": "sublayers"}, "search_text": text}
+    settings = {"device": "cpu", "dtype": "float32", "transforms": {"use": "sublayers"}, "search_text": text}
     return LanguageModel(LanguageModel.Settings.model_validate(settings))
 
 
