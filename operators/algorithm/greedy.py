@@ -1,11 +1,11 @@
-"""Greedy removal, one step of one gene after the other, and then swaps."""
+"""Greedy removal, and then exchanges of what is removed; both where measured steps of single genes say it is cheap."""
 
 from __future__ import annotations
 
 import math
 import random
 from collections.abc import Generator, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice, product
 from typing import Annotated
 
 from deap import base
@@ -17,14 +17,20 @@ from operators.algorithm.breeding import cost, first_population, fittest, losses
 from operators.bounds import clip
 from operators.spending import need
 
-_BATCH = 64
-"""The most swaps that are scored before the best of them is taken."""
+_ROUNDS = 16
+"""Rounds in which the first removal happens: each measures anew."""
 
 _KICK = 2
-"""Random swaps of the best genome when no swap of the present one improves it."""
+"""Exchanges drawn at random from the best genome when all its neighbours are scored."""
 
 _WIDTH = 0.1
 """A step, as a share of a gene's range; of genes with levels at least one level."""
+
+Move = tuple[int, float]
+"""A gene, and the way of its step: to where it saves (1.0) or spends (-1.0)."""
+
+Steps = dict[Move, float]
+"""The change of the loss by each move."""
 
 
 def greedy(
@@ -32,58 +38,108 @@ def greedy(
     *,
     budget: Budget | None,
     initial_genomes: Sequence[Sequence[float]],
-    screening: Annotated[float, Field(gt=0, le=1, description="share of the data for steps and swaps")] = 1.0,
+    screening: Annotated[float, Field(gt=0, le=1, description="share of the data for steps and exchanges")] = 0.125,
+    remeasured: Annotated[int, Field(ge=1, description="cheapest steps measured again in a round of removal")] = 8,
+    offspring: Annotated[int, Field(ge=1, description="exchanges screened in a generation")] = 16,
+    survivors: Annotated[int, Field(ge=1, description="of these, scored on all data")] = 3,
+    patience: Annotated[int, Field(ge=1, description="generations without success before steps are measured anew")] = 2,
 ) -> Algorithm:
-    """Remove what costs the least for what it saves until the budget is kept, then swap.
+    """Remove what costs the least for what it saves until the budget is kept, then exchange.
 
-    From the genome that spends the most, each step moves the gene whose loss per unit saved is the least; what is
-    saved beyond the limit does not count. This is the greedy algorithm for knapsacks (Dantzig, Operations Research
-    5, 1957) with costs measured anew after each step. Then iterated local search (Lourenço, Martin and Stützle, 2003):
-    swaps, a step that saves in one gene and a step that spends in another, are scored and the best is taken; where
-    none is better, two random swaps of the best genome are the next start. Raises ValueError where there is no limit.
+    The removal is the greedy algorithm for knapsacks (Dantzig, Operations Research 5, 1957) with costs measured anew:
+    in each round only those that were the cheapest before (the lazy greedy algorithm: Minoux, 1978). Then
+    local search: of all genomes in which one gene saves a step and another spends one, with the cheapest other steps
+    that the budget asks for, those that measured steps promise the most of are screened, and the best scored on all
+    data. Where steps were measured at an earlier genome and several generations bring nothing, they are measured anew;
+    where all neighbours are known, two random exchanges are the next start (iterated local search: Lourenço, Martin and
+    Stützle, 2003). Raises ValueError where there is no limit.
     """
     budget = need(budget, "operators.algorithm: greedy")
     people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes)
     yield Evaluate(people)
     (best,) = fittest(people, 1)
     yield Generation([best])
-    here = yield from _removed(toolbox, best, budget, screening)
+    here = yield from _removed(toolbox, best, budget, screening, remeasured)
+    yield Evaluate([here])
+    (best,) = fittest([best, here], 1)
+    yield Generation([best])
+    here, seen = best, {best.genome}
     while True:
-        yield Evaluate([here])
-        (best,) = fittest([best, here], 1)
-        yield Generation([best])
-        swaps = _swaps(toolbox, here, budget)
-        while batch := [*islice(swaps, _BATCH)]:
-            if screening < 1:
-                yield Evaluate(batch, screening)
-                batch = fittest(batch, 1)
-            yield Evaluate(batch)
-            (leader,) = fittest([here, *batch], 1)
+        steps = yield from _measured(here, budget, screening)
+        neighbours = _neighbours(toolbox, here, steps, budget, seen)
+        measured_here, failed = True, 0
+        while children := [*islice(neighbours, offspring)]:
+            if screening < 1 and survivors < len(children):
+                yield Evaluate(children, screening)
+                children = fittest(children, survivors)
+            yield Evaluate(children)
+            (leader,) = fittest(children, 1)
             (best,) = fittest([best, leader], 1)
             yield Generation([best])
-            if leader is not here:
-                here, swaps = leader, _swaps(toolbox, leader, budget)
-        here = best.child()
-        for _ in range(_KICK):
-            here = next(_swaps(toolbox, here, budget), here)
+            failed += 1
+            if leader.fitness > here.fitness:
+                steps = _turned(steps, here, leader, budget)
+                here, measured_here, failed = leader, False, 0
+                neighbours = _neighbours(toolbox, here, steps, budget, seen)
+            elif failed >= patience and not measured_here:
+                break
+        else:
+            here = _kicked(toolbox, best, budget)
+            yield Evaluate([here])
+            (best,) = fittest([best, here], 1)
+            yield Generation([best])
 
 
 def _removed(
-    toolbox: base.Toolbox, parent: Individual, budget: Budget, screening: float
+    toolbox: base.Toolbox, parent: Individual, budget: Budget, screening: float, remeasured: int
 ) -> Generator[Evaluate, None, Individual]:
     """The genome on the budget that greedy steps lead to from the one that spends the most; not scored yet."""
     here = parent.child()
     here[:] = budget.extreme(most=True)
+    costs: dict[int, float] = {}
+    quota = budget.excess(here) / _ROUNDS
     while (excess := budget.excess(here)) > ROUNDING:
-        steps = [_moved(here, gene, 1.0, budget) for gene in budget.free]
-        saved = [min(budget.share(here) - budget.share(step), excess) for step in steps]
-        if not any(share > 0 for share in saved):
+        saved = {gene: budget.share(here) - budget.share(_moved(here, gene, 1.0, budget)) for gene in budget.free}
+        open_ = [gene for gene in budget.free if saved[gene] > 0]
+        if not open_:
             break
-        yield Evaluate([here, *steps], screening, probe=True)
-        before, *after = losses([cost(one) for one in (here, *steps)])
-        costs = [(loss - before) / share if share > 0 else math.inf for loss, share in zip(after, saved, strict=True)]
-        here = steps[costs.index(min(costs))]
+        due = sorted(open_, key=lambda gene: costs.get(gene, -math.inf) / min(saved[gene], excess))
+        unknown = sum(gene not in costs for gene in due)
+        due = due[: unknown + remeasured if unknown < len(due) else unknown]
+        changes = yield from _changes(here, [(gene, 1.0) for gene in due], budget, screening)
+        costs |= {gene: change for (gene, _), change in changes.items()}
+        goal = excess - quota
+        for gene in sorted(due, key=lambda gene: costs[gene] / min(saved[gene], excess)):
+            here = _moved(here, gene, 1.0, budget)
+            if budget.excess(here) <= max(goal, ROUNDING):
+                break
     return toolbox.repair(here.child())[0]  # type: ignore[no-any-return]
+
+
+def _measured(here: Individual, budget: Budget, screening: float) -> Generator[Evaluate, None, Steps]:
+    """The change of the loss by each possible step of one gene from ``here``."""
+    moves = [(gene, way) for gene in budget.free for way in (1.0, -1.0) if _moved(here, gene, way, budget) != here]
+    return (yield from _changes(here, moves, budget, screening))
+
+
+def _changes(
+    here: Individual, moves: Sequence[Move], budget: Budget, screening: float
+) -> Generator[Evaluate, None, Steps]:
+    """The change of the loss by each of ``moves``."""
+    probes = [_moved(here, *move, budget) for move in moves]
+    yield Evaluate([again := here.child(), *probes], screening, probe=True)
+    before, *after = losses([cost(one) for one in (again, *probes)])
+    return {move: loss - before for move, loss in zip(moves, after, strict=True)}
+
+
+def _turned(steps: Steps, here: Individual, there: Individual, budget: Budget) -> Steps:
+    """``steps`` at ``there``: what a gene that moved has lost, it gains by moving back."""
+    turned = dict(steps)
+    for gene in budget.free:
+        if there[gene] != here[gene]:
+            way = math.copysign(1.0, (there[gene] - here[gene]) * budget.directions[gene])
+            turned[gene, -way] = -steps.get((gene, way), 0.0)
+    return turned
 
 
 def _moved(genome: Individual, place: int, way: float, budget: Budget) -> Individual:
@@ -94,16 +150,44 @@ def _moved(genome: Individual, place: int, way: float, budget: Budget) -> Indivi
     return child
 
 
-def _swaps(toolbox: base.Toolbox, parent: Individual, budget: Budget) -> Iterator[Individual]:
-    """In random order, the repaired children in which one gene saves a step and another spends one.
-
-    Without a repair, those above the limit are left out.
-    """
-    savers, spenders = ([g for g in budget.free if _moved(parent, g, way, budget) != parent] for way in (1.0, -1.0))
-    pairs = [(saver, spender) for saver in savers for spender in spenders if saver != spender]
-    for saver, spender in random.sample(pairs, len(pairs)):
-        child = parent.child()
-        child[:] = _moved(_moved(parent, saver, 1.0, budget), spender, -1.0, budget)
+def _neighbours(
+    toolbox: base.Toolbox, here: Individual, steps: Steps, budget: Budget, seen: set[tuple[float, ...]]
+) -> Iterator[Individual]:
+    """Repaired children on the budget, those that ``steps`` promise the most of first; they are noted in ``seen``."""
+    for moves in sorted(_exchanges(here, steps, budget), key=lambda moves: sum(steps[move] for move in moves)):
+        child = here.child()
+        for move in moves:
+            child[:] = _moved(child, *move, budget)
         (child,) = toolbox.repair(child)
-        if budget.excess(child) <= ROUNDING:
+        if child.genome not in seen and budget.excess(child) <= ROUNDING:
+            seen.add(child.genome)
             yield child
+
+
+def _exchanges(here: Individual, steps: Steps, budget: Budget) -> Iterator[list[Move]]:
+    """For each two genes: one saves a step, one spends one, and cheap steps of others bring the genome to the limit."""
+    shares = {move: budget.share(_moved(here, *move, budget)) - budget.share(here) for move in steps}
+    saving = sorted((move for move in steps if shares[move] < 0), key=lambda move: -steps[move] / shares[move])
+    spending = sorted((move for move in steps if shares[move] > 0), key=lambda move: steps[move] / shares[move])
+    for saver, spender in product(saving, spending):
+        if saver[0] == spender[0]:
+            continue
+        moves, moved = [saver, spender], {saver[0], spender[0]}
+        excess = budget.excess(here) + shares[saver] + shares[spender]
+        for move in chain(saving, spending):
+            saves = shares[move] < 0
+            if move[0] not in moved and (excess > ROUNDING if saves else excess + shares[move] <= ROUNDING):
+                moves.append(move)
+                moved.add(move[0])
+                excess += shares[move]
+        yield moves
+
+
+def _kicked(toolbox: base.Toolbox, best: Individual, budget: Budget) -> Individual:
+    """``best`` after two exchanges drawn at random."""
+    here = best
+    for _ in range(_KICK):
+        possible = {(gene, way): 0.0 for gene in budget.free for way in (1.0, -1.0)}
+        exchanges = [*_neighbours(toolbox, here, possible, budget, set())]
+        here = random.choice(exchanges) if exchanges else here
+    return here

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,7 @@ from evoprune import (
     check_parameters,
     find_plugin,
 )
+from evoprune.budget import ROUNDING
 from problems.language_model.settings import (
     BUDGETS,
     TRANSFORMS,
@@ -42,6 +44,10 @@ if TYPE_CHECKING:  # these import torch, which checking an experiment does not n
     from problems.language_model.resident import Resident
     from problems.language_model.text.roles import Texts
     from problems.language_model.transform import Transform
+
+
+_STEPS = 2**20
+"""Shares of what genes can take that the uniform genome is chosen from."""
 
 
 class AnyTransformSettings(LanguageModelSettings):
@@ -125,8 +131,8 @@ class LanguageModel(Problem, HeldOut, Reporting, Exporting, Measuring):
         return budget
 
     def references(self) -> dict[str, list[float]]:
-        """The dense model."""
-        return {"dense": self.session.transform.dense}
+        """The dense model and, where there is a budget, the uniform one."""
+        return {"dense": self.session.transform.dense} | self._uniform_on_budget
 
     def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
         """The objective on the first ``fidelity`` of the search text's windows; work is counted in tokens."""
@@ -209,7 +215,18 @@ class LanguageModel(Problem, HeldOut, Reporting, Exporting, Measuring):
         return compare(self.session, self._compared() | {"evolved": list(genome)}, options)
 
     def _compared(self) -> dict[str, list[float]]:
-        return {"dense": self.session.transform.dense}
+        return self.references()
+
+    @cached_property
+    def _uniform_on_budget(self) -> dict[str, list[float]]:
+        """The uniform genome that takes the least share of what genes can take and keeps the budget; none without one."""
+        if (budget := self.budget) is None:
+            return {}
+        budget.check_reachable()
+        uniform = self.session.transform.uniform
+        steps = range(_STEPS + 1)
+        step = bisect_left(steps, True, key=lambda step: budget.excess(uniform(step / _STEPS)) <= ROUNDING)
+        return {"uniform": uniform(step / _STEPS)}
 
     @classmethod
     def measures(cls, source: str) -> bool:  # noqa: ARG003 - a model's name may be any

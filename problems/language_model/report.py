@@ -17,13 +17,13 @@ Perplexities = dict[str, float | None]
 
 
 def report(session: Session, outcome: Outcome) -> dict[str, Any]:
-    """Score dense and the best genome on every text.
+    """Score the references and the best genome on every text.
 
     Returns ``cost``, ``sparsity``, ``perplexity``, ``unseen``, ``overfitting``, ``gap_closed``, ``genes`` and
     ``protocol`` for ``result.json``.
     """
     searched, evolved = on_search_text(session, outcome)
-    names = {"dense": "dense"}
+    names = {name: name for name in outcome.references}
     perplexity = {"search": named(searched, names, evolved)}
     texts = {"held_out": session.texts.held_out, "report": session.texts.report}
     for role, windows in texts.items():
@@ -32,13 +32,15 @@ def report(session: Session, outcome: Outcome) -> dict[str, Any]:
     session.transform.apply(outcome.best)
     state = {"cost": cost(session), "sparsity": sparsity(session)}
     if session.transform.updates:
-        perplexity |= reconstructed(session, {"evolved": outcome.best})
+        genomes = {name: outcome.references[name][0] for name in names if name != "dense"}
+        perplexity |= reconstructed(session, genomes | {"evolved": outcome.best})
+    unseen = [role for role in texts if role in perplexity] if "uniform" in names else []
     return {
         **state,
         "perplexity": perplexity,
         "unseen": perplexity["report"]["evolved"],
-        "overfitting": {},
-        "gap_closed": None,
+        "overfitting": {role: overfitting(perplexity["search"], perplexity[role]) for role in unseen},
+        "gap_closed": gap_closed(**perplexity["report"]) if unseen else None,
         "genes": session.transform.genes.names,
         "protocol": protocol.of_run(session),
     }

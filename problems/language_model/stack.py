@@ -46,6 +46,10 @@ class Stack(Transform):
         """Nothing changed by any."""
         return [value for transform in self._transforms for value in transform.dense]
 
+    def uniform(self, share: float) -> list[float]:
+        """The same share in each."""
+        return [value for transform in self._transforms for value in transform.uniform(share)]
+
     def apply(self, genome: Sequence[float]) -> None:
         """Apply to each transform its own genes."""
         for transform, own in zip(self._transforms, self._slices, strict=True):

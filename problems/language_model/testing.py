@@ -37,6 +37,7 @@ def check_transform(session: Session, pairs: int = 6, seed: int = 0) -> None:
     transform = session.transform
     check_genes(transform.genes)
     assert len(transform.dense) == len(transform.genes), "dense: expected a value for each gene"
+    assert transform.uniform(0.0) == transform.dense, "uniform: expected the dense genome for a share of 0"
     budget = unlimited_weights(transform)
     check_budget(budget)
     before = _weights(session)

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-from evoprune import Checked, Genes, InputError
+from evoprune import Checked, Gene, Genes, InputError
 from evoprune.budget import Price
 from problems.language_model.resident import Resident
 from problems.language_model.text.roles import Texts
@@ -53,6 +53,10 @@ class Transform(ABC):
     @abstractmethod
     def dense(self) -> list[float]:
         """The genome that changes nothing."""
+
+    def uniform(self, share: float) -> list[float]:
+        """The genome that takes the ``share``, in [0, 1], of what each gene can take: the baseline of searches."""
+        return spread(self.genes, share)
 
     @abstractmethod
     def apply(self, genome: Sequence[float]) -> None:
@@ -104,6 +108,21 @@ class Transform(ABC):
     def describe(self) -> dict[str, Any]:
         """JSON-able facts that a score depends on, for protocols."""
         return {}
+
+
+def spread(genes: Sequence[Gene], share: float) -> list[float]:
+    """For each of ``genes`` the ``share``, in [0, 1], of its range, taken to rise from what is dense.
+
+    Genes with levels have whole levels: what one of them is rounded by, the next one makes up for, so that where not all
+    can be equal the higher ones lie at even distances.
+    """
+    genome, rest = [], 0.5
+    for gene in genes:
+        value = gene.low + share * (gene.up - gene.low)
+        if gene.levels:
+            value, rest = divmod(value + rest, 1)
+        genome.append(value)
+    return genome
 
 
 def unknown_unit(transform: Transform, unit: str, known: Sequence[str]) -> InputError:

@@ -31,18 +31,43 @@ def harm(genome, fidelity=1.0):
     return alone + 10 * genome[1] * genome[3]
 
 
-def test_each_step_takes_the_least_loss_for_what_it_saves():
+def test_each_step_takes_the_least_loss_for_what_it_saves_of_the_cheapest_measured_again():
     random.seed(0)
     sums = lambda genome, _: sum(h * value for h, value in zip(HARM, genome, strict=True))  # noqa: E731
-    _, requests = drive(greedy(toolbox_of(DROP, BUDGET), budget=BUDGET, initial_genomes=[]), 2, sums)
-    _, *steps, last = requests
+    algorithm = greedy(toolbox_of(DROP, BUDGET), budget=BUDGET, initial_genomes=[], remeasured=2)
+    _, requests = drive(algorithm, 2, sums)
+    _, first, second, last = requests
     assert [request.probe for request in requests] == [False, True, True, False]
-    assert [list(request.individuals[0]) for request in steps] == [[0.0] * 6, [0, 0, 0, 1.0, 0, 0]]
-    assert all(len(request.individuals) == 7 for request in steps)
+    assert [list(one) for one in first.individuals[1:]] == [[float(at == drop) for at in range(6)] for drop in range(6)]
+    assert [list(one) for one in second.individuals] == [
+        [0, 0, 0, 1.0, 0, 0], [0, 1.0, 0, 1.0, 0, 0], [1.0, 0, 0, 1.0, 0, 0],
+    ]  # fmt: skip
     assert [list(one) for one in last.individuals] == [[0, 1.0, 0, 1.0, 0, 0]]
 
 
-def test_swaps_find_the_best_where_the_greedy_result_is_not():
+def test_the_first_exchange_is_the_one_that_measured_steps_promise_the_most_of():
+    random.seed(0)
+    algorithm = greedy(toolbox_of(DROP, BUDGET), budget=BUDGET, initial_genomes=[], offspring=1)
+    _, requests = drive(algorithm, 3, harm)
+    *_, measured, screened = requests
+    assert measured.probe
+    here, *probes = measured.individuals
+    steps = {place: harm(one) - harm(here) for one in probes for place in range(6) if one[place] != here[place]}
+    allowed = [one for one in exchanges(list(here)) if BUDGET.excess(one) <= 0]
+    promised = lambda one: sum(steps[place] for place in range(6) if one[place] != here[place])  # noqa: E731
+    assert promised(list(screened.individuals[0])) == min(map(promised, allowed))
+
+
+def exchanges(here):
+    """All genomes with one gene more dropped and one less, and what the budget asks for beside."""
+    for size in range(2, 5):
+        for chosen in combinations(range(6), size):
+            genome = [1 - value if place in chosen else value for place, value in enumerate(here)]
+            if len({here[place] for place in chosen}) == 2:
+                yield genome
+
+
+def test_exchanges_find_the_best_where_the_greedy_result_is_not():
     random.seed(0)
     sets = [chosen for size in range(7) for chosen in combinations(range(6), size)]
     genomes = [[float(place in chosen) for place in range(6)] for chosen in sets]
@@ -62,9 +87,9 @@ def test_a_knapsack_is_packed_nearly_best():
     assert 0.99 * optimum <= populations[-1][0][1] <= optimum
 
 
-def test_screening_scores_steps_and_swaps_on_a_part_and_one_swap_on_all():
+def test_screening_scores_steps_and_exchanges_on_a_part_and_the_best_on_all():
     random.seed(0)
-    algorithm = greedy(toolbox_of(DROP, BUDGET), budget=BUDGET, initial_genomes=[], screening=0.5)
+    algorithm = greedy(toolbox_of(DROP, BUDGET), budget=BUDGET, initial_genomes=[], screening=0.5, survivors=1)
     _, requests = drive(algorithm, 4, harm)
     assert {request.fidelity for request in requests if len(request.individuals) > 1} == {0.5}
     assert all(len(request.individuals) == 1 for request in requests if request.fidelity == 1)

@@ -38,6 +38,19 @@ def test_the_reference_is_the_dense_model(language_model):
     assert problem.genes.allow(problem.references()["dense"])
 
 
+@pytest.mark.parametrize(
+    ("transforms", "removed"),
+    [("weights", 0.3), ({"use": "sublayers", "genes": "block"}, 0.3), ("sublayers", 0.6), ("heads", 0.2)],
+)
+def test_the_uniform_reference_takes_the_least_equal_share_that_keeps_the_budget(language_model, transforms, removed):
+    problem = language_model(transforms=transforms, budget={"use": "weights", "removed": removed})
+    uniform, budget = problem.references()["uniform"], problem.budget
+    assert budget.excess(uniform) <= 1e-12
+    less = [budget.excess(problem.session.transform.uniform(share / 1000)) > 0 for share in range(1001)]
+    assert budget.excess(uniform) >= budget.excess(problem.session.transform.uniform(less.index(False) / 1000)) - 1e-6
+    assert "uniform" not in language_model().references()
+
+
 def test_the_fingerprint_changes_with_the_weights_and_with_each_text(language_model, small):
     texts = {"search_text": small["search_text"] | {"windows": 3}, "report_text": small["report_text"] | {"windows": 3}}
     before = language_model().fingerprint()

@@ -47,6 +47,17 @@ def test_the_report_states_perplexities_of_each_text_and_leaves_the_best_in_plac
     assert found["protocol"]["objective"] == objective
 
 
+def test_under_a_budget_the_uniform_model_is_reported_beside_the_result(language_model):
+    problem = language_model(budget={"use": "weights", "removed": 0.4})
+    found = report(problem.session, outcome_of(problem, [0.2, 0.5, 0.5]))
+    texts, model = problem.session.texts, problem.session.resident.model
+    problem.session.transform.apply([0.4] * 3)
+    for role, windows in (("search", texts.search), ("held_out", texts.held_out), ("report", texts.report)):
+        assert found["perplexity"][role]["uniform"] == pytest.approx(plain_perplexity(model, windows.tokens), rel=1e-4)
+    assert found["gap_closed"] == gap_closed(**found["perplexity"]["report"])
+    assert set(found["overfitting"]) == {"held_out", "report"}
+
+
 def test_a_model_whose_transform_updates_weights_is_reported_both_ways(language_model):
     problem = language_model(transforms={"use": "weights", "reconstruct": "sparsegpt"})
     best = [0.5] * 3

@@ -14,7 +14,7 @@ from problems.language_model.model.anatomy import KINDS, Sublayer, take_apart
 from problems.language_model.model.blocks import find_blocks, keep_blocks
 from problems.language_model.resident import Resident
 from problems.language_model.text.roles import Texts
-from problems.language_model.transform import PARAMETERS, WEIGHTS, Transform, unknown_unit
+from problems.language_model.transform import PARAMETERS, WEIGHTS, Transform, spread, unknown_unit
 from problems.pruning.cuts.sublayers.settings import SublayersSettings
 
 LEVELS = ("keep", "drop")
@@ -50,6 +50,15 @@ class Sublayers(Transform):
     def dense(self) -> list[float]:
         """Keep all."""
         return [0.0] * len(self._genes)
+
+    def uniform(self, share: float) -> list[float]:
+        """The same share of the attentions as of the MLPs, at even distances."""
+        genome = self.dense
+        for kind in {unit[0].kind: None for unit in self._units.values()}:
+            places = [place for place, unit in enumerate(self._units.values()) if unit[0].kind == kind]
+            for place, value in zip(places, spread([self._genes[place] for place in places], share), strict=True):
+                genome[place] = value
+        return genome
 
     def apply(self, genome: Sequence[float]) -> None:
         """Remove and restore the modules of the blocks that changed."""

@@ -56,6 +56,10 @@ class Weights(Transform):
         """No sparsity anywhere."""
         return self.meaning.uniform(0.0)
 
+    def uniform(self, share: float) -> list[float]:
+        """The sparsity ``share`` in every matrix, even where it lies beyond the bounds."""
+        return self.meaning.uniform(share)
+
     def apply(self, genome: Sequence[float]) -> None:
         """Mask the matrices whose cut changed."""
         self.masks.apply(genome)
