@@ -36,11 +36,12 @@ from tests.benchmarks.depth.solvers import Solver, by_cost, by_rate, dynamic, mi
 Search = Callable[[Removal, Pay], Algorithm]
 
 
-def summed(costs: Costs, solver: Solver) -> Search:
-    """The one genome that ``solver`` makes of ``costs``."""
+def summed(costs: Costs, solver: Solver | None = None) -> Search:
+    """The one genome that ``solver`` makes of ``costs``; None: the cheapest attentions and MLPs, in equal numbers."""
 
     def search(removal: Removal, pay: Pay) -> Algorithm:
-        found = [Individual(solver(costs(removal.problem, pay), removal.budget))]
+        each = costs(removal.problem, pay)
+        found = [Individual(solver(each, removal.budget) if solver else removal.cheapest(each))]
         yield Evaluate(found)
         yield Generation(found)
 
@@ -50,10 +51,13 @@ def summed(costs: Costs, solver: Solver) -> Search:
 DETERMINISTIC: dict[str, Search] = {
     "block_influence": summed(block_influence, by_cost),
     "block_influence_rate": summed(block_influence, by_rate),
+    "block_influence_equal": summed(block_influence),
     "taylor": summed(taylor, by_cost),
     "taylor_rate": summed(taylor, by_rate),
+    "taylor_equal": summed(taylor),
     "perplexity": summed(alone, by_cost),
     "perplexity_rate": summed(alone, by_rate),
+    "perplexity_equal": summed(alone),
     "dynamic": summed(alone, dynamic),
     "mip": summed(alone, mip),
     "sliding_window": lambda removal, _: sliding_window(removal.equal_numbers(), removal.windows()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from functools import cached_property, partial
 from itertools import accumulate
 from typing import Any
@@ -51,6 +52,11 @@ class Removal:
         tools = base.Toolbox()
         tools.register("individual", self._random)
         return tools
+
+    def cheapest(self, costs: Sequence[float]) -> list[float]:
+        """The genome that drops the :attr:`number` of each kind that cost the least."""
+        dropped = {gene for kind in self.kinds for gene in sorted(kind, key=lambda gene: costs[gene])[: self.number]}
+        return [float(gene in dropped) for gene in range(len(self._genes))]
 
     def windows(self) -> list[list[float]]:
         """The genomes that drop :attr:`number` consecutive blocks."""

@@ -18,7 +18,7 @@ Solver = Callable[[Sequence[float], Additive], list[float]]
 
 
 def by_cost(costs: Sequence[float], budget: Additive) -> list[float]:
-    """Drop what costs the least, whatever it saves, until the limit is kept: as published for all three costs."""
+    """Drop what costs the least, whatever it saves, until the limit is kept: as published, where genes save alike."""
     return _in_order(sorted(budget.free, key=lambda gene: costs[gene]), budget)
 
 

@@ -159,6 +159,7 @@ def test_equal_numbers_keep_the_budget_with_the_fewest(problem):
     for each in (removal.equal_numbers().individual(), *removal.windows()):
         assert [sum(each[gene] for gene in kind) for kind in removal.kinds] == [2, 2]
         assert removal.budget.excess(each) <= ROUNDING
+    assert removal.cheapest([0.1, 0.6, 0.3, 0.4, 0.2, 0.5]) == [1.0, 0.0, 0.0, 1.0, 1.0, 1.0]
     assert removal.windows() == [[1.0, 1.0, 1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0, 1.0, 1.0]]
 
 
