@@ -41,8 +41,8 @@ def greedy(
     screening: Annotated[float, Field(gt=0, le=1, description="share of the data for steps and exchanges")] = 0.125,
     remeasured: Annotated[int, Field(ge=1, description="cheapest steps measured again in a round of removal")] = 8,
     offspring: Annotated[int, Field(ge=1, description="exchanges screened in a generation")] = 16,
-    survivors: Annotated[int, Field(ge=1, description="of these, scored on all data")] = 3,
-    patience: Annotated[int, Field(ge=1, description="generations without success before steps are measured anew")] = 2,
+    survivors: Annotated[int, Field(ge=1, description="of these, scored on all data")] = 2,
+    patience: Annotated[int, Field(ge=1, description="generations without success before steps are measured anew")] = 1,
 ) -> Algorithm:
     """Remove what costs the least for what it saves until the budget is kept, then exchange.
 
