@@ -219,7 +219,7 @@ class LanguageModel(Problem, HeldOut, Reporting, Exporting, Measuring):
 
     @cached_property
     def _uniform_on_budget(self) -> dict[str, list[float]]:
-        """The uniform genome that takes the least share of what genes can take and keeps the budget; none without one."""
+        """The uniform genome that takes the least from each gene and keeps the budget; none without one."""
         if (budget := self.budget) is None:
             return {}
         budget.check_reachable()

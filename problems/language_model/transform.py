@@ -113,8 +113,8 @@ class Transform(ABC):
 def spread(genes: Sequence[Gene], share: float) -> list[float]:
     """For each of ``genes`` the ``share``, in [0, 1], of its range, taken to rise from what is dense.
 
-    Genes with levels have whole levels: what one of them is rounded by, the next one makes up for, so that where not all
-    can be equal the higher ones lie at even distances.
+    Genes with levels have whole levels: what one of them is rounded by, the next one makes up for, so that where not
+    all can be equal the higher ones lie at even distances.
     """
     genome, rest = [], 0.5
     for gene in genes:

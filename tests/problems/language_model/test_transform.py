@@ -1,5 +1,7 @@
 """What transforms share: the uniform genome."""
 
+from itertools import pairwise
+
 import pytest
 
 from evoprune import Gene
@@ -8,12 +10,12 @@ from problems.language_model.transform import spread
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.25, 0.33, 0.5, 0.9, 1.0])
 def test_levels_add_up_to_the_share_and_lie_at_even_distances(share):
-    genes = [Gene.of_levels(str(place), "keep drop".split()) for place in range(30)]
+    genes = [Gene.of_levels(str(place), ["keep", "drop"]) for place in range(30)]
     genome = spread(genes, share)
     assert set(genome) <= {0.0, 1.0}
     assert sum(genome) == int(share * 30 + 0.5)
     places = [place for place, value in enumerate(genome) if value]
-    gaps = [after - before for before, after in zip(places, places[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(places)]
     assert not gaps or max(gaps) - min(gaps) <= 1
 
 
