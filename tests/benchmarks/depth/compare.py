@@ -30,15 +30,15 @@ NEAR = 1.001
 """A perplexity up to this many times the optimum's is near it."""
 
 _MOST = 0.25
-"""A search is stopped after this share of the enumeration, and after :data:`_IDLE` requests without a new genome."""
-_IDLE = 40
+"""A search is stopped after this share of the enumeration, and after :data:`_IDLE` requests of known genomes."""
+_IDLE = 300
 
 Search = Callable[[Space], Algorithm]
 
 SEARCHES: dict[str, Search] = {
     "`level_switching`": lambda space: level_switching(space.toolbox(), initial_genomes=[], screening=1.0),
     "`surrogate`": lambda space: surrogate(space.toolbox(), initial_genomes=[], offspring=4, screening=1.0),
-    "`greedy`": lambda space: greedy(space.toolbox(), budget=space.budget, initial_genomes=[]),
+    "`greedy`": lambda space: greedy(space.toolbox(), budget=space.budget, initial_genomes=[], screening=1.0),
     "EvoPress": lambda space: evopress(space.toolbox(), space.kinds),
     "sliding window": lambda space: sliding_window(space.toolbox(), space.windows()),
     "random": lambda space: random_search(space.toolbox(), population=16, initial_genomes=[]),
