@@ -12,6 +12,7 @@ from evoprune import InputError, Table, finite
 from problems.language_model import protocol
 from problems.language_model.evaluation.harness import run_tasks
 from problems.language_model.evaluation.measure import Measure
+from problems.language_model.model.blocks import attentions_numbered
 from problems.language_model.resident import Resident
 from problems.language_model.session import Session
 from problems.language_model.settings import BUNDLED_REPORT_TEXT, EvalSettings, ModelSettings, TextSettings
@@ -140,7 +141,8 @@ def _tasks(resident: Resident, options: EvalSettings) -> Row:
     if not options.tasks:
         return {}
     names = [name.strip() for name in options.tasks.split(",") if name.strip()]
-    return run_tasks(resident.model, resident.tokenizer, names, options.include_path, options.limit)
+    with attentions_numbered(resident.model):  # tasks that generate use a cache
+        return run_tasks(resident.model, resident.tokenizer, names, options.include_path, options.limit)
 
 
 def _measured(windows: Windows, options: EvalSettings) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from evoprune import Choice, InputError, find_plugin
-from problems.language_model.model.blocks import find_blocks
+from problems.language_model.model.blocks import number_attentions
 from problems.language_model.model.load import quiet
 from problems.language_model.resident import Resident
 from problems.language_model.settings import TRANSFORMS
@@ -82,18 +82,8 @@ def load(folder: Path) -> Any:
     if unknown or lacking:
         names = ", ".join([*unknown, *lacking][:4])
         raise InputError(f"does not hold the weights that {STRUCTURE} asks for: {names}", str(folder / WEIGHTS))
-    _number_attentions(model)
+    number_attentions(model)
     return model
-
-
-def _number_attentions(model: Any) -> None:
-    """Number the attentions that are left without gaps: generation keeps keys and values by these numbers."""
-    number = 0
-    for block in find_blocks(model)[1]:
-        numbered: list[Any] = [m for m in block.modules() if m is not block and hasattr(m, "layer_idx")]
-        for module in numbered:
-            module.layer_idx = number
-        number += bool(numbered)
 
 
 def _structure(path: Path) -> Structure:

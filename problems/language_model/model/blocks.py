@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +89,33 @@ def keep_blocks(model: Any, kept: Sequence[int]) -> None:
     if getattr(config, "layer_types", None):  # the kind of attention of each block
         config.layer_types = [config.layer_types[block] for block in kept]
     config.num_hidden_layers = len(kept)
+
+
+def number_attentions(model: Any) -> list[tuple[Any, int]]:
+    """Number the attentions that are left without gaps: a cache keeps keys and values by these numbers.
+
+    Returns the modules and the numbers that they had.
+    """
+    before: list[tuple[Any, int]] = []
+    number = 0
+    for block in find_blocks(model)[1]:
+        numbered: list[Any] = [m for m in block.modules() if m is not block and hasattr(m, "layer_idx")]
+        for module in numbered:
+            before.append((module, module.layer_idx))
+            module.layer_idx = number
+        number += bool(numbered)
+    return before
+
+
+@contextmanager
+def attentions_numbered(model: Any) -> Iterator[None]:
+    """Let ``model``, of which a transform may have dropped attentions, run with a cache of keys and values."""
+    before = number_attentions(model)
+    try:
+        yield
+    finally:
+        for module, number in before:
+            module.layer_idx = number
 
 
 def find_matrices(model: nn.Module) -> list[Matrix]:
