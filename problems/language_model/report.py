@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
 
-from evoprune import Outcome, finite
+from evoprune import InputError, Outcome, finite
 from problems.language_model import protocol
+from problems.language_model.budgets.operations import LENGTH, of_model
 from problems.language_model.session import Session
 
 Perplexities = dict[str, float | None]
@@ -29,8 +31,7 @@ def report(session: Session, outcome: Outcome) -> dict[str, Any]:
     for role, windows in texts.items():
         if windows:
             perplexity[role] = on_text(session, outcome, windows.tokens, names)
-    session.transform.apply(outcome.best)
-    state = {"cost": cost(session), "sparsity": sparsity(session)}
+    state = {"cost": cost(session, outcome.best), "sparsity": sparsity(session)}
     if session.transform.updates:
         genomes = {name: outcome.references[name][0] for name in names if name != "dense"}
         perplexity |= reconstructed(session, genomes | {"evolved": outcome.best})
@@ -64,13 +65,29 @@ def sparsity(session: Session) -> dict[str, float]:
     return {"prunable": removed / resident.prunable_weights, "model": removed / resident.parameters}
 
 
-def cost(session: Session) -> dict[str, dict[str, int]]:
-    """What the model as it stands has to store, and what the dense one had: parameters, and their bytes."""
-    resident = session.resident
-    evolved = sum(parameter.numel() for parameter in resident.model.parameters())
-    parameters = {"dense": resident.parameters, "evolved": evolved}
-    size = resident.model.dtype.itemsize
-    return {"parameters": parameters, "bytes": {name: size * count for name, count in parameters.items()}}
+def cost(session: Session, best: list[float]) -> dict[str, dict[str, float]]:
+    """What the dense model and that of ``best``, which is resident afterwards, have to store and to compute.
+
+    Parameters, and their bytes; operations a token, in sequences as long as the budget says, where the model's blocks
+    can be taken apart.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for name, genome in {"dense": session.transform.dense, "evolved": best}.items():
+        session.transform.apply(genome)
+        for unit, amount in _amounts(session).items():
+            found.setdefault(unit, {})[name] = amount
+    return found
+
+
+def _amounts(session: Session) -> dict[str, float]:
+    """What the model as it is now has to store and to compute, by unit."""
+    resident, chosen = session.resident, getattr(session.settings, "budget", None)
+    parameters = sum(parameter.numel() for parameter in resident.model.parameters())
+    amounts = {"parameters": parameters, "bytes": parameters * resident.model.dtype.itemsize}
+    with suppress(InputError):
+        length = chosen.parameters.get("length", LENGTH) if chosen else LENGTH
+        amounts["operations"] = of_model(resident, length)
+    return amounts
 
 
 def on_search_text(session: Session, outcome: Outcome) -> tuple[dict[str, float], float]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
+from evoprune import InputError
 from problems.language_model.evaluation.fitness import Fitness
 from problems.language_model.resident import Resident
 from problems.language_model.settings import LanguageModelSettings
@@ -36,6 +38,8 @@ class Session:
         resident = Resident.load(settings)
         # before anything changes them
         _ = resident.weights_sha256, resident.parameters, resident.block_parameters, resident.prunable_weights
+        with suppress(InputError):  # of a model that cannot be taken apart, as transforms say that need it
+            _ = resident.attention_outputs
         texts = Texts(settings, resident, calibrates)
         _ = texts.search  # a text that cannot be used is reported before the statistics, which take time
         transform = make_transform(resident, texts)

@@ -6,8 +6,9 @@ A transform is registered under the group of entry points ``evoprune.transforms`
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from evoprune import Checked, Gene, Genes, InputError
@@ -20,6 +21,9 @@ WEIGHTS = "weights"
 
 PARAMETERS = "parameters"
 """All numbers that the model still has to store."""
+
+ATTENTION = "attention width"
+"""The widths of what the attentions' heads give, summed over the blocks: heads times head size."""
 
 
 class Transform(ABC):
@@ -123,6 +127,23 @@ def spread(genes: Sequence[Gene], share: float) -> list[float]:
             value, rest = divmod(value + rest, 1)
         genome.append(value)
     return genome
+
+
+def summed_prices(transform: Transform, factors: Mapping[str, float]) -> tuple[list[Price], float]:
+    """As :meth:`Transform.prices`, in a unit that is the sum of others: each, by name, times its factor."""
+    known = [transform.prices(unit) for unit in factors]
+    fixed = _sumproduct(factors.values(), [fixed for _, fixed in known])
+    return [_summed(prices, factors.values()) for prices in zip(*(prices for prices, _ in known), strict=True)], fixed
+
+
+def _summed(prices: Sequence[Any], factors: Collection[float]) -> Price:
+    if isinstance(prices[0], Sequence):
+        return [_sumproduct(factors, entries) for entries in zip(*prices, strict=True)]
+    return _sumproduct(factors, prices)
+
+
+def _sumproduct(factors: Collection[float], values: Sequence[float]) -> float:
+    return math.fsum(factor * value for factor, value in zip(factors, values, strict=True))
 
 
 def unknown_unit(transform: Transform, unit: str, known: Sequence[str]) -> InputError:

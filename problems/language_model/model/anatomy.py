@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from evoprune import InputError
-from problems.language_model.model.blocks import find_blocks, prunable
+from problems.language_model.model.blocks import find_blocks, inputs, prunable
 
 Kind = Literal["attention", "mlp"]
 KINDS: tuple[Kind, Kind] = ("attention", "mlp")
@@ -48,6 +48,11 @@ class Sublayer:
         """How many weights its matrices hold."""
         held: list[Any] = [layer for child in self.children.values() for _, layer in prunable(child)]
         return sum(layer.weight.numel() for layer in held)
+
+    @property
+    def attention_width(self) -> int:
+        """How wide what its heads give is, which its output matrix reads; 0 for an MLP."""
+        return inputs(self.layers[-1]) if self.kind == "attention" else 0
 
 
 @dataclass

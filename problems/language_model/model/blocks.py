@@ -55,6 +55,11 @@ def prunable(block: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield name, module
 
 
+def inputs(layer: Any) -> int:
+    """How many inputs ``layer``, a ``Linear`` or ``Conv1D``, has."""
+    return int(layer.weight.shape[0 if isinstance(layer, Conv1D) else 1])
+
+
 def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
     """The name and the module list of the transformer blocks.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -14,10 +15,16 @@ from problems.language_model.model.anatomy import KINDS, Sublayer, take_apart
 from problems.language_model.model.blocks import find_blocks, keep_blocks
 from problems.language_model.resident import Resident
 from problems.language_model.text.roles import Texts
-from problems.language_model.transform import PARAMETERS, WEIGHTS, Transform, spread, unknown_unit
+from problems.language_model.transform import ATTENTION, PARAMETERS, WEIGHTS, Transform, spread, unknown_unit
 from problems.pruning.cuts.sublayers.settings import SublayersSettings
 
 LEVELS = ("keep", "drop")
+
+_COUNTS = {
+    WEIGHTS: attrgetter("weights"),
+    PARAMETERS: attrgetter("parameters"),
+    ATTENTION: attrgetter("attention_width"),
+}
 
 
 class Sublayers(Transform):
@@ -79,11 +86,10 @@ class Sublayers(Transform):
         return [tuple(kind for kind in KINDS if (block, kind) in self._dropped) for block in range(len(self._blocks))]
 
     def prices(self, unit: str) -> tuple[list[Price], float]:
-        """Dropping saves the weights, or all parameters, of the sublayers."""
-        counts = {WEIGHTS: _weights, PARAMETERS: _parameters}
-        if unit not in counts:
-            raise unknown_unit(self, unit, list(counts))
-        sizes = [sum(map(counts[unit], members)) for members in self._units.values()]
+        """Dropping saves what the sublayers hold, or the width of their attentions."""
+        if unit not in _COUNTS:
+            raise unknown_unit(self, unit, list(_COUNTS))
+        sizes = [sum(map(_COUNTS[unit], members)) for members in self._units.values()]
         total = self.resident.parameters if unit == PARAMETERS else sum(sizes)
         prices: list[Price] = [
             [0.0, -float(size)] if gene.free else [0.0] for size, gene in zip(sizes, self._genes, strict=True)
@@ -102,14 +108,6 @@ class Sublayers(Transform):
     def describe(self) -> dict[str, Any]:
         """What a gene removes, and which blocks are always kept."""
         return {"dropped": self.settings.genes, "kept_blocks": list(self.settings.keep)}
-
-
-def _weights(sublayer: Sublayer) -> int:
-    return sublayer.weights
-
-
-def _parameters(sublayer: Sublayer) -> int:
-    return sublayer.parameters
 
 
 def _units(sublayers: Sequence[Sublayer], genes: str) -> dict[str, list[Sublayer]]:

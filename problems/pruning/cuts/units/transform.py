@@ -19,7 +19,7 @@ from problems.language_model.shared_tensors import Tensors, shared_of
 from problems.language_model.statistics.activations import GRAM
 from problems.language_model.statistics.calibration import statistics
 from problems.language_model.text.roles import Texts
-from problems.language_model.transform import PARAMETERS, WEIGHTS, Transform, unknown_unit
+from problems.language_model.transform import ATTENTION, PARAMETERS, WEIGHTS, Transform, unknown_unit
 from problems.pruning.cuts.sublayers.transform import number_of, put
 from problems.pruning.cuts.units.check import tell_apart
 from problems.pruning.cuts.units.compensation import refitted
@@ -49,7 +49,11 @@ class UnitCut(Transform):
         super().__init__(resident, settings, texts)
         self._blocks = list(find_blocks(resident.model)[1])
         self._units = self._found()
-        self._totals = {WEIGHTS: sum(matrix.size for matrix in resident.matrices), PARAMETERS: resident.parameters}
+        self._totals = {
+            WEIGHTS: sum(matrix.size for matrix in resident.matrices),
+            PARAMETERS: resident.parameters,
+            ATTENTION: resident.attention_width,
+        }
         lasts = None if settings.drop else -1
         self._left = [list(self.steps(units))[:lasts] for units in self._units]
         kept = {number_of(block, len(self._blocks)) for block in settings.keep}
@@ -107,7 +111,7 @@ class UnitCut(Transform):
         return list(self._levels)
 
     def prices(self, unit: str) -> tuple[list[Price], float]:
-        """Each level saves the weights, or all parameters, of the units that go, and of the sublayer if it goes."""
+        """Each level saves what the units that go hold, or their width, and the whole sublayer's if it goes."""
         if unit not in self._totals:
             raise unknown_unit(self, unit, list(self._totals))
         prices: list[Price] = [
@@ -210,7 +214,10 @@ class UnitCut(Transform):
 
 
 def _removed(units: Units, left: int, unit: str) -> int:
-    """How many weights or parameters go where ``left`` of ``units`` stay."""
-    if not left:
-        return units.sublayer_weights if unit == WEIGHTS else units.sublayer_parameters
-    return (units.count - left) * (units.weights if unit == WEIGHTS else units.parameters)
+    """How much of what ``unit`` counts goes where ``left`` of ``units`` stay."""
+    each, whole = {
+        WEIGHTS: (units.weights, units.sublayer_weights),
+        PARAMETERS: (units.parameters, units.sublayer_parameters),
+        ATTENTION: (units.attention_width // units.count, units.attention_width),
+    }[unit]
+    return (units.count - left) * each if left else whole

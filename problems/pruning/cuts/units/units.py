@@ -56,6 +56,8 @@ class Units:
         """What a unit holds."""
         self.sublayer_weights, self.sublayer_parameters = sublayer.weights, sublayer.parameters
         """What the whole sublayer holds, with its norm."""
+        self.attention_width = sublayer.attention_width
+        """How wide what all heads give is; 0 for an MLP."""
         self._whole: list[tuple[Any, Any]] = [(part.matrix.module.weight, part.matrix.module.bias) for part in parts]
         modules = {module: None for child in sublayer.children.values() for module in child.modules()}
         self._counts = [(m, name, vars(m)[name]) for m in modules for name in COUNTS if name in vars(m)]
