@@ -13,7 +13,7 @@ from evoprune.exporting import load
 from evoprune.genes import Gene, Genes
 from evoprune.individual import Individual
 from evoprune.json_numbers import finite
-from evoprune.parts import Exported, Exporting, HeldOut, Measuring, Outcome, Reporting, Table, TradeOffs
+from evoprune.parts import Exported, Exporting, HeldOut, Measured, Measuring, Outcome, Reporting, Table, TradeOffs
 from evoprune.problem import Evaluation, Problem, Settings
 from evoprune.root_finding import solve
 from evoprune.schema import Checked, Fraction, Positive
@@ -38,6 +38,7 @@ __all__ = [
     "HeldOut",
     "Individual",
     "InputError",
+    "Measured",
     "Measuring",
     "Monotone",
     "Outcome",

@@ -24,6 +24,21 @@ class HeldOut(ABC):
         """
 
 
+class Measured(ABC):
+    """What a run must know of the machine, as times are: measured once, and kept in ``measured.json`` in its folder."""
+
+    @abstractmethod
+    def take_measurements(self) -> Mapping[str, Any]:
+        """Measure in the process that breeds, before anything is written: JSON-able; empty where nothing is asked.
+
+        Raises :class:`evoprune.InputError`.
+        """
+
+    @abstractmethod
+    def use_measurements(self, facts: Mapping[str, Any]) -> None:
+        """Take what :meth:`take_measurements` returned, now or when the run began, before the budget is asked for."""
+
+
 class TradeOffs(ABC):
     """Several objectives, and a say in which of the best compromises becomes the run's result."""
 

@@ -1,7 +1,8 @@
 """A run's folder: making, locking and writing it.
 
-``config.yaml`` (running it again repeats the run), ``environment.json``, ``history.jsonl``, ``ahead.jsonl``
-(scores that arrived early), ``status.json``, ``result.json``, ``lock``, the figures, and the page of ``report``.
+``config.yaml`` (running it again repeats the run), ``environment.json``, ``measured.json`` (of the machine, where the
+problem asks), ``history.jsonl``, ``ahead.jsonl`` (scores that arrived early), ``status.json``, ``result.json``,
+``lock``, the figures, and the page of ``report``.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ import yaml
 
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.config import Config
+
+MEASURED = "measured.json"
 
 _DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
@@ -127,7 +130,7 @@ def discard(folder: Path) -> None:
     """Delete the ``folder`` of a run that has scored nothing. Raises :class:`InputError` if it holds anything else."""
     refuse_links(folder.parent)  # ``folder`` itself may be one
     refuse_links(folder)
-    ours = {"lock", "config.yaml", "status.json"}
+    ours = {"lock", "config.yaml", "status.json", MEASURED}
     if strange := sorted(path.name for path in folder.iterdir() if path.name not in ours):
         raise InputError(f"holds {', '.join(strange)}, but no run that can be continued; move it away", str(folder))
     for name in ours:

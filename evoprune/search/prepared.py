@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from evoprune.backends.device_assignment import assign_main_process
 from evoprune.backends.evaluation import limit_threads, this_worker
 from evoprune.backends.execution import Execution
 from evoprune.experiment.resolve import Resolved
+from evoprune.parts import Measured
 from evoprune.problem import Problem
 from evoprune.search import toolbox
 from evoprune.search.early_stopping import check_patience
@@ -33,23 +37,38 @@ class Prepared:
     folder: Path
     building: float
     """Seconds that building the problem took."""
+    fingerprint: dict[str, str]
+    """Hashes of all that scores and the budget depend on beside the experiment."""
+    measured: Mapping[str, Any]
+    """What was measured on the machine, see :class:`evoprune.Measured`."""
 
     @classmethod
-    def of(cls, resolved: Resolved, folder: Path, execution: Execution) -> Prepared:
-        """Load the problem and try the operators. Raises :class:`InputError`."""
+    def of(
+        cls, resolved: Resolved, folder: Path, execution: Execution, measured: Mapping[str, Any] | None = None
+    ) -> Prepared:
+        """Load the problem and try the operators. Raises :class:`InputError`.
+
+        ``measured``: what was measured when the run began; None for a run that begins now.
+        """
         limit_threads(execution.with_threads().threads)  # before libraries read the number
         execution = execution.decided(resolved.problem)
         assign_main_process(execution)
         start = time.perf_counter()
         problem = this_worker.problem(toolbox.problem_ref(resolved))  # which a serial run evaluates with
         building = time.perf_counter() - start
+        fingerprint = dict(problem.fingerprint())
+        if measured is None:
+            measured = problem.take_measurements() if isinstance(problem, Measured) else {}
+        if measured and isinstance(problem, Measured):
+            problem.use_measurements(measured)
+            fingerprint["measured"] = hashlib.sha256(json.dumps(measured, sort_keys=True).encode()).hexdigest()
         tools = toolbox.build(resolved, problem)
         try_operators(tools, resolved)
         if resolved.experiment.patience is not None:
             check_patience(problem, tools)
-        return cls(resolved, problem, tools, execution, folder, building)
+        return cls(resolved, problem, tools, execution, folder, building, fingerprint, measured)
 
-    @property
-    def deciding(self) -> dict[str, Any]:
-        """The part of the experiment that decides every line of the history."""
-        return {key: value for key, value in self.resolved.config().items() if key not in FREE_KEYS}
+
+def deciding(resolved: Resolved) -> dict[str, Any]:
+    """The part of the experiment that decides every line of the history."""
+    return {key: value for key, value in resolved.config().items() if key not in FREE_KEYS}

@@ -17,7 +17,7 @@ from evoprune.errors import InputError
 from evoprune.experiment.explain import short
 from evoprune.experiment.resolve import resolve_at
 from evoprune.records import recorded, run_folder
-from evoprune.search.prepared import Prepared
+from evoprune.search.prepared import Prepared, deciding
 from evoprune.search.run import Json, carry_out
 
 
@@ -34,9 +34,10 @@ def resume(folder: Path, settings: Sequence[str], execution: Execution) -> Json 
     with run_folder.locked(folder):
         environment = run_folder.read_json(folder / "environment.json")
         resolved = resolve_at(folder / "config.yaml", settings)
-        run = Prepared.of(resolved, folder, execution)
-        _refuse_change(environment.get("experiment"), run.deciding, "experiment", folder)
-        _refuse_change(environment.get("fingerprint"), run.problem.fingerprint(), "fingerprint", folder)
+        _refuse_change(environment.get("experiment"), deciding(resolved), "experiment", folder)
+        kept = folder / run_folder.MEASURED
+        run = Prepared.of(resolved, folder, execution, run_folder.read_json(kept) if kept.exists() else {})
+        _refuse_change(environment.get("fingerprint"), run.fingerprint, "fingerprint", folder)
         past = recorded.read(folder, run.problem.weights)
         asked = resolved.experiment.generations
         if past.generation > asked:

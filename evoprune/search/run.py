@@ -28,7 +28,7 @@ from evoprune.records.recorded import Key, RecordedRun
 from evoprune.search.early_stopping import EarlyStopping
 from evoprune.search.evaluator import Evaluator
 from evoprune.search.evolution import evolve, generation_line
-from evoprune.search.prepared import Prepared
+from evoprune.search.prepared import Prepared, deciding
 from evoprune.search.progress import Progress
 
 Json = dict[str, Any]
@@ -50,8 +50,8 @@ def run(
     prepared = Prepared.of(resolved, folder, execution or Execution())
     environment = run_folder.environment() | {
         "execution": asdict(prepared.execution),
-        "experiment": prepared.deciding,
-        "fingerprint": prepared.problem.fingerprint(),
+        "experiment": deciding(resolved),
+        "fingerprint": prepared.fingerprint,
     }
     with backends.start(prepared.execution, prepared.building) as backend:
         run_folder.create(folder)
@@ -70,6 +70,8 @@ def carry_out(run: Prepared, backend: backends.Backend, past: RecordedRun, envir
         (folder / "result.json").unlink(missing_ok=True)  # that of a run which is lengthened
         run_folder.write_status(folder, "running")
         run_folder.write_config(folder, run.resolved.config())
+        if run.measured:
+            run_folder.write_json(folder / run_folder.MEASURED, run.measured)
         run_folder.write_json(folder / "environment.json", environment)
         for note in recorded.cut_broken_end(folder):
             print(note, file=sys.stderr)

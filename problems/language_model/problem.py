@@ -20,6 +20,7 @@ from evoprune import (
     Genes,
     HeldOut,
     InputError,
+    Measured,
     Measuring,
     Outcome,
     Problem,
@@ -83,7 +84,7 @@ class AnyTransformSettings(LanguageModelSettings):
         return self
 
 
-class LanguageModel(Problem, HeldOut, Reporting, Exporting, Measuring):
+class LanguageModel(Problem, HeldOut, Reporting, Exporting, Measured, Measuring):
     """Make a causal language model smaller by a transform, at the least loss on a text.
 
     Fitness is perplexity on the search text, or divergence from the dense model.
@@ -103,6 +104,7 @@ class LanguageModel(Problem, HeldOut, Reporting, Exporting, Measuring):
         super().__init__(settings)
         from problems.language_model.session import Session
 
+        self._measurements: Mapping[str, Any] = {}
         self.session = Session.start(settings, self._calibrates(settings), self._make_transform)
 
     def _calibrates(self, settings: Any) -> bool:
@@ -122,13 +124,31 @@ class LanguageModel(Problem, HeldOut, Reporting, Exporting, Measuring):
     @cached_property
     def budget(self) -> Budget | None:
         """What the transform's genes spend."""
-        chosen = self.settings.budget
-        if chosen is None:
+        if self._budget is None:
+            return None
+        make, given = self._budget
+        facts = [self._measurements] if hasattr(make, "measure") else []
+        budget: Budget = make(self.session.transform, *facts, **given)
+        return budget
+
+    @cached_property
+    def _budget(self) -> tuple[Any, dict[str, Any]] | None:
+        """The budget's function, and the parameters for it."""
+        if (chosen := self.settings.budget) is None:
             return None
         make = find_plugin(BUDGETS, chosen.use)
-        given = dict(check_parameters(make, chosen.parameters, "problem.budget"))
-        budget: Budget = make(self.session.transform, **given)
-        return budget
+        return make, dict(check_parameters(make, chosen.parameters, "problem.budget"))
+
+    def take_measurements(self) -> Mapping[str, Any]:
+        """What the budget needs to know of this machine."""
+        make, given = self._budget or (None, {})
+        measure = getattr(make, "measure", None)
+        return measure(self.session.transform, **given) if measure else {}
+
+    def use_measurements(self, facts: Mapping[str, Any]) -> None:
+        """Hand ``facts`` to the budget."""
+        self._measurements = facts
+        vars(self).pop("budget", None)  # that of other facts
 
     def references(self) -> dict[str, list[float]]:
         """The dense model and, where there is a budget, the uniform one."""
@@ -183,7 +203,7 @@ class LanguageModel(Problem, HeldOut, Reporting, Exporting, Measuring):
         """Score the result on the report text."""
         from problems.language_model.report import report
 
-        return report(self.session, outcome)
+        return report(self.session, outcome, self.budget)
 
     @classmethod
     def summary(cls, result: Mapping[str, Any]) -> list[str]:

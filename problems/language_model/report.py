@@ -9,16 +9,21 @@ from typing import Any
 
 import torch
 
-from evoprune import InputError, Outcome, finite
+from evoprune import Budget, InputError, Outcome, finite
 from problems.language_model import protocol
+from problems.language_model.budgets.milliseconds import Milliseconds
 from problems.language_model.budgets.operations import LENGTH, of_model
 from problems.language_model.session import Session
+from problems.language_model.timing import compared
+
+_SECONDS = 10.0
+"""How long dense and evolved are timed in turn."""
 
 Perplexities = dict[str, float | None]
 """By name: ``dense``, ``uniform`` if there is such a solution, ``evolved``; None if infinite."""
 
 
-def report(session: Session, outcome: Outcome) -> dict[str, Any]:
+def report(session: Session, outcome: Outcome, budget: Budget | None = None) -> dict[str, Any]:
     """Score the references and the best genome on every text.
 
     Returns ``cost``, ``sparsity``, ``perplexity``, ``unseen``, ``overfitting``, ``gap_closed``, ``genes`` and
@@ -31,7 +36,11 @@ def report(session: Session, outcome: Outcome) -> dict[str, Any]:
     for role, windows in texts.items():
         if windows:
             perplexity[role] = on_text(session, outcome, windows.tokens, names)
-    state = {"cost": cost(session, outcome.best), "sparsity": sparsity(session)}
+    state: dict[str, dict[str, Any]] = {"cost": cost(session, outcome.best), "sparsity": sparsity(session)}
+    stated = protocol.of_run(session)
+    if isinstance(budget, Milliseconds):
+        state["cost"]["milliseconds"] = milliseconds(session, outcome.best, budget)
+        stated["milliseconds"] = str(budget.load)
     if session.transform.updates:
         genomes = {name: outcome.references[name][0] for name in names if name != "dense"}
         perplexity |= reconstructed(session, genomes | {"evolved": outcome.best})
@@ -43,7 +52,7 @@ def report(session: Session, outcome: Outcome) -> dict[str, Any]:
         "overfitting": {role: overfitting(perplexity["search"], perplexity[role]) for role in unseen},
         "gap_closed": gap_closed(**perplexity["report"]) if unseen else None,
         "genes": session.transform.genes.names,
-        "protocol": protocol.of_run(session),
+        "protocol": stated,
     }
 
 
@@ -77,6 +86,12 @@ def cost(session: Session, best: list[float]) -> dict[str, dict[str, float]]:
         for unit, amount in _amounts(session).items():
             found.setdefault(unit, {})[name] = amount
     return found
+
+
+def milliseconds(session: Session, best: list[float], budget: Milliseconds) -> dict[str, float]:
+    """What a pass of the dense model and that of ``best`` takes, timed in turn now, and as the budget predicted."""
+    dense, evolved = compared(session.transform, best, budget.load, _SECONDS)
+    return {"dense": dense, "evolved": evolved, "predicted": budget.spent(best), "measured": evolved}
 
 
 def _amounts(session: Session) -> dict[str, float]:

@@ -106,6 +106,12 @@ class Resident:
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
+    @cached_property
+    def shapes_sha256(self) -> str:
+        """The hash of the names and shapes of all tensors. Read it before anything changes the model."""
+        shapes = [(name, tuple(tensor.shape)) for name, tensor in self.model.state_dict().items()]
+        return hashlib.sha256(repr(shapes).encode()).hexdigest()
+
     def settle_memory(self) -> None:
         """Call it after all large tensors are made: from then on, a CPU process keeps the memory it frees."""
         if self.device.type == "cpu":

@@ -37,7 +37,8 @@ class Session:
         """
         resident = Resident.load(settings)
         # before anything changes them
-        _ = resident.weights_sha256, resident.parameters, resident.block_parameters, resident.prunable_weights
+        _ = resident.weights_sha256, resident.shapes_sha256
+        _ = resident.parameters, resident.block_parameters, resident.prunable_weights
         with suppress(InputError):  # of a model that cannot be taken apart, as transforms say that need it
             _ = resident.attention_outputs
         texts = Texts(settings, resident, calibrates)

@@ -1,6 +1,7 @@
 """How fast a model runs, and how much memory it takes.
 
-The model runs as transformers generates with it: with a cache that grows, and logits of the last token alone.
+The model runs as transformers generates with it, without what makes searches faster here: with a cache that grows,
+logits of the last token alone, its own attention, and not compiled.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ import inspect
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
@@ -17,6 +19,7 @@ from typing import Any, Literal
 import torch
 from transformers import DynamicCache
 
+from problems.language_model.model.attention import NAME as BLOCKED_ATTENTION
 from problems.language_model.model.blocks import attentions_numbered
 
 Phase = Literal["decode", "prefill"]
@@ -38,6 +41,12 @@ class Load:
     def tokens(self) -> int:
         """How many tokens a pass processes."""
         return self.batch * (self.length if self.phase == "prefill" else 1)
+
+    def __str__(self) -> str:
+        """What milliseconds are of, such as ``a token (decode, batch 1, 512 tokens before)``."""
+        if self.phase == "decode":
+            return f"a token (decode, batch {self.batch}, {self.length} tokens before)"
+        return f"a prompt (prefill, batch {self.batch}, {self.length} tokens)"
 
     @property
     def positions(self) -> int:
@@ -103,23 +112,36 @@ def timer(model: Any, load: Load) -> Callable[[], float]:
 
     @torch.inference_mode()
     def prefill() -> float:
-        with attentions_numbered(model):
+        with _as_generating(model):
             return _timed(model.device, lambda: forward(tokens, DynamicCache()))
 
     if load.phase == "prefill":
         return prefill
     filled = DynamicCache()
-    with attentions_numbered(model):
+    with _as_generating(model):
         forward(tokens, filled)
 
     @torch.inference_mode()
     def decode() -> float:
-        with attentions_numbered(model):
+        with _as_generating(model):
             milliseconds = _timed(model.device, lambda: forward(tokens[:, :1], filled))
         filled.crop(-1)  # the token that was added
         return milliseconds
 
     return decode
+
+
+@contextmanager
+def _as_generating(model: Any) -> Iterator[None]:
+    """Let ``model`` run as transformers would run it."""
+    with ExitStack() as stack:
+        stack.enter_context(attentions_numbered(model))
+        if model.config._attn_implementation == BLOCKED_ATTENTION:
+            model.set_attn_implementation("sdpa")
+            stack.callback(model.set_attn_implementation, BLOCKED_ATTENTION)
+        if any("forward" in vars(module) for module in model.modules()):  # compiled
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        yield
 
 
 def _timed(device: torch.device, work: Callable[[], None]) -> float:

@@ -95,6 +95,10 @@ class Stack(Transform):
         for transform in self._transforms:
             transform.write(model)
 
+    def bare(self) -> Stack:
+        """A stack of the same transforms, to give shapes alone."""
+        return Stack([transform.bare() for transform in self._transforms])
+
     def describe(self) -> dict[str, Any]:
         """The facts of each, by the name of its class."""
         return {type(transform).__name__: transform.describe() for transform in self._transforms}

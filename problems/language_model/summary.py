@@ -21,6 +21,11 @@ def summary(result: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"parameters: dense {parameters['dense']:,}, evolved {parameters['evolved']:,} ({share:.1%} fewer)"
         )
+    if times := result.get("cost", {}).get("milliseconds"):
+        lines.append(
+            f"milliseconds {result['protocol']['milliseconds']}: dense {times['dense']:.3g}, evolved "
+            f"{times['evolved']:.3g} ({times['dense'] / times['evolved']:.2f}x; predicted {times['predicted']:.3g})"
+        )
     if updated := perplexity.get("report_reconstructed"):
         method = result["protocol"].get("reconstruct")
         lines.append(f"reconstructed{f' by {method}' if method else ''}: {_listed(updated)}")

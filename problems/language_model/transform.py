@@ -109,6 +109,10 @@ class Transform(ABC):
         """The transform of a model whose weights were not read yet, to give it its shapes: no text is needed."""
         return cls(resident, settings, None)  # type: ignore[arg-type]
 
+    def bare(self) -> Transform:
+        """The same transform of the same model, which must be dense, to give it shapes alone: no weight is updated."""
+        return self.of_shapes(self.resident, self.settings)
+
     def describe(self) -> dict[str, Any]:
         """JSON-able facts that a score depends on, for protocols."""
         return {}

@@ -103,7 +103,11 @@ def number_attentions(model: Any) -> list[tuple[Any, int]]:
     """
     before: list[tuple[Any, int]] = []
     number = 0
-    for block in find_blocks(model)[1]:
+    try:
+        blocks = find_blocks(model)[1]
+    except InputError:  # all of their layers were dropped
+        return before
+    for block in blocks:
         numbered: list[Any] = [m for m in block.modules() if m is not block and hasattr(m, "layer_idx")]
         for module in numbered:
             before.append((module, module.layer_idx))

@@ -106,7 +106,7 @@ def test_blocks_may_be_protected_and_sublayers_never_dropped(cut):
         cut_of("gpt2", cut, keep=(0, 1, 2))
     with pytest.raises(InputError, match="there is no block 7"):
         cut_of("gpt2", cut, keep=(7,))
-    with pytest.raises(InputError, match="counts in weights, parameters, not in 'bytes'"):
+    with pytest.raises(InputError, match="counts in weights, parameters, attention width, not in 'bytes'"):
         transform.prices("bytes")
 
 

@@ -1,0 +1,153 @@
+"""The budget in milliseconds, from times that are measured on the machine of the run."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field, ValidationError
+
+from evoprune import Additive, Checked, InputError
+from problems.language_model.resident import Resident
+from problems.language_model.speed import Load, Phase
+from problems.language_model.timing import savings
+from problems.language_model.transform import Transform
+
+
+class Times(Checked):
+    """What ``measured.json`` holds: on what was measured, and how long a pass takes.
+
+    ``dense``: milliseconds of the dense model. ``genes``: what each level of each gene changes them by, at most 0, by
+    the gene's name and the level. ``weights``, ``shapes``: hashes of the dense model's.
+    """
+
+    device: str
+    processor: str
+    threads: int
+    dtype: str
+    phase: Phase
+    batch: int
+    length: int
+    shapes: str
+    weights: str
+    torch: str
+    dense: float = Field(gt=0)
+    genes: dict[str, dict[str, Annotated[float, Field(le=0)]]]
+
+
+_MUST_MATCH = ("device", "processor", "threads", "dtype", "phase", "batch", "length", "shapes")
+"""What times are only good for if it is the same."""
+
+
+class Milliseconds(Additive):
+    """What a pass of ``load`` takes, as the sum of what the genes save. The limit is ``dense / speedup``.
+
+    Raises :class:`evoprune.InputError` if no genome is as fast.
+    """
+
+    def __init__(self, transform: Transform, times: Times, load: Load, speedup: float) -> None:
+        prices = [list(times.genes[gene.name].values()) for gene in transform.genes]
+        super().__init__(transform.genes, prices, times.dense / speedup, "milliseconds", times.dense)
+        self.load = load
+        if self.least > times.dense / speedup:
+            raise InputError(
+                f"a speed-up of {speedup:g}x is out of reach: the fastest model that the transforms can make takes "
+                f"{self.least:.3g} ms of the dense model's {times.dense:.3g}; at most {times.dense / self.least:.2f}x",
+                "problem.budget.speedup",
+            )
+
+
+def milliseconds(
+    transform: Transform,
+    measured: Mapping[str, Any],
+    /,
+    *,
+    speedup: Annotated[float, Field(ge=1, description="how many times as fast as the dense model, at least")],
+    phase: Annotated[Phase, Field(description="decode: one token after others; prefill: a prompt at once")] = "decode",
+    batch: Annotated[int, Field(ge=1, description="sequences at once")] = 1,
+    length: Annotated[int, Field(ge=1, description="tokens of a prompt, or before the one that is decoded")] = 512,
+    table: Annotated[
+        str | None, Field(description="measured.json of a run on this machine; null measures anew")
+    ] = None,
+) -> Milliseconds:
+    """Make the model faster on the machine of the run; ``measured`` is what :func:`measure` returned.
+
+    Raises :class:`evoprune.InputError` where that is of another machine or model.
+    """
+    load = Load(phase, batch, length)
+    source = table or "measured.json"
+    try:
+        times = Times.model_validate(measured)
+    except ValidationError as error:
+        where, why = ".".join(map(str, error.errors()[0]["loc"])), error.errors()[0]["msg"]
+        raise InputError(f"holds no times that evoprune measured: {where}: {why}", source) from None
+    for name, now in _circumstances(transform.resident, load).items():
+        if name in _MUST_MATCH and getattr(times, name) != now:
+            raise InputError(
+                f"its times were measured with another {name}: {getattr(times, name)}, and now it is {now}", source
+            )
+    if {name: list(levels) for name, levels in times.genes.items()} != _levels(transform):
+        raise InputError("its times are of other genes or levels than those of problem.transforms", source)
+    return Milliseconds(transform, times, load, speedup)
+
+
+def measure(transform: Transform, *, phase: Phase, batch: int, length: int, table: str | None, **_: Any) -> Any:
+    """The times of each level of each gene, as a :class:`Times` of JSON: measured now, or read from ``table``."""
+    if table is not None:
+        return _read(Path(table).expanduser())
+    load = Load(phase, batch, length)
+    dense, changes = savings(transform, load)
+    genes = {
+        name: dict(zip(levels, table, strict=True))
+        for (name, levels), table in zip(_levels(transform).items(), changes, strict=True)
+    }
+    return Times(**_circumstances(transform.resident, load), dense=dense, genes=genes).model_dump()
+
+
+setattr(milliseconds, "measure", measure)  # noqa: B010 - functions have no such attribute to mypy
+
+
+def _levels(transform: Transform) -> dict[str, list[str]]:
+    return {gene.name: list(map(str, gene.levels)) for gene in transform.genes}
+
+
+def _circumstances(resident: Resident, load: Load) -> dict[str, Any]:
+    """What times depend on, beside the genome."""
+    return {
+        "device": resident.device.type,
+        "processor": _processor(resident.device),
+        "threads": torch.get_num_threads(),
+        "dtype": resident.dtype,
+        "phase": load.phase,
+        "batch": load.batch,
+        "length": load.length,
+        "shapes": resident.shapes_sha256,
+        "weights": resident.weights_sha256,
+        "torch": torch.__version__,
+    }
+
+
+def _processor(device: torch.device) -> str:
+    """The name of the GPU or CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or str(error)[:80]
+        raise InputError(f"cannot be read: {reason}", str(path)) from None
+    if not isinstance(facts, Mapping) or not facts:
+        raise InputError("holds no times that evoprune measured", str(path))
+    return facts

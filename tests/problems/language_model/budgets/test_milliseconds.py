@@ -1,0 +1,159 @@
+"""The budget in milliseconds: its limit, the machine and model that its times are of, and runs under it."""
+
+import json
+
+import pytest
+
+from evoprune import InputError
+from evoprune.cli import main
+from evoprune.testing import check_budget
+from problems.language_model import report, timing
+from problems.language_model.budgets.milliseconds import measure, milliseconds
+from tests.problems.small import problem_in
+
+GIVEN = {"phase": "decode", "batch": 1, "length": 16}
+BUDGET = {"use": "milliseconds", "speedup": 1.1, **GIVEN}
+WIDTHS = ["heads", "channels"]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(timing, "SECONDS", 0.0)
+    monkeypatch.setattr(timing, "_TURN", 0.0)
+    monkeypatch.setattr(report, "_SECONDS", 0.0)
+
+
+@pytest.fixture
+def transform(language_model):
+    return language_model(transforms=WIDTHS).session.transform
+
+
+@pytest.fixture
+def measured(transform):
+    """Times of this machine, but for the milliseconds: 60 for dense, and each level of a gene saves one more."""
+    facts = measure(transform, **GIVEN, table=None)
+    for levels in facts["genes"].values():
+        levels.update({level: -float(saved) for saved, level in enumerate(levels)})
+    return facts | {"dense": 60.0}
+
+
+def test_the_limit_is_the_dense_time_over_the_speed_up(transform, measured):
+    budget = milliseconds(transform, measured, speedup=1.5, **GIVEN)
+    assert budget.limit == 40
+    assert budget.spent(transform.dense) == 60
+    assert budget.spent([2.0, 0.0, 0.0, 1.0, 0.0, 0.0]) == 60 - 2 - 1
+    assert str(budget.load) == "a token (decode, batch 1, 16 tokens before)"
+    check_budget(budget)
+
+
+def test_what_is_out_of_reach_is_refused_with_the_most_there_is(transform, measured):
+    most = 60 / milliseconds(transform, measured, speedup=1.0, **GIVEN).least
+    milliseconds(transform, measured, speedup=most * 0.999, **GIVEN)
+    with pytest.raises(InputError, match=rf"a speed-up of 50x is out of reach: .* at most {most:.2f}x"):
+        milliseconds(transform, measured, speedup=50.0, **GIVEN)
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("device", "cuda"), ("processor", "Z80"), ("threads", 99), ("dtype", "float16"), ("phase", "prefill"),
+        ("batch", 2), ("length", 17), ("shapes", "0"),
+    ],
+)  # fmt: skip
+def test_times_of_other_circumstances_are_refused(transform, measured, name, other):
+    with pytest.raises(InputError, match=f"measured with another {name}: {other}, and now it is"):
+        milliseconds(transform, measured | {name: other}, speedup=1.1, **GIVEN)
+
+
+def test_times_of_other_weights_of_the_same_shapes_will_do(transform, measured):
+    milliseconds(transform, measured | {"weights": "of a fine-tuned model"}, speedup=1.1, **GIVEN)
+
+
+def test_times_of_other_levels_are_refused(language_model, measured):
+    other = language_model(transforms=["heads", {"use": "channels", "step": 64}]).session.transform
+    with pytest.raises(InputError, match="other genes or levels"):
+        milliseconds(other, measured, speedup=1.1, **GIVEN)
+
+
+def test_what_holds_no_times_is_refused(transform, measured, tmp_path):
+    with pytest.raises(InputError, match="holds no times that evoprune measured: dense"):
+        milliseconds(transform, measured | {"dense": -1.0}, speedup=1.1, **GIVEN)
+    table = tmp_path / "measured.json"
+    with pytest.raises(InputError, match="No such file"):
+        measure(transform, **GIVEN, table=str(table))
+    for text in ("{", "[]", "[1]", "{}"):
+        table.write_text(text)
+        with pytest.raises(InputError, match=r"measured\.json: (cannot be read|holds no times)"):
+            measure(transform, **GIVEN, table=str(table))
+
+
+def test_a_table_is_used_as_it_is(transform, measured, tmp_path):
+    (tmp_path / "measured.json").write_text(json.dumps(measured))
+    assert measure(transform, **GIVEN, table=str(tmp_path / "measured.json")) == measured
+
+
+def test_a_transform_that_leaves_zeros_is_refused(language_model):
+    with pytest.raises(InputError, match="Weights counts in weights"):
+        language_model(budget=BUDGET).take_measurements()
+
+
+def test_a_problem_without_this_budget_measures_nothing(language_model):
+    assert language_model(transforms=WIDTHS, budget={"use": "bytes", "removed": 0.2}).take_measurements() == {}
+    assert language_model(transforms=WIDTHS).take_measurements() == {}
+
+
+def test_other_measurements_make_another_budget(language_model, measured):
+    problem = language_model(transforms=WIDTHS, budget=BUDGET)
+    with pytest.raises(InputError, match="holds no times"):
+        _ = problem.budget
+    problem.use_measurements(measured)
+    assert problem.budget.limit == 60 / 1.1
+    problem.use_measurements(measured | {"dense": 66.0})
+    assert problem.budget.limit == 66 / 1.1
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs an experiment under the budget; returns the exit code and the run's folder."""
+
+    def call(name, **budget):
+        problem = problem_in(tmp_path) | {"use": "language_model", "transforms": WIDTHS, "budget": BUDGET | budget}
+        spec = {"problem": problem, "population": 4, "generations": 2, "operators": {"repair": "shift"}}
+        (tmp_path / "experiment.yaml").write_text(json.dumps(spec))
+        command = ["run", str(tmp_path / "experiment.yaml"), "--runs-dir", str(tmp_path), "--name", name]
+        return main(command), tmp_path / name
+
+    return call
+
+
+def test_a_run_keeps_its_times_and_is_resumed_with_them(run, capsys, measured, tmp_path):
+    (tmp_path / "times.json").write_text(json.dumps(measured))
+    code, folder = run("run", table=str(tmp_path / "times.json"))
+    output = capsys.readouterr()
+    assert code == 0
+    assert json.loads((folder / "measured.json").read_text()) == measured
+    found = json.loads((folder / "result.json").read_text())
+    times = found["cost"]["milliseconds"]
+    assert times["predicted"] <= 60 / 1.1
+    assert times["measured"] == times["evolved"] > 0 < times["dense"]
+    assert "milliseconds a token (decode, batch 1, 16 tokens before): dense" in output.out
+    for name in ("result.json", "status.json"):
+        (folder / name).unlink()
+    (tmp_path / "times.json").unlink()
+    lines = (folder / "history.jsonl").read_text().splitlines(keepends=True)
+    (folder / "history.jsonl").write_text("".join(lines[:5]))
+    assert main(["resume", str(folder)]) == 0
+    again = json.loads((folder / "result.json").read_text())
+    assert again["best"] == found["best"]
+    assert again["cost"]["milliseconds"]["predicted"] == times["predicted"]
+    (folder / "result.json").unlink()
+    (folder / "measured.json").write_text(json.dumps(measured | {"processor": "Z80"}))
+    assert main(["resume", str(folder)]) == 2
+    assert "another processor: Z80" in capsys.readouterr().err
+
+
+def test_a_run_that_cannot_be_as_fast_writes_nothing(run, capsys):
+    code, folder = run("run", speedup=1000.0)
+    assert code == 2
+    assert "problem.budget.speedup: a speed-up of 1000x is out of reach" in capsys.readouterr().err
+    assert not folder.exists()
