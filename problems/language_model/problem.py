@@ -134,7 +134,8 @@ class LanguageModel(Problem, HeldOut, Reporting, Exporting, Measured, Measuring)
     @cached_property
     def _budget(self) -> tuple[Any, dict[str, Any]] | None:
         """The budget's function, and the parameters for it."""
-        if (chosen := self.settings.budget) is None:
+        chosen = getattr(self.settings, "budget", None)  # a subclass may have a budget of its own
+        if chosen is None:
             return None
         make = find_plugin(BUDGETS, chosen.use)
         return make, dict(check_parameters(make, chosen.parameters, "problem.budget"))

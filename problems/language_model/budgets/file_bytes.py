@@ -16,10 +16,10 @@ def file_bytes(
     at_most: Annotated[int | None, Field(ge=1, description="bytes of the file of weights, at most")] = None,
     removed: Annotated[Fraction | None, Field(description="share of its bytes to remove, at least")] = None,
 ) -> Budget:
-    """Keep the file of weights small, in the number format that the model runs in; give ``at_most`` or ``removed``.
+    """Keep the file of weights small: some bytes ``at_most``, or a share ``removed``.
 
-    All parameters count, those of embeddings and head too. The file's header, some kB, and the tokenizer do not.
-    Raises :class:`evoprune.InputError` unless one of the two is given.
+    It is in the number format that the model runs in. All parameters count, those of embeddings and head too. The
+    file's header, some kB, and the tokenizer do not. Raises :class:`evoprune.InputError` unless one of the two is given.
     """
     if (at_most is None) == (removed is None):
         raise InputError("bytes needs one of at_most and removed, and not both", "problem.budget")

@@ -74,9 +74,10 @@ def milliseconds(
         str | None, Field(description="measured.json of a run on this machine; null measures anew")
     ] = None,
 ) -> Milliseconds:
-    """Make the model faster on the machine of the run; ``measured`` is what :func:`measure` returned.
+    """Make a pass at least some times as fast as the dense model's, on the machine of the run.
 
-    Raises :class:`evoprune.InputError` where that is of another machine or model.
+    ``measured``: what :func:`measure` returned. Raises :class:`evoprune.InputError` where that is of another machine or
+    model.
     """
     load = Load(phase, batch, length)
     source = table or "measured.json"

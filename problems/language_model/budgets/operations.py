@@ -22,7 +22,10 @@ def operations(
         LENGTH
     ),
 ) -> Budget:
-    """Remove a share of the floating-point operations of the blocks in a forward pass; see :func:`counted`."""
+    """Remove a share of the blocks' floating-point operations in a forward pass.
+
+    :func:`counted` says what counts. Those of the head are spent, but not part of the share.
+    """
     prices, blocks = summed_prices(transform, {WEIGHTS: counted(1, 0, length), ATTENTION: counted(0, 1, length)})
     head = counted(head_weights(transform.resident), 0, length)
     return Additive(transform.genes, prices, head + (1 - removed) * blocks, "operations", head + blocks)
