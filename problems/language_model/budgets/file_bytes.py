@@ -19,7 +19,7 @@ def file_bytes(
     """Keep the file of weights small: some bytes ``at_most``, or a share ``removed``.
 
     It is in the number format that the model runs in. All parameters count, those of embeddings and head too. The
-    file's header, some kB, and the tokenizer do not. Raises :class:`evoprune.InputError` unless one of the two is given.
+    file's header, some kB, and the tokenizer do not. Raises :class:`evoprune.InputError` unless one of both is given.
     """
     if (at_most is None) == (removed is None):
         raise InputError("bytes needs one of at_most and removed, and not both", "problem.budget")
