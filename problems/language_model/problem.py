@@ -236,6 +236,8 @@ class LanguageModel(Problem, HeldOut, Reporting, Exporting, Measured, Measuring)
         return compare(self.session, self._compared() | {"evolved": list(genome)}, options)
 
     def _compared(self) -> dict[str, list[float]]:
+        if self._budget and hasattr(self._budget[0], "measure"):  # what it measured is not to be had here
+            return {"dense": self.session.transform.dense}
         return self.references()
 
     @cached_property
