@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +11,7 @@ import torch
 from pydantic import Field, ValidationError
 
 from evoprune import Additive, Checked, InputError
+from problems.language_model.model.device import processor
 from problems.language_model.resident import Resident
 from problems.language_model.speed import Load, Phase
 from problems.language_model.timing import savings
@@ -120,7 +120,7 @@ def _circumstances(resident: Resident, load: Load) -> dict[str, Any]:
     """What times depend on, beside the genome."""
     return {
         "device": resident.device.type,
-        "processor": _processor(resident.device),
+        "processor": processor(resident.device),
         "threads": torch.get_num_threads(),
         "dtype": resident.dtype,
         "phase": load.phase,
@@ -130,17 +130,6 @@ def _circumstances(resident: Resident, load: Load) -> dict[str, Any]:
         "weights": resident.weights_sha256,
         "torch": torch.__version__,
     }
-
-
-def _processor(device: torch.device) -> str:
-    """The name of the GPU or CPU."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def _read(path: Path) -> Mapping[str, Any]:

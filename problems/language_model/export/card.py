@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from problems.language_model.export.run_record import Cost, RunRecord
+from problems.language_model.export.runtime import lines
 from problems.language_model.protocol import PERPLEXITY
 
 
@@ -85,6 +86,12 @@ def _smaller(name: str, cost: Cost, facts: Mapping[str, Any]) -> Iterator[str]:
         f"{name} has {dense:,} parameters, this model {evolved:,}; its files of weights have {facts['bytes']:,} bytes. "
         f"What was removed was found by an evolutionary search with evoprune; nothing was trained. {loads}\n"
     )
+    if runtime := facts.get("runtime"):
+        yield from (f"- {line}" for line in lines(runtime))
+        yield (
+            f"\nMeasured in a process for each model, {runtime['threads']} threads, {_inline(runtime['processor'])}, "
+            f"{facts['dtype']}; a prompt of {runtime['length']} tokens, and one token after as many.\n"
+        )
 
 
 def _by_layer(sparsity: Mapping[str, Any]) -> Iterator[str]:

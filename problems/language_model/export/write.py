@@ -20,6 +20,7 @@ from evoprune import Exported, InputError, __version__
 from problems.language_model.export import uneven
 from problems.language_model.export.card import card, number
 from problems.language_model.export.run_record import RunRecord, run_record
+from problems.language_model.export.runtime import finding_evoprune, lines, runtimes
 from problems.language_model.model.attention import NAME as BLOCKED_ATTENTION
 from problems.language_model.model.blocks import Matrix, find_matrices, zeros
 from problems.language_model.model.load import quiet
@@ -57,6 +58,9 @@ def export(
         f"perplexity {check['perplexity']:.6g} in {dtype}, "
         f"the run's {number(found)} in {run_dtype}",
     ]
+    if run.cost and run.cost.parameters.evolved < run.cost.parameters.dense:
+        facts["runtime"] = runtimes(session, dtype, folder)
+        summary += lines(facts["runtime"]) if facts["runtime"] else ["speed and memory could not be measured"]
     facts["check"] = {name: value for name, value in check.items() if name != "zeros"} | {"tolerance": tolerance}
     if not math.isfinite(check["perplexity"]):
         facts["check"]["perplexity"] = None
@@ -119,23 +123,16 @@ def _check_in_fresh_process(session: Session, matrices: list[str], dtype: str, f
         }  # fmt: skip
         job.write_text(json.dumps(task), encoding="utf-8")
         script = Path(__file__).with_name("check.py")
+        environment = finding_evoprune() if uneven.is_uneven(folder) else dict(os.environ)
         done = subprocess.run(
             [sys.executable, "-P", str(script), str(job)],
-            capture_output=True, text=True, cwd=scratch, env=os.environ | {"HF_HUB_OFFLINE": "1"} | _path(folder),
+            capture_output=True, text=True, cwd=scratch, env=environment | {"HF_HUB_OFFLINE": "1"},
         )  # fmt: skip
     if done.returncode:
         reason = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
         nothing = {"zeros": {}, "perplexity": math.inf, "tokens_sha256": None}
         return nothing | {"failure": f"cannot be loaded: {reason}"}
     return json.loads(done.stdout)  # type: ignore[no-any-return]
-
-
-def _path(folder: Path) -> dict[str, str]:
-    """Where a process finds evoprune, if it needs it to load the model in ``folder``."""
-    if not uneven.is_uneven(folder):
-        return {}
-    home = str(Path(__file__).resolve().parents[3])
-    return {"PYTHONPATH": os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))}
 
 
 def _faults(
