@@ -41,8 +41,8 @@ def savings(transform: Transform, load: Load) -> tuple[float, list[list[float]]]
     Shares of the dense model's time are taken within a round, as other work on the machine slows both models down.
     Levels between timed ones are interpolated by their weights. As times are noisy, each table is made to fall, at the
     least squared error. Where the model of all last levels saves less than these do together, all are scaled down to
-    that. The resident model, which must be dense, is so afterwards. Raises
-    :class:`evoprune.InputError` for a transform whose genes have no levels, and for more tokens than positions.
+    that. The resident model, which must be dense, is so afterwards. Raises :class:`evoprune.InputError` as
+    :func:`alike` does, and for more tokens than positions.
     """
     classes = alike(transform)
     weights: Any = transform.prices(WEIGHTS)[0]
@@ -53,7 +53,7 @@ def savings(transform: Transform, load: Load) -> tuple[float, list[list[float]]]
     run, dense, shares = start(bare, bare.dense, load), [], []
     with _bar(f"timing {load.phase}") as bar:
         for number, genome in enumerate(genomes, 1):
-            bar.desc = f"timing {load.phase}, {number} of {len(genomes)} models: "
+            bar.desc = f"timing {load.phase}, {number} of {len(genomes)} models"
             ours = start(bare, genome, load)
             pairs = list(in_turn(bare, [(bare.dense, run), (genome, ours)], SECONDS, bar.update))
             dense += [before for before, _ in pairs]
@@ -76,14 +76,14 @@ def savings(transform: Transform, load: Load) -> tuple[float, list[list[float]]]
 def alike(transform: Transform) -> list[list[int]]:
     """The free genes, those together whose levels leave the same weights, parameters and attention.
 
-    Raises :class:`evoprune.InputError` for a transform whose genes have no levels.
+    Raises :class:`evoprune.InputError` for a transform whose genes have no levels, the first of which is dense.
     """
     prices = [transform.prices(unit)[0] for unit in (WEIGHTS, PARAMETERS, ATTENTION)]
     classes: dict[str, list[int]] = {}
     for place in transform.genes.free:
         gene = transform.genes[place]
-        if not gene.levels:
-            raise InputError(f"gene '{gene.name}' has no levels that could be timed", "problem.budget")
+        if not gene.levels or transform.dense[place]:
+            raise InputError(f"gene '{gene.name}' has no levels, from dense on, that could be timed", "problem.budget")
         classes.setdefault(repr([gene.levels, *(unit[place] for unit in prices)]), []).append(place)
     return list(classes.values())
 
