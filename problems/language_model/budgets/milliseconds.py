@@ -89,7 +89,7 @@ def milliseconds(
     for name, now in _circumstances(transform.resident, load).items():
         if name in _MUST_MATCH and getattr(times, name) != now:
             raise InputError(
-                f"its times were measured with another {name}: {getattr(times, name)}, and now it is {now}", source
+                f"its times were measured with {name} {getattr(times, name)}, this run has {now}", source
             )
     if {name: list(levels) for name, levels in times.genes.items()} != _levels(transform):
         raise InputError("its times are of other genes or levels than those of problem.transforms", source)

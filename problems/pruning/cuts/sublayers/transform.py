@@ -144,15 +144,15 @@ def put(block: nn.Module, sublayer: Sublayer, dropped: bool) -> None:
 
 
 class _Nothing(nn.Module):
-    """Replaces a sublayer's output by a zero, which is added to all hidden states."""
+    """Replaces a sublayer's output by zeros. They have its shape, because some blocks add to it in place."""
 
     def __init__(self, returns_tuple: bool) -> None:
         super().__init__()
         self._returns_tuple = returns_tuple
 
     def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> Any:
-        """A single zero, in the form of the sublayer's output."""
-        zero = hidden_states.new_zeros(1)
+        """Zeros in the form of the sublayer's output."""
+        zero = torch.zeros_like(hidden_states)
         return (zero, None) if self._returns_tuple else zero
 
 

@@ -3,9 +3,13 @@
 import pytest
 import torch
 
+from transformers import FalconConfig, FalconForCausalLM
+
 from evoprune import InputError
+from problems.language_model.model.anatomy import take_apart
 from problems.language_model.model.blocks import find_blocks
 from problems.language_model.testing import check_transform
+from problems.pruning.cuts.sublayers.transform import put
 from tests.problems.small import ARCHITECTURES, plain_perplexity, problem_in
 
 
@@ -49,6 +53,20 @@ def test_what_is_dropped_does_not_run(sublayers, tokens):
 )
 def test_the_contract_is_kept_by_each_architecture(language_model, architecture, tmp_path):
     check_transform(language_model(**problem_in(tmp_path, architecture), transforms="sublayers").session, pairs=2)
+
+
+@pytest.mark.parametrize("kind", ["attention", "mlp"])
+def test_a_block_that_adds_in_place_may_lose_a_sublayer(kind):
+    config = FalconConfig(vocab_size=32, hidden_size=32, num_hidden_layers=2, num_attention_heads=2)
+    model = FalconForCausalLM(config).eval().requires_grad_(False)
+    tokens = torch.arange(8)[None]
+    (gone,) = (one for one in take_apart(model) if (one.block, one.kind) == (1, kind))
+    block = find_blocks(model)[1][1]
+    put(block, gone, dropped=True)
+    found = model(tokens).logits
+    put(block, gone, dropped=False)
+    gone.layers[-1].weight.zero_()
+    assert torch.allclose(found, model(tokens).logits, atol=1e-6)
 
 
 def test_blocks_that_are_kept_have_no_choice(sublayers):
