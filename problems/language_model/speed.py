@@ -10,7 +10,7 @@ import inspect
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from statistics import median
@@ -54,42 +54,19 @@ class Load:
         return self.length + (self.phase == "decode")
 
 
-@dataclass(frozen=True)
-class Speed:
-    """Medians of passes over ``batch`` sequences of ``length`` tokens.
+def speeds(models: Sequence[Any], load: Load, seconds: float) -> list[float]:
+    """The tokens a second of each of ``models``, timed in turn for about ``seconds``: medians.
 
-    ``prefill_ms``: milliseconds for all ``length`` tokens of each at once. ``decode_ms``: for one more token of each.
-    Tokens a second count those of all sequences. ``peak_bytes``: of a CUDA device, the most that tensors took
-    meanwhile; else the most memory that this process ever had.
+    Other work on the machine slows all of them down. Raises ValueError if one has too few positions.
     """
-
-    prefill_ms: float
-    decode_ms: float
-    prefill_tokens_per_second: float
-    decode_tokens_per_second: float
-    peak_bytes: int
-
-
-def speed(model: Any, batch: int = 1, length: int = 512, seconds: float = 2.0) -> Speed:
-    """Time ``model`` as it is now, each phase for about ``seconds`` after a pass that warms it up.
-
-    Raises ValueError if the model has too few positions.
-    """
-    if model.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(model.device)
-    loads = (Load("prefill", batch, length), Load("decode", batch, length))
-    times = [median(timings(timer(model, load), seconds)) for load in loads]
-    prefill, decode = (1000 * load.tokens / one for load, one in zip(loads, times, strict=True))
-    return Speed(times[0], times[1], prefill, decode, _peak_bytes(model.device))
-
-
-def timings(run: Callable[[], float], seconds: float) -> list[float]:
-    """What ``run`` returns, called for about ``seconds`` and at least three times, after a call that warms up."""
-    run()
-    end, times = time.perf_counter() + seconds, [run() for _ in range(3)]
-    while time.perf_counter() < end:
-        times.append(run())
-    return times
+    runs = [timer(model, load) for model in models]
+    for run in runs:  # so that all are warm
+        run()
+    end = time.perf_counter() + seconds
+    rounds: list[list[float]] = []
+    while len(rounds) < 3 or time.perf_counter() < end:
+        rounds.append([run() for run in runs])
+    return [1000 * load.tokens / median(times) for times in zip(*rounds, strict=True)]
 
 
 @torch.inference_mode()
@@ -159,7 +136,8 @@ def _finish(device: torch.device) -> None:
         torch.accelerator.synchronize(device)
 
 
-def _peak_bytes(device: torch.device) -> int:
+def peak_bytes(device: torch.device) -> int:
+    """Of a CUDA device, the most that tensors took so far; else the most memory that this process ever had."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

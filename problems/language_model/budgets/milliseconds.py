@@ -88,9 +88,7 @@ def milliseconds(
         raise InputError(f"holds no times that evoprune measured: {where}: {why}", source) from None
     for name, now in _circumstances(transform.resident, load).items():
         if name in _MUST_MATCH and getattr(times, name) != now:
-            raise InputError(
-                f"its times were measured with {name} {getattr(times, name)}, this run has {now}", source
-            )
+            raise InputError(f"its times were measured with {name} {getattr(times, name)}, this run has {now}", source)
     if {name: list(levels) for name, levels in times.genes.items()} != _levels(transform):
         raise InputError("its times are of other genes or levels than those of problem.transforms", source)
     return Milliseconds(transform, times, load, speedup)

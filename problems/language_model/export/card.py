@@ -89,8 +89,9 @@ def _smaller(name: str, cost: Cost, facts: Mapping[str, Any]) -> Iterator[str]:
     if runtime := facts.get("runtime"):
         yield from (f"- {line}" for line in lines(runtime))
         yield (
-            f"\nMeasured in a process for each model, {runtime['threads']} threads, {_inline(runtime['processor'])}, "
-            f"{facts['dtype']}; a prompt of {runtime['length']} tokens, and one token after as many.\n"
+            f"\nSpeeds of a prompt of {runtime['length']} tokens, and of one token after as many: both models timed in "
+            f"turn, {runtime['threads']} thread{'s' * (runtime['threads'] > 1)}, {_inline(runtime['processor'])}, "
+            f"{facts['dtype']}. Memory: of a process that loads and runs the model.\n"
         )
 
 

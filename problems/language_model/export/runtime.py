@@ -1,7 +1,8 @@
-"""Measures how fast a model runs and what memory it takes, each model in a process of its own.
+"""Measures how fast the dense and the written model run, and what memory each takes, in processes of their own.
 
-``python -m problems.language_model.export.runtime SETTINGS`` prints the figures of one model as JSON; SETTINGS is JSON:
-:class:`ModelSettings` and a number of ``threads``.
+``python -m problems.language_model.export.runtime JOB`` prints figures as JSON. JOB is JSON: the ``models``, each with
+the fields of :class:`ModelSettings`, the number of ``threads``, the ``length`` of texts, and how many ``seconds`` to
+time each phase.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,42 +21,51 @@ from problems.language_model.model.device import processor
 from problems.language_model.model.load import load_model
 from problems.language_model.session import Session
 from problems.language_model.settings import ModelSettings
-from problems.language_model.speed import speed
+from problems.language_model.speed import Load, Phase, peak_bytes, speeds
 
 _LENGTH = 512
 """Tokens of a prompt, and before the one that is decoded, if the model has as many positions."""
+
+_SECONDS = 4.0
+"""How long each phase is timed."""
+
+_MODELS = ("dense", "evolved")
 
 Json = dict[str, Any]
 
 
 def runtimes(session: Session, dtype: str, folder: Path) -> Json | None:
-    """The ``dense`` model's and the written one's (``evolved``) speeds and memory, and the circumstances.
+    """``prefill``, ``decode`` in tokens a second, and ``peak_bytes``, each of ``dense`` and ``evolved``.
 
-    See :class:`problems.language_model.speed.Speed`. None where a process could not measure.
+    ``evolved`` is what was written to ``folder``. Beside them the circumstances. Both models are timed in turn in one
+    process; the memory is that of a process for each. None where a process could not measure.
     """
-    given = session.settings.model_dump(mode="json", include={"revision", "trust_remote_code"})
-    given |= {"dtype": dtype, "device": str(session.resident.device), "threads": torch.get_num_threads()}
-    dense = _in_fresh_process("dense", given | {"model": session.settings.model})
-    evolved = _in_fresh_process("smaller", given | {"model": str(folder.resolve()), "revision": None})
-    if dense is None or evolved is None:
+    options = session.settings.model_dump(mode="json", include={"revision", "trust_remote_code"})
+    options |= {"dtype": dtype, "device": str(session.resident.device)}
+    dense = options | {"model": session.settings.model}
+    evolved = options | {"model": str(folder.resolve()), "revision": None}
+    shared = {"threads": torch.get_num_threads(), "length": _length(session.resident.model)}
+    jobs = {
+        "speed": {"models": [dense, evolved], "seconds": _SECONDS},
+        "memory of the dense model": {"models": [dense], "seconds": 0.0},
+        "memory of the smaller model": {"models": [evolved], "seconds": 0.0},
+    }
+    found = [_in_fresh_process(what, job | shared) for what, job in jobs.items()]
+    if None in found:
         return None
-    return {
-        "dense": dense, "evolved": evolved, "threads": given["threads"],
-        "processor": processor(session.resident.device), "length": _length(session.resident.model),
-    }  # fmt: skip
+    times, *peaks = found
+    both = {name: dict(zip(_MODELS, times[name], strict=True)) for name in ("prefill", "decode")}  # type: ignore[index]
+    both["peak_bytes"] = dict(zip(_MODELS, (peak["peak_bytes"] for peak in peaks), strict=True))  # type: ignore[index]
+    return both | shared | {"processor": processor(session.resident.device)}
 
 
 def lines(found: Json) -> list[str]:
     """``found`` by :func:`runtimes`, for people."""
-    dense, evolved = found["dense"], found["evolved"]
-    named = [
-        ("prefill", "tokens/s", "prefill_tokens_per_second", 1.0),
-        ("decode", "tokens/s", "decode_tokens_per_second", 1.0),
-        ("peak memory", "MB", "peak_bytes", 1e6),
-    ]
+    named = [("prefill", "tokens/s", "prefill", 1.0), ("decode", "tokens/s", "decode", 1.0)]
+    named.append(("peak memory", "MB", "peak_bytes", 1e6))
     return [
-        f"{name}: dense {dense[key] / unit:,.0f} {word}, evolved {evolved[key] / unit:,.0f} "
-        f"({evolved[key] / dense[key]:.2f}x)"
+        f"{name}: dense {found[key]['dense'] / unit:,.0f} {word}, evolved {found[key]['evolved'] / unit:,.0f} "
+        f"({found[key]['evolved'] / found[key]['dense']:.2f}x)"
         for name, word, key, unit in named
     ]
 
@@ -67,9 +76,9 @@ def finding_evoprune() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))}
 
 
-def _in_fresh_process(what: str, settings: Json) -> Json | None:
-    print(f"timing the {what} model in a process of its own", file=sys.stderr, flush=True)
-    command = [sys.executable, "-m", __spec__.name, json.dumps(settings)]
+def _in_fresh_process(what: str, job: Json) -> Json | None:
+    print(f"measuring {what}, in a process of its own", file=sys.stderr, flush=True)
+    command = [sys.executable, "-m", __spec__.name, json.dumps(job)]
     done = subprocess.run(command, capture_output=True, text=True, env=finding_evoprune())
     return json.loads(done.stdout) if done.returncode == 0 else None
 
@@ -79,13 +88,18 @@ def _length(model: Any) -> int:
     return min(_LENGTH, positions - 1) if positions else _LENGTH
 
 
-def main(settings: Json) -> Json:
-    """Load and measure one model."""
-    torch.set_num_threads(settings.pop("threads"))
-    chosen = ModelSettings.model_validate(settings)
-    folder = Path(chosen.model)
-    model = load(folder).to(chosen.device) if is_uneven(folder) else load_model(chosen)[0]
-    return asdict(speed(model, length=_length(model)))
+def main(job: Json) -> Json:
+    """Load and measure."""
+    torch.set_num_threads(job["threads"])
+    models = [_load(ModelSettings.model_validate(settings)) for settings in job["models"]]
+    phases: tuple[Phase, ...] = ("prefill", "decode")
+    found: Json = {phase: speeds(models, Load(phase, length=job["length"]), job["seconds"]) for phase in phases}
+    return found | {"peak_bytes": peak_bytes(models[0].device)}
+
+
+def _load(settings: ModelSettings) -> Any:
+    folder = Path(settings.model)
+    return load(folder).to(settings.device) if is_uneven(folder) else load_model(settings)[0]
 
 
 if __name__ == "__main__":

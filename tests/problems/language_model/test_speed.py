@@ -1,13 +1,11 @@
 """What is timed is what the name says: how many tokens, after how many others, of which model."""
 
-from dataclasses import asdict
-
 import pytest
 import torch
 
 from problems.language_model.model.anatomy import take_apart
 from problems.language_model.model.blocks import attentions_numbered, find_blocks
-from problems.language_model.speed import Load, speed, timer
+from problems.language_model.speed import Load, speeds, timer
 from problems.pruning.cuts.sublayers.transform import put
 
 
@@ -59,11 +57,11 @@ def test_a_numbered_model_continues_as_without_a_cache(without_first_attention, 
     assert [m.layer_idx for m in model.modules() if hasattr(m, "layer_idx")] == numbers
 
 
-def test_tokens_a_second_are_those_of_all_sequences(model):
-    found = speed(model, batch=2, length=16, seconds=0)
-    assert found.prefill_tokens_per_second * found.prefill_ms == pytest.approx(2 * 16 * 1000)
-    assert found.decode_tokens_per_second * found.decode_ms == pytest.approx(2 * 1000)
-    assert min(asdict(found).values()) > 0
+def test_models_are_timed_in_turn(model, passes):
+    found = speeds([model, model], Load("prefill", batch=2, length=16), seconds=0)
+    assert len(found) == 2
+    assert min(found) > 0
+    assert passes == [((2, 16), 0)] * 8  # each once to warm up, and in three rounds
 
 
 def test_more_tokens_than_positions_are_refused(model):

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-
 from transformers import FalconConfig, FalconForCausalLM
 
 from evoprune import InputError
