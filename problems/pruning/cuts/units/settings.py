@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from evoprune import Settings
-from problems.pruning.cuts.weights.settings import ScoreName
+from problems.language_model.settings import registered
+from problems.pruning.cuts.weights.settings import SCORES
+
+STRUCTURED = "structured_obs"
+"""The name of the order that is no score of single weights."""
 
 
 class UnitsSettings(Settings):
     """Which units are removed first, which blocks lose none, and what the remaining weights make up for."""
 
-    score: ScoreName = Field(
+    score: Annotated[str, registered(SCORES, STRUCTURED)] = Field(
         "magnitude",
         description="ranks the units by the sum of the scores of their weights, the lowest are removed first: "
-        "magnitude, wanda, ria, obs, taylor, fisher, gblm",
+        f"magnitude, wanda, ria, obs, taylor, fisher, gblm; or {STRUCTURED}: by what the output matrix loses without "
+        "them when it makes up for it",
     )
     keep: tuple[int, ...] = Field(
         (), description="blocks that lose nothing, counted from 0; -1 is the last: [0, -1] is the first and the last"

@@ -24,7 +24,8 @@ from problems.pruning.cuts.sublayers.transform import number_of, put
 from problems.pruning.cuts.units.check import tell_apart
 from problems.pruning.cuts.units.compensation import refitted
 from problems.pruning.cuts.units.form import has_form, set_form
-from problems.pruning.cuts.units.settings import UnitsSettings
+from problems.pruning.cuts.units.settings import STRUCTURED, UnitsSettings
+from problems.pruning.cuts.units.structured_obs import best_first
 from problems.pruning.cuts.units.units import Units
 from problems.pruning.cuts.weights.scoring import Scoring
 from problems.pruning.cuts.weights.settings import WeightsSettings
@@ -60,7 +61,8 @@ class UnitCut(Transform):
         self._genes = Genes([self._gene(block, block in kept) for block in range(len(self._blocks))])
         if not self._genes.free:
             raise InputError(f"no block has {self.noun} that may be left out", "problem.transforms.keep")
-        self._scoring = Scoring(WeightsSettings(score=settings.score), self._matrices)
+        self._structured = settings.score == STRUCTURED
+        self._scoring = None if self._structured else Scoring(WeightsSettings(score=settings.score), self._matrices)
         self._stored = self._make_stored()
         self._levels = [0] * len(self._blocks)
         self._outputs: dict[tuple[int, int], torch.Tensor] = {}
@@ -86,7 +88,7 @@ class UnitCut(Transform):
         """True if the score reads statistics or output matrices are refitted."""
         from problems.pruning.scores.base import find_score, needs
 
-        return settings.compensate or bool(needs(find_score(settings.score)))
+        return settings.compensate or settings.score == STRUCTURED or bool(needs(find_score(settings.score)))
 
     @property
     def genes(self) -> Genes:
@@ -190,9 +192,11 @@ class UnitCut(Transform):
 
     def _make_stored(self) -> Tensors:
         """The order of each block's units, the best first, and what refitting needs; the same in all processes."""
-        what: list[object] = [__version__, self.resident.weights_sha256, self.noun, self.settings.compensate]
-        what += [sorted(self._scoring.describe().items()), self._scoring.code]
-        calibrates = self.calibrates(self.settings)
+        settings = self.settings
+        what: list[object] = [__version__, self.resident.weights_sha256, self.noun, settings.score, settings.compensate]
+        if self._scoring:
+            what += [sorted(self._scoring.describe().items()), self._scoring.code]
+        calibrates = self.calibrates(settings)
         tokens = torch.empty(0, 1, dtype=torch.int64)
         if calibrates:
             tokens = self.texts.calibration.tokens
@@ -201,15 +205,20 @@ class UnitCut(Transform):
 
     def _computed(self, tokens: torch.Tensor) -> Tensors:
         model = self.resident.model
-        sums: dict[int, torch.Tensor] = {}
         parts = {part.matrix.name: part for units in self._units for part in units.parts}
-        for matrix, score in self._scoring.scored(model, tokens):
-            sums[matrix.block] = sums.get(matrix.block, 0.0) + parts[matrix.name].sums(score)
-        stored = {f"order.{block}": each.argsort(descending=True, stable=True) for block, each in sums.items()}
-        if self.settings.compensate:
-            outputs = [units.output.matrix for units in self._units]
-            for matrix, known in statistics(model, tokens, outputs, {GRAM}):
-                stored[f"gram.{matrix.block}"] = known[GRAM]
+        stored: Tensors = {}
+        if self.settings.compensate or self._structured:
+            for matrix, known in statistics(model, tokens, [units.output.matrix for units in self._units], {GRAM}):
+                if self.settings.compensate:
+                    stored[f"gram.{matrix.block}"] = known[GRAM]
+                if self._structured:
+                    places = parts[matrix.name].places
+                    stored[f"order.{matrix.block}"] = best_first(matrix.rows(matrix.weight), known[GRAM], places)
+        if self._scoring:
+            sums: dict[int, torch.Tensor] = {}
+            for matrix, score in self._scoring.scored(model, tokens):
+                sums[matrix.block] = sums.get(matrix.block, 0.0) + parts[matrix.name].sums(score)
+            stored |= {f"order.{block}": each.argsort(descending=True, stable=True) for block, each in sums.items()}
         return stored
 
 
