@@ -151,6 +151,10 @@ class LanguageModel(Problem, HeldOut, Reporting, Exporting, Measured, Measuring)
         self._measurements = facts
         vars(self).pop("budget", None)  # that of other facts
 
+    def initial_genomes(self) -> list[list[float]]:
+        """The uniform model, where there is a budget, so that no result is worse on the search text."""
+        return list(self._uniform_on_budget.values())
+
     def references(self) -> dict[str, list[float]]:
         """The dense model and, where there is a budget, the uniform one."""
         return {"dense": self.session.transform.dense} | self._uniform_on_budget
