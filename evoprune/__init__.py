@@ -5,7 +5,7 @@ This module is the public interface: all that problems and operators need to imp
 
 from evoprune.algorithm import Algorithm, Evaluate, Generation
 from evoprune.budget import Additive, Budget, Monotone
-from evoprune.errors import InputError
+from evoprune.errors import InputError, Stopped
 from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.experiment.registry import check_plugin, find_plugin
 from evoprune.experiment.spec import Choice
@@ -13,7 +13,18 @@ from evoprune.exporting import load
 from evoprune.genes import Gene, Genes
 from evoprune.individual import Individual
 from evoprune.json_numbers import finite
-from evoprune.parts import Exported, Exporting, HeldOut, Measured, Measuring, Outcome, Reporting, Table, TradeOffs
+from evoprune.parts import (
+    Exported,
+    Exporting,
+    HeldOut,
+    Measured,
+    Measuring,
+    Outcome,
+    Recovering,
+    Reporting,
+    Table,
+    TradeOffs,
+)
 from evoprune.problem import Evaluation, Problem, Settings
 from evoprune.root_finding import solve
 from evoprune.schema import Checked, Fraction, Positive
@@ -44,8 +55,10 @@ __all__ = [
     "Outcome",
     "Positive",
     "Problem",
+    "Recovering",
     "Reporting",
     "Settings",
+    "Stopped",
     "Table",
     "TradeOffs",
     "__version__",

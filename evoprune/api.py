@@ -27,11 +27,12 @@ from evoprune.experiment.explain import explain
 from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.experiment.resolve import Resolved, resolve, resolve_at, resolve_file
 from evoprune.exporting import export
-from evoprune.parts import Exported, Exporting, Measuring, Table
+from evoprune.parts import Exported, Exporting, Measuring, Recovering, Table
 from evoprune.problem import Problem
 from evoprune.records import history, run_folder
 from evoprune.records.run_folder import read_json
 from evoprune.records.status import without_result
+from evoprune.recovering import recover_into
 from evoprune.search import toolbox
 
 Columns = dict[str, list[Any]]
@@ -119,14 +120,36 @@ class Run:
         if not issubclass(kind, Exporting):
             raise InputError(f"the problem {kind.__name__} has nothing to export", str(self.folder))
         checked = check_parameters(kind.ExportOptions, options, "options")
-        made_by = {"seed": self.resolved.experiment.seed, "best": self.best.model_dump()}
 
         def write(folder: Path) -> Exported:
             problem = self.problem
             assert isinstance(problem, Exporting)
-            return problem.export(self.best.genome, self.result, folder, checked)
+            result = self.result | {"folder": str(self.folder)}
+            return problem.export(self.best.genome, result, folder, checked)
 
-        return export(Path(out), write, made_by, self.resolved.config())
+        return export(Path(out), write, self._made_by, self.resolved.config())
+
+    def recover(self, out: str | Path, **options: Any) -> Exported:
+        """Train the best candidate back towards the dense one and export it; ``options`` are the problem's.
+
+        Called again, it continues what was interrupted. Raises as :meth:`export`, and
+        :class:`evoprune.errors.Stopped` also where it did not help.
+        """
+        kind = self.resolved.problem
+        if not issubclass(kind, Recovering):
+            raise InputError(f"the problem {kind.__name__} has nothing to recover", str(self.folder))
+        checked = check_parameters(kind.RecoverOptions, options, "options")
+
+        def write(workplace: Path, folder: Path) -> Exported:
+            problem = self.problem
+            assert isinstance(problem, Recovering)
+            return problem.recover(self.best.genome, self.result, workplace, folder, checked)
+
+        return recover_into(Path(out), write, self._made_by, self.resolved.config())
+
+    @property
+    def _made_by(self) -> dict[str, Any]:
+        return {"seed": self.resolved.experiment.seed, "best": self.best.model_dump()}
 
     def compare(self, **options: Any) -> Table:
         """Measure the best candidate beside the known solutions; ``options`` are the problem's."""

@@ -17,10 +17,12 @@ from evoprune.records import run_folder
 UNFIT = "UNFIT.txt"
 
 
-def export(out: Path, write: Callable[[Path], Exported], made_by: Mapping[str, Any], experiment: Config) -> Exported:
+def export(
+    out: Path, write: Callable[[Path], Exported], made_by: Mapping[str, Any], experiment: Config | None
+) -> Exported:
     """Let ``write`` fill a new folder, and give it the name ``out`` when all is there.
 
-    ``evoprune.json`` gets the facts and ``made_by``, ``experiment.yaml`` the ``experiment``. Raises
+    ``evoprune.json`` gets the facts and ``made_by``, ``experiment.yaml`` the ``experiment``, if there is one. Raises
     :class:`InputError` if ``out`` holds anything, and :class:`Stopped` if the problem found
     faults in what it wrote: the folder is then there, and says in ``UNFIT.txt`` what they are.
     """
@@ -34,7 +36,8 @@ def export(out: Path, write: Callable[[Path], Exported], made_by: Mapping[str, A
         exported = write(part)
         state = {"fit": not exported.faults, "faults": list(exported.faults)}
         run_folder.write_json(part / "evoprune.json", {**state, **made_by, **exported.facts})
-        run_folder.write_config(part, experiment, "experiment.yaml")
+        if experiment is not None:
+            run_folder.write_config(part, experiment, "experiment.yaml")
         if exported.faults:
             text = "\n".join(["Do not use these files: what was written is not what the run found.", *exported.faults])
             (part / UNFIT).write_text(text + "\n", encoding="utf-8")

@@ -113,7 +113,8 @@ class Exporting(ABC):
     def export(self, genome: Sequence[float], result: Mapping[str, Any], folder: Path, options: Any) -> Exported:
         """Write ``genome`` to the empty ``folder`` and check what was written.
 
-        ``result``: the run's ``result.json``, not yet checked. ``options``: an :attr:`ExportOptions`.
+        ``result``: the run's ``result.json``, not yet checked, and the run's folder under ``folder``. ``options``: an
+        :attr:`ExportOptions`.
         Raises :class:`evoprune.InputError`.
         """
 
@@ -160,3 +161,30 @@ class Measuring(ABC):
     @abstractmethod
     def measure(cls, source: str, options: Any) -> Table:
         """As :meth:`compare`, for the one solution that ``source`` names. Raises :class:`evoprune.InputError`."""
+
+
+class Recovering(Measuring, Exporting):
+    """Results that can be trained back: the command ``recover``."""
+
+    RecoverOptions: ClassVar[type[Checked]] = Checked
+    """What :meth:`recover` and :meth:`recover_export` may be told; each field is an option of the command."""
+
+    @abstractmethod
+    def recover(
+        self, genome: Sequence[float], result: Mapping[str, Any], workplace: Path, folder: Path, options: Any
+    ) -> Exported:
+        """Train ``genome`` and write it to ``folder`` as :meth:`export` does.
+
+        What an interrupted call leaves in ``workplace``, a folder that may not exist yet, is continued by the same
+        call. Raises :class:`evoprune.InputError`, and :class:`evoprune.Stopped` where it did not help.
+        """
+
+    @classmethod
+    @abstractmethod
+    def recover_export(
+        cls, source: Path, facts: Mapping[str, Any] | None, workplace: Path, folder: Path, options: Any
+    ) -> Exported:
+        """As :meth:`recover`, for what lies in the folder ``source``.
+
+        ``facts``: its ``evoprune.json``; None where :meth:`export` did not write it.
+        """

@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from evoprune.api import Run, is_run
 from evoprune.cli import experiment, problem_options
 from evoprune.errors import InputError
-from evoprune.experiment import registry
 from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.formatting import aligned, plain
 from evoprune.parts import Measuring, Table
@@ -41,7 +39,7 @@ def call(options: argparse.Namespace) -> None:
         table = Run.open(options.source, options.set).compare(**given)
     else:
         _refuse_what_is_a_runs(options)
-        problem = _problem(options)
+        problem = problem_options.problem_of(options, Measuring)  # type: ignore[type-abstract]
         table = problem.measure(options.source, check_parameters(problem.EvalOptions, given, "options"))
     if options.json:
         print(json.dumps({"rows": [dict(row) for row in table.rows], "protocol": dict(table.protocol)}, indent=2))
@@ -56,29 +54,6 @@ def _refuse_what_is_a_runs(options: argparse.Namespace) -> None:
         raise InputError(f"no such run here; did you mean {meant}? If not, give --problem too", options.source)
     if options.set:
         raise InputError(f"changes a run's experiment, and '{options.source}' is no run", "--set")
-
-
-def _problem(options: argparse.Namespace) -> type[Measuring]:
-    """The problem that measures what ``options`` name. Raises :class:`evoprune.InputError` unless there is one."""
-    if options.problem:
-        problem = registry.problem(options.problem)
-        if not issubclass(problem, Measuring):
-            raise InputError(f"the problem {options.problem} has nothing to measure", "--problem")
-        return problem
-    found = {name: problem for name, problem in _measuring() if problem.measures(options.source)}
-    if not found:
-        raise InputError("is no run's folder, and no installed problem can measure it", options.source)
-    if len(found) > 1:
-        raise InputError(f"several problems can measure it: {', '.join(found)}; choose with --problem", options.source)
-    return next(iter(found.values()))
-
-
-def _measuring() -> Iterator[tuple[str, type[Measuring]]]:
-    for name in sorted(registry.names(registry.PROBLEMS)):
-        with suppress(InputError):  # it cannot be imported, which is reported when it is used
-            problem = registry.problem(name)
-            if issubclass(problem, Measuring):
-                yield name, problem
 
 
 def _lines(table: Table) -> Iterator[str]:

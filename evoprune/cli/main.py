@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from evoprune import __version__
-from evoprune.cli import ablate, eval, export, ls, report, resume, run, status, validate
+from evoprune.cli import ablate, eval, export, ls, recover, report, resume, run, status, validate
 from evoprune.errors import InputError, Stopped
 
 _INTERRUPTED = 130
@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     )
     whole.add_argument("--version", action="version", version=f"evoprune {__version__}")
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (run, status, resume, ablate, export, eval, report, validate, ls):
+    for command in (run, status, resume, ablate, export, recover, eval, report, validate, ls):
         command.add_parser(commands)
     for one in commands.choices.values():
         one.description = str(one.description).replace("``", "")  # docstrings are marked up for the site

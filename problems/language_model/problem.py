@@ -16,14 +16,13 @@ from evoprune import (
     Choice,
     Evaluation,
     Exported,
-    Exporting,
     Genes,
     HeldOut,
     InputError,
     Measured,
-    Measuring,
     Outcome,
     Problem,
+    Recovering,
     Reporting,
     Settings,
     Table,
@@ -38,6 +37,7 @@ from problems.language_model.settings import (
     ExportSettings,
     LanguageModelSettings,
     ModelSettings,
+    RecoverCommandSettings,
 )
 from problems.language_model.summary import summary
 
@@ -84,7 +84,7 @@ class AnyTransformSettings(LanguageModelSettings):
         return self
 
 
-class LanguageModel(Problem, HeldOut, Reporting, Exporting, Measured, Measuring):
+class LanguageModel(Problem, HeldOut, Reporting, Measured, Recovering):
     """Make a causal language model smaller by a transform, at the least loss on a text.
 
     Fitness is perplexity on the search text, or divergence from the dense model.
@@ -93,6 +93,7 @@ class LanguageModel(Problem, HeldOut, Reporting, Exporting, Measured, Measuring)
     Settings: ClassVar[type[Settings]] = AnyTransformSettings
     ExportOptions = ExportSettings
     EvalOptions = EvalSettings
+    RecoverOptions = RecoverCommandSettings
     packages = ("torch", "transformers")
     plugin_groups: ClassVar[Mapping[str, str]] = MappingProxyType({"transforms": TRANSFORMS, "budget": BUDGETS})
     has_fidelities = True
@@ -183,7 +184,12 @@ class LanguageModel(Problem, HeldOut, Reporting, Exporting, Measured, Measuring)
         The main process reads the report text here, before anything is written; workers do
         not read it. Raises :class:`evoprune.InputError` if it cannot be used.
         """
-        return {"weights": self.session.resident.weights_sha256} | self.session.texts.fingerprint()
+        known = {"weights": self.session.resident.weights_sha256} | self.session.texts.fingerprint()
+        if self.settings.recover is None:
+            return known
+        from problems.language_model.recovery.phase import check_before_run
+
+        return known | check_before_run(self.session, self._compared())
 
     @classmethod
     def needs(cls, settings: Any) -> Mapping[str, str]:
@@ -204,11 +210,19 @@ class LanguageModel(Problem, HeldOut, Reporting, Exporting, Measured, Measuring)
 
         return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
 
-    def report(self, outcome: Outcome, folder: Path) -> dict[str, Any]:  # noqa: ARG002 - nothing to draw yet
-        """Score the result on the report text."""
+    def report(self, outcome: Outcome, folder: Path) -> dict[str, Any]:
+        """Score the result on the report text, and recover it if the settings say so."""
         from problems.language_model.report import report
 
-        return report(self.session, outcome, self.budget)
+        return self._recovered(report(self.session, outcome, self.budget), outcome, folder)
+
+    def _recovered(self, result: dict[str, Any], outcome: Outcome, folder: Path) -> dict[str, Any]:
+        """``result``, and what the last part of the run adds to it."""
+        if self.settings.recover is None:
+            return result
+        from problems.language_model.recovery.phase import recover_in_run
+
+        return recover_in_run(self.session, outcome.best, self._compared(), result, folder)
 
     @classmethod
     def summary(cls, result: Mapping[str, Any]) -> list[str]:
@@ -220,8 +234,36 @@ class LanguageModel(Problem, HeldOut, Reporting, Exporting, Measured, Measuring)
     ) -> Exported:
         """Write the smaller model as ``save_pretrained`` does, and check it in a fresh process."""
         from problems.language_model.export.write import export
+        from problems.language_model.recovery.phase import weights_in
 
-        return export(self.session, genome, result, folder, options)
+        return export(self.session, genome, result, folder, options, weights_in(result))
+
+    def recover(
+        self,
+        genome: Sequence[float],
+        result: Mapping[str, Any],
+        workplace: Path,
+        folder: Path,
+        options: RecoverCommandSettings,
+    ) -> Exported:
+        """Train the smaller model to predict what the dense one predicts, then as :meth:`export`."""
+        from problems.language_model.recovery.phase import recover_and_export
+
+        return recover_and_export(self.session, genome, self._compared(), result, workplace, folder, options)
+
+    @classmethod
+    def recover_export(
+        cls,
+        source: Path,
+        facts: Mapping[str, Any] | None,
+        workplace: Path,
+        folder: Path,
+        options: RecoverCommandSettings,
+    ) -> Exported:
+        """As :meth:`recover`, for a folder that an export or ``save_pretrained`` wrote."""
+        from problems.language_model.recovery.export import recover_export
+
+        return recover_export(source, facts, workplace, folder, options)
 
     @classmethod
     def load(cls, folder: Path, facts: Mapping[str, Any]) -> tuple[Any, Any]:

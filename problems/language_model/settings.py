@@ -102,6 +102,68 @@ class ModelSettings(Settings):
     )
 
 
+class RecoverSettings(Settings):
+    """How a smaller model is recovered: trained to predict what its dense model predicts."""
+
+    tokens: int | None = Field(None, ge=1, description="tokens to train on (default: 200,000, or what time allows)")
+    time: str | None = Field(
+        None,
+        pattern=r"^\d+(\.\d+)?[smh]$",
+        description="how long each model may take, as in 90s, 20m or 2h: the speed of two steps turns it into tokens",
+    )
+    text: Source | None = Field(
+        None, description="text to train on: see eval --text (default: what the search left of its text)"
+    )
+    split: str | None = Field(None, description="the hub's or the bundled text's split")
+    column: str = Field("text", description="the column that holds the text, in all but .txt")
+    window: int | None = Field(None, ge=2, description="tokens in a window (default: as many as the search text's)")
+    train: Literal["auto", "all", "lora", "norms"] = Field(
+        "auto",
+        description="what is trained: all weights of the blocks, low-rank updates of them, or norms and biases alone; "
+        "auto is the first for which there is memory",
+    )
+    cross_entropy: float = Field(
+        0.3, ge=0, description="weight of the loss on the text itself, beside the divergence from the dense model"
+    )
+    rate: float | None = Field(
+        None, gt=0, description="highest learning rate (default: 3e-4 for all weights, 1e-3 for the others)"
+    )
+    batch: int = Field(4, ge=1, description="windows in a step")
+    accumulate: int = Field(1, ge=1, description="passes that a step is divided into; more need less memory")
+    checkpointing: bool = Field(False, description="compute activations twice instead of keeping them")
+    held_out: int = Field(
+        8, ge=1, description="windows of the text that are not trained on and choose the best weights"
+    )
+    evaluations: int = Field(8, ge=1, description="how often these are measured")
+    patience: int = Field(3, ge=1, description="measurements in a row without a new best that end the training")
+    alike: str | None = Field(
+        None, description="known solutions to train in the same way, to compare with: dense, uniform, or dense,uniform"
+    )
+    seed: int = Field(0, ge=0, description="decides the order of the windows")
+
+    @model_validator(mode="after")
+    def _one_length(self) -> RecoverSettings:
+        if self.tokens and self.time:
+            raise ValueError("tokens and time both say how long to train; give one of them")
+        return self
+
+    @property
+    def trained_alike(self) -> list[str]:
+        """The names in ``alike``."""
+        return [name.strip() for name in (self.alike or "").split(",") if name.strip()]
+
+
+class RecoverCommandSettings(RecoverSettings):
+    """Options of the command ``recover``."""
+
+    teacher: Source | None = Field(
+        None, description="the dense model; needed for a folder that evoprune did not write (default: the run's)"
+    )
+    report_text: Source | None = Field(
+        None, description="text that scores the result; needed for such a folder (default: the run's)"
+    )
+
+
 class LanguageModelSettings(ModelSettings):
     """Parameters of every problem on a language model: the model, the texts, and what is measured on them."""
 
@@ -125,6 +187,9 @@ class LanguageModelSettings(ModelSettings):
     )
     reuse_mib: int = Field(512, ge=0, description="MiB for hidden states that related candidates reuse; 0 is none")
     compile: bool = Field(False, description="torch.compile the blocks: faster in long searches, needs a compiler")
+    recover: RecoverSettings | None = Field(
+        None, description="train the result to predict what the dense model predicts; null: the search is all"
+    )
 
     @model_validator(mode="after")
     def _texts_apart(self) -> LanguageModelSettings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 
@@ -29,7 +29,21 @@ def summary(result: Mapping[str, Any]) -> list[str]:
     if updated := perplexity.get("report_reconstructed"):
         method = result["protocol"].get("reconstruct")
         lines.append(f"reconstructed{f' by {method}' if method else ''}: {_listed(updated)}")
-    return lines
+    return [*lines, *recovered_lines(result.get("recovered", {}))]
+
+
+def recovered_lines(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """A line for each recovered model; ``rows``: what ``result.json`` has under ``recovered``."""
+    for name, row in rows.items():
+        behind = row.get("behind_dense")
+        gap = "" if behind is None else f", {behind:.3f} nats behind dense trained alike"
+        yield (
+            f"{name}, recovered: perplexity on the report text {number(row['perplexity_before'])} before, "
+            f"{number(row['perplexity_after'])} after {row['tokens']:,} tokens{gap}; divergence from dense "
+            f"{number(row['divergence_before'])} before, {number(row['divergence_after'])} after"
+        )
+        if not row["helped"]:
+            yield f"{name}: this did not help, and its weights stay as they were"
 
 
 def _listed(scores: Mapping[str, float | None]) -> str:

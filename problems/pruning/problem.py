@@ -178,7 +178,8 @@ class Pruning(LanguageModel, TradeOffs):
         """Score the result on the report text and draw it."""
         from problems.pruning.report import report
 
-        return report(self.session, self.cut, self.settings, outcome, folder)
+        result = report(self.session, self.cut, self.settings, outcome, folder)
+        return self._recovered(result, outcome, folder)
 
     def _compared(self) -> dict[str, list[float]]:
         return {"dense": self.cut.dense, "uniform": self._uniform(self.settings.sparsity)}

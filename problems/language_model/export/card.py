@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from problems.language_model.export.run_record import Cost, RunRecord
+from problems.language_model.export.run_record import Cost, RecoveredRow, RunRecord
 from problems.language_model.export.runtime import lines
 from problems.language_model.protocol import PERPLEXITY
 
@@ -42,6 +42,8 @@ def _body(run: RunRecord, facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"| {which} {judged} | {number(three.dense)} | {number(three.uniform)} | {number(three.evolved)} |"
         if (three := getattr(run.perplexity, f"{which}_reconstructed")) is not None:
             yield f"| {which} text, reconstructed | | {number(three.uniform)} | {number(three.evolved)} |"
+    if run.recovered:
+        yield from _recovered(run.recovered, facts["protocol"].get("recovery", {}))
     yield "\n## Protocol\n"
     yield (
         f"Perplexity is {PERPLEXITY}. Report text, which the search never saw: "
@@ -62,7 +64,9 @@ def _sparse(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
     """What holds of a model whose weights were set to zero."""
     sparsity = facts["sparsity"]
     update = facts["transform"].get("reconstruct", "none")
-    rest = "nothing was trained" if update == "none" else f"the remaining weights were updated by {update}"
+    updated = [] if update == "none" else [f"the remaining weights were updated by {update}"]
+    trained = ["the remaining weights were trained"] if facts["recovered"] else []
+    rest = ", then ".join(updated + trained) or "nothing was trained"
     yield f"\n# {name}, pruned to {sparsity['prunable']:.1%}\n"
     yield (
         f"{sparsity['prunable']:.2%} of the {sparsity['denominators']['prunable']:,} prunable weights of {name} are "
@@ -84,7 +88,8 @@ def _smaller(name: str, cost: Cost, facts: Mapping[str, Any]) -> Iterator[str]:
     )
     yield (
         f"{name} has {dense:,} parameters, this model {evolved:,}; its files of weights have {facts['bytes']:,} bytes. "
-        f"What was removed was found by an evolutionary search with evoprune; nothing was trained. {loads}\n"
+        "What was removed was found by an evolutionary search with evoprune; "
+        f"{'the rest was then' if facts['recovered'] else 'nothing was'} trained. {loads}\n"
     )
     if runtime := facts.get("runtime"):
         yield from (f"- {line}" for line in lines(runtime))
@@ -92,6 +97,33 @@ def _smaller(name: str, cost: Cost, facts: Mapping[str, Any]) -> Iterator[str]:
             f"\nSpeeds of a prompt of {runtime['length']} tokens, and of one token after as many: both models timed in "
             f"turn, {runtime['threads']} thread{'s' * (runtime['threads'] > 1)}, {_inline(runtime['processor'])}, "
             f"{facts['dtype']}. Memory: of a process that loads and runs the model.\n"
+        )
+
+
+def recovered_card(name: str, teacher: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """The text of ``README.md`` for a model that evoprune recovered, but did not make smaller."""
+    lines = [f"# {_inline(name)}, recovered\n", f"Its dense model is {_inline(teacher)}."]
+    typed = {key: RecoveredRow.model_validate(row) for key, row in rows.items()}
+    return "\n".join([*lines, *_recovered(typed, {})]) + "\n"
+
+
+def _recovered(rows: Mapping[str, RecoveredRow], how: Mapping[str, Any]) -> Iterator[str]:
+    """What training gave back: before and after."""
+    yield "\n## Recovered\n"
+    text = how.get("text", {}).get("source")
+    of = f" of {_inline(str(text).rsplit('/', 1)[-1])}" if text else ""
+    yield (
+        f"Trained on windows{of} to predict what the dense model predicts; measured on the report text, which was not "
+        "trained on. Divergence is that from the dense model as it was, in nats a token. The last column is the "
+        "distance from the dense model after the same training, in nats a token: it makes a dense model better, too.\n"
+    )
+    yield "| | perplexity before | after | divergence before | after | tokens | minutes | trained | behind dense |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for name, row in rows.items():
+        numbers = (row.perplexity_before, row.perplexity_after, row.divergence_before, row.divergence_after)
+        yield (
+            f"| {name} | {' | '.join(map(number, numbers))} | {row.tokens:,} | {row.minutes:g} | {row.trained} "
+            f"| {number(row.behind_dense)} |"
         )
 
 

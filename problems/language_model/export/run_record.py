@@ -72,6 +72,19 @@ class Cost(_Record):
     bytes: Pair
 
 
+class RecoveredRow(_Record):
+    """What is known of a recovered model: see :data:`problems.language_model.recovery.recover.Row`."""
+
+    perplexity_before: float | None
+    perplexity_after: float | None
+    divergence_before: float | None
+    divergence_after: float | None
+    behind_dense: float | None = None
+    tokens: int
+    minutes: float
+    trained: str
+
+
 class RunRecord(_Record):
     """A run's result."""
 
@@ -79,6 +92,7 @@ class RunRecord(_Record):
     cost: Cost | None = None
     perplexity: Texts
     gap_closed: float | None
+    recovered: dict[str, RecoveredRow] | None = None
     genes: list[str]
     protocol: Protocol
     seed: int

@@ -57,6 +57,12 @@ def save(model: Any, transforms: Sequence[Choice], genome: Sequence[float], fold
         model.generation_config.save_pretrained(folder)
 
 
+def save_like(source: Path, model: Any, folder: Path) -> None:
+    """Write ``model``, which was loaded from ``source``, to ``folder``."""
+    structure = _structure(source / STRUCTURE)
+    save(model, structure.transforms, structure.genome, folder)
+
+
 def load(folder: Path) -> Any:
     """The model in ``folder``, which :func:`save` wrote, in evaluation mode on the CPU.
 

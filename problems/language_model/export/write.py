@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import math
@@ -21,12 +20,12 @@ from problems.language_model.export import uneven
 from problems.language_model.export.card import card, number
 from problems.language_model.export.run_record import RunRecord, run_record
 from problems.language_model.export.runtime import finding_evoprune, lines, runtimes
-from problems.language_model.model.attention import NAME as BLOCKED_ATTENTION
 from problems.language_model.model.blocks import Matrix, find_matrices, zeros
-from problems.language_model.model.load import quiet
+from problems.language_model.model.load import copy_of, quiet
 from problems.language_model.session import Session
 from problems.language_model.settings import ExportSettings
 from problems.language_model.text.source import load_text
+from problems.language_model.text.windows import Windows
 
 TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2
 """The largest relative difference between the perplexities of the written model and of the run:
@@ -36,21 +35,36 @@ Json = dict[str, Any]
 
 
 def export(
-    session: Session, genome: Sequence[float], result: Mapping[str, Any], folder: Path, options: ExportSettings
+    session: Session,
+    genome: Sequence[float],
+    result: Mapping[str, Any],
+    folder: Path,
+    options: ExportSettings,
+    recovered: Mapping[str, torch.Tensor] | None = None,
 ) -> Exported:
-    """Write and check ``genome``'s model. Raises :class:`evoprune.InputError` if ``result`` has other inputs."""
+    """Write and check ``genome``'s model. Raises :class:`evoprune.InputError` if ``result`` has other inputs.
+
+    ``recovered``: its weights by name, if it was recovered as ``result`` says.
+    """
     run = run_record(result)
-    _refuse_other_inputs(session, run)
+    refuse_other_inputs(session, run)
     run_dtype = session.resident.dtype
     dtype = options.dtype or run_dtype
     session.transform.finalise(genome)
     found = (run.perplexity.report_reconstructed or run.perplexity.report).evolved
-    matrices = _save(session, genome, getattr(torch, dtype), folder)
+    if recovered and run.recovered:
+        found = run.recovered["evolved"].perplexity_after
+    else:
+        run = run.model_copy(update={"recovered": None})  # it did not help, so that it is not what is written
+    matrices = _save(session, genome, getattr(torch, dtype), folder, recovered or {})
     counted = {matrix.name: zeros([matrix]) for matrix in matrices}
-    check = _check_in_fresh_process(session, list(counted), dtype, folder)
-    tolerance = TOLERANCE if {dtype, run_dtype} == {"float32"} else HALF_TOLERANCE
+    trust = session.settings.trust_remote_code
+    check = check_in_fresh_process(session.texts.report, session.resident.device, trust, list(counted), dtype, folder)
+    tolerance = tolerance_of(dtype, run_dtype)
     facts = _facts(session, run, matrices, counted, dtype, folder)
-    faults = _faults(counted, check, run, found, facts, tolerance)
+    faults = faults_of(counted, check, run.protocol.report_text.sha256, found, tolerance)
+    if abs(facts["sparsity"]["prunable"] - run.sparsity.prunable) > 1e-4:
+        faults.append(f"sparsity {facts['sparsity']['prunable']:.6f}, but the run's is {run.sparsity.prunable:.6f}")
     dense = session.resident.parameters * session.resident.model.dtype.itemsize
     summary = [
         f"{facts['bytes']:,} bytes of weights; the dense model in {run_dtype} has {dense:,}",
@@ -68,7 +82,8 @@ def export(
     return Exported(facts, summary, faults)
 
 
-def _refuse_other_inputs(session: Session, run: RunRecord) -> None:
+def refuse_other_inputs(session: Session, run: RunRecord) -> None:
+    """Raise :class:`evoprune.InputError` unless model, report text and transform are those of the ``run``."""
     if session.resident.weights_sha256 != run.protocol.weights_sha256:
         raise InputError(
             "the model's weights are not those that the run pruned (another file, revision or dtype): "
@@ -85,11 +100,16 @@ def _refuse_other_inputs(session: Session, run: RunRecord) -> None:
             raise InputError(f"{key} was {recorded[key]} in the run and is {value} now: leave it out of --set")
 
 
-def _save(session: Session, genome: Sequence[float], dtype: torch.dtype, folder: Path) -> list[Matrix]:
-    """Write the model as it stands, in ``dtype``; return the matrices that were written."""
-    model = _copy(session.resident.model, dtype)  # the resident one may yet be asked for other candidates
-    if model.config._attn_implementation == BLOCKED_ATTENTION:  # a name that no one else knows
-        model.set_attn_implementation("sdpa")
+def _save(
+    session: Session,
+    genome: Sequence[float],
+    dtype: torch.dtype,
+    folder: Path,
+    recovered: Mapping[str, torch.Tensor],
+) -> list[Matrix]:
+    """Write the model as it stands, but for the weights ``recovered``, in ``dtype``; return its matrices."""
+    model = copy_of(session.resident.model, dtype)  # the resident one may yet be asked for other candidates
+    put_weights(model, recovered)
     with quiet():
         session.resident.tokenizer.save_pretrained(folder)
         if session.transform.plain:
@@ -100,26 +120,29 @@ def _save(session: Session, genome: Sequence[float], dtype: torch.dtype, folder:
     return find_matrices(model)
 
 
-def _copy(model: torch.nn.Module, dtype: torch.dtype) -> Any:
-    """A copy in ``dtype`` in main memory: the device may have no room for two models."""
-    known: dict[int, Any] = {
-        id(parameter): torch.nn.Parameter(parameter.to("cpu", dtype, copy=True), requires_grad=False)
-        for parameter in model.parameters()
-    }
-    return copy.deepcopy(model, known).to("cpu", dtype)
+def put_weights(model: Any, weights: Mapping[str, torch.Tensor]) -> None:
+    """Set the parameters of ``model`` to ``weights``, by name. Raises :class:`evoprune.InputError` if they differ."""
+    parameters = dict(model.named_parameters())
+    for name, weight in weights.items():
+        if name not in parameters or parameters[name].shape != weight.shape:
+            raise InputError(f"the recovered weights are not this model's: {name}")
+        parameters[name].data.copy_(weight)
 
 
-def _check_in_fresh_process(session: Session, matrices: list[str], dtype: str, folder: Path) -> Json:
-    windows, window = session.texts.report.tokens.shape
+def check_in_fresh_process(
+    report: Windows, device: torch.device, trust: bool, matrices: list[str], dtype: str, folder: Path
+) -> Json:
+    """What a new process finds in ``folder``: see ``check.py``. ``trust``: whether the model's own code may run."""
+    windows, window = report.tokens.shape
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()  # the other process needs the memory that this one only caches
     with tempfile.TemporaryDirectory() as scratch:
         text, job = Path(scratch) / "text.txt", Path(scratch) / "job.json"
-        text.write_text(load_text(session.texts.report.settings, "report_text"), encoding="utf-8", newline="")
+        text.write_text(load_text(report.settings, "report_text"), encoding="utf-8", newline="")
         task = {
             "folder": str(folder.resolve()), "matrices": matrices, "text": str(text), "window": window,
-            "windows": windows, "dtype": dtype, "device": str(session.resident.device),
-            "trust_remote_code": session.settings.trust_remote_code, "uneven": uneven.is_uneven(folder),
+            "windows": windows, "dtype": dtype, "device": str(device),
+            "trust_remote_code": trust, "uneven": uneven.is_uneven(folder),
         }  # fmt: skip
         job.write_text(json.dumps(task), encoding="utf-8")
         script = Path(__file__).with_name("check.py")
@@ -135,18 +158,17 @@ def _check_in_fresh_process(session: Session, matrices: list[str], dtype: str, f
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 
-def _faults(
-    zeros: dict[str, int], check: Json, run: RunRecord, expected: float | None, facts: Json, tolerance: float
+def faults_of(
+    zeros: dict[str, int], check: Json, text_sha256: str, expected: float | None, tolerance: float
 ) -> list[str]:
+    """How ``check`` differs from what is expected: zeros of each matrix, the tokens of the text, the perplexity."""
     if "failure" in check:
         return [check["failure"]]
     faults = []
     if check["zeros"] != zeros:
         wrong = [name for name, count in zeros.items() if check["zeros"].get(name) != count]
         faults.append(f"zeros were lost or gained in {', '.join(wrong)}")
-    if abs(facts["sparsity"]["prunable"] - run.sparsity.prunable) > 1e-4:
-        faults.append(f"sparsity {facts['sparsity']['prunable']:.6f}, but the run's is {run.sparsity.prunable:.6f}")
-    if check["tokens_sha256"] != run.protocol.report_text.sha256:
+    if check["tokens_sha256"] != text_sha256:
         faults.append("the written tokenizer gives other tokens for the report text")
     found = check["perplexity"]
     if expected is None or not abs(found / expected - 1) <= tolerance:
@@ -181,7 +203,8 @@ def _facts(
         },
         "perplexity": run.perplexity.model_dump(),
         "gap_closed": run.gap_closed,
-        "sha256": {path.name: _sha256(path) for path in sorted(folder.glob("*.safetensors"))},
+        "recovered": {name: row.model_dump() for name, row in run.recovered.items()} if run.recovered else None,
+        "sha256": sha256_of(folder),
         "protocol": run.protocol.model_dump(),
     }
 
@@ -190,6 +213,16 @@ def public_name(model: str) -> str:
     """A hub id unchanged; for a file or folder, its name without the path on this machine."""
     path = Path(model)
     return path.name if path.is_absolute() or path.exists() else model
+
+
+def sha256_of(folder: Path) -> dict[str, str]:
+    """The hash of each file of weights."""
+    return {path.name: _sha256(path) for path in sorted(folder.glob("*.safetensors"))}
+
+
+def tolerance_of(written: str, measured: str) -> float:
+    """The tolerance for files in the dtype ``written`` of a model that was measured in ``measured``."""
+    return TOLERANCE if {written, measured} == {"float32"} else HALF_TOLERANCE
 
 
 def _sha256(path: Path) -> str:

@@ -69,9 +69,18 @@ class Forward:
                 stack.enter_context(_answering(self._blocks[:start], state))
             for index in keep:
                 stack.enter_context(_noting_input(self._blocks[index], index, kept))
-            body = self._model.base_model if self._plain_head else self._model
-            output: torch.Tensor = body(input_ids=tokens, use_cache=False)[0]
+            output = self.rows(tokens)
         return output, kept
+
+    def rows(self, tokens: torch.Tensor) -> torch.Tensor:
+        """The first result of a call for ``tokens`` ``(windows, window)``, with gradients where they are enabled."""
+        body = self._model.base_model if self._plain_head else self._model
+        return body(input_ids=tokens, use_cache=False)[0]  # type: ignore[no-any-return]
+
+    @property
+    def head(self) -> nn.Module | None:
+        """What turns rows into logits; None where they are logits already."""
+        return self._model.get_output_embeddings() if self._plain_head else None
 
     @torch.inference_mode()
     def step(self, tokens: torch.Tensor, block: int, state: torch.Tensor | None) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
@@ -14,6 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from evoprune import InputError
+from problems.language_model.model.attention import NAME as BLOCKED_ATTENTION
 from problems.language_model.model.attention import use_fast_attention
 from problems.language_model.model.device import pick_device, pick_dtype
 from problems.language_model.settings import BUNDLED_MODEL, ModelSettings
@@ -52,7 +54,7 @@ def load_model(settings: ModelSettings) -> tuple[nn.Module, Any]:
     if getattr(model, "is_quantized", False):
         model = _plain(model, settings)
     _check_finite(model, settings.model)
-    _convert(model, device, dtype)
+    convert(model, device, dtype)
     model.eval().requires_grad_(False)
     use_fast_attention(model)
     return model, tokenizer
@@ -121,7 +123,7 @@ def _plain(quantized: Any, settings: ModelSettings) -> Any:
     return model
 
 
-def _convert(model: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+def convert(model: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
     """Move ``model`` to ``device`` and ``dtype``, but keep the dtype of buffers that it computed itself.
 
     Rotary frequencies in bfloat16 would be wrong by whole radians at large positions.
@@ -132,6 +134,18 @@ def _convert(model: nn.Module, device: torch.device, dtype: torch.dtype) -> None
     for name, buffer in computed.items():
         owner, _, own_name = name.rpartition(".")
         setattr(model.get_submodule(owner), own_name, buffer.to(device))
+
+
+def copy_of(model: nn.Module, dtype: torch.dtype) -> Any:
+    """A copy in ``dtype`` in main memory, with an attention that everyone has: the device may have no room for two."""
+    known: dict[int, Any] = {
+        id(parameter): nn.Parameter(parameter.to("cpu", dtype, copy=True), requires_grad=False)
+        for parameter in model.parameters()
+    }
+    copied: Any = copy.deepcopy(model, known).to("cpu", dtype)
+    if copied.config._attn_implementation == BLOCKED_ATTENTION:  # a name that no one else knows
+        copied.set_attn_implementation("sdpa")
+    return copied
 
 
 def _check_complete(info: Mapping[str, Any], name: str) -> None:

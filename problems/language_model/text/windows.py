@@ -106,14 +106,28 @@ def held_out(searched: Windows, learnt: Iterable[Windows], count: int, tokenizer
     """
     settings = searched.settings
     tokens, total = _tokenised(settings, tokenizer, "search_text")
+    free = _free(tokens, total, [searched, *learnt])
+    rest = [w for w in order(tokens, len(searched.places), settings.sampling, settings.sampling_seed) if free[w]]
+    return _chosen(tokens, rest[:count], settings) if rest[:count] else None
+
+
+def unused(settings: TextSettings, used: Iterable[Windows], tokenizer: Any, role: str) -> Windows:
+    """All windows of the text that ``settings`` name, of their length, that share no token with ``used``.
+
+    ``used`` are windows of the same text, of any length. There may be none. Raises :class:`evoprune.InputError`.
+    """
+    tokens, total = _tokenised(settings, tokenizer, role)
+    return _chosen(tokens, [window for window, free in enumerate(_free(tokens, total, used)) if free], settings)
+
+
+def _free(tokens: numpy.ndarray[Any, Any], total: int, used: Iterable[Windows]) -> list[bool]:
+    """Which of the windows ``tokens``, of a text of ``total`` tokens, share no token with ``used``."""
     seen = numpy.zeros(total, dtype=bool)
-    for windows in (searched, *learnt):
+    for windows in used:
         length = windows.settings.window
         for place in windows.places:
             seen[place * length : (place + 1) * length] = True
-    free = [not window.any() for window in seen[: tokens.size].reshape(tokens.shape)]
-    rest = [w for w in order(tokens, len(searched.places), settings.sampling, settings.sampling_seed) if free[w]]
-    return _chosen(tokens, rest[:count], settings) if rest[:count] else None
+    return [not window.any() for window in seen[: tokens.size].reshape(tokens.shape)]
 
 
 def _tokenised(settings: TextSettings, tokenizer: Any, role: str) -> tuple[numpy.ndarray[Any, Any], int]:

@@ -1,0 +1,66 @@
+"""Recovers results into new folders, so that what was interrupted can go on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from evoprune.errors import InputError
+from evoprune.experiment import config
+from evoprune.experiment.config import Config
+from evoprune.exporting import UNFIT, export, refuse_unless_free
+from evoprune.parts import Exported, Recovering
+from evoprune.records import run_folder
+
+Write = Callable[[Path, Path], Exported]
+"""Recovers with checkpoints in the first folder, and writes into the second."""
+
+
+def recover_into(out: Path, write: Write, made_by: Mapping[str, Any], experiment: Config | None) -> Exported:
+    """As :func:`evoprune.exporting.export`; checkpoints lie beside ``out`` until it is there."""
+    refuse_unless_free(out)
+    workplace = out.with_name(f"{out.name}.unfinished")
+    with _held(workplace):
+        exported = export(out, lambda folder: write(workplace, folder), made_by, experiment)
+        shutil.rmtree(workplace)
+    return exported
+
+
+def recover_export(problem: type[Recovering], source: Path, out: Path, options: Any) -> Exported:
+    """Recover what lies in the folder ``source``. Raises :class:`InputError`, and ``Stopped`` if it did not help."""
+    if not source.is_dir():
+        raise InputError("no such folder; expected a run's, or an exported model's", str(source))
+    ours = (source / "evoprune.json").exists()
+    facts = run_folder.read_json(source / "evoprune.json") if ours else None
+    if facts and not facts.get("fit"):
+        raise InputError(f"must not be used: see {UNFIT} there", str(source))
+    made_by: dict[str, Any] = {key: facts[key] for key in ("seed", "best") if key in facts} if facts else {}
+    described = source / "experiment.yaml"
+    experiment = config.read(described) if ours and described.exists() else None
+
+    def write(workplace: Path, folder: Path) -> Exported:
+        return problem.recover_export(source, facts, workplace, folder, options)
+
+    return recover_into(out, write, made_by, experiment)
+
+
+@contextmanager
+def _held(workplace: Path) -> Iterator[None]:
+    """Keep other processes out of ``workplace``, but for those that a launcher started beside this one."""
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    try:
+        workplace.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot be made: {error.strerror}", str(workplace)) from None
+    try:
+        with run_folder.locked(workplace), run_folder.stopping_at_full_disks(workplace):
+            yield
+    finally:
+        if workplace.is_dir() and {path.name for path in workplace.iterdir()} <= {"lock"}:
+            shutil.rmtree(workplace)  # nothing was done

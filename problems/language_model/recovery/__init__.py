@@ -1,0 +1,1 @@
+"""Recovers a smaller model: trains it to predict what its dense model predicts."""

@@ -1,0 +1,121 @@
+"""The state of a recovery on disk, as safetensors and JSON: complete, or not there."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from evoprune import InputError
+
+Tensors = dict[str, torch.Tensor]
+
+_STATE, _TENSORS, _BEST, _PLAN = "state.json", "tensors.safetensors", "best.safetensors", "plan.json"
+
+
+class Checkpoints:
+    """Keeps the newest checkpoint and the best weights in ``folder``, which is made."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def write(self, step: int, state: Mapping[str, Any], tensors: Tensors) -> None:
+        """Replace the checkpoint by that after ``step``. Raises OSError where the disk is full."""
+        whole, part = self._folder / f"step-{step}", self._folder / "part"
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        write_tensors(part / _TENSORS, tensors)
+        write_json(part / _STATE, state)
+        before = self._found()
+        if whole in before:
+            return
+        part.rename(whole)
+        _sync(self._folder)
+        for old in before:
+            shutil.rmtree(old)
+
+    def read(self) -> tuple[dict[str, Any], Tensors] | None:
+        """The newest state and tensors; None where there is none. Raises :class:`evoprune.InputError`."""
+        found = self._found()
+        if not found:
+            return None
+        return read_json(found[-1] / _STATE), read_tensors(found[-1] / _TENSORS)
+
+    def write_best(self, tensors: Tensors) -> None:
+        """Replace the best weights."""
+        write_tensors(self._folder / _BEST, tensors)
+
+    def best(self) -> Tensors:
+        """The best weights."""
+        return read_tensors(self._folder / _BEST)
+
+    def plan(self, steps: int) -> None:
+        """Note the number of steps, which must not change when the recovery goes on."""
+        write_json(self._folder / _PLAN, {"steps": steps})
+
+    def planned(self) -> int | None:
+        """The number of steps that was noted."""
+        path = self._folder / _PLAN
+        return int(read_json(path)["steps"]) if path.exists() else None
+
+    def _found(self) -> list[Path]:
+        return sorted(self._folder.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
+
+
+def write_tensors(path: Path, tensors: Tensors) -> None:
+    """Write ``tensors`` so that ``path`` holds what it held or all of them. Raises OSError."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part)
+    except SafetensorError as error:  # in which the system's error is a part of the text
+        code = re.search(r"(?:code: |os error )(\d+)", str(error))
+        number = int(code[1]) if code else errno.EIO
+        raise OSError(number, os.strerror(number), str(path)) from None
+    _sync(part)
+    part.replace(path)
+    _sync(path.parent)
+
+
+def read_tensors(path: Path) -> Tensors:
+    """The tensors in ``path``, in main memory. Raises :class:`evoprune.InputError`."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"cannot be read: {error}", str(path)) from None
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write ``value`` so that ``path`` holds what it held or all of it."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    _sync(part)
+    part.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in ``path``. Raises :class:`evoprune.InputError`."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"cannot be read: {error}", str(path)) from None
+    if not isinstance(value, dict):
+        raise InputError("expected an object", str(path))
+    return value
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

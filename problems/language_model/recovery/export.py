@@ -1,0 +1,152 @@
+"""Recovers the model in a folder, and writes it in the same form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from evoprune import Exported, InputError, __version__
+from problems.language_model import protocol
+from problems.language_model.export import uneven
+from problems.language_model.export.card import card, recovered_card
+from problems.language_model.export.run_record import RunRecord, run_record
+from problems.language_model.export.write import (
+    check_in_fresh_process,
+    faults_of,
+    public_name,
+    sha256_of,
+    tolerance_of,
+)
+from problems.language_model.model.blocks import find_matrices, zeros
+from problems.language_model.model.device import dtype_of
+from problems.language_model.model.load import copy_of, load_model, load_tokenizer, quiet
+from problems.language_model.recovery.recover import EVOLVED, Recovered, Teacher, begin, recover_all, refuse_unknown
+from problems.language_model.recovery.text import DEFAULT_WINDOW, recovery_text
+from problems.language_model.resident import Resident
+from problems.language_model.settings import ModelSettings, RecoverCommandSettings, TextSettings
+from problems.language_model.summary import recovered_lines
+from problems.language_model.text.windows import Windows, check_length, cut
+
+Json = dict[str, Any]
+
+
+def recover_export(
+    source: Path, facts: Mapping[str, Any] | None, workplace: Path, folder: Path, options: RecoverCommandSettings
+) -> Exported:
+    """See :meth:`evoprune.Recovering.recover_export`."""
+    run = run_record(dict(facts) | {"genes": []}) if facts else None
+    if not run and not (options.teacher and options.report_text):
+        raise InputError(
+            "evoprune did not write this folder: give its dense model with --teacher, and --report-text", str(source)
+        )
+    refuse_unknown(options, ["dense"])
+    student, tokenizer = _load(source)
+    teacher = _teacher(run, options, dtype_of(student))
+    _refuse_another(student, tokenizer, teacher)
+    report = _windows(run, options, teacher)
+    search = cut(_of_protocol(run.protocol.search_text), tokenizer, "search_text") if run else None
+    text = recovery_text(options, student, tokenizer, search, report)
+    judge = Teacher(teacher.model, text, report)
+    of_student = Resident(student, tokenizer, str(source)).weights_sha256
+    begin(workplace, options, judge, {"weights": [of_student, teacher.weights_sha256]})
+    makers = {EVOLVED: lambda _: student, "dense": lambda _: copy_of(teacher.model, teacher.model.dtype)}
+    names = [EVOLVED, *options.trained_alike]
+    dtype = dtype_of(student)
+    recovered = recover_all({name: makers[name] for name in names}, judge, options, workplace)
+    recovered.check()
+    _save(source, student, tokenizer, folder)
+    return _described(source, run, facts or {}, recovered, judge, student, dtype, folder)
+
+
+def _load(source: Path) -> tuple[Any, Any]:
+    if uneven.is_uneven(source):
+        return uneven.load(source), load_tokenizer(source)
+    return load_model(ModelSettings(model=str(source.resolve()), device="cpu", dtype="auto"))
+
+
+def _teacher(run: RunRecord | None, options: RecoverCommandSettings, dtype: str) -> Resident:
+    """The dense model. Raises :class:`evoprune.InputError` if it is not the one that the run began with."""
+    own = run.protocol if run and not options.teacher else None
+    given = {"model": own.model, "dtype": own.dtype} if own else {"model": options.teacher, "dtype": dtype}
+    teacher = Resident.load(ModelSettings.model_validate(given))
+    if own and teacher.weights_sha256 != own.weights_sha256:
+        raise InputError("its weights are no longer those that the run pruned; give them with --teacher", own.model)
+    return teacher
+
+
+def _refuse_another(student: Any, tokenizer: Any, teacher: Resident) -> None:
+    """Raise :class:`evoprune.InputError` unless ``teacher`` has the vocabulary and the width of ``student``."""
+    theirs: Any = teacher.tokenizer
+    configs = student.config.get_text_config(), teacher.model.config.get_text_config()
+    for key in ("vocab_size", "hidden_size"):
+        ours, other = (getattr(config, key, None) for config in configs)
+        if ours != other:
+            raise InputError(f"has a {key} of {other}, and the model to recover {ours}", teacher.source)
+    if tokenizer.get_vocab() != theirs.get_vocab():
+        raise InputError("has another vocabulary than the model to recover", teacher.source)
+
+
+def _windows(run: RunRecord | None, options: RecoverCommandSettings, teacher: Resident) -> Windows:
+    """The report text."""
+    if options.report_text:
+        window = run.protocol.report_text.window if run else options.window or DEFAULT_WINDOW
+        text = TextSettings(source=options.report_text, window=window, windows=None)
+    else:
+        assert run is not None
+        text = _of_protocol(run.protocol.report_text)
+    check_length(text, teacher.model, "report_text")
+    return cut(text, teacher.tokenizer, "report_text")
+
+
+def _of_protocol(text: Any) -> TextSettings:
+    known = text.model_dump()
+    return TextSettings(**{key: known[key] for key in TextSettings.model_fields if key in known})
+
+
+def _save(source: Path, student: Any, tokenizer: Any, folder: Path) -> None:
+    with quiet():
+        tokenizer.save_pretrained(folder)
+        if not uneven.is_uneven(source):
+            student.save_pretrained(folder)
+            return
+    uneven.save_like(source, student, folder)
+
+
+def _described(
+    source: Path, run: RunRecord | None, facts: Mapping[str, Any], recovered: Recovered, judge: Teacher, student: Any,
+    dtype: str, folder: Path,
+) -> Exported:  # fmt: skip
+    """Check what was written, and say what it is."""
+    matrices = {matrix.name: zeros([matrix]) for matrix in find_matrices(student)}
+    device = judge.model.device
+    check = check_in_fresh_process(judge.report, device, False, list(matrices), dtype, folder)
+    tolerance = tolerance_of(dtype, dtype_of(judge.model))
+    after = recovered.rows[EVOLVED]["perplexity_after"]
+    faults = faults_of(matrices, check, judge.report.sha256, after, tolerance)
+    kept = {key: value for key, value in facts.items() if key not in {"fit", "faults", "seed", "best"}}
+    now: Json = kept | {
+        "evoprune": __version__,
+        "dtype": dtype,
+        "uneven": uneven.is_uneven(folder),
+        "bytes": sum(path.stat().st_size for path in folder.glob("*.safetensors")),
+        "sha256": sha256_of(folder),
+        "recovered": recovered.rows,
+        "check": {name: value for name, value in check.items() if name != "zeros"} | {"tolerance": tolerance},
+    }
+    now["protocol"] = dict(facts.get("protocol") or _protocol(judge)) | {"recovery": recovered.protocol}
+    if run:
+        text = card(run_record(now | {"genes": [], "seed": run.seed}), now)
+    else:
+        text = recovered_card(public_name(str(source)), public_name(judge.model.name_or_path), recovered.rows)
+    (folder / "README.md").write_text(text, encoding="utf-8")
+    return Exported(now, list(recovered_lines(recovered.rows)), faults)
+
+
+def _protocol(judge: Teacher) -> Json:
+    return {
+        "perplexity": protocol.PERPLEXITY,
+        "dtype": dtype_of(judge.model),
+        "device": str(judge.model.device),
+        "report_text": judge.report.protocol(),
+    }

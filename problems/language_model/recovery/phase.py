@@ -1,0 +1,75 @@
+"""A recovery as the last part of a run, or after it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evoprune import Exported
+from problems.language_model.export.run_record import run_record
+from problems.language_model.export.write import export, refuse_other_inputs
+from problems.language_model.recovery import checkpoint
+from problems.language_model.recovery.recover import Recovered, recover, refuse_unknown
+from problems.language_model.recovery.text import recovery_text
+from problems.language_model.recovery.train import accelerator
+from problems.language_model.session import Session
+from problems.language_model.settings import ExportSettings, RecoverCommandSettings
+from problems.language_model.summary import recovered_lines
+
+WEIGHTS, WORKPLACE = "recovered.safetensors", "recovery"
+
+
+def recover_and_export(
+    session: Session, genome: Sequence[float], known: Mapping[str, Sequence[float]], result: Mapping[str, Any],
+    workplace: Path, folder: Path, options: RecoverCommandSettings,
+) -> Exported:  # fmt: skip
+    """Recover the best of a finished run, and write it to ``folder``.
+
+    Raises :class:`evoprune.Stopped` where that did not help. ``known``: genomes that ``options.alike`` may name.
+    """
+    refuse_other_inputs(session, run_record(result))
+    recovered = recover(session, genome, known, options, workplace)
+    recovered.check()
+    exported = export(session, genome, _added(result, recovered), folder, ExportSettings(dtype=None), recovered.weights)
+    return Exported(exported.facts, [*recovered_lines(recovered.rows), *exported.summary], exported.faults)
+
+
+def check_before_run(session: Session, known: Iterable[str]) -> dict[str, str]:
+    """What identifies the text to recover on. Raises :class:`evoprune.InputError` for what would fail after the search.
+
+    ``known``: what ``alike`` may name.
+    """
+    settings, resident, texts = session.settings.recover, session.resident, session.texts
+    assert settings is not None
+    refuse_unknown(settings, known)
+    accelerator(resident.device)
+    text = recovery_text(settings, resident.model, resident.tokenizer, texts.search, texts.report)
+    return {"recovery_text": text.whole.sha256}
+
+
+def recover_in_run(
+    session: Session, genome: Sequence[float], known: Mapping[str, Sequence[float]], result: Mapping[str, Any],
+    folder: Path,
+) -> dict[str, Any]:  # fmt: skip
+    """``result`` with what ``problem.recover`` gave; the weights lie in the run's ``folder``, if they are better."""
+    assert session.settings.recover is not None
+    recovered = recover(session, genome, known, session.settings.recover, folder / WORKPLACE)
+    if recovered.helped:
+        checkpoint.write_tensors(folder / WEIGHTS, recovered.weights)
+    shutil.rmtree(folder / WORKPLACE)
+    return _added(result, recovered)
+
+
+def weights_in(result: Mapping[str, Any]) -> checkpoint.Tensors | None:
+    """The recovered weights of a run, where it has some that are better. ``result``: with the run's ``folder``."""
+    rows = result.get("recovered")
+    if not isinstance(rows, dict) or not rows.get("evolved", {}).get("helped"):
+        return None
+    return checkpoint.read_tensors(Path(result["folder"]) / WEIGHTS)
+
+
+def _added(result: Mapping[str, Any], recovered: Recovered) -> dict[str, Any]:
+    protocol = dict(result["protocol"]) | {"recovery": recovered.protocol}
+    return dict(result) | {"recovered": recovered.rows, "protocol": protocol}

@@ -1,0 +1,173 @@
+"""Recovers models of a session: the evolved one, and known solutions trained alike."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from evoprune import InputError, Stopped, finite
+from problems.language_model.evaluation.measure import Measure
+from problems.language_model.model.device import dtype_of
+from problems.language_model.model.forward import Forward
+from problems.language_model.model.load import convert, copy_of
+from problems.language_model.recovery import checkpoint
+from problems.language_model.recovery.loss import divergence
+from problems.language_model.recovery.progress import Progress
+from problems.language_model.recovery.text import RecoveryText, recovery_text
+from problems.language_model.recovery.train import Training
+from problems.language_model.session import Session
+from problems.language_model.settings import RecoverSettings
+from problems.language_model.text.windows import Windows
+
+EVOLVED = "evolved"
+
+Row = dict[str, Any]
+"""What is known of one recovered model:
+
+``perplexity_before`` and ``perplexity_after``, ``divergence_before`` and ``divergence_after`` (from the dense model as
+it was, in nats a token), all on the report text; ``behind_dense``, nats a token behind the dense model trained alike,
+if there is one; ``helped``; ``tokens`` that the best weights have seen; ``minutes``; ``trained``; and ``curve``.
+"""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """The dense model, and the texts: those to train on, and the one that scores the result."""
+
+    model: Any
+    text: RecoveryText
+    report: Windows
+
+    def score(self, model: Any) -> dict[str, float | None]:
+        """The perplexity of ``model`` on the report text, and its divergence from this one."""
+        tokens, forward = self.report.tokens, Forward(model)
+        return {
+            "perplexity": finite(Measure(forward, None).perplexity(tokens)),
+            "divergence": finite(divergence(forward, Forward(self.model), tokens)),
+        }
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """The rows by name, how they were made, and the weights of the evolved model, by name."""
+
+    rows: dict[str, Row]
+    protocol: dict[str, Any]
+    weights: checkpoint.Tensors
+
+    @property
+    def helped(self) -> bool:
+        """Whether the evolved model became better on the held-out windows."""
+        return bool(self.rows[EVOLVED]["helped"])
+
+    def check(self) -> None:
+        """Raise :class:`evoprune.Stopped` where it did not."""
+        if not self.helped:
+            first, *others = (point["held_out"] for point in self.rows[EVOLVED]["curve"])
+            reached = min((value for value in others if value is not None), default=math.inf)
+            raise Stopped(
+                f"the recovery did not help: perplexity {first or math.inf:.5g} on the held-out windows before, "
+                f"{reached:.5g} at best after it; the model stays as it was, and nothing is written"
+            )
+
+
+def recover(
+    session: Session, genome: Sequence[float], known: Mapping[str, Sequence[float]], settings: RecoverSettings,
+    folder: Path,
+) -> Recovered:  # fmt: skip
+    """Train ``genome``'s model, and those of ``known`` that ``settings`` name; checkpoints lie in ``folder``.
+
+    The session's model is the dense one afterwards. Raises :class:`evoprune.InputError`.
+    """
+    resident, transform = session.resident, session.transform
+    refuse_unknown(settings, known)
+    texts = session.texts
+    text = recovery_text(settings, resident.model, resident.tokenizer, texts.search, texts.report)
+    genomes = {EVOLVED: list(genome)} | {name: list(known[name]) for name in settings.trained_alike}
+    identity = {"genomes": genomes, "weights": resident.weights_sha256, "transform": transform.describe()}
+    teacher = Teacher(resident.model, text, texts.report)
+    begin(folder, settings, teacher, identity)
+
+    def student(name: str) -> Any:
+        transform.finalise(genomes[name])
+        made = copy_of(resident.model, resident.model.dtype)
+        transform.apply(transform.dense)
+        return made
+
+    return recover_all(dict.fromkeys(genomes, student), teacher, settings, folder)
+
+
+def refuse_unknown(settings: RecoverSettings, known: Iterable[str]) -> None:
+    """Raise :class:`evoprune.InputError` unless ``known`` are all that is to be trained alike."""
+    if unknown := [name for name in settings.trained_alike if name not in known]:
+        raise InputError(f"{', '.join(unknown)}: expected some of {', '.join(known)}", "alike")
+
+
+def begin(folder: Path, settings: RecoverSettings, teacher: Teacher, identity: Mapping[str, Any]) -> None:
+    """Make ``folder``, or raise :class:`evoprune.InputError` if it holds the checkpoints of another recovery.
+
+    ``identity``: JSON-able, what tells the models apart.
+    """
+    read = {"text": teacher.text.whole.sha256, "report": teacher.report.sha256}
+    told = repr([sorted(settings.model_dump().items()), read, sorted(identity.items()), dtype_of(teacher.model)])
+    now = {"recovery": hashlib.sha256(told.encode()).hexdigest()}
+    path = folder / "recovery.json"
+    if path.exists():
+        if checkpoint.read_json(path) != now:
+            raise InputError("holds checkpoints of another recovery; delete it, or choose another --out", str(folder))
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        checkpoint.write_json(path, now)
+
+
+def recover_all(students: Mapping[str, Any], teacher: Teacher, settings: RecoverSettings, folder: Path) -> Recovered:
+    """Train each of ``students``: functions that make the model of a name, in the dtype it is measured in."""
+    rows: dict[str, Row] = {}
+    weights: checkpoint.Tensors = {}
+    for name, make in students.items():
+        model, rows[name] = _recover_one(name, make(name), teacher, settings, folder / name)
+        if name == EVOLVED:
+            weights = {key: each.detach().to("cpu", copy=True) for key, each in model.named_parameters()}
+        del model
+    dense = rows.get("dense", {}).get("perplexity_after")
+    for name, row in rows.items():
+        if name != "dense" and dense and row["perplexity_after"]:
+            row["behind_dense"] = math.log(row["perplexity_after"] / dense)
+    protocol = {
+        "text": teacher.text.protocol(),
+        "loss": f"divergence from the dense model + {settings.cross_entropy:g} x cross-entropy",
+        **settings.model_dump(include={"batch", "rate", "seed", "evaluations", "patience"}),
+    }
+    return Recovered(rows, protocol, weights)
+
+
+def _recover_one(name: str, model: Any, teacher: Teacher, settings: RecoverSettings, folder: Path) -> tuple[Any, Row]:
+    """The model, in the dtype it came in, and its row."""
+    dtype, device = model.dtype, teacher.model.device
+    with Progress() as progress:
+        progress.note(f"recovering {name}")
+        progress.now("measuring the report text")
+        convert(model, device, dtype)
+        before = teacher.score(model)
+        convert(model, device, torch.float32)
+        training = Training(model, teacher.model, teacher.text, settings, folder, progress)
+        model = training.run()
+        convert(model, device, dtype)
+        model.requires_grad_(False)
+        progress.now("measuring the report text")
+        after = teacher.score(model)
+    row: Row = {f"{key}_{when}": found[key] for key in before for when, found in (("before", before), ("after", after))}
+    course = training.course
+    return model, row | {
+        "helped": course.helped,
+        "tokens": training.tokens,
+        "minutes": round(course.seconds / 60, 2),
+        "trained": f"{training.train}, {training.trained_parameters:,} parameters",
+        "curve": course.curve,
+    }

@@ -1,0 +1,70 @@
+"""The windows that a recovery trains on, and those that choose its best weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+import torch
+
+from evoprune import InputError
+from problems.language_model.settings import RecoverSettings, TextSettings
+from problems.language_model.text.windows import Windows, check_length, share_a_window, unused
+
+_ROLE = "recover.text"
+
+DEFAULT_WINDOW = 512
+
+
+@dataclass(frozen=True)
+class RecoveryText:
+    """Windows ``(windows, window)`` of one text, int64 on the CPU; ``train`` and ``held_out`` have none in common."""
+
+    train: torch.Tensor
+    held_out: torch.Tensor
+    whole: Windows
+    """All of them."""
+
+    def protocol(self) -> dict[str, Any]:
+        """What was read."""
+        return self.whole.protocol() | {"held_out": len(self.held_out)}
+
+
+def recovery_text(
+    settings: RecoverSettings, model: Any, tokenizer: Any, search: Windows | None, report: Windows
+) -> RecoveryText:
+    """The text that ``settings`` name, or that of ``search``, whose windows are left out.
+
+    Held-out windows are spread evenly over it. Raises :class:`evoprune.InputError` where the text has too few
+    windows, is that of ``report``, or has passages in common with it.
+    """
+    text = _named(settings, search.settings if search else None)
+    if text.identity == report.settings.identity:
+        raise InputError("is the report text, which must not be trained on; give another", text.source)
+    check_length(text, model, _ROLE)
+    seen = [search] if search and text.identity == search.settings.identity else []
+    whole = unused(text, seen, tokenizer, _ROLE)
+    windows, held_out = len(whole.tokens), settings.held_out
+    if windows < held_out + settings.batch:
+        raise InputError(
+            f"leaves {windows} windows of {text.window} tokens; expected {held_out} that are held out and at least "
+            f"{settings.batch} to train on: give a longer text, or a smaller window, held_out or batch",
+            text.source,
+        )
+    if share_a_window(report, whole):
+        raise InputError("holds passages of the report text, which must not be trained on; give another", text.source)
+    chosen = numpy.arange(held_out) * windows // held_out
+    rest = numpy.setdiff1d(numpy.arange(windows), chosen)
+    return RecoveryText(whole.tokens[rest], whole.tokens[chosen], whole)
+
+
+def _named(settings: RecoverSettings, search: TextSettings | None) -> TextSettings:
+    window = settings.window or (search.window if search else DEFAULT_WINDOW)
+    if settings.text is not None:
+        return TextSettings(
+            source=settings.text, split=settings.split, column=settings.column, window=window, windows=None
+        )
+    if search is None:
+        raise InputError("which text to train on is not known; give one", "--text")
+    return search.model_copy(update={"window": window, "windows": None, "sampling": "first"})

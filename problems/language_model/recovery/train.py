@@ -1,0 +1,294 @@
+"""Trains one model to predict what another predicts, with accelerate."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from evoprune import InputError, finite
+from problems.language_model.evaluation.measure import Measure
+from problems.language_model.model.blocks import find_blocks
+from problems.language_model.model.device import pick_dtype
+from problems.language_model.model.forward import Forward
+from problems.language_model.recovery import checkpoint, schedule
+from problems.language_model.recovery.loss import distillation
+from problems.language_model.recovery.progress import Pace, Progress
+from problems.language_model.recovery.text import RecoveryText
+from problems.language_model.recovery.trained import RATES, Trained
+from problems.language_model.settings import RecoverSettings
+
+_LONGEST_GRADIENT = 1.0
+"""Longer ones are shortened to this norm."""
+
+DEFAULT_TOKENS = 200_000
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+@dataclass
+class Course:
+    """How far a training is; what its checkpoints hold besides tensors."""
+
+    steps: int
+    step: int = 0
+    seconds: float = 0.0
+    curve: list[dict[str, float | None]] = field(default_factory=list)
+    """For each measurement: tokens trained on, the mean losses since the last one in nats a token, and the
+    perplexity on held-out windows; the first is of the model as it was given."""
+    best: int = 0
+    """The place in ``curve`` of the lowest perplexity."""
+
+    def add(self, tokens: int, losses: torch.Tensor | None, perplexity: float) -> bool:
+        """Add a measurement; whether it is the best so far."""
+        divergence, cross_entropy = losses.tolist() if losses is not None else (None, None)
+        point = {"tokens": tokens, "divergence": divergence, "cross_entropy": cross_entropy}
+        self.curve.append(point | {"held_out": finite(perplexity)})
+        held_out = [math.inf if point["held_out"] is None else point["held_out"] for point in self.curve]
+        before, self.best = self.best, min(range(len(held_out)), key=held_out.__getitem__)
+        return self.best != before
+
+    @property
+    def helped(self) -> bool:
+        """Whether any measurement is better than that of the model as it was given."""
+        return self.best > 0
+
+    @property
+    def stale(self) -> int:
+        """How many measurements the best is old."""
+        return len(self.curve) - 1 - self.best
+
+
+class _Student(nn.Module):
+    """The model with its loss as its result, so that several processes can share the work on a batch."""
+
+    def __init__(self, model: Any, forward: Forward, teacher: Forward, cross_entropy: float) -> None:
+        super().__init__()
+        self.model = model
+        self._forward, self._teacher, self._cross_entropy = forward, teacher, cross_entropy
+
+    def forward(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The loss of ``tokens`` ``(windows, window)`` and its parts; see ``distillation``."""
+        taught = self._teacher(tokens)[0][:, :-1].flatten(0, 1)
+        rows = self._forward.rows(tokens)[:, :-1].flatten(0, 1)
+        heads = self._forward.head, self._teacher.head
+        return distillation(rows, heads[0], tokens[:, 1:].flatten(), taught, heads[1], self._cross_entropy)
+
+
+class Training:
+    """Trains ``model``, in float32, whose checkpoints lie in ``folder``. ``teacher`` stays as it is.
+
+    Steps read what :mod:`problems.language_model.recovery.schedule` says, so that one that was interrupted ends
+    with exactly the same weights. Raises :class:`evoprune.InputError`.
+    """
+
+    def __init__(
+        self, model: Any, teacher: Any, text: RecoveryText, settings: RecoverSettings, folder: Path, progress: Progress
+    ) -> None:
+        self.accelerator = accelerator(teacher.device, settings.accumulate)
+        self._text, self._settings, self._progress = text, settings, progress
+        self._device = self.accelerator.device
+        self._per_step = settings.batch * text.train.shape[1]
+        if settings.batch % (settings.accumulate * self.accelerator.num_processes):
+            raise InputError("expected a multiple of accumulate times the number of processes", "batch")
+        forward, self._model = Forward(model), model
+        self._measure = Measure(forward, None)
+        self._trained = Trained(model, settings.train, self._device)
+        parameters = list(self._trained.parameters.values())
+        fused = self._device.type in {"cpu", "cuda"}
+        self._adam = torch.optim.AdamW(parameters, fused=fused)
+        self._rate = settings.rate or RATES[self._trained.train]
+        if settings.checkpointing:
+            _keep_no_activations(model)
+        student = _Student(model, forward, Forward(teacher.to(self._device)), settings.cross_entropy)
+        self._student, self._optimizer = self.accelerator.prepare(student, self._adam)
+        self._checkpoints = checkpoint.Checkpoints(folder)
+        self.course = self._read()
+
+    @property
+    def train(self) -> str:
+        """What is trained."""
+        return self._trained.train
+
+    @property
+    def trained_parameters(self) -> int:
+        """How many parameters are trained."""
+        return sum(parameter.numel() for parameter in self._trained.parameters.values())
+
+    @property
+    def _weights(self) -> checkpoint.Tensors:
+        return {f"weight.{name}": parameter for name, parameter in self._trained.parameters.items()}
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens the best weights have seen."""
+        return int(self.course.curve[self.course.best]["tokens"] or 0)
+
+    def run(self) -> Any:
+        """Train to the end; the model with its best weights, as it was given if nothing helped."""
+        course, settings = self.course, self._settings
+        pace, losses, since = Pace(), torch.zeros(2, device=self._device), 0
+        due = schedule.evaluated(course.steps, settings.evaluations)
+        while course.step < course.steps and course.stale < settings.patience:
+            start = time.perf_counter()
+            losses, since = losses + self._step(course.step), since + 1
+            course.step += 1
+            pace.add(self._per_step)
+            left = (course.steps - course.step) * self._per_step
+            last = course.curve[-1]["held_out"]
+            self._progress.now(
+                f"step {course.step}/{course.steps}: loss {self._total(losses / since):.4g}, held-out perplexity "
+                f"{last or math.inf:.4g}, {pace.words(left)}"
+            )
+            if course.step in due:
+                self._judge(losses / since, start)
+                losses, since = torch.zeros_like(losses), 0
+            else:
+                course.seconds += time.perf_counter() - start
+        self.accelerator.wait_for_everyone()
+        self._load(self._checkpoints.best())
+        return self._trained.merged(self._model)
+
+    def _judge(self, losses: torch.Tensor, start: float) -> None:
+        """Measure the held-out windows, and keep what is needed to go on from here."""
+        course = self.course
+        better = course.add(course.step * self._per_step, losses, self._held_out())
+        course.seconds += time.perf_counter() - start
+        self._progress.note(
+            f"{course.curve[-1]['tokens']:,} tokens: loss {self._total(losses):.4g}, held-out perplexity "
+            f"{course.curve[-1]['held_out'] or math.inf:.5g}{'' if better else ', no better'}"
+        )
+        if self.accelerator.is_main_process:
+            if better:
+                self._checkpoints.write_best(self._weights)
+            moments = {
+                f"{kind}.{name}": self._adam.state[each][kind]
+                for name, each in self._trained.parameters.items()
+                for kind in _MOMENTS
+            }
+            self._checkpoints.write(course.step, vars(course), self._weights | moments)
+
+    def _total(self, losses: torch.Tensor) -> float:
+        return float(losses[0] + self._settings.cross_entropy * losses[1])
+
+    def _step(self, step: int) -> torch.Tensor:
+        """Train on the windows of ``step``; the mean losses ``(2,)`` of this process's."""
+        for group in self._adam.param_groups:
+            group["lr"] = self._rate * schedule.share(step, self.course.steps)
+        losses = torch.zeros(2, device=self._device)
+        for parts in self._passes(step):
+            self._trained.keep_zeros()
+            if self.accelerator.sync_gradients:
+                self.accelerator.clip_grad_norm_(list(self._trained.parameters.values()), _LONGEST_GRADIENT)
+            self._optimizer.step()
+            self._optimizer.zero_grad()
+            losses += parts / self._settings.accumulate
+        return losses
+
+    def _passes(self, step: int) -> Iterator[torch.Tensor]:
+        """Add the gradients of ``step``, and yield the losses of each pass."""
+        settings, number = self._settings, self.accelerator.num_processes
+        places = schedule.places(step, settings.batch, len(self._text.train), settings.seed)
+        own = self._text.train[places[self.accelerator.process_index :: number]]
+        for windows in own.chunk(settings.accumulate):
+            with self.accelerator.accumulate(self._student):
+                loss, parts = self._student(windows.to(self._device))
+                self.accelerator.backward(loss)
+                yield parts.detach()
+
+    def _held_out(self) -> float:
+        with self.accelerator.autocast():
+            return self._measure.perplexity(self._text.held_out)
+
+    def _read(self) -> Course:
+        """Where the checkpoint ends, or a start."""
+        found = self._checkpoints.read()
+        if found is None:
+            return self._start()
+        state, tensors = found
+        self._load(tensors)
+        for name, parameter in self._trained.parameters.items():
+            moments = {kind: tensors[f"{kind}.{name}"].to(parameter.device) for kind in _MOMENTS}
+            count = torch.tensor(float(state["step"]), device=parameter.device)
+            self._adam.state[parameter] = {"step": count, **moments}
+        self._progress.note(f"continued after step {state['step']}")
+        return Course(**state)
+
+    @torch.no_grad()
+    def _load(self, tensors: checkpoint.Tensors) -> None:
+        for name, parameter in self._trained.parameters.items():
+            parameter.copy_(tensors[f"weight.{name}"])
+
+    def _start(self) -> Course:
+        """Measure the model as it is, and decide the number of steps, which a time is turned into once."""
+        before = time.perf_counter()
+        self._progress.now("measuring the held-out windows")
+        perplexity = self._held_out()
+        measuring = time.perf_counter() - before
+        steps = self._checkpoints.planned() or self._agreed(self._planned(measuring))
+        if self.accelerator.is_main_process:
+            self._checkpoints.plan(steps)
+            self._checkpoints.write_best(self._weights)
+        course = Course(steps)
+        course.add(0, None, perplexity)
+        self._progress.note(
+            f"{self.train}: {self.trained_parameters:,} parameters, {steps * self._per_step:,} tokens in {steps} "
+            f"steps; held-out perplexity {perplexity:.5g}"
+        )
+        return course
+
+    def _agreed(self, steps: int) -> int:
+        """The first process's number: each measures a speed of its own."""
+        from accelerate.utils import broadcast_object_list
+
+        return int(broadcast_object_list([steps])[0])
+
+    def _planned(self, measuring: float) -> int:
+        """The number of steps; ``measuring``: the seconds that one measurement takes."""
+        settings = self._settings
+        if settings.time is None:
+            return math.ceil((settings.tokens or DEFAULT_TOKENS) / self._per_step)
+        seconds = float(settings.time[:-1]) * {"s": 1, "m": 60, "h": 3600}[settings.time[-1]]
+        self._progress.now("measuring the speed")
+        for _ in range(2):  # the first one also prepares kernels
+            start = time.perf_counter()
+            for _ in self._passes(0):
+                pass
+            step = time.perf_counter() - start
+        self._optimizer.zero_grad()
+        return max(1, int((seconds - 2 * step - measuring * (1 + settings.evaluations)) / step))
+
+
+def accelerator(device: torch.device, accumulate: int = 1) -> Any:
+    """An ``Accelerator`` on ``device``, which computes in bfloat16 where that is fast.
+
+    Raises :class:`evoprune.InputError` where accelerate is missing.
+    """
+    try:
+        from accelerate import Accelerator
+    except ImportError as error:
+        raise InputError(f"recovering needs accelerate; pip install 'evoprune[recover]' ({error})") from None
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+    fast = pick_dtype("auto", device) == torch.bfloat16
+    return Accelerator(
+        cpu=device.type == "cpu",
+        mixed_precision="bf16" if fast else "no",
+        gradient_accumulation_steps=accumulate,
+    )
+
+
+def _keep_no_activations(model: Any) -> None:
+    """Compute the activations of each block again in the backward pass; nothing is dropped out."""
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    blocks: Iterable[Any] = find_blocks(model)[1]
+    for block in blocks:
+        block.training = True  # of this module alone: only then does it forget them
+        if isinstance(getattr(block, "dropout", None), float):
+            block.dropout = 0.0

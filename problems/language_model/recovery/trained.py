@@ -1,0 +1,105 @@
+"""What a recovery trains, and what it must not change: embeddings, the head, and zeros."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal, cast
+
+import torch
+from torch import nn
+
+from evoprune import InputError
+from problems.language_model.model.blocks import find_blocks, find_matrices, prunable
+
+Train = Literal["all", "lora", "norms"]
+
+RATES: dict[Train, float] = {"all": 3e-4, "lora": 1e-3, "norms": 1e-3}
+"""Highest learning rates."""
+
+RANK = 16
+"""Of the updates that LoRA adds (Hu et al., 2022); their scale is 2."""
+
+_BYTES = 16
+"""Of a parameter in training: float32 weight, gradient and two moments."""
+
+_SHARE = 0.6
+"""Of the free memory for these; the rest is for activations and the dense model's."""
+
+
+class Trained:
+    """The parameters of ``model``, in float32, that are trained; all others are frozen.
+
+    Raises :class:`evoprune.InputError` where ``train`` is not possible.
+    """
+
+    def __init__(self, model: Any, train: str, device: torch.device) -> None:
+        self._zeros = {m.module: m.weight != 0 for m in find_matrices(model) if not m.weight.all()}
+        self.train: Train = cast(Train, train if train != "auto" else self._fitting(model, device))
+        model.requires_grad_(False)
+        self._adapted = None
+        if self.train == "lora":
+            self._adapted = self._adapt(model)
+        for _, parameter in _candidates(model, self.train):
+            parameter.requires_grad_(True)
+        self.parameters: dict[str, nn.Parameter] = {
+            name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
+        }
+        """By name; sorted as in the model."""
+
+    def keep_zeros(self) -> None:
+        """Take the gradients of zeros away: AdamW then leaves them, their moments and their decay at zero."""
+        for module, mask in self._zeros.items():
+            weight: Any = module.weight
+            if weight.grad is not None:
+                weight.grad.mul_(mask.to(weight.device))
+
+    def merged(self, model: Any) -> Any:
+        """``model`` as plain layers."""
+        return model if self._adapted is None else self._adapted.merge_and_unload()
+
+    def _adapt(self, model: Any) -> Any:
+        if self._zeros:
+            raise InputError("low-rank updates would fill the zeros of the pruned weights; use all or norms", "train")
+        try:
+            from peft import LoraConfig, get_peft_model
+        except ImportError as error:
+            raise InputError(f"lora needs peft; pip install 'evoprune[recover]' ({error})", "train") from None
+        name, blocks = find_blocks(model)
+        layers = [f"{name}.{layer}" for layer, _ in prunable(blocks)]
+        config = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=layers, bias="none")
+        return get_peft_model(model, config)
+
+    def _fitting(self, model: Any, device: torch.device) -> Train:
+        """The first that fits the free memory."""
+        needed = _BYTES * sum(parameter.numel() for _, parameter in _candidates(model, "all"))
+        if needed < _SHARE * _free(device):
+            return "all"
+        return "norms" if self._zeros else "lora"
+
+
+def _candidates(model: Any, train: Train) -> list[tuple[str, nn.Parameter]]:
+    """The parameters that ``train`` names."""
+    if train == "lora":
+        return [(name, each) for name, each in model.named_parameters() if ".lora_" in name]
+    kept = {id(each) for layer in _ends(model) for each in layer.parameters()}
+    return [
+        (name, each)
+        for name, each in model.named_parameters()
+        if id(each) not in kept and (train == "all" or each.dim() == 1)
+    ]
+
+
+def _ends(model: Any) -> list[nn.Module]:
+    """Embeddings, of positions too, and the head."""
+    tables: list[nn.Module] = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    head = model.get_output_embeddings()
+    return tables if head is None else [*tables, head]
+
+
+def _free(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):  # macOS does not tell
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2

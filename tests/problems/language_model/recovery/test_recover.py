@@ -1,0 +1,155 @@
+"""The command and the phase: what is recovered is better, is what was said, and can be interrupted."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import evoprune
+from evoprune.cli import main
+from problems.language_model.recovery.train import Training
+from tests.problems.small import problem_in, random_model, save
+
+QUICK = ["--tokens", "1024", "--batch", "4", "--held-out", "4", "--evaluations", "4", "--rate", "0.003"]
+"""Eight steps of four windows of 32 tokens."""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Of three blocks two are left, or parts of them, so that transformers alone cannot load the result."""
+    home = tmp_path_factory.mktemp("sublayers")
+    problem = problem_in(home) | {
+        "use": "language_model", "transforms": "sublayers", "budget": {"use": "parameters", "removed": 0.1},
+    }  # fmt: skip
+    spec = {"problem": problem, "population": 4, "generations": 1, "operators": {"repair": "shift"}}
+    (home / "experiment.yaml").write_text(json.dumps(spec))
+    assert main(["run", str(home / "experiment.yaml"), "--runs-dir", str(home), "--name", "run"]) == 0
+    return home / "run"
+
+
+@pytest.fixture(scope="module")
+def out(run):
+    """The run's result, recovered."""
+    out = run.parent / "out"
+    assert main(["recover", str(run), "--out", str(out), *QUICK, "--alike", "dense"]) == 0
+    return out
+
+
+def facts(folder):
+    return json.loads((folder / "evoprune.json").read_text())
+
+
+def weights(folder):
+    (path,) = folder.glob("*.safetensors")
+    return load_file(path)
+
+
+def test_it_is_better_and_says_so(run, out):
+    found = facts(out)
+    rows = found["recovered"]
+    before = json.loads((run / "result.json").read_text())["perplexity"]["report"]["evolved"]
+    assert rows["evolved"]["perplexity_before"] == pytest.approx(before, rel=1e-3)
+    assert rows["evolved"]["perplexity_after"] < before
+    assert rows["evolved"]["divergence_after"] < rows["evolved"]["divergence_before"]
+    assert found["check"]["perplexity"] == pytest.approx(rows["evolved"]["perplexity_after"], rel=1e-3)
+    curve = rows["evolved"]["curve"]
+    assert [point["tokens"] for point in curve] == [0, 256, 512, 768, 1024]
+    assert rows["dense"]["divergence_before"] == pytest.approx(0, abs=1e-5)
+    assert "behind_dense" in rows["evolved"]
+    card = (out / "README.md").read_text()
+    assert "## Recovered" in card
+    assert "nothing was trained" not in card
+    assert not out.with_name("out.unfinished").exists()
+
+
+def test_one_that_was_interrupted_ends_with_the_same_weights(run, out, monkeypatch, capsys):
+    again, step = run.parent / "again", Training._step
+
+    def interrupted(training, number):
+        if number == 5:
+            raise KeyboardInterrupt
+        return step(training, number)
+
+    command = ["recover", str(run), "--out", str(again), *QUICK, "--alike", "dense"]
+    with monkeypatch.context() as patched:
+        patched.setattr(Training, "_step", interrupted)
+        assert main(command) == 130
+    assert not again.exists()
+    assert main([*command[:-2], "--seed", "1"]) == 2
+    assert "holds checkpoints of another recovery" in capsys.readouterr().err
+    assert main(command) == 0
+    assert "continued after step 4" in capsys.readouterr().err
+    for name, weight in weights(out).items():
+        assert torch.equal(weights(again)[name], weight)
+    for name, row in facts(out)["recovered"].items():
+        assert facts(again)["recovered"][name]["curve"] == row["curve"]
+
+
+def test_a_folder_is_recovered_further(out):
+    again = out.with_name("further")
+    assert main(["recover", str(out), "--out", str(again), *QUICK, "--train", "norms"]) == 0
+    before, after = (facts(folder)["recovered"]["evolved"] for folder in (out, again))
+    assert after["perplexity_before"] == pytest.approx(before["perplexity_after"], rel=1e-3)
+    assert after["perplexity_after"] < after["perplexity_before"]
+    model, _ = evoprune.load(again)
+    assert model.config.vocab_size == 128
+
+
+@pytest.mark.parametrize("train", ["all", pytest.param("lora", marks=pytest.mark.slow)])
+def test_zeros_of_a_pruned_model(run_on, train, tmp_path, capsys):
+    out = tmp_path / "out"
+    code = main(["recover", str(run_on("llama")), "--out", str(out), *QUICK, "--train", train])
+    if train == "lora":
+        assert code == 2
+        assert "would fill the zeros" in capsys.readouterr().err
+        assert list(tmp_path.iterdir()) == []
+        return
+    assert code == 0
+    sparsity = json.loads((run_on("llama") / "result.json").read_text())["sparsity"]["prunable"]
+    assert facts(out)["sparsity"]["prunable"] == pytest.approx(sparsity)
+
+
+def test_one_that_does_not_help_is_said_and_writes_nothing(run, tmp_path, capsys):
+    ruinous = ["--rate", "1000", "--patience", "1"]
+    assert main(["recover", str(run), "--out", str(tmp_path / "out"), *QUICK, *ruinous]) == 3
+    assert "the recovery did not help" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_others_needs_its_dense_model(run, tmp_path, capsys):
+    theirs = save(random_model("gpt2", seed=5), tmp_path / "theirs")
+    dense, report = str(run.parent / "model"), str(run.parent / "report.txt")
+    command = ["recover", theirs, "--out", str(tmp_path / "out"), *QUICK, "--window", "32"]
+    assert main(command) == 2
+    assert "give its dense model with --teacher" in capsys.readouterr().err
+    command += ["--teacher", dense, "--report-text", report]
+    assert main(command) == 2
+    assert "which text to train on is not known" in capsys.readouterr().err
+    command += ["--text", str(run.parent / "search.txt")]
+    assert main([*command, "--teacher", "bundled:gpt2-mini"]) == 2
+    assert "has a vocab_size of" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main(command) == 0
+    assert "Its dense model is" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_the_phase_of_a_run_is_exported(run, tmp_path):
+    told = {"tokens": 1024, "held_out": 4, "evaluations": 4, "rate": 0.003, "alike": "dense"}
+    command = ["run", str(run.parent / "experiment.yaml"), "--set", f"problem.recover={json.dumps(told)}"]
+    assert main([*command, "--runs-dir", str(tmp_path), "--name", "phased"]) == 0
+    result = json.loads((tmp_path / "phased" / "result.json").read_text())
+    row = result["recovered"]["evolved"]
+    assert row["perplexity_after"] < row["perplexity_before"]
+    assert not (tmp_path / "phased" / "recovery").exists()
+    assert main(["export", str(tmp_path / "phased"), str(tmp_path / "out")]) == 0
+    assert facts(tmp_path / "out")["check"]["perplexity"] == pytest.approx(row["perplexity_after"], rel=1e-3)
+    assert main(["report", str(tmp_path / "phased")]) == 0
+
+
+def test_a_phase_without_enough_text_is_refused_before_the_search(run, tmp_path, capsys):
+    told = json.dumps({"tokens": 1024, "held_out": 400})
+    command = ["run", str(run.parent / "experiment.yaml"), "--set", f"problem.recover={told}"]
+    assert main([*command, "--runs-dir", str(tmp_path), "--name", "phased"]) == 2
+    assert "expected 400 that are held out" in capsys.readouterr().err
+    assert not (tmp_path / "phased").exists()

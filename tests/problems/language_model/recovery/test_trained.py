@@ -1,0 +1,63 @@
+"""What is trained changes, and nothing else; zeros stay."""
+
+import copy
+
+import pytest
+import torch
+
+from evoprune import InputError
+from problems.language_model.model.blocks import find_matrices
+from problems.language_model.recovery.trained import Trained
+from tests.problems.small import random_model
+
+CPU = torch.device("cpu")
+
+
+def trained_for_a_while(model, tokens, train):
+    trained = Trained(model, train, CPU)
+    adam = torch.optim.AdamW(trained.parameters.values(), lr=0.01, weight_decay=0.1)
+    for _ in range(4):
+        model(input_ids=tokens, labels=tokens).loss.backward()
+        trained.keep_zeros()
+        adam.step()
+        adam.zero_grad()
+    return trained.merged(model)
+
+
+def changed(before, after):
+    return {name for name, value in before.state_dict().items() if not value.equal(after.state_dict()[name])}
+
+
+@pytest.mark.parametrize("train", ["all", "norms"])
+def test_zeros_and_embeddings_stay(model, tokens, train):
+    for matrix in find_matrices(model):
+        matrix.weight.data[torch.rand(matrix.weight.shape) < 0.5] = 0
+    before = copy.deepcopy(model)
+    after = trained_for_a_while(model, tokens, train)
+    names = changed(before, after)
+    tables = {name for name in before.state_dict() if "emb" in name or "wte" in name or "wpe" in name or "head" in name}
+    assert names
+    assert not names & tables
+    matrices = {f"{matrix.name}.weight" for matrix in find_matrices(before)}
+    assert bool(names & matrices) == (train == "all")
+    for one, other in zip(find_matrices(before), find_matrices(after), strict=True):
+        assert torch.equal(one.weight == 0, other.weight == 0)
+
+
+def test_low_rank_updates_are_merged_into_plain_layers(tokens):
+    pytest.importorskip("peft")
+    model = random_model("llama")
+    before = copy.deepcopy(model)
+    after = trained_for_a_while(model, tokens, "lora")
+    assert after.state_dict().keys() == before.state_dict().keys()
+    for name in changed(before, after):
+        difference = after.state_dict()[name] - before.state_dict()[name]
+        assert torch.linalg.matrix_rank(difference, rtol=1e-3) <= 16
+    assert len(changed(before, after)) == len(find_matrices(before))
+
+
+def test_low_rank_updates_of_zeros_are_refused():
+    model = random_model("gpt2")
+    find_matrices(model)[0].weight.data[0] = 0
+    with pytest.raises(InputError, match="would fill the zeros"):
+        Trained(model, "lora", CPU)
