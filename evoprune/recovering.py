@@ -54,6 +54,7 @@ def _held(workplace: Path) -> Iterator[None]:
     if os.environ.get("RANK", "0") != "0":
         yield
         return
+    new = not workplace.exists()
     try:
         workplace.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -61,6 +62,7 @@ def _held(workplace: Path) -> Iterator[None]:
     try:
         with run_folder.locked(workplace), run_folder.stopping_at_full_disks(workplace):
             yield
-    finally:
-        if workplace.is_dir() and {path.name for path in workplace.iterdir()} <= {"lock"}:
-            shutil.rmtree(workplace)  # nothing was done
+    except InputError:
+        if new:  # it was refused before any work was done
+            shutil.rmtree(workplace)
+        raise

@@ -65,7 +65,7 @@ def _sparse(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
     sparsity = facts["sparsity"]
     update = facts["transform"].get("reconstruct", "none")
     updated = [] if update == "none" else [f"the remaining weights were updated by {update}"]
-    trained = ["the remaining weights were trained"] if facts["recovered"] else []
+    trained = ["the remaining weights were trained"] if facts.get("recovered") else []
     rest = ", then ".join(updated + trained) or "nothing was trained"
     yield f"\n# {name}, pruned to {sparsity['prunable']:.1%}\n"
     yield (

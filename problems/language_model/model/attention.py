@@ -23,9 +23,9 @@ _QUERIES = 128
 _HARMLESS = {"use_cache", "position_ids", "cache_position", "is_causal", "sliding_window", "output_attentions"}
 
 
-def use_fast_attention(model: Any) -> None:
-    """Give ``model`` the attention of this module if it is faster."""
-    wants = model.dtype == torch.bfloat16 and model.device.type == "cpu" and not has_amx()
+def use_fast_attention(model: Any, dtype: torch.dtype) -> None:
+    """Give ``model``, which computes in ``dtype``, the attention of this module if it is faster."""
+    wants = dtype == torch.bfloat16 and model.device.type == "cpu" and not has_amx()
     if wants and model.config._attn_implementation == "sdpa":
         AttentionInterface.register(NAME, _attention)
         AttentionMaskInterface.register(NAME, sdpa_mask)

@@ -56,7 +56,7 @@ def load_model(settings: ModelSettings) -> tuple[nn.Module, Any]:
     _check_finite(model, settings.model)
     convert(model, device, dtype)
     model.eval().requires_grad_(False)
-    use_fast_attention(model)
+    use_fast_attention(model, dtype)
     return model, tokenizer
 
 

@@ -54,7 +54,7 @@ def recover_export(
     names = [EVOLVED, *options.trained_alike]
     dtype = dtype_of(student)
     recovered = recover_all({name: makers[name] for name in names}, judge, options, workplace)
-    recovered.check()
+    recovered.check(workplace)
     _save(source, student, tokenizer, folder)
     return _described(source, run, facts or {}, recovered, judge, student, dtype, folder)
 
@@ -105,6 +105,7 @@ def _of_protocol(text: Any) -> TextSettings:
 
 
 def _save(source: Path, student: Any, tokenizer: Any, folder: Path) -> None:
+    student = copy_of(student, student.dtype)  # with an attention that everyone has
     with quiet():
         tokenizer.save_pretrained(folder)
         if not uneven.is_uneven(source):

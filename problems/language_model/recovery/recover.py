@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,9 +67,10 @@ class Recovered:
         """Whether the evolved model became better on the held-out windows."""
         return bool(self.rows[EVOLVED]["helped"])
 
-    def check(self) -> None:
-        """Raise :class:`evoprune.Stopped` where it did not."""
+    def check(self, workplace: Path) -> None:
+        """Raise :class:`evoprune.Stopped` where it did not; the checkpoints in ``workplace`` are of no use then."""
         if not self.helped:
+            shutil.rmtree(workplace)
             first, *others = (point["held_out"] for point in self.rows[EVOLVED]["curve"])
             reached = min((value for value in others if value is not None), default=math.inf)
             raise Stopped(

@@ -14,6 +14,7 @@ from torch import nn
 
 from evoprune import InputError, finite
 from problems.language_model.evaluation.measure import Measure
+from problems.language_model.model.attention import use_fast_attention
 from problems.language_model.model.blocks import find_blocks
 from problems.language_model.model.device import pick_dtype
 from problems.language_model.model.forward import Forward
@@ -104,6 +105,7 @@ class Training:
         fused = self._device.type in {"cpu", "cuda"}
         self._adam = torch.optim.AdamW(parameters, fused=fused)
         self._rate = settings.rate or RATES[self._trained.train]
+        use_fast_attention(model, torch.bfloat16 if self.accelerator.mixed_precision == "bf16" else model.dtype)
         if settings.checkpointing:
             _keep_no_activations(model)
         student = _Student(model, forward, Forward(teacher.to(self._device)), settings.cross_entropy)
