@@ -89,7 +89,7 @@ def _smaller(name: str, cost: Cost, facts: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"{name} has {dense:,} parameters, this model {evolved:,}; its files of weights have {facts['bytes']:,} bytes. "
         "What was removed was found by an evolutionary search with evoprune; "
-        f"{'the rest was then' if facts['recovered'] else 'nothing was'} trained. {loads}\n"
+        f"{'the rest was then' if facts.get('recovered') else 'nothing was'} trained. {loads}\n"
     )
     if runtime := facts.get("runtime"):
         yield from (f"- {line}" for line in lines(runtime))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -123,9 +124,14 @@ def begin(folder: Path, settings: RecoverSettings, teacher: Teacher, identity: M
     if path.exists():
         if checkpoint.read_json(path) != now:
             raise InputError("holds checkpoints of another recovery; delete it, or choose another --out", str(folder))
-    else:
+    elif is_first():
         folder.mkdir(parents=True, exist_ok=True)
         checkpoint.write_json(path, now)
+
+
+def is_first() -> bool:
+    """Whether this process is the only one, or the first of those that accelerate's launcher started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def recover_all(students: Mapping[str, Any], teacher: Teacher, settings: RecoverSettings, folder: Path) -> Recovered:
@@ -137,6 +143,8 @@ def recover_all(students: Mapping[str, Any], teacher: Teacher, settings: Recover
         if name == EVOLVED:
             weights = {key: each.detach().to("cpu", copy=True) for key, each in model.named_parameters()}
         del model
+    if not is_first():
+        raise SystemExit(0)  # the first process writes the result
     dense = rows.get("dense", {}).get("perplexity_after")
     for name, row in rows.items():
         if name != "dense" and dense and row["perplexity_after"]:
@@ -151,16 +159,16 @@ def recover_all(students: Mapping[str, Any], teacher: Teacher, settings: Recover
 
 def _recover_one(name: str, model: Any, teacher: Teacher, settings: RecoverSettings, folder: Path) -> tuple[Any, Row]:
     """The model, in the dtype it came in, and its row."""
-    dtype, device = model.dtype, teacher.model.device
-    with Progress() as progress:
+    dtype = model.dtype
+    with Progress(quiet=not is_first()) as progress:
         progress.note(f"recovering {name}")
         progress.now("measuring the report text")
-        convert(model, device, dtype)
+        convert(model, teacher.model.device, dtype)
         before = teacher.score(model)
-        convert(model, device, torch.float32)
+        convert(model, teacher.model.device, torch.float32)
         training = Training(model, teacher.model, teacher.text, settings, folder, progress)
         model = training.run()
-        convert(model, device, dtype)
+        convert(model, teacher.model.device, dtype)
         model.requires_grad_(False)
         progress.now("measuring the report text")
         after = teacher.score(model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -233,7 +234,7 @@ class Training:
         self._progress.now("measuring the held-out windows")
         perplexity = self._held_out()
         measuring = time.perf_counter() - before
-        steps = self._checkpoints.planned() or self._agreed(self._planned(measuring))
+        steps = self._agreed(self._checkpoints.planned() or self._planned(measuring))
         if self.accelerator.is_main_process:
             self._checkpoints.plan(steps)
             self._checkpoints.write_best(self._weights)
@@ -276,7 +277,7 @@ def accelerator(device: torch.device, accumulate: int = 1) -> Any:
         from accelerate import Accelerator
     except ImportError as error:
         raise InputError(f"recovering needs accelerate; pip install 'evoprune[recover]' ({error})") from None
-    if device.type == "cuda" and device.index is not None:
+    if device.type == "cuda" and device.index is not None and "LOCAL_RANK" not in os.environ:
         torch.cuda.set_device(device)
     fast = pick_dtype("auto", device) == torch.bfloat16
     return Accelerator(

@@ -116,7 +116,7 @@ def test_a_folder_that_holds_anything_is_refused(run_on, tmp_path, capsys):
 
 
 def test_what_fails_half_way_leaves_nothing(run_on, tmp_path, monkeypatch):
-    def fail(session, genome, dtype, folder):
+    def fail(session, genome, dtype, folder, recovered):
         (folder / "model.safetensors").touch()
         raise OSError(28, "No space left on device")
 
