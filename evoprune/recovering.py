@@ -24,8 +24,13 @@ def recover_into(out: Path, write: Write, made_by: Mapping[str, Any], experiment
     """As :func:`evoprune.exporting.export`; checkpoints lie beside ``out`` until it is there."""
     refuse_unless_free(out)
     workplace = out.with_name(f"{out.name}.unfinished")
+
+    def write_or_stop(folder: Path) -> Exported:
+        with run_folder.stopping_at_full_disks(workplace):
+            return write(workplace, folder)
+
     with _held(workplace):
-        exported = export(out, lambda folder: write(workplace, folder), made_by, experiment)
+        exported = export(out, write_or_stop, made_by, experiment)
         shutil.rmtree(workplace)
     return exported
 
@@ -60,7 +65,7 @@ def _held(workplace: Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"cannot be made: {error.strerror}", str(workplace)) from None
     try:
-        with run_folder.locked(workplace), run_folder.stopping_at_full_disks(workplace):
+        with run_folder.locked(workplace):
             yield
     except InputError:
         if new:  # it was refused before any work was done

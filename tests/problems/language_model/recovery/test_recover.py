@@ -1,6 +1,7 @@
 """The command and the phase: what is recovered is better, is what was said, and can be interrupted."""
 
 import json
+import resource
 
 import pytest
 import torch
@@ -84,6 +85,27 @@ def test_one_that_was_interrupted_ends_with_the_same_weights(run, out, monkeypat
         assert torch.equal(weights(again)[name], weight)
     for name, row in facts(out)["recovered"].items():
         assert facts(again)["recovered"][name]["curve"] == row["curve"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", [["--accumulate", "2"], ["--checkpointing"]], ids=" ".join)
+def test_ways_to_need_less_memory_change_nothing_else(run, out, tmp_path, way):
+    assert main(["recover", str(run), "--out", str(tmp_path / "out"), *QUICK, *way]) == 0
+    one, other = (facts(folder)["recovered"]["evolved"]["curve"] for folder in (out, tmp_path / "out"))
+    found = [point["held_out"] for point in other]
+    assert found == pytest.approx([point["held_out"] for point in one], rel=5e-3)
+
+
+def test_a_full_disk_keeps_the_checkpoints(run, tmp_path, capsys):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, limits[1]))  # room for the weights, not for the moments too
+    try:
+        assert main(["recover", str(run), "--out", str(tmp_path / "out"), *QUICK]) == 3
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "File too large; what was written before is intact" in capsys.readouterr().err
+    assert (tmp_path / "out.unfinished" / "evolved" / "best.safetensors").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_is_recovered_further(out):
