@@ -11,7 +11,7 @@ def test_both_models_are_measured_in_processes_of_their_own(language_model, tmp_
     problem = language_model(transforms={"use": "sublayers", "genes": "block"})
     session = problem.session
     session.transform.apply([0.0, 1.0, 0.0])
-    _save(session, [0.0, 1.0, 0.0], session.resident.model.dtype, tmp_path)
+    _save(session, [0.0, 1.0, 0.0], session.resident.model.dtype, tmp_path, {})
     found = runtimes(session, "float32", tmp_path)
     told = [line for line in capfd.readouterr().err.splitlines() if line.startswith("measuring")]
     assert [line.removesuffix(", in a process of its own") for line in told] == [
