@@ -20,7 +20,6 @@ from evoprune import Algorithm, Evaluate
 from operators.algorithm.greedy import greedy
 from operators.algorithm.level_switching import level_switching
 from operators.algorithm.random_search import random_search
-from operators.algorithm.surrogate import surrogate
 from tests.benchmarks.depth.enumerate import Table
 from tests.benchmarks.depth.evopress import evopress, sliding_window
 from tests.benchmarks.depth.spaces import Space
@@ -30,14 +29,14 @@ NEAR = 1.001
 """A perplexity up to this many times the optimum's is near it."""
 
 _MOST = 0.25
-"""A search is stopped after this share of the enumeration, and after :data:`_IDLE` requests of known genomes."""
-_IDLE = 300
+"""A search is stopped after this share of the enumeration, and after :data:`_IDLE` requests of known genomes in a row, as
+the product stops one."""
+_IDLE = 100
 
 Search = Callable[[Space], Algorithm]
 
 SEARCHES: dict[str, Search] = {
     "`level_switching`": lambda space: level_switching(space.toolbox(), initial_genomes=[], screening=1.0),
-    "`surrogate`": lambda space: surrogate(space.toolbox(), initial_genomes=[], offspring=4, screening=1.0),
     "`greedy`": lambda space: greedy(space.toolbox(), budget=space.budget, initial_genomes=[], screening=1.0),
     "EvoPress": lambda space: evopress(space.toolbox(), space.kinds),
     "sliding window": lambda space: sliding_window(space.toolbox(), space.windows()),
@@ -110,7 +109,7 @@ def main() -> None:
     table, shut = Table(given.table), frozenset(given.protect)
     print(compare(Space(1, protected=shut), "Whole blocks", table), end="\n\n", flush=True)
     print(compare(Space(2, protected=shut), "Three attentions and three MLPs", table), end="\n\n", flush=True)
-    ours = [name for name in SEARCHES if name in ("`level_switching`", "`surrogate`", "`greedy`")]
+    ours = [name for name in SEARCHES if name in ("`level_switching`", "`greedy`")]
     print(compare(Space(2, True, shut), "A free ratio, against the best of equal numbers", table, ours), flush=True)
 
 
