@@ -169,11 +169,12 @@ def _exchanges(here: Individual, steps: Steps, budget: Budget) -> Iterator[list[
     shares = {move: budget.share(_moved(here, *move, budget)) - budget.share(here) for move in steps}
     saving = sorted((move for move in steps if shares[move] < 0), key=lambda move: -steps[move] / shares[move])
     spending = sorted((move for move in steps if shares[move] > 0), key=lambda move: steps[move] / shares[move])
-    for saver, spender in product(saving, spending):
+    savers, spenders = ([move for move in steps if move[1] == way] for way in (1.0, -1.0))
+    for saver, spender in product(savers, spenders):
         if saver[0] == spender[0]:
             continue
         moves, moved = [saver, spender], {saver[0], spender[0]}
-        excess = budget.excess(here) + shares[saver] + shares[spender]
+        excess = budget.excess(_moved(_moved(here, *saver, budget), *spender, budget))
         for move in chain(saving, spending):
             saves = shares[move] < 0
             if move[0] not in moved and (excess > ROUNDING if saves else excess + shares[move] <= ROUNDING):

@@ -228,6 +228,7 @@ class ExportSettings(Settings):
     """Options of an export."""
 
     dtype: Dtype | None = Field(None, description="number format of what is written (default: the run's)")
+    untimed: bool = Field(False, description="do not time a smaller model and the dense one, nor measure their memory")
 
 
 class EvalSettings(Settings):

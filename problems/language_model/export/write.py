@@ -72,7 +72,7 @@ def export(
         f"perplexity {check['perplexity']:.6g} in {dtype}, "
         f"the run's {number(found)} in {run_dtype}",
     ]
-    if run.cost and run.cost.parameters.evolved < run.cost.parameters.dense:
+    if not options.untimed and run.cost and run.cost.parameters.evolved < run.cost.parameters.dense:
         facts["runtime"] = runtimes(session, dtype, folder)
         summary += lines(facts["runtime"]) if facts["runtime"] else ["speed and memory could not be measured"]
     facts["check"] = {name: value for name, value in check.items() if name != "zeros"} | {"tolerance": tolerance}

@@ -32,7 +32,9 @@ def recover_and_export(
     refuse_other_inputs(session, run_record(result))
     recovered = recover(session, genome, known, options, workplace)
     recovered.check(workplace)
-    exported = export(session, genome, _added(result, recovered), folder, ExportSettings(dtype=None), recovered.weights)
+    exported = export(
+        session, genome, _added(result, recovered), folder, ExportSettings(dtype=None, untimed=True), recovered.weights
+    )
     return Exported(exported.facts, [*recovered_lines(recovered.rows), *exported.summary], exported.faults)
 
 

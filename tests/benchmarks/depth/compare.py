@@ -29,8 +29,8 @@ NEAR = 1.001
 """A perplexity up to this many times the optimum's is near it."""
 
 _MOST = 0.25
-"""A search is stopped after this share of the enumeration, and after :data:`_IDLE` requests of known genomes in a row, as
-the product stops one."""
+"""A search is stopped after this share of the enumeration, and, as the product stops one, after :data:`_IDLE` requests
+of known genomes in a row."""
 _IDLE = 100
 
 Search = Callable[[Space], Algorithm]

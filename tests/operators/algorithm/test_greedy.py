@@ -4,7 +4,7 @@ from itertools import combinations
 import pytest
 from deap import base
 
-from evoprune import Additive, Genes, Individual
+from evoprune import Additive, Genes, Individual, Monotone
 from evoprune.genes import Gene
 from operators.algorithm.greedy import greedy
 from operators.repair.shift import shift
@@ -76,6 +76,17 @@ def test_exchanges_find_the_best_where_the_greedy_result_is_not():
     populations, requests = drive(algorithm, 30, harm)
     assert populations[-1][0][1] == optimum
     assert all(BUDGET.excess(one) <= 0 for request in requests if not request.probe for one in request.individuals)
+
+
+def test_exchanges_are_tried_where_what_one_gene_saves_depends_on_the_others():
+    random.seed(0)
+    capped = Monotone(DROP, lambda genome: sum(max(3.0 - sum(genome[kind::2]), 1.0) for kind in (0, 1)), 2.0)
+    sums = lambda genome, _: sum(h * value for h, value in zip(HARM, genome, strict=True)) + 9 * genome[0] * genome[2]  # noqa: E731
+    start = [[1.0, 0.0, 1.0, 1.0, 0.0, 1.0]]
+    algorithm = greedy(toolbox_of(DROP, capped), budget=capped, initial_genomes=start)
+    populations, _ = drive(algorithm, 12, sums)
+    sets = [[float(place in chosen) for place in range(6)] for chosen in combinations(range(6), 4)]
+    assert populations[-1][0][1] == min(sums(one, 1) for one in sets if capped.excess(one) <= 0)
 
 
 def test_a_knapsack_is_packed_nearly_best():
