@@ -8,9 +8,8 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import nn
 
-from problems.language_model.model.anatomy import take_apart
+from problems.language_model.model.anatomy import Sublayer, take_apart
 from problems.language_model.model.blocks import Matrix, find_blocks, find_matrices, inputs, zeros
 from problems.language_model.model.device import device_of, dtype_of, follow_threads, keep_freed_memory
 from problems.language_model.model.forward import Forward
@@ -51,18 +50,19 @@ class Resident:
         return self.prunable_weights - sum(matrix.size for matrix in left) + zeros(left)
 
     @cached_property
-    def attention_outputs(self) -> list[nn.Module]:
-        """The layer of each block that reads what the heads of its attention give.
+    def sublayers(self) -> list[Sublayer]:
+        """The attention and the MLP of each block. Read it before anything is dropped.
 
-        Raises :class:`evoprune.InputError` where a block cannot be taken apart. Read it before anything is dropped.
+        Raises :class:`evoprune.InputError` where a block cannot be taken apart.
         """
-        return [sublayer.layers[-1] for sublayer in take_apart(self.model) if sublayer.kind == "attention"]
+        return take_apart(self.model)
 
     @property
     def attention_width(self) -> int:
-        """The width of what the heads give now, summed over the blocks. Raises as :attr:`attention_outputs` does."""
+        """The width of what the heads give now, summed over the blocks. Raises as :attr:`sublayers` does."""
         running = set(self.model.modules())
-        return sum(inputs(layer) for layer in self.attention_outputs if layer in running)
+        outputs = [sublayer.layers[-1] for sublayer in self.sublayers if sublayer.kind == "attention"]
+        return sum(inputs(layer) for layer in outputs if layer in running)
 
     @cached_property
     def block_parameters(self) -> int:

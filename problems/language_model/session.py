@@ -40,7 +40,7 @@ class Session:
         _ = resident.weights_sha256, resident.shapes_sha256
         _ = resident.parameters, resident.block_parameters, resident.prunable_weights
         with suppress(InputError):  # of a model that cannot be taken apart, as transforms say that need it
-            _ = resident.attention_outputs
+            _ = resident.sublayers
         texts = Texts(settings, resident, calibrates)
         _ = texts.search  # a text that cannot be used is reported before the statistics, which take time
         transform = make_transform(resident, texts)

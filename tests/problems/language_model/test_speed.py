@@ -6,7 +6,7 @@ import torch
 from problems.language_model.model.anatomy import take_apart
 from problems.language_model.model.blocks import attentions_numbered, find_blocks
 from problems.language_model.speed import Load, speeds, timer
-from problems.pruning.cuts.sublayers.transform import put
+from problems.pruning.cuts.removal import put
 
 
 @pytest.fixture

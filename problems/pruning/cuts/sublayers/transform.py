@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
-import torch
-from torch import nn
-
 from evoprune import Gene, Genes, InputError
 from evoprune.budget import Price
-from problems.language_model.model.anatomy import KINDS, Sublayer, take_apart
-from problems.language_model.model.blocks import find_blocks, keep_blocks
+from problems.language_model.model.anatomy import KINDS, Sublayer
+from problems.language_model.model.blocks import keep_blocks
 from problems.language_model.resident import Resident
 from problems.language_model.text.roles import Texts
-from problems.language_model.transform import ATTENTION, PARAMETERS, WEIGHTS, Transform, spread, unknown_unit
+from problems.language_model.transform import ATTENTION, PARAMETERS, WEIGHTS, spread, unknown_unit
+from problems.pruning.cuts.removal import Removal, put
 from problems.pruning.cuts.sublayers.settings import SublayersSettings
 
 LEVELS = ("keep", "drop")
@@ -27,7 +25,7 @@ _COUNTS = {
 }
 
 
-class Sublayers(Transform):
+class Sublayers(Removal):
     """Drop the attention or the MLP of a block, or whole blocks.
 
     As in EvoPress (Sieberling et al., ICML 2025, section 4.1) and EvoP (Wu et al., 2025), which drop sublayers and
@@ -39,24 +37,13 @@ class Sublayers(Transform):
 
     def __init__(self, resident: Resident, settings: SublayersSettings, texts: Texts) -> None:
         super().__init__(resident, settings, texts)
-        self._blocks = list(find_blocks(resident.model)[1])
-        self._sublayers = take_apart(resident.model)
+        self._sublayers = resident.sublayers
         self._units = _units(self._sublayers, settings.genes)
-        kept = {number_of(block, len(self._blocks)) for block in settings.keep}
+        kept = self._protected(settings.keep)
         self._genes = Genes([_gene(name, unit, unit[0].block in kept) for name, unit in self._units.items()])
         if not self._genes.free:
             raise InputError("keep protects every block, so that nothing is left to drop", "problem.transforms.keep")
         self._dropped: set[tuple[int, str]] = set()
-
-    @property
-    def genes(self) -> Genes:
-        """Keep or drop, in the order of the blocks; protected blocks can only be kept."""
-        return self._genes
-
-    @property
-    def dense(self) -> list[float]:
-        """Keep all."""
-        return [0.0] * len(self._genes)
 
     def uniform(self, share: float) -> list[float]:
         """The same share of the attentions as of the MLPs, at even distances."""
@@ -121,44 +108,3 @@ def _units(sublayers: Sequence[Sublayer], genes: str) -> dict[str, list[Sublayer
 
 def _gene(name: str, unit: Sequence[Sublayer], protected: bool) -> Gene:
     return Gene.of_levels(name, LEVELS[:1] if protected else LEVELS, group=f"block {unit[0].block}")
-
-
-def number_of(block: int, count: int) -> int:
-    """``block`` counted from 0. Raises :class:`evoprune.InputError` if there is none."""
-    if not -count <= block < count:
-        raise InputError(
-            f"there is no block {block}; expected numbers from {-count} to {count - 1}", "problem.transforms.keep"
-        )
-    return block % count
-
-
-def put(block: nn.Module, sublayer: Sublayer, dropped: bool) -> None:
-    """Set the children of ``block`` that make up ``sublayer`` to themselves, or to modules that take no time."""
-    for name, child in sublayer.children.items():
-        if not dropped:
-            block._modules[name] = child
-        elif name == sublayer.output:
-            block._modules[name] = _Nothing(sublayer.returns_tuple)
-        else:
-            block._modules[name] = _PassedOn()
-
-
-class _Nothing(nn.Module):
-    """Replaces a sublayer's output by zeros. They have its shape, because some blocks add to it in place."""
-
-    def __init__(self, returns_tuple: bool) -> None:
-        super().__init__()
-        self._returns_tuple = returns_tuple
-
-    def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> Any:
-        """Zeros in the form of the sublayer's output."""
-        zero = torch.zeros_like(hidden_states)
-        return (zero, None) if self._returns_tuple else zero
-
-
-class _PassedOn(nn.Module):
-    """Replaces a norm or an activation of a dropped sublayer."""
-
-    def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        """``hidden_states``, unchanged."""
-        return hidden_states

@@ -12,15 +12,15 @@ from torch import nn
 
 from evoprune import Gene, Genes, InputError, __version__
 from evoprune.budget import Price
-from problems.language_model.model.anatomy import Kind, Sublayer, take_apart
-from problems.language_model.model.blocks import Matrix, find_blocks
+from problems.language_model.model.anatomy import Kind, Sublayer
+from problems.language_model.model.blocks import Matrix
 from problems.language_model.resident import Resident
 from problems.language_model.shared_tensors import Tensors, shared_of
 from problems.language_model.statistics.activations import GRAM
 from problems.language_model.statistics.calibration import statistics
 from problems.language_model.text.roles import Texts
-from problems.language_model.transform import ATTENTION, PARAMETERS, WEIGHTS, Transform, unknown_unit
-from problems.pruning.cuts.sublayers.transform import number_of, put
+from problems.language_model.transform import ATTENTION, PARAMETERS, WEIGHTS, unknown_unit
+from problems.pruning.cuts.removal import Removal, put
 from problems.pruning.cuts.units.check import tell_apart
 from problems.pruning.cuts.units.compensation import refitted
 from problems.pruning.cuts.units.form import has_form, set_form
@@ -31,7 +31,7 @@ from problems.pruning.cuts.weights.scoring import Scoring
 from problems.pruning.cuts.weights.settings import WeightsSettings
 
 
-class UnitCut(Transform):
+class UnitCut(Removal):
     """Leave units out of the attention or of the MLP of each block, the ones with the lowest scores first.
 
     The tensors in the layers get smaller, so that a candidate takes less time. Subclasses say what a unit is.
@@ -48,7 +48,6 @@ class UnitCut(Transform):
 
     def __init__(self, resident: Resident, settings: UnitsSettings, texts: Texts) -> None:
         super().__init__(resident, settings, texts)
-        self._blocks = list(find_blocks(resident.model)[1])
         self._units = self._found()
         self._totals = {
             WEIGHTS: sum(matrix.size for matrix in resident.matrices),
@@ -57,7 +56,7 @@ class UnitCut(Transform):
         }
         lasts = None if settings.drop else -1
         self._left = [list(self.steps(units))[:lasts] for units in self._units]
-        kept = {number_of(block, len(self._blocks)) for block in settings.keep}
+        kept = self._protected(settings.keep)
         self._genes = Genes([self._gene(block, block in kept) for block in range(len(self._blocks))])
         if not self._genes.free:
             raise InputError(f"no block has {self.noun} that may be left out", "problem.transforms.keep")
@@ -89,16 +88,6 @@ class UnitCut(Transform):
         from problems.pruning.scores.base import find_score, needs
 
         return settings.compensate or settings.score == STRUCTURED or bool(needs(find_score(settings.score)))
-
-    @property
-    def genes(self) -> Genes:
-        """How many units stay in each block; protected blocks have one level."""
-        return self._genes
-
-    @property
-    def dense(self) -> list[float]:
-        """All units."""
-        return [0.0] * len(self._genes)
 
     @torch.no_grad()
     def apply(self, genome: Sequence[float]) -> None:
@@ -183,7 +172,7 @@ class UnitCut(Transform):
     def _found(self) -> Sequence[Units]:
         model = self.resident.model
         matrices = {matrix.module: matrix for matrix in self.resident.matrices}
-        sublayers = [sublayer for sublayer in take_apart(model) if sublayer.kind == self.kind]
+        sublayers = [sublayer for sublayer in self.resident.sublayers if sublayer.kind == self.kind]
         return tell_apart(model, lambda interleaved: [self.split(each, matrices, interleaved) for each in sublayers])
 
     @property
