@@ -104,8 +104,7 @@ def _removed(
         if not open_:
             break
         due = sorted(open_, key=lambda gene: costs.get(gene, -math.inf) / min(saved[gene], excess))
-        unknown = sum(gene not in costs for gene in due)
-        due = due[: unknown + remeasured if unknown < len(due) else unknown]
+        due = due[: remeasured + sum(gene not in costs for gene in due)]
         changes = yield from _changes(here, [(gene, 1.0) for gene in due], budget, screening)
         costs |= {gene: change for (gene, _), change in changes.items()}
         goal = excess - quota

@@ -112,10 +112,9 @@ class LanguageModel(Problem, HeldOut, Reporting, Measured, Recovering):
         return any(kind.calibrates(own) for kind, own in _chosen(settings))
 
     def _make_transform(self, resident: Resident, texts: Texts) -> Transform:
-        from problems.language_model.stack import Stack
+        from problems.language_model.stack import combined
 
-        made: list[Transform] = [kind(resident, own, texts) for kind, own in _chosen(self.settings)]
-        return made[0] if len(made) == 1 else Stack(made)
+        return combined([kind(resident, own, texts) for kind, own in _chosen(self.settings)])
 
     @property
     def genes(self) -> Genes:
@@ -268,12 +267,9 @@ class LanguageModel(Problem, HeldOut, Reporting, Measured, Recovering):
     @classmethod
     def load(cls, folder: Path, facts: Mapping[str, Any]) -> tuple[Any, Any]:
         """The model, in evaluation mode, and the tokenizer of an export, whatever shapes its layers have."""
-        from problems.language_model.export.uneven import is_uneven, load
-        from problems.language_model.model.load import load_model, load_tokenizer
+        from problems.language_model.export.uneven import load_any
 
-        if is_uneven(folder):
-            return load(folder), load_tokenizer(folder)
-        return load_model(ModelSettings(model=str(folder), device="cpu", dtype=facts["dtype"]))
+        return load_any(ModelSettings(model=str(folder), device="cpu", dtype=facts["dtype"]))
 
     def compare(self, genome: Sequence[float], options: EvalSettings) -> Table:
         """The known solutions and ``genome``: perplexity, and tasks if requested."""

@@ -20,7 +20,7 @@ import torch
 from transformers import DynamicCache
 
 from problems.language_model.model.attention import NAME as BLOCKED_ATTENTION
-from problems.language_model.model.blocks import attentions_numbered
+from problems.language_model.model.blocks import attentions_numbered, positions
 
 Phase = Literal["decode", "prefill"]
 
@@ -75,7 +75,7 @@ def timer(model: Any, load: Load) -> Callable[[], float]:
 
     Raises ValueError if the model has too few positions.
     """
-    longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    longest = positions(model)
     if longest and load.positions > longest:
         raise ValueError(f"{load.phase} needs {load.positions} positions, the model has {longest}")
     tokens = torch.arange(load.length, device=model.device).repeat(load.batch, 1)

@@ -102,3 +102,8 @@ class Stack(Transform):
     def describe(self) -> dict[str, Any]:
         """The facts of each, by the name of its class."""
         return {type(transform).__name__: transform.describe() for transform in self._transforms}
+
+
+def combined(transforms: Sequence[Transform]) -> Transform:
+    """The one transform, or a :class:`Stack` of several. Raises as that does."""
+    return transforms[0] if len(transforms) == 1 else Stack(transforms)

@@ -16,9 +16,9 @@ from typing import Any
 
 import torch
 
-from problems.language_model.export.uneven import is_uneven, load
+from problems.language_model.export.uneven import load_any
+from problems.language_model.model.blocks import positions
 from problems.language_model.model.device import processor
-from problems.language_model.model.load import load_model
 from problems.language_model.session import Session
 from problems.language_model.settings import ModelSettings
 from problems.language_model.speed import Load, Phase, peak_bytes, speeds
@@ -84,22 +84,17 @@ def _in_fresh_process(what: str, job: Json) -> Json | None:
 
 
 def _length(model: Any) -> int:
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    return min(_LENGTH, positions - 1) if positions else _LENGTH
+    most = positions(model)
+    return min(_LENGTH, most - 1) if most else _LENGTH
 
 
 def main(job: Json) -> Json:
     """Load and measure."""
     torch.set_num_threads(job["threads"])
-    models = [_load(ModelSettings.model_validate(settings)) for settings in job["models"]]
+    models = [load_any(ModelSettings.model_validate(settings))[0] for settings in job["models"]]
     phases: tuple[Phase, ...] = ("prefill", "decode")
     found: Json = {phase: speeds(models, Load(phase, length=job["length"]), job["seconds"]) for phase in phases}
     return found | {"peak_bytes": peak_bytes(models[0].device)}
-
-
-def _load(settings: ModelSettings) -> Any:
-    folder = Path(settings.model)
-    return load(folder).to(settings.device) if is_uneven(folder) else load_model(settings)[0]
 
 
 if __name__ == "__main__":

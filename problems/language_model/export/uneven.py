@@ -21,10 +21,11 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from evoprune import Choice, InputError, find_plugin
 from problems.language_model.model.blocks import number_attentions
-from problems.language_model.model.load import quiet
+from problems.language_model.model.device import dtype_of, pick_device
+from problems.language_model.model.load import load_model, load_tokenizer, quiet
 from problems.language_model.resident import Resident
-from problems.language_model.settings import TRANSFORMS
-from problems.language_model.stack import Stack
+from problems.language_model.settings import TRANSFORMS, ModelSettings
+from problems.language_model.stack import combined
 from problems.language_model.transform import Transform
 
 WEIGHTS, STRUCTURE = "uneven.safetensors", "structure.json"
@@ -45,9 +46,7 @@ def is_uneven(folder: Path) -> bool:
 
 def save(model: Any, transforms: Sequence[Choice], genome: Sequence[float], folder: Path) -> None:
     """Write ``model``, in main memory, with the config of the dense model it was made of."""
-    structure = Structure(
-        transforms=tuple(transforms), genome=tuple(genome), dtype=str(model.dtype).removeprefix("torch.")
-    )
+    structure = Structure(transforms=tuple(transforms), genome=tuple(genome), dtype=dtype_of(model))
     (folder / STRUCTURE).write_text(structure.model_dump_json(indent=2) + "\n", encoding="utf-8")
     first = {tensor.data_ptr(): name for name, tensor in reversed(model.state_dict().items())}  # tied ones: once
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name in first.values()}
@@ -92,6 +91,17 @@ def load(folder: Path) -> Any:
     return model
 
 
+def load_any(settings: ModelSettings) -> tuple[Any, Any]:
+    """The model in evaluation mode, and the tokenizer: of a folder that :func:`save` wrote, or of any other source.
+
+    A folder of the former kind is read in its own dtype. Raises :class:`evoprune.InputError`.
+    """
+    folder = Path(settings.model)
+    if is_uneven(folder):
+        return load(folder).to(pick_device(settings.device)), load_tokenizer(folder)
+    return load_model(settings)
+
+
 def _structure(path: Path) -> Structure:
     try:
         return Structure.model_validate(json.loads(path.read_text(encoding="utf-8")))
@@ -106,4 +116,4 @@ def _transform(resident: Resident, structure: Structure) -> Transform:
     for chosen in structure.transforms:
         kind = find_plugin(TRANSFORMS, chosen.use)
         made.append(kind.of_shapes(resident, kind.Settings.model_validate(chosen.parameters)))
-    return made[0] if len(made) == 1 else Stack(made)
+    return combined(made)

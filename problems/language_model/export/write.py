@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from evoprune import Exported, InputError, __version__
+from evoprune import Exported, InputError, __version__, finite
 from problems.language_model.export import uneven
 from problems.language_model.export.card import card, number
 from problems.language_model.export.run_record import RunRecord, run_record
@@ -75,9 +75,7 @@ def export(
     if not options.untimed and run.cost and run.cost.parameters.evolved < run.cost.parameters.dense:
         facts["runtime"] = runtimes(session, dtype, folder)
         summary += lines(facts["runtime"]) if facts["runtime"] else ["speed and memory could not be measured"]
-    facts["check"] = {name: value for name, value in check.items() if name != "zeros"} | {"tolerance": tolerance}
-    if not math.isfinite(check["perplexity"]):
-        facts["check"]["perplexity"] = None
+    facts["check"] = stated(check, tolerance)
     (folder / "README.md").write_text(card(run, facts), encoding="utf-8")
     return Exported(facts, summary, faults)
 
@@ -186,12 +184,9 @@ def _facts(
     denominators = {"prunable": session.resident.prunable_weights, "model": session.resident.parameters}
     removed = denominators["prunable"] - sum(sizes.values()) + sum(zeros.values())
     return {
-        "evoprune": __version__,
+        **written(folder, dtype),
         "base_model": public_name(run.protocol.model),
-        "dtype": dtype,
         "transform": session.transform.describe(),
-        "uneven": uneven.is_uneven(folder),
-        "bytes": sum(path.stat().st_size for path in folder.glob("*.safetensors")),
         "cost": run.cost.model_dump() if run.cost else None,
         "sparsity": {
             **{name: removed / size for name, size in denominators.items()},
@@ -204,7 +199,6 @@ def _facts(
         "perplexity": run.perplexity.model_dump(),
         "gap_closed": run.gap_closed,
         "recovered": {name: row.model_dump() for name, row in run.recovered.items()} if run.recovered else None,
-        "sha256": sha256_of(folder),
         "protocol": run.protocol.model_dump(),
     }
 
@@ -215,9 +209,22 @@ def public_name(model: str) -> str:
     return path.name if path.is_absolute() or path.exists() else model
 
 
-def sha256_of(folder: Path) -> dict[str, str]:
-    """The hash of each file of weights."""
-    return {path.name: _sha256(path) for path in sorted(folder.glob("*.safetensors"))}
+def written(folder: Path, dtype: str) -> Json:
+    """What is known of the files in ``folder``: by what, in which form and format, their bytes and hashes."""
+    files = sorted(folder.glob("*.safetensors"))
+    return {
+        "evoprune": __version__,
+        "dtype": dtype,
+        "uneven": uneven.is_uneven(folder),
+        "bytes": sum(path.stat().st_size for path in files),
+        "sha256": {path.name: _sha256(path) for path in files},
+    }
+
+
+def stated(check: Json, tolerance: float) -> Json:
+    """``check`` as ``evoprune.json`` holds it: without counts of zeros, and null for an infinite perplexity."""
+    kept = {name: value for name, value in check.items() if name != "zeros"}
+    return kept | {"perplexity": finite(check["perplexity"]), "tolerance": tolerance}
 
 
 def tolerance_of(written: str, measured: str) -> float:

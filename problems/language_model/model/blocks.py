@@ -60,6 +60,11 @@ def inputs(layer: Any) -> int:
     return int(layer.weight.shape[0 if isinstance(layer, Conv1D) else 1])
 
 
+def positions(model: Any) -> int | None:
+    """The most tokens that ``model`` reads at once; None where nothing limits it."""
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
+
+
 def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
     """The name and the module list of the transformer blocks.
 

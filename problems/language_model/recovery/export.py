@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evoprune import Exported, InputError, __version__
+from evoprune import Exported, InputError
 from problems.language_model import protocol
 from problems.language_model.export import uneven
 from problems.language_model.export.card import card, recovered_card
@@ -15,12 +15,13 @@ from problems.language_model.export.write import (
     check_in_fresh_process,
     faults_of,
     public_name,
-    sha256_of,
+    stated,
     tolerance_of,
+    written,
 )
 from problems.language_model.model.blocks import find_matrices, zeros
 from problems.language_model.model.device import dtype_of
-from problems.language_model.model.load import copy_of, load_model, load_tokenizer, quiet
+from problems.language_model.model.load import copy_of, quiet
 from problems.language_model.recovery.recover import EVOLVED, Recovered, Teacher, begin, recover_all, refuse_unknown
 from problems.language_model.recovery.text import DEFAULT_WINDOW, recovery_text
 from problems.language_model.resident import Resident
@@ -41,7 +42,7 @@ def recover_export(
             "evoprune did not write this folder: give its dense model with --teacher, and --report-text", str(source)
         )
     refuse_unknown(options, ["dense"])
-    student, tokenizer = _load(source)
+    student, tokenizer = uneven.load_any(ModelSettings(model=str(source.resolve()), device="cpu", dtype="auto"))
     teacher = _teacher(run, options, dtype_of(student))
     _refuse_another(student, tokenizer, teacher)
     report = _windows(run, options, teacher)
@@ -50,19 +51,15 @@ def recover_export(
     judge = Teacher(teacher.model, text, report)
     of_student = Resident(student, tokenizer, str(source)).weights_sha256
     begin(workplace, options, judge, {"weights": [of_student, teacher.weights_sha256]})
-    makers = {EVOLVED: lambda _: student, "dense": lambda _: copy_of(teacher.model, teacher.model.dtype)}
-    names = [EVOLVED, *options.trained_alike]
     dtype = dtype_of(student)
-    recovered = recover_all({name: makers[name] for name in names}, judge, options, workplace)
+
+    def make(name: str) -> Any:
+        return student if name == EVOLVED else copy_of(teacher.model, teacher.model.dtype)
+
+    recovered = recover_all(make, judge, options, workplace)
     recovered.check(workplace)
     _save(source, student, tokenizer, folder)
     return _described(source, run, facts or {}, recovered, judge, student, dtype, folder)
-
-
-def _load(source: Path) -> tuple[Any, Any]:
-    if uneven.is_uneven(source):
-        return uneven.load(source), load_tokenizer(source)
-    return load_model(ModelSettings(model=str(source.resolve()), device="cpu", dtype="auto"))
 
 
 def _teacher(run: RunRecord | None, options: RecoverCommandSettings, dtype: str) -> Resident:
@@ -126,15 +123,7 @@ def _described(
     after = recovered.rows[EVOLVED]["perplexity_after"]
     faults = faults_of(matrices, check, judge.report.sha256, after, tolerance)
     kept = {key: value for key, value in facts.items() if key not in {"fit", "faults", "seed", "best"}}
-    now: Json = kept | {
-        "evoprune": __version__,
-        "dtype": dtype,
-        "uneven": uneven.is_uneven(folder),
-        "bytes": sum(path.stat().st_size for path in folder.glob("*.safetensors")),
-        "sha256": sha256_of(folder),
-        "recovered": recovered.rows,
-        "check": {name: value for name, value in check.items() if name != "zeros"} | {"tolerance": tolerance},
-    }
+    now: Json = kept | written(folder, dtype) | {"recovered": recovered.rows, "check": stated(check, tolerance)}
     now["protocol"] = dict(facts.get("protocol") or _protocol(judge)) | {"recovery": recovered.protocol}
     if run:
         text = card(run_record(now | {"genes": [], "seed": run.seed}), now)

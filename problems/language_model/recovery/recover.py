@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,7 @@ def recover(
         transform.apply(transform.dense)
         return made
 
-    return recover_all(dict.fromkeys(genomes, student), teacher, settings, folder)
+    return recover_all(student, teacher, settings, folder)
 
 
 def refuse_unknown(settings: RecoverSettings, known: Iterable[str]) -> None:
@@ -134,11 +134,14 @@ def is_first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def recover_all(students: Mapping[str, Any], teacher: Teacher, settings: RecoverSettings, folder: Path) -> Recovered:
-    """Train each of ``students``: functions that make the model of a name, in the dtype it is measured in."""
+def recover_all(make: Callable[[str], Any], teacher: Teacher, settings: RecoverSettings, folder: Path) -> Recovered:
+    """Train the evolved model and those that are to be trained alike.
+
+    ``make``: gives the model of a name, in the dtype it is measured in.
+    """
     rows: dict[str, Row] = {}
     weights: checkpoint.Tensors = {}
-    for name, make in students.items():
+    for name in dict.fromkeys([EVOLVED, *settings.trained_alike]):
         model, rows[name] = _recover_one(name, make(name), teacher, settings, folder / name)
         if name == EVOLVED:
             weights = {key: each.detach().to("cpu", copy=True) for key, each in model.named_parameters()}

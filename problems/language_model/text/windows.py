@@ -11,6 +11,7 @@ import numpy
 import torch
 
 from evoprune import InputError
+from problems.language_model.model.blocks import positions
 from problems.language_model.settings import TextSettings
 from problems.language_model.text.sampling import order
 from problems.language_model.text.source import load_text
@@ -93,7 +94,7 @@ def _holds(text: Windows, windows: Windows) -> bool:
 
 def check_length(settings: TextSettings, model: Any, role: str) -> None:
     """Raise :class:`evoprune.InputError` if ``model`` has fewer positions than a window has tokens."""
-    longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    longest = positions(model)
     if longest and settings.window > longest:
         raise InputError(f"{settings.window} is longer than the model's {longest} positions", f"problem.{role}.window")
 
