@@ -9,16 +9,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, field_validator, model_validator
-
 from evoprune import (
     Budget,
-    Choice,
     Evaluation,
     Exported,
     Genes,
     HeldOut,
-    InputError,
     Measured,
     Outcome,
     Problem,
@@ -30,12 +26,12 @@ from evoprune import (
     find_plugin,
 )
 from evoprune.budget import ROUNDING
+from problems.language_model.any_transform import AnyTransformSettings, chosen_transforms
 from problems.language_model.settings import (
     BUDGETS,
     TRANSFORMS,
     EvalSettings,
     ExportSettings,
-    LanguageModelSettings,
     ModelSettings,
     RecoverCommandSettings,
 )
@@ -49,39 +45,6 @@ if TYPE_CHECKING:  # these import torch, which checking an experiment does not n
 
 _STEPS = 2**20
 """Shares of what genes can take that the uniform genome is chosen from."""
-
-
-class AnyTransformSettings(LanguageModelSettings):
-    """Parameters of the problem ``language_model``: any transforms, under any one budget."""
-
-    transforms: tuple[Choice, ...] = Field(
-        description="how the model is made smaller: a registered name and its parameters, or a list of these",
-    )
-    budget: Choice | None = Field(
-        None, description="the limit, by a registered name, and its parameters; null is no budget"
-    )
-
-    @field_validator("transforms", mode="before")
-    @classmethod
-    def _one_or_several(cls, value: Any) -> Any:
-        return value if isinstance(value, list | tuple) else [value]
-
-    @model_validator(mode="after")
-    def _known(self) -> AnyTransformSettings:
-        if not self.transforms:
-            raise ValueError("transforms: expected at least one")
-        named = [("transforms", TRANSFORMS, chosen) for chosen in self.transforms]
-        named += [("budget", BUDGETS, self.budget)] if self.budget else []
-        faults: list[str] = []
-        for key, group, chosen in named:
-            try:
-                plugin = find_plugin(group, chosen.use)
-                check_parameters(getattr(plugin, "Settings", plugin), chosen.parameters, key)
-            except InputError as error:
-                faults += error.problems
-        if faults:
-            raise ValueError("; ".join(faults))
-        return self
 
 
 class LanguageModel(Problem, HeldOut, Reporting, Measured, Recovering):
@@ -109,12 +72,12 @@ class LanguageModel(Problem, HeldOut, Reporting, Measured, Recovering):
         self.session = Session.start(settings, self._calibrates(settings), self._make_transform)
 
     def _calibrates(self, settings: Any) -> bool:
-        return any(kind.calibrates(own) for kind, own in _chosen(settings))
+        return any(kind.calibrates(own) for kind, own in chosen_transforms(settings))
 
     def _make_transform(self, resident: Resident, texts: Texts) -> Transform:
         from problems.language_model.stack import combined
 
-        return combined([kind(resident, own, texts) for kind, own in _chosen(self.settings)])
+        return combined([kind(resident, own, texts) for kind, own in chosen_transforms(self.settings)])
 
     @property
     def genes(self) -> Genes:
@@ -127,7 +90,7 @@ class LanguageModel(Problem, HeldOut, Reporting, Measured, Recovering):
         if self._budget is None:
             return None
         make, given = self._budget
-        facts = [self._measurements] if hasattr(make, "measure") else []
+        facts = [self._measurements] if self._measure else []
         budget: Budget = make(self.session.transform, *facts, **given)
         return budget
 
@@ -140,11 +103,17 @@ class LanguageModel(Problem, HeldOut, Reporting, Measured, Recovering):
         make = find_plugin(BUDGETS, chosen.use)
         return make, dict(check_parameters(make, chosen.parameters, "problem.budget"))
 
+    @property
+    def _measure(self) -> Any:
+        """What the budget measures on this machine, as a function; None where it measures nothing."""
+        return getattr(self._budget[0], "measure", None) if self._budget else None
+
     def take_measurements(self) -> Mapping[str, Any]:
         """What the budget needs to know of this machine."""
-        make, given = self._budget or (None, {})
-        measure = getattr(make, "measure", None)
-        return measure(self.session.transform, **given) if measure else {}
+        if not (self._budget and self._measure):
+            return {}
+        facts: Mapping[str, Any] = self._measure(self.session.transform, **self._budget[1])
+        return facts
 
     def use_measurements(self, facts: Mapping[str, Any]) -> None:
         """Hand ``facts`` to the budget."""
@@ -278,7 +247,7 @@ class LanguageModel(Problem, HeldOut, Reporting, Measured, Recovering):
         return compare(self.session, self._compared() | {"evolved": list(genome)}, options)
 
     def _compared(self) -> dict[str, list[float]]:
-        if self._budget and hasattr(self._budget[0], "measure"):  # what it measured is not to be had here
+        if self._measure:  # what it measured is not to be had here
             return {"dense": self.session.transform.dense}
         return self.references()
 
@@ -304,12 +273,3 @@ class LanguageModel(Problem, HeldOut, Reporting, Measured, Recovering):
         from problems.language_model.eval import measure
 
         return measure(source, options)
-
-
-def _chosen(settings: AnyTransformSettings) -> list[tuple[Any, Any]]:
-    """The class of each transform, and its own settings."""
-    kinds = [find_plugin(TRANSFORMS, chosen.use) for chosen in settings.transforms]
-    return [
-        (kind, kind.Settings.model_validate(chosen.parameters))
-        for kind, chosen in zip(kinds, settings.transforms, strict=True)
-    ]
