@@ -1,0 +1,174 @@
+"""Recovers several models of one problem alike, and says how well earlier scores rank what training gives.
+
+::
+
+    OMP_NUM_THREADS=1 python -m tests.benchmarks.recovery OUT.jsonl PROBLEM.yaml --genomes GENOMES.json \\
+        --tokens 4096 51200 --set problem.model=MODEL
+
+GENOMES.json holds genomes by name; ``dense`` and ``uniform`` are known besides. A line of OUT.jsonl is a model and a
+number of tokens; what it holds already is not computed again, so the command may be interrupted. The tables say: the
+report text before and after training, the distance from the dense model trained alike, and, where there are several
+numbers of tokens and models, the rank correlation (Spearman) of each earlier score with what the most tokens give.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from scipy.stats import spearmanr
+
+from evoprune import InputError
+from evoprune.experiment.resolve import resolve_file
+from problems.language_model.evaluation.measure import Measure
+from problems.language_model.export.write import put_weights
+from problems.language_model.model.forward import Forward
+from problems.language_model.model.load import copy_of
+from problems.language_model.problem import LanguageModel
+from problems.language_model.recovery.recover import EVOLVED, recover
+from problems.language_model.settings import RecoverSettings, TextSettings
+from problems.language_model.text.windows import cut
+
+Line = dict[str, Any]
+
+
+class Compared:
+    """The models of one problem, each trained alike."""
+
+    def __init__(self, problem: LanguageModel, genomes: Mapping[str, Sequence[float]], other: str | None) -> None:
+        self._problem, self.genomes = problem, genomes
+        self._session = problem.session
+        self._other = other and self._windows(other)
+
+    def _windows(self, source: str) -> Any:
+        name, _, split = source.partition("@")
+        text = TextSettings(
+            source=name, split=split or None, window=self._session.texts.report.tokens.shape[1], windows=8
+        )
+        return cut(text, self._session.resident.tokenizer, "other").tokens
+
+    def line(self, name: str, settings: RecoverSettings) -> Line:
+        """Score and train one of them."""
+        genome, session = list(self.genomes[name]), self._session
+        search = self._problem.evaluate(genome).values[0]
+        start = time.process_time()
+        with tempfile.TemporaryDirectory() as folder:
+            recovered = recover(session, genome, {}, settings, Path(folder) / "recovery")
+        row = recovered.rows[EVOLVED] | {"search": search, "cpu_minutes": (time.process_time() - start) / 60}
+        if self._other is not None:
+            row |= self._forgotten(genome, recovered.weights)
+        return {"name": name, "settings": settings.model_dump(), "asked": settings.tokens} | row
+
+    def _forgotten(self, genome: list[float], weights: Mapping[str, Any]) -> Line:
+        """The perplexity on the other text, with the weights as they were and as trained."""
+        resident, transform = self._session.resident, self._session.transform
+        transform.finalise(genome)
+        model = copy_of(resident.model, resident.model.dtype)
+        transform.apply(transform.dense)
+        before = Measure(Forward(model), None).perplexity(self._other)
+        put_weights(model, weights)
+        return {"other_before": before, "other_after": Measure(Forward(model), None).perplexity(self._other)}
+
+
+def missing(path: Path, names: Sequence[str], all_settings: Sequence[RecoverSettings]) -> Iterator[tuple[str, Any]]:
+    """The models and settings that the file at ``path`` lacks."""
+    known = [(line["name"], line["settings"]) for line in lines_of(path)]
+    for settings in all_settings:
+        for name in names:
+            if (name, settings.model_dump()) not in known:
+                yield name, settings
+
+
+def lines_of(path: Path) -> list[Line]:
+    """The lines of the file at ``path``, which may not exist yet."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def table(lines: Sequence[Line]) -> str:
+    """A Markdown table of all models, those trained on the same number of tokens together."""
+    head = "| tokens | trained | model | before | after | nats behind dense alike | KL | other text | CPU minutes |"
+    rows = [head, "|---|---|---|---|---|---|---|---|---|"]
+    for line in sorted(lines, key=lambda line: (line["asked"], line["perplexity_after"] or math.inf)):
+        alike = [
+            each["perplexity_after"] for each in lines if each["name"] == "dense" and each["asked"] == line["asked"]
+        ]
+        behind = f"{math.log(line['perplexity_after'] / alike[0]):.3f}" if alike else "-"
+        other = f"{line['other_before']:.2f} → {line['other_after']:.2f}" if "other_after" in line else "-"
+        rows.append(
+            f"| {line['asked']:,} | {line['trained'].split(',')[0]} | {line['name']} | {line['perplexity_before']:.2f} "
+            f"| {line['perplexity_after']:.2f} | {behind} | {line['divergence_before']:.3f} → "
+            f"{line['divergence_after']:.3f} | {other} | {line['cpu_minutes']:.1f} |"
+        )
+    return "\n".join(rows)
+
+
+def ranks(lines: Sequence[Line]) -> str:
+    """The rank correlation of each earlier score with the perplexity on the report text after the most tokens."""
+    each = {
+        asked: {line["name"]: line for line in lines if line["asked"] == asked and line["name"] != "dense"}
+        for asked in sorted({line["asked"] for line in lines})
+    }
+    *shorter, most = each
+    final = each[most]
+    scores = {"search text, not trained": {name: line["search"] for name, line in final.items()}}
+    scores["held-out windows, not trained"] = {name: line["curve"][0]["held_out"] for name, line in final.items()}
+    for asked in shorter:
+        best = {name: min(point["held_out"] for point in line["curve"]) for name, line in each[asked].items()}
+        scores[f"held-out windows after {asked:,} tokens"] = best
+    rows = [f"| score | Spearman with {most:,} tokens | models | the best by it is, after these |", "|---|---|---|---|"]
+    order = sorted(final, key=lambda name: final[name]["perplexity_after"])
+    for label, score in scores.items():
+        names = [name for name in final if name in score]
+        rho = spearmanr([score[name] for name in names], [final[name]["perplexity_after"] for name in names]).statistic
+        chosen = min(names, key=score.__getitem__)
+        place = f"number {order.index(chosen) + 1}, perplexity {final[chosen]['perplexity_after']:.2f}"
+        rows.append(f"| {label} | {rho:.2f} | {len(names)} | {place} |")
+    best = final[order[0]]["perplexity_after"]
+    return "\n".join([*rows, "", f"The best of all after {most:,} tokens: {best:.2f}"])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path, help="the .jsonl file to write or to complete")
+    parser.add_argument("problem", help="the YAML file of a problem on a language model")
+    parser.add_argument("--genomes", type=Path, help="a JSON file: genomes by name")
+    parser.add_argument("--names", nargs="+", help="which to train (default: all of the file)")
+    parser.add_argument("--tokens", type=int, nargs="+", default=[51_200])
+    parser.add_argument("--train", default="all", choices=["all", "lora", "norms"])
+    parser.add_argument("--cross-entropy", type=float, default=0.3)
+    parser.add_argument(
+        "--other-text", metavar="SOURCE[@SPLIT]", help="a text of another kind, to see what is forgotten"
+    )
+    parser.add_argument("--set", action="append", default=[], dest="sets", metavar="KEY=VALUE")
+    given = parser.parse_args(arguments)
+    alike = {"train": given.train, "cross_entropy": given.cross_entropy}
+    all_settings = [RecoverSettings(tokens=tokens, **alike) for tokens in given.tokens]
+    try:
+        genomes = json.loads(given.genomes.read_text()) if given.genomes else {}
+        names = given.names or list(genomes)
+        if list(missing(given.out, names, all_settings)):
+            resolved = resolve_file(given.problem, [*given.sets, "problem.recover=null"])
+            problem = resolved.problem(resolved.settings)
+            assert isinstance(problem, LanguageModel)
+            compared = Compared(problem, problem.references() | genomes, given.other_text)
+            for name, settings in missing(given.out, names, all_settings):
+                line = compared.line(name, settings)
+                with given.out.open("a") as file:
+                    file.write(json.dumps(line) + "\n")
+    except (InputError, ValueError) as error:
+        parser.exit(2, f"error: {error}\n")
+    lines = lines_of(given.out)
+    print(table(lines))
+    if len({line["asked"] for line in lines}) > 1 and len({line["name"] for line in lines}) > 3:
+        print("", ranks(lines), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
