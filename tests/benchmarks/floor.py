@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import torch
 
-from problems.language_model.evaluation.measure import _LOGITS_AT_ONCE
 from problems.language_model.model.attention import _QUERIES
+from problems.language_model.model.forward import _LOGITS_AT_ONCE
 from problems.pruning.problem import Pruning
 from problems.pruning.settings import PruningSettings
 from tests.benchmarks.ways import Way

@@ -11,9 +11,6 @@ from problems.language_model.evaluation.states import States
 from problems.language_model.model.forward import Forward
 from problems.language_model.text.windows import predictions
 
-_LOGITS_AT_ONCE = 2**24
-"""The most logits held at a time: 64 MiB in float32."""
-
 _CPU_BATCH = 2048
 """Tokens in a batch on a CPU: the activations between two layers should fit its cache."""
 
@@ -86,10 +83,9 @@ class Measure:
         predicted = output[:, :-1].flatten(0, 1)
         targets = batch[:, 1:].flatten()
         before = first * (batch.shape[1] - 1)
-        rows = max(1, _LOGITS_AT_ONCE // self._forward.vocabulary)
         return [
-            add(self._forward.logits(predicted[row : row + rows]), targets[row : row + rows], before + row)
-            for row in range(0, len(targets), rows)
+            add(self._forward.logits(predicted[part]), targets[part], before + part.start)
+            for part in self._forward.parts(len(targets))
         ]
 
     def _fitting(self) -> int:

@@ -11,6 +11,9 @@ from torch import nn
 
 from problems.language_model.model.blocks import find_blocks, find_matrices
 
+_LOGITS_AT_ONCE = 2**24
+"""The most logits held at a time: 64 MiB in float32."""
+
 
 class Forward:
     """A causal language model without its head, and its head for some rows at a time.
@@ -106,6 +109,11 @@ class Forward:
         if self._plain_head:
             rows = self._model.get_output_embeddings()(rows)
         return rows.float()
+
+    def parts(self, count: int) -> list[slice]:
+        """``count`` rows of a run's result, in parts whose logits may be held at once."""
+        step = max(1, _LOGITS_AT_ONCE // self.vocabulary)
+        return [slice(start, min(count, start + step)) for start in range(0, count, step)]
 
     @property
     def vocabulary(self) -> int:

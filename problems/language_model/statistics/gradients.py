@@ -11,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 
 from problems.language_model.model.blocks import Matrix
+from problems.language_model.model.forward import Forward
 
 SIZES, SQUARES = "gradient_sizes", "gradient_squares"
 NAMES = frozenset({SIZES, SQUARES})
@@ -37,11 +38,23 @@ def gather(
             stack.callback(matrix.weight.requires_grad_, False)
             hook = _adding_to(sums[matrix.name], matrix, tokens.shape[0])
             stack.callback(matrix.weight.requires_grad_().register_post_accumulate_grad_hook(hook).remove)
+        forward = Forward(model)
         for window in tokens:
             window = window.to(model.device)
-            logits = model(input_ids=window[None], use_cache=False).logits[0, :-1].float()
-            cross_entropy(logits, window[1:]).backward()
+            rows = forward.rows(window[None])[0, :-1]
+            rows.backward(_slope(forward, rows.detach(), window[1:]))
     return sums
+
+
+def _slope(forward: Forward, rows: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """The gradient of the mean loss in ``rows``, the head's input: logits of a whole window are never held."""
+    slope = torch.empty_like(rows)
+    for part in forward.parts(len(targets)):
+        own = rows[part].requires_grad_()
+        logits = own if forward.head is None else forward.head(own)
+        loss = cross_entropy(logits.float(), targets[part], reduction="sum") / len(targets)
+        (slope[part],) = torch.autograd.grad(loss, own)
+    return slope
 
 
 def _adding_to(sums: dict[str, torch.Tensor], matrix: Matrix, windows: int) -> Callable[[torch.Tensor], None]:

@@ -6,6 +6,7 @@ import numpy
 import pytest
 import torch
 
+from problems.language_model.model import forward
 from problems.language_model.model.blocks import find_matrices
 from problems.language_model.model.forward import Forward
 from problems.language_model.statistics import activations, gradients
@@ -27,7 +28,9 @@ def test_activations_agree_with_plain_hooks(model, tokens, resumable, monkeypatc
         assert numpy.abs(known["gram"].numpy() - gram).max() < 1e-5 * numpy.abs(gram).max()
 
 
-def test_gradients_agree_with_autograd_of_one_window_at_a_time(model, tokens):
+@pytest.mark.parametrize("logits_at_once", [1, 2**24])
+def test_gradients_agree_with_autograd_of_one_window_at_a_time(model, tokens, logits_at_once, monkeypatch):
+    monkeypatch.setattr(forward, "_LOGITS_AT_ONCE", logits_at_once)
     matrices = find_matrices(model)
     weights = [matrix.weight.requires_grad_() for matrix in matrices]
     taken = []
