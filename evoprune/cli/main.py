@@ -15,7 +15,12 @@ from types import FrameType
 
 from evoprune import __version__
 from evoprune.cli import ablate, eval, export, ls, recover, report, resume, run, status, validate
-from evoprune.errors import InputError, Stopped
+from evoprune.errors import InputError, Stopped, did_you_mean
+
+COMMANDS = {
+    module.__name__.rpartition(".")[2]: module
+    for module in (run, status, resume, ablate, export, recover, eval, report, validate, ls)
+}
 
 _INTERRUPTED = 130
 
@@ -56,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     )
     whole.add_argument("--version", action="version", version=f"evoprune {__version__}")
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (run, status, resume, ablate, export, recover, eval, report, validate, ls):
+    for command in COMMANDS.values():
         command.add_parser(commands)
     for one in commands.choices.values():
         one.description = str(one.description).replace("``", "")  # docstrings are marked up for the site
@@ -71,6 +76,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         whole.exit(2, whole.format_help())
     if arguments[0] == "help":
         arguments = [*arguments[1:2], "--help"]
+    if not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+        raise InputError(f"unknown command{did_you_mean(arguments[0], COMMANDS)}", arguments[0])
     options, unknown = whole.parse_known_args(arguments, argparse.Namespace(arguments=arguments))
     if unknown:
         hint = (

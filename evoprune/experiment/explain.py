@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -83,6 +84,9 @@ def _plain(limit: float) -> str:
 def _as_share(fault: Any) -> str:
     """A hint where a share was probably given in percent."""
     value = fault["input"]
+    number = re.fullmatch(r"(\d+(?:\.\d+)?) ?%", value) if isinstance(value, str) else None
+    if number:
+        return f" (a share: {float(number[1]) / 100:g}?)"
     if fault["type"] == "less_than_equal" and fault["ctx"]["le"] == 1 and 1 < float(value) <= 100:
         return f" (a share: {float(value) / 100:g}?)"
     return ""

@@ -9,11 +9,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from evoprune import Exported, InputError, __version__, finite
 from problems.language_model.export import uneven
@@ -108,14 +110,23 @@ def _save(
     """Write the model as it stands, but for the weights ``recovered``, in ``dtype``; return its matrices."""
     model = copy_of(session.resident.model, dtype)  # the resident one may yet be asked for other candidates
     put_weights(model, recovered)
-    with quiet():
+    with quiet(), disk_errors():
         session.resident.tokenizer.save_pretrained(folder)
         if session.transform.plain:
             session.transform.write(model)
             model.save_pretrained(folder)
-    if not session.transform.plain:
-        uneven.save(model, session.settings.transforms, genome, folder)  # type: ignore[attr-defined]
+        else:
+            uneven.save(model, session.settings.transforms, genome, folder)  # type: ignore[attr-defined]
     return find_matrices(model)
+
+
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """Raise what safetensors says of a full disk as the ``OSError`` that others raise."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise OSError(str(error)) from None
 
 
 def put_weights(model: Any, weights: Mapping[str, torch.Tensor]) -> None:

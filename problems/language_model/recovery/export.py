@@ -13,6 +13,7 @@ from problems.language_model.export.card import card, recovered_card
 from problems.language_model.export.run_record import RunRecord, run_record
 from problems.language_model.export.write import (
     check_in_fresh_process,
+    disk_errors,
     faults_of,
     public_name,
     stated,
@@ -103,12 +104,12 @@ def _of_protocol(text: Any) -> TextSettings:
 
 def _save(source: Path, student: Any, tokenizer: Any, folder: Path) -> None:
     student = copy_of(student, student.dtype)  # with an attention that everyone has
-    with quiet():
+    with quiet(), disk_errors():
         tokenizer.save_pretrained(folder)
-        if not uneven.is_uneven(source):
+        if uneven.is_uneven(source):
+            uneven.save_like(source, student, folder)
+        else:
             student.save_pretrained(folder)
-            return
-    uneven.save_like(source, student, folder)
 
 
 def _described(

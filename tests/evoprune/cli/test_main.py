@@ -12,7 +12,7 @@ from evoprune.cli.main import parser
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["fly"], ["run"], ["run", "x.yaml", "--sed", "1", "--what"], ["run", "x.yaml", "--set"], ["ls", "genes"]],
+    [[], ["run"], ["run", "x.yaml", "--sed", "1", "--what"], ["run", "x.yaml", "--set"], ["ls", "genes"]],
     ids=" ".join,
 )
 def test_a_wrong_command_line_is_argparse_s_to_refuse(arguments, capsys):
@@ -20,6 +20,11 @@ def test_a_wrong_command_line_is_argparse_s_to_refuse(arguments, capsys):
         main(arguments)
     assert refused.value.code == 2
     assert "usage: evoprune" in capsys.readouterr().err
+
+
+def test_a_mistyped_command_is_answered_with_the_nearest_one(capsys):
+    assert main(["rnu", "x.yaml"]) == 2
+    assert "rnu: unknown command; did you mean 'run'? (known: ablate, eval, " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ PRUNING = {
     "sparsity above the genes": ("problem.sparsity=0.95", "problem: sparsity 0.95 cannot be reached"),
     "min above max": ("problem.min_sparsity=0.91", "min_sparsity 0.91 and max_sparsity 0.9"),
     "sparsity in percent": ("problem.sparsity=45", "expected a number of at most 1, got 45 (a share: 0.45?)"),
-    "sparsity with a sign": ("problem.sparsity=45%", "problem.sparsity: expected a number, got '45%'"),
+    "sparsity with a sign": ("problem.sparsity=45%", "problem.sparsity: expected a number, got '45%' (a share: 0.45?)"),
     "text is a name": (
         "problem.search_text=mine.txt",
         "problem.search_text: expected a mapping, as in {source: mine.txt}, with keys among source, subset, split, ",

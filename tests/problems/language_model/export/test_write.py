@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -33,6 +35,17 @@ def copy_of(run_on, tmp_path):
         return folder
 
     return call
+
+
+def test_a_full_disk_is_said_in_one_line_and_leaves_nothing(run_on, tmp_path):
+    run, out = run_on("gpt2"), tmp_path / "out"
+    most = 64 * 1024  # bytes of a file: configs fit, weights do not
+    script = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {most})); "
+    script += "import sys; from evoprune.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run([sys.executable, "-c", script, "export", run, out], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr and "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
