@@ -5,6 +5,7 @@ This module is the public interface: all that problems and operators need to imp
 
 from evoprune.algorithm import Algorithm, Evaluate, Generation
 from evoprune.budget import Additive, Budget, Monotone
+from evoprune.cache import CachedFile, cache_limit
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.experiment.registry import check_plugin, find_plugin
@@ -28,7 +29,6 @@ from evoprune.parts import (
 from evoprune.problem import Evaluation, Problem, Settings
 from evoprune.root_finding import solve
 from evoprune.schema import Checked, Fraction, Positive
-from evoprune.user_folder import user_folder
 
 __version__ = "0.1.0"
 
@@ -36,6 +36,7 @@ __all__ = [
     "Additive",
     "Algorithm",
     "Budget",
+    "CachedFile",
     "Checked",
     "Choice",
     "Evaluate",
@@ -62,11 +63,11 @@ __all__ = [
     "Table",
     "TradeOffs",
     "__version__",
+    "cache_limit",
     "check_parameters",
     "check_plugin",
     "find_plugin",
     "finite",
     "load",
     "solve",
-    "user_folder",
 ]

@@ -28,6 +28,23 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_cache_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What fixtures of a module or a session make is kept apart, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EVOPRUNE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("EVOPRUNE_CACHE_GB", raising=False)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of this test's cache, and of the processes that it starts; nothing is in it."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("EVOPRUNE_CACHE", str(folder))
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def _restore_signals() -> Iterator[None]:
     """The command line sets handlers of its own in the process that it is called in: this one."""

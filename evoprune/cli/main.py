@@ -14,17 +14,17 @@ from collections.abc import Sequence
 from types import FrameType
 
 from evoprune import __version__
-from evoprune.cli import ablate, eval, export, ls, recover, report, resume, run, status, validate
+from evoprune.cli import ablate, cache, eval, export, ls, recover, report, resume, run, status, validate
 from evoprune.errors import InputError, Stopped, did_you_mean
 
 COMMANDS = {
     module.__name__.rpartition(".")[2]: module
-    for module in (run, status, resume, ablate, export, recover, eval, report, validate, ls)
+    for module in (run, status, resume, ablate, export, recover, eval, report, validate, ls, cache)
 }
 
 _INTERRUPTED = 130
 
-_OUT_OF_REACH = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
+_OUT_OF_REACH = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG}
 """Errors of a path that a user gave; other errors of the system keep their traceback."""
 
 

@@ -68,7 +68,7 @@ def test_targets_and_modules_are_there(words):
 
 def takes_seconds(options) -> bool:
     """What neither loads a model nor names a run that this test has not made."""
-    if options.command in {"ls", "validate"}:
+    if options.command in {"ls", "validate", "cache"}:
         return True
     if options.command == "run":
         return options.file == "problems/rastrigin.yaml"

@@ -49,7 +49,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 AllowUsers root
-SetEnv TMPDIR={home}
+SetEnv TMPDIR={home} EVOPRUNE_CACHE={home}/cache
 """
 
 
@@ -99,7 +99,8 @@ class Host:
     def start(self, *command: object, **options: Any) -> subprocess.Popen[str]:
         """Start ``command`` on this host, in the folder of the project."""
         enter = ["nsenter", "--target", str(self.pid), "--net", "--uts", "--mount", "--pid"]
-        own = [f"HOME={self.home}", f"TMPDIR={self.home}", f"PYTHONPATH={registry.HOME}"]
+        places = {"HOME": self.home, "TMPDIR": self.home, "EVOPRUNE_CACHE": f"{self.home}/cache"}
+        own = [f"{name}={place}" for name, place in (places | {"PYTHONPATH": registry.HOME}).items()]
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(
             [*enter, "env", f"--chdir={registry.HOME}", *own, *map(str, command)], text=True, **(pipes | options)

@@ -78,9 +78,13 @@ def _cpu_has_bfloat16(_: torch.device) -> bool:
 
 
 def _cpu_has(unit: str) -> bool:
-    """As PyTorch reports; False for old versions that do not report it."""
-    capabilities: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
-    return bool(capabilities().get(unit))
+    return bool(_cpu_units().get(unit))
+
+
+def _cpu_units() -> dict[str, Any]:
+    """As PyTorch reports; nothing for old versions that do not report it."""
+    units: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
+    return units()
 
 
 def _cuda_has_bfloat16(device: torch.device) -> bool:
@@ -113,3 +117,9 @@ def processor(device: torch.device) -> str:
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def rounding(device: torch.device) -> list[object]:
+    """What the rounding of sums on ``device`` depends on: equal lists mean equal bits."""
+    of_cpu = [torch.get_num_threads(), sorted(_cpu_units().items())] if device.type == "cpu" else []
+    return [torch.__version__, device.type, processor(device), *of_cpu]

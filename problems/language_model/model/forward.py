@@ -29,6 +29,7 @@ class Forward:
         self._matrices = find_matrices(model)
         self._plain_head = self._head_is_plain()
         self.resumable = self._resumes_exactly()
+        self.compiled = False
 
     @property
     def depth(self) -> int:
@@ -55,6 +56,7 @@ class Forward:
         """Compile each block when it first runs, once for all blocks of the same form."""
         for block in self._blocks:
             block.forward = torch.compile(block.forward)
+        self.compiled = True
 
     @torch.inference_mode()
     def __call__(

@@ -35,6 +35,11 @@ class Windows:
         return hashlib.sha256(self.tokens.numpy().tobytes()).hexdigest()
 
     @property
+    def identity(self) -> tuple[str, tuple[int, ...]]:
+        """What tells these windows from all others: the hash of the token ids, and their shape."""
+        return self.sha256, tuple(self.tokens.shape)
+
+    @property
     def predictions(self) -> int:
         """The number of next tokens that are predicted in all windows."""
         return predictions(self.tokens)

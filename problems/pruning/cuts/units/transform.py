@@ -10,16 +10,17 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import nn
 
-from evoprune import Gene, Genes, InputError, __version__
+from evoprune import Gene, Genes, InputError
 from evoprune.budget import Price
+from problems.language_model.kept import Tensors, code, shared_of
 from problems.language_model.model.anatomy import Kind, Sublayer
 from problems.language_model.model.blocks import Matrix
 from problems.language_model.resident import Resident
-from problems.language_model.shared_tensors import Tensors, shared_of
 from problems.language_model.statistics.activations import GRAM
 from problems.language_model.statistics.calibration import statistics
 from problems.language_model.text.roles import Texts
 from problems.language_model.transform import ATTENTION, PARAMETERS, WEIGHTS, unknown_unit
+from problems.pruning import cuts, scores
 from problems.pruning.cuts.removal import Removal, put
 from problems.pruning.cuts.units.check import tell_apart
 from problems.pruning.cuts.units.compensation import refitted
@@ -181,16 +182,17 @@ class UnitCut(Removal):
 
     def _make_stored(self) -> Tensors:
         """The order of each block's units, the best first, and what refitting needs; the same in all processes."""
-        settings = self.settings
-        what: list[object] = [__version__, self.resident.weights_sha256, self.noun, settings.score, settings.compensate]
+        settings, tokens = self.settings, torch.empty(0, 1, dtype=torch.int64)
+        if self.texts is None:  # for shapes alone: the weights may be any
+            return self._computed(tokens)
+        what: list[object] = [code(cuts, scores), self.noun, settings.score, settings.compensate]
         if self._scoring:
             what += [sorted(self._scoring.describe().items()), self._scoring.code]
-        calibrates = self.calibrates(settings)
-        tokens = torch.empty(0, 1, dtype=torch.int64)
-        if calibrates:
+        if self.calibrates(settings):
             tokens = self.texts.calibration.tokens
-            what += [self.texts.calibration.sha256, tuple(tokens.shape)]
-        return shared_of(self.resident, what, partial(self._computed, tokens))
+            what += [self.texts.calibration.identity]
+        label = f"order: {self.noun} by {settings.score}"
+        return shared_of(self.resident, label, what, partial(self._computed, tokens))
 
     def _computed(self, tokens: torch.Tensor) -> Tensors:
         model = self.resident.model

@@ -66,7 +66,8 @@ class Masks:
         self._stored = stored
         matrices = [matrix for group in groups for matrix in group.matrices]
         self._splits = {
-            group.name: [stored[SPLIT + m.name] for m in group.matrices if SPLIT + m.name in stored] for group in groups
+            group.name: [stored[SPLIT + m.name].cpu() for m in group.matrices if SPLIT + m.name in stored]
+            for group in groups
         }
         self._versions = {matrix.name: _versions(matrix, stored, stages) for matrix in matrices}
         self._cuts = {matrix.name: _UNKNOWN for matrix in matrices}

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from evoprune import InputError
+from problems.language_model.kept import Tensors
 from problems.language_model.model.blocks import Matrix
-from problems.language_model.shared_tensors import Tensors
 from problems.language_model.statistics.calibration import statistics
 from problems.pruning.cuts.weights.groups import Group, split
 from problems.pruning.cuts.weights.masks import BASE, LEVEL, SPLIT
@@ -67,9 +67,13 @@ class Scoring:
                 )
             yield matrix, matrix.rows(found).contiguous()
 
-    def stored(self, model: Any, groups: Sequence[Group], tokens: torch.Tensor) -> Tensors:
-        """The tensors that masks need: original weights, their levels, and how groups split their loss."""
-        stored: Tensors = {BASE + matrix.name: matrix.weight.detach().clone() for matrix in self._matrices}
+    def originals(self) -> Tensors:
+        """A copy of the weights as they are now, under the names that masks use."""
+        return {BASE + matrix.name: matrix.weight.detach().clone() for matrix in self._matrices}
+
+    def levels(self, model: Any, groups: Sequence[Group], tokens: torch.Tensor) -> Tensors:
+        """What else masks need: the levels of the weights, and how groups split their loss."""
+        stored: Tensors = {}
         waiting: Tensors = {}
         for matrix, score in self.scored(model, tokens):
             by_row = self.scope(matrix.kind) == "row"

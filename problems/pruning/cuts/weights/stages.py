@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from problems.language_model.kept import Tensors
 from problems.language_model.model.blocks import Matrix
-from problems.language_model.shared_tensors import Tensors
 from problems.language_model.statistics.activations import GRAM
 from problems.language_model.statistics.calibration import statistics
 from problems.pruning.cuts.weights.masks import BASE, LEVEL, at_stage

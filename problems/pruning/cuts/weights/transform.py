@@ -8,14 +8,16 @@ from typing import Any
 
 import torch
 
-from evoprune import Genes, __version__
+from evoprune import Genes
 from evoprune.budget import Price
+from problems.language_model.kept import Tensors, code, kept, shared_of
 from problems.language_model.model.blocks import Matrix
 from problems.language_model.resident import Resident
-from problems.language_model.shared_tensors import Tensors, shared_of
 from problems.language_model.statistics.calibration import Statistics, statistics
 from problems.language_model.text.roles import Texts
 from problems.language_model.transform import WEIGHTS, Transform, unknown_unit
+from problems.pruning import cuts, scores
+from problems.pruning import reconstruct as updating
 from problems.pruning.cuts.weights.genes import make_genes
 from problems.pruning.cuts.weights.masks import Masks
 from problems.pruning.cuts.weights.scoring import Scoring
@@ -87,7 +89,7 @@ class Weights(Transform):
         """Mask the model, and update the remaining weights where the settings say so."""
         self.apply(genome)
         if self.updates and any(genome):
-            reconstruct(self.resident, self.settings, self.masks, self.texts.calibration.tokens)
+            self._reconstruct()
 
     def describe(self) -> dict[str, Any]:
         """Scores, and the settings of the reconstruction."""
@@ -117,20 +119,47 @@ class Weights(Transform):
 
     def _stored(self) -> Tensors:
         """The original weights and their levels, and those of the stages."""
-        settings, model = self.settings, self.resident.model
-        what: list[object] = [__version__, self.resident.weights_sha256]
-        what += [sorted(self.scoring.describe().items()), self.scoring.code]
-        what += [self._calibration_id()] if self.scoring.needs else []
-        what += [group.name for group in self.groups] if settings.scope == "group" else []
-        stored = shared_of(self.resident, what, partial(self.scoring.stored, model, self.groups, self._calibrating))
-        if not settings.reconstruct_stages:
+        resident, stages = self.resident, self.settings.reconstruct_stages
+        stored = shared_of(resident, "original weights", [], self.scoring.originals)
+        label = f"levels: {self._scores}"
+        scored = partial(self.scoring.levels, resident.model, self.groups, self._calibrating)
+        stored |= shared_of(resident, label, self._scored_by, scored)
+        if not stages:
             return stored
-        what += [settings.reconstruct_stages, settings.reconstruct, settings.reconstruct_mask, self._calibration_id()]
-        tokens = self.texts.calibration.tokens
-        return stored | shared_of(
-            self.resident, what, partial(reconstruct_at_stages, settings, model, self.matrices, tokens, stored)
+        label = f"updated weights: {self.settings.reconstruct} at {', '.join(map(str, stages))}, {self._scores}"
+        updated = partial(
+            reconstruct_at_stages, self.settings, resident.model, self.matrices, self.texts.calibration.tokens, stored
         )
+        return stored | shared_of(resident, label, [*self._updated_by, stages], updated)
 
-    def _calibration_id(self) -> tuple[str, tuple[int, ...]]:
-        windows = self.texts.calibration
-        return windows.sha256, tuple(windows.tokens.shape)
+    @torch.no_grad()
+    def _reconstruct(self) -> None:
+        """Update the remaining weights of the model as it is masked now."""
+        label = f"updated weights: {self.settings.reconstruct} at {self.masks.sparsity:.1%}, {self._scores}"
+        what = [*self._updated_by, sorted(self.masks.sparsities().items()), self.resident.forward.compiled]
+        updated = kept(self.resident, label, what, self._reconstructed)
+        self.masks.forget()
+        for matrix in self.matrices:
+            matrix.weight.copy_(updated[matrix.name])
+
+    def _reconstructed(self) -> Tensors:
+        reconstruct(self.resident, self.settings, self.masks, self.texts.calibration.tokens)
+        return {matrix.name: matrix.weight.detach() for matrix in self.matrices}
+
+    @property
+    def _scores(self) -> str:
+        """The scores as people read them."""
+        return ", ".join(dict.fromkeys(self.scoring.describe().values()))
+
+    @property
+    def _scored_by(self) -> list[object]:
+        """What levels depend on."""
+        groups = [group.name for group in self.groups] if self.settings.scope == "group" else []
+        known = self.texts.calibration.identity if self.scoring.needs else None
+        return [code(cuts, scores), sorted(self.scoring.describe().items()), self.scoring.code, groups, known]
+
+    @property
+    def _updated_by(self) -> list[object]:
+        """What updated weights depend on, besides the sparsities."""
+        how = self.settings.reconstruct, self.settings.reconstruct_mask
+        return [code(updating), *self._scored_by, *how, self.texts.calibration.identity]

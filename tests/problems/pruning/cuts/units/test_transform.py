@@ -40,6 +40,25 @@ def test_the_contract_is_kept_with_statistics_and_compensation(language_model, c
     check_transform(language_model(transforms=given).session, pairs=2)
 
 
+@pytest.mark.parametrize("score", ["gblm", "structured_obs"])
+@pytest.mark.parametrize("cut", CUTS)
+def test_what_is_kept_is_what_is_computed(language_model, monkeypatch, cut, score):
+    def narrowed():
+        session = language_model(transforms={"use": cut, "score": score, "compensate": True}).session
+        session.transform.apply(middle(session.transform))
+        return session.resident.model.state_dict()
+
+    def again(*_):
+        raise AssertionError("computed again")
+
+    computed = narrowed()
+    for name in ("units.transform.statistics", "weights.scoring.statistics"):
+        monkeypatch.setattr(f"problems.pruning.cuts.{name}", again)
+    kept = narrowed()
+    assert kept.keys() == computed.keys()
+    assert all(torch.equal(kept[name], computed[name]) for name in kept)
+
+
 @pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("architecture", ALL)
 def test_parameters_are_those_that_the_model_has(architecture, cut):

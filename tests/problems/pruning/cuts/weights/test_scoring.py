@@ -20,7 +20,7 @@ def masks(model, tokens, **settings):
     matrices = find_matrices(model)
     scoring = Scoring(WeightsSettings(**settings), matrices)
     groups = group(matrices, settings.get("genes", "block"))
-    return Masks(groups, scoring.stored(model, groups, tokens)), scoring
+    return Masks(groups, scoring.originals() | scoring.levels(model, groups, tokens)), scoring
 
 
 @pytest.mark.parametrize("name", REGISTERED)

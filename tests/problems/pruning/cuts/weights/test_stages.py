@@ -30,7 +30,8 @@ def masks(model, tokens, **others):
     settings = WeightsSettings(**{"reconstruct": "sparsegpt", "reconstruct_stages": STAGES} | others)
     matrices = find_matrices(model)
     groups = group(matrices, settings.genes)
-    stored = Scoring(settings, matrices).stored(model, groups, tokens)
+    scoring = Scoring(settings, matrices)
+    stored = scoring.originals() | scoring.levels(model, groups, tokens)
     updated = reconstruct_at_stages(settings, model, matrices, tokens, stored)
     return Masks(groups, stored | updated, stages=STAGES), Masks(groups, stored)
 

@@ -100,6 +100,28 @@ def test_to_finalise_is_to_apply_unless_what_remains_is_updated(pruning, setting
     assert all(map(torch.equal, weights_of(made.resident.model), applied))
 
 
+@pytest.mark.parametrize("settings", [{}, {"reconstruct_mask": "adaptive"}, {"reconstruct_stages": (0.2, 0.5)}])
+def test_what_is_kept_is_what_is_computed(pruning, monkeypatch, settings):
+    def finalised(genome):
+        made = pruning(score="gblm", scope="group", genes="kind", reconstruct="sparsegpt", **settings).cut
+        genome = [genome] * len(made.genes)
+        made.apply(genome)
+        applied = weights_of(made.resident.model)
+        made.finalise(genome)
+        return applied + weights_of(made.resident.model)
+
+    computed, other = finalised(0.4), finalised(0.6)
+    assert not all(map(torch.equal, computed, other))
+
+    def again(*_):
+        raise AssertionError("computed again")
+
+    for name in ("scoring.statistics", "stages.update", "sequential.update"):
+        monkeypatch.setattr(f"problems.pruning.cuts.weights.{name}", again)
+    assert all(map(torch.equal, finalised(0.4), computed))
+    assert all(map(torch.equal, finalised(0.6), other))
+
+
 def test_dense_is_not_updated(pruning):
     made = pruning(reconstruct="sparsegpt").cut
     before = weights_of(made.resident.model)
@@ -110,12 +132,12 @@ def test_dense_is_not_updated(pruning):
 def test_a_score_that_was_edited_is_not_taken_for_what_it_was(pruning, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     code = "def helped(weight):\n    return _help(weight)\n\ndef _help(weight):\n    return {}weight\n"
-    means, held = [], []
+    means = []
     for sign in ("", "-"):
         (tmp_path / "edited_scores.py").write_text(code.format(sign))
         importlib.reload(plugin("edited_scores"))
-        held.append(pruning(score="edited_scores:helped"))  # so that the first one's file is kept
-        held[-1].cut.apply([0.5] * 3)
-        weight = held[-1].cut.matrices[0].weight
+        cut = pruning(score="edited_scores:helped").cut
+        cut.apply([0.5] * 3)
+        weight = cut.matrices[0].weight
         means.append(weight[weight != 0].mean())
     assert means[1] < 0 < means[0]

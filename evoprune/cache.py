@@ -1,0 +1,182 @@
+"""Files that can be made again, kept for later runs in a folder of the user's, whose size is limited.
+
+The folder is that of ``EVOPRUNE_CACHE``, else ``evoprune`` where the user's caches are. Who uses a file holds a shared
+lock on it, who makes one an exclusive lock. Above the limit, files that nobody uses are deleted, the least recently
+used first. A killed process releases its locks too.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from evoprune.errors import InputError
+from evoprune.user_folder import private_folder
+
+FOLDER, LIMIT = "EVOPRUNE_CACHE", "EVOPRUNE_CACHE_GB"
+"""The variables of the environment that name the folder, and the most that all files together may take."""
+
+_GB = 10**9
+_MOST, _SHARE = 10 * _GB, 0.1
+"""The limit by default: so many bytes, or that share of what the disk has free without them, whichever is less."""
+
+_KEPT, _PART, _LOCK = ".safetensors", ".part", ".lock"
+
+
+def cache_folder() -> Path:
+    """The folder, made where missing. Raises OSError if that fails, and :class:`InputError` if others may enter it."""
+    if chosen := os.environ.get(FOLDER):
+        return private_folder(Path(chosen).expanduser().absolute(), FOLDER)
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:
+        if not base.is_absolute():  # then it counts for nothing, by its specification
+            base = Path.home() / ".cache"
+    except RuntimeError as error:
+        raise OSError(str(error)) from None
+    return private_folder(base / "evoprune", FOLDER)
+
+
+def cache_limit() -> int:
+    """The most bytes that files which nobody uses may take. Raises :class:`InputError`, and as :func:`cache_folder`."""
+    if (given := os.environ.get(LIMIT)) is None:
+        free = shutil.disk_usage(cache_folder()).free + sum(entry.bytes for entry in entries())
+        return min(_MOST, int(_SHARE * free))
+    try:
+        return int(float(given) * _GB)
+    except (ValueError, OverflowError):
+        raise InputError(f"expected a number of gigabytes, got '{given}'", LIMIT) from None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file as it is listed."""
+
+    path: Path
+    bytes: int
+    used: float
+    """When it was last used, in seconds since 1970."""
+
+    def about(self) -> dict[str, str]:
+        """What it says of itself: ``what`` it is, and of which ``model``; nothing if it is damaged."""
+        try:
+            with safe_open(self.path, framework="numpy") as file:
+                return file.metadata() or {}
+        except (OSError, SafetensorError):
+            return {}
+
+    def delete(self) -> bool:
+        """Delete it unless somebody uses it; whether it is gone."""
+        return _delete(self.path)
+
+
+def entries() -> list[Entry]:
+    """All files, the least recently used first. Raises as :func:`cache_folder`."""
+    found = []
+    for path in cache_folder().glob(f"*{_KEPT}"):
+        with suppress(FileNotFoundError):  # deleted just now
+            state = path.stat()
+            found.append(Entry(path, state.st_size, state.st_mtime))
+    return sorted(found, key=lambda entry: entry.used)
+
+
+class CachedFile:
+    """A file that is locked: for use if it :attr:`exists`, else to be made."""
+
+    def __init__(self, name: str) -> None:
+        """Wait while another process makes the file ``name``, which must identify its content, like a hash.
+
+        Raises as :func:`cache_limit`.
+        """
+        cache_limit()  # a wrong one is told here, not at the end
+        self.path = cache_folder() / f"{name}{_KEPT}"
+        while True:
+            self._lock = _locked(self.path, fcntl.LOCK_SH)
+            if self.exists:
+                os.utime(self.path)
+                return
+            os.close(self._lock)
+            self._lock = _locked(self.path, fcntl.LOCK_EX)
+            if not self.exists:
+                return
+            os.close(self._lock)
+
+    @property
+    def exists(self) -> bool:
+        """Whether the file is there."""
+        return self.path.exists()
+
+    def make(self, write: Callable[[Path], None]) -> None:
+        """Let ``write`` write the file, completely or not at all, and lock it for use. Raises what ``write`` raises."""
+        part = self.path.with_suffix(_PART)
+        try:
+            write(part)
+            part.replace(self.path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        fcntl.flock(self._lock, fcntl.LOCK_SH)
+        make_room()
+
+    def discard(self) -> None:
+        """Delete and release the file, because it is damaged; who has it open can go on reading it."""
+        for path in (self.path, self.path.with_suffix(_LOCK)):
+            path.unlink(missing_ok=True)
+        os.close(self._lock)
+
+    def release(self) -> None:
+        """Use it no longer: it may be deleted from now on."""
+        os.close(self._lock)
+        make_room()
+
+
+def clear() -> list[Entry]:
+    """Delete all files that nobody uses; returns them. Raises as :func:`cache_folder`."""
+    make_room()  # for what killed processes left
+    return [entry for entry in entries() if entry.delete()]
+
+
+def make_room() -> None:
+    """Delete what is too much, as far as nobody uses it, and what killed processes left."""
+    with suppress(OSError):
+        for lock in cache_folder().glob(f"*{_LOCK}"):
+            if not lock.with_suffix(_KEPT).exists():
+                _delete(lock)
+        left, most = entries(), cache_limit()
+        excess = sum(entry.bytes for entry in left) - most
+        for entry in left:
+            if excess > 0 and entry.delete():
+                excess -= entry.bytes
+
+
+def _delete(path: Path) -> bool:
+    """Delete the file ``path``, its beginnings and its lock, unless somebody holds that; whether they are gone."""
+    try:
+        lock = _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    for suffix in (_KEPT, _PART, _LOCK):
+        path.with_suffix(suffix).unlink(missing_ok=True)
+    os.close(lock)
+    return True
+
+
+def _locked(path: Path, kind: int) -> int:
+    """A descriptor that holds a lock of ``kind`` on ``path``."""
+    path = path.with_suffix(_LOCK)
+    while True:
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(descriptor, kind)
+            if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # it was deleted while we waited: begin again

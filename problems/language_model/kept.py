@@ -1,0 +1,137 @@
+"""Tensors that take long to compute, kept for later runs: found by a hash of all that they depend on.
+
+Their files are in the cache (:mod:`evoprune.cache`). A file holds the hash of its tensors, so that a damaged one is
+computed again. Where none can be written, nothing is kept.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import sys
+import weakref
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+
+import torch
+import transformers
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from tqdm import tqdm
+
+from evoprune import CachedFile, __version__, cache_limit
+from problems.language_model import model as models
+from problems.language_model import statistics
+from problems.language_model.model.device import rounding
+from problems.language_model.resident import Resident, sha256_of
+
+Tensors = dict[str, torch.Tensor]
+
+_HASH = "sha256"
+"""The entry of a file's metadata with the hash of its tensors."""
+
+_NO_MATTER = {"_name_or_path", "transformers_version"}
+"""Entries of a config that change no result: where a model lies, and what wrote it."""
+
+
+def kept(resident: Resident, label: str, what: Sequence[object], build: Callable[[], Tensors]) -> Tensors:
+    """The tensors that ``build`` makes of ``resident``, on its device; ``label`` says to people what they are.
+
+    ``what``: all that they depend on besides the model as it was loaded, the processor, versions of libraries, and the
+    code that runs models and gathers statistics; of other code, its :func:`code`.
+    """
+    return _kept(resident, label, what, build, in_use=False)
+
+
+def shared_of(resident: Resident, label: str, what: Sequence[object], build: Callable[[], Tensors]) -> Tensors:
+    """As :func:`kept`, but on the CPU all processes of the user on this host map one file, while residents live.
+
+    The tensors are read-only.
+    """
+    return _kept(resident, label, what, build, in_use=resident.device.type == "cpu")
+
+
+@functools.cache
+def code(*packages: ModuleType) -> str:
+    """The hash of all Python files of ``packages``: what another version of them computes is another result."""
+    digest = hashlib.sha256()
+    for package in packages:
+        for path in sorted(Path(package.__path__[0]).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _kept(
+    resident: Resident, label: str, what: Sequence[object], build: Callable[[], Tensors], in_use: bool
+) -> Tensors:
+    name = hashlib.sha256(repr([label, *what, *_always(resident)]).encode()).hexdigest()[:32]
+    try:
+        file = CachedFile(name)
+    except OSError as error:
+        _tell(str(error))
+        return build()
+    about = {"what": label, "model": resident.source}
+    try:
+        tensors = _read(file.path, resident.device) if file.exists else _made(file, about, build, in_use)
+    except _Damaged:
+        file.discard()
+        return _kept(resident, label, what, build, in_use)
+    except BaseException:
+        file.release()
+        raise
+    if in_use and file.exists:
+        weakref.finalize(resident, file.release)
+    else:
+        file.release()
+    return tensors
+
+
+def _always(resident: Resident) -> list[object]:
+    """What all results depend on."""
+    config = resident.model.config.to_dict()
+    return [
+        *(__version__, transformers.__version__, code(models, statistics)),
+        *rounding(resident.device),
+        *(type(resident.model).__name__, resident.weights_sha256),
+        sorted((key, str(value)) for key, value in config.items() if key not in _NO_MATTER),
+    ]
+
+
+def _made(file: CachedFile, about: dict[str, str], build: Callable[[], Tensors], in_use: bool) -> Tensors:
+    """What ``build`` makes, written to ``file`` if possible; what is not in use must be within the cache's limit."""
+    tensors = build()
+    if not in_use and sum(tensor.nbytes for tensor in tensors.values()) > cache_limit():
+        return tensors
+    try:
+        file.make(partial(save_file, tensors, metadata=about | {_HASH: sha256_of(tensors)}))
+        return _read(file.path, torch.device("cpu")) if in_use else tensors
+    except (OSError, SafetensorError, _Damaged) as error:  # safetensors raises its own if the disk is full
+        _tell(str(error))
+        return tensors
+
+
+def _read(path: Path, device: torch.device) -> Tensors:
+    """The tensors in ``path`` on ``device``, mapped on the CPU. Raises :class:`_Damaged`."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is not a mapping
+            expected = (file.metadata() or {}).get(_HASH)
+    except (OSError, SafetensorError) as error:
+        raise _Damaged(str(error)) from None
+    if sha256_of(tensors) != expected:
+        raise _Damaged(f"{path} does not hold what was written")
+    return {name: tensor.to(device) for name, tensor in tensors.items()}
+
+
+class _Damaged(Exception):
+    """A file is not as it was written."""
+
+
+@functools.cache  # so that it is said once
+def _tell(reason: str) -> None:
+    tqdm.write(
+        f"evoprune: nothing is kept for later runs ({reason}); set EVOPRUNE_CACHE to a folder that can be written",
+        file=sys.stderr,
+    )

@@ -1,0 +1,171 @@
+"""Real processes share real files, which stay as long as there is room."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from evoprune import InputError
+from evoprune.cache import CachedFile, cache_folder, cache_limit, clear, entries
+
+SCRIPT = """
+import sys
+from evoprune.cache import CachedFile
+def write(path):
+    path.write_text("written")
+    print("writing", flush=True)
+    if "slowly" in sys.argv:
+        sys.stdin.readline()
+file = CachedFile("a")
+if not file.exists:
+    file.make(write)
+print(file.path.read_text(), flush=True)
+sys.stdin.readline()
+file.release()
+"""
+
+
+@pytest.fixture
+def start():
+    """Starts a process that makes the file, or uses it, and holds it until it reads a line."""
+    started = []
+
+    def call(*arguments):
+        command = [sys.executable, "-c", SCRIPT, *arguments]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        started.append(process)
+        return process
+
+    yield call
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def made(name, size, used):
+    """A file of ``size`` bytes that was used ``used`` seconds after 1970; it is held."""
+    file = CachedFile(name)
+    file.make(lambda path: path.write_bytes(bytes(size)))
+    os.utime(file.path, (used, used))
+    return file
+
+
+def names():
+    return [entry.path.stem for entry in entries()]
+
+
+def allow(monkeypatch, size):
+    monkeypatch.setenv("EVOPRUNE_CACHE_GB", str(size / 1e9))
+
+
+def test_the_first_makes_it_the_others_wait_for_it_and_it_stays(start):
+    first = start("slowly")
+    assert first.stdout.readline() == "writing\n"
+    second = start()
+    first.stdin.write("\n")
+    assert first.stdout.readline() == "written\n"
+    assert second.stdout.readline() == "written\n"  # without writing
+    for process in (first, second):
+        process.communicate("\n")
+    assert names() == ["a"]
+    assert CachedFile("a").exists
+
+
+def test_what_a_killed_process_began_is_swept_up(start, cache):
+    killed = start("slowly")
+    assert killed.stdout.readline() == "writing\n"
+    assert (cache / "a.part").exists()
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    made("b", 1, 0).release()
+    assert {path.stem for path in cache.iterdir()} == {"b"}
+
+
+def test_what_fails_while_it_is_written_is_not_there(cache):
+    file = CachedFile("a")
+
+    def write(path):
+        path.write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        file.make(write)
+    file.release()
+    assert list(cache.iterdir()) == []
+
+
+def test_the_least_recently_used_go_first(monkeypatch):
+    for name, used in {"c": 1, "a": 2, "b": 3}.items():
+        made(name, 100, used).release()
+    CachedFile("c").release()  # now it is the last that was used
+    allow(monkeypatch, 350)
+    made("d", 100, 4).release()
+    assert names() == ["b", "d", "c"]
+    allow(monkeypatch, 150)
+    CachedFile("b").release()
+    assert names() == ["b"]
+
+
+def test_what_is_in_use_stays_whatever_the_limit(monkeypatch, start):
+    allow(monkeypatch, 0)
+    other = start()
+    assert [other.stdout.readline() for _ in range(2)] == ["writing\n", "written\n"]
+    held = CachedFile("a")
+    assert clear() == []
+    other.communicate("\n")
+    assert names() == ["a"]
+    held.release()
+    assert list(cache_folder().iterdir()) == []
+
+
+def test_a_damaged_file_is_made_again_while_others_hold_it(start):
+    other = start()
+    assert [other.stdout.readline() for _ in range(2)] == ["writing\n", "written\n"]
+    CachedFile("a").discard()
+    again = CachedFile("a")  # which does not wait for the other process
+    assert not again.exists
+    again.make(lambda path: path.write_text("again"))
+    other.communicate("\n")
+    assert again.path.read_text() == "again"
+
+
+def test_all_that_nobody_uses_is_cleared():
+    held = made("a", 100, 1)
+    made("b", 100, 2).release()
+    assert [entry.path.stem for entry in clear()] == ["b"]
+    assert names() == ["a"]
+    held.release()
+
+
+def test_the_folder_is_the_users_choice_or_where_caches_are(monkeypatch, tmp_path, cache):
+    assert cache_folder() == cache
+    monkeypatch.delenv("EVOPRUNE_CACHE")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    assert cache_folder() == tmp_path / "caches" / "evoprune"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert cache_folder() == tmp_path / "home" / ".cache" / "evoprune"
+    assert Path.home().joinpath(".cache", "evoprune").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("how", ["open to others", "link"])
+def test_a_folder_that_others_may_have_filled_is_refused(how, cache, tmp_path):
+    if how == "link":
+        cache.rmdir()
+        (tmp_path / "elsewhere").mkdir(mode=0o700)
+        cache.symlink_to(tmp_path / "elsewhere")
+    else:
+        cache.chmod(0o777)
+    with pytest.raises(InputError, match=r"belongs to you alone .* set EVOPRUNE_CACHE to another"):
+        CachedFile("a")
+
+
+def test_by_default_a_tenth_of_the_disk_at_most(monkeypatch):
+    free = os.statvfs(cache_folder()).f_bavail * os.statvfs(cache_folder()).f_frsize
+    assert 0 < cache_limit() <= min(10e9, 0.2 * free)
+    monkeypatch.setenv("EVOPRUNE_CACHE_GB", "much")
+    with pytest.raises(InputError, match="EVOPRUNE_CACHE_GB: expected a number of gigabytes, got 'much'"):
+        CachedFile("a")
