@@ -1,4 +1,4 @@
-"""``evoprune cache``: the results that are kept for later runs, such as levels and updated weights."""
+"""``evoprune cache``: what is kept for later runs because it takes long to compute, such as levels of weights."""
 
 from __future__ import annotations
 

@@ -46,11 +46,11 @@ def kept(resident: Resident, label: str, what: Sequence[object], build: Callable
 
 
 def shared_of(resident: Resident, label: str, what: Sequence[object], build: Callable[[], Tensors]) -> Tensors:
-    """As :func:`kept`, but on the CPU all processes of the user on this host map one file, while residents live.
+    """As :func:`kept`, for all processes on this host at once: the file stays while their residents live, of any size.
 
-    The tensors are read-only.
+    On the CPU they map it, and the tensors are read-only.
     """
-    return _kept(resident, label, what, build, in_use=resident.device.type == "cpu")
+    return _kept(resident, label, what, build, in_use=True)
 
 
 @functools.cache
@@ -72,9 +72,9 @@ def _kept(
     except OSError as error:
         _tell(str(error))
         return build()
-    about = {"what": label, "model": resident.source}
+    about, device = {"what": label, "model": resident.source}, resident.device
     try:
-        tensors = _read(file.path, resident.device) if file.exists else _made(file, about, build, in_use)
+        tensors = _read(file.path, device) if file.exists else _made(file, about, build, device, in_use)
     except _Damaged:
         file.discard()
         return _kept(resident, label, what, build, in_use)
@@ -99,14 +99,16 @@ def _always(resident: Resident) -> list[object]:
     ]
 
 
-def _made(file: CachedFile, about: dict[str, str], build: Callable[[], Tensors], in_use: bool) -> Tensors:
+def _made(
+    file: CachedFile, about: dict[str, str], build: Callable[[], Tensors], device: torch.device, in_use: bool
+) -> Tensors:
     """What ``build`` makes, written to ``file`` if possible; what is not in use must be within the cache's limit."""
     tensors = build()
     if not in_use and sum(tensor.nbytes for tensor in tensors.values()) > cache_limit():
         return tensors
     try:
         file.make(partial(save_file, tensors, metadata=about | {_HASH: sha256_of(tensors)}))
-        return _read(file.path, torch.device("cpu")) if in_use else tensors
+        return _read(file.path, device) if in_use and device.type == "cpu" else tensors
     except (OSError, SafetensorError, _Damaged) as error:  # safetensors raises its own if the disk is full
         _tell(str(error))
         return tensors

@@ -93,6 +93,17 @@ def test_the_stored_config_repeats_the_run(run_on, tmp_path):
     assert result_of(tmp_path / "again")["best"] == result_of(folder)["best"]
 
 
+def test_a_run_is_the_same_whatever_is_kept(run, monkeypatch):
+    def of_run(name):
+        folder = run("problem.score=gblm", "problem.reconstruct=least_squares", "operators.algorithm=random_search",
+                     name=name)  # fmt: skip
+        return without_times(read(folder / "history.jsonl")), result_of(folder)["perplexity"]
+
+    filling, filled = of_run("filling"), of_run("filled")
+    monkeypatch.setenv("EVOPRUNE_CACHE", "/dev/null/no-folder")
+    assert of_run("without") == filling == filled
+
+
 def test_each_figure_of_a_run_has_a_sentence(run_on):
     folder = run_on("gpt2")
     assert result_of(folder)["figures"].keys() | {"convergence"} == {path.stem for path in folder.glob("*.svg")}

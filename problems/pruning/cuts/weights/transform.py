@@ -120,7 +120,7 @@ class Weights(Transform):
     def _stored(self) -> Tensors:
         """The original weights and their levels, and those of the stages."""
         resident, stages = self.resident, self.settings.reconstruct_stages
-        stored = shared_of(resident, "original weights", [], self.scoring.originals)
+        stored = self._originals()
         label = f"levels: {self._scores}"
         scored = partial(self.scoring.levels, resident.model, self.groups, self._calibrating)
         stored |= shared_of(resident, label, self._scored_by, scored)
@@ -131,6 +131,12 @@ class Weights(Transform):
             reconstruct_at_stages, self.settings, resident.model, self.matrices, self.texts.calibration.tokens, stored
         )
         return stored | shared_of(resident, label, [*self._updated_by, stages], updated)
+
+    def _originals(self) -> Tensors:
+        """On the CPU, shared by all processes; a device copies its own faster than it would read them."""
+        originals = self.scoring.originals
+        on_cpu = self.resident.device.type == "cpu"
+        return shared_of(self.resident, "original weights", [], originals) if on_cpu else originals()
 
     @torch.no_grad()
     def _reconstruct(self) -> None:
