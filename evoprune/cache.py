@@ -144,7 +144,7 @@ def clear() -> list[Entry]:
 
 def make_room() -> None:
     """Delete what is too much, as far as nobody uses it, and what killed processes left."""
-    with suppress(OSError):
+    with suppress(OSError, InputError):
         for lock in cache_folder().glob(f"*{_LOCK}"):
             if not lock.with_suffix(_KEPT).exists():
                 _delete(lock)

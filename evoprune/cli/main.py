@@ -24,7 +24,7 @@ COMMANDS = {
 
 _INTERRUPTED = 130
 
-_OUT_OF_REACH = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG}
+_OUT_OF_REACH = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG}
 """Errors of a path that a user gave; other errors of the system keep their traceback."""
 
 

@@ -51,7 +51,14 @@ def test_it_deletes_what_nobody_uses(kept, evoprune):
     assert "0 files, 0" in evoprune("cache", "--clear").out.splitlines()[-1]
 
 
-def test_a_folder_that_cannot_be_had_is_told_in_a_line(evoprune, cache):
+def test_a_folder_that_cannot_be_had_is_told_in_a_line(evoprune, cache, monkeypatch):
+    monkeypatch.setenv("EVOPRUNE_CACHE", "/dev/null/cache")
+    answer = evoprune("cache")
+    assert answer.code == 2
+    assert answer.err.startswith("evoprune: /dev/null/cache: ")
+
+
+def test_a_folder_that_others_may_enter_is_refused_in_a_line(evoprune, cache):
     cache.chmod(0o755)
     answer = evoprune("cache")
     assert answer.code == 2
