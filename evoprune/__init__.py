@@ -17,6 +17,7 @@ from evoprune.json_numbers import finite
 from evoprune.parts import (
     Exported,
     Exporting,
+    Finals,
     HeldOut,
     Measured,
     Measuring,
@@ -43,6 +44,7 @@ __all__ = [
     "Evaluation",
     "Exported",
     "Exporting",
+    "Finals",
     "Fraction",
     "Gene",
     "Generation",

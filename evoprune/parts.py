@@ -24,6 +24,30 @@ class HeldOut(ABC):
         """
 
 
+class Finals(ABC):
+    """A closer look at the finalists: the best few that a search scored are judged once more, by something dearer.
+
+    The best of them by that judgement becomes the run's result. For problems with one objective.
+    """
+
+    @property
+    @abstractmethod
+    def finalists(self) -> int:
+        """How many there are, at least 1; 0: the problem, as it is set up, holds no finals."""
+
+    @property
+    @abstractmethod
+    def judging_cost(self) -> float:
+        """The most that judging one of them costs, in the problem's ``work_unit``: a run's budget keeps it back."""
+
+    @abstractmethod
+    def judge(self, genome: Sequence[float]) -> Evaluation:
+        """Judge ``genome``, by one value that is better in the direction in which fitness is.
+
+        Called where candidates are scored, and bound by the same laws: what it raises is recorded as a failure.
+        """
+
+
 class Measured(ABC):
     """What a run must know of the machine, as times are: measured once, and kept in ``measured.json`` in its folder."""
 

@@ -85,11 +85,15 @@ class Backend(ABC):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def map(self, function: Evaluate, genomes: Sequence[Sequence[float]]) -> Iterator[tuple[int, Evaluation]]:
+    def map(
+        self, function: Evaluate, genomes: Sequence[Sequence[float]], slower: float = 1.0
+    ) -> Iterator[tuple[int, Evaluation]]:
         """Yield ``(index, function(genomes[index]))`` in the order in which they are ready.
 
-        What fails is tried once more, by another worker if there is one. Raises :class:`Stalled`.
+        What fails is tried once more, by another worker if there is one. ``slower``: how many times as long as
+        the calls before these may take. Raises :class:`Stalled`.
         """
+        self._slowest *= slower
         waiting = dict.fromkeys(range(len(genomes)), 0)  # genomes without a score: how often each was tried
         calls: dict[int, int] = {}  # calls that are running: the genome of each
 

@@ -7,14 +7,16 @@ import math
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 from pydantic import ValidationError
 
 from evoprune.errors import InputError
 from evoprune.experiment import modules, registry
 from evoprune.experiment.explain import explain
+from evoprune.parts import Finals
 from evoprune.problem import Evaluation, Problem, worst
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -101,6 +103,15 @@ class Worker:
 
     def evaluate(self, ref: ProblemRef, genome: Sequence[float], fidelity: float) -> Evaluation:
         """See :func:`evaluate`."""
+        return self._score(
+            ref, lambda problem: problem.evaluate(genome) if fidelity == 1 else problem.evaluate(genome, fidelity)
+        )
+
+    def judge(self, ref: ProblemRef, genome: Sequence[float]) -> Evaluation:
+        """See :func:`judge`."""
+        return self._score(ref, lambda problem: cast(Finals, problem).judge(genome))
+
+    def _score(self, ref: ProblemRef, score: Callable[[Problem], Evaluation]) -> Evaluation:
         try:
             problem = self.problem(ref)
         except Exception as error:
@@ -108,8 +119,7 @@ class Worker:
             return Evaluation((), failure=why, worker=self.name)
         start = time.perf_counter()
         try:
-            evaluation = problem.evaluate(genome) if fidelity == 1 else problem.evaluate(genome, fidelity)
-            evaluation = _checked(evaluation, problem.weights)
+            evaluation = _checked(score(problem), problem.weights)
         except Exception as error:
             evaluation = Evaluation(worst(problem.weights), failure=f"{type(error).__name__}: {error}")
         return replace(evaluation, seconds=time.perf_counter() - start, worker=self.name)
@@ -127,6 +137,11 @@ def evaluate(ref: ProblemRef, genome: Sequence[float], fidelity: float = 1.0) ->
     but without values: how many there should be is not known then.
     """
     return this_worker.evaluate(ref, genome, fidelity)
+
+
+def judge(ref: ProblemRef, genome: Sequence[float]) -> Evaluation:
+    """As :func:`evaluate`, what the problem's finals say of ``genome``: see :class:`evoprune.Finals`."""
+    return this_worker.judge(ref, genome)
 
 
 def _checked(evaluation: Evaluation, weights: Sequence[float]) -> Evaluation:

@@ -1,6 +1,6 @@
 """``history.jsonl``: one JSON object a line, appended as things happen. It is the run's checkpoint.
 
-Lines of three kinds, distinguished by their first key:
+Lines of four kinds, distinguished by their first key:
 
 ``{"reference": name, "genome", "fitness", ...}``
     a known solution that is scored beside the search;
@@ -11,7 +11,9 @@ Lines of three kinds, distinguished by their first key:
 ``{"generation": number, "best", "median", "quartiles", "worst", ..., "idle"}``
     the population's fitness (first objective) after each generation, and the share of the
     workers' time in it that none of them spent evaluating; where there is ``patience``, also
-    ``watched``, what the best so far is worth on data that the search never sees.
+    ``watched``, what the best so far is worth on data that the search never sees;
+``{"finalist": number, "genome", "fitness", ...}``
+    after the search, a candidate that the finals judged once more; ``fitness`` is that judgement.
 
 A score that arrives before its turn waits for it in ``ahead.jsonl``. Only the keys in
 :data:`VARYING` differ between two runs of one configuration and seed.
@@ -54,6 +56,7 @@ class History:
         self._recorded = deque(recorded)
         self._before_first = before_first
         self._number = 0
+        self._kept: int | None = None
         self.live = False
 
     def write(self, record: Line, sync: bool = False) -> None:
@@ -77,7 +80,14 @@ class History:
             self._ahead.unlink(missing_ok=True)
 
     def expect(self, records: Iterable[Line]) -> None:
-        """Raise :class:`InputError` unless the recorded lines that come next hold what ``records`` hold."""
+        """Raise :class:`InputError` unless the recorded lines that come next hold what ``records`` hold.
+
+        Finals come last: where a run is lengthened, those of the shorter one give way.
+        """
+        records = list(records)
+        if records and self._recorded and "finalist" in self._recorded[0] and "finalist" not in records[0]:
+            self._recorded.clear()
+            self._kept = self._number
         for ahead, (record, found) in enumerate(zip(records, self._recorded, strict=False), 1):
             expected = json.loads(json.dumps(record))
             differing = [key for key in expected if key not in VARYING and found.get(key, _absent) != expected[key]]
@@ -104,9 +114,17 @@ class History:
         if not self.live:
             self.live = True
             self._before_first()
+            if self._kept is not None:
+                _keep_lines(self._path, self._kept)
 
 
 _absent = object()
+
+
+def _keep_lines(path: Path, count: int) -> None:
+    """Cut ``path`` after its first ``count`` lines."""
+    with path.open("r+b") as file:
+        file.truncate(sum(len(file.readline()) for _ in range(count)))
 
 
 def _append(path: Path, record: Line, sync: bool = False) -> None:
@@ -117,6 +135,11 @@ def _append(path: Path, record: Line, sync: bool = False) -> None:
             left = left[file.write(left) or 0 :]
         if sync:
             os.fsync(file.fileno())
+
+
+def is_scored(line: Line) -> bool:
+    """Whether ``line`` tells how a genome scored; else it is a generation's."""
+    return not {"reference", "candidate", "finalist"}.isdisjoint(line)
 
 
 def may_win(line: Line) -> bool:

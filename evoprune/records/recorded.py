@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from evoprune.errors import InputError
 from evoprune.experiment.explain import explain
 from evoprune.problem import Evaluation, worst
-from evoprune.records.history import AHEAD, HISTORY, Line
+from evoprune.records.history import AHEAD, HISTORY, Line, is_scored
 
 Genome = tuple[float, ...]
 
@@ -58,12 +58,19 @@ class _Candidate(_Score):
     probe: bool = False
 
 
+class _Finalist(_Score):
+    finalist: _Count
+
+
 class _Generation(BaseModel):
     """The engine recomputes such a line and compares all of it: only what is read from it is checked here."""
 
     generation: _Count
     seconds: _NotNegative
     watched: Annotated[float | None, Field(strict=True, allow_inf_nan=False)] = None
+
+
+_KINDS: dict[str, type[BaseModel]] = {"reference": _Reference, "candidate": _Candidate, "finalist": _Finalist}
 
 
 @dataclass
@@ -76,6 +83,7 @@ class RecordedRun:
     lines: list[Line] = field(default_factory=list)
     candidates: dict[Key, Evaluation] = field(default_factory=dict)
     references: dict[Key, Evaluation] = field(default_factory=dict)
+    finalists: dict[Key, Evaluation] = field(default_factory=dict)
     watched: dict[int, float | None] = field(default_factory=dict)
     """What generations saw on held-out data, null where that failed."""
     generation: int = -1
@@ -91,7 +99,7 @@ def read(folder: Path, weights: tuple[float, ...]) -> RecordedRun:
     recorded = RecordedRun()
     for line in lines(folder / HISTORY):
         recorded.lines.append(line)
-        if "reference" in line or "candidate" in line:
+        if is_scored(line):
             _learn(recorded, line, weights)
         else:
             recorded.generation, recorded.seconds = line["generation"], line["seconds"]
@@ -99,7 +107,7 @@ def read(folder: Path, weights: tuple[float, ...]) -> RecordedRun:
                 recorded.watched[line["generation"]] = line["watched"]
     for line in lines(folder / AHEAD):
         if "fitness" not in line:
-            raise InputError("expected lines of candidates and references alone", str(folder / AHEAD))
+            raise InputError("expected lines with a fitness alone", str(folder / AHEAD))
         _learn(recorded, line, weights)
     return recorded
 
@@ -155,7 +163,7 @@ def _parse(raw: bytes) -> Line:
         raise InputError(f"is not a line of JSON ({str(error)[:80]})") from None
     if not isinstance(line, dict):
         raise InputError(f"expected an object, got a {type(line).__name__}")
-    kind = _Reference if "reference" in line else _Candidate if "candidate" in line else _Generation
+    kind = next((kind for key, kind in _KINDS.items() if key in line), _Generation)
     try:
         kind.model_validate(line)
     except ValidationError as error:
@@ -184,5 +192,6 @@ def _learn(recorded: RecordedRun, line: Line, weights: tuple[float, ...]) -> Non
         line["seconds"],
         line.get("worker", ""),
     )
-    known = recorded.references if "reference" in line else recorded.candidates
-    known.setdefault((tuple(line["genome"]), line.get("fidelity", 1.0)), evaluation)
+    known = {"reference": recorded.references, "candidate": recorded.candidates, "finalist": recorded.finalists}
+    kind = next(key for key in known if key in line)
+    known[kind].setdefault((tuple(line["genome"]), line.get("fidelity", 1.0)), evaluation)

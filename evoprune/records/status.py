@@ -13,7 +13,7 @@ from evoprune.errors import InputError
 from evoprune.experiment import config
 from evoprune.experiment.explain import explain
 from evoprune.records import recorded, run_folder
-from evoprune.records.history import HISTORY
+from evoprune.records.history import HISTORY, is_scored
 
 RUNNING, KILLED, STARTING = "running", "killed", "starting"
 
@@ -124,13 +124,14 @@ def _measured(status: Status) -> Status:
     scores = [line for line in lines if "candidate" in line and not line["memo"]]
     evaluations, searched = len(scores), sum(line["work"] for line in scores)
     status = replace(status, evaluations=evaluations, work=searched)
-    whole = [line for line in lines if "candidate" not in line and "reference" not in line]
+    whole = [line for line in lines if not is_scored(line)]
     if not whole:
         return status
     last = whole[-1]
     by_then = [score for score in scores if score["generation"] <= last["generation"]]
     setup_cost = (recorded.number(last.get("work")) or 0.0) - sum(score["work"] for score in by_then)
-    status = replace(status, work=setup_cost + searched)
+    judged = sum(line["work"] for line in lines if "finalist" in line)
+    status = replace(status, work=setup_cost + searched + judged)
     before = len(by_then)
     pace = last["seconds"] / max(1, before)
     seconds = evaluations * pace

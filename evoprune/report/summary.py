@@ -155,6 +155,7 @@ def _facts(run: api.Run) -> Json:
         "setup_cost": f"of it before the search, in {problem.work_unit}",
         "evaluations": "candidates evaluated",
         "failures": "candidates that failed",
+        "finals_changed_the_result": "another finalist than the search's best was chosen",
         **(problem.words if issubclass(problem, Reporting) else {}),
     }
     facts = {f"{name} of the best": value for name, value in zip(_objectives(run), run.best.fitness, strict=True)}

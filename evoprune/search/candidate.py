@@ -1,4 +1,4 @@
-"""Individuals and references to be scored, and the part of their history lines that is known before."""
+"""What is to be scored, and the part of its history line that is known before."""
 
 from __future__ import annotations
 
@@ -53,3 +53,22 @@ class Reference:
     def line(self) -> Line:
         """The part of its line that is known before it is scored."""
         return {"reference": self.label, "genome": list(self.genome)}
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A candidate that is judged once more."""
+
+    number: int
+    genome: tuple[float, ...]
+    fidelity: float = 1.0
+
+    @property
+    def label(self) -> str:
+        """Its name in messages."""
+        return f"finalist {self.number}"
+
+    @property
+    def line(self) -> Line:
+        """The part of its line that is known before it is judged."""
+        return {"finalist": self.number, "genome": list(self.genome)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy
 from deap import base
-from deap.tools import ParetoFront
+from deap.tools import HallOfFame, ParetoFront
 
 from evoprune.algorithm import Evaluate
 from evoprune.backends import Backend, Stalled
@@ -21,13 +21,14 @@ from evoprune.individual import Individual
 from evoprune.problem import Evaluation, Problem, worst
 from evoprune.records.history import History, scored
 from evoprune.records.recorded import Key, RecordedRun
-from evoprune.search.candidate import Candidate, Reference
+from evoprune.search.candidate import Candidate, Finalist, Reference
+from evoprune.search.finals import finals_of
 from evoprune.search.progress import Progress
 
 _FEW = 10
 """Candidates before the share of failures is judged."""
 
-Asked = Candidate | Reference
+Asked = Candidate | Reference | Finalist
 
 
 class Evaluator:
@@ -35,8 +36,8 @@ class Evaluator:
 
     ``evaluations`` counts scores (memo hits and references not), ``work`` what they cost in
     the problem's unit with its ``setup_cost``, ``busy`` the seconds spent in ``evaluate``. ``best`` is a copy of the
-    best individual that may become the result, by its first objective; ``front`` holds those
-    that no other dominates, where there are several objectives.
+    best individual that may become the result, by its first objective, and ``leading`` holds as many distinct ones as
+    there are finalists; ``front`` holds those that no other dominates, where there are several objectives.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Evaluator:
         self._last_failure, self._spent, self._wall = "", 0.0, 0.0
         self.best: Individual | None = None
         self.front = ParetoFront()
+        self.leading = HallOfFame(max(1, finals_of(problem).number))
         self.candidates = self.evaluations = self.failures = 0
         self.work, self.busy = problem.setup_cost, 0.0
 
@@ -65,7 +67,9 @@ class Evaluator:
         asked = [Reference(name, tuple(genome)) for name, genome in genomes.items()]
         self._history.expect(reference.line for reference in asked)
         with draws_apart(), self._backend.at_work():
-            for reference, evaluation in zip(asked, self._in_order(asked, self._recorded.references), strict=True):
+            for reference, evaluation in zip(
+                asked, self._in_order(asked, self._recorded.references, self._toolbox.evaluate), strict=True
+            ):
                 self._history.write(reference.line | scored(evaluation))
                 self._progress.reference(reference.label, evaluation)
                 results[reference.label] = (list(reference.genome), evaluation)
@@ -83,7 +87,11 @@ class Evaluator:
         candidates = list(self._candidates(asked, generation))
         self._history.expect(candidate.line for candidate in candidates)
         start = time.perf_counter()
-        results = self._in_order([one for one in candidates if not one.memo], self._recorded.candidates)
+        results = self._in_order(
+            [one for one in candidates if not one.memo],
+            self._recorded.candidates,
+            partial(self._toolbox.evaluate, fidelity=asked.fidelity if self._problem.has_fidelities else 1.0),
+        )
         with draws_apart(), self._backend.at_work():
             for individual, candidate in zip(asked.individuals, candidates, strict=True):
                 if not candidate.memo:
@@ -92,6 +100,26 @@ class Evaluator:
             self._wall += time.perf_counter() - start
         self._history.caught_up()
         self._check_failures()
+
+    def judge(self, finalists: Sequence[Individual], cost: float) -> list[Evaluation]:
+        """Judge ``finalists``, which were scored before, once more, see :class:`evoprune.Finals`; record it.
+
+        ``cost``: that of judging one of them.
+        """
+        asked = [Finalist(individual.ident or 0, individual.genome) for individual in finalists]
+        slower = max(1.0, cost * self.evaluations / max(1.0, self.work))
+        self._history.expect(one.line for one in asked)
+        found = []
+        with draws_apart(), self._backend.at_work():
+            judged = self._in_order(asked, self._recorded.finalists, self._toolbox.judge, slower=slower)
+            for one, evaluation in zip(asked, judged, strict=True):
+                self.work += evaluation.work
+                self.busy += evaluation.seconds
+                self._history.write(one.line | scored(evaluation))
+                self._progress.finalist(one.label, evaluation)
+                found.append(evaluation)
+        self._history.caught_up()
+        return found
 
     def evaluation_of(self, individual: Individual) -> Evaluation:
         """How ``individual``, which was scored before on all the data, scored."""
@@ -113,15 +141,20 @@ class Evaluator:
             new.add(key)
             yield Candidate(number, generation, individual.parents, individual.genome, memo, fidelity, asked.probe)
 
-    def _in_order(self, asked: Sequence[Asked], known: Mapping[Key, Evaluation]) -> Iterator[Evaluation]:
-        """The score of each of ``asked``, which have one fidelity, in their order.
+    def _in_order(
+        self,
+        asked: Sequence[Asked],
+        known: Mapping[Key, Evaluation],
+        score: Callable[[Sequence[float]], Evaluation],
+        **how: float,
+    ) -> Iterator[Evaluation]:
+        """The score of each of ``asked``, in their order. ``how``: for the map.
 
         A score that is there before its turn is kept where a resumed run finds it.
         """
         ready = {at: known[key] for at, one in enumerate(asked) if (key := (one.genome, one.fidelity)) in known}
         rest = [at for at in range(len(asked)) if at not in ready]
-        evaluate = partial(self._toolbox.evaluate, fidelity=asked[0].fidelity) if asked else self._toolbox.evaluate
-        arriving = self._toolbox.map(evaluate, [asked[at].genome for at in rest])
+        arriving = self._toolbox.map(score, [asked[at].genome for at in rest], **how)
         for turn in range(len(asked)):
             while turn not in ready:
                 at, evaluation = self._next(arriving, rest, asked)
@@ -160,6 +193,8 @@ class Evaluator:
         if candidate.may_win:
             if self.best is None or individual.fitness > self.best.fitness:
                 self.best = deepcopy(individual)
+            if evaluation.failure is None:
+                self.leading.update([individual])
             if len(evaluation.values) > 1 and evaluation.failure is None:
                 self.front.update([individual])
         self.candidates += 1

@@ -26,12 +26,14 @@ def evolve(
     experiment: Experiment,
     evaluator: Evaluator,
     stopping: EarlyStopping,
+    budget: float | None,
     after_generation: Callable[[int, Sequence[Individual]], None],
 ) -> Individual:
     """Run the algorithm to its last generation, or until budget or patience is spent.
 
-    Return the best individual: on held-out data, where the experiment has ``patience``. A search with a
-    budget also ends after :data:`_IDLE_GENERATIONS` that spent nothing.
+    Return the best individual: on held-out data, where the experiment has ``patience``. ``budget``: the work that
+    the search may do; None is no limit. A search with a budget also ends after :data:`_IDLE_GENERATIONS` that spent
+    nothing.
     """
     number, idle, before = 0, 0, evaluator.work
     for step in tools.algorithm(tools):
@@ -40,8 +42,8 @@ def evolve(
             continue
         after_generation(number, step.population)
         idle, before = 0 if evaluator.work > before else idle + 1, evaluator.work
-        spent = evaluator.work >= (experiment.budget or math.inf) or stopping.should_stop
-        if spent or number == experiment.generations or (experiment.budget and idle == _IDLE_GENERATIONS):
+        spent = evaluator.work >= (budget or math.inf) or stopping.should_stop
+        if spent or number == experiment.generations or (budget and idle == _IDLE_GENERATIONS):
             break
         number += 1
     if evaluator.best is None:

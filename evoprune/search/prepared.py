@@ -20,6 +20,7 @@ from evoprune.parts import Measured
 from evoprune.problem import Problem
 from evoprune.search import toolbox
 from evoprune.search.early_stopping import check_patience
+from evoprune.search.finals import check_finals
 from evoprune.search.preflight import try_operators
 
 FREE_KEYS = frozenset({"generations", "budget", "max_failures"})
@@ -64,6 +65,7 @@ class Prepared:
             fingerprint["measured"] = hashlib.sha256(json.dumps(measured, sort_keys=True).encode()).hexdigest()
         tools = toolbox.build(resolved, problem)
         try_operators(tools, resolved)
+        check_finals(problem, resolved.experiment.budget)
         if resolved.experiment.patience is not None:
             check_patience(problem, tools)
         return cls(resolved, problem, tools, execution, folder, building, fingerprint, measured)

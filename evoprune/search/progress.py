@@ -47,6 +47,10 @@ class Progress:
         self.note(f"reference {name}: {_number(evaluation.values[0])}")
         self._start = time.perf_counter() - self._seconds
 
+    def finalist(self, name: str, evaluation: Evaluation) -> None:
+        """One of the finalists was judged."""
+        self.note(f"{name}: {_number(evaluation.values[0])}")
+
     def candidate(self, best: Individual | None, evaluations: int, work: float) -> None:
         """A candidate was scored; ``best``, ``evaluations`` and ``work`` are those so far."""
         self._best, self._evaluations, self._work = best, evaluations, work

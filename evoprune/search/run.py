@@ -28,6 +28,7 @@ from evoprune.records.recorded import Key, RecordedRun
 from evoprune.search.early_stopping import EarlyStopping
 from evoprune.search.evaluator import Evaluator
 from evoprune.search.evolution import evolve, generation_line
+from evoprune.search.finals import finals_of, hold
 from evoprune.search.prepared import Prepared, deciding
 from evoprune.search.progress import Progress
 
@@ -109,7 +110,8 @@ def _search(run: Prepared, backend: backends.Backend, history: History, past: Re
     tools.register("map", backend.map)
     random.seed(experiment.seed)
     numpy.random.seed(experiment.seed)  # for DEAP's operators that draw from numpy
-    progress = Progress(experiment.generations, experiment.budget, problem.work_unit, past.seconds, problem.setup_cost)
+    budget = experiment.budget and experiment.budget - finals_of(problem).reserve
+    progress = Progress(experiment.generations, budget, problem.work_unit, past.seconds, problem.setup_cost)
     workers = run.execution.workers or 1
     progress.note(f"{run.folder}: {problem.describe()}; {workers} worker{'s' * (workers > 1)}")
     evaluator = Evaluator(tools, problem, backend, history, progress, experiment.max_failures, past)
@@ -131,7 +133,8 @@ def _search(run: Prepared, backend: backends.Backend, history: History, past: Re
     try:
         references = evaluator.references(problem.references())
         start = time.perf_counter() - past.seconds
-        best = evolve(tools, experiment, evaluator, stopping, after_generation)
+        best = evolve(tools, experiment, evaluator, stopping, budget, after_generation)
+        best, finals = hold(problem, best, evaluator)
         seconds = time.perf_counter() - start
         front = sorted(evaluator.front, key=lambda individual: individual.fitness, reverse=True)
         if front:
@@ -159,6 +162,7 @@ def _search(run: Prepared, backend: backends.Backend, history: History, past: Re
         "seconds_evaluating": evaluator.busy,
         "failures": evaluator.failures,
         "seed": experiment.seed,
+        **finals,
     }
     draw_convergence(list(read(run.folder / HISTORY)), problem.labels_of(problem.settings)[0], run.folder)
     if front:

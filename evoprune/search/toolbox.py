@@ -6,7 +6,7 @@ from typing import Any
 
 from deap import base
 
-from evoprune.backends.evaluation import ProblemRef, evaluate
+from evoprune.backends.evaluation import ProblemRef, evaluate, judge
 from evoprune.errors import InputError
 from evoprune.experiment import parameters
 from evoprune.experiment.resolve import FROM_EXPERIMENT, Resolved
@@ -24,10 +24,10 @@ def problem_ref(resolved: Resolved) -> ProblemRef:
 
 
 def build(resolved: Resolved, problem: Problem) -> base.Toolbox:
-    """The toolbox: ``individual``, the operators' slots and ``evaluate``.
+    """The toolbox: ``individual``, the operators' slots, ``evaluate`` and ``judge``.
 
     All parallel work goes through ``toolbox.map``, where a run registers its backend's map.
-    It hands genomes to ``toolbox.evaluate``, a module-level function with a small
+    It hands genomes to ``toolbox.evaluate`` or ``judge``, module-level functions with a small
     argument, and yields (index, evaluation) as they are ready.
     Where the experiment names no repair, ``toolbox.repair`` moves each gene to its nearest
     possible value: DEAP's own operators do not know the bounds.
@@ -54,6 +54,7 @@ def build(resolved: Resolved, problem: Problem) -> base.Toolbox:
     if "repair" not in resolved.operators:
         toolbox.register("repair", _to_nearest, genes=supplied["genes"])
     toolbox.register("evaluate", evaluate, problem_ref(resolved))
+    toolbox.register("judge", judge, problem_ref(resolved))
     return toolbox
 
 

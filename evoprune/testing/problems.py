@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import pickle
 import random
+from collections.abc import Callable
 
-from evoprune.problem import Problem
+from evoprune.parts import Finals
+from evoprune.problem import Evaluation, Problem
 from evoprune.testing.spaces import check_budget, check_genes, require
 
 
@@ -37,19 +39,25 @@ def check_problem(problem: Problem, trials: int = 3) -> None:
         require(genes.allow(genome), f"random_genome gave a genome that is not allowed: {genome}")
         random.seed(seed)
         require(problem.random_genome() == genome, "random_genome draws from something other than the global random")
-        _check_evaluation(problem, genome)
+        _check_score("evaluate", problem.evaluate, problem, genome)
+        if isinstance(problem, Finals) and problem.finalists:
+            most = _check_score("judge", problem.judge, problem, genome).work
+            require(most <= problem.judging_cost, f"judge says its work is {most}, above judging_cost")
     random.setstate(state)
 
 
-def _check_evaluation(problem: Problem, genome: list[float]) -> None:
+def _check_score(
+    name: str, score: Callable[[list[float]], Evaluation], problem: Problem, genome: list[float]
+) -> Evaluation:
     before = list(genome)
-    first, second = problem.evaluate(genome), problem.evaluate(genome)
-    require(genome == before, "evaluate changes the genome")
+    first, second = score(genome), score(genome)
+    require(genome == before, f"{name} changes the genome")
     same = (first.values, first.work) == (second.values, second.work)
-    require(same, f"evaluate is not deterministic: {first.values}, then {second.values}")
+    require(same, f"{name} is not deterministic: {first.values}, then {second.values}")
     count, expected = len(first.values), len(problem.weights)
-    require(count == expected, f"evaluate gave {count} values for {expected} objectives")
+    require(count == expected, f"{name} gave {count} values for {expected} objectives")
     if first.failure is None:
-        require(all(map(math.isfinite, first.values)), f"evaluate gave {first.values} without a failure")
-    require(first.work >= 0, f"evaluate says its work is {first.work}")
+        require(all(map(math.isfinite, first.values)), f"{name} gave {first.values} without a failure")
+    require(first.work >= 0, f"{name} says its work is {first.work}")
     require(pickle.loads(pickle.dumps(first)) == first, "an evaluation does not survive pickling")
+    return first

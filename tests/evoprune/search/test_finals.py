@@ -1,0 +1,178 @@
+"""The finals: the best few of a search are judged once more, within the budget, and a resumed run judges none twice."""
+
+import json
+import shutil
+from itertools import pairwise
+
+import pytest
+
+from evoprune.cli import main
+from evoprune.records.history import without_times
+from tests.runs import result
+
+pytestmark = pytest.mark.usefixtures("no_figures")
+
+JUDGED = """
+from pydantic import Field
+from evoprune import Evaluation, Finals, HeldOut
+from problems.benchmark.problem import Benchmark, BenchmarkSettings
+
+class Own(BenchmarkSettings):
+    log: str
+    finalists: int = 3
+    fails_from: float = Field(100.0, description="the first gene from which on judging fails")
+
+class Judged(Benchmark, Finals, HeldOut):
+    '''The finals ask for a large first gene.'''
+    Settings = Own
+    finalists = property(lambda self: self.settings.finalists)
+    judging_cost = 10.0
+
+    def judge(self, genome):
+        with open(self.settings.log, "a") as log:
+            log.write(repr(list(genome)) + "\\n")
+        if genome[0] >= self.settings.fails_from:
+            raise RuntimeError("too large")
+        return Evaluation((-genome[0],), work=10.0, measures={"gene": genome[0]})
+
+    def held_out_value(self, genome):
+        return abs(self.evaluate(genome).values[0] - 1.5)
+"""
+
+
+@pytest.fixture
+def judged(plugin, write, run, tmp_path):
+    """Runs a search with finals; returns the answer."""
+    plugin("judged", JUDGED)
+    log = tmp_path / "log"
+    problem = f'{{use: "judged:Judged", function: sphere, dimensions: 3, log: {json.dumps(str(log))}}}'
+    file = write(f"{{plugins: [judged], problem: {problem}, population: 8, generations: 4, seed: 2}}")
+
+    def call(*settings, name="run"):
+        log.write_text("")
+        return run(file, *settings, name=name)
+
+    call.file = file
+    call.genomes = lambda: [json.loads(line) for line in log.read_text().splitlines()]
+    return call
+
+
+def finalists(answer):
+    return [line for line in answer.history if "finalist" in line]
+
+
+def test_the_best_few_distinct_candidates_are_judged_and_the_best_of_them_wins(judged):
+    answer = judged()
+    by_genome = {tuple(line["genome"]): line["fitness"][0] for line in answer.candidates}
+    best_few = sorted(by_genome, key=by_genome.get)[:3]
+    assert [tuple(line["genome"]) for line in finalists(answer)] == best_few
+    assert answer.history[-3:] == finalists(answer)
+    winner = max(best_few, key=lambda genome: genome[0])
+    found = answer.json("result.json")
+    assert tuple(found["best"]["genome"]) == winner
+    assert found["best"]["fitness"] == [by_genome[winner]]
+    assert found["finals_changed_the_result"] == (winner != best_few[0])
+    rows = {f"candidate {line['finalist']}": line for line in finalists(answer)}
+    assert found["finalists"] == {
+        name: {"fitness": by_genome[tuple(line["genome"])], "judged": -line["genome"][0]} for name, line in rows.items()
+    }
+    assert found["work"] == len(by_genome) + 30
+
+
+def test_one_finalist_is_the_search_s_own_result(judged):
+    one, none = judged("problem.finalists=1", name="one"), judged("problem.finalists=0", name="none")
+    assert one.json("result.json")["best"] == none.json("result.json")["best"]
+    assert without_times(one.history)[:-1] == without_times(none.history)
+    assert "finalists" not in none.json("result.json")
+    stopping = ["patience=4", "generations=60", "problem.dimensions=4"]
+    watched = judged("problem.finalists=1", *stopping, name="watched")
+    plain = judged("problem.finalists=0", *stopping, name="plain")
+    assert watched.json("result.json")["best"] == plain.json("result.json")["best"]
+    assert plain.json("result.json")["best"]["fitness"][0] > plain.generations[-1]["best"]
+
+
+def test_a_run_killed_at_any_byte_of_its_finals_ends_the_same_and_judges_none_twice(judged, evoprune, tmp_path):
+    whole = judged()
+    history = (whole.folder / "history.jsonl").read_bytes()
+    lines = history.splitlines(keepends=True)
+    start = sum(map(len, lines[:-3]))
+    for size in [start, start + 1, *range(start + 40, len(history), 97), len(history) - 1, len(history)]:
+        folder = tmp_path / f"cut-{size}"
+        shutil.copytree(whole.folder, folder)
+        (folder / "result.json").unlink()
+        (folder / "history.jsonl").write_bytes(history[:size])
+        before = len(judged.genomes())
+        again = evoprune("resume", folder, folder=folder)
+        assert again.code == 0, again.err
+        assert without_times(again.history) == without_times(whole.history)
+        assert result(folder) == result(whole.folder)
+        recorded = sum(line["genome"] in _sound(history[:size]) for line in finalists(whole))
+        assert len(judged.genomes()) == before + 3 - recorded
+
+
+def _sound(history):
+    return [json.loads(line)["genome"] for line in history.splitlines() if b'"finalist"' in line and line[-1:] == b"}"]
+
+
+def test_a_finished_run_stays_as_it_is_and_a_lengthened_one_holds_its_own_finals(judged, evoprune):
+    longer = judged("generations=9", name="longer")
+    folder = judged().folder
+    before = (folder / "history.jsonl").read_bytes()
+    assert "done already" in evoprune("resume", folder).out
+    assert (folder / "history.jsonl").read_bytes() == before
+    assert evoprune("resume", folder, "--set", "generations=9", folder=folder).code == 0
+    assert without_times(evoprune("status", folder, folder=folder).history) == without_times(longer.history)
+    assert result(folder) == result(longer.folder)
+
+
+@pytest.mark.slow
+def test_the_number_of_workers_changes_nothing(judged, evoprune, tmp_path):
+    one = judged("problem.finalists=6")
+    options = ["--set", "problem.finalists=6", "-n", "3", "--runs-dir", tmp_path, "--name", "several"]
+    several = evoprune("run", judged.file, *options, folder=tmp_path / "several")
+    assert several.code == 0, several.err
+    assert without_times(several.history) == without_times(one.history)
+    assert {line.get("worker") for line in finalists(several)} != {None}
+    assert result(several.folder) == result(one.folder)
+
+
+def test_the_budget_pays_for_the_finals(judged):
+    answer = judged("budget=100", "generations=1000")
+    spent = [line["work"] for line in answer.generations]
+    assert spent[-2] < 100 - 30 <= spent[-1]
+    step = max(later - earlier for earlier, later in pairwise(spent))
+    assert answer.json("result.json")["work"] == spent[-1] + 30 < 100 + step
+    refused = judged("budget=30", name="refused")
+    assert refused.code == 2
+    assert "judging 3 finalists costs 30 evaluations, so that 30 leave nothing for the search" in refused.err
+    assert not refused.folder.exists()
+
+
+def test_what_cannot_be_judged_does_not_win(judged):
+    whole = judged()
+    largest, second, _ = sorted((line["genome"] for line in finalists(whole)), reverse=True)
+    assert whole.json("result.json")["best"]["genome"] == largest
+    one = judged(f"problem.fails_from={largest[0]!r}", name="one")
+    assert [line["failure"] for line in finalists(one) if line["genome"] == largest] == ["RuntimeError: too large"]
+    assert one.json("result.json")["best"]["genome"] == second
+    none = judged("problem.fails_from=-100", name="none")
+    assert none.json("result.json")["best"]["genome"] == finalists(none)[0]["genome"]
+    assert [line["fitness"] for line in finalists(none)] == [[None]] * 3
+    assert none.json("result.json")["finals_changed_the_result"] is False
+
+
+def test_an_ablation_holds_them_too(judged, tmp_path):
+    options = ["--seeds", "2", "--budget", "60", "--runs-dir", str(tmp_path), "--name", "a"]
+    vary = ["--vary", "problem.finalists=1,3"]
+    assert main(["ablate", str(judged.file), *vary, *options]) == 0
+    for place in sorted((tmp_path / "a").glob("*/seed-*")):
+        found = json.loads((place / "result.json").read_text())
+        assert len(found["finalists"]) in {1, 3}
+        assert 60 <= found["work"] < 60 + 8 + 1
+
+
+def test_several_objectives_are_refused(plugin, write, run):
+    plugin("judged_twice", JUDGED + "\n    weights_of = classmethod(lambda cls, _: (-1.0, 1.0))\n")
+    answer = run(write("{plugins: [judged_twice], problem: {use: 'judged_twice:Judged', function: sphere, log: log}}"))
+    assert answer.code == 2
+    assert "with 2 objectives there is no single best to choose" in answer.err
