@@ -13,6 +13,7 @@ from evoprune import (
     Budget,
     Evaluation,
     Exported,
+    Finals,
     Genes,
     HeldOut,
     Measured,
@@ -47,7 +48,7 @@ _STEPS = 2**20
 """Shares of what genes can take that the uniform genome is chosen from."""
 
 
-class LanguageModel(Problem, HeldOut, Reporting, Measured, Recovering):
+class LanguageModel(Problem, HeldOut, Finals, Reporting, Measured, Recovering):
     """Make a causal language model smaller by a transform, at the least loss on a text.
 
     Fitness is perplexity on the search text, or divergence from the dense model.
@@ -137,6 +138,25 @@ class LanguageModel(Problem, HeldOut, Reporting, Measured, Recovering):
         """The perplexity on the held-out windows; None if there are none."""
         held_out = self.session.texts.held_out
         return self.session.fitness.perplexity(genome, held_out.tokens) if held_out else None
+
+    @property
+    def finalists(self) -> int:
+        """As many as ``problem.recover.select`` says."""
+        recover = self.settings.recover
+        return recover.select.finalists if recover and recover.select else 0
+
+    @property
+    def judging_cost(self) -> float:
+        """The tokens scored, and four for each token that is trained on."""
+        from problems.language_model.recovery.finals import cost
+
+        return cost(self.settings)
+
+    def judge(self, genome: Sequence[float]) -> Evaluation:
+        """The perplexity after a short recovery, on the held-out windows of the recovery's text."""
+        from problems.language_model.recovery.finals import judge
+
+        return judge(self.session, genome)
 
     def describe(self) -> str:
         """The model, the number of weights in its blocks and of genes, the dtype and the device."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 
 from evoprune import InputError
 from problems.language_model.evaluation.fitness import Fitness
+from problems.language_model.recovery.text import RecoveryText, recovery_text
 from problems.language_model.resident import Resident
 from problems.language_model.settings import LanguageModelSettings
 from problems.language_model.text.roles import Texts
@@ -46,3 +48,10 @@ class Session:
         transform = make_transform(resident, texts)
         resident.settle_memory()
         return cls(settings, resident, texts, transform, Fitness(settings, resident, transform, texts.search))
+
+    @cached_property
+    def recovery_text(self) -> RecoveryText:
+        """The text of ``problem.recover``, which must be given; the report text is not read. Raises as its maker."""
+        settings = self.settings
+        assert settings.recover is not None
+        return recovery_text(settings.recover, self.resident, self.texts.search, settings.report_text)

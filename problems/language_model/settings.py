@@ -153,6 +153,26 @@ class RecoverSettings(Settings):
         return [name.strip() for name in (self.alike or "").split(",") if name.strip()]
 
 
+class SelectSettings(Settings):
+    """The finals of a search whose result is recovered: its best candidates are judged once more."""
+
+    finalists: int = Field(4, ge=1, description="how many of the best candidates")
+    tokens: int = Field(
+        4096,
+        ge=0,
+        description="tokens that each is trained on before it is measured on the held-out windows of the recovery; "
+        "0: it is only compensated or updated, as the transform says",
+    )
+
+
+class RecoverPhaseSettings(RecoverSettings):
+    """A recovery as the last part of a run."""
+
+    select: SelectSettings | None = Field(
+        None, description="judge the best candidates by a short recovery, and recover the best of them; null: do not"
+    )
+
+
 class RecoverCommandSettings(RecoverSettings):
     """Options of the command ``recover``."""
 
@@ -187,7 +207,7 @@ class LanguageModelSettings(ModelSettings):
     )
     reuse_mib: int = Field(512, ge=0, description="MiB for hidden states that related candidates reuse; 0 is none")
     compile: bool = Field(False, description="torch.compile the blocks: faster in long searches, needs a compiler")
-    recover: RecoverSettings | None = Field(
+    recover: RecoverPhaseSettings | None = Field(
         None, description="train the result to predict what the dense model predicts; null: the search is all"
     )
 

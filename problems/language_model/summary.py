@@ -29,6 +29,9 @@ def summary(result: Mapping[str, Any]) -> list[str]:
     if updated := perplexity.get("report_reconstructed"):
         method = result["protocol"].get("reconstruct")
         lines.append(f"reconstructed{f' by {method}' if method else ''}: {_listed(updated)}")
+    if finalists := result.get("finalists"):
+        judged = _listed({name: row["judged"] for name, row in finalists.items()})
+        lines.append(f"finals, perplexity on held-out windows: {judged}; candidate {result['best']['candidate']} won")
     return [*lines, *recovered_lines(result.get("recovered", {}))]
 
 

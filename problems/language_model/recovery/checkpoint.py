@@ -72,6 +72,28 @@ class Checkpoints:
         return sorted(self._folder.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
 
 
+class NoCheckpoints(Checkpoints):
+    """Keeps nothing: of a training that is short enough to be made again."""
+
+    def __init__(self) -> None:
+        """There is no folder."""
+
+    def write(self, step: int, state: Mapping[str, Any], tensors: Tensors) -> None:
+        """Keep nothing."""
+
+    def read(self) -> None:
+        """None."""
+
+    def write_best(self, tensors: Tensors) -> None:
+        """Keep nothing."""
+
+    def plan(self, steps: int) -> None:
+        """Keep nothing."""
+
+    def planned(self) -> None:
+        """None."""
+
+
 def write_tensors(path: Path, tensors: Tensors) -> None:
     """Write ``tensors`` so that ``path`` holds what it held or all of them. Raises OSError."""
     part = path.with_name(f"{path.name}.part")

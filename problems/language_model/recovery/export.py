@@ -24,7 +24,7 @@ from problems.language_model.model.blocks import find_matrices, zeros
 from problems.language_model.model.device import dtype_of
 from problems.language_model.model.load import copy_of, quiet
 from problems.language_model.recovery.recover import EVOLVED, Recovered, Teacher, begin, recover_all, refuse_unknown
-from problems.language_model.recovery.text import DEFAULT_WINDOW, recovery_text
+from problems.language_model.recovery.text import DEFAULT_WINDOW, recovery_text, refuse_report
 from problems.language_model.resident import Resident
 from problems.language_model.settings import ModelSettings, RecoverCommandSettings, TextSettings
 from problems.language_model.summary import recovered_lines
@@ -48,10 +48,11 @@ def recover_export(
     _refuse_another(student, tokenizer, teacher)
     report = _windows(run, options, teacher)
     search = cut(_of_protocol(run.protocol.search_text), tokenizer, "search_text") if run else None
-    text = recovery_text(options, student, tokenizer, search, report)
+    resident = Resident(student, tokenizer, str(source))
+    text = recovery_text(options, resident, search, report.settings)
+    refuse_report(text, report)
     judge = Teacher(teacher.model, text, report)
-    of_student = Resident(student, tokenizer, str(source)).weights_sha256
-    begin(workplace, options, judge, {"weights": [of_student, teacher.weights_sha256]})
+    begin(workplace, options, judge, {"weights": [resident.weights_sha256, teacher.weights_sha256]})
     dtype = dtype_of(student)
 
     def make(name: str) -> Any:

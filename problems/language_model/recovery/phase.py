@@ -12,7 +12,7 @@ from problems.language_model.export.run_record import run_record
 from problems.language_model.export.write import export, refuse_other_inputs
 from problems.language_model.recovery import checkpoint
 from problems.language_model.recovery.recover import Recovered, recover, refuse_unknown
-from problems.language_model.recovery.text import recovery_text
+from problems.language_model.recovery.text import recovery_text, refuse_report
 from problems.language_model.recovery.train import accelerator
 from problems.language_model.session import Session
 from problems.language_model.settings import ExportSettings, RecoverCommandSettings
@@ -30,7 +30,9 @@ def recover_and_export(
     Raises :class:`evoprune.Stopped` where that did not help. ``known``: genomes that ``options.alike`` may name.
     """
     refuse_other_inputs(session, run_record(result))
-    recovered = recover(session, genome, known, options, workplace)
+    texts = session.texts
+    text = recovery_text(options, session.resident, texts.search, texts.report.settings)
+    recovered = recover(session, genome, known, options, text, workplace)
     recovered.check(workplace)
     exported = export(
         session, genome, _added(result, recovered), folder, ExportSettings(dtype=None, untimed=True), recovered.weights
@@ -43,11 +45,11 @@ def check_before_run(session: Session, known: Iterable[str]) -> dict[str, str]:
 
     ``known``: what ``alike`` may name.
     """
-    settings, resident, texts = session.settings.recover, session.resident, session.texts
+    settings, text = session.settings.recover, session.recovery_text
     assert settings is not None
     refuse_unknown(settings, known)
-    accelerator(resident.device)
-    text = recovery_text(settings, resident.model, resident.tokenizer, texts.search, texts.report)
+    accelerator(session.resident.device)
+    refuse_report(text, session.texts.report)
     return {"recovery_text": text.whole.sha256}
 
 
@@ -57,7 +59,8 @@ def recover_in_run(
 ) -> dict[str, Any]:  # fmt: skip
     """``result`` with what ``problem.recover`` gave; the weights lie in the run's ``folder``, if they are better."""
     assert session.settings.recover is not None
-    recovered = recover(session, genome, known, session.settings.recover, folder / WORKPLACE)
+    text = session.recovery_text
+    recovered = recover(session, genome, known, session.settings.recover, text, folder / WORKPLACE)
     if recovered.helped:
         checkpoint.write_tensors(folder / WEIGHTS, recovered.weights)
     shutil.rmtree(folder / WORKPLACE)

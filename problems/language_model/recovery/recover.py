@@ -21,7 +21,7 @@ from problems.language_model.model.load import convert, copy_of
 from problems.language_model.recovery import checkpoint
 from problems.language_model.recovery.loss import divergence
 from problems.language_model.recovery.progress import Progress
-from problems.language_model.recovery.text import RecoveryText, recovery_text
+from problems.language_model.recovery.text import RecoveryText, refuse_report
 from problems.language_model.recovery.train import Training
 from problems.language_model.session import Session
 from problems.language_model.settings import RecoverSettings
@@ -82,28 +82,29 @@ class Recovered:
 
 def recover(
     session: Session, genome: Sequence[float], known: Mapping[str, Sequence[float]], settings: RecoverSettings,
-    folder: Path,
+    text: RecoveryText, folder: Path,
 ) -> Recovered:  # fmt: skip
-    """Train ``genome``'s model, and those of ``known`` that ``settings`` name; checkpoints lie in ``folder``.
+    """Train ``genome``'s model, and those of ``known`` that ``settings`` name, on ``text``.
 
-    The session's model is the dense one afterwards. Raises :class:`evoprune.InputError`.
+    Checkpoints lie in ``folder``. The session's model is the dense one afterwards. Raises :class:`evoprune.InputError`.
     """
     resident, transform = session.resident, session.transform
     refuse_unknown(settings, known)
-    texts = session.texts
-    text = recovery_text(settings, resident.model, resident.tokenizer, texts.search, texts.report)
+    refuse_report(text, session.texts.report)
     genomes = {EVOLVED: list(genome)} | {name: list(known[name]) for name in settings.trained_alike}
     identity = {"genomes": genomes, "weights": resident.weights_sha256, "transform": transform.describe()}
-    teacher = Teacher(resident.model, text, texts.report)
+    teacher = Teacher(resident.model, text, session.texts.report)
     begin(folder, settings, teacher, identity)
 
-    def student(name: str) -> Any:
-        transform.finalise(genomes[name])
-        made = copy_of(resident.model, resident.model.dtype)
-        transform.apply(transform.dense)
-        return made
+    return recover_all(lambda name: model_of(session, genomes[name]), teacher, settings, folder)
 
-    return recover_all(student, teacher, settings, folder)
+
+def model_of(session: Session, genome: Sequence[float]) -> Any:
+    """A copy of the final model of ``genome``, in main memory; the session's model is the dense one afterwards."""
+    session.transform.finalise(genome)
+    made = copy_of(session.resident.model, session.resident.model.dtype)
+    session.transform.apply(session.transform.dense)
+    return made
 
 
 def refuse_unknown(settings: RecoverSettings, known: Iterable[str]) -> None:
@@ -169,7 +170,8 @@ def _recover_one(name: str, model: Any, teacher: Teacher, settings: RecoverSetti
         convert(model, teacher.model.device, dtype)
         before = teacher.score(model)
         convert(model, teacher.model.device, torch.float32)
-        training = Training(model, teacher.model, teacher.text, settings, folder, progress)
+        checkpoints = checkpoint.Checkpoints(folder)
+        training = Training(model, teacher.model, teacher.text, settings, checkpoints, progress)
         model = training.run()
         convert(model, teacher.model.device, dtype)
         model.requires_grad_(False)

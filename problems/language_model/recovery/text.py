@@ -9,6 +9,7 @@ import numpy
 import torch
 
 from evoprune import InputError
+from problems.language_model.resident import Resident
 from problems.language_model.settings import RecoverSettings, TextSettings
 from problems.language_model.text.windows import Windows, check_length, share_a_window, unused
 
@@ -32,19 +33,19 @@ class RecoveryText:
 
 
 def recovery_text(
-    settings: RecoverSettings, model: Any, tokenizer: Any, search: Windows | None, report: Windows
+    settings: RecoverSettings, resident: Resident, search: Windows | None, report: TextSettings
 ) -> RecoveryText:
     """The text that ``settings`` name, or that of ``search``, whose windows are left out.
 
-    Held-out windows are spread evenly over it. Raises :class:`evoprune.InputError` where the text has too few
-    windows, is that of ``report``, or has passages in common with it.
+    Held-out windows are spread evenly over it. ``resident``: the model to train or its dense one. Raises
+    :class:`evoprune.InputError` where the text has too few windows, or is that of ``report``.
     """
-    text = _named(settings, search.settings if search else None)
-    if text.identity == report.settings.identity:
+    text = text_settings(settings, search.settings if search else None)
+    if text.identity == report.identity:
         raise InputError("is the report text, which must not be trained on; give another", text.source)
-    check_length(text, model, _ROLE)
+    check_length(text, resident.model, _ROLE)
     seen = [search] if search and text.identity == search.settings.identity else []
-    whole = unused(text, seen, tokenizer, _ROLE)
+    whole = unused(text, seen, resident.tokenizer, _ROLE)
     windows, held_out = len(whole.tokens), settings.held_out
     if windows < held_out + settings.batch:
         raise InputError(
@@ -52,14 +53,20 @@ def recovery_text(
             f"{settings.batch} to train on: give a longer text, or a smaller window, held_out or batch",
             text.source,
         )
-    if share_a_window(report, whole):
-        raise InputError("holds passages of the report text, which must not be trained on; give another", text.source)
     chosen = numpy.arange(held_out) * windows // held_out
     rest = numpy.setdiff1d(numpy.arange(windows), chosen)
     return RecoveryText(whole.tokens[rest], whole.tokens[chosen], whole)
 
 
-def _named(settings: RecoverSettings, search: TextSettings | None) -> TextSettings:
+def refuse_report(text: RecoveryText, report: Windows) -> None:
+    """Raise :class:`evoprune.InputError` where ``text`` has passages in common with the ``report`` text."""
+    if share_a_window(report, text.whole):
+        source = text.whole.settings.source
+        raise InputError("holds passages of the report text, which must not be trained on; give another", source)
+
+
+def text_settings(settings: RecoverSettings, search: TextSettings | None) -> TextSettings:
+    """The text that ``settings`` name, or else that of ``search``. Raises :class:`evoprune.InputError`."""
     window = settings.window or (search.window if search else DEFAULT_WINDOW)
     if settings.text is not None:
         return TextSettings(

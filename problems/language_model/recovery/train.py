@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -84,14 +83,20 @@ class _Student(nn.Module):
 
 
 class Training:
-    """Trains ``model``, in float32, whose checkpoints lie in ``folder``. ``teacher`` stays as it is.
+    """Trains ``model``, in float32, with its state in ``checkpoints``. ``teacher`` stays as it is.
 
     Steps read what :mod:`problems.language_model.recovery.schedule` says, so that one that was interrupted ends
     with exactly the same weights. Raises :class:`evoprune.InputError`.
     """
 
     def __init__(
-        self, model: Any, teacher: Any, text: RecoveryText, settings: RecoverSettings, folder: Path, progress: Progress
+        self,
+        model: Any,
+        teacher: Any,
+        text: RecoveryText,
+        settings: RecoverSettings,
+        checkpoints: checkpoint.Checkpoints,
+        progress: Progress,
     ) -> None:
         self.accelerator = accelerator(teacher.device, settings.accumulate)
         self._text, self._settings, self._progress = text, settings, progress
@@ -111,7 +116,7 @@ class Training:
             _keep_no_activations(model)
         student = _Student(model, forward, Forward(teacher.to(self._device)), settings.cross_entropy)
         self._student, self._optimizer = self.accelerator.prepare(student, self._adam)
-        self._checkpoints = checkpoint.Checkpoints(folder)
+        self._checkpoints = checkpoints
         self.course = self._read()
 
     @property
@@ -135,6 +140,13 @@ class Training:
 
     def run(self) -> Any:
         """Train to the end; the model with its best weights, as it was given if nothing helped."""
+        self.train_on()
+        self.accelerator.wait_for_everyone()
+        self._load(self._checkpoints.best())
+        return self._trained.merged(self._model)
+
+    def train_on(self) -> None:
+        """Train to the end; the weights are the last ones afterwards."""
         course, settings = self.course, self._settings
         pace, losses, since = Pace(), torch.zeros(2, device=self._device), 0
         due = schedule.evaluated(course.steps, settings.evaluations)
@@ -154,9 +166,6 @@ class Training:
                 losses, since = torch.zeros_like(losses), 0
             else:
                 course.seconds += time.perf_counter() - start
-        self.accelerator.wait_for_everyone()
-        self._load(self._checkpoints.best())
-        return self._trained.merged(self._model)
 
     def _judge(self, losses: torch.Tensor, start: float) -> None:
         """Measure the held-out windows, and keep what is needed to go on from here."""

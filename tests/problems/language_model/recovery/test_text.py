@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from evoprune import InputError
-from problems.language_model.recovery.text import recovery_text
+from problems.language_model.recovery.text import recovery_text, refuse_report
 from problems.language_model.settings import RecoverSettings
 
 
@@ -14,8 +14,10 @@ from problems.language_model.settings import RecoverSettings
 def text_of(session):
     def call(**settings):
         given = RecoverSettings(**{"held_out": 3} | settings)
-        resident, texts = session.resident, session.texts
-        return recovery_text(given, resident.model, resident.tokenizer, texts.search, texts.report)
+        texts = session.texts
+        found = recovery_text(given, session.resident, texts.search, texts.report.settings)
+        refuse_report(found, texts.report)
+        return found
 
     return call
 

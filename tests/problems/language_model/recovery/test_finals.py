@@ -1,0 +1,110 @@
+"""Finalists are judged as a recovery measures them, by what the search and the report do not read."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from evoprune.cli import main
+from evoprune.testing import check_problem
+from problems.language_model.recovery.recover import recover
+from problems.language_model.settings import RecoverSettings
+from tests.problems.small import plain_perplexity, weights_of
+from tests.runs import lines, result
+
+RECOVER = {"tokens": 1024, "held_out": 4, "evaluations": 4, "rate": 0.001}
+SUBLAYERS = {"transforms": "sublayers", "budget": {"use": "parameters", "removed": 0.3}}
+
+
+@pytest.fixture
+def finals(language_model):
+    """A problem of sublayers whose finals train on so many tokens."""
+
+    def make(tokens, **settings):
+        return language_model(**SUBLAYERS, recover=RECOVER | {"select": {"finalists": 3, "tokens": tokens}} | settings)
+
+    return make
+
+
+@pytest.mark.parametrize("tokens", [0, 200])
+def test_the_contract(finals, tokens):
+    problem = finals(tokens)
+    check_problem(problem, trials=1)
+    genome = problem.references()["uniform"]
+    before = weights_of(problem.session.resident.model)
+    assert problem.judge(genome).work == problem.judging_cost == (4 * 256 + 2 * 128 if tokens else 128)
+    assert all(map(torch.equal, before, weights_of(problem.session.resident.model)))
+    assert "report" not in vars(problem.session.texts)
+
+
+def test_without_training_it_is_the_perplexity_of_the_final_model(pruning):
+    select = {"finalists": 2, "tokens": 0}
+    problem = pruning(reconstruct="least_squares", recover=RECOVER | {"select": select})
+    genome, session = problem.references()["uniform 45%"], problem.session
+    found = problem.judge(genome).values[0]
+    session.transform.finalise(genome)
+    held_out = session.recovery_text.held_out
+    assert found == pytest.approx(plain_perplexity(session.resident.model, held_out), rel=1e-4)
+    session.transform.apply(genome)
+    assert found != pytest.approx(plain_perplexity(session.resident.model, held_out), rel=1e-3)
+
+
+def test_with_training_it_is_what_a_recovery_of_that_length_measures(finals, tmp_path):
+    problem = finals(200)
+    genome, session = problem.references()["uniform"], problem.session
+    settings = RecoverSettings(**RECOVER | {"tokens": 200, "evaluations": 1})
+    curve = recover(session, genome, {}, settings, session.recovery_text, tmp_path / "r").rows["evolved"]["curve"]
+    judged = problem.judge(genome)
+    assert judged.values == (curve[-1]["held_out"],)
+    assert judged.measures == {"held_out_before": curve[0]["held_out"]}
+    assert curve[-1]["held_out"] != curve[0]["held_out"]
+
+
+@pytest.fixture
+def run(small, tmp_path):
+    """Runs a search of several generations, with finals; returns its folder."""
+    select = {"finalists": 3, "tokens": 256}
+    problem = small | SUBLAYERS | {"use": "language_model", "recover": RECOVER | {"select": select}}
+    spec = {"problem": problem, "population": 6, "generations": 2, "operators": {"repair": "shift"}}
+    (tmp_path / "experiment.yaml").write_text(json.dumps(spec))
+
+    def call(name, *options):
+        told = ["--runs-dir", str(tmp_path), "--name", name, *options]
+        assert main(["run", str(tmp_path / "experiment.yaml"), *told]) == 0
+        return tmp_path / name
+
+    return call
+
+
+def test_a_run_recovers_the_winner_and_goes_on_in_the_middle_of_its_finals(run, tmp_path, capsys):
+    whole = run("whole")
+    assert "finals, perplexity on held-out windows" in capsys.readouterr().out
+    found = result(whole)
+    judged = {line["finalist"]: line for line in lines(whole) if "finalist" in line}
+    assert len(judged) == 3
+    winner = min(judged, key=lambda number: judged[number]["fitness"])
+    assert found["best"]["candidate"] == winner
+    before = found["recovered"]["evolved"]["curve"][0]["held_out"]
+    assert judged[winner]["measures"] == {"held_out_before": before}
+    cut = shutil.copytree(whole, tmp_path / "cut")
+    (cut / "result.json").unlink()
+    history = (whole / "history.jsonl").read_bytes().splitlines(keepends=True)
+    (cut / "history.jsonl").write_bytes(b"".join(history[:-2]) + history[-2][:30])
+    assert main(["resume", str(cut)]) == 0
+    assert lines(cut) == lines(whole)
+    assert (cut / "history.jsonl").read_bytes().startswith(b"".join(history[:-2]))
+    assert _without_minutes(result(cut)) == _without_minutes(found)
+
+
+@pytest.mark.slow
+def test_workers_judge_alike(run):
+    one, two = run("one", "--threads", "1"), run("two", "-n", "2", "--threads", "1")
+    assert lines(one) == lines(two)
+    assert _without_minutes(result(one)) == _without_minutes(result(two))
+
+
+def _without_minutes(found):
+    for row in found["recovered"].values():
+        del row["minutes"]
+    return found
