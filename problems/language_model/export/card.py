@@ -10,6 +10,7 @@ import yaml
 from problems.language_model.export.run_record import Cost, RecoveredRow, RunRecord
 from problems.language_model.export.runtime import lines
 from problems.language_model.protocol import PERPLEXITY
+from problems.language_model.recovery.figures import NAME
 
 
 def card(run: RunRecord, facts: Mapping[str, Any]) -> str:
@@ -125,6 +126,7 @@ def _recovered(rows: Mapping[str, RecoveredRow], how: Mapping[str, Any]) -> Iter
             f"| {name} | {' | '.join(map(number, numbers))} | {row.tokens:,} | {row.minutes:g} | {row.trained} "
             f"| {number(row.behind_dense)} |"
         )
+    yield f"\n![Perplexity on held-out windows against the tokens trained on]({NAME}.png)"
 
 
 def _by_layer(sparsity: Mapping[str, Any]) -> Iterator[str]:

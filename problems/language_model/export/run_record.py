@@ -40,6 +40,12 @@ class Text(_Record):
     sha256: str
 
 
+class Recovery(_Record):
+    """The protocol of a recovery: ``held_out_dense`` is the dense model's perplexity on the held-out windows."""
+
+    held_out_dense: float | None = None
+
+
 class Protocol(_Record):
     """How perplexities were measured."""
 
@@ -49,6 +55,7 @@ class Protocol(_Record):
     device: str
     search_text: Text
     report_text: Text
+    recovery: Recovery | None = None
 
 
 class Shares(_Record):
@@ -72,6 +79,13 @@ class Cost(_Record):
     bytes: Pair
 
 
+class Point(_Record):
+    """A measurement of a recovery: the tokens trained on by then, and the perplexity on held-out windows."""
+
+    tokens: int
+    held_out: float | None
+
+
 class RecoveredRow(_Record):
     """What is known of a recovered model: see :data:`problems.language_model.recovery.recover.Row`."""
 
@@ -83,6 +97,7 @@ class RecoveredRow(_Record):
     tokens: int
     minutes: float
     trained: str
+    curve: tuple[Point, ...] = Field(min_length=1)
 
 
 class RunRecord(_Record):

@@ -24,6 +24,7 @@ from problems.language_model.export.run_record import RunRecord, run_record
 from problems.language_model.export.runtime import finding_evoprune, lines, runtimes
 from problems.language_model.model.blocks import Matrix, find_matrices, zeros
 from problems.language_model.model.load import copy_of, quiet
+from problems.language_model.recovery.figures import draw_recovery
 from problems.language_model.session import Session
 from problems.language_model.settings import ExportSettings
 from problems.language_model.text.source import load_text
@@ -78,6 +79,9 @@ def export(
         facts["runtime"] = runtimes(session, dtype, folder)
         summary += lines(facts["runtime"]) if facts["runtime"] else ["speed and memory could not be measured"]
     facts["check"] = stated(check, tolerance)
+    if run.recovered:
+        how = run.protocol.recovery
+        draw_recovery(facts["recovered"], how.held_out_dense if how else None, folder)
     (folder / "README.md").write_text(card(run, facts), encoding="utf-8")
     return Exported(facts, summary, faults)
 

@@ -23,6 +23,7 @@ from problems.language_model.export.write import (
 from problems.language_model.model.blocks import find_matrices, zeros
 from problems.language_model.model.device import dtype_of
 from problems.language_model.model.load import copy_of, quiet
+from problems.language_model.recovery.figures import draw_recovery
 from problems.language_model.recovery.recover import EVOLVED, Recovered, Teacher, begin, recover_all, refuse_unknown
 from problems.language_model.recovery.text import DEFAULT_WINDOW, recovery_text, refuse_report
 from problems.language_model.resident import Resident
@@ -127,6 +128,7 @@ def _described(
     kept = {key: value for key, value in facts.items() if key not in {"fit", "faults", "seed", "best"}}
     now: Json = kept | written(folder, dtype) | {"recovered": recovered.rows, "check": stated(check, tolerance)}
     now["protocol"] = dict(facts.get("protocol") or _protocol(judge)) | {"recovery": recovered.protocol}
+    draw_recovery(recovered.rows, recovered.protocol["held_out_dense"], folder)
     if run:
         text = card(run_record(now | {"genes": [], "seed": run.seed}), now)
     else:

@@ -11,6 +11,7 @@ from evoprune import Exported
 from problems.language_model.export.run_record import run_record
 from problems.language_model.export.write import export, refuse_other_inputs
 from problems.language_model.recovery import checkpoint
+from problems.language_model.recovery.figures import NAME, draw_recovery
 from problems.language_model.recovery.recover import Recovered, recover, refuse_unknown
 from problems.language_model.recovery.text import recovery_text, refuse_report
 from problems.language_model.recovery.train import accelerator
@@ -64,7 +65,8 @@ def recover_in_run(
     if recovered.helped:
         checkpoint.write_tensors(folder / WEIGHTS, recovered.weights)
     shutil.rmtree(folder / WORKPLACE)
-    return _added(result, recovered)
+    drawn = {NAME: draw_recovery(recovered.rows, recovered.protocol["held_out_dense"], folder)}
+    return _added(result, recovered) | {"figures": result.get("figures", {}) | drawn}
 
 
 def weights_in(result: Mapping[str, Any]) -> checkpoint.Tensors | None:

@@ -155,6 +155,7 @@ def recover_all(make: Callable[[str], Any], teacher: Teacher, settings: RecoverS
             row["behind_dense"] = math.log(row["perplexity_after"] / dense)
     protocol = {
         "text": teacher.text.protocol(),
+        "held_out_dense": finite(Measure(Forward(teacher.model), None).perplexity(teacher.text.held_out)),
         "loss": f"divergence from the dense model + {settings.cross_entropy:g} x cross-entropy",
         **settings.model_dump(include={"batch", "rate", "seed", "evaluations", "patience"}),
     }

@@ -61,6 +61,8 @@ def test_it_is_better_and_says_so(run, out):
     card = (out / "README.md").read_text()
     assert "## Recovered" in card
     assert "nothing was trained" not in card
+    assert "(recovery.png)" in card
+    assert (out / "recovery.png").exists()
     assert not out.with_name("out.unfinished").exists()
 
 
@@ -167,7 +169,10 @@ def test_the_phase_of_a_run_is_exported(run, tmp_path):
     assert not (tmp_path / "phased" / "recovery").exists()
     assert main(["export", str(tmp_path / "phased"), str(tmp_path / "out")]) == 0
     assert facts(tmp_path / "out")["check"]["perplexity"] == pytest.approx(row["perplexity_after"], rel=1e-3)
+    assert (tmp_path / "out" / "recovery.png").exists()
     assert main(["report", str(tmp_path / "phased")]) == 0
+    page = (tmp_path / "phased" / "report.html").read_text()
+    assert "Perplexity on held-out windows against the tokens trained on (evolved: " in page
 
 
 def test_a_phase_without_enough_text_is_refused_before_the_search(run, tmp_path, capsys):

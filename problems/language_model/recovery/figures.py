@@ -1,0 +1,54 @@
+"""The figure of recoveries: how good each model became, against the tokens that it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from evoprune.figures import BLUE, COLOURS, GREY, ORANGE, log_scale_if_wide, new, save, thousands
+from problems.language_model.summary import number
+
+NAME = "recovery"
+"""Of the figure's files."""
+
+_COLOURS = {"evolved": ORANGE, "uniform": BLUE, "dense": GREY}
+
+
+def draw_recovery(rows: Mapping[str, Mapping[str, Any]], dense: float | None, folder: Path) -> str:
+    """Draw the perplexity on held-out windows against the tokens trained on, and return the sentence that goes with it.
+
+    ``rows``: of :data:`problems.language_model.recovery.recover.Row`, by name. ``dense``: the perplexity of the dense
+    model as it was; None: not known. Infinite values are left out.
+    """
+    figure, axes = new()
+    shown, words = [], []
+    others = iter(COLOURS[2:])
+    for name, row in rows.items():
+        points = [(point["tokens"], point["held_out"]) for point in row["curve"] if point["held_out"] is not None]
+        alike = "" if name == "evolved" else ", trained alike"
+        words.append(f"{name}{alike}: {number(row['curve'][0]['held_out'])} to {number(_best(row))}")
+        colour = _COLOURS.get(name) or next(others)
+        axes.plot(
+            [at for at, _ in points],
+            [value for _, value in points],
+            color=colour,
+            marker="o",
+            markersize=4,
+            label=words[-1],
+        )
+        shown += [value for _, value in points]
+    if dense is not None:
+        words.append(f"dense: {number(dense)}")
+        axes.axhline(dense, color=GREY, linestyle="--", label=words[-1])
+        shown.append(dense)
+    log_scale_if_wide(axes, shown)
+    thousands(axes.xaxis)
+    axes.set(xlabel="tokens trained on", ylabel="perplexity on held-out windows", title="Recovery")
+    axes.legend(loc="upper right")
+    save(figure, folder, NAME)
+    return f"Perplexity on held-out windows against the tokens trained on ({'; '.join(words)})."
+
+
+def _best(row: Mapping[str, Any]) -> float | None:
+    return min((point["held_out"] for point in row["curve"] if point["held_out"] is not None), default=None)

@@ -1,0 +1,24 @@
+"""The figure of recoveries shows each model's course, and its sentence says where each begins and how far it comes."""
+
+import pytest
+
+from problems.language_model.recovery.figures import draw_recovery
+
+
+def row(*held_out):
+    return {"curve": [{"tokens": 1000 * at, "held_out": value} for at, value in enumerate(held_out)]}
+
+
+@pytest.mark.parametrize("dense", [22.25, None])
+def test_courses_and_the_dense_model(tmp_path, dense):
+    rows = {"evolved": row(52.2, 23.0, 22.5, 22.9), "uniform": row(None, 900.0, 88.2), "dense": row(22.25, 17.3)}
+    told = draw_recovery(rows, dense, tmp_path)
+    for words in ("evolved: 52.2 to 22.5", "uniform, trained alike: infinite to 88.2", "dense, trained alike: 22.25"):
+        assert words in told
+    assert ("; dense: 22.25" in told) == (dense is not None)
+    assert (tmp_path / "recovery.png").stat().st_size > 5000
+    assert ">evolved: 52.2 to 22.5<" in (tmp_path / "recovery.svg").read_text()
+
+
+def test_a_model_that_was_never_finite(tmp_path):
+    assert "evolved: infinite to infinite" in draw_recovery({"evolved": row(None, None)}, 22.25, tmp_path)
