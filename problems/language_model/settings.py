@@ -125,6 +125,11 @@ class RecoverSettings(Settings):
     cross_entropy: float = Field(
         0.3, ge=0, description="weight of the loss on the text itself, beside the divergence from the dense model"
     )
+    hidden: float = Field(
+        0.0,
+        ge=0,
+        description="weight of the difference from the dense model's hidden states after each block that is left",
+    )
     rate: float | None = Field(
         None, gt=0, description="highest learning rate (default: 3e-4 for all weights, 1e-3 for the others)"
     )

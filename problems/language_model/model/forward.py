@@ -82,6 +82,16 @@ class Forward:
         body = self._model.base_model if self._plain_head else self._model
         return body(input_ids=tokens, use_cache=False)[0]  # type: ignore[no-any-return]
 
+    @contextmanager
+    def noting_states(self) -> Iterator[dict[int, torch.Tensor]]:
+        """By number, what each block returns in the last run; blocks of which nothing is left are not among them."""
+        notes: dict[int, torch.Tensor] = {}
+        with ExitStack() as stack:
+            for number, block in enumerate(self._blocks):
+                if next(block.parameters(), None) is not None:
+                    stack.callback(block.register_forward_hook(_noting_output(number, notes)).remove)
+            yield notes
+
     @property
     def head(self) -> nn.Module | None:
         """What turns rows into logits; None where they are logits already."""
@@ -191,6 +201,13 @@ def _answering(blocks: list[nn.Module], state: torch.Tensor | None) -> Iterator[
             del block.forward
             if forward is not None:  # a compiled one
                 block.forward = forward
+
+
+def _noting_output(number: int, notes: dict[int, torch.Tensor]) -> Any:
+    def note(_: nn.Module, __: Any, output: Any) -> None:
+        notes[number] = output if isinstance(output, torch.Tensor) else output[0]
+
+    return note
 
 
 @contextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.functional import layer_norm, mse_loss
 
 from problems.language_model.model.forward import Forward
 from problems.language_model.text.windows import predictions
@@ -78,6 +80,21 @@ def distillation(
     """
     loss, parts = _Chunked.apply(rows, head, targets, taught, teaching, cross_entropy)
     return loss, parts
+
+
+def hidden_difference(states: Mapping[int, torch.Tensor], taught: Mapping[int, torch.Tensor]) -> torch.Tensor:
+    """The mean squared difference of hidden states ``(windows, window, width)``, a scalar in float32.
+
+    Both are normalised to mean 0 and variance 1 at each token first: Minitron (Muralidharan et al., 2024) compares
+    states after a layer norm. ``states``: by the number of the block that they come after; ``taught``: of the teacher,
+    at least after the same blocks.
+    """
+    differences = [mse_loss(_normalised(state), _normalised(taught[block])) for block, state in states.items()]
+    return torch.stack(differences).mean()
+
+
+def _normalised(states: torch.Tensor) -> torch.Tensor:
+    return layer_norm(states.float(), states.shape[-1:])
 
 
 @torch.inference_mode()

@@ -156,7 +156,8 @@ def recover_all(make: Callable[[str], Any], teacher: Teacher, settings: RecoverS
     protocol = {
         "text": teacher.text.protocol(),
         "held_out_dense": finite(Measure(Forward(teacher.model), None).perplexity(teacher.text.held_out)),
-        "loss": f"divergence from the dense model + {settings.cross_entropy:g} x cross-entropy",
+        "loss": f"divergence from the dense model + {settings.cross_entropy:g} x cross-entropy + {settings.hidden:g} x "
+        "squared difference of normalised hidden states",
         **settings.model_dump(include={"batch", "rate", "seed", "evaluations", "patience"}),
     }
     return Recovered(rows, protocol, weights)

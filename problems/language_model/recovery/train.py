@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
 
 from evoprune import InputError, finite
 from problems.language_model.evaluation.measure import Measure
@@ -19,8 +18,8 @@ from problems.language_model.model.blocks import find_blocks
 from problems.language_model.model.device import pick_dtype
 from problems.language_model.model.forward import Forward
 from problems.language_model.recovery import checkpoint, schedule
-from problems.language_model.recovery.loss import distillation
 from problems.language_model.recovery.progress import Pace, Progress
+from problems.language_model.recovery.student import PARTS, Student
 from problems.language_model.recovery.text import RecoveryText
 from problems.language_model.recovery.trained import RATES, Trained
 from problems.language_model.settings import RecoverSettings
@@ -41,15 +40,15 @@ class Course:
     step: int = 0
     seconds: float = 0.0
     curve: list[dict[str, float | None]] = field(default_factory=list)
-    """For each measurement: tokens trained on, the mean losses since the last one in nats a token, and the
+    """For each measurement: tokens trained on, the mean parts of the loss since the last one, and the
     perplexity on held-out windows; the first is of the model as it was given."""
     best: int = 0
     """The place in ``curve`` of the lowest perplexity."""
 
     def add(self, tokens: int, losses: torch.Tensor | None, perplexity: float) -> bool:
         """Add a measurement; whether it is the best so far."""
-        divergence, cross_entropy = losses.tolist() if losses is not None else (None, None)
-        point = {"tokens": tokens, "divergence": divergence, "cross_entropy": cross_entropy}
+        divergence, cross_entropy, hidden = losses.tolist() if losses is not None else (None, None, None)
+        point = {"tokens": tokens, "divergence": divergence, "cross_entropy": cross_entropy, "hidden": hidden}
         self.curve.append(point | {"held_out": finite(perplexity)})
         held_out = [math.inf if point["held_out"] is None else point["held_out"] for point in self.curve]
         before, self.best = self.best, min(range(len(held_out)), key=held_out.__getitem__)
@@ -64,22 +63,6 @@ class Course:
     def stale(self) -> int:
         """How many measurements the best is old."""
         return len(self.curve) - 1 - self.best
-
-
-class _Student(nn.Module):
-    """The model with its loss as its result, so that several processes can share the work on a batch."""
-
-    def __init__(self, model: Any, forward: Forward, teacher: Forward, cross_entropy: float) -> None:
-        super().__init__()
-        self.model = model
-        self._forward, self._teacher, self._cross_entropy = forward, teacher, cross_entropy
-
-    def forward(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The loss of ``tokens`` ``(windows, window)`` and its parts; see ``distillation``."""
-        taught = self._teacher(tokens)[0][:, :-1].flatten(0, 1)
-        rows = self._forward.rows(tokens)[:, :-1].flatten(0, 1)
-        heads = self._forward.head, self._teacher.head
-        return distillation(rows, heads[0], tokens[:, 1:].flatten(), taught, heads[1], self._cross_entropy)
 
 
 class Training:
@@ -114,7 +97,7 @@ class Training:
         use_fast_attention(model, torch.bfloat16 if self.accelerator.mixed_precision == "bf16" else model.dtype)
         if settings.checkpointing:
             _keep_no_activations(model)
-        student = _Student(model, forward, Forward(teacher.to(self._device)), settings.cross_entropy)
+        student = Student(model, forward, Forward(teacher.to(self._device)), settings.cross_entropy, settings.hidden)
         self._student, self._optimizer = self.accelerator.prepare(student, self._adam)
         self._checkpoints = checkpoints
         self.course = self._read()
@@ -148,7 +131,7 @@ class Training:
     def train_on(self) -> None:
         """Train to the end; the weights are the last ones afterwards."""
         course, settings = self.course, self._settings
-        pace, losses, since = Pace(), torch.zeros(2, device=self._device), 0
+        pace, losses, since = Pace(), torch.zeros(PARTS, device=self._device), 0
         due = schedule.evaluated(course.steps, settings.evaluations)
         while course.step < course.steps and course.stale < settings.patience:
             start = time.perf_counter()
@@ -187,13 +170,14 @@ class Training:
             self._checkpoints.write(course.step, vars(course), self._weights | moments)
 
     def _total(self, losses: torch.Tensor) -> float:
-        return float(losses[0] + self._settings.cross_entropy * losses[1])
+        settings = self._settings
+        return float(losses[0] + settings.cross_entropy * losses[1] + settings.hidden * losses[2])
 
     def _step(self, step: int) -> torch.Tensor:
-        """Train on the windows of ``step``; the mean losses ``(2,)`` of this process's."""
+        """Train on the windows of ``step``; the mean losses ``(3,)`` of this process's."""
         for group in self._adam.param_groups:
             group["lr"] = self._rate * schedule.share(step, self.course.steps)
-        losses = torch.zeros(2, device=self._device)
+        losses = torch.zeros(PARTS, device=self._device)
         for parts in self._passes(step):
             self._trained.keep_zeros()
             if self.accelerator.sync_gradients:

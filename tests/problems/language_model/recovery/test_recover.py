@@ -98,6 +98,19 @@ def test_ways_to_need_less_memory_change_nothing_else(run, out, tmp_path, way):
     assert found == pytest.approx([point["held_out"] for point in one], rel=5e-3)
 
 
+@pytest.mark.slow
+def test_hidden_states_count_also_where_no_activations_are_kept(run, out, tmp_path):
+    curves = []
+    for name, way in (("kept", []), ("not", ["--checkpointing"])):
+        assert main(["recover", str(run), "--out", str(tmp_path / name), *QUICK, "--hidden", "1", *way]) == 0
+        curves.append(facts(tmp_path / name)["recovered"]["evolved"]["curve"])
+    one, other = ([point["held_out"] for point in curve] for curve in curves)
+    assert other == pytest.approx(one, rel=5e-3)
+    without = facts(out)["recovered"]["evolved"]["curve"]
+    assert without[-1]["hidden"] == 0 < curves[0][-1]["hidden"]
+    assert one[-1] != pytest.approx(without[-1]["held_out"], rel=1e-5)
+
+
 def test_a_full_disk_keeps_the_checkpoints(run, tmp_path, capsys):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, limits[1]))  # room for the weights, not for the moments too
