@@ -11,11 +11,15 @@ import torch
 from evoprune import InputError
 from problems.language_model.resident import Resident
 from problems.language_model.settings import RecoverSettings, TextSettings
+from problems.language_model.text.overlap import PASSAGE, share_in_common
 from problems.language_model.text.windows import Windows, check_length, share_a_window, unused
 
 _ROLE = "recover.text"
 
 DEFAULT_WINDOW = 512
+
+_MOST_IN_COMMON = 0.01
+"""Of the report text: phrases that documents of one kind repeat are no more."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +63,14 @@ def recovery_text(
 
 
 def refuse_report(text: RecoveryText, report: Windows) -> None:
-    """Raise :class:`evoprune.InputError` where ``text`` has passages in common with the ``report`` text."""
-    if share_a_window(report, text.whole):
-        source = text.whole.settings.source
-        raise InputError("holds passages of the report text, which must not be trained on; give another", source)
+    """Raise :class:`evoprune.InputError` where ``text`` holds passages of the ``report`` text."""
+    share = share_in_common(report, text.whole)
+    if share > _MOST_IN_COMMON or share_a_window(report, text.whole):
+        raise InputError(
+            f"holds {share:.1%} of the report text, in passages of {PASSAGE} tokens and more, or a whole window of it; "
+            "it must not be trained on: give another text",
+            text.whole.settings.source,
+        )
 
 
 def text_settings(settings: RecoverSettings, search: TextSettings | None) -> TextSettings:
