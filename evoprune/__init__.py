@@ -28,6 +28,8 @@ from evoprune.parts import (
     TradeOffs,
 )
 from evoprune.problem import Evaluation, Problem, Settings
+from evoprune.records.run_folder import read_json, write_json
+from evoprune.recovering import is_first_process
 from evoprune.root_finding import solve
 from evoprune.schema import Checked, Fraction, Positive
 
@@ -70,6 +72,9 @@ __all__ = [
     "check_plugin",
     "find_plugin",
     "finite",
+    "is_first_process",
     "load",
+    "read_json",
     "solve",
+    "write_json",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,6 +28,7 @@ def export(
     faults in what it wrote: the folder is then there, and says in ``UNFIT.txt`` what they are.
     """
     refuse_unless_free(out)
+    _clear_parts(out)
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         part.mkdir(parents=True)
@@ -49,6 +51,26 @@ def export(
     if exported.faults:
         raise Stopped(f"{out} must not be used, see {UNFIT} there: {'; '.join(exported.faults)}")
     return exported
+
+
+def _clear_parts(out: Path) -> None:
+    """Delete what processes that were killed left of ``out``."""
+    if not out.parent.is_dir():
+        return
+    for path in out.parent.iterdir():
+        found = re.fullmatch(rf"\.{re.escape(out.name)}\.(\d+)\.part", path.name)
+        if found and not _is_running(int(found[1])):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def load(folder: str | Path) -> Any:

@@ -53,10 +53,15 @@ def recover_export(problem: type[Recovering], source: Path, out: Path, options: 
     return recover_into(out, write, made_by, experiment)
 
 
+def is_first_process() -> bool:
+    """Whether this process is the only one, or the first of those that accelerate's launcher started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def _held(workplace: Path) -> Iterator[None]:
     """Keep other processes out of ``workplace``, but for those that a launcher started beside this one."""
-    if os.environ.get("RANK", "0") != "0":
+    if not is_first_process():
         yield
         return
     new = not workplace.exists()

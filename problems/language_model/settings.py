@@ -187,6 +187,10 @@ class RecoverCommandSettings(RecoverSettings):
     report_text: Source | None = Field(
         None, description="text that scores the result; needed for such a folder (default: the run's)"
     )
+    revision: str | None = Field(
+        None, description="branch, tag or commit of the dense model of a folder, on the hub (default: the run's)"
+    )
+    trust_remote_code: bool = Field(False, description="run the model code in a folder, and that of its dense model")
 
 
 class LanguageModelSettings(ModelSettings):

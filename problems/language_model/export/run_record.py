@@ -50,6 +50,7 @@ class Protocol(_Record):
     """How perplexities were measured."""
 
     model: str
+    revision: str | None = None
     weights_sha256: str
     dtype: str
     device: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 import shutil
@@ -15,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from evoprune import InputError
+from evoprune import InputError, read_json, write_json
 
 Tensors = dict[str, torch.Tensor]
 
@@ -114,25 +113,6 @@ def read_tensors(path: Path) -> Tensors:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise InputError(f"cannot be read: {error}", str(path)) from None
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write ``value`` so that ``path`` holds what it held or all of it."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    _sync(part)
-    part.replace(path)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in ``path``. Raises :class:`evoprune.InputError`."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"cannot be read: {error}", str(path)) from None
-    if not isinstance(value, dict):
-        raise InputError("expected an object", str(path))
-    return value
 
 
 def _sync(path: Path) -> None:

@@ -44,7 +44,9 @@ def recover_export(
             "evoprune did not write this folder: give its dense model with --teacher, and --report-text", str(source)
         )
     refuse_unknown(options, ["dense"])
-    student, tokenizer = uneven.load_any(ModelSettings(model=str(source.resolve()), device="cpu", dtype="auto"))
+    trust = options.trust_remote_code
+    where = ModelSettings(model=str(source.resolve()), device="cpu", dtype="auto", trust_remote_code=trust)
+    student, tokenizer = uneven.load_any(where)
     teacher = _teacher(run, options, dtype_of(student))
     _refuse_another(student, tokenizer, teacher)
     report = _windows(run, options, teacher)
@@ -62,14 +64,16 @@ def recover_export(
     recovered = recover_all(make, judge, options, workplace)
     recovered.check(workplace)
     _save(source, student, tokenizer, folder)
-    return _described(source, run, facts or {}, recovered, judge, student, dtype, folder)
+    return _described(source, run, facts or {}, recovered, judge, student, dtype, folder, trust)
 
 
 def _teacher(run: RunRecord | None, options: RecoverCommandSettings, dtype: str) -> Resident:
     """The dense model. Raises :class:`evoprune.InputError` if it is not the one that the run began with."""
     own = run.protocol if run and not options.teacher else None
     given = {"model": own.model, "dtype": own.dtype} if own else {"model": options.teacher, "dtype": dtype}
-    teacher = Resident.load(ModelSettings.model_validate(given))
+    revision = options.revision or (own.revision if own else None)
+    more = {"revision": revision, "trust_remote_code": options.trust_remote_code}
+    teacher = Resident.load(ModelSettings.model_validate(given | more))
     if own and teacher.weights_sha256 != own.weights_sha256:
         raise InputError("its weights are no longer those that the run pruned; give them with --teacher", own.model)
     return teacher
@@ -116,12 +120,12 @@ def _save(source: Path, student: Any, tokenizer: Any, folder: Path) -> None:
 
 def _described(
     source: Path, run: RunRecord | None, facts: Mapping[str, Any], recovered: Recovered, judge: Teacher, student: Any,
-    dtype: str, folder: Path,
+    dtype: str, folder: Path, trust: bool,
 ) -> Exported:  # fmt: skip
     """Check what was written, and say what it is."""
     matrices = {matrix.name: zeros([matrix]) for matrix in find_matrices(student)}
     device = judge.model.device
-    check = check_in_fresh_process(judge.report, device, False, list(matrices), dtype, folder)
+    check = check_in_fresh_process(judge.report, device, trust, list(matrices), dtype, folder)
     tolerance = tolerance_of(dtype, dtype_of(judge.model))
     after = recovered.rows[EVOLVED]["perplexity_after"]
     faults = faults_of(matrices, check, judge.report.sha256, after, tolerance)

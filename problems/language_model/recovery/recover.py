@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 
 import torch
 
-from evoprune import InputError, Stopped, finite
+from evoprune import InputError, Stopped, finite, is_first_process, read_json, write_json
 from problems.language_model.evaluation.measure import Measure
 from problems.language_model.model.device import dtype_of
 from problems.language_model.model.forward import Forward
@@ -123,16 +122,11 @@ def begin(folder: Path, settings: RecoverSettings, teacher: Teacher, identity: M
     now = {"recovery": hashlib.sha256(told.encode()).hexdigest()}
     path = folder / "recovery.json"
     if path.exists():
-        if checkpoint.read_json(path) != now:
+        if read_json(path) != now:
             raise InputError("holds checkpoints of another recovery; delete it, or choose another --out", str(folder))
-    elif is_first():
+    elif is_first_process():
         folder.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_json(path, now)
-
-
-def is_first() -> bool:
-    """Whether this process is the only one, or the first of those that accelerate's launcher started."""
-    return os.environ.get("RANK", "0") == "0"
+        write_json(path, now)
 
 
 def recover_all(make: Callable[[str], Any], teacher: Teacher, settings: RecoverSettings, folder: Path) -> Recovered:
@@ -147,7 +141,7 @@ def recover_all(make: Callable[[str], Any], teacher: Teacher, settings: RecoverS
         if name == EVOLVED:
             weights = {key: each.detach().to("cpu", copy=True) for key, each in model.named_parameters()}
         del model
-    if not is_first():
+    if not is_first_process():
         raise SystemExit(0)  # the first process writes the result
     dense = rows.get("dense", {}).get("perplexity_after")
     for name, row in rows.items():
@@ -166,7 +160,7 @@ def recover_all(make: Callable[[str], Any], teacher: Teacher, settings: RecoverS
 def _recover_one(name: str, model: Any, teacher: Teacher, settings: RecoverSettings, folder: Path) -> tuple[Any, Row]:
     """The model, in the dtype it came in, and its row."""
     dtype = model.dtype
-    with Progress(quiet=not is_first()) as progress:
+    with Progress(quiet=not is_first_process()) as progress:
         progress.note(f"recovering {name}")
         progress.now("measuring the report text")
         convert(model, teacher.model.device, dtype)
