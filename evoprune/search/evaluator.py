@@ -90,7 +90,7 @@ class Evaluator:
         results = self._in_order(
             [one for one in candidates if not one.memo],
             self._recorded.candidates,
-            partial(self._toolbox.evaluate, fidelity=asked.fidelity if self._problem.has_fidelities else 1.0),
+            partial(self._toolbox.evaluate, fidelity=self._fidelity(asked)),
         )
         with draws_apart(), self._backend.at_work():
             for individual, candidate in zip(asked.individuals, candidates, strict=True):
@@ -133,13 +133,16 @@ class Evaluator:
 
     def _candidates(self, asked: Evaluate, generation: int) -> Iterator[Candidate]:
         """The individuals that are ``asked`` about, numbered."""
-        fidelity = asked.fidelity if self._problem.has_fidelities else 1.0
+        fidelity = self._fidelity(asked)
         new: set[Key] = set()
         for number, individual in enumerate(asked.individuals, self.candidates):
             key = individual.genome, fidelity
             memo = key in self._memo or key in new
             new.add(key)
             yield Candidate(number, generation, individual.parents, individual.genome, memo, fidelity, asked.probe)
+
+    def _fidelity(self, asked: Evaluate) -> float:
+        return asked.fidelity if self._problem.has_fidelities else 1.0
 
     def _in_order(
         self,

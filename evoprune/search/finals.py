@@ -20,7 +20,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Held:
-    """How many finalists a problem has judged, and what each costs in its unit of work; without finals, 0 of them."""
+    """How many finalists are judged, 0 where there are no finals, and what one costs in the problem's unit of work."""
 
     number: int
     cost: float

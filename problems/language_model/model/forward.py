@@ -87,6 +87,7 @@ class Forward:
         """By number, what each block returns in the last run; blocks of which nothing is left are not among them."""
         notes: dict[int, torch.Tensor] = {}
         with ExitStack() as stack:
+            self._let_hooks_run(stack)
             for number, block in enumerate(self._blocks):
                 if next(block.parameters(), None) is not None:
                     stack.callback(block.register_forward_hook(_noting_output(number, notes)).remove)
@@ -105,8 +106,7 @@ class Forward:
         from the first on are run.
         """
         with ExitStack() as stack:
-            if "forward" in vars(self._blocks[block]):  # a compiled block ignores hooks added later
-                stack.enter_context(torch.compiler.set_stance("force_eager"))
+            self._let_hooks_run(stack)
             if block and self.resumable:
                 stack.enter_context(_answering(self._blocks[:block], state))
             stack.callback(self._blocks[block].register_forward_hook(_stop).remove)
@@ -115,6 +115,11 @@ class Forward:
             except _Stopped as stopped:
                 return stopped.states
         raise AssertionError("a model that runs none of its blocks")
+
+    def _let_hooks_run(self, stack: ExitStack) -> None:
+        """Until ``stack`` ends: compiled blocks ignore hooks that are added later."""
+        if "forward" in vars(self._blocks[0]):
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
 
     def logits(self, rows: torch.Tensor) -> torch.Tensor:
         """The logits ``(rows, vocabulary)``, float32, of some rows of a run's result."""
