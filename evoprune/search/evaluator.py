@@ -115,7 +115,7 @@ class Evaluator:
             for one, evaluation in zip(asked, judged, strict=True):
                 self.work += evaluation.work
                 self.busy += evaluation.seconds
-                self._history.write(one.line | scored(evaluation))
+                self._history.write(one.line | scored(evaluation), sync=True)
                 self._progress.finalist(one.label, evaluation)
                 found.append(evaluation)
         self._history.caught_up()

@@ -8,6 +8,7 @@ import pytest
 
 from evoprune.cli import main
 from evoprune.records.history import without_times
+from evoprune.records.status import look
 from tests.runs import result
 
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -76,7 +77,7 @@ def test_the_best_few_distinct_candidates_are_judged_and_the_best_of_them_wins(j
     assert found["finalists"] == {
         name: {"fitness": by_genome[tuple(line["genome"])], "judged": -line["genome"][0]} for name, line in rows.items()
     }
-    assert found["work"] == len(by_genome) + 30
+    assert found["work"] == look(answer.folder).work == len(by_genome) + 30
 
 
 def test_one_finalist_is_the_search_s_own_result(judged):
@@ -120,8 +121,21 @@ def test_a_finished_run_stays_as_it_is_and_a_lengthened_one_holds_its_own_finals
     before = (folder / "history.jsonl").read_bytes()
     assert "done already" in evoprune("resume", folder).out
     assert (folder / "history.jsonl").read_bytes() == before
-    assert evoprune("resume", folder, "--set", "generations=9", folder=folder).code == 0
-    assert without_times(evoprune("status", folder, folder=folder).history) == without_times(longer.history)
+    again = evoprune("resume", folder, "--set", "generations=9", folder=folder)
+    assert again.code == 0, again.err
+    assert without_times(again.history) == without_times(longer.history)
+    assert result(folder) == result(longer.folder)
+
+
+def test_more_budget_gives_what_a_run_with_it_gives(judged, evoprune):
+    longer = judged("budget=160", "generations=1000", name="longer")
+    folder = judged("budget=100", "generations=1000").folder
+    before = (folder / "history.jsonl").read_bytes()
+    assert "done already" in evoprune("resume", folder).out
+    assert (folder / "history.jsonl").read_bytes() == before
+    again = evoprune("resume", folder, "--set", "budget=160", folder=folder)
+    assert again.code == 0, again.err
+    assert without_times(again.history) == without_times(longer.history)
     assert result(folder) == result(longer.folder)
 
 
