@@ -32,6 +32,7 @@ from problems.language_model.model.forward import Forward
 from problems.language_model.model.load import copy_of
 from problems.language_model.problem import LanguageModel
 from problems.language_model.recovery.recover import EVOLVED, recover
+from problems.language_model.recovery.text import RecoveryText, recovery_text
 from problems.language_model.settings import RecoverSettings, TextSettings
 from problems.language_model.text.windows import cut
 
@@ -59,11 +60,15 @@ class Compared:
         search = self._problem.evaluate(genome).values[0]
         start = time.process_time()
         with tempfile.TemporaryDirectory() as folder:
-            recovered = recover(session, genome, {}, settings, Path(folder) / "recovery")
+            recovered = recover(session, genome, {}, settings, self._text(settings), Path(folder) / "recovery")
         row = recovered.rows[EVOLVED] | {"search": search, "cpu_minutes": (time.process_time() - start) / 60}
         if self._other is not None:
             row |= self._forgotten(genome, recovered.weights)
         return {"name": name, "settings": settings.model_dump(), "asked": settings.tokens} | row
+
+    def _text(self, settings: RecoverSettings) -> RecoveryText:
+        texts = self._session.texts
+        return recovery_text(settings, self._session.resident, texts.search, texts.report.settings)
 
     def _forgotten(self, genome: list[float], weights: Mapping[str, Any]) -> Line:
         """The perplexity on the other text, with the weights as they were and as trained."""

@@ -15,6 +15,12 @@ _LOGITS_AT_ONCE = 2**24
 """The most logits held at a time: 64 MiB in float32."""
 
 
+def pieces(count: int, width: int) -> list[slice]:
+    """``count`` rows in pieces whose logits, ``width`` in a row, may be held at once."""
+    step = max(1, _LOGITS_AT_ONCE // width)
+    return [slice(start, min(count, start + step)) for start in range(0, count, step)]
+
+
 class Forward:
     """A causal language model without its head, and its head for some rows at a time.
 
@@ -129,8 +135,7 @@ class Forward:
 
     def parts(self, count: int) -> list[slice]:
         """``count`` rows of a run's result, in parts whose logits may be held at once."""
-        step = max(1, _LOGITS_AT_ONCE // self.vocabulary)
-        return [slice(start, min(count, start + step)) for start in range(0, count, step)]
+        return pieces(count, self.vocabulary)
 
     @property
     def vocabulary(self) -> int:

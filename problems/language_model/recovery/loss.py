@@ -9,11 +9,8 @@ import torch
 from torch import nn
 from torch.nn.functional import layer_norm, mse_loss
 
-from problems.language_model.model.forward import Forward
+from problems.language_model.model.forward import Forward, pieces
 from problems.language_model.text.windows import predictions
-
-_LOGITS_AT_ONCE = 2**24
-"""The most logits of one model held at a time: 64 MiB in float32."""
 
 Head = nn.Module | None
 """Turns rows into logits; None where a model's rows are logits already."""
@@ -39,7 +36,7 @@ class _Chunked(torch.autograd.Function):
         gradient = torch.empty_like(rows)
         sums = torch.zeros(2, device=rows.device)
         count = len(targets)
-        for part in _parts(count, _width(rows, head)):
+        for part in pieces(count, _width(rows, head)):
             with torch.enable_grad():
                 own = rows[part].detach().requires_grad_()
                 logits = _logits(own, head)
@@ -103,7 +100,7 @@ def divergence(student: Forward, teacher: Forward, tokens: torch.Tensor) -> floa
     total = 0.0
     for window in tokens.to(student.device)[:, None]:
         rows, taught = (model(window)[0][0, :-1] for model in (student, teacher))
-        for part in _parts(len(rows), student.vocabulary):
+        for part in student.parts(len(rows)):
             log_q, log_p = (m.logits(r[part]).log_softmax(-1) for m, r in ((student, rows), (teacher, taught)))
             total += float((log_p.exp() * (log_p - log_q)).sum())
     return total / predictions(tokens)
@@ -116,8 +113,3 @@ def _logits(rows: torch.Tensor, head: Head) -> torch.Tensor:
 def _width(rows: torch.Tensor, head: Head) -> int:
     weight: Any = rows if head is None else head.weight
     return int(weight.shape[-1] if head is None else weight.shape[0])
-
-
-def _parts(count: int, width: int) -> list[slice]:
-    step = max(1, _LOGITS_AT_ONCE // width)
-    return [slice(start, start + step) for start in range(0, count, step)]

@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy, kl_div
 
 from evoprune import InputError
+from problems.language_model.model import forward
 from problems.language_model.model.forward import Forward
 from problems.language_model.recovery import loss
 from problems.language_model.recovery.recover import model_of
@@ -18,7 +19,7 @@ ROWS, WIDTH = 21, 16
 
 @pytest.fixture(params=[VOCABULARY, 5 * VOCABULARY, 2**24])
 def _chunks(request, monkeypatch):
-    monkeypatch.setattr(loss, "_LOGITS_AT_ONCE", request.param)
+    monkeypatch.setattr(forward, "_LOGITS_AT_ONCE", request.param)
 
 
 def plain(logits, taught, targets, weight):
