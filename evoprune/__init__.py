@@ -27,6 +27,7 @@ from evoprune.parts import (
     Table,
     TradeOffs,
 )
+from evoprune.phase import Phase, steps
 from evoprune.problem import Evaluation, Problem, Settings
 from evoprune.records.run_folder import read_json, write_json
 from evoprune.recovering import is_first_process
@@ -58,6 +59,7 @@ __all__ = [
     "Measuring",
     "Monotone",
     "Outcome",
+    "Phase",
     "Positive",
     "Problem",
     "Recovering",
@@ -76,5 +78,6 @@ __all__ = [
     "load",
     "read_json",
     "solve",
+    "steps",
     "write_json",
 ]

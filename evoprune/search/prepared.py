@@ -17,6 +17,7 @@ from evoprune.backends.evaluation import limit_threads, this_worker
 from evoprune.backends.execution import Execution
 from evoprune.experiment.resolve import Resolved
 from evoprune.parts import Measured
+from evoprune.phase import Phase
 from evoprune.problem import Problem
 from evoprune.search import toolbox
 from evoprune.search.early_stopping import check_patience
@@ -55,11 +56,12 @@ class Prepared:
         execution = execution.decided(resolved.problem)
         assign_main_process(execution)
         start = time.perf_counter()
-        problem = this_worker.problem(toolbox.problem_ref(resolved))  # which a serial run evaluates with
-        building = time.perf_counter() - start
-        fingerprint = dict(problem.fingerprint())
-        if measured is None:
-            measured = problem.take_measurements() if isinstance(problem, Measured) else {}
+        with Phase(f"loading the problem {resolved.experiment.problem.use}"):
+            problem = this_worker.problem(toolbox.problem_ref(resolved))  # which a serial run evaluates with
+            building = time.perf_counter() - start
+            fingerprint = dict(problem.fingerprint())
+            if measured is None:
+                measured = problem.take_measurements() if isinstance(problem, Measured) else {}
         if measured and isinstance(problem, Measured):
             problem.use_measurements(measured)
             fingerprint["measured"] = hashlib.sha256(json.dumps(measured, sort_keys=True).encode()).hexdigest()

@@ -1,20 +1,19 @@
-"""Shows progress: a bar on a terminal, elsewhere a plain line for each generation."""
+"""Shows how far a search is: the newest state, and a line for each generation."""
 
 from __future__ import annotations
 
-import sys
 import time
-from contextlib import suppress
 
 from tqdm import tqdm
 
 from evoprune.individual import Individual
+from evoprune.phase import Phase
 from evoprune.problem import Evaluation
 from evoprune.records.status import time_left
 
 
-class Progress:
-    """Progress on standard error. ``work_unit`` names what the rate counts.
+class Progress(Phase):
+    """The phase of a run that searches. ``work_unit`` names what the rate counts.
 
     The run ends after ``generations``, or when ``budget`` of work is spent. ``seconds`` of
     searching went before, in a run that is resumed, and ``setup_cost`` of work was done before the search.
@@ -28,19 +27,13 @@ class Progress:
         seconds: float = 0.0,
         setup_cost: float = 0.0,
     ) -> None:
+        super().__init__("scoring the known solutions")
         self._budget, self._setup_cost = budget, setup_cost
         self._generations, self._work_unit, self._seconds = generations, work_unit, seconds
         self._start = time.perf_counter() - seconds
         self._evaluations, self._work = 0, 0.0
-        self._number, self._size = 0, 0
+        self._number, self._size, self._before = 0, 0, 0
         self._best: Individual | None = None
-        self._bar = tqdm(unit="candidate", leave=False, disable=not sys.stderr.isatty())
-
-    def note(self, text: str) -> None:
-        """One line, above the bar where there is one."""
-        with suppress(BrokenPipeError):  # nobody reads any more, but the run continues
-            tqdm.write(text, file=sys.stderr)
-            sys.stderr.flush()
 
     def reference(self, name: str, evaluation: Evaluation) -> None:
         """A known solution was scored; the search's clock starts after the last of them."""
@@ -54,15 +47,16 @@ class Progress:
     def candidate(self, best: Individual | None, evaluations: int, work: float) -> None:
         """A candidate was scored; ``best``, ``evaluations`` and ``work`` are those so far."""
         self._best, self._evaluations, self._work = best, evaluations, work
-        self._bar.set_postfix_str(f"best {self._best_value()}, {self._rate()}", refresh=False)
-        self._bar.update()
+        done = f"{evaluations - self._before} of {self._size} candidates"
+        self.now(f"generation {self._number}: {done}, best {self._best_value()}, {self._rate()}{self._spent()}")
 
     def begin(self, number: int, candidates: int) -> None:
         """Generation ``number`` starts, or continues, with this many ``candidates`` to score."""
         self._size = candidates + (self._size if number == self._number else 0)
+        if number != self._number:
+            self._before = self._evaluations
         self._number = number
-        self._bar.reset(candidates)
-        self._bar.set_description(f"generation {number}")
+        self.now(f"generation {number}: scoring {self._size} candidates")
 
     def generation(self, number: int, median: float | None) -> None:
         """Generation ``number`` is done; ``median`` is its population's, None if infinite."""
@@ -70,17 +64,14 @@ class Progress:
         to_come = self._size * (self._generations - number)
         to_spend = self._budget - self._setup_cost if self._budget else None
         left = time_left(elapsed, self._evaluations, self._work - self._setup_cost, to_come, to_spend)
-        of = f"/{self._generations}"
-        if self._budget:
-            of = f", {min(1.0, self._work / self._budget):.0%} of the budget"
+        of = self._spent() or f"/{self._generations}"
         self.note(
             f"generation {number}{of}  evaluations {self._evaluations}  best {self._best_value()}"
             f"  median {'-' if median is None else _number(median)}  {self._rate()}  {tqdm.format_interval(left)} left"
         )
 
-    def close(self) -> None:
-        """Remove the bar."""
-        self._bar.close()
+    def _spent(self) -> str:
+        return f", {min(1.0, self._work / self._budget):.0%} of the budget" if self._budget else ""
 
     def _best_value(self) -> str:
         return _number(self._best.fitness.values[0]) if self._best else "-"

@@ -106,12 +106,25 @@ def _reason(error: BaseException) -> str:
 
 
 def _search(run: Prepared, backend: backends.Backend, history: History, past: RecordedRun) -> Json | None:
+    experiment, problem = run.resolved.experiment, run.problem
+    budget = experiment.budget and experiment.budget - finals_of(problem).reserve
+    with Progress(experiment.generations, budget, problem.work_unit, past.seconds, problem.setup_cost) as progress:
+        return _searched(run, backend, history, past, budget, progress)
+
+
+def _searched(
+    run: Prepared,
+    backend: backends.Backend,
+    history: History,
+    past: RecordedRun,
+    budget: float | None,
+    progress: Progress,
+) -> Json | None:
+    """The search and its report. ``budget``: what the search itself may spend."""
     experiment, problem, tools = run.resolved.experiment, run.problem, run.toolbox
     tools.register("map", backend.map)
     random.seed(experiment.seed)
     numpy.random.seed(experiment.seed)  # for DEAP's operators that draw from numpy
-    budget = experiment.budget and experiment.budget - finals_of(problem).reserve
-    progress = Progress(experiment.generations, budget, problem.work_unit, past.seconds, problem.setup_cost)
     workers = run.execution.workers or 1
     progress.note(f"{run.folder}: {problem.describe()}; {workers} worker{'s' * (workers > 1)}")
     evaluator = Evaluator(tools, problem, backend, history, progress, experiment.max_failures, past)
@@ -130,17 +143,14 @@ def _search(run: Prepared, backend: backends.Backend, history: History, past: Re
         if history.live:
             progress.generation(number, line["median"])
 
-    try:
-        references = evaluator.references(problem.references())
-        start = time.perf_counter() - past.seconds
-        best = evolve(tools, experiment, evaluator, stopping, budget, after_generation)
-        best, finals = hold(problem, best, evaluator)
-        seconds = time.perf_counter() - start
-        front = sorted(evaluator.front, key=lambda individual: individual.fitness, reverse=True)
-        if front:
-            best = front[_choose(problem, [individual.fitness.values for individual in front])]
-    finally:
-        progress.close()
+    references = evaluator.references(problem.references())
+    start = time.perf_counter() - past.seconds
+    best = evolve(tools, experiment, evaluator, stopping, budget, after_generation)
+    best, finals = hold(problem, best, evaluator)
+    seconds = time.perf_counter() - start
+    front = sorted(evaluator.front, key=lambda individual: individual.fitness, reverse=True)
+    if front:
+        best = front[_choose(problem, [individual.fitness.values for individual in front])]
     if history.at_end and (run.folder / "result.json").exists():
         return None
     history.go_live()
@@ -152,6 +162,7 @@ def _search(run: Prepared, backend: backends.Backend, history: History, past: Re
         spent = f"{evaluator.work:,.0f} of a budget of {experiment.budget:,.0f} {problem.work_unit} were spent"
         progress.note(spent + why)
     progress.note("the search is done; writing the report on its best candidate")
+    progress.now("writing the report")
     result = {
         "best": _individual(best),
         "work": evaluator.work,

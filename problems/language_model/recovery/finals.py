@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 import torch
 
-from evoprune import Evaluation, finite
+from evoprune import Evaluation, Phase, finite
 from problems.language_model.model.load import convert
 from problems.language_model.recovery.checkpoint import NoCheckpoints
-from problems.language_model.recovery.progress import Progress
 from problems.language_model.recovery.recover import model_of
 from problems.language_model.recovery.text import text_settings
 from problems.language_model.recovery.train import Training
@@ -42,7 +41,7 @@ def judge(session: Session, genome: Sequence[float]) -> Evaluation:
         model, dense = model_of(session, genome), resident.model
         convert(model, resident.device, torch.float32)
         short = recover.model_copy(update={"tokens": select.tokens, "time": None, "evaluations": 1})
-        training = Training(model, dense, text, short, NoCheckpoints(), Progress(quiet=True))
+        training = Training(model, dense, text, short, NoCheckpoints(), Phase(quiet=True))
         training.train_on()
         before, after = (point["held_out"] for point in training.course.curve)
     else:

@@ -12,14 +12,13 @@ from typing import Any
 
 import torch
 
-from evoprune import InputError, Stopped, finite, is_first_process, read_json, write_json
+from evoprune import InputError, Phase, Stopped, finite, is_first_process, read_json, write_json
 from problems.language_model.evaluation.measure import Measure
 from problems.language_model.model.device import dtype_of
 from problems.language_model.model.forward import Forward
 from problems.language_model.model.load import convert, copy_of
 from problems.language_model.recovery import checkpoint
 from problems.language_model.recovery.loss import divergence
-from problems.language_model.recovery.progress import Progress
 from problems.language_model.recovery.text import RecoveryText, refuse_report
 from problems.language_model.recovery.train import Training
 from problems.language_model.session import Session
@@ -160,18 +159,18 @@ def recover_all(make: Callable[[str], Any], teacher: Teacher, settings: RecoverS
 def _recover_one(name: str, model: Any, teacher: Teacher, settings: RecoverSettings, folder: Path) -> tuple[Any, Row]:
     """The model, in the dtype it came in, and its row."""
     dtype = model.dtype
-    with Progress(quiet=not is_first_process()) as progress:
-        progress.note(f"recovering {name}")
-        progress.now("measuring the report text")
+    with Phase(quiet=not is_first_process()) as phase:
+        phase.note(f"recovering {name}")
+        phase.now("measuring the report text")
         convert(model, teacher.model.device, dtype)
         before = teacher.score(model)
         convert(model, teacher.model.device, torch.float32)
         checkpoints = checkpoint.Checkpoints(folder)
-        training = Training(model, teacher.model, teacher.text, settings, checkpoints, progress)
+        training = Training(model, teacher.model, teacher.text, settings, checkpoints, phase)
         model = training.run()
         convert(model, teacher.model.device, dtype)
         model.requires_grad_(False)
-        progress.now("measuring the report text")
+        phase.now("measuring the report text")
         after = teacher.score(model)
     row: Row = {f"{key}_{when}": found[key] for key in before for when, found in (("before", before), ("after", after))}
     course = training.course

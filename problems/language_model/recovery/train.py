@@ -11,14 +11,14 @@ from typing import Any
 
 import torch
 
-from evoprune import InputError, finite
+from evoprune import InputError, Phase, finite
 from problems.language_model.evaluation.measure import Measure
 from problems.language_model.model.attention import use_fast_attention
 from problems.language_model.model.blocks import find_blocks
 from problems.language_model.model.device import pick_dtype
 from problems.language_model.model.forward import Forward
 from problems.language_model.recovery import checkpoint, schedule
-from problems.language_model.recovery.progress import Pace, Progress
+from problems.language_model.recovery.pace import Pace
 from problems.language_model.recovery.student import PARTS, Student
 from problems.language_model.recovery.text import RecoveryText
 from problems.language_model.recovery.trained import RATES, Trained
@@ -79,10 +79,10 @@ class Training:
         text: RecoveryText,
         settings: RecoverSettings,
         checkpoints: checkpoint.Checkpoints,
-        progress: Progress,
+        phase: Phase,
     ) -> None:
         self.accelerator = accelerator(teacher.device, settings.accumulate)
-        self._text, self._settings, self._progress = text, settings, progress
+        self._text, self._settings, self._phase = text, settings, phase
         self._device = self.accelerator.device
         self._per_step = settings.batch * text.train.shape[1]
         if settings.batch % (settings.accumulate * self.accelerator.num_processes):
@@ -140,7 +140,7 @@ class Training:
             pace.add(self._per_step)
             left = (course.steps - course.step) * self._per_step
             last = course.curve[-1]["held_out"]
-            self._progress.now(
+            self._phase.now(
                 f"step {course.step}/{course.steps}: loss {self._total(losses / since):.4g}, held-out perplexity "
                 f"{last or math.inf:.4g}, {pace.words(left)}"
             )
@@ -155,7 +155,7 @@ class Training:
         course = self.course
         better = course.add(course.step * self._per_step, losses, self._held_out())
         course.seconds += time.perf_counter() - start
-        self._progress.note(
+        self._phase.note(
             f"{course.curve[-1]['tokens']:,} tokens: loss {self._total(losses):.4g}, held-out perplexity "
             f"{course.curve[-1]['held_out'] or math.inf:.5g}{'' if better else ', no better'}"
         )
@@ -213,7 +213,7 @@ class Training:
             moments = {kind: tensors[f"{kind}.{name}"].to(parameter.device) for kind in _MOMENTS}
             count = torch.tensor(float(state["step"]), device=parameter.device)
             self._adam.state[parameter] = {"step": count, **moments}
-        self._progress.note(f"continued after step {state['step']}")
+        self._phase.note(f"continued after step {state['step']}")
         return Course(**state)
 
     @torch.no_grad()
@@ -224,7 +224,7 @@ class Training:
     def _start(self) -> Course:
         """Measure the model as it is, and decide the number of steps, which a time is turned into once."""
         before = time.perf_counter()
-        self._progress.now("measuring the held-out windows")
+        self._phase.now("measuring the held-out windows")
         perplexity = self._held_out()
         measuring = time.perf_counter() - before
         steps = self._agreed(self._checkpoints.planned() or self._planned(measuring))
@@ -233,7 +233,7 @@ class Training:
             self._checkpoints.write_best(self._weights)
         course = Course(steps)
         course.add(0, None, perplexity)
-        self._progress.note(
+        self._phase.note(
             f"{self.train}: {self.trained_parameters:,} parameters, {steps * self._per_step:,} tokens in {steps} "
             f"steps; held-out perplexity {perplexity:.5g}"
         )
@@ -251,7 +251,7 @@ class Training:
         if settings.time is None:
             return math.ceil((settings.tokens or DEFAULT_TOKENS) / self._per_step)
         seconds = float(settings.time[:-1]) * {"s": 1, "m": 60, "h": 3600}[settings.time[-1]]
-        self._progress.now("measuring the speed")
+        self._phase.now("measuring the speed")
         for _ in range(2):  # the first one also prepares kernels
             start = time.perf_counter()
             for _ in self._passes(0):

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from evoprune import steps
 from problems.language_model.model.blocks import Matrix
 from problems.language_model.model.forward import Forward
 from problems.language_model.model.walk import Walk
@@ -20,18 +21,22 @@ Statistics = dict[str, torch.Tensor]
 
 
 def statistics(
-    model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix], names: Collection[str]
+    model: Any,
+    tokens: torch.Tensor,
+    matrices: Sequence[Matrix],
+    names: Collection[str],
+    label: str = "calibrating",
 ) -> Iterator[tuple[Matrix, Statistics]]:
     """Each of ``matrices``, in their order by block, with its statistics ``names`` on ``tokens`` ``(windows, window)``.
 
-    Activations of only one block are held at a time. The model is run once for activations, and
-    once for gradients; without ``names`` it is not run.
+    Activations of only one block are held at a time. The model is run once for activations, and once for gradients;
+    without ``names`` it is not run. ``label``: what people are told is being done.
     """
     activation_names, gradient_names = activations.NAMES & set(names), gradients.NAMES & set(names)
     of_gradients = gradients.gather(model, tokens, matrices, gradient_names) if gradient_names else {}
     walk = Walk(Forward(model), tokens, BATCH_TOKENS) if activation_names else None
-    for block, members in groupby(matrices, key=lambda matrix: matrix.block):
-        of_block = list(members)
+    blocks = [(block, list(members)) for block, members in groupby(matrices, key=lambda matrix: matrix.block)]
+    for block, of_block in steps(blocks, label, "block"):
         found: dict[str, Statistics] = {}
         if walk:
             found = activations.gather(walk, block, of_block, activation_names, advance=True)

@@ -10,6 +10,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 
+from evoprune import steps
 from problems.language_model.model.blocks import Matrix
 from problems.language_model.model.forward import Forward
 
@@ -39,7 +40,7 @@ def gather(
             hook = _adding_to(sums[matrix.name], matrix, tokens.shape[0])
             stack.callback(matrix.weight.requires_grad_().register_post_accumulate_grad_hook(hook).remove)
         forward = Forward(model)
-        for window in tokens:
+        for window in steps(tokens, "calibrating, gradients", "window", len(tokens)):
             window = window.to(model.device)
             rows = forward.rows(window[None])[0, :-1]
             rows.backward(_slope(forward, rows.detach(), window[1:]))

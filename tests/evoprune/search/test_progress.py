@@ -18,5 +18,4 @@ def test_what_is_left_counts_all_that_a_generation_scores(monkeypatch, capsys, p
                 evaluations, now = evaluations + 1, now + 1.0
                 shown.candidate(None, evaluations, float(evaluations))
     shown.generation(1, 3.0)
-    shown.close()
     assert capsys.readouterr().err.splitlines()[-1].endswith("00:54 left")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 
 import torch
-from tqdm import tqdm
 
+from evoprune import steps
 from problems.language_model.model.blocks import Matrix
 from problems.language_model.model.walk import Walk
 from problems.language_model.resident import Resident
@@ -29,7 +29,7 @@ def reconstruct(resident: Resident, settings: WeightsSettings, masks: Masks, tok
     walk = Walk(resident.forward, tokens, BATCH_TOKENS)
     blocks = [(block, list(members)) for block, members in groupby(resident.matrices, key=lambda m: m.block)]
     try:
-        for block, matrices in tqdm(blocks, "reconstructing", unit="block", leave=False, disable=None):
+        for block, matrices in steps(blocks, "reconstructing", "block"):
             for matrix in matrices:
                 matrix.weight.copy_(masks.base(matrix))
             known = gather(walk, block, matrices, {GRAM}, advance=False)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from problems.language_model.kept import Tensors
 from problems.language_model.model.blocks import Matrix
@@ -41,9 +40,7 @@ def reconstruct_at_stages(
     w^2 / [H^-1]_jj, by which SparseGPT chooses.
     """
     found: Tensors = {}
-    known = statistics(model, tokens, matrices, {GRAM})
-    bar = tqdm(known, "reconstructing stages", len(matrices), unit="matrix", leave=False, disable=None)
-    for matrix, of_inputs in bar:
+    for matrix, of_inputs in statistics(model, tokens, matrices, {GRAM}, "reconstructing stages"):
         gram = of_inputs[GRAM]
         factor = inverse_factor(gram)
         variances = factor.square().sum(0, keepdim=True)  # the inverse's diagonal

@@ -1,0 +1,67 @@
+"""What takes long is told, and the innermost of what is being done."""
+
+import io
+import sys
+import threading
+
+import pytest
+
+from evoprune import Phase, steps
+from evoprune import phase as module
+
+
+class Told(io.StringIO):
+    """A standard error that says when a line with some words came."""
+
+    def __init__(self):
+        super().__init__()
+        self._lock = threading.Condition()
+
+    def write(self, text):
+        with self._lock:
+            written = super().write(text)
+            self._lock.notify_all()
+        return written
+
+    def wait_for(self, words):
+        with self._lock:
+            return self._lock.wait_for(lambda: words in self.getvalue(), timeout=30)
+
+
+@pytest.fixture(autouse=True)
+def _hasty(monkeypatch):
+    monkeypatch.setattr(module, "_EVERY", 0.0)
+    monkeypatch.setattr(module, "_LIVE", 0.001)
+
+
+def test_one_long_thing_is_told_while_it_lasts(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", told := Told())
+    with Phase("loading"):
+        assert told.wait_for("loading")
+
+
+def test_only_the_innermost_phase_is_told(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", told := Told())
+    with Phase("the whole run"), Phase("the first part"):
+        assert told.wait_for("the first part")
+        before = told.getvalue().count("the whole run")
+        assert told.wait_for("the first part\n" * 2)
+    assert told.getvalue().count("the whole run") == before
+
+
+def test_steps_are_the_items_and_tell_how_many_are_done(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", told := Told())
+    seen = []
+    for item in steps(iter("abc"), "calibrating", "window", 3):
+        assert told.wait_for(f"calibrating: {len(seen)}/3 windows, " if seen else "calibrating")
+        seen.append(item)
+    assert seen == ["a", "b", "c"]
+
+
+def test_a_quiet_phase_tells_nothing(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", told := Told())
+    with Phase("loading", quiet=True) as silent:
+        silent.note("a line")
+        with Phase("told"):
+            assert told.wait_for("told")
+    assert "loading" not in told.getvalue() and "a line" not in told.getvalue()
