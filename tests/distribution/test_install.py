@@ -1,5 +1,6 @@
 """The wheel, from any folder; and the bare checkout, without any installed metadata."""
 
+import os
 import subprocess
 import sys
 import sysconfig
@@ -35,7 +36,7 @@ def evoprune(arguments, folder, path):
         f"from evoprune.cli import main; import evoprune; print(evoprune.__file__); sys.exit(main({arguments!r}))"
     )
     site = sysconfig.get_paths()["purelib"]
-    environment = {"PYTHONPATH": site, "PATH": "/usr/bin:/bin"}
+    environment = {"PYTHONPATH": site, "PATH": "/usr/bin:/bin", "EVOPRUNE_CACHE": os.environ["EVOPRUNE_CACHE"]}
     return subprocess.run(
         [sys.executable, "-S", "-c", code], cwd=folder, env=environment, capture_output=True, text=True
     )
