@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import combinations, pairwise
 from typing import Any
 
 from evoprune import Additive, Genes, InputError
 from evoprune.budget import Price
-from problems.language_model.transform import Transform
+from problems.language_model.transform import Encoded, Transform
 
 
 class Stack(Transform):
@@ -94,6 +94,10 @@ class Stack(Transform):
         """Let each change what is saved, in their order."""
         for transform in self._transforms:
             transform.write(model)
+
+    def encoded(self) -> Mapping[str, Encoded]:
+        """The parameters of all."""
+        return {name: held for transform in self._transforms for name, held in transform.encoded().items()}
 
     def bare(self) -> Stack:
         """A stack of the same transforms, to give shapes alone."""

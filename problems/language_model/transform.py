@@ -9,7 +9,11 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from evoprune import Checked, Gene, Genes, InputError
 from evoprune.budget import Price
@@ -24,6 +28,17 @@ PARAMETERS = "parameters"
 
 ATTENTION = "attention width"
 """The widths of what the attentions' heads give, summed over the blocks: heads times head size."""
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """A matrix as a .gguf file holds it. ``kind``: GGUF's name of the type; ``data``: uint8 ``(out, bytes of a row)``.
+
+    Rows are outputs, also where the layer stores its weight ``(in, out)``, in the order of the model's.
+    """
+
+    kind: str
+    data: NDArray[np.uint8]
 
 
 class Transform(ABC):
@@ -103,6 +118,10 @@ class Transform(ABC):
 
         Nothing has to be changed where only the values of weights differ.
         """
+
+    def encoded(self) -> Mapping[str, Encoded]:
+        """The parameters that a .gguf file of the model as it is now holds in a quantised type, by their names."""
+        return {}
 
     @classmethod
     def of_shapes(cls, resident: Resident, settings: Any) -> Self:

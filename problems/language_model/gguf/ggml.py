@@ -1,0 +1,141 @@
+"""Quantises and dequantises rows of weights by ggml, the library of llama.cpp.
+
+Kinds are GGUF's names, such as ``F16``, ``Q8_0`` or ``Q4_K``. The library is that of an installed PyPI package.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evoprune import InputError
+
+Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+
+_PACKAGES = {"llama_cpp_py_sync": "", "llama_cpp": "lib"}
+"""Packages that hold the library, and the folder within them."""
+
+_PLAIN = ("F32", "F16", "BF16")
+"""The kinds that are not quantised."""
+
+_MISSING = "GGUF files need llama.cpp's library; pip install 'evoprune[gguf]'"
+
+
+def fits(kind: str, width: int) -> bool:
+    """Whether rows of ``width`` weights can be of ``kind``, so that ggml can quantise them."""
+    return _known(kind) and width % _library().ggml_blck_size(_number(kind)) == 0
+
+
+def row_bytes(kind: str, width: int) -> int:
+    """The bytes of a row of ``width`` weights. Raises :class:`evoprune.InputError` unless it :func:`fits`."""
+    _check(kind, width)
+    return int(_library().ggml_row_size(_number(kind), width))
+
+
+def quantize(weights: Floats, kind: str, importance: Floats | None = None) -> Bytes:
+    """``weights`` ``(rows, width)`` in ``kind``: uint8 ``(rows, row_bytes)``.
+
+    ``importance`` ``(width,)``, at least 0: the weight of each input's squared error; None leaves it to ggml, or is the
+    same for all where a kind must have one. Raises :class:`evoprune.InputError` unless the width fits the kind, and
+    ValueError for weights that are not finite.
+    """
+    if not np.isfinite(weights).all():
+        raise ValueError("weights to quantise must be finite")
+    weights = np.ascontiguousarray(weights, dtype=np.float32)
+    rows, width = weights.shape
+    data = np.empty((rows, row_bytes(kind, width)), dtype=np.uint8)
+    library, number = _library(), _number(kind)
+    if importance is None and library.ggml_quantize_requires_imatrix(number):
+        importance = np.ones(width, dtype=np.float32)
+    if importance is not None:
+        importance = np.ascontiguousarray(importance, dtype=np.float32)
+        if importance.shape != (width,):
+            raise ValueError(f"importance: expected {width} values, got the shape {importance.shape}")
+    library.ggml_quantize_chunk(number, _at(weights), _at(data), 0, rows, width, _at(importance))
+    return data
+
+
+def dequantize(data: Bytes, kind: str, width: int) -> Floats:
+    """The weights, float32 ``(rows, width)``, that ``data`` ``(rows, row_bytes)`` of ``kind`` stands for.
+
+    Raises :class:`evoprune.InputError` unless the width fits the kind, and ValueError for another number of bytes.
+    """
+    data = np.ascontiguousarray(data)
+    if data.dtype != np.uint8 or data.shape != (len(data), row_bytes(kind, width)):
+        raise ValueError(f"data: expected uint8 in rows of {row_bytes(kind, width)}, got {data.dtype} {data.shape}")
+    if kind == "F32":
+        return data.view(np.float32)
+    weights = np.empty((len(data), width), dtype=np.float32)
+    name = {"F16": "ggml_fp16_to_fp32_row", "BF16": "ggml_bf16_to_fp32_row"}.get(kind, "dequantize_row" + _suffix(kind))
+    getattr(_library(), name)(_at(data), _at(weights), ctypes.c_int64(weights.size))
+    return weights
+
+
+def _check(kind: str, width: int) -> None:
+    if not _known(kind):
+        raise InputError(f"'{kind}' is no type that ggml quantises; expected a name such as Q8_0, Q4_K or IQ4_NL")
+    if not fits(kind, width):
+        block = _library().ggml_blck_size(_number(kind))
+        raise InputError(f"rows of {width} weights cannot be {kind}: it needs a multiple of {block}")
+
+
+def _known(kind: str) -> bool:
+    """Whether ggml can quantise to ``kind``: it ends the process if asked for another."""
+    return kind in _PLAIN or (kind in _numbers() and hasattr(_library(), "quantize" + _suffix(kind)))
+
+
+def _suffix(kind: str) -> str:
+    """How functions for ``kind`` end: ``_q4_K`` for ``Q4_K``."""
+    return "_" + (kind[:-2].lower() + "_K" if kind.endswith("_K") else kind.lower())
+
+
+def _number(kind: str) -> int:
+    return _numbers()[kind]
+
+
+@cache
+def _numbers() -> dict[str, int]:
+    """The number of each kind in ggml, which files hold too."""
+    try:
+        from gguf import GGMLQuantizationType
+    except ImportError:
+        raise InputError(_MISSING) from None
+    return {kind.name: kind.value for kind in GGMLQuantizationType}
+
+
+@cache
+def _library() -> Any:
+    """The loaded library, made ready. Raises :class:`evoprune.InputError` if there is none."""
+    try:
+        library = ctypes.CDLL(str(next(_candidates())))
+    except (StopIteration, OSError) as error:
+        raise InputError(f"{_MISSING} ({error})" if str(error) else _MISSING) from None
+    library.ggml_blck_size.restype = ctypes.c_int64
+    library.ggml_row_size.argtypes = [ctypes.c_int, ctypes.c_int64]
+    library.ggml_row_size.restype = ctypes.c_size_t
+    library.ggml_quantize_requires_imatrix.restype = ctypes.c_bool
+    sizes = [ctypes.c_int64] * 3
+    library.ggml_quantize_chunk.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, *sizes, ctypes.c_void_p]
+    library.ggml_quantize_chunk.restype = ctypes.c_size_t
+    return library
+
+
+def _candidates() -> Any:
+    """The files of the library, from the packages that are installed; nothing of them is imported."""
+    pattern = "libggml-base*.dylib" if sys.platform == "darwin" else "libggml-base.so*"
+    for package, folder in _PACKAGES.items():
+        spec = find_spec(package)
+        for place in (spec.submodule_search_locations if spec else None) or []:
+            yield from sorted((Path(place) / folder).glob(pattern))
+
+
+def _at(array: NDArray[Any] | None) -> ctypes.c_void_p | None:
+    return None if array is None else array.ctypes.data_as(ctypes.c_void_p)
