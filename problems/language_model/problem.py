@@ -159,12 +159,13 @@ class LanguageModel(Problem, HeldOut, Finals, Reporting, Measured, Recovering):
         return judge(self.session, genome)
 
     def describe(self) -> str:
-        """The model, the number of weights in its blocks and of genes, the dtype and the device."""
+        """The model, the number of weights in its blocks and of genes, the dtype and the device; and remarks."""
         resident = self.session.resident
-        return (
+        model = (
             f"{self.settings.model}, {resident.prunable_weights:,} prunable weights, {len(self.genes)} genes, "
             f"{resident.dtype} on {resident.place}"
         )
+        return "; ".join([model, *self.session.transform.remarks()])
 
     def fingerprint(self) -> dict[str, str]:
         """Hashes of the weights and of the texts' tokens.

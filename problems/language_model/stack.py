@@ -107,6 +107,10 @@ class Stack(Transform):
         """The facts of each, by the name of its class."""
         return {type(transform).__name__: transform.describe() for transform in self._transforms}
 
+    def remarks(self) -> list[str]:
+        """Those of all."""
+        return [remark for transform in self._transforms for remark in transform.remarks()]
+
 
 def combined(transforms: Sequence[Transform]) -> Transform:
     """The one transform, or a :class:`Stack` of several. Raises as that does."""

@@ -136,6 +136,10 @@ class Transform(ABC):
         """JSON-able facts that a score depends on, for protocols."""
         return {}
 
+    def remarks(self) -> list[str]:
+        """What a person should know of this model before the search: phrases for a line of progress."""
+        return []
+
 
 def spread(genes: Sequence[Gene], share: float) -> list[float]:
     """For each of ``genes`` the ``share``, in [0, 1], of its range, taken to rise from what is dense.

@@ -31,13 +31,21 @@ _MISSING = "GGUF files need llama.cpp's library; pip install 'evoprune[gguf]'"
 
 def fits(kind: str, width: int) -> bool:
     """Whether rows of ``width`` weights can be of ``kind``, so that ggml can quantise them."""
-    return _known(kind) and width % _library().ggml_blck_size(_number(kind)) == 0
+    return _known(kind) and width % block_size(kind) == 0
+
+
+def block_size(kind: str) -> int:
+    """How many weights ``kind`` stores together. Raises :class:`evoprune.InputError` if ggml cannot quantise to it."""
+    if not _known(kind):
+        raise InputError(f"'{kind}' is no type that ggml quantises to; expected a name such as Q8_0, Q4_K or IQ4_NL")
+    return int(_library().ggml_blck_size(_numbers()[kind]))
 
 
 def row_bytes(kind: str, width: int) -> int:
     """The bytes of a row of ``width`` weights. Raises :class:`evoprune.InputError` unless it :func:`fits`."""
-    _check(kind, width)
-    return int(_library().ggml_row_size(_number(kind), width))
+    if width % (block := block_size(kind)):
+        raise InputError(f"rows of {width} weights cannot be {kind}: it needs a multiple of {block}")
+    return int(_library().ggml_row_size(_numbers()[kind], width))
 
 
 def quantize(weights: Floats, kind: str, importance: Floats | None = None) -> Bytes:
@@ -52,7 +60,7 @@ def quantize(weights: Floats, kind: str, importance: Floats | None = None) -> By
     weights = np.ascontiguousarray(weights, dtype=np.float32)
     rows, width = weights.shape
     data = np.empty((rows, row_bytes(kind, width)), dtype=np.uint8)
-    library, number = _library(), _number(kind)
+    library, number = _library(), _numbers()[kind]
     if importance is None and library.ggml_quantize_requires_imatrix(number):
         importance = np.ones(width, dtype=np.float32)
     if importance is not None:
@@ -79,14 +87,6 @@ def dequantize(data: Bytes, kind: str, width: int) -> Floats:
     return weights
 
 
-def _check(kind: str, width: int) -> None:
-    if not _known(kind):
-        raise InputError(f"'{kind}' is no type that ggml quantises; expected a name such as Q8_0, Q4_K or IQ4_NL")
-    if not fits(kind, width):
-        block = _library().ggml_blck_size(_number(kind))
-        raise InputError(f"rows of {width} weights cannot be {kind}: it needs a multiple of {block}")
-
-
 def _known(kind: str) -> bool:
     """Whether ggml can quantise to ``kind``: it ends the process if asked for another."""
     return kind in _PLAIN or (kind in _numbers() and hasattr(_library(), "quantize" + _suffix(kind)))
@@ -95,10 +95,6 @@ def _known(kind: str) -> bool:
 def _suffix(kind: str) -> str:
     """How functions for ``kind`` end: ``_q4_K`` for ``Q4_K``."""
     return "_" + (kind[:-2].lower() + "_K" if kind.endswith("_K") else kind.lower())
-
-
-def _number(kind: str) -> int:
-    return _numbers()[kind]
 
 
 @cache

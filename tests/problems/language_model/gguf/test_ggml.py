@@ -67,7 +67,7 @@ def test_the_width_decides(weights):
 @pytest.mark.parametrize("kind", ("Q9_0", "Q8_1", "Q8_K", "I32", ""))
 def test_what_ggml_does_not_quantise_to(weights, kind):
     assert not ggml.fits(kind, 256)
-    with pytest.raises(InputError, match="no type that ggml quantises"):
+    with pytest.raises(InputError, match="no type that ggml quantises to"):
         ggml.quantize(weights, kind)
 
 

@@ -1,0 +1,1 @@
+"""In which number formats the weights of a language model are stored."""

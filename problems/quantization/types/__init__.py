@@ -1,0 +1,1 @@
+"""A type of GGUF for each matrix, as a transform."""

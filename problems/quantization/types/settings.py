@@ -1,0 +1,33 @@
+"""The parameters of the transform ``types``. Imports no torch."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from evoprune import Settings
+
+COMMON = (
+    "Q8_0", "Q6_K", "Q5_1", "Q5_0", "Q5_K", "Q4_1", "Q4_0", "Q4_K", "IQ4_NL", "IQ4_XS", "MXFP4",
+    "Q3_K", "IQ3_S", "IQ3_XXS", "Q2_K",
+)  # fmt: skip
+"""What is tried if nothing is said; ggml takes long for the others, which are for large models."""
+
+
+class TypesSettings(Settings):
+    """Which types a matrix may have, and how it is quantised."""
+
+    types: tuple[str, ...] | None = Field(
+        None, min_length=1, description="GGUF types to choose from, as far as widths allow; null: all of 3 bits or more"
+    )
+    importance: bool = Field(
+        True, description="weigh each input's error by its mean square on the calibration text (an importance matrix)"
+    )
+    source_types: bool = Field(
+        True, description="allow types that a quantised source is stored in, which lose nothing of it; false for claims"
+    )
+
+    @model_validator(mode="after")
+    def _each_once(self) -> TypesSettings:
+        if self.types and len(set(self.types)) < len(self.types):
+            raise ValueError("types: expected each type once")
+        return self

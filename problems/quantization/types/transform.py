@@ -1,0 +1,160 @@
+"""A type of GGUF for each matrix: candidates are switched between types that were quantised once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from evoprune import Gene, Genes, InputError, __version__
+from evoprune.budget import Price
+from problems.language_model.gguf import ggml
+from problems.language_model.resident import Resident
+from problems.language_model.shared_tensors import Tensors, shared_of
+from problems.language_model.statistics.activations import INPUT_NORMS
+from problems.language_model.statistics.calibration import statistics
+from problems.language_model.text.roles import Texts
+from problems.language_model.transform import PARAMETERS, WEIGHTS, Encoded, Transform, unknown_unit
+from problems.quantization.types.levels import DATA, DENSE, VALUES, is_exact, key, levels, quantised
+from problems.quantization.types.matrices import group_of, parameter_of, typed_matrices
+from problems.quantization.types.settings import COMMON, TypesSettings
+
+_LEAST = 1e-6
+"""Inputs count at least as this share of the mean one: ggml fails where a whole block of them has no weight."""
+
+
+class Types(Transform):
+    """Store each matrix in a type of GGUF: a gene is a matrix, its levels are types, from more to fewer bytes.
+
+    Of the matrices of the blocks, the embedding, with which a tied head goes, and a head that is not tied. A type that
+    another one matches in bytes and in error is no level. ggml quantises, with an importance matrix if the settings say
+    so: the mean squares of the inputs.
+    """
+
+    Settings = TypesSettings
+    settings: TypesSettings
+
+    def __init__(self, resident: Resident, settings: TypesSettings, texts: Texts) -> None:
+        super().__init__(resident, settings, texts)
+        self.matrices = typed_matrices(resident)
+        self._kinds = settings.types or COMMON
+        self._check_types()
+        self._stored = self._made()
+        self._levels = [levels(matrix, self._stored, self._kinds) for matrix in self.matrices]
+        self._genes = Genes(
+            [
+                Gene.of_levels(matrix.name, kinds, group_of(matrix, resident.matrices))
+                for matrix, kinds in zip(self.matrices, self._levels, strict=True)
+            ]
+        )
+        self._now = [DENSE] * len(self.matrices)
+
+    @classmethod
+    def calibrates(cls, settings: TypesSettings) -> bool:
+        """True if inputs have an importance."""
+        return settings.importance
+
+    @property
+    def genes(self) -> Genes:
+        """The type of each matrix; the first level is dense."""
+        return self._genes
+
+    @property
+    def dense(self) -> list[float]:
+        """All in 16 bits."""
+        return [0.0] * len(self._genes)
+
+    @torch.no_grad()
+    def apply(self, genome: Sequence[float]) -> None:
+        """Copy the values of the matrices whose type changed."""
+        for place, (matrix, kind) in enumerate(zip(self.matrices, self._genes.chosen(genome), strict=True)):
+            if self._now[place] != kind:
+                matrix.weight.data.copy_(self._stored[key(VALUES, kind, matrix)])
+                self._now[place] = kind
+
+    def marks(self) -> Sequence[Hashable]:
+        """The types of each block's matrices, and for the first block that of the embedding."""
+        kinds: list[list[str]] = [[] for _ in range(1 + self.resident.matrices[-1].block)]
+        for matrix, kind in zip(self.matrices, self._now, strict=True):
+            if matrix.block < len(kinds):
+                kinds[matrix.block].append(kind)
+        return [tuple(of_block) for of_block in kinds]
+
+    def prices(self, unit: str) -> tuple[list[Price], float]:
+        """No weight and no parameter is saved."""
+        totals = {WEIGHTS: self.resident.prunable_weights, PARAMETERS: self.resident.parameters}
+        if unit not in totals:
+            raise unknown_unit(self, unit, list(totals))
+        return [[0.0] * len(gene.levels) for gene in self._genes], float(totals[unit])
+
+    def encoded(self) -> Mapping[str, Encoded]:
+        """The matrices that are not in 16 bits now."""
+        return {
+            parameter_of(matrix): Encoded(kind, self._stored[key(DATA, kind, matrix)].numpy())
+            for matrix, kind in zip(self.matrices, self._now, strict=True)
+            if kind != DENSE
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """The types, how they are quantised, and how many matrices each type reproduces."""
+        settings = self.settings
+        return {
+            "types": list(self._kinds),
+            "importance": settings.importance,
+            "source_types": dict(self.reproduced) if settings.source_types else False,
+        }
+
+    def remarks(self) -> list[str]:
+        """That types seem better than they are, where the source was stored in such types."""
+        if not self.reproduced:
+            return []
+        found = ", ".join(f"{kind} of {count}" for kind, count in self.reproduced.items())
+        return [
+            f"its source is quantised, and types reproduce matrices of it ({found}), so that they look better "
+            "than they are: for claims set source_types: false, or take a source in 16 bits"
+        ]
+
+    @cached_property
+    def reproduced(self) -> Counter[str]:
+        """The number of matrices that each type reproduces, since the source was stored in such a type."""
+        return Counter(
+            kind
+            for matrix, kinds in zip(self.matrices, self._levels, strict=True)
+            for kind in kinds
+            if is_exact(matrix, self._stored, kind)
+        )
+
+    def _check_types(self) -> None:
+        """Raise :class:`evoprune.InputError` for a chosen type that ggml does not know, or that no matrix can have."""
+        widths = sorted({matrix.rows(matrix.weight).shape[1] for matrix in self.matrices})
+        for kind in self.settings.types or ():
+            block = ggml.block_size(kind)
+            if all(width % block for width in widths):
+                there = ", ".join(map(str, widths))
+                raise InputError(
+                    f"{kind} needs rows of a multiple of {block} weights; the model's are {there}",
+                    "problem.transforms.types",
+                )
+
+    def _made(self) -> Tensors:
+        """The matrices in each type; shared by the processes of a host."""
+        settings, calibration = self.settings, self.texts.calibration if self.settings.importance else None
+        what: list[object] = [__version__, "types", self.resident.weights_sha256, settings.model_dump()]
+        what += [calibration.sha256, tuple(calibration.tokens.shape)] if calibration else []
+        return shared_of(
+            self.resident,
+            what,
+            lambda: quantised(self.matrices, self._importance(), self._kinds, settings.source_types),
+        )
+
+    def _importance(self) -> dict[str, torch.Tensor]:
+        """The mean square of each input of the blocks' matrices, by their names; empty if the settings say so."""
+        if not self.settings.importance:
+            return {}
+        tokens = self.texts.calibration.tokens
+        known = statistics(self.resident.model, tokens, self.resident.matrices, {INPUT_NORMS})
+        squares = {matrix.name: found[INPUT_NORMS].square() / tokens.numel() for matrix, found in known}
+        return {name: mean.clamp(min=_LEAST * float(mean.mean()) or 1.0) for name, mean in squares.items()}
