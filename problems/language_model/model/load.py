@@ -43,6 +43,7 @@ def load_model(settings: ModelSettings) -> tuple[nn.Module, Any]:
             tokenizer = AutoTokenizer.from_pretrained(**where)
             model, info = AutoModelForCausalLM.from_pretrained(
                 **where,
+                config=_config(where),
                 dtype=loaded_in,
                 use_safetensors=None if "gguf_file" in where else True,  # never a pickle
                 output_loading_info=True,
@@ -96,6 +97,16 @@ def _where(settings: ModelSettings) -> dict[str, Any]:
         "revision": settings.revision or "main",
         "trust_remote_code": settings.trust_remote_code,
     }
+
+
+def _config(where: Mapping[str, Any]) -> Any:
+    """The config of a .gguf file; with sizes of a GPT-2 that transformers reads, and does not use. None: the usual."""
+    if "gguf_file" not in where:
+        return None
+    config = AutoConfig.from_pretrained(**where)
+    if config.model_type == "gpt2":
+        config.n_positions, config.n_inner = config.n_ctx, config.feed_forward_length
+    return config
 
 
 def _cannot_load(settings: ModelSettings, error: Exception) -> str:

@@ -1,0 +1,24 @@
+"""Write the bundled GPT-2 as a .gguf file: ``python -m problems.bundled.base OUT.gguf``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from problems.language_model.gguf.find import find_base
+from problems.language_model.gguf.write import contents
+from problems.language_model.resident import Resident
+from problems.language_model.settings import ModelSettings
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    out = parser.parse_args().out
+    resident = Resident.load(ModelSettings(device="cpu", dtype="float32"))
+    contents(resident.model, find_base(resident), {}).write(out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""What a .gguf file of a smaller model holds: its architecture in llama.cpp, its metadata, and its tensors."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gguf import LlamaFileType
+
+from evoprune import InputError
+from problems.language_model.gguf.base import Base, Fields, whole_number
+from problems.language_model.gguf.names import LLAMA, Slot, find_slots, head_size
+from problems.language_model.gguf.uneven import UNEVEN, Widths, filled, uneven_fields
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A file but for its numbers. Slots are in the order of the file."""
+
+    architecture: str
+    fields: Fields
+    slots: Sequence[Slot]
+
+    def with_kinds(self, kinds: Sequence[str]) -> Layout:
+        """The same, its metadata naming the kind that most matrices have. ``kinds``: those of the matrices."""
+        most = Counter(kinds).most_common(1)[0][0]
+        known = LlamaFileType.__members__
+        number = known.get("ALL_F32" if most == "F32" else f"MOSTLY_{most}", known.get(f"MOSTLY_{most}_M"))
+        given = {"general.file_type": whole_number(number or 0), "general.quantization_version": whole_number(2)}
+        return replace(self, fields={**self.fields, **given})
+
+
+def lay_out(model: Any, base: Base) -> Layout:
+    """The file of ``model`` as it is now. Raises :class:`evoprune.InputError` if llama.cpp has no such model."""
+    slots = find_slots(model, base.architecture)
+    blocks = blocks_of(slots)
+    size = head_size(model)
+    widths = [Widths.of(block, size) for block in blocks]
+    even = len({tuple(sorted((name, slot.shape) for name, slot in block.items())) for block in blocks}) == 1
+    if even and (widths[0].whole or base.architecture != LLAMA):
+        return Layout(base.architecture, _even_fields(base, blocks[0], widths[0], len(blocks), size), slots)
+    if base.architecture != LLAMA:
+        raise InputError(
+            f"its blocks differ in shape, and llama.cpp has no form of {base.architecture} for that: export it to a "
+            "folder, or search whole blocks (genes: block)",
+            "problem.transforms",
+        )
+    added, widths = filled(widths, int(model.config.get_text_config().hidden_size), size)
+    return Layout(UNEVEN, uneven_fields(base.fields, widths, size), [*slots, *added])
+
+
+def blocks_of(slots: Sequence[Slot]) -> list[dict[str, Slot]]:
+    """The slots of each block, by their names within it."""
+    blocks: dict[int, dict[str, Slot]] = {}
+    for slot in slots:
+        if slot.name.startswith("blk."):
+            _, number, name = slot.name.split(".", 2)
+            blocks.setdefault(int(number), {})[name] = slot
+    return [blocks[number] for number in sorted(blocks)]
+
+
+def _even_fields(base: Base, block: dict[str, Slot], widths: Widths, count: int, size: int) -> Fields:
+    name = base.architecture
+    given = {f"{name}.block_count": count}
+    if widths.channels:
+        given[f"{name}.feed_forward_length"] = widths.channels
+    if widths.heads:
+        given |= {f"{name}.attention.head_count": widths.heads, f"{name}.attention.head_count_kv": widths.groups}
+        if base.fields[f"{name}.attention.head_count"].value != widths.heads:
+            given |= {f"{name}.attention.key_length": size, f"{name}.attention.value_length": size}
+    elif block["attn_output.weight"].shape[0] != block["attn_output.weight"].shape[1]:
+        raise InputError(f"llama.cpp's {name} cannot have fewer heads: export it to a folder", "problem.transforms")
+    return {**base.fields, **{key: whole_number(value) for key, value in given.items()}}

@@ -1,0 +1,80 @@
+"""A base file is read, and one that cannot be used is refused in a line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("gguf")
+pytest.importorskip("llama_cpp_py_sync")
+
+from evoprune import InputError
+from problems.language_model.gguf.base import read_base
+from problems.language_model.gguf.find import find_base
+from problems.language_model.resident import Resident
+from tests.problems.language_model.gguf.models import (
+    byte_tokenizer,
+    random_gpt2,
+    random_llama,
+    write_empty,
+    write_model,
+)
+
+
+def resident(model, source="owner/name"):
+    return Resident(model, byte_tokenizer(), source)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return write_model(random_llama(), tmp_path / "base.gguf")
+
+
+def test_the_source_is_the_base_or_what_is_given(path):
+    assert find_base(resident(random_llama(), str(path))).path == path
+    assert find_base(resident(random_llama()), str(path)).path == path
+
+
+def test_a_gpt2_is_its_own_base_and_another_model_needs_one():
+    assert find_base(resident(random_gpt2())).architecture == "gpt2"
+    with pytest.raises(InputError, match=r"owner/name: .*give it with --base"):
+        find_base(resident(random_llama()))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.999])
+def test_a_truncated_file_is_refused(path, share):
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(InputError, match=r"base\.gguf: is no .gguf file, or a truncated one"):
+        read_base(path)
+
+
+def test_what_is_missing_or_has_no_tokenizer_is_refused(tmp_path):
+    with pytest.raises(InputError, match="cannot be read: No such file"):
+        read_base(tmp_path / "nothing.gguf")
+    with pytest.raises(InputError, match="holds no tokenizer"):
+        read_base(write_empty(tmp_path / "empty.gguf"))
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        (lambda: random_llama(tied=False), "output.weight is missing there, and 260 x 64 in the model"),
+        (lambda: random_llama(groups=4), "blk.0.attn_k.weight is 32 x 64 there, and 64 x 64 in the model"),
+        (lambda: random_llama(blocks=2), "blk.2.attn_k.weight is 32 x 64 there, and missing in the model"),
+        (random_gpt2, "transformer.wpe.weight has no place in .gguf files of the architecture llama"),
+    ],
+)
+def test_the_file_of_another_model_is_refused(path, other, reason):
+    with pytest.raises(InputError, match=reason):
+        find_base(resident(other()), str(path))
+
+
+def test_other_tokens_are_another_model(path):
+    base = read_base(path)
+    vocabulary = byte_tokenizer().get_vocab()
+    base.refuse_another(base.shapes, vocabulary)
+    turned = {token: len(vocabulary) - 1 - number for token, number in vocabulary.items()}
+    with pytest.raises(InputError, match="is the file of another model: 260 of the model's 260 tokens are others"):
+        base.refuse_another(base.shapes, turned)
+    replace(base, path=None).refuse_another({}, turned)  # made of the model itself
