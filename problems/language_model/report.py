@@ -11,6 +11,7 @@ import torch
 
 from evoprune import Budget, InputError, Outcome, finite
 from problems.language_model import protocol
+from problems.language_model.budgets.file_bytes import unlimited_bytes
 from problems.language_model.budgets.milliseconds import Milliseconds
 from problems.language_model.budgets.operations import LENGTH, of_model
 from problems.language_model.session import Session
@@ -77,13 +78,13 @@ def sparsity(session: Session) -> dict[str, float]:
 def cost(session: Session, best: list[float]) -> dict[str, dict[str, float]]:
     """What the dense model and that of ``best``, which is resident afterwards, have to store and to compute.
 
-    Parameters, and their bytes; operations a token, in sequences as long as the budget says, where the model's blocks
-    can be taken apart.
+    Parameters; the bytes of a file, and its bits for each of them; operations a token, in sequences as long as the
+    budget says, where the model's blocks can be taken apart.
     """
     found: dict[str, dict[str, float]] = {}
     for name, genome in {"dense": session.transform.dense, "evolved": best}.items():
         session.transform.apply(genome)
-        for unit, amount in _amounts(session).items():
+        for unit, amount in _amounts(session, genome).items():
             found.setdefault(unit, {})[name] = amount
     return found
 
@@ -94,11 +95,14 @@ def milliseconds(session: Session, best: list[float], budget: Milliseconds) -> d
     return {"dense": dense, "evolved": evolved, "predicted": budget.spent(best), "measured": evolved}
 
 
-def _amounts(session: Session) -> dict[str, float]:
-    """What the model as it is now has to store and to compute, by unit."""
+def _amounts(session: Session, genome: Sequence[float]) -> dict[str, float]:
+    """What the model as it is now, that of ``genome``, has to store and to compute, by unit."""
     resident, chosen = session.resident, getattr(session.settings, "budget", None)
     parameters = sum(parameter.numel() for parameter in resident.model.parameters())
-    amounts = {"parameters": parameters, "bytes": parameters * resident.model.dtype.itemsize}
+    stored = parameters * resident.model.dtype.itemsize
+    with suppress(InputError):  # of a transform that leaves zeros, which take room
+        stored = round(unlimited_bytes(session.transform).spent(genome))
+    amounts = {"parameters": parameters, "bytes": stored, "bits_per_weight": 8 * stored / parameters}
     with suppress(InputError):
         length = chosen.parameters.get("length", LENGTH) if chosen else LENGTH
         amounts["operations"] = of_model(resident, length)

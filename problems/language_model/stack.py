@@ -61,14 +61,18 @@ class Stack(Transform):
 
     def prices(self, unit: str) -> tuple[list[Price], float]:
         """Those of all; the dense model is counted once."""
-        prices: list[Price] = []
+        return self._added([transform.prices(unit) for transform in self._transforms])
+
+    def byte_prices(self) -> tuple[list[Price], float]:
+        """As :meth:`prices`."""
+        return self._added([transform.byte_prices() for transform in self._transforms])
+
+    def _added(self, known: Sequence[tuple[list[Price], float]]) -> tuple[list[Price], float]:
         changes, dense = [], 0.0
-        for transform in self._transforms:
-            own, fixed = transform.prices(unit)
-            dense = Additive(transform.genes, own, None, unit, fixed).spent(transform.dense)
-            prices += own
+        for transform, (own, fixed) in zip(self._transforms, known, strict=True):
+            dense = Additive(transform.genes, own, None, fixed=fixed).spent(transform.dense)
             changes.append(fixed - dense)
-        return prices, dense + math.fsum(changes)
+        return [price for own, _ in known for price in own], dense + math.fsum(changes)
 
     def measures(self) -> dict[str, Any]:
         """The facts of all."""

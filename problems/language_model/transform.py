@@ -95,6 +95,10 @@ class Transform(ABC):
         Raises :class:`evoprune.InputError` for a unit that it does not know; each knows :data:`WEIGHTS`.
         """
 
+    def byte_prices(self) -> tuple[list[Price], float]:
+        """As :meth:`prices`, in bytes of the file that holds the model: all parameters, as the model runs."""
+        return scaled_prices(*self.prices(PARAMETERS), self.resident.model.dtype.itemsize)
+
     def measures(self) -> Mapping[str, Any]:
         """JSON-able facts about the model as it is now, for the history."""
         return {}
@@ -161,6 +165,11 @@ def summed_prices(transform: Transform, factors: Mapping[str, float]) -> tuple[l
     known = [transform.prices(unit) for unit in factors]
     fixed = _sumproduct(factors.values(), [fixed for _, fixed in known])
     return [_summed(prices, factors.values()) for prices in zip(*(prices for prices, _ in known), strict=True)], fixed
+
+
+def scaled_prices(prices: Sequence[Price], fixed: float, factor: float) -> tuple[list[Price], float]:
+    """As :meth:`Transform.prices` returns them, in a unit of which there are ``factor`` times as many."""
+    return [_summed([price], [factor]) for price in prices], factor * fixed
 
 
 def _summed(prices: Sequence[Any], factors: Collection[float]) -> Price:

@@ -7,7 +7,13 @@ from typing import Annotated
 from pydantic import Field
 
 from evoprune import Additive, Budget, Fraction, InputError
-from problems.language_model.transform import PARAMETERS, Transform, summed_prices
+from problems.language_model.transform import Transform
+
+
+def unlimited_bytes(transform: Transform) -> Additive:
+    """Counts the bytes of the file, and limits nothing."""
+    prices, fixed = transform.byte_prices()
+    return Additive(transform.genes, prices, None, "bytes", fixed)
 
 
 def file_bytes(
@@ -18,13 +24,12 @@ def file_bytes(
 ) -> Budget:
     """Keep the file of weights small: some bytes ``at_most``, or a share ``removed``.
 
-    It is in the number format that the model runs in. All parameters count, those of embeddings and head too. The
-    file's header, some kB, and the tokenizer do not. Raises :class:`evoprune.InputError` unless one of both is given.
+    :meth:`Transform.byte_prices` says what counts: all parameters in the number format that the model runs in, without
+    the file's header and tokenizer; of the transform ``types`` every byte of the .gguf file.
+    Raises :class:`evoprune.InputError` unless one of both is given.
     """
     if (at_most is None) == (removed is None):
         raise InputError("bytes needs one of at_most and removed, and not both", "problem.budget")
-    resident = transform.resident
-    size = resident.model.dtype.itemsize
-    limit = at_most if at_most is not None else (1 - (removed or 0.0)) * size * resident.parameters
-    prices, fixed = summed_prices(transform, {PARAMETERS: size})
+    limit = at_most or (1 - (removed or 0.0)) * unlimited_bytes(transform).spent(transform.dense)
+    prices, fixed = transform.byte_prices()
     return Additive(transform.genes, prices, limit, "bytes", fixed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from evoprune import Settings
+from problems.language_model.settings import Source
 
 COMMON = (
     "Q8_0", "Q6_K", "Q5_1", "Q5_0", "Q5_K", "Q4_1", "Q4_0", "Q4_K", "IQ4_NL", "IQ4_XS", "MXFP4",
@@ -18,6 +19,11 @@ class TypesSettings(Settings):
 
     types: tuple[str, ...] | None = Field(
         None, min_length=1, description="GGUF types to choose from, as far as widths allow; null: all of 3 bits or more"
+    )
+    base: Source | None = Field(
+        None,
+        description="a .gguf file of the same model, in any types, that gives tokenizer and metadata; null: the model "
+        "itself if it is one",
     )
     importance: bool = Field(
         True, description="weigh each input's error by its mean square on the calibration text (an importance matrix)"

@@ -12,6 +12,9 @@ import torch
 from evoprune import Gene, Genes, InputError, __version__
 from evoprune.budget import Price
 from problems.language_model.gguf import ggml
+from problems.language_model.gguf.find import find_base
+from problems.language_model.gguf.size import tensor_bytes
+from problems.language_model.gguf.write import contents
 from problems.language_model.resident import Resident
 from problems.language_model.shared_tensors import Tensors, shared_of
 from problems.language_model.statistics.activations import INPUT_NORMS
@@ -89,6 +92,23 @@ class Types(Transform):
         if unit not in totals:
             raise unknown_unit(self, unit, list(totals))
         return [[0.0] * len(gene.levels) for gene in self._genes], float(totals[unit])
+
+    def byte_prices(self) -> tuple[list[Price], float]:
+        """What a .gguf file weighs, to the byte: its header, metadata and tokenizer too.
+
+        Raises :class:`evoprune.InputError` where it cannot be known what these are, or llama.cpp has no such model.
+        """
+        return self._byte_prices
+
+    @cached_property
+    def _byte_prices(self) -> tuple[list[Price], float]:
+        base = find_base(self.resident, self.settings.base)
+        prices: list[Price] = []
+        for matrix, gene in zip(self.matrices, self._genes, strict=True):
+            shape = tuple(matrix.rows(matrix.weight).shape)
+            sizes = [tensor_bytes(base.half if kind == DENSE else kind, shape) for kind in gene.levels]
+            prices.append([float(size - sizes[0]) for size in sizes])
+        return prices, float(contents(self.resident.model, base, {}).bytes)
 
     def encoded(self) -> Mapping[str, Encoded]:
         """The matrices that are not in 16 bits now."""

@@ -75,7 +75,8 @@ def test_blocks_that_are_gone_count_as_removed(language_model):
     problem = language_model(transforms={"use": "sublayers", "genes": "block"})
     found = problem.report(outcome_of(problem, [0.0, 1.0, 0.0]), None)
     assert found["sparsity"]["prunable"] == pytest.approx(1 / 3)
-    assert found["cost"].keys() == {"parameters", "bytes", "operations"}
+    assert found["cost"].keys() == {"parameters", "bytes", "bits_per_weight", "operations"}
+    assert found["cost"].pop("bits_per_weight") == {"dense": 32, "evolved": 32}
     assert all(amounts["evolved"] < amounts["dense"] for amounts in found["cost"].values())
 
 

@@ -1,0 +1,63 @@
+"""What a budget counts is what a written file weighs."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from evoprune import InputError
+from evoprune.testing import check_budget
+from problems.language_model.gguf.find import find_base
+from problems.language_model.gguf.write import contents
+from problems.language_model.problem import AnyTransformSettings, LanguageModel
+from problems.language_model.report import cost
+
+pytest.importorskip("llama_cpp_py_sync")
+
+TYPES = {"use": "types", "types": ["Q8_0", "Q4_0", "MXFP4"], "importance": False}
+
+
+def bundled(**budget):
+    """The problem on the bundled model, which needs no base file."""
+    text = {"source": "bundled:python-docs", "window": 64, "split": "validation", "windows": 2}
+    given = {"dtype": "float32", "device": "cpu", "search_text": text, "transforms": TYPES, "budget": budget}
+    return LanguageModel(AnyTransformSettings(**given))
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return bundled(use="bytes", at_most=3_000_000)
+
+
+def test_every_byte_of_the_file_counts(problem, tmp_path):
+    transform, rng = problem.session.transform, random.Random(0)
+    check_budget(problem.budget)
+    base = find_base(transform.resident)
+    for number in range(3):
+        genome = [float(rng.randint(0, int(gene.up))) for gene in transform.genes]
+        transform.apply(genome)
+        path = tmp_path / f"{number}.gguf"
+        contents(transform.resident.model, base, transform.encoded()).write(path)
+        assert problem.budget.spent(genome) == path.stat().st_size
+
+
+def test_the_result_states_bytes_and_bits(problem):
+    transform = problem.session.transform
+    genome = [gene.up for gene in transform.genes]
+    found = cost(problem.session, genome)
+    sizes = {"dense": problem.budget.spent(transform.dense), "evolved": problem.budget.spent(genome)}
+    assert found["bytes"] == sizes
+    parameters = transform.resident.parameters
+    assert found["bits_per_weight"] == {name: pytest.approx(8 * size / parameters) for name, size in sizes.items()}
+
+
+def test_out_of_reach_says_the_least_and_the_most():
+    said = r"4\.5 bits a weight is out of reach: the least that can be spent is 4\.7\d*, the most 16\.3\d*"
+    with pytest.raises(ValueError, match=said):
+        bundled(use="bits_per_weight", at_most=4.5).budget.check_reachable()
+
+
+def test_without_a_base_bytes_are_not_known(language_model):
+    with pytest.raises(InputError, match="base"):
+        _ = language_model(transforms=TYPES, budget={"use": "bytes", "removed": 0.5}).budget
