@@ -76,12 +76,12 @@ def cost(individual: Individual) -> float:
     return -float(individual.fitness.wvalues[0])
 
 
-def losses(costs: Sequence[float]) -> list[float]:
-    """``costs`` on a scale that differences make sense on: logarithms where all are positive, as perplexities want.
+def losses(costs: Sequence[float], above: float = 0.0) -> list[float]:
+    """``costs`` on a scale that differences make sense on: logarithms where all are ``above`` that, as perplexities.
 
     An infinite one becomes :data:`FAILED`, or the largest of the others if that is more.
     """
     finite = [cost for cost in costs if math.isfinite(cost)]
-    scale = math.log if all(cost > 0 for cost in finite) else float
+    scale = math.log if all(cost > above for cost in finite) else float
     worst = max([FAILED, *map(scale, finite)])
     return [scale(cost) if math.isfinite(cost) else worst for cost in costs]

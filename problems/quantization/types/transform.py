@@ -70,6 +70,19 @@ class Types(Transform):
         """All in 16 bits."""
         return [0.0] * len(self._genes)
 
+    def uniform(self, share: float) -> list[float]:
+        """The same bits for all matrices, ``share`` of the way from the most to the fewest that any type has.
+
+        Each takes the first of its types that has no more bits, or the last.
+        """
+        bits = [
+            [16.0, *(8 * self._stored[key(DATA, kind, matrix)].numel() / matrix.size for kind in kinds[1:])]
+            for matrix, kinds in zip(self.matrices, self._levels, strict=True)
+        ]
+        steps = sorted({of_kind for of_matrix in bits for of_kind in of_matrix}, reverse=True)
+        most = steps[round(share * (len(steps) - 1))]
+        return [float(min(sum(of_kind > most for of_kind in own), len(own) - 1)) for own in bits]
+
     @torch.no_grad()
     def apply(self, genome: Sequence[float]) -> None:
         """Copy the values of the matrices whose type changed."""

@@ -98,6 +98,13 @@ def test_levels_fall_in_bytes_and_rise_in_weighted_error(types):
         assert [*errors[gene.name].values()] == sorted(set(errors[gene.name].values()))
 
 
+def test_uniform_is_one_number_of_bits_for_all(types):
+    transform = types(types=["Q8_0", "Q5_0", "Q4_0"], importance=False)
+    kinds = [set(transform.genes.chosen(transform.uniform(step / 100))) for step in range(101)]
+    found = [each for place, each in enumerate(kinds) if each != kinds[place - 1]]
+    assert found == [{"16 bits"}, {"Q8_0"}, {"Q5_0"}, {"Q4_0"}]
+
+
 def test_only_matrices_whose_type_changed_are_written(types):
     transform = types(types=["Q8_0"], importance=False)
     genome = [1.0] * len(transform.genes)

@@ -1,0 +1,136 @@
+"""Search that takes the loss for a sum of what each gene costs, and learns where that is wrong."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from itertools import chain, islice
+from typing import Annotated
+
+import numpy
+from deap import base
+from numpy.typing import NDArray
+from pydantic import Field
+
+from evoprune import Algorithm, Budget, Evaluate, Generation, Individual
+from operators.algorithm.breeding import cost, first_population, fittest, losses
+from operators.knapsack import Choices
+from operators.spending import need
+
+_OWN, _COMMON = 0.3, 0.3
+"""How far a cost may be off, as a share of it: for itself, and together with all others."""
+
+_OFF = 0.02
+"""How far a loss may be off the sum of its genes' costs, as a share of it: genes add to each other's harm."""
+
+_LEAST = 0.01
+"""For these shares, a cost counts as at least this share of the median one."""
+
+_ROUNDING = 1e-6
+"""The share of the first variances that keeps the later ones above 0."""
+
+_TRIES = 8
+"""Draws for each child, if the first ones were scored before."""
+
+Floats = NDArray[numpy.float64]
+
+
+def additive(
+    toolbox: base.Toolbox,
+    *,
+    budget: Budget | None,
+    initial_genomes: Sequence[Sequence[float]],
+    screening: Annotated[float, Field(gt=0, le=1, description="share of the data for costs and children")] = 0.125,
+    offspring: Annotated[int, Field(ge=1, description="children screened in a generation")] = 16,
+    survivors: Annotated[int, Field(ge=1, description="of these, scored on all data")] = 2,
+) -> Algorithm:
+    """Measure what each value of each gene costs alone, and solve the knapsack of these costs.
+
+    They are measured once, from the genome that spends the most. The first child is the genome within the budget whose
+    costs add up to the least; the others are so for costs that are drawn from what is believed of them, a normal
+    distribution that each screened child narrows (Thompson sampling: Russo and others, "A tutorial on Thompson
+    sampling", 2018). So children differ where costs are uncertain and little is lost. Of real genes, even steps are
+    tried. A problem with one objective is expected. Raises ValueError where there is no limit.
+    """
+    budget = need(budget, "operators.algorithm: additive")
+    people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes)
+    yield Evaluate(people)
+    (best,) = fittest(people, 1)
+    yield Generation([best])
+    choices, seen = Choices(budget), {best.genome}
+    dense = best.child()
+    dense[:] = budget.extreme(most=True)
+    belief = _Belief((yield from _measured(dense, choices, screening)))
+    draws = numpy.random.default_rng(random.getrandbits(64))
+    children = [_solution(toolbox, best, choices, belief.costs)]
+    while True:
+        drawn = (_solution(toolbox, best, choices, costs) for costs in belief.drawn(draws, _TRIES * offspring))
+        children = [*islice(_unseen(chain(children, drawn), seen), offspring)] or [best.child()]
+        yield Evaluate(children, screening)
+        for child in children:
+            belief.learn(choices.numbers(child), _loss(child, dense))
+        chosen = fittest(children, survivors)
+        yield Evaluate(chosen)
+        (best,) = fittest([best, *chosen], 1)
+        yield Generation([best])
+        children = []
+
+
+def _measured(dense: Individual, choices: Choices, screening: float) -> Generator[Evaluate, None, Floats]:
+    """What each value of each gene costs alone, beyond ``dense``: ``(choices.count,)``."""
+    again, probes = dense.child(), []
+    for place, values in enumerate(choices.values):
+        for value in values[values != dense[place]]:
+            probes.append(dense.child())
+            probes[-1][place] = float(value)
+    yield Evaluate([again, *probes], screening, probe=True)
+    dense.fitness.values = again.fitness.values
+    costs = numpy.zeros(choices.count)
+    for probe in probes:
+        (number,) = set(choices.numbers(probe)) - set(choices.numbers(dense))
+        costs[number] = _loss(probe, dense)
+    return costs
+
+
+def _loss(individual: Individual, dense: Individual) -> float:
+    """By how much it is above that of ``dense``, on the same data."""
+    before, after = losses([cost(dense), cost(individual)], above=1.0)
+    return after - before
+
+
+def _solution(toolbox: base.Toolbox, parent: Individual, choices: Choices, costs: Floats) -> Individual:
+    """A repaired child with the genes that cost the least."""
+    child = parent.child()
+    child[:] = choices.best(costs)
+    return toolbox.repair(child)[0]  # type: ignore[no-any-return]
+
+
+def _unseen(children: Iterable[Individual], seen: set[tuple[float, ...]]) -> Iterator[Individual]:
+    """Those that are not in ``seen``, which notes them."""
+    for child in children:
+        if child.genome not in seen:
+            seen.add(child.genome)
+            yield child
+
+
+class _Belief:
+    """A normal distribution of the ``costs``, ``(count,)``."""
+
+    def __init__(self, costs: Floats) -> None:
+        self.costs = costs
+        sizes = numpy.maximum(abs(costs), _LEAST * numpy.median(abs(costs)))
+        self._own = numpy.diag((_OWN * sizes) ** 2)
+        self._covariance = self._own + _COMMON**2 * numpy.outer(sizes, sizes)
+
+    def learn(self, numbers: Sequence[int], loss: float) -> None:
+        """The costs ``numbers`` add up to ``loss`` (a step of the Kalman filter)."""
+        with_sum = self._covariance[:, numbers].sum(1)
+        gain = with_sum / (with_sum[numbers].sum() + (_OFF * loss) ** 2 or 1.0)
+        self.costs = self.costs + gain * (loss - self.costs[numbers].sum())
+        self._covariance = self._covariance - numpy.outer(gain, with_sum)
+
+    def drawn(self, draws: numpy.random.Generator, count: int) -> Iterator[Floats]:
+        """``count`` costs from the distribution, the later ones further from what is expected."""
+        factor = numpy.linalg.cholesky(self._covariance + _ROUNDING * self._own)
+        for number in range(count):
+            yield self.costs + (1 + _TRIES * number / count) * (factor @ draws.standard_normal(len(factor)))

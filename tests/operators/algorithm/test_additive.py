@@ -1,0 +1,64 @@
+import random
+
+import pytest
+from deap import base
+
+from evoprune import Additive, Genes, Individual
+from evoprune.genes import Gene
+from operators.algorithm.additive import additive
+from operators.repair.shift import shift
+from tests.operators.algorithm.conftest import drive
+
+LEVELS = Genes([Gene.of_levels(str(place), ["16", "8", "4"]) for place in range(6)])
+SIZES = [1.0, 1.0, 2.0, 2.0, 1.0, 2.0]
+HARM = [[0.0, 1.0, 3.0], [0.0, 0.1, 1.0], [0.0, 4.0, 5.0], [0.0, 0.2, 1.5], [0.0, 0.5, 4.0], [0.0, 0.3, 9.0]]
+BUDGET = Additive(LEVELS, [[0.0, -8.0 * size, -12.0 * size] for size in SIZES], 60.0, fixed=144.0)
+
+
+def harm(genome, fidelity=1.0):
+    return sum(of_levels[int(level)] for of_levels, level in zip(HARM, genome, strict=True))
+
+
+def run(generations, score, seed=0, **given):
+    random.seed(seed)
+    tools = base.Toolbox()
+    tools.register("individual", lambda: Individual(LEVELS.random(), (-1.0,)))
+    tools.register("repair", shift, genes=LEVELS, budget=BUDGET)
+    return drive(additive(tools, budget=BUDGET, initial_genomes=[], **given), generations, score)
+
+
+def test_costs_are_measured_once_each_from_what_spends_the_most():
+    _, requests = run(4, harm)
+    (measured,) = [request for request in requests if request.probe]
+    found = [list(one) for one in measured.individuals]
+    alone = [[float(level * (place == at)) for at in range(6)] for place in range(6) for level in (1, 2)]
+    assert found == [[0.0] * 6, *alone]
+
+
+def test_where_costs_add_up_the_first_child_is_the_best_genome():
+    _, requests = run(2, harm)
+    every = [[0.0]]
+    for _ in range(6):
+        every = [[*head, level] for head in every for level in (0.0, 1.0, 2.0)]
+    within = [genome[1:] for genome in every if BUDGET.spent(genome[1:]) <= BUDGET.limit]
+    assert harm(requests[2].individuals[0]) == pytest.approx(min(map(harm, within)))
+
+
+def test_children_that_were_screened_teach_what_genes_do_to_each_other():
+    first = list(run(2, harm)[1][2].individuals[0])
+    one, other = [place for place, level in enumerate(first) if level][:2]
+
+    def together(genome, fidelity):
+        return harm(genome) + 10 * (genome[one] == first[one] and genome[other] == first[other])
+
+    populations, requests = run(10, together, offspring=4)
+    assert list(requests[2].individuals[0]) == first
+    best = min(value for population in populations for _, value in population)
+    assert best < together(first, 1.0) - 5
+
+
+def test_every_child_is_within_the_budget_and_another_one():
+    _, requests = run(2, harm)
+    children = [one for request in requests[2:] if request.fidelity < 1 for one in request.individuals]
+    assert all(BUDGET.spent(child) <= BUDGET.limit for child in children)
+    assert len({child.genome for child in children}) == len(children)

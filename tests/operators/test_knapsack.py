@@ -1,0 +1,47 @@
+"""The knapsack of measured costs against all choices there are."""
+
+import itertools
+import random
+
+import numpy
+import pytest
+
+from evoprune import Additive, Gene, Genes
+from operators.knapsack import Choices
+
+
+def drawn(seed, levels=4):
+    """Six genes with prices that fall, a limit, and costs of all their values."""
+    rng = random.Random(seed)
+    genes = Genes([Gene.of_levels(str(place), range(rng.randint(1, levels))) for place in range(6)])
+    prices = [sorted((float(rng.randint(0, 30)) for _ in gene.levels), reverse=True) for gene in genes]
+    least, most = sum(map(min, prices)), sum(map(max, prices))
+    budget = Additive(genes, prices, rng.randint(int(least), int(most)))
+    return budget, numpy.array([rng.uniform(-1, 5) for gene in genes for _ in gene.levels])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_best_choice_is_that_of_trying_all(seed):
+    budget, costs = drawn(seed)
+    choices = Choices(budget)
+    assert choices.count == len(costs)
+    within = [
+        sum(costs[choices.numbers(genome)])
+        for genome in itertools.product(*(map(float, range(len(gene.levels))) for gene in budget.genes))
+        if budget.spent(genome) <= budget.limit
+    ]
+    found = choices.best(costs)
+    assert budget.spent(found) <= budget.limit
+    assert sum(costs[choices.numbers(found)]) == pytest.approx(min(within))
+
+
+def test_real_genes_are_chosen_at_even_steps():
+    genes = Genes([Gene("a", 0.0, 0.5), Gene("fixed", 0.2, 0.2), Gene.of_levels("b", "xyz")])
+    budget = Additive(genes, [-10.0, -1.0, [4.0, 2.0, 0.0]], 5.8, fixed=7.0)
+    choices = Choices(budget)
+    assert [list(values) for values in choices.values] == [
+        pytest.approx([0.05 * step for step in range(11)]), [0.2], [0.0, 1.0, 2.0],
+    ]  # fmt: skip
+    costs = numpy.array([*(float(step) for step in range(11)), 0.0, 0.0, 2.5, 9.0])
+    assert choices.best(costs) == pytest.approx([0.3, 0.2, 1.0])
+    assert choices.numbers([0.21, 0.2, 2.0]) == [4, 11, 14]
