@@ -54,6 +54,11 @@ class Divergence(Objective):
         self._rest = torch.empty(predictions)
         self._tokens = torch.empty(predictions, top, dtype=torch.int32)
 
+    @property
+    def known(self) -> dict[str, torch.Tensor]:
+        """What is stored: ``log_p`` and ``top``, the tokens, ``(predictions, top)``; ``rest`` ``(predictions,)``."""
+        return {"log_p": self._log_p, "top": self._tokens, "rest": self._rest}
+
     def learn(self, logits: torch.Tensor, targets: torch.Tensor, first: int) -> torch.Tensor:  # noqa: ARG002
         """Store the dense model's ``logits`` ``(rows, vocabulary)``; has the signature of :meth:`add`, returns 0."""
         rows = slice(first, first + logits.shape[0])
