@@ -9,8 +9,9 @@ from evoprune.cache import CachedFile, cache_limit
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.experiment.registry import check_plugin, find_plugin
+from evoprune.experiment.registry import names as plugin_names
 from evoprune.experiment.spec import Choice
-from evoprune.exporting import load
+from evoprune.exporting import CARD, about, load
 from evoprune.genes import Gene, Genes
 from evoprune.individual import Individual
 from evoprune.json_numbers import finite
@@ -40,6 +41,7 @@ __all__ = [
     "Additive",
     "Algorithm",
     "Budget",
+    "CARD",
     "CachedFile",
     "Checked",
     "Choice",
@@ -69,6 +71,7 @@ __all__ = [
     "Table",
     "TradeOffs",
     "__version__",
+    "about",
     "cache_limit",
     "check_parameters",
     "check_plugin",
@@ -76,6 +79,7 @@ __all__ = [
     "finite",
     "is_first_process",
     "load",
+    "plugin_names",
     "read_json",
     "solve",
     "steps",

@@ -111,7 +111,9 @@ class Run:
         return {path.stem: path for path in sorted(self.folder.glob("*.svg")) if not path.is_symlink()}
 
     def export(self, out: str | Path, **options: Any) -> Exported:
-        """Write the best candidate to the folder ``out`` in a form that others use; ``options`` are the problem's.
+        """Write the best candidate to ``out`` in a form that others use; ``options`` are the problem's.
+
+        ``out``: a folder, or a file with a suffix that the problem knows.
 
         Raises :class:`evoprune.InputError` for what cannot be done, and
         :class:`evoprune.errors.Stopped` where the check of what was written fails.
@@ -121,13 +123,14 @@ class Run:
             raise InputError(f"the problem {kind.__name__} has nothing to export", str(self.folder))
         checked = check_parameters(kind.ExportOptions, options, "options")
 
-        def write(folder: Path) -> Exported:
+        def write(place: Path) -> Exported:
             problem = self.problem
             assert isinstance(problem, Exporting)
             result = self.result | {"folder": str(self.folder)}
-            return problem.export(self.best.genome, result, folder, checked)
+            return problem.export(self.best.genome, result, place, checked)
 
-        return export(Path(out), write, self._made_by, self.resolved.config())
+        is_file = Path(out).suffix in kind.file_suffixes()
+        return export(Path(out), write, self._made_by, self.resolved.config(), is_file)
 
     def recover(self, out: str | Path, **options: Any) -> Exported:
         """Train the best candidate back towards the dense one and export it; ``options`` are the problem's.

@@ -1,4 +1,7 @@
-"""Writes an export completely or not at all, and marks one that failed its check."""
+"""Writes an export completely or not at all, and marks one that failed its check.
+
+An export is a folder, or one file: what a folder holds beside it then lies in files whose names begin with its own.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +18,28 @@ from evoprune.experiment.resolve import resolve_at
 from evoprune.parts import Exported, Exporting
 from evoprune.records import run_folder
 
-UNFIT = "UNFIT.txt"
+FACTS, EXPERIMENT, CARD, UNFIT = "evoprune.json", "experiment.yaml", "README.md", "UNFIT.txt"
+
+
+def about(out: Path, name: str) -> Path:
+    """Where the file ``name`` about the exported file ``out`` lies: ``small.README.md`` beside ``small.gguf``."""
+    return out.with_name(f"{out.stem}.{name}")
 
 
 def export(
-    out: Path, write: Callable[[Path], Exported], made_by: Mapping[str, Any], experiment: Config | None
+    out: Path,
+    write: Callable[[Path], Exported],
+    made_by: Mapping[str, Any],
+    experiment: Config | None,
+    is_file: bool = False,
 ) -> Exported:
-    """Let ``write`` fill a new folder, and give it the name ``out`` when all is there.
+    """Let ``write`` fill a new folder, or make a file in one, and give it the name ``out`` when all is there.
 
-    ``evoprune.json`` gets the facts and ``made_by``, ``experiment.yaml`` the ``experiment``, if there is one. Raises
-    :class:`InputError` if ``out`` holds anything, and :class:`Stopped` if the problem found
-    faults in what it wrote: the folder is then there, and says in ``UNFIT.txt`` what they are.
+    ``evoprune.json`` gets the facts and ``made_by``, ``experiment.yaml`` the ``experiment``, if there is one; of a file
+    see :func:`about`. Raises :class:`InputError` if ``out`` holds anything, and :class:`Stopped` if the problem found
+    faults in what it wrote: it is then there, and ``UNFIT.txt`` says what they are.
     """
-    refuse_unless_free(out)
+    refuse_unless_free(out, is_file)
     _clear_parts(out)
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
@@ -35,21 +47,27 @@ def export(
     except OSError as error:
         raise InputError(f"cannot make the folder '{part}': {error.strerror}", str(out)) from None
     try:
-        exported = write(part)
+        target = part / out.name if is_file else part
+        exported = write(target)
         state = {"fit": not exported.faults, "faults": list(exported.faults)}
-        run_folder.write_json(part / "evoprune.json", {**state, **made_by, **exported.facts})
+        facts, described, unfit = (_at(target, name, is_file) for name in (FACTS, EXPERIMENT, UNFIT))
+        run_folder.write_json(facts, {**state, **made_by, **exported.facts})
         if experiment is not None:
-            run_folder.write_config(part, experiment, "experiment.yaml")
+            run_folder.write_config(part, experiment, described.name)
         if exported.faults:
             text = "\n".join(["Do not use these files: what was written is not what the run found.", *exported.faults])
-            (part / UNFIT).write_text(text + "\n", encoding="utf-8")
-        part.replace(out)
+            unfit.write_text(text + "\n", encoding="utf-8")
+        if is_file:
+            _move(part, out)
+        else:
+            part.replace(out)
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror or error}", str(out)) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
     if exported.faults:
-        raise Stopped(f"{out} must not be used, see {UNFIT} there: {'; '.join(exported.faults)}")
+        told = f"see {about(out, UNFIT).name}" if is_file else f"see {UNFIT} there"
+        raise Stopped(f"{out} must not be used, {told}: {'; '.join(exported.faults)}")
     return exported
 
 
@@ -79,22 +97,41 @@ def load(folder: str | Path) -> Any:
     Raises :class:`InputError` if the folder is no export, or if it failed its check.
     """
     folder = Path(folder)
-    facts = run_folder.read_json(folder / "evoprune.json")
+    facts = run_folder.read_json(folder / FACTS)
     if not facts.get("fit"):
         raise InputError(f"must not be used: see {UNFIT} there", str(folder))
-    asked = resolve_at(folder / "experiment.yaml", [])
+    asked = resolve_at(folder / EXPERIMENT, [])
     if not issubclass(asked.problem, Exporting):
         raise InputError(f"the problem {asked.experiment.problem.use} exports nothing", str(folder))
     return asked.problem.load(folder, facts)
 
 
-def refuse_unless_free(out: Path) -> None:
-    """Raise :class:`InputError` unless ``out`` is a name not taken, or an empty folder."""
+def refuse_unless_free(out: Path, is_file: bool = False) -> None:
+    """Raise :class:`InputError` unless ``out`` is a name not taken, or, for a folder, an empty folder."""
     try:
-        taken = out.exists() and not (out.is_dir() and not any(out.iterdir()))
+        taken = out.exists() and (is_file or not (out.is_dir() and not any(out.iterdir())))
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", str(out)) from None
     if taken or not out.name:
         raise InputError(
             "exists already and is not an empty folder; choose another name, nothing was changed", str(out)
         )
+    if is_file:
+        for name in (FACTS, EXPERIMENT, CARD, UNFIT):
+            refuse_unless_free(about(out, name))
+
+
+def _at(target: Path, name: str, is_file: bool) -> Path:
+    return about(target, name) if is_file else target / name
+
+
+def _move(part: Path, out: Path) -> None:
+    """Move all files of ``part`` to where ``out`` is, ``out`` itself at last; none of them where that fails."""
+    moved: list[Path] = []
+    try:
+        for path in sorted(part.iterdir(), key=lambda path: path.name == out.name):
+            moved.append(path.replace(out.with_name(path.name)))
+    except OSError:
+        for path in moved:
+            path.unlink()
+        raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -133,13 +133,18 @@ class Exporting(ABC):
     ExportOptions: ClassVar[type[Checked]] = Checked
     """What :meth:`export` may be told; each field is an option of the command ``export``."""
 
-    @abstractmethod
-    def export(self, genome: Sequence[float], result: Mapping[str, Any], folder: Path, options: Any) -> Exported:
-        """Write ``genome`` to the empty ``folder`` and check what was written.
+    @classmethod
+    def file_suffixes(cls) -> Collection[str]:
+        """Ends of names, such as ``.txt``, for which :meth:`export` writes one file; for all others it is a folder."""
+        return ()
 
-        ``result``: the run's ``result.json``, not yet checked, and the run's folder under ``folder``. ``options``: an
-        :attr:`ExportOptions`.
-        Raises :class:`evoprune.InputError`.
+    @abstractmethod
+    def export(self, genome: Sequence[float], result: Mapping[str, Any], place: Path, options: Any) -> Exported:
+        """Write ``genome`` to ``place`` and check what was written.
+
+        ``place``: an empty folder; or, with one of :meth:`file_suffixes`, a file to make, beside which others may lie
+        (:func:`evoprune.about`). ``result``: the run's ``result.json``, not yet checked, and the run's folder under
+        ``folder``. ``options``: an :attr:`ExportOptions`. Raises :class:`evoprune.InputError`.
         """
 
     @classmethod

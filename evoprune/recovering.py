@@ -12,7 +12,7 @@ from typing import Any
 from evoprune.errors import InputError
 from evoprune.experiment import config
 from evoprune.experiment.config import Config
-from evoprune.exporting import UNFIT, export, refuse_unless_free
+from evoprune.exporting import EXPERIMENT, FACTS, UNFIT, export, refuse_unless_free
 from evoprune.parts import Exported, Recovering
 from evoprune.records import run_folder
 
@@ -39,12 +39,12 @@ def recover_export(problem: type[Recovering], source: Path, out: Path, options: 
     """Recover what lies in the folder ``source``. Raises :class:`InputError`, and ``Stopped`` if it did not help."""
     if not source.is_dir():
         raise InputError("no such folder; expected a run's, or an exported model's", str(source))
-    ours = (source / "evoprune.json").exists()
-    facts = run_folder.read_json(source / "evoprune.json") if ours else None
+    ours = (source / FACTS).exists()
+    facts = run_folder.read_json(source / FACTS) if ours else None
     if facts and not facts.get("fit"):
         raise InputError(f"must not be used: see {UNFIT} there", str(source))
     made_by: dict[str, Any] = {key: facts[key] for key in ("seed", "best") if key in facts} if facts else {}
-    described = source / "experiment.yaml"
+    described = source / EXPERIMENT
     experiment = config.read(described) if ours and described.exists() else None
 
     def write(workplace: Path, folder: Path) -> Exported:

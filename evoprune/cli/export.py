@@ -20,7 +20,12 @@ def add_parser(commands: Any) -> None:
         epilog="example: python -m evoprune export runs/gpt2_mini-20260101-120000 pruned --dtype float16",
     )
     parser.add_argument("run", metavar="RUN_DIR", help="the folder of a finished run")
-    parser.add_argument("out", metavar="OUT", type=Path, help="the folder to make; one that holds anything is refused")
+    parser.add_argument(
+        "out",
+        metavar="OUT",
+        type=Path,
+        help="the folder to make, or a file with a suffix that the problem knows; it must not exist",
+    )
     experiment.add_set(
         parser, "override a key of the run's experiment, as in problem.model=where/it/is/now or problem.device=cpu"
     )

@@ -25,11 +25,13 @@ from evoprune import (
     Table,
     check_parameters,
     find_plugin,
+    plugin_names,
 )
 from evoprune.budget import ROUNDING
 from problems.language_model.any_transform import AnyTransformSettings, chosen_transforms
 from problems.language_model.settings import (
     BUDGETS,
+    FORMATS,
     TRANSFORMS,
     EvalSettings,
     ExportSettings,
@@ -218,14 +220,22 @@ class LanguageModel(Problem, HeldOut, Finals, Reporting, Measured, Recovering):
         """The perplexities on the report text."""
         return summary(result)
 
+    @classmethod
+    def file_suffixes(cls) -> list[str]:
+        """A suffix for each registered format."""
+        return [f".{name}" for name in plugin_names(FORMATS)]
+
     def export(
-        self, genome: Sequence[float], result: Mapping[str, Any], folder: Path, options: ExportSettings
+        self, genome: Sequence[float], result: Mapping[str, Any], place: Path, options: ExportSettings
     ) -> Exported:
-        """Write the smaller model as ``save_pretrained`` does, and check it in a fresh process."""
+        """Write the smaller model as ``save_pretrained`` does, or in a registered format; check it in a new process."""
         from problems.language_model.export.write import export
         from problems.language_model.recovery.phase import weights_in
 
-        return export(self.session, genome, result, folder, options, weights_in(result))
+        one_file = place.suffix in self.file_suffixes()
+        write = find_plugin(FORMATS, place.suffix[1:]) if one_file else export
+        exported: Exported = write(self.session, genome, result, place, options, weights_in(result))
+        return exported
 
     def recover(
         self,

@@ -15,8 +15,8 @@ LOCAL_TEXT_SUFFIXES = (".txt", ".jsonl", ".parquet")
 HUB_SPLIT = "test"
 """The split of a hub text if the settings give none."""
 
-TRANSFORMS, BUDGETS = "evoprune.transforms", "evoprune.budgets"
-"""Groups of entry points."""
+TRANSFORMS, BUDGETS, FORMATS = "evoprune.transforms", "evoprune.budgets", "evoprune.export_formats"
+"""Groups of entry points. A format is called as the suffix of its files: see ``gguf/export.py``."""
 
 Sampling = Literal["first", "random", "clusters"]
 
@@ -257,6 +257,11 @@ class ExportSettings(Settings):
     """Options of an export."""
 
     dtype: Dtype | None = Field(None, description="number format of what is written (default: the run's)")
+    base: Source | None = Field(
+        None,
+        description="for OUT.gguf: a .gguf file of the dense model, whose tokenizer and metadata are copied (default: "
+        "the run's model, if it is one)",
+    )
     untimed: bool = Field(False, description="do not time a smaller model and the dense one, nor measure their memory")
 
 

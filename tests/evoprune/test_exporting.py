@@ -1,11 +1,77 @@
-"""What killed exports leave behind is cleared by the next one of the same name."""
+"""An export is there with all that is said of it, or not at all; what killed ones leave behind is cleared."""
 
+from __future__ import annotations
+
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
-from evoprune.exporting import export
-from evoprune.parts import Exported
+import pytest
+
+from evoprune import Exported, InputError, Stopped
+from evoprune.exporting import about, export
+
+
+def writing(faults=()):
+    def write(place):
+        about(place, "README.md").write_text("a card")
+        place.write_text("a file")
+        return Exported({"size": 6}, faults=faults)
+
+    return write
+
+
+def names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+def test_what_is_said_of_a_file_lies_beside_it(tmp_path):
+    (tmp_path / "mine.txt").touch()
+    export(tmp_path / "new" / "small.bin", writing(), {"seed": 3}, {"problem": {}}, is_file=True)
+    assert names(tmp_path / "new") == {
+        "small.bin", "small.README.md", "small.evoprune.json", "small.experiment.yaml",
+    }  # fmt: skip
+    assert names(tmp_path) == {"mine.txt", "new"}
+    facts = json.loads((tmp_path / "new" / "small.evoprune.json").read_text())
+    assert facts == {"fit": True, "faults": [], "seed": 3, "size": 6}
+
+
+def test_a_file_with_faults_is_marked(tmp_path):
+    with pytest.raises(Stopped, match=r"small\.bin must not be used, see small\.UNFIT\.txt: too bad"):
+        export(tmp_path / "small.bin", writing(["too bad"]), {}, None, is_file=True)
+    assert "too bad" in (tmp_path / "small.UNFIT.txt").read_text()
+    assert not json.loads((tmp_path / "small.evoprune.json").read_text())["fit"]
+
+
+@pytest.mark.parametrize("taken", ["small.bin", "small.README.md", "small.UNFIT.txt", "small.evoprune.json"])
+def test_nothing_is_overwritten(tmp_path, taken):
+    (tmp_path / taken).write_text("mine")
+    with pytest.raises(InputError, match="exists already"):
+        export(tmp_path / "small.bin", writing(), {}, None, is_file=True)
+    assert names(tmp_path) == {taken}
+    assert (tmp_path / taken).read_text() == "mine"
+
+
+def test_an_empty_folder_is_no_place_for_a_file(tmp_path):
+    (tmp_path / "small.bin").mkdir()
+    with pytest.raises(InputError, match="exists already"):
+        export(tmp_path / "small.bin", writing(), {}, None, is_file=True)
+
+
+def test_what_cannot_be_moved_leaves_nothing(tmp_path, monkeypatch):
+    replace = Path.replace
+
+    def fail(path, target):
+        if path.name == "small.bin":
+            raise OSError(28, "No space left on device")
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(InputError, match="No space left on device"):
+        export(tmp_path / "small.bin", writing(), {}, None, is_file=True)
+    assert names(tmp_path) == set()
 
 
 def test_parts_of_dead_processes_are_cleared(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -15,26 +15,36 @@ from problems.language_model.recovery.figures import NAME
 
 def card(run: RunRecord, facts: Mapping[str, Any]) -> str:
     """The text of ``README.md``. ``facts``: what ``evoprune.json`` holds."""
-    return "\n".join([*_front_matter(facts), *_body(run, facts)]) + "\n"
+    head = front_matter(facts, {"library_name": "transformers"}, ["pruned", "sparse", "evoprune"])
+    return "\n".join([*head, *_body(run, facts)]) + "\n"
 
 
-def _front_matter(facts: Mapping[str, Any]) -> Iterator[str]:
-    head = {
-        "library_name": "transformers",
-        "pipeline_tag": "text-generation",
-        "base_model": facts["base_model"],
-        "tags": ["pruned", "sparse", "evoprune"],
-    }
+def front_matter(facts: Mapping[str, Any], library: Mapping[str, str], tags: Sequence[str]) -> Iterator[str]:
+    """The head of a card, which the hub reads."""
+    head = {**library, "pipeline_tag": "text-generation", "base_model": facts["base_model"], "tags": tags}
     yield "---"
     yield yaml.safe_dump(head, sort_keys=False, allow_unicode=True).rstrip()
     yield "---"
 
 
 def _body(run: RunRecord, facts: Mapping[str, Any]) -> Iterator[str]:
-    text = run.protocol.report_text
-    name = _inline(facts["base_model"])
+    name = inline(facts["base_model"])
     smaller = run.cost is not None and run.cost.parameters.evolved < run.cost.parameters.dense
     yield from _smaller(name, run.cost, facts) if smaller and run.cost else _sparse(name, facts)
+    yield from perplexities(run, facts)
+    yield "\n## Protocol\n"
+    yield (
+        f"{how_measured(run)}; these files hold {facts['dtype']}. A process "
+        f"with {'evoprune' if facts['uneven'] else 'transformers alone'} measured "
+        f"{number(facts['check']['perplexity'])} (tolerance {facts['check']['tolerance']:g}, relative).\n"
+    )
+    if not smaller:
+        yield from _by_layer(facts["sparsity"])
+    yield from repeat(run, "experiment.yaml")
+
+
+def perplexities(run: RunRecord, facts: Mapping[str, Any]) -> Iterator[str]:
+    """The table of what the run measured, and what training gave back."""
     staged = facts["transform"].get("reconstruct_stages")
     judged = "text, assembled from reconstructed layers" if staged else "text"
     yield "| perplexity | dense | uniform | evolved |\n|---|---|---|---|"
@@ -45,20 +55,24 @@ def _body(run: RunRecord, facts: Mapping[str, Any]) -> Iterator[str]:
             yield f"| {which} text, reconstructed | | {number(three.uniform)} | {number(three.evolved)} |"
     if run.recovered:
         yield from _recovered(run.recovered, facts["protocol"].get("recovery", {}))
-    yield "\n## Protocol\n"
-    yield (
+
+
+def how_measured(run: RunRecord) -> str:
+    """The protocol of the run, without an end."""
+    text = run.protocol.report_text
+    return (
         f"Perplexity is {PERPLEXITY}. Report text, which the search never saw: "
-        f"{_inline(text.source.rsplit('/', 1)[-1])}, {text.windows} windows of {text.window} tokens, "
+        f"{inline(text.source.rsplit('/', 1)[-1])}, {text.windows} windows of {text.window} tokens, "
         f"SHA-256 of the tokens `{text.sha256}`. The run computed in "
-        f"{_inline(run.protocol.dtype)} on {_inline(run.protocol.device)}; these files hold {facts['dtype']}. A "
-        f"process with {'evoprune' if facts['uneven'] else 'transformers alone'} measured "
-        f"{number(facts['check']['perplexity'])} (tolerance {facts['check']['tolerance']:g}, relative).\n"
+        f"{inline(run.protocol.dtype)} on {inline(run.protocol.device)}"
     )
-    if not smaller:
-        yield from _by_layer(facts["sparsity"])
+
+
+def repeat(run: RunRecord, experiment: str) -> Iterator[str]:
+    """How the run is repeated. ``experiment``: the name of its file."""
     yield "\n## Repeat the run\n"
-    yield "```\npython -m evoprune run experiment.yaml\n```\n"
-    yield f"`experiment.yaml` is in the same folder; the seed is {run.seed}."
+    yield f"```\npython -m evoprune run {experiment}\n```\n"
+    yield f"`{experiment}` is in the same folder; the seed is {run.seed}."
 
 
 def _sparse(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
@@ -96,14 +110,14 @@ def _smaller(name: str, cost: Cost, facts: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"- {line}" for line in lines(runtime))
         yield (
             f"\nSpeeds of a prompt of {runtime['length']} tokens, and of one token after as many: both models timed in "
-            f"turn, {runtime['threads']} thread{'s' * (runtime['threads'] > 1)}, {_inline(runtime['processor'])}, "
+            f"turn, {runtime['threads']} thread{'s' * (runtime['threads'] > 1)}, {inline(runtime['processor'])}, "
             f"{facts['dtype']}. Memory: of a process that loads and runs the model.\n"
         )
 
 
 def recovered_card(name: str, teacher: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
     """The text of ``README.md`` for a model that evoprune recovered, but did not make smaller."""
-    lines = [f"# {_inline(name)}, recovered\n", f"Its dense model is {_inline(teacher)}."]
+    lines = [f"# {inline(name)}, recovered\n", f"Its dense model is {inline(teacher)}."]
     typed = {key: RecoveredRow.model_validate(row) for key, row in rows.items()}
     return "\n".join([*lines, *_recovered(typed, {})]) + "\n"
 
@@ -112,7 +126,7 @@ def _recovered(rows: Mapping[str, RecoveredRow], how: Mapping[str, Any]) -> Iter
     """What training gave back: before and after."""
     yield "\n## Recovered\n"
     text = how.get("text", {}).get("source")
-    of = f" of {_inline(str(text).rsplit('/', 1)[-1])}" if text else ""
+    of = f" of {inline(str(text).rsplit('/', 1)[-1])}" if text else ""
     yield (
         f"Trained on windows{of} to predict what the dense model predicts; measured on the report text, which was not "
         "trained on. Divergence is that from the dense model as it was, in nats a token. The last column is the "
@@ -149,6 +163,6 @@ def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.6g}"
 
 
-def _inline(text: str) -> str:
+def inline(text: str) -> str:
     """``text`` as inline code, in which Markdown has no effect."""
     return f"`{' '.join(text.replace('`', chr(39)).split())}`"

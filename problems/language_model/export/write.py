@@ -49,22 +49,19 @@ def export(
 
     ``recovered``: its weights by name, if it was recovered as ``result`` says.
     """
-    run = run_record(result)
+    if options.base:
+        raise InputError("a folder takes nothing from a .gguf file: give OUT.gguf, or leave it out", "--base")
+    run, found = of_what_is_written(run_record(result), recovered)
     refuse_other_inputs(session, run)
     run_dtype = session.resident.dtype
     dtype = options.dtype or run_dtype
     session.transform.finalise(genome)
-    found = (run.perplexity.report_reconstructed or run.perplexity.report).evolved
-    if recovered and run.recovered:
-        found = run.recovered["evolved"].perplexity_after
-    else:
-        run = run.model_copy(update={"recovered": None})  # it did not help, so that it is not what is written
     matrices = _save(session, genome, getattr(torch, dtype), folder, recovered or {})
     counted = {matrix.name: zeros([matrix]) for matrix in matrices}
     trust = session.settings.trust_remote_code
     check = check_in_fresh_process(session.texts.report, session.resident.device, trust, list(counted), dtype, folder)
     tolerance = tolerance_of(dtype, run_dtype)
-    facts = _facts(session, run, matrices, counted, dtype, folder)
+    facts = written(folder, dtype) | described(session, run, matrices, counted)
     faults = faults_of(counted, check, run.protocol.report_text.sha256, found, tolerance)
     if abs(facts["sparsity"]["prunable"] - run.sparsity.prunable) > 1e-4:
         faults.append(f"sparsity {facts['sparsity']['prunable']:.6f}, but the run's is {run.sparsity.prunable:.6f}")
@@ -84,6 +81,17 @@ def export(
         draw_recovery(facts["recovered"], how.held_out_dense if how else None, folder)
     (folder / "README.md").write_text(card(run, facts), encoding="utf-8")
     return Exported(facts, summary, faults)
+
+
+def of_what_is_written(run: RunRecord, recovered: Mapping[str, torch.Tensor] | None) -> tuple[RunRecord, float | None]:
+    """What ``run`` says of the model that is written, and its perplexity on the report text.
+
+    ``recovered``: the weights that the run recovered; None if there are none, or they did not help.
+    """
+    if recovered and run.recovered:
+        return run, run.recovered["evolved"].perplexity_after
+    found = (run.perplexity.report_reconstructed or run.perplexity.report).evolved
+    return run.model_copy(update={"recovered": None}), found
 
 
 def refuse_other_inputs(session: Session, run: RunRecord) -> None:
@@ -191,15 +199,13 @@ def faults_of(
     return faults
 
 
-def _facts(
-    session: Session, run: RunRecord, matrices: list[Matrix], zeros: dict[str, int], dtype: str, folder: Path
-) -> Json:
+def described(session: Session, run: RunRecord, matrices: list[Matrix], zeros: dict[str, int]) -> Json:
+    """What is known of the model that is written, in any form. ``zeros``: those of each of its ``matrices``."""
     sizes = {matrix.name: matrix.size for matrix in matrices}
     blocks = {matrix.name: matrix.block for matrix in matrices}
     denominators = {"prunable": session.resident.prunable_weights, "model": session.resident.parameters}
     removed = denominators["prunable"] - sum(sizes.values()) + sum(zeros.values())
     return {
-        **written(folder, dtype),
         "base_model": public_name(run.protocol.model),
         "transform": session.transform.describe(),
         "cost": run.cost.model_dump() if run.cost else None,
@@ -232,7 +238,7 @@ def written(folder: Path, dtype: str) -> Json:
         "dtype": dtype,
         "uneven": uneven.is_uneven(folder),
         "bytes": sum(path.stat().st_size for path in files),
-        "sha256": {path.name: _sha256(path) for path in files},
+        "sha256": {path.name: sha256_of(path) for path in files},
     }
 
 
@@ -247,6 +253,7 @@ def tolerance_of(written: str, measured: str) -> float:
     return TOLERANCE if {written, measured} == {"float32"} else HALF_TOLERANCE
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """The hash of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
