@@ -103,6 +103,11 @@ class Stack(Transform):
         """The parameters of all."""
         return {name: held for transform in self._transforms for name, held in transform.encoded().items()}
 
+    @property
+    def base(self) -> str | None:
+        """The first that is named."""
+        return next((transform.base for transform in self._transforms if transform.base), None)
+
     def bare(self) -> Stack:
         """A stack of the same transforms, to give shapes alone."""
         return Stack([transform.bare() for transform in self._transforms])

@@ -127,6 +127,11 @@ class Transform(ABC):
         """The parameters that a .gguf file of the model as it is now holds in a quantised type, by their names."""
         return {}
 
+    @property
+    def base(self) -> str | None:
+        """The .gguf file of the dense model that its settings name, for tokenizer and metadata of others."""
+        return None
+
     @classmethod
     def of_shapes(cls, resident: Resident, settings: Any) -> Self:
         """The transform of a model whose weights were not read yet, to give it its shapes: no text is needed."""

@@ -62,7 +62,7 @@ def export(
     half = _KINDS[options.dtype] if options.dtype else None
     resident, report = session.resident, session.texts.report
     session.transform.apply(session.transform.dense)
-    base = find_base(resident, options.base)
+    base = find_base(resident, options.base or session.transform.base)
     session.transform.apply(genome)
     lay_out(resident.model, base)  # what llama.cpp has no form for is refused before anything takes time
     session.transform.apply(session.transform.dense)

@@ -53,6 +53,8 @@ class Types(Transform):
                 for matrix, kinds in zip(self.matrices, self._levels, strict=True)
             ]
         )
+        if not self._genes.free:
+            raise InputError("no type fits the model's matrices: types need rows of a multiple of 32", "problem.model")
         self._now = [DENSE] * len(self.matrices)
 
     @classmethod
@@ -115,7 +117,7 @@ class Types(Transform):
 
     @cached_property
     def _byte_prices(self) -> tuple[list[Price], float]:
-        base = find_base(self.resident, self.settings.base)
+        base = find_base(self.resident, self.base)
         prices: list[Price] = []
         for matrix, gene in zip(self.matrices, self._genes, strict=True):
             shape = tuple(matrix.rows(matrix.weight).shape)
@@ -130,6 +132,11 @@ class Types(Transform):
             for matrix, kind in zip(self.matrices, self._now, strict=True)
             if kind != DENSE
         }
+
+    @property
+    def base(self) -> str | None:
+        """That of the settings."""
+        return self.settings.base
 
     def describe(self) -> dict[str, Any]:
         """The types, how they are quantised, and how many matrices each type reproduces."""
