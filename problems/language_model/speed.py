@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
@@ -137,7 +138,13 @@ def _finish(device: torch.device) -> None:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """Of a CUDA device, the most that tensors took so far; else the most memory that this process ever had."""
+    """Of a CUDA device, the most that tensors took so far; else the most memory that this process ever had.
+
+    Linux counts the memory of the process that started this one as well, but not in ``/proc``.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "linux":
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,11 +1,15 @@
 """What is timed is what the name says: how many tokens, after how many others, of which model."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
+from problems.language_model.export.runtime import finding_evoprune
 from problems.language_model.model.anatomy import take_apart
 from problems.language_model.model.blocks import attentions_numbered, find_blocks
-from problems.language_model.speed import Load, speeds, timer
+from problems.language_model.speed import Load, peak_bytes, speeds, timer
 from problems.pruning.cuts.removal import put
 
 
@@ -68,3 +72,11 @@ def test_more_tokens_than_positions_are_refused(model):
     timer(model, Load("prefill", length=64))
     with pytest.raises(ValueError, match="decode needs 65 positions, the model has 64"):
         timer(model, Load("decode", length=64))
+
+
+@pytest.mark.slow
+def test_memory_is_that_of_the_process_itself():
+    held = torch.ones(2**27)  # 512 MiB, which a process that is started now has nothing of
+    code = "import torch; from problems.language_model.speed import peak_bytes; print(peak_bytes(torch.device('cpu')))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=finding_evoprune())
+    assert 0 < int(found.stdout) < peak_bytes(held.device) - held.nbytes / 2
