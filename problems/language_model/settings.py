@@ -260,7 +260,7 @@ class ExportSettings(Settings):
     base: Source | None = Field(
         None,
         description="for OUT.gguf: a .gguf file of the dense model, whose tokenizer and metadata are copied (default: "
-        "that of the transform types, or the run's model, if it is one)",
+        "that of the run's transform, or the run's model, if it is one)",
     )
     untimed: bool = Field(False, description="do not time a smaller model and the dense one, nor measure their memory")
 

@@ -99,14 +99,14 @@ class Stack(Transform):
         for transform in self._transforms:
             transform.write(model)
 
+    @property
+    def base(self) -> str | None:
+        """The first that one of them names."""
+        return next((transform.base for transform in self._transforms if transform.base), None)
+
     def encoded(self) -> Mapping[str, Encoded]:
         """The parameters of all."""
         return {name: held for transform in self._transforms for name, held in transform.encoded().items()}
-
-    @property
-    def base(self) -> str | None:
-        """The first that is named."""
-        return next((transform.base for transform in self._transforms if transform.base), None)
 
     def bare(self) -> Stack:
         """A stack of the same transforms, to give shapes alone."""

@@ -123,14 +123,14 @@ class Transform(ABC):
         Nothing has to be changed where only the values of weights differ.
         """
 
+    @property
+    def base(self) -> str | None:
+        """The .gguf file of the dense model that the settings name, if they do: exports copy its tokenizer from it."""
+        return getattr(self.settings, "base", None)
+
     def encoded(self) -> Mapping[str, Encoded]:
         """The parameters that a .gguf file of the model as it is now holds in a quantised type, by their names."""
         return {}
-
-    @property
-    def base(self) -> str | None:
-        """The .gguf file of the dense model that its settings name, for tokenizer and metadata of others."""
-        return None
 
     @classmethod
     def of_shapes(cls, resident: Resident, settings: Any) -> Self:

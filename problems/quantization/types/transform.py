@@ -133,11 +133,6 @@ class Types(Transform):
             if kind != DENSE
         }
 
-    @property
-    def base(self) -> str | None:
-        """That of the settings."""
-        return self.settings.base
-
     def describe(self) -> dict[str, Any]:
         """The types, how they are quantised, and how many matrices each type reproduces."""
         settings = self.settings

@@ -1,5 +1,7 @@
 """Several transforms of one model as one."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from evoprune import InputError
@@ -35,6 +37,13 @@ def test_what_is_spent_is_what_the_model_still_has(language_model, stacked, unit
         PARAMETERS: sum(parameter.numel() for parameter in model.parameters()),
     }
     assert budget.spent(genome) == counted[unit]
+
+
+def test_the_base_file_is_the_one_that_a_transform_names(language_model):
+    transforms = [language_model(transforms=name).session.transform for name in ("heads", "channels")]
+    assert Stack(transforms).base is None
+    transforms[1].settings = SimpleNamespace(base="base.gguf")
+    assert Stack(transforms).base == "base.gguf"
 
 
 def test_parts_are_finalised_in_the_model_that_all_of_them_changed(stacked, monkeypatch):
