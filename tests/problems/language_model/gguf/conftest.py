@@ -11,22 +11,27 @@ import torch
 
 from problems.language_model.problem import AnyTransformSettings, LanguageModel
 
-KINDS = ("llama", "gpt2")
-
 
 @pytest.fixture(scope="session")
 def byte_models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
     """What a problem on a random model of a kind is told; ``base`` is the model's own .gguf file."""
     pytest.importorskip("gguf")
     pytest.importorskip("llama_cpp_py_sync")
-    from tests.problems.language_model.gguf.models import byte_tokenizer, random_gpt2, random_llama, write_model
+    from tests.problems.language_model.gguf.models import (
+        byte_tokenizer,
+        random_gpt2,
+        random_llama,
+        random_qwen2,
+        write_model,
+    )
 
+    makers = {"llama": random_llama, "gpt2": random_gpt2, "qwen2": random_qwen2}
     made: dict[str, dict[str, Any]] = {}
 
     def of(kind: str) -> dict[str, Any]:
         if kind not in made:
             home = tmp_path_factory.mktemp(kind)
-            model = random_llama(blocks=4) if kind == "llama" else random_gpt2(blocks=4)
+            model = makers[kind](blocks=4)
             model.save_pretrained(home / "model")
             byte_tokenizer().save_pretrained(home / "model")
             write_model(model, home / "base.gguf")

@@ -8,9 +8,18 @@ from typing import Any
 import torch
 from gguf import GGUFValue, GGUFValueType, GGUFWriter
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 from problems.language_model.gguf.base import Base, whole_number
+from problems.language_model.gguf.names import head_size
 from problems.language_model.gguf.own import own_base
 from problems.language_model.gguf.write import contents
 
@@ -47,6 +56,15 @@ def random_llama(blocks: int = 3, groups: int = 2, tied: bool = True, head: int 
     return _random(LlamaForCausalLM, config)
 
 
+def random_qwen2(blocks: int = 3) -> Any:
+    """Of width 64, with biases in its attentions: an architecture that this package has no code for."""
+    config = Qwen2Config(
+        vocab_size=VOCABULARY, hidden_size=64, intermediate_size=96, num_hidden_layers=blocks, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=64, bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    return _random(Qwen2ForCausalLM, config)
+
+
 def _random(kind: Any, config: Any) -> Any:
     """With weights that 16 bits hold exactly, large enough that all of them matter."""
     torch.manual_seed(0)
@@ -65,19 +83,19 @@ def base_of(model: Any) -> Base:
         return base
     tokenizer = own_base(random_gpt2(1), byte_tokenizer(), "tiny")
     assert tokenizer is not None
-    config = model.config
+    config, name = model.config, model.config.model_type
     numbers = {
         "context_length": config.max_position_embeddings, "embedding_length": config.hidden_size,
         "block_count": config.num_hidden_layers, "feed_forward_length": config.intermediate_size,
         "attention.head_count": config.num_attention_heads, "attention.head_count_kv": config.num_key_value_heads,
-        "attention.key_length": config.head_dim, "attention.value_length": config.head_dim,
-        "rope.dimension_count": config.head_dim, "vocab_size": config.vocab_size,
+        "attention.key_length": head_size(model), "attention.value_length": head_size(model),
+        "rope.dimension_count": head_size(model), "vocab_size": config.vocab_size,
     }  # fmt: skip
     reals = {"attention.layer_norm_rms_epsilon": config.rms_norm_eps, "rope.freq_base": 10000.0}
     fields = {key: value for key, value in tokenizer.fields.items() if not key.startswith("gpt2.")}
-    fields |= {f"llama.{key}": whole_number(value) for key, value in numbers.items()}
-    fields |= {f"llama.{key}": GGUFValue(value, GGUFValueType.FLOAT32) for key, value in reals.items()}
-    return Base("llama", fields)
+    fields |= {f"{name}.{key}": whole_number(value) for key, value in numbers.items()}
+    fields |= {f"{name}.{key}": GGUFValue(value, GGUFValueType.FLOAT32) for key, value in reals.items()}
+    return Base(name, fields)
 
 
 def write_model(model: Any, path: Path) -> Path:

@@ -34,6 +34,8 @@ CASES = {
     "equal heads": ("llama", HEADS, [1.0] * 4),
     "equal channels": ("llama", CHANNELS, [1.0] * 4),
     "equal channels of a gpt2": ("gpt2", CHANNELS, [1.0] * 4),
+    "whole blocks of another architecture": ("qwen2", {"use": "sublayers", "genes": "block"}, [0.0, 1.0, 0.0, 0.0]),
+    "equal channels of another architecture": ("qwen2", CHANNELS, [1.0] * 4),
     "heads and channels": ("llama", BOTH, [0.0, 1.0, 2.0, 0.0, 1.0, 0.0, 2.0, 3.0]),
 }
 
