@@ -52,8 +52,6 @@ def export(
     ``recovered``: its weights by name, if it was recovered as ``result`` says. Raises :class:`evoprune.InputError`.
     """
     refuse_without_packages()
-    from problems.language_model.gguf.find import find_base
-    from problems.language_model.gguf.layout import lay_out
     from problems.language_model.gguf.runtime import checked, compared
     from problems.language_model.gguf.write import contents
 
@@ -61,10 +59,7 @@ def export(
     refuse_other_inputs(session, run)
     half = _KINDS[options.dtype] if options.dtype else None
     resident, report = session.resident, session.texts.report
-    session.transform.apply(session.transform.dense)
-    base = find_base(resident, options.base or session.transform.base)
-    session.transform.apply(genome)
-    lay_out(resident.model, base)  # what llama.cpp has no form for is refused before anything takes time
+    base = _base(session, genome, options)
     session.transform.apply(session.transform.dense)
     dense = Divergence(report.predictions, min(session.settings.kl_top, resident.forward.vocabulary))
     session.fitness.measure.total(report.tokens, dense.learn)
@@ -74,7 +69,7 @@ def export(
             contents(resident.model, base, {}, half=half).write(source)
         session.transform.finalise(genome)
         model = _with(resident.model, recovered)
-        made = contents(model, base, session.transform.encoded(), recovered, half)
+        made = contents(model, base, session.transform.encoded(), half)
         made.write(path)
         check = checked(path, report, dense)
         times = None if options.untimed else compared(source, path, check)
@@ -98,6 +93,18 @@ def refuse_without_packages() -> None:
     for name in ("gguf", "llama_cpp_py_sync"):
         if find_spec(name) is None:
             raise InputError(f".gguf files need the package {name}; pip install 'evoprune[gguf]'")
+
+
+def _base(session: Session, genome: Sequence[float], options: ExportSettings) -> Any:
+    """The base of the model; what llama.cpp has no form for is refused here, before anything takes time."""
+    from problems.language_model.gguf.find import find_base
+    from problems.language_model.gguf.layout import lay_out
+
+    session.transform.apply(session.transform.dense)
+    base = find_base(session.resident, options.base or session.transform.base)
+    session.transform.apply(genome)
+    lay_out(session.resident.model, base)
+    return base
 
 
 def _with(model: Any, recovered: Mapping[str, torch.Tensor] | None) -> Any:

@@ -27,8 +27,9 @@ class Layout:
         """The same, its metadata naming the kind that most matrices have. ``kinds``: those of the matrices."""
         most = Counter(kinds).most_common(1)[0][0]
         known = LlamaFileType.__members__
-        number = known.get("ALL_F32" if most == "F32" else f"MOSTLY_{most}", known.get(f"MOSTLY_{most}_M"))
-        given = {"general.file_type": whole_number(number or 0), "general.quantization_version": whole_number(2)}
+        names = (f"ALL_{most}", f"MOSTLY_{most}", f"MOSTLY_{most}_M", "GUESSED")
+        number = next(known[name] for name in names if name in known)
+        given = {"general.file_type": whole_number(number), "general.quantization_version": whole_number(2)}
         return replace(self, fields={**self.fields, **given})
 
 

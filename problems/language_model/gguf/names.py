@@ -54,12 +54,12 @@ def find_slots(model: Any, architecture: str) -> list[Slot]:
 
     Raises :class:`evoprune.InputError` for a parameter that the ``architecture`` has no place for.
     """
-    numbers = {name: number for number, name in enumerate(MODEL_ARCH_NAMES.values())}
-    if architecture not in numbers:
+    architectures = {name: key for key, name in MODEL_ARCH_NAMES.items()}
+    if architecture not in architectures:
         raise InputError(f"the architecture '{architecture}' is not one that the package gguf knows", "problem.model")
     prefix, blocks = find_blocks(model)
     left = [number for number, block in enumerate(blocks) if any(True for _ in prunable(block))]
-    known = get_tensor_name_map(list(MODEL_ARCH_NAMES)[numbers[architecture]], len(left))
+    known = get_tensor_name_map(architectures[architecture], len(left))
     return list(_slots(model, architecture, f"{prefix}.", {str(old): new for new, old in enumerate(left)}, known))
 
 

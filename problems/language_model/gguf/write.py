@@ -78,17 +78,11 @@ def _add(writer: Any, name: str, shape: tuple[int, ...], kind: str) -> None:
     writer.add_tensor_info(name, shape, np.dtype(np.float32), size, number)
 
 
-def contents(
-    model: Any,
-    base: Base,
-    encoded: Mapping[str, Encoded],
-    recovered: Mapping[str, torch.Tensor] | None = None,
-    half: str | None = None,
-) -> Contents:
+def contents(model: Any, base: Base, encoded: Mapping[str, Encoded], half: str | None = None) -> Contents:
     """What a file of ``model`` as it is now holds: ``encoded`` matrices as they are, the others in ``half``.
 
-    ``recovered``: weights that take the place of the model's, by name. ``half``: a kind; None is that of ``base``.
-    Raises :class:`evoprune.InputError` if llama.cpp has no such model, or encoded rows are not as wide as the model's.
+    ``half``: a kind; None is that of ``base``. Raises :class:`evoprune.InputError` if llama.cpp has no such model, or
+    encoded rows are not as wide as the model's.
     """
     layout = lay_out(model, base)
     kinds = {}
@@ -98,5 +92,4 @@ def contents(
         if held and held.data.shape != (slot.shape[0], ggml.row_bytes(held.kind, slot.shape[1])):
             raise InputError(f"{slot.parameter} was encoded in another shape than {' x '.join(map(str, slot.shape))}")
     matrices = [kinds[slot.name] for slot in layout.slots if len(slot.shape) > 1]
-    weights = dict(model.named_parameters()) | dict(recovered or {})
-    return Contents(layout.with_kinds(matrices), kinds, encoded, weights, base.kept)
+    return Contents(layout.with_kinds(matrices), kinds, encoded, dict(model.named_parameters()), base.kept)

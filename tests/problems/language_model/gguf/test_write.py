@@ -95,14 +95,6 @@ def test_the_bytes_are_known_before(model, half, tmp_path):
     assert made.bytes == (tmp_path / "model.gguf").stat().st_size
 
 
-def test_what_was_recovered_is_written(tmp_path):
-    model = random_llama()
-    name = "model.layers.1.mlp.down_proj.weight"
-    other = torch.randn_like(model.get_parameter(name)).half().float()
-    contents(model, base_of(model), {}, {name: other}).write(tmp_path / "recovered.gguf")
-    assert torch.equal(read_back(tmp_path / "recovered.gguf").model.get_parameter(name), other)
-
-
 def test_a_written_file_is_a_base(tmp_path):
     model = random_llama()
     base = read_base(write_model(model, tmp_path / "base.gguf"))
