@@ -17,10 +17,10 @@ from operators.algorithm.breeding import cost, first_population, fittest, losses
 from operators.knapsack import Choices
 from operators.spending import need
 
-_OWN, _COMMON = 0.3, 0.3
+_OWN, _COMMON = 0.3, 0.1
 """How far a cost may be off, as a share of it: for itself, and together with all others."""
 
-_OFF = 0.02
+_OFF = 0.01
 """How far a loss may be off the sum of its genes' costs, as a share of it: genes add to each other's harm."""
 
 _LEAST = 0.01

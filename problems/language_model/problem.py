@@ -16,6 +16,7 @@ from evoprune import (
     Finals,
     Genes,
     HeldOut,
+    InputError,
     Measured,
     Outcome,
     Problem,
@@ -287,7 +288,10 @@ class LanguageModel(Problem, HeldOut, Finals, Reporting, Measured, Recovering):
         """The uniform genome that takes the least from each gene and keeps the budget; none without one."""
         if (budget := self.budget) is None:
             return {}
-        budget.check_reachable()
+        try:
+            budget.check_reachable()
+        except ValueError as error:
+            raise InputError(str(error), "problem.budget") from None
         uniform = self.session.transform.uniform
         steps = range(_STEPS + 1)
         step = bisect_left(steps, True, key=lambda step: budget.excess(uniform(step / _STEPS)) <= ROUNDING)

@@ -112,7 +112,7 @@ def _config(where: Mapping[str, Any]) -> Any:
 def _cannot_load(settings: ModelSettings, error: Exception) -> str:
     reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     if isinstance(error, ImportError) and settings.model.endswith(".gguf"):
-        return f"GGUF files need two more packages; pip install 'evoprune[gguf]' ({reason})"
+        return f"GGUF files need more packages; pip install 'evoprune[gguf]' ({reason})"
     return (
         f"'{settings.model}' could not be loaded ({reason}); give a local folder or .gguf file, "
         "fill the hub's cache on a machine with network, or run problems/gpt2_mini.yaml"

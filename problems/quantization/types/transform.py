@@ -12,9 +12,6 @@ import torch
 from evoprune import Gene, Genes, InputError, __version__
 from evoprune.budget import Price
 from problems.language_model.gguf import ggml
-from problems.language_model.gguf.find import find_base
-from problems.language_model.gguf.size import tensor_bytes
-from problems.language_model.gguf.write import contents
 from problems.language_model.resident import Resident
 from problems.language_model.shared_tensors import Tensors, shared_of
 from problems.language_model.statistics.activations import INPUT_NORMS
@@ -117,6 +114,10 @@ class Types(Transform):
 
     @cached_property
     def _byte_prices(self) -> tuple[list[Price], float]:
+        from problems.language_model.gguf.find import find_base
+        from problems.language_model.gguf.size import tensor_bytes
+        from problems.language_model.gguf.write import contents
+
         base = find_base(self.resident, self.base)
         prices: list[Price] = []
         for matrix, gene in zip(self.matrices, self._genes, strict=True):

@@ -54,8 +54,8 @@ def test_the_result_states_bytes_and_bits(problem):
 
 def test_out_of_reach_says_the_least_and_the_most():
     said = r"4\.5 bits a weight is out of reach: the least that can be spent is 4\.7\d*, the most 16\.3\d*"
-    with pytest.raises(ValueError, match=said):
-        bundled(use="bits_per_weight", at_most=4.5).budget.check_reachable()
+    with pytest.raises(InputError, match=r"^problem\.budget: a limit of " + said):
+        bundled(use="bits_per_weight", at_most=4.5).initial_genomes()
 
 
 def test_without_a_base_bytes_are_not_known(language_model):

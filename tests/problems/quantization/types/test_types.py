@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy
 import pytest
 import torch
@@ -159,6 +161,16 @@ def test_a_source_on_a_grid_is_said_and_its_types_may_be_left_out(language_model
 def test_types_that_cannot_be_are_refused(language_model, tmp_path, given, message):
     with pytest.raises((InputError, ValueError), match=message):
         language_model(**problem_in(tmp_path, "llama"), transforms={"use": "types", "types": given})
+
+
+@pytest.mark.parametrize("missing", ["gguf", "llama_cpp_py_sync"])
+def test_without_the_packages_one_line_says_what_to_install(types, monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, "gguf", None) if missing == "gguf" else monkeypatch.setattr(ggml, "_PACKAGES", {})
+    ggml._numbers.cache_clear()
+    ggml._library.cache_clear()
+    with pytest.raises(InputError, match=r"pip install 'evoprune\[gguf\]'"):
+        types()
+    ggml._numbers.cache_clear()
 
 
 def test_milliseconds_are_not_counted(language_model):
