@@ -1,10 +1,10 @@
 """A script: loads .gguf files with llama.cpp, measures them, and prints what it finds as JSON.
 
 ``python check.py JOB`` where JOB is JSON: ``models`` (files), ``threads``, ``length`` (tokens of a prompt, at most) and
-``seconds`` (how long speeds are measured, in turn). To score the one model, besides: ``known``, an .npz file with
-``tokens`` ``(windows, window)``, and what :class:`problems.language_model.evaluation.objectives.Divergence` keeps of
-the dense model; and ``text``, the file whose first tokens these are. It imports nothing of evoprune, so that memory is
-that of llama.cpp, of Python and of numpy.
+``seconds`` (how long speeds are measured, in turn; 0: one round, for the memory). To score the one model, besides:
+``known``, an .npz file with ``tokens`` ``(windows, window)`` and what the divergence keeps of the dense model (see
+:class:`problems.language_model.evaluation.objectives.Divergence`); and ``text``, the file whose first tokens these are.
+It imports nothing of evoprune, so that memory is that of llama.cpp, of Python and of numpy.
 """
 
 import json
@@ -13,7 +13,6 @@ import resource
 import sys
 import time
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -152,12 +151,12 @@ def speeds(models: list[Llama], length: int, seconds: float) -> Json:
         _round(model, prompt)  # so that all are warm
     rounds: list[list[tuple[float, float]]] = []
     end = time.perf_counter() + seconds
-    while len(rounds) < 3 or time.perf_counter() < end:
+    while len(rounds) < (3 if seconds else 1) or time.perf_counter() < end:
         rounds.append([_round(model, prompt) for model in models])
-    prefill, decode = ([median(each) for each in zip(*taken, strict=True)] for taken in _split(rounds))
+    taken = np.median(rounds, axis=0)  # (models, 2)
     return {
-        "prefill": [length / taken for taken in prefill],
-        "decode": [_GENERATED / taken for taken in decode],
+        "prefill": (length / taken[:, 0]).tolist(),
+        "decode": (_GENERATED / taken[:, 1]).tolist(),
         "length": length,
         "peak_bytes": peak_bytes(),
     }
@@ -169,10 +168,6 @@ def peak_bytes() -> int:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
         return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def _split(rounds: list[list[tuple[float, float]]]) -> list[list[list[float]]]:
-    return [[[times[phase] for times in each] for each in rounds] for phase in (0, 1)]
 
 
 def _round(model: Llama, prompt: NDArray[np.int32]) -> tuple[float, float]:
