@@ -30,6 +30,16 @@ _ROWS = 128
 _LETTERS = 24
 """More letters of a text than a token has."""
 
+_ERROR = 4
+"""The level of errors in llama.cpp's log."""
+
+
+@get_ffi().callback("ggml_log_callback")  # type: ignore[untyped-decorator]
+def _log(level: int, text: Any, _: Any) -> None:
+    """Keep errors of the log alone."""
+    if level == _ERROR:
+        sys.stderr.write(get_ffi().string(text).decode(errors="replace"))
+
 
 class Llama:
     """A model in llama.cpp, and one sequence that it reads."""
@@ -37,6 +47,7 @@ class Llama:
     def __init__(self, path: str, threads: int) -> None:
         """Raises RuntimeError if llama.cpp does not load it."""
         self._ffi, self._lib = get_ffi(), get_lib()
+        self._lib.llama_log_set(_log, self._ffi.NULL)
         self._lib.llama_backend_init()
         start = time.perf_counter()
         self._model = self._lib.llama_model_load_from_file(path.encode(), self._lib.llama_model_default_params())
