@@ -111,6 +111,7 @@ def _config(where: Mapping[str, Any]) -> Any:
 
 def _cannot_load(settings: ModelSettings, error: Exception) -> str:
     reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    reason = reason.partition(" Should contain one of")[0]  # hundreds of names
     if isinstance(error, ImportError) and settings.model.endswith(".gguf"):
         return f"GGUF files need more packages; pip install 'evoprune[gguf]' ({reason})"
     return (

@@ -20,7 +20,14 @@ from problems.language_model.model.blocks import keep_blocks
 from problems.language_model.resident import Resident
 from problems.language_model.settings import ModelSettings
 from problems.language_model.transform import Encoded
-from tests.problems.language_model.gguf.models import VOCABULARY, base_of, random_gpt2, random_llama, write_model
+from tests.problems.language_model.gguf.models import (
+    VOCABULARY,
+    base_of,
+    random_gpt2,
+    random_llama,
+    write_empty,
+    write_model,
+)
 
 MODELS = {
     "gpt2": random_gpt2,
@@ -111,6 +118,12 @@ def test_what_the_base_has_besides_parameters_is_kept(tmp_path):
     made.write(tmp_path / "model.gguf")
     assert made.bytes == (tmp_path / "model.gguf").stat().st_size
     assert read_base(tmp_path / "model.gguf").kept["rope_freqs.weight"].tolist() == kept["rope_freqs.weight"].tolist()
+
+
+def test_what_llama_alone_loads_is_told_in_a_short_line(tmp_path):
+    with pytest.raises(InputError, match=r"could not be loaded .*deci") as told:
+        read_back(write_empty(tmp_path / "uneven.gguf", "deci"))
+    assert len(str(told.value)) < 400
 
 
 def test_rows_of_another_width_are_refused():
