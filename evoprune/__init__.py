@@ -38,10 +38,10 @@ from evoprune.schema import Checked, Fraction, Positive
 __version__ = "0.1.0"
 
 __all__ = [
+    "CARD",
     "Additive",
     "Algorithm",
     "Budget",
-    "CARD",
     "CachedFile",
     "Checked",
     "Choice",

@@ -29,6 +29,11 @@ _PLAIN = ("F32", "F16", "BF16")
 _MISSING = "GGUF files need llama.cpp's library; pip install 'evoprune[gguf]'"
 
 
+def version() -> str:
+    """Which ggml it is: another one may quantise otherwise."""
+    return f"{_library().ggml_version().decode()} {_library().ggml_commit().decode()}"
+
+
 def fits(kind: str, width: int) -> bool:
     """Whether rows of ``width`` weights can be of ``kind``, so that ggml can quantise them."""
     return _known(kind) and width % block_size(kind) == 0
@@ -114,6 +119,7 @@ def _library() -> Any:
         library = ctypes.CDLL(str(next(_candidates())))
     except (StopIteration, OSError) as error:
         raise InputError(f"{_MISSING} ({error})" if str(error) else _MISSING) from None
+    library.ggml_version.restype = library.ggml_commit.restype = ctypes.c_char_p
     library.ggml_blck_size.restype = ctypes.c_int64
     library.ggml_row_size.argtypes = [ctypes.c_int, ctypes.c_int64]
     library.ggml_row_size.restype = ctypes.c_size_t

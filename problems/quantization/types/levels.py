@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
+from evoprune import steps
 from problems.language_model.gguf import ggml
+from problems.language_model.kept import Tensors
 from problems.language_model.model.blocks import Matrix
-from problems.language_model.shared_tensors import Tensors
 
 DENSE = "16 bits"
 """The name of the level that changes nothing: a file holds such a matrix in 16 bits."""
@@ -61,8 +61,8 @@ def quantised(
         return _efficient(form for form in found if exact or not form.exact)
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # ggml runs without the interpreter's lock
-        bar = tqdm(pool.map(forms, matrices), "quantising", len(matrices), unit="matrix", leave=False, disable=None)
-        for matrix, found in zip(matrices, bar, strict=True):
+        made = steps(pool.map(forms, matrices), "quantising", "tensor", len(matrices))
+        for matrix, found in zip(matrices, made, strict=True):
             weight = matrix.weight.detach()
             stored[key(VALUES, DENSE, matrix)] = weight.clone()
             for form in found:

@@ -9,11 +9,13 @@ from typing import Any
 
 import torch
 
-from evoprune import Gene, Genes, InputError, __version__
+from evoprune import Gene, Genes, InputError
 from evoprune.budget import Price
+from problems import quantization
+from problems.language_model import gguf
 from problems.language_model.gguf import ggml
+from problems.language_model.kept import Tensors, code, shared_of
 from problems.language_model.resident import Resident
-from problems.language_model.shared_tensors import Tensors, shared_of
 from problems.language_model.statistics.activations import INPUT_NORMS
 from problems.language_model.statistics.calibration import statistics
 from problems.language_model.text.roles import Texts
@@ -178,10 +180,11 @@ class Types(Transform):
     def _made(self) -> Tensors:
         """The matrices in each type; shared by the processes of a host."""
         settings, calibration = self.settings, self.texts.calibration if self.settings.importance else None
-        what: list[object] = [__version__, "types", self.resident.weights_sha256, settings.model_dump()]
-        what += [calibration.sha256, tuple(calibration.tokens.shape)] if calibration else []
+        what: list[object] = [code(quantization, gguf), ggml.version(), self._kinds, settings.source_types]
+        what += [calibration.identity] if calibration else []
         return shared_of(
             self.resident,
+            "matrices in GGUF types",
             what,
             lambda: quantised(self.matrices, self._importance(), self._kinds, settings.source_types),
         )
