@@ -28,6 +28,7 @@ from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.experiment.resolve import Resolved, resolve, resolve_at, resolve_file
 from evoprune.exporting import export
 from evoprune.parts import Exported, Exporting, Measuring, Recovering, Table
+from evoprune.phase import Phase
 from evoprune.problem import Problem
 from evoprune.records import history, run_folder
 from evoprune.records.run_folder import read_json
@@ -81,7 +82,8 @@ class Run:
     @cached_property
     def problem(self) -> Problem:
         """The problem, loaded when first asked for."""
-        problem = build_problem(toolbox.problem_ref(self.resolved))
+        with Phase(f"loading {self.folder}"):
+            problem = build_problem(toolbox.problem_ref(self.resolved))
         if not problem.genes.allow(self.best.genome):
             raise InputError(
                 f"best.genome: expected {len(problem.genes)} genes that the problem allows; is this the result of "
@@ -162,7 +164,8 @@ class Run:
         checked = check_parameters(kind.EvalOptions, options, "options")
         problem = self.problem
         assert isinstance(problem, Measuring)
-        return problem.compare(self.best.genome, checked)
+        with Phase("measuring"):
+            return problem.compare(self.best.genome, checked)
 
 
 def run(

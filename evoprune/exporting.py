@@ -16,6 +16,7 @@ from evoprune.errors import InputError, Stopped
 from evoprune.experiment.config import Config
 from evoprune.experiment.resolve import resolve_at
 from evoprune.parts import Exported, Exporting
+from evoprune.phase import Phase
 from evoprune.records import run_folder
 
 FACTS, EXPERIMENT, CARD, UNFIT = "evoprune.json", "experiment.yaml", "README.md", "UNFIT.txt"
@@ -48,7 +49,8 @@ def export(
         raise InputError(f"cannot make the folder '{part}': {error.strerror}", str(out)) from None
     try:
         target = part / out.name if is_file else part
-        exported = write(target)
+        with Phase(f"writing and checking {out}"):
+            exported = write(target)
         state = {"fit": not exported.faults, "faults": list(exported.faults)}
         facts, described, unfit = (_at(target, name, is_file) for name in (FACTS, EXPERIMENT, UNFIT))
         run_folder.write_json(facts, {**state, **made_by, **exported.facts})

@@ -14,6 +14,7 @@ from evoprune.errors import InputError
 from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.formatting import aligned, plain
 from evoprune.parts import Measuring, Table
+from evoprune.phase import Phase
 
 
 def add_parser(commands: Any) -> None:
@@ -40,7 +41,9 @@ def call(options: argparse.Namespace) -> None:
     else:
         _refuse_what_is_a_runs(options)
         problem = problem_options.problem_of(options, Measuring)  # type: ignore[type-abstract]
-        table = problem.measure(options.source, check_parameters(problem.EvalOptions, given, "options"))
+        checked = check_parameters(problem.EvalOptions, given, "options")
+        with Phase(f"measuring {options.source}"):
+            table = problem.measure(options.source, checked)
     if options.json:
         print(json.dumps({"rows": [dict(row) for row in table.rows], "protocol": dict(table.protocol)}, indent=2))
     else:
