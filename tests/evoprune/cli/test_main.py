@@ -24,7 +24,7 @@ def test_a_wrong_command_line_is_argparse_s_to_refuse(arguments, capsys):
 
 def test_a_mistyped_command_is_answered_with_the_nearest_one(capsys):
     assert main(["rnu", "x.yaml"]) == 2
-    assert "rnu: unknown command; did you mean 'run'? (known: ablate, eval, " in capsys.readouterr().err
+    assert "rnu: unknown command; did you mean 'run'?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
