@@ -46,11 +46,11 @@ def additive(
 ) -> Algorithm:
     """Measure what each value of each gene costs alone, and solve the knapsack of these costs.
 
-    They are measured once, from the genome that spends the most. The first child is the genome within the budget whose
-    costs add up to the least; the others are so for costs that are drawn from what is believed of them, a normal
-    distribution that each screened child narrows (Thompson sampling: Russo and others, "A tutorial on Thompson
-    sampling", 2018). So children differ where costs are uncertain and little is lost. Of real genes, even steps are
-    tried. A problem with one objective is expected. Raises ValueError where there is no limit.
+    They are measured once, from the better one of the genomes that spend the most and the least. The first child is the
+    genome within the budget whose costs add up to the least; the others are so for costs that are drawn from what is
+    believed of them, a normal distribution that each screened child narrows (Thompson sampling: Russo and others, "A
+    tutorial on Thompson sampling", 2018). So children differ where costs are uncertain and little is lost. Of real
+    genes, even steps are tried. A problem with one objective is expected. Raises ValueError where there is no limit.
     """
     budget = need(budget, "operators.algorithm: additive")
     people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes)
@@ -58,9 +58,12 @@ def additive(
     (best,) = fittest(people, 1)
     yield Generation([best])
     choices, seen = Choices(budget), {best.genome}
-    dense = best.child()
-    dense[:] = budget.extreme(most=True)
-    belief = _Belief((yield from _measured(dense, choices, screening)))
+    ends = [best.child(), best.child()]
+    for end, most in zip(ends, (True, False), strict=True):
+        end[:] = budget.extreme(most)
+    yield Evaluate(ends, screening, probe=True)
+    (origin,) = fittest(ends, 1)
+    belief = _Belief((yield from _measured(origin, choices, screening)))
     draws = numpy.random.default_rng(random.getrandbits(64))
     children = [_solution(toolbox, best, choices, belief.costs)]
     while True:
@@ -68,7 +71,7 @@ def additive(
         children = [*islice(_unseen(chain(children, drawn), seen), offspring)] or [best.child()]
         yield Evaluate(children, screening)
         for child in children:
-            belief.learn(choices.numbers(child), _loss(child, dense))
+            belief.learn(choices.numbers(child), _loss(child, origin))
         chosen = fittest(children, survivors)
         yield Evaluate(chosen)
         (best,) = fittest([best, *chosen], 1)
@@ -76,25 +79,24 @@ def additive(
         children = []
 
 
-def _measured(dense: Individual, choices: Choices, screening: float) -> Generator[Evaluate, None, Floats]:
-    """What each value of each gene costs alone, beyond ``dense``: ``(choices.count,)``."""
-    again, probes = dense.child(), []
+def _measured(origin: Individual, choices: Choices, screening: float) -> Generator[Evaluate, None, Floats]:
+    """What each value of each gene costs alone, beyond ``origin``: ``(choices.count,)``."""
+    probes = []
     for place, values in enumerate(choices.values):
-        for value in values[values != dense[place]]:
-            probes.append(dense.child())
+        for value in values[values != origin[place]]:
+            probes.append(origin.child())
             probes[-1][place] = float(value)
-    yield Evaluate([again, *probes], screening, probe=True)
-    dense.fitness.values = again.fitness.values
+    yield Evaluate(probes, screening, probe=True)
     costs = numpy.zeros(choices.count)
     for probe in probes:
-        (number,) = set(choices.numbers(probe)) - set(choices.numbers(dense))
-        costs[number] = _loss(probe, dense)
+        (number,) = set(choices.numbers(probe)) - set(choices.numbers(origin))
+        costs[number] = _loss(probe, origin)
     return costs
 
 
-def _loss(individual: Individual, dense: Individual) -> float:
-    """By how much it is above that of ``dense``, on the same data."""
-    before, after = losses([cost(dense), cost(individual)], above=1.0)
+def _loss(individual: Individual, origin: Individual) -> float:
+    """By how much it is above that of ``origin``, on the same data."""
+    before, after = losses([cost(origin), cost(individual)], above=1.0)
     return after - before
 
 

@@ -7,6 +7,7 @@ from evoprune import Additive, Genes, Individual
 from evoprune.genes import Gene
 from operators.algorithm.additive import additive
 from operators.repair.shift import shift
+from problems.benchmark.knapsack import Knapsack, KnapsackSettings
 from tests.operators.algorithm.conftest import drive
 
 LEVELS = Genes([Gene.of_levels(str(place), ["16", "8", "4"]) for place in range(6)])
@@ -27,12 +28,25 @@ def run(generations, score, seed=0, **given):
     return drive(additive(tools, budget=BUDGET, initial_genomes=[], **given), generations, score)
 
 
-def test_costs_are_measured_once_each_from_what_spends_the_most():
+def test_costs_are_measured_once_each_from_the_better_end():
     _, requests = run(4, harm)
-    (measured,) = [request for request in requests if request.probe]
-    found = [list(one) for one in measured.individuals]
+    ends, measured = [request.individuals for request in requests if request.probe]
+    assert [list(end) for end in ends] == [[0.0] * 6, [2.0] * 6]
     alone = [[float(level * (place == at)) for at in range(6)] for place in range(6) for level in (1, 2)]
-    assert found == [[0.0] * 6, *alone]
+    assert [list(one) for one in measured] == alone
+
+
+def test_a_knapsack_is_packed_at_once_though_a_full_one_is_of_no_use():
+    problem = Knapsack(KnapsackSettings(items=20, copies=3))
+    random.seed(0)
+    tools = base.Toolbox()
+    tools.register("individual", lambda: Individual(problem.genes.random(), (1.0,)))
+    tools.register("repair", shift, genes=problem.genes, budget=problem.budget)
+    algorithm = additive(tools, budget=problem.budget, initial_genomes=[])
+    score = lambda genome, _: problem.evaluate(genome).values[0]  # noqa: E731
+    _, requests = drive(algorithm, 2, score)
+    optimum = problem.references()["optimum"]
+    assert score(requests[3].individuals[0], 1.0) == score(optimum, 1.0)
 
 
 def test_where_costs_add_up_the_first_child_is_the_best_genome():
@@ -41,24 +55,24 @@ def test_where_costs_add_up_the_first_child_is_the_best_genome():
     for _ in range(6):
         every = [[*head, level] for head in every for level in (0.0, 1.0, 2.0)]
     within = [genome[1:] for genome in every if BUDGET.spent(genome[1:]) <= BUDGET.limit]
-    assert harm(requests[2].individuals[0]) == pytest.approx(min(map(harm, within)))
+    assert harm(requests[3].individuals[0]) == pytest.approx(min(map(harm, within)))
 
 
 def test_children_that_were_screened_teach_what_genes_do_to_each_other():
-    first = list(run(2, harm)[1][2].individuals[0])
+    first = list(run(2, harm)[1][3].individuals[0])
     one, other = [place for place, level in enumerate(first) if level][:2]
 
     def together(genome, fidelity):
         return harm(genome) + 10 * (genome[one] == first[one] and genome[other] == first[other])
 
     populations, requests = run(10, together, offspring=4)
-    assert list(requests[2].individuals[0]) == first
+    assert list(requests[3].individuals[0]) == first
     best = min(value for population in populations for _, value in population)
     assert best < together(first, 1.0) - 5
 
 
 def test_every_child_is_within_the_budget_and_another_one():
     _, requests = run(2, harm)
-    children = [one for request in requests[2:] if request.fidelity < 1 for one in request.individuals]
+    children = [one for request in requests[3:] if request.fidelity < 1 for one in request.individuals]
     assert all(BUDGET.spent(child) <= BUDGET.limit for child in children)
     assert len({child.genome for child in children}) == len(children)
