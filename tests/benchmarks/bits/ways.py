@@ -1,0 +1,69 @@
+"""The ways to choose types that are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from evoprune import Algorithm, Evaluate, Generation, Individual
+from operators.algorithm.additive import _measured, additive
+from operators.algorithm.equal_marginals import equal_marginals
+from operators.algorithm.greedy import greedy
+from operators.algorithm.level_switching import level_switching
+from tests.benchmarks.bits.costs import Costs, first_order, fisher, imatrix
+from tests.benchmarks.bits.evopress import evopress
+from tests.benchmarks.bits.kinds import Kinds
+from tests.benchmarks.bits.solvers import Solver, dynamic, lagrangian, mip
+from tests.benchmarks.bits.task import Task
+
+Way = Callable[[Task, Kinds], Algorithm]
+
+_SCREENING = 0.125
+"""The share of the search text that costs are measured on, as in ``additive``."""
+
+
+def _one(genome: list[float]) -> Algorithm:
+    found = [Individual(genome)]
+    yield Evaluate(found)
+    yield Generation(found)
+
+
+def summed(costs: Costs, solver: Solver) -> Way:
+    """The one genome that ``solver`` makes of ``costs``."""
+
+    def way(task: Task, kinds: Kinds) -> Algorithm:
+        yield from _one(solver(task, costs(task, kinds)))
+
+    return way
+
+
+def _start(task: Task, _: Kinds) -> Algorithm:
+    """The knapsack of measured costs, which ``additive`` starts from."""
+    dense = Individual(task.budget.extreme(most=True))
+    costs = yield from _measured(dense, task.choices, _SCREENING)
+    yield from _one(task.choices.best(costs))
+
+
+ONCE: dict[str, Way] = {
+    "uniform": lambda task, _: _one(task.uniform),
+    "imatrix error, Lagrangian": summed(imatrix, lagrangian),
+    "first order, DP": summed(first_order, dynamic),
+    "Fisher, MIP": summed(fisher, mip),
+    "measured costs, DP": _start,
+}
+"""These draw nothing at random."""
+
+SEEDED: dict[str, Way] = {
+    "additive": lambda task, _: additive(task.toolbox(), budget=task.budget, initial_genomes=[task.uniform]),
+    "equal_marginals": lambda task, _: equal_marginals(
+        task.toolbox(), budget=task.budget, initial_genomes=[task.uniform]
+    ),
+    "greedy": lambda task, _: greedy(task.toolbox(), budget=task.budget, initial_genomes=[task.uniform]),
+    "level_switching": lambda task, _: level_switching(task.toolbox(), initial_genomes=[task.uniform]),
+    "EvoPress": lambda task, _: evopress(task),
+    "EvoPress, 16 children": lambda task, _: evopress(task, 16, (8, 2)),
+}
+
+OURS = ("additive",)
+"""What the product is run with; the other ways, also its own, are rivals."""
+
+WAYS = ONCE | SEEDED
