@@ -22,18 +22,19 @@ _STEPS = 10
 class Choices:
     """The values that each gene of ``budget`` can be chosen from: its levels, or even steps of its range.
 
-    All values of all genes are numbered, gene by gene; there are ``count``. What genes spend must add up, as in
-    :class:`evoprune.Additive`. Raises ValueError where there is no limit.
+    All values of all genes are numbered, gene by gene; there are ``count``, and ``own`` are those of each gene. What
+    genes spend must add up, as in :class:`evoprune.Additive`. Raises ValueError where there is no limit.
     """
 
     def __init__(self, budget: Budget) -> None:
+        self._genes = budget.genes
         self.values = [
             numpy.linspace(gene.low, gene.up, len(gene.levels) or (_STEPS + 1 if gene.free else 1))
             for gene in budget.genes
         ]
         starts = numpy.cumsum([0, *map(len, self.values)])
         self.count = int(starts[-1])
-        self._numbers = [start + numpy.arange(len(values)) for start, values in zip(starts, self.values, strict=False)]
+        self.own = [start + numpy.arange(len(values)) for start, values in zip(starts, self.values, strict=False)]
         least = budget.extreme(most=False)
         self._room = -budget.excess(least)
         self._shares = [
@@ -44,9 +45,16 @@ class Choices:
         unit = max(self._room, ROUNDING) / _UNITS
         self._units = [numpy.rint(shares / unit).clip(0).astype(int) for shares in self._shares]
 
+    def harms(self, origin: Sequence[float]) -> list[Floats | None]:
+        """For each gene its levels' harms, the largest as 1; None where unknown, or ``origin`` has harm."""
+        return [
+            numpy.array(gene.harms) / max(gene.harms) if gene.harms and gene.harms[round(value)] == 0 else None
+            for gene, value in zip(self._genes, origin, strict=True)
+        ]
+
     def numbers(self, genome: Sequence[float]) -> list[int]:
         """For each gene, the number of the value that is the nearest to that of ``genome``."""
-        rows = zip(self._numbers, self.values, genome, strict=True)
+        rows = zip(self.own, self.values, genome, strict=True)
         return [int(numbers[abs(values - value).argmin()]) for numbers, values, value in rows]
 
     def best(self, costs: Floats) -> list[float]:
@@ -57,7 +65,7 @@ class Choices:
         """
         size = _UNITS + _MARGIN + 1
         totals, chosen = numpy.zeros(size), []
-        for units, numbers in zip(self._units, self._numbers, strict=True):
+        for units, numbers in zip(self._units, self.own, strict=True):
             options = numpy.full((len(units), size), numpy.inf)
             for row, spent, cost in zip(options, units, costs[numbers], strict=True):
                 row[spent:] = totals[: max(0, size - spent)] + cost

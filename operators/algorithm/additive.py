@@ -46,11 +46,12 @@ def additive(
 ) -> Algorithm:
     """Measure what each value of each gene costs alone, and solve the knapsack of these costs.
 
-    They are measured once, from the better one of the genomes that spend the most and the least. The first child is the
-    genome within the budget whose costs add up to the least; the others are so for costs that are drawn from what is
-    believed of them, a normal distribution that each screened child narrows (Thompson sampling: Russo and others, "A
-    tutorial on Thompson sampling", 2018). So children differ where costs are uncertain and little is lost. Of real
-    genes, even steps are tried. A problem with one objective is expected. Raises ValueError where there is no limit.
+    They are measured once, from the better one of the genomes that spend the most and the least; of a gene that knows
+    its levels' ``harms`` only the level of the largest, from which the others follow. The first child is the genome
+    within the budget whose costs add up to the least; the others are so for costs that are drawn from what is believed
+    of them, a normal distribution that each screened child narrows (Thompson sampling: Russo and others, "A tutorial on
+    Thompson sampling", 2018). So children differ where costs are uncertain and little is lost. Of real genes, even
+    steps are tried. A problem with one objective is expected. Raises ValueError where there is no limit.
     """
     budget = need(budget, "operators.algorithm: additive")
     people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes)
@@ -81,9 +82,9 @@ def additive(
 
 def _measured(origin: Individual, choices: Choices, screening: float) -> Generator[Evaluate, None, Floats]:
     """What each value of each gene costs alone, beyond ``origin``: ``(choices.count,)``."""
-    probes = []
-    for place, values in enumerate(choices.values):
-        for value in values[values != origin[place]]:
+    probes, harms = [], choices.harms(origin)
+    for place, (values, shares) in enumerate(zip(choices.values, harms, strict=True)):
+        for value in values[values != origin[place]] if shares is None else values[[shares.argmax()]]:
             probes.append(origin.child())
             probes[-1][place] = float(value)
     if probes:  # none where all genes are fixed
@@ -92,6 +93,8 @@ def _measured(origin: Individual, choices: Choices, screening: float) -> Generat
     for probe in probes:
         (number,) = set(choices.numbers(probe)) - set(choices.numbers(origin))
         costs[number] = _loss(probe, origin)
+    for own, shares in zip(choices.own, harms, strict=True):
+        costs[own] = costs[own] if shares is None else shares * costs[own[shares.argmax()]]
     return costs
 
 

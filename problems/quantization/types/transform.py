@@ -20,7 +20,7 @@ from problems.language_model.statistics.activations import INPUT_NORMS
 from problems.language_model.statistics.calibration import statistics
 from problems.language_model.text.roles import Texts
 from problems.language_model.transform import PARAMETERS, WEIGHTS, Encoded, Transform, unknown_unit
-from problems.quantization.types.levels import DATA, DENSE, VALUES, is_exact, key, levels, quantised
+from problems.quantization.types.levels import DATA, DENSE, VALUES, errors, is_exact, key, levels, quantised
 from problems.quantization.types.matrices import group_of, parameter_of, typed_matrices
 from problems.quantization.types.settings import COMMON, TypesSettings
 
@@ -48,7 +48,9 @@ class Types(Transform):
         self._levels = [levels(matrix, self._stored, self._kinds) for matrix in self.matrices]
         self._genes = Genes(
             [
-                Gene.of_levels(matrix.name, kinds, group_of(matrix, resident.matrices))
+                Gene.of_levels(
+                    matrix.name, kinds, group_of(matrix, resident.matrices), errors(matrix, self._stored, kinds)
+                )
                 for matrix, kinds in zip(self.matrices, self._levels, strict=True)
             ]
         )

@@ -61,11 +61,11 @@ class Results:
         print(shown | line.get("llama", {}), flush=True)
 
 
-def measured(problem: LanguageModel, kinds: Kinds, bits: float, way: str, seed: int, tokens: int) -> Line:
-    """Run a way, and score its result."""
+def measured(problem: LanguageModel, kinds: Kinds, bits: float, way: str, seed: int, given: Any) -> Line:
+    """Run a way, and score its result; of what is ``given`` it takes ``tokens`` and ``screening``."""
     progress = Progress()
-    task = Task.of(problem, bits, lambda paid: account.pay(paid))
-    account = Account(task.problem, tokens, lambda line: progress(f"{bits} bits, {way}, seed {seed}: {line}"))
+    task = Task.of(problem, bits, lambda paid: account.pay(paid), given.screening)
+    account = Account(task.problem, given.tokens, lambda line: progress(f"{bits} bits, {way}, seed {seed}: {line}"))
     fitness: Any = problem.session.fitness
     random.seed(seed)
     start, fitness.reused = time.process_time(), 0.0
@@ -78,8 +78,8 @@ def measured(problem: LanguageModel, kinds: Kinds, bits: float, way: str, seed: 
     return line | _scored(kinds, [str(kind) for kind in task.problem.genes.chosen(account.best)])
 
 
-def preset_lines(problem: LanguageModel, kinds: Kinds) -> Iterator[Line]:
-    """Each preset, once if several are alike."""
+def preset_lines(problem: LanguageModel, kinds: Kinds, bits: float, results: Results) -> Iterator[Line]:
+    """Each preset of at most some ``bits`` that ``results`` lack, once if several are alike."""
     session = problem.session
     session.transform.apply(session.transform.dense)
     resident, matrices = session.resident, kinds.transform.matrices
@@ -97,9 +97,9 @@ def preset_lines(problem: LanguageModel, kinds: Kinds) -> Iterator[Line]:
         found = [(name, [given.get(tensor, DENSE) for tensor in tensors]) for name, given in presets(dense, importance)]
     seen: set[tuple[str, ...]] = set()
     for name, chosen in found:
-        if tuple(chosen) not in seen:
+        size = 8 * kinds.bytes(chosen) / resident.parameters
+        if tuple(chosen) not in seen and size <= bits and results.lacks(way=f"preset {name}"):
             seen.add(tuple(chosen))
-            size = 8 * kinds.bytes(chosen) / resident.parameters
             yield {"way": f"preset {name}", "size": size} | _scored(kinds, chosen)
 
 
@@ -120,16 +120,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--search-windows", type=int, nargs=2, default=[8, 512], help="how many, and their tokens")
     parser.add_argument("--report-text", required=True)
     parser.add_argument("--report-windows", type=int, nargs=2, default=[24, 1024], help="how many, and their tokens")
-    parser.add_argument("--calibration-windows", type=int, default=64, help="as long as those of the search text")
+    parser.add_argument("--calibration-windows", type=int, nargs=2, default=[64, 512], help="of the search text's file")
     parser.add_argument("--tokens", type=int, default=300_000, help="of one way")
+    parser.add_argument(
+        "--screening", type=float, default=0.125, help="share of the search text for costs and children"
+    )
     parser.add_argument("--bits", type=float, nargs="+", default=[5.0], help="of the file, for each parameter")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--files", action="store_true", help="score real files in llama.cpp, too")
     given = parser.parse_args(arguments)
     not_settings = ("out", "seeds", "ways", "bits", "files")
-    results = Results(given.out, {key: value for key, value in vars(given).items() if key not in not_settings})
     try:
+        results = Results(given.out, {key: value for key, value in vars(given).items() if key not in not_settings})
         _complete(results, given)
     except (InputError, ValueError) as error:
         parser.exit(2, f"error: {error}\n")
@@ -139,17 +142,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _complete(results: Results, given: argparse.Namespace) -> None:
     problem = remembering(_problem(given))
     kinds = Kinds(problem.session)
-    if results.lacks(way="presets"):
-        for line in preset_lines(problem, kinds):
-            if results.lacks(way=line["way"]):
-                results.add(line)
-        results.add({"way": "presets"})
+    if results.lacks(presets=max(given.bits)):
+        for line in preset_lines(problem, kinds, max(given.bits), results):
+            results.add(line)
+        results.add({"presets": max(given.bits)})
     for seed in given.seeds:
         for bits in given.bits:
             for way in given.ways:
                 first = seed == given.seeds[0] or way not in ONCE
                 if first and results.lacks(bits=bits, way=way, seed=seed):
-                    results.add(measured(problem, kinds, bits, way, seed, given.tokens))
+                    results.add(measured(problem, kinds, bits, way, seed, given))
     for bits in given.bits if given.files else []:
         for line in best(results.lines, bits):
             if results.lacks(file=line["way"], bits=bits):
@@ -170,7 +172,7 @@ def _problem(given: argparse.Namespace) -> LanguageModel:
         "transforms": {"use": "types", "base": given.base, "types": given.types},
         "search_text": text(given.search_text, *given.search_windows),
         "report_text": text(given.report_text, *given.report_windows),
-        "calibration_text": text(given.search_text, given.calibration_windows, given.search_windows[1]),
+        "calibration_text": text(given.search_text, *given.calibration_windows),
         "held_out_windows": 0,
     }
     return LanguageModel(check_parameters(LanguageModel.Settings, settings, "problem"))

@@ -26,7 +26,7 @@ def lagrangian(task: Task, costs: Floats) -> list[float]:
 
     The room that is left goes to the steps that save the most cost a byte, as long as any fits.
     """
-    prices, places = task.prices(), _places(task)
+    prices, places = task.prices(), task.choices.own
     low, high = 0.0, float(costs.max()) / float(numpy.diff(numpy.unique(prices)).min())
 
     def genome(multiplier: float) -> list[float]:
@@ -41,7 +41,7 @@ def lagrangian(task: Task, costs: Floats) -> list[float]:
 
 def mip(task: Task, costs: Floats) -> list[float]:
     """A mixed integer programme, one level of each gene, by HiGHS."""
-    prices, places = task.prices(), _places(task)
+    prices, places = task.prices(), task.choices.own
     one = numpy.zeros((len(places), len(costs)))
     for row, own in zip(one, places, strict=True):
         row[own] = 1
@@ -53,16 +53,10 @@ def mip(task: Task, costs: Floats) -> list[float]:
     return [float(found.x[own].argmax()) for own in places]
 
 
-def _places(task: Task) -> list[Floats]:
-    """The numbers of each gene's levels."""
-    ends = numpy.cumsum([len(gene.levels) for gene in task.problem.genes])
-    return numpy.split(numpy.arange(ends[-1]), ends[:-1])
-
-
 def _filled(task: Task, costs: Floats, prices: Floats, genome: list[float]) -> list[float]:
     while True:
         steps = []
-        for gene, own in enumerate(_places(task)):
+        for gene, own in enumerate(task.choices.own):
             for level in range(int(genome[gene])):
                 now, then = own[int(genome[gene])], own[level]
                 raised = [*genome[:gene], float(level), *genome[gene + 1 :]]

@@ -55,19 +55,20 @@ def remembering(problem: LanguageModel) -> LanguageModel:
 
 @dataclass(frozen=True)
 class Task:
-    """``problem``, on the transform ``types`` alone, with a budget."""
+    """``problem``, on the transform ``types`` alone, with a budget; ``screening``: the share of the text for it."""
 
     problem: LanguageModel
     pay: Pay
+    screening: float = 0.125
 
     @classmethod
-    def of(cls, problem: LanguageModel, bits: float, pay: Pay) -> Task:
+    def of(cls, problem: LanguageModel, bits: float, pay: Pay, screening: float = 0.125) -> Task:
         """Of a ``problem`` without budget, at some ``bits`` for each parameter. Raises ValueError out of reach."""
         sized = copy(problem)
         budget = Choice(use="bits_per_weight", at_most=bits)
         sized.settings = problem.settings.model_copy(update={"budget": budget})
         sized.budget.check_reachable()
-        return cls(sized, pay)
+        return cls(sized, pay, screening)
 
     @property
     def budget(self) -> Additive:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from evoprune import Algorithm, Evaluate, Generation, Individual
 from operators.algorithm.additive import _measured, additive
@@ -16,9 +17,6 @@ from tests.benchmarks.bits.solvers import Solver, dynamic, lagrangian, mip
 from tests.benchmarks.bits.task import Task
 
 Way = Callable[[Task, Kinds], Algorithm]
-
-_SCREENING = 0.125
-"""The share of the search text that costs are measured on, as in ``additive``."""
 
 
 def _one(genome: list[float]) -> Algorithm:
@@ -39,8 +37,14 @@ def summed(costs: Costs, solver: Solver) -> Way:
 def _start(task: Task, _: Kinds) -> Algorithm:
     """The knapsack of measured costs, which ``additive`` starts from."""
     dense = Individual(task.budget.extreme(most=True))
-    costs = yield from _measured(dense, task.choices, _SCREENING)
+    yield Evaluate([dense], task.screening, probe=True)
+    costs = yield from _measured(dense, task.choices, task.screening)
     yield from _one(task.choices.best(costs))
+
+
+def _given(task: Task) -> dict[str, Any]:
+    """What the product's searches are given."""
+    return {"toolbox": task.toolbox(), "initial_genomes": [task.uniform], "screening": task.screening}
 
 
 ONCE: dict[str, Way] = {
@@ -53,12 +57,10 @@ ONCE: dict[str, Way] = {
 """These draw nothing at random."""
 
 SEEDED: dict[str, Way] = {
-    "additive": lambda task, _: additive(task.toolbox(), budget=task.budget, initial_genomes=[task.uniform]),
-    "equal_marginals": lambda task, _: equal_marginals(
-        task.toolbox(), budget=task.budget, initial_genomes=[task.uniform]
-    ),
-    "greedy": lambda task, _: greedy(task.toolbox(), budget=task.budget, initial_genomes=[task.uniform]),
-    "level_switching": lambda task, _: level_switching(task.toolbox(), initial_genomes=[task.uniform]),
+    "additive": lambda task, _: additive(**_given(task), budget=task.budget),
+    "equal_marginals": lambda task, _: equal_marginals(**_given(task), budget=task.budget),
+    "greedy": lambda task, _: greedy(**_given(task), budget=task.budget),
+    "level_switching": lambda task, _: level_switching(**_given(task)),
     "EvoPress": lambda task, _: evopress(task),
     "EvoPress, 16 children": lambda task, _: evopress(task, 16, (8, 2)),
 }

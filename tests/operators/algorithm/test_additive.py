@@ -13,19 +13,25 @@ from tests.operators.algorithm.conftest import drive
 LEVELS = Genes([Gene.of_levels(str(place), ["16", "8", "4"]) for place in range(6)])
 SIZES = [1.0, 1.0, 2.0, 2.0, 1.0, 2.0]
 HARM = [[0.0, 1.0, 3.0], [0.0, 0.1, 1.0], [0.0, 4.0, 5.0], [0.0, 0.2, 1.5], [0.0, 0.5, 4.0], [0.0, 0.3, 9.0]]
-BUDGET = Additive(LEVELS, [[0.0, -8.0 * size, -12.0 * size] for size in SIZES], 60.0, fixed=144.0)
 
 
 def harm(genome, fidelity=1.0):
     return sum(of_levels[int(level)] for of_levels, level in zip(HARM, genome, strict=True))
 
 
-def run(generations, score, seed=0, **given):
+def budget_of(genes):
+    return Additive(genes, [[0.0, -8.0 * size, -12.0 * size] for size in SIZES], 60.0, fixed=144.0)
+
+
+BUDGET = budget_of(LEVELS)
+
+
+def run(generations, score, seed=0, genes=LEVELS, **given):
     random.seed(seed)
-    tools = base.Toolbox()
-    tools.register("individual", lambda: Individual(LEVELS.random(), (-1.0,)))
-    tools.register("repair", shift, genes=LEVELS, budget=BUDGET)
-    return drive(additive(tools, budget=BUDGET, initial_genomes=[], **given), generations, score)
+    tools, budget = base.Toolbox(), budget_of(genes)
+    tools.register("individual", lambda: Individual(genes.random(), (-1.0,)))
+    tools.register("repair", shift, genes=genes, budget=budget)
+    return drive(additive(tools, budget=budget, initial_genomes=[], **given), generations, score)
 
 
 def test_costs_are_measured_once_each_from_the_better_end():
@@ -47,6 +53,20 @@ def test_a_knapsack_is_packed_at_once_though_a_full_one_is_of_no_use():
     _, requests = drive(algorithm, 2, score)
     optimum = problem.references()["optimum"]
     assert score(requests[3].individuals[0], 1.0) == score(optimum, 1.0)
+
+
+def test_of_a_gene_that_knows_its_harms_one_level_is_measured_and_the_first_child_is_the_same():
+    found = []
+    for harms in ([[]] * 6, [[0.5 * cost for cost in of_levels] for of_levels in HARM]):
+        genes = Genes(
+            [Gene.of_levels(gene.name, gene.levels, "", own) for gene, own in zip(LEVELS, harms, strict=True)]
+        )
+        found.append(run(2, harm, genes=genes)[1])
+    measured, known = found
+    alone = [[2.0 * (place == at) for at in range(6)] for place in range(6)]
+    assert [list(one) for one in known[2].individuals] == alone
+    assert len(measured[2].individuals) == 12
+    assert list(known[3].individuals[0]) == list(measured[3].individuals[0])
 
 
 def test_where_costs_add_up_the_first_child_is_the_best_genome():

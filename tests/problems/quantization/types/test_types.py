@@ -98,6 +98,8 @@ def test_levels_fall_in_bytes_and_rise_in_weighted_error(types):
         assert tuple(sizes[gene.name]) == gene.levels[1:]
         assert [*sizes[gene.name].values()] == sorted(set(sizes[gene.name].values()), reverse=True)
         assert [*errors[gene.name].values()] == sorted(set(errors[gene.name].values()))
+        shares = numpy.array([0.0, *errors[gene.name].values()]) / [*errors[gene.name].values()][-1]
+        assert numpy.array(gene.harms) / gene.harms[-1] == pytest.approx(shares, rel=1e-3)
 
 
 def test_uniform_is_one_number_of_bits_for_all(types):
