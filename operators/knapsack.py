@@ -45,17 +45,23 @@ class Choices:
         unit = max(self._room, ROUNDING) / _UNITS
         self._units = [numpy.rint(shares / unit).clip(0).astype(int) for shares in self._shares]
 
-    def harms(self, origin: Sequence[float]) -> list[Floats | None]:
-        """For each gene its levels' harms, the largest as 1; None where unknown, or ``origin`` has harm."""
-        return [
-            numpy.array(gene.harms) / max(gene.harms) if gene.harms and gene.harms[round(value)] == 0 else None
-            for gene, value in zip(self._genes, origin, strict=True)
-        ]
+    def harms(self, origin: Sequence[float]) -> dict[int, Floats]:
+        """By a gene's place its levels' harms, the largest as 1, where they are known and that of ``origin`` is 0."""
+        return {
+            place: numpy.array(gene.harms) / max(gene.harms)
+            for place, gene in enumerate(self._genes)
+            if gene.harms and gene.harms[round(origin[place])] == 0
+        }
 
     def numbers(self, genome: Sequence[float]) -> list[int]:
         """For each gene, the number of the value that is the nearest to that of ``genome``."""
         rows = zip(self.own, self.values, genome, strict=True)
         return [int(numbers[abs(values - value).argmin()]) for numbers, values, value in rows]
+
+    def value(self, number: int) -> tuple[int, float]:
+        """The place of the gene that has the value ``number``, and the value."""
+        place = next(place for place, own in enumerate(self.own) if number <= own[-1])
+        return place, float(self.values[place][number - self.own[place][0]])
 
     def best(self, costs: Floats) -> list[float]:
         """The genome within the limit whose ``costs`` ``(count,)`` add up to the least.

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Annotated
 
 import numpy
 from deap import base
-from numpy.typing import NDArray
 from pydantic import Field
 
 from evoprune import Algorithm, Budget, Evaluate, Generation, Individual
-from operators.algorithm.breeding import cost, first_population, fittest, losses
-from operators.knapsack import Choices
+from operators.algorithm.breeding import first_population, fittest
+from operators.algorithm.level_costs import level_costs, loss
+from operators.knapsack import Choices, Floats
 from operators.spending import need
 
 _OWN, _COMMON = 0.3, 0.1
@@ -24,15 +24,13 @@ _OFF = 0.01
 """How far a loss may be off the sum of its genes' costs, as a share of it: genes add to each other's harm."""
 
 _LEAST = 0.01
-"""For these shares, a cost counts as at least this share of the median one that is not 0."""
+"""For these shares, a cost counts as at least this share of the median one."""
 
 _ROUNDING = 1e-6
 """The share of the first variances that keeps the later ones above 0."""
 
 _TRIES = 8
 """Draws for each child, if the first ones were scored before."""
-
-Floats = NDArray[numpy.float64]
 
 
 def additive(
@@ -47,11 +45,12 @@ def additive(
     """Measure what each value of each gene costs alone, and solve the knapsack of these costs.
 
     They are measured once, from the better one of the genomes that spend the most and the least; of a gene that knows
-    its levels' ``harms`` only the level of the largest, from which the others follow. The first child is the genome
-    within the budget whose costs add up to the least; the others are so for costs that are drawn from what is believed
-    of them, a normal distribution that each screened child narrows (Thompson sampling: Russo and others, "A tutorial on
-    Thompson sampling", 2018). So children differ where costs are uncertain and little is lost. Of real genes, even
-    steps are tried. A problem with one objective is expected. Raises ValueError where there is no limit.
+    its levels' ``harms`` only the level of the largest, from which the others follow, unless it costs more than the
+    mean of such genes. The first child is the genome within the budget whose costs add up to the least; the others are
+    so for costs that are drawn from what is believed of them, a normal distribution that each screened child narrows
+    (Thompson sampling: Russo and others, "A tutorial on Thompson sampling", 2018). So children differ where costs are
+    uncertain and little is lost. Of real genes, even steps are tried. A problem with one objective is expected. Raises
+    ValueError where there is no limit.
     """
     budget = need(budget, "operators.algorithm: additive")
     people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes)
@@ -64,7 +63,7 @@ def additive(
         end[:] = budget.extreme(most)
     yield Evaluate(ends, screening, probe=True)
     (origin,) = fittest(ends, 1)
-    belief = _Belief((yield from _measured(origin, choices, screening)))
+    belief = _Belief((yield from level_costs(origin, choices, screening)))
     draws = numpy.random.default_rng(random.getrandbits(64))
     children = [_solution(toolbox, best, choices, belief.costs)]
     while True:
@@ -72,36 +71,12 @@ def additive(
         children = [*islice(_unseen(chain(children, drawn), seen), offspring)] or [best.child()]
         yield Evaluate(children, screening)
         for child in children:
-            belief.learn(choices.numbers(child), _loss(child, origin))
+            belief.learn(choices.numbers(child), loss(child, origin))
         chosen = fittest(children, survivors)
         yield Evaluate(chosen)
         (best,) = fittest([best, *chosen], 1)
         yield Generation([best])
         children = []
-
-
-def _measured(origin: Individual, choices: Choices, screening: float) -> Generator[Evaluate, None, Floats]:
-    """What each value of each gene costs alone, beyond ``origin``: ``(choices.count,)``."""
-    probes, harms = [], choices.harms(origin)
-    for place, (values, shares) in enumerate(zip(choices.values, harms, strict=True)):
-        for value in values[values != origin[place]] if shares is None else values[[shares.argmax()]]:
-            probes.append(origin.child())
-            probes[-1][place] = float(value)
-    if probes:  # none where all genes are fixed
-        yield Evaluate(probes, screening, probe=True)
-    costs = numpy.zeros(choices.count)
-    for probe in probes:
-        (number,) = set(choices.numbers(probe)) - set(choices.numbers(origin))
-        costs[number] = _loss(probe, origin)
-    for own, shares in zip(choices.own, harms, strict=True):
-        costs[own] = costs[own] if shares is None else shares * costs[own[shares.argmax()]]
-    return costs
-
-
-def _loss(individual: Individual, origin: Individual) -> float:
-    """By how much it is above that of ``origin``, on the same data."""
-    before, after = losses([cost(origin), cost(individual)], above=1.0)
-    return after - before
 
 
 def _solution(toolbox: base.Toolbox, parent: Individual, choices: Choices, costs: Floats) -> Individual:
@@ -124,16 +99,15 @@ class _Belief:
 
     def __init__(self, costs: Floats) -> None:
         self.costs = costs
-        found = abs(costs[costs != 0])
-        sizes = numpy.maximum(abs(costs), _LEAST * numpy.median(found) if found.size else 1.0)
+        sizes = numpy.maximum(abs(costs), _LEAST * numpy.median(abs(costs)))
         self._own = numpy.diag((_OWN * sizes) ** 2)
         self._covariance = self._own + _COMMON**2 * numpy.outer(sizes, sizes)
 
-    def learn(self, numbers: Sequence[int], loss: float) -> None:
-        """The costs ``numbers`` add up to ``loss`` (a step of the Kalman filter)."""
+    def learn(self, numbers: Sequence[int], total: float) -> None:
+        """The costs ``numbers`` add up to ``total`` (a step of the Kalman filter)."""
         with_sum = self._covariance[:, numbers].sum(1)
-        gain = with_sum / (with_sum[numbers].sum() + (_OFF * loss) ** 2 or 1.0)
-        self.costs = self.costs + gain * (loss - self.costs[numbers].sum())
+        gain = with_sum / (with_sum[numbers].sum() + (_OFF * total) ** 2 or 1.0)
+        self.costs = self.costs + gain * (total - self.costs[numbers].sum())
         self._covariance = self._covariance - numpy.outer(gain, with_sum)
 
     def drawn(self, draws: numpy.random.Generator, count: int) -> Iterator[Floats]:

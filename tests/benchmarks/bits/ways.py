@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from evoprune import Algorithm, Evaluate, Generation, Individual
-from operators.algorithm.additive import _measured, additive
+from operators.algorithm.additive import additive
 from operators.algorithm.equal_marginals import equal_marginals
 from operators.algorithm.greedy import greedy
+from operators.algorithm.level_costs import level_costs
 from operators.algorithm.level_switching import level_switching
 from tests.benchmarks.bits.costs import Costs, first_order, fisher, imatrix
 from tests.benchmarks.bits.evopress import evopress
@@ -38,7 +39,7 @@ def _start(task: Task, _: Kinds) -> Algorithm:
     """The knapsack of measured costs, which ``additive`` starts from."""
     dense = Individual(task.budget.extreme(most=True))
     yield Evaluate([dense], task.screening, probe=True)
-    costs = yield from _measured(dense, task.choices, task.screening)
+    costs = yield from level_costs(dense, task.choices, task.screening)
     yield from _one(task.choices.best(costs))
 
 

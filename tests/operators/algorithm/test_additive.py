@@ -55,7 +55,7 @@ def test_a_knapsack_is_packed_at_once_though_a_full_one_is_of_no_use():
     assert score(requests[3].individuals[0], 1.0) == score(optimum, 1.0)
 
 
-def test_of_a_gene_that_knows_its_harms_one_level_is_measured_and_the_first_child_is_the_same():
+def test_of_genes_that_know_their_harms_one_level_is_measured_and_all_of_the_costly_ones():
     found = []
     for harms in ([[]] * 6, [[0.5 * cost for cost in of_levels] for of_levels in HARM]):
         genes = Genes(
@@ -65,8 +65,10 @@ def test_of_a_gene_that_knows_its_harms_one_level_is_measured_and_the_first_chil
     measured, known = found
     alone = [[2.0 * (place == at) for at in range(6)] for place in range(6)]
     assert [list(one) for one in known[2].individuals] == alone
+    again = [[float(level * (place == at)) for at in range(6)] for place in (2, 4, 5) for level in (1, 2)]
+    assert [list(one) for one in known[3].individuals] == again
     assert len(measured[2].individuals) == 12
-    assert list(known[3].individuals[0]) == list(measured[3].individuals[0])
+    assert list(known[4].individuals[0]) == list(measured[3].individuals[0])
 
 
 def test_where_costs_add_up_the_first_child_is_the_best_genome():

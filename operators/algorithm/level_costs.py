@@ -1,0 +1,51 @@
+"""What each value of each gene costs alone, as measured."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+
+import numpy
+
+from evoprune import Evaluate, Individual
+from operators.algorithm.breeding import cost, losses
+from operators.knapsack import Choices, Floats
+
+
+def level_costs(origin: Individual, choices: Choices, screening: float) -> Generator[Evaluate, None, Floats]:
+    """What each value costs beyond ``origin``, which was scored on the share ``screening``: ``(choices.count,)``.
+
+    Of a gene that knows its levels' harms the level of the largest is measured, and the others follow; all of them are
+    measured where it costs more than the mean of such genes.
+    """
+    costs, harms = numpy.zeros(choices.count), choices.harms(origin)
+    others = [own[own != number] for own, number in zip(choices.own, choices.numbers(origin), strict=True)]
+    ends = {place: choices.own[place][shares.argmax()] for place, shares in harms.items()}
+    yield from _probed(
+        [[ends[at]] if at in ends else own for at, own in enumerate(others)], origin, choices, screening, costs
+    )
+    mean = sum(costs[end] for end in ends.values()) / max(1, len(ends))
+    for place, end in ends.items():
+        costs[choices.own[place]] = harms[place] * costs[end]
+    yield from _probed([others[at] for at, end in ends.items() if costs[end] > mean], origin, choices, screening, costs)
+    return costs
+
+
+def loss(individual: Individual, origin: Individual) -> float:
+    """By how much it is above that of ``origin``, on the same data."""
+    before, after = losses([cost(origin), cost(individual)], above=1.0)
+    return after - before
+
+
+def _probed(
+    numbers: Iterable[Sequence[int]], origin: Individual, choices: Choices, screening: float, costs: Floats
+) -> Generator[Evaluate, None, None]:
+    """Measure the values ``numbers`` and write what they cost into ``costs``."""
+    probes = {}
+    for number in (number for own in numbers for number in own):
+        probes[number] = origin.child()
+        place, value = choices.value(number)
+        probes[number][place] = value
+    if probes:
+        yield Evaluate([*probes.values()], screening, probe=True)
+    for number, probe in probes.items():
+        costs[number] = loss(probe, origin)
