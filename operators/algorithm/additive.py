@@ -45,12 +45,12 @@ def additive(
     """Measure what each value of each gene costs alone, and solve the knapsack of these costs.
 
     They are measured once, from the better one of the genomes that spend the most and the least; of a gene that knows
-    its levels' ``harms`` only the level of the largest, from which the others follow, unless it costs more than the
-    mean of such genes. The first child is the genome within the budget whose costs add up to the least; the others are
-    so for costs that are drawn from what is believed of them, a normal distribution that each screened child narrows
-    (Thompson sampling: Russo and others, "A tutorial on Thompson sampling", 2018). So children differ where costs are
-    uncertain and little is lost. Of real genes, even steps are tried. A problem with one objective is expected. Raises
-    ValueError where there is no limit.
+    its levels' ``harms`` only the level of the largest, from which the others follow, unless it costs much. The first
+    child is the genome within the budget whose costs add up to the least; the others are so for costs that are drawn
+    from what is believed of them, a normal distribution that each screened child narrows (Thompson sampling: Russo and
+    others, "A tutorial on Thompson sampling", 2018). So children differ where costs are uncertain and little is lost.
+    Of real genes, even steps are tried. A problem with one objective is expected. Raises ValueError where there is no
+    limit.
     """
     budget = need(budget, "operators.algorithm: additive")
     people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes)

@@ -10,12 +10,15 @@ from evoprune import Evaluate, Individual
 from operators.algorithm.breeding import cost, losses
 from operators.knapsack import Choices, Floats
 
+_COSTLY = 0.1
+"""A gene that costs more than this share of all has all its levels measured."""
+
 
 def level_costs(origin: Individual, choices: Choices, screening: float) -> Generator[Evaluate, None, Floats]:
     """What each value costs beyond ``origin``, which was scored on the share ``screening``: ``(choices.count,)``.
 
     Of a gene that knows its levels' harms the level of the largest is measured, and the others follow; all of them are
-    measured where it costs more than the mean of such genes.
+    measured where it costs much: others add to the noise of a short text more than to what is known.
     """
     costs, harms = numpy.zeros(choices.count), choices.harms(origin)
     others = [own[own != number] for own, number in zip(choices.own, choices.numbers(origin), strict=True)]
@@ -23,10 +26,10 @@ def level_costs(origin: Individual, choices: Choices, screening: float) -> Gener
     yield from _probed(
         [[ends[at]] if at in ends else own for at, own in enumerate(others)], origin, choices, screening, costs
     )
-    mean = sum(costs[end] for end in ends.values()) / max(1, len(ends))
+    much = _COSTLY * sum(costs[end] for end in ends.values())
     for place, end in ends.items():
         costs[choices.own[place]] = harms[place] * costs[end]
-    yield from _probed([others[at] for at, end in ends.items() if costs[end] > mean], origin, choices, screening, costs)
+    yield from _probed([others[at] for at, end in ends.items() if costs[end] > much], origin, choices, screening, costs)
     return costs
 
 

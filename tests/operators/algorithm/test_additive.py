@@ -65,7 +65,7 @@ def test_of_genes_that_know_their_harms_one_level_is_measured_and_all_of_the_cos
     measured, known = found
     alone = [[2.0 * (place == at) for at in range(6)] for place in range(6)]
     assert [list(one) for one in known[2].individuals] == alone
-    again = [[float(level * (place == at)) for at in range(6)] for place in (2, 4, 5) for level in (1, 2)]
+    again = [[float(level * (place == at)) for at in range(6)] for place in (0, 2, 4, 5) for level in (1, 2)]
     assert [list(one) for one in known[3].individuals] == again
     assert len(measured[2].individuals) == 12
     assert list(known[4].individuals[0]) == list(measured[3].individuals[0])
