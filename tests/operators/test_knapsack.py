@@ -45,3 +45,13 @@ def test_real_genes_are_chosen_at_even_steps():
     costs = numpy.array([*(float(step) for step in range(11)), 0.0, 0.0, 2.5, 9.0])
     assert choices.best(costs) == pytest.approx([0.3, 0.2, 1.0])
     assert choices.numbers([0.21, 0.2, 2.0]) == [4, 11, 14]
+
+
+def test_numbers_tell_the_gene_and_the_value_and_harms_are_known_from_what_has_none():
+    genes = Genes([Gene.of_levels("a", "xyz", harms=[0.0, 1.0, 4.0]), Gene.of_levels("b", "xy"), Gene("c")])
+    choices = Choices(Additive(genes, [[4.0, 2.0, 0.0], [1.0, 0.0], -1.0], 3.0, fixed=1.0))
+    found = [choices.value(number) for number in range(choices.count)]
+    every = [(place, float(value)) for place, values in enumerate(choices.values) for value in values]
+    assert found == every
+    assert {place: list(shares) for place, shares in choices.harms([0.0, 1.0, 0.0]).items()} == {0: [0.0, 0.25, 1.0]}
+    assert choices.harms([1.0, 0.0, 0.0]) == {}
