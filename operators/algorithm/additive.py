@@ -24,7 +24,7 @@ _OFF = 0.01
 """How far a loss may be off the sum of its genes' costs, as a share of it: genes add to each other's harm."""
 
 _LEAST = 0.01
-"""For these shares, a cost counts as at least this share of the median one."""
+"""For these shares, a cost counts as at least this share of the median one that is not 0."""
 
 _ROUNDING = 1e-6
 """The share of the first variances that keeps the later ones above 0."""
@@ -99,7 +99,8 @@ class _Belief:
 
     def __init__(self, costs: Floats) -> None:
         self.costs = costs
-        sizes = numpy.maximum(abs(costs), _LEAST * numpy.median(abs(costs)))
+        found = abs(costs[costs != 0])
+        sizes = numpy.maximum(abs(costs), _LEAST * numpy.median(found) if found.size else 1.0)
         self._own = numpy.diag((_OWN * sizes) ** 2)
         self._covariance = self._own + _COMMON**2 * numpy.outer(sizes, sizes)
 
