@@ -66,6 +66,8 @@ def additive(
     belief = _Belief((yield from level_costs(origin, choices, screening)))
     draws = numpy.random.default_rng(random.getrandbits(64))
     children = [_solution(toolbox, best, choices, belief.costs)]
+    yield Evaluate(children)  # whatever it is in the screening
+    (best,) = fittest([best, *children], 1)
     while True:
         drawn = (_solution(toolbox, best, choices, costs) for costs in belief.drawn(draws, _TRIES * offspring))
         children = [*islice(_unseen(chain(children, drawn), seen), offspring)] or [best.child()]

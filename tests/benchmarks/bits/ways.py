@@ -66,7 +66,7 @@ SEEDED: dict[str, Way] = {
     "EvoPress, 16 children": lambda task, _: evopress(task, 16, (8, 2)),
 }
 
-OURS = ("additive",)
-"""What the product is run with; the other ways, also its own, are rivals."""
+OURS = ("additive", "measured costs, DP", "equal_marginals", "greedy", "level_switching")
+"""The product's searches, and what one of them starts from; the others are rivals."""
 
 WAYS = ONCE | SEEDED
