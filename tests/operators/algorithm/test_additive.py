@@ -77,6 +77,7 @@ def test_where_costs_add_up_the_first_child_is_the_best_genome():
     for _ in range(6):
         every = [[*head, level] for head in every for level in (0.0, 1.0, 2.0)]
     within = [genome[1:] for genome in every if BUDGET.spent(genome[1:]) <= BUDGET.limit]
+    assert requests[3].fidelity == 1
     assert harm(requests[3].individuals[0]) == pytest.approx(min(map(harm, within)))
 
 
