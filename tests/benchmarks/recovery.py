@@ -18,7 +18,7 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,7 @@ from problems.language_model.recovery.recover import EVOLVED, recover
 from problems.language_model.recovery.text import RecoveryText, recovery_text
 from problems.language_model.settings import RecoverSettings, TextSettings
 from problems.language_model.text.windows import cut
-
-Line = dict[str, Any]
+from tests.benchmarks.results import Line, Results
 
 
 class Compared:
@@ -64,7 +63,7 @@ class Compared:
         row = recovered.rows[EVOLVED] | {"search": search, "cpu_minutes": (time.process_time() - start) / 60}
         if self._other is not None:
             row |= self._forgotten(genome, recovered.weights)
-        return {"name": name, "settings": settings.model_dump(), "asked": settings.tokens} | row
+        return _key(name, settings) | {"asked": settings.tokens} | row
 
     def _text(self, settings: RecoverSettings) -> RecoveryText:
         texts = self._session.texts
@@ -81,18 +80,8 @@ class Compared:
         return {"other_before": before, "other_after": Measure(Forward(model), None).perplexity(self._other)}
 
 
-def missing(path: Path, names: Sequence[str], all_settings: Sequence[RecoverSettings]) -> Iterator[tuple[str, Any]]:
-    """The models and settings that the file at ``path`` lacks."""
-    known = [(line["name"], line["settings"]) for line in lines_of(path)]
-    for settings in all_settings:
-        for name in names:
-            if (name, settings.model_dump()) not in known:
-                yield name, settings
-
-
-def lines_of(path: Path) -> list[Line]:
-    """The lines of the file at ``path``, which may not exist yet."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+def _key(name: str, settings: RecoverSettings) -> Line:
+    return {"name": name, "recovery": settings.model_dump()}
 
 
 def table(lines: Sequence[Line]) -> str:
@@ -158,18 +147,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         genomes = json.loads(given.genomes.read_text()) if given.genomes else {}
         names = given.names or list(genomes)
-        if list(missing(given.out, names, all_settings)):
+        results = Results(given.out, {"problem": given.problem, "sets": given.sets, "other_text": given.other_text})
+        asked = [(name, settings) for settings in all_settings for name in names]
+        if missing := [each for each in asked if results.lacks(**_key(*each))]:
             resolved = resolve_file(given.problem, [*given.sets, "problem.recover=null"])
             problem = resolved.problem(resolved.settings)
             assert isinstance(problem, LanguageModel)
             compared = Compared(problem, problem.references() | genomes, given.other_text)
-            for name, settings in missing(given.out, names, all_settings):
-                line = compared.line(name, settings)
-                with given.out.open("a") as file:
-                    file.write(json.dumps(line) + "\n")
+            for name, settings in missing:
+                results.add(compared.line(name, settings))
     except (InputError, ValueError) as error:
         parser.exit(2, f"error: {error}\n")
-    lines = lines_of(given.out)
+    lines = results.lines
     print(table(lines))
     if len({line["asked"] for line in lines}) > 1 and len({line["name"] for line in lines}) > 3:
         print("", ranks(lines), sep="\n")

@@ -15,7 +15,6 @@ rival and of the best preset that fits are written and scored in llama.cpp, at e
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import tempfile
 import time
@@ -33,30 +32,19 @@ from problems.quantization.types.levels import DENSE
 from problems.quantization.types.matrices import parameter_of
 from tests.benchmarks.bits.kinds import Kinds
 from tests.benchmarks.bits.presets import presets
-from tests.benchmarks.bits.table import Line, best, tables
+from tests.benchmarks.bits.table import best, tables
 from tests.benchmarks.bits.task import Task, remembering
 from tests.benchmarks.bits.ways import ONCE, WAYS
 from tests.benchmarks.depth.account import Account, Progress
+from tests.benchmarks.results import Line, Results
 
 
-class Results:
-    """The lines of a file, all of the same ``settings``. Raises InputError where it has lines of others."""
-
-    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
-        self._path, self._settings = path, settings
-        self.lines: list[Line] = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-        if any(line["settings"] != settings for line in self.lines):
-            raise InputError(f"{path} holds results of other settings; give another file")
-
-    def lacks(self, **what: Any) -> bool:
-        """Whether no line is of ``what``."""
-        return not any(what.items() <= line.items() for line in self.lines)
+class Told(Results):
+    """Results that are told as they come."""
 
     def add(self, line: Line) -> None:
-        """Keep ``line``."""
-        self.lines.append(line | {"settings": self._settings})
-        with self._path.open("a") as file:
-            file.write(json.dumps(self.lines[-1]) + "\n")
+        """Keep and tell ``line``."""
+        super().add(line)
         shown = {key: line[key] for key in ("bits", "way", "seed", "report_kl", "report_ppl") if key in line}
         print(shown | line.get("llama", {}), flush=True)
 
@@ -132,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     not_settings = ("out", "seeds", "ways", "bits", "files")
     try:
-        results = Results(given.out, {key: value for key, value in vars(given).items() if key not in not_settings})
+        results = Told(given.out, {key: value for key, value in vars(given).items() if key not in not_settings})
         _complete(results, given)
     except (InputError, ValueError) as error:
         parser.exit(2, f"error: {error}\n")

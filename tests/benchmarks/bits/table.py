@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import mean
-from typing import Any
 
 from tests.benchmarks.bits.ways import OURS
-
-Line = dict[str, Any]
+from tests.benchmarks.results import Line
 
 _HEAD = "| way | divergence | of each seed | perplexity | bits | tokens | CPU minutes |\n|---|---|---|---|---|---|---|"
 

@@ -14,7 +14,6 @@ budget; without any it has none. Searches that draw nothing at random run once.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -32,6 +31,7 @@ from tests.benchmarks.depth.costs import Costs, Pay, alone, block_influence, tay
 from tests.benchmarks.depth.evopress import SCREENING, evopress, sliding_window
 from tests.benchmarks.depth.removal import Removal
 from tests.benchmarks.depth.solvers import Solver, by_cost, by_rate, dynamic, mip
+from tests.benchmarks.results import Line, Results
 
 Search = Callable[[Removal, Pay], Algorithm]
 
@@ -91,17 +91,9 @@ SEEDED: dict[str, Search] = {
 
 SEARCHES = DETERMINISTIC | SEEDED
 
-Line = dict[str, Any]
 
-
-class Results:
-    """The lines of a file, all of the same ``settings``. Raises InputError where it has lines of others."""
-
-    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
-        self._path, self._settings = path, settings
-        self.lines: list[Line] = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-        if any(line.get("settings") != settings for line in self.lines):
-            raise InputError(f"{path} holds results of other settings; give another file")
+class Rates(Results):
+    """The lines of a file, some of them of searches that draw nothing at random."""
 
     def missing(self, names: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, int]]:
         """The searches and seeds that the file lacks; what is deterministic has the first seed."""
@@ -109,12 +101,6 @@ class Results:
         known = {(line["search"], line["seed"]) for line in self.lines}
         alike = {name for name, _ in known if name in DETERMINISTIC}
         return [each for each in wanted if each not in known and each[0] not in alike]
-
-    def add(self, line: Line) -> None:
-        """Keep ``line``."""
-        self.lines.append(line | {"settings": self._settings})
-        with self._path.open("a") as file:
-            file.write(json.dumps(self.lines[-1]) + "\n")
 
 
 def measured(name: str, seed: int, removal: Removal, tokens: int, report: Report, progress: Progress) -> Line:
@@ -176,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     settings = {key: value for key, value in vars(given).items() if key not in ("out", "seeds", "searches")}
     try:
-        results = Results(given.out, settings)
+        results = Rates(given.out, settings)
         if missing := results.missing(given.searches, given.seeds):
             print(f"{len(missing)} searches; loading {given.model}", flush=True)
             removal, progress = Removal(_problem(given)), Progress()
