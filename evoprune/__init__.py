@@ -28,7 +28,7 @@ from evoprune.parts import (
     Table,
     TradeOffs,
 )
-from evoprune.phase import Phase, steps
+from evoprune.phase import Phase, note, steps
 from evoprune.problem import Evaluation, Problem, Settings
 from evoprune.records.run_folder import read_json, write_json
 from evoprune.recovering import is_first_process
@@ -79,6 +79,7 @@ __all__ = [
     "finite",
     "is_first_process",
     "load",
+    "note",
     "plugin_names",
     "read_json",
     "solve",

@@ -19,6 +19,13 @@ _EVERY, _LIVE = 4.0, 0.5
 Item = TypeVar("Item")
 
 
+def note(text: str) -> None:
+    """Write one line to standard error at once, above what is live there."""
+    with suppress(BrokenPipeError):  # nobody reads any more, but the run continues
+        tqdm.write(text, file=sys.stderr)
+        sys.stderr.flush()
+
+
 class Phase(AbstractContextManager["Phase"]):
     """Shows the newest state on standard error until it is left, also while one thing takes long.
 
@@ -54,9 +61,7 @@ class Phase(AbstractContextManager["Phase"]):
         """One line at once, which stays."""
         self._said = time.perf_counter()
         if not self._quiet:
-            with suppress(BrokenPipeError):  # nobody reads any more, but the run continues
-                tqdm.write(text, file=sys.stderr)
-                sys.stderr.flush()
+            note(text)
 
     def _repeat(self) -> None:
         while not self._over.wait(_LIVE):

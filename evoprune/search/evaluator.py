@@ -198,8 +198,8 @@ class Evaluator:
                 self.best = deepcopy(individual)
             if evaluation.failure is None:
                 self.leading.update([individual])
-            if len(evaluation.values) > 1 and evaluation.failure is None:
-                self.front.update([individual])
+                if len(evaluation.values) > 1:
+                    self.front.update([individual])
         self.candidates += 1
         self._history.write(candidate.line | scored(evaluation))
         self._progress.candidate(self.best, self.evaluations, self.work)

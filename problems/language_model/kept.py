@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import sys
 import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,9 +18,8 @@ import torch
 import transformers
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from tqdm import tqdm
 
-from evoprune import CachedFile, __version__, cache_limit
+from evoprune import CachedFile, __version__, cache_limit, note
 from problems.language_model import model as models
 from problems.language_model import statistics
 from problems.language_model.model.device import rounding
@@ -133,7 +131,4 @@ class _Damaged(Exception):
 
 @functools.cache  # so that it is said once
 def _tell(reason: str) -> None:
-    tqdm.write(
-        f"evoprune: nothing is kept for later runs ({reason}); set EVOPRUNE_CACHE to a folder that can be written",
-        file=sys.stderr,
-    )
+    note(f"evoprune: nothing is kept for later runs ({reason}); set EVOPRUNE_CACHE to a folder that can be written")

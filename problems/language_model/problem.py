@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +15,6 @@ from evoprune import (
     Finals,
     Genes,
     HeldOut,
-    InputError,
     Measured,
     Outcome,
     Problem,
@@ -28,7 +26,6 @@ from evoprune import (
     find_plugin,
     plugin_names,
 )
-from evoprune.budget import ROUNDING
 from problems.language_model.any_transform import AnyTransformSettings, chosen_transforms
 from problems.language_model.settings import (
     BUDGETS,
@@ -45,10 +42,6 @@ if TYPE_CHECKING:  # these import torch, which checking an experiment does not n
     from problems.language_model.resident import Resident
     from problems.language_model.text.roles import Texts
     from problems.language_model.transform import Transform
-
-
-_STEPS = 2**20
-"""Shares of what genes can take that the uniform genome is chosen from."""
 
 
 class LanguageModel(Problem, HeldOut, Finals, Reporting, Measured, Recovering):
@@ -288,14 +281,9 @@ class LanguageModel(Problem, HeldOut, Finals, Reporting, Measured, Recovering):
         """The uniform genome that takes the least from each gene and keeps the budget; none without one."""
         if (budget := self.budget) is None:
             return {}
-        try:
-            budget.check_reachable()
-        except ValueError as error:
-            raise InputError(str(error), "problem.budget") from None
-        uniform = self.session.transform.uniform
-        steps = range(_STEPS + 1)
-        step = bisect_left(steps, True, key=lambda step: budget.excess(uniform(step / _STEPS)) <= ROUNDING)
-        return {"uniform": uniform(step / _STEPS)}
+        from problems.language_model.transform import uniform_within
+
+        return {"uniform": uniform_within(self.session.transform, budget)}
 
     @classmethod
     def measures(cls, source: str) -> bool:  # noqa: ARG003 - a model's name may be any

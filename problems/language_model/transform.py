@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -15,8 +16,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from evoprune import Checked, Gene, Genes, InputError
-from evoprune.budget import Price
+from evoprune import Budget, Checked, Gene, Genes, InputError
+from evoprune.budget import ROUNDING, Price
 from problems.language_model.resident import Resident
 from problems.language_model.text.roles import Texts
 
@@ -28,6 +29,10 @@ PARAMETERS = "parameters"
 
 ATTENTION = "attention width"
 """The widths of what the attentions' heads give, summed over the blocks: heads times head size."""
+
+
+_STEPS = 2**20
+"""Shares of what genes can take that the uniform genome is chosen from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +74,9 @@ class Transform(ABC):
         """The genes that a search chooses. Transforms that are combined must have genes of different names."""
 
     @property
-    @abstractmethod
     def dense(self) -> list[float]:
-        """The genome that changes nothing."""
+        """The genome that changes nothing; by default each gene at its lowest, which is the first of its levels."""
+        return [gene.low for gene in self.genes]
 
     def uniform(self, share: float) -> list[float]:
         """The genome that takes the ``share``, in [0, 1], of what each gene can take: the baseline of searches."""
@@ -163,6 +168,20 @@ def spread(genes: Sequence[Gene], share: float) -> list[float]:
             value, rest = divmod(value + rest, 1)
         genome.append(value)
     return genome
+
+
+def uniform_within(transform: Transform, budget: Budget) -> list[float]:
+    """The uniform genome of ``transform`` that takes the least from each gene and keeps the ``budget``.
+
+    Raises :class:`evoprune.InputError` where no genome keeps it.
+    """
+    try:
+        budget.check_reachable()
+    except ValueError as error:
+        raise InputError(str(error), "problem.budget") from None
+    steps = range(_STEPS + 1)
+    step = bisect_left(steps, True, key=lambda step: budget.excess(transform.uniform(step / _STEPS)) <= ROUNDING)
+    return transform.uniform(step / _STEPS)
 
 
 def summed_prices(transform: Transform, factors: Mapping[str, float]) -> tuple[list[Price], float]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from evoprune import note
 from problems.language_model.export.uneven import load_any
 from problems.language_model.model.blocks import positions
 from problems.language_model.model.device import processor
@@ -77,7 +78,7 @@ def finding_evoprune() -> dict[str, str]:
 
 
 def _in_fresh_process(what: str, job: Json) -> Json | None:
-    print(f"measuring {what}, in a process of its own", file=sys.stderr, flush=True)
+    note(f"measuring {what}, in a process of its own")
     command = [sys.executable, "-m", __spec__.name, json.dumps(job)]
     done = subprocess.run(command, capture_output=True, text=True, env=finding_evoprune())
     return json.loads(done.stdout) if done.returncode == 0 else None

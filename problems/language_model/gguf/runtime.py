@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from evoprune import note
 from problems.language_model.evaluation.objectives import Divergence
 from problems.language_model.model.device import processor
 from problems.language_model.text.source import load_text
@@ -68,7 +69,7 @@ def compared(dense: Path, evolved: Path, check: Json) -> Json | None:
 def _in_fresh_process(models: list[Path], seconds: float, scored: Json | None = None) -> Json:
     """What ``check.py`` prints; ``failure`` if it fails."""
     names = " and ".join(path.name for path in models)
-    print(f"running {names} in llama.cpp, in a process of its own", file=sys.stderr, flush=True)
+    note(f"running {names} in llama.cpp, in a process of its own")
     job = {"models": [str(path.resolve()) for path in models], "seconds": seconds, **(scored or {})}
     job |= {"threads": torch.get_num_threads(), "length": _LENGTH}
     script = Path(__file__).with_name("check.py")

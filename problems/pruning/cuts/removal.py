@@ -30,11 +30,6 @@ class Removal(Transform):
         """What stays, in the order of the blocks; genes of protected blocks have one level."""
         return self._genes
 
-    @property
-    def dense(self) -> list[float]:
-        """All stays."""
-        return [0.0] * len(self._genes)
-
     def _protected(self, keep: Sequence[int]) -> set[int]:
         """The blocks ``keep``, counted from 0. Raises :class:`evoprune.InputError` if there is no such block."""
         count = len(self._blocks)

@@ -68,11 +68,6 @@ class Types(Transform):
         """The type of each matrix; the first level is dense."""
         return self._genes
 
-    @property
-    def dense(self) -> list[float]:
-        """All in 16 bits."""
-        return [0.0] * len(self._genes)
-
     def uniform(self, share: float) -> list[float]:
         """The same bits for all matrices, ``share`` of the way from the most to the fewest that any type has.
 
