@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 import torch
 
 from problems.language_model.evaluation.objectives import Objective, Perplexity
+from problems.language_model.evaluation.spread import spread
 from problems.language_model.evaluation.states import States
-from problems.language_model.model.forward import Forward
+from problems.language_model.model.forward import Forward, Kept
 from problems.language_model.text.windows import predictions
 
-_CPU_BATCH = 2048
-"""Tokens in a batch on a CPU: the activations between two layers should fit its cache."""
+_CPU_BATCH = 512
+"""Tokens in a batch on a CPU: the activations between two layers should fit its cache, and each core have a batch."""
 
 _GPU_SHARE, _GPU_BATCH = 0.5, 2**16
 """The share of a GPU's free memory that a batch may take, by a rough estimate; and the most tokens in it."""
@@ -60,24 +61,36 @@ class Measure:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
-    @torch.inference_mode()
     def _total(
         self, tokens: torch.Tensor, windows: int, add: Add, states: States | None, names: Sequence[bytes]
     ) -> float:
-        sums = []
-        for first in range(0, tokens.shape[0], windows):
-            batch = tokens[first : first + windows].to(self._forward.device)
-            sums += self._losses(self._run(batch, first, states, names), batch, first, add)
+        firsts = range(0, tokens.shape[0], windows)
+        batches = tokens.split(windows)
+        start, keep = 0, list[int]()
+        known: Sequence[torch.Tensor | None] = [None] * len(batches)
+        if states and self._forward.resumable:
+            start, known = states.longest(names, [*zip(firsts, map(len, batches), strict=True)])
+            keep = states.wanted(start)
+        sums: list[torch.Tensor] = []
+        with self._forward.resumed(start, keep) as run:
+
+            def scored(first: int, batch: torch.Tensor, state: torch.Tensor | None) -> tuple[list[torch.Tensor], Kept]:
+                batch = batch.to(self._forward.device)
+                output, kept = run(batch, state)
+                return self._losses(output, batch, first, add), kept
+
+            found = (
+                spread(scored, firsts, batches, known)
+                if self._forward.threaded
+                else map(scored, firsts, batches, known)
+            )
+            for first, (losses, kept) in zip(firsts, found, strict=True):
+                sums += losses
+                if states:
+                    states.store(names, first, kept)
         return float(torch.stack(sums).cpu().double().sum())  # one copy from the device; MPS has no float64
 
-    def _run(self, batch: torch.Tensor, first: int, states: States | None, names: Sequence[bytes]) -> torch.Tensor:
-        if states is None or not self._forward.resumable:
-            return self._forward(batch)[0]
-        start, state = states.longest(names, first, batch.shape[0])
-        output, kept = self._forward(batch, start, state, states.wanted(start))
-        states.store(names, first, kept)
-        return output
-
+    @torch.inference_mode()
     def _losses(self, output: torch.Tensor, batch: torch.Tensor, first: int, add: Add) -> list[torch.Tensor]:
         """The losses of some rows at a time, so that the logits of a whole batch are never held."""
         predicted = output[:, :-1].flatten(0, 1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import threading
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -13,6 +14,13 @@ from problems.language_model.model.blocks import find_blocks, find_matrices
 
 _LOGITS_AT_ONCE = 2**24
 """The most logits held at a time: 64 MiB in float32."""
+
+
+Kept = dict[int, torch.Tensor]
+"""Hidden states ``(windows, window, width)`` before blocks, by number."""
+
+Run = Callable[[torch.Tensor, torch.Tensor | None], tuple[torch.Tensor, Kept]]
+"""As :meth:`Forward.__call__`, for tokens and the states before the first block that runs."""
 
 
 def pieces(count: int, width: int) -> list[slice]:
@@ -58,30 +66,45 @@ class Forward:
         """The device of the model."""
         return self._model.device  # type: ignore[no-any-return]
 
+    @property
+    def threaded(self) -> bool:
+        """Whether several threads may run the model at once, and whether that pays."""
+        return self.device.type == "cpu" and not self.compiled
+
     def compile(self) -> None:
         """Compile each block when it first runs, once for all blocks of the same form."""
         for block in self._blocks:
             block.forward = torch.compile(block.forward)
         self.compiled = True
 
-    @torch.inference_mode()
     def __call__(
         self, tokens: torch.Tensor, start: int = 0, state: torch.Tensor | None = None, keep: Collection[int] = ()
-    ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
+    ) -> tuple[torch.Tensor, Kept]:
         """The head's input for ``tokens`` ``(windows, window)``, and the states before the blocks ``keep``.
 
         ``state`` ``(windows, window, width)``: the states before block ``start``, if that is
         above 0. Only blocks after ``start`` can be kept. The first result has a row of
         ``width`` for each token (of logits, if the model does more than apply its head).
         """
-        kept: dict[int, torch.Tensor] = {}
+        with self.resumed(start, keep) as run:
+            return run(tokens, state)
+
+    @contextmanager
+    def resumed(self, start: int, keep: Collection[int]) -> Iterator[Run]:
+        """Runs from block ``start`` on that keep the states before the blocks ``keep``, several at once in threads."""
+        own = threading.local()
+
+        @torch.inference_mode()
+        def run(tokens: torch.Tensor, state: torch.Tensor | None) -> tuple[torch.Tensor, Kept]:
+            own.state, own.kept = state, {}
+            return self.rows(tokens), own.kept
+
         with ExitStack() as stack:
             if start:
-                stack.enter_context(_answering(self._blocks[:start], state))
+                stack.enter_context(_answering(self._blocks[:start], lambda: own.state))
             for index in keep:
-                stack.enter_context(_noting_input(self._blocks[index], index, kept))
-            output = self.rows(tokens)
-        return output, kept
+                stack.enter_context(_noting_input(self._blocks[index], index, lambda: own.kept))
+            yield run
 
     def rows(self, tokens: torch.Tensor) -> torch.Tensor:
         """The first result of a call for ``tokens`` ``(windows, window)``, with gradients where they are enabled."""
@@ -114,7 +137,7 @@ class Forward:
         with ExitStack() as stack:
             self._let_hooks_run(stack)
             if block and self.resumable:
-                stack.enter_context(_answering(self._blocks[:block], state))
+                stack.enter_context(_answering(self._blocks[:block], lambda: state))
             stack.callback(self._blocks[block].register_forward_hook(_stop).remove)
             try:
                 self._model.base_model(input_ids=tokens, use_cache=False)
@@ -191,14 +214,14 @@ def _stop(_: nn.Module, __: Any, output: Any) -> None:
 
 
 @contextmanager
-def _answering(blocks: list[nn.Module], state: torch.Tensor | None) -> Iterator[None]:
-    """Let all but the last of ``blocks`` return their input, and the last one ``state``."""
+def _answering(blocks: list[nn.Module], state: Callable[[], torch.Tensor | None]) -> Iterator[None]:
+    """Let all but the last of ``blocks`` return their input, and the last one what ``state`` returns."""
 
     def same(hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         return hidden_states
 
     def stored(*_: Any, **__: Any) -> torch.Tensor | None:
-        return state
+        return state()
 
     hidden = [block.__dict__.get("forward") for block in blocks]
     try:
@@ -221,11 +244,11 @@ def _noting_output(number: int, notes: dict[int, torch.Tensor]) -> Any:
 
 
 @contextmanager
-def _noting_input(block: nn.Module, index: int, notes: dict[int, torch.Tensor]) -> Iterator[None]:
-    """Put the hidden states that ``block`` is given into ``notes[index]``."""
+def _noting_input(block: nn.Module, index: int, notes: Callable[[], Kept]) -> Iterator[None]:
+    """Put the hidden states that ``block`` is given into what ``notes`` returns, as ``index``."""
 
     def note(_: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
-        notes[index] = arguments[0] if arguments else named["hidden_states"]
+        notes()[index] = arguments[0] if arguments else named["hidden_states"]
 
     handle = block.register_forward_pre_hook(note, with_kwargs=True)
     try:
