@@ -16,19 +16,16 @@ from types import ModuleType
 
 import torch
 import transformers
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 
 from evoprune import CachedFile, __version__, cache_limit, note
 from problems.language_model import model as models
 from problems.language_model import statistics
 from problems.language_model.model.device import rounding
-from problems.language_model.resident import Resident, sha256_of
+from problems.language_model.model.tensor_file import Damaged, read, write
+from problems.language_model.resident import Resident
 
 Tensors = dict[str, torch.Tensor]
-
-_HASH = "sha256"
-"""The entry of a file's metadata with the hash of its tensors."""
 
 _NO_MATTER = {"_name_or_path", "transformers_version"}
 """Entries of a config that change no result: where a model lies, and what wrote it."""
@@ -73,7 +70,7 @@ def _kept(
     about, device = {"what": label, "model": resident.source}, resident.device
     try:
         tensors = _read(file.path, device) if file.exists else _made(file, about, build, device, in_use)
-    except _Damaged:
+    except Damaged:
         file.discard()
         return _kept(resident, label, what, build, in_use)
     except BaseException:
@@ -105,28 +102,16 @@ def _made(
     if not in_use and sum(tensor.nbytes for tensor in tensors.values()) > cache_limit():
         return tensors
     try:
-        file.make(partial(save_file, tensors, metadata=about | {_HASH: sha256_of(tensors)}))
+        file.make(partial(write, tensors=tensors, about=about))
         return _read(file.path, device) if in_use and device.type == "cpu" else tensors
-    except (OSError, SafetensorError, _Damaged) as error:  # safetensors raises its own if the disk is full
+    except (OSError, SafetensorError, Damaged) as error:  # safetensors raises its own if the disk is full
         _tell(str(error))
         return tensors
 
 
 def _read(path: Path, device: torch.device) -> Tensors:
-    """The tensors in ``path`` on ``device``, mapped on the CPU. Raises :class:`_Damaged`."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is not a mapping
-            expected = (file.metadata() or {}).get(_HASH)
-    except (OSError, SafetensorError) as error:
-        raise _Damaged(str(error)) from None
-    if sha256_of(tensors) != expected:
-        raise _Damaged(f"{path} does not hold what was written")
-    return {name: tensor.to(device) for name, tensor in tensors.items()}
-
-
-class _Damaged(Exception):
-    """A file is not as it was written."""
+    """The tensors in ``path`` on ``device``, mapped on the CPU. Raises :class:`Damaged`."""
+    return {name: tensor.to(device) for name, tensor in read(path)[0].items()}
 
 
 @functools.cache  # so that it is said once

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,16 +14,8 @@ from problems.language_model.model.blocks import Matrix, find_blocks, find_matri
 from problems.language_model.model.device import device_of, dtype_of, follow_threads, keep_freed_memory
 from problems.language_model.model.forward import Forward
 from problems.language_model.model.load import load_model
+from problems.language_model.model.tensor_file import sha256_of
 from problems.language_model.settings import ModelSettings
-
-
-def sha256_of(tensors: Mapping[str, torch.Tensor]) -> str:
-    """The hash of ``tensors`` with their names, shapes and dtypes."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ import copy
 import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from transformers.utils import logging
 from evoprune import InputError
 from problems.language_model.model.attention import NAME as BLOCKED_ATTENTION
 from problems.language_model.model.attention import use_fast_attention
+from problems.language_model.model.dequantised import as_folder
 from problems.language_model.model.device import pick_device, pick_dtype
 from problems.language_model.settings import BUNDLED_MODEL, ModelSettings
 
@@ -37,7 +39,22 @@ def load_model(settings: ModelSettings) -> tuple[nn.Module, Any]:
     device = pick_device(settings.device)
     dtype = pick_dtype(settings.dtype, device)
     where = _where(settings)
-    loaded_in = torch.float32 if "gguf_file" in where else dtype  # dequantised weights are rounded once
+    if "gguf_file" in where:
+        with as_folder(Path(settings.model), dtype, partial(_save, settings, where, dtype)) as folder:
+            model, tokenizer = _read(settings, {"pretrained_model_name_or_path": folder} if folder else where, dtype)
+            model.config._name_or_path = tokenizer.name_or_path = settings.model  # not the folder, which goes
+    else:
+        model, tokenizer = _read(settings, where, dtype)
+    _check_finite(model, settings.model)
+    convert(model, device, dtype)
+    model.eval().requires_grad_(False)
+    use_fast_attention(model, dtype)
+    return model, tokenizer
+
+
+def _read(settings: ModelSettings, where: Mapping[str, Any], dtype: torch.dtype) -> tuple[Any, Any]:
+    """The model in ``dtype`` and the tokenizer, as transformers finds them ``where``."""
+    loaded_in = torch.float32 if "gguf_file" in where else dtype  # dequantised weights are rounded once, later
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(**where)
@@ -54,11 +71,15 @@ def load_model(settings: ModelSettings) -> tuple[nn.Module, Any]:
     _check_complete(info, settings.model)
     if getattr(model, "is_quantized", False):
         model = _plain(model, settings)
-    _check_finite(model, settings.model)
-    convert(model, device, dtype)
-    model.eval().requires_grad_(False)
-    use_fast_attention(model, dtype)
     return model, tokenizer
+
+
+def _save(settings: ModelSettings, where: Mapping[str, Any], dtype: torch.dtype, folder: Path) -> None:
+    model, tokenizer = _read(settings, where, dtype)
+    convert(model, torch.device("cpu"), dtype)
+    with quiet():
+        model.save_pretrained(folder, max_shard_size="1TB")
+        tokenizer.save_pretrained(folder)
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -1,0 +1,45 @@
+"""Files of tensors that know whether they are as they were written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+_HASH = "sha256"
+"""The entry of a file's metadata with the hash of its tensors."""
+
+
+class Damaged(Exception):
+    """A file is not as it was written."""
+
+
+def sha256_of(tensors: Mapping[str, torch.Tensor]) -> str:
+    """The hash of ``tensors`` with their names, shapes and dtypes."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def write(path: Path, tensors: dict[str, torch.Tensor], about: Mapping[str, str]) -> None:
+    """Write ``tensors`` to ``path``, and ``about`` beside them. Raises OSError or ``SafetensorError`` if it cannot."""
+    save_file(tensors, path, metadata={**about, _HASH: sha256_of(tensors)})
+
+
+def read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """The tensors in ``path``, mapped, and what is said about them. Raises :class:`Damaged`."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is not a mapping
+            about = dict(file.metadata() or {})
+    except (OSError, SafetensorError) as error:
+        raise Damaged(str(error)) from None
+    if sha256_of(tensors) != about.pop(_HASH, None):
+        raise Damaged(f"{path} does not hold what was written")
+    return tensors, about
