@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import torch
 
 from problems.pruning.reconstruct.least_squares import least_squares
-from problems.pruning.reconstruct.sparsegpt import sparsegpt
+from problems.pruning.reconstruct.sparsegpt import inverse_factor, sparsegpt
 
 
-def update(
-    weight: torch.Tensor, gram: torch.Tensor, factor: torch.Tensor, kept: torch.Tensor, method: str, mask: str
-) -> torch.Tensor:
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What an update knows of a layer's inputs: their ``gram`` matrix, float32 ``(in, in)``."""
+
+    gram: torch.Tensor
+
+    @cached_property
+    def factor(self) -> torch.Tensor:
+        """See :func:`~problems.pruning.reconstruct.sparsegpt.inverse_factor`."""
+        return inverse_factor(self.gram)
+
+
+def update(weight: torch.Tensor, inputs: Inputs, kept: torch.Tensor, method: str, mask: str) -> torch.Tensor:
     """The updated ``weight`` ``(out, in)``, float32; as many of its weights are 0 as ``kept`` leaves out.
 
-    ``gram`` ``(in, in)``: of the inputs; ``factor``: its
-    :func:`~problems.pruning.reconstruct.sparsegpt.inverse_factor`. ``kept``: what the score would keep, bool
-    ``(out, in)``. ``method``: ``sparsegpt``, or ``least_squares``, which goes on from there to the best weights for the
-    mask. ``mask``: ``score`` keeps ``kept``; with ``adaptive``, SparseGPT chooses the remaining weights itself.
+    ``kept``: what the score would keep, bool ``(out, in)``. ``method``: ``sparsegpt``, or ``least_squares``, the best
+    weights for the mask. ``mask``: ``score`` keeps ``kept``; with ``adaptive``, SparseGPT chooses the remaining weights
+    itself. Least squares need no more steps from the masked weights than from SparseGPT's, which are not computed then.
     """
-    fixed = kept if mask == "score" else None
-    updated = sparsegpt(weight, factor, fixed, int(kept.numel() - kept.sum()))
-    if method == "least_squares":
-        updated = least_squares(weight, gram, updated != 0 if fixed is None else fixed, updated)
-    return updated
+    adaptive = mask == "adaptive"
+    if method == "least_squares" and not adaptive:
+        return least_squares(weight, inputs.gram, kept, weight.float() * kept)
+    updated = sparsegpt(weight, inputs.factor, None if adaptive else kept, int(kept.numel() - kept.sum()))
+    return least_squares(weight, inputs.gram, updated != 0, updated) if method == "least_squares" else updated

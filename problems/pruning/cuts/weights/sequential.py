@@ -14,8 +14,7 @@ from problems.language_model.statistics.activations import GRAM, gather
 from problems.language_model.statistics.calibration import BATCH_TOKENS
 from problems.pruning.cuts.weights.masks import Masks
 from problems.pruning.cuts.weights.settings import WeightsSettings
-from problems.pruning.reconstruct.layer import update
-from problems.pruning.reconstruct.sparsegpt import inverse_factor
+from problems.pruning.reconstruct.layer import Inputs, update
 
 
 @torch.no_grad()
@@ -46,7 +45,5 @@ def _update(settings: WeightsSettings, masks: Masks, matrix: Matrix, gram: torch
     if kept.all():
         return
     weight = matrix.rows(matrix.weight)
-    updated = update(
-        weight, gram, inverse_factor(gram), matrix.rows(kept), settings.reconstruct, settings.reconstruct_mask
-    )
+    updated = update(weight, Inputs(gram), matrix.rows(kept), settings.reconstruct, settings.reconstruct_mask)
     matrix.weight.copy_(matrix.rows(updated))

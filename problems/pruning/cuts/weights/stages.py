@@ -14,8 +14,7 @@ from problems.language_model.statistics.calibration import statistics
 from problems.pruning.cuts.weights.masks import BASE, LEVEL, at_stage
 from problems.pruning.cuts.weights.ranks import cut_at, levels, ranks_in_matrix
 from problems.pruning.cuts.weights.settings import WeightsSettings
-from problems.pruning.reconstruct.layer import update
-from problems.pruning.reconstruct.sparsegpt import inverse_factor
+from problems.pruning.reconstruct.layer import Inputs, update
 
 
 @torch.no_grad()
@@ -41,16 +40,15 @@ def reconstruct_at_stages(
     """
     found: Tensors = {}
     for matrix, of_inputs in statistics(model, tokens, matrices, {GRAM}, "reconstructing stages"):
-        gram = of_inputs[GRAM]
-        factor = inverse_factor(gram)
-        variances = factor.square().sum(0, keepdim=True)  # the inverse's diagonal
-        base, level = (stored[key + matrix.name].to(gram.device) for key in (BASE, LEVEL))
+        inputs = Inputs(of_inputs[GRAM])
+        base, level = (stored[key + matrix.name].to(inputs.gram.device) for key in (BASE, LEVEL))
         for stage in settings.reconstruct_stages:
             kept = level >= cut_at(stage, matrix.size)[0]
             how = settings.reconstruct, settings.reconstruct_mask
-            updated = matrix.rows(update(matrix.rows(base), gram, factor, matrix.rows(kept), *how))
+            updated = matrix.rows(update(matrix.rows(base), inputs, matrix.rows(kept), *how))
             if settings.reconstruct_mask == "adaptive":
                 kept = updated != 0
+                variances = inputs.factor.square().sum(0, keepdim=True)  # the inverse's diagonal
                 score = torch.where(kept, updated, base) ** 2 / matrix.rows(variances)
                 found[at_stage(stage, LEVEL + matrix.name)] = _levels(score, kept)
             found[at_stage(stage, BASE + matrix.name)] = torch.where(kept, updated.to(base.dtype), base).contiguous()
