@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 
 from problems.language_model.evaluation.objectives import Objective, Perplexity
 from problems.language_model.evaluation.spread import spread
 from problems.language_model.evaluation.states import States
-from problems.language_model.model.forward import Forward, Kept
+from problems.language_model.model.forward import Forward, Kept, Run
 from problems.language_model.text.windows import predictions
 
 _CPU_BATCH = 512
@@ -20,6 +21,9 @@ _GPU_SHARE, _GPU_BATCH = 0.5, 2**16
 
 Add = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
 """As :meth:`problems.language_model.evaluation.objectives.Objective.add`."""
+
+_Batch = tuple[int, torch.Tensor, torch.Tensor | None]
+"""Its first window; its tokens ``(windows, window)``; the states before the block that it begins at."""
 
 
 class Measure:
@@ -64,31 +68,28 @@ class Measure:
     def _total(
         self, tokens: torch.Tensor, windows: int, add: Add, states: States | None, names: Sequence[bytes]
     ) -> float:
-        firsts = range(0, tokens.shape[0], windows)
-        batches = tokens.split(windows)
-        start, keep = 0, list[int]()
-        known: Sequence[torch.Tensor | None] = [None] * len(batches)
-        if states and self._forward.resumable:
-            start, known = states.longest(names, [*zip(firsts, map(len, batches), strict=True)])
-            keep = states.wanted(start)
-        sums: list[torch.Tensor] = []
-        with self._forward.resumed(start, keep) as run:
-
-            def scored(first: int, batch: torch.Tensor, state: torch.Tensor | None) -> tuple[list[torch.Tensor], Kept]:
-                batch = batch.to(self._forward.device)
-                output, kept = run(batch, state)
-                return self._losses(output, batch, first, add), kept
-
-            found = (
-                spread(scored, firsts, batches, known)
-                if self._forward.threaded
-                else map(scored, firsts, batches, known)
-            )
-            for first, (losses, kept) in zip(firsts, found, strict=True):
-                sums += losses
-                if states:
-                    states.store(names, first, kept)
+        known = states if self._forward.resumable else None
+        batches: dict[int, list[_Batch]] = {}
+        for first in range(0, tokens.shape[0], windows):
+            batch = tokens[first : first + windows]
+            start, state = known.longest(names, first, len(batch)) if known else (0, None)
+            batches.setdefault(start, []).append((first, batch, state))
+        found: dict[int, list[torch.Tensor]] = {}
+        for start, alike in batches.items():
+            with self._forward.resumed(start, known.wanted(start) if known else []) as run:
+                score = partial(self._scored, run, add)
+                for first, losses, kept in spread(score, alike) if self._forward.threaded else map(score, alike):
+                    found[first] = losses
+                    if known:
+                        known.store(names, first, kept)
+        sums = [loss for first in sorted(found) for loss in found[first]]
         return float(torch.stack(sums).cpu().double().sum())  # one copy from the device; MPS has no float64
+
+    def _scored(self, run: Run, add: Add, of: _Batch) -> tuple[int, list[torch.Tensor], Kept]:
+        first, batch, state = of
+        batch = batch.to(self._forward.device)
+        output, kept = run(batch, state)
+        return first, self._losses(output, batch, first, add), kept
 
     @torch.inference_mode()
     def _losses(self, output: torch.Tensor, batch: torch.Tensor, first: int, add: Add) -> list[torch.Tensor]:

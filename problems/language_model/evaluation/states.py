@@ -57,21 +57,14 @@ class States:
         self.bytes = 0
         self._clock = 0
 
-    def longest(
-        self, names: Sequence[bytes], batches: Sequence[tuple[int, int]]
-    ) -> tuple[int, Sequence[torch.Tensor | None]]:
-        """The last block before which the states of all ``batches`` are stored, and these; 0 and None if there is none.
-
-        A batch: its first window, and its number of windows.
-        """
+    def longest(self, names: Sequence[bytes], first: int, windows: int) -> tuple[int, torch.Tensor | None]:
+        """The last block before which states are stored, and the states; (0, None) if there is none."""
         for block in reversed(self._kept):
-            keys = [(names[block], *batch) for batch in batches]
-            if all(key in self._entries for key in keys):
-                entries = [self._entries[key] for key in keys]
-                for entry in entries:
-                    entry.used = self._clock
-                return block, [entry.state for entry in entries]
-        return 0, [None] * len(batches)
+            key = (names[block], first, windows)
+            if key in self._entries:
+                self._entries[key].used = self._clock
+                return block, self._entries[key].state
+        return 0, None
 
     def wanted(self, start: int) -> list[int]:
         """The blocks before which a run from ``start`` on should store its states."""

@@ -85,12 +85,12 @@ def test_little_memory_keeps_few_checkpoints_and_none_is_no_error():
 def test_the_worst_goes_first_and_then_what_has_long_been_of_no_use():
     def score(states, name, value):
         names = [b"", name]
-        states.longest(names, [(0, 1)])
+        states.longest(names, 0, 1)
         states.store(names, 0, {1: torch.zeros(1, 25)})
         states.judge(names, value)
 
     def knows(states, name):
-        return states.longest([b"", name], [(0, 1)])[0] == 1
+        return states.longest([b"", name], 0, 1)[0] == 1
 
     states = States(2, 100, 600)
     for number in range(6):
