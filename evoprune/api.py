@@ -40,11 +40,11 @@ Columns = dict[str, list[Any]]
 
 
 class Best(BaseModel, extra="ignore", allow_inf_nan=False):
-    """The best candidate: its genes, its fitness (a number an objective), its number in the history."""
+    """The best candidate: its genes, its fitness (a number an objective), its number in the history if it was bred."""
 
     genome: list[float] = Field(min_length=1)
     fitness: list[float] = Field(min_length=1)
-    candidate: int
+    candidate: int | None
 
 
 class _Result(BaseModel, extra="ignore"):

@@ -27,13 +27,19 @@ class HeldOut(ABC):
 class Finals(ABC):
     """A closer look at the finalists: the best few that a search scored are judged once more, by something dearer.
 
-    The best of them by that judgement becomes the run's result. For problems with one objective.
+    The best of them by that judgement becomes the run's result. For problems with one objective. Known solutions may
+    take part: a search that gains nothing over them does not hide them. A single finalist is not judged.
     """
 
     @property
     @abstractmethod
     def finalists(self) -> int:
-        """How many there are, at least 1; 0: the problem, as it is set up, holds no finals."""
+        """How many of the search's there are, at least 1; 0: the problem, as it is set up, holds no finals."""
+
+    @property
+    def contenders(self) -> Mapping[str, Sequence[float]]:
+        """Known solutions that take part, by name: genomes that are among the references, and allowed as results."""
+        return {}
 
     @property
     @abstractmethod
@@ -110,7 +116,10 @@ class Reporting(ABC):
 
     @classmethod
     def summary(cls, result: Mapping[str, Any]) -> Sequence[str]:
-        """Lines that tell a person what the run found, beside its best fitness. ``result``: its ``result.json``."""
+        """Lines that tell a person what the run found. ``result``: its ``result.json``.
+
+        The first is the verdict, a sentence or two, which the page of the run begins with, too.
+        """
         return []
 
 

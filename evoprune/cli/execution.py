@@ -70,9 +70,9 @@ def carry_out(call: Callable[[], dict[str, Any] | None], folder: Path) -> None:
 def _outcome(run: Run) -> Iterator[str]:
     """What the run found, where that is, and which commands can follow."""
     problem, folder = run.resolved.problem, shlex.quote(str(run.folder))
-    yield f"best fitness {run.best.fitness[0]:.6g} after {run.result['evaluations']:,} evaluations"
     if issubclass(problem, Reporting):
         yield from problem.summary(run.result)
+    yield f"best fitness {run.best.fitness[0]:.6g} after {run.result['evaluations']:,} evaluations"
     yield f"result, figures and history: {run.folder}"
     yield f"a page: python -m evoprune report {folder}"
     if issubclass(problem, Exporting):

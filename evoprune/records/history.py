@@ -12,8 +12,9 @@ Lines of four kinds, distinguished by their first key:
     the population's fitness (first objective) after each generation, and the share of the
     workers' time in it that none of them spent evaluating; where there is ``patience``, also
     ``watched``, what the best so far is worth on data that the search never sees;
-``{"finalist": number, "genome", "fitness", ...}``
-    after the search, a candidate that the finals judged once more; ``fitness`` is that judgement.
+``{"finalist": number or name, "genome", "fitness", ...}``
+    after the search, a candidate that the finals judged once more, by its number, or a known solution, by its name;
+    ``fitness`` is that judgement.
 
 A score that arrives before its turn waits for it in ``ahead.jsonl``. Only the keys in
 :data:`VARYING` differ between two runs of one configuration and seed.

@@ -59,7 +59,7 @@ class _Candidate(_Score):
 
 
 class _Finalist(_Score):
-    finalist: _Count
+    finalist: _Count | str
 
 
 class _Generation(BaseModel):

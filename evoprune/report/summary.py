@@ -53,6 +53,8 @@ class Summary:
 
     name: str
     state: str
+    verdict: str
+    """What the run was worth, in a sentence or two; empty while it is not done, or where its problem does not say."""
     best: list[float]
     labels: list[str]
     """Of the genes."""
@@ -86,14 +88,20 @@ def summarise(folder: Path) -> Summary:
     """
     if (folder / "result.json").exists() and not look(folder).is_running:
         run = api.Run.open(folder)
-        return _summary(run, run.lines, run.figures)
+        return _summary(run, run.lines, run.figures, _verdict(run))
     run, lines = so_far(folder)
     with TemporaryDirectory() as drawn:
         draw_convergence(lines, _objectives(run)[0], Path(drawn))
         return _summary(run, lines, {"convergence": Path(drawn) / "convergence.svg"})
 
 
-def _summary(run: api.Run, lines: Sequence[Json], figures: Mapping[str, Path]) -> Summary:
+def _verdict(run: api.Run) -> str:
+    problem = run.resolved.problem
+    told = problem.summary(run.result) if issubclass(problem, Reporting) else []
+    return next(iter(told), "")
+
+
+def _summary(run: api.Run, lines: Sequence[Json], figures: Mapping[str, Path], verdict: str = "") -> Summary:
     folder = run.folder
     candidates = {line["candidate"]: line for line in lines if isinstance(line.get("candidate"), int)}
     generations = [line for line in lines if "median" in line]
@@ -104,10 +112,11 @@ def _summary(run: api.Run, lines: Sequence[Json], figures: Mapping[str, Path]) -
     if isinstance(genes, list) and len(genes) == len(labels):
         labels = list(map(str, genes))
     config = run.resolved.config()
-    ancestors = family.ancestors(run.best.candidate, candidates)
+    ancestors = [] if run.best.candidate is None else family.ancestors(run.best.candidate, candidates)
     return Summary(
         name=folder.resolve().name,
         state=look(folder).state,
+        verdict=verdict,
         best=run.best.genome,
         labels=labels,
         objectives=_objectives(run),
@@ -155,6 +164,7 @@ def _facts(run: api.Run) -> Json:
         "setup_cost": f"of it before the search, in {problem.work_unit}",
         "evaluations": "candidates evaluated",
         "failures": "candidates that failed",
+        "chosen": "who won the finals",
         "finals_changed_the_result": "another finalist than the search's best was chosen",
         **(problem.words if issubclass(problem, Reporting) else {}),
     }
@@ -192,7 +202,7 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Json:
 
 def _family(run: api.Run, ancestors: Sequence[Json]) -> Drawn | None:
     best = run.best.candidate
-    if len(ancestors) < 2:
+    if best is None or len(ancestors) < 2:
         return None
     weight = run.resolved.problem.weights_of(run.resolved.settings)[0]
     figure = family.draw(ancestors, best, _objectives(run)[0], weight)

@@ -57,18 +57,23 @@ class Reference:
 
 @dataclass(frozen=True)
 class Finalist:
-    """A candidate that is judged once more."""
+    """A candidate that is judged once more, by its number, or a known solution, by its name."""
 
-    number: int
+    name: int | str
     genome: tuple[float, ...]
     fidelity: float = 1.0
 
     @property
     def label(self) -> str:
         """Its name in messages."""
-        return f"finalist {self.number}"
+        return f"finalist {self.name}"
+
+    @property
+    def row(self) -> str:
+        """Its name in the result."""
+        return self.name if isinstance(self.name, str) else f"candidate {self.name}"
 
     @property
     def line(self) -> Line:
         """The part of its line that is known before it is judged."""
-        return {"finalist": self.number, "genome": list(self.genome)}
+        return {"finalist": self.name, "genome": list(self.genome)}

@@ -20,13 +20,16 @@ from evoprune.errors import Stopped
 from evoprune.individual import Individual
 from evoprune.problem import Evaluation, Problem, worst
 from evoprune.records.history import History, scored
-from evoprune.records.recorded import Key, RecordedRun
+from evoprune.records.recorded import Genome, Key, RecordedRun
 from evoprune.search.candidate import Candidate, Finalist, Reference
 from evoprune.search.finals import finals_of
 from evoprune.search.progress import Progress
 
 _FEW = 10
 """Candidates before the share of failures is judged."""
+
+_DEARER = 30.0
+"""How many evaluations judging a finalist may take the time of, at least: it may do what costs no work by its unit."""
 
 Asked = Candidate | Reference | Finalist
 
@@ -54,6 +57,8 @@ class Evaluator:
         self._history, self._progress = history, progress
         self._max_failures, self._recorded = max_failures, recorded
         self._memo: dict[Key, Evaluation] = {}
+        self._known: dict[Genome, Evaluation] = {}
+        self._numbers: dict[Genome, int] = {}
         self._last_failure, self._spent, self._wall = "", 0.0, 0.0
         self.best: Individual | None = None
         self.front = ParetoFront()
@@ -73,6 +78,7 @@ class Evaluator:
                 self._history.write(reference.line | scored(evaluation))
                 self._progress.reference(reference.label, evaluation)
                 results[reference.label] = (list(reference.genome), evaluation)
+                self._known[reference.genome] = evaluation
         self._spent = 0.0  # the search's idle time is the search's alone
         self._history.caught_up()
         return results
@@ -101,13 +107,12 @@ class Evaluator:
         self._history.caught_up()
         self._check_failures()
 
-    def judge(self, finalists: Sequence[Individual], cost: float) -> list[Evaluation]:
-        """Judge ``finalists``, which were scored before, once more, see :class:`evoprune.Finals`; record it.
+    def judge(self, asked: Sequence[Finalist], cost: float) -> list[Evaluation]:
+        """Judge finalists, which were scored before, once more, see :class:`evoprune.Finals`; record it.
 
         ``cost``: that of judging one of them.
         """
-        asked = [Finalist(individual.ident or 0, individual.genome) for individual in finalists]
-        slower = max(1.0, cost * self.evaluations / max(1.0, self.work))
+        slower = max(_DEARER, cost * self.evaluations / max(1.0, self.work))
         self._history.expect(one.line for one in asked)
         found = []
         with draws_apart(), self._backend.at_work():
@@ -121,9 +126,16 @@ class Evaluator:
         self._history.caught_up()
         return found
 
-    def evaluation_of(self, individual: Individual) -> Evaluation:
-        """How ``individual``, which was scored before on all the data, scored."""
-        return self._memo[individual.genome, 1.0]
+    def evaluation_of(self, genome: Genome) -> Evaluation:
+        """How ``genome``, which was scored before on all the data, scored, as a candidate or a known solution."""
+        return self._memo.get((genome, 1.0)) or self._known[genome]
+
+    def known(self, genome: Genome) -> Individual:
+        """A known solution, with its fitness; with its number if it was bred, too."""
+        individual = Individual(genome, self._problem.weights)
+        individual.fitness.values = self.evaluation_of(genome).values
+        individual.ident = self._numbers.get(genome)
+        return individual
 
     def idle_share(self) -> float:
         """The share of the workers' time that was not spent in ``evaluate``, since the last call."""
@@ -194,6 +206,7 @@ class Evaluator:
         individual.ident = self.candidates
         individual.fitness.values = evaluation.values
         if candidate.may_win:
+            self._numbers.setdefault(candidate.genome, candidate.number)
             if self.best is None or individual.fitness > self.best.fitness:
                 self.best = deepcopy(individual)
             if evaluation.failure is None:

@@ -1,8 +1,11 @@
-"""The finals: after a search, its best few are judged once more by something dearer, and the best of them wins."""
+"""The finals: after a search, its best few are judged once more by something dearer, and the best of them wins.
+
+Known solutions may be judged beside them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,31 +14,45 @@ from evoprune.individual import Individual
 from evoprune.json_numbers import finite
 from evoprune.parts import Finals
 from evoprune.problem import Evaluation, Problem
+from evoprune.search.candidate import Finalist
 
 if TYPE_CHECKING:
     from evoprune.search.evaluator import Evaluator
 
 Json = dict[str, Any]
 
+EVOLVED = "evolved"
+"""The name of what the search found, beside those of known solutions."""
+
 
 @dataclass(frozen=True)
 class Held:
-    """How many finalists are judged, 0 where there are no finals, and what one costs in the problem's unit of work."""
+    """Who is judged, and what one costs in the problem's unit of work.
+
+    ``number`` of the search's finalists, 0 where there are no finals, and ``known`` solutions: genome to name.
+    """
 
     number: int
     cost: float
+    known: Mapping[tuple[float, ...], str]
+
+    @property
+    def most(self) -> int:
+        """How many are judged at most."""
+        return self.number + len(self.known)
 
     @property
     def reserve(self) -> float:
         """What of a run's budget is kept back for them."""
-        return self.number * self.cost
+        return self.most * self.cost if self.most > 1 else 0.0
 
 
 def finals_of(problem: Problem) -> Held:
     """The finals of ``problem``, as it is set up."""
     if not isinstance(problem, Finals) or not problem.finalists:
-        return Held(0, 0.0)
-    return Held(problem.finalists, problem.judging_cost)
+        return Held(0, 0.0, {})
+    known = {tuple(genome): name for name, genome in problem.contenders.items()}
+    return Held(problem.finalists, problem.judging_cost, known)
 
 
 def check_finals(problem: Problem, budget: float | None) -> None:
@@ -43,9 +60,9 @@ def check_finals(problem: Problem, budget: float | None) -> None:
     held = finals_of(problem)
     if held.number and len(problem.weights) > 1:
         raise InputError(f"finals: with {len(problem.weights)} objectives there is no single best to choose")
-    if budget is not None and held.number and held.reserve + problem.setup_cost >= budget:
+    if budget is not None and held.reserve and held.reserve + problem.setup_cost >= budget:
         raise InputError(
-            f"budget: judging {held.number} finalists costs {held.reserve:,.0f} {problem.work_unit}, so that "
+            f"budget: judging {held.most} finalists costs {held.reserve:,.0f} {problem.work_unit}, so that "
             f"{budget:,.0f} leave nothing for the search; give a larger budget, or fewer or cheaper finalists"
         )
 
@@ -53,21 +70,32 @@ def check_finals(problem: Problem, budget: float | None) -> None:
 def hold(problem: Problem, best: Individual, evaluator: Evaluator) -> tuple[Individual, Json]:
     """The winner, and what the result says of the finals; ``best`` and nothing where there are none.
 
-    The finalists are ``best``, which the search would choose, and then those with the best fitness. The first of equal
-    ones wins, and ``best`` where none could be judged.
+    The finalists are ``best``, which the search would choose, then those with the best fitness, and then known
+    solutions that are none of these. The first of equal ones wins, and ``best`` where none could be judged.
     """
     held = finals_of(problem)
     if not held.number:
         return best, {}
-    others = [one for one in evaluator.leading if one.genome != best.genome]
-    finalists = [best, *others][: held.number]
-    judged = evaluator.judge(finalists, held.cost)
+    ours = [best, *(one for one in evaluator.leading if one.genome != best.genome)][: held.number]
+    there = {one.genome for one in ours}
+    theirs = [genome for genome in held.known if genome not in there and not evaluator.evaluation_of(genome).failure]
+    finalists = [*ours, *map(evaluator.known, theirs)]
+    if len(finalists) == 1:
+        return best, _chosen(best, held)
+    asked = [Finalist(one.ident or 0, one.genome) for one in ours]
+    asked += [Finalist(held.known[genome], genome) for genome in theirs]
+    judged = evaluator.judge(asked, held.cost)
     winner = _winner(finalists, judged, problem.weights[0])
     rows = {
-        f"candidate {one.ident}": {"fitness": finite(one.fitness.values[0]), "judged": finite(evaluation.values[0])}
-        for one, evaluation in zip(finalists, judged, strict=True)
+        of.row: {"fitness": finite(one.fitness.values[0]), "judged": finite(evaluation.values[0])}
+        for of, one, evaluation in zip(asked, finalists, judged, strict=True)
     }
-    return winner, {"finalists": rows, "finals_changed_the_result": winner is not best}
+    return winner, _chosen(winner, held) | {"finalists": rows, "finals_changed_the_result": winner is not best}
+
+
+def _chosen(winner: Individual, held: Held) -> Json:
+    """Who won, where known solutions take part: the name of one of them, or :data:`EVOLVED`."""
+    return {"chosen": held.known.get(winner.genome, EVOLVED)} if held.known else {}
 
 
 def _winner(finalists: Sequence[Individual], judged: Sequence[Evaluation], weight: float) -> Individual:

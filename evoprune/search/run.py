@@ -129,6 +129,10 @@ def _searched(
     progress.note(f"{run.folder}: {problem.describe()}; {workers} worker{'s' * (workers > 1)}")
     evaluator = Evaluator(tools, problem, backend, history, progress, experiment.max_failures, past)
     stopping = EarlyStopping(problem, experiment.patience, past.watched)
+    if budget and experiment.budget and (kept := experiment.budget - budget):
+        progress.note(
+            f"{kept:,.0f} of a budget of {experiment.budget:,.0f} {problem.work_unit} are kept for the finals"
+        )
     if not past.lines:
         history.go_live()
 
@@ -146,6 +150,7 @@ def _searched(
     references = evaluator.references(problem.references())
     start = time.perf_counter() - past.seconds
     best = evolve(tools, experiment, evaluator, stopping, budget, after_generation)
+    progress.now("judging the finalists")
     best, finals = hold(problem, best, evaluator)
     seconds = time.perf_counter() - start
     front = sorted(evaluator.front, key=lambda individual: individual.fitness, reverse=True)
@@ -154,7 +159,7 @@ def _searched(
     if history.at_end and (run.folder / "result.json").exists():
         return None
     history.go_live()
-    evaluation = evaluator.evaluation_of(best)
+    evaluation = evaluator.evaluation_of(best.genome)
     if evaluation.failure:
         raise Stopped(f"every candidate failed; the last one: {evaluation.failure}")
     if experiment.budget and evaluator.work < experiment.budget:

@@ -6,6 +6,7 @@ import math
 import pickle
 import random
 from collections.abc import Callable
+from typing import Any
 
 from evoprune.parts import Finals
 from evoprune.problem import Evaluation, Problem
@@ -41,9 +42,17 @@ def check_problem(problem: Problem, trials: int = 3) -> None:
         require(problem.random_genome() == genome, "random_genome draws from something other than the global random")
         _check_score("evaluate", problem.evaluate, problem, genome)
         if isinstance(problem, Finals) and problem.finalists:
+            _check_contenders(problem)
             most = _check_score("judge", problem.judge, problem, genome).work
             require(most <= problem.judging_cost, f"judge says its work is {most}, above judging_cost")
     random.setstate(state)
+
+
+def _check_contenders(problem: Any) -> None:
+    references = list(problem.references().values())
+    for name, genome in problem.contenders.items():
+        require(list(genome) in references, f"the contender '{name}' is not among the references")
+        require(problem.genes.allow(genome), f"the contender '{name}' is not allowed as a result: {genome}")
 
 
 def _check_score(

@@ -12,9 +12,7 @@ from evoprune import (
     Budget,
     Evaluation,
     Exported,
-    Finals,
     Genes,
-    HeldOut,
     Measured,
     Outcome,
     Problem,
@@ -27,6 +25,7 @@ from evoprune import (
     plugin_names,
 )
 from problems.language_model.any_transform import AnyTransformSettings, chosen_transforms
+from problems.language_model.finals import JudgedModels
 from problems.language_model.settings import (
     BUDGETS,
     FORMATS,
@@ -44,7 +43,7 @@ if TYPE_CHECKING:  # these import torch, which checking an experiment does not n
     from problems.language_model.transform import Transform
 
 
-class LanguageModel(Problem, HeldOut, Finals, Reporting, Measured, Recovering):
+class LanguageModel(JudgedModels, Problem, Reporting, Measured, Recovering):
     """Make a causal language model smaller by a transform, at the least loss on a text.
 
     Fitness is perplexity on the search text, or divergence from the dense model.
@@ -130,29 +129,10 @@ class LanguageModel(Problem, HeldOut, Finals, Reporting, Measured, Recovering):
         value, tokens = self.session.fitness.value(genome, fidelity)
         return Evaluation((value,), work=tokens, measures=self.session.transform.measures())
 
-    def held_out_value(self, genome: Sequence[float]) -> float | None:
-        """The perplexity on the held-out windows; None if there are none."""
-        held_out = self.session.texts.held_out
-        return self.session.fitness.perplexity(genome, held_out.tokens) if held_out else None
-
     @property
-    def finalists(self) -> int:
-        """As many as ``problem.recover.select`` says."""
-        recover = self.settings.recover
-        return recover.select.finalists if recover and recover.select else 0
-
-    @property
-    def judging_cost(self) -> float:
-        """The tokens scored, and four for each token that is trained on."""
-        from problems.language_model.recovery.finals import cost
-
-        return cost(self.settings)
-
-    def judge(self, genome: Sequence[float]) -> Evaluation:
-        """The perplexity after a short recovery, on the held-out windows of the recovery's text."""
-        from problems.language_model.recovery.finals import judge
-
-        return judge(self.session, genome)
+    def contenders(self) -> Mapping[str, Sequence[float]]:
+        """The uniform model, where there is a budget."""
+        return self._uniform_on_budget
 
     def describe(self) -> str:
         """The model, the number of weights in its blocks and of genes, the dtype and the device; and remarks."""

@@ -16,6 +16,7 @@ from problems.language_model.budgets.milliseconds import Milliseconds
 from problems.language_model.budgets.operations import LENGTH, of_model
 from problems.language_model.session import Session
 from problems.language_model.timing import compared
+from problems.language_model.verdict import gap_closed
 
 _SECONDS = 10.0
 """How long dense and evolved are timed in turn."""
@@ -154,13 +155,3 @@ def overfitting(searched: Perplexities, unseen: Perplexities) -> float | None:
             return None
         logs.append(math.log(evolved / uniform))
     return logs[0] - logs[1]
-
-
-def gap_closed(dense: float | None, uniform: float | None, evolved: float | None) -> float | None:
-    """The share of the gap in log-perplexity between uniform and dense that evolved closes.
-
-    1 is as good as dense, 0 as bad as uniform; None if there is no finite gap. Uniform and evolved have one sparsity.
-    """
-    if dense is None or uniform is None or evolved is None or uniform <= dense:
-        return None
-    return math.log(uniform / evolved) / math.log(uniform / dense)

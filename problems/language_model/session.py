@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+
+import torch
 
 from evoprune import InputError
 from problems.language_model.evaluation.fitness import Fitness
@@ -48,6 +50,13 @@ class Session:
         transform = make_transform(resident, texts)
         resident.settle_memory()
         return cls(settings, resident, texts, transform, Fitness(settings, resident, transform, texts.search))
+
+    def final_perplexity(self, genome: Sequence[float], tokens: torch.Tensor) -> float:
+        """The perplexity of ``genome``'s final model on ``tokens`` ``(windows, window)``; afterwards it is dense."""
+        self.transform.finalise(genome)
+        found = self.fitness.measure.perplexity(tokens)
+        self.transform.apply(self.transform.dense)
+        return found
 
     @cached_property
     def recovery_text(self) -> RecoveryText:

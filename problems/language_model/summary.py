@@ -6,9 +6,11 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from problems.language_model.verdict import verdict
+
 
 def summary(result: Mapping[str, Any]) -> list[str]:
-    """The perplexities on the report text, and those with the remaining weights updated if the run did that.
+    """The verdict, the perplexities on the report text, and those with updated weights if the run updated them.
 
     ``result``: the run's ``result.json``, in which null is an infinite perplexity, or no gap to close.
     """
@@ -18,7 +20,7 @@ def summary(result: Mapping[str, Any]) -> list[str]:
     bits, stored = (result.get("cost", {}).get(unit) for unit in ("bits_per_weight", "bytes"))
     if bits and bits["evolved"] < bits["dense"]:  # then weights are rounded, some of them to zero
         of = f"at {bits['evolved']:.2f} bits a weight ({stored['evolved']:,} bytes)"
-    lines = [f"perplexity on the report text: {_listed(perplexity['report'])} {of}{gap}"]
+    lines = [verdict(result), f"perplexity on the report text: {_listed(perplexity['report'])} {of}{gap}"]
     if (parameters := result.get("cost", {}).get("parameters")) and parameters["evolved"] < parameters["dense"]:
         share = 1 - parameters["evolved"] / parameters["dense"]
         lines.append(
@@ -34,7 +36,9 @@ def summary(result: Mapping[str, Any]) -> list[str]:
         lines.append(f"reconstructed{f' by {method}' if method else ''}: {_listed(updated)}")
     if finalists := result.get("finalists"):
         judged = _listed({name: row["judged"] for name, row in finalists.items()})
-        lines.append(f"finals, perplexity on held-out windows: {judged}; candidate {result['best']['candidate']} won")
+        won = result.get("chosen", "evolved")
+        name = f"candidate {result['best']['candidate']}" if won == "evolved" else won
+        lines.append(f"finals, perplexity on held-out windows: {judged}; {name} won")
     return [*lines, *recovered_lines(result.get("recovered", {}))]
 
 

@@ -159,6 +159,14 @@ class Pruning(LanguageModel, TradeOffs):
         found = {name: self._found[name].genome for name in self.settings.allocations}
         return {"dense": self.cut.dense} | curve | found
 
+    @property
+    def contenders(self) -> Mapping[str, Sequence[float]]:
+        """Uniform at the target and the ``allocations`` without search; none where trade-offs are searched."""
+        if self._trades_off or not self.settings.sparsity:
+            return {}
+        found = {name: self._found[name].genome for name in self.settings.allocations}
+        return {UNIFORM: self._uniform(self.settings.sparsity)} | found
+
     def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
         """The objective, and the sparsity if that is the ``second_objective``."""
         found = super().evaluate(genome, fidelity)

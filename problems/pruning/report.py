@@ -10,7 +10,6 @@ from typing import Any
 from evoprune import Outcome, finite
 from problems.language_model import protocol
 from problems.language_model.report import (
-    gap_closed,
     named,
     on_search_text,
     on_text,
@@ -20,6 +19,7 @@ from problems.language_model.report import (
 )
 from problems.language_model.report import sparsity as counted_sparsity
 from problems.language_model.session import Session
+from problems.language_model.verdict import gap_closed
 from problems.pruning import figures
 from problems.pruning.cuts.weights.transform import Weights
 from problems.pruning.settings import TOLERANCE, PruningSettings, uniform_name

@@ -45,9 +45,7 @@ def judge(session: Session, genome: Sequence[float]) -> Evaluation:
         training.train_on()
         before, after = (point["held_out"] for point in training.course.curve)
     else:
-        session.transform.finalise(genome)
-        before = after = finite(session.fitness.measure.perplexity(text.held_out))
-        session.transform.apply(session.transform.dense)
+        before = after = finite(session.final_perplexity(genome, text.held_out))
     value = math.inf if after is None else after
     return Evaluation((value,), cost(session.settings), {"held_out_before": before})
 

@@ -98,6 +98,7 @@ def test_a_result_is_told_in_words_and_lists_are_left_to_it(report, evoprune, tm
     (folder,), _, _ = report(1)
     monkeypatch.setattr(Benchmark, "words", {"closed": "the gap that is closed, %"}, raising=False)
     monkeypatch.setattr(Benchmark, "packages", ("numpy",), raising=False)
+    monkeypatch.setattr(Benchmark, "summary", lambda _: ["It <i>gained</i> much.", "More."], raising=False)
     monkeypatch.setattr("evoprune.report.summary.Reporting", Benchmark)
     told = {
         "closed": 0.25,
@@ -110,6 +111,9 @@ def test_a_result_is_told_in_words_and_lists_are_left_to_it(report, evoprune, tm
     html, markdown = ((tmp_path / name).read_text() for name in ("report.html", "report.md"))
     assert "| the gap that is closed, % | 25 |" in markdown
     assert "| found | score |\n" in markdown
+    assert html.index("It &lt;i&gt;gained&lt;/i&gt; much.") < html.index("<h2>Result</h2>")
+    assert markdown.index("It &lt;i>gained&lt;/i> much.") < markdown.index("| result | |")
+    assert "More." not in html + markdown
     assert "<figcaption>It falls &lt;b&gt;fast&lt;/b&gt;.</figcaption>" in html
     assert html.count(f"{result['seconds']:.6g}") == 1
 

@@ -1,4 +1,7 @@
-"""The finals: the best few of a search are judged once more, within the budget, and a resumed run judges none twice."""
+"""The finals: the best few of a search are judged once more, within the budget, and a resumed run judges none twice.
+
+Known solutions may be judged beside them.
+"""
 
 import json
 import shutil
@@ -6,8 +9,9 @@ from itertools import pairwise
 
 import pytest
 
+from evoprune.api import Run
 from evoprune.cli import main
-from evoprune.records.history import without_times
+from evoprune.records.history import read, without_times
 from evoprune.records.status import look
 from tests.runs import result
 
@@ -22,12 +26,18 @@ class Own(BenchmarkSettings):
     log: str
     finalists: int = 3
     fails_from: float = Field(100.0, description="the first gene from which on judging fails")
+    known: float | None = Field(None, description="all genes of a known solution that takes part")
 
 class Judged(Benchmark, Finals, HeldOut):
     '''The finals ask for a large first gene.'''
     Settings = Own
     finalists = property(lambda self: self.settings.finalists)
     judging_cost = 10.0
+    contenders = property(lambda self: {} if self.settings.known is None else {"known": self._known})
+    _known = property(lambda self: [self.settings.known] * self.settings.dimensions)
+
+    def references(self):
+        return super().references() | self.contenders
 
     def judge(self, genome):
         with open(self.settings.log, "a") as log:
@@ -80,11 +90,11 @@ def test_the_best_few_distinct_candidates_are_judged_and_the_best_of_them_wins(j
     assert found["work"] == look(answer.folder).work == len(by_genome) + 30
 
 
-def test_one_finalist_is_the_search_s_own_result(judged):
+def test_one_finalist_is_the_search_s_own_result_and_is_not_judged(judged):
     one, none = judged("problem.finalists=1", name="one"), judged("problem.finalists=0", name="none")
     assert one.json("result.json")["best"] == none.json("result.json")["best"]
-    assert without_times(one.history)[:-1] == without_times(none.history)
-    assert "finalists" not in none.json("result.json")
+    assert without_times(one.history) == without_times(none.history)
+    assert "finalists" not in one.json("result.json")
     stopping = ["patience=4", "generations=60", "problem.dimensions=4"]
     watched = judged("problem.finalists=1", *stopping, name="watched")
     plain = judged("problem.finalists=0", *stopping, name="plain")
@@ -139,6 +149,50 @@ def test_more_budget_gives_what_a_run_with_it_gives(judged, evoprune):
     assert result(folder) == result(longer.folder)
 
 
+@pytest.mark.parametrize(("known", "wins"), [(4.0, True), (-4.0, False)])
+def test_a_known_solution_wins_where_it_is_judged_better(judged, known, wins):
+    answer = judged("problem.finalists=1", f"problem.known={known}", "budget=100", "generations=1000")
+    found, genome = answer.json("result.json"), [known] * 3
+    assert [line["finalist"] for line in finalists(answer)][1:] == ["known"]
+    assert finalists(answer)[1]["genome"] == genome
+    assert (found["best"]["genome"] == genome) is found["finals_changed_the_result"] is wins
+    assert found["chosen"] == ("known" if wins else "evolved")
+    assert found["finalists"]["known"] == {"fitness": pytest.approx(3 * known**2), "judged": -known}
+    assert "20 of a budget of 100 evaluations are kept for the finals" in answer.err
+    assert answer.generations[-2]["work"] < 100 - 20 <= answer.generations[-1]["work"]
+    assert (found["best"]["candidate"] is None) is wins
+
+
+def test_a_run_that_a_known_solution_wins_is_resumed_and_reported(judged, evoprune, tmp_path):
+    whole = judged("problem.known=4.0")
+    history = (whole.folder / "history.jsonl").read_bytes()
+    for at in (-2, -1):
+        folder = tmp_path / f"cut{at}"
+        shutil.copytree(whole.folder, folder)
+        (folder / "result.json").unlink()
+        (folder / "history.jsonl").write_bytes(b"".join(history.splitlines(keepends=True)[:at]))
+        assert evoprune("resume", folder).code == 0
+        assert without_times(read(folder / "history.jsonl")) == without_times(whole.history)
+        assert result(folder) == result(whole.folder)
+    assert evoprune("report", whole.folder).code == 0
+    assert Run.open(whole.folder).best.genome == [4.0] * 3
+
+
+def test_a_known_solution_that_the_search_bred_is_judged_once(judged):
+    """With one gene, which has to keep its mean, all candidates are the optimum."""
+    settings = ["problem.dimensions=1", "problem.known=0.0", "operators.repair=shift", "generations=1"]
+    alone = judged("problem.finalists=1", *settings, name="alone")
+    assert not finalists(alone)
+    assert alone.json("result.json")["chosen"] == "known"
+    assert alone.json("result.json")["best"]["candidate"] == 0
+
+
+def test_a_known_solution_that_cannot_be_scored_does_not_win(judged):
+    answer = judged("problem.finalists=2", "problem.known=1e200")
+    assert [line["finalist"] for line in finalists(answer) if line["finalist"] == "known"] == []
+    assert answer.json("result.json")["chosen"] == "evolved"
+
+
 @pytest.mark.slow
 def test_the_number_of_workers_changes_nothing(judged, evoprune, tmp_path):
     one = judged("problem.finalists=6")
@@ -181,7 +235,7 @@ def test_an_ablation_holds_them_too(judged, tmp_path):
     assert main(["ablate", str(judged.file), *vary, *options]) == 0
     for place in sorted((tmp_path / "a").glob("*/seed-*")):
         found = json.loads((place / "result.json").read_text())
-        assert len(found["finalists"]) in {1, 3}
+        assert len(found.get("finalists", "1")) in {1, 3}
         assert 60 <= found["work"] < 60 + 8 + 1
 
 

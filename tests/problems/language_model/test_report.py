@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from problems.language_model.report import gap_closed, named, overfitting, report, sparsity
+from problems.language_model.report import named, overfitting, report, sparsity
+from problems.language_model.verdict import gap_closed
 from tests.problems.small import counted_sparsity, outcome_of, plain_perplexity
 
 

@@ -11,13 +11,13 @@ from problems.language_model.summary import summary
 def test_report_text_in_a_line_with_or_without_a_finite_gap(uniform, closed, fragments):
     three = {"dense": 48.123, "uniform": uniform, "evolved": 161.0}
     result = {"sparsity": {"prunable": 0.45}, "perplexity": {"report": three}, "gap_closed": closed}
-    (line,) = summary(result)
+    _, line = summary(result)
     assert all(fragment in line for fragment in ["dense 48.12", "evolved 161", *fragments])
     assert ("gap" in line) == (closed is not None)
     cost = {"bits_per_weight": {"dense": 16.3, "evolved": 4.996}, "bytes": {"dense": 9_002_560, "evolved": 2_752_000}}
-    (line,) = summary(result | {"cost": cost})
+    _, line = summary(result | {"cost": cost})
     assert "at 5.00 bits a weight (2,752,000 bytes)" in line
     result["perplexity"]["report_reconstructed"] = {"uniform": uniform, "evolved": 60.0}
-    _, updated = summary(result | {"protocol": {"reconstruct": "sparsegpt"}})
+    _, _, updated = summary(result | {"protocol": {"reconstruct": "sparsegpt"}})
     assert "sparsegpt" in updated
     assert "evolved 60" in updated

@@ -13,7 +13,7 @@ from evoprune.ablation.grid import Variant
 from evoprune.ablation.outcome import finished as finished_run
 from evoprune.cli import main
 from evoprune.records.history import read, without_times
-from problems.language_model.report import gap_closed
+from problems.language_model.verdict import gap_closed
 from problems.pruning.problem import Pruning
 from tests.problems.small import plain_perplexity
 
@@ -43,11 +43,16 @@ def candidates(folder):
     return [line for line in read(folder / "history.jsonl") if "candidate" in line]
 
 
+def finalists(folder):
+    return [line for line in read(folder / "history.jsonl") if "finalist" in line]
+
+
 def test_a_runs_result_states_scores_and_protocol(run_on):
-    result = result_of(run_on("gpt2"))
+    folder = run_on("gpt2")
+    result = result_of(folder)
     for text in ("search", "held_out", "report"):
         assert set(result["perplexity"][text]) == {"dense", "uniform", "evolved"}
-    assert result["work"] == result["evaluations"] * 64
+    assert result["work"] == (result["evaluations"] + len(finalists(folder))) * 64
     assert result["seconds"] > 0
     assert len(result["best"]["genome"]) == len(result["genes"]) == 3
     protocol = result["protocol"]
@@ -111,8 +116,10 @@ def test_each_figure_of_a_run_has_a_sentence(run_on):
 
 def test_patience_ends_a_search_by_the_held_out_windows(run):
     folder = run("patience=1", "problem.held_out_windows=1", "generations=4")
-    seen = [line["watched"] for line in read(folder / "history.jsonl") if "median" in line]
-    assert result_of(folder)["perplexity"]["held_out"]["evolved"] == min(seen)
+    seen = min(line["watched"] for line in read(folder / "history.jsonl") if "median" in line)
+    ours, uniform = (line["fitness"][0] for line in finalists(folder))
+    assert ours == seen
+    assert result_of(folder)["perplexity"]["held_out"]["evolved"] == min(seen, uniform)
 
 
 def test_a_front_holds_the_trade_offs_that_no_candidate_dominates_and_the_best_at_the_target_is_the_result(run):
@@ -157,7 +164,8 @@ def test_the_budget_pays_for_an_initial_genome_that_was_looked_for(run):
     folder = run("problem.initial_genomes=[layer_errors]", "generations=9", "budget=1400")
     result, bred = result_of(folder), candidates(folder)
     assert result["setup_cost"] == 19 * 32
-    assert result["work"] == 19 * 32 + 64 * sum(not line["memo"] for line in bred)
+    scored = sum(not line["memo"] for line in bred) + len(finalists(folder))
+    assert result["work"] == 19 * 32 + 64 * scored
     assert len(bred) < 20  # 1,400 tokens pay for a few generations of 4
     campaign = Campaign(file="", settings=[], variants=[Variant("any", ())], seeds=1, budget=1400, unit="tokens")
     assert finished_run("any", 0, folder, -1.0, campaign).curve.work[0] == 19 * 32 + 64

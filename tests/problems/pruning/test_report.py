@@ -5,7 +5,8 @@ import math
 import pytest
 
 from evoprune import Outcome
-from problems.language_model.report import gap_closed, overfitting, reconstructed
+from problems.language_model.report import overfitting, reconstructed
+from problems.language_model.verdict import gap_closed
 from tests.problems.small import counted_sparsity, outcome_of, plain_perplexity
 
 BEST = [0.35, 0.45, 0.55]

@@ -1,0 +1,69 @@
+"""What held-out windows decide: when a search stops, and which of its finalists and of the known solutions wins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from evoprune import Evaluation, Finals, HeldOut
+from problems.language_model.settings import SelectSettings
+
+if TYPE_CHECKING:  # it imports torch, which checking an experiment does not need
+    from problems.language_model.session import Session
+
+
+class JudgedModels(HeldOut, Finals):
+    """The part of a problem on a language model that judges what was scored.
+
+    The result is the best of the search's own, the uniform model and other known solutions, in the form that is
+    exported, on windows of the search text that the search does not see. With ``problem.recover.select`` they are
+    judged by a short recovery instead, with more of the search's best.
+    """
+
+    settings: Any
+    session: Session
+
+    def held_out_value(self, genome: Sequence[float]) -> float | None:
+        """The perplexity on the held-out windows; None if there are none."""
+        held_out = self.session.texts.held_out
+        return self.session.fitness.perplexity(genome, held_out.tokens) if held_out else None
+
+    @property
+    def finalists(self) -> int:
+        """One, where there are held-out windows and a known solution to compare it with; or as ``select`` says."""
+        if self._select:
+            return self._select.finalists
+        return int(bool(self.contenders) and self.session.texts.held_out is not None)
+
+    @property
+    def contenders(self) -> Mapping[str, Sequence[float]]:
+        """The uniform model that keeps the budget, if there is one."""
+        return {}
+
+    @property
+    def judging_cost(self) -> float:
+        """The tokens scored, and four for each token that is trained on."""
+        if self._select:
+            from problems.language_model.recovery.finals import cost
+
+            return cost(self.settings)
+        held_out = self.session.texts.held_out
+        return float(held_out.tokens.numel()) if held_out else 0.0
+
+    def judge(self, genome: Sequence[float]) -> Evaluation:
+        """The perplexity of the final model of ``genome``, with updated weights if the transform updates them.
+
+        On the held-out windows; with ``select`` after a short recovery, on those of the recovery's text.
+        """
+        if self._select:
+            from problems.language_model.recovery.finals import judge
+
+            return judge(self.session, genome)
+        held_out = self.session.texts.held_out
+        assert held_out is not None
+        return Evaluation((self.session.final_perplexity(genome, held_out.tokens),), work=self.judging_cost)
+
+    @property
+    def _select(self) -> SelectSettings | None:
+        recover = self.settings.recover
+        return recover.select if recover else None

@@ -1,0 +1,96 @@
+"""What a run was worth, in a sentence or two, read from its ``result.json``. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+EVOLVED, UNIFORM = "evolved", "uniform"
+
+_NOTHING = 0.005
+"""A share of the gap that is no gain."""
+
+Json = Mapping[str, Any]
+
+
+def verdict(result: Json) -> str:
+    """What was removed, the perplexities on the report text of what is exported, and what the search gained.
+
+    ``result``: the run's ``result.json``, in which null is an infinite perplexity.
+    """
+    scores = exported_form(result)
+    return " ".join([f"{_removed(result)}: {_perplexities(result, scores)}.", *_gain(result, scores)])
+
+
+def exported_form(result: Json) -> dict[str, float | None]:
+    """The perplexities on the report text by name, with updated weights if the run updated them."""
+    scores: dict[str, float | None] = result["perplexity"]["report"]
+    return scores | result["perplexity"].get("report_reconstructed", {})
+
+
+def gap_closed(dense: float | None, uniform: float | None, evolved: float | None) -> float | None:
+    """The share of the gap in log-perplexity between uniform and dense that evolved closes.
+
+    1 is as good as dense, 0 as bad as uniform; None if there is no finite gap. Uniform and evolved have one sparsity.
+    """
+    if dense is None or uniform is None or evolved is None or uniform <= dense:
+        return None
+    return math.log(uniform / evolved) / math.log(uniform / dense)
+
+
+def _removed(result: Json) -> str:
+    return ", ".join(_ways(result)) or f"{result['sparsity']['prunable']:.1%} of the weights removed"
+
+
+def _ways(result: Json) -> Iterator[str]:
+    """In which ways the model is smaller, except by zeros."""
+    cost = result.get("cost", {})
+    parameters, bits, times = (cost.get(unit) for unit in ("parameters", "bits_per_weight", "milliseconds"))
+    if times:
+        yield f"{times['dense'] / times['evolved']:.2f} times as fast"
+    if parameters and parameters["evolved"] < parameters["dense"]:
+        yield f"{1 - parameters['evolved'] / parameters['dense']:.1%} of the parameters removed"
+    if bits and bits["evolved"] < bits["dense"]:
+        yield f"{bits['evolved']:.2f} bits a weight instead of {bits['dense']:.2f}"
+
+
+def _perplexities(result: Json, scores: Mapping[str, float | None]) -> str:
+    names = [name for name in ("dense", UNIFORM) if name in scores]
+    recovered = result.get("recovered", {}).get(EVOLVED)
+    if not (recovered and recovered["helped"]):
+        others = ", ".join(f"{name} {short(scores[name])}" for name in names)
+        return f"perplexity {short(scores[EVOLVED])} ({others})"
+    others = ", ".join(_beside(name, result["recovered"].get(name), scores[name]) for name in names)
+    after = short(recovered["perplexity_after"])
+    return f"perplexity {after} after recovery, {short(scores[EVOLVED])} before ({others})"
+
+
+def _beside(name: str, recovered: Json | None, before: float | None) -> str:
+    """What a known solution has beside a recovered model."""
+    if name == "dense":
+        return f"dense {short(before)}"
+    return f"{name} {short(recovered['perplexity_after'])}" if recovered else f"{name} {short(before)} before"
+
+
+def _gain(result: Json, scores: Mapping[str, float | None]) -> Iterator[str]:
+    """What the search gained, where there is something of the same size to compare it with."""
+    if UNIFORM not in scores or "front" in result:
+        return
+    chosen = result.get("chosen", EVOLVED)
+    if chosen == EVOLVED and scores[EVOLVED] == scores[UNIFORM]:
+        chosen = UNIFORM
+    closed = gap_closed(scores["dense"], scores[UNIFORM], scores[EVOLVED])
+    if chosen != EVOLVED:
+        yield f"The search gained nothing over {chosen} here; the result is the {chosen} model."
+    elif closed is not None and closed < _NOTHING:
+        yield "On the report text, the search gained nothing over uniform."
+    elif closed is not None:
+        yield f"The search closed {closed:.0%} of what the uniform model loses."
+
+
+def short(value: float | None) -> str:
+    """A perplexity in three digits, or in whole numbers; powers of ten only if it is very large."""
+    if value is None or math.isinf(value):
+        return "infinite"
+    return f"{value:,.0f}" if 100 <= value < 1e9 else f"{value:.3g}"
