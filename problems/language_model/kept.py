@@ -1,7 +1,7 @@
 """Tensors that take long to compute, kept for later runs: found by a hash of all that they depend on.
 
-Their files are in the cache (:mod:`evoprune.cache`). A file holds the hash of its tensors, so that a damaged one is
-computed again. Where none can be written, nothing is kept.
+Their files are in the cache (:mod:`evoprune.cache`). A damaged one is computed again. Where none can be written,
+nothing is kept.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ from safetensors import SafetensorError
 from evoprune import CachedFile, __version__, cache_limit, note
 from problems.language_model import model as models
 from problems.language_model import statistics
+from problems.language_model.model import tensor_file
 from problems.language_model.model.device import rounding
-from problems.language_model.model.tensor_file import Damaged, read, write
+from problems.language_model.model.tensor_file import Damaged, Tensors
 from problems.language_model.resident import Resident
+from problems.language_model.unfinished import making
 
-Tensors = dict[str, torch.Tensor]
+__all__ = ["Tensors", "code", "kept", "shared_of"]
 
 _NO_MATTER = {"_name_or_path", "transformers_version"}
 """Entries of a config that change no result: where a model lies, and what wrote it."""
@@ -69,7 +71,8 @@ def _kept(
         return build()
     about, device = {"what": label, "model": resident.source}, resident.device
     try:
-        tensors = _read(file.path, device) if file.exists else _made(file, about, build, device, in_use)
+        with making(name, resident.source):
+            tensors = _read(file.path, device) if file.exists else _made(file, about, build, device, in_use)
     except Damaged:
         file.discard()
         return _kept(resident, label, what, build, in_use)
@@ -102,7 +105,7 @@ def _made(
     if not in_use and sum(tensor.nbytes for tensor in tensors.values()) > cache_limit():
         return tensors
     try:
-        file.make(partial(write, tensors=tensors, about=about))
+        file.make(partial(tensor_file.write, tensors, about))
         return _read(file.path, device) if in_use and device.type == "cpu" else tensors
     except (OSError, SafetensorError, Damaged) as error:  # safetensors raises its own if the disk is full
         _tell(str(error))
@@ -111,7 +114,7 @@ def _made(
 
 def _read(path: Path, device: torch.device) -> Tensors:
     """The tensors in ``path`` on ``device``, mapped on the CPU. Raises :class:`Damaged`."""
-    return {name: tensor.to(device) for name, tensor in read(path)[0].items()}
+    return {name: tensor.to(device) for name, tensor in tensor_file.read(path)[0].items()}
 
 
 @functools.cache  # so that it is said once

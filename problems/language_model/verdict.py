@@ -25,8 +25,8 @@ def verdict(result: Json) -> str:
 
 def exported_form(result: Json) -> dict[str, float | None]:
     """The perplexities on the report text by name, with updated weights if the run updated them."""
-    scores: dict[str, float | None] = result["perplexity"]["report"]
-    return scores | result["perplexity"].get("report_reconstructed", {})
+    perplexity: Mapping[str, dict[str, float | None]] = result["perplexity"]
+    return perplexity["report"] | perplexity.get("report_reconstructed", {})
 
 
 def gap_closed(dense: float | None, uniform: float | None, evolved: float | None) -> float | None:

@@ -68,7 +68,7 @@ def _packed(folder: Path, file: CachedFile, model: str) -> bool:
         name: text for name, text in texts.items() if _is_text(name)
     }
     try:
-        file.make(partial(write, tensors=load_file(folder / _WEIGHTS), about=about))
+        file.make(partial(write, load_file(folder / _WEIGHTS), about))
     except (OSError, SafetensorError):  # a full disk
         return False
     return True

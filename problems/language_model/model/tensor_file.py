@@ -1,4 +1,4 @@
-"""Files of tensors that know whether they are as they were written."""
+"""Tensors in a file that says of itself what it is, and notices damage: it holds the hash of its tensors."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+
+Tensors = dict[str, torch.Tensor]
 
 _HASH = "sha256"
 """The entry of a file's metadata with the hash of its tensors."""
@@ -27,19 +29,19 @@ def sha256_of(tensors: Mapping[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
-def write(path: Path, tensors: dict[str, torch.Tensor], about: Mapping[str, str]) -> None:
-    """Write ``tensors`` to ``path``, and ``about`` beside them. Raises OSError or ``SafetensorError`` if it cannot."""
+def write(tensors: Tensors, about: Mapping[str, str], path: Path) -> None:
+    """Write ``tensors`` to ``path``. Raises OSError or SafetensorError."""
     save_file(tensors, path, metadata={**about, _HASH: sha256_of(tensors)})
 
 
-def read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """The tensors in ``path``, mapped, and what is said about them. Raises :class:`Damaged`."""
+def read(path: Path) -> tuple[Tensors, Mapping[str, str]]:
+    """The tensors in ``path``, mapped on the CPU, and what it says of itself. Raises :class:`Damaged`."""
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is not a mapping
-            about = dict(file.metadata() or {})
+            about: dict[str, str] = file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise Damaged(str(error)) from None
-    if sha256_of(tensors) != about.pop(_HASH, None):
+    if sha256_of(tensors) != about.get(_HASH):
         raise Damaged(f"{path} does not hold what was written")
     return tensors, about

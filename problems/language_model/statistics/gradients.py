@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from evoprune import steps
 from problems.language_model.model.blocks import Matrix
 from problems.language_model.model.forward import Forward
+from problems.language_model.unfinished import Unfinished
 
 SIZES, SQUARES = "gradient_sizes", "gradient_squares"
 NAMES = frozenset({SIZES, SQUARES})
@@ -26,13 +27,11 @@ def gather(
     """The statistics ``names`` of each of ``matrices`` over ``tokens`` ``(windows, window)``, by the matrices' names.
 
     Each gradient is added up and dropped as soon as it is computed, so only one layer's is
-    held beside the sums. The model is used as it is now.
+    held beside the sums. The model is used as it is now. Sums that were interrupted go on.
     """
-    sums = {
-        matrix.name: {name: torch.zeros_like(matrix.rows(matrix.weight), dtype=torch.float32) for name in names}
-        for matrix in matrices
-    }
-    with ExitStack() as stack, torch.enable_grad():
+    with Unfinished("calibrating, gradients", len(tokens)) as so_far, ExitStack() as stack, torch.enable_grad():
+        sums = {matrix.name: {name: _so_far(so_far, matrix, name) for name in names} for matrix in matrices}
+        flat = {_key(matrix, name): sums[matrix.name][name] for matrix in matrices for name in names}
         if model.device.type == "cuda":  # the backward passes of its fused kernels add in varying order
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         for matrix in matrices:
@@ -40,11 +39,22 @@ def gather(
             hook = _adding_to(sums[matrix.name], matrix, tokens.shape[0])
             stack.callback(matrix.weight.requires_grad_().register_post_accumulate_grad_hook(hook).remove)
         forward = Forward(model)
-        for window in steps(tokens, "calibrating, gradients", "window", len(tokens)):
+        for window in steps(tokens[so_far.done :], "calibrating, gradients", "window", len(tokens) - so_far.done):
             window = window.to(model.device)
             rows = forward.rows(window[None])[0, :-1]
             rows.backward(_slope(forward, rows.detach(), window[1:]))
+            so_far.step(flat)
     return sums
+
+
+def _so_far(so_far: Unfinished, matrix: Matrix, name: str) -> torch.Tensor:
+    """The sum to go on from: that of an interrupted process, or 0."""
+    zeros = torch.zeros_like(matrix.rows(matrix.weight), dtype=torch.float32)
+    return zeros.copy_(so_far.tensors.pop(_key(matrix, name))) if so_far.done else zeros
+
+
+def _key(matrix: Matrix, name: str) -> str:
+    return f"{matrix.name}.{name}"
 
 
 def _slope(forward: Forward, rows: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 
 import torch
@@ -12,6 +13,7 @@ from problems.language_model.model.walk import Walk
 from problems.language_model.resident import Resident
 from problems.language_model.statistics.activations import GRAM, gather
 from problems.language_model.statistics.calibration import BATCH_TOKENS
+from problems.language_model.unfinished import Unfinished
 from problems.pruning.cuts.weights.masks import Masks
 from problems.pruning.cuts.weights.settings import WeightsSettings
 from problems.pruning.reconstruct.layer import Inputs, update
@@ -23,20 +25,33 @@ def reconstruct(resident: Resident, settings: WeightsSettings, masks: Masks, tok
 
     Block after block: the Gram matrices of its layers' inputs are taken on ``tokens`` ``(windows, window)``, the
     calibration text, with the block still dense and those before it updated, as in SparseGPT's code. The next
-    genome that is applied writes all weights again.
+    genome that is applied writes all weights again. A reconstruction that was interrupted goes on.
     """
     walk = Walk(resident.forward, tokens, BATCH_TOKENS)
     blocks = [(block, list(members)) for block, members in groupby(resident.matrices, key=lambda m: m.block)]
     try:
-        for block, matrices in steps(blocks, "reconstructing", "block"):
-            for matrix in matrices:
-                matrix.weight.copy_(masks.base(matrix))
-            known = gather(walk, block, matrices, {GRAM}, advance=False)
-            for matrix in matrices:
-                _update(settings, masks, matrix, known.pop(matrix.name)[GRAM])
-            walk.advance(block)
+        with Unfinished("reconstructing", len(blocks)) as so_far:
+            updated = dict(so_far.tensors)
+            for place, (block, matrices) in enumerate(steps(blocks, "reconstructing", "block")):
+                if place < so_far.done:
+                    for matrix in matrices:
+                        matrix.weight.copy_(updated[matrix.name])
+                else:
+                    _update_block(settings, masks, walk, block, matrices)
+                    updated |= {matrix.name: matrix.weight.detach() for matrix in matrices}
+                    so_far.step(updated)
+                walk.advance(block)
     finally:
         masks.forget()
+
+
+def _update_block(settings: WeightsSettings, masks: Masks, walk: Walk, block: int, matrices: Sequence[Matrix]) -> None:
+    """Prune and update the layers of one block."""
+    for matrix in matrices:
+        matrix.weight.copy_(masks.base(matrix))
+    known = gather(walk, block, matrices, {GRAM}, advance=False)
+    for matrix in matrices:
+        _update(settings, masks, matrix, known.pop(matrix.name)[GRAM])
 
 
 def _update(settings: WeightsSettings, masks: Masks, matrix: Matrix, gram: torch.Tensor) -> None:
