@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tqdm import tqdm
+
 
 def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """A line for each of ``rows``: the first column to the left, the others to the right."""
@@ -12,6 +14,11 @@ def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     for row in rows:
         first, *others = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
         yield "  ".join([first.strip().ljust(widths[0]), *others])
+
+
+def interval(seconds: float | None) -> str:
+    """A time for people, as in 01:10; a dash for none."""
+    return "-" if seconds is None else str(tqdm.format_interval(seconds))
 
 
 def plain(value: Any) -> str:

@@ -1,13 +1,17 @@
-"""Tells how far a part of a run is that takes long: a bar on a terminal, elsewhere a line every few seconds."""
+"""Tells how far a part of a run is that takes long: a bar on a terminal, elsewhere a line every few seconds.
+
+A run also has it written into its folder, as what :func:`listening` hands on.
+"""
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sized
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import TracebackType
 from typing import ClassVar, Self, TypeVar
 
@@ -18,12 +22,27 @@ _EVERY, _LIVE = 4.0, 0.5
 
 Item = TypeVar("Item")
 
+Listener = Callable[[str, float | None], None]
+"""Takes what is being done, and the seconds that it has left, if that is known. Called from other threads."""
+
+_listeners: list[Listener] = []
+
 
 def note(text: str) -> None:
     """Write one line to standard error at once, above what is live there."""
     with suppress(BrokenPipeError):  # nobody reads any more, but the run continues
         tqdm.write(text, file=sys.stderr)
         sys.stderr.flush()
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Tell ``listener`` the state of the innermost phase, some times a second."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
 
 
 class Phase(AbstractContextManager["Phase"]):
@@ -37,7 +56,7 @@ class Phase(AbstractContextManager["Phase"]):
 
     def __init__(self, state: str = "", quiet: bool = False) -> None:
         self._state, self._over, self._said = state, threading.Event(), time.perf_counter()
-        self._quiet, self._live = quiet, sys.stderr.isatty()
+        self._quiet, self._live, self._end = quiet, sys.stderr.isatty(), math.inf
         form = "{desc} {elapsed}"
         self._line = tqdm(desc=state, bar_format=form, leave=False, disable=quiet or not self._live)
         self._thread = threading.Thread(target=self._repeat, daemon=True)
@@ -53,9 +72,9 @@ class Phase(AbstractContextManager["Phase"]):
         self._line.close()
         self._open.remove(self)
 
-    def now(self, state: str) -> None:
-        """What is being done."""
-        self._state = state
+    def now(self, state: str, seconds_left: float = math.inf) -> None:
+        """What is being done, and how long that will take, if it is known."""
+        self._state, self._end = state, time.perf_counter() + seconds_left
 
     def note(self, text: str) -> None:
         """One line at once, which stays."""
@@ -65,6 +84,10 @@ class Phase(AbstractContextManager["Phase"]):
 
     def _repeat(self) -> None:
         while not self._over.wait(_LIVE):
+            if self is self._open[-1] and self._state:
+                left = self._end - time.perf_counter()
+                for listener in _listeners:
+                    listener(self._state, max(0.0, left) if math.isfinite(left) else None)
             if self._live:
                 self._line.set_description_str(self._state)
             elif self is self._open[-1] and self._state and time.perf_counter() - self._said >= _EVERY:
@@ -77,16 +100,15 @@ def steps(items: Iterable[Item], label: str, unit: str, total: int | None = None
     The workers of a run are silent.
     """
     total = len(items) if isinstance(items, Sized) else total
-    worker = multiprocessing.parent_process() is not None
-    if worker or sys.stderr.isatty():
-        yield from tqdm(items, label, total, unit=unit, leave=False, disable=worker)
-        return
-    with Phase(label) as phase:
+    worker, live = multiprocessing.parent_process() is not None, sys.stderr.isatty()
+    bar = tqdm(desc=label, total=total, unit=unit, leave=False, disable=worker or not live)
+    with Phase(label, quiet=worker or live) as phase, bar:
         start = time.perf_counter()
         for done, item in enumerate(items, 1):
             yield item
-            of = left = ""
-            if total:
-                each = (time.perf_counter() - start) / done
-                of, left = f"/{total}", f", {tqdm.format_interval(each * (total - done))} left"
-            phase.now(f"{label}: {done}{of} {unit}s{left}")
+            bar.update()
+            if not total:
+                phase.now(f"{label}: {done} {unit}s")
+                continue
+            left = (time.perf_counter() - start) / done * (total - done)
+            phase.now(f"{label}: {done}/{total} {unit}s, {tqdm.format_interval(left)} left", left)

@@ -56,6 +56,13 @@ class Execution:
         devices = self.devices or (None,)
         return [Place(devices[number % len(devices)], self.threads) for number in range(self.workers or 1)]
 
+    def in_words(self) -> str:
+        """What was decided, and how to change it."""
+        threads = self.threads or int(os.environ.get("OMP_NUM_THREADS") or _cores())
+        workers = f"{self.workers} worker{'s' * ((self.workers or 1) > 1)}"
+        places = f", on {', '.join(self.devices)}" if self.devices else ""
+        return f"{workers} with {threads} thread{'s' * (threads > 1)}{places} (-n, --threads and --devices change it)"
+
     def with_threads(self) -> Execution:
         """The same, with ``threads`` decided where it can be: each of several workers gets its share of the cores."""
         if self.threads is not None or self.workers is None or self._map == "serial":

@@ -14,6 +14,7 @@ from evoprune.backends import launch
 from evoprune.backends.execution import MAPS, Execution
 from evoprune.errors import Stopped
 from evoprune.parts import Exporting, Reporting
+from evoprune.records.history import HISTORY
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +60,8 @@ def carry_out(call: Callable[[], dict[str, Any] | None], folder: Path) -> None:
         result = call()
     except (KeyboardInterrupt, Stopped):
         if folder.exists():
-            print(f"the scores so far are in {folder / 'history.jsonl'}", file=sys.stderr)
+            if (folder / HISTORY).exists():
+                print(f"the scores so far are in {folder / HISTORY}", file=sys.stderr)
             print(f"to continue: python -m evoprune resume {shlex.quote(str(folder))}", file=sys.stderr)
         raise
     if result is None:

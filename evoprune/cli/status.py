@@ -13,7 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from evoprune.errors import InputError
-from evoprune.formatting import aligned, plain
+from evoprune.formatting import aligned, interval, plain
 from evoprune.records.status import Status, find, look
 
 
@@ -64,10 +64,11 @@ def _cells(status: Status) -> dict[str, str]:
     return {
         "state": status.state,
         "generation": generation,
+        "phase": plain(status.phase),
         "evaluations": str(status.evaluations),
         "best": plain(status.best),
         "work per second": "-" if status.rate is None else tqdm.format_sizeof(status.rate),
-        "time left": "-" if status.seconds_left is None else tqdm.format_interval(status.seconds_left),
+        "time left": interval(status.seconds_left),
     }
 
 

@@ -1,8 +1,8 @@
 """A run's folder: making, locking and writing it.
 
-``config.yaml`` (running it again repeats the run), ``environment.json``, ``measured.json`` (of the machine, where the
-problem asks), ``history.jsonl``, ``ahead.jsonl`` (scores that arrived early), ``status.json``, ``result.json``,
-``lock``, the figures, and the page of ``report``.
+``config.yaml`` (running it again repeats the run) and ``status.json`` before anything is loaded; then
+``environment.json``, ``measured.json`` (of the machine, where the problem asks), ``history.jsonl``, ``ahead.jsonl``
+(scores that arrived early), ``result.json``, ``lock``, the figures, and the page of ``report``.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import fcntl
 import json
 import os
 import platform
+import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import distributions
 from pathlib import Path
@@ -26,7 +27,11 @@ import yaml
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.config import Config
 
-MEASURED = "measured.json"
+CONFIG, STATUS = "config.yaml", "status.json"
+"""What a run writes before anything is loaded."""
+
+ENVIRONMENT, MEASURED = "environment.json", "measured.json"
+"""What it writes before it records the first score."""
 
 _DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
@@ -117,6 +122,23 @@ def stopping_at_full_disks(folder: Path) -> Iterator[None]:
         raise Stopped(f"cannot write into {folder}: {error.strerror}; what was written before is intact") from error
 
 
+@contextmanager
+def made(folder: Path) -> Iterator[None]:
+    """Make ``folder`` and lock it. It is gone again where the input turns out to be wrong and nothing was recorded."""
+    new = [path for path in folder.parents if not path.exists()]
+    create(folder)
+    try:
+        with locked(folder):
+            yield
+    except InputError:
+        if not (folder / ENVIRONMENT).exists():
+            shutil.rmtree(folder)
+            with suppress(OSError):  # others are there now
+                for path in new:
+                    path.rmdir()
+        raise
+
+
 def refuse_links(folder: Path) -> None:
     """Raise :class:`InputError` unless ``folder`` is a folder of plain files: a link would lead writing elsewhere."""
     if not folder.is_dir():
@@ -130,7 +152,7 @@ def discard(folder: Path) -> None:
     """Delete the ``folder`` of a run that has scored nothing. Raises :class:`InputError` if it holds anything else."""
     refuse_links(folder.parent)  # ``folder`` itself may be one
     refuse_links(folder)
-    ours = {"lock", "config.yaml", "status.json", MEASURED}
+    ours = {"lock", CONFIG, STATUS, MEASURED}
     if strange := sorted(path.name for path in folder.iterdir() if path.name not in ours):
         raise InputError(f"holds {', '.join(strange)}, but no run that can be continued; move it away", str(folder))
     for name in ours:
@@ -143,7 +165,7 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def write_config(folder: Path, config: Config, name: str = "config.yaml") -> None:
+def write_config(folder: Path, config: Config, name: str = CONFIG) -> None:
     """Write the resolved experiment, whole or not at all."""
     write_text(folder / name, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
@@ -175,10 +197,16 @@ def _refuse(constant: str) -> float:
     raise ValueError(f"{constant} is not JSON")
 
 
-def write_status(folder: Path, state: str, reason: str | None = None) -> None:
-    """Write ``status.json``: running, done, stopped, interrupted or failed, when, and why."""
+def write_status(
+    folder: Path, state: str, reason: str | None = None, phase: str | None = None, seconds_left: float | None = None
+) -> None:
+    """Write ``status.json``: running, done, stopped, interrupted or failed, when, and why.
+
+    ``phase``: what a running one does; ``seconds_left``: until that is done.
+    """
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    write_json(folder / "status.json", {"state": state, "reason": reason, "at": now, "pid": os.getpid()})
+    known = {"state": state, "reason": reason, "at": now, "pid": os.getpid()}
+    write_json(folder / STATUS, known | {"phase": phase, "seconds_left": seconds_left})
 
 
 def environment() -> dict[str, Any]:

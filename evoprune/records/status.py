@@ -26,6 +26,8 @@ class _Stated(BaseModel, extra="ignore"):
 
     state: str
     reason: str | None = None
+    phase: str | None = None
+    seconds_left: float | None = None
 
 
 class _Asked(BaseModel, extra="ignore"):
@@ -41,8 +43,9 @@ class Status:
 
     ``state`` is that of ``status.json``, but ``killed`` where it says running and no process
     holds the folder, and ``starting`` or ``empty`` where nothing is written yet. ``best`` is
-    that after the last whole generation, None where there are several objectives. ``rate`` is work a second, and
-    ``seconds_left`` an estimate; both are None where nothing is known or nothing runs.
+    that after the last whole generation, None where there are several objectives. ``phase`` is what a running one
+    does, ``rate`` is work a second, and ``seconds_left`` an estimate, of the search or, before it, of the phase; they
+    are None where nothing is known or nothing runs.
     """
 
     folder: Path
@@ -54,6 +57,7 @@ class Status:
     work: float = 0.0
     budget: float | None = None
     best: float | None = None
+    phase: str | None = None
     rate: float | None = None
     seconds_left: float | None = None
 
@@ -91,13 +95,19 @@ def look(folder: Path) -> Status:
     """The status of the run in ``folder``. Raises :class:`InputError` for what no run has written."""
     held = run_folder.is_locked(folder)
     if not (folder / "status.json").exists():
-        return Status(folder, STARTING) if held else Status(folder, "empty", "it ended before it scored anything")
+        return Status(folder, STARTING) if held else Status(folder, "empty", "it ended before it began")
     stated = _checked(_Stated, run_folder.read_json(folder / "status.json"), folder / "status.json")
-    state = KILLED if stated.state == RUNNING and not held else stated.state
+    state = stated.state
+    if held != (state == RUNNING):
+        state = STARTING if held else KILLED
     if not (folder / "config.yaml").exists():
         return Status(folder, state, stated.reason)
     asked = _checked(_Asked, config.read(folder / "config.yaml"), folder / "config.yaml")
-    return _measured(Status(folder, state, stated.reason, None, asked.generations, budget=asked.budget))
+    status = _measured(Status(folder, state, stated.reason, None, asked.generations, budget=asked.budget))
+    if state != RUNNING:
+        return status
+    left = stated.seconds_left if status.seconds_left is None else status.seconds_left
+    return replace(status, phase=stated.phase, seconds_left=left)
 
 
 def without_result(folder: Path) -> str:

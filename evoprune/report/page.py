@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -14,8 +14,9 @@ from markupsafe import Markup
 from evoprune import __version__
 from evoprune.ablation.campaign import is_campaign
 from evoprune.errors import InputError
-from evoprune.formatting import plain
+from evoprune.formatting import interval, plain
 from evoprune.records.run_folder import write_text
+from evoprune.records.status import look
 from evoprune.report.summary import Summary, summarise
 
 
@@ -31,12 +32,21 @@ def write(folders: Sequence[Path], out: Path, refresh: float | None = None) -> t
     nothing has been scored yet, for an ablation among other folders, and where ``out`` cannot be written.
     """
     with _refusing_other_forms(folders):
-        name, told = _told(folders)
-        html, markdown = (_named(out, kind) for kind in (".html", ".md"))
-        texts = {
-            path: _environment(path == html).get_template(name + kind).render(told, refresh=refresh)
-            for path, kind in ((html, ".html.jinja"), (markdown, ".md.jinja"))
-        }
+        return _write(*_told(folders), out, refresh)
+
+
+def write_states(folders: Sequence[Path], out: Path, refresh: float) -> tuple[Path, Path]:
+    """As :func:`write`, of runs that have not scored anything yet: what each of them does."""
+    return _write("states", {"states": [look(folder) for folder in folders]}, out, refresh)
+
+
+def _write(name: str, told: Mapping[str, Any], out: Path, refresh: float | None) -> tuple[Path, Path]:
+    """Fill the templates ``name`` with what is ``told``."""
+    html, markdown = (_named(out, kind) for kind in (".html", ".md"))
+    texts = {
+        path: _environment(path == html).get_template(name + kind).render(told, refresh=refresh)
+        for path, kind in ((html, ".html.jinja"), (markdown, ".md.jinja"))
+    }
     for path, text in texts.items():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -130,5 +140,5 @@ def _environment(html: bool) -> Environment:
         loader=loader, autoescape=html, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals |= {"zip_genes": _genes, "version": __version__}
-    environment.filters |= {"plain": plain, "cell": _cell, "unbroken": _unbroken}
+    environment.filters |= {"plain": plain, "cell": _cell, "unbroken": _unbroken, "interval": interval}
     return environment

@@ -18,7 +18,7 @@ from evoprune.formatting import plain
 from evoprune.parts import Reporting
 from evoprune.problem import Problem
 from evoprune.records import run_folder
-from evoprune.records.status import look
+from evoprune.records.status import Status, look
 from evoprune.report import family
 from evoprune.report.unfinished import so_far
 
@@ -52,7 +52,7 @@ class Summary:
     """One run, as the templates take it."""
 
     name: str
-    state: str
+    status: Status
     verdict: str
     """What the run was worth, in a sentence or two; empty while it is not done, or where its problem does not say."""
     best: list[float]
@@ -115,7 +115,7 @@ def _summary(run: api.Run, lines: Sequence[Json], figures: Mapping[str, Path], v
     ancestors = [] if run.best.candidate is None else family.ancestors(run.best.candidate, candidates)
     return Summary(
         name=folder.resolve().name,
-        state=look(folder).state,
+        status=look(folder),
         verdict=verdict,
         best=run.best.genome,
         labels=labels,

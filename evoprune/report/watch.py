@@ -9,7 +9,7 @@ from pathlib import Path
 from evoprune.ablation import campaign
 from evoprune.errors import InputError
 from evoprune.records.status import look
-from evoprune.report.page import Unwritable, write
+from evoprune.report.page import Unwritable, write, write_states
 
 
 def watch(
@@ -27,6 +27,7 @@ def watch(
         except InputError:  # a running one that has scored nothing yet
             if not any(map(_is_running, folders)):
                 raise
+            write_states(folders, out, refresh=seconds)
         wait(seconds)
     return write(folders, out)
 

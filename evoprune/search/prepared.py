@@ -30,7 +30,7 @@ FREE_KEYS = frozenset({"generations", "budget", "max_failures"})
 
 @dataclass(frozen=True)
 class Prepared:
-    """What one run needs, all of it decided and loaded before anything is written."""
+    """What one run needs, all of it decided and loaded before anything is scored."""
 
     resolved: Resolved
     problem: Problem
@@ -50,11 +50,9 @@ class Prepared:
     ) -> Prepared:
         """Load the problem and try the operators. Raises :class:`InputError`.
 
-        ``measured``: what was measured when the run began; None for a run that begins now.
+        ``execution``: one that :func:`decide` returned. ``measured``: what was measured when the run began; None for a
+        run that begins now.
         """
-        limit_threads(execution.with_threads().threads)  # before libraries read the number
-        execution = execution.decided(resolved.problem)
-        assign_main_process(execution)
         start = time.perf_counter()
         with Phase(f"loading the problem {resolved.experiment.problem.use}"):
             problem = this_worker.problem(toolbox.problem_ref(resolved))  # which a serial run evaluates with
@@ -71,6 +69,14 @@ class Prepared:
         if resolved.experiment.patience is not None:
             check_patience(problem, tools)
         return cls(resolved, problem, tools, execution, folder, building, fingerprint, measured)
+
+
+def decide(resolved: Resolved, execution: Execution) -> Execution:
+    """How ``resolved`` is carried out on this host, which the process is prepared for."""
+    limit_threads(execution.with_threads().threads)  # before libraries read the number
+    execution = execution.decided(resolved.problem)
+    assign_main_process(execution)
+    return execution
 
 
 def deciding(resolved: Resolved) -> dict[str, Any]:

@@ -16,26 +16,35 @@ from evoprune.backends.execution import Execution
 from evoprune.errors import InputError
 from evoprune.experiment.explain import short
 from evoprune.experiment.resolve import resolve_at
+from evoprune.phase import note
 from evoprune.records import recorded, run_folder
-from evoprune.search.prepared import Prepared, deciding
-from evoprune.search.run import Json, carry_out
+from evoprune.records.history import HISTORY
+from evoprune.records.stating import stating
+from evoprune.search.prepared import Prepared, decide, deciding
+from evoprune.search.run import Json, begin, carry_out
 
 
 def resume(folder: Path, settings: Sequence[str], execution: Execution) -> Json | None:
     """Continue the run in ``folder`` without scoring anything twice; return None if it is already complete.
 
     ``settings`` override its experiment as ``--set`` does. It is continued only if it is
-    still the same run: all that it recorded is compared with what it would record now. Raises as
-    :func:`evoprune.search.run.run` does; an :class:`InputError` has changed nothing.
+    still the same run: all that it recorded is compared with what it would record now. A run that ended before it
+    scored anything begins again. Raises as :func:`evoprune.search.run.run` does; an :class:`InputError` has changed
+    nothing.
     """
     run_folder.refuse_links(folder)
-    if not (folder / "environment.json").is_file():
+    there = {path.name for path in folder.iterdir()}
+    if {run_folder.CONFIG, run_folder.STATUS} <= there and not {run_folder.ENVIRONMENT, HISTORY} & there:
+        with run_folder.locked(folder):
+            return begin(resolve_at(folder / run_folder.CONFIG, settings), folder, execution)
+    if run_folder.ENVIRONMENT not in there:
         raise InputError("holds no environment.json, so there is no run to continue; expected RUN_DIR", str(folder))
     with run_folder.locked(folder):
-        environment = run_folder.read_json(folder / "environment.json")
-        resolved = resolve_at(folder / "config.yaml", settings)
+        environment = run_folder.read_json(folder / run_folder.ENVIRONMENT)
+        resolved = resolve_at(folder / run_folder.CONFIG, settings)
         _refuse_change(environment.get("experiment"), deciding(resolved), "experiment", folder)
         kept = folder / run_folder.MEASURED
+        execution = decide(resolved, execution)
         run = Prepared.of(resolved, folder, execution, run_folder.read_json(kept) if kept.exists() else {})
         _refuse_change(environment.get("fingerprint"), run.fingerprint, "fingerprint", folder)
         past = recorded.read(folder, run.problem.weights)
@@ -47,8 +56,13 @@ def resume(folder: Path, settings: Sequence[str], execution: Execution) -> Json 
         resumed = environment.get("resumed")
         now = run_folder.environment() | {"execution": asdict(run.execution)}
         environment["resumed"] = [*(resumed if isinstance(resumed, list) else []), now]
-        with backends.start(run.execution, run.building) as backend:
-            return carry_out(run, backend, past, environment)
+        note(f"{folder}: {execution.in_words()}")
+        with (
+            run_folder.stopping_at_full_disks(folder),
+            stating(folder) as status,
+            backends.start(run.execution, run.building) as backend,
+        ):
+            return carry_out(run, backend, past, environment, status)
 
 
 def _refuse_change(before: Any, now: Any, key: str, folder: Path) -> None:

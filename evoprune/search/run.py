@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import random
-import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
@@ -16,20 +14,22 @@ import numpy
 
 from evoprune import backends
 from evoprune.backends.execution import Execution
-from evoprune.errors import InputError, Stopped
+from evoprune.errors import Stopped
 from evoprune.experiment.resolve import Resolved
 from evoprune.figures import draw_convergence
 from evoprune.individual import Individual
 from evoprune.parts import Outcome, Reporting, TradeOffs
+from evoprune.phase import Phase, note
 from evoprune.problem import Evaluation, Problem
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import HISTORY, History, read
 from evoprune.records.recorded import Key, RecordedRun
+from evoprune.records.stating import Stating, stating
 from evoprune.search.early_stopping import EarlyStopping
 from evoprune.search.evaluator import Evaluator
 from evoprune.search.evolution import evolve, generation_line
 from evoprune.search.finals import finals_of, hold
-from evoprune.search.prepared import Prepared, deciding
+from evoprune.search.prepared import Prepared, decide, deciding
 from evoprune.search.progress import Progress
 
 Json = dict[str, Any]
@@ -43,66 +43,63 @@ def run(
 ) -> Json | None:
     """Run the experiment and leave everything in ``folder``, which is made; return the result.
 
-    The problem is loaded and the operators are tried before anything is written. Raises
-    :class:`InputError` for the user's input, :class:`Stopped` when the run ends early, and
-    lets ``KeyboardInterrupt`` through; ``status.json`` tells which it was. ``known`` are
+    What ends it while it is loading can be continued, too: see :func:`evoprune.search.resume.resume`. Raises
+    :class:`InputError` for the user's input, and the folder is gone again if nothing was recorded; :class:`Stopped`
+    when the run ends early; and lets ``KeyboardInterrupt`` through. ``status.json`` tells which it was. ``known`` are
     scores of candidates on the same problem, which need not be computed again.
     """
-    prepared = Prepared.of(resolved, folder, execution or Execution())
-    environment = run_folder.environment() | {
-        "execution": asdict(prepared.execution),
-        "experiment": deciding(resolved),
-        "fingerprint": prepared.fingerprint,
-    }
-    with backends.start(prepared.execution, prepared.building) as backend:
-        run_folder.create(folder)
-        with run_folder.locked(folder):
-            return carry_out(prepared, backend, RecordedRun(candidates=dict(known)), environment)
+    with run_folder.made(folder):
+        return begin(resolved, folder, execution or Execution(), known)
 
 
-def carry_out(run: Prepared, backend: backends.Backend, past: RecordedRun, environment: Json) -> Json | None:
+def begin(
+    resolved: Resolved,
+    folder: Path,
+    execution: Execution,
+    known: Mapping[Key, Evaluation] = MappingProxyType({}),
+) -> Json | None:
+    """As :func:`run`, in a ``folder`` that is locked and holds no history yet."""
+    with run_folder.stopping_at_full_disks(folder), stating(folder) as status:
+        status.begin()
+        run_folder.write_config(folder, resolved.config())
+        with Phase("starting"):
+            execution = decide(resolved, execution)
+        note(f"{folder}: {execution.in_words()}")
+        prepared = Prepared.of(resolved, folder, execution)
+        environment = run_folder.environment() | {
+            "execution": asdict(prepared.execution),
+            "experiment": deciding(resolved),
+            "fingerprint": prepared.fingerprint,
+        }
+        with backends.start(prepared.execution, prepared.building) as backend:
+            return carry_out(prepared, backend, RecordedRun(candidates=dict(known)), environment, status)
+
+
+def carry_out(
+    run: Prepared, backend: backends.Backend, past: RecordedRun, environment: Json, status: Stating
+) -> Json | None:
     """Search, from the start or with what is known of the past, and write the result.
 
     None, and nothing is changed, if the past holds the whole search and its result is there.
     """
     folder = run.folder
 
-    def begin() -> None:
+    def go_live() -> None:
         (folder / "result.json").unlink(missing_ok=True)  # that of a run which is lengthened
-        run_folder.write_status(folder, "running")
+        status.begin()
         run_folder.write_config(folder, run.resolved.config())
         if run.measured:
             run_folder.write_json(folder / run_folder.MEASURED, run.measured)
-        run_folder.write_json(folder / "environment.json", environment)
-        for note in recorded.cut_broken_end(folder):
-            print(note, file=sys.stderr)
+        run_folder.write_json(folder / run_folder.ENVIRONMENT, environment)
+        for told in recorded.cut_broken_end(folder):
+            note(told)
 
-    history = History(folder, past.lines, begin)
-    try:
-        with run_folder.stopping_at_full_disks(folder):
-            result = _search(run, backend, history, past)
-            if result is None:
-                return None
-            run_folder.write_json(folder / "result.json", result)
-            run_folder.write_status(folder, "done")
-    except BaseException as error:
-        if history.live:
-            with suppress(OSError):
-                run_folder.write_status(folder, _state(error), _reason(error))
-        raise
+    history = History(folder, past.lines, go_live)
+    result = _search(run, backend, history, past)
+    if result is not None:
+        run_folder.write_json(folder / "result.json", result)
+        status.end("done")
     return result
-
-
-def _state(error: BaseException) -> str:
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted"
-    return "stopped" if isinstance(error, (Stopped, InputError)) else "failed"
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted (Ctrl-C or a signal)"
-    return str(error) or type(error).__name__
 
 
 def _search(run: Prepared, backend: backends.Backend, history: History, past: RecordedRun) -> Json | None:
@@ -125,8 +122,7 @@ def _searched(
     tools.register("map", backend.map)
     random.seed(experiment.seed)
     numpy.random.seed(experiment.seed)  # for DEAP's operators that draw from numpy
-    workers = run.execution.workers or 1
-    progress.note(f"{run.folder}: {problem.describe()}; {workers} worker{'s' * (workers > 1)}")
+    progress.note(f"{run.folder}: {problem.describe()}")
     evaluator = Evaluator(tools, problem, backend, history, progress, experiment.max_failures, past)
     stopping = EarlyStopping(problem, experiment.patience, past.watched)
     if budget and experiment.budget and (kept := experiment.budget - budget):

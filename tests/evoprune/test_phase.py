@@ -8,6 +8,7 @@ import pytest
 
 from evoprune import Phase, steps
 from evoprune import phase as module
+from evoprune.phase import listening
 
 
 class Told(io.StringIO):
@@ -56,6 +57,32 @@ def test_steps_are_the_items_and_tell_how_many_are_done(monkeypatch):
         assert told.wait_for(f"calibrating: {len(seen)}/3 windows, " if seen else "calibrating")
         seen.append(item)
     assert seen == ["a", "b", "c"]
+
+
+def test_a_listener_hears_the_innermost_phase_and_the_time_it_has_left():
+    heard, told = [], threading.Event()
+
+    def listener(state, seconds_left):
+        heard.append((state, seconds_left))
+        told.set()
+
+    def wait():
+        told.clear()
+        assert told.wait(timeout=30)
+        return heard[-1]
+
+    with listening(listener), Phase("the whole run"):
+        assert wait() == ("the whole run", None)
+        with Phase("a part", quiet=True) as part:
+            part.now("half of it", 1000.0)
+            while wait()[0] != "half of it":
+                pass
+            state, left = heard[-1]
+            assert (state, 900 < left <= 1000) == ("half of it", True)
+    count = len(heard)
+    with Phase("later"):
+        pass
+    assert len(heard) == count
 
 
 def test_a_quiet_phase_tells_nothing(monkeypatch):

@@ -17,7 +17,10 @@ class Told(Benchmark, Reporting, Exporting):
 
 def test_it_begins_with_where_it_writes_and_on_what(run, sphere, no_figures):
     answer = run(sphere)
-    assert answer.err.splitlines()[0] == f"{answer.folder}: 3 genes; 1 worker"
+    first, second, *_ = answer.err.splitlines()
+    assert first.startswith(f"{answer.folder}: 1 worker with ")
+    assert all(option in first for option in ("-n", "--threads", "--devices"))
+    assert second == f"{answer.folder}: 3 genes"
 
 
 def test_it_ends_with_what_was_found_and_what_to_do_with_it(run, sphere, evoprune, no_figures):

@@ -58,6 +58,16 @@ def test_a_run_that_a_process_holds_is_running_and_has_time_left(halfway, evopru
     assert status["rate"] > 0
 
 
+def test_a_running_phase_is_told_with_its_own_time_where_the_search_has_none(halfway, evoprune):
+    (halfway / "history.jsonl").unlink()
+    run_folder.write_status(halfway, "running", None, "calibrating: 2/30 blocks", 70.0)
+    with run_folder.locked(halfway):
+        out = evoprune("status", halfway).out
+    assert "phase: calibrating: 2/30 blocks" in out
+    assert "time left: 01:10" in out
+    assert "phase: " not in evoprune("status", halfway).out  # it was killed
+
+
 def test_a_run_that_no_process_holds_was_killed_and_can_be_resumed(halfway, evoprune):
     out = evoprune("status", halfway).out
     assert "state: killed" in out

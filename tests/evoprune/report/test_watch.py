@@ -61,14 +61,19 @@ def test_a_run_that_has_scored_nothing_is_waited_for_while_it_goes_on(unfinished
         watch([unfinished], tmp_path / "page.html", 1.0)
     with ExitStack() as held:
         held.enter_context(run_folder.locked(unfinished))
+        run_folder.write_status(unfinished, "running", None, "calibrating: 2/30 blocks", 70.0)
 
         def wait(_):
-            assert not (tmp_path / "page.html").exists()
+            page = (tmp_path / "page.html").read_text()
+            assert 'http-equiv="refresh"' in page
+            assert "<td>running</td>" in page
+            assert "calibrating: 2/30 blocks" in page
+            assert "<td>01:10</td>" in page
             history.write_text(text)
             held.close()
 
         watch([unfinished], tmp_path / "page.html", 1.0, wait)
-    assert (tmp_path / "page.html").exists()
+    assert "Nothing is scored yet" not in (tmp_path / "page.html").read_text()
 
 
 @pytest.mark.parametrize("every", ["0", "-1", "nan", "inf"])

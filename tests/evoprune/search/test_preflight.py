@@ -29,7 +29,7 @@ def test_an_operator_that_does_not_fit_its_slot_is_refused(run, sphere, plugin, 
     plugin("odd_operators", ODD)
     answer = run(sphere, "plugins=[odd_operators]", f"operators.{slot}.use=odd_operators:{name}")
     assert answer.code == 2
-    assert answer.err.startswith(f"evoprune: operators.{slot}: 'odd_operators:{name}' ")
+    assert answer.err.splitlines()[-1].startswith(f"evoprune: operators.{slot}: 'odd_operators:{name}' ")
     assert fragment in answer.err
     assert not answer.folder.exists()
 

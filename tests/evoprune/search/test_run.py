@@ -45,7 +45,7 @@ def test_references_are_recorded_first_and_are_not_candidates(run, sphere):
 
 @pytest.mark.usefixtures("no_figures")
 def test_progress_is_one_plain_line_a_generation(run, sphere):
-    lines = run(sphere).err.splitlines()[1:]
+    lines = run(sphere).err.splitlines()[2:]
     assert lines[0] == "reference optimum: 0"
     assert [line.split("  ")[0] for line in lines[1:-1]] == [f"generation {n}/4" for n in range(5)]
     assert lines[-1] == "the search is done; writing the report on its best candidate"

@@ -1,0 +1,120 @@
+"""The folder comes first: what ends a run while it is loading leaves a run that can be continued, or nothing."""
+
+import json
+import signal
+
+import pytest
+
+from evoprune.records.history import without_times
+from tests.runs import finish, result, wait_until
+
+pytestmark = pytest.mark.usefixtures("no_figures")
+
+LOADING = """
+import time
+from pathlib import Path
+from evoprune import Evaluation, Genes, InputError, Problem, Settings
+
+class LoadingSettings(Settings):
+    here: str
+
+class Loading(Problem):
+    '''Does in loading what a file says.'''
+    Settings = LoadingSettings
+    genes = Genes.real(["x", "y"], 0.0, 1.0)
+
+    def __init__(self, settings):
+        super().__init__(settings)
+        asked = Path(settings.here) / "asked"
+        while asked.exists() and asked.read_text() == "wait":
+            time.sleep(0.01)
+        if asked.exists():
+            raise {"interrupt": KeyboardInterrupt, "input": InputError, "fail": MemoryError}[asked.read_text()]("so")
+
+    def evaluate(self, genome):
+        return Evaluation((sum(genome),))
+"""
+
+
+@pytest.fixture
+def loading(plugin, write, tmp_path):
+    """An experiment, and a way to say what happens while it is loading; None is nothing."""
+    plugin("loading_problem", LOADING)
+    here = json.dumps(str(tmp_path))
+    file = write(
+        f"{{plugins: [loading_problem], problem: {{use: 'loading_problem:Loading', here: {here}}}, population: 4, "
+        "generations: 2}"
+    )
+
+    def ask(what):
+        (tmp_path / "asked").unlink(missing_ok=True)
+        if what:
+            (tmp_path / "asked").write_text(what)
+
+    ask.file = file
+    return ask
+
+
+@pytest.mark.parametrize(("what", "code", "state"), [("interrupt", 130, "interrupted"), ("fail", None, "failed")])
+def test_a_run_that_ends_while_loading_is_begun_again_by_resume(run, evoprune, loading, tmp_path, what, code, state):
+    loading(what)
+    folder = tmp_path / "runs" / "run"
+    if code is None:
+        with pytest.raises(MemoryError):
+            run(loading.file)
+    else:
+        answer = run(loading.file)
+        assert answer.code == code
+        assert f"to continue: python -m evoprune resume {folder}" in answer.err
+        assert "history.jsonl" not in answer.err
+    assert {path.name for path in folder.iterdir()} == {"lock", "config.yaml", "status.json"}
+    assert f"state: {state}" in evoprune("status", folder).out
+    assert evoprune("export", folder, tmp_path / "out").err.endswith(
+        f"finish it with `python -m evoprune resume {folder}`\n"
+    )
+    loading(None)
+    assert evoprune("resume", folder).code == 0
+    assert result(folder) == result(run(loading.file, name="whole").folder)
+    again = evoprune("resume", folder, "--set", "seed=7", folder=folder)
+    assert again.code == 2  # it has scores by now
+
+
+def test_a_run_that_is_killed_while_loading_says_what_it_did_and_is_begun_again(start, evoprune, loading, tmp_path):
+    loading("wait")
+    folder = tmp_path / "runs" / "run"
+    process = start("run", loading.file, "--runs-dir", folder.parent, "--name", "run")
+    wait_until(lambda: "loading" in _status(folder).get("phase", ""), process)
+    (status,) = json.loads(evoprune("status", folder, "--json").out)
+    assert (status["state"], status["phase"]) == ("running", "loading the problem loading_problem:Loading")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert "state: killed" in evoprune("status", folder).out
+    loading(None)
+    finish(start("resume", folder))
+    assert without_times(map(json.loads, (folder / "history.jsonl").read_text().splitlines()))
+    assert "state: done" in evoprune("status", folder).out
+
+
+def _status(folder):
+    path = folder / "status.json"
+    found = json.loads(path.read_text()) if path.exists() else {}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_wrong_input_found_while_loading_leaves_nothing(run, loading, tmp_path, there):
+    loading("input")
+    if there:
+        (tmp_path / "runs").mkdir()
+    assert run(loading.file).code == 2
+    assert (tmp_path / "runs").exists() is there
+    assert not (tmp_path / "runs" / "run").exists()
+
+
+def test_wrong_input_on_the_second_try_keeps_what_can_be_continued(run, evoprune, loading):
+    loading("interrupt")
+    folder = run(loading.file).folder
+    loading("input")
+    assert evoprune("resume", folder).code == 2
+    loading(None)
+    assert evoprune("resume", folder).code == 0
