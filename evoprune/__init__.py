@@ -29,6 +29,7 @@ from evoprune.parts import (
     TradeOffs,
 )
 from evoprune.phase import Phase, note, steps
+from evoprune.planning import Plan, Planner
 from evoprune.problem import Evaluation, Problem, Settings
 from evoprune.records.run_folder import read_json, write_json
 from evoprune.recovering import is_first_process
@@ -62,6 +63,8 @@ __all__ = [
     "Monotone",
     "Outcome",
     "Phase",
+    "Plan",
+    "Planner",
     "Positive",
     "Problem",
     "Recovering",

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from evoprune import __version__
-from evoprune.cli import ablate, cache, eval, export, ls, recover, report, resume, run, status, validate
+from evoprune.cli import ablate, cache, eval, export, ls, planned, recover, report, resume, run, status, validate
 from evoprune.errors import InputError, Stopped, did_you_mean
 
 COMMANDS = {
@@ -68,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS.values():
         command.add_parser(commands)
+    planned.add_parsers(commands)
     for one in commands.choices.values():
         one.description = str(one.description).replace("``", "")  # docstrings are marked up for the site
         one.set_defaults(parser=one)
@@ -81,8 +82,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         whole.exit(2, whole.format_help())
     if arguments[0] == "help":
         arguments = [*arguments[1:2], "--help"]
-    if not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
-        raise InputError(f"unknown command{did_you_mean(arguments[0], COMMANDS)}", arguments[0])
+    known = [*COMMANDS, *planned.names()]
+    if not arguments[0].startswith("-") and arguments[0] not in known:
+        raise InputError(f"unknown command{did_you_mean(arguments[0], known)}", arguments[0])
     options, unknown = whole.parse_known_args(arguments, argparse.Namespace(arguments=arguments))
     if unknown:
         hint = (

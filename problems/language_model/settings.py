@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from evoprune import InputError, Settings, check_plugin
+from evoprune import Fraction, InputError, Settings, check_plugin
 
 BUNDLED_MODEL = "bundled:gpt2-mini"
 BUNDLED_TEXT = "bundled:python-docs"
@@ -58,12 +58,21 @@ class TextSettings(Settings):
     subset: str | None = Field(None, description="the hub data set's configuration, such as wikitext-2-raw-v1")
     split: str | None = Field(None, description="the hub's or the bundled text's split; null is the hub's test")
     column: str = Field("text", description="the column that holds the text, in all but .txt")
+    part: tuple[Fraction, Fraction] | None = Field(
+        None, description="from which to which share of the text, as in [0, 0.6], cut between words; null is all of it"
+    )
     window: int = Field(512, ge=2, description="tokens in a window; windows do not overlap")
     windows: int | None = Field(8, ge=1, description="number of windows; null is all of the text")
     sampling: Sampling = Field(
         "first", description="which windows: the first, random ones, or the most typical one of each cluster of windows"
     )
     sampling_seed: int = Field(0, ge=0, description="seed of random and clusters")
+
+    @model_validator(mode="after")
+    def _rises(self) -> TextSettings:
+        if self.part and self.part[0] >= self.part[1]:
+            raise ValueError(f"part is {list(self.part)}: expected two shares that rise, such as [0, 0.6]")
+        return self
 
     @property
     def is_bundled(self) -> bool:
@@ -79,6 +88,16 @@ class TextSettings(Settings):
     @property
     def identity(self) -> tuple[str | None, ...]:
         """Identifies the text: settings with the same identity read the same text."""
+        return (*self._whole, str(self.part) if self.part else None)
+
+    def overlaps(self, other: TextSettings) -> bool:
+        """Whether both read some of the same text."""
+        (begin, end), (others_begin, others_end) = self.part or (0, 1), other.part or (0, 1)
+        return self._whole == other._whole and begin < others_end and others_begin < end
+
+    @property
+    def _whole(self) -> tuple[str | None, ...]:
+        """Identifies what :attr:`part` is a part of."""
         if self.is_local:
             path = Path(self.source).resolve()
             return (str(path), None if path.suffix == ".txt" else self.column)
@@ -222,18 +241,21 @@ class LanguageModelSettings(ModelSettings):
 
     @model_validator(mode="after")
     def _texts_apart(self) -> LanguageModelSettings:
-        if self.search_text.identity == self.report_text.identity:
+        if self.search_text.overlaps(self.report_text):
             raise ValueError(
                 "search_text and report_text are the same text; a text that the search sees must not score its "
-                "result; split the file in two, or give another"
+                "result; give another, or parts of it: part: [0, 0.7] and part: [0.7, 1]"
             )
         if self.report_text.sampling != "first":
             raise ValueError(
                 f"report_text.sampling is {self.report_text.sampling}; results are compared on the text's first "
                 "windows: expected first"
             )
-        if self.calibration_text and self.calibration_text.identity == self.report_text.identity:
+        calibration = self.calibration_text
+        if calibration and calibration.overlaps(self.report_text):
             raise ValueError("calibration_text and report_text are the same text; use another text for one of them")
+        if calibration and calibration.overlaps(self.search_text) and calibration.identity != self.search_text.identity:
+            raise ValueError("calibration_text and search_text overlap; give both the same part, or parts that do not")
         return self
 
     @property

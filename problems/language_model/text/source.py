@@ -11,12 +11,18 @@ from evoprune import InputError
 from problems.language_model.settings import BUNDLED_TEXT, HUB_SPLIT, TextSettings
 from problems.language_model.text.python_docs import Split, python_docs
 
+_NEAR = 4096
+"""Characters within which a part may end later than it was asked to."""
+
 BETWEEN_ROWS = "\n\n"
 """The separator of a data set's rows in one text, as is usual for WikiText."""
 
 
 def load_text(settings: TextSettings, role: str) -> str:
-    """The whole text. ``role`` names the settings in errors. Raises :class:`evoprune.InputError`."""
+    """The whole text, or the part of it that is asked for. ``role`` names the settings in errors.
+
+    Raises :class:`evoprune.InputError`.
+    """
     try:
         if settings.is_bundled:
             text = _bundled(settings)
@@ -26,9 +32,21 @@ def load_text(settings: TextSettings, role: str) -> str:
             text = _hub(settings)
     except InputError as error:
         raise InputError(error.problems, f"problem.{role}") from None
+    if settings.part:
+        begin, end = (_between_words(text, share) for share in settings.part)
+        text = text[begin:end]
     if not text.strip():
         raise InputError(f"{settings.source} holds no text", f"problem.{role}")
     return text
+
+
+def _between_words(text: str, share: float) -> int:
+    """The first place after ``share`` of ``text`` where a line ends, or else a word, or else just there."""
+    place = round(share * len(text))
+    if place in {0, len(text)}:
+        return place
+    ends = (text.find(mark, place, place + _NEAR) for mark in "\n ")
+    return next((end + 1 for end in ends if end >= 0), place)
 
 
 def _bundled(settings: TextSettings) -> str:

@@ -47,7 +47,7 @@ class Windows:
     def protocol(self) -> dict[str, Any]:
         """The part of the protocol that describes these windows."""
         windows, window = self.tokens.shape
-        keys = {"source", "subset", "split", "column", "sampling", "sampling_seed"}
+        keys = {"source", "subset", "split", "column", "part", "sampling", "sampling_seed"}
         text = self.settings.model_dump(mode="json", include=keys)
         return text | {"windows": windows, "window": window, "predictions": self.predictions, "sha256": self.sha256}
 

@@ -23,7 +23,7 @@ from evoprune.backends.execution import Execution
 def test_wrong_options_are_refused_before_anything_is_written(evoprune, sphere, tmp_path, options, fragment):
     answer = evoprune("run", sphere, "--runs-dir", tmp_path / "runs", *options)
     assert answer.code == 2
-    assert answer.err.startswith(f"evoprune: {fragment}")
+    assert f"evoprune: {fragment}" in answer.err
     assert not (tmp_path / "runs").exists()
 
 

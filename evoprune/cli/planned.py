@@ -1,0 +1,78 @@
+"""Commands of plugins that plan an experiment: the run, its report and its export are the same for all of them."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from evoprune.api import Run
+from evoprune.backends.evaluation import limit_threads, this_worker
+from evoprune.cli import execution
+from evoprune.errors import InputError
+from evoprune.experiment import registry
+from evoprune.experiment.resolve import resolve
+from evoprune.exporting import refuse_unless_free
+from evoprune.phase import note
+from evoprune.planning import Planner
+from evoprune.records import run_folder
+
+COMMANDS = "evoprune.commands"
+"""The group of entry points."""
+
+
+def names() -> list[str]:
+    """The names of these commands."""
+    return sorted(registry.names(COMMANDS))
+
+
+def add_parsers(commands: Any) -> None:
+    """Add each of these commands to ``commands``."""
+    for name in names():
+        planner = registry.find_plugin(COMMANDS, name)
+        if not (isinstance(planner, type) and issubclass(planner, Planner)):
+            raise InputError(f"'{name}' is not a subclass of evoprune.Planner", COMMANDS)
+        parser = commands.add_parser(
+            name, help=planner.help, description=planner.__doc__, epilog=f"example: {planner.example}"
+        )
+        planner.add_arguments(parser)
+        execution.add_arguments(parser)
+        parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="where the run's folder is made")
+        parser.add_argument("--name", help="the run's name (default: that of what is planned, and the time)")
+        parser.add_argument("--print-config", action="store_true", help="print the experiment as YAML and stop")
+        parser.set_defaults(call=partial(_call, planner))
+
+
+def _call(planner: type[Planner], options: argparse.Namespace) -> int | None:
+    from evoprune.report import write  # brings in Jinja2 and matplotlib, which --help should not wait for
+    from evoprune.search.run import run
+
+    how = execution.read(options)
+    if how.map == "scoop":
+        raise InputError("is for 'run': give it what --print-config prints", "--map scoop")
+    limit_threads(how.with_threads().threads)  # what is measured is measured as candidates are scored
+    plan = planner.plan(options)
+    for remark in plan.remarks:
+        note(remark)
+    if plan.out:
+        refuse_unless_free(plan.out)
+    resolved = resolve(dict(plan.experiment), options.command)
+    if options.print_config:
+        yaml.safe_dump(dict(plan.experiment), sys.stdout, sort_keys=False, allow_unicode=True)
+        return None
+    folder = run_folder.choose(options.runs_dir, options.name, plan.name)
+    execution.carry_out(lambda: run(resolved, folder, how), folder)
+    page, _ = write([folder], folder / "report.html")
+    print(f"the page: {page}")
+    print(f"to repeat it: python -m evoprune run {shlex.quote(str(folder / run_folder.CONFIG))}")
+    if plan.out:
+        this_worker.forget()  # there may be no room for two
+        exported = Run.open(folder).export(plan.out, **plan.export)
+        print(*exported.summary, sep="\n")
+        print(f"written and checked: {plan.out}")
+    return None

@@ -1,0 +1,133 @@
+"""The command ``prune MODEL``: measures the model, divides text and time, and makes the experiment."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import time
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, ClassVar
+
+from evoprune import InputError, Phase, Plan, Planner
+from problems.language_model.prune import recipes
+from problems.language_model.prune.recipe import Recipe
+
+if TYPE_CHECKING:  # it imports torch, which --help should not wait for
+    from problems.language_model.resident import Resident
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+_HELD_OUT = 8
+"""Windows that choose between what was found and the uniform model, at most."""
+
+
+class Prune(Planner):
+    """Make a model smaller in one command: from a goal, a text and a time to a checked export and a report."""
+
+    help: ClassVar[str] = "make your own model smaller, in one command"
+    example: ClassVar[str] = (
+        "python -m evoprune prune path/to/model --sparsity 0.5 --text all.txt --time 20m --out pruned"
+    )
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """A goal of each recipe, and what it is reached with."""
+        parser.add_argument("model", metavar="MODEL", help="a folder, a .gguf file, a hub id, or bundled:gpt2-mini")
+        goals = parser.add_argument_group("goal", "one of these")
+        for goal in _goals():
+            goals.add_argument(goal.option, metavar=goal.metavar, help=goal.help)
+        parser.add_argument(
+            "--text",
+            metavar="FILE",
+            help="a .txt, .jsonl or .parquet file: it is divided among search, calibration and report (default: the "
+            "Python documentation that comes with Python)",
+        )
+        parser.add_argument("--time", default="20m", help="how long it may take, as in 90s, 20m or 2h (default: 20m)")
+        parser.add_argument("--out", type=Path, help="where the result is written: a folder, or a .gguf file")
+        parser.add_argument("--seed", type=int, default=0, help="of the search (default: 0)")
+
+    @classmethod
+    def plan(cls, options: argparse.Namespace) -> Plan:
+        """See :meth:`evoprune.Planner.plan`."""
+        from problems.language_model.prune.plan import share_out
+        from problems.language_model.prune.subject import Subject
+        from problems.language_model.prune.texts import SEARCHED, divide
+        from problems.language_model.resident import Resident
+        from problems.language_model.settings import ModelSettings, TextSettings
+        from problems.language_model.text.windows import cut
+
+        recipe, seconds = _goal(options), _seconds(options.time)
+        one_file = options.out is not None and options.out.suffix == ".gguf"
+        recipe.check(one_file)
+        start = time.perf_counter()
+        with Phase(f"loading {options.model}"):
+            settings = ModelSettings(model=options.model)
+            resident = Resident.load(settings)
+        loading = time.perf_counter() - start
+        with Phase("measuring the model"):
+            text = divide(options.text, resident.tokenizer, _longest(resident))
+            windows = cut(TextSettings(**text.settings("search", SEARCHED)), resident.tokenizer, "text")
+            subject = Subject.measured(resident, windows.tokens, loading)
+        shares = share_out(recipe, subject, text, seconds, one_file)
+        made = recipe.experiment(subject, shares.evaluations, one_file)
+        problem = made["problem"]
+        use = problem.pop("use")
+        tokens = shares.evaluations * shares.searched * text.window
+        experiment = {
+            "problem": {
+                "use": use,
+                "model": settings.model,
+                "dtype": resident.dtype,
+                **problem,
+                "search_text": text.settings("search", shares.searched),
+                "held_out_windows": _HELD_OUT,
+                "report_text": text.settings("report", shares.report),
+                "calibration_text": text.settings("calibration", shares.calibration),
+            },
+            "operators": made["operators"],
+            "budget": round(tokens),
+            "seed": options.seed,
+        }
+        pace = 1 / subject.scored
+        remarks = [
+            f"{options.model}: {subject.prunable:,} weights in {subject.blocks} blocks, {resident.dtype} on "
+            f"{resident.place}, {pace:,.0f} tokens/s",
+            text.remark,
+            f"about {max(1, round(shares.seconds / 60))} min: {shares.calibration} windows of {text.window} tokens to "
+            f"calibrate, {shares.evaluations:.0f} evaluations of {shares.searched}, {shares.report} for the report",
+        ]
+        name = Path(settings.model).stem.replace("bundled:", "")
+        return Plan(experiment, name, remarks, options.out)
+
+
+def _goals() -> list[type[Recipe]]:
+    """The recipes, a module each."""
+    found = (import_module(f"{recipes.__name__}.{module.name}") for module in iter_modules(recipes.__path__))
+    return [module.Goal for module in found]
+
+
+def _goal(options: argparse.Namespace) -> Recipe:
+    """The one that was given. Raises :class:`evoprune.InputError`."""
+    asked = {goal: getattr(options, goal.option.removeprefix("--")) for goal in _goals()}
+    given = {goal: text for goal, text in asked.items() if text is not None}
+    if len(given) != 1:
+        known = ", ".join(goal.option for goal in asked)
+        got = f", got {' and '.join(goal.option for goal in given)}" if given else ""
+        raise InputError(f"expected one goal of {known}{got}", "prune")
+    ((goal, text),) = given.items()
+    return goal(goal.read(text))
+
+
+def _seconds(text: str) -> float:
+    found = re.fullmatch(r"(\d+\.?\d*)([smh])", text.strip())
+    if not found or not float(found[1]):
+        raise InputError(f"expected a time such as 90s, 20m or 2h, got '{text}'", "--time")
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def _longest(resident: Resident) -> int:
+    from problems.language_model.model.blocks import positions
+
+    return positions(resident.model) or 2048

@@ -1,0 +1,61 @@
+"""Divides the time that was given among calibration, search and report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from evoprune import InputError
+from problems.language_model.prune.recipe import Recipe
+from problems.language_model.prune.subject import Subject
+from problems.language_model.prune.texts import SEARCHED, Division
+
+_CALIBRATING, _REPORTING = 0.3, 0.15
+"""Shares of the time, at most."""
+
+_CALIBRATION, _REPORT = (8, 128), (8, 48)
+"""Windows, at least and at most."""
+
+_UPDATES = 5.0
+"""What updating the models of two genomes takes, as calibration text that is scored."""
+
+_SCORED = 6
+"""How often the report text is scored: dense, uniform and evolved, also updated."""
+
+_LOADED = 2
+"""How often the model is loaded after this: for the run, and for the export."""
+
+
+@dataclass(frozen=True)
+class Shares:
+    """What the time is spent on. ``evaluations``: of ``searched`` windows each; ``seconds``: of all."""
+
+    calibration: int
+    report: int
+    searched: int
+    evaluations: float
+    seconds: float
+
+
+def share_out(recipe: Recipe, subject: Subject, text: Division, seconds: float, one_file: bool) -> Shares:
+    """What fits into ``seconds``. Raises :class:`evoprune.InputError` if that is too little."""
+    window = text.window * subject.scored
+    calibrated = window * (1 + (_UPDATES if recipe.updates else 0))
+    calibrated += text.window * (subject.gradients or 0.0) if recipe.with_gradients(subject) else 0.0
+    calibration = _within(_CALIBRATION, _CALIBRATING * seconds / calibrated, text.windows("calibration"))
+    report = _within(_REPORT, _REPORTING * seconds / (_SCORED * window), text.windows("report"))
+    before = _LOADED * subject.loading + recipe.seconds_before(subject, one_file)
+    before += calibration * calibrated + report * _SCORED * window
+    least, most = recipe.evaluations(subject, one_file)
+    for searched in (SEARCHED, SEARCHED // 2):
+        evaluations = min(most, (seconds - before) / (searched * window))
+        if evaluations >= least:
+            return Shares(calibration, report, searched, evaluations, before + evaluations * searched * window)
+    needed = before + least * SEARCHED // 2 * window
+    raise InputError(
+        f"is too short for this model on this machine; expected at least {max(1, round(needed / 60 + 0.5))}m", "--time"
+    )
+
+
+def _within(bounds: tuple[int, int], wanted: float, available: int) -> int:
+    least, most = bounds
+    return min(max(least, min(most, int(wanted))), available)

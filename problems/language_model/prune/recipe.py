@@ -1,0 +1,62 @@
+"""What a goal of the command ``prune`` says: its option, how its number is read, and which experiment reaches it."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from evoprune import InputError
+
+if TYPE_CHECKING:  # it imports torch, which --help should not wait for
+    from problems.language_model.prune.subject import Subject
+
+Json = dict[str, Any]
+
+
+class Recipe(ABC):
+    """A goal. ``value``: the number that was given for it, read."""
+
+    option: ClassVar[str]
+    metavar: ClassVar[str]
+    help: ClassVar[str]
+
+    updates: ClassVar[bool] = False
+    """Whether the result's remaining weights are updated on the calibration text."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    @classmethod
+    @abstractmethod
+    def read(cls, text: str) -> float:
+        """The number in ``text``. Raises :class:`evoprune.InputError`."""
+
+    def check(self, one_file: bool) -> None:  # noqa: B027 - most goals need nothing
+        """Raise :class:`evoprune.InputError` for what is lacking. ``one_file``: whether a .gguf file is exported."""
+
+    def with_gradients(self, subject: Subject) -> bool:  # noqa: ARG002 - a default
+        """Whether its statistics are of gradients, too."""
+        return False
+
+    def seconds_before(self, subject: Subject, one_file: bool) -> float:  # noqa: ARG002 - a default
+        """What is measured or made before the search takes, beside calibration."""
+        return 0.0
+
+    @abstractmethod
+    def evaluations(self, subject: Subject, one_file: bool) -> tuple[float, float]:
+        """How many models must be scored at least, so that the search can do something, and are scored at most."""
+
+    @abstractmethod
+    def experiment(self, subject: Subject, evaluations: float, one_file: bool) -> Json:
+        """``problem``, without model and texts, and ``operators``."""
+
+
+def share(text: str, option: str) -> float:
+    """A share such as ``0.45`` or ``45%``. Raises :class:`evoprune.InputError`."""
+    found = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*(%?)", text.strip())
+    value = float(found[1]) / (100 if found[2] else 1) if found else -1.0
+    if not found or not 0 < value < 1:
+        guess = f"; did you mean {text.strip()}%?" if found and not found[2] and 1 < value < 100 else ""
+        raise InputError(f"expected a share between 0 and 1, such as 0.45 or 45%, got '{text}'{guess}", option)
+    return value

@@ -1,0 +1,68 @@
+"""A file of at most some bytes: a type for each matrix in a .gguf file, else fewer heads and channels."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from evoprune import InputError
+from problems.language_model.prune.recipe import Json, Recipe
+from problems.language_model.prune.structure import EVALUATIONS, narrower
+
+if TYPE_CHECKING:
+    from problems.language_model.prune.subject import Subject
+
+_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+_SCREENING = 0.125
+"""The share of the windows that the cost of a matrix's types is measured on."""
+
+_ROUNDS = (10, 90)
+"""Evaluations after the costs are known, at least and at most."""
+
+_QUANTISING = 6e-7
+"""Seconds for each weight, roughly, in all types."""
+
+
+class Goal(Recipe):
+    """Types of GGUF, or heads and channels, under a budget of bytes."""
+
+    option, metavar = "--size", "BYTES"
+    help = "make the file of weights no larger, as in 80MB: types of matrices for --out FILE.gguf, else fewer channels"
+
+    @classmethod
+    def read(cls, text: str) -> float:
+        """A number of bytes with a unit."""
+        found = re.fullmatch(r"(\d+\.?\d*)\s*([A-Za-z]*)", text.strip())
+        units = {unit.lower(): factor for unit, factor in _UNITS.items()}
+        if not found or found[2].lower() not in units or not float(found[1]):
+            raise InputError(f"expected a size with one of {', '.join(_UNITS)}, such as 80MB, got '{text}'", cls.option)
+        return float(round(float(found[1]) * units[found[2].lower()]))
+
+    def check(self, one_file: bool) -> None:
+        """Types need ggml."""
+        lacking = [name for name in ("gguf", "accelerate") if find_spec(name) is None]
+        if one_file and (lacking or not any(map(find_spec, ("llama_cpp_py_sync", "llama_cpp")))):
+            raise InputError("a .gguf file needs more packages: pip install 'evoprune[gguf]'", self.option)
+
+    def experiment(self, subject: Subject, evaluations: float, one_file: bool) -> Json:  # noqa: ARG002
+        """Types of GGUF in a file, and the structure else."""
+        budget = {"use": "bytes", "at_most": int(self.value)}
+        if not one_file:
+            return narrower(subject, budget)
+        return {
+            "problem": {"use": "language_model", "objective": "kl", "transforms": "types", "budget": budget},
+            "operators": {"algorithm": {"use": "additive", "screening": _SCREENING}, "repair": "shift"},
+        }
+
+    def seconds_before(self, subject: Subject, one_file: bool) -> float:
+        """Quantising."""
+        return _QUANTISING * subject.prunable if one_file else 0.0
+
+    def evaluations(self, subject: Subject, one_file: bool) -> tuple[float, float]:
+        """A part of one for each matrix, and some rounds."""
+        if not one_file:
+            return EVALUATIONS
+        costs = _SCREENING * subject.matrices
+        return costs + _ROUNDS[0], costs + _ROUNDS[1]

@@ -1,0 +1,52 @@
+"""A share of the weights becomes zero, chosen by gradients and activations, and the others make up for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from problems.language_model.prune.recipe import Json, Recipe, share
+
+if TYPE_CHECKING:
+    from problems.language_model.prune.subject import Subject
+
+_SCREENING = 0.25
+
+
+class Goal(Recipe):
+    """As ``problems/smollm2_best.yaml``: GBLM, least squares, equal marginal costs."""
+
+    option, metavar = "--sparsity", "SHARE"
+    help = "set a share of the weights to zero, as in 0.5 or 50%%"
+    updates = True
+
+    @classmethod
+    def read(cls, text: str) -> float:
+        """A share."""
+        return share(text, cls.option)
+
+    def with_gradients(self, subject: Subject) -> bool:
+        """If there is memory for them; else the score reads activations alone."""
+        return subject.gradients is not None
+
+    def evaluations(self, subject: Subject, one_file: bool) -> tuple[float, float]:  # noqa: ARG002
+        """Up to those of ``problems/smollm2_best.yaml``."""
+        return 24, 220
+
+    def experiment(self, subject: Subject, evaluations: float, one_file: bool) -> Json:  # noqa: ARG002 - zeros are zeros
+        """Genes for blocks and for kinds of matrix, if measuring the cost of each leaves most of the search."""
+        probes = _SCREENING * (subject.blocks + subject.kinds)
+        return {
+            "problem": {
+                "use": "pruning",
+                "sparsity": self.value,
+                "score": "gblm" if self.with_gradients(subject) else "wanda",
+                "genes": "block_and_kind" if 3 * probes <= evaluations else "block",
+                "reconstruct": "least_squares",
+                "curve": [],
+            },
+            "operators": {
+                "algorithm": {"use": "equal_marginals", "probe": 0.08, "screening": _SCREENING},
+                "mutate": {"use": "exchange", "step": 0.1, "moves": 3},
+                "repair": "shift",
+            },
+        }

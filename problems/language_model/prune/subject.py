@@ -1,0 +1,65 @@
+"""The model that is to be made smaller, as it is on this machine."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from problems.language_model.foresight import pace
+from problems.language_model.model.blocks import inputs, positions
+from problems.language_model.resident import Resident
+
+_ANY = 2048
+"""Positions that are counted on where a model has no limit."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What plans depend on. ``width``: that of an MLP; ``matrices``: how many have a type in a .gguf file."""
+
+    blocks: int
+    kinds: int
+    matrices: int
+    width: int
+    prunable: int
+    positions: int
+    """The most tokens that the model reads at once."""
+    scored: float
+    """Seconds for each token."""
+    gradients: float | None
+    """The same with gradients; None if there is no memory for them."""
+    loading: float
+    """Seconds."""
+
+    @classmethod
+    def measured(cls, resident: Resident, tokens: torch.Tensor, loading: float) -> Subject:
+        """``resident`` on ``tokens``, as :func:`problems.language_model.foresight.pace` takes them."""
+        matrices = resident.matrices
+        width = next(inputs(sublayer.layers[-1]) for sublayer in resident.sublayers if sublayer.kind == "mlp")
+        room = resident.device.type != "cpu" or 8 * resident.prunable_weights < available_memory()
+        found = pace(resident, tokens, room)
+        return cls(
+            blocks=1 + matrices[-1].block,
+            kinds=len({matrix.kind for matrix in matrices}),
+            matrices=len(matrices) + 1,
+            width=width,
+            prunable=resident.prunable_weights,
+            positions=positions(resident.model) or _ANY,
+            scored=found.scored,
+            gradients=found.gradients,
+            loading=loading,
+        )
+
+
+def available_memory() -> float:
+    """The bytes of main memory that programs may take; endless where the system does not say."""
+    with suppress(OSError, ValueError), Path("/proc/meminfo").open(encoding="ascii") as lines:
+        found = dict(line.split(":") for line in lines)
+        return 1024.0 * int(found["MemAvailable"].split()[0])
+    with suppress(OSError, ValueError, AttributeError):
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return float("inf")

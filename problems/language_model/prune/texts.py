@@ -1,0 +1,94 @@
+"""Divides a text among search, calibration and report, and says how many windows each part has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from evoprune import InputError
+from problems.language_model.settings import BUNDLED_TEXT, TextSettings
+from problems.language_model.text.source import load_text
+
+Json = dict[str, Any]
+
+SEARCHED = 8
+"""Windows that candidates are scored on; as many more are held out, if the text is long enough."""
+
+_SHARES = {"search": (0.0, 0.3), "calibration": (0.3, 0.75), "report": (0.75, 1.0)}
+_SPLITS = {"search": "validation", "calibration": "train", "report": "test"}
+
+_ENOUGH = 4_000_000
+"""Characters of a text that are read at most: each part's begin alone is needed of a very long one."""
+
+_WINDOWS = (512, 256, 128)
+"""Tokens in a window: the first of these that the text has enough of."""
+
+_NEEDED = {"search": 12, "calibration": 16, "report": 8}
+"""Windows of each part, at least."""
+
+
+@dataclass(frozen=True)
+class Division:
+    """Disjoint parts of a text: the settings that read each, the tokens in each, and the tokens in a window."""
+
+    parts: dict[str, Json]
+    tokens: dict[str, int]
+    window: int
+    remark: str
+    """What a person should know of it."""
+
+    def windows(self, part: str) -> int:
+        """How many ``part`` has."""
+        return self.tokens[part] // self.window
+
+    def settings(self, part: str, windows: int) -> Json:
+        """Those of ``windows`` of ``part``."""
+        return self.parts[part] | {"window": self.window, "windows": windows}
+
+
+def divide(text: str | None, tokenizer: Any, longest: int) -> Division:
+    """The parts of ``text``, or those of the bundled one, in windows of at most ``longest`` tokens.
+
+    Raises :class:`evoprune.InputError` for a text that cannot be read, or is too short.
+    """
+    parts = _own(text) if text else {name: {"source": BUNDLED_TEXT, "split": split} for name, split in _SPLITS.items()}
+    tokens = {name: _count(settings, tokenizer) for name, settings in parts.items()}
+    windows = [window for window in _WINDOWS if window <= longest] or [longest]
+    fitting = [window for window in windows if all(tokens[name] // window >= _NEEDED[name] for name in _NEEDED)]
+    if not fitting:
+        needed = max(windows[-1] * count / (_SHARES[name][1] - _SHARES[name][0]) for name, count in _NEEDED.items())
+        raise InputError(
+            f"{text} has about {sum(tokens.values()):,} tokens; expected at least {needed:,.0f}, about "
+            f"{needed / 250:,.0f} kB of English",
+            "--text",
+        )
+    return Division(parts, tokens, fitting[0], _remark(text, tokens))
+
+
+def _own(text: str) -> dict[str, Json]:
+    """Three parts of one text: from the begin of each, as much as is needed of a long one."""
+    whole = TextSettings(source=text)
+    try:
+        length = len(load_text(whole, "text"))
+    except InputError as error:
+        raise InputError(error.problems, "--text") from None
+    kept = min(1.0, _ENOUGH / length)
+    return {
+        name: {"source": whole.source, "part": [begin, round(begin + kept * (end - begin), 6)]}
+        for name, (begin, end) in _SHARES.items()
+    }
+
+
+def _count(settings: Json, tokenizer: Any) -> int:
+    text = load_text(TextSettings(**settings), "text")
+    return len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+
+def _remark(text: str | None, tokens: dict[str, int]) -> str:
+    sizes = ", ".join(f"{count:,} tokens for {name}" for name, count in tokens.items())
+    if text:
+        return f"{text} in three parts: {sizes}; the search never sees the report's"
+    return (
+        f"no --text was given: the Python documentation that comes with Python is used ({sizes}); give a text like "
+        "what the model is for"
+    )
