@@ -15,7 +15,7 @@ from evoprune import backends
 from evoprune.backends.execution import Execution
 from evoprune.errors import InputError
 from evoprune.experiment.explain import short
-from evoprune.experiment.resolve import resolve_at
+from evoprune.experiment.resolve import resolve, resolve_at
 from evoprune.phase import note
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import HISTORY
@@ -42,7 +42,7 @@ def resume(folder: Path, settings: Sequence[str], execution: Execution) -> Json 
     with run_folder.locked(folder):
         environment = run_folder.read_json(folder / run_folder.ENVIRONMENT)
         resolved = resolve_at(folder / run_folder.CONFIG, settings)
-        _refuse_change(environment.get("experiment"), deciding(resolved), "experiment", folder)
+        _refuse_change(_with_new_keys(environment.get("experiment"), folder), deciding(resolved), "experiment", folder)
         kept = folder / run_folder.MEASURED
         execution = decide(resolved, execution)
         run = Prepared.of(resolved, folder, execution, run_folder.read_json(kept) if kept.exists() else {})
@@ -63,6 +63,14 @@ def resume(folder: Path, settings: Sequence[str], execution: Execution) -> Json 
             backends.start(run.execution, run.building) as backend,
         ):
             return carry_out(run, backend, past, environment, status)
+
+
+def _with_new_keys(recorded: Any, folder: Path) -> Any:
+    """The experiment that a run recorded, with the defaults of keys that experiments have got since it began.
+
+    Where such a default changes what is scored, the problem's fingerprint says so.
+    """
+    return deciding(resolve(recorded, str(folder / run_folder.ENVIRONMENT))) if isinstance(recorded, dict) else recorded
 
 
 def _refuse_change(before: Any, now: Any, key: str, folder: Path) -> None:

@@ -16,7 +16,7 @@ from problems.language_model.model.blocks import attentions_numbered
 from problems.language_model.resident import Resident
 from problems.language_model.session import Session
 from problems.language_model.settings import BUNDLED_REPORT_TEXT, EvalSettings, ModelSettings, TextSettings
-from problems.language_model.text.windows import Windows, check_length, cut
+from problems.language_model.text.windows import Windows, check_length, cut, settings_of
 
 Row = dict[str, Any]
 
@@ -66,7 +66,7 @@ def _row(name: str, resident: Resident, measure: Measure, windows: Windows, opti
         "sparsity": resident.removed_weights / resident.prunable_weights,
         "perplexity": finite(measure.perplexity(windows.tokens)),
     }
-    return row | _tasks(resident, options)
+    return row | _tasks(resident, options, windows.begin is not None)
 
 
 def measure(source: str, options: EvalSettings) -> Table:
@@ -120,29 +120,30 @@ def _slip(path: Path) -> str | None:
 
 
 def _text(options: EvalSettings, default: TextSettings) -> TextSettings:
-    """The text of ``options``, completed from ``default``; for another text than that, only its window is used."""
+    """The text of ``options``, completed from ``default``; of another text than that, only how windows are cut."""
     given = options.model_dump(include={"split", "column", "window", "windows"}, exclude_unset=True)
     if options.text is None:
         return TextSettings(**default.model_dump() | given)
-    return TextSettings(**{"window": default.window, "windows": None} | given, source=options.text)
+    own = {"window": default.window, "windows": None, "begin": default.begin}
+    return TextSettings(**own | given, source=options.text)
 
 
 def _reported(folder: Path) -> TextSettings:
     """The report text of the export in ``folder``; the bundled text if it is not an export."""
     try:
         exported = json.loads((folder / "evoprune.json").read_text(encoding="utf-8"))
-        text = exported["protocol"]["report_text"]
-        return TextSettings(**{key: text[key] for key in TextSettings.model_fields if key in text})
+        text = dict(exported["protocol"]["report_text"])
+        return settings_of(text)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return BUNDLED_REPORT_TEXT
 
 
-def _tasks(resident: Resident, options: EvalSettings) -> Row:
+def _tasks(resident: Resident, options: EvalSettings, begin: bool) -> Row:
     if not options.tasks:
         return {}
     names = [name.strip() for name in options.tasks.split(",") if name.strip()]
     with attentions_numbered(resident.model):  # tasks that generate use a cache
-        return run_tasks(resident.model, resident.tokenizer, names, options.include_path, options.limit)
+        return run_tasks(resident.model, resident.tokenizer, names, options.include_path, options.limit, begin)
 
 
 def _measured(windows: Windows, options: EvalSettings) -> dict[str, Any]:

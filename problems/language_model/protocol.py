@@ -9,7 +9,10 @@ import torch
 from problems.language_model.resident import Resident
 from problems.language_model.session import Session
 
-PERPLEXITY = "exp of the mean next-token loss over non-overlapping windows, losses in float32, no special tokens added"
+PERPLEXITY = (
+    "exp of the mean next-token loss over non-overlapping windows, losses in float32, no special tokens added but the "
+    "one that a text's begin names"
+)
 
 
 def of_run(session: Session) -> dict[str, Any]:

@@ -20,6 +20,8 @@ TRANSFORMS, BUDGETS, FORMATS = "evoprune.transforms", "evoprune.budgets", "evopr
 
 Sampling = Literal["first", "random", "clusters"]
 
+Begin = bool | Literal["auto"]
+
 CALIBRATION_TOKENS = 16_384
 """The tokens of the search text that calibrate by default: 32 windows of 512."""
 
@@ -67,6 +69,10 @@ class TextSettings(Settings):
         "first", description="which windows: the first, random ones, or the most typical one of each cluster of windows"
     )
     sampling_seed: int = Field(0, ge=0, description="seed of random and clusters")
+    begin: Begin = Field(
+        "auto",
+        description="begin each window with the tokenizer's first token (<s>); auto: where it adds it by itself",
+    )
 
     @model_validator(mode="after")
     def _rises(self) -> TextSettings:

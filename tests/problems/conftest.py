@@ -73,18 +73,20 @@ def bundled() -> Callable[..., Pruning]:
 def run_on(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Runs a tiny search on a random model of the given architecture; returns the run's folder. Once each.
 
-    ``reconstruct`` and ``stages`` are the problem's ``reconstruct`` and ``reconstruct_stages``.
+    ``reconstruct`` and ``stages`` are the problem's ``reconstruct`` and ``reconstruct_stages``. ``begin``: the
+    tokenizer puts a token before each text.
     """
     done: dict[tuple[Any, ...], Path] = {}
 
     def run(
-        architecture: str, dtype: str = "float32", reconstruct: str = "none", stages: tuple[float, ...] = ()
-    ) -> Path:
-        key = (architecture, dtype, reconstruct, stages)
+        architecture: str, dtype: str = "float32", reconstruct: str = "none", stages: tuple[float, ...] = (),
+        begin: bool = False,
+    ) -> Path:  # fmt: skip
+        key = (architecture, dtype, reconstruct, stages, begin)
         if key in done:
             return done[key]
         home = tmp_path_factory.mktemp(architecture)
-        problem = problem_in(home, architecture) | {
+        problem = problem_in(home, architecture, begin) | {
             "use": "pruning", "dtype": dtype, "curve": [], "reconstruct": reconstruct, "reconstruct_stages": stages,
         }  # fmt: skip
         spec = {"problem": problem, "population": 4, "generations": 1, "operators": {"repair": "shift"}}

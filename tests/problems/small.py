@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -32,6 +32,8 @@ from problems.pruning.cuts.weights.masks import BASE, LEVEL, Masks
 from problems.pruning.cuts.weights.ranks import levels, ranks_in_matrix
 
 VOCABULARY = 128
+BEGIN = VOCABULARY - 1
+"""The token that a tokenizer puts before a text, if it does."""
 ARCHITECTURES = ("gpt2", "llama", "opt", "gpt_neox")
 BLOCKS = 3
 _ENDS = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
@@ -70,12 +72,19 @@ def random_model(name: str, seed: int = 0, blocks: int = BLOCKS) -> torch.nn.Mod
     return model.eval().requires_grad_(False)
 
 
-def save(model: torch.nn.Module, folder: Path) -> str:
-    """Write ``model`` and a tokenizer of the words ``w0`` to ``w127``; returns the folder's name."""
+def save(model: torch.nn.Module, folder: Path, begin: bool = False) -> str:
+    """Write ``model`` and a tokenizer of the words ``w0`` to ``w127``; returns the folder's name.
+
+    ``begin``: the tokenizer puts ``w127`` before each text.
+    """
     model.save_pretrained(folder)
     words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(VOCABULARY)}, unk_token="w0"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(tokenizer_object=words, eos_token="w0").save_pretrained(folder)
+    named = {"eos_token": "w0"}
+    if begin:
+        words.post_processor = processors.TemplateProcessing(single="w127 $A", special_tokens=[("w127", BEGIN)])
+        named["bos_token"] = "w127"
+    PreTrainedTokenizerFast(tokenizer_object=words, **named).save_pretrained(folder)
     return str(folder)
 
 
@@ -87,16 +96,17 @@ def _text_of(model: torch.nn.Module, seed: int) -> str:
     return " ".join(f"w{word}" for word in tokens.flatten().tolist())
 
 
-def problem_in(home: Path, architecture: str = "gpt2") -> dict[str, Any]:
+def problem_in(home: Path, architecture: str = "gpt2", begin: bool = False) -> dict[str, Any]:
     """What every problem on a small model is told: a random model, and texts that it says, saved in ``home``.
 
     Two windows of 32 tokens are searched, two held out, four reported on, and eight calibrate.
+    ``begin``: as for :func:`save`.
     """
     model, text = random_model(architecture), {"window": 32}
     for seed, name in enumerate(("search.txt", "report.txt"), 1):
         (home / name).write_text(_text_of(model, seed))
     return {
-        "model": save(model, home / "model"),
+        "model": save(model, home / "model", begin),
         "dtype": "float32",
         "device": "cpu",
         "search_text": text | {"source": str(home / "search.txt"), "windows": 2},

@@ -12,12 +12,14 @@ from evoprune import InputError
 
 
 def run_tasks(
-    model: torch.nn.Module, tokenizer: Any, names: Sequence[str], include_path: str | None, limit: int | None
-) -> dict[str, float]:
+    model: torch.nn.Module, tokenizer: Any, names: Sequence[str], include_path: str | None, limit: int | None,
+    begin: bool = False,
+) -> dict[str, float]:  # fmt: skip
     """The metrics of the tasks ``names``, as ``task metric`` to value.
 
     ``include_path``: a folder with additional task files, which may read local data.
-    ``limit``: examples of each task, None for all. Raises :class:`evoprune.InputError`.
+    ``limit``: examples of each task, None for all. ``begin``: whether texts begin with the tokenizer's first token,
+    which the harness leaves out if it is not told. Raises :class:`evoprune.InputError`.
     """
     try:
         import lm_eval
@@ -30,7 +32,7 @@ def run_tasks(
         unknown = [name for name in names if name not in manager.all_tasks]
         if unknown:
             raise InputError(f"lm-evaluation-harness has no {', '.join(unknown)}; see 'lm_eval ls tasks'", "--tasks")
-        harness = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1)
+        harness = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1, add_bos_token=begin)
         found = lm_eval.simple_evaluate(
             harness, tasks=list(names), task_manager=manager, limit=limit, bootstrap_iters=0, log_samples=False
         )

@@ -1,9 +1,9 @@
 """A script: loads an exported model with plain transformers, and prints what it finds as JSON.
 
 ``python check.py JOB`` where JOB is a JSON file with ``folder``, ``matrices`` (names of
-layers), ``text`` (a file), ``window`` and ``windows``, ``dtype``, ``device`` and
-``trust_remote_code``, and ``uneven`` for a model that only evoprune loads. For any other model it imports nothing of
-evoprune, so it sees what other users see.
+layers), ``text`` (a file), ``window`` and ``windows``, ``begin`` (whether each begins with the tokenizer's
+first token), ``dtype``, ``device`` and ``trust_remote_code``, and ``uneven`` for a model that only
+evoprune loads. For any other model it imports nothing of evoprune, so it sees what other users see.
 """
 
 import hashlib
@@ -21,8 +21,16 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 def tokenise(tokenizer: Any, job: dict[str, Any]) -> torch.Tensor:
     """The first windows ``(windows, window)`` of the text, int64."""
     text = Path(job["text"]).read_text(encoding="utf-8")
+    first = (begins(tokenizer) or [tokenizer.bos_token_id]) if job["begin"] else []
+    length = job["window"] - len(first)
     ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-    return torch.tensor(ids[: job["windows"] * job["window"]], dtype=torch.int64).view(-1, job["window"])
+    return torch.tensor([first + ids[at * length : (at + 1) * length] for at in range(job["windows"])])
+
+
+def begins(tokenizer: Any) -> list[int]:
+    """The first token that the tokenizer adds before a text by default; none, where it adds none."""
+    usual, plain = (tokenizer("0", add_special_tokens=added)["input_ids"] for added in (True, False))
+    return usual[:1] if usual[: len(plain)] != plain else []
 
 
 @torch.inference_mode()

@@ -37,6 +37,7 @@ class Text(_Record):
     source: str
     window: int = Field(ge=2)
     windows: int = Field(ge=1)
+    begin: str | None = None
     sha256: str
 
 

@@ -101,6 +101,12 @@ def refuse_other_inputs(session: Session, run: RunRecord) -> None:
             "the model's weights are not those that the run pruned (another file, revision or dtype): "
             f"give the same with --set problem.model=..., --set problem.dtype={run.protocol.dtype}"
         )
+    now, before = session.texts.report.begin, run.protocol.report_text.begin
+    if now != before:
+        raise InputError(
+            f"windows begin with {now or 'no added token'} now, and began with {before or 'none'} in the run: "
+            f"give --set problem.report_text.begin={'true' if before else 'false'}, and the same for its other texts"
+        )
     if session.texts.report.sha256 != run.protocol.report_text.sha256:
         raise InputError(
             f"the report text is not the one that the run reported on ({run.protocol.report_text.source}): "
@@ -162,7 +168,7 @@ def check_in_fresh_process(
         text.write_text(load_text(report.settings, "report_text"), encoding="utf-8", newline="")
         task = {
             "folder": str(folder.resolve()), "matrices": matrices, "text": str(text), "window": window,
-            "windows": windows, "dtype": dtype, "device": str(device),
+            "windows": windows, "begin": report.begin is not None, "dtype": dtype, "device": str(device),
             "trust_remote_code": trust, "uneven": uneven.is_uneven(folder),
         }  # fmt: skip
         job.write_text(json.dumps(task), encoding="utf-8")

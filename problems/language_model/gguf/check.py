@@ -3,7 +3,8 @@
 ``python check.py JOB`` where JOB is JSON: ``models`` (files), ``threads``, ``length`` (tokens of a prompt, at most) and
 ``seconds`` (how long speeds are measured, in turn; 0: one round, for the memory). To score the one model, besides:
 ``known``, an .npz file with ``tokens`` ``(windows, window)`` and what the divergence keeps of the dense model (see
-:class:`problems.language_model.evaluation.objectives.Divergence`); and ``text``, the file whose first tokens these are.
+:class:`problems.language_model.evaluation.objectives.Divergence`); ``text``, the file whose first tokens these are; and
+``begin``: whether each window begins with a token that is not part of the text.
 It imports nothing of evoprune, so that memory is that of llama.cpp, of Python and of numpy.
 """
 
@@ -100,12 +101,12 @@ class Llama:
         held = self._ffi.buffer(self._lib.llama_get_logits(self._context), rows * self.width * 4)
         return np.frombuffer(held, dtype=np.float32).reshape(rows, self.width)
 
-    def tokenise(self, text: str) -> NDArray[np.int32]:
-        """The tokens of ``text``, none added."""
+    def tokenise(self, text: str, begin: bool = False) -> NDArray[np.int32]:
+        """The tokens of ``text``; ``begin``: after those that the model's tokenizer adds by default."""
         encoded = text.encode()
-        found = np.empty(len(encoded) + 1, dtype=np.int32)
+        found = np.empty(len(encoded) + 3, dtype=np.int32)
         room = self._ffi.from_buffer("llama_token[]", found)
-        count = self._lib.llama_tokenize(self._vocabulary, encoded, len(encoded), room, len(found), False, True)
+        count = self._lib.llama_tokenize(self._vocabulary, encoded, len(encoded), room, len(found), begin, True)
         return found[: max(0, count)]
 
 
@@ -143,10 +144,15 @@ def _divergence(log_q: NDArray[np.float32], known: Any, rows: slice) -> float:
     return float((np.exp(log_p) * (log_p - chosen)).sum() + (np.exp(rest_p) * (rest_p - rest_q)).sum())
 
 
-def first_difference(model: Llama, text: str, tokens: NDArray[np.int64]) -> int | None:
-    """The first of ``tokens`` that llama.cpp's tokenizer has otherwise; None if there is none."""
+def first_difference(model: Llama, text: str, tokens: NDArray[np.int64], begin: bool) -> int | None:
+    """The first token that llama.cpp's tokenizer has otherwise than ``tokens`` ``(windows, window)``; None if none.
+
+    ``begin``: each window begins with a token that the text's tokenizer adds. It is expected once, and counted once.
+    """
     expected = tokens.flatten()
-    found = model.tokenise(text[: _LETTERS * len(expected)])[: len(expected)]
+    if begin:
+        expected = np.concatenate([tokens[0, :1], tokens[:, 1:].flatten()])
+    found = model.tokenise(text[: _LETTERS * len(expected)], begin)[: len(expected)]
     same = found == expected[: len(found)]
     if same.all():
         return None if len(found) == len(expected) else len(found)
@@ -201,7 +207,7 @@ def main(job: Json) -> Json:
         known = dict(np.load(job["known"]))
         found |= score(models[0], known)
         text = Path(job["text"]).read_text(encoding="utf-8")
-        found["first_other_token"] = first_difference(models[0], text, known["tokens"])
+        found["first_other_token"] = first_difference(models[0], text, known["tokens"], job["begin"])
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from gguf import GGUFValue, GGUFValueType, TokenType
 
 from problems.language_model.gguf.base import TOKENS, Base, whole_number
+from problems.language_model.text.begin import first_token
 
 GPT2 = "gpt2"
 
@@ -42,6 +43,7 @@ def _tokenizer(tokenizer: Any, described: dict[str, Any], size: int) -> dict[str
     merges = [each if isinstance(each, str) else " ".join(each) for each in described["model"]["merges"]]
     ends = {"bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id}
     known = {f"tokenizer.ggml.{end}_token_id": whole_number(at) for end, at in ends.items() if at is not None}
+    begins = first_token(tokenizer, "auto", "tokenizer") is not None
     return {
         "tokenizer.ggml.model": _text("gpt2"),
         "tokenizer.ggml.pre": _text("gpt-2"),
@@ -49,7 +51,7 @@ def _tokenizer(tokenizer: Any, described: dict[str, Any], size: int) -> dict[str
         "tokenizer.ggml.token_type": GGUFValue(kinds, GGUFValueType.ARRAY, GGUFValueType.INT32),
         "tokenizer.ggml.merges": GGUFValue(merges, GGUFValueType.ARRAY, GGUFValueType.STRING),
         **known,
-        "tokenizer.ggml.add_bos_token": GGUFValue(False, GGUFValueType.BOOL),
+        "tokenizer.ggml.add_bos_token": GGUFValue(begins, GGUFValueType.BOOL),
     }
 
 

@@ -41,7 +41,8 @@ def checked(path: Path, report: Windows, dense: Divergence) -> Json:
         text.write_text(load_text(report.settings, "report_text"), encoding="utf-8", newline="")
         kept = {name: tensor.numpy() for name, tensor in dense.known.items()} | {"tokens": report.tokens.numpy()}
         np.savez(known, allow_pickle=False, **kept)
-        found = _in_fresh_process([path], 0.0, {"known": str(known), "text": str(text)})
+        begin = report.begin is not None
+        found = _in_fresh_process([path], 0.0, {"known": str(known), "text": str(text), "begin": begin})
     if "failure" in found:
         return {"perplexity": math.inf, "divergence": math.inf, "failure": f"cannot be run: {found['failure']}"}
     wanted = ("perplexity", "divergence", "first_other_token", "peak_bytes")

@@ -29,7 +29,7 @@ from problems.language_model.recovery.text import DEFAULT_WINDOW, recovery_text,
 from problems.language_model.resident import Resident
 from problems.language_model.settings import ModelSettings, RecoverCommandSettings, TextSettings
 from problems.language_model.summary import recovered_lines
-from problems.language_model.text.windows import Windows, check_length, cut
+from problems.language_model.text.windows import Windows, check_length, cut, settings_of
 
 Json = dict[str, Any]
 
@@ -50,7 +50,7 @@ def recover_export(
     teacher = _teacher(run, options, dtype_of(student))
     _refuse_another(student, tokenizer, teacher)
     report = _windows(run, options, teacher)
-    search = cut(_of_protocol(run.protocol.search_text), tokenizer, "search_text") if run else None
+    search = cut(settings_of(run.protocol.search_text.model_dump()), tokenizer, "search_text") if run else None
     resident = Resident(student, tokenizer, str(source))
     text = recovery_text(options, resident, search, report.settings)
     refuse_report(text, report)
@@ -94,18 +94,14 @@ def _refuse_another(student: Any, tokenizer: Any, teacher: Resident) -> None:
 def _windows(run: RunRecord | None, options: RecoverCommandSettings, teacher: Resident) -> Windows:
     """The report text."""
     if options.report_text:
-        window = run.protocol.report_text.window if run else options.window or DEFAULT_WINDOW
-        text = TextSettings(source=options.report_text, window=window, windows=None)
+        own = settings_of(run.protocol.report_text.model_dump()) if run else None
+        window, begin = (own.window, own.begin) if own else (options.window or DEFAULT_WINDOW, "auto")
+        text = TextSettings(source=options.report_text, window=window, windows=None, begin=begin)
     else:
         assert run is not None
-        text = _of_protocol(run.protocol.report_text)
+        text = settings_of(run.protocol.report_text.model_dump())
     check_length(text, teacher.model, "report_text")
     return cut(text, teacher.tokenizer, "report_text")
-
-
-def _of_protocol(text: Any) -> TextSettings:
-    known = text.model_dump()
-    return TextSettings(**{key: known[key] for key in TextSettings.model_fields if key in known})
 
 
 def _save(source: Path, student: Any, tokenizer: Any, folder: Path) -> None:

@@ -78,8 +78,9 @@ def text_settings(settings: RecoverSettings, search: TextSettings | None) -> Tex
     window = settings.window or (search.window if search else DEFAULT_WINDOW)
     if settings.text is not None:
         return TextSettings(
-            source=settings.text, split=settings.split, column=settings.column, window=window, windows=None
-        )
+            source=settings.text, split=settings.split, column=settings.column, window=window, windows=None,
+            begin=search.begin if search else "auto",
+        )  # fmt: skip
     if search is None:
         raise InputError("which text to train on is not known; give one", "--text")
     return search.model_copy(update={"window": window, "windows": None, "sampling": "first"})

@@ -21,7 +21,7 @@ def share_in_common(text: Windows, other: Windows) -> float:
     A passage is any :data:`PASSAGE` tokens in a row. They are found by rolling hashes, in time that is linear in the
     texts but for sorting, and compared token by token. 0 where either text is shorter.
     """
-    ours, theirs = (one.tokens.numpy().reshape(-1) for one in (text, other))
+    ours, theirs = (one.text.numpy().reshape(-1) for one in (text, other))
     if min(len(ours), len(theirs)) < PASSAGE:
         return 0.0
     hashes, known = _hashes(ours), _hashes(theirs)

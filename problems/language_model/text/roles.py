@@ -66,10 +66,11 @@ class Texts:
         return cut(text, self._resident.tokenizer, role, at_most)
 
     def fingerprint(self) -> dict[str, str]:
-        """The hash of each text's tokens."""
+        """The hash of each text's tokens, and the token that windows begin with if there is one."""
         more = {
             "calibration_text": self.calibration if self.calibrates else None,
             "held_out_text": self.held_out,
         }
         hashes = {"search_text": self.search.sha256, "report_text": self.report.sha256}
-        return hashes | {name: windows.sha256 for name, windows in more.items() if windows}
+        begins = {"begin": self.search.begin} if self.search.begin is not None else {}
+        return begins | hashes | {name: windows.sha256 for name, windows in more.items() if windows}

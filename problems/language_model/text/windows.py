@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from evoprune import InputError
 from problems.language_model.model.blocks import positions
 from problems.language_model.settings import TextSettings
+from problems.language_model.text.begin import first_token
 from problems.language_model.text.sampling import order
 from problems.language_model.text.source import load_text
 
@@ -28,6 +29,13 @@ class Windows:
     settings: TextSettings
     places: tuple[int, ...]
     """The number of each window in its text, in increasing order."""
+    begin: str | None = None
+    """The token that every window begins with, which is not part of the text; None if there is none."""
+
+    @property
+    def text(self) -> torch.Tensor:
+        """The tokens of the text alone ``(windows, tokens)``."""
+        return self.tokens[:, 1:] if self.begin is not None else self.tokens
 
     @property
     def sha256(self) -> str:
@@ -49,7 +57,14 @@ class Windows:
         windows, window = self.tokens.shape
         keys = {"source", "subset", "split", "column", "part", "sampling", "sampling_seed"}
         text = self.settings.model_dump(mode="json", include=keys)
-        return text | {"windows": windows, "window": window, "predictions": self.predictions, "sha256": self.sha256}
+        counted = {"windows": windows, "window": window, "predictions": self.predictions}
+        return text | counted | {"begin": self.begin, "sha256": self.sha256}
+
+
+def settings_of(protocol: Mapping[str, Any]) -> TextSettings:
+    """The settings of the text that a :meth:`Windows.protocol` describes; one without ``begin`` had no such token."""
+    known = {key: protocol[key] for key in TextSettings.model_fields if key in protocol}
+    return TextSettings(**known | {"begin": protocol.get("begin") is not None})
 
 
 def predictions(tokens: torch.Tensor) -> int:
@@ -60,22 +75,22 @@ def predictions(tokens: torch.Tensor) -> int:
 def cut(settings: TextSettings, tokenizer: Any, role: str, at_most: bool = False) -> Windows:
     """Non-overlapping windows of the text that ``settings`` name, sampled as they say.
 
-    No special tokens are added. ``role`` names the settings in errors. Raises
+    ``role`` names the settings in errors. Raises
     :class:`evoprune.InputError` if the text is shorter than asked for; with ``at_most``, only
     if it has no window at all.
     """
-    tokens, count = _tokenised(settings, tokenizer, role)
-    available = len(tokens)
+    whole = _tokenised(settings, tokenizer, role)
+    available = len(whole.tokens)
     wanted = settings.windows or max(1, available)
     if at_most:
         wanted = max(1, min(available, wanted))
     if available < wanted:
         raise InputError(
-            f"{settings.source} has {count} tokens, {available} windows of {settings.window}; "
+            f"{settings.source} has {whole.count} tokens, {available} windows of {settings.window}; "
             f"expected {wanted} windows; ask for fewer or shorter ones, or give a longer text",
             f"problem.{role}",
         )
-    return _chosen(tokens, order(tokens, wanted, settings.sampling, settings.sampling_seed)[:wanted], settings)
+    return whole.chosen(order(whole.tokens, wanted, settings.sampling, settings.sampling_seed)[:wanted])
 
 
 def share_a_window(one: Windows, other: Windows) -> bool:
@@ -84,10 +99,10 @@ def share_a_window(one: Windows, other: Windows) -> bool:
 
 
 def _holds(text: Windows, windows: Windows) -> bool:
-    if windows.tokens.shape[1] < _TELLING:
+    if windows.text.shape[1] < _TELLING:
         return False
-    joined, size = text.tokens.numpy().tobytes(), text.tokens.element_size()
-    for row in windows.tokens.numpy():
+    joined, size = text.text.numpy().tobytes(), text.text.element_size()
+    for row in windows.text.numpy():
         passage = row.tobytes()
         place = joined.find(passage)
         while place > 0 and place % size:  # not at the start of a token: bytes that are equal by chance
@@ -111,10 +126,11 @@ def held_out(searched: Windows, learnt: Iterable[Windows], count: int, tokenizer
     ``learnt`` are windows of the same text, of any length. None if no window is left.
     """
     settings = searched.settings
-    tokens, total = _tokenised(settings, tokenizer, "search_text")
-    free = _free(tokens, total, [searched, *learnt])
-    rest = [w for w in order(tokens, len(searched.places), settings.sampling, settings.sampling_seed) if free[w]]
-    return _chosen(tokens, rest[:count], settings) if rest[:count] else None
+    whole = _tokenised(settings, tokenizer, "search_text")
+    free = whole.free([searched, *learnt])
+    sampled = order(whole.tokens, len(searched.places), settings.sampling, settings.sampling_seed)
+    rest = [window for window in sampled if free[window]]
+    return whole.chosen(rest[:count]) if rest[:count] else None
 
 
 def unused(settings: TextSettings, used: Iterable[Windows], tokenizer: Any, role: str) -> Windows:
@@ -122,27 +138,45 @@ def unused(settings: TextSettings, used: Iterable[Windows], tokenizer: Any, role
 
     ``used`` are windows of the same text, of any length. There may be none. Raises :class:`evoprune.InputError`.
     """
-    tokens, total = _tokenised(settings, tokenizer, role)
-    return _chosen(tokens, [window for window, free in enumerate(_free(tokens, total, used)) if free], settings)
+    whole = _tokenised(settings, tokenizer, role)
+    return whole.chosen([window for window, free in enumerate(whole.free(used)) if free])
 
 
-def _free(tokens: numpy.ndarray[Any, Any], total: int, used: Iterable[Windows]) -> list[bool]:
-    """Which of the windows ``tokens``, of a text of ``total`` tokens, share no token with ``used``."""
-    seen = numpy.zeros(total, dtype=bool)
-    for windows in used:
-        length = windows.settings.window
-        for place in windows.places:
-            seen[place * length : (place + 1) * length] = True
-    return [not window.any() for window in seen[: tokens.size].reshape(tokens.shape)]
+@dataclass(frozen=True)
+class _Whole:
+    """A text of ``count`` tokens cut up: ``tokens`` ``(available, tokens of the text in a window)``."""
+
+    settings: TextSettings
+    tokens: numpy.ndarray[Any, Any]
+    count: int
+    begin: tuple[int, str] | None
+    """What each window begins with: the number of a token, and how it is written."""
+
+    def free(self, used: Iterable[Windows]) -> list[bool]:
+        """Which windows share no token of the text with ``used``."""
+        seen = numpy.zeros(self.count, dtype=bool)
+        for windows in used:
+            length = windows.text.shape[1]
+            for place in windows.places:
+                seen[place * length : (place + 1) * length] = True
+        return [not window.any() for window in seen[: self.tokens.size].reshape(self.tokens.shape)]
+
+    def chosen(self, places: list[int]) -> Windows:
+        """The windows ``places``."""
+        kept = sorted(places)
+        tokens = torch.from_numpy(self.tokens[kept])
+        if self.begin is None:
+            return Windows(tokens, self.settings, tuple(kept))
+        number, name = self.begin
+        first = torch.full((len(kept), 1), number, dtype=torch.int64)
+        return Windows(torch.cat([first, tokens], dim=1), self.settings, tuple(kept), name)
 
 
-def _tokenised(settings: TextSettings, tokenizer: Any, role: str) -> tuple[numpy.ndarray[Any, Any], int]:
-    """All windows of a text ``(available, window)``, and its number of tokens."""
+def _tokenised(settings: TextSettings, tokenizer: Any, role: str) -> _Whole:
+    """All windows of a text."""
+    first = first_token(tokenizer, settings.begin, role)
+    begin = None if first is None else (first, str(tokenizer.convert_ids_to_tokens(first)))
+    length = settings.window - (begin is not None)
     numbers = tokenizer(load_text(settings, role), add_special_tokens=False, verbose=False)["input_ids"]
-    whole = len(numbers) // settings.window * settings.window
-    return numpy.array(numbers[:whole], dtype=numpy.int64).reshape(-1, settings.window), len(numbers)
-
-
-def _chosen(tokens: numpy.ndarray[Any, Any], places: list[int], settings: TextSettings) -> Windows:
-    kept = sorted(places)
-    return Windows(torch.from_numpy(tokens[kept]), settings, tuple(kept))
+    whole = numpy.array(numbers[: len(numbers) // length * length], dtype=numpy.int64).reshape(-1, length)
+    return _Whole(settings, whole, len(numbers), begin)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from gguf import GGUFValue, GGUFValueType, GGUFWriter
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -28,14 +28,16 @@ VOCABULARY = 260
 """The end, 256 bytes, and three pairs of them."""
 
 
-def byte_tokenizer() -> Any:
-    """A byte-level tokenizer in the manner of GPT-2's."""
+def byte_tokenizer(begin: bool = False) -> Any:
+    """A byte-level tokenizer in the manner of GPT-2's; ``begin``: it puts the end before each text, as OPT's does."""
     signs = sorted(pre_tokenizers.ByteLevel.alphabet())
     merges = [("t", "h"), ("Ġ", "a"), ("th", "e")]
     tokens = [END, *signs, *("".join(pair) for pair in merges)]
     made = Tokenizer(models.BPE({token: number for number, token in enumerate(tokens)}, merges))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
+    if begin:
+        made.post_processor = processors.TemplateProcessing(single=f"{END} $A", special_tokens=[(END, 0)])
     return PreTrainedTokenizerFast(tokenizer_object=made, bos_token=END, eos_token=END)
 
 

@@ -14,9 +14,12 @@ pytest.importorskip("llama_cpp_py_sync")
 
 from problems.language_model.evaluation.objectives import Divergence
 from problems.language_model.gguf import check
+from problems.language_model.gguf.own import own_base
 from problems.language_model.gguf.runtime import _in_fresh_process, checked
 from problems.language_model.gguf.write import contents
-from tests.problems.language_model.gguf.models import base_of, random_gpt2, random_llama, write_model
+from problems.language_model.resident import Resident
+from problems.language_model.text.roles import Texts
+from tests.problems.language_model.gguf.models import base_of, byte_tokenizer, random_gpt2, random_llama, write_model
 from tests.problems.small import plain_perplexity
 
 HEADS, CHANNELS = {"use": "heads", "score": "magnitude"}, {"use": "channels", "score": "magnitude"}
@@ -101,6 +104,21 @@ def test_the_first_token_that_is_another_is_told(written):
     other = report.tokens.clone()
     other[1, 5] += 1
     assert checked(path, replace(report, tokens=other), dense)["first_other_token"] == report.tokens.shape[1] + 5
+
+
+def test_a_file_whose_tokenizer_begins_texts_is_scored_with_that_token(problem_on, tmp_path):
+    session, tokenizer = problem_on("gpt2", "sublayers").session, byte_tokenizer(begin=True)
+    model = session.resident.model
+    report = Texts(session.settings, Resident(model, tokenizer, "tiny")).report
+    assert report.tokens[:, 0].tolist() == [tokenizer.bos_token_id] * 3
+    dense = Divergence(report.predictions, 16)
+    session.fitness.measure.total(report.tokens, dense.learn)
+    for begins, other in ((True, None), (False, 0)):
+        base = own_base(model, byte_tokenizer(begin=begins), "tiny")
+        contents(model, base, {}).write(tmp_path / "model.gguf")
+        found = checked(tmp_path / "model.gguf", report, dense)
+        assert found["first_other_token"] == other
+        assert found["perplexity"] == pytest.approx(plain_perplexity(model, report.tokens), rel=2e-3)
 
 
 def test_two_files_are_timed_in_turn(tmp_path):
