@@ -284,13 +284,13 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 class ExportSettings(Settings):
     """Options of an export."""
 
-    dtype: Dtype | None = Field(None, description="number format of what is written (default: the run's)")
+    dtype: Dtype | None = Field(None, description="number format of what is written (default: the source's)")
     base: Source | None = Field(
         None,
         description="for OUT.gguf: a .gguf file of the dense model, whose tokenizer and metadata are copied (default: "
         "that of the run's transform, or the run's model, if it is one)",
     )
-    untimed: bool = Field(False, description="do not time a smaller model and the dense one, nor measure their memory")
+    untimed: bool = Field(False, description="do not time the model and the dense one, nor measure their memory")
 
 
 class EvalSettings(Settings):

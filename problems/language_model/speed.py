@@ -56,7 +56,7 @@ class Load:
 
 
 def speeds(models: Sequence[Any], load: Load, seconds: float) -> list[float]:
-    """The tokens a second of each of ``models``, timed in turn for about ``seconds``: medians.
+    """The tokens a second of each of ``models``, timed in turn for about ``seconds`` (0: once): medians.
 
     Other work on the machine slows all of them down. Raises ValueError if one has too few positions.
     """
@@ -65,7 +65,7 @@ def speeds(models: Sequence[Any], load: Load, seconds: float) -> list[float]:
         run()
     end = time.perf_counter() + seconds
     rounds: list[list[float]] = []
-    while len(rounds) < 3 or time.perf_counter() < end:
+    while len(rounds) < (3 if seconds else 1) or time.perf_counter() < end:
         rounds.append([run() for run in runs])
     return [1000 * load.tokens / median(times) for times in zip(*rounds, strict=True)]
 

@@ -31,6 +31,8 @@ def _body(run: RunRecord, facts: Mapping[str, Any]) -> Iterator[str]:
     name = inline(facts["base_model"])
     smaller = run.cost is not None and run.cost.parameters.evolved < run.cost.parameters.dense
     yield from _smaller(name, run.cost, facts) if smaller and run.cost else _sparse(name, facts)
+    if runtime := facts.get("runtime"):
+        yield from _before_and_after(runtime)
     yield from perplexities(run, facts)
     yield "\n## Protocol\n"
     yield (
@@ -106,13 +108,16 @@ def _smaller(name: str, cost: Cost, facts: Mapping[str, Any]) -> Iterator[str]:
         "What was removed was found by an evolutionary search with evoprune; "
         f"{'the rest was then' if facts.get('recovered') else 'nothing was'} trained. {loads}\n"
     )
-    if runtime := facts.get("runtime"):
-        yield from (f"- {line}" for line in lines(runtime))
-        yield (
-            f"\nSpeeds of a prompt of {runtime['length']} tokens, and of one token after as many: both models timed in "
-            f"turn, {runtime['threads']} thread{'s' * (runtime['threads'] > 1)}, {inline(runtime['processor'])}, "
-            f"{facts['dtype']}. Memory: of a process that loads and runs the model.\n"
-        )
+
+
+def _before_and_after(runtime: Mapping[str, Any]) -> Iterator[str]:
+    yield from (f"- {line}" for line in lines(runtime))
+    yield (
+        f"\nDense is the model before, in its own files. Speeds of a prompt of {runtime['length']} tokens, and of one "
+        f"token after as many: both models timed in turn, {runtime['threads']} "
+        f"thread{'s' * (runtime['threads'] > 1)}, {inline(runtime['processor'])}, computed in {runtime['dtype']}. "
+        "Memory: of a process that loads and runs the model.\n"
+    )
 
 
 def recovered_card(name: str, teacher: str, rows: Mapping[str, Mapping[str, Any]]) -> str:

@@ -57,7 +57,7 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     if job["uneven"]:
         from problems.language_model.export.uneven import load  # what transformers alone cannot load
 
-        model = load(Path(job["folder"]))
+        model = load(Path(job["folder"])).to(getattr(torch, job["dtype"]))
     else:
         model = AutoModelForCausalLM.from_pretrained(
             job["folder"], dtype=getattr(torch, job["dtype"]), use_safetensors=True, **trust

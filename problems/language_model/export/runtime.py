@@ -11,6 +11,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from evoprune import note
 from problems.language_model.export.uneven import load_any
 from problems.language_model.model.blocks import positions
 from problems.language_model.model.device import processor
+from problems.language_model.model.source import weight_files
 from problems.language_model.session import Session
 from problems.language_model.settings import ModelSettings
 from problems.language_model.speed import Load, Phase, peak_bytes, speeds
@@ -36,14 +39,16 @@ Json = dict[str, Any]
 
 
 def runtimes(session: Session, dtype: str, folder: Path) -> Json | None:
-    """``prefill``, ``decode`` in tokens a second, and ``peak_bytes``, each of ``dense`` and ``evolved``.
+    """``prefill``, ``decode`` in tokens a second, ``peak_bytes``, ``load_seconds``, ``file_bytes``: pairs of numbers.
 
-    ``evolved`` is what was written to ``folder``. Beside them the circumstances. Both models are timed in turn in one
-    process; the memory is that of a process for each. None where a process could not measure.
+    Each is a mapping of ``dense`` and ``evolved``, which is what was written to ``folder``. Beside them the
+    circumstances. Both models compute in ``dtype``, and are timed in turn in one process; memory and the time that
+    loading takes are those of a process for each. None where a process could not measure.
     """
-    options = session.settings.model_dump(mode="json", include={"revision", "trust_remote_code"})
+    given = session.settings
+    options = given.model_dump(mode="json", include={"revision", "trust_remote_code"})
     options |= {"dtype": dtype, "device": str(session.resident.device)}
-    dense = options | {"model": session.settings.model}
+    dense = options | {"model": given.model}
     evolved = options | {"model": str(folder.resolve()), "revision": None}
     shared = {"threads": torch.get_num_threads(), "length": _length(session.resident.model)}
     jobs = {
@@ -56,19 +61,43 @@ def runtimes(session: Session, dtype: str, folder: Path) -> Json | None:
         return None
     times, *peaks = found
     both = {name: dict(zip(_MODELS, times[name], strict=True)) for name in ("prefill", "decode")}  # type: ignore[index]
-    both["peak_bytes"] = dict(zip(_MODELS, (peak["peak_bytes"] for peak in peaks), strict=True))  # type: ignore[index]
-    return both | shared | {"processor": processor(session.resident.device)}
+    for name in ("peak_bytes", "load_seconds"):
+        both[name] = dict(zip(_MODELS, (peak[name] for peak in peaks), strict=True))  # type: ignore[index]
+    sizes = [bytes_of(weight_files(given)), bytes_of(folder.glob("*.safetensors"))]
+    both["file_bytes"] = dict(zip(_MODELS, sizes, strict=True))
+    return both | shared | {"dtype": dtype, "processor": processor(session.resident.device)}
+
+
+def bytes_of(files: Iterable[Path]) -> int:
+    """The bytes of all ``files``."""
+    return sum(path.stat().st_size for path in files)
+
+
+def computing(dtype: str, device: torch.device) -> str:
+    """The dtype to compute in with weights in ``dtype``: most CPUs are many times slower in float16 than in float32."""
+    return "float32" if dtype == "float16" and device.type == "cpu" else dtype
 
 
 def lines(found: Json) -> list[str]:
     """``found`` by :func:`runtimes`, for people."""
-    named = [("prefill", "tokens/s", "prefill", 1.0), ("decode", "tokens/s", "decode", 1.0)]
-    named.append(("peak memory", "MB", "peak_bytes", 1e6))
+    named = [
+        ("files", "MB", "file_bytes", 1e6),
+        ("loading", "s", "load_seconds", 1.0),
+        ("prefill", "tokens/s", "prefill", 1.0),
+        ("decode", "tokens/s", "decode", 1.0),
+        ("peak memory", "MB", "peak_bytes", 1e6),
+    ]
     return [
-        f"{name}: dense {found[key]['dense'] / unit:,.0f} {word}, evolved {found[key]['evolved'] / unit:,.0f} "
+        f"{name}: dense {_short(found[key]['dense'] / unit)} {word}, evolved {_short(found[key]['evolved'] / unit)} "
         f"({found[key]['evolved'] / found[key]['dense']:.2f}x)"
         for name, word, key, unit in named
+        if found[key]["dense"]
     ]
+
+
+def _short(value: float) -> str:
+    """Three digits, or a whole number."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def finding_evoprune() -> dict[str, str]:
@@ -92,10 +121,12 @@ def _length(model: Any) -> int:
 def main(job: Json) -> Json:
     """Load and measure."""
     torch.set_num_threads(job["threads"])
+    start = time.perf_counter()
     models = [load_any(ModelSettings.model_validate(settings))[0] for settings in job["models"]]
+    seconds = time.perf_counter() - start
     phases: tuple[Phase, ...] = ("prefill", "decode")
     found: Json = {phase: speeds(models, Load(phase, length=job["length"]), job["seconds"]) for phase in phases}
-    return found | {"peak_bytes": peak_bytes(models[0].device)}
+    return found | {"peak_bytes": peak_bytes(models[0].device), "load_seconds": seconds}
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from evoprune import Choice, InputError, find_plugin
 from problems.language_model.model.blocks import number_attentions
-from problems.language_model.model.device import dtype_of, pick_device
-from problems.language_model.model.load import load_model, load_tokenizer, quiet
+from problems.language_model.model.device import dtype_of, pick_device, pick_dtype
+from problems.language_model.model.load import convert, load_model, load_tokenizer, quiet
 from problems.language_model.resident import Resident
 from problems.language_model.settings import TRANSFORMS, ModelSettings
 from problems.language_model.stack import combined
@@ -94,11 +94,14 @@ def load(folder: Path) -> Any:
 def load_any(settings: ModelSettings) -> tuple[Any, Any]:
     """The model in evaluation mode, and the tokenizer: of a folder that :func:`save` wrote, or of any other source.
 
-    A folder of the former kind is read in its own dtype. Raises :class:`evoprune.InputError`.
+    A folder of the former kind is read in its own dtype if the settings' is ``auto``.
+    Raises :class:`evoprune.InputError`.
     """
     folder = Path(settings.model)
     if is_uneven(folder):
-        return load(folder).to(pick_device(settings.device)), load_tokenizer(folder)
+        model, device = load(folder), pick_device(settings.device)
+        convert(model, device, model.dtype if settings.dtype == "auto" else pick_dtype(settings.dtype, device))
+        return model, load_tokenizer(folder)
     return load_model(settings)
 
 

@@ -21,9 +21,10 @@ from evoprune import Exported, InputError, __version__, finite
 from problems.language_model.export import uneven
 from problems.language_model.export.card import card, number
 from problems.language_model.export.run_record import RunRecord, run_record
-from problems.language_model.export.runtime import finding_evoprune, lines, runtimes
+from problems.language_model.export.runtime import bytes_of, computing, finding_evoprune, lines, runtimes
 from problems.language_model.model.blocks import Matrix, find_matrices, zeros
 from problems.language_model.model.load import copy_of, quiet
+from problems.language_model.model.source import stored_dtype, weight_files
 from problems.language_model.recovery.figures import draw_recovery
 from problems.language_model.session import Session
 from problems.language_model.settings import ExportSettings
@@ -54,26 +55,27 @@ def export(
     run, found = of_what_is_written(run_record(result), recovered)
     refuse_other_inputs(session, run)
     run_dtype = session.resident.dtype
-    dtype = options.dtype or run_dtype
+    dtype = options.dtype or _own_dtype(session)
     session.transform.finalise(genome)
     matrices = _save(session, genome, getattr(torch, dtype), folder, recovered or {})
     counted = {matrix.name: zeros([matrix]) for matrix in matrices}
     trust = session.settings.trust_remote_code
-    check = check_in_fresh_process(session.texts.report, session.resident.device, trust, list(counted), dtype, folder)
+    device = session.resident.device
+    check = check_in_fresh_process(session.texts.report, device, trust, list(counted), dtype, folder)
     tolerance = tolerance_of(dtype, run_dtype)
     facts = written(folder, dtype) | described(session, run, matrices, counted)
     faults = faults_of(counted, check, run.protocol.report_text.sha256, found, tolerance)
     if abs(facts["sparsity"]["prunable"] - run.sparsity.prunable) > 1e-4:
         faults.append(f"sparsity {facts['sparsity']['prunable']:.6f}, but the run's is {run.sparsity.prunable:.6f}")
-    dense = session.resident.parameters * session.resident.model.dtype.itemsize
+    source = bytes_of(weight_files(session.settings))
     summary = [
-        f"{facts['bytes']:,} bytes of weights; the dense model in {run_dtype} has {dense:,}",
+        f"{facts['bytes']:,} bytes of weights in {dtype}" + (f"; the source has {source:,}" if source else ""),
         f"sparsity {facts['sparsity']['prunable']:.4%} of the prunable weights, counted in what is written; "
-        f"perplexity {check['perplexity']:.6g} in {dtype}, "
+        f"perplexity {check['perplexity']:.6g}, "
         f"the run's {number(found)} in {run_dtype}",
     ]
-    if not options.untimed and run.cost and run.cost.parameters.evolved < run.cost.parameters.dense:
-        facts["runtime"] = runtimes(session, dtype, folder)
+    if not options.untimed:
+        facts["runtime"] = runtimes(session, computing(dtype, device), folder)
         summary += lines(facts["runtime"]) if facts["runtime"] else ["speed and memory could not be measured"]
     facts["check"] = stated(check, tolerance)
     if run.recovered:
@@ -81,6 +83,12 @@ def export(
         draw_recovery(facts["recovered"], how.held_out_dense if how else None, folder)
     (folder / "README.md").write_text(card(run, facts), encoding="utf-8")
     return Exported(facts, summary, faults)
+
+
+def _own_dtype(session: Session) -> str:
+    """The dtype of the model's source, so that files are no larger; the run's, if that is smaller."""
+    run_dtype = session.resident.dtype
+    return run_dtype if run_dtype != "float32" else stored_dtype(session.settings) or run_dtype
 
 
 def of_what_is_written(run: RunRecord, recovered: Mapping[str, torch.Tensor] | None) -> tuple[RunRecord, float | None]:
@@ -159,7 +167,10 @@ def put_weights(model: Any, weights: Mapping[str, torch.Tensor]) -> None:
 def check_in_fresh_process(
     report: Windows, device: torch.device, trust: bool, matrices: list[str], dtype: str, folder: Path
 ) -> Json:
-    """What a new process finds in ``folder``: see ``check.py``. ``trust``: whether the model's own code may run."""
+    """What a new process finds in ``folder``, where weights are in ``dtype``: see ``check.py``.
+
+    ``trust``: whether the model's own code may run.
+    """
     windows, window = report.tokens.shape
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()  # the other process needs the memory that this one only caches
@@ -168,8 +179,8 @@ def check_in_fresh_process(
         text.write_text(load_text(report.settings, "report_text"), encoding="utf-8", newline="")
         task = {
             "folder": str(folder.resolve()), "matrices": matrices, "text": str(text), "window": window,
-            "windows": windows, "begin": report.begin is not None, "dtype": dtype, "device": str(device),
-            "trust_remote_code": trust, "uneven": uneven.is_uneven(folder),
+            "windows": windows, "begin": report.begin is not None, "dtype": computing(dtype, device),
+            "device": str(device), "trust_remote_code": trust, "uneven": uneven.is_uneven(folder),
         }  # fmt: skip
         job.write_text(json.dumps(task), encoding="utf-8")
         script = Path(__file__).with_name("check.py")
@@ -243,7 +254,7 @@ def written(folder: Path, dtype: str) -> Json:
         "evoprune": __version__,
         "dtype": dtype,
         "uneven": uneven.is_uneven(folder),
-        "bytes": sum(path.stat().st_size for path in files),
+        "bytes": bytes_of(files),
         "sha256": {path.name: sha256_of(path) for path in files},
     }
 

@@ -62,8 +62,6 @@ def told(facts: Json) -> Iterator[str]:
         )
     if runtime:
         yield from lines(runtime)
-        load = runtime["load_seconds"]
-        yield f"loading: dense {load['dense']:.2f} s, evolved {load['evolved']:.2f} s"
 
 
 def _beside(runtime: Json | None) -> str:

@@ -15,6 +15,7 @@ import torch
 
 from evoprune import note
 from problems.language_model.evaluation.objectives import Divergence
+from problems.language_model.export.runtime import bytes_of
 from problems.language_model.model.device import processor
 from problems.language_model.text.source import load_text
 from problems.language_model.text.windows import Windows
@@ -61,7 +62,7 @@ def compared(dense: Path, evolved: Path, check: Json) -> Json | None:
     pairs = {name: times[name] for name in ("prefill", "decode")}
     pairs["peak_bytes"] = [alone["peak_bytes"], check["peak_bytes"]]
     pairs["load_seconds"] = [alone["load_seconds"][0], check["load_seconds"]]
-    pairs["file_bytes"] = [path.stat().st_size for path in (dense, evolved)]
+    pairs["file_bytes"] = [bytes_of([path]) for path in (dense, evolved)]
     both: Json = {name: dict(zip(_MODELS, pair, strict=True)) for name, pair in pairs.items()}
     cpu = processor(torch.device("cpu"))
     return both | {"threads": torch.get_num_threads(), "length": times["length"], "processor": cpu}

@@ -51,7 +51,7 @@ def test_a_full_disk_is_said_in_one_line_and_leaves_nothing(run_on, tmp_path):
 @pytest.mark.parametrize("architecture", ["gpt2", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
 def test_a_plain_load_has_the_runs_zeros_and_perplexity(run_on, architecture, tmp_path):
     run, out = run_on(architecture), tmp_path / "out"
-    assert main(["export", str(run), str(out)]) == 0
+    assert main(["export", str(run), str(out), "--untimed"]) == 0
     result, facts = json.loads((run / "result.json").read_text()), exported(out)
     model = AutoModelForCausalLM.from_pretrained(out).eval()
     for matrix in find_matrices(model):
@@ -71,7 +71,7 @@ def test_a_plain_load_has_the_runs_zeros_and_perplexity(run_on, architecture, tm
 @pytest.mark.parametrize("stages", [(), pytest.param(STAGES, marks=pytest.mark.slow)])
 def test_what_the_run_reconstructed_is_written_reconstructed(stages, run_on, tmp_path):
     run, out = run_on("gpt2", reconstruct="sparsegpt", stages=stages), tmp_path / "out"
-    assert main(["export", str(run), str(out)]) == 0
+    assert main(["export", str(run), str(out), "--untimed"]) == 0
     known = json.loads((run / "result.json").read_text())["perplexity"]
     found = exported(out)["check"]["perplexity"]
     assert found == pytest.approx(known["report_reconstructed"]["evolved"], rel=1e-3)
@@ -88,7 +88,7 @@ def test_what_was_reported_reconstructed_is_not_written_masked(run_on, tmp_path,
 @pytest.mark.slow
 def test_half_precision_and_our_attention_stay_out_of_the_files(run_on, tmp_path):
     out = tmp_path / "out"
-    assert main(["export", str(run_on("llama", "bfloat16")), str(out), "--dtype", "float16"]) == 0
+    assert main(["export", str(run_on("llama", "bfloat16")), str(out), "--dtype", "float16", "--untimed"]) == 0
     assert not [path for path in out.glob("*.json") if NAME in path.read_text()]
     assert json.loads((out / "config.json").read_text())["dtype"] == "float16"
 
@@ -96,7 +96,7 @@ def test_half_precision_and_our_attention_stay_out_of_the_files(run_on, tmp_path
 @pytest.mark.slow
 def test_a_perplexity_that_is_not_the_runs_marks_the_output_unfit(copy_of, tmp_path, capsys):
     run = copy_of(lambda result: result["perplexity"]["report"].update(evolved=1.5))
-    assert main(["export", str(run), str(tmp_path / "out")]) == 3
+    assert main(["export", str(run), str(tmp_path / "out"), "--untimed"]) == 3
     assert "perplexity" in (tmp_path / "out" / "UNFIT.txt").read_text()
     assert not exported(tmp_path / "out")["fit"]
     assert "must not be used" in capsys.readouterr().err
@@ -141,3 +141,22 @@ def test_what_fails_half_way_leaves_nothing(run_on, tmp_path, monkeypatch):
 def test_only_the_own_name_of_a_local_model_is_published(tmp_path):
     assert write.public_name("owner/name") == "owner/name"
     assert write.public_name(str(tmp_path / "private" / "model")) == "model"
+
+
+def test_an_export_is_in_the_dtype_of_its_source_timed_and_no_larger(run_on, tmp_path, capsys):
+    """The run computes in float32."""
+    home, source, out = run_on("gpt2").parent, tmp_path / "half", tmp_path / "out"
+    AutoModelForCausalLM.from_pretrained(home / "model").half().save_pretrained(source)
+    AutoTokenizer.from_pretrained(home / "model").save_pretrained(source)
+    ask = ["--runs-dir", str(tmp_path), "--name", "run", "--set", f"problem.model={source}"]
+    assert main(["run", str(home / "experiment.yaml"), *ask]) == 0
+    capsys.readouterr()
+    assert main(["export", str(tmp_path / "run"), str(out)]) == 0
+    told, facts = capsys.readouterr().out, exported(out)
+    whole = (source / "model.safetensors").stat().st_size
+    assert facts["dtype"] == json.loads((out / "config.json").read_text())["dtype"] == "float16"
+    assert (facts["bytes"], facts["runtime"]["file_bytes"]["dense"]) == (pytest.approx(whole, rel=0.01), whole)
+    assert f"bytes of weights in float16; the source has {whole:,}" in told
+    for name in ("files: dense", "loading: dense", "prefill: dense", "decode: dense", "peak memory: dense"):
+        assert f"\n{name}" in told
+        assert f"- {name}" in (out / "README.md").read_text()

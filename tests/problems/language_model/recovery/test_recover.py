@@ -180,7 +180,7 @@ def test_the_phase_of_a_run_is_exported(run, tmp_path):
     row = result["recovered"]["evolved"]
     assert row["perplexity_after"] < row["perplexity_before"]
     assert not (tmp_path / "phased" / "recovery").exists()
-    assert main(["export", str(tmp_path / "phased"), str(tmp_path / "out")]) == 0
+    assert main(["export", str(tmp_path / "phased"), str(tmp_path / "out"), "--untimed"]) == 0
     assert facts(tmp_path / "out")["check"]["perplexity"] == pytest.approx(row["perplexity_after"], rel=1e-3)
     assert (tmp_path / "out" / "recovery.png").exists()
     assert main(["report", str(tmp_path / "phased")]) == 0
