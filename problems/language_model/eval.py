@@ -13,6 +13,7 @@ from problems.language_model import protocol
 from problems.language_model.evaluation.harness import run_tasks
 from problems.language_model.evaluation.measure import Measure
 from problems.language_model.model.blocks import attentions_numbered
+from problems.language_model.model.place import is_path
 from problems.language_model.resident import Resident
 from problems.language_model.session import Session
 from problems.language_model.settings import BUNDLED_REPORT_TEXT, EvalSettings, ModelSettings, TextSettings
@@ -95,26 +96,27 @@ def _named_as_given() -> Iterator[None]:
 def _refuse_what_is_no_model(source: str) -> None:
     """Raise :class:`evoprune.InputError` for a wrong path, which would otherwise be looked up on the hub.
 
-    A name or ``OWNER/NAME`` means the hub if there is no such path and no folder ``OWNER`` here.
+    A name or ``OWNER/NAME`` means the hub if there is no such path and no folder ``OWNER`` here, nor is it ``runs``.
     """
     if not source:
         raise InputError(
             "its name is empty; expected a run's folder, or a model: folder, hub id or .gguf file", "SOURCE"
         )
     try:
-        slip = _slip(Path(source).expanduser())
+        slip = _slip(source)
     except (OSError, RuntimeError) as error:  # the name is too long, or its home folder is unknown
         slip = f"cannot be read: {getattr(error, 'strerror', None) or error}"
     if slip:
         raise InputError(slip, source)
 
 
-def _slip(path: Path) -> str | None:
+def _slip(source: str) -> str | None:
+    path = Path(source).expanduser()
     if path.is_dir():
         return None if (path / "config.json").is_file() else "holds neither a run's result nor a model's config.json"
     if path.exists():
         return None if path.suffix == ".gguf" else "is a file; expected a folder or a .gguf file"
-    if path.suffix == ".gguf" or len(path.parts) > 2 or (len(path.parts) == 2 and path.parent.exists()):
+    if is_path(source) or (len(path.parts) == 2 and path.parent.exists()):
         return "no such run, folder or file; for a model of the hub give OWNER/NAME"
     return None
 

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from functools import partial
+from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from problems.language_model.model.attention import NAME as BLOCKED_ATTENTION
 from problems.language_model.model.attention import use_fast_attention
 from problems.language_model.model.dequantised import as_folder
 from problems.language_model.model.device import pick_device, pick_dtype
+from problems.language_model.model.place import is_path, lacking
 from problems.language_model.settings import BUNDLED_MODEL, ModelSettings
 
 BUNDLED_WEIGHTS = Path(__file__).resolve().parents[2] / "bundled" / "weights"
@@ -90,14 +92,17 @@ def load_tokenizer(folder: Path) -> Any:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hide the libraries' progress bars and hints; errors are still raised."""
-    verbosity = logging.get_verbosity()
+    """Hide the libraries' progress bars, hints and retries; errors are still raised."""
+    verbosity, hub = logging.get_verbosity(), getLogger("huggingface_hub")
+    level = hub.level
     logging.set_verbosity_error()
+    hub.setLevel(ERROR)
     try:
         with redirect_stderr(io.StringIO()):
             yield
     finally:
         logging.set_verbosity(verbosity)
+        hub.setLevel(level)
 
 
 def _where(settings: ModelSettings) -> dict[str, Any]:
@@ -111,7 +116,10 @@ def _where(settings: ModelSettings) -> dict[str, Any]:
         if not path.is_file():
             raise InputError(f"{path}: no such file", _KEY)
         return {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
-    if path.is_absolute() and not path.is_dir():
+    if path.is_dir():
+        if lack := lacking(path):
+            raise InputError(f"{path} {lack}", _KEY)
+    elif is_path(settings.model):
         raise InputError(f"{path}: no such folder; expected one that save_pretrained wrote, or a .gguf file", _KEY)
     return {
         "pretrained_model_name_or_path": settings.model,

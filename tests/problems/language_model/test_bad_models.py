@@ -46,8 +46,25 @@ def test_unknown_bundled_model(refused):
     assert "gpt2-mini" in refused("problem.model=bundled:gpt5")
 
 
-def test_folder_without_a_model(refused, tmp_path):
-    assert "could not be loaded" in refused(f"problem.model={tmp_path}")
+def test_a_path_that_is_not_there_is_not_looked_up_on_the_hub(refused):
+    for path in ("runs/typo", "./typo", "no/such/folder"):
+        assert f"problem.model: {path.removeprefix('./')}: no such folder" in refused(f"problem.model={path}")
+
+
+def test_a_folder_that_lacks_something_of_a_model(refused, tmp_path):
+    folder, given = tmp_path / "model", f"problem.model={tmp_path / 'model'}"
+    folder.mkdir()
+    assert f"{folder} holds no config.json; expected a folder that save_pretrained wrote" in refused(given)
+    (folder / "small.gguf").touch()
+    assert f"give the file, {folder / 'small.gguf'}" in refused(given)
+    (folder / "config.yaml").touch()
+    assert "is the folder of a run; write its model first" in refused(given)
+    (folder / "config.json").write_text("{}")
+    assert "holds no weights (*.safetensors)\n" in refused(given)
+    (folder / "pytorch_model.bin").touch()
+    assert "they are pickled" in refused(given)
+    AutoModelForCausalLM.from_pretrained(BUNDLED_WEIGHTS).save_pretrained(folder)
+    assert "holds no tokenizer (such as tokenizer.json)" in refused(given)
 
 
 def test_broken_gguf(refused, tmp_path):
@@ -125,7 +142,7 @@ def test_pickled_weights_are_not_read(refused, tmp_path):
     given = saved(AutoModelForCausalLM.from_pretrained(BUNDLED_WEIGHTS), tmp_path / "model")
     torch.save(load_file(tmp_path / "model" / "model.safetensors"), tmp_path / "model" / "pytorch_model.bin")
     (tmp_path / "model" / "model.safetensors").unlink()
-    assert "could not be loaded" in refused(given)
+    assert "they are pickled, which may run code" in refused(given)
 
 
 def test_a_budget_without_a_repair(refused):

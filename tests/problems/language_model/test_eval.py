@@ -102,6 +102,8 @@ def test_any_split_of_the_bundled_text_may_measure_a_model(capsys):
         ([""], "its name is empty"),
         (["problems/nothing"], "evoprune: problems/nothing: no such run, folder or file; for a model of the hub"),
         (["no/such/folder"], "no such run"),
+        (["runs/typo"], "runs/typo: no such run"),
+        (["./typo"], "./typo: no such run"),
         (["x" * 300], ": cannot be read: File name too long"),
         (["problems"], "evoprune: problems: holds neither a run's result nor a model's config.json"),
         (["setup.cfg"], "setup.cfg: is a file"),
