@@ -10,16 +10,33 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stderr
+from pathlib import Path
 from types import FrameType
 
 from evoprune import __version__
-from evoprune.cli import ablate, cache, eval, export, ls, planned, recover, report, resume, run, status, validate
+from evoprune.cli import (
+    ablate,
+    cache,
+    completion,
+    eval,
+    export,
+    ls,
+    planned,
+    recover,
+    report,
+    resume,
+    run,
+    schema,
+    status,
+    validate,
+)
 from evoprune.errors import InputError, Stopped, did_you_mean
 
 COMMANDS = {
     module.__name__.rpartition(".")[2]: module
-    for module in (run, status, resume, ablate, export, recover, eval, report, validate, ls, cache)
+    for module in (run, status, resume, ablate, export, recover, eval, report, validate, ls, cache, schema, completion)
 }
 
 _INTERRUPTED = 130
@@ -40,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.update(_THREADS | os.environ)  # before libraries are imported, which read it once
     try:
         options = _parse(arguments)
-        return options.call(options) or 0
+        with _silence() if options.quiet else nullcontext():
+            return options.call(options) or 0
     except (InputError, Stopped) as error:
         print(f"evoprune: {error}", file=sys.stderr)
         return error.exit_code
@@ -71,6 +89,7 @@ def parser() -> argparse.ArgumentParser:
     planned.add_parsers(commands)
     for one in commands.choices.values():
         one.description = str(one.description).replace("``", "")  # docstrings are marked up for the site
+        one.add_argument("-q", "--quiet", action="store_true", help="do not show progress: the result and errors alone")
         one.set_defaults(parser=one)
     return whole
 
@@ -94,6 +113,13 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         )
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     return options
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Progress goes to standard error, and nowhere here; what is raised is told after."""
+    with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
+        yield
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -18,7 +18,11 @@ def add_parser(commands: Any) -> None:
         epilog="example: python -m evoprune report runs/seed0 runs/seed1 runs/seed2 --out seeds.html",
     )
     parser.add_argument(
-        "runs", metavar="RUN_DIR", nargs="+", type=Path, help="folders of runs, finished or not, or an ablation's"
+        "runs",
+        metavar="RUN_DIR",
+        nargs="+",
+        type=Path,
+        help="folders of runs, finished or not, a folder that contains such, or an ablation's",
     )
     parser.add_argument("--out", type=Path, help="the page (default: report.html in the first folder)")
     parser.add_argument("--watch", action="store_true", help="write the page again and again until the runs end")
@@ -36,6 +40,7 @@ def add_parser(commands: Any) -> None:
 
 def call(options: argparse.Namespace) -> None:
     """Write the page on what ``options`` name."""
+    from evoprune.cli.runs import to_report
     from evoprune.records.status import find
     from evoprune.report import watch, write  # brings in Jinja2 and matplotlib, which --help should not wait for
     from evoprune.report.tensorboard import write_events
@@ -43,12 +48,13 @@ def call(options: argparse.Namespace) -> None:
     if not 0 < options.every < float("inf"):
         raise InputError(f"expected a number of seconds above 0, got {options.every:g}", "--every")
     out = options.out or options.runs[0] / "report.html"
+    runs = to_report(options.runs)
     if options.watch:
         print(f"{out}: written every {options.every:g} s while the runs continue", flush=True)
-        html, markdown = watch(options.runs, out, options.every)
+        html, markdown = watch(runs, out, options.every)
     else:
-        html, markdown = write(options.runs, out)
+        html, markdown = write(runs, out)
     print(f"{html}\n{markdown}")
     if options.tensorboard:
-        runs = [run for folder in options.runs for run in find(folder)]
-        print(*(f"tensorboard --logdir {write_events(run)}" for run in runs), sep="\n")
+        members = [run for folder in runs for run in find(folder)]
+        print(*(f"tensorboard --logdir {write_events(run)}" for run in members), sep="\n")

@@ -1,4 +1,4 @@
-"""``evoprune status [RUN_DIR]``: the progress of a run, or of all runs in a folder."""
+"""``evoprune status [RUN_DIR...]``: the progress of runs, or of all runs in a folder."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def add_parser(commands: Any) -> None:
         epilog="example: python -m evoprune status runs",
     )
     parser.add_argument(
-        "folder",
-        nargs="?",
+        "folders",
+        nargs="*",
         type=Path,
-        default=Path("runs"),
+        default=[Path("runs")],
         metavar="RUN_DIR",
         help="the folder of a run, or one with runs at any depth, such as an ablation (default: runs)",
     )
@@ -39,13 +39,14 @@ def add_parser(commands: Any) -> None:
 
 def call(options: argparse.Namespace) -> None:
     """Print the status of the runs that ``options`` name."""
-    folders = find(options.folder)
-    alone = folders == [options.folder]
-    found = [look(options.folder)] if alone else [_look_or_say(folder) for folder in folders]
+    runs = {run: folder for folder in options.folders for run in find(folder)}
+    alone = list(runs) == options.folders
+    found = [look(run) if alone and len(runs) == 1 else _look_or_say(run) for run in runs]
     if options.json:
         print(json.dumps([asdict(status) | {"folder": str(status.folder)} for status in found], indent=2))
     else:
-        print(*(_lines(found[0]) if alone else _table(found, options.folder)), sep="\n")
+        names = [str(run if alone else run.relative_to(folder)) for run, folder in runs.items()]
+        print(*(_lines(found[0]) if alone and len(runs) == 1 else _table(found, names)), sep="\n")
 
 
 def _look_or_say(folder: Path) -> Status:
@@ -78,8 +79,8 @@ def _lines(status: Status) -> Iterator[str]:
     yield from _advice([status])
 
 
-def _table(found: Sequence[Status], folder: Path) -> Iterator[str]:
-    rows = [{"run": str(status.folder.relative_to(folder))} | _cells(status) for status in found]
+def _table(found: Sequence[Status], names: Sequence[str]) -> Iterator[str]:
+    rows = [{"run": name} | _cells(status) for name, status in zip(names, found, strict=True)]
     yield from aligned([list(rows[0]), *(list(row.values()) for row in rows)])
     yield from _advice(found)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from evoprune.errors import did_you_mean
+from evoprune.errors import did_you_mean, nearest
 from evoprune.experiment.parameters import model_of
 from evoprune.experiment.renamed import answer
 from evoprune.schema import Checked
@@ -33,17 +34,24 @@ _LIMITS = {
 }
 
 
-def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> list[str]:
-    """One line for each fault in ``error``, which ``model`` raised; keys are put under ``prefix``."""
-    return [_line(fault, model, prefix) for fault in error.errors()]
+def explain(
+    error: ValidationError, model: type[BaseModel], prefix: str = "", elsewhere: Mapping[str, str] | None = None
+) -> list[str]:
+    """One line for each fault in ``error``, which ``model`` raised; keys are put under ``prefix``.
+
+    ``elsewhere``: unknown keys that belong to another place, and their whole path there.
+    """
+    return [_line(fault, model, prefix, elsewhere or {}) for fault in error.errors()]
 
 
-def _line(fault: Any, model: type[BaseModel], prefix: str) -> str:
+def _line(fault: Any, model: type[BaseModel], prefix: str, elsewhere: Mapping[str, str]) -> str:
     location = fault["loc"]
     path = ".".join(filter(None, [prefix, *map(str, location)])) or "the file"
     if answered := _renamed(fault, model):
         return f"{path}: {answered}"
     if fault["type"] == "extra_forbidden":
+        if path in elsewhere:
+            return f"{path}: unknown key; did you mean '{elsewhere[path]}'?"
         return f"{path}: unknown key{did_you_mean(location[-1], _keys(model, location[:-1]))}"
     if fault["type"] == "missing":
         return f"{path}: missing; it must be given"
@@ -74,6 +82,9 @@ def _expected(fault: Any, model: type[BaseModel]) -> str:
         return f"expected a mapping{_example(_model_at(model, fault['loc']), fault['input'])}"
     if kind in _KINDS:
         return f"expected {_KINDS[kind]}"
+    if kind == "literal_error":
+        near = nearest(str(fault["input"]), re.findall(r"'([^']*)'", fault["ctx"]["expected"]))
+        return f"expected {fault['ctx']['expected']}" + (f" (did you mean '{near}'?)" if near else "")
     return str(fault["msg"]).replace("Input should be", "expected")
 
 

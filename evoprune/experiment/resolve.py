@@ -15,7 +15,7 @@ from evoprune.errors import InputError
 from evoprune.experiment import modules, parameters, registry
 from evoprune.experiment.config import Config, find, override, read
 from evoprune.experiment.explain import explain
-from evoprune.experiment.spec import Choice, Experiment
+from evoprune.experiment.spec import Choice, Experiment, Operators
 from evoprune.individual import Individual
 from evoprune.problem import Problem, Settings
 
@@ -112,7 +112,7 @@ def _experiment(config: Config, faults: list[str]) -> Experiment | None:
     try:
         return Experiment.model_validate(config)
     except ValidationError as error:
-        faults.extend(explain(error, Experiment))
+        faults.extend(explain(error, Experiment, elsewhere=_elsewhere(config)))
         places = [fault["loc"] for fault in error.errors()]
     faulty = {place[:2] if place[0] == "operators" else place[:1] for place in places}
     sound = {key: value for key, value in config.items() if (key,) not in faulty}
@@ -122,6 +122,18 @@ def _experiment(config: Config, faults: list[str]) -> Experiment | None:
         return Experiment.model_validate(sound) if ("plugins",) not in faulty else None
     except ValidationError:
         return None
+
+
+def _elsewhere(config: Config) -> dict[str, str]:
+    """The keys of the problem in ``config`` and the slots of operators, with their paths: people leave out sections."""
+    slots = {slot: f"operators.{slot}" for slot in Operators.model_fields}
+    chosen = config.get("problem")
+    use = chosen.get("use") if isinstance(chosen, dict) else chosen
+    try:
+        keys = registry.problem(str(use), ()).Settings.model_fields
+    except InputError:  # which is reported in its place
+        keys = {}
+    return slots | {key: f"problem.{key}" for key in keys}
 
 
 def _problem(experiment: Experiment, faults: list[str]) -> tuple[type[Problem] | None, Settings | None]:

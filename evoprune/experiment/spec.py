@@ -30,6 +30,11 @@ class Choice(BaseModel):
             raise ValueError(f"expected a name, or a mapping {{use: NAME, ...}}, got {short(value)}")
         return value
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
+        """Either form, for editors."""
+        return {"anyOf": [{"type": "string"}, handler(core)]}
+
     @property
     def parameters(self) -> dict[str, Any]:
         """The parameters as the user wrote them, not yet checked."""

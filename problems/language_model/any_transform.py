@@ -20,7 +20,7 @@ class AnyTransformSettings(LanguageModelSettings):
         None, description="the limit, by a registered name, and its parameters; null is no budget"
     )
 
-    @field_validator("transforms", mode="before")
+    @field_validator("transforms", mode="before", json_schema_input_type=Choice | tuple[Choice, ...])
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
         return value if isinstance(value, list | tuple) else [value]

@@ -72,7 +72,7 @@ def takes_seconds(options) -> bool:
         return True
     if options.command == "run":
         return options.file == "problems/rastrigin.yaml"
-    folders = {"status": "folder", "report": "runs"}
+    folders = {"status": "folders", "report": "runs"}
     named = getattr(options, folders.get(options.command, ""), None)
     return named is not None and all(path.is_dir() for path in (named if isinstance(named, list) else [named]))
 

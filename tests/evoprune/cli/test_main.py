@@ -109,3 +109,21 @@ def test_a_folder_of_somebody_else_s_is_named(evoprune, tmp_path):
     answer = evoprune("status", closed / "run")
     assert answer.code == 2
     assert answer.err.startswith(f"evoprune: {closed}")
+
+
+def test_quiet_leaves_the_result_and_errors(evoprune, sphere, tmp_path):
+    told = evoprune("run", sphere, "--runs-dir", tmp_path / "runs", "--name", "a")
+    quiet = evoprune("run", sphere, "--runs-dir", tmp_path / "runs", "--name", "b", "--quiet")
+    assert told.err
+    assert (quiet.code, quiet.err) == (0, "")
+    assert quiet.out.splitlines()[0] == told.out.splitlines()[0]
+    refused = evoprune("run", tmp_path / "nothing.yaml", "-q")
+    assert refused.code == 2
+    assert "no such file" in refused.err
+
+
+@pytest.mark.parametrize(("given", "meant"), [("fp16", "float16"), ("bf16", "bfloat16"), ("fp32", "float32")])
+def test_a_number_format_by_another_name_is_answered_with_ours(evoprune, given, meant):
+    answer = evoprune("eval", "bundled:gpt2-mini", "--dtype", given)
+    assert answer.code == 2
+    assert f"(did you mean '{meant}'?), got '{given}'" in answer.err

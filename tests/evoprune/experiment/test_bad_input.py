@@ -38,13 +38,16 @@ TEXTS = {
 
 SETTINGS = {
     "unknown key": ("populaton=3", "populaton: unknown key; did you mean 'population'?"),
+    "key of the problem": ("function=sphere", "function: unknown key; did you mean 'problem.function'?"),
+    "slot without operators": ("mate=blend", "mate: unknown key; did you mean 'operators.mate'?"),
+    "share in percent": ("mate_probability=45%", "mate_probability: expected a number, got '45%' (a share: 0.45?)"),
     "unknown problem key": ("problem.functoin=x", "problem.functoin: unknown key; did you mean 'function'?"),
     "unknown operator key": ("operators.mutate.sgima=1", "operators.mutate.sgima: unknown key; did you mean 'sigma'?"),
     "unknown slot": ("operators.crossover=blend", "operators.crossover: unknown key"),
     "misspelt operator": ("operators.mate=unifrom", "unknown operator 'unifrom'; did you mean 'uniform'?"),
     "operator of another slot": ("operators.mate=gaussian", "operators.mate.use: unknown operator 'gaussian'"),
     "misspelt problem": ("problem=benchmrk", "problem.use: unknown problem 'benchmrk'; did you mean 'benchmark'?"),
-    "misspelt function": ("problem.function=sfere", "problem.function: expected 'sphere', 'rastrigin'"),
+    "misspelt function": ("problem.function=sfere", "(did you mean 'sphere'?)"),
     "population many": ("population=many", "population: expected a whole number"),
     "population true": ("population=true", "population: expected a number, got True"),
     "population 1": ("population=1", "population: expected a number of at least 2, got 1"),

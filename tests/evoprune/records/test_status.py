@@ -134,3 +134,9 @@ def test_the_time_left_is_what_ends_first():
     assert time_left(10.0, 5, 100.0, 20, None) == 40.0
     assert time_left(10.0, 5, 100.0, 20, 150.0) == 5.0
     assert time_left(10.0, 5, 100.0, 20, 50.0) == 0.0
+
+
+def test_several_runs_are_a_table_of_what_was_named(run, sphere, evoprune, no_figures):
+    folders = [run(sphere, name=name).folder for name in ("one", "two", "three")]
+    answer = evoprune("status", *folders[:2])
+    assert [line.split()[0] for line in answer.out.splitlines()[1:]] == [str(folder) for folder in folders[:2]]

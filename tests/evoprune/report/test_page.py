@@ -143,3 +143,14 @@ def test_a_lengthened_run_is_repeated_from_its_config(run, sphere, evoprune, no_
     evoprune("resume", folder, "--set", "generations=5")
     evoprune("report", folder)
     assert f"python -m evoprune run {folder / 'config.yaml'}" in (folder / "report.md").read_text()
+
+
+def test_a_folder_of_runs_is_all_of_its_runs_but_those_without_a_score(report, evoprune, run, sphere, no_figures):
+    folders, _, _ = report(1, 2)
+    (empty := folders[0].with_name("empty")).mkdir()
+    (empty / "status.json").write_text('{"state": "interrupted"}')
+    answer = evoprune("report", folders[0].parent)
+    assert answer.code == 0
+    assert "left out: " in answer.err
+    markdown = (folders[0].parent / "report.md").read_text()
+    assert markdown.startswith("# seed1, seed2")

@@ -89,13 +89,23 @@ def test_a_run_that_its_budget_ended_stays_as_it_is(run, resume, counted):
     assert contents(folder) == before
 
 
-def test_a_folder_of_runs_is_no_run_and_stays_as_it_is(resume, counted, run):
-    runs = run(counted.file).folder.parent
-    before = sorted(runs.iterdir())
+def test_of_a_folder_of_runs_those_that_ended_early_are_continued(run, resume, counted, tmp_path):
+    whole = run(counted.file)
+    runs, history = whole.folder.parent, (whole.folder / "history.jsonl").read_bytes()
     answer = resume(runs)
     assert answer.code == 2
-    assert "expected RUN_DIR" in answer.err
-    assert sorted(runs.iterdir()) == before
+    assert "holds no run that ended early" in answer.err
+    for name in ("early", "moved", "later"):
+        folder = cut(whole.folder, runs / name, len(history) // 2)
+        (folder / "status.json").write_text('{"state": "interrupted"}')
+    (runs / "moved" / "environment.json").unlink()
+    before = contents(whole.folder)
+    answer = resume(runs)
+    assert answer.code == 2
+    assert "moved: holds no environment.json" in answer.err
+    for name in ("early", "later"):
+        assert result(runs / name) == result(whole.folder)
+    assert contents(whole.folder) == before
 
 
 def test_scores_that_came_ahead_of_their_turn_are_not_scored_again(run, resume, counted, tmp_path):

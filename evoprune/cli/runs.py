@@ -1,0 +1,49 @@
+"""The folders of runs that a command is given: a folder that contains runs stands for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from evoprune.ablation.campaign import is_campaign
+from evoprune.api import is_run
+from evoprune.errors import InputError
+from evoprune.phase import note
+from evoprune.records.status import find, look
+from evoprune.report.unfinished import so_far
+
+
+def to_report(folders: Sequence[Path]) -> list[Path]:
+    """The runs in ``folders``, and ablations as they are. Of a folder of runs, those that have scored something."""
+    return [run for folder in folders for run in ([folder] if _is_one(folder) else _scored(folder))]
+
+
+def to_continue(folders: Sequence[Path]) -> list[Path]:
+    """The runs in ``folders``; of a folder of runs, those that ended early.
+
+    Raises :class:`evoprune.InputError` where there is none.
+    """
+    found = [run for folder in folders for run in ([folder] if _is_one(folder) else _ended_early(folder))]
+    if not found:
+        raise InputError("holds no run that ended early; there is nothing to continue", str(folders[0]))
+    return found
+
+
+def _is_one(folder: Path) -> bool:
+    return is_run(folder) or is_campaign(folder) or not any(folder.rglob("status.json"))
+
+
+def _scored(folder: Path) -> list[Path]:
+    runs = []
+    for run in find(folder):
+        try:
+            if not (run / "result.json").exists():
+                so_far(run)
+            runs.append(run)
+        except InputError as error:
+            note(f"left out: {error}")
+    return runs
+
+
+def _ended_early(folder: Path) -> list[Path]:
+    return [run for run in find(folder) if look(run).resumable]

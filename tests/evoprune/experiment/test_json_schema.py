@@ -1,0 +1,61 @@
+"""Editors accept what evoprune accepts, and mark what a person mistypes."""
+
+import copy
+import json
+
+import pytest
+import yaml
+
+from evoprune.experiment import modules
+from evoprune.experiment.resolve import resolve
+
+jsonschema = pytest.importorskip("jsonschema")
+
+EXPERIMENTS = sorted((modules.HOME / "problems").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def faults():
+    from evoprune.experiment.json_schema import json_schema
+
+    schema = json.loads(json.dumps(json_schema()))
+    jsonschema.Draft7Validator.check_schema(schema)
+    return lambda given: [fault.message for fault in jsonschema.Draft7Validator(schema).iter_errors(given)]
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_every_experiment_is_valid_and_so_is_its_resolved_form(faults, path):
+    given = yaml.safe_load(path.read_text())
+    assert faults(given) == []
+    assert faults(resolve(given, path.name).config()) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "fragment"),
+    [
+        ("populaton", 3, "'populaton' was unexpected"),
+        ("population", "many", "'many' is not of type 'integer'"),
+        ("mate_probability", 2, "2 is greater than the maximum of 1"),
+        ("problem.sparsty", 0.5, "'sparsty' was unexpected"),
+        ("problem.use", "prunning", "'prunning'"),
+        ("problem.dtype", "fp16", "'fp16' is not one of"),
+        ("problem.search_text.windwo", 3, "'windwo' was unexpected"),
+        ("operators.crossover", "blend", "'crossover' was unexpected"),
+        ("operators.mate", "blendd", "'blendd'"),
+        ("operators.mate", {"use": "blend", "alfa": 0.5}, "'alfa' was unexpected"),
+        ("operators.mate", {"alpha": 0.5}, "'use' is a required property"),
+    ],
+)
+def test_what_is_mistyped_is_marked(faults, key, value, fragment):
+    given = yaml.safe_load((modules.HOME / "problems" / "gpt2_mini.yaml").read_text())
+    *sections, last = key.split(".")
+    place = given = copy.deepcopy(given)
+    for section in sections:
+        place = place.setdefault(section, {})
+    place[last] = value
+    assert [message for message in faults(given) if fragment in message], faults(given)
+
+
+def test_plugins_of_a_users_own_are_left_to_evoprune(faults):
+    given = {"plugins": ["mine"], "problem": "mine:Problem", "operators": {"mate": {"use": "mine:mate", "own": 1}}}
+    assert faults(given) == []
