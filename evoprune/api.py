@@ -27,6 +27,7 @@ from evoprune.experiment.explain import explain
 from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.experiment.resolve import Resolved, resolve, resolve_at, resolve_file
 from evoprune.exporting import export
+from evoprune.notebook import table
 from evoprune.parts import Exported, Exporting, Measuring, Recovering, Table
 from evoprune.phase import Phase
 from evoprune.problem import Problem
@@ -91,6 +92,10 @@ class Run:
                 str(self.folder / "result.json"),
             )
         return problem
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return table(self)
 
     @property
     def lines(self) -> list[dict[str, Any]]:

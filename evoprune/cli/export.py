@@ -9,6 +9,7 @@ from typing import Any
 from evoprune.api import Run
 from evoprune.cli import experiment, problem_options
 from evoprune.exporting import refuse_unless_free
+from evoprune.hub import push, refuse_unready
 
 
 def add_parser(commands: Any) -> None:
@@ -29,6 +30,12 @@ def add_parser(commands: Any) -> None:
     experiment.add_set(
         parser, "override a key of the run's experiment, as in problem.model=where/it/is/now or problem.device=cpu"
     )
+    parser.add_argument(
+        "--push",
+        metavar="OWNER/NAME",
+        help="upload it to this repository of the Hugging Face hub, which is made, private, if it is not there; "
+        "evoprune.json and experiment.yaml hold the names of your files",
+    )
     problem_options.add(parser, "ExportOptions")
     parser.set_defaults(call=call)
 
@@ -36,6 +43,10 @@ def add_parser(commands: Any) -> None:
 def call(options: argparse.Namespace) -> None:
     """Export the run that ``options`` name."""
     refuse_unless_free(options.out)
+    if options.push:
+        refuse_unready(options.push)
     exported = Run.open(options.run, options.set).export(options.out, **problem_options.given(options))
     print(*exported.summary, sep="\n")
     print(f"written and checked: {options.out}")
+    if options.push:
+        print(f"uploaded: {push(options.out, options.push)}")
