@@ -34,7 +34,7 @@ $(VENV)/run: setup.cfg
 
 $(VENV)/test: setup.cfg
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[dev,gguf,recover,dask,tensorboard]'
+	$(BIN)/pip install --quiet --editable '.[dev,gguf,recover,dask,tensorboard,wandb,mlflow]'
 	touch $@
 
 $(VENV)/docs: setup.cfg

@@ -28,5 +28,5 @@ def _rows(run: Run) -> Iterator[tuple[str, str]]:
         yield "candidates evaluated", f"{evaluations:,}"
     if issubclass(problem, Reporting):
         for line in problem.summary(run.result):
-            name, colon, value = line.partition(": ")
-            yield (name, value) if colon else ("", line)
+            name, colon, told = line.partition(": ")
+            yield (name, told) if colon else ("", line)

@@ -39,5 +39,5 @@ def call(options: argparse.Namespace) -> None:
     for command in commands.choices.values():
         for action in command._actions:
             if action.type is Path or action.dest in {"file", "run", "source"}:
-                action.complete = shtab.FILE  # type: ignore[attr-defined]
+                action.complete = shtab.FILE
     print(shtab.complete(whole, options.shell))

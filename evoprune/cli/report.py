@@ -8,6 +8,12 @@ from typing import Any
 
 from evoprune.errors import InputError
 
+_TRACKERS = {
+    "tensorboard": "TensorBoard, as event files in its folder tensorboard",
+    "wandb": "Weights & Biases, or with WANDB_MODE=offline its folder wandb",
+    "mlflow": "MLflow, to where MLFLOW_TRACKING_URI says",
+}
+
 
 def add_parser(commands: Any) -> None:
     """Add this command to ``commands``."""
@@ -29,12 +35,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--every", type=float, default=10.0, metavar="SECONDS", help="how often --watch writes (default: %(default)g)"
     )
-    parser.add_argument(
-        "--tensorboard",
-        action="store_true",
-        help="write each run's history as event files into its folder tensorboard, too; "
-        "pip install 'evoprune[tensorboard]'",
-    )
+    for name, what in _TRACKERS.items():
+        told = f"hand each run's history to {what}, too; pip install 'evoprune[{name}]'"
+        parser.add_argument(f"--{name}", action="store_true", help=told)
     parser.set_defaults(call=call)
 
 
@@ -43,7 +46,8 @@ def call(options: argparse.Namespace) -> None:
     from evoprune.cli.runs import to_report
     from evoprune.records.status import find
     from evoprune.report import watch, write  # brings in Jinja2 and matplotlib, which --help should not wait for
-    from evoprune.report.tensorboard import write_events
+    from evoprune.report.trackers import TRACKERS
+    from evoprune.report.trackers.record import record
 
     if not 0 < options.every < float("inf"):
         raise InputError(f"expected a number of seconds above 0, got {options.every:g}", "--every")
@@ -55,6 +59,6 @@ def call(options: argparse.Namespace) -> None:
     else:
         html, markdown = write(runs, out)
     print(f"{html}\n{markdown}")
-    if options.tensorboard:
-        members = [run for folder in runs for run in find(folder)]
-        print(*(f"tensorboard --logdir {write_events(run)}" for run in members), sep="\n")
+    for name in (name for name in TRACKERS if getattr(options, name)):
+        for run in (member for folder in runs for member in find(folder)):
+            print(TRACKERS[name](record(run)))

@@ -14,7 +14,7 @@ import yaml
 
 from evoprune import api
 from evoprune.figures import draw_convergence, svg
-from evoprune.formatting import plain
+from evoprune.formatting import flat, plain
 from evoprune.parts import Reporting
 from evoprune.problem import Problem
 from evoprune.records import run_folder
@@ -123,7 +123,7 @@ def _summary(run: api.Run, lines: Sequence[Json], figures: Mapping[str, Path], v
         facts=_facts(run),
         tables=_tables(run.result),
         front={f"candidate {point['candidate']}": point["fitness"] for point in run.result.get("front", [])},
-        protocol=_flat(protocol) if isinstance(protocol, dict) else {},
+        protocol=flat(protocol) if isinstance(protocol, dict) else {},
         references=[line for line in lines if "reference" in line],
         generations=generations,
         ancestors=ancestors,
@@ -133,7 +133,7 @@ def _summary(run: api.Run, lines: Sequence[Json], figures: Mapping[str, Path], v
         figures=[_figure(name, path, run, generations) for name, path in figures.items()],
         environment=machine(environment, run.resolved.problem),
         command=repeating(environment) or shlex.join(["python", "-m", "evoprune", "run", str(folder / "config.yaml")]),
-        asked=_flat(config),
+        asked=flat(config),
         config=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
     )
 
@@ -191,13 +191,6 @@ def _table(value: Mapping[str, Any]) -> Json:
     """Rows of columns; a mapping of single values becomes one row. Cells that are lists are for programs."""
     rows = value if all(isinstance(row, dict) for row in value.values()) else {"": value}
     return {name: {key: cell for key, cell in row.items() if _single(cell)} for name, row in rows.items()}
-
-
-def _flat(value: Mapping[str, Any], prefix: str = "") -> Json:
-    flat: Json = {}
-    for key, item in value.items():
-        flat |= _flat(item, f"{prefix}{key}.") if isinstance(item, dict) else {f"{prefix}{key}": item}
-    return flat
 
 
 def _family(run: api.Run, ancestors: Sequence[Json]) -> Drawn | None:

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ def computing(dtype: str, device: torch.device) -> str:
     return "float32" if dtype == "float16" and device.type == "cpu" else dtype
 
 
-def lines(found: Json) -> list[str]:
+def lines(found: Mapping[str, Any]) -> list[str]:
     """``found`` by :func:`runtimes`, for people."""
     named = [
         ("files", "MB", "file_bytes", 1e6),
