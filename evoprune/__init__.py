@@ -6,6 +6,7 @@ This module is the public interface: all that problems and operators need to imp
 from evoprune.algorithm import Algorithm, Evaluate, Generation
 from evoprune.budget import Additive, Budget, Monotone
 from evoprune.cache import CachedFile, cache_limit
+from evoprune.coupled import Coupled, Term
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.experiment.registry import check_plugin, find_plugin
@@ -46,6 +47,7 @@ __all__ = [
     "CachedFile",
     "Checked",
     "Choice",
+    "Coupled",
     "Evaluate",
     "Evaluation",
     "Exported",
@@ -72,6 +74,7 @@ __all__ = [
     "Settings",
     "Stopped",
     "Table",
+    "Term",
     "TradeOffs",
     "__version__",
     "about",

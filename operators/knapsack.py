@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy
 from numpy.typing import NDArray
 
-from evoprune import Budget
+from evoprune import Budget, Coupled
 from evoprune.budget import ROUNDING
+from operators.gene_tree import Branch, grown
 
 Floats = NDArray[numpy.float64]
+
+Trace = Callable[[int, dict[int, int]], int]
+"""Writes the values that were chosen where some units may be spent, by place; returns the units that are left."""
 
 _UNITS, _MARGIN = 2000, 100
 """What may be spent beyond the least, in units that prices are rounded to; as many more are tried, as they may fit."""
@@ -23,11 +27,12 @@ class Choices:
     """The values that each gene of ``budget`` can be chosen from: its levels, or even steps of its range.
 
     All values of all genes are numbered, gene by gene; there are ``count``, and ``own`` are those of each gene. What
-    genes spend must add up, as in :class:`evoprune.Additive`. Raises ValueError where there is no limit.
+    genes spend must add up, as in :class:`evoprune.Additive`, or gene by gene once others are chosen, as in
+    :class:`evoprune.Coupled`. Raises ValueError where there is no limit.
     """
 
     def __init__(self, budget: Budget) -> None:
-        self._genes = budget.genes
+        self._budget, self._genes = budget, budget.genes
         self.values = [
             numpy.linspace(gene.low, gene.up, len(gene.levels) or (_STEPS + 1 if gene.free else 1))
             for gene in budget.genes
@@ -35,15 +40,9 @@ class Choices:
         starts = numpy.cumsum([0, *map(len, self.values)])
         self.count = int(starts[-1])
         self.own = [start + numpy.arange(len(values)) for start, values in zip(starts, self.values, strict=False)]
-        least = budget.extreme(most=False)
-        self._room = -budget.excess(least)
-        self._shares = [
-            numpy.array([budget.share([*least[:place], value, *least[place + 1 :]]) for value in values])
-            - budget.share(least)
-            for place, values in enumerate(self.values)
-        ]
-        unit = max(self._room, ROUNDING) / _UNITS
-        self._units = [numpy.rint(shares / unit).clip(0).astype(int) for shares in self._shares]
+        unit = max(-budget.excess(budget.extreme(most=False)), ROUNDING) / _UNITS
+        tables = [(genes, numpy.rint(shares / unit).clip(0).astype(int)) for genes, shares in self._shares()]
+        self._trees = grown(range(len(self._genes)), tables)
 
     def harms(self, origin: Sequence[float]) -> dict[int, Floats]:
         """By a gene's place its levels' harms, the largest as 1, where they are known and that of ``origin`` is 0."""
@@ -67,27 +66,63 @@ class Choices:
         """The genome within the limit whose ``costs`` ``(count,)`` add up to the least.
 
         The multiple-choice knapsack, by dynamic programming over what is spent (Kellerer, Pferschy and Pisinger,
-        "Knapsack Problems", 2004, section 11.5); exact but for the rounding of prices.
+        "Knapsack Problems", 2004, section 11.5), within each value of a gene that others depend on; exact but for the
+        rounding of prices.
         """
-        size = _UNITS + _MARGIN + 1
-        totals, chosen = numpy.zeros(size), []
-        for units, numbers in zip(self._units, self.own, strict=True):
-            options = numpy.full((len(units), size), numpy.inf)
-            for row, spent, cost in zip(options, units, costs[numbers], strict=True):
-                row[spent:] = totals[: max(0, size - spent)] + cost
-            chosen.append(options.argmin(0))
-            totals = options.min(0)
-        levels: list[int] = []
-        for most in range(size - 1, -1, -1):
-            levels = self._traced(chosen, most)
-            if sum(shares[level] for shares, level in zip(self._shares, levels, strict=True)) <= self._room + ROUNDING:
+        totals, traces = numpy.zeros(_UNITS + _MARGIN + 1), []
+        for tree in self._trees:
+            totals, trace = self._grown(tree, totals, costs, {})
+            traces.append(trace)
+        genome: list[float] = []
+        for most in range(len(totals) - 1, -1, -1):
+            chosen: dict[int, int] = {}
+            left = most
+            for trace in reversed(traces):
+                left = trace(left, chosen)
+            genome = [float(values[chosen[place]]) for place, values in enumerate(self.values)]
+            if self._budget.excess(genome) <= ROUNDING:
                 break
-        return [float(values[level]) for values, level in zip(self.values, levels, strict=True)]
+        return genome
 
-    def _traced(self, chosen: Sequence[NDArray[numpy.int64]], left: int) -> list[int]:
-        """The level of each gene that was ``chosen`` where ``left`` units may be spent."""
-        levels = []
-        for pick, units in zip(reversed(chosen), reversed(self._units), strict=True):
-            levels.append(int(pick[left]))
-            left -= units[levels[-1]]
-        return levels[::-1]
+    def _grown(self, branch: Branch, totals: Floats, costs: Floats, chosen: dict[int, int]) -> tuple[Floats, Trace]:
+        """The least costs by the units spent, with those of ``branch``, given the values ``chosen`` above it."""
+        own, size = self.own[branch.place], len(totals)
+        options, spent = numpy.full((len(own), size), numpy.inf), []
+        below: list[list[Trace]] = []
+        for level, number in enumerate(own):
+            chosen[branch.place] = level
+            spent.append(branch.spent(chosen))
+            below.append([])
+            if spent[-1] < size:
+                options[level, spent[-1] :] = totals[: size - spent[-1]] + costs[number]
+                for child in branch.below:
+                    options[level], trace = self._grown(child, options[level], costs, chosen)
+                    below[-1].append(trace)
+        del chosen[branch.place]
+        picks = options.argmin(0).astype(numpy.int16)
+
+        def traced(left: int, found: dict[int, int]) -> int:
+            level = found[branch.place] = int(picks[left])
+            for trace in reversed(below[level]):
+                left = trace(left, found)
+            return left - spent[level]
+
+        return options.min(0), traced
+
+    def _shares(self) -> list[tuple[tuple[int, ...], Floats]]:
+        """What values spend beyond the least, as shares: in tables over the genes that are spent together."""
+        budget, least = self._budget, self._budget.extreme(most=False)
+        if isinstance(budget, Coupled):
+            at, span = [int(value) for value in least], budget.most - budget.least or 1.0
+            return [
+                (term.genes, (term.table - term.table[tuple(at[place] for place in term.genes)]) / span)
+                for term in budget.terms
+            ]
+        return [
+            (
+                (place,),
+                numpy.array([budget.share([*least[:place], value, *least[place + 1 :]]) for value in values])
+                - budget.share(least),
+            )
+            for place, values in enumerate(self.values)
+        ]

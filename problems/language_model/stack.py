@@ -5,36 +5,45 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import combinations, pairwise
+from math import prod
 from typing import Any
 
-from evoprune import Additive, Genes, InputError
+import torch
+
+from evoprune import Additive, Budget, Coupled, Genes, InputError, Term
 from evoprune.budget import Price
-from problems.language_model.transform import Encoded, Transform
+from problems.language_model.overlay import Beside, Overlay
+from problems.language_model.shapes import Shape, Shapes
+from problems.language_model.transform import BYTES, PARAMETERS, WEIGHTS, Encoded, Transform, unknown_unit
 
 
 class Stack(Transform):
     """Applies each of ``transforms`` to the same resident model. They must change different parts of a block.
 
-    What they spend adds up: a part that one of them changes costs nothing in another.
+    Those that lie on the others come last. What transforms spend adds up, as long as a part that one of them changes
+    costs nothing in another; else it is counted from shapes, and what a gene spends depends on others.
     """
 
     def __init__(self, transforms: Sequence[Transform]) -> None:
-        """Raises :class:`evoprune.InputError` where two of them change the same part of a block."""
+        """Raises :class:`evoprune.InputError` where two of them cannot be combined."""
         first = transforms[0]
         super().__init__(first.resident, None, first.texts)
-        self._transforms = list(transforms)
         for one, other in combinations(transforms, 2):
-            if both := one.parts & other.parts:
-                raise InputError(
-                    f"{type(one).__name__} and {type(other).__name__} both change the {' and the '.join(sorted(both))} "
-                    "of a block; choose one of them",
-                    "problem.transforms",
-                )
-        self._genes = Genes([gene for transform in transforms for gene in transform.genes])
+            _refuse(one, other)
+        cuts = [transform for transform in transforms if not isinstance(transform, Overlay)]
+        self._overlays = [transform for transform in transforms if isinstance(transform, Overlay)]
+        self._transforms: list[Transform] = [*cuts, *self._overlays]
+        self._shapes = Shapes.of(self.resident.model, cuts) if self._overlays or _overlap(cuts) else None
+        for overlay in self._overlays:
+            assert self._shapes
+            overlay.lie_on(self._shapes)
+        self._genes = Genes([gene for transform in self._transforms for gene in transform.genes])
         ends = [0]
-        for transform in transforms:
+        for transform in self._transforms:
             ends.append(ends[-1] + len(transform.genes))
         self._slices = [slice(begin, end) for begin, end in pairwise(ends)]
+        self._applied = self.dense
+        self._terms: dict[str, tuple[list[Term], Beside]] = {}
 
     @property
     def genes(self) -> Genes:
@@ -51,21 +60,80 @@ class Stack(Transform):
         return [value for transform in self._transforms for value in transform.uniform(share)]
 
     def apply(self, genome: Sequence[float]) -> None:
-        """Apply to each transform its own genes."""
-        for transform, own in zip(self._transforms, self._slices, strict=True):
-            transform.apply(genome[own])
+        """Apply to each transform its own genes, and lay on what these leave."""
+        self._applied = list(genome)
+        for overlay in self._overlays:
+            overlay.lift()
+        for transform, own in self._parts(genome):
+            if not isinstance(transform, Overlay):
+                transform.apply(own)
+        self._lay(genome)
+
+    def finalise(self, genome: Sequence[float]) -> None:
+        """Finalise each, in their order, after all are applied: updates depend on the rest of the model."""
+        self.apply(genome)
+        for overlay in self._overlays:
+            overlay.lift()
+        for transform, own in self._parts(genome):
+            if not isinstance(transform, Overlay):
+                transform.finalise(own)
+        self._lay(genome)
 
     def marks(self) -> Sequence[Hashable]:
         """For each block, the marks of all transforms."""
         return list(zip(*(transform.marks() for transform in self._transforms), strict=True))
 
     def prices(self, unit: str) -> tuple[list[Price], float]:
-        """Those of all; the dense model is counted once."""
+        """Those of all; the dense model is counted once.
+
+        Raises :class:`evoprune.InputError` where what they spend does not add up.
+        """
+        if self._shapes:
+            names = " and ".join(type(transform).__name__ for transform in self._transforms)
+            raise InputError(
+                f"what {names} spend together is known in bytes, bits_per_weight, parameters and weights; it cannot be "
+                "timed yet, nor counted in operations",
+                "problem.budget",
+            )
         return self._added([transform.prices(unit) for transform in self._transforms])
 
     def byte_prices(self) -> tuple[list[Price], float]:
         """As :meth:`prices`."""
+        if self._shapes:
+            return self.prices(BYTES)
         return self._added([transform.byte_prices() for transform in self._transforms])
+
+    def budget(self, unit: str, limit: float | None, name: str | None = None, scale: float = 1.0) -> Budget:
+        """See :meth:`Transform.budget`."""
+        if not self._shapes:
+            return super().budget(unit, limit, name, scale)
+        if unit not in self._terms:
+            self._terms[unit] = self._counted(unit, self._shapes)
+        terms, beside = self._terms[unit]
+        terms = [Term(term.genes, scale * term.table) for term in terms]
+        count = len(self._shapes.counts)
+        return Coupled(self._genes, terms, limit, name or unit, lambda levels: scale * beside(levels), count)
+
+    def _counted(self, unit: str, shapes: Shapes) -> tuple[list[Term], Beside]:
+        if unit != BYTES or not self._overlays:
+            return shapes.terms(self._counting(unit)), lambda _: 0.0
+        before = self._applied
+        self.apply(self.dense)
+        found = self._overlays[0].byte_terms(shapes)
+        self.apply(before)
+        return found
+
+    def _counting(self, unit: str) -> Any:
+        """What a parameter spends in ``unit``, by its name and its shape."""
+        if unit not in (BYTES, PARAMETERS, WEIGHTS):
+            raise unknown_unit(self, unit, [WEIGHTS, PARAMETERS, BYTES])
+        weights = {f"{matrix.name}.weight" for matrix in self.resident.matrices}
+        size = self.resident.model.dtype.itemsize if unit == BYTES else 1
+
+        def count(name: str, shape: Shape, _: str | None) -> float:
+            return size * prod(shape) if unit != WEIGHTS or name in weights else 0.0
+
+        return count
 
     def _added(self, known: Sequence[tuple[list[Price], float]]) -> tuple[list[Price], float]:
         changes, dense = [], 0.0
@@ -73,6 +141,10 @@ class Stack(Transform):
             dense = Additive(transform.genes, own, None, fixed=fixed).spent(transform.dense)
             changes.append(fixed - dense)
         return [price for own, _ in known for price in own], dense + math.fsum(changes)
+
+    def inputs_left(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:
+        """Those of all."""
+        return {name: left for each, own in self._parts(genome) for name, left in each.inputs_left(own).items()}
 
     def measures(self) -> dict[str, Any]:
         """The facts of all."""
@@ -82,12 +154,6 @@ class Stack(Transform):
     def updates(self) -> bool:
         """Whether any of them does."""
         return any(transform.updates for transform in self._transforms)
-
-    def finalise(self, genome: Sequence[float]) -> None:
-        """Finalise each, in their order, after all are applied: updates depend on the rest of the model."""
-        self.apply(genome)
-        for transform, own in zip(self._transforms, self._slices, strict=True):
-            transform.finalise(genome[own])
 
     @property
     def plain(self) -> bool:
@@ -108,9 +174,26 @@ class Stack(Transform):
         """The parameters of all."""
         return {name: held for transform in self._transforms for name, held in transform.encoded().items()}
 
-    def bare(self) -> Stack:
-        """A stack of the same transforms, to give shapes alone."""
-        return Stack([transform.bare() for transform in self._transforms])
+    def unencoded(self, genome: Sequence[float]) -> list[float]:
+        """That of each."""
+        return [value for transform, own in self._parts(genome) for value in transform.unencoded(own)]
+
+    def encode(self, model: Any, genome: Sequence[float]) -> Mapping[str, Encoded]:
+        """Of those that lie on the others."""
+        return {
+            name: held
+            for transform, own in self._parts(genome)
+            if isinstance(transform, Overlay)
+            for name, held in transform.encode_left(model, own, lambda: self.inputs_left(genome)).items()
+        }
+
+    def shaping(self, genome: Sequence[float]) -> Sequence[float]:
+        """Those of each."""
+        return [value for transform, own in self._parts(genome) for value in transform.shaping(own)]
+
+    def bare(self) -> Transform:
+        """The same, to give shapes alone, of those that change any."""
+        return combined([each.bare() for each in self._transforms if not isinstance(each, Overlay)])
 
     def describe(self) -> dict[str, Any]:
         """The facts of each, by the name of its class."""
@@ -119,6 +202,38 @@ class Stack(Transform):
     def remarks(self) -> list[str]:
         """Those of all."""
         return [remark for transform in self._transforms for remark in transform.remarks()]
+
+    def _parts(self, genome: Sequence[float]) -> list[tuple[Transform, Sequence[float]]]:
+        """Each transform with its own genes."""
+        return [(each, genome[own]) for each, own in zip(self._transforms, self._slices, strict=True)]
+
+    def _lay(self, genome: Sequence[float]) -> None:
+        for transform, own in self._parts(genome):
+            if isinstance(transform, Overlay):
+                transform.lay(own, lambda: self.inputs_left(genome))
+
+
+def _refuse(one: Transform, other: Transform) -> None:
+    """Raise :class:`evoprune.InputError` where the two change the same part, or one leaves zeros that save nothing."""
+    names = f"{type(one).__name__} and {type(other).__name__}"
+    if any(isinstance(each, Overlay) for each in (one, other)) and (one.sparse or other.sparse):
+        raise InputError(
+            f"{names}: zeros save no byte in a .gguf file, so that there is nothing to choose between them and types; "
+            "leave one of the two out",
+            "problem.transforms",
+        )
+    if both := one.parts & other.parts:
+        raise InputError(
+            f"{names} both change the {' and the '.join(sorted(both))} of a block; choose one of them, or give "
+            "drop: false to what makes it narrower",
+            "problem.transforms",
+        )
+
+
+def _overlap(cuts: Sequence[Transform]) -> bool:
+    """Whether what one of ``cuts`` drops is what another one makes narrower."""
+    of_each = [{part.split()[0] for part in cut.parts} for cut in cuts]
+    return any(one & other for one, other in combinations(of_each, 2))
 
 
 def combined(transforms: Sequence[Transform]) -> Transform:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import torch
 
-from evoprune import Additive
+from evoprune import Budget
 from evoprune.testing import check_budget, check_genes
 from problems.language_model.budgets.weights import unlimited_weights
 from problems.language_model.evaluation.measure import Measure
@@ -91,7 +91,7 @@ def _check_marks(session: Session, one: tuple[Weights, list[str]], other: tuple[
         assert _equal(*inside) or marks[0] != marks[1], f"block {block} changed, but its mark did not"
 
 
-def _check_counted(session: Session, budget: Additive, genome: Sequence[float]) -> None:
+def _check_counted(session: Session, budget: Budget, genome: Sequence[float]) -> None:
     session.transform.apply(session.transform.dense)
     already = session.resident.removed_weights
     session.transform.apply(genome)

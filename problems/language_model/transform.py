@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from evoprune import Budget, Checked, Gene, Genes, InputError
+from evoprune import Additive, Budget, Checked, Gene, Genes, InputError
 from evoprune.budget import ROUNDING, Price
 from problems.language_model.resident import Resident
 from problems.language_model.text.roles import Texts
@@ -31,6 +32,11 @@ ATTENTION = "attention width"
 """The widths of what the attentions' heads give, summed over the blocks: heads times head size."""
 
 
+BYTES = "bytes"
+"""Of the file that holds the model."""
+
+PARTS = ("attention", "attention heads", "mlp", "mlp channels")
+"""What transforms change in a block: whether its attention and its MLP are there, and what these are made of."""
 _STEPS = 2**20
 """Shares of what genes can take that the uniform genome is chosen from."""
 
@@ -53,8 +59,8 @@ class Transform(ABC):
     whatever genome was applied before.
     """
 
-    parts: ClassVar[frozenset[str]] = frozenset({"attention", "mlp"})
-    """The parts of a block that it changes: transforms of different parts can be combined."""
+    sparse: ClassVar[bool] = False
+    """Whether it sets weights to zero and leaves them in place, where they take as much room as before."""
 
     Settings: ClassVar[type[Checked]] = Checked
     """Its keys in the YAML file, besides ``use``."""
@@ -67,6 +73,11 @@ class Transform(ABC):
     def calibrates(cls, settings: Any) -> bool:  # noqa: ARG003 - a default
         """Whether the transform uses the calibration text."""
         return False
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """The :data:`PARTS` of a block that it changes: transforms of different parts can be combined."""
+        return frozenset(PARTS)
 
     @property
     @abstractmethod
@@ -104,6 +115,20 @@ class Transform(ABC):
         """As :meth:`prices`, in bytes of the file that holds the model: all parameters, as the model runs."""
         return scaled_prices(*self.prices(PARAMETERS), self.resident.model.dtype.itemsize)
 
+    def budget(self, unit: str, limit: float | None, name: str | None = None, scale: float = 1.0) -> Budget:
+        """What genomes spend, ``scale`` times that in ``unit``, and at most ``limit``; people call the unit ``name``.
+
+        Raises :class:`evoprune.InputError` for a unit that it does not know: each knows :data:`BYTES` and those of
+        :meth:`prices`.
+        """
+        prices, fixed = self.byte_prices() if unit == BYTES else self.prices(unit)
+        prices, fixed = scaled_prices(prices, fixed, scale)
+        return Additive(self.genes, prices, limit, name or unit, fixed)
+
+    def inputs_left(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:  # noqa: ARG002 - most leave all
+        """The inputs that ``genome`` leaves of matrices that lose some, by the matrices' names: int64, in order."""
+        return {}
+
     def measures(self) -> Mapping[str, Any]:
         """JSON-able facts about the model as it is now, for the history."""
         return {}
@@ -137,6 +162,17 @@ class Transform(ABC):
         """The parameters that a .gguf file of the model as it is now holds in a quantised type, by their names."""
         return {}
 
+    def unencoded(self, genome: Sequence[float]) -> list[float]:
+        """``genome`` with all matrices in 16 bits: its model is trained, and then encoded."""
+        return list(genome)
+
+    def encode(self, model: Any, genome: Sequence[float]) -> Mapping[str, Encoded]:  # noqa: ARG002 - most have nothing
+        """Set the weights of ``model``, a trained one of :meth:`unencoded`, to what a file holds of them.
+
+        As :meth:`encoded`, of that model and of ``genome``; the resident model stays as it is.
+        """
+        return {}
+
     @classmethod
     def of_shapes(cls, resident: Resident, settings: Any) -> Self:
         """The transform of a model whose weights were not read yet, to give it its shapes: no text is needed."""
@@ -145,6 +181,10 @@ class Transform(ABC):
     def bare(self) -> Transform:
         """The same transform of the same model, which must be dense, to give it shapes alone: no weight is updated."""
         return self.of_shapes(self.resident, self.settings)
+
+    def shaping(self, genome: Sequence[float]) -> Sequence[float]:
+        """The genes of ``genome`` that decide shapes."""
+        return genome
 
     def describe(self) -> dict[str, Any]:
         """JSON-able facts that a score depends on, for protocols."""

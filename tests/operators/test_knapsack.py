@@ -6,7 +6,8 @@ import random
 import numpy
 import pytest
 
-from evoprune import Additive, Gene, Genes
+from evoprune import Additive, Coupled, Gene, Genes, Term
+from operators.gene_tree import grown
 from operators.knapsack import Choices
 
 
@@ -55,3 +56,43 @@ def test_numbers_tell_the_gene_and_the_value_and_harms_are_known_from_what_has_n
     assert found == every
     assert {place: list(shares) for place, shares in choices.harms([0.0, 1.0, 0.0]).items()} == {0: [0.0, 0.25, 1.0]}
     assert choices.harms([1.0, 0.0, 0.0]) == {}
+
+
+def coupled(seed):
+    """A width for all of three blocks, each of which stays or goes, with two types in each and one outside."""
+    rng, draws = random.Random(seed), numpy.random.default_rng(seed)
+    genes, terms = [Gene.of_levels("width", range(3))], []
+    for block in range(3):
+        place = len(genes)
+        genes += [Gene.of_levels(f"{name} {block}", range(count)) for name, count in (("keep", 2), ("a", 3), ("b", 2))]
+        kept, width = numpy.array([1.0, 0.0]), numpy.array([8.0, 5.0, 2.0])
+        bits = [numpy.sort(draws.integers(1, 9, count))[::-1].astype(float) for count in (3, 2)]
+        terms.append(Term((place, place + 1), kept[:, None] * bits[0]))
+        terms.append(Term((place, place + 2, 0), kept[:, None, None] * bits[1][:, None] * width))
+    genes.append(Gene.of_levels("outside", range(2)))
+    terms += [Term((len(genes) - 1,), numpy.array([7.0, 3.0])), Term((), numpy.array(5.0))]
+    budget = Coupled(Genes(genes), terms, None, "bytes", lambda levels: 0.5 - 0.1 * levels[0], 1)
+    budget.limit = rng.uniform(budget.least, 0.6 * budget.most)
+    return budget, draws.uniform(-1, 5, sum(len(gene.levels) for gene in genes))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_best_choice_of_genes_that_are_spent_together_is_that_of_trying_all(seed):
+    budget, costs = coupled(seed)
+    choices = Choices(budget)
+    found = choices.best(costs)
+    within = [
+        sum(costs[choices.numbers(genome)])
+        for genome in itertools.product(*(map(float, range(len(gene.levels))) for gene in budget.genes))
+        if budget.spent(genome) <= budget.limit
+    ]
+    assert budget.spent(found) <= budget.limit
+    assert sum(costs[choices.numbers(found)]) == pytest.approx(min(within))
+
+
+def test_a_gene_that_many_depend_on_comes_first_and_parts_the_others():
+    budget, _ = coupled(0)
+    first, outside = grown(range(11), [(term.genes, term.table.astype(int)) for term in budget.terms])
+    assert (first.place, outside.place) == (0, 10)
+    assert [branch.place for branch in first.below] == [1, 4, 7]
+    assert [[leaf.place for leaf in branch.below] for branch in first.below] == [[2, 3], [5, 6], [8, 9]]

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from evoprune import Additive, Budget
-from problems.language_model.transform import Transform, scaled_prices
+from evoprune import Budget
+from problems.language_model.transform import BYTES, Transform
 
 
 def bits_per_weight(
@@ -20,5 +20,4 @@ def bits_per_weight(
     The file counts as in :func:`problems.language_model.budgets.file_bytes.file_bytes`: norms, tokenizer and metadata
     of a .gguf file count, so that a file whose matrices all have 4.5 bits has more.
     """
-    prices, fixed = scaled_prices(*transform.byte_prices(), 8 / transform.resident.parameters)
-    return Additive(transform.genes, prices, at_most, "bits a weight", fixed)
+    return transform.budget(BYTES, at_most, "bits a weight", 8 / transform.resident.parameters)

@@ -6,14 +6,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from evoprune import Additive, Budget, Fraction, InputError
-from problems.language_model.transform import Transform
+from evoprune import Budget, Fraction, InputError
+from problems.language_model.transform import BYTES, Transform
 
 
-def unlimited_bytes(transform: Transform) -> Additive:
+def unlimited_bytes(transform: Transform) -> Budget:
     """Counts the bytes of the file, and limits nothing."""
-    prices, fixed = transform.byte_prices()
-    return Additive(transform.genes, prices, None, "bytes", fixed)
+    return transform.budget(BYTES, None)
 
 
 def file_bytes(
@@ -31,5 +30,4 @@ def file_bytes(
     if (at_most is None) == (removed is None):
         raise InputError("bytes needs one of at_most and removed, and not both", "problem.budget")
     limit = at_most or (1 - (removed or 0.0)) * unlimited_bytes(transform).spent(transform.dense)
-    prices, fixed = transform.byte_prices()
-    return Additive(transform.genes, prices, limit, "bytes", fixed)
+    return transform.budget(BYTES, limit)

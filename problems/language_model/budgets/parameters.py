@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from evoprune import Additive, Budget, Fraction
+from evoprune import Budget, Fraction
 from problems.language_model.transform import PARAMETERS, Transform
 
 
@@ -16,6 +16,5 @@ def parameters(
     removed: Annotated[Fraction, Field(description="share of the blocks' parameters to remove, at least")],
 ) -> Budget:
     """Remove a share of the parameters in the blocks, without those of embeddings and head."""
-    prices, fixed = transform.prices(PARAMETERS)
     limit = transform.resident.parameters - removed * transform.resident.block_parameters
-    return Additive(transform.genes, prices, limit, PARAMETERS, fixed)
+    return transform.budget(PARAMETERS, limit)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -11,10 +10,9 @@ from evoprune import Additive, Budget, Fraction
 from problems.language_model.transform import WEIGHTS, Transform
 
 
-def unlimited_weights(transform: Transform) -> Additive:
+def unlimited_weights(transform: Transform) -> Budget:
     """Counts the weights that are left, and limits nothing."""
-    prices, fixed = transform.prices(WEIGHTS)
-    return Additive(transform.genes, prices, None, WEIGHTS, fixed)
+    return transform.budget(WEIGHTS, None)
 
 
 def weights(
@@ -23,10 +21,10 @@ def weights(
     removed: Annotated[Fraction, Field(description="share of the blocks' weights to remove")],
 ) -> Budget:
     """Remove a share of the weights in the blocks' matrices."""
-    prices, fixed = transform.prices(WEIGHTS)
     counted = unlimited_weights(transform)
     total = counted.spent(transform.dense)
-    if any(isinstance(price, Sequence) for price in prices):
-        return Additive(transform.genes, prices, (1 - removed) * total, WEIGHTS, fixed)
-    share = removed * (total / counted.scale)  # exact where genes are shares of the weights
-    return Additive.at_share(transform.genes, prices, -share, WEIGHTS, fixed)
+    if isinstance(counted, Additive) and not transform.genes.with_levels:
+        share = removed * (total / counted.scale)  # exact where genes are shares of the weights
+        prices, fixed = transform.prices(WEIGHTS)
+        return Additive.at_share(transform.genes, prices, -share, WEIGHTS, fixed)
+    return transform.budget(WEIGHTS, (1 - removed) * total)

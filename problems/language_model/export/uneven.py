@@ -23,6 +23,7 @@ from evoprune import Choice, InputError, find_plugin
 from problems.language_model.model.blocks import number_attentions
 from problems.language_model.model.device import dtype_of, pick_device, pick_dtype
 from problems.language_model.model.load import convert, load_model, load_tokenizer, quiet
+from problems.language_model.overlay import Overlay
 from problems.language_model.resident import Resident
 from problems.language_model.settings import TRANSFORMS, ModelSettings
 from problems.language_model.stack import combined
@@ -45,8 +46,12 @@ def is_uneven(folder: Path) -> bool:
 
 
 def save(model: Any, transforms: Sequence[Choice], genome: Sequence[float], folder: Path) -> None:
-    """Write ``model``, in main memory, with the config of the dense model it was made of."""
-    structure = Structure(transforms=tuple(transforms), genome=tuple(genome), dtype=dtype_of(model))
+    """Write ``model``, in main memory, with the config of the dense model it was made of.
+
+    ``genome``: the genes that decide shapes, of those ``transforms`` that do.
+    """
+    cuts = tuple(chosen for chosen in transforms if not issubclass(find_plugin(TRANSFORMS, chosen.use), Overlay))
+    structure = Structure(transforms=cuts, genome=tuple(genome), dtype=dtype_of(model))
     (folder / STRUCTURE).write_text(structure.model_dump_json(indent=2) + "\n", encoding="utf-8")
     first = {tensor.data_ptr(): name for name, tensor in reversed(model.state_dict().items())}  # tied ones: once
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name in first.values()}

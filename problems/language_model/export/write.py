@@ -142,7 +142,8 @@ def _save(
             session.transform.write(model)
             model.save_pretrained(folder)
         else:
-            uneven.save(model, session.settings.transforms, genome, folder)  # type: ignore[attr-defined]
+            shaping = session.transform.shaping(genome)
+            uneven.save(model, session.settings.transforms, shaping, folder)  # type: ignore[attr-defined]
     return find_matrices(model)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from gguf import LlamaFileType
 
 from evoprune import InputError
 from problems.language_model.gguf.base import Base, Fields, whole_number
-from problems.language_model.gguf.names import LLAMA, Slot, find_slots, head_size
+from problems.language_model.gguf.names import LLAMA, Slot, find_slots, head_size, hidden_size
 from problems.language_model.gguf.uneven import UNEVEN, Widths, filled, uneven_fields
 
 
@@ -36,20 +36,30 @@ class Layout:
 def lay_out(model: Any, base: Base) -> Layout:
     """The file of ``model`` as it is now. Raises :class:`evoprune.InputError` if llama.cpp has no such model."""
     slots = find_slots(model, base.architecture)
-    blocks = blocks_of(slots)
-    size = head_size(model)
+    architecture, fields, added = arranged(blocks_of(slots), base, hidden_size(model), head_size(model))
+    return Layout(architecture, fields, [*slots, *added])
+
+
+def arranged(
+    blocks: Sequence[Mapping[str, Slot]], base: Base, hidden: int, size: int
+) -> tuple[str, Fields, Sequence[Slot]]:
+    """The architecture of a file with these ``blocks``, its metadata, and the slots to add.
+
+    ``blocks``: the slots of each, by their names within it. ``hidden``: the width of hidden states; ``size``: of a
+    head. Raises :class:`evoprune.InputError` if llama.cpp has no such model.
+    """
     widths = [Widths.of(block, size) for block in blocks]
     even = len({tuple(sorted((name, slot.shape) for name, slot in block.items())) for block in blocks}) == 1
     if even and (widths[0].whole or base.architecture != LLAMA):
-        return Layout(base.architecture, _even_fields(base, blocks[0], widths[0], len(blocks), size), slots)
+        return base.architecture, _even_fields(base, blocks[0], widths[0], len(blocks), size), []
     if base.architecture != LLAMA:
         raise InputError(
             f"its blocks differ in shape, and llama.cpp has no form of {base.architecture} for that: export it to a "
-            "folder, or search whole blocks (genes: block)",
+            "folder, or search whole blocks, or one width for all of them (genes: block, genes: model)",
             "problem.transforms",
         )
-    added, widths = filled(widths, int(model.config.get_text_config().hidden_size), size)
-    return Layout(UNEVEN, uneven_fields(base.fields, widths, size), [*slots, *added])
+    added, widths = filled(widths, hidden, size)
+    return UNEVEN, uneven_fields(base.fields, widths, size), added
 
 
 def blocks_of(slots: Sequence[Slot]) -> list[dict[str, Slot]]:
@@ -62,7 +72,7 @@ def blocks_of(slots: Sequence[Slot]) -> list[dict[str, Slot]]:
     return [blocks[number] for number in sorted(blocks)]
 
 
-def _even_fields(base: Base, block: dict[str, Slot], widths: Widths, count: int, size: int) -> Fields:
+def _even_fields(base: Base, block: Mapping[str, Slot], widths: Widths, count: int, size: int) -> Fields:
     name = base.architecture
     given = {f"{name}.block_count": count}
     if widths.channels:

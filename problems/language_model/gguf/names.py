@@ -49,6 +49,11 @@ def head_size(model: Any) -> int:
     return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
+def hidden_size(model: Any) -> int:
+    """The width of the hidden states."""
+    return int(model.config.get_text_config().hidden_size)
+
+
 def find_slots(model: Any, architecture: str) -> list[Slot]:
     """Where each parameter of ``model`` as it is now lies; blocks without matrices are left out, and the rest numbered.
 

@@ -14,6 +14,9 @@ Shape = tuple[int, ...]
 
 _ALIGNMENT: int = GGUF_DEFAULT_ALIGNMENT
 
+HEAD_BYTES = 4 + 4 + 8 + 8 + 8 + len("general.architecture") + 4
+"""The format, its version, how many tensors and fields; and the key of the architecture, whose name follows."""
+
 _BYTES = {
     GGUFValueType.UINT8: 1, GGUFValueType.INT8: 1, GGUFValueType.BOOL: 1,
     GGUFValueType.UINT16: 2, GGUFValueType.INT16: 2,
@@ -31,30 +34,39 @@ def file_bytes(architecture: str, fields: Fields, tensors: Iterable[tuple[str, s
 
 def header_bytes(architecture: str, fields: Fields, tensors: Iterable[tuple[str, Shape]]) -> int:
     """The bytes before the first tensor: they do not depend on the kinds of tensors. ``tensors``: name and shape."""
-    head = 4 + 4 + 8 + 8  # the format, its version, how many tensors and fields
-    keys = _string("general.architecture") + 4 + _string(architecture)
-    keys += sum(_string(key) + 4 + _value(found.value, found.type, found.sub_type) for key, found in fields.items())
-    infos = sum(_string(name) + 4 + 8 * len(shape) + 4 + 8 for name, shape in tensors)
-    return _padded(head + keys + infos)
+    own = sum(field_bytes(key, found) for key, found in fields.items())
+    return padded(HEAD_BYTES + string_bytes(architecture) + own + sum(info_bytes(*tensor) for tensor in tensors))
+
+
+def field_bytes(key: str, found: Any) -> int:
+    """The bytes of one entry of the metadata."""
+    return string_bytes(key) + 4 + _value(found.value, found.type, found.sub_type)
+
+
+def info_bytes(name: str, shape: Shape) -> int:
+    """The bytes of the header that say what a tensor is."""
+    return string_bytes(name) + 4 + 8 * len(shape) + 4 + 8
 
 
 def tensor_bytes(kind: str, shape: Shape) -> int:
     """The bytes that a tensor of ``kind`` takes, with what follows it up to the next one."""
     weights, size = GGML_QUANT_SIZES[GGMLQuantizationType[kind]]
-    return _padded(prod(shape) // weights * size)
+    return padded(prod(shape) // weights * size)
 
 
 def _value(value: Any, kind: Any, of: Any) -> int:
     if kind == GGUFValueType.STRING:
-        return _string(value)
+        return string_bytes(value)
     if kind == GGUFValueType.ARRAY:
-        return 4 + 8 + (sum(map(_string, value)) if of == GGUFValueType.STRING else len(value) * _BYTES[of])
+        return 4 + 8 + (sum(map(string_bytes, value)) if of == GGUFValueType.STRING else len(value) * _BYTES[of])
     return _BYTES[kind]
 
 
-def _string(text: str) -> int:
+def string_bytes(text: str) -> int:
+    """The bytes of ``text`` and of its length."""
     return 8 + len(text.encode())
 
 
-def _padded(size: int) -> int:
+def padded(size: int) -> int:
+    """``size``, and what follows up to the next tensor."""
     return -(-size // _ALIGNMENT) * _ALIGNMENT

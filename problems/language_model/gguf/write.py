@@ -23,6 +23,9 @@ from problems.language_model.transform import Encoded
 VECTORS = "F32"
 """The kind of tensors with one dimension: llama.cpp has kernels for no other."""
 
+_ZEROS = "Q4_0"
+"""The kind of matrices of zeros, where their width allows it: they take room for nothing."""
+
 
 @dataclass(frozen=True)
 class Contents:
@@ -78,6 +81,13 @@ def _add(writer: Any, name: str, shape: tuple[int, ...], kind: str) -> None:
     writer.add_tensor_info(name, shape, np.dtype(np.float32), size, number)
 
 
+def plain_kind(slot: Slot, half: str) -> str:
+    """The kind of a tensor that no transform has encoded. ``half``: that of matrices."""
+    if len(slot.shape) == 1:
+        return VECTORS
+    return _ZEROS if slot.parameter is None and ggml.fits(_ZEROS, slot.shape[1]) else half
+
+
 def contents(model: Any, base: Base, encoded: Mapping[str, Encoded], half: str | None = None) -> Contents:
     """What a file of ``model`` as it is now holds: ``encoded`` matrices as they are, the others in ``half``.
 
@@ -88,7 +98,7 @@ def contents(model: Any, base: Base, encoded: Mapping[str, Encoded], half: str |
     kinds = {}
     for slot in layout.slots:
         held = encoded.get(slot.parameter or "")
-        kinds[slot.name] = held.kind if held else VECTORS if len(slot.shape) == 1 else half or base.half
+        kinds[slot.name] = held.kind if held else plain_kind(slot, half or base.half)
         if held and held.data.shape != (slot.shape[0], ggml.row_bytes(held.kind, slot.shape[1])):
             raise InputError(f"{slot.parameter} was encoded in another shape than {' x '.join(map(str, slot.shape))}")
     matrices = [kinds[slot.name] for slot in layout.slots if len(slot.shape) > 1]

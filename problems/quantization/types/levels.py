@@ -20,6 +20,9 @@ DENSE = "16 bits"
 VALUES, DATA, ERROR = "values", "data", "error"
 """What is stored of a matrix in a type: its values, as the layer stores them; what a file holds; the relative error."""
 
+IMPORTANCE = "importance"
+"""What is stored of a matrix besides, under :data:`DENSE`: see :func:`quantised`."""
+
 _EXACT = 1e-6
 """The relative squared error of a type that reproduces a matrix: that of 16-bit scales is 1e-7, of 8 bits 5e-5."""
 
@@ -47,7 +50,7 @@ class Form:
 def quantised(
     matrices: Sequence[Matrix], importance: Mapping[str, torch.Tensor], kinds: Sequence[str], exact: bool
 ) -> Tensors:
-    """Each of ``matrices`` as it is, and in each of ``kinds`` that its width allows and that is not dominated.
+    """Each of ``matrices`` in each of ``kinds`` that its width allows and that is not dominated.
 
     ``importance``: of the inputs of a matrix by its name, float32 ``(in,)``. ``exact``: whether types stay that
     reproduce a matrix.
@@ -55,7 +58,7 @@ def quantised(
     stored: Tensors = {}
 
     def forms(matrix: Matrix) -> list[Form]:
-        weights = matrix.rows(matrix.weight.detach()).float().cpu().numpy()
+        weights = _rows(matrix, matrix.weight)
         weighed = importance[matrix.name].cpu().numpy() if matrix.name in importance else None
         found = [_form(weights, kind, weighed) for kind in kinds if ggml.fits(kind, weights.shape[1])]
         return _efficient(form for form in found if exact or not form.exact)
@@ -63,14 +66,25 @@ def quantised(
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # ggml runs without the interpreter's lock
         made = steps(pool.map(forms, matrices), "quantising", "tensor", len(matrices))
         for matrix, found in zip(matrices, made, strict=True):
-            weight = matrix.weight.detach()
-            stored[key(VALUES, DENSE, matrix)] = weight.clone()
+            if matrix.name in importance:
+                stored[key(IMPORTANCE, DENSE, matrix)] = importance[matrix.name]
             for form in found:
-                values = matrix.rows(torch.from_numpy(form.values)).to(weight, copy=True).contiguous()
-                stored[key(VALUES, form.kind, matrix)] = values
+                stored[key(VALUES, form.kind, matrix)] = _values(matrix, matrix.weight, form.values)
                 stored[key(DATA, form.kind, matrix)] = torch.from_numpy(form.data)
                 stored[key(ERROR, form.kind, matrix)] = torch.tensor(form.error, dtype=torch.float64)
     return stored
+
+
+def quantised_anew(
+    matrix: Matrix, weight: torch.Tensor, kind: str, importance: torch.Tensor | None
+) -> tuple[torch.Tensor, ggml.Bytes]:
+    """Other weights of ``matrix``, in its layout, in ``kind``: the values in that layout, and what a file holds.
+
+    ``importance``: of its inputs, float32 ``(in,)``.
+    """
+    rows = _rows(matrix, weight)
+    data = ggml.quantize(rows, kind, None if importance is None else importance.cpu().numpy())
+    return _values(matrix, weight, ggml.dequantize(data, kind, rows.shape[1])), data
 
 
 def levels(matrix: Matrix, stored: Mapping[str, torch.Tensor], kinds: Iterable[str]) -> list[str]:
@@ -88,6 +102,15 @@ def errors(matrix: Matrix, stored: Mapping[str, torch.Tensor], kinds: Iterable[s
 def is_exact(matrix: Matrix, stored: Mapping[str, torch.Tensor], kind: str) -> bool:
     """Whether ``kind``, not dense, reproduces ``matrix``."""
     return kind != DENSE and float(stored[key(ERROR, kind, matrix)]) < _EXACT
+
+
+def _rows(matrix: Matrix, weight: torch.Tensor) -> ggml.Floats:
+    return matrix.rows(weight.detach()).float().cpu().numpy()
+
+
+def _values(matrix: Matrix, weight: torch.Tensor, rows: ggml.Floats) -> torch.Tensor:
+    """``rows`` in the layout, number format and place of ``weight``."""
+    return matrix.rows(torch.from_numpy(rows)).to(weight.detach(), copy=True).contiguous()
 
 
 def _form(weights: ggml.Floats, kind: str, importance: ggml.Floats | None) -> Form:

@@ -4,36 +4,51 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 
-from evoprune import Gene, Genes, InputError
+from evoprune import Gene, Genes, InputError, Term
 from evoprune.budget import Price
 from problems import quantization
 from problems.language_model import gguf
 from problems.language_model.gguf import ggml
 from problems.language_model.kept import Tensors, code, shared_of
-from problems.language_model.resident import Resident
+from problems.language_model.model.blocks import Matrix
+from problems.language_model.overlay import Beside, Left, Overlay
+from problems.language_model.resident import Resident, sha256_of
+from problems.language_model.shapes import Shapes
 from problems.language_model.statistics.activations import INPUT_NORMS
 from problems.language_model.statistics.calibration import statistics
 from problems.language_model.text.roles import Texts
-from problems.language_model.transform import PARAMETERS, WEIGHTS, Encoded, Transform, unknown_unit
-from problems.quantization.types.levels import DATA, DENSE, VALUES, errors, is_exact, key, levels, quantised
+from problems.language_model.transform import PARAMETERS, WEIGHTS, Encoded, unknown_unit
+from problems.quantization.types.levels import (
+    DATA,
+    DENSE,
+    IMPORTANCE,
+    VALUES,
+    errors,
+    is_exact,
+    key,
+    levels,
+    quantised,
+    quantised_anew,
+)
 from problems.quantization.types.matrices import group_of, parameter_of, typed_matrices
 from problems.quantization.types.settings import COMMON, TypesSettings
+from problems.quantization.types.sheet import Made, Recent, Sheet
 
 _LEAST = 1e-6
 """Inputs count at least as this share of the mean one: ggml fails where a whole block of them has no weight."""
 
 
-class Types(Transform):
+class Types(Overlay):
     """Store each matrix in a type of GGUF: a gene is a matrix, its levels are types, from more to fewer bytes.
 
     Of the matrices of the blocks, the embedding, with which a tied head goes, and a head that is not tied. A type that
     another one matches in bytes and in error is no level. ggml quantises, with an importance matrix if the settings say
-    so: the mean squares of the inputs.
+    so: the mean squares of the inputs. Matrices that cuts made smaller are quantised when a candidate has them.
     """
 
     Settings = TypesSettings
@@ -46,17 +61,11 @@ class Types(Transform):
         self._check_types()
         self._stored = self._made()
         self._levels = [levels(matrix, self._stored, self._kinds) for matrix in self.matrices]
-        self._genes = Genes(
-            [
-                Gene.of_levels(
-                    matrix.name, kinds, group_of(matrix, resident.matrices), errors(matrix, self._stored, kinds)
-                )
-                for matrix, kinds in zip(self.matrices, self._levels, strict=True)
-            ]
-        )
+        self._genes = self._of_levels()
         if not self._genes.free:
             raise InputError("no type fits the model's matrices: types need rows of a multiple of 32", "problem.model")
-        self._now = [DENSE] * len(self.matrices)
+        self._sheets = [Sheet(resident.model, matrix) for matrix in self.matrices]
+        self._recent = Recent()
 
     @classmethod
     def calibrates(cls, settings: TypesSettings) -> bool:
@@ -81,20 +90,52 @@ class Types(Transform):
         most = steps[round(share * (len(steps) - 1))]
         return [float(min(sum(of_kind > most for of_kind in own), len(own) - 1)) for own in bits]
 
+    def lie_on(self, shapes: Shapes) -> None:
+        """See :meth:`Overlay.lie_on`: types stay whose blocks of weights divide all widths that may be left."""
+        for place, matrix in enumerate(self.matrices):
+            widths = {shape[0 if matrix.transposed else 1] for shape in shapes.possible(parameter_of(matrix))}
+            kinds = self._levels[place]
+            self._levels[place] = [kind for kind in kinds if kind == DENSE or all(ggml.fits(kind, w) for w in widths)]
+        self._genes = self._of_levels()
+        if not self._genes.free:
+            raise InputError(
+                "no type fits what cuts may leave of the matrices: types need rows of a multiple of 32 weights, "
+                "K-types of 256; give steps of as many channels",
+                "problem.transforms",
+            )
+
+    def lift(self) -> None:
+        """Put back all weights that lie beneath."""
+        for sheet in self._sheets:
+            sheet.lift()
+
     @torch.no_grad()
-    def apply(self, genome: Sequence[float]) -> None:
-        """Copy the values of the matrices whose type changed."""
-        for place, (matrix, kind) in enumerate(zip(self.matrices, self._genes.chosen(genome), strict=True)):
-            if self._now[place] != kind:
-                matrix.weight.data.copy_(self._stored[key(VALUES, kind, matrix)])
-                self._now[place] = kind
+    def lay(self, genome: Sequence[float], left: Left) -> None:
+        """Put the matrices in their types in the places of those that have another type now, or were changed."""
+        there = set(self.resident.model.modules())
+        for sheet, kind in zip(self._sheets, self._genes.chosen(genome), strict=True):
+            kind = kind if sheet.matrix.module in there else DENSE
+            sheet.lay(kind, partial(self._in_type, sheet, kind, left))
+
+    def _in_type(self, sheet: Sheet, kind: str, left: Left, weight: torch.Tensor) -> Made:
+        """``weight``, what is now of a matrix, in ``kind``."""
+        matrix = sheet.matrix
+        if weight is sheet.whole:
+            return self._stored[key(VALUES, kind, matrix)], self._stored[key(DATA, kind, matrix)].numpy()
+        known = matrix.name, kind, sha256_of({"": weight})
+        return self._recent.get(known, lambda: quantised_anew(matrix, weight, kind, self._weighed(matrix, left)))
+
+    def _weighed(self, matrix: Matrix, left: Left) -> torch.Tensor | None:
+        """The importance of the inputs that ``matrix`` has."""
+        importance, kept = self._stored.get(key(IMPORTANCE, DENSE, matrix)), left().get(matrix.name)
+        return importance if importance is None or kept is None else importance[kept]
 
     def marks(self) -> Sequence[Hashable]:
         """The types of each block's matrices, and for the first block that of the embedding."""
         kinds: list[list[str]] = [[] for _ in range(1 + self.resident.matrices[-1].block)]
-        for matrix, kind in zip(self.matrices, self._now, strict=True):
-            if matrix.block < len(kinds):
-                kinds[matrix.block].append(kind)
+        for sheet in self._sheets:
+            if sheet.matrix.block < len(kinds):
+                kinds[sheet.matrix.block].append(sheet.kind)
         return [tuple(of_block) for of_block in kinds]
 
     def prices(self, unit: str) -> tuple[list[Price], float]:
@@ -125,13 +166,38 @@ class Types(Transform):
             prices.append([float(size - sizes[0]) for size in sizes])
         return prices, float(contents(self.resident.model, base, {}).bytes)
 
+    def byte_terms(self, shapes: Shapes) -> tuple[list[Term], Beside]:
+        """What a .gguf file of the model weighs, as :meth:`byte_prices` does, once it is cut to ``shapes``."""
+        from problems.language_model.gguf.cut_bytes import CutBytes
+        from problems.language_model.gguf.find import find_base
+
+        base, first = find_base(self.resident, self.base), len(shapes.counts)
+        kinds = {
+            parameter_of(matrix): (first + place, [base.half if kind == DENSE else kind for kind in own])
+            for place, (matrix, own) in enumerate(zip(self.matrices, self._levels, strict=True))
+        }
+        counted = CutBytes(self.resident.model, base, shapes, kinds)
+        return counted.terms, counted.beside
+
     def encoded(self) -> Mapping[str, Encoded]:
         """The matrices that are not in 16 bits now."""
         return {
-            parameter_of(matrix): Encoded(kind, self._stored[key(DATA, kind, matrix)].numpy())
-            for matrix, kind in zip(self.matrices, self._now, strict=True)
-            if kind != DENSE
+            parameter_of(sheet.matrix): Encoded(sheet.kind, sheet.data)
+            for sheet in self._sheets
+            if sheet.data is not None
         }
+
+    @torch.no_grad()
+    def encode_left(self, model: Any, genome: Sequence[float], left: Left) -> Mapping[str, Encoded]:
+        """Quantise the matrices of ``model``, with the importance of the inputs of the dense one."""
+        there, found = dict(model.named_modules()), {}
+        for matrix, kind in zip(self.matrices, self._genes.chosen(genome), strict=True):
+            if kind != DENSE and matrix.name in there:
+                weight = there[matrix.name].weight
+                values, data = quantised_anew(matrix, weight, kind, self._weighed(matrix, left))
+                weight.copy_(values)
+                found[parameter_of(matrix)] = Encoded(kind, data)
+        return found
 
     def describe(self) -> dict[str, Any]:
         """The types, how they are quantised, and how many matrices each type reproduces."""
@@ -160,6 +226,15 @@ class Types(Transform):
             for matrix, kinds in zip(self.matrices, self._levels, strict=True)
             for kind in kinds
             if is_exact(matrix, self._stored, kind)
+        )
+
+    def _of_levels(self) -> Genes:
+        blocks = self.resident.matrices
+        return Genes(
+            [
+                Gene.of_levels(matrix.name, kinds, group_of(matrix, blocks), errors(matrix, self._stored, kinds))
+                for matrix, kinds in zip(self.matrices, self._levels, strict=True)
+            ]
         )
 
     def _check_types(self) -> None:

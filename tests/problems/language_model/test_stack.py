@@ -42,7 +42,7 @@ def test_what_is_spent_is_what_the_model_still_has(language_model, stacked, unit
 def test_the_base_file_is_the_one_that_a_transform_names(language_model):
     transforms = [language_model(transforms=name).session.transform for name in ("heads", "channels")]
     assert Stack(transforms).base is None
-    transforms[1].settings = SimpleNamespace(base="base.gguf")
+    transforms[1].settings = SimpleNamespace(base="base.gguf", drop=True)
     assert Stack(transforms).base == "base.gguf"
 
 

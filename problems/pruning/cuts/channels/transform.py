@@ -24,7 +24,6 @@ class Channels(UnitCut):
     """
 
     kind = "mlp"
-    parts = frozenset({"mlp"})
     noun = "channels"
     Settings = ChannelsSettings
     settings: ChannelsSettings

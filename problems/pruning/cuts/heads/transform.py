@@ -22,7 +22,6 @@ class Heads(UnitCut):
     """
 
     kind = "attention"
-    parts = frozenset({"attention"})
     noun = "heads"
     Settings = HeadsSettings
     settings: HeadsSettings

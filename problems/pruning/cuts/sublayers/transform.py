@@ -45,6 +45,11 @@ class Sublayers(Removal):
             raise InputError("keep protects every block, so that nothing is left to drop", "problem.transforms.keep")
         self._dropped: set[tuple[int, str]] = set()
 
+    @property
+    def parts(self) -> frozenset[str]:
+        """Attentions and MLPs, but not what they are made of."""
+        return frozenset(KINDS)
+
     def uniform(self, share: float) -> list[float]:
         """The same share of the attentions as of the MLPs, at even distances."""
         genome = self.dense

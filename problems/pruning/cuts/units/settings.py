@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -22,6 +22,9 @@ class UnitsSettings(Settings):
         description="ranks the units by the sum of the scores of their weights, the lowest are removed first: "
         f"magnitude, wanda, ria, obs, taylor, fisher, gblm; or {STRUCTURED}: by what the output matrix loses without "
         "them when it makes up for it",
+    )
+    genes: Literal["block", "model"] = Field(
+        "block", description="whether each block has a gene, or one gene says how many units stay in all of them"
     )
     keep: tuple[int, ...] = Field(
         (), description="blocks that lose nothing, counted from 0; -1 is the last: [0, -1] is the first and the last"

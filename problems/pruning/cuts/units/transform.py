@@ -58,9 +58,11 @@ class UnitCut(Removal):
         lasts = None if settings.drop else -1
         self._left = [list(self.steps(units))[:lasts] for units in self._units]
         kept = self._protected(settings.keep)
-        self._genes = Genes([self._gene(block, block in kept) for block in range(len(self._blocks))])
-        if not self._genes.free:
+        self._governed = self._governed_by_each(kept)
+        genes = [self._gene(name, blocks, kept) for name, blocks in self._governed.items() if blocks]
+        if not any(gene.free for gene in genes):
             raise InputError(f"no block has {self.noun} that may be left out", "problem.transforms.keep")
+        self._genes = Genes(genes)
         self._structured = settings.score == STRUCTURED
         self._scoring = None if self._structured else Scoring(WeightsSettings(score=settings.score), self._matrices)
         self._stored = self._make_stored()
@@ -90,13 +92,27 @@ class UnitCut(Removal):
 
         return settings.compensate or settings.score == STRUCTURED or bool(needs(find_score(settings.score)))
 
+    @property
+    def parts(self) -> frozenset[str]:
+        """The units, and whether their sublayer is there, if the last level drops it."""
+        return frozenset({f"{self.kind} {self.noun}"} | ({self.kind} if self.settings.drop else set()))
+
     @torch.no_grad()
     def apply(self, genome: Sequence[float]) -> None:
         """Narrow, drop or restore the sublayers whose level changed."""
-        for block, level in enumerate(map(int, genome)):
+        for block, level in self._levels_of(genome).items():
             if level != self._levels[block]:
                 self._set(block, level)
                 self._levels[block] = level
+
+    def inputs_left(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:
+        """Those of the output matrices that are narrower."""
+        left = {block: self._left[block][level] for block, level in self._levels_of(genome).items()}
+        return {
+            self._units[block].output.matrix.name: self._columns(block, count)
+            for block, count in left.items()
+            if 0 < count < self._units[block].count
+        }
 
     def marks(self) -> Sequence[Hashable]:
         """The level of each block."""
@@ -107,8 +123,11 @@ class UnitCut(Removal):
         if unit not in self._totals:
             raise unknown_unit(self, unit, list(self._totals))
         prices: list[Price] = [
-            [0.0 - _removed(units, count, unit) for count in left[: len(gene.levels)]]
-            for units, left, gene in zip(self._units, self._left, self._genes, strict=True)
+            [
+                0.0 - sum(_removed(self._units[block], self._left[block][level], unit) for block in blocks)
+                for level in range(len(gene.levels))
+            ]
+            for blocks, gene in zip(self._governed.values(), self._genes, strict=True)
         ]
         return prices, float(self._totals[unit])
 
@@ -160,15 +179,34 @@ class UnitCut(Removal):
         """The output matrix's weight for ``left`` units, in its layout. It is computed once."""
         if (block, left) not in self._outputs:
             output, gram = self._units[block].output, self._stored[f"gram.{block}"].to(self.resident.device)
-            columns = output.places[self.kept(block, left)].flatten().sort().values
             whole = output.matrix.rows(self._units[block].whole_output)
-            self._outputs[block, left] = output.matrix.rows(refitted(whole, gram, columns)).contiguous()
+            fitted = refitted(whole, gram, self._columns(block, left))
+            self._outputs[block, left] = output.matrix.rows(fitted).contiguous()
         return self._outputs[block, left]
 
-    def _gene(self, block: int, protected: bool) -> Gene:
-        left, size = self._left[block], self.size(self._units[block])
-        levels = [count * size for count in (left[:1] if protected else left)]
-        return Gene.of_levels(f"{self.noun} {block}", levels, group=f"block {block}")
+    def _columns(self, block: int, left: int) -> torch.Tensor:
+        """The inputs of the output matrix that ``left`` units leave: int64, in order."""
+        return self._units[block].output.places[self.kept(block, left)].flatten().sort().values
+
+    def _levels_of(self, genome: Sequence[float]) -> dict[int, int]:
+        """The level of each block that a gene governs."""
+        pairs = zip(self._governed.values(), map(int, genome), strict=True)
+        return {block: level for blocks, level in pairs for block in blocks}
+
+    def _governed_by_each(self, kept: set[int]) -> dict[str, list[int]]:
+        """The blocks that each gene governs, by its name: one, or all but those ``kept``."""
+        blocks = range(len(self._blocks))
+        if self.settings.genes == "block":
+            return {f"{self.noun} {block}": [block] for block in blocks}
+        governed = [block for block in blocks if block not in kept]
+        if len({tuple(self._left[block]) for block in governed}) > 1:
+            raise InputError(f"its blocks have different numbers of {self.noun}: give genes: block", "problem.model")
+        return {self.noun: governed}
+
+    def _gene(self, name: str, blocks: Sequence[int], kept: set[int]) -> Gene:
+        left, size = self._left[blocks[0]], self.size(self._units[blocks[0]])
+        levels = [count * size for count in (left[:1] if kept.issuperset(blocks) else left)]
+        return Gene.of_levels(name, levels, f"block {blocks[0]}" if self.settings.genes == "block" else "")
 
     def _found(self) -> Sequence[Units]:
         model = self.resident.model

@@ -29,6 +29,7 @@ from problems.pruning.cuts.weights.stages import reconstruct_at_stages
 class Weights(Transform):
     """Set weights to zero, chosen by a score; a gene is the sparsity of a block, a matrix or a kind of matrix."""
 
+    sparse = True
     Settings = WeightsSettings
     settings: WeightsSettings
 

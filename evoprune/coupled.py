@@ -1,0 +1,81 @@
+"""Budgets in which what a gene spends depends on others: a type costs a matrix fewer bytes that a cut made smaller."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import numpy
+from numpy.typing import NDArray
+
+from evoprune.budget import Budget
+from evoprune.genes import Genes
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """What some genes with levels spend together. ``table``: float64, an axis for each of ``genes``, by its levels."""
+
+    genes: tuple[int, ...]
+    table: NDArray[numpy.float64]
+
+
+class Coupled(Budget):
+    """The sum of ``terms``, and of what ``beside`` says of the levels of the first genes, as many as ``decide``.
+
+    Both rise or fall throughout with each gene; levels are joined by straight lines. What ``beside`` says varies
+    little: who plans ahead may take it for constant.
+    """
+
+    def __init__(
+        self,
+        genes: Genes,
+        terms: Sequence[Term],
+        limit: float | None,
+        unit: str = "units",
+        beside: Callable[[tuple[int, ...]], float] = lambda _: 0.0,
+        decide: int = 0,
+    ) -> None:
+        """Raises ValueError unless each table has an entry for each level of its genes."""
+        for term in terms:
+            if term.table.shape != tuple(len(genes[place].levels) for place in term.genes):
+                names = ", ".join(genes[place].name for place in term.genes)
+                raise ValueError(f"expected an entry for each level of {names}, got the shape {term.table.shape}")
+        self.terms = list(terms)
+        self._tables = [(term.genes, term.table.tolist()) for term in terms]
+        self._beside, self._decide = beside, decide
+        self._of = [[own for own in self._tables if place in own[0]] for place in range(len(genes))]
+        super().__init__(genes, limit, unit)
+
+    def spent(self, genome: Sequence[float]) -> float:
+        """See :meth:`Budget.spent`."""
+        return math.fsum(_value(table, [genome[at] for at in own]) for own, table in self._tables) + self._rest(genome)
+
+    def price(self, genome: Sequence[float], gene: int, step: float = 1.0) -> float:
+        """See :meth:`Budget.price`; only terms of the gene are read."""
+        raised = list(genome)
+        raised[gene] += step
+        both = [[_value(table, [each[at] for at in own]) for own, table in self._of[gene]] for each in (raised, genome)]
+        changed = math.fsum([*both[0], *(-value for value in both[1])])
+        return changed + (self._rest(raised) - self._rest(genome) if gene < self._decide else 0.0)
+
+    def _rest(self, genome: Sequence[float]) -> float:
+        held = [min(max(genome[at], 0.0), self.genes[at].up) for at in range(self._decide)]
+        low = self._beside(tuple(map(math.floor, held)))
+        between = [value % 1 for value in held if value % 1]
+        if not between:
+            return low
+        return low + fmean(between) * (self._beside(tuple(map(math.ceil, held))) - low)
+
+
+def _value(table: Any, at: Sequence[float]) -> float:
+    """The entry of nested lists; between levels, on straight lines along each axis."""
+    if not at:
+        return table  # type: ignore[no-any-return]
+    value = min(max(at[0], 0.0), len(table) - 1.0)
+    below = int(value)
+    low = _value(table[below], at[1:])
+    return low + (value - below) * (_value(table[below + 1], at[1:]) - low) if value > below else low

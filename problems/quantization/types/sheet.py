@@ -1,0 +1,78 @@
+"""What lies on one matrix of a resident model: its weights in a type, in the place of those beneath."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import torch
+from torch import nn
+
+from problems.language_model.gguf.ggml import Bytes
+from problems.language_model.model.blocks import Matrix
+from problems.quantization.types.levels import DENSE
+
+Made = tuple[torch.Tensor, Bytes]
+"""The values of a matrix in a type, as the layer stores them, and what a file holds."""
+
+_KEPT = 2**29
+"""Bytes of values that are kept of matrices that cuts made smaller."""
+
+
+class Sheet:
+    """``matrix`` and what lies on it now: nothing at first. ``kind``: its type; ``data``: what a file holds of it."""
+
+    def __init__(self, model: Any, matrix: Matrix) -> None:
+        self.matrix = matrix
+        self.whole: Any = matrix.weight
+        """The weight as it was loaded."""
+        self.kind = DENSE
+        self.data: Bytes | None = None
+        self._users: list[Any] = [each for each in model.modules() if getattr(each, "weight", None) is self.whole]
+        self._beneath = self._above = self.whole
+
+    def lift(self) -> None:
+        """Put back what lies beneath."""
+        if self.matrix.weight is self._above:
+            self._put(self._beneath)
+
+    def lay(self, kind: str, make: Callable[[torch.Tensor], Made]) -> None:
+        """Lie on the weight that is there now as ``kind``; ``make``: its values, of what lies beneath.
+
+        They are made where the type, or what lies beneath, is another than before.
+        """
+        weight = self.matrix.weight
+        beneath = self._beneath if weight is self._above else weight
+        if kind != self.kind or beneath is not self._beneath:
+            self.kind, self._beneath = kind, beneath
+            if kind == DENSE:
+                self._above, self.data = beneath, None
+            else:
+                values, self.data = make(beneath)
+                self._above = nn.Parameter(values.clone(), requires_grad=False)  # in memory of its own, aligned
+        self._put(self._above)
+
+    def _put(self, weight: Any) -> None:
+        if self.matrix.weight is not weight:
+            for module in self._users:
+                module.weight = weight
+
+
+class Recent:
+    """What was made last, by key; as much of it as ``limit`` bytes of values hold."""
+
+    def __init__(self, limit: int = _KEPT) -> None:
+        self._limit, self._bytes = limit, 0
+        self._known: OrderedDict[Hashable, Made] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What is kept under ``key``, or was made now."""
+        if key in self._known:
+            self._known.move_to_end(key)
+            return self._known[key]
+        made = self._known[key] = make()
+        self._bytes += made[0].nbytes
+        while self._bytes > self._limit and len(self._known) > 1:
+            self._bytes -= self._known.popitem(last=False)[1][0].nbytes
+        return made
