@@ -46,7 +46,7 @@ class Coupled(Budget):
                 raise ValueError(f"expected an entry for each level of {names}, got the shape {term.table.shape}")
         self.terms = list(terms)
         self._tables = [(term.genes, term.table.tolist()) for term in terms]
-        self._beside, self._decide = beside, decide
+        self.beside, self.decide = beside, decide
         self._of = [[own for own in self._tables if place in own[0]] for place in range(len(genes))]
         super().__init__(genes, limit, unit)
 
@@ -60,15 +60,15 @@ class Coupled(Budget):
         raised[gene] += step
         both = [[_value(table, [each[at] for at in own]) for own, table in self._of[gene]] for each in (raised, genome)]
         changed = math.fsum([*both[0], *(-value for value in both[1])])
-        return changed + (self._rest(raised) - self._rest(genome) if gene < self._decide else 0.0)
+        return changed + (self._rest(raised) - self._rest(genome) if gene < self.decide else 0.0)
 
     def _rest(self, genome: Sequence[float]) -> float:
-        held = [min(max(genome[at], 0.0), self.genes[at].up) for at in range(self._decide)]
-        low = self._beside(tuple(map(math.floor, held)))
+        held = [min(max(genome[at], 0.0), self.genes[at].up) for at in range(self.decide)]
+        low = self.beside(tuple(map(math.floor, held)))
         between = [value % 1 for value in held if value % 1]
         if not between:
             return low
-        return low + fmean(between) * (self._beside(tuple(map(math.ceil, held))) - low)
+        return low + fmean(between) * (self.beside(tuple(map(math.ceil, held))) - low)
 
 
 def _value(table: Any, at: Sequence[float]) -> float:

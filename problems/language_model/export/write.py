@@ -136,6 +136,8 @@ def _save(
     """Write the model as it stands, but for the weights ``recovered``, in ``dtype``; return its matrices."""
     model = copy_of(session.resident.model, dtype)  # the resident one may yet be asked for other candidates
     put_weights(model, recovered)
+    if recovered:
+        session.transform.encode(model, genome)
     with quiet(), disk_errors():
         session.resident.tokenizer.save_pretrained(folder)
         if session.transform.plain:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 
 from evoprune import Evaluation, Phase, finite
+from problems.language_model.evaluation.measure import Measure
+from problems.language_model.model.forward import Forward
 from problems.language_model.model.load import convert
 from problems.language_model.recovery.checkpoint import NoCheckpoints
 from problems.language_model.recovery.recover import model_of
@@ -33,7 +35,8 @@ def judge(session: Session, genome: Sequence[float]) -> Evaluation:
     """The perplexity of ``genome``'s final model on the held-out windows of the recovery's text.
 
     These are no windows of the search, and none that it is trained on before: so briefly as ``select`` says, or not at
-    all. ``held_out_before``: the perplexity before that. The session's model is the dense one afterwards.
+    all. ``held_out_before``: the perplexity before that; of types, in 16 bits or more. The session's model is the dense
+    one afterwards.
     """
     recover, select = _chosen(session.settings)
     text, resident = session.recovery_text, session.resident
@@ -44,6 +47,8 @@ def judge(session: Session, genome: Sequence[float]) -> Evaluation:
         training = Training(model, dense, text, short, NoCheckpoints(), Phase(quiet=True))
         training.train_on()
         before, after = (point["held_out"] for point in training.course.curve)
+        if session.transform.encode(model, genome):
+            after = finite(Measure(Forward(model), None).perplexity(text.held_out))
     else:
         before = after = finite(session.final_perplexity(genome, text.held_out))
     value = math.inf if after is None else after

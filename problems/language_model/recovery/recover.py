@@ -7,6 +7,7 @@ import math
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,15 +95,34 @@ def recover(
     teacher = Teacher(resident.model, text, session.texts.report)
     begin(folder, settings, teacher, identity)
 
-    return recover_all(lambda name: model_of(session, genomes[name]), teacher, settings, folder)
+    def make(name: str) -> Any:
+        return model_of(session, genomes[name])
+
+    recovered = recover_all(make, teacher, settings, folder, lambda name, model: encoded(session, genomes[name], model))
+    if transform.unencoded(genome) != list(genome):
+        recovered.protocol["weights"] = "trained in 16 bits or more, and measured once they are in the genome's types"
+    return recovered
 
 
 def model_of(session: Session, genome: Sequence[float]) -> Any:
-    """A copy of the final model of ``genome``, in main memory; the session's model is the dense one afterwards."""
-    session.transform.finalise(genome)
+    """A copy of the final model of ``genome`` in 16 bits or more, in main memory, to be trained.
+
+    The session's model is the dense one afterwards.
+    """
+    session.transform.finalise(session.transform.unencoded(genome))
     made = copy_of(session.resident.model, session.resident.model.dtype)
     session.transform.apply(session.transform.dense)
     return made
+
+
+def encoded(session: Session, genome: Sequence[float], model: Any) -> Any:
+    """``model``, one of :func:`model_of`, as it is stored: a copy, unless all of it stays as it is."""
+    transform = session.transform
+    if transform.unencoded(genome) == list(genome):
+        return model
+    stored = copy_of(model, model.dtype)
+    transform.encode(stored, genome)
+    return stored.to(model.device)
 
 
 def refuse_unknown(settings: RecoverSettings, known: Iterable[str]) -> None:
@@ -128,15 +148,19 @@ def begin(folder: Path, settings: RecoverSettings, teacher: Teacher, identity: M
         write_json(path, now)
 
 
-def recover_all(make: Callable[[str], Any], teacher: Teacher, settings: RecoverSettings, folder: Path) -> Recovered:
+def recover_all(
+    make: Callable[[str], Any], teacher: Teacher, settings: RecoverSettings, folder: Path,
+    stored: Callable[[str, Any], Any] = lambda _, model: model,
+) -> Recovered:  # fmt: skip
     """Train the evolved model and those that are to be trained alike.
 
-    ``make``: gives the model of a name, in the dtype it is measured in.
+    ``make``: gives the model of a name, in the dtype it is measured in. ``stored``: what is measured, of a name and its
+    model.
     """
     rows: dict[str, Row] = {}
     weights: checkpoint.Tensors = {}
     for name in dict.fromkeys([EVOLVED, *settings.trained_alike]):
-        model, rows[name] = _recover_one(name, make(name), teacher, settings, folder / name)
+        model, rows[name] = _recover_one(name, make(name), teacher, settings, folder / name, partial(stored, name))
         if name == EVOLVED:
             weights = {key: each.detach().to("cpu", copy=True) for key, each in model.named_parameters()}
         del model
@@ -156,14 +180,16 @@ def recover_all(make: Callable[[str], Any], teacher: Teacher, settings: RecoverS
     return Recovered(rows, protocol, weights)
 
 
-def _recover_one(name: str, model: Any, teacher: Teacher, settings: RecoverSettings, folder: Path) -> tuple[Any, Row]:
+def _recover_one(
+    name: str, model: Any, teacher: Teacher, settings: RecoverSettings, folder: Path, stored: Callable[[Any], Any]
+) -> tuple[Any, Row]:
     """The model, in the dtype it came in, and its row."""
     dtype = model.dtype
     with Phase(quiet=not is_first_process()) as phase:
         phase.note(f"recovering {name}")
         phase.now("measuring the report text")
         convert(model, teacher.model.device, dtype)
-        before = teacher.score(model)
+        before = teacher.score(stored(model))
         convert(model, teacher.model.device, torch.float32)
         checkpoints = checkpoint.Checkpoints(folder)
         training = Training(model, teacher.model, teacher.text, settings, checkpoints, phase)
@@ -171,7 +197,7 @@ def _recover_one(name: str, model: Any, teacher: Teacher, settings: RecoverSetti
         convert(model, teacher.model.device, dtype)
         model.requires_grad_(False)
         phase.now("measuring the report text")
-        after = teacher.score(model)
+        after = teacher.score(stored(model))
     row: Row = {f"{key}_{when}": found[key] for key in before for when, found in (("before", before), ("after", after))}
     course = training.course
     return model, row | {

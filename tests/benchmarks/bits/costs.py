@@ -66,8 +66,9 @@ def _summed(task: Task, cost: Callable[[str, torch.Tensor], torch.Tensor]) -> Fl
 
 def _each(task: Task, cost: Callable[[str, torch.Tensor], torch.Tensor]) -> Iterator[float]:
     stored = task.transform._stored
-    for matrix, gene in zip(task.transform.matrices, task.problem.genes, strict=True):
-        dense = matrix.rows(stored[key(VALUES, DENSE, matrix)]).float()
+    for sheet, gene in zip(task.transform._sheets, task.problem.genes, strict=True):
+        matrix = sheet.matrix
         for kind in gene.levels:
-            change = matrix.rows(stored[key(VALUES, str(kind), matrix)]).float() - dense
+            values = sheet.whole if kind == DENSE else stored[key(VALUES, str(kind), matrix)]
+            change = matrix.rows(values).float() - matrix.rows(sheet.whole).float()
             yield float(cost(matrix.name, change).sum(dtype=torch.float64))

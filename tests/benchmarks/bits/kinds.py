@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,16 @@ import numpy
 import torch
 
 from problems.language_model.evaluation.objectives import Divergence, Perplexity
-from problems.language_model.gguf import ggml
 from problems.language_model.gguf.find import find_base
 from problems.language_model.gguf.runtime import checked
 from problems.language_model.gguf.size import tensor_bytes
 from problems.language_model.gguf.write import contents
+from problems.language_model.model.blocks import Matrix
 from problems.language_model.session import Session
 from problems.language_model.text.windows import predictions
 from problems.language_model.transform import Encoded
-from problems.quantization.types.levels import DENSE
-from problems.quantization.types.matrices import parameter_of
+from problems.quantization.types.levels import DENSE, quantised_anew
+from problems.quantization.types.sheet import Made
 from problems.quantization.types.transform import Types
 from tests.benchmarks.depth.account import _both
 
@@ -84,7 +84,7 @@ class Kinds:
         return _PERPLEXITY.value(loss, count), float(torch.stack(found).cpu().double().sum()) / count
 
     @torch.no_grad()
-    def _give(self, kinds: Sequence[str]) -> dict[str, Encoded]:
+    def _give(self, kinds: Sequence[str]) -> Mapping[str, Encoded]:
         """Give the matrices ``kinds``; what a file holds of them."""
         transform = self.transform
         genome = [
@@ -92,13 +92,11 @@ class Kinds:
             for kind, gene in zip(kinds, transform.genes, strict=True)
         ]
         transform.apply(genome)
-        encoded = dict(transform.encoded())
-        for place, (kind, matrix, gene) in enumerate(zip(kinds, transform.matrices, transform.genes, strict=True)):
-            if kind in gene.levels:
-                continue
-            rows = matrix.rows(matrix.weight)
-            data = ggml.quantize(rows.float().numpy(), kind, self.importance.get(matrix.name))
-            rows.copy_(torch.from_numpy(ggml.dequantize(data, kind, rows.shape[1])))
-            encoded[parameter_of(matrix)] = Encoded(kind, data)
-            transform._now[place] = kind  # so that the next genome restores it
-        return encoded
+        for sheet, kind, gene in zip(transform._sheets, kinds, transform.genes, strict=True):
+            if kind not in gene.levels:
+                sheet.lay(kind, partial(self._in_type, sheet.matrix, kind))
+        return transform.encoded()
+
+    def _in_type(self, matrix: Matrix, kind: str, weight: torch.Tensor) -> Made:
+        weighed = self.importance.get(matrix.name)
+        return quantised_anew(matrix, weight, kind, None if weighed is None else torch.from_numpy(weighed))

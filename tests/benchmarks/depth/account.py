@@ -50,8 +50,8 @@ class Account:
     A genome is paid and scored once at each fidelity, as in a run of the product.
     """
 
-    def __init__(self, problem: LanguageModel, tokens: int, progress: Callable[[str], None]) -> None:
-        self._problem, self._tokens, self._progress = problem, tokens, progress
+    def __init__(self, problem: LanguageModel, tokens: int, progress: Callable[[str], None], idle: int = _IDLE) -> None:
+        self._problem, self._tokens, self._progress, self._idle = problem, tokens, progress, idle
         self._memo: dict[tuple[tuple[float, ...], float], float] = {}
         self.best: Individual | None = None
         self.spent = 0
@@ -73,7 +73,7 @@ class Account:
                     known = len(self._memo)
                     self._answer(step)
                     idle = 0 if len(self._memo) > known else idle + 1
-                    if idle == _IDLE:
+                    if idle == self._idle:
                         break
         except Spent:
             pass
