@@ -16,8 +16,9 @@ from problems.language_model import gguf
 from problems.language_model.gguf import ggml
 from problems.language_model.kept import Tensors, code, shared_of
 from problems.language_model.model.blocks import Matrix
+from problems.language_model.model.tensor_file import sha256_of
 from problems.language_model.overlay import Beside, Left, Overlay
-from problems.language_model.resident import Resident, sha256_of
+from problems.language_model.resident import Resident
 from problems.language_model.shapes import Shapes
 from problems.language_model.statistics.activations import INPUT_NORMS
 from problems.language_model.statistics.calibration import statistics
