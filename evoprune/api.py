@@ -11,6 +11,7 @@ code to run, as ``trust_remote_code`` does: look at both before you use a folder
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +21,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from evoprune.backends.evaluation import build_problem, this_worker
+from evoprune.backends.evaluation import build_problem, limit_threads, this_worker
 from evoprune.errors import InputError
 from evoprune.experiment import config
 from evoprune.experiment.explain import explain
@@ -83,6 +84,7 @@ class Run:
     @cached_property
     def problem(self) -> Problem:
         """The problem, loaded when first asked for."""
+        limit_threads(self._threads)
         with Phase(f"loading {self.folder}"):
             problem = build_problem(toolbox.problem_ref(self.resolved))
         if not problem.genes.allow(self.best.genome):
@@ -156,6 +158,14 @@ class Run:
             return problem.recover(self.best.genome, self.result, workplace, folder, checked)
 
         return recover_into(Path(out), write, self._made_by, self.resolved.config())
+
+    @property
+    def _threads(self) -> int | None:
+        """Those that the run gave each evaluation, if it was told: what it keeps for later is found by them, too."""
+        path = self.folder / run_folder.ENVIRONMENT
+        execution = read_json(path).get("execution") if path.exists() else None
+        threads = execution.get("threads") if isinstance(execution, dict) else None
+        return threads if isinstance(threads, int) and 0 < threads <= (os.cpu_count() or 1) else None
 
     @property
     def _made_by(self) -> dict[str, Any]:

@@ -69,6 +69,19 @@ class Measured(ABC):
         """Take what :meth:`take_measurements` returned, now or when the run began, before the budget is asked for."""
 
 
+class Foreseeing(ABC):
+    """What a run will need of this machine: ``validate --measure`` says it."""
+
+    @classmethod
+    @abstractmethod
+    def foresee(cls, settings: Any, work: float | None, evaluations: int) -> Mapping[str, str]:
+        """Memory, disk, minutes and the like, by name, in words; may load and measure.
+
+        ``work``: the run's budget, None if it has none; ``evaluations``: the most that its generations make.
+        Raises :class:`evoprune.InputError`.
+        """
+
+
 class TradeOffs(ABC):
     """Several objectives, and a say in which of the best compromises becomes the run's result."""
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 
@@ -15,19 +14,19 @@ class Plan:
     """What a command decided.
 
     ``experiment``: what its YAML file would hold. ``name``: what a run's folder is called after. ``remarks``: lines for
-    a person: what was chosen, and why. ``out``: where the result is exported; None: nowhere. ``export``: the options of
-    the problem's export.
+    a person: what was chosen, and why.
     """
 
     experiment: Mapping[str, Any]
     name: str
     remarks: Sequence[str] = ()
-    out: Path | None = None
-    export: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Planner(ABC):
-    """A command. The engine runs what it plans, reports on it and exports it, and adds the options for that."""
+    """A command. The engine runs what it plans, reports on it and exports it, and adds the options for that.
+
+    Among them is ``out``, the path to export to, or None.
+    """
 
     help: ClassVar[str]
     """A line for the list of commands."""

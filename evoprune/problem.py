@@ -131,6 +131,11 @@ class Problem(ABC):
         return {}
 
     @classmethod
+    def missing(cls, settings: Any) -> Sequence[str]:
+        """What the settings name and is not on this machine, a line each; must be quick and import nothing heavy."""
+        return []
+
+    @classmethod
     def devices(cls) -> Sequence[str]:
         """The accelerators of this host that ``--devices auto`` spreads workers over.
 

@@ -104,6 +104,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     known = [*COMMANDS, *planned.names()]
     if not arguments[0].startswith("-") and arguments[0] not in known:
         raise InputError(f"unknown command{did_you_mean(arguments[0], known)}", arguments[0])
+    if arguments[0] in planned.names():
+        planned.find(arguments[0])
     options, unknown = whole.parse_known_args(arguments, argparse.Namespace(arguments=arguments))
     if unknown:
         hint = (

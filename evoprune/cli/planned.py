@@ -31,16 +31,26 @@ def names() -> list[str]:
     return sorted(registry.names(COMMANDS))
 
 
+def find(name: str) -> type[Planner]:
+    """The planner called ``name``. Raises :class:`evoprune.InputError` if it cannot be used."""
+    planner = registry.find_plugin(COMMANDS, name)
+    if not (isinstance(planner, type) and issubclass(planner, Planner)):
+        raise InputError(f"'{name}' is not a subclass of evoprune.Planner", COMMANDS)
+    return planner
+
+
 def add_parsers(commands: Any) -> None:
-    """Add each of these commands to ``commands``."""
+    """Add each of these commands that can be used to ``commands``."""
     for name in names():
-        planner = registry.find_plugin(COMMANDS, name)
-        if not (isinstance(planner, type) and issubclass(planner, Planner)):
-            raise InputError(f"'{name}' is not a subclass of evoprune.Planner", COMMANDS)
+        try:
+            planner = find(name)
+        except InputError:  # which is reported when it is called
+            continue
         parser = commands.add_parser(
             name, help=planner.help, description=planner.__doc__, epilog=f"example: {planner.example}"
         )
         planner.add_arguments(parser)
+        parser.add_argument("--out", type=Path, help="where the result is exported, as by the command export")
         execution.add_arguments(parser)
         parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="where the run's folder is made")
         parser.add_argument("--name", help="the run's name (default: that of what is planned, and the time)")
@@ -55,12 +65,12 @@ def _call(planner: type[Planner], options: argparse.Namespace) -> int | None:
     how = execution.read(options)
     if how.map == "scoop":
         raise InputError("is for 'run': give it what --print-config prints", "--map scoop")
+    if options.out:
+        refuse_unless_free(options.out)
     limit_threads(how.with_threads().threads)  # what is measured is measured as candidates are scored
     plan = planner.plan(options)
     for remark in plan.remarks:
         note(remark)
-    if plan.out:
-        refuse_unless_free(plan.out)
     resolved = resolve(dict(plan.experiment), options.command)
     if options.print_config:
         yaml.safe_dump(dict(plan.experiment), sys.stdout, sort_keys=False, allow_unicode=True)
@@ -70,9 +80,9 @@ def _call(planner: type[Planner], options: argparse.Namespace) -> int | None:
     page, _ = write([folder], folder / "report.html")
     print(f"the page: {page}")
     print(f"to repeat it: python -m evoprune run {shlex.quote(str(folder / run_folder.CONFIG))}")
-    if plan.out:
+    if options.out:
         this_worker.forget()  # there may be no room for two
-        exported = Run.open(folder).export(plan.out, **plan.export)
+        exported = Run.open(folder).export(options.out)
         print(*exported.summary, sep="\n")
-        print(f"written and checked: {plan.out}")
+        print(f"written and checked: {options.out}")
     return None

@@ -107,6 +107,12 @@ def resolve(config: Config, source: str, folders: Sequence[Path] = ()) -> Resolv
     return Resolved(experiment, problem, settings, operators, plugin_folders if experiment.plugins else ())
 
 
+def refuse_missing(resolved: Resolved, source: str | None = None) -> None:
+    """Raise :class:`InputError` for what the problem's settings name and is not on this machine."""
+    if faults := list(resolved.problem.missing(resolved.settings)):
+        raise InputError(faults, source)
+
+
 def _experiment(config: Config, faults: list[str]) -> Experiment | None:
     """The typed experiment, less its faulty keys, so that faults in the others are found too."""
     try:

@@ -15,7 +15,7 @@ import numpy
 from evoprune import backends
 from evoprune.backends.execution import Execution
 from evoprune.errors import Stopped
-from evoprune.experiment.resolve import Resolved
+from evoprune.experiment.resolve import Resolved, refuse_missing
 from evoprune.figures import draw_convergence
 from evoprune.individual import Individual
 from evoprune.parts import Outcome, Reporting, TradeOffs
@@ -48,6 +48,7 @@ def run(
     when the run ends early; and lets ``KeyboardInterrupt`` through. ``status.json`` tells which it was. ``known`` are
     scores of candidates on the same problem, which need not be computed again.
     """
+    refuse_missing(resolved)
     with run_folder.made(folder):
         return begin(resolved, folder, execution or Execution(), known)
 

@@ -1,18 +1,30 @@
-"""How fast a model runs here, measured on a few windows: what plans and estimates are made of."""
+"""How fast a model runs here, measured on a few windows, and what a run of it will need."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from problems.language_model.evaluation.measure import Measure
+from problems.language_model.model.blocks import inputs
 from problems.language_model.resident import Resident
+from problems.language_model.settings import LanguageModelSettings
+from problems.language_model.speed import peak_bytes
 from problems.language_model.statistics import gradients
+from problems.language_model.text.roles import Texts
 
 _ENOUGH = 1.0
 """Seconds for which windows are scored, if one pass does not take longer."""
+
+SOLVING = 320
+"""What least squares take, as tokens that are scored for each input of a layer: so many products with a Gram matrix."""
+
+_UPDATED, _PASSES, _REPORTED = 2, 2, 3
+"""Models that are updated, runs of the calibration text through each, and models that are reported without updates."""
 
 _LEAST = 2.0
 """Gradients take at least so many times as long as a score: two short times may differ by less than they are off."""
@@ -45,6 +57,34 @@ def pace(resident: Resident, tokens: torch.Tensor, with_gradients: bool) -> Pace
         one, two = (_gradients(resident, tokens[:count]) for count in (1, 2))
         slope = max(_LEAST * scored, (two - one) / tokens.shape[1])
     return Pace(scored, slope)
+
+
+def foresee(
+    settings: LanguageModelSettings, transforms: Sequence[tuple[Any, Any]], work: float | None, evaluations: int
+) -> dict[str, str]:
+    """See :meth:`evoprune.Foreseeing.foresee`. ``transforms``: the class of each, and its settings."""
+    start = time.perf_counter()
+    resident = Resident.load(settings)
+    seconds = {"loading": time.perf_counter() - start}
+    needs = [kind.needs_of(resident, own) for kind, own in transforms]
+    names = frozenset().union(*(each.statistics for each in needs))
+    texts = Texts(settings, resident, any(kind.calibrates(own) for kind, own in transforms))
+    found = pace(resident, texts.search.tokens, bool(gradients.NAMES & names))
+    calibrated = texts.calibration.tokens.numel() if texts.calibrates else 0
+    updated = _UPDATED if any(each.updates for each in needs) else 0
+    inputs_of = sum(inputs(matrix.module) * matrix.size for matrix in resident.matrices) / resident.prunable_weights
+    seconds["calibrating"] = calibrated * (found.scored + (found.gradients or 0.0))
+    seconds["searching"] = (work or evaluations * texts.search.tokens.numel()) * found.scored
+    seconds["updating weights"] = updated * (SOLVING * inputs_of + _PASSES * calibrated) * found.scored
+    seconds["reporting"] = (_REPORTED + updated) * texts.report.tokens.numel() * found.scored
+    parts = ", ".join(f"{name} {value / 60:.1f}" for name, value in seconds.items() if value)
+    memory = peak_bytes(resident.device) + sum(each.memory for each in needs)
+    return {
+        "speed": f"{1 / found.scored:,.0f} tokens/s, {resident.dtype} on {resident.place}",
+        "minutes": f"about {sum(seconds.values()) / 60:.1f} with one worker ({parts})",
+        "memory": f"about {memory / 1e9:.1f} GB for the first process",
+        "disk": f"about {sum(each.disk for each in needs) / 1e9:.1f} GB that are kept for later runs",
+    }
 
 
 def _gradients(resident: Resident, tokens: torch.Tensor) -> float:

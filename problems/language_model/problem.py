@@ -12,6 +12,7 @@ from evoprune import (
     Budget,
     Evaluation,
     Exported,
+    Foreseeing,
     Genes,
     Measured,
     Outcome,
@@ -25,6 +26,7 @@ from evoprune import (
     plugin_names,
 )
 from problems.language_model.any_transform import AnyTransformSettings, chosen_transforms
+from problems.language_model.files import missing
 from problems.language_model.finals import JudgedModels
 from problems.language_model.settings import (
     BUDGETS,
@@ -43,7 +45,7 @@ if TYPE_CHECKING:  # these import torch, which checking an experiment does not n
     from problems.language_model.transform import Transform
 
 
-class LanguageModel(JudgedModels, Problem, Reporting, Measured, Recovering):
+class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Recovering):
     """Make a causal language model smaller by a transform, at the least loss on a text.
 
     Fitness is perplexity on the search text, or divergence from the dense model.
@@ -68,12 +70,12 @@ class LanguageModel(JudgedModels, Problem, Reporting, Measured, Recovering):
         self.session = Session.start(settings, self._calibrates(settings), self._make_transform)
 
     def _calibrates(self, settings: Any) -> bool:
-        return any(kind.calibrates(own) for kind, own in chosen_transforms(settings))
+        return any(kind.calibrates(own) for kind, own in self._transforms(settings))
 
     def _make_transform(self, resident: Resident, texts: Texts) -> Transform:
         from problems.language_model.stack import combined
 
-        return combined([kind(resident, own, texts) for kind, own in chosen_transforms(self.settings)])
+        return combined([kind(resident, own, texts) for kind, own in self._transforms(self.settings)])
 
     @property
     def genes(self) -> Genes:
@@ -167,6 +169,23 @@ class LanguageModel(JudgedModels, Problem, Reporting, Measured, Recovering):
     def labels_of(cls, settings: Any) -> tuple[str, ...]:
         """The objective, and the text on which it is measured."""
         return (settings.objective_label,)
+
+    @classmethod
+    def missing(cls, settings: Any) -> list[str]:
+        """The model and the texts, if they are paths."""
+        return list(missing(settings))
+
+    @classmethod
+    def foresee(cls, settings: Any, work: float | None, evaluations: int) -> Mapping[str, str]:
+        """From the speed of the dense model, measured on some windows."""
+        from problems.language_model.foresight import foresee
+
+        return foresee(settings, cls._transforms(settings), work, evaluations)
+
+    @classmethod
+    def _transforms(cls, settings: Any) -> list[tuple[Any, Any]]:
+        """The class of each transform, and its settings."""
+        return chosen_transforms(settings)
 
     @classmethod
     def devices(cls) -> list[str]:

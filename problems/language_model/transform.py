@@ -52,6 +52,19 @@ class Encoded:
     data: NDArray[np.uint8]
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What a transform will need, as far as it is known: ``statistics`` of the calibration text, bytes.
+
+    ``memory``: beside the model; ``disk``: of what is kept for later runs. ``updates``: of weights, after the search.
+    """
+
+    statistics: frozenset[str] = frozenset()
+    updates: bool = False
+    memory: int = 0
+    disk: int = 0
+
+
 class Transform(ABC):
     """Applies genomes to a resident model, in place; applying ``dense`` restores it.
 
@@ -73,6 +86,11 @@ class Transform(ABC):
     def calibrates(cls, settings: Any) -> bool:  # noqa: ARG003 - a default
         """Whether the transform uses the calibration text."""
         return False
+
+    @classmethod
+    def needs_of(cls, resident: Resident, settings: Any) -> Needs:  # noqa: ARG003 - a default
+        """What it will need of a machine, before it is made."""
+        return Needs()
 
     @property
     def parts(self) -> frozenset[str]:

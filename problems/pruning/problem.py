@@ -57,6 +57,12 @@ class Pruning(LanguageModel, TradeOffs):
 
         return Weights(resident, self.settings, texts)
 
+    @classmethod
+    def _transforms(cls, settings: PruningSettings) -> list[tuple[Any, Any]]:
+        from problems.pruning.cuts.weights.transform import Weights
+
+        return [(Weights, settings)]
+
     @property
     def cut(self) -> Weights:
         """The transform."""

@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -25,6 +26,20 @@ def test_a_notebook_shows_a_table_in_which_nothing_is_markup(finished):
     assert f"<td>{finished.best.fitness[0]:.6g}</td>" in shown
     assert "&lt;b&gt;" in shown
     assert "<b>" not in shown
+
+
+def test_a_run_is_opened_with_its_own_threads(finished, monkeypatch):
+    path = finished.folder / "environment.json"
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps(told | {"execution": told["execution"] | {"threads": 1}}))
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert api.Run.open(finished.folder).problem.genes
+    assert os.environ["OMP_NUM_THREADS"] == "1"
+    for threads in (None, "1", -1, 10**9):
+        path.write_text(json.dumps(told | {"execution": {"threads": threads}}))
+        monkeypatch.setenv("OMP_NUM_THREADS", "7")
+        assert api.Run.open(finished.folder).problem.genes
+        assert os.environ["OMP_NUM_THREADS"] == "7"
 
 
 def test_history_comes_in_columns(finished):

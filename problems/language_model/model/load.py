@@ -17,11 +17,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from evoprune import InputError
+from problems.language_model.files import model_fault
 from problems.language_model.model.attention import NAME as BLOCKED_ATTENTION
 from problems.language_model.model.attention import use_fast_attention
 from problems.language_model.model.dequantised import as_folder
 from problems.language_model.model.device import pick_device, pick_dtype
-from problems.language_model.model.place import is_path, lacking
 from problems.language_model.settings import BUNDLED_MODEL, ModelSettings
 
 BUNDLED_WEIGHTS = Path(__file__).resolve().parents[2] / "bundled" / "weights"
@@ -112,15 +112,10 @@ def _where(settings: ModelSettings) -> dict[str, Any]:
     if settings.model.startswith("bundled:"):
         raise InputError(f"unknown '{settings.model}'; the bundled model is '{BUNDLED_MODEL}'", _KEY)
     path = Path(settings.model)
+    if fault := model_fault(settings.model):
+        raise InputError(fault, _KEY)
     if path.suffix == ".gguf":
-        if not path.is_file():
-            raise InputError(f"{path}: no such file", _KEY)
         return {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
-    if path.is_dir():
-        if lack := lacking(path):
-            raise InputError(f"{path} {lack}", _KEY)
-    elif is_path(settings.model):
-        raise InputError(f"{path}: no such folder; expected one that save_pretrained wrote, or a .gguf file", _KEY)
     return {
         "pretrained_model_name_or_path": settings.model,
         "revision": settings.revision or "main",

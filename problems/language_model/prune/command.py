@@ -45,7 +45,6 @@ class Prune(Planner):
             "Python documentation that comes with Python)",
         )
         parser.add_argument("--time", default="20m", help="how long it may take, as in 90s, 20m or 2h (default: 20m)")
-        parser.add_argument("--out", type=Path, help="where the result is written: a folder, or a .gguf file")
         parser.add_argument("--seed", type=int, default=0, help="of the search (default: 0)")
 
     @classmethod
@@ -53,21 +52,23 @@ class Prune(Planner):
         """See :meth:`evoprune.Planner.plan`."""
         from problems.language_model.prune.plan import share_out
         from problems.language_model.prune.subject import Subject
-        from problems.language_model.prune.texts import SEARCHED, divide
+        from problems.language_model.prune.texts import SEARCHED, divide, parts_of
         from problems.language_model.resident import Resident
         from problems.language_model.settings import ModelSettings, TextSettings
         from problems.language_model.text.windows import cut
 
-        recipe, seconds = _goal(options), _seconds(options.time)
+        seconds = _seconds(options.time)
+        recipe = _goal(options, seconds)
         one_file = options.out is not None and options.out.suffix == ".gguf"
         recipe.check(one_file)
+        parts = parts_of(options.text)
         start = time.perf_counter()
         with Phase(f"loading {options.model}"):
             settings = ModelSettings(model=options.model)
             resident = Resident.load(settings)
         loading = time.perf_counter() - start
         with Phase("measuring the model"):
-            text = divide(options.text, resident.tokenizer, _longest(resident))
+            text = divide(options.text, parts, resident.tokenizer, _longest(resident))
             windows = cut(TextSettings(**text.settings("search", SEARCHED)), resident.tokenizer, "text")
             subject = Subject.measured(resident, windows.tokens, loading)
         shares = share_out(recipe, subject, text, seconds, one_file)
@@ -99,7 +100,7 @@ class Prune(Planner):
             f"calibrate, {shares.evaluations:.0f} evaluations of {shares.searched}, {shares.report} for the report",
         ]
         name = Path(settings.model).stem.replace("bundled:", "")
-        return Plan(experiment, name, remarks, options.out)
+        return Plan(experiment, name, remarks)
 
 
 def _goals() -> list[type[Recipe]]:
@@ -108,7 +109,7 @@ def _goals() -> list[type[Recipe]]:
     return [module.Goal for module in found]
 
 
-def _goal(options: argparse.Namespace) -> Recipe:
+def _goal(options: argparse.Namespace, seconds: float) -> Recipe:
     """The one that was given. Raises :class:`evoprune.InputError`."""
     asked = {goal: getattr(options, goal.option.removeprefix("--")) for goal in _goals()}
     given = {goal: text for goal, text in asked.items() if text is not None}
@@ -117,7 +118,7 @@ def _goal(options: argparse.Namespace) -> Recipe:
         got = f", got {' and '.join(goal.option for goal in given)}" if given else ""
         raise InputError(f"expected one goal of {known}{got}", "prune")
     ((goal, text),) = given.items()
-    return goal(goal.read(text))
+    return goal(goal.read(text), seconds)
 
 
 def _seconds(text: str) -> float:

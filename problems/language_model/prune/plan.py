@@ -15,8 +15,8 @@ _CALIBRATING, _REPORTING = 0.3, 0.15
 _CALIBRATION, _REPORT = (8, 128), (8, 48)
 """Windows, at least and at most."""
 
-_UPDATES = 5.0
-"""What updating the models of two genomes takes, as calibration text that is scored."""
+_UPDATED, _PASSES = 2, 2
+"""Models that are updated, the evolved and the uniform one; and how often the calibration text runs through each."""
 
 _SCORED = 6
 """How often the report text is scored: dense, uniform and evolved, also updated."""
@@ -39,12 +39,13 @@ class Shares:
 def share_out(recipe: Recipe, subject: Subject, text: Division, seconds: float, one_file: bool) -> Shares:
     """What fits into ``seconds``. Raises :class:`evoprune.InputError` if that is too little."""
     window = text.window * subject.scored
-    calibrated = window * (1 + (_UPDATES if recipe.updates else 0))
+    solving = recipe.seconds_solving(subject)
+    calibrated = window * (1 + (_UPDATED * _PASSES if solving else 0))
     calibrated += text.window * (subject.gradients or 0.0) if recipe.with_gradients(subject) else 0.0
     calibration = _within(_CALIBRATION, _CALIBRATING * seconds / calibrated, text.windows("calibration"))
     report = _within(_REPORT, _REPORTING * seconds / (_SCORED * window), text.windows("report"))
     before = _LOADED * subject.loading + recipe.seconds_before(subject, one_file)
-    before += calibration * calibrated + report * _SCORED * window
+    before += _UPDATED * solving + calibration * calibrated + report * _SCORED * window
     least, most = recipe.evaluations(subject, one_file)
     for searched in (SEARCHED, SEARCHED // 2):
         evaluations = min(most, (seconds - before) / (searched * window))

@@ -15,17 +15,15 @@ Json = dict[str, Any]
 
 
 class Recipe(ABC):
-    """A goal. ``value``: the number that was given for it, read."""
+    """A goal, under the option that names it."""
 
     option: ClassVar[str]
     metavar: ClassVar[str]
     help: ClassVar[str]
 
-    updates: ClassVar[bool] = False
-    """Whether the result's remaining weights are updated on the calibration text."""
-
-    def __init__(self, value: float) -> None:
-        self.value = value
+    def __init__(self, value: float, seconds: float) -> None:
+        """``value``: the number that was given for it, read; ``seconds``: what there is for all."""
+        self.value, self.seconds = value, seconds
 
     @classmethod
     @abstractmethod
@@ -41,6 +39,10 @@ class Recipe(ABC):
 
     def seconds_before(self, subject: Subject, one_file: bool) -> float:  # noqa: ARG002 - a default
         """What is measured or made before the search takes, beside calibration."""
+        return 0.0
+
+    def seconds_solving(self, subject: Subject) -> float:  # noqa: ARG002 - a default
+        """What updates of the weights of a model take, beside runs over the calibration text; 0: there are none."""
         return 0.0
 
     @abstractmethod

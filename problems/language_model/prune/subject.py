@@ -25,6 +25,8 @@ class Subject:
     kinds: int
     matrices: int
     width: int
+    inputs: float
+    """Of the layer of a weight, on the average."""
     prunable: int
     positions: int
     """The most tokens that the model reads at once."""
@@ -47,6 +49,7 @@ class Subject:
             kinds=len({matrix.kind for matrix in matrices}),
             matrices=len(matrices) + 1,
             width=width,
+            inputs=sum(inputs(m.module) * m.size for m in matrices) / resident.prunable_weights,
             prunable=resident.prunable_weights,
             positions=positions(resident.model) or _ANY,
             scored=found.scored,

@@ -46,12 +46,30 @@ class Division:
         return self.parts[part] | {"window": self.window, "windows": windows}
 
 
-def divide(text: str | None, tokenizer: Any, longest: int) -> Division:
-    """The parts of ``text``, or those of the bundled one, in windows of at most ``longest`` tokens.
+def parts_of(text: str | None) -> dict[str, Json]:
+    """The settings that read each part of ``text``; None is the bundled text. Raises :class:`evoprune.InputError`.
 
-    Raises :class:`evoprune.InputError` for a text that cannot be read, or is too short.
+    Of a long text, each part is as much of its begin as is needed.
     """
-    parts = _own(text) if text else {name: {"source": BUNDLED_TEXT, "split": split} for name, split in _SPLITS.items()}
+    if text is None:
+        return {name: {"source": BUNDLED_TEXT, "split": split} for name, split in _SPLITS.items()}
+    try:
+        whole = TextSettings(source=text)
+        length = len(load_text(whole, "text"))
+    except (InputError, ValueError) as error:
+        raise InputError(error.problems if isinstance(error, InputError) else "cannot be read", "--text") from None
+    kept = min(1.0, _ENOUGH / length)
+    return {
+        name: {"source": whole.source, "part": [begin, round(begin + kept * (end - begin), 6)]}
+        for name, (begin, end) in _SHARES.items()
+    }
+
+
+def divide(text: str | None, parts: dict[str, Json], tokenizer: Any, longest: int) -> Division:
+    """``parts``, those of ``text``, in windows of at most ``longest`` tokens.
+
+    Raises :class:`evoprune.InputError` for a text that is too short.
+    """
     tokens = {name: _count(settings, tokenizer) for name, settings in parts.items()}
     windows = [window for window in _WINDOWS if window <= longest] or [longest]
     fitting = [window for window in windows if all(tokens[name] // window >= _NEEDED[name] for name in _NEEDED)]
@@ -63,20 +81,6 @@ def divide(text: str | None, tokenizer: Any, longest: int) -> Division:
             "--text",
         )
     return Division(parts, tokens, fitting[0], _remark(text, tokens))
-
-
-def _own(text: str) -> dict[str, Json]:
-    """Three parts of one text: from the begin of each, as much as is needed of a long one."""
-    whole = TextSettings(source=text)
-    try:
-        length = len(load_text(whole, "text"))
-    except InputError as error:
-        raise InputError(error.problems, "--text") from None
-    kept = min(1.0, _ENOUGH / length)
-    return {
-        name: {"source": whole.source, "part": [begin, round(begin + kept * (end - begin), 6)]}
-        for name, (begin, end) in _SHARES.items()
-    }
 
 
 def _count(settings: Json, tokenizer: Any) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from evoprune import InputError
+from problems.language_model.files import text_fault
 from problems.language_model.settings import BUNDLED_TEXT, HUB_SPLIT, TextSettings
 from problems.language_model.text.python_docs import Split, python_docs
 
@@ -26,6 +27,8 @@ def load_text(settings: TextSettings, role: str) -> str:
     try:
         if settings.is_bundled:
             text = _bundled(settings)
+        elif fault := text_fault(settings):
+            raise InputError(fault)
         elif settings.is_local:
             text = _local(Path(settings.source), settings.column)
         else:
@@ -59,10 +62,6 @@ def _bundled(settings: TextSettings) -> str:
 
 def _local(path: Path, column: str) -> str:
     readers = {".txt": _plain, ".jsonl": _json_lines, ".parquet": _parquet}
-    if path.suffix not in readers:
-        raise InputError(f"{path}: expected a file that ends in {', '.join(readers)}")
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
     try:
         return BETWEEN_ROWS.join(readers[path.suffix](path, column))
     except (OSError, ValueError, KeyError, TypeError, NotImplementedError, RecursionError) as error:

@@ -9,7 +9,39 @@ EXPERIMENTS = sorted(path.name for path in (registry.HOME / "problems").glob("*.
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_what_we_ship_is_valid(evoprune, name):
     answer = evoprune("validate", f"problems/{name}")
-    assert (answer.code, answer.out, answer.err) == (0, f"problems/{name}: valid (data are not read)\n", "")
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.startswith(f"problems/{name}: valid (data are not read")
+    assert answer.out.count("\n") == 1
+
+
+def test_a_problem_without_a_measurement_says_so(evoprune):
+    answer = evoprune("validate", "problems/rastrigin.yaml", "--measure")
+    assert (answer.code, answer.out) == (2, "")
+    assert "--measure: the problem benchmark has nothing to measure beforehand" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        ("model", "/nothing/here", "no such folder"),
+        ("model", "./nothing", "no such folder"),
+        ("model", "nothing.gguf", "no such file"),
+        ("model", "docs", "holds no config.json"),
+        ("search_text.source", "nothing.txt", "no such file"),
+        ("report_text.source", "nothing.jsonl", "no such file"),
+        ("search_text.source", "setup.cfg", "expected a file that ends in .txt, .jsonl, .parquet"),
+        ("calibration_text", "{source: nothing.parquet}", "no such file"),
+    ],
+)
+@pytest.mark.parametrize("command", ["validate", "run"])
+def test_files_and_folders_that_are_not_there_are_told_by_key(evoprune, tmp_path, command, key, value, why):
+    places = ["--runs-dir", tmp_path / "runs"] if command == "run" else []
+    answer = evoprune(command, "problems/gpt2_mini.yaml", "--set", f"problem.{key}={value}", *places)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.count("\n") == 1
+    assert f"problem.{key.split('.')[0]}: " in answer.err
+    assert why in answer.err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_settings_are_checked_too(evoprune):

@@ -27,6 +27,22 @@ def test_a_local_file_is_one_text_whatever_split_is_named(role, tmp_path, monkey
             LanguageModelSettings(**{role: TextSettings(source=other, split="validation"), "report_text": report})
 
 
+def test_parts_of_one_text_are_different_texts_unless_they_overlap():
+    def part(*shares):
+        return TextSettings(source="all.txt", part=shares)
+
+    apart = {"search_text": part(0, 0.3), "calibration_text": part(0.3, 0.75), "report_text": part(0.75, 1)}
+    LanguageModelSettings(**apart)
+    LanguageModelSettings(**apart | {"calibration_text": part(0, 0.3)})
+    for report in (part(0.2, 1), TextSettings(source="all.txt")):
+        with pytest.raises(ValueError, match="search_text and report_text are the same text"):
+            LanguageModelSettings(**apart | {"report_text": report})
+    with pytest.raises(ValueError, match="calibration_text and search_text overlap"):
+        LanguageModelSettings(**apart | {"calibration_text": part(0.2, 0.75)})
+    with pytest.raises(ValueError, match="expected two shares that rise"):
+        part(0.5, 0.5)
+
+
 def test_a_hub_text_without_a_split_is_its_test_split():
     report = TextSettings(source="some/text", split="test")
     with pytest.raises(ValueError, match="report_text are the same text"):

@@ -14,12 +14,12 @@ from evoprune import Gene, Genes, InputError
 from evoprune.budget import Price
 from problems.language_model.kept import Tensors, code, shared_of
 from problems.language_model.model.anatomy import Kind, Sublayer
-from problems.language_model.model.blocks import Matrix
+from problems.language_model.model.blocks import Matrix, inputs
 from problems.language_model.resident import Resident
 from problems.language_model.statistics.activations import GRAM
 from problems.language_model.statistics.calibration import statistics
 from problems.language_model.text.roles import Texts
-from problems.language_model.transform import ATTENTION, PARAMETERS, WEIGHTS, unknown_unit
+from problems.language_model.transform import ATTENTION, PARAMETERS, WEIGHTS, Needs, unknown_unit
 from problems.pruning import cuts, scores
 from problems.pruning.cuts.removal import Removal, put
 from problems.pruning.cuts.units.check import tell_apart
@@ -96,6 +96,17 @@ class UnitCut(Removal):
     def parts(self) -> frozenset[str]:
         """The units, and whether their sublayer is there, if the last level drops it."""
         return frozenset({f"{self.kind} {self.noun}"} | ({self.kind} if self.settings.drop else set()))
+
+    @classmethod
+    def needs_of(cls, resident: Resident, settings: UnitsSettings) -> Needs:
+        """Gram matrices of the inputs of the output matrices, or the statistics of the score."""
+        from problems.pruning.scores.base import find_score, needs
+
+        widths = [inputs(sublayer.layers[-1]) for sublayer in resident.sublayers if sublayer.kind == cls.kind]
+        grams = 4 * sum(width**2 for width in widths) if settings.compensate else 0
+        if settings.score == STRUCTURED:
+            return Needs(frozenset({GRAM}), False, grams, grams)
+        return Needs(needs(find_score(settings.score)), False, grams, grams)
 
     @torch.no_grad()
     def apply(self, genome: Sequence[float]) -> None:

@@ -13,9 +13,10 @@ from evoprune.budget import Price
 from problems.language_model.kept import Tensors, code, kept, shared_of
 from problems.language_model.model.blocks import Matrix
 from problems.language_model.resident import Resident
+from problems.language_model.statistics import gradients
 from problems.language_model.statistics.calibration import Statistics, statistics
 from problems.language_model.text.roles import Texts
-from problems.language_model.transform import WEIGHTS, Transform, unknown_unit
+from problems.language_model.transform import WEIGHTS, Needs, Transform, unknown_unit
 from problems.pruning import cuts, scores
 from problems.pruning import reconstruct as updating
 from problems.pruning.cuts.weights.genes import make_genes
@@ -24,6 +25,9 @@ from problems.pruning.cuts.weights.scoring import Scoring
 from problems.pruning.cuts.weights.sequential import reconstruct
 from problems.pruning.cuts.weights.settings import WeightsSettings
 from problems.pruning.cuts.weights.stages import reconstruct_at_stages
+
+_LEVEL_BYTES, _FLOAT_BYTES = 2, 4
+"""Of one weight."""
 
 
 class Weights(Transform):
@@ -48,6 +52,18 @@ class Weights(Transform):
 
         names = {settings.score, *settings.scores.values()}
         return settings.reconstruct != "none" or any(needs(find_score(name)) for name in names)
+
+    @classmethod
+    def needs_of(cls, resident: Resident, settings: WeightsSettings) -> Needs:
+        """The original weights and their levels; gradients while they are summed; updated weights of two genomes."""
+        from problems.pruning.scores.base import find_score, needs
+
+        names = frozenset().union(*(needs(find_score(name)) for name in {settings.score, *settings.scores.values()}))
+        weights, size = resident.prunable_weights, resident.model.dtype.itemsize
+        stored = weights * (size + _LEVEL_BYTES) * (1 + len(settings.reconstruct_stages))
+        summed = weights * _FLOAT_BYTES * len(names & gradients.NAMES)
+        updates = settings.reconstruct != "none"
+        return Needs(names, updates, stored + summed, stored + 2 * updates * weights * size)
 
     @property
     def genes(self) -> Genes:

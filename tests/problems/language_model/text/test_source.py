@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 
 import pytest
 
@@ -20,6 +21,18 @@ def test_rows_of_every_format_give_one_text(tmp_path):
     parquet.write_table(Table.from_pydict({"text": rows, "n": [1, 2]}), tmp_path / "a.parquet")
     texts = {text_of(tmp_path / f"a.{suffix}") for suffix in ("txt", "jsonl", "parquet")}
     assert texts == {"First row.\n\nSecond row, with a\nline end."}
+
+
+@pytest.mark.parametrize("separator", ["\n", " ", "-"])
+def test_parts_that_meet_make_up_the_text(tmp_path, separator):
+    """A part ends with a line, or else with a word; a text without either is cut anywhere."""
+    text = separator.join(str(number) for number in range(2000))
+    (tmp_path / "a.txt").write_text(text)
+    shares = [0.0, 0.17, 0.5, 0.501, 1.0]
+    parts = [text_of(tmp_path / "a.txt", part=pair) for pair in pairwise(shares)]
+    assert "".join(parts) == text
+    assert all(part.endswith(separator) for part in parts[:-1]) or separator == "-"
+    assert len(parts[0]) == pytest.approx(0.17 * len(text), abs=10)
 
 
 def test_column_names_the_text(tmp_path):

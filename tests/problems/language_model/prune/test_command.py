@@ -1,0 +1,165 @@
+"""One command for one's own model: what it plans, runs, writes and refuses."""
+
+import importlib.util
+import json
+
+import pytest
+import yaml
+from transformers import AutoModelForCausalLM
+
+from evoprune.cli import main
+from problems.language_model.settings import TextSettings
+from problems.language_model.text.source import load_text
+from tests.runs import result
+
+
+@pytest.fixture
+def text(tmp_path):
+    """A file of the user's: some of the bundled text."""
+    path = tmp_path / "all.txt"
+    path.write_text(load_text(TextSettings(source="bundled:python-docs", split="train"), "text")[:120_000])
+    return path
+
+
+@pytest.fixture
+def prune(tmp_path, capsys):
+    """Calls the command on the bundled model; returns its code and what it said."""
+
+    def call(*arguments, model="bundled:gpt2-mini"):
+        code = main(["prune", model, "--runs-dir", str(tmp_path / "runs"), "--name", "run", *map(str, arguments)])
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    return call
+
+
+@pytest.mark.slow
+def test_from_a_goal_to_a_checked_export_a_report_and_a_file_that_repeats_it(prune, text, tmp_path, capsys):
+    code, out, err = prune("--sparsity", "40%", "--text", text, "--time", "30s", "--out", tmp_path / "pruned")
+    assert code == 0, err
+    folder = tmp_path / "runs" / "run"
+    found = result(folder)
+    verdict = out.splitlines()[0]
+    assert verdict.startswith("40.0% of the weights removed: perplexity ")
+    assert verdict in (folder / "report.md").read_text()
+    assert f"written and checked: {tmp_path / 'pruned'}" in out
+    AutoModelForCausalLM.from_pretrained(tmp_path / "pruned")
+    texts = [found["protocol"][f"{role}_text"] for role in ("search", "calibration", "report")]
+    assert len({one["sha256"] for one in texts}) == 3
+    assert {one["source"] for one in texts} == {str(text)}
+    (repeat,) = (line for line in out.splitlines() if line.startswith("to repeat it: "))
+    again = [*repeat.split("evoprune ", 1)[1].split(), "--runs-dir", str(tmp_path), "--name", "again"]
+    assert main(again) == 0
+    assert result(tmp_path / "again")["best"] == found["best"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("goal", "out", "reached"),
+    [
+        (("--remove", "0.25"), "pruned", lambda cost: cost["parameters"]["evolved"] < cost["parameters"]["dense"]),
+        (("--size", "14MB"), "pruned", lambda cost: cost["bytes"]["evolved"] <= 14e6),
+        (("--size", "3.2MB"), "pruned.gguf", lambda cost: cost["bytes"]["evolved"] <= 3.2e6),
+    ],
+)
+def test_the_other_goals_are_reached(prune, tmp_path, goal, out, reached):
+    if out.endswith("gguf") and not importlib.util.find_spec("llama_cpp_py_sync"):
+        pytest.skip("llama.cpp's library is not installed")
+    code, _, err = prune(*goal, "--time", "45s", "--out", tmp_path / out)
+    assert code == 0, err
+    assert reached(json.loads((tmp_path / "runs" / "run" / "result.json").read_text())["cost"])
+    assert (tmp_path / out).exists()
+    assert "no --text was given: the Python documentation" in err
+
+
+@pytest.mark.parametrize(
+    ("goal", "problem"),
+    [
+        ("--sparsity=.3", {"use": "pruning", "sparsity": 0.3, "reconstruct": "least_squares"}),
+        ("--remove=25%", {"use": "language_model", "budget": {"use": "parameters", "removed": 0.25}}),
+        ("--size=8MB", {"use": "language_model", "budget": {"use": "bytes", "at_most": 8_000_000}}),
+        ("--speedup=1.5x", {"use": "language_model"}),
+    ],
+)
+def test_the_experiment_of_each_goal_is_printed_and_valid(prune, tmp_path, goal, problem):
+    code, out, err = prune(goal, "--print-config")
+    assert code == 0, err
+    found = yaml.safe_load(out)
+    assert problem.items() <= found["problem"].items()
+    assert not (tmp_path / "runs").exists()
+    (tmp_path / "printed.yaml").write_text(out)
+    assert main(["validate", str(tmp_path / "printed.yaml")]) == 0
+
+
+SHARE, SIZE, FASTER, TIME = (
+    f"{option}: expected {what}"
+    for option, what in {
+        "--sparsity": "a share between 0 and 1, such as 0.45 or 45%, got ",
+        "--size": "a size with one of B, kB, MB, GB",
+        "--speedup": "how many times as fast, above 1, such as 1.5, got ",
+        "--time": "a time such as 90s, 20m or 2h, got ",
+    }.items()
+)
+GOAL = "--sparsity=0.5"
+
+MISTAKES = {
+    "no goal": ([], "prune: expected one goal of --remove, --size, --sparsity, --speedup"),
+    "two goals": ([GOAL, "--remove=0.2"], "got --remove and --sparsity"),
+    "a percentage without its sign": (["--sparsity=45"], f"{SHARE}'45'; did you mean 45%?"),
+    "more than everything": (["--sparsity=150%"], f"{SHARE}'150%'"),
+    "nothing": (["--sparsity=0"], f"{SHARE}'0'"),
+    "a word": (["--sparsity=half"], f"{SHARE}'half'"),
+    "a decimal comma": (["--sparsity=0,5"], f"{SHARE}'0,5'"),
+    "negative": (["--remove=-0.2"], "--remove: expected a share between 0 and 1"),
+    "a size without a unit": (["--size=80"], SIZE),
+    "an unknown unit": (["--size=80MO"], SIZE),
+    "no size": (["--size=0MB"], SIZE),
+    "slower": (["--speedup=0.5"], f"{FASTER}'0.5'"),
+    "a speed in percent": (["--speedup=50%"], f"{FASTER}'50%'"),
+    "a time without a unit": ([GOAL, "--time=20"], f"{TIME}'20'"),
+    "a time in words": ([GOAL, "--time=20min"], f"{TIME}'20min'"),
+    "no time": ([GOAL, "--time=0m"], f"{TIME}'0m'"),
+    "too short a time": (
+        [GOAL, "--time=0.1s"],
+        "--time: is too short for this model on this machine; expected at least ",
+    ),
+    "a missing text": ([GOAL, "--text=nothing.txt"], "--text: nothing.txt: no such file"),
+    "a text of another kind": ([GOAL, "--text=setup.cfg"], "expected a file that ends in .txt, .jsonl, .parquet"),
+    "a folder that is taken": ([GOAL, "--out=problems"], "problems: exists already and is not an empty folder"),
+    "a backend that needs a file": ([GOAL, "--map=scoop"], "--map scoop: is for 'run'"),
+    "a negative seed": ([GOAL, "--seed=-1"], "prune: seed: expected a number of at least 0"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "fragment"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_is_one_line(prune, tmp_path, arguments, fragment):
+    _refused(prune(*arguments), fragment, tmp_path)
+
+
+def _refused(answer, fragment, tmp_path):
+    code, out, err = answer
+    assert (code, out) == (2, "")
+    (line,) = [line for line in err.splitlines() if line.startswith("evoprune: ")]
+    assert fragment in line
+    assert "Traceback" not in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_text_that_is_too_short_says_how_long_it_should_be(prune, tmp_path):
+    (tmp_path / "short.txt").write_text("Too short a text. " * 40)
+    answer = prune("--sparsity=0.5", "--text", tmp_path / "short.txt")
+    _refused(answer, "--text: ", tmp_path)
+    assert "expected at least 5,120, about 20 kB of English" in answer[2]
+
+
+@pytest.mark.parametrize("model", ["no/such/folder", "nothing.gguf", "bundled:gpt5"])
+@pytest.mark.usefixtures("offline")
+def test_a_model_that_is_not_there_is_one_line(prune, tmp_path, model):
+    _refused(prune("--sparsity=0.5", model=model), "model: ", tmp_path)
+
+
+def test_a_goal_out_of_reach_is_one_line_and_leaves_nothing(prune, tmp_path):
+    code, out, err = prune("--size=1kB", "--time=60s")
+    assert (code, out) == (2, "")
+    assert "budget" in err.splitlines()[-1] or "bytes" in err.splitlines()[-1]
+    assert not (tmp_path / "runs").exists()

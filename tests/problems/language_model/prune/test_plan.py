@@ -1,0 +1,110 @@
+"""How a text and a time are divided."""
+
+from dataclasses import replace
+
+import pytest
+
+from evoprune import InputError
+from problems.language_model.prune.plan import share_out
+from problems.language_model.prune.recipes import sparsity
+from problems.language_model.prune.structure import step
+from problems.language_model.prune.subject import Subject
+from problems.language_model.prune.texts import Division, parts_of
+from problems.language_model.prune.texts import divide as divide_parts
+from problems.language_model.settings import TextSettings
+from problems.language_model.text.source import load_text
+
+SUBJECT = Subject(
+    blocks=30, kinds=7, matrices=211, width=1536, inputs=800.0, prunable=10**8, positions=2048,
+    scored=1e-3, gradients=4e-3, loading=10.0,
+)  # fmt: skip
+PARTS = {"search": 80_000, "calibration": 120_000, "report": 60_000}
+TEXT = Division({name: {"source": "all.txt"} for name in PARTS}, PARTS, 512, "")
+
+
+def tokenizer(text, **_):
+    return {"input_ids": text.split()}
+
+
+def divide(text, longest):
+    return divide_parts(text, parts_of(text), tokenizer, longest)
+
+
+def shares(seconds, subject=SUBJECT):
+    return share_out(sparsity.Goal(0.5, seconds), subject, TEXT, seconds, one_file=False)
+
+
+def test_what_is_planned_fits_into_the_time_and_more_time_is_used():
+    before = None
+    for minutes in (8, 15, 30, 60, 120, 600):
+        found = shares(60 * minutes)
+        assert found.seconds <= 60 * minutes
+        assert 24 <= found.evaluations <= 220
+        assert before is None or (found.calibration, found.report) >= (before.calibration, before.report)
+        before = found
+    assert (before.calibration, before.report, before.evaluations) == (128, 48, 220)
+
+
+def test_a_model_that_is_slower_gets_less_and_in_the_end_too_little():
+    slower = replace(SUBJECT, scored=2e-3, gradients=8e-3)
+    assert shares(1200, slower).evaluations < shares(1200).evaluations
+    with pytest.raises(InputError, match=r"--time: is too short .* at least \d+m") as found:
+        shares(120)
+    needed = int(str(found.value).split()[-1].removesuffix("m"))
+    assert shares(60 * needed).evaluations >= 24
+
+
+def test_a_short_time_has_a_cheaper_update_or_none():
+    def update(seconds):
+        return sparsity.Goal(0.5, seconds).experiment(SUBJECT, 100, one_file=False)["problem"]["reconstruct"]
+
+    assert [update(seconds) for seconds in (3600, 600, 60)] == ["least_squares", "sparsegpt", "none"]
+
+
+@pytest.mark.parametrize("width", [1536, 640, 256, 11008, 4864])
+def test_a_step_of_channels_divides_the_width_into_about_twelve(width):
+    found = step(width)
+    assert width % found == 0
+    assert found >= 32
+    possible = [size for size in range(32, width + 1, 32) if width % size == 0]
+    assert abs(found - width / 12) == min(abs(size - width / 12) for size in possible)
+
+
+@pytest.mark.parametrize("mark", ["\n", " "], ids=["lines", "one line"])
+def test_the_parts_of_a_text_have_no_word_in_common_and_make_up_the_whole(tmp_path, mark):
+    words = [f"word{number}" for number in range(9000)]
+    (tmp_path / "all.txt").write_text(mark.join(words))
+    found = divide(str(tmp_path / "all.txt"), 2048)
+    texts = [
+        load_text(TextSettings(**found.parts[name]), "text").split() for name in ("search", "calibration", "report")
+    ]
+    assert [word for text in texts for word in text] == words
+    assert list(found.tokens.values()) == [len(text) for text in texts]
+    assert all(abs(len(text) / len(words) - share) < 0.01 for text, share in zip(texts, (0.3, 0.45, 0.25), strict=True))
+
+
+def test_windows_are_as_long_as_the_text_and_the_model_allow(tmp_path):
+    def window(words, longest):
+        (tmp_path / "all.txt").write_text(" ".join(["word"] * words))
+        return divide(str(tmp_path / "all.txt"), longest).window
+
+    assert window(30_000, 2048) == 512
+    assert window(30_000, 256) == 256
+    assert window(12_000, 2048) == 256
+    assert window(30_000, 100) == 100
+    with pytest.raises(InputError, match="has about 3,000 tokens; expected at least 5,120"):
+        window(3_000, 2048)
+
+
+def test_of_a_very_long_text_each_part_gives_its_begin_alone(tmp_path):
+    (tmp_path / "all.txt").write_text("word " * 2_000_000)
+    found = divide(str(tmp_path / "all.txt"), 2048)
+    assert sum(found.tokens.values()) == pytest.approx(800_000, rel=0.01)
+    begins = [found.parts[name]["part"][0] for name in ("search", "calibration", "report")]
+    assert begins == [0.0, 0.3, 0.75]
+
+
+def test_without_a_text_the_splits_of_the_bundled_one_are_told():
+    found = divide(None, 2048)
+    assert {part["split"] for part in found.parts.values()} == {"train", "validation", "test"}
+    assert "no --text was given" in found.remark
