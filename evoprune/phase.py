@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import AbstractContextManager, contextmanager, suppress
 from types import TracebackType
-from typing import ClassVar, Self, TypeVar
+from typing import ClassVar, Self, TextIO, TypeVar
 
 from tqdm import tqdm
 
@@ -28,11 +28,12 @@ Listener = Callable[[str, float | None], None]
 _listeners: list[Listener] = []
 
 
-def note(text: str) -> None:
-    """Write one line to standard error at once, above what is live there."""
+def note(text: str, stream: TextIO | None = None) -> None:
+    """Write one line to standard error, or to ``stream``, at once, above what is live there."""
+    stream = stream or sys.stderr
     with suppress(BrokenPipeError):  # nobody reads any more, but the run continues
-        tqdm.write(text, file=sys.stderr)
-        sys.stderr.flush()
+        tqdm.write(text, file=stream)
+        stream.flush()
 
 
 @contextmanager
@@ -56,6 +57,7 @@ class Phase(AbstractContextManager["Phase"]):
 
     def __init__(self, state: str = "", quiet: bool = False) -> None:
         self._state, self._over, self._said = state, threading.Event(), time.perf_counter()
+        self._stream = sys.stderr  # libraries may be silenced there meanwhile
         self._quiet, self._live, self._end = quiet, sys.stderr.isatty(), math.inf
         form = "{desc} {elapsed}"
         self._line = tqdm(desc=state, bar_format=form, leave=False, disable=quiet or not self._live)
@@ -80,7 +82,7 @@ class Phase(AbstractContextManager["Phase"]):
         """One line at once, which stays."""
         self._said = time.perf_counter()
         if not self._quiet:
-            note(text)
+            note(text, self._stream)
 
     def _repeat(self) -> None:
         while not self._over.wait(_LIVE):

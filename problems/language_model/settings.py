@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from evoprune import Fraction, InputError, Settings, check_plugin
+from problems.language_model.text import apart
 
 BUNDLED_MODEL = "bundled:gpt2-mini"
 BUNDLED_TEXT = "bundled:python-docs"
@@ -94,15 +95,10 @@ class TextSettings(Settings):
     @property
     def identity(self) -> tuple[str | None, ...]:
         """Identifies the text: settings with the same identity read the same text."""
-        return (*self._whole, str(self.part) if self.part else None)
-
-    def overlaps(self, other: TextSettings) -> bool:
-        """Whether both read some of the same text."""
-        (begin, end), (others_begin, others_end) = self.part or (0, 1), other.part or (0, 1)
-        return self._whole == other._whole and begin < others_end and others_begin < end
+        return (*self.whole_identity, str(self.part) if self.part else None)
 
     @property
-    def _whole(self) -> tuple[str | None, ...]:
+    def whole_identity(self) -> tuple[str | None, ...]:
         """Identifies what :attr:`part` is a part of."""
         if self.is_local:
             path = Path(self.source).resolve()
@@ -247,21 +243,8 @@ class LanguageModelSettings(ModelSettings):
 
     @model_validator(mode="after")
     def _texts_apart(self) -> LanguageModelSettings:
-        if self.search_text.overlaps(self.report_text):
-            raise ValueError(
-                "search_text and report_text are the same text; a text that the search sees must not score its "
-                "result; give another, or parts of it: part: [0, 0.7] and part: [0.7, 1]"
-            )
-        if self.report_text.sampling != "first":
-            raise ValueError(
-                f"report_text.sampling is {self.report_text.sampling}; results are compared on the text's first "
-                "windows: expected first"
-            )
-        calibration = self.calibration_text
-        if calibration and calibration.overlaps(self.report_text):
-            raise ValueError("calibration_text and report_text are the same text; use another text for one of them")
-        if calibration and calibration.overlaps(self.search_text) and calibration.identity != self.search_text.identity:
-            raise ValueError("calibration_text and search_text overlap; give both the same part, or parts that do not")
+        if fault := apart.fault(self.search_text, self.report_text, self.calibration_text):
+            raise ValueError(fault)
         return self
 
     @property

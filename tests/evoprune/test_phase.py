@@ -1,5 +1,6 @@
 """What takes long is told, and the innermost of what is being done."""
 
+import contextlib
 import io
 import sys
 import threading
@@ -39,6 +40,13 @@ def test_one_long_thing_is_told_while_it_lasts(monkeypatch):
     monkeypatch.setattr(sys, "stderr", told := Told())
     with Phase("loading"):
         assert told.wait_for("loading")
+
+
+def test_it_is_told_while_others_are_silenced(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", told := Told())
+    with Phase("loading"), contextlib.redirect_stderr(io.StringIO()) as silenced:
+        assert told.wait_for("loading")
+    assert not silenced.getvalue()
 
 
 def test_only_the_innermost_phase_is_told(monkeypatch):

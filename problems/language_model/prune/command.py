@@ -57,8 +57,7 @@ class Prune(Planner):
         from problems.language_model.settings import ModelSettings, TextSettings
         from problems.language_model.text.windows import cut
 
-        seconds = _seconds(options.time)
-        recipe = _goal(options, seconds)
+        recipe, seconds = _goal(options), _seconds(options.time)
         one_file = options.out is not None and options.out.suffix == ".gguf"
         recipe.check(one_file)
         parts = parts_of(options.text)
@@ -71,7 +70,7 @@ class Prune(Planner):
             text = divide(options.text, parts, resident.tokenizer, _longest(resident))
             windows = cut(TextSettings(**text.settings("search", SEARCHED)), resident.tokenizer, "text")
             subject = Subject.measured(resident, windows.tokens, loading)
-        shares = share_out(recipe, subject, text, seconds, one_file)
+        recipe, shares = share_out(recipe, subject, text, seconds, one_file)
         made = recipe.experiment(subject, shares.evaluations, one_file)
         problem = made["problem"]
         use = problem.pop("use")
@@ -109,7 +108,7 @@ def _goals() -> list[type[Recipe]]:
     return [module.Goal for module in found]
 
 
-def _goal(options: argparse.Namespace, seconds: float) -> Recipe:
+def _goal(options: argparse.Namespace) -> Recipe:
     """The one that was given. Raises :class:`evoprune.InputError`."""
     asked = {goal: getattr(options, goal.option.removeprefix("--")) for goal in _goals()}
     given = {goal: text for goal, text in asked.items() if text is not None}
@@ -118,7 +117,7 @@ def _goal(options: argparse.Namespace, seconds: float) -> Recipe:
         got = f", got {' and '.join(goal.option for goal in given)}" if given else ""
         raise InputError(f"expected one goal of {known}{got}", "prune")
     ((goal, text),) = given.items()
-    return goal(goal.read(text), seconds)
+    return goal(goal.read(text))
 
 
 def _seconds(text: str) -> float:

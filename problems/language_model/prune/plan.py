@@ -36,25 +36,43 @@ class Shares:
     seconds: float
 
 
-def share_out(recipe: Recipe, subject: Subject, text: Division, seconds: float, one_file: bool) -> Shares:
-    """What fits into ``seconds``. Raises :class:`evoprune.InputError` if that is too little."""
+def share_out(
+    recipe: Recipe, subject: Subject, text: Division, seconds: float, one_file: bool
+) -> tuple[Recipe, Shares]:
+    """``recipe``, or a cheaper one if that does not fit into ``seconds``, and what the time is spent on.
+
+    Raises :class:`evoprune.InputError` if the time is too short for each.
+    """
+    while True:
+        found, needed = _fitted(recipe, subject, text, seconds, one_file)
+        if found:
+            return recipe, found
+        if (cheaper := recipe.cheaper()) is None:
+            raise InputError(
+                f"is too short for this model on this machine; expected at least {int(needed / 60) + 1}m", "--time"
+            )
+        recipe = cheaper
+
+
+def _fitted(
+    recipe: Recipe, subject: Subject, text: Division, seconds: float, one_file: bool
+) -> tuple[Shares | None, float]:
+    """What fits into ``seconds``, None if that is too little; and the least that would do."""
     window = text.window * subject.scored
     solving = recipe.seconds_solving(subject)
     calibrated = window * (1 + (_UPDATED * _PASSES if solving else 0))
     calibrated += text.window * (subject.gradients or 0.0) if recipe.with_gradients(subject) else 0.0
     calibration = _within(_CALIBRATION, _CALIBRATING * seconds / calibrated, text.windows("calibration"))
     report = _within(_REPORT, _REPORTING * seconds / (_SCORED * window), text.windows("report"))
-    before = _LOADED * subject.loading + recipe.seconds_before(subject, one_file)
-    before += _UPDATED * solving + calibration * calibrated + report * _SCORED * window
+    before = _LOADED * subject.loading + recipe.seconds_before(subject, one_file) + _UPDATED * solving
+    before += calibration * calibrated + report * _SCORED * window
     least, most = recipe.evaluations(subject, one_file)
     for searched in (SEARCHED, SEARCHED // 2):
         evaluations = min(most, (seconds - before) / (searched * window))
         if evaluations >= least:
-            return Shares(calibration, report, searched, evaluations, before + evaluations * searched * window)
-    needed = before + least * SEARCHED // 2 * window
-    raise InputError(
-        f"is too short for this model on this machine; expected at least {max(1, round(needed / 60 + 0.5))}m", "--time"
-    )
+            used = before + evaluations * searched * window
+            return Shares(calibration, report, searched, evaluations, used), used
+    return None, before + least * SEARCHED // 2 * window
 
 
 def _within(bounds: tuple[int, int], wanted: float, available: int) -> int:

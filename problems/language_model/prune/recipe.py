@@ -21,9 +21,9 @@ class Recipe(ABC):
     metavar: ClassVar[str]
     help: ClassVar[str]
 
-    def __init__(self, value: float, seconds: float) -> None:
-        """``value``: the number that was given for it, read; ``seconds``: what there is for all."""
-        self.value, self.seconds = value, seconds
+    def __init__(self, value: float) -> None:
+        """``value``: the number that was given for it, read."""
+        self.value = value
 
     @classmethod
     @abstractmethod
@@ -40,6 +40,10 @@ class Recipe(ABC):
     def seconds_before(self, subject: Subject, one_file: bool) -> float:  # noqa: ARG002 - a default
         """What is measured or made before the search takes, beside calibration."""
         return 0.0
+
+    def cheaper(self) -> Recipe | None:
+        """A way to the same goal that takes less time; None if there is none."""
+        return None
 
     def seconds_solving(self, subject: Subject) -> float:  # noqa: ARG002 - a default
         """What updates of the weights of a model take, beside runs over the calibration text; 0: there are none."""

@@ -11,11 +11,8 @@ if TYPE_CHECKING:
 
 _SCREENING = 0.25
 
-_SOLVING = {"least_squares": 320, "sparsegpt": 80}
+_SOLVING = {"least_squares": 320, "sparsegpt": 80, "none": 0}
 """What an update takes, as tokens that are scored for each input of a layer: so many products with a Gram matrix."""
-
-_UPDATING = 0.2
-"""The share of the time that the update of one model may take."""
 
 
 class Goal(Recipe):
@@ -23,6 +20,10 @@ class Goal(Recipe):
 
     option, metavar = "--sparsity", "SHARE"
     help = "set a share of the weights to zero, as in 0.5 or 50%%"
+
+    def __init__(self, value: float, update: str = "least_squares") -> None:
+        super().__init__(value)
+        self._update = update
 
     @classmethod
     def read(cls, text: str) -> float:
@@ -33,21 +34,18 @@ class Goal(Recipe):
         """If there is memory for them; else the score reads activations alone."""
         return subject.gradients is not None
 
+    def cheaper(self) -> Recipe | None:
+        """With the next cheaper update."""
+        left = list(_SOLVING)[list(_SOLVING).index(self._update) + 1 :]
+        return Goal(self.value, left[0]) if left else None
+
     def seconds_solving(self, subject: Subject) -> float:
-        """That of :meth:`_update`."""
-        return self._seconds(subject, self._update(subject))
-
-    def _update(self, subject: Subject) -> str:
-        """The best one that there is time for."""
-        fitting = (name for name in _SOLVING if self._seconds(subject, name) <= _UPDATING * self.seconds)
-        return next(fitting, "none")
-
-    def _seconds(self, subject: Subject, update: str) -> float:
-        return _SOLVING.get(update, 0) * subject.inputs * subject.scored
+        """That of the update."""
+        return _SOLVING[self._update] * subject.inputs * subject.scored
 
     def evaluations(self, subject: Subject, one_file: bool) -> tuple[float, float]:  # noqa: ARG002
         """Up to those of ``problems/smollm2_best.yaml``."""
-        return 24, 220
+        return 12, 220
 
     def experiment(self, subject: Subject, evaluations: float, one_file: bool) -> Json:  # noqa: ARG002 - zeros are zeros
         """Genes for blocks and for kinds of matrix, if measuring the cost of each leaves most of the search."""
@@ -58,7 +56,7 @@ class Goal(Recipe):
                 "sparsity": self.value,
                 "score": "gblm" if self.with_gradients(subject) else "wanda",
                 "genes": "block_and_kind" if 3 * probes <= evaluations else "block",
-                "reconstruct": self._update(subject),
+                "reconstruct": self._update,
                 "curve": [],
             },
             "operators": {
