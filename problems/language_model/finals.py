@@ -42,13 +42,15 @@ class JudgedModels(HeldOut, Finals):
 
     @property
     def judging_cost(self) -> float:
-        """The tokens scored, and four for each token that is trained on."""
-        if self._select:
-            from problems.language_model.recovery.finals import cost
+        """With ``select`` the tokens scored, and four for each token that is trained on.
 
-            return cost(self.settings)
-        held_out = self.session.texts.held_out
-        return float(held_out.tokens.numel()) if held_out else 0.0
+        Without it nothing: as for early stopping, a budget does not count what is measured on held-out windows.
+        """
+        if not self._select:
+            return 0.0
+        from problems.language_model.recovery.finals import cost
+
+        return cost(self.settings)
 
     def judge(self, genome: Sequence[float]) -> Evaluation:
         """The perplexity of the final model of ``genome``, with updated weights if the transform updates them.
@@ -61,7 +63,7 @@ class JudgedModels(HeldOut, Finals):
             return judge(self.session, genome)
         held_out = self.session.texts.held_out
         assert held_out is not None
-        return Evaluation((self.session.final_perplexity(genome, held_out.tokens),), work=self.judging_cost)
+        return Evaluation((self.session.final_perplexity(genome, held_out.tokens),), work=0.0)
 
     @property
     def _select(self) -> SelectSettings | None:

@@ -25,7 +25,7 @@ def test_a_finalist_is_judged_by_its_final_model_on_windows_that_the_search_does
     session.transform.finalise(genome)
     held_out = session.texts.held_out.tokens
     assert judged.values[0] == pytest.approx(plain_perplexity(session.resident.model, held_out), rel=1e-4)
-    assert judged.work == problem.judging_cost == held_out.numel()
+    assert judged.work == problem.judging_cost == 0
 
 
 def test_who_takes_part(language_model, pruning):
