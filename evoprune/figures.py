@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,22 @@ BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#777777"
 
 COLOURS = (BLUE, ORANGE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9", GREY, "#000000")
 """For curves that lie in one figure."""
+
+_LIGHTER = {"#000000": "#e8e8e8", BLUE: "#56b4e9", ORANGE: "#ff9b52", GREY: "#a8a8a8", "#009e73": "#2fd0a5"}
+"""What these colours are on a dark page, where they would hardly be seen."""
+
+_DARK = (
+    "<style>@media (prefers-color-scheme: dark) {"
+    + "text { fill: #e8e8e8 }"
+    + "".join(
+        f'[style*="{part}: {colour}"] {{ {part}: {lighter} !important }}'
+        for colour, lighter in _LIGHTER.items()
+        for part in ("fill", "stroke")
+    )
+    + '#patch_1 path, #patch_2 path, [id^="legend"] > [id^="patch"] path { fill: none !important }'
+    + "}</style>"
+)
+"""Without the white ground of the figure and of its axes."""
 
 STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
@@ -46,16 +62,29 @@ def save(figure: Figure, folder: Path, name: str) -> None:
 
 
 def svg(figure: Figure) -> bytes:
-    """``figure`` as an SVG file's content."""
+    """``figure`` as an SVG file's content, whose colours are lighter where the reader prefers a dark page."""
     content = BytesIO()
     with matplotlib.rc_context(STYLE):
         figure.savefig(content, format="svg", metadata={"Date": None})
-    return content.getvalue()
+    head, end, rest = content.getvalue().partition(b"<defs>")
+    return head + _DARK.encode() + end + rest
+
+
+def entitle(axes: Axes, title: str, about: str) -> None:
+    """Give the figure of ``axes`` its ``title``, and under it, smaller, what it is ``about`` if that is not empty."""
+    axes.set_title(title, pad=20 if about else None)
+    offset = {"xycoords": "axes fraction", "textcoords": "offset points"}
+    axes.annotate(about, (0.5, 1), (0, 6), ha="center", fontsize=9, color=GREY, **offset)
 
 
 def thousands(axis: Axis) -> None:
     """Label ``axis`` with plain numbers, a comma after each three digits: for counts."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}" if abs(value) < 1e6 else f"{value:,.0f}"))
+
+
+def short(value: float) -> str:
+    """Four digits, or a whole number with a comma after each three."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def log_scale_if_wide(axes: Axes, values: Sequence[float], ratio: float = 5.0) -> None:
@@ -72,11 +101,13 @@ def log_scale_if_wide(axes: Axes, values: Sequence[float], ratio: float = 5.0) -
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def draw_convergence(history: Sequence[dict[str, Any]], label: str, folder: Path) -> None:
+def draw_convergence(
+    history: Sequence[dict[str, Any]], label: str, folder: Path, about: str = "", drawn: Collection[str] = ()
+) -> None:
     """Best, median and middle half of the population against generations, from history lines.
 
     With several objectives, ``label`` is the first. Its best value alone is not the aim of the search, so it is
-    not drawn.
+    not drawn. ``about``: what the run is on. ``drawn``: names of references that are lines, where they have a value.
     """
     traded = any(len(line["fitness"]) > 1 for line in history if "fitness" in line)
     lines = [line for line in history if "best" in line and line["best"] is not None]
@@ -90,8 +121,13 @@ def draw_convergence(history: Sequence[dict[str, Any]], label: str, folder: Path
     axes.plot(at, [line["median"] for line in whole], color=BLUE, label="median")
     low, high = ([line["quartiles"][i] for line in whole] for i in (0, 1))
     axes.fill_between(at, low, high, color=BLUE, alpha=0.2, linewidth=0, label="middle half")
-    log_scale_if_wide(axes, best + low + high)
+    known = {line["reference"]: line["fitness"][0] for line in history if line.get("reference") in drawn}
+    lined = {name: value for name, value in known.items() if value is not None and not traded}
+    for name, style in zip(lined, ("--", ":", "-.", (0, (5, 1))), strict=False):
+        axes.axhline(lined[name], color=GREY, linestyle=style, label=f"{name}: {short(lined[name])}")
+    log_scale_if_wide(axes, [*best, *low, *high, *lined.values()])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="generation", ylabel=label, title="Convergence of the population")
+    axes.set(xlabel="generation", ylabel=label)
+    entitle(axes, "Convergence of the population", about)
     axes.legend()
     save(figure, folder, "convergence")

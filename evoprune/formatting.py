@@ -8,6 +8,10 @@ from typing import Any
 from tqdm import tqdm
 
 
+class Share(float):
+    """A share, which people read in percent."""
+
+
 def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """A line for each of ``rows``: the first column to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -22,13 +26,15 @@ def interval(seconds: float | None) -> str:
 
 
 def plain(value: Any) -> str:
-    """A value for people: six digits, a dash for nothing, no brackets."""
+    """A value for people: six digits, a share in percent, a dash for nothing, no brackets."""
     if value is None or value == [] or value == {}:
         return "-"
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {plain(one)}" for name, one in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(plain, value))
+    if isinstance(value, Share):
+        return f"{100 * value:.1f}%"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 

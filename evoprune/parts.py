@@ -103,16 +103,24 @@ class Outcome:
     best_evaluation: Evaluation
     references: Mapping[str, tuple[list[float], Evaluation]]
     front: Sequence[tuple[list[float], tuple[float, ...]]] = ()
+    title: str = ""
+    """What the run is on, for titles of figures."""
 
 
 class Reporting(ABC):
     """Facts and figures about the result, beyond its fitness."""
 
     words: ClassVar[Mapping[str, str]] = {}
-    """What pages call the single numbers that :meth:`report` adds to the result, by key, with their units.
+    """What pages call what :meth:`report` adds to the result, by key, with the units."""
 
-    A share whose words end in ", %" is shown as a percentage.
+    shares: ClassVar[frozenset[str]] = frozenset()
+    """Keys of the result, of its tables, rows or columns, whose numbers are shares: pages show percentages.
+
+    ``genes``: the genes themselves are.
     """
+
+    explained: ClassVar[Mapping[str, str]] = {}
+    """What keys of the result mean, in a sentence each: pages show it where the number stands."""
 
     packages: ClassVar[tuple[str, ...]] = ()
     """Installed packages that scores depend on; pages show their versions."""
@@ -128,12 +136,29 @@ class Reporting(ABC):
         """
 
     @classmethod
+    def about(cls, settings: Any) -> str:
+        """What a run is on, in a few words for titles of pages and figures, as a model and a text."""
+        return ""
+
+    @classmethod
+    def drawn_references(cls, settings: Any) -> Collection[str]:
+        """The names of the references that figures of a search show as lines."""
+        return ("dense", "uniform")
+
+    @classmethod
     def summary(cls, result: Mapping[str, Any]) -> Sequence[str]:
         """Lines that tell a person what the run found. ``result``: its ``result.json``.
 
         The first is the verdict, a sentence or two, which the page of the run begins with, too.
         """
         return []
+
+
+def titles(problem: type, settings: Any, seed: int) -> tuple[str, Collection[str]]:
+    """What a run of ``problem`` is on; and the references that figures of its search show."""
+    if not issubclass(problem, Reporting):
+        return f"seed {seed}", ()
+    return ", ".join(filter(None, [problem.about(settings), f"seed {seed}"])), problem.drawn_references(settings)
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,12 @@ from markupsafe import Markup
 from evoprune import __version__
 from evoprune.ablation.campaign import is_campaign
 from evoprune.errors import InputError
-from evoprune.formatting import interval, plain
+from evoprune.figures import svg
+from evoprune.formatting import Share, interval, plain
 from evoprune.records.run_folder import write_text
 from evoprune.records.status import look
-from evoprune.report.summary import Summary, summarise
+from evoprune.report import overlay
+from evoprune.report.summary import Drawn, Summary, summarise, uri
 
 
 class Unwritable(InputError):
@@ -73,7 +75,24 @@ def _told(folders: Sequence[Path]) -> tuple[str, dict[str, Any]]:
 
         return "ablation", {"ablation": ablation.summarise(folder)}
     runs = [summarise(folder) for folder in folders]
-    return "runs", {"runs": runs, "compared": compare(runs) if len(runs) > 1 else [], "differing": differing(runs)}
+    several = len(runs) > 1
+    told = {"compared": compare(runs) if several else [], "curves": _curves(runs) if several else None}
+    return "runs", told | {"runs": runs, "differing": differing(runs)}
+
+
+def _curves(runs: Sequence[Summary]) -> Drawn | None:
+    """The best so far of all ``runs``; None where they have several objectives, or not the same one."""
+    labels = {run.objectives for run in runs}
+    curves = {
+        run.name: [(line["generation"], line["best"]) for line in run.generations if line["best"] is not None]
+        for run in runs
+    }
+    if len(labels) > 1 or len(runs[0].objectives) > 1 or not all(curves.values()):
+        return None
+    shared = {name: value for name, value in runs[0].drawn.items() if all(run.drawn.get(name) == value for run in runs)}
+    about = runs[0].about if len({run.about for run in runs}) == 1 else ""
+    figure = overlay.draw(curves, shared, runs[0].objectives[0], about)
+    return Drawn("best so far", uri(svg(figure), "svg+xml"), overlay.in_words(curves))
 
 
 @contextmanager
@@ -93,7 +112,8 @@ def compare(runs: Sequence[Summary]) -> list[tuple[str, list[float | None], str]
         values = [of_run.get(name) for of_run in numbers]
         known = [value for value in values if value is not None]
         if len(known) == len(values):
-            words = f"{plain(median(known))} ({plain(min(known))} to {plain(max(known))})"
+            middle = Share(median(known)) if isinstance(known[0], Share) else median(known)
+            words = f"{plain(middle)} ({plain(min(known))} to {plain(max(known))})"
             rows.append((name, values, words))
     return rows
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,8 +14,8 @@ import yaml
 
 from evoprune import api
 from evoprune.figures import draw_convergence, svg
-from evoprune.formatting import flat, plain
-from evoprune.parts import Reporting
+from evoprune.formatting import Share, flat, plain
+from evoprune.parts import Reporting, titles
 from evoprune.problem import Problem
 from evoprune.records import run_folder
 from evoprune.records.status import Status, look
@@ -52,6 +52,8 @@ class Summary:
     """One run, as the templates take it."""
 
     name: str
+    about: str
+    """What it is on, for titles."""
     status: Status
     verdict: str
     """What the run was worth, in a sentence or two; empty while it is not done, or where its problem does not say."""
@@ -63,10 +65,16 @@ class Summary:
     """The result's single values by what they are called."""
     tables: dict[str, Json]
     """The result's tables by name: row to column to value."""
+    explained: Mapping[str, str]
+    """What some of these, and of the facts, mean, by name."""
     front: Json
     """What no other candidate dominates: name to values, where there are several objectives."""
     protocol: dict[str, Any]
+    described: list[Json]
+    """Parts of the protocol that are described by the same keys, a table each: row to column to value."""
     references: list[Json]
+    drawn: Mapping[str, float]
+    """The references that figures of the search show, by name."""
     generations: list[Json]
     ancestors: list[Json]
     family: Drawn | None
@@ -91,7 +99,7 @@ def summarise(folder: Path) -> Summary:
         return _summary(run, run.lines, run.figures, _verdict(run))
     run, lines = so_far(folder)
     with TemporaryDirectory() as drawn:
-        draw_convergence(lines, _objectives(run)[0], Path(drawn))
+        draw_convergence(lines, _objectives(run)[0], Path(drawn), *_titles(run))
         return _summary(run, lines, {"convergence": Path(drawn) / "convergence.svg"})
 
 
@@ -106,6 +114,8 @@ def _summary(run: api.Run, lines: Sequence[Json], figures: Mapping[str, Path], v
     candidates = {line["candidate"]: line for line in lines if isinstance(line.get("candidate"), int)}
     generations = [line for line in lines if "median" in line]
     protocol = run.result.get("protocol")
+    protocol = protocol if isinstance(protocol, dict) else {}
+    alike = _alike(protocol)
     environment = _optional(folder / "environment.json")
     genes = run.result.get("genes")
     labels = [f"gene {number}" for number in range(len(run.best.genome))]
@@ -117,14 +127,18 @@ def _summary(run: api.Run, lines: Sequence[Json], figures: Mapping[str, Path], v
         name=folder.resolve().name,
         status=look(folder),
         verdict=verdict,
-        best=run.best.genome,
+        about=_titles(run)[0],
+        best=list(map(Share, run.best.genome)) if "genes" in _told(run).shares else run.best.genome,
         labels=labels,
         objectives=_objectives(run),
         facts=_facts(run),
-        tables=_tables(run.result),
+        tables=_tables(run),
+        explained={_told(run).words.get(key, key): sentence for key, sentence in _told(run).explained.items()},
         front={f"candidate {point['candidate']}": point["fitness"] for point in run.result.get("front", [])},
-        protocol=flat(protocol) if isinstance(protocol, dict) else {},
+        protocol=flat({key: value for key, value in protocol.items() if not any(key in one for one in alike)}),
+        described=[{row: {key: one[key][row] for key in one} for row in next(iter(one.values()))} for one in alike],
         references=[line for line in lines if "reference" in line],
+        drawn={line["reference"]: line["fitness"][0] for line in lines if line.get("reference") in _titles(run)[1]},
         generations=generations,
         ancestors=ancestors,
         family=_family(run, ancestors),
@@ -166,31 +180,67 @@ def _facts(run: api.Run) -> Json:
         "failures": "candidates that failed",
         "chosen": "who won the finals",
         "finals_changed_the_result": "another finalist than the search's best was chosen",
-        **(problem.words if issubclass(problem, Reporting) else {}),
+        **_told(run).words,
     }
     facts = {f"{name} of the best": value for name, value in zip(_objectives(run), run.best.fitness, strict=True)}
     for key, value in run.result.items():
         if not _single(value) or key in _TOLD_ELSEWHERE or (key == "setup_cost" and not value):
             continue
-        name = words.get(key, key)
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        facts[name] = 100 * value if number and name.endswith(", %") else value
+        facts[words.get(key, key)] = _shown(value, key in _told(run).shares)
     return facts
+
+
+def _told(run: api.Run) -> type[Reporting]:
+    """The run's problem, or what it would say if it reported anything."""
+    problem = run.resolved.problem
+    return problem if issubclass(problem, Reporting) else Reporting
+
+
+def _titles(run: api.Run) -> tuple[str, Collection[str]]:
+    return titles(run.resolved.problem, run.resolved.settings, run.resolved.experiment.seed)
+
+
+def _shown(value: Any, share: bool) -> Any:
+    if isinstance(value, str):
+        return value.replace("\n", "\N{RETURN SYMBOL}")  # which a page would show as nothing
+    return Share(value) if share and isinstance(value, float | int) else value
 
 
 def _single(value: Any) -> bool:
     return isinstance(value, (int, float, str)) or value is None
 
 
-def _tables(result: Mapping[str, Any]) -> dict[str, Json]:
-    found = {key: _table(value) for key, value in result.items() if isinstance(value, dict) and key not in _NOT_TABLES}
-    return {key: rows for key, rows in found.items() if all(len(row) <= _MOST_COLUMNS for row in rows.values())}
+def _tables(run: api.Run) -> dict[str, Json]:
+    told, tables = _told(run), {}
+    for key, value in run.result.items():
+        if isinstance(value, dict) and key not in _NOT_TABLES:
+            rows = _table(value, {key} & told.shares, told.shares)
+            if all(len(row) <= _MOST_COLUMNS for row in rows.values()):
+                tables[told.words.get(key, key)] = rows
+    return tables
 
 
-def _table(value: Mapping[str, Any]) -> Json:
-    """Rows of columns; a mapping of single values becomes one row. Cells that are lists are for programs."""
+def _table(value: Mapping[str, Any], whole: Collection[str], shares: Collection[str]) -> Json:
+    """Rows of columns; a mapping of single values becomes one row. Cells that are lists are for programs.
+
+    ``whole``: not empty if all numbers are shares, or else those in rows and columns named in ``shares``.
+    """
     rows = value if all(isinstance(row, dict) for row in value.values()) else {"": value}
-    return {name: {key: cell for key, cell in row.items() if _single(cell)} for name, row in rows.items()}
+    return {
+        name: {
+            key: _shown(cell, bool(whole or {name, key} & set(shares))) for key, cell in row.items() if _single(cell)
+        }
+        for name, row in rows.items()
+    }
+
+
+def _alike(protocol: Json) -> list[Json]:
+    """Groups of the mappings in ``protocol`` that have the same keys."""
+    groups: dict[frozenset[str], Json] = {}
+    for key, value in protocol.items():
+        if isinstance(value, dict):
+            groups.setdefault(frozenset(value), {})[key] = value
+    return [group for keys, group in groups.items() if len(group) > 1 and keys]
 
 
 def _family(run: api.Run, ancestors: Sequence[Json]) -> Drawn | None:
@@ -207,12 +257,11 @@ def _times(result: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _figure(name: str, path: Path, run: api.Run, generations: Sequence[Json]) -> Drawn:
-    image = path.with_suffix(".png") if path.with_suffix(".png").is_file() else path
     title = name.replace("_", " ")
     given = run.result.get("figures")
     captions = {"convergence": _convergence_in_words(run, generations)} | (given if isinstance(given, dict) else {})
     words = str(captions.get(name, title))
-    return Drawn(title, uri(image.read_bytes(), "png" if image.suffix == ".png" else "svg+xml"), words)
+    return Drawn(title, uri(path.read_bytes(), "svg+xml"), words)
 
 
 def _convergence_in_words(run: api.Run, generations: Sequence[Json]) -> str:

@@ -18,7 +18,7 @@ from evoprune.errors import Stopped
 from evoprune.experiment.resolve import Resolved, refuse_missing
 from evoprune.figures import draw_convergence
 from evoprune.individual import Individual
-from evoprune.parts import Outcome, Reporting, TradeOffs
+from evoprune.parts import Outcome, Reporting, TradeOffs, titles
 from evoprune.phase import Phase, note
 from evoprune.problem import Evaluation, Problem
 from evoprune.records import recorded, run_folder
@@ -177,12 +177,13 @@ def _searched(
         "seed": experiment.seed,
         **finals,
     }
-    draw_convergence(list(read(run.folder / HISTORY)), problem.labels_of(problem.settings)[0], run.folder)
+    title, drawn = titles(run.resolved.problem, problem.settings, experiment.seed)
+    draw_convergence(list(read(run.folder / HISTORY)), problem.labels_of(problem.settings)[0], run.folder, title, drawn)
     if front:
         result["front"] = [_individual(individual) for individual in front]
     solutions = [(list(individual), individual.fitness.values) for individual in front]
     if isinstance(problem, Reporting):
-        outcome = Outcome(list(best), evaluation, references, solutions)
+        outcome = Outcome(list(best), evaluation, references, solutions, title)
         result = result | problem.report(outcome, run.folder) | result
     return result
 

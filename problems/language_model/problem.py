@@ -38,6 +38,7 @@ from problems.language_model.settings import (
     RecoverCommandSettings,
 )
 from problems.language_model.summary import summary
+from problems.language_model.told import EXPLAINED, SHARES, WORDS, about
 
 if TYPE_CHECKING:  # these import torch, which checking an experiment does not need
     from problems.language_model.resident import Resident
@@ -59,7 +60,9 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
     plugin_groups: ClassVar[Mapping[str, str]] = MappingProxyType({"transforms": TRANSFORMS, "budget": BUDGETS})
     has_fidelities = True
     work_unit = "tokens"
-    words: ClassVar[Mapping[str, str]] = MappingProxyType({"unseen": "perplexity on the report text"})
+    words: ClassVar[Mapping[str, str]] = WORDS
+    shares = SHARES
+    explained: ClassVar[Mapping[str, str]] = EXPLAINED
 
     def __init__(self, settings: Any) -> None:
         """Load the model here, so that a fault in it is not recorded as a failure of the first candidate."""
@@ -164,6 +167,11 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         if settings.budget is None:
             return {}
         return {"repair": "without it candidates would not keep to problem.budget; give shift, or no budget"}
+
+    @classmethod
+    def about(cls, settings: Any) -> str:
+        """The model, what is done to it, and the texts."""
+        return about(settings, [chosen.use for chosen in settings.transforms])
 
     @classmethod
     def labels_of(cls, settings: Any) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from problems.language_model.budgets.operations import LENGTH, of_model
 from problems.language_model.session import Session
 from problems.language_model.timing import compared
 from problems.language_model.verdict import gap_closed
+from problems.language_model.writing import written
 
 _SECONDS = 10.0
 """How long dense and evolved are timed in turn."""
@@ -28,8 +29,8 @@ Perplexities = dict[str, float | None]
 def report(session: Session, outcome: Outcome, budget: Budget | None = None) -> dict[str, Any]:
     """Score the references and the best genome on every text.
 
-    Returns ``cost``, ``sparsity``, ``perplexity``, ``unseen``, ``overfitting``, ``gap_closed``, ``genes`` and
-    ``protocol`` for ``result.json``.
+    Returns ``cost``, ``sparsity``, ``perplexity``, ``unseen``, ``overfitting``, ``gap_closed``, ``written``, ``genes``
+    and ``protocol`` for ``result.json``.
     """
     searched, evolved = on_search_text(session, outcome)
     names = {name: name for name in outcome.references}
@@ -47,12 +48,14 @@ def report(session: Session, outcome: Outcome, budget: Budget | None = None) -> 
         genomes = {name: outcome.references[name][0] for name in names if name != "dense"}
         perplexity |= reconstructed(session, genomes | {"evolved": outcome.best})
     unseen = [role for role in texts if role in perplexity] if "uniform" in names else []
+    compared_with = {name: outcome.references[name][0] for name in ("dense", "uniform") if name in names}
     return {
         **state,
         "perplexity": perplexity,
         "unseen": perplexity["report"]["evolved"],
         "overfitting": {role: overfitting(perplexity["search"], perplexity[role]) for role in unseen},
         "gap_closed": gap_closed(**perplexity["report"]) if unseen else None,
+        "written": written(session, compared_with | {"evolved": outcome.best}),
         "genes": session.transform.genes.names,
         "protocol": stated,
     }

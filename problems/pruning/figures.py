@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from evoprune.figures import BLUE, COLOURS, GREY, ORANGE, log_scale_if_wide, new, save
+from evoprune.figures import BLUE, COLOURS, GREY, ORANGE, entitle, log_scale_if_wide, new, save, thousands
 from problems.language_model.model.blocks import Matrix
 from problems.language_model.summary import number
 
@@ -40,15 +40,22 @@ def draw_cliff(
     *,
     allocations: Mapping[str, float],
     reconstructed: Mapping[str, float],
+    about: str = "",
 ) -> str:
     """Perplexity on the report text of the ``uniform`` allocation against its sparsity, and the ``evolved`` one.
 
     Beside them the perplexities at the target of ``allocations`` without search, by name, and of what was
-    ``reconstructed``: ``uniform``, and ``evolved`` at its own sparsity. Infinite values are left out.
+    ``reconstructed``: ``uniform``, and ``evolved`` at its own sparsity. Infinite values are left out. Where too few
+    sparsities of ``uniform`` are known for a curve, bars compare what there is. ``about``: what the run is on.
     """
     points = sorted((s, p) for s, p in uniform if math.isfinite(p))
     target, uniform_there = at_target
     marks = _allocation_marks(allocations, target) + _reconstructed_marks(reconstructed, target, evolved[0])
+    told = _told(points, at_target, evolved, marks)
+    if len(points) < _FEWEST_FOR_A_LINE:
+        known = {"dense": next((p for s, p in points if s == 0), math.inf), "uniform": uniform_there}
+        _draw_bars(known | {"evolved": evolved[1]}, marks, about, folder)
+        return told
     figure, axes = new()
     _draw_points(axes, points, BLUE, "uniform")
     for mark in marks:
@@ -63,10 +70,33 @@ def draw_cliff(
     axes.set(
         xlabel="sparsity of the prunable weights",
         ylabel="perplexity on the report text",
-        title="Uniform pruning, and the evolved allocation",
     )
+    entitle(axes, "Uniform pruning, and the evolved allocation", about)
     axes.legend(loc="upper left", fontsize="small" if marks else "medium")
     save(figure, folder, "cliff")
+    return told
+
+
+def _draw_bars(perplexities: Mapping[str, float], marks: Sequence[_Mark], about: str, folder: Path) -> None:
+    """Perplexities by name, and those of ``marks``, as bars with their values, the first on top."""
+    bars = {f"{name}: {number(value)}": value for name, value in perplexities.items()}
+    bars |= {mark.label: mark.point[1] for mark in marks}
+    finite = {label: value for label, value in bars.items() if math.isfinite(value)}
+    colours = {"dense": GREY, "uniform": BLUE, "evolved": ORANGE}
+    figure, axes = new(height=1.4 + 0.4 * len(bars))
+    axes.barh(list(bars), [finite.get(label, 0) for label in bars],
+              color=[colours.get(label.split(":")[0].split(",")[0], COLOURS[2]) for label in bars])  # fmt: skip
+    axes.invert_yaxis()
+    thousands(axes.xaxis)
+    axes.set(xlabel="perplexity on the report text")
+    axes.grid(axis="y", visible=False)
+    entitle(axes, "Dense, uniform and evolved", about)
+    save(figure, folder, "cliff")
+
+
+def _told(points: Sequence[Point], at_target: Point, evolved: Point, marks: Sequence[_Mark]) -> str:
+    """What :func:`draw_cliff` shows, in words."""
+    target, uniform_there = at_target
     words = [f"dense: {number(p)}" for s, p in points if s == 0]
     words += [f"uniform at {100 * target:.4g}%: {number(uniform_there)}"]
     words += [f"evolved at {100 * evolved[0]:.4g}%: {number(evolved[1])}", *(mark.label for mark in marks)]
@@ -102,7 +132,7 @@ def _write(axes: Axes, point: Point, colour: str, offset: tuple[float, float], s
 
 
 def draw_front(
-    front: Sequence[tuple[float, ...]], uniform: Sequence[tuple[float, ...]], label: str, folder: Path
+    front: Sequence[tuple[float, ...]], uniform: Sequence[tuple[float, ...]], label: str, folder: Path, about: str = ""
 ) -> str:
     """The trade-offs that a search found and the uniform curve, both as (``label``, sparsity)."""
     figure, axes = new()
@@ -116,8 +146,8 @@ def draw_front(
     axes.set(
         xlabel="sparsity of the prunable weights",
         ylabel=label,
-        title="Trade-offs that no other candidate dominates",
     )
+    entitle(axes, "Trade-offs that no other candidate dominates", about)
     axes.legend(loc="upper left")
     save(figure, folder, "front")
     ends = [f"{number(value)} at {sparsity:.0%}" for sparsity, value in (found[:1] + found[1:][-1:])]
@@ -130,7 +160,7 @@ def _draw_points(axes: Axes, points: Sequence[Point], colour: str, label: str) -
     axes.plot(*zip(*points, strict=True), color=colour, linestyle=style, marker="o", markersize=4, label=label)
 
 
-def draw_allocation(by_block: Sequence[float], target: float, folder: Path) -> str:
+def draw_allocation(by_block: Sequence[float], target: float, folder: Path, about: str = "") -> str:
     """The sparsity of each block, counted from 0, against the uniform line."""
     count = len(by_block)
     figure, axes = new(width=min(14.0, max(7.0, 0.3 * count)))
@@ -142,10 +172,10 @@ def draw_allocation(by_block: Sequence[float], target: float, folder: Path) -> s
     axes.set(
         xlabel="transformer block",
         ylabel="sparsity",
-        title="Sparsity found for each block",
         xlim=(-0.6, count - 0.4),
         ylim=(0, max(*by_block, target) * 1.22),
     )
+    entitle(axes, "Sparsity found for each block", about)
     axes.grid(axis="x", visible=False)
     axes.legend(loc="upper right", ncols=2)
     save(figure, folder, "sparsity_by_layer")
@@ -156,7 +186,7 @@ def draw_allocation(by_block: Sequence[float], target: float, folder: Path) -> s
     )
 
 
-def draw_matrices(matrices: Sequence[Matrix], by_matrix: Mapping[str, float], folder: Path) -> str:
+def draw_matrices(matrices: Sequence[Matrix], by_matrix: Mapping[str, float], folder: Path, about: str = "") -> str:
     """The sparsity of each matrix: a row for each kind, a column for each block, counted from 0."""
     kinds = list(dict.fromkeys(matrix.kind for matrix in matrices))
     blocks = 1 + max(matrix.block for matrix in matrices)
@@ -169,7 +199,8 @@ def draw_matrices(matrices: Sequence[Matrix], by_matrix: Mapping[str, float], fo
     axes.set_yticks(range(len(kinds)), kinds)
     if blocks <= _MOST_LABELS:
         axes.set_xticks(range(blocks))
-    axes.set(xlabel="transformer block", title="Sparsity found for each matrix")
+    axes.set(xlabel="transformer block")
+    entitle(axes, "Sparsity found for each matrix", about)
     axes.grid(visible=False)
     save(figure, folder, "sparsity_by_matrix")
     least, most = (extreme(by_matrix, key=lambda name: by_matrix[name]) for extreme in (min, max))

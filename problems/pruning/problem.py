@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evoprune import Budget, Evaluation, Outcome, TradeOffs, find_plugin
 from problems.language_model.problem import LanguageModel
+from problems.language_model.told import about
 from problems.pruning.cuts.weights.settings import SCORES
 from problems.pruning.settings import ALLOCATIONS, TOLERANCE, UNIFORM, PruningSettings, uniform_name
 
@@ -38,13 +39,7 @@ class Pruning(LanguageModel, TradeOffs):
 
     Settings = PruningSettings
     plugin_groups = MappingProxyType({"score": SCORES, "allocations": ALLOCATIONS})
-    words = MappingProxyType(
-        {
-            "unseen": "perplexity on the report text",
-            "gap_closed": "gap to dense closed (log-perplexity, report text), %",
-            "gap_closed_reconstructed": "gap to dense closed, both reconstructed, %",
-        }
-    )
+    shares = LanguageModel.shares | {"genes", "by_matrix"}
     settings: PruningSettings
 
     def _calibrates(self, settings: PruningSettings) -> bool:
@@ -72,6 +67,16 @@ class Pruning(LanguageModel, TradeOffs):
     def weights_of(cls, settings: PruningSettings) -> tuple[float, ...]:
         """Minimise perplexity; also maximise sparsity if it is the ``second_objective``."""
         return (-1.0, 1.0) if settings.second_objective == "sparsity" else (-1.0,)
+
+    @classmethod
+    def about(cls, settings: PruningSettings) -> str:
+        """The model, the sparsity and the score, and the texts."""
+        return about(settings, [f"{100 * settings.sparsity:.4g}% by {settings.score}"])
+
+    @classmethod
+    def drawn_references(cls, settings: PruningSettings) -> tuple[str, str]:
+        """Dense, and uniform at the target."""
+        return ("dense", uniform_name(settings.sparsity))
 
     @classmethod
     def needs(cls, settings: PruningSettings) -> Mapping[str, str]:

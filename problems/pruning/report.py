@@ -20,6 +20,7 @@ from problems.language_model.report import (
 from problems.language_model.report import sparsity as counted_sparsity
 from problems.language_model.session import Session
 from problems.language_model.verdict import gap_closed
+from problems.language_model.writing import written
 from problems.pruning import figures
 from problems.pruning.cuts.weights.transform import Weights
 from problems.pruning.settings import TOLERANCE, PruningSettings, uniform_name
@@ -29,7 +30,7 @@ def report(session: Session, cut: Weights, settings: PruningSettings, outcome: O
     """Score dense, the uniform curve and the best genome on the report text; draw the figures.
 
     Returns ``sparsity``, ``perplexity``, ``unseen``, ``overfitting``, ``gap_closed``, ``curve``,
-    ``allocations``, ``genes``, ``by_matrix``, ``protocol`` and ``figures`` for ``result.json``; with
+    ``allocations``, ``written``, ``genes``, ``by_matrix``, ``protocol`` and ``figures`` for ``result.json``; with
     reconstruction also ``gap_closed_reconstructed``.
     """
     target, allocations = settings.sparsity, settings.allocations
@@ -65,6 +66,7 @@ def report(session: Session, cut: Weights, settings: PruningSettings, outcome: O
         folder,
         allocations={name: reported[name] for name in allocations},
         reconstructed={name: _infinite(value) for name, value in rebuilt.items()},
+        about=outcome.title,
     )
     comparable = not outcome.front and abs(sparsity["prunable"] - target) <= TOLERANCE
     shares = {"gap_closed": perplexity["report"]}
@@ -85,6 +87,9 @@ def report(session: Session, cut: Weights, settings: PruningSettings, outcome: O
             name: {"genome": genomes[name], "search": finite(searched[name]), "report": finite(reported[name])}
             for name in allocations
         },
+        "written": written(
+            session, {name: genomes[reference] for name, reference in names.items()} | {"evolved": outcome.best}
+        ),
         "genes": cut.genes.names,
         "by_matrix": by_matrix,
         "protocol": protocol.of_run(session),
@@ -101,15 +106,20 @@ def _draw_sparsities(
     folder: Path,
 ) -> dict[str, str]:
     """Draw the sparsities found, and the front beside the references named ``uniform``; return the captions."""
-    captions = {"sparsity_by_layer": figures.draw_allocation(_by_block(cut, by_matrix), settings.sparsity, folder)}
+    captions = {
+        "sparsity_by_layer": figures.draw_allocation(
+            _by_block(cut, by_matrix), settings.sparsity, folder, outcome.title
+        )
+    }
     if settings.genes != "block":
-        captions["sparsity_by_matrix"] = figures.draw_matrices(cut.matrices, by_matrix, folder)
+        captions["sparsity_by_matrix"] = figures.draw_matrices(cut.matrices, by_matrix, folder, outcome.title)
     if outcome.front:
         captions["front"] = figures.draw_front(
             [values for _, values in outcome.front],
             [outcome.references[name][1].values for name in uniform],
             settings.objective_label,
             folder,
+            outcome.title,
         )
     return captions
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from evoprune.figures import log_scale_if_wide, new, thousands
+from evoprune.figures import draw_convergence, log_scale_if_wide, new, thousands
 
 
 def labels(axis):
@@ -25,3 +25,15 @@ def test_counts_are_plain_numbers():
     thousands(axes.xaxis)
     figure.draw_without_rendering()
     assert "1,000,000" in labels(axes.xaxis)
+
+
+def test_convergence_has_a_line_for_each_reference_that_is_asked_for(tmp_path):
+    told = {"dense": 20.0, "uniform 45%": 12_345.6, "uniform 5%": 21.0, "broken": None}
+    history = [{"reference": name, "fitness": [value]} for name, value in told.items()]
+    history += [{"generation": n, "best": 90.0 - n, "median": 95.0, "quartiles": [92.0, 99.0]} for n in range(3)]
+    draw_convergence(history, "perplexity", tmp_path, "a model, seed 3", ("dense", "uniform 45%", "broken"))
+    drawn = (tmp_path / "convergence.svg").read_text()
+    for text in (">dense: 20<", ">uniform 45%: 12,346<", ">a model, seed 3<"):
+        assert text in drawn
+    assert "uniform 5%" not in drawn
+    assert "broken" not in drawn

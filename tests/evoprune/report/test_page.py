@@ -1,7 +1,9 @@
 """The page on runs of a test function: whole, without network, and safe to open."""
 
+import base64
 import json
 import re
+from xml.etree import ElementTree
 
 import pytest
 
@@ -96,24 +98,41 @@ def test_a_table_too_wide_to_read_is_left_to_the_result(columns, shown, report, 
 
 def test_a_result_is_told_in_words_and_lists_are_left_to_it(report, evoprune, tmp_path, monkeypatch):
     (folder,), _, _ = report(1)
-    monkeypatch.setattr(Benchmark, "words", {"closed": "the gap that is closed, %"}, raising=False)
-    monkeypatch.setattr(Benchmark, "packages", ("numpy",), raising=False)
-    monkeypatch.setattr(Benchmark, "summary", lambda _: ["It <i>gained</i> much.", "More."], raising=False)
+    said = {
+        "words": {"closed": "the gap that is closed", "found": "what was found"},
+        "shares": frozenset({"closed", "part", "genes"}),
+        "explained": {"closed": "0 is uniform", "found": "by <b>name</b>"},
+        "packages": ("numpy",),
+        "summary": lambda _: ["It <i>gained</i> much.", "More."],
+        "about": classmethod(lambda cls, settings: f"sphere in {settings.dimensions} dimensions"),
+        "drawn_references": classmethod(lambda cls, settings: ("optimum",)),
+    }
+    for name, value in said.items():
+        monkeypatch.setattr(Benchmark, name, value, raising=False)
     monkeypatch.setattr("evoprune.report.summary.Reporting", Benchmark)
+    monkeypatch.setattr("evoprune.parts.Reporting", Benchmark)
     told = {
         "closed": 0.25,
-        "found": {"a": {"score": 1.5, "genome": [0.1] * 12}},
+        "found": {"a": {"score": 1.5, "part": 0.450001, "said": "a\nb", "genome": [0.1] * 12}},
+        "protocol": {"unit": "m", "one": {"size": 3, "sha256": "x"}, "other": {"size": 4, "sha256": "y"}},
         "figures": {"convergence": "It falls <b>fast</b>."},
     }
     result = json.loads((folder / "result.json").read_text()) | told
     (folder / "result.json").write_text(json.dumps(result))
     assert evoprune("report", folder, "--out", tmp_path / "report.html").code == 0
     html, markdown = ((tmp_path / name).read_text() for name in ("report.html", "report.md"))
-    assert "| the gap that is closed, % | 25 |" in markdown
-    assert "| found | score |\n" in markdown
     assert html.index("It &lt;i&gt;gained&lt;/i&gt; much.") < html.index("<h2>Result</h2>")
     assert markdown.index("It &lt;i>gained&lt;/i> much.") < markdown.index("| result | |")
     assert "More." not in html + markdown
+    assert "sphere in 3 dimensions, seed 1" in markdown.splitlines()
+    assert "| the gap that is closed | 25.0% |" in markdown
+    assert "the gap that is closed: 0 is uniform." in markdown
+    assert "| what was found | score | part | said |\n" in markdown
+    assert "| a | 1.5 | 45.0% | a\N{RETURN SYMBOL}b |" in markdown
+    assert "<small>by &lt;b&gt;name&lt;/b&gt;</small>" in html
+    assert "| size | 3 | 4 |" in markdown
+    assert "- unit: `m`" in markdown
+    assert f"<span>{result['best']['genome'][0]:.1%}</span>" in html
     assert "<figcaption>It falls &lt;b&gt;fast&lt;/b&gt;.</figcaption>" in html
     assert html.count(f"{result['seconds']:.6g}") == 1
 
@@ -154,3 +173,24 @@ def test_a_folder_of_runs_is_all_of_its_runs_but_those_without_a_score(report, e
     assert "left out: " in answer.err
     markdown = (folders[0].parent / "report.md").read_text()
     assert markdown.startswith("# seed1, seed2")
+
+
+def test_curves_of_several_runs_lie_in_one_figure(report):
+    folders, html, markdown = report(1, 2)
+    ends = []
+    for folder in folders:
+        lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+        best = [line["best"] for line in lines if "median" in line]
+        ends.append(f"{folder.name}: {best[0]:.6g} to {best[-1]:.6g}")
+    assert f"from the first to the last. {'; '.join(ends)}." in markdown
+    assert html.count('alt="best so far"') == 1
+
+
+def test_figures_are_lighter_on_a_dark_page(report):
+    _, html, _ = report(1)
+    images = [image["src"].partition(",")[2] for image in Page(html).named("img")]
+    assert images
+    for image in images:
+        text = base64.b64decode(image).decode()
+        ElementTree.fromstring(text)
+        assert "@media (prefers-color-scheme: dark)" in text.partition("<defs>")[0]

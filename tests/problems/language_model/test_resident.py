@@ -47,5 +47,5 @@ def test_a_resident_knows_its_source_its_size_and_its_place(settings):
 
 
 def test_what_cannot_be_loaded_is_named(tmp_path):
-    with pytest.raises(InputError, match="could not be loaded"):
+    with pytest.raises(InputError, match=r"holds no config\.json"):
         Resident.load(ModelSettings(model=str(tmp_path)))
