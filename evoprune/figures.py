@@ -30,7 +30,7 @@ _DARK = (
         for colour, lighter in _LIGHTER.items()
         for part in ("fill", "stroke")
     )
-    + '#patch_1 path, #patch_2 path, [id^="legend"] > [id^="patch"] path { fill: none !important }'
+    + '#patch_1 path, #patch_2 path, [id^="legend"] > g:first-child path { fill: none !important }'
     + "}</style>"
 )
 """Without the white ground of the figure and of its axes."""
