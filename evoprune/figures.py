@@ -73,7 +73,7 @@ def svg(figure: Figure) -> bytes:
 def entitle(axes: Axes, title: str, about: str) -> None:
     """Give the figure of ``axes`` its ``title``, and under it, smaller, what it is ``about`` if that is not empty."""
     axes.set_title(title, pad=20 if about else None)
-    offset = {"xycoords": "axes fraction", "textcoords": "offset points"}
+    offset: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
     axes.annotate(about, (0.5, 1), (0, 6), ha="center", fontsize=9, color=GREY, **offset)
 
 
