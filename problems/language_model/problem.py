@@ -294,8 +294,8 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
 
     @classmethod
     def measures(cls, source: str) -> bool:  # noqa: ARG003 - a model's name may be any
-        """Any source may name a model: a path, or a name on the hub."""
-        return True
+        """Any source may name a model: a path, or a name on the hub. Subclasses leave it to this one."""
+        return cls is LanguageModel
 
     @classmethod
     def measure(cls, source: str, options: EvalSettings) -> Table:

@@ -203,10 +203,5 @@ class Pruning(LanguageModel, TradeOffs):
     def _compared(self) -> dict[str, list[float]]:
         return {"dense": self.cut.dense, "uniform": self._uniform(self.settings.sparsity)}
 
-    @classmethod
-    def measures(cls, source: str) -> bool:  # noqa: ARG003 - see below
-        """Nothing: any model is measured by the problem ``language_model``."""
-        return False
-
     def _uniform(self, sparsity: float) -> list[float]:
         return self.cut.meaning.uniform(sparsity)
