@@ -43,13 +43,13 @@ def test_who_takes_part(language_model, pruning):
 def run(small, tmp_path):
     """Runs a search that scores ``candidates`` random models under a budget; returns its folder."""
 
-    def call(name, candidates, **problem):
+    def call(name, candidates, *options, **problem):
         given = small | {"use": "pruning", "sparsity": 0.3, "curve": [], "initial_genomes": []} | problem
         algorithm = {"use": "random_search"}
         spec = {"problem": given, "population": candidates, "generations": 0}
         spec["operators"] = {"repair": "shift", "algorithm": algorithm}
         (tmp_path / "experiment.yaml").write_text(json.dumps(spec))
-        told = ["--runs-dir", str(tmp_path), "--name", name]
+        told = ["--runs-dir", str(tmp_path), "--name", name, *options]
         assert main(["run", str(tmp_path / "experiment.yaml"), *told]) == 0
         return tmp_path / name
 
@@ -85,3 +85,11 @@ def test_the_evolved_model_wins_where_held_out_windows_say_so(run, capsys):
     assert found["perplexity"]["held_out"]["evolved"] == pytest.approx(judged[ours])
     assert [line["finalist"] for line in lines(folder) if "finalist" in line] == [found["best"]["candidate"], "uniform"]
     assert f"{ours} won" in out
+
+
+@pytest.mark.slow
+def test_workers_judge_alike(run):
+    one = run("one", 6, "--threads", "1", reconstruct="least_squares")
+    two = run("two", 6, "-n", "2", "--threads", "1", reconstruct="least_squares")
+    assert lines(one) == lines(two)
+    assert result(one) == result(two)
