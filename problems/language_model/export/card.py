@@ -11,6 +11,7 @@ from problems.language_model.export.run_record import Cost, RecoveredRow, RunRec
 from problems.language_model.export.runtime import lines
 from problems.language_model.protocol import PERPLEXITY
 from problems.language_model.recovery.figures import NAME
+from problems.language_model.verdict import EVOLVED
 
 
 def card(run: RunRecord, facts: Mapping[str, Any]) -> str:
@@ -87,10 +88,17 @@ def _sparse(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
     yield f"\n# {name}, pruned to {sparsity['prunable']:.1%}\n"
     yield (
         f"{sparsity['prunable']:.2%} of the {sparsity['denominators']['prunable']:,} prunable weights of {name} are "
-        f"zero ({sparsity['model']:.2%} of all {sparsity['denominators']['model']:,}). How much each layer loses was "
-        f"found by an evolutionary search with evoprune; {rest}. It loads like any other "
+        f"zero ({sparsity['model']:.2%} of all {sparsity['denominators']['model']:,}). How much each layer loses "
+        f"{_found(facts)}; {rest}. It loads like any other "
         "model. The zeros are unstructured: in this form they save neither memory nor time.\n"
     )
+
+
+def _found(facts: Mapping[str, Any]) -> str:
+    """How it was decided what goes."""
+    if facts.get("chosen", EVOLVED) == EVOLVED:
+        return "was found by an evolutionary search with evoprune"
+    return f"is {inline(facts['chosen'])}: an evolutionary search with evoprune gained nothing over it"
 
 
 def _smaller(name: str, cost: Cost, facts: Mapping[str, Any]) -> Iterator[str]:
@@ -105,7 +113,7 @@ def _smaller(name: str, cost: Cost, facts: Mapping[str, Any]) -> Iterator[str]:
     )
     yield (
         f"{name} has {dense:,} parameters, this model {evolved:,}; its files of weights have {facts['bytes']:,} bytes. "
-        "What was removed was found by an evolutionary search with evoprune; "
+        f"What was removed {_found(facts)}; "
         f"{'the rest was then' if facts.get('recovered') else 'nothing was'} trained. {loads}\n"
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from evoprune import Fraction, InputError
+from problems.language_model.verdict import EVOLVED
 
 
 class _Record(BaseModel, extra="allow", allow_inf_nan=False, frozen=True):
@@ -110,6 +111,7 @@ class RunRecord(_Record):
     perplexity: Texts
     gap_closed: float | None
     recovered: dict[str, RecoveredRow] | None = None
+    chosen: str = EVOLVED
     genes: list[str]
     protocol: Protocol
     seed: int

@@ -30,6 +30,13 @@ def facts():
     }
 
 
+def test_the_card_says_what_a_search_gained_nothing_over(result, facts):
+    assert "found by an evolutionary search" in card(run_record(result), facts)
+    text = card(run_record(result | {"chosen": "uniform"}), facts | {"chosen": "uniform"})
+    assert "How much each layer loses is `uniform`: an evolutionary search with evoprune gained nothing over it" in text
+    assert "found by an evolutionary search" not in text
+
+
 def test_the_card_states_perplexities_sparsities_and_protocol(result, facts):
     text = card(run_record(result), facts)
     assert "20.5 | - | 30.25" in text
