@@ -11,6 +11,7 @@ import torch
 
 from problems.language_model.evaluation.measure import Measure
 from problems.language_model.model.blocks import inputs
+from problems.language_model.rates import PASSES, SOLVING, UPDATED
 from problems.language_model.resident import Resident
 from problems.language_model.settings import LanguageModelSettings
 from problems.language_model.speed import peak_bytes
@@ -20,11 +21,8 @@ from problems.language_model.text.roles import Texts
 _ENOUGH = 1.0
 """Seconds for which windows are scored, if one pass does not take longer."""
 
-SOLVING = 320
-"""What least squares take, as tokens that are scored for each input of a layer: so many products with a Gram matrix."""
-
-_UPDATED, _PASSES, _REPORTED = 2, 2, 3
-"""Models that are updated, runs of the calibration text through each, and models that are reported without updates."""
+_REPORTED = 3
+"""Models that are reported without updates."""
 
 _LEAST = 2.0
 """Gradients take at least so many times as long as a score: two short times may differ by less than they are off."""
@@ -59,6 +57,11 @@ def pace(resident: Resident, tokens: torch.Tensor, with_gradients: bool) -> Pace
     return Pace(scored, slope)
 
 
+def mean_inputs(resident: Resident) -> float:
+    """How many inputs the layer of a weight has, on the average."""
+    return sum(inputs(matrix.module) * matrix.size for matrix in resident.matrices) / resident.prunable_weights
+
+
 def foresee(
     settings: LanguageModelSettings, transforms: Sequence[tuple[Any, Any]], work: float | None, evaluations: int
 ) -> dict[str, str]:
@@ -71,11 +74,11 @@ def foresee(
     texts = Texts(settings, resident, any(kind.calibrates(own) for kind, own in transforms))
     found = pace(resident, texts.search.tokens, bool(gradients.NAMES & names))
     calibrated = texts.calibration.tokens.numel() if texts.calibrates else 0
-    updated = _UPDATED if any(each.updates for each in needs) else 0
-    inputs_of = sum(inputs(matrix.module) * matrix.size for matrix in resident.matrices) / resident.prunable_weights
+    updated = UPDATED if any(each.updates for each in needs) else 0
+    solving = SOLVING["least_squares"] * mean_inputs(resident) + PASSES * calibrated
     seconds["calibrating"] = calibrated * (found.scored + (found.gradients or 0.0))
     seconds["searching"] = (work or evaluations * texts.search.tokens.numel()) * found.scored
-    seconds["updating weights"] = updated * (SOLVING * inputs_of + _PASSES * calibrated) * found.scored
+    seconds["updating weights"] = updated * solving * found.scored
     seconds["reporting"] = (_REPORTED + updated) * texts.report.tokens.numel() * found.scored
     parts = ", ".join(f"{name} {value / 60:.1f}" for name, value in seconds.items() if value)
     memory = peak_bytes(resident.device) + sum(each.memory for each in needs)

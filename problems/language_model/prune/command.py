@@ -8,13 +8,16 @@ import time
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from evoprune import InputError, Phase, Plan, Planner
 from problems.language_model.prune import recipes
 from problems.language_model.prune.recipe import Recipe
 
 if TYPE_CHECKING:  # it imports torch, which --help should not wait for
+    from problems.language_model.prune.plan import Shares
+    from problems.language_model.prune.subject import Subject
+    from problems.language_model.prune.texts import Division
     from problems.language_model.resident import Resident
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
@@ -71,35 +74,30 @@ class Prune(Planner):
             windows = cut(TextSettings(**text.settings("search", SEARCHED)), resident.tokenizer, "text")
             subject = Subject.measured(resident, windows.tokens, loading)
         recipe, shares = share_out(recipe, subject, text, seconds, one_file)
-        made = recipe.experiment(subject, shares.evaluations, one_file)
-        problem = made["problem"]
-        use = problem.pop("use")
-        tokens = shares.evaluations * shares.searched * text.window
-        experiment = {
-            "problem": {
-                "use": use,
-                "model": settings.model,
-                "dtype": resident.dtype,
-                **problem,
-                "search_text": text.settings("search", shares.searched),
-                "held_out_windows": _HELD_OUT,
-                "report_text": text.settings("report", shares.report),
-                "calibration_text": text.settings("calibration", shares.calibration),
-            },
-            "operators": made["operators"],
-            "budget": round(tokens),
-            "seed": options.seed,
-        }
-        pace = 1 / subject.scored
+        experiment = _experiment(recipe, subject, text, shares, one_file)
+        experiment["problem"] |= {"model": settings.model, "dtype": resident.dtype}
+        experiment["seed"] = options.seed
         remarks = [
             f"{options.model}: {subject.prunable:,} weights in {subject.blocks} blocks, {resident.dtype} on "
-            f"{resident.place}, {pace:,.0f} tokens/s",
+            f"{resident.place}, {1 / subject.scored:,.0f} tokens/s",
             text.remark,
             f"about {max(1, round(shares.seconds / 60))} min: {shares.calibration} windows of {text.window} tokens to "
             f"calibrate, {shares.evaluations:.0f} evaluations of {shares.searched}, {shares.report} for the report",
         ]
         name = Path(settings.model).stem.replace("bundled:", "")
         return Plan(experiment, name, remarks)
+
+
+def _experiment(recipe: Recipe, subject: Subject, text: Division, shares: Shares, one_file: bool) -> dict[str, Any]:
+    """That of ``recipe``, with texts and a budget."""
+    made = recipe.experiment(subject, shares.evaluations, one_file)
+    made["problem"] |= {
+        "search_text": text.settings("search", shares.searched),
+        "held_out_windows": _HELD_OUT,
+        "report_text": text.settings("report", shares.report),
+        "calibration_text": text.settings("calibration", shares.calibration),
+    }
+    return made | {"budget": round(shares.evaluations * shares.searched * text.window)}
 
 
 def _goals() -> list[type[Recipe]]:

@@ -8,15 +8,13 @@ from evoprune import InputError
 from problems.language_model.prune.recipe import Recipe
 from problems.language_model.prune.subject import Subject
 from problems.language_model.prune.texts import SEARCHED, Division
+from problems.language_model.rates import PASSES, UPDATED
 
 _CALIBRATING, _REPORTING = 0.3, 0.15
 """Shares of the time, at most."""
 
 _CALIBRATION, _REPORT = (8, 128), (8, 48)
 """Windows, at least and at most."""
-
-_UPDATED, _PASSES = 2, 2
-"""Models that are updated, the evolved and the uniform one; and how often the calibration text runs through each."""
 
 _SCORED = 6
 """How often the report text is scored: dense, uniform and evolved, also updated."""
@@ -60,11 +58,11 @@ def _fitted(
     """What fits into ``seconds``, None if that is too little; and the least that would do."""
     window = text.window * subject.scored
     solving = recipe.seconds_solving(subject)
-    calibrated = window * (1 + (_UPDATED * _PASSES if solving else 0))
+    calibrated = window * (1 + (UPDATED * PASSES if solving else 0))
     calibrated += text.window * (subject.gradients or 0.0) if recipe.with_gradients(subject) else 0.0
     calibration = _within(_CALIBRATION, _CALIBRATING * seconds / calibrated, text.windows("calibration"))
     report = _within(_REPORT, _REPORTING * seconds / (_SCORED * window), text.windows("report"))
-    before = _LOADED * subject.loading + recipe.seconds_before(subject, one_file) + _UPDATED * solving
+    before = _LOADED * subject.loading + recipe.seconds_before(subject, one_file) + UPDATED * solving
     before += calibration * calibrated + report * _SCORED * window
     least, most = recipe.evaluations(subject, one_file)
     for searched in (SEARCHED, SEARCHED // 2):

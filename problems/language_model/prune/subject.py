@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from problems.language_model.foresight import pace
+from problems.language_model.foresight import mean_inputs, pace
 from problems.language_model.model.blocks import inputs, positions
 from problems.language_model.resident import Resident
 
@@ -49,7 +49,7 @@ class Subject:
             kinds=len({matrix.kind for matrix in matrices}),
             matrices=len(matrices) + 1,
             width=width,
-            inputs=sum(inputs(m.module) * m.size for m in matrices) / resident.prunable_weights,
+            inputs=mean_inputs(resident),
             prunable=resident.prunable_weights,
             positions=positions(resident.model) or _ANY,
             scored=found.scored,

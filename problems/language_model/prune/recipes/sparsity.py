@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from problems.language_model.prune.recipe import Json, Recipe, share
+from problems.language_model.rates import SOLVING
 
 if TYPE_CHECKING:
     from problems.language_model.prune.subject import Subject
 
 _SCREENING = 0.25
-
-_SOLVING = {"least_squares": 320, "sparsegpt": 80, "none": 0}
-"""What an update takes, as tokens that are scored for each input of a layer: so many products with a Gram matrix."""
 
 
 class Goal(Recipe):
@@ -36,12 +34,12 @@ class Goal(Recipe):
 
     def cheaper(self) -> Recipe | None:
         """With the next cheaper update."""
-        left = list(_SOLVING)[list(_SOLVING).index(self._update) + 1 :]
+        left = list(SOLVING)[list(SOLVING).index(self._update) + 1 :]
         return Goal(self.value, left[0]) if left else None
 
     def seconds_solving(self, subject: Subject) -> float:
         """That of the update."""
-        return _SOLVING[self._update] * subject.inputs * subject.scored
+        return SOLVING[self._update] * subject.inputs * subject.scored
 
     def evaluations(self, subject: Subject, one_file: bool) -> tuple[float, float]:  # noqa: ARG002
         """Up to those of ``problems/smollm2_best.yaml``."""
