@@ -175,3 +175,26 @@ def test_a_run_of_before_whose_tokenizer_begins_texts_is_read_as_it_was_or_refus
     assert "give --set problem.report_text.begin=false" in capsys.readouterr().err
     settings = chain.from_iterable(("--set", f"problem.{role}.begin=false") for role in roles)
     assert main(["export", str(folder), str(tmp_path / "out"), "--untimed", *settings]) == 0
+
+
+@pytest.mark.parametrize("begin", ["auto", "false"])
+def test_tasks_begin_as_the_windows_do(run, tmp_path, capsys, monkeypatch, begin):
+    pytest.importorskip("lm_eval")
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"context": "w1 w2", "word": " w3"}))
+    task = {
+        "task": "one_word", "dataset_path": "json", "test_split": "test", "output_type": "loglikelihood",
+        "dataset_kwargs": {"data_files": {"test": str(tmp_path / "rows.jsonl")}},
+        "doc_to_text": "{{context}}", "doc_to_target": "{{word}}", "metric_list": [{"metric": "perplexity"}],
+    }  # fmt: skip
+    (tmp_path / "one_word.yaml").write_text(yaml.safe_dump(task))
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    capsys.readouterr()
+    given = ["--tasks", "one_word", "--include-path", str(tmp_path), "--json"]
+    texts = [part for role in ("search_text", "report_text", "calibration_text")
+             for part in ("--set", f"problem.{role}.begin={begin}")]  # fmt: skip
+    assert main(["eval", str(run), *given, *texts]) == 0
+    dense = json.loads(capsys.readouterr().out)["rows"][0]
+    model = AutoModelForCausalLM.from_pretrained(run.parent / "model").requires_grad_(False)
+    row = [BEGIN, 1, 2] if begin == "auto" else [1, 2]
+    expected = math.exp(-float(model(torch.tensor([row])).logits[0, -1].log_softmax(0)[3]))
+    assert dense["one_word perplexity"] == pytest.approx(expected, rel=1e-3)
