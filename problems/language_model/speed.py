@@ -81,27 +81,22 @@ def timer(model: Any, load: Load) -> Callable[[], float]:
         raise ValueError(f"{load.phase} needs {load.positions} positions, the model has {longest}")
     tokens = torch.arange(load.length, device=model.device).repeat(load.batch, 1)
     tokens %= model.get_input_embeddings().num_embeddings
-    known = inspect.signature(model.forward).parameters
-    name = "cache" if "cache" in known else "past_key_values"  # its older name
-    last = {"logits_to_keep": 1} if "logits_to_keep" in known else {}
-
-    def forward(new: torch.Tensor, cache: DynamicCache) -> None:
-        model(input_ids=new, use_cache=True, **{name: cache}, **last)
+    forward = step_of(model)
 
     @torch.inference_mode()
     def prefill() -> float:
-        with _as_generating(model):
+        with as_generating(model):
             return _timed(model.device, lambda: forward(tokens, DynamicCache()))
 
     if load.phase == "prefill":
         return prefill
     filled = DynamicCache()
-    with _as_generating(model):
+    with as_generating(model):
         forward(tokens, filled)
 
     @torch.inference_mode()
     def decode() -> float:
-        with _as_generating(model):
+        with as_generating(model):
             milliseconds = _timed(model.device, lambda: forward(tokens[:, :1], filled))
         filled.crop(-1)  # the token that was added
         return milliseconds
@@ -109,8 +104,16 @@ def timer(model: Any, load: Load) -> Callable[[], float]:
     return decode
 
 
+def step_of(model: Any) -> Callable[[torch.Tensor, DynamicCache], torch.Tensor]:
+    """A function that reads new tokens after those in a cache, and returns the logits after the last one."""
+    known = inspect.signature(model.forward).parameters
+    name = "cache" if "cache" in known else "past_key_values"  # its older name
+    last = {"logits_to_keep": 1} if "logits_to_keep" in known else {}
+    return lambda new, cache: model(input_ids=new, use_cache=True, **{name: cache}, **last).logits[:, -1]
+
+
 @contextmanager
-def _as_generating(model: Any) -> Iterator[None]:
+def as_generating(model: Any) -> Iterator[None]:
     """Let ``model`` run as transformers would run it."""
     with ExitStack() as stack:
         stack.enter_context(attentions_numbered(model))
@@ -122,7 +125,7 @@ def _as_generating(model: Any) -> Iterator[None]:
         yield
 
 
-def _timed(device: torch.device, work: Callable[[], None]) -> float:
+def _timed(device: torch.device, work: Callable[[], object]) -> float:
     """The milliseconds that ``work`` takes."""
     _finish(device)
     start = time.perf_counter()

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from transformers import DynamicCache
 
 from problems.language_model.model.blocks import positions
 from problems.language_model.session import Session
+from problems.language_model.speed import as_generating, step_of
 
 PROMPTS = 3
 
@@ -24,7 +26,7 @@ def written(session: Session, genomes: Mapping[str, Sequence[float]]) -> dict[st
     """
     resident, report = session.resident, session.texts.report
     given = report.tokens[:PROMPTS, : min(_GIVEN, report.tokens.shape[1])]
-    most = min(_WRITTEN, (positions(resident.model) or 10**9) - given.shape[1])
+    most = min(_WRITTEN, (positions(resident.model) or _WRITTEN + _GIVEN) - given.shape[1] + 1)  # the last is not read
     decode = resident.tokenizer.decode
     prompts = [decode(row, skip_special_tokens=True) for row in given]
     found: dict[str, dict[str, str]] = {prompt: {} for prompt in prompts}
@@ -39,8 +41,10 @@ def written(session: Session, genomes: Mapping[str, Sequence[float]]) -> dict[st
 @torch.inference_mode()
 def greedy(model: Any, tokens: torch.Tensor, count: int) -> torch.Tensor:
     """The ``count`` tokens that ``model`` writes after each row of ``tokens`` ``(rows, length)``, int64 on the CPU."""
-    whole = tokens.to(model.device)
-    for _ in range(count):
-        likeliest = model(whole, use_cache=False).logits[:, -1].argmax(1, keepdim=True)
-        whole = torch.cat([whole, likeliest], dim=1)
-    return whole[:, tokens.shape[1] :].cpu()
+    new, cache, found = tokens.to(model.device), DynamicCache(), []
+    with as_generating(model):
+        forward = step_of(model)
+        for _ in range(count):
+            new = forward(new, cache).argmax(1, keepdim=True)
+            found.append(new)
+    return torch.cat(found, dim=1).cpu()
