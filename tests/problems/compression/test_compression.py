@@ -1,0 +1,107 @@
+"""Cut, recovered and quantised in one run: the file is what is said, and a run goes on in each of its phases."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from evoprune.cli import main
+from evoprune.experiment.resolve import resolve_file
+from problems.compression import Compression
+from problems.language_model.recovery.train import Training
+from tests.runs import lines, result
+
+pytest.importorskip("gguf")
+pytest.importorskip("llama_cpp_py_sync")
+
+SETTINGS = [
+    "problem.transforms=[{use: sublayers, genes: block}, {use: channels, genes: model, step: 128, drop: false, "
+    "score: structured_obs, compensate: true}, {use: types, types: [Q8_0, Q5_0, Q4_0]}]",
+    "problem.budget.at_most=1000000",
+    "problem.search_text={source: 'bundled:python-docs', split: validation, window: 64, windows: 8}",
+    "problem.report_text={source: 'bundled:python-docs', split: test, window: 64, windows: 8}",
+    "problem.calibration_text={source: 'bundled:python-docs', split: validation, window: 64, windows: 16}",
+    "problem.recover={text: 'bundled:python-docs', split: train, tokens: 4096, window: 64, evaluations: 4, "
+    "rate: 0.0003, patience: 4, select: {finalists: 2, tokens: 512}}",
+    "budget=18000",
+]  # fmt: skip
+
+
+def test_a_limit_is_needed_and_divergence_is_the_fitness():
+    with pytest.raises(ValueError, match="budget"):
+        Compression.Settings(transforms="types")
+    assert Compression.Settings(transforms="types", budget={"use": "bytes", "at_most": 5}).objective == "kl"
+
+
+@pytest.mark.parametrize("name", ["gpt2_mini_joint", "smollm2_joint"])
+def test_the_experiments_are_valid(name):
+    assert resolve_file(f"problems/{name}.yaml", [])
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a finished run on the bundled model."""
+    home = tmp_path_factory.mktemp("joint")
+    told = [word for setting in SETTINGS for word in ("--set", setting)]
+    assert main(["run", "problems/gpt2_mini_joint.yaml", *told, "--runs-dir", str(home), "--name", "whole"]) == 0
+    return home / "whole"
+
+
+def timeless(folder):
+    found = result(folder)
+    for row in found["recovered"].values():
+        del row["minutes"]
+    return found
+
+
+@pytest.mark.slow
+def test_the_file_is_the_quantised_recovered_model_that_the_run_measured(whole, capsys):
+    found = result(whole)
+    row = found["recovered"]["evolved"]
+    assert row["helped"]
+    assert row["perplexity_before"] == pytest.approx(found["perplexity"]["report"]["evolved"], rel=1e-4)
+    assert row["perplexity_after"] < row["perplexity_before"]
+    assert "types" in found["protocol"]["recovery"]["weights"]
+    out = whole.parent / "small.gguf"
+    assert main(["export", str(whole), str(out), "--untimed"]) == 0, capsys.readouterr().err
+    facts = json.loads(out.with_name("small.evoprune.json").read_text())
+    assert out.stat().st_size == found["cost"]["bytes"]["evolved"] <= 1_000_000
+    assert facts["check"]["run_perplexity"] == pytest.approx(row["perplexity_after"])
+    assert facts["check"]["perplexity"] == pytest.approx(row["perplexity_after"], rel=1e-2)
+    assert {"Q4_0", "F32"} < set(facts["kinds"])
+    folder = whole.parent / "folder"
+    assert main(["export", str(whole), str(folder), "--untimed"]) == 0, capsys.readouterr().err
+    exported = json.loads((folder / "evoprune.json").read_text())
+    assert exported["check"]["perplexity"] == pytest.approx(row["perplexity_after"], rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["search", "finals", "recovery"])
+def test_a_run_that_ended_in_any_phase_goes_on_and_ends_alike(whole, phase, tmp_path, monkeypatch):
+    cut, step = shutil.copytree(whole, tmp_path / "cut"), Training._step
+    for name in ("result.json", "recovered.safetensors"):
+        (cut / name).unlink()
+    history = (whole / "history.jsonl").read_bytes().splitlines(keepends=True)
+    if phase == "recovery":
+
+        def interrupted(training, number):
+            if number == 9:
+                raise KeyboardInterrupt
+            return step(training, number)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Training, "_step", interrupted)
+            assert main(["resume", str(cut)]) == 130
+    else:
+        left = history[: len(history) // 2] if phase == "search" else history[:-2]
+        (cut / "history.jsonl").write_bytes(b"".join(left))
+    assert main(["resume", str(cut)]) == 0
+    assert lines(cut) == lines(whole)
+    assert timeless(cut) == timeless(whole)
+    weights, expected = (load_file(folder / "recovered.safetensors") for folder in (cut, whole))
+    assert weights.keys() == expected.keys()
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
