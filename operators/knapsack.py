@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy
 from numpy.typing import NDArray
 
 from evoprune import Budget, Coupled
 from evoprune.budget import ROUNDING
-from operators.gene_tree import Branch, grown
+from operators.gene_tree import Branch, Table, Units, grown
 
 Floats = NDArray[numpy.float64]
 
@@ -42,7 +42,8 @@ class Choices:
         self.own = [start + numpy.arange(len(values)) for start, values in zip(starts, self.values, strict=False)]
         unit = max(-budget.excess(budget.extreme(most=False)), ROUNDING) / _UNITS
         tables = [(genes, numpy.rint(shares / unit).clip(0).astype(int)) for genes, shares in self._shares()]
-        self._trees = grown(range(len(self._genes)), tables)
+        several = [place for place, values in enumerate(self.values) if len(values) > 1]
+        self._trees = grown(several, [_without(genes, table, several) for genes, table in tables])
 
     def harms(self, origin: Sequence[float]) -> dict[int, Floats]:
         """By a gene's place its levels' harms, the largest as 1, where they are known and that of ``origin`` is 0."""
@@ -75,7 +76,7 @@ class Choices:
             traces.append(trace)
         genome: list[float] = []
         for most in range(len(totals) - 1, -1, -1):
-            chosen: dict[int, int] = {}
+            chosen = dict.fromkeys(range(len(self.values)), 0)
             left = most
             for trace in reversed(traces):
                 left = trace(left, chosen)
@@ -84,30 +85,31 @@ class Choices:
                 break
         return genome
 
-    def _grown(self, branch: Branch, totals: Floats, costs: Floats, chosen: dict[int, int]) -> tuple[Floats, Trace]:
-        """The least costs by the units spent, with those of ``branch``, given the values ``chosen`` above it."""
-        own, size = self.own[branch.place], len(totals)
-        options, spent = numpy.full((len(own), size), numpy.inf), []
-        below: list[list[Trace]] = []
-        for level, number in enumerate(own):
-            chosen[branch.place] = level
-            spent.append(branch.spent(chosen))
-            below.append([])
-            if spent[-1] < size:
-                options[level, spent[-1] :] = totals[: size - spent[-1]] + costs[number]
+    def _grown(self, branch: Branch, totals: Floats, costs: Floats, above: Mapping[int, int]) -> tuple[Floats, Trace]:
+        """The least costs by the units spent, with those of ``branch``, given the values chosen ``above`` it."""
+        own, size = costs[self.own[branch.place]], len(totals)
+        spent = [branch.spent({**above, branch.place: level}) for level in range(len(own))]
+        alike = not branch.below and len(set(spent)) == 1  # as of the types of what is dropped
+        levels = [int(own.argmin())] if alike else range(len(own))
+        options, below = numpy.full((len(levels), size), numpy.inf), []
+        for row, level in zip(options, levels, strict=True):
+            traces: list[Trace] = []
+            if spent[level] < size:
+                row[spent[level] :] = totals[: size - spent[level]] + own[level]
                 for child in branch.below:
-                    options[level], trace = self._grown(child, options[level], costs, chosen)
-                    below[-1].append(trace)
-        del chosen[branch.place]
+                    row[:], trace = self._grown(child, row, costs, {**above, branch.place: level})
+                    traces.append(trace)
+            below.append(traces)
         picks = options.argmin(0).astype(numpy.int16)
 
         def traced(left: int, found: dict[int, int]) -> int:
-            level = found[branch.place] = int(picks[left])
-            for trace in reversed(below[level]):
+            pick = int(picks[left])
+            found[branch.place] = levels[pick]
+            for trace in reversed(below[pick]):
                 left = trace(left, found)
-            return left - spent[level]
+            return left - spent[levels[pick]]
 
-        return options.min(0), traced
+        return options[picks, numpy.arange(size)], traced
 
     def _shares(self) -> list[tuple[tuple[int, ...], Floats]]:
         """What values spend beyond the least, as shares: in tables over the genes that are spent together."""
@@ -126,3 +128,9 @@ class Choices:
             )
             for place, values in enumerate(self.values)
         ]
+
+
+def _without(genes: Sequence[int], table: Units, several: Collection[int]) -> Table:
+    """``table`` without the axes of ``genes`` that have one value, and the other genes."""
+    kept = tuple(place for place in genes if place in several)
+    return kept, table.reshape([size for place, size in zip(genes, table.shape, strict=True) if place in kept])
