@@ -8,7 +8,11 @@ import numpy
 import pytest
 import torch
 
+from evoprune import InputError
+from problems.language_model.export import uneven
 from problems.language_model.gguf import ggml
+from problems.language_model.model.load import copy_of
+from problems.language_model.shapes import Shapes
 from problems.language_model.testing import check_transform
 from tests.problems.small import problem_in
 
@@ -97,3 +101,32 @@ def test_what_was_trained_is_quantised_to_the_same_types(joint):
     assert {name: each.kind for name, each in found.items()} == {name: each.kind for name, each in held.items()}
     assert all(numpy.array_equal(found[name].data, held[name].data) for name in held)
     assert all(torch.equal(weight, expected[name]) for name, weight in transform.resident.model.named_parameters())
+
+
+def test_types_that_some_width_does_not_allow_are_no_levels(joint):
+    transform = joint("channels").session.transform._overlays[0]
+    names = transform.genes.names
+    before = [gene.levels for gene in transform.genes]
+    odd = {f"{names[1]}.weight": {0: [(64, 192), (48, 192)]}}
+    dense = {
+        f"{name}.weight": tuple(matrix.weight.shape) for name, matrix in zip(names, transform.matrices, strict=True)
+    }
+    transform.lie_on(Shapes(dense, {name: odd.get(name, {}) for name in dense}, [2]))
+    after = [gene.levels for gene in transform.genes]
+    assert after[1] == ("16 bits",)
+    assert [*after[:1], *after[2:]] == [*before[:1], *before[2:]]
+    every = {name: {0: [shape, (48, 48)]} for name, shape in dense.items()}
+    with pytest.raises(InputError, match="no type fits what cuts may leave of the matrices"):
+        transform.lie_on(Shapes(dense, every, [2]))
+
+
+def test_a_folder_holds_the_shapes_alone_and_the_values_of_types(joint, tmp_path):
+    problem = joint(*EACH)
+    transform, model = problem.session.transform, problem.session.resident.model
+    transform.apply(drawn(transform.genes, random.Random(5)))
+    uneven.save(
+        copy_of(model, model.dtype), problem.settings.transforms, transform.shaping(transform._applied), tmp_path
+    )
+    found, expected = uneven.load(tmp_path).state_dict(), model.state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in found)

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from evoprune import InputError
+from evoprune.testing import check_budget
 from problems.language_model.stack import Stack
 from problems.language_model.testing import check_transform
 from problems.language_model.transform import PARAMETERS, WEIGHTS
@@ -57,3 +58,28 @@ def test_parts_are_finalised_in_the_model_that_all_of_them_changed(stacked, monk
 def test_two_transforms_of_one_part_are_refused(language_model):
     with pytest.raises(InputError, match="Sublayers and Heads both change the attention of a block"):
         language_model(transforms=["sublayers", "heads"])
+
+
+WIDTH = {"use": "channels", "drop": False}
+KEPT = {"use": "sublayers", "keep": [0]}
+
+
+def test_what_one_drops_another_may_make_narrower(language_model):
+    session = language_model(transforms=[KEPT, WIDTH]).session
+    check_transform(session, pairs=3)
+    check_budget(session.transform.budget(PARAMETERS, None))
+
+
+@pytest.mark.parametrize("unit", [WEIGHTS, PARAMETERS])
+def test_what_is_dropped_costs_the_same_in_any_width(language_model, unit):
+    problem = language_model(transforms=[KEPT, WIDTH], budget={"use": unit, "removed": 0.3})
+    places = [problem.genes.names.index(name) for name in ("mlp 1", "channels 1")]
+    genome = problem.session.transform.dense
+    spent = {}
+    for dropped in (0.0, 1.0):
+        for width in (0.0, 2.0):
+            genome[places[0]], genome[places[1]] = dropped, width
+            spent[dropped, width] = problem.budget.spent(genome)
+    assert spent[0.0, 0.0] > spent[0.0, 2.0] > spent[1.0, 0.0] == spent[1.0, 2.0]
+    with pytest.raises(InputError, match="nor counted in operations"):
+        _ = language_model(transforms=[KEPT, WIDTH], budget={"use": "operations", "removed": 0.3}).budget

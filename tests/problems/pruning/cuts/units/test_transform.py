@@ -148,3 +148,39 @@ def test_compensation_brings_the_outputs_of_each_sublayer_nearer(language_model,
             missing[:, columns] -= matrix.rows(matrix.weight)
             errors[compensate].append(float((missing @ gram * missing).sum()))
     assert all(with_it < 0.95 * without for with_it, without in zip(errors[True], errors[False], strict=True))
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_one_gene_for_all_blocks_gives_what_equal_genes_give(cut):
+    one, each = (cut_of("llama", cut, genes=genes, keep=[0]) for genes in ("model", "block"))
+    (gene,) = one.genes
+    assert (gene.name, gene.group, gene.levels) == (cut, "", each.genes[1].levels)
+    for level in range(len(gene.levels)):
+        same = [0.0, float(level), float(level)]
+        one.apply([float(level)])
+        each.apply(same)
+        found, expected = (transform.resident.model.state_dict() for transform in (one, each))
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[name], expected[name]) for name in found)
+        assert one.marks() == each.marks()
+        assert one.inputs_left([float(level)]).keys() == each.inputs_left(same).keys()
+        for unit in ("weights", "parameters"):
+            assert budget_of(one, unit).spent([float(level)]) == budget_of(each, unit).spent(same)
+
+
+def test_one_gene_for_all_blocks_that_are_protected_is_refused():
+    with pytest.raises(InputError, match="no block has channels that may be left out"):
+        cut_of("llama", "channels", genes="model", keep=[0, 1, 2])
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_inputs_that_are_left_are_the_columns_of_what_stays(cut):
+    transform = cut_of("gpt2", cut, drop=True)
+    last = transform.genes[0].up
+    left = transform.inputs_left([1.0, 0.0, last])
+    (name,) = left
+    (output,) = [units.output for units in transform._units if units.output.matrix.name == name]
+    whole = output.matrix.rows(output.matrix.weight).clone()
+    transform.apply([1.0, 0.0, last])
+    assert output.matrix.block == 0
+    assert torch.equal(output.matrix.rows(output.matrix.weight), whole[:, left[name]])
