@@ -11,8 +11,8 @@ def scale(individual: Individual, *, genes: Genes, budget: Budget | None) -> tup
     """Scale every gene's distance to its bound by one factor, so that the limit is met.
 
     Below the limit, distances to the bounds where genes spend the most shrink; above it, those to the
-    bounds where they spend the least. So no gene leaves its bounds and every reachable limit is met.
-    Raises ValueError if there is no limit, or if the bounds do not allow it.
+    bounds where they spend the least. So no gene leaves its bounds and every reachable limit is met. Genes that spend
+    nothing stay. Raises ValueError if there is no limit, or if the bounds do not allow it.
     """
     return repaired(individual, genes, budget, _scale)
 
@@ -20,7 +20,10 @@ def scale(individual: Individual, *, genes: Genes, budget: Budget | None) -> tup
 def _scale(individual: Individual, genes: Genes, budget: Budget) -> None:
     start = list(clip_genes(individual, genes.low, genes.up))
     below = budget.excess(start) < 0
-    ends = budget.extreme(most=below)
+    ends = [
+        end if weight else gene  # a gene that spends nothing stays
+        for gene, end, weight in zip(start, budget.extreme(most=below), budget.weights, strict=True)
+    ]
 
     def scaled(factor: float) -> Individual:
         near = Individual(bound + factor * (gene - bound) for gene, bound in zip(start, ends, strict=True))

@@ -10,18 +10,19 @@ from operators.repair.landing import repaired
 def shift(individual: Individual, *, genes: Genes, budget: Budget | None) -> tuple[Individual]:
     """Move every gene the same way and as far, clipped to its bounds, so that the limit is met.
 
-    The way is the one that saves, or the one that spends; genes with levels move by the same share of their range.
-    It keeps the differences between genes of one sign away from the bounds. Raises ValueError if there is no limit,
-    or if the bounds do not allow it.
+    The way is the one that saves, or the one that spends; genes with levels move by the same share of their range,
+    and genes that spend nothing stay. It keeps the differences between genes of one sign away from the bounds. Raises
+    ValueError if there is no limit, or if the bounds do not allow it.
     """
     return repaired(individual, genes, budget, _shift)
 
 
 def _shift(individual: Individual, genes: Genes, budget: Budget) -> None:
     start = Individual(individual)
+    ways = [way if weight else 0.0 for way, weight in zip(budget.directions, budget.weights, strict=True)]
 
     def shifted(step: float) -> Individual:
-        moved = Individual(gene + step * way for gene, way in zip(start, budget.directions, strict=True))
+        moved = Individual(gene + step * way for gene, way in zip(start, ways, strict=True))
         return clip_genes(moved, genes.low, genes.up)
 
     widest = max(map(abs, [*genes.low, *genes.up])) + max(map(abs, start))

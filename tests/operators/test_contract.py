@@ -52,6 +52,16 @@ def test_a_repair_of_many_weights_lands_on_the_target_and_refuses_others(slot, n
                 repair(Individual(genes.random()), genes=genes, budget=Additive.at_share(genes, prices, wrong))
 
 
+@every("repair")
+@pytest.mark.parametrize("sparsity", [0.2, 0.5, 0.9])
+def test_a_gene_that_spends_nothing_stays_in_a_repair(slot, name, sparsity):
+    genes = Genes([Gene.of_levels("metric", range(7)), Gene("free of cost", 0.0, 9.0), Gene("a"), Gene("b")])
+    budget = Additive(genes, [0.0, 0.0, -1.0, -3.0], limit=-2.0)
+    (child,) = registry.operator(slot, name)(Individual([5.0, 2.5, sparsity, 0.5]), genes=genes, budget=budget)
+    assert child[:2] == [5.0, 2.5]
+    assert budget.kept(child)
+
+
 @every("select")
 @pytest.mark.parametrize("value", [1.0, float("inf")])
 def test_selection_works_where_all_are_equal(slot, name, value):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -73,9 +73,13 @@ class Scoring:
 
     def levels(self, model: Any, groups: Sequence[Group], tokens: torch.Tensor) -> Tensors:
         """What else masks need: the levels of the weights, and how groups split their loss."""
+        return self.levels_of(self.scored(model, tokens), groups)
+
+    def levels_of(self, scored: Iterable[tuple[Matrix, torch.Tensor]], groups: Sequence[Group]) -> Tensors:
+        """As :meth:`levels`, of matrices and their scores as :meth:`scored` gives them."""
         stored: Tensors = {}
         waiting: Tensors = {}
-        for matrix, score in self.scored(model, tokens):
+        for matrix, score in scored:
             by_row = self.scope(matrix.kind) == "row"
             ranks = ranks_in_rows(score, matrix.transposed) if by_row else ranks_in_matrix(score)
             stored[LEVEL + matrix.name] = levels(ranks)

@@ -105,7 +105,7 @@ class Weights(Transform):
     def finalise(self, genome: Sequence[float]) -> None:
         """Mask the model, and update the remaining weights where the settings say so."""
         self.apply(genome)
-        if self.updates and any(genome):
+        if self.updates and self.masks.sparsity:
             self._reconstruct()
 
     def describe(self) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""The cut in single weights, by a score that is searched too."""
