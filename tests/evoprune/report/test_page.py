@@ -134,7 +134,7 @@ def test_a_result_is_told_in_words_and_lists_are_left_to_it(report, evoprune, tm
     assert "- unit: `m`" in markdown
     assert f"<span>{result['best']['genome'][0]:.1%}</span>" in html
     assert "<figcaption>It falls &lt;b&gt;fast&lt;/b&gt;.</figcaption>" in html
-    assert html.count(f"{result['seconds']:.6g}") == 1
+    assert html.count(f"<dd>{result['seconds']:.6g} s</dd>") == 1
 
 
 def test_a_front_is_a_table_of_the_objectives(traded, evoprune):
