@@ -32,12 +32,13 @@ def asked(
     model: Annotated[str, Field(description="its name at the endpoint")] = "default",
     timeout: Annotated[Positive, Field(description="seconds to wait for a sign of the endpoint")] = 60.0,
 ) -> tuple[Individual]:
-    """Let a language model write the child; where its answer is no other genome of these genes, ``exchange`` breeds it.
+    """Let a language model write the child; where its answer cannot be used, ``exchange`` breeds it.
 
-    Any endpoint with OpenAI's chat completions serves, such as that of llama.cpp's server; a key, where one is wanted,
-    is in the environment as ``EVOPRUNE_API_KEY``. That a language model breeds is the idea of Self-Pruner (Huang et
-    al., "Towards Efficient Automatic Self-Pruning of Large Language Models", 2025). A request shows the genome and two
-    children of it by ``exchange``, drawn at random, and asks for another one.
+    An answer can be used if it holds another genome within the bounds. Any endpoint with OpenAI's chat completions
+    serves, such as that of llama.cpp's server; a key, where one is wanted, is in the environment as
+    ``EVOPRUNE_API_KEY``. That a language model breeds is the idea of Self-Pruner (Huang et al., "Towards Efficient
+    Automatic Self-Pruning of Large Language Models", 2025). A request shows the genome and two children of it by
+    ``exchange``, drawn at random, and asks for another one.
 
     Its temperature is 0 and its seed is drawn, but servers may still differ. So answers are kept in the cache: a run
     that is resumed or repeated sends no request twice. Without them it asks again, and ``resume`` refuses if other

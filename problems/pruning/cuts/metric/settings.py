@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from problems.pruning.cuts.weights.settings import WeightsSettings
 
@@ -10,7 +10,7 @@ from problems.pruning.cuts.weights.settings import WeightsSettings
 class MetricSettings(WeightsSettings):
     """As those of ``weights``, but without a score, which is searched, and without stages, which need one."""
 
-    score: str = "wanda"
+    score: str = Field("wanda", description="not to be given: it is searched, from that of Wanda on")
 
     @model_validator(mode="after")
     def _searched(self) -> MetricSettings:
