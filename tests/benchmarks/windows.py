@@ -22,7 +22,8 @@ from statistics import mean
 from evoprune import InputError
 from evoprune.cache import FOLDER
 from evoprune.experiment.resolve import resolve_file
-from problems.language_model.problem import LanguageModel
+from problems.pruning import Pruning
+from problems.pruning.settings import uniform_name
 from tests.benchmarks.results import Line, Results
 
 
@@ -36,9 +37,9 @@ def measured(problem: str, sets: Sequence[str], score: str, windows: int, seed: 
         start = time.process_time()
         made = resolved.problem(resolved.settings)
         seconds = time.process_time() - start
-        assert isinstance(made, LanguageModel)
-        session = made.session
-        perplexity = session.fitness.perplexity(made.references()["uniform"], session.texts.report.tokens)
+        assert isinstance(made, Pruning)
+        session, uniform = made.session, made.references()[uniform_name(made.settings.sparsity)]
+        perplexity = session.fitness.perplexity(uniform, session.texts.report.tokens)
     return {"score": score, "windows": windows, "seed": seed, "perplexity": perplexity, "cpu_seconds": seconds}
 
 
