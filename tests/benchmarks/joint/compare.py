@@ -80,7 +80,7 @@ SEARCHES: dict[str, Search] = {
     "DP, then level_switching": _after_dp(level_switching),
 }
 
-FIRST = (0.125, 0.25, 0.375)
+FIRST = (0.125, 0.25, 0.375, 0.45)
 """The shares of bytes that the first of two steps saves where cuts come first, of those in 16 bits."""
 
 
