@@ -19,6 +19,9 @@ RATES: dict[Train, float] = {"all": 3e-4, "lora": 1e-3, "norms": 1e-3}
 RANK = 16
 """Of the updates that LoRA adds (Hu et al., 2022); their scale is 2."""
 
+_CUT = 0.01
+"""A matrix with a smaller share of zeros was not pruned: of a quantised source some weights are 0."""
+
 _BYTES = 16
 """Of a parameter in training: float32 weight, gradient and two moments."""
 
@@ -57,8 +60,13 @@ class Trained:
         """``model`` as plain layers."""
         return model if self._adapted is None else self._adapted.merge_and_unload()
 
+    @property
+    def _pruned(self) -> bool:
+        """Whether updates would fill zeros that were made."""
+        return any(1 - float(mask.float().mean()) > _CUT for mask in self._zeros.values())
+
     def _adapt(self, model: Any) -> Any:
-        if self._zeros:
+        if self._pruned:
             raise InputError("low-rank updates would fill the zeros of the pruned weights; use all or norms", "train")
         try:
             from peft import LoraConfig, get_peft_model
@@ -74,7 +82,7 @@ class Trained:
         needed = _BYTES * sum(parameter.numel() for _, parameter in _candidates(model, "all"))
         if needed < _SHARE * _free(device):
             return "all"
-        return "norms" if self._zeros else "lora"
+        return "norms" if self._pruned else "lora"
 
 
 def _candidates(model: Any, train: Train) -> list[tuple[str, nn.Parameter]]:

@@ -61,3 +61,10 @@ def test_low_rank_updates_of_zeros_are_refused():
     find_matrices(model)[0].weight.data[0] = 0
     with pytest.raises(InputError, match="would fill the zeros"):
         Trained(model, "lora", CPU)
+
+
+def test_single_zeros_of_a_quantised_source_do_not_hinder_them():
+    pytest.importorskip("peft")
+    model = random_model("gpt2")
+    find_matrices(model)[0].weight.data[0, :3] = 0
+    assert Trained(model, "lora", CPU).train == "lora"
