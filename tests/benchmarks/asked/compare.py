@@ -69,7 +69,7 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="the .jsonl file to write or to complete")
-    parser.add_argument("--evaluations", type=int, default=25)
+    parser.add_argument("--evaluations", type=int, default=17)
     given = parser.parse_args()
     results = Results(given.out, {"evaluations": given.evaluations})
     for seed in SEEDS:
