@@ -13,7 +13,7 @@ from problems.language_model.evaluation.states import States
 from problems.language_model.model.forward import Forward, Kept, Run
 from problems.language_model.text.windows import predictions
 
-_CPU_BATCH = 512
+_CPU_BATCH = 1024
 """Tokens in a batch on a CPU: the activations between two layers should fit its cache, and each core have a batch."""
 
 _GPU_SHARE, _GPU_BATCH = 0.5, 2**16
