@@ -35,7 +35,7 @@ def prune(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_from_a_goal_to_a_checked_export_a_report_and_a_file_that_repeats_it(prune, text, tmp_path, capsys):
-    code, out, err = prune("--sparsity", "40%", "--text", text, "--time", "40s", "--out", tmp_path / "pruned")
+    code, out, err = prune("--sparsity", "40%", "--text", text, "--time", "30s", "--out", tmp_path / "pruned")
     assert code == 0, err
     folder = tmp_path / "runs" / "run"
     found = result(folder)
@@ -64,7 +64,7 @@ def test_from_a_goal_to_a_checked_export_a_report_and_a_file_that_repeats_it(pru
 def test_the_other_goals_are_reached(prune, tmp_path, goal, out, reached):
     if out.endswith("gguf") and not importlib.util.find_spec("llama_cpp_py_sync"):
         pytest.skip("llama.cpp's library is not installed")
-    code, _, err = prune(*goal, "--time", "40s", "--out", tmp_path / out)
+    code, _, err = prune(*goal, "--time", "30s", "--out", tmp_path / out)
     assert code == 0, err
     assert reached(json.loads((tmp_path / "runs" / "run" / "result.json").read_text())["cost"])
     assert (tmp_path / out).exists()
