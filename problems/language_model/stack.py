@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from itertools import combinations, pairwise
 from math import prod
 from typing import Any
@@ -61,22 +61,14 @@ class Stack(Transform):
 
     def apply(self, genome: Sequence[float]) -> None:
         """Apply to each transform its own genes, and lay on what these leave."""
-        self._applied = list(genome)
-        for overlay in self._overlays:
-            overlay.lift()
-        for transform, own in self._parts(genome):
-            if not isinstance(transform, Overlay):
-                transform.apply(own)
+        self._cut(genome)
         self._lay(genome)
 
     def finalise(self, genome: Sequence[float]) -> None:
         """Finalise each, in their order, after all are applied: updates depend on the rest of the model."""
-        self.apply(genome)
-        for overlay in self._overlays:
-            overlay.lift()
-        for transform, own in self._parts(genome):
-            if not isinstance(transform, Overlay):
-                transform.finalise(own)
+        self._cut(genome)
+        for cut, own in self._cuts(genome):
+            cut.finalise(own)
         self._lay(genome)
 
     def marks(self) -> Sequence[Hashable]:
@@ -182,9 +174,8 @@ class Stack(Transform):
         """Of those that lie on the others."""
         return {
             name: held
-            for transform, own in self._parts(genome)
-            if isinstance(transform, Overlay)
-            for name, held in transform.encode_left(model, own, lambda: self.inputs_left(genome)).items()
+            for overlay, own in self._lying(genome)
+            for name, held in overlay.encode_left(model, own, lambda: self.inputs_left(genome)).items()
         }
 
     def shaping(self, genome: Sequence[float]) -> Sequence[float]:
@@ -207,10 +198,26 @@ class Stack(Transform):
         """Each transform with its own genes."""
         return [(each, genome[own]) for each, own in zip(self._transforms, self._slices, strict=True)]
 
+    def _cuts(self, genome: Sequence[float]) -> list[tuple[Transform, Sequence[float]]]:
+        """Those that come first, each with its own genes."""
+        return self._parts(genome)[: len(self._transforms) - len(self._overlays)]
+
+    def _lying(self, genome: Sequence[float]) -> Iterator[tuple[Overlay, Sequence[float]]]:
+        """Those that lie on the others, each with its own genes."""
+        slices = self._slices[len(self._transforms) - len(self._overlays) :]
+        return zip(self._overlays, (genome[own] for own in slices), strict=True)
+
+    def _cut(self, genome: Sequence[float]) -> None:
+        """Apply what comes first, with nothing lying on it."""
+        self._applied = list(genome)
+        for overlay in self._overlays:
+            overlay.lift()
+        for cut, own in self._cuts(genome):
+            cut.apply(own)
+
     def _lay(self, genome: Sequence[float]) -> None:
-        for transform, own in self._parts(genome):
-            if isinstance(transform, Overlay):
-                transform.lay(own, lambda: self.inputs_left(genome))
+        for overlay, own in self._lying(genome):
+            overlay.lay(own, lambda: self.inputs_left(genome))
 
 
 def _refuse(one: Transform, other: Transform) -> None:

@@ -18,11 +18,11 @@ def spread(function: Callable[[Work], Result], works: Sequence[Work]) -> Iterato
     Threads that share one product wait for each other many thousand times in a pass; beside other processes each of
     these waits takes a share of the scheduler's time. Threads that compute alone do not wait.
     """
-    threads = min(torch.get_num_threads(), len(works))
+    before = torch.get_num_threads()
+    threads = min(before, len(works))
     if threads == 1:
         yield from map(function, works)
         return
-    before = torch.get_num_threads()
     torch.set_num_threads(1)  # of this thread, and of MKL in all
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
