@@ -16,22 +16,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
-from evoprune import Algorithm, Evaluate
+from evoprune import Algorithm
 from operators.algorithm.greedy import greedy
 from operators.algorithm.level_switching import level_switching
 from operators.algorithm.random_search import random_search
 from tests.benchmarks.depth.enumerate import Table
 from tests.benchmarks.depth.evopress import evopress, sliding_window
 from tests.benchmarks.depth.spaces import Space
+from tests.benchmarks.known import evaluations
 
 SEEDS = range(10)
 NEAR = 1.001
 """A perplexity up to this many times the optimum's is near it."""
 
 _MOST = 0.25
-"""A search is stopped after this share of the enumeration, and, as the product stops one, after :data:`_IDLE` requests
-of known genomes in a row."""
-_IDLE = 100
+"""A search is stopped after this share of the enumeration, if not before."""
 
 Search = Callable[[Space], Algorithm]
 
@@ -46,24 +45,7 @@ SEARCHES: dict[str, Search] = {
 
 def found(algorithm: Algorithm, space: Space, table: Table, goals: Sequence[float], most: int) -> list[int | None]:
     """The distinct genomes that ``algorithm`` asked for until one on the budget is at most each goal; None: never."""
-    seen: set[tuple[int, int]] = set()
-    after: list[int | None] = [None] * len(goals)
-    idle = 0
-    for step in algorithm:
-        if not isinstance(step, Evaluate):
-            continue
-        before = len(seen)
-        for individual in step.individuals:
-            pair = space.pair(individual)
-            seen.add(pair)
-            individual.fitness.values = (table.value(pair),)
-            for place, goal in enumerate(goals):
-                if after[place] is None and not step.probe and table.value(pair) <= goal:
-                    after[place] = len(seen)
-        idle = 0 if len(seen) > before else idle + 1
-        if None not in after or len(seen) >= most or idle == _IDLE:
-            break
-    return after
+    return evaluations(algorithm, space.pair, table.value, goals, most, probes=False)
 
 
 def compare(space: Space, title: str, table: Table, names: Sequence[str] = tuple(SEARCHES)) -> str:

@@ -20,7 +20,7 @@ from statistics import median
 
 from deap import base
 
-from evoprune import Additive, Algorithm, Evaluate, Genes, Individual
+from evoprune import Additive, Algorithm, Genes, Individual
 from operators.algorithm.additive import additive
 from operators.algorithm.generational import generational
 from operators.algorithm.level_switching import level_switching
@@ -33,13 +33,11 @@ from operators.repair.shift import shift
 from operators.selection.tournament import tournament
 from operators.survival.elitist import elitist
 from problems.pruning.cuts.metric.metric import PARTS, Metric
+from tests.benchmarks.known import evaluations
 
 SEEDS = range(3)
 NEAR = (1.05, 1.01, 1.0)
 """How many times the best perplexity is reached."""
-
-_IDLE = 100
-"""Requests of known metrics in a row after which a search is stopped, as in the product."""
 
 Table = Mapping[Metric, float]
 """The perplexity of each metric."""
@@ -87,24 +85,7 @@ def read(path: Path) -> dict[Metric, float]:
 
 def found(algorithm: Algorithm, table: Table, goals: Sequence[float]) -> list[int | None]:
     """The different metrics that ``algorithm`` asked for until one is at most each goal; None: never."""
-    seen: set[Metric] = set()
-    after: list[int | None] = [None] * len(goals)
-    idle = 0
-    for step in algorithm:
-        if not isinstance(step, Evaluate):
-            continue
-        before = len(seen)
-        for individual in step.individuals:
-            metric = Metric.of(individual)
-            seen.add(metric)
-            individual.fitness.values = (table[metric],)
-            after = [
-                len(seen) if n is None and table[metric] <= goal else n for n, goal in zip(after, goals, strict=True)
-            ]
-        idle = 0 if len(seen) > before else idle + 1
-        if None not in after or len(seen) == len(table) or idle == _IDLE:
-            break
-    return after
+    return evaluations(algorithm, Metric.of, table.__getitem__, goals, len(table), probes=True)
 
 
 def compare(table: Table) -> str:
