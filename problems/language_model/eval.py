@@ -14,9 +14,10 @@ from problems.language_model.evaluation.harness import run_tasks
 from problems.language_model.evaluation.measure import Measure
 from problems.language_model.model.blocks import attentions_numbered
 from problems.language_model.model.place import is_path
+from problems.language_model.options import EvalSettings
 from problems.language_model.resident import Resident
 from problems.language_model.session import Session
-from problems.language_model.settings import BUNDLED_REPORT_TEXT, EvalSettings, ModelSettings, TextSettings
+from problems.language_model.settings import BUNDLED_REPORT_TEXT, ModelSettings, TextSettings
 from problems.language_model.text.windows import Windows, check_length, cut, settings_of
 
 Row = dict[str, Any]

@@ -28,15 +28,8 @@ from evoprune import (
 from problems.language_model.any_transform import AnyTransformSettings, chosen_transforms
 from problems.language_model.files import missing
 from problems.language_model.finals import JudgedModels
-from problems.language_model.settings import (
-    BUDGETS,
-    FORMATS,
-    TRANSFORMS,
-    EvalSettings,
-    ExportSettings,
-    ModelSettings,
-    RecoverCommandSettings,
-)
+from problems.language_model.options import EvalSettings, ExportSettings
+from problems.language_model.settings import BUDGETS, FORMATS, TRANSFORMS, ModelSettings, RecoverCommandSettings
 from problems.language_model.summary import summary
 from problems.language_model.told import EXPLAINED, SHARES, WORDS, about
 

@@ -25,9 +25,9 @@ from problems.language_model.export.runtime import bytes_of, computing, finding_
 from problems.language_model.model.blocks import Matrix, find_matrices, zeros
 from problems.language_model.model.load import copy_of, quiet
 from problems.language_model.model.source import stored_dtype, weight_files
+from problems.language_model.options import ExportSettings
 from problems.language_model.recovery.figures import draw_recovery
 from problems.language_model.session import Session
-from problems.language_model.settings import ExportSettings
 from problems.language_model.text.source import load_text
 from problems.language_model.text.windows import Windows
 

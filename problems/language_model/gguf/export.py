@@ -28,8 +28,8 @@ from problems.language_model.gguf.card import card, told
 from problems.language_model.model.blocks import find_matrices, zeros
 from problems.language_model.model.forward import Forward
 from problems.language_model.model.load import copy_of
+from problems.language_model.options import ExportSettings
 from problems.language_model.session import Session
-from problems.language_model.settings import ExportSettings
 
 TOLERANCE = 1e-2
 """The largest relative difference between the perplexities in llama.cpp, which rounds activations, and of the run."""

@@ -10,13 +10,14 @@ from typing import Any
 from evoprune import Exported
 from problems.language_model.export.run_record import run_record
 from problems.language_model.export.write import export, refuse_other_inputs
+from problems.language_model.options import ExportSettings
 from problems.language_model.recovery import checkpoint
 from problems.language_model.recovery.figures import NAME, draw_recovery
 from problems.language_model.recovery.recover import Recovered, recover, refuse_unknown
 from problems.language_model.recovery.text import recovery_text, refuse_report
 from problems.language_model.recovery.train import accelerator
 from problems.language_model.session import Session
-from problems.language_model.settings import ExportSettings, RecoverCommandSettings
+from problems.language_model.settings import RecoverCommandSettings
 from problems.language_model.summary import recovered_lines
 
 WEIGHTS, WORKPLACE = "recovered.safetensors", "recovery"

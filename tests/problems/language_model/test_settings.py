@@ -2,7 +2,8 @@
 
 import pytest
 
-from problems.language_model.settings import EvalSettings, LanguageModelSettings, TextSettings
+from problems.language_model.options import EvalSettings
+from problems.language_model.settings import LanguageModelSettings, TextSettings
 
 REPORT = LanguageModelSettings().report_text
 
