@@ -61,6 +61,10 @@ class Overlay(Transform):
         """All in 16 bits."""
         return self.dense
 
+    def bare(self) -> Transform:
+        """Itself: it updates nothing."""
+        return self
+
     def shaping(self, genome: Sequence[float]) -> Sequence[float]:  # noqa: ARG002 - none of them
         """None."""
         return []

@@ -43,7 +43,7 @@ def report(session: Session, outcome: Outcome, budget: Budget | None = None) -> 
     stated = protocol.of_run(session)
     if isinstance(budget, Milliseconds):
         state["cost"]["milliseconds"] = milliseconds(session, outcome.best, budget)
-        stated["milliseconds"] = str(budget.load)
+        stated["milliseconds"] = budget.of
     if session.transform.updates:
         genomes = {name: outcome.references[name][0] for name in names if name != "dense"}
         perplexity |= reconstructed(session, genomes | {"evolved": outcome.best})

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -20,7 +20,11 @@ from numpy.typing import NDArray
 from evoprune import Additive, Budget, Checked, Gene, Genes, InputError
 from evoprune.budget import ROUNDING, Price
 from problems.language_model.resident import Resident
+from problems.language_model.speed import Load
 from problems.language_model.text.roles import Texts
+
+if TYPE_CHECKING:
+    from problems.language_model.clock import Clock
 
 WEIGHTS = "weights"
 """The unit that each transform knows: weights of the blocks' matrices that are left."""
@@ -199,6 +203,12 @@ class Transform(ABC):
     def bare(self) -> Transform:
         """The same transform of the same model, which must be dense, to give it shapes alone: no weight is updated."""
         return self.of_shapes(self.resident, self.settings)
+
+    def clock(self, load: Load) -> Clock:
+        """What times its models, by what is to run them."""
+        from problems.language_model.clock import Passes
+
+        return Passes(self, load)
 
     def shaping(self, genome: Sequence[float]) -> Sequence[float]:
         """The genes of ``genome`` that decide shapes."""

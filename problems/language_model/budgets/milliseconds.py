@@ -12,7 +12,6 @@ from pydantic import Field, ValidationError
 
 from evoprune import Additive, Checked, InputError
 from problems.language_model.model.device import processor
-from problems.language_model.resident import Resident
 from problems.language_model.speed import Load, Phase
 from problems.language_model.timing import savings
 from problems.language_model.transform import Transform
@@ -35,16 +34,19 @@ class Times(Checked):
     shapes: str
     weights: str
     torch: str
+    runtime: str = "transformers"
     dense: float = Field(gt=0)
     genes: dict[str, dict[str, Annotated[float, Field(le=0)]]]
 
 
-_MUST_MATCH = ("device", "processor", "threads", "dtype", "phase", "batch", "length", "shapes")
+_MUST_MATCH = ("device", "processor", "threads", "dtype", "phase", "batch", "length", "shapes", "runtime")
 """What times are only good for if it is the same."""
 
 
 class Milliseconds(Additive):
     """What a pass of ``load`` takes, as the sum of what the genes save. The limit is ``dense / speedup``.
+
+    ``of``: what the milliseconds are of, for people.
 
     Raises :class:`evoprune.InputError` if no genome is as fast.
     """
@@ -52,7 +54,7 @@ class Milliseconds(Additive):
     def __init__(self, transform: Transform, times: Times, load: Load, speedup: float) -> None:
         prices = [list(times.genes[gene.name].values()) for gene in transform.genes]
         super().__init__(transform.genes, prices, times.dense / speedup, "milliseconds", times.dense)
-        self.load = load
+        self.load, self.of = load, f"{load} in {times.runtime}"
         if self.least > times.dense / speedup:
             raise InputError(
                 f"a speed-up of {speedup:g}x is out of reach: the fastest model that the transforms can make takes "
@@ -86,7 +88,7 @@ def milliseconds(
     except ValidationError as error:
         where, why = ".".join(map(str, error.errors()[0]["loc"])), error.errors()[0]["msg"]
         raise InputError(f"holds no times that evoprune measured: {where}: {why}", source) from None
-    for name, now in _circumstances(transform.resident, load).items():
+    for name, now in _circumstances(transform, load).items():
         if name in _MUST_MATCH and getattr(times, name) != now:
             raise InputError(f"its times were measured with {name} {getattr(times, name)}, this run has {now}", source)
     if {name: list(levels) for name, levels in times.genes.items()} != _levels(transform):
@@ -104,7 +106,7 @@ def measure(transform: Transform, *, phase: Phase, batch: int, length: int, tabl
         name: dict(zip(levels, table, strict=True))
         for (name, levels), table in zip(_levels(transform).items(), changes, strict=True)
     }
-    return Times(**_circumstances(transform.resident, load), dense=dense, genes=genes).model_dump()
+    return Times(**_circumstances(transform, load), dense=dense, genes=genes).model_dump()
 
 
 setattr(milliseconds, "measure", measure)  # noqa: B010 - functions have no such attribute to mypy
@@ -114,8 +116,9 @@ def _levels(transform: Transform) -> dict[str, list[str]]:
     return {gene.name: list(map(str, gene.levels)) for gene in transform.genes}
 
 
-def _circumstances(resident: Resident, load: Load) -> dict[str, Any]:
+def _circumstances(transform: Transform, load: Load) -> dict[str, Any]:
     """What times depend on, beside the genome."""
+    resident = transform.resident
     return {
         "device": resident.device.type,
         "processor": processor(resident.device),
@@ -127,6 +130,7 @@ def _circumstances(resident: Resident, load: Load) -> dict[str, Any]:
         "shapes": resident.shapes_sha256,
         "weights": resident.weights_sha256,
         "torch": torch.__version__,
+        "runtime": transform.clock(load).runtime,
     }
 
 

@@ -1,7 +1,8 @@
 """A script: loads .gguf files with llama.cpp, measures them, and prints what it finds as JSON.
 
 ``python check.py JOB`` where JOB is JSON: ``models`` (files), ``threads``, ``length`` (tokens of a prompt, at most) and
-``seconds`` (how long speeds are measured, in turn; 0: one round, for the memory). To score the one model, besides:
+``seconds`` (how long speeds are measured, in turn; 0: one round, for the memory) of ``phases`` (prefill, decode). To
+score the one model, besides:
 ``known``, an .npz file with ``tokens`` ``(windows, window)`` and what the divergence keeps of the dense model (see
 :class:`problems.language_model.evaluation.objectives.Divergence`); ``text``, the file whose first tokens these are; and
 ``begin``: whether each window begins with a token that is not part of the text.
@@ -159,24 +160,20 @@ def first_difference(model: Llama, text: str, tokens: NDArray[np.int64], begin: 
     return int(same.argmin())
 
 
-def speeds(models: list[Llama], length: int, seconds: float) -> Json:
-    """Tokens a second of a prompt of ``length`` tokens, and of those generated after it; medians, timed in turn."""
+def speeds(models: list[Llama], length: int, seconds: float, phases: list[str]) -> Json:
+    """Tokens a second of a prompt of ``length`` tokens, and of those after it; medians, timed in turn."""
     length = min(length, *(model.positions - _GENERATED for model in models))
     prompt = np.arange(length, dtype=np.int32) % min(model.width for model in models)
     for model in models:
         model.begin(length + _GENERATED)
-        _round(model, prompt)  # so that all are warm
-    rounds: list[list[tuple[float, float]]] = []
+        model.read(prompt, 0)  # so that all are warm, and have read it
+    rounds: list[list[list[float]]] = []
     end = time.perf_counter() + seconds
     while len(rounds) < (3 if seconds else 1) or time.perf_counter() < end:
-        rounds.append([_round(model, prompt) for model in models])
-    taken = np.median(rounds, axis=0)  # (models, 2)
-    return {
-        "prefill": (length / taken[:, 0]).tolist(),
-        "decode": (_GENERATED / taken[:, 1]).tolist(),
-        "length": length,
-        "peak_bytes": peak_bytes(),
-    }
+        rounds.append([[_PASSES[phase](model, prompt) for phase in phases] for model in models])
+    each = np.median(rounds, axis=0).T  # (phases, models)
+    found = {phase: (1 / seconds).tolist() for phase, seconds in zip(phases, each, strict=True)}
+    return found | {"length": length, "peak_bytes": peak_bytes()}
 
 
 def peak_bytes() -> int:
@@ -187,21 +184,30 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _round(model: Llama, prompt: NDArray[np.int32]) -> tuple[float, float]:
-    """The seconds that the prompt takes, and the tokens after it."""
+def _prefill(model: Llama, prompt: NDArray[np.int32]) -> float:
+    """The seconds that a token of the prompt takes."""
     model.cut(0)
     start = time.perf_counter()
-    logits = model.read(prompt, 0)
-    middle = time.perf_counter()
+    model.read(prompt, 0)
+    return (time.perf_counter() - start) / len(prompt)
+
+
+def _decode(model: Llama, prompt: NDArray[np.int32]) -> float:
+    """The seconds that a token after the prompt takes."""
+    model.cut(len(prompt))
+    start = time.perf_counter()
     for place in range(_GENERATED):
-        logits = model.read(logits.argmax(1).astype(np.int32), len(prompt) + place)
-    return middle - start, time.perf_counter() - middle
+        model.read(prompt[:1], len(prompt) + place)
+    return (time.perf_counter() - start) / _GENERATED
+
+
+_PASSES = {"prefill": _prefill, "decode": _decode}
 
 
 def main(job: Json) -> Json:
     """Load, measure, score."""
     models = [Llama(path, job["threads"]) for path in job["models"]]
-    found = speeds(models, job["length"], job["seconds"])
+    found = speeds(models, job["length"], job["seconds"], job["phases"])
     found["load_seconds"] = [round(model.load_seconds, 3) for model in models]
     if "known" in job:
         known = dict(np.load(job["known"]))

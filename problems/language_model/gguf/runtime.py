@@ -7,16 +7,18 @@ import math
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from evoprune import note
+from evoprune import InputError, note
 from problems.language_model.evaluation.objectives import Divergence
 from problems.language_model.export.runtime import bytes_of
 from problems.language_model.model.device import processor
+from problems.language_model.speed import Load
 from problems.language_model.text.source import load_text
 from problems.language_model.text.windows import Windows
 
@@ -43,7 +45,8 @@ def checked(path: Path, report: Windows, dense: Divergence) -> Json:
         kept = {name: tensor.numpy() for name, tensor in dense.known.items()} | {"tokens": report.tokens.numpy()}
         np.savez(known, allow_pickle=False, **kept)
         begin = report.begin is not None
-        found = _in_fresh_process([path], 0.0, {"known": str(known), "text": str(text), "begin": begin})
+        _tell([path])
+        found = _in_fresh_process([path], 0.0, known=str(known), text=str(text), begin=begin)
     if "failure" in found:
         return {"perplexity": math.inf, "divergence": math.inf, "failure": f"cannot be run: {found['failure']}"}
     wanted = ("perplexity", "divergence", "first_other_token", "peak_bytes")
@@ -56,7 +59,10 @@ def compared(dense: Path, evolved: Path, check: Json) -> Json | None:
     As :func:`problems.language_model.export.runtime.runtimes`. ``check``: what :func:`checked` found of ``evolved``.
     None where they cannot be measured.
     """
-    alone, times = _in_fresh_process([dense], 0.0), _in_fresh_process([dense, evolved], _SECONDS)
+    _tell([dense])
+    alone = _in_fresh_process([dense], 0.0)
+    _tell([dense, evolved])
+    times = _in_fresh_process([dense, evolved], _SECONDS)
     if "failure" in alone or "failure" in times or "failure" in check:
         return None
     pairs = {name: times[name] for name in ("prefill", "decode")}
@@ -68,12 +74,28 @@ def compared(dense: Path, evolved: Path, check: Json) -> Json | None:
     return both | {"threads": torch.get_num_threads(), "length": times["length"], "processor": cpu}
 
 
-def _in_fresh_process(models: list[Path], seconds: float, scored: Json | None = None) -> Json:
-    """What ``check.py`` prints; ``failure`` if it fails."""
-    names = " and ".join(path.name for path in models)
-    note(f"running {names} in llama.cpp, in a process of its own")
-    job = {"models": [str(path.resolve()) for path in models], "seconds": seconds, **(scored or {})}
-    job |= {"threads": torch.get_num_threads(), "length": _LENGTH}
+def milliseconds(models: Sequence[Path], load: Load, seconds: float) -> list[float]:
+    """What a pass of ``load``, of one sequence, takes of each of ``models``, timed in turn for some ``seconds``.
+
+    Raises :class:`evoprune.InputError` where llama.cpp cannot run one of them, or has too few positions for it.
+    """
+    found = _in_fresh_process(models, seconds, length=load.length, phases=[load.phase])
+    if "failure" in found:
+        raise InputError(f"llama.cpp cannot time it: {found['failure']}", "problem.budget")
+    if found["length"] < load.length:
+        raise InputError(f"llama.cpp has room for {found['length']} tokens of this model", "problem.budget.length")
+    passed = load.length if load.phase == "prefill" else 1
+    return [1000 * passed / speed for speed in found[load.phase]]
+
+
+def _tell(models: Sequence[Path]) -> None:
+    note(f"running {' and '.join(path.name for path in models)} in llama.cpp, in a process of its own")
+
+
+def _in_fresh_process(models: Sequence[Path], seconds: float, **more: Any) -> Json:
+    """What ``check.py`` prints; ``failure`` if it fails. ``more`` of its job."""
+    job = {"models": [str(path.resolve()) for path in models], "seconds": seconds, "threads": torch.get_num_threads()}
+    job |= {"length": _LENGTH, "phases": ["prefill", "decode"]} | more
     script = Path(__file__).with_name("check.py")
     done = subprocess.run([sys.executable, "-P", str(script), json.dumps(job)], capture_output=True, text=True)
     if done.returncode:

@@ -13,6 +13,7 @@ from evoprune import Gene, Genes, InputError, Term
 from evoprune.budget import Price
 from problems import quantization
 from problems.language_model import gguf
+from problems.language_model.clock import Clock
 from problems.language_model.gguf import ggml
 from problems.language_model.kept import Tensors, code, shared_of
 from problems.language_model.model.blocks import Matrix
@@ -20,6 +21,7 @@ from problems.language_model.model.tensor_file import sha256_of
 from problems.language_model.overlay import Beside, Left, Overlay
 from problems.language_model.resident import Resident
 from problems.language_model.shapes import Shapes
+from problems.language_model.speed import Load
 from problems.language_model.statistics.activations import INPUT_NORMS
 from problems.language_model.statistics.calibration import statistics
 from problems.language_model.text.roles import Texts
@@ -179,6 +181,12 @@ class Types(Overlay):
         }
         counted = CutBytes(self.resident.model, base, shapes, kinds)
         return counted.terms, counted.beside
+
+    def clock(self, load: Load) -> Clock:
+        """That of llama.cpp, which runs the files."""
+        from problems.language_model.gguf.clock import Files
+
+        return Files(self, load, [tuple(matrix.rows(matrix.weight).shape) for matrix in self.matrices])
 
     def encoded(self) -> Mapping[str, Encoded]:
         """The matrices that are not in 16 bits now."""

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from evoprune import InputError
-from problems.language_model import timing
+from problems.language_model import clock, timing
+from problems.language_model.clock import in_turn
 from problems.language_model.speed import Load
-from problems.language_model.timing import alike, compared, in_turn, savings, timed_levels
+from problems.language_model.timing import compared, savings, timed_levels
 from problems.language_model.transform import WEIGHTS
 from problems.pruning.cuts.sublayers.transform import Sublayers
 
@@ -20,7 +21,7 @@ REST = 100_000
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     monkeypatch.setattr(timing, "SECONDS", 0.0)
-    monkeypatch.setattr(timing, "_TURN", 0.0)
+    monkeypatch.setattr(clock, "_TURN", 0.0)
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def weights_for_times(monkeypatch):
             pace[0] *= rate
             return pace[0] * (made.resident.prunable_weights - made.resident.removed_weights + REST)
 
-        monkeypatch.setattr(timing, "timer", lambda *_: run)
+        monkeypatch.setattr(clock, "timer", lambda *_: run)
 
     return set_up
 
@@ -54,7 +55,7 @@ def weights_for_times(monkeypatch):
     ],
 )
 def test_genes_of_equal_shapes_are_alike(transform, transforms, expected):
-    assert alike(transform(transforms)) == expected
+    assert transform(transforms).clock(DECODE).alike() == expected
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 9, 10, 11, 49, 1000])
@@ -86,7 +87,7 @@ def test_a_machine_that_gets_slower_changes_shares_but_little(transform, weights
 
 def test_tables_fall_however_noisy_times_are(transform, monkeypatch):
     rng = random.Random(0)
-    monkeypatch.setattr(timing, "timer", lambda *_: lambda: rng.uniform(1.0, 2.0))
+    monkeypatch.setattr(clock, "timer", lambda *_: lambda: rng.uniform(1.0, 2.0))
     dense, tables = savings(transform({"use": "channels", "step": 32}), DECODE)
     for table in tables:
         assert table[0] == 0
@@ -101,7 +102,7 @@ def test_all_together_save_no_more_than_a_model_that_lost_all_of_it(transform, m
         return 10.0 if any(any(mark) for mark in timed.marks()) else 20.0  # nothing more from the second on
 
     monkeypatch.setattr(Sublayers, "bare", lambda self: timed)
-    monkeypatch.setattr(timing, "timer", lambda *_: run)
+    monkeypatch.setattr(clock, "timer", lambda *_: run)
     timed = transform("sublayers")
     dense, tables = savings(made, DECODE)
     assert dense == 20
@@ -132,8 +133,8 @@ def test_nothing_is_refitted_to_be_timed(language_model):
 def test_passes_of_two_models_are_timed_in_turn(transform):
     made, seen = transform("sublayers"), []
     genomes = [made.dense, [1.0] * 6]
-    runs = [(genome, lambda: seen.append(made.marks()) or 1.0) for genome in genomes]
-    assert list(in_turn(made, runs, 0.0, lambda: None)) == [[1.0, 1.0]] * 3
+    dense, other = [(genome, lambda: seen.append(made.marks()) or 1.0) for genome in genomes]
+    assert list(in_turn(made, dense, other, 0.0, lambda: None)) == [(1.0, 1.0)] * 3
     assert seen[0] != seen[1]
     assert seen == seen[:2] * 3
 

@@ -7,7 +7,7 @@ import pytest
 from evoprune import InputError
 from evoprune.cli import main
 from evoprune.testing import check_budget
-from problems.language_model import report, timing
+from problems.language_model import clock, report, timing
 from problems.language_model.budgets.milliseconds import measure, milliseconds
 from tests.problems.small import problem_in
 
@@ -19,7 +19,7 @@ WIDTHS = ["heads", "channels"]
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     monkeypatch.setattr(timing, "SECONDS", 0.0)
-    monkeypatch.setattr(timing, "_TURN", 0.0)
+    monkeypatch.setattr(clock, "_TURN", 0.0)
     monkeypatch.setattr(report, "_SECONDS", 0.0)
 
 
@@ -57,7 +57,7 @@ def test_what_is_out_of_reach_is_refused_with_the_most_there_is(transform, measu
     ("name", "other"),
     [
         ("device", "cuda"), ("processor", "Z80"), ("threads", 99), ("dtype", "float16"), ("phase", "prefill"),
-        ("batch", 2), ("length", 17), ("shapes", "0"),
+        ("batch", 2), ("length", 17), ("shapes", "0"), ("runtime", "llama.cpp"),
     ],
 )  # fmt: skip
 def test_times_of_other_circumstances_are_refused(transform, measured, name, other):
@@ -136,7 +136,7 @@ def test_a_run_keeps_its_times_and_is_resumed_with_them(run, capsys, measured, t
     times = found["cost"]["milliseconds"]
     assert times["predicted"] <= 60 / 1.1
     assert times["measured"] == times["evolved"] > 0 < times["dense"]
-    assert "milliseconds a token (decode, batch 1, 16 tokens before): dense" in output.out
+    assert "milliseconds a token (decode, batch 1, 16 tokens before) in transformers: dense" in output.out
     for name in ("result.json", "status.json"):
         (folder / name).unlink()
     (tmp_path / "times.json").unlink()

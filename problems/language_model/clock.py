@@ -1,0 +1,123 @@
+"""How the models of genomes are timed: in turn with the dense one, by what is to run them."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from statistics import median
+from typing import Any, ClassVar
+
+from evoprune import InputError
+from evoprune.budget import Price
+from problems.language_model.speed import Load, timer
+from problems.language_model.transform import ATTENTION, PARAMETERS, WEIGHTS, Transform
+
+_TURN = 0.25
+"""Seconds of one turn, if a pass does not take longer."""
+
+Run = Callable[[], float]
+Genome = list[float]
+Tick = Callable[[], object]
+
+
+class Clock(ABC):
+    """Times the models of ``transform`` under one ``load``."""
+
+    runtime: ClassVar[str]
+    """What runs them."""
+
+    def __init__(self, transform: Transform, load: Load) -> None:
+        self.transform, self.load = transform, load
+
+    @abstractmethod
+    def sizes(self) -> list[Price]:
+        """What each level of each gene takes away: times of levels between others are interpolated by it."""
+
+    @abstractmethod
+    def alike(self) -> list[list[int]]:
+        """The free genes, together those whose levels change the time alike. Raises :class:`evoprune.InputError`."""
+
+    @abstractmethod
+    def rounds(self, genome: Sequence[float], seconds: float, tick: Tick) -> Iterator[tuple[float, float]]:
+        """For each round the milliseconds of a pass of the dense model, and of that of ``genome``.
+
+        For about ``seconds``. ``tick`` is called now and then. Other work on the machine slows both models down.
+        Raises :class:`evoprune.InputError` for more tokens than the model has positions.
+        """
+
+
+class Passes(Clock):
+    """Passes of the resident model, as transformers generates with it."""
+
+    runtime = "transformers"
+
+    def sizes(self) -> list[Price]:
+        """Weights of the blocks' matrices."""
+        return self.transform.prices(WEIGHTS)[0]
+
+    def alike(self) -> list[list[int]]:
+        """Those whose levels leave the same weights, parameters and attention.
+
+        Raises :class:`evoprune.InputError` for a transform whose genes have no levels, the first of which is dense.
+        """
+        return grouped(self.transform, zip(*(self.transform.prices(unit)[0] for unit in _UNITS), strict=True))
+
+    def rounds(self, genome: Sequence[float], seconds: float, tick: Tick) -> Iterator[tuple[float, float]]:
+        """See :meth:`Clock.rounds`; afterwards one of both models is resident."""
+        own = list(genome)
+        yield from in_turn(self.transform, (self.transform.dense, self._dense), (own, self._start(own)), seconds, tick)
+
+    @cached_property
+    def _dense(self) -> Run:
+        return self._start(self.transform.dense)
+
+    def _start(self, genome: Genome) -> Run:
+        """A function that runs a pass of the model of ``genome`` while that is resident."""
+        self.transform.apply(genome)
+        try:
+            return timer(self.transform.resident.model, self.load)
+        except ValueError as error:
+            raise InputError(str(error), "problem.budget.length") from None
+
+
+_UNITS = (WEIGHTS, PARAMETERS, ATTENTION)
+
+
+def grouped(transform: Transform, kinds: Iterable[Any]) -> list[list[int]]:
+    """The free genes, those together that have the same levels and the same of ``kinds``, of which each gene has one.
+
+    Raises :class:`evoprune.InputError` for a transform whose genes have no levels, the first of which is dense.
+    """
+    classes: dict[str, list[int]] = {}
+    for place, (gene, kind) in enumerate(zip(transform.genes, kinds, strict=True)):
+        if not gene.free:
+            continue
+        if not gene.levels or transform.dense[place]:
+            raise InputError(f"gene '{gene.name}' has no levels, from dense on, that could be timed", "problem.budget")
+        classes.setdefault(repr((gene.levels, kind)), []).append(place)
+    return list(classes.values())
+
+
+def in_turn(
+    transform: Transform, dense: tuple[Genome, Run], other: tuple[Genome, Run], seconds: float, tick: Tick
+) -> Iterator[tuple[float, float]]:
+    """For each round the milliseconds of both genomes' passes, median of a turn. At least three rounds.
+
+    ``tick`` is called after each turn. The first pass of a turn, where it is not the only one, warms up.
+    """
+    end, rounds = time.perf_counter() + seconds, 0
+    while rounds < 3 or time.perf_counter() < end:
+        yield _turn(transform, dense, tick), _turn(transform, other, tick)
+        rounds += 1
+
+
+def _turn(transform: Transform, model: tuple[Genome, Run], tick: Tick) -> float:
+    genome, run = model
+    transform.apply(genome)
+    end, passes = time.perf_counter() + _TURN, [run()]
+    while time.perf_counter() < end:
+        passes.append(run())
+    tick()
+    return median(passes[1:] or passes)

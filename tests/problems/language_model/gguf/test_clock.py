@@ -1,0 +1,68 @@
+"""Models with types are timed as files in llama.cpp."""
+
+from __future__ import annotations
+
+import pytest
+
+from evoprune import InputError
+from evoprune.testing import check_budget
+from problems.language_model import timing
+from problems.language_model.budgets.milliseconds import measure, milliseconds
+from problems.language_model.gguf.find import find_base
+from problems.language_model.gguf.write import contents
+from problems.language_model.problem import AnyTransformSettings, LanguageModel
+from problems.language_model.speed import Load
+from problems.language_model.timing import compared
+
+pytest.importorskip("llama_cpp_py_sync")
+
+DECODE = Load("decode", length=16)
+
+
+@pytest.fixture(scope="module")
+def transform():
+    """Two types for each matrix of the bundled model, which needs no base file."""
+    text = {"source": "bundled:python-docs", "window": 64, "split": "validation", "windows": 2}
+    types = {"use": "types", "types": ["Q8_0", "Q4_0"], "importance": False}
+    given = {"dtype": "float32", "device": "cpu", "search_text": text, "transforms": types}
+    return LanguageModel(AnyTransformSettings(**given)).session.transform
+
+
+def test_matrices_of_equal_shapes_are_alike(transform):
+    clock = transform.clock(DECODE)
+    shapes = [{clock._shapes[gene] for gene in genes} for genes in clock.alike()]
+    assert all(len(of_class) == 1 for of_class in shapes)
+    assert len({shape for of_class in shapes for shape in of_class}) == len(shapes)
+    assert sorted(gene for genes in clock.alike() for gene in genes) == transform.genes.free
+
+
+def test_files_that_are_timed_hold_the_types_of_their_genomes(transform):
+    clock, genome = transform.clock(DECODE), [gene.up for gene in transform.genes]
+    assert all(milliseconds > 0 for pair in clock.rounds(genome, 0.0, lambda: None) for milliseconds in pair)
+    base = find_base(transform.resident)
+    for name, timed in {"dense": transform.dense, "other": genome}.items():
+        transform.apply(timed)
+        expected = contents(transform.resident.model, base, transform.encoded()).bytes
+        assert clock._written(timed, name).stat().st_size == expected
+
+
+def test_more_tokens_than_positions_and_several_sequences_are_refused(transform):
+    with pytest.raises(InputError, match=r"problem\.budget\.length: llama\.cpp has room for \d+ tokens"):
+        compared(transform, transform.dense, Load("prefill", length=100_000), 0.0)
+    with pytest.raises(InputError, match=r"problem\.budget\.batch: llama\.cpp is timed with one sequence"):
+        transform.clock(Load("decode", batch=2))
+
+
+@pytest.mark.slow
+def test_a_budget_of_milliseconds_is_of_llama_cpp(transform, monkeypatch):
+    monkeypatch.setattr(timing, "SECONDS", 0.0)
+    given = {"phase": "decode", "batch": 1, "length": 16}
+    found = measure(transform, **given, table=None)
+    assert found["runtime"] == "llama.cpp"
+    faster = found | {"genes": {name: dict.fromkeys(levels, 0.0) | {"Q8_0": -0.01, "Q4_0": -0.02}
+                                for name, levels in found["genes"].items()}}  # fmt: skip
+    budget = milliseconds(transform, faster, speedup=1.0001, **given)
+    check_budget(budget)
+    assert budget.of == "a token (decode, batch 1, 16 tokens before) in llama.cpp"
+    with pytest.raises(InputError, match=r"measured with runtime transformers, this run has llama\.cpp"):
+        milliseconds(transform, faster | {"runtime": "transformers"}, speedup=1.0001, **given)
