@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from problems.language_model.model.place import is_path, lacking
@@ -10,7 +11,7 @@ from problems.language_model.settings import LOCAL_TEXT_SUFFIXES, LanguageModelS
 
 
 def missing(settings: LanguageModelSettings) -> Iterator[str]:
-    """A line for each file or folder that is not there, with its key."""
+    """A line for each file, folder or package that is not there, with its key."""
     if fault := model_fault(settings.model):
         yield f"problem.model: {fault}"
     roles = {"search_text": settings.search_text, "report_text": settings.report_text}
@@ -18,6 +19,8 @@ def missing(settings: LanguageModelSettings) -> Iterator[str]:
     for role, text in roles.items():
         if (fault := text_fault(text)) and (role != "calibration_text" or settings.calibration_text):
             yield f"problem.{role}: {fault}"
+    if settings.recover and find_spec("accelerate") is None:
+        yield "problem.recover: needs accelerate; pip install 'evoprune[recover]'"
 
 
 def model_fault(model: str) -> str | None:

@@ -173,8 +173,9 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
 
     @classmethod
     def missing(cls, settings: Any) -> list[str]:
-        """The model and the texts, if they are paths."""
-        return list(missing(settings))
+        """The model and the texts, if they are paths; and packages."""
+        of_transforms = (fault for kind, own in cls._transforms(settings) for fault in kind.missing(own))
+        return [*missing(settings), *of_transforms]
 
     @classmethod
     def foresee(cls, settings: Any, work: float | None, evaluations: int) -> Mapping[str, str]:

@@ -92,6 +92,11 @@ class Transform(ABC):
         return False
 
     @classmethod
+    def missing(cls, settings: Any) -> Sequence[str]:  # noqa: ARG003 - a default
+        """What it needs and is not on this machine, such as a package, a line each; must be quick."""
+        return []
+
+    @classmethod
     def needs_of(cls, resident: Resident, settings: Any) -> Needs:  # noqa: ARG003 - a default
         """What it will need of a machine, before it is made."""
         return Needs()

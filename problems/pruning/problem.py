@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evoprune import Budget, Evaluation, Outcome, TradeOffs, find_plugin
+from problems.language_model.files import missing
 from problems.language_model.problem import LanguageModel
 from problems.language_model.told import about
 from problems.pruning.cuts.weights.settings import SCORES
@@ -77,6 +78,11 @@ class Pruning(LanguageModel, TradeOffs):
     def drawn_references(cls, settings: PruningSettings) -> tuple[str, str]:
         """Dense, and uniform at the target."""
         return ("dense", uniform_name(settings.sparsity))
+
+    @classmethod
+    def missing(cls, settings: PruningSettings) -> list[str]:
+        """The model and the texts: to ask the transform, which needs nothing else, torch would be imported."""
+        return list(missing(settings))
 
     @classmethod
     def needs(cls, settings: PruningSettings) -> Mapping[str, str]:

@@ -29,6 +29,11 @@ _PLAIN = ("F32", "F16", "BF16")
 _MISSING = "GGUF files need llama.cpp's library; pip install 'evoprune[gguf]'"
 
 
+def missing() -> str | None:
+    """What to install, if a package is not there without which nothing can be quantised; None if all are."""
+    return None if find_spec("gguf") and any(_candidates()) else _MISSING
+
+
 def version() -> str:
     """Which ggml it is: another one may quantise otherwise."""
     return f"{_library().ggml_version().decode()} {_library().ggml_commit().decode()}"

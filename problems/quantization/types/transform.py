@@ -75,6 +75,11 @@ class Types(Overlay):
         """True if inputs have an importance."""
         return settings.importance
 
+    @classmethod
+    def missing(cls, settings: TypesSettings) -> list[str]:  # noqa: ARG003 - the same for all types
+        """The packages by which weights are quantised."""
+        return [f"problem.transforms: {found}"] if (found := ggml.missing()) else []
+
     @property
     def genes(self) -> Genes:
         """The type of each matrix; the first level is dense."""

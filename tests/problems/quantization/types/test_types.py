@@ -10,8 +10,10 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from evoprune import InputError
+from evoprune.cli import main
 from problems.language_model.gguf import ggml
 from problems.language_model.problem import AnyTransformSettings, LanguageModel
+from problems.language_model.resident import Resident
 from problems.language_model.testing import check_transform
 from tests.problems.small import ARCHITECTURES, VOCABULARY, inputs_of, problem_in, save
 
@@ -173,6 +175,23 @@ def test_without_the_packages_one_line_says_what_to_install(types, monkeypatch, 
     with pytest.raises(InputError, match=r"pip install 'evoprune\[gguf\]'"):
         types()
     ggml._numbers.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("package", "told"),
+    [
+        ("gguf", "problem.transforms: GGUF files need llama.cpp's library; pip install 'evoprune[gguf]'"),
+        ("accelerate", "problem.recover: needs accelerate; pip install 'evoprune[recover]'"),
+    ],
+)
+@pytest.mark.parametrize("command", ["validate", "run"])
+def test_a_missing_package_is_told_before_anything_is_loaded(command, package, told, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(Resident, "load", None)
+    places = ["--runs-dir", str(tmp_path / "runs")] if command == "run" else []
+    assert main([command, "problems/gpt2_mini_joint.yaml", *places]) == 2
+    assert capsys.readouterr().err.endswith(f"{told}\n")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_milliseconds_are_not_counted(language_model):
