@@ -4,8 +4,9 @@ Other commands (``resume``, ``ablate``, ``report``, ...), and several workers, a
 
 A run's folder is data that may come from anywhere: it is checked when it is read, nothing is
 unpickled, and whatever cannot be used is an :class:`evoprune.InputError`. But its ``config.yaml``
-may name ``plugins``, which are imported when the folder is read, and a problem's settings may allow more
-code to run, as ``trust_remote_code`` does: look at both before you use a folder from elsewhere.
+may name ``plugins``, which are imported when the folder is read, a problem's settings may allow more
+code to run, as ``trust_remote_code`` does, and ``promised.json`` names a path that ``resume`` exports to: look at them
+before you use a folder from elsewhere.
 """
 
 from __future__ import annotations

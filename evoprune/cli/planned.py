@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from evoprune.api import Run
-from evoprune.backends.evaluation import limit_threads, this_worker
+from evoprune.backends.evaluation import limit_threads
 from evoprune.cli import execution
+from evoprune.cli.promised import keep
 from evoprune.errors import InputError
 from evoprune.experiment import registry
 from evoprune.experiment.resolve import resolve
@@ -59,8 +58,7 @@ def add_parsers(commands: Any) -> None:
 
 
 def _call(planner: type[Planner], options: argparse.Namespace) -> int | None:
-    from evoprune.report import write  # brings in Jinja2 and matplotlib, which --help should not wait for
-    from evoprune.search.run import run
+    from evoprune.search.run import run  # brings in NumPy and matplotlib, which --help should not wait for
 
     how = execution.read(options)
     if how.map == "scoop":
@@ -76,13 +74,7 @@ def _call(planner: type[Planner], options: argparse.Namespace) -> int | None:
         yaml.safe_dump(dict(plan.experiment), sys.stdout, sort_keys=False, allow_unicode=True)
         return None
     folder = run_folder.choose(options.runs_dir, options.name, plan.name)
-    execution.carry_out(lambda: run(resolved, folder, how), folder)
-    page, _ = write([folder], folder / "report.html")
-    print(f"the page: {page}")
-    print(f"to repeat it: python -m evoprune run {shlex.quote(str(folder / run_folder.CONFIG))}")
-    if options.out:
-        this_worker.forget()  # there may be no room for two
-        exported = Run.open(folder).export(options.out)
-        print(*exported.summary, sep="\n")
-        print(f"written and checked: {options.out}")
+    promised = {"out": str(options.out.absolute()) if options.out else None}
+    execution.carry_out(lambda: run(resolved, folder, how, promised=promised), folder)
+    keep(folder)
     return None

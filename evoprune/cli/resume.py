@@ -9,6 +9,7 @@ from typing import Any
 
 from evoprune.backends.evaluation import this_worker
 from evoprune.cli import execution, experiment
+from evoprune.cli.promised import keep
 from evoprune.errors import InputError, Stopped
 
 
@@ -46,6 +47,7 @@ def call(options: argparse.Namespace) -> int | None:
     for folder in folders:
         try:
             execution.carry_out(lambda folder=folder: resume(folder, options.set, how), folder)  # type: ignore[misc]
+            keep(folder)
         except (InputError, Stopped) as error:
             if folder == folders[-1] and not code:
                 raise

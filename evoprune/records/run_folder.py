@@ -2,7 +2,8 @@
 
 ``config.yaml`` (running it again repeats the run) and ``status.json`` before anything is loaded; then
 ``environment.json``, ``measured.json`` (of the machine, where the problem asks), ``history.jsonl``, ``ahead.jsonl``
-(scores that arrived early), ``result.json``, ``lock``, the figures, and the page of ``report``.
+(scores that arrived early), ``result.json``, ``lock``, the figures, and the page of ``report``; ``promised.json``,
+while an export is left to do.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ from evoprune.experiment.config import Config
 
 CONFIG, STATUS = "config.yaml", "status.json"
 """What a run writes before anything is loaded."""
+
+PROMISED = "promised.json"
+"""What is left to do after the run, of the command that planned it: see :mod:`evoprune.cli.promised`."""
 
 ENVIRONMENT, MEASURED = "environment.json", "measured.json"
 """What it writes before it records the first score."""
@@ -152,7 +156,7 @@ def discard(folder: Path) -> None:
     """Delete the ``folder`` of a run that has scored nothing. Raises :class:`InputError` if it holds anything else."""
     refuse_links(folder.parent)  # ``folder`` itself may be one
     refuse_links(folder)
-    ours = {"lock", CONFIG, STATUS, MEASURED}
+    ours = {"lock", CONFIG, STATUS, PROMISED, MEASURED}
     if strange := sorted(path.name for path in folder.iterdir() if path.name not in ours):
         raise InputError(f"holds {', '.join(strange)}, but no run that can be continued; move it away", str(folder))
     for name in ours:

@@ -40,16 +40,20 @@ def run(
     folder: Path,
     execution: Execution | None = None,
     known: Mapping[Key, Evaluation] = MappingProxyType({}),
+    promised: Mapping[str, Any] | None = None,
 ) -> Json | None:
     """Run the experiment and leave everything in ``folder``, which is made; return the result.
 
     What ends it while it is loading can be continued, too: see :func:`evoprune.search.resume.resume`. Raises
     :class:`InputError` for the user's input, and the folder is gone again if nothing was recorded; :class:`Stopped`
     when the run ends early; and lets ``KeyboardInterrupt`` through. ``status.json`` tells which it was. ``known`` are
-    scores of candidates on the same problem, which need not be computed again.
+    scores of candidates on the same problem, which need not be computed again. ``promised``: what the caller will do
+    after the run, which is written into ``folder`` so that it is not forgotten where the run is interrupted.
     """
     refuse_missing(resolved)
     with run_folder.made(folder):
+        if promised is not None:
+            run_folder.write_json(folder / run_folder.PROMISED, promised)
         return begin(resolved, folder, execution or Execution(), known)
 
 

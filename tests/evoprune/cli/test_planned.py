@@ -1,6 +1,8 @@
 """Commands of plugins: what they plan is run, reported and exported as any experiment is."""
 
+import json
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 import yaml
@@ -10,7 +12,9 @@ from evoprune.experiment import registry
 from tests.runs import result
 
 PLANNERS = """
-from evoprune import InputError, Plan, Planner
+import json
+import os
+from evoprune import Evaluation, Exported, Exporting, Genes, InputError, Plan, Planner, Problem
 
 class Tiny(Planner):
     '''Minimise a function of some size.'''
@@ -30,6 +34,33 @@ class Tiny(Planner):
 
 class NoPlanner:
     pass
+
+
+class Sum(Problem, Exporting):
+    '''Interrupted, as by Ctrl-C, where it comes to what INTERRUPTED_IN names.'''
+
+    genes = property(lambda self: Genes.real(["x", "y"], 0.0, 1.0))
+    scored = 0
+
+    def evaluate(self, genome):
+        self.scored += 1
+        self._come_to("search" if self.scored == 9 else "")
+        return Evaluation((sum(genome),))
+
+    def export(self, genome, result, place, options):
+        self._come_to("export")
+        (place / "best.json").write_text(json.dumps(genome))
+        return Exported({}, ["two numbers"])
+
+    def _come_to(self, part):
+        if os.environ["INTERRUPTED_IN"] == part:
+            raise KeyboardInterrupt
+
+
+class OfSums(Tiny):
+    @classmethod
+    def plan(cls, options):
+        return Plan({"plugins": ["planners"], "problem": "planners:Sum", "population": 6, "generations": 2}, "sum")
 """
 
 
@@ -59,6 +90,25 @@ def test_what_is_planned_is_run_and_reported_and_can_be_repeated(evoprune, tmp_p
     again = repeat.split("evoprune ", 1)[1].split()
     assert evoprune(*again, "--runs-dir", tmp_path, "--name", "again").code == 0
     assert result(tmp_path / "again")["best"] == result(tmp_path / "runs" / "run")["best"]
+
+
+@pytest.mark.parametrize("part", ["search", "export"])
+def test_what_was_promised_is_kept_by_resume_after_an_interruption(part, command, evoprune, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command("OfSums")
+    monkeypatch.setenv("INTERRUPTED_IN", part)
+    answer = evoprune("tiny", "3", "--name", "run", "--out", "result")
+    assert answer.code == 130
+    assert "to continue: python -m evoprune resume runs/run\n" in answer.err
+    assert not Path("result").exists()
+    monkeypatch.setenv("INTERRUPTED_IN", "nothing")
+    monkeypatch.chdir("runs")
+    for told in ("two numbers\nwritten and checked: ", "done already"):
+        answer = evoprune("resume", "run")
+        assert answer.code == 0, answer.err
+        assert told in answer.out
+    assert json.loads((tmp_path / "result" / "best.json").read_text()) == result(Path("run"))["best"]["genome"]
+    assert Path("run", "report.html").is_file()
 
 
 @pytest.mark.usefixtures("command")
