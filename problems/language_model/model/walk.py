@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
 from problems.language_model.model.forward import Forward
@@ -19,6 +21,16 @@ class Walk:
         self._forward = forward
         self._batches = tokens.split(max(1, batch_tokens // tokens.shape[1]))
         self._states: list[torch.Tensor | None] = [None] * len(self._batches)
+
+    @property
+    def states(self) -> dict[str, torch.Tensor]:
+        """The hidden states now, a tensor for each batch, by names; none before block 0."""
+        return {f"states {number}": state for number, state in enumerate(self._states) if state is not None}
+
+    def restore(self, states: Mapping[str, torch.Tensor]) -> None:
+        """Go to where another walk over the same tokens had these :attr:`states`, among which may be other tensors."""
+        device = self._forward.device
+        self._states = [states[f"states {number}"].to(device, copy=True) for number in range(len(self._batches))]
 
     def run(self, block: int) -> list[torch.Tensor]:
         """Run ``block``, the present one; the states after it, one tensor for each batch."""

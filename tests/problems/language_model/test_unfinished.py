@@ -9,6 +9,8 @@ from problems.language_model.kept import kept
 from problems.language_model.resident import Resident
 from problems.language_model.settings import ModelSettings
 from problems.language_model.statistics import gradients
+from problems.language_model.statistics.activations import INPUT_NORMS
+from problems.language_model.statistics.calibration import statistics
 from problems.language_model.unfinished import Unfinished
 
 
@@ -77,6 +79,33 @@ def test_gradients_that_were_interrupted_go_on_and_are_the_same(gathering, capsy
     assert found.keys() == whole.keys()
     assert all(torch.equal(found[name], whole[name]) for name in whole)
     assert names() == ["gradients", "gradients"]
+
+
+@pytest.mark.parametrize("stop", [1, 2])
+def test_norms_of_inputs_that_were_interrupted_go_on_and_are_the_same(resident, tokens, stop, capsys):
+    def norms(what):
+        def build():
+            found = statistics(resident.model, tokens, resident.matrices, {INPUT_NORMS})
+            return {matrix.name: known[INPUT_NORMS] for matrix, known in found}
+
+        return kept(resident, "norms", [what], build)
+
+    def interrupt(_, inputs):
+        if inputs[0].shape[-2] == tokens.shape[1]:  # no trial of a few tokens
+            raise KeyboardInterrupt
+
+    whole = norms("whole")
+    of_block = {matrix.block: matrix.module for matrix in resident.matrices}
+    handle = of_block[stop].register_forward_pre_hook(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        norms("interrupted")
+    handle.remove()
+    of_block[0].register_forward_pre_hook(interrupt)  # which is not run again
+    found = norms("interrupted")
+    assert f"calibrating: {stop} of 3 were done before and are used again" in capsys.readouterr().err
+    assert found.keys() == whole.keys()
+    assert all(torch.equal(found[name], whole[name]) for name in whole)
+    assert names() == ["norms", "norms"]
 
 
 def test_what_another_result_left_or_what_is_damaged_is_not_used(gathering):
