@@ -30,6 +30,7 @@ from problems.language_model.recovery.figures import draw_recovery
 from problems.language_model.session import Session
 from problems.language_model.text.source import load_text
 from problems.language_model.text.windows import Windows
+from problems.language_model.told import about
 
 TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2
 """The largest relative difference between the perplexities of the written model and of the run:
@@ -80,7 +81,7 @@ def export(
     facts["check"] = stated(check, tolerance)
     if run.recovered:
         how = run.protocol.recovery
-        draw_recovery(facts["recovered"], how.held_out_dense if how else None, folder)
+        draw_recovery(facts["recovered"], how.held_out_dense if how else None, folder, about(session.settings, ()))
     (folder / "README.md").write_text(card(run, facts), encoding="utf-8")
     return Exported(facts, summary, faults)
 

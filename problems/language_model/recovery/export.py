@@ -128,7 +128,7 @@ def _described(
     kept = {key: value for key, value in facts.items() if key not in {"fit", "faults", "seed", "best"}}
     now: Json = kept | written(folder, dtype) | {"recovered": recovered.rows, "check": stated(check, tolerance)}
     now["protocol"] = dict(facts.get("protocol") or _protocol(judge)) | {"recovery": recovered.protocol}
-    draw_recovery(recovered.rows, recovered.protocol["held_out_dense"], folder)
+    draw_recovery(recovered.rows, recovered.protocol["held_out_dense"], folder, public_name(str(source)))
     if run:
         text = card(run_record(now | {"genes": [], "seed": run.seed}), now)
     else:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evoprune.figures import BLUE, COLOURS, GREY, ORANGE, log_scale_if_wide, new, save, thousands
+from evoprune.figures import BLUE, COLOURS, GREY, ORANGE, entitle, log_scale_if_wide, new, save, thousands
 from problems.language_model.summary import number
 
 NAME = "recovery"
@@ -15,11 +15,11 @@ NAME = "recovery"
 _COLOURS = {"evolved": ORANGE, "uniform": BLUE, "dense": GREY}
 
 
-def draw_recovery(rows: Mapping[str, Mapping[str, Any]], dense: float | None, folder: Path) -> str:
+def draw_recovery(rows: Mapping[str, Mapping[str, Any]], dense: float | None, folder: Path, about: str = "") -> str:
     """Draw the perplexity on held-out windows against the tokens trained on, and return the sentence that goes with it.
 
     ``rows``: of :data:`problems.language_model.recovery.recover.Row`, by name. ``dense``: the perplexity of the dense
-    model as it was; None: not known. Infinite values are left out.
+    model as it was; None: not known. Infinite values are left out. ``about``: what was recovered.
     """
     figure, axes = new()
     shown, words = [], []
@@ -44,7 +44,8 @@ def draw_recovery(rows: Mapping[str, Mapping[str, Any]], dense: float | None, fo
         shown.append(dense)
     log_scale_if_wide(axes, shown)
     thousands(axes.xaxis)
-    axes.set(xlabel="tokens trained on", ylabel="perplexity on held-out windows", title="Recovery")
+    axes.set(xlabel="tokens trained on", ylabel="perplexity on held-out windows")
+    entitle(axes, "Recovery towards the dense model", about)
     axes.legend(loc="upper right")
     save(figure, folder, NAME)
     return f"Perplexity on held-out windows against the tokens trained on ({'; '.join(words)})."

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evoprune import Exported
+from evoprune import Exported, Outcome
 from problems.language_model.export.run_record import run_record
 from problems.language_model.export.write import export, refuse_other_inputs
 from problems.language_model.options import ExportSettings
@@ -56,18 +56,17 @@ def check_before_run(session: Session, known: Iterable[str]) -> dict[str, str]:
 
 
 def recover_in_run(
-    session: Session, genome: Sequence[float], known: Mapping[str, Sequence[float]], result: Mapping[str, Any],
-    folder: Path,
+    session: Session, outcome: Outcome, known: Mapping[str, Sequence[float]], result: Mapping[str, Any], folder: Path
 ) -> dict[str, Any]:  # fmt: skip
     """``result`` with what ``problem.recover`` gave; the weights lie in the run's ``folder``, if they are better."""
     assert session.settings.recover is not None
     text = session.recovery_text
-    recovered = recover(session, genome, known, session.settings.recover, text, folder / WORKPLACE)
+    recovered = recover(session, outcome.best, known, session.settings.recover, text, folder / WORKPLACE)
     if recovered.helped:
         checkpoint.write_tensors(folder / WEIGHTS, recovered.weights)
     shutil.rmtree(folder / WORKPLACE)
-    drawn = {NAME: draw_recovery(recovered.rows, recovered.protocol["held_out_dense"], folder)}
-    return _added(result, recovered) | {"figures": result.get("figures", {}) | drawn}
+    told = draw_recovery(recovered.rows, recovered.protocol["held_out_dense"], folder, outcome.title)
+    return _added(result, recovered) | {"figures": result.get("figures", {}) | {NAME: told}}
 
 
 def weights_in(result: Mapping[str, Any]) -> checkpoint.Tensors | None:

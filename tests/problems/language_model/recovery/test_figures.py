@@ -12,12 +12,14 @@ def row(*held_out):
 @pytest.mark.parametrize("dense", [22.25, None])
 def test_courses_and_the_dense_model(tmp_path, dense):
     rows = {"evolved": row(52.2, 23.0, 22.5, 22.9), "uniform": row(None, 900.0, 88.2), "dense": row(22.25, 17.3)}
-    told = draw_recovery(rows, dense, tmp_path)
+    told = draw_recovery(rows, dense, tmp_path, "gpt2-mini, channels")
     for words in ("evolved: 52.2 to 22.5", "uniform, trained alike: infinite to 88.2", "dense, trained alike: 22.25"):
         assert words in told
     assert ("; dense: 22.25" in told) == (dense is not None)
     assert (tmp_path / "recovery.png").stat().st_size > 5000
-    assert ">evolved: 52.2 to 22.5<" in (tmp_path / "recovery.svg").read_text()
+    drawn = (tmp_path / "recovery.svg").read_text()
+    for words in ("evolved: 52.2 to 22.5", "Recovery towards the dense model", "gpt2-mini, channels"):
+        assert f">{words}<" in drawn
 
 
 def test_a_model_that_was_never_finite(tmp_path):
