@@ -94,9 +94,13 @@ def cost(session: Session, best: list[float]) -> dict[str, dict[str, float]]:
 
 
 def milliseconds(session: Session, best: list[float], budget: Milliseconds) -> dict[str, float]:
-    """What a pass of the dense model and that of ``best`` takes, timed in turn now, and as the budget predicted."""
+    """What a pass of the dense model and that of ``best`` takes, timed in turn now, and as the budget predicted.
+
+    ``speedup``: how many times as fast it was asked to be.
+    """
     dense, evolved = compared(session.transform, best, budget.load, _SECONDS)
-    return {"dense": dense, "evolved": evolved, "predicted": budget.spent(best), "measured": evolved}
+    predicted = {"predicted": budget.spent(best), "speedup": budget.speedup}
+    return {"dense": dense, "evolved": evolved, "measured": evolved} | predicted
 
 
 def _amounts(session: Session, genome: Sequence[float]) -> dict[str, float]:

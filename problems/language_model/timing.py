@@ -23,13 +23,11 @@ from problems.language_model.transform import Transform
 TIMED = 8
 """How many levels of a gene are timed at most; the last one, which may drop the sublayer, is timed besides."""
 
-SECONDS = 8.0
-"""How long a level is timed in turn with the dense model, if three rounds do not take longer."""
 
-
-def savings(transform: Transform, load: Load) -> tuple[float, list[list[float]]]:
+def savings(transform: Transform, load: Load, seconds: float) -> tuple[float, list[list[float]]]:
     """The milliseconds of a pass of the dense model, and what each level of each gene changes them by, at most 0.
 
+    A level is timed for ``seconds`` in turn with the dense model, or for three rounds if they take longer.
     Shares of the dense model's time are taken within a round, as other work on the machine slows both models down.
     Levels between timed ones are interpolated by their sizes. As times are noisy, each table is made to fall, at the
     least squared error. Where the model of all last levels saves less than these do together, all are scaled down to
@@ -47,7 +45,7 @@ def savings(transform: Transform, load: Load) -> tuple[float, list[list[float]]]
     with _bar(f"timing {load.phase}") as bar:
         for number, genome in enumerate(genomes, 1):
             bar.desc = f"timing {load.phase}, {number} of {len(genomes)} models"
-            pairs = list(clock.rounds(genome, SECONDS, bar.update))
+            pairs = list(clock.rounds(genome, seconds, bar.update))
             dense += [before for before, _ in pairs]
             shares.append(median(after / before for before, after in pairs) - 1)
     bare.apply(bare.dense)

@@ -48,7 +48,8 @@ def _ways(result: Json) -> Iterator[str]:
     cost = result.get("cost", {})
     parameters, bits, times = (cost.get(unit) for unit in ("parameters", "bits_per_weight", "milliseconds"))
     if times:
-        yield f"{times['dense'] / times['evolved']:.2f} times as fast"
+        asked = f" ({times['speedup']:g} asked for)" if "speedup" in times else ""  # not in runs of before
+        yield f"{times['dense'] / times['evolved']:.2f} times as fast{asked}"
     if parameters and parameters["evolved"] < parameters["dense"]:
         yield f"{1 - parameters['evolved'] / parameters['dense']:.1%} of the parameters removed"
     if bits and bits["evolved"] < bits["dense"]:

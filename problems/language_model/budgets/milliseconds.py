@@ -54,7 +54,7 @@ class Milliseconds(Additive):
     def __init__(self, transform: Transform, times: Times, load: Load, speedup: float) -> None:
         prices = [list(times.genes[gene.name].values()) for gene in transform.genes]
         super().__init__(transform.genes, prices, times.dense / speedup, "milliseconds", times.dense)
-        self.load, self.of = load, f"{load} in {times.runtime}"
+        self.load, self.speedup, self.of = load, speedup, f"{load} in {times.runtime}"
         if self.least > times.dense / speedup:
             raise InputError(
                 f"a speed-up of {speedup:g}x is out of reach: the fastest model that the transforms can make takes "
@@ -72,6 +72,9 @@ def milliseconds(
     phase: Annotated[Phase, Field(description="decode: one token after others; prefill: a prompt at once")] = "decode",
     batch: Annotated[int, Field(ge=1, description="sequences at once")] = 1,
     length: Annotated[int, Field(ge=1, description="tokens of a prompt, or before the one that is decoded")] = 512,
+    seconds: Annotated[  # noqa: ARG001 - measuring reads it
+        float, Field(ge=0, description="how long each level is timed; three rounds if these take longer")
+    ] = 8.0,
     table: Annotated[
         str | None, Field(description="measured.json of a run on this machine; null measures anew")
     ] = None,
@@ -96,12 +99,14 @@ def milliseconds(
     return Milliseconds(transform, times, load, speedup)
 
 
-def measure(transform: Transform, *, phase: Phase, batch: int, length: int, table: str | None, **_: Any) -> Any:
+def measure(
+    transform: Transform, *, phase: Phase, batch: int, length: int, seconds: float, table: str | None, **_: Any
+) -> Any:
     """The times of each level of each gene, as a :class:`Times` of JSON: measured now, or read from ``table``."""
     if table is not None:
         return _read(Path(table).expanduser())
     load = Load(phase, batch, length)
-    dense, changes = savings(transform, load)
+    dense, changes = savings(transform, load, seconds)
     genes = {
         name: dict(zip(levels, table, strict=True))
         for (name, levels), table in zip(_levels(transform).items(), changes, strict=True)

@@ -20,7 +20,6 @@ REST = 100_000
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr(timing, "SECONDS", 0.0)
     monkeypatch.setattr(clock, "_TURN", 0.0)
 
 
@@ -70,7 +69,7 @@ def test_of_many_levels_a_few_are_timed_the_last_two_among_them(count):
 def test_each_gene_saves_its_share_of_what_all_of_them_save(transform, weights_for_times):
     made = transform(WIDTHS)
     weights_for_times(made)
-    dense, tables = savings(made, DECODE)
+    dense, tables = savings(made, DECODE, 0.0)
     assert dense == made.resident.prunable_weights + REST
     for found, expected in zip(tables, made.prices(WEIGHTS)[0], strict=True):
         assert found == pytest.approx(expected)
@@ -79,7 +78,7 @@ def test_each_gene_saves_its_share_of_what_all_of_them_save(transform, weights_f
 def test_a_machine_that_gets_slower_changes_shares_but_little(transform, weights_for_times):
     made = transform("sublayers")
     weights_for_times(made, 1.01)
-    dense, tables = savings(made, DECODE)
+    dense, tables = savings(made, DECODE, 0.0)
     whole = made.resident.prunable_weights + REST
     for found, expected in zip(tables, made.prices(WEIGHTS)[0], strict=True):
         assert found[1] / dense == pytest.approx(expected[1] / whole, abs=0.01)
@@ -88,7 +87,7 @@ def test_a_machine_that_gets_slower_changes_shares_but_little(transform, weights
 def test_tables_fall_however_noisy_times_are(transform, monkeypatch):
     rng = random.Random(0)
     monkeypatch.setattr(clock, "timer", lambda *_: lambda: rng.uniform(1.0, 2.0))
-    dense, tables = savings(transform({"use": "channels", "step": 32}), DECODE)
+    dense, tables = savings(transform({"use": "channels", "step": 32}), DECODE, 0.0)
     for table in tables:
         assert table[0] == 0
         assert table == sorted(table, reverse=True)
@@ -104,7 +103,7 @@ def test_all_together_save_no_more_than_a_model_that_lost_all_of_it(transform, m
     monkeypatch.setattr(Sublayers, "bare", lambda self: timed)
     monkeypatch.setattr(clock, "timer", lambda *_: run)
     timed = transform("sublayers")
-    dense, tables = savings(made, DECODE)
+    dense, tables = savings(made, DECODE, 0.0)
     assert dense == 20
     assert sum(table[1] for table in tables) == pytest.approx(-10)
 
@@ -114,7 +113,7 @@ def test_all_together_save_no_more_than_a_model_that_lost_all_of_it(transform, m
 def test_the_model_is_dense_afterwards(transform, transforms, phase):
     made = transform(transforms)
     before = {name: tensor.clone() for name, tensor in made.resident.model.state_dict().items()}
-    dense, tables = savings(made, Load(phase, batch=2, length=16))
+    dense, tables = savings(made, Load(phase, batch=2, length=16), 0.0)
     after = made.resident.model.state_dict()
     assert dense > 0
     assert before.keys() == after.keys()
@@ -148,6 +147,6 @@ def test_the_compared_model_stays(transform):
 
 def test_real_genes_are_refused_and_so_are_more_tokens_than_positions(transform):
     with pytest.raises(InputError, match="Weights counts in weights"):
-        savings(transform("weights"), DECODE)
+        savings(transform("weights"), DECODE, 0.0)
     with pytest.raises(InputError, match=r"problem\.budget\.length: decode needs 65 positions, the model has 64"):
-        savings(transform("sublayers"), Load("decode", length=64))
+        savings(transform("sublayers"), Load("decode", length=64), 0.0)

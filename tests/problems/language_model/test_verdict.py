@@ -37,6 +37,7 @@ def test_what_was_removed_and_how_much_the_search_gained():
         (SMALLER, "24.9% of the parameters removed: "),
         (STORED, "5.00 bits a weight instead of 16.30: "),
         (SMALLER | TIMES, "1.50 times as fast, 24.9% of the parameters removed: "),
+        ({"milliseconds": TIMES["milliseconds"] | {"speedup": 1.6}}, "1.50 times as fast (1.6 asked for): "),
         (SMALLER | {"bits_per_weight": STORED["bits_per_weight"]},
          "24.9% of the parameters removed, 5.00 bits a weight instead of 16.30: "),
     ],

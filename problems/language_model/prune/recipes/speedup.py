@@ -12,8 +12,11 @@ from problems.language_model.prune.structure import EVALUATIONS, narrower
 if TYPE_CHECKING:
     from problems.language_model.prune.subject import Subject
 
-_TIMING = 200.0
-"""Seconds that timing the levels takes."""
+_TIMED, _SHORT = 8.0, 2.0
+"""Seconds that each level is timed, and where the time given is short."""
+
+_MODELS = 19
+"""How many are timed at most: nine with other widths of the MLPs, nine with other heads, and the smallest."""
 
 _LENGTH = 256
 """Tokens before the one that is timed."""
@@ -25,6 +28,10 @@ class Goal(Recipe):
     option, metavar = "--speedup", "TIMES"
     help = "make decoding so many times as fast on this machine, as in 1.5: fewer heads and channels"
 
+    def __init__(self, value: float, timed: float = _TIMED) -> None:
+        super().__init__(value)
+        self._timed = timed
+
     @classmethod
     def read(cls, text: str) -> float:
         """A factor above 1."""
@@ -35,7 +42,11 @@ class Goal(Recipe):
 
     def seconds_before(self, subject: Subject, one_file: bool) -> float:  # noqa: ARG002 - the same for all models
         """Timing."""
-        return _TIMING
+        return _MODELS * self._timed
+
+    def cheaper(self) -> Recipe | None:
+        """With levels that are timed for less long."""
+        return Goal(self.value, _SHORT) if self._timed > _SHORT else None
 
     def evaluations(self, subject: Subject, one_file: bool) -> tuple[float, float]:  # noqa: ARG002
         """Those of the structure."""
@@ -44,5 +55,5 @@ class Goal(Recipe):
     def experiment(self, subject: Subject, evaluations: float, one_file: bool) -> Json:  # noqa: ARG002
         """The structure."""
         length = min(_LENGTH, subject.positions // 2)
-        load = {"phase": "decode", "batch": 1, "length": length}
+        load = {"phase": "decode", "batch": 1, "length": length, "seconds": self._timed}
         return narrower(subject, {"use": "milliseconds", "speedup": self.value, **load})

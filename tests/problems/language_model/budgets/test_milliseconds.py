@@ -11,14 +11,13 @@ from problems.language_model import clock, report, timing
 from problems.language_model.budgets.milliseconds import measure, milliseconds
 from tests.problems.small import problem_in
 
-GIVEN = {"phase": "decode", "batch": 1, "length": 16}
+GIVEN = {"phase": "decode", "batch": 1, "length": 16, "seconds": 0.0}
 BUDGET = {"use": "milliseconds", "speedup": 1.1, **GIVEN}
 WIDTHS = ["heads", "channels"]
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr(timing, "SECONDS", 0.0)
     monkeypatch.setattr(clock, "_TURN", 0.0)
     monkeypatch.setattr(report, "_SECONDS", 0.0)
 
@@ -135,6 +134,7 @@ def test_a_run_keeps_its_times_and_is_resumed_with_them(run, capsys, measured, t
     found = json.loads((folder / "result.json").read_text())
     times = found["cost"]["milliseconds"]
     assert times["predicted"] <= 60 / 1.1
+    assert times["speedup"] == 1.1
     assert times["measured"] == times["evolved"] > 0 < times["dense"]
     assert "milliseconds a token (decode, batch 1, 16 tokens before) in transformers: dense" in output.out
     for name in ("result.json", "status.json"):

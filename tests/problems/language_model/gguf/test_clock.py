@@ -6,7 +6,6 @@ import pytest
 
 from evoprune import InputError
 from evoprune.testing import check_budget
-from problems.language_model import timing
 from problems.language_model.budgets.milliseconds import measure, milliseconds
 from problems.language_model.gguf.find import find_base
 from problems.language_model.gguf.write import contents
@@ -54,9 +53,8 @@ def test_more_tokens_than_positions_and_several_sequences_are_refused(transform)
 
 
 @pytest.mark.slow
-def test_a_budget_of_milliseconds_is_of_llama_cpp(transform, monkeypatch):
-    monkeypatch.setattr(timing, "SECONDS", 0.0)
-    given = {"phase": "decode", "batch": 1, "length": 16}
+def test_a_budget_of_milliseconds_is_of_llama_cpp(transform):
+    given = {"phase": "decode", "batch": 1, "length": 16, "seconds": 0.0}
     found = measure(transform, **given, table=None)
     assert found["runtime"] == "llama.cpp"
     faster = found | {"genes": {name: dict.fromkeys(levels, 0.0) | {"Q8_0": -0.01, "Q4_0": -0.02}

@@ -6,7 +6,7 @@ import pytest
 
 from evoprune import InputError
 from problems.language_model.prune.plan import share_out
-from problems.language_model.prune.recipes import sparsity
+from problems.language_model.prune.recipes import sparsity, speedup
 from problems.language_model.prune.structure import step
 from problems.language_model.prune.subject import Subject
 from problems.language_model.prune.texts import Division, parts_of
@@ -57,6 +57,14 @@ def test_a_short_time_has_a_cheaper_update_or_none():
         return recipe.experiment(SUBJECT, found.evaluations, one_file=False)["problem"]["reconstruct"]
 
     assert [update(minutes) for minutes in (60, 8, 4)] == ["least_squares", "sparsegpt", "none"]
+
+
+def test_a_short_time_has_levels_timed_for_less_long():
+    def timed(minutes):
+        recipe, found = share_out(speedup.Goal(1.5), SUBJECT, TEXT, 60 * minutes, one_file=False)
+        return recipe.experiment(SUBJECT, found.evaluations, one_file=False)["problem"]["budget"]["seconds"]
+
+    assert [timed(minutes) for minutes in (20, 4)] == [8.0, 2.0]
 
 
 @pytest.mark.parametrize("width", [1536, 640, 256, 11008, 4864])
