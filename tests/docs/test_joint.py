@@ -32,5 +32,6 @@ def test_the_first_commands_give_a_recovered_file_of_some_bytes_that_llama_runs(
     assert row["perplexity_after"] < row["perplexity_before"]
     assert (tmp_path / "joint.gguf").stat().st_size == result["cost"]["bytes"]["evolved"] <= 1_000_000
     assert facts["fit"]
+    assert facts["check"]["run_perplexity"] == pytest.approx(row["perplexity_after"])
     assert facts["check"]["perplexity"] == pytest.approx(row["perplexity_after"], rel=1e-2)
     assert {"Q4_0", "F32"} < set(facts["kinds"])

@@ -70,6 +70,18 @@ def bundled() -> Callable[..., Pruning]:
 
 
 @pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny random GPT-2, which reads any text and which llama.cpp can run."""
+    pytest.importorskip("gguf")
+    from tests.problems.language_model.gguf.models import byte_tokenizer, random_gpt2
+
+    folder = tmp_path_factory.mktemp("tiny")
+    random_gpt2().save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def run_on(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Runs a tiny search on a random model of the given architecture; returns the run's folder. Once each.
 

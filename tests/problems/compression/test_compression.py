@@ -19,15 +19,15 @@ pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")
 
 SETTINGS = [
-    "problem.transforms=[{use: sublayers, genes: block}, {use: channels, genes: model, step: 128, drop: false, "
+    "problem.transforms=[{use: sublayers, genes: block}, {use: channels, genes: model, step: 64, drop: false, "
     "score: structured_obs, compensate: true}, {use: types, types: [Q8_0, Q5_0, Q4_0]}]",
-    "problem.budget.at_most=1000000",
-    "problem.search_text={source: 'bundled:python-docs', split: validation, window: 64, windows: 8}",
-    "problem.report_text={source: 'bundled:python-docs', split: test, window: 64, windows: 8}",
-    "problem.calibration_text={source: 'bundled:python-docs', split: validation, window: 64, windows: 16}",
-    "problem.recover={text: 'bundled:python-docs', split: train, tokens: 4096, window: 64, evaluations: 4, "
-    "rate: 0.0003, patience: 4, select: {finalists: 2, tokens: 512}}",
-    "budget=18000",
+    "problem.budget.at_most=150000",
+    "problem.search_text={source: 'bundled:python-docs', split: validation, window: 32, windows: 8}",
+    "problem.report_text={source: 'bundled:python-docs', split: test, window: 32, windows: 8}",
+    "problem.calibration_text={source: 'bundled:python-docs', split: validation, window: 32, windows: 16}",
+    "problem.recover={text: 'bundled:python-docs', split: train, tokens: 2048, window: 32, evaluations: 4, "
+    "rate: 0.0003, patience: 4, select: {finalists: 2, tokens: 256}}",
+    "budget=9000",
 ]  # fmt: skip
 
 
@@ -47,10 +47,10 @@ def test_the_experiments_are_valid(name):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """The folder of a finished run on the bundled model."""
+def whole(tiny, tmp_path_factory):
+    """The folder of a finished run on a tiny model; ``tests/docs/test_joint.py`` makes one on the bundled model."""
     home = tmp_path_factory.mktemp("joint")
-    told = [word for setting in SETTINGS for word in ("--set", setting)]
+    told = [word for setting in [f"problem.model={tiny}", *SETTINGS] for word in ("--set", setting)]
     assert main(["run", "problems/gpt2_mini_joint.yaml", *told, "--runs-dir", str(home), "--name", "whole"]) == 0
     return home / "whole"
 
@@ -63,20 +63,14 @@ def timeless(folder):
 
 
 @pytest.mark.slow
-def test_the_file_is_the_quantised_recovered_model_that_the_run_measured(whole, capsys):
+def test_the_export_is_the_quantised_recovered_model_that_the_run_measured(whole, capsys):
     found = result(whole)
     row = found["recovered"]["evolved"]
     assert row["helped"]
     assert row["perplexity_before"] == pytest.approx(found["perplexity"]["report"]["evolved"], rel=1e-4)
     assert row["perplexity_after"] < row["perplexity_before"]
     assert "types" in found["protocol"]["recovery"]["weights"]
-    out = whole.parent / "small.gguf"
-    assert main(["export", str(whole), str(out), "--untimed"]) == 0, capsys.readouterr().err
-    facts = json.loads(out.with_name("small.evoprune.json").read_text())
-    assert out.stat().st_size == found["cost"]["bytes"]["evolved"] <= 1_000_000
-    assert facts["check"]["run_perplexity"] == pytest.approx(row["perplexity_after"])
-    assert facts["check"]["perplexity"] == pytest.approx(row["perplexity_after"], rel=1e-2)
-    assert {"Q4_0", "F32"} < set(facts["kinds"])
+    assert found["cost"]["bytes"]["evolved"] <= 150_000
     folder = whole.parent / "folder"
     assert main(["export", str(whole), str(folder), "--untimed"]) == 0, capsys.readouterr().err
     exported = json.loads((folder / "evoprune.json").read_text())
