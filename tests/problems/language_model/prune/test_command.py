@@ -1,8 +1,5 @@
 """One command for one's own model: what it plans, runs, writes and refuses."""
 
-import importlib.util
-import json
-
 import pytest
 import yaml
 from transformers import AutoModelForCausalLM
@@ -17,16 +14,17 @@ from tests.runs import result
 def text(tmp_path):
     """A file of the user's: some of the bundled text."""
     path = tmp_path / "all.txt"
-    path.write_text(load_text(TextSettings(source="bundled:python-docs", split="train"), "text")[:120_000])
+    path.write_text(load_text(TextSettings(source="bundled:python-docs", split="train"), "text")[:40_000])
     return path
 
 
 @pytest.fixture
-def prune(tmp_path, capsys):
-    """Calls the command on the bundled model; returns its code and what it said."""
+def prune(tiny, tmp_path, capsys):
+    """Calls the command on the tiny model, or another; returns its code and what it said."""
 
-    def call(*arguments, model="bundled:gpt2-mini"):
-        code = main(["prune", model, "--runs-dir", str(tmp_path / "runs"), "--name", "run", *map(str, arguments)])
+    def call(*arguments, model=tiny):
+        places = ["--runs-dir", tmp_path / "runs", "--name", "run"]
+        code = main(["prune", *map(str, [model, *places, *arguments])])
         told = capsys.readouterr()
         return code, told.out, told.err
 
@@ -34,8 +32,8 @@ def prune(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_from_a_goal_to_a_checked_export_a_report_and_a_file_that_repeats_it(prune, text, tmp_path, capsys):
-    code, out, err = prune("--sparsity", "40%", "--text", text, "--time", "30s", "--out", tmp_path / "pruned")
+def test_from_a_goal_to_a_checked_export_and_a_report(prune, text, tmp_path):
+    code, out, err = prune("--sparsity", "40%", "--text", text, "--time", "60s", "--out", tmp_path / "pruned")
     assert code == 0, err
     folder = tmp_path / "runs" / "run"
     found = result(folder)
@@ -47,28 +45,22 @@ def test_from_a_goal_to_a_checked_export_a_report_and_a_file_that_repeats_it(pru
     texts = [found["protocol"][f"{role}_text"] for role in ("search", "calibration", "report")]
     assert len({one["sha256"] for one in texts}) == 3
     assert {one["source"] for one in texts} == {str(text)}
-    (repeat,) = (line for line in out.splitlines() if line.startswith("to repeat it: "))
-    again = [*repeat.split("evoprune ", 1)[1].split(), "--runs-dir", str(tmp_path), "--name", "again"]
-    assert main(again) == 0
-    assert result(tmp_path / "again")["best"] == found["best"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("goal", "out", "reached"),
-    [
-        (("--remove", "0.25"), "pruned", lambda cost: cost["parameters"]["evolved"] < cost["parameters"]["dense"]),
-        (("--size", "3.2MB"), "pruned.gguf", lambda cost: cost["bytes"]["evolved"] <= 3.2e6),
-    ],
-)
-def test_the_other_goals_are_reached(prune, tmp_path, goal, out, reached):
-    if out.endswith("gguf") and not importlib.util.find_spec("llama_cpp_py_sync"):
-        pytest.skip("llama.cpp's library is not installed")
-    code, _, err = prune(*goal, "--time", "30s", "--out", tmp_path / out)
+def test_a_share_of_the_parameters_goes(prune, text, tmp_path):
+    code, _, err = prune("--remove", "0.25", "--text", text, "--time", "60s")
     assert code == 0, err
-    assert reached(json.loads((tmp_path / "runs" / "run" / "result.json").read_text())["cost"])
-    assert (tmp_path / out).exists()
-    assert "no --text was given: the Python documentation" in err
+    cost = result(tmp_path / "runs" / "run")["cost"]
+    assert cost["parameters"]["evolved"] < cost["parameters"]["dense"]
+
+
+@pytest.mark.slow
+def test_a_file_is_no_larger_than_it_should_be(prune, text, tmp_path):
+    pytest.importorskip("llama_cpp_py_sync")
+    code, _, err = prune("--size", "250kB", "--text", text, "--time", "60s", "--out", tmp_path / "pruned.gguf")
+    assert code == 0, err
+    assert (tmp_path / "pruned.gguf").stat().st_size <= 250_000
 
 
 @pytest.mark.parametrize(
@@ -84,6 +76,7 @@ def test_the_experiment_of_each_goal_is_printed_and_valid(prune, tmp_path, goal,
     code, out, err = prune(goal, "--print-config")
     assert code == 0, err
     found = yaml.safe_load(out)
+    assert "no --text was given: the Python documentation" in err
     assert problem.items() <= found["problem"].items()
     assert not (tmp_path / "runs").exists()
     (tmp_path / "printed.yaml").write_text(out)
@@ -119,7 +112,7 @@ MISTAKES = {
     "a time in words": ([GOAL, "--time=20min"], f"{TIME}'20min'"),
     "no time": ([GOAL, "--time=0m"], f"{TIME}'0m'"),
     "too short a time": (
-        [GOAL, "--time=0.1s"],
+        [GOAL, "--time=0.001s"],
         "--time: is too short for this model on this machine; expected at least ",
     ),
     "a missing text": ([GOAL, "--text=nothing.txt"], "--text: nothing.txt: no such file"),
@@ -148,7 +141,7 @@ def test_a_text_that_is_too_short_says_how_long_it_should_be(prune, tmp_path):
     (tmp_path / "short.txt").write_text("Too short a text. " * 40)
     answer = prune("--sparsity=0.5", "--text", tmp_path / "short.txt")
     _refused(answer, "--text: ", tmp_path)
-    assert "expected at least 5,120, about 20 kB of English" in answer[2]
+    assert "expected at least 1,920, about 8 kB of English" in answer[2]
 
 
 @pytest.mark.parametrize("model", ["no/such/folder", "nothing.gguf", "bundled:gpt5"])
@@ -157,8 +150,8 @@ def test_a_model_that_is_not_there_is_one_line(prune, tmp_path, model):
     _refused(prune("--sparsity=0.5", model=model), "model: ", tmp_path)
 
 
-def test_a_goal_out_of_reach_is_one_line_and_leaves_nothing(prune, tmp_path):
-    code, out, err = prune("--size=1kB", "--time=60s")
+def test_a_goal_out_of_reach_is_one_line_and_leaves_nothing(prune, text, tmp_path):
+    code, out, err = prune("--size=1kB", "--text", text, "--time=60s")
     assert (code, out) == (2, "")
     assert "budget" in err.splitlines()[-1] or "bytes" in err.splitlines()[-1]
     assert not (tmp_path / "runs").exists()
