@@ -7,13 +7,19 @@ from typing import TYPE_CHECKING
 
 from evoprune import InputError
 from problems.language_model.prune.recipe import Json, Recipe
-from problems.language_model.prune.structure import EVALUATIONS, narrower
+from problems.language_model.prune.structure import narrower
 
 if TYPE_CHECKING:
     from problems.language_model.prune.subject import Subject
 
 _TIMED, _SHORT = 8.0, 2.0
 """Seconds that each level is timed, and where the time given is short."""
+
+_LEVELS, _SCREENING = 15, 0.125
+"""About so many widths and numbers of heads of a block are tried, each on this share of the windows."""
+
+_ROUNDS = (10, 90)
+"""Evaluations beside those, at least and at most."""
 
 _MODELS = 19
 """How many are timed at most: nine with other widths of the MLPs, nine with other heads, and the smallest."""
@@ -48,12 +54,14 @@ class Goal(Recipe):
         """With levels that are timed for less long."""
         return Goal(self.value, _SHORT) if self._timed > _SHORT else None
 
-    def evaluations(self, subject: Subject, one_file: bool) -> tuple[float, float]:  # noqa: ARG002
-        """Those of the structure."""
-        return EVALUATIONS
+    def evaluations(self, subject: Subject, one_file: bool) -> tuple[float, float]:  # noqa: ARG002 - the same for files
+        """Twice the costs of all levels, as a level takes a whole window where few are searched; and some rounds."""
+        costs = 2 * _SCREENING * _LEVELS * subject.blocks
+        return costs + _ROUNDS[0], costs + _ROUNDS[1]
 
     def experiment(self, subject: Subject, evaluations: float, one_file: bool) -> Json:  # noqa: ARG002
-        """The structure."""
+        """The structure, by the search that is the best under a time (docs/structure.md)."""
         length = min(_LENGTH, subject.positions // 2)
         load = {"phase": "decode", "batch": 1, "length": length, "seconds": self._timed}
-        return narrower(subject, {"use": "milliseconds", "speedup": self.value, **load})
+        made = narrower(subject, {"use": "milliseconds", "speedup": self.value, **load})
+        return made | {"operators": {"algorithm": {"use": "additive", "screening": _SCREENING}, "repair": "shift"}}
