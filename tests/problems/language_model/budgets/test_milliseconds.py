@@ -7,7 +7,7 @@ import pytest
 from evoprune import InputError
 from evoprune.cli import main
 from evoprune.testing import check_budget
-from problems.language_model import clock, report, timing
+from problems.language_model import clock, report
 from problems.language_model.budgets.milliseconds import measure, milliseconds
 from tests.problems.small import problem_in
 
