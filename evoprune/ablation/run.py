@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,15 +11,12 @@ from evoprune.ablation.campaign import Campaign, held
 from evoprune.ablation.outcome import Finished, finished
 from evoprune.backends.evaluation import ProblemRef
 from evoprune.backends.execution import Execution
-from evoprune.errors import InputError
-from evoprune.experiment import config
-from evoprune.experiment.resolve import Resolved, resolve_file
+from evoprune.experiment.resolve import resolve_file
 from evoprune.experiment.spec import NO_END
 from evoprune.problem import Evaluation
-from evoprune.records import recorded, run_folder
+from evoprune.records import recorded
 from evoprune.records.recorded import Key
-from evoprune.search.resume import resume
-from evoprune.search.run import run
+from evoprune.search.to_its_end import refuse_other, run_to_its_end
 from evoprune.search.toolbox import problem_ref
 
 Memo = dict[Key, Evaluation]
@@ -43,32 +39,14 @@ def carry_out(campaign: Campaign, folder: Path, how: Execution) -> Iterator[Fini
         for variant, seed, place in campaign.places()
     ]
     for _, _, place, resolved in plans:
-        _refuse_other(resolved, place)
+        refuse_other(resolved, place, "give the ablation another --name")
     memos: dict[ProblemRef, Memo] = {}
     with held(folder, campaign):
         for variant, seed, place, resolved in plans:
             print(f"{variant.name}, seed {seed}: {place}", file=sys.stderr)
             memo = memos.setdefault(problem_ref(resolved), {})
-            _run_to_its_end(resolved, place, how, memo)
+            run_to_its_end(resolved, place, how, memo)
             weights = resolved.problem.weights_of(resolved.settings)
             scores = recorded.read(place, weights).candidates
             memo |= {key: replace(score, seconds=0.0) for key, score in scores.items()}  # others spend no time on it
             yield finished(variant.name, seed, place, weights[0], campaign)
-
-
-def _run_to_its_end(resolved: Resolved, place: Path, how: Execution, memo: Memo) -> None:
-    if (place / "result.json").exists():
-        return
-    if (place / "environment.json").exists():
-        resume(place, (), how)
-        return
-    if place.exists():  # it ended before it scored anything
-        run_folder.discard(place)
-    run(resolved, place, how, memo)
-
-
-def _refuse_other(resolved: Resolved, place: Path) -> None:
-    """Raise :class:`InputError` if the run in ``place``, finished or not, is of another experiment."""
-    path = place / "config.yaml"
-    if path.exists() and config.read(path) != json.loads(json.dumps(resolved.config())):
-        raise InputError("holds a run of another experiment; give the ablation another --name", str(place))
