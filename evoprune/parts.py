@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal
 
 from evoprune.errors import InputError
 from evoprune.problem import Evaluation
@@ -174,11 +175,37 @@ class Exported:
     faults: Sequence[str] = ()
 
 
+@dataclass(frozen=True)
+class Quantity:
+    """A number by which exports are compared. ``label``: what it is called, with the unit.
+
+    ``better``: which way; None where it is stated, and nothing is better for it.
+    """
+
+    label: str
+    better: Literal["lower", "higher"] | None = None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What was measured of an export. ``values``: by quantity; None, or left out, where it was not measured.
+
+    ``measured_on``: the data, in words; only what was measured on the same is compared.
+    """
+
+    values: Mapping[str, float | str | None]
+    measured_on: str
+
+
 class Exporting(ABC):
     """A result that can be written in a form that others use."""
 
     ExportOptions: ClassVar[type[Checked]] = Checked
-    """What :meth:`export` may be told; each field is an option of the command ``export``."""
+    """What :meth:`export` may be told; each field is an option of the commands ``export`` and ``front``."""
+
+    quantities: ClassVar[Mapping[str, Quantity]] = MappingProxyType({})
+    """What the command ``front`` shows of exports: the first, which says how good one is, against all others that are
+    better one way."""
 
     @classmethod
     def file_suffixes(cls) -> Collection[str]:
@@ -193,6 +220,14 @@ class Exporting(ABC):
         (:func:`evoprune.about`). ``result``: the run's ``result.json``, not yet checked, and the run's folder under
         ``folder``. ``options``: an :attr:`ExportOptions`. Raises :class:`evoprune.InputError`.
         """
+
+    @classmethod
+    def standing(cls, facts: Mapping[str, Any]) -> Standing:
+        """What was measured of an export, of all :attr:`quantities`. ``facts``: its ``evoprune.json``.
+
+        Raises :class:`evoprune.InputError` where the first was not measured.
+        """
+        raise InputError(f"the problem {cls.__name__} does not say what its exports are worth")
 
     @classmethod
     def load(cls, folder: Path, facts: Mapping[str, Any]) -> Any:

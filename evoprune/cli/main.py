@@ -22,6 +22,7 @@ from evoprune.cli import (
     completion,
     eval,
     export,
+    front,
     ls,
     planned,
     recover,
@@ -36,7 +37,22 @@ from evoprune.errors import InputError, Stopped, did_you_mean
 
 COMMANDS = {
     module.__name__.rpartition(".")[2]: module
-    for module in (run, status, resume, ablate, export, recover, eval, report, validate, ls, cache, schema, completion)
+    for module in (
+        run,
+        status,
+        resume,
+        ablate,
+        front,
+        export,
+        recover,
+        eval,
+        report,
+        validate,
+        ls,
+        cache,
+        schema,
+        completion,
+    )
 }
 
 _INTERRUPTED = 130

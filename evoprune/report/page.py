@@ -34,16 +34,16 @@ def write(folders: Sequence[Path], out: Path, refresh: float | None = None) -> t
     nothing has been scored yet, for an ablation among other folders, and where ``out`` cannot be written.
     """
     with _refusing_other_forms(folders):
-        return _write(*_told(folders), out, refresh)
+        return fill(*_told(folders), out, refresh)
 
 
 def write_states(folders: Sequence[Path], out: Path, refresh: float) -> tuple[Path, Path]:
     """As :func:`write`, of runs that have not scored anything yet: what each of them does."""
-    return _write("states", {"states": [look(folder) for folder in folders]}, out, refresh)
+    return fill("states", {"states": [look(folder) for folder in folders]}, out, refresh)
 
 
-def _write(name: str, told: Mapping[str, Any], out: Path, refresh: float | None) -> tuple[Path, Path]:
-    """Fill the templates ``name`` with what is ``told``."""
+def fill(name: str, told: Mapping[str, Any], out: Path, refresh: float | None = None) -> tuple[Path, Path]:
+    """Fill the templates ``name`` with what is ``told``. Returns and raises as :func:`write`."""
     html, markdown = (_named(out, kind) for kind in (".html", ".md"))
     texts = {
         path: _environment(path == html).get_template(name + kind).render(told, refresh=refresh)

@@ -1,0 +1,80 @@
+"""Carries out a front: a run for each limit, and its export; what is there already is not made again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evoprune.ablation.grid import Variant
+from evoprune.api import Run
+from evoprune.backends import evaluation
+from evoprune.backends.execution import Execution
+from evoprune.errors import InputError, Stopped
+from evoprune.experiment.resolve import Resolved
+from evoprune.exporting import FACTS, about
+from evoprune.parts import Exporting
+from evoprune.phase import note
+from evoprune.search.to_its_end import refuse_other, run_to_its_end
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One point: the experiment, the ``place`` of its run, where its export goes, and the ``facts`` beside that."""
+
+    resolved: Resolved
+    place: Path
+    out: Path
+    facts: Path
+
+
+def plan(experiments: Mapping[str, Resolved], family: Path) -> list[Plan]:
+    """A point for each of ``experiments``, by its name, in the folder ``family``.
+
+    It is exported as a file where its problem has such a form, the first that it names, and else as a folder. Raises
+    :class:`InputError` for a problem whose exports are not compared, and where another experiment has a point's name.
+    """
+    plans = []
+    for name, resolved in experiments.items():
+        problem, place = resolved.problem, family / "runs" / name
+        if not issubclass(problem, Exporting) or not problem.quantities:
+            raise InputError(f"the problem {resolved.experiment.problem.use} has no exports that are compared")
+        refuse_other(resolved, place, "give another --family, or another --out")
+        suffix = next(iter(problem.file_suffixes()), "")
+        out = family / f"{name}{suffix}"
+        plans.append(Plan(resolved, place, out, about(out, FACTS) if suffix else out / FACTS))
+    return plans
+
+
+def names(variants: Sequence[Variant]) -> list[str]:
+    """A file name for each of ``variants``: the values that it gives its keys.
+
+    Raises :class:`InputError` where two have the same one.
+    """
+    found = ["-".join(_plain(setting.partition("=")[2]) for setting in variant.settings) for variant in variants]
+    if len(set(found)) < len(found):
+        raise InputError("two values would have the same file name; give one of them another --family", "--vary")
+    return found
+
+
+def carry_out(plans: Sequence[Plan], how: Execution, options: Mapping[str, Any]) -> None:
+    """Run and export each of ``plans``; an export that fails its check is told, and the others are made.
+
+    ``options``: the problem's, of its export. Raises as a run and an export do.
+    """
+    for point in plans:
+        run_to_its_end(point.resolved, point.place, how)
+        if point.facts.exists():
+            continue
+        evaluation.this_worker.forget()  # there may be no room for two
+        try:
+            summary = Run.open(point.place).export(point.out, **options).summary
+            note("\n".join([f"{point.out}:", *summary]))
+        except Stopped as error:
+            note(str(error))
+
+
+def _plain(value: str) -> str:
+    return re.sub(r"[^\w.]+", "_", value)

@@ -1,0 +1,100 @@
+"""Draws a front: how good each export is against what it takes; in a page, a point says what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from xml.etree import ElementTree
+
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from evoprune.figures import COLOURS, entitle, log_scale_if_wide, new, svg, thousands
+from evoprune.fronts.points import Front, Point
+
+_SVG, _LINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+
+_MARKERS = "osD^vPX*"
+"""A shape for each family, beside its colour."""
+
+_PALE = 0.25
+"""The opacity of points that another one beats."""
+
+
+def draw(front: Front, axis: str) -> Figure:
+    """Each point by its worth and its value on ``axis``; those that another one beats are paler.
+
+    A line joins the points of a family that no other point of the family beats.
+    """
+    figure, axes = new(width=8.0, height=5.0)
+    measured = front.measured(axis)
+    kept = front.kept(axis, measured)
+    for number, family in enumerate(dict.fromkeys(point.family for point in front.points)):
+        style: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "marker": _MARKERS[number % len(_MARKERS)]}
+        points = [point for point in measured if point.family == family]
+        axes.plot(*_places(front, axis, front.kept(axis, points)), color=style["color"], alpha=0.5, linewidth=1)
+        axes.plot([], [], linestyle="", label=family, **style)
+        for point in points:
+            opacity = 1.0 if point in kept else _PALE
+            (mark,) = axes.plot(*_places(front, axis, [point]), alpha=opacity, markersize=8, markeredgewidth=0, **style)
+            mark.set_gid(_mark(front, axis, point))
+    worth, along = front.quantities[front.worth], front.quantities[axis]
+    log_scale_if_wide(axes, [point.values[front.worth] for point in measured])
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    thousands(axes.xaxis)
+    axes.set(xlabel=along.label, ylabel=worth.label)
+    way = {"lower": "to the left", "higher": "to the right"}[str(along.better)]
+    entitle(
+        axes, "Measured exports", f"better: {worth.better}, and {way}; pale: another one is at least as good in both"
+    )
+    axes.legend(fontsize="small")
+    return figure
+
+
+def in_words(front: Front, axis: str) -> str:
+    """What :func:`draw` shows, for who cannot see it."""
+    names = [point.name for point in front.kept(axis, front.measured(axis))]
+    return (
+        f"{front.quantities[front.worth].label} against {front.quantities[axis].label}. "
+        f"No other one is at least as good in both, and better in one, than: {', '.join(names)}."
+    )
+
+
+def told(front: Front, point: Point) -> str:
+    """What the page says of ``point`` where it is pointed at."""
+    known = [key for key in front.quantities if point.values.get(key) is not None]
+    return "\n".join([point.name, *(f"{front.quantities[key].label}: {point.told(key)}" for key in known)])
+
+
+def interactive(front: Front, axis: str) -> Markup:
+    """:func:`draw` as an element of a page: a point says what it is where it is pointed at, and leads to its row.
+
+    The row's id is :func:`row_id`.
+    """
+    ElementTree.register_namespace("", _SVG)
+    ElementTree.register_namespace("xlink", _LINK)
+    drawing = ElementTree.fromstring(svg(draw(front, axis)))
+    for point in front.measured(axis):
+        (mark,) = drawing.findall(f".//*[@id='{_mark(front, axis, point)}']")
+        link = ElementTree.Element(f"{{{_SVG}}}a", {"href": f"#{row_id(front, point)}"})
+        ElementTree.SubElement(link, f"{{{_SVG}}}title").text = told(front, point)
+        link.extend(mark)
+        mark[:] = [link]
+    for size in ("width", "height"):
+        del drawing.attrib[size]  # the page says how wide it is
+    drawing.attrib |= {"role": "img", "aria-label": in_words(front, axis)}
+    return Markup(ElementTree.tostring(drawing, encoding="unicode"))
+
+
+def row_id(front: Front, point: Point) -> str:
+    """The id of the row on ``point`` in the page's table."""
+    return f"file-{front.points.index(point)}"
+
+
+def _mark(front: Front, axis: str, point: Point) -> str:
+    return f"{axis}-{row_id(front, point)}"
+
+
+def _places(front: Front, axis: str, points: Sequence[Point]) -> tuple[list[float], list[float]]:
+    return [point.values[axis] for point in points], [point.values[front.worth] for point in points]

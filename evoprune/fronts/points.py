@@ -1,0 +1,127 @@
+"""The points of a front: the exports in the folders of a folder, and which of them no other one beats.
+
+A folder is a family, named by what its exports have in common: ``joint/1.6e6.gguf``, ``presets/Q4_0.gguf``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evoprune.errors import InputError
+from evoprune.experiment.resolve import resolve_at
+from evoprune.exporting import EXPERIMENT, FACTS
+from evoprune.formatting import plain
+from evoprune.parts import Exporting, Quantity, Standing
+from evoprune.records.run_folder import read_json
+
+
+@dataclass(frozen=True)
+class Point:
+    """An export. ``name``: its path within the front's folder; ``values``: by quantity, as far as measured."""
+
+    family: str
+    name: str
+    values: Mapping[str, Any]
+
+    def told(self, key: str) -> str:
+        """The value of a quantity for people: a dash where it was not measured."""
+        value = self.values.get(key)
+        return f"{value:,}" if isinstance(value, int) else plain(value)
+
+    def beats(self, other: Point, compared: Mapping[str, Quantity]) -> bool:
+        """Whether it is better than ``other`` in one of the quantities ``compared``, and worse in none."""
+        pairs = [self._pair(other, *item) for item in compared.items()]
+        return all(mine <= theirs for mine, theirs in pairs) and any(mine < theirs for mine, theirs in pairs)
+
+    def _pair(self, other: Point, key: str, quantity: Quantity) -> tuple[float, float]:
+        """Its own value and that of ``other``, the lower one being better."""
+        sign = 1.0 if quantity.better == "lower" else -1.0
+        return sign * self.values[key], sign * other.values[key]
+
+
+@dataclass(frozen=True)
+class Front:
+    """All exports in a folder. ``unfit``: why others are no points, a line each."""
+
+    quantities: Mapping[str, Quantity]
+    measured_on: str
+    points: list[Point]
+    unfit: list[str]
+
+    @property
+    def worth(self) -> str:
+        """The quantity that says how good an export is."""
+        return next(iter(self.quantities))
+
+    @property
+    def axes(self) -> list[str]:
+        """The quantities that this one is drawn against: those that are better one way, and measured."""
+        compared = [key for key, quantity in self.quantities.items() if quantity.better and key != self.worth]
+        return [key for key in compared if self.measured(key)]
+
+    def measured(self, axis: str) -> list[Point]:
+        """The points whose ``axis`` was measured, in its order."""
+        found = [point for point in self.points if point.values.get(axis) is not None]
+        return sorted(found, key=lambda point: point.values[axis])
+
+    def kept(self, axis: str, points: Sequence[Point]) -> list[Point]:
+        """Those of ``points`` that no other one of them beats, in worth and on ``axis``; equal ones are all kept."""
+        compared = {key: self.quantities[key] for key in (self.worth, axis)}
+        return [point for point in points if not any(other.beats(point, compared) for other in points)]
+
+
+def read(folder: Path) -> Front:
+    """The exports in the folders of ``folder``.
+
+    Raises :class:`InputError` where there is none that can be used, a file is missing that is described, or they were
+    not measured on the same.
+    """
+    points, unfit, known = [], [], None
+    for facts_file in sorted([*folder.glob(f"*/*.{FACTS}"), *folder.glob(f"*/*/{FACTS}")]):
+        facts, (out, problem) = read_json(facts_file), _described(facts_file)
+        name = out.relative_to(folder).as_posix()
+        if not facts.get("fit"):
+            unfit.append(f"{name}: {'; '.join(map(str, facts.get('faults', [])))}")
+            continue
+        standing = _standing(problem, facts, facts_file)
+        known = known or (problem.quantities, standing.measured_on, name)
+        if (problem.quantities, standing.measured_on) != known[:2]:
+            raise InputError(
+                f"was measured on {standing.measured_on}, and {known[2]} on {known[1]}: they cannot be compared; "
+                "keep it in the folder of another front",
+                str(out),
+            )
+        points.append(Point(out.relative_to(folder).parts[0], name, standing.values))
+    if known is None:
+        raise InputError("holds no folder with an export that is fit for use", str(folder))
+    return Front(known[0], known[1], points, unfit)
+
+
+def _described(facts_file: Path) -> tuple[Path, type[Exporting]]:
+    """The export that ``facts_file`` describes, and its problem."""
+    stem = facts_file.name.removesuffix(FACTS).removesuffix(".")
+    in_folder = not stem
+    experiment = facts_file.with_name(EXPERIMENT if in_folder else f"{stem}.{EXPERIMENT}")
+    problem = resolve_at(experiment, []).problem
+    if not issubclass(problem, Exporting):
+        raise InputError(f"the problem {problem.__name__} exports nothing", str(experiment))
+    if in_folder:
+        return facts_file.parent, problem
+    files = [facts_file.with_name(f"{stem}{suffix}") for suffix in problem.file_suffixes()]
+    for out in files:
+        if out.is_file():
+            return out, problem
+    raise InputError(
+        f"is missing, though {facts_file.name} describes it: put it back, or delete {stem}.* to export it again",
+        str(facts_file.with_name(stem)),
+    )
+
+
+def _standing(problem: type[Exporting], facts: Mapping[str, Any], facts_file: Path) -> Standing:
+    try:
+        return problem.standing(facts)
+    except InputError as error:
+        raise InputError(error.problems, str(facts_file)) from None
