@@ -30,6 +30,7 @@ from problems.language_model.files import missing
 from problems.language_model.finals import JudgedModels
 from problems.language_model.options import EvalSettings, ExportSettings
 from problems.language_model.settings import BUDGETS, FORMATS, TRANSFORMS, ModelSettings, RecoverCommandSettings
+from problems.language_model.standing import ComparedExports
 from problems.language_model.summary import summary
 from problems.language_model.told import EXPLAINED, SHARES, WORDS, about
 
@@ -39,7 +40,7 @@ if TYPE_CHECKING:  # these import torch, which checking an experiment does not n
     from problems.language_model.transform import Transform
 
 
-class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Recovering):
+class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reporting, Measured, Recovering):
     """Make a causal language model smaller by a transform, at the least loss on a text.
 
     Fitness is perplexity on the search text, or divergence from the dense model.

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from evoprune.cli import main
+from problems.compression import Compression
 from tests.docs.conftest import ROOT
 from tests.docs.test_commands import commands
 
@@ -33,5 +34,11 @@ def test_the_first_commands_give_a_recovered_file_of_some_bytes_that_llama_runs(
     assert (tmp_path / "joint.gguf").stat().st_size == result["cost"]["bytes"]["evolved"] <= 1_000_000
     assert facts["fit"]
     assert facts["check"]["run_perplexity"] == pytest.approx(row["perplexity_after"])
+    standing = Compression.standing(facts)  # what a front shows of it
+    assert standing.values == {
+        "bytes": result["cost"]["bytes"]["evolved"],
+        "divergence": facts["check"]["divergence"],
+        "perplexity": facts["check"]["perplexity"],
+    }
     assert facts["check"]["perplexity"] == pytest.approx(row["perplexity_after"], rel=1e-2)
     assert {"Q4_0", "F32"} < set(facts["kinds"])
