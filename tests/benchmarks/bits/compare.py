@@ -66,8 +66,8 @@ def measured(problem: LanguageModel, kinds: Kinds, bits: float, way: str, seed: 
     return line | _scored(kinds, [str(kind) for kind in task.problem.genes.chosen(account.best)])
 
 
-def preset_lines(problem: LanguageModel, kinds: Kinds, bits: float, results: Results) -> Iterator[Line]:
-    """Each preset of at most some ``bits`` that ``results`` lack, once if several are alike."""
+def preset_kinds(problem: LanguageModel, kinds: Kinds) -> Iterator[tuple[str, list[str]]]:
+    """Each preset, and the type that llama.cpp gives each matrix in it."""
     session = problem.session
     session.transform.apply(session.transform.dense)
     resident, matrices = session.resident, kinds.transform.matrices
@@ -82,10 +82,15 @@ def preset_lines(problem: LanguageModel, kinds: Kinds, bits: float, results: Res
     with tempfile.TemporaryDirectory() as scratch:
         dense = Path(scratch) / "dense.gguf"
         contents(resident.model, base, {}).write(dense)
-        found = [(name, [given.get(tensor, DENSE) for tensor in tensors]) for name, given in presets(dense, importance)]
+        for name, given in presets(dense, importance):
+            yield name, [given.get(tensor, DENSE) for tensor in tensors]
+
+
+def preset_lines(problem: LanguageModel, kinds: Kinds, bits: float, results: Results) -> Iterator[Line]:
+    """Each preset of at most some ``bits`` that ``results`` lack, once if several are alike."""
     seen: set[tuple[str, ...]] = set()
-    for name, chosen in found:
-        size = 8 * kinds.bytes(chosen) / resident.parameters
+    for name, chosen in list(preset_kinds(problem, kinds)):
+        size = 8 * kinds.bytes(chosen) / problem.session.resident.parameters
         if tuple(chosen) not in seen and size <= bits and results.lacks(way=f"preset {name}"):
             seen.add(tuple(chosen))
             yield {"way": f"preset {name}", "size": size} | _scored(kinds, chosen)
