@@ -25,10 +25,8 @@ from evoprune.parts import (
     Measured,
     Measuring,
     Outcome,
-    Quantity,
     Recovering,
     Reporting,
-    Standing,
     Table,
     TradeOffs,
 )
@@ -39,6 +37,7 @@ from evoprune.records.run_folder import read_json, write_json
 from evoprune.recovering import is_first_process
 from evoprune.root_finding import solve
 from evoprune.schema import Checked, Fraction, Positive
+from evoprune.standing import Quantity, Standing
 
 __version__ = "0.1.0"
 

@@ -7,11 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from evoprune.errors import InputError
 from evoprune.problem import Evaluation
 from evoprune.schema import Checked
+from evoprune.standing import Quantity, Standing
 
 
 class HeldOut(ABC):
@@ -173,28 +174,6 @@ class Exported:
     facts: Mapping[str, Any]
     summary: Sequence[str] = ()
     faults: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """A number by which exports are compared. ``label``: what it is called, with the unit.
-
-    ``better``: which way; None where it is stated, and nothing is better for it.
-    """
-
-    label: str
-    better: Literal["lower", "higher"] | None = None
-
-
-@dataclass(frozen=True)
-class Standing:
-    """What was measured of an export. ``values``: by quantity; None, or left out, where it was not measured.
-
-    ``measured_on``: the data, in words; only what was measured on the same is compared.
-    """
-
-    values: Mapping[str, float | str | None]
-    measured_on: str
 
 
 class Exporting(ABC):

@@ -1,0 +1,29 @@
+"""By what exports are compared, and where one of them stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number by which exports are compared. ``label``: what it is called, with the unit.
+
+    ``better``: which way; None where it is stated, and nothing is better for it.
+    """
+
+    label: str
+    better: Literal["lower", "higher"] | None = None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What was measured of an export. ``values``: by quantity; None, or left out, where it was not measured.
+
+    ``measured_on``: the data, in words; only what was measured on the same is compared.
+    """
+
+    values: Mapping[str, float | str | None]
+    measured_on: str
