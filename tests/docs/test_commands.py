@@ -53,7 +53,7 @@ def test_is_understood_and_its_experiment_is_valid(words, capsys):
     options = parser().parse_args(arguments)
     if options.command == "run" and experiment(options.file):
         assert main([*arguments, "--print-config"]) == 0, capsys.readouterr().err
-    if options.command == "ablate" and experiment(options.file):
+    if options.command in {"ablate", "front"} and experiment(options.file):
         for variant in variants(options.vary):
             resolve_file(options.file, [*options.set, *variant.settings])
 
