@@ -23,7 +23,7 @@ def add_parser(commands: Any) -> None:
         help="search at several limits, export each result, and draw what they are worth",
         description=__doc__,
         epilog="example: python -m evoprune front problems/gpt2_mini_joint.yaml "
-        "--vary problem.budget.at_most=1400000,1600000,2200000 --out fronts/mini",
+        "--vary problem.budget.at_most=1400000,1600000,2200000 --out runs/mini-front",
     )
     parser.add_argument("file", metavar="PROBLEM.yaml", help="the experiment; see the folder problems/")
     parser.add_argument(

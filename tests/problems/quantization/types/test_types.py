@@ -194,10 +194,15 @@ def test_a_missing_package_is_told_before_anything_is_loaded(command, package, t
     assert not (tmp_path / "runs").exists()
 
 
-def test_milliseconds_are_not_counted(language_model):
+def test_without_a_base_no_file_can_be_timed(language_model):
     problem = language_model(transforms="types", budget={"use": "milliseconds", "speedup": 1.5})
-    with pytest.raises(InputError, match=r"problem\.budget: Types counts in weights, parameters"):
+    with pytest.raises(InputError, match="base"):
         problem.take_measurements()
+
+
+def test_operations_are_not_counted(language_model):
+    with pytest.raises(InputError, match="Types counts in weights, parameters"):
+        _ = language_model(transforms="types", budget={"use": "operations", "removed": 0.1}).budget
 
 
 @pytest.fixture(scope="session")
