@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import os
 import sys
 import threading
 import time
@@ -36,6 +37,14 @@ def note(text: str, stream: TextIO | None = None) -> None:
         stream.flush()
 
 
+def is_live() -> bool:
+    """Whether standard error is a terminal on which a line can change: not on one without a size, as in a container."""
+    try:
+        return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    except (OSError, ValueError):  # a stream that is no file
+        return False
+
+
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
     """Tell ``listener`` the state of the innermost phase, some times a second."""
@@ -58,7 +67,7 @@ class Phase(AbstractContextManager["Phase"]):
     def __init__(self, state: str = "", quiet: bool = False) -> None:
         self._state, self._over, self._said = state, threading.Event(), time.perf_counter()
         self._stream = sys.stderr  # libraries may be silenced there meanwhile
-        self._quiet, self._live, self._end = quiet, sys.stderr.isatty(), math.inf
+        self._quiet, self._live, self._end = quiet, is_live(), math.inf
         form = "{desc} {elapsed}"
         self._line = tqdm(desc=state, bar_format=form, leave=False, disable=quiet or not self._live)
         self._thread = threading.Thread(target=self._repeat, daemon=True)
@@ -102,7 +111,7 @@ def steps(items: Iterable[Item], label: str, unit: str, total: int | None = None
     The workers of a run are silent.
     """
     total = len(items) if isinstance(items, Sized) else total
-    worker, live = multiprocessing.parent_process() is not None, sys.stderr.isatty()
+    worker, live = multiprocessing.parent_process() is not None, is_live()
     bar = tqdm(desc=label, total=total, unit=unit, leave=False, disable=worker or not live)
     with Phase(label, quiet=worker or live) as phase, bar:
         start = time.perf_counter()

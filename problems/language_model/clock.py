@@ -19,7 +19,6 @@ _TURN = 0.25
 
 Run = Callable[[], float]
 Genome = list[float]
-Tick = Callable[[], object]
 
 
 class Clock(ABC):
@@ -40,10 +39,10 @@ class Clock(ABC):
         """The free genes, together those whose levels change the time alike. Raises :class:`evoprune.InputError`."""
 
     @abstractmethod
-    def rounds(self, genome: Sequence[float], seconds: float, tick: Tick) -> Iterator[tuple[float, float]]:
+    def rounds(self, genome: Sequence[float], seconds: float) -> Iterator[tuple[float, float]]:
         """For each round the milliseconds of a pass of the dense model, and of that of ``genome``.
 
-        For about ``seconds``. ``tick`` is called now and then. Other work on the machine slows both models down.
+        For about ``seconds``. Other work on the machine slows both models down.
         Raises :class:`evoprune.InputError` for more tokens than the model has positions.
         """
 
@@ -64,10 +63,10 @@ class Passes(Clock):
         """
         return grouped(self.transform, zip(*(self.transform.prices(unit)[0] for unit in _UNITS), strict=True))
 
-    def rounds(self, genome: Sequence[float], seconds: float, tick: Tick) -> Iterator[tuple[float, float]]:
+    def rounds(self, genome: Sequence[float], seconds: float) -> Iterator[tuple[float, float]]:
         """See :meth:`Clock.rounds`; afterwards one of both models is resident."""
         own = list(genome)
-        yield from in_turn(self.transform, (self.transform.dense, self._dense), (own, self._start(own)), seconds, tick)
+        yield from in_turn(self.transform, (self.transform.dense, self._dense), (own, self._start(own)), seconds)
 
     @cached_property
     def _dense(self) -> Run:
@@ -101,23 +100,22 @@ def grouped(transform: Transform, kinds: Iterable[Any]) -> list[list[int]]:
 
 
 def in_turn(
-    transform: Transform, dense: tuple[Genome, Run], other: tuple[Genome, Run], seconds: float, tick: Tick
+    transform: Transform, dense: tuple[Genome, Run], other: tuple[Genome, Run], seconds: float
 ) -> Iterator[tuple[float, float]]:
     """For each round the milliseconds of both genomes' passes, median of a turn. At least three rounds.
 
-    ``tick`` is called after each turn. The first pass of a turn, where it is not the only one, warms up.
+    The first pass of a turn, where it is not the only one, warms up.
     """
     end, rounds = time.perf_counter() + seconds, 0
     while rounds < 3 or time.perf_counter() < end:
-        yield _turn(transform, dense, tick), _turn(transform, other, tick)
+        yield _turn(transform, dense), _turn(transform, other)
         rounds += 1
 
 
-def _turn(transform: Transform, model: tuple[Genome, Run], tick: Tick) -> float:
+def _turn(transform: Transform, model: tuple[Genome, Run]) -> float:
     genome, run = model
     transform.apply(genome)
     end, passes = time.perf_counter() + _TURN, [run()]
     while time.perf_counter() < end:
         passes.append(run())
-    tick()
     return median(passes[1:] or passes)

@@ -7,16 +7,14 @@ out among the genes.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
 import numpy
 from scipy.optimize import isotonic_regression
-from tqdm import tqdm
 
+from evoprune import Phase, steps
 from problems.language_model.speed import Load
 from problems.language_model.transform import Transform
 
@@ -42,12 +40,10 @@ def savings(transform: Transform, load: Load, seconds: float) -> tuple[float, li
     genomes = [[float(level) if place in genes else 0.0 for place in range(len(counts))] for genes, level in jobs]
     genomes.append([count - 1.0 for count in counts])  # the fastest
     dense, shares = [], []
-    with _bar(f"timing {load.phase}") as bar:
-        for number, genome in enumerate(genomes, 1):
-            bar.desc = f"timing {load.phase}, {number} of {len(genomes)} models"
-            pairs = list(clock.rounds(genome, seconds, bar.update))
-            dense += [before for before, _ in pairs]
-            shares.append(median(after / before for before, after in pairs) - 1)
+    for genome in steps(genomes, f"timing {load.phase}", "model"):
+        pairs = list(clock.rounds(genome, seconds))
+        dense += [before for before, _ in pairs]
+        shares.append(median(after / before for before, after in pairs) - 1)
     bare.apply(bare.dense)
     tables = numpy.zeros((len(counts), max(counts)))
     for genes in classes:
@@ -72,16 +68,7 @@ def timed_levels(count: int) -> list[int]:
 
 def compared(transform: Transform, genome: Sequence[float], load: Load, seconds: float) -> tuple[float, float]:
     """The milliseconds of a pass of the dense model and of that of ``genome``, timed in turn."""
-    with _bar(f"timing {load.phase}, dense and evolved") as bar:
-        rounds = list(transform.clock(load).rounds(genome, seconds, bar.update))
+    with Phase(f"timing {load.phase}, dense and evolved"):
+        rounds = list(transform.clock(load).rounds(genome, seconds))
     dense, other = (median(times) for times in zip(*rounds, strict=True))
     return dense, other
-
-
-@contextmanager
-def _bar(what: str) -> Iterator[Any]:
-    """Counts turns on standard error: every few seconds where that is no terminal."""
-    with tqdm(
-        desc=what, unit=" turns", leave=False, mininterval=0.1 if sys.stderr.isatty() else 4.0, miniters=1
-    ) as bar:
-        yield bar

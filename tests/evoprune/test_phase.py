@@ -1,8 +1,13 @@
 """What takes long is told, and the innermost of what is being done."""
 
 import contextlib
+import fcntl
 import io
+import os
+import pty
+import struct
 import sys
+import termios
 import threading
 
 import pytest
@@ -40,6 +45,18 @@ def test_one_long_thing_is_told_while_it_lasts(monkeypatch):
     monkeypatch.setattr(sys, "stderr", told := Told())
     with Phase("loading"):
         assert told.wait_for("loading")
+
+
+@pytest.mark.parametrize(("columns", "live"), [(0, False), (80, True)])
+def test_a_terminal_without_a_size_gets_whole_lines(monkeypatch, columns, live):
+    parent, child = pty.openpty()
+    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24 if columns else 0, columns, 0, 0))
+    with os.fdopen(child, "w") as stderr, os.fdopen(parent, "rb", buffering=0) as terminal:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        with Phase("loading"):
+            told = terminal.read(100)
+    assert (b"\rloading" in told) == live
+    assert b"loading" in told
 
 
 def test_it_is_told_while_others_are_silenced(monkeypatch):

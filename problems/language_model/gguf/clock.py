@@ -9,7 +9,7 @@ from pathlib import Path
 
 from evoprune import InputError
 from evoprune.budget import Price
-from problems.language_model.clock import Clock, Tick, grouped
+from problems.language_model.clock import Clock, grouped
 from problems.language_model.gguf.base import Base
 from problems.language_model.gguf.find import find_base
 from problems.language_model.gguf.runtime import milliseconds
@@ -38,10 +38,9 @@ class Files(Clock):
         """Matrices of equal shapes that can have the same types."""
         return grouped(self.transform, self._shapes)
 
-    def rounds(self, genome: Sequence[float], seconds: float, tick: Tick) -> Iterator[tuple[float, float]]:
+    def rounds(self, genome: Sequence[float], seconds: float) -> Iterator[tuple[float, float]]:
         """One pair, of medians: a new process times both files in turn."""
         dense, other = milliseconds([self._dense, self._written(genome, "other")], self.load, seconds)
-        tick()
         yield dense, other
 
     @cached_property

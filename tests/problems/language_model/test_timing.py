@@ -133,7 +133,7 @@ def test_passes_of_two_models_are_timed_in_turn(transform):
     made, seen = transform("sublayers"), []
     genomes = [made.dense, [1.0] * 6]
     dense, other = [(genome, lambda: seen.append(made.marks()) or 1.0) for genome in genomes]
-    assert list(in_turn(made, dense, other, 0.0, lambda: None)) == [(1.0, 1.0)] * 3
+    assert list(in_turn(made, dense, other, 0.0)) == [(1.0, 1.0)] * 3
     assert seen[0] != seen[1]
     assert seen == seen[:2] * 3
 

@@ -37,7 +37,7 @@ def test_matrices_of_equal_shapes_are_alike(transform):
 
 def test_files_that_are_timed_hold_the_types_of_their_genomes(transform):
     clock, genome = transform.clock(DECODE), [gene.up for gene in transform.genes]
-    assert all(milliseconds > 0 for pair in clock.rounds(genome, 0.0, lambda: None) for milliseconds in pair)
+    assert all(milliseconds > 0 for pair in clock.rounds(genome, 0.0) for milliseconds in pair)
     base = find_base(transform.resident)
     for name, timed in {"dense": transform.dense, "other": genome}.items():
         transform.apply(timed)
