@@ -17,7 +17,7 @@ from evoprune.errors import InputError
 from evoprune.experiment import registry
 from evoprune.experiment.resolve import resolve
 from evoprune.exporting import refuse_unless_free
-from evoprune.phase import note
+from evoprune.phase import Phase, note
 from evoprune.planning import Planner
 from evoprune.records import run_folder
 
@@ -66,7 +66,8 @@ def _call(planner: type[Planner], options: argparse.Namespace) -> int | None:
     if options.out:
         refuse_unless_free(options.out)
     limit_threads(how.with_threads().threads)  # what is measured is measured as candidates are scored
-    plan = planner.plan(options)
+    with Phase("planning"):
+        plan = planner.plan(options)
     for remark in plan.remarks:
         note(remark)
     resolved = resolve(dict(plan.experiment), options.command)
