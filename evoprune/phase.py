@@ -18,7 +18,7 @@ from typing import ClassVar, Self, TextIO, TypeVar
 
 from tqdm import tqdm
 
-_EVERY, _LIVE = 4.0, 0.5
+_EVERY, _LIVE = 3.0, 0.5
 """Seconds between two lines, and between two states of a live one."""
 
 Item = TypeVar("Item")

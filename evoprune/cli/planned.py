@@ -58,15 +58,15 @@ def add_parsers(commands: Any) -> None:
 
 
 def _call(planner: type[Planner], options: argparse.Namespace) -> int | None:
-    from evoprune.search.run import run  # brings in NumPy and matplotlib, which --help should not wait for
-
     how = execution.read(options)
     if how.map == "scoop":
         raise InputError("is for 'run': give it what --print-config prints", "--map scoop")
     if options.out:
         refuse_unless_free(options.out)
-    limit_threads(how.with_threads().threads)  # what is measured is measured as candidates are scored
     with Phase("planning"):
+        from evoprune.search.run import run  # brings in NumPy and matplotlib, which --help should not wait for
+
+        limit_threads(how.with_threads().threads)  # what is measured is measured as candidates are scored
         plan = planner.plan(options)
     for remark in plan.remarks:
         note(remark)
