@@ -86,7 +86,7 @@ class Kinds:
     @torch.no_grad()
     def _give(self, kinds: Sequence[str]) -> Mapping[str, Encoded]:
         """Give the matrices ``kinds``; what a file holds of them."""
-        transform = self.transform
+        transform, importance = self.transform, self.importance  # which makes the model dense where it is not known yet
         genome = [
             float(gene.levels.index(kind)) if kind in gene.levels else 0.0
             for kind, gene in zip(kinds, transform.genes, strict=True)
@@ -94,9 +94,9 @@ class Kinds:
         transform.apply(genome)
         for sheet, kind, gene in zip(transform._sheets, kinds, transform.genes, strict=True):
             if kind not in gene.levels:
-                sheet.lay(kind, partial(self._in_type, sheet.matrix, kind))
+                sheet.lay(kind, partial(self._in_type, sheet.matrix, kind, importance.get(sheet.matrix.name)))
         return transform.encoded()
 
-    def _in_type(self, matrix: Matrix, kind: str, weight: torch.Tensor) -> Made:
-        weighed = self.importance.get(matrix.name)
+    @staticmethod
+    def _in_type(matrix: Matrix, kind: str, weighed: numpy.ndarray | None, weight: torch.Tensor) -> Made:
         return quantised_anew(matrix, weight, kind, None if weighed is None else torch.from_numpy(weighed))
