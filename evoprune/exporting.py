@@ -27,6 +27,11 @@ def about(out: Path, name: str) -> Path:
     return out.with_name(f"{out.stem}.{name}")
 
 
+def described_in(out: Path, name: str, is_file: bool) -> Path:
+    """Where the file ``name`` about the export ``out`` lies: see :func:`about`, or in the folder that it is."""
+    return about(out, name) if is_file else out / name
+
+
 def export(
     out: Path,
     write: Callable[[Path], Exported],
@@ -52,7 +57,7 @@ def export(
         with Phase(f"writing and checking {out}"):
             exported = write(target)
         state = {"fit": not exported.faults, "faults": list(exported.faults)}
-        facts, described, unfit = (_at(target, name, is_file) for name in (FACTS, EXPERIMENT, UNFIT))
+        facts, described, unfit = (described_in(target, name, is_file) for name in (FACTS, EXPERIMENT, UNFIT))
         run_folder.write_json(facts, {**state, **made_by, **exported.facts})
         if experiment is not None:
             run_folder.write_config(part, experiment, described.name)
@@ -121,10 +126,6 @@ def refuse_unless_free(out: Path, is_file: bool = False) -> None:
     if is_file:
         for name in (FACTS, EXPERIMENT, CARD, UNFIT):
             refuse_unless_free(about(out, name))
-
-
-def _at(target: Path, name: str, is_file: bool) -> Path:
-    return about(target, name) if is_file else target / name
 
 
 def _move(part: Path, out: Path) -> None:

@@ -14,7 +14,7 @@ from evoprune.backends import evaluation
 from evoprune.backends.execution import Execution
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.resolve import Resolved
-from evoprune.exporting import FACTS, about
+from evoprune.exporting import FACTS, described_in
 from evoprune.parts import Exporting
 from evoprune.phase import note
 from evoprune.search.to_its_end import refuse_other, run_to_its_end
@@ -44,7 +44,7 @@ def plan(experiments: Mapping[str, Resolved], family: Path) -> list[Plan]:
         refuse_other(resolved, place, "give another --family, or another --out")
         suffix = next(iter(problem.file_suffixes()), "")
         out = family / f"{name}{suffix}"
-        plans.append(Plan(resolved, place, out, about(out, FACTS) if suffix else out / FACTS))
+        plans.append(Plan(resolved, place, out, described_in(out, FACTS, bool(suffix))))
     return plans
 
 

@@ -14,6 +14,9 @@ from evoprune.budget import Price
 from problems.language_model.speed import Load, timer
 from problems.language_model.transform import ATTENTION, PARAMETERS, WEIGHTS, Transform
 
+_UNITS = (WEIGHTS, PARAMETERS, ATTENTION)
+"""What a pass takes its time for: where levels leave the same of these, they are taken to be as fast."""
+
 _TURN = 0.25
 """Seconds of one turn, if a pass does not take longer."""
 
@@ -79,9 +82,6 @@ class Passes(Clock):
             return timer(self.transform.resident.model, self.load)
         except ValueError as error:
             raise InputError(str(error), "problem.budget.length") from None
-
-
-_UNITS = (WEIGHTS, PARAMETERS, ATTENTION)
 
 
 def grouped(transform: Transform, kinds: Iterable[Any]) -> list[list[int]]:

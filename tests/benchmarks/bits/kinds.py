@@ -86,15 +86,17 @@ class Kinds:
     @torch.no_grad()
     def _give(self, kinds: Sequence[str]) -> Mapping[str, Encoded]:
         """Give the matrices ``kinds``; what a file holds of them."""
-        transform, importance = self.transform, self.importance  # which makes the model dense where it is not known yet
+        transform = self.transform
+        places = zip(transform._sheets, kinds, transform.genes, strict=True)
+        others = [(sheet, kind) for sheet, kind, gene in places if kind not in gene.levels]
+        importance = self.importance if others else {}  # before anything is laid: it makes the model dense
         genome = [
             float(gene.levels.index(kind)) if kind in gene.levels else 0.0
             for kind, gene in zip(kinds, transform.genes, strict=True)
         ]
         transform.apply(genome)
-        for sheet, kind, gene in zip(transform._sheets, kinds, transform.genes, strict=True):
-            if kind not in gene.levels:
-                sheet.lay(kind, partial(self._in_type, sheet.matrix, kind, importance.get(sheet.matrix.name)))
+        for sheet, kind in others:
+            sheet.lay(kind, partial(self._in_type, sheet.matrix, kind, importance.get(sheet.matrix.name)))
         return transform.encoded()
 
     @staticmethod
