@@ -53,9 +53,7 @@ class PruningSettings(LanguageModelSettings, WeightsSettings):
     prior: AllocationName | None = Field(
         None, description="an allocation by name, see above, that guides exchange if its strength is above 0"
     )
-    curve: tuple[Fraction, ...] = Field(
-        tuple(step / 100 for step in range(5, 60, 5)), description="sparsities of the uniform curve"
-    )
+    curve: tuple[Fraction, ...] = Field((0.1, 0.2, 0.3, 0.4, 0.5), description="sparsities of the uniform curve")
     second_objective: Literal["none", "sparsity"] = Field(
         "none", description="sparsity: the search finds all trade-offs, without a budget; use nsga2, and no repair"
     )
