@@ -7,6 +7,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from markupsafe import Markup
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -21,6 +22,9 @@ _MARKERS = "osD^vPX*"
 _PALE = 0.25
 """The opacity of points that another one beats."""
 
+_LEAST = 1e-4
+"""Below this share of the largest worth a log scale ends, and goes on evenly to 0: a lossless file, rounding alone."""
+
 
 def draw(front: Front, axis: str) -> Figure:
     """Each point by its worth and its value on ``axis``; those that another one beats are paler.
@@ -32,15 +36,16 @@ def draw(front: Front, axis: str) -> Figure:
     kept = front.kept(axis, measured)
     for number, family in enumerate(dict.fromkeys(point.family for point in front.points)):
         style: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "marker": _MARKERS[number % len(_MARKERS)]}
+        style |= {"markersize": 8, "markeredgewidth": 0, "clip_on": False}
         points = [point for point in measured if point.family == family]
         axes.plot(*_places(front, axis, front.kept(axis, points)), color=style["color"], alpha=0.5, linewidth=1)
         axes.plot([], [], linestyle="", label=family, **style)
         for point in points:
             opacity = 1.0 if point in kept else _PALE
-            (mark,) = axes.plot(*_places(front, axis, [point]), alpha=opacity, markersize=8, markeredgewidth=0, **style)
+            (mark,) = axes.plot(*_places(front, axis, [point]), alpha=opacity, **style)
             mark.set_gid(_mark(front, axis, point))
     worth, along = front.quantities[front.worth], front.quantities[axis]
-    log_scale_if_wide(axes, [point.values[front.worth] for point in measured])
+    _scale(axes, [point.values[front.worth] for point in measured])
     axes.xaxis.set_major_locator(MaxNLocator(6))
     thousands(axes.xaxis)
     axes.set(xlabel=along.label, ylabel=worth.label)
@@ -50,6 +55,15 @@ def draw(front: Front, axis: str) -> Figure:
     )
     axes.legend(fontsize="small")
     return figure
+
+
+def _scale(axes: Axes, worths: Sequence[float]) -> None:
+    log_scale_if_wide(axes, worths)
+    least = _LEAST * max(worths)
+    if axes.get_yscale() == "log" and min(worths) < least:
+        axes.set_yscale("symlog", linthresh=least, linscale=0.5)
+        axes.set_ylim(bottom=0)
+        thousands(axes.yaxis)
 
 
 def in_words(front: Front, axis: str) -> str:
