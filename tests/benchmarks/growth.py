@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -10,18 +9,13 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-from transformers import LlamaConfig, LlamaForCausalLM
-from transformers.utils import logging
-
-from problems.language_model.model.load import BUNDLED_WEIGHTS
 from problems.language_model.settings import TextSettings
 from problems.language_model.text.python_docs import python_docs
 from problems.pruning.settings import PruningSettings
 from tests.benchmarks.candidates import unrelated
+from tests.benchmarks.random_llama import POSITIONS, write
 from tests.benchmarks.ways import Worker
 
-WINDOW = 512
 _BLOCKS, _WIDTH = 12, 256
 
 
@@ -39,7 +33,7 @@ def growth(
         sizes = {(_BLOCKS, _WIDTH), *((count, _WIDTH) for count in blocks), *((_BLOCKS, width) for width in widths)}
         for depth, width in sorted(sizes):
             counts = tokens if (depth, width) == (_BLOCKS, _WIDTH) else []
-            settings = _settings(_model(Path(home), depth, width), text, max([part, *counts]))
+            settings = _settings(write(Path(home) / f"{depth}-{width}", depth, width), text, max([part, *counts]))
             seconds = _seconds(settings, sorted({*counts, part}), rounds)
             say(f"{depth} blocks of width {width}")
             if counts:
@@ -64,7 +58,7 @@ def _seconds(settings: PruningSettings, tokens: list[int], rounds: int) -> dict[
                 genome = unrelated(rng, genes, settings.sparsity)
                 for way, worker in workers.items():
                     worker.ask("forget")
-                    times[way][count].append(worker.ask("timed", genome, max(1, count // WINDOW))[0])
+                    times[way][count].append(worker.ask("timed", genome, max(1, count // POSITIONS))[0])
             if not turn:  # the first is slower
                 times = {way: {n: [] for n in tokens} for way in workers}
     return {way: {n: median(seconds) for n, seconds in by.items()} for way, by in times.items()}
@@ -77,22 +71,8 @@ def _text(home: Path, tokens: int) -> Path:
     return path
 
 
-def _model(home: Path, blocks: int, width: int) -> Path:
-    """A folder with a random model and the bundled tokenizer."""
-    torch.manual_seed(0)
-    logging.disable_progress_bar()
-    heads = width // 64
-    sizes = {"hidden_size": width, "intermediate_size": 3 * width, "num_hidden_layers": blocks}
-    shape = sizes | {"num_attention_heads": heads, "num_key_value_heads": heads, "vocab_size": 4096}
-    ends = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0, "max_position_embeddings": WINDOW}
-    folder = home / f"{blocks}-{width}"
-    LlamaForCausalLM(LlamaConfig(**shape, **ends)).save_pretrained(folder)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(BUNDLED_WEIGHTS / name, folder)
-    return folder
-
-
 def _settings(model: Path, text: Path, tokens: int) -> PruningSettings:
     return PruningSettings(
-        model=str(model), search_text=TextSettings(source=str(text), window=WINDOW, windows=max(1, tokens // WINDOW))
+        model=str(model),
+        search_text=TextSettings(source=str(text), window=POSITIONS, windows=max(1, tokens // POSITIONS)),
     )
