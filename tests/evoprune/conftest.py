@@ -113,8 +113,8 @@ def run(evoprune, tmp_path):
 
 
 @pytest.fixture
-def ablate(tmp_path):
-    """Compares variants of a test function on two seeds, in the folder ``name``."""
+def ablate(tmp_path, no_figures):
+    """Compares variants of a test function on two seeds, in the folder ``name``; the runs themselves draw nothing."""
 
     def call(*arguments, name="a"):
         common = ["--seeds", "2", "--budget", "60", "--runs-dir", str(tmp_path), "--name", name]

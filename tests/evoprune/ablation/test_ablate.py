@@ -121,7 +121,7 @@ def test_another_ablation_of_the_same_name_is_refused(ablate, capsys):
     assert "another experiment" in capsys.readouterr().err
 
 
-def test_an_unfinished_run_of_another_ablation_is_not_taken_for_one_of_this(ablate, capsys, no_figures):
+def test_an_unfinished_run_of_another_ablation_is_not_taken_for_one_of_this(ablate, capsys):
     _, folder = ablate("--vary", "operators.mate=blend,uniform")
     for path in folder.glob("*/*/result.json"):
         path.unlink()
@@ -143,14 +143,14 @@ def test_a_curve_gives_the_best_that_a_budget_bought():
     assert [curve.at(budget) for budget in (10, 39, 40, 1000)] == [5, 4, 1, 1]
 
 
-def test_a_budget_that_buys_no_score_is_refused_after_the_first_run(ablate, capsys, no_figures):
+def test_a_budget_that_buys_no_score_is_refused_after_the_first_run(ablate, capsys):
     code, folder = ablate("--vary", "operators.mate=blend,uniform", "--budget", "0.5")
     assert code == 2
     assert "give a larger --budget" in capsys.readouterr().err
     assert len(list(folder.glob("*/*/history.jsonl"))) == 1
 
 
-def test_problems_that_differ_in_their_class_alone_share_no_score(ablate, plugin, no_figures):
+def test_problems_that_differ_in_their_class_alone_share_no_score(ablate, plugin):
     plugin(
         "shifted",
         """
@@ -169,7 +169,7 @@ def test_problems_that_differ_in_their_class_alone_share_no_score(ablate, plugin
     assert rows[1]["median"] >= 1000 > rows[0]["median"]
 
 
-def test_curves_are_of_what_all_variants_call_their_fitness(ablate, plugin, no_figures):
+def test_curves_are_of_what_all_variants_call_their_fitness(ablate, plugin):
     plugin(
         "named",
         """
@@ -188,7 +188,7 @@ def test_curves_are_of_what_all_variants_call_their_fitness(ablate, plugin, no_f
     assert ">cost</text>" in (folder / "curves.svg").read_text()
 
 
-def test_a_run_that_ended_before_it_scored_anything_begins_again(ablate, no_figures):
+def test_a_run_that_ended_before_it_scored_anything_begins_again(ablate):
     vary = ("--vary", "operators.mate=blend,uniform")
     _, folder = ablate(*vary)
     (rows,) = json.loads((folder / "ablation.json").read_text()).values()
@@ -200,7 +200,7 @@ def test_a_run_that_ended_before_it_scored_anything_begins_again(ablate, no_figu
     assert list(json.loads((folder / "ablation.json").read_text()).values()) == [rows]
 
 
-def test_a_run_of_an_older_version_is_not_counted(ablate, capsys, no_figures):
+def test_a_run_of_an_older_version_is_not_counted(ablate, capsys):
     vary = ("--vary", "operators.mate=blend,uniform")
     _, folder = ablate(*vary)
     path = folder / "01" / "seed-0" / "result.json"
@@ -209,7 +209,7 @@ def test_a_run_of_an_older_version_is_not_counted(ablate, capsys, no_figures):
     assert f"{path}: holds no setup_cost: an older version wrote it" in capsys.readouterr().err
 
 
-def test_a_folder_of_something_else_is_refused(ablate, run, sphere, capsys, no_figures):
+def test_a_folder_of_something_else_is_refused(ablate, run, sphere, capsys):
     folder = run(sphere).folder
     before = sorted(folder.iterdir())
     assert ablate("--vary", "population=8,9", "--runs-dir", str(folder.parent), name=folder.name)[0] == 2

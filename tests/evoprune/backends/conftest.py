@@ -87,6 +87,14 @@ def workshop(plugin, write, tmp_path):
 
 
 @pytest.fixture
+def whole(run, workshop, tmp_path, no_figures):
+    """The folder of a run on the workshop that nothing happened to, in this process."""
+    answer = run(workshop, f"problem.folder={tmp_path}", name="whole")
+    assert answer.code == 0, answer.err
+    return answer.folder
+
+
+@pytest.fixture
 def run_by(start, tmp_path):
     """Starts an experiment in the folder ``name`` with a backend's ``options``; returns the process and the folder."""
 

@@ -9,14 +9,13 @@ import pytest
 
 from tests.runs import candidates, finish, lines, result, wait_until
 
-BACKENDS = ["--map serial", "--map processes -n 2", "--map scoop -n 2", "--map dask -n 2"]
 DASK = pytest.param("--map dask -n 2", marks=pytest.mark.slow)
-PARALLEL = [*BACKENDS[1:3], DASK]
+PARALLEL = ["--map processes -n 2", "--map scoop -n 2", DASK]
 
 
 def test_the_history_is_the_same_with_every_backend(run_by, alive):
     found = []
-    for number, options in enumerate([*BACKENDS, "--map processes -n 3", "-n 2"]):
+    for number, options in enumerate(["--map serial", "--map scoop -n 2", "--map dask -n 2", "-n 3"]):
         process, folder = run_by(options, "problems/rastrigin.yaml", "generations=5", name=f"run-{number}")
         finish(process)
         found.append((lines(folder), result(folder)))
@@ -75,11 +74,9 @@ def test_devices_are_shared_out_and_threads_divided(run_by, workshop, tmp_path, 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
 @pytest.mark.parametrize("options", PARALLEL)
-def test_an_interrupted_run_leaves_no_process_and_can_be_resumed(
-    run_by, start, workshop, alive, tmp_path, gate, options, number
+def test_an_interrupted_run_leaves_no_process_and_can_be_resumed_here(
+    run_by, evoprune, workshop, whole, alive, tmp_path, gate, options, number
 ):
-    process, whole = run_by("--map serial", workshop, f"problem.folder={tmp_path}", name="whole")
-    finish(process)
     gate.admit(20)
     process, folder = run_by(options, workshop, f"problem.folder={tmp_path}")
     wait_until(lambda: len(gate.held()) == 2, process)
@@ -95,7 +92,7 @@ def test_an_interrupted_run_leaves_no_process_and_can_be_resumed(
     log = tmp_path / "scored"
     log.write_text("")
     gate.open()
-    finish(start("resume", folder, *options.split()))
+    assert evoprune("resume", folder).code == 0
     assert lines(folder) == lines(whole)
     assert result(folder) == result(whole)
     assert not [genome for genome in map(json.loads, log.read_text().splitlines()) if genome in known]
@@ -103,10 +100,8 @@ def test_an_interrupted_run_leaves_no_process_and_can_be_resumed(
 
 @pytest.mark.parametrize("options", PARALLEL)
 def test_when_the_main_process_is_killed_no_worker_stays_and_the_run_can_be_resumed(
-    run_by, start, workshop, alive, tmp_path, gate, options
+    run_by, start, workshop, whole, alive, tmp_path, gate, options
 ):
-    process, whole = run_by("--map serial", workshop, f"problem.folder={tmp_path}", name="whole")
-    finish(process)
     gate.admit(20)
     process, folder = run_by(options, workshop, f"problem.folder={tmp_path}")
     wait_until(lambda: len(gate.held()) == 2, process)
@@ -121,9 +116,7 @@ def test_when_the_main_process_is_killed_no_worker_stays_and_the_run_can_be_resu
 
 
 @pytest.mark.parametrize("options", ["--map processes -n 2", DASK])
-def test_workers_that_are_killed_do_not_disturb_the_run(run_by, workshop, alive, tmp_path, gate, options):
-    process, whole = run_by("--map serial", workshop, f"problem.folder={tmp_path}", name="whole")
-    finish(process)
+def test_workers_that_are_killed_do_not_disturb_the_run(run_by, workshop, whole, alive, tmp_path, gate, options):
     gate.admit(14)
     process, folder = run_by(options, workshop, f"problem.folder={tmp_path}")
     for _ in range(2):
@@ -157,12 +150,12 @@ def test_candidates_are_handed_out_in_the_order_of_breeding(run_by, workshop, tm
 
 @pytest.mark.slow
 def test_the_mini_model_scores_the_same_in_workers_with_as_many_threads(run_by):
-    settings = ["population=4", "generations=1", "problem.search_text.windows=2", "problem.report_text.windows=1"]
+    settings = ["population=4", "generations=1", "problem.curve=[]"]
+    settings += ["problem.search_text.windows=2", "problem.report_text.windows=1"]
+    settings += ["problem.calibration_text={source: 'bundled:python-docs', split: train, windows: 4}"]
     found = []
     for number, options in enumerate(["--map serial", "--map processes -n 2"]):
-        process, folder = run_by(
-            f"{options} --threads 1", "problems/gpt2_mini.yaml", *settings, "problem.curve=[]", name=f"run-{number}"
-        )
+        process, folder = run_by(f"{options} --threads 1", "problems/gpt2_mini.yaml", *settings, name=f"run-{number}")
         finish(process)
         found.append((lines(folder), result(folder)))
     assert found[0] == found[1]

@@ -11,11 +11,9 @@ from tests.runs import finish, lines, wait_until
 
 
 @pytest.mark.slow
-def test_scoop_stops_in_order_when_a_worker_is_lost(run_by, start, workshop, alive, tmp_path, gate):
-    process, whole = run_by("--map serial", workshop, f"problem.folder={tmp_path}", name="whole")
-    finish(process)
+def test_scoop_stops_in_order_when_a_worker_is_lost(run_by, evoprune, workshop, whole, alive, tmp_path, gate):
     gate.admit(20)
-    process, folder = run_by("--map scoop -n 2 --stall-after 30", workshop, f"problem.folder={tmp_path}")
+    process, folder = run_by("--map scoop -n 2 --stall-after 10", workshop, f"problem.folder={tmp_path}")
     wait_until(lambda: len(gate.held()) == 2, process)
     (other,) = gate.held() - {json.loads((folder / "status.json").read_text())["pid"]}
     os.kill(other, signal.SIGKILL)
@@ -24,13 +22,12 @@ def test_scoop_stops_in_order_when_a_worker_is_lost(run_by, start, workshop, ali
     assert "without a score: " in errors
     assert f"python -m evoprune resume {folder}" in errors
     wait_until(lambda: alive() == [])
-    finish(start("resume", folder, "--map", "scoop", "-n", "2"))
+    assert evoprune("resume", folder).code == 0
     assert lines(folder) == lines(whole)
 
 
-def test_scoop_may_start_us_itself(start, run_by, tmp_path):
-    process, whole = run_by("--map serial", "problems/rastrigin.yaml", "generations=2", name="whole")
-    finish(process)
+def test_scoop_may_start_us_itself(start, run, tmp_path, no_figures):
+    whole = run("problems/rastrigin.yaml", "generations=2", name="whole").folder
     folder = tmp_path / "runs" / "run"
     arguments = [
         "run",
