@@ -31,6 +31,7 @@ MINI = [
     "problem.sparsity=0.45",
     "problem.search_text={source: 'bundled:python-docs', split: validation, window: 128, windows: 2}",
     "problem.report_text={source: 'bundled:python-docs', split: test, window: 128, windows: 1}",
+    "problem.calibration_text={source: 'bundled:python-docs', split: train, window: 128, windows: 4}",
     "problem.curve=[]",
     "generations=2",
     "population=6",
@@ -79,13 +80,12 @@ def dask(pair, tmp_path):
     return ["--map", "dask", "--scheduler", address]
 
 
-@pytest.mark.parametrize("experiment", [BENCHMARK, MINI], ids=["benchmark", "mini"])
 @pytest.mark.parametrize("backend", ["scoop", "dask"])
-def test_two_hosts_do_what_one_does(request, run, pair, backend, experiment):
-    process, alone = run(experiment, "alone", "--map", "serial")
+def test_two_hosts_do_what_one_does(request, run, pair, backend):
+    process, alone = run(MINI, "alone", "--map", "serial")
     finish(process)
     spread = request.getfixturevalue(backend)
-    process, both = run([*experiment, "problem.meet=2"], "both", *spread)
+    process, both = run([*MINI, "problem.meet=2"], "both", *spread)
     finish(process)
     assert where(alone) == {""}
     assert where(both) == {host.name for host in pair}
