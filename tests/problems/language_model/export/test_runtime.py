@@ -2,12 +2,14 @@
 
 import pytest
 
+from problems.language_model.export import runtime
 from problems.language_model.export.runtime import lines, runtimes
 from problems.language_model.export.write import _save
 
 
 @pytest.mark.slow
-def test_both_models_are_measured_in_processes_of_their_own(language_model, tmp_path, capfd):
+def test_both_models_are_measured_in_processes_of_their_own(language_model, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(runtime, "_SECONDS", 0.1)
     problem = language_model(transforms={"use": "sublayers", "genes": "block"})
     session = problem.session
     session.transform.apply([0.0, 1.0, 0.0])
