@@ -14,14 +14,14 @@ def test_python_compiles(page):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
-def test_a_page_on_python_does_what_it_says(tmp_path, monkeypatch, page):
-    monkeypatch.chdir(tmp_path)
+def test_a_page_on_python_does_what_it_says(smaller, monkeypatch, page):
+    monkeypatch.chdir(smaller)
     namespace = {}
     for block in blocks(ROOT / page):
         if block.language == "python":
             exec(compile(block.text, page, "exec"), namespace)
-    assert (tmp_path / "pruned" / "model.safetensors").is_file()
-    assert not (tmp_path / "pruned" / "UNFIT.txt").exists()
+    assert (smaller / "pruned" / "model.safetensors").is_file()
+    assert not (smaller / "pruned" / "UNFIT.txt").exists()
 
 
 def test_the_page_on_extending_defines_what_its_experiments_name(tmp_path, monkeypatch):
