@@ -82,13 +82,14 @@ def _parser() -> argparse.ArgumentParser:
 def _settings(options: argparse.Namespace) -> PruningSettings:
     split = "validation" if options.text == BUNDLED_TEXT else None
     if options.quick:
-        options.windows = min(options.windows, 2)
+        options.window, options.windows = min(options.window, 64), min(options.windows, 2)
         options.rounds, options.candidates, options.climb = 2, 6, 2
     return PruningSettings(
         model=options.model,
         sparsity=options.sparsity,
         search_text=TextSettings(source=options.text, split=split, window=options.window, windows=options.windows),
         report_text=TextSettings(source=BUNDLED_TEXT, split="test"),
+        score="magnitude",  # scoring a candidate takes as long with any
     )
 
 
