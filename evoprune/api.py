@@ -136,8 +136,7 @@ class Run:
         def write(place: Path) -> Exported:
             problem = self.problem
             assert isinstance(problem, Exporting)
-            result = self.result | {"folder": str(self.folder)}
-            return problem.export(self.best.genome, result, place, checked)
+            return problem.export(self.best.genome, self._stored, place, checked)
 
         is_file = Path(out).suffix in kind.file_suffixes()
         return export(Path(out), write, self._made_by, self.resolved.config(), is_file)
@@ -153,12 +152,13 @@ class Run:
             raise InputError(f"the problem {kind.__name__} has nothing to recover", str(self.folder))
         checked = check_parameters(kind.RecoverOptions, options, "options")
 
-        def write(workplace: Path, folder: Path) -> Exported:
+        def write(workplace: Path, place: Path) -> Exported:
             problem = self.problem
             assert isinstance(problem, Recovering)
-            return problem.recover(self.best.genome, self.result, workplace, folder, checked)
+            return problem.recover(self.best.genome, self._stored, workplace, place, checked)
 
-        return recover_into(Path(out), write, self._made_by, self.resolved.config())
+        is_file = Path(out).suffix in kind.file_suffixes()
+        return recover_into(Path(out), write, self._made_by, self.resolved.config(), is_file)
 
     @property
     def _threads(self) -> int | None:
@@ -167,6 +167,11 @@ class Run:
         execution = read_json(path).get("execution") if path.exists() else None
         threads = execution.get("threads") if isinstance(execution, dict) else None
         return threads if isinstance(threads, int) and 0 < threads <= (os.cpu_count() or 1) else None
+
+    @property
+    def _stored(self) -> dict[str, Any]:
+        """The result, and where the files lie that it speaks of."""
+        return self.result | {"folder": str(self.folder)}
 
     @property
     def _made_by(self) -> dict[str, Any]:

@@ -261,9 +261,9 @@ class Recovering(Measuring, Exporting):
 
     @abstractmethod
     def recover(
-        self, genome: Sequence[float], result: Mapping[str, Any], workplace: Path, folder: Path, options: Any
+        self, genome: Sequence[float], result: Mapping[str, Any], workplace: Path, place: Path, options: Any
     ) -> Exported:
-        """Train ``genome`` and write it to ``folder`` as :meth:`export` does.
+        """Train ``genome`` and write it to ``place`` as :meth:`export` does.
 
         What an interrupted call leaves in ``workplace``, a folder that may not exist yet, is continued by the same
         call. Raises :class:`evoprune.InputError`, and :class:`evoprune.Stopped` where it did not help.

@@ -17,20 +17,22 @@ from evoprune.parts import Exported, Recovering
 from evoprune.records import run_folder
 
 Write = Callable[[Path, Path], Exported]
-"""Recovers with checkpoints in the first folder, and writes into the second."""
+"""Recovers with checkpoints in the first folder, and writes into the second, or the file."""
 
 
-def recover_into(out: Path, write: Write, made_by: Mapping[str, Any], experiment: Config | None) -> Exported:
+def recover_into(
+    out: Path, write: Write, made_by: Mapping[str, Any], experiment: Config | None, is_file: bool = False
+) -> Exported:
     """As :func:`evoprune.exporting.export`; checkpoints lie beside ``out`` until it is there."""
-    refuse_unless_free(out)
+    refuse_unless_free(out, is_file)
     workplace = out.with_name(f"{out.name}.unfinished")
 
-    def write_or_stop(folder: Path) -> Exported:
+    def write_or_stop(place: Path) -> Exported:
         with run_folder.stopping_at_full_disks(workplace):
-            return write(workplace, folder)
+            return write(workplace, place)
 
     with _held(workplace):
-        exported = export(out, write_or_stop, made_by, experiment)
+        exported = export(out, write_or_stop, made_by, experiment, is_file)
         shutil.rmtree(workplace)
     return exported
 
@@ -39,6 +41,8 @@ def recover_export(problem: type[Recovering], source: Path, out: Path, options: 
     """Recover what lies in the folder ``source``. Raises :class:`InputError`, and ``Stopped`` if it did not help."""
     if not source.is_dir():
         raise InputError("no such folder; expected a run's, or an exported model's", str(source))
+    if out.suffix in problem.file_suffixes():
+        raise InputError("what lies in a folder is recovered to a folder; give the run itself for a file", str(out))
     ours = (source / FACTS).exists()
     facts = run_folder.read_json(source / FACTS) if ours else None
     if facts and not facts.get("fit"):

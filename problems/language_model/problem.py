@@ -225,26 +225,30 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         self, genome: Sequence[float], result: Mapping[str, Any], place: Path, options: ExportSettings
     ) -> Exported:
         """Write the smaller model as ``save_pretrained`` does, or in a registered format; check it in a new process."""
-        from problems.language_model.export.write import export
         from problems.language_model.recovery.phase import weights_in
 
-        one_file = place.suffix in self.file_suffixes()
-        write = find_plugin(FORMATS, place.suffix[1:]) if one_file else export
-        exported: Exported = write(self.session, genome, result, place, options, weights_in(result))
+        exported: Exported = self._writer(place)(self.session, genome, result, place, options, weights_in(result))
         return exported
+
+    def _writer(self, place: Path) -> Any:
+        """What writes a model to ``place``: a registered format, or a folder."""
+        from problems.language_model.export.write import export
+
+        return find_plugin(FORMATS, place.suffix[1:]) if place.suffix in self.file_suffixes() else export
 
     def recover(
         self,
         genome: Sequence[float],
         result: Mapping[str, Any],
         workplace: Path,
-        folder: Path,
+        place: Path,
         options: RecoverCommandSettings,
     ) -> Exported:
         """Train the smaller model to predict what the dense one predicts, then as :meth:`export`."""
         from problems.language_model.recovery.phase import recover_and_export
 
-        return recover_and_export(self.session, genome, self._compared(), result, workplace, folder, options)
+        write = self._writer(place)
+        return recover_and_export(self.session, genome, self._compared(), result, workplace, place, options, write)
 
     @classmethod
     def recover_export(

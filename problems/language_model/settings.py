@@ -17,7 +17,8 @@ HUB_SPLIT = "test"
 """The split of a hub text if the settings give none."""
 
 TRANSFORMS, BUDGETS, FORMATS = "evoprune.transforms", "evoprune.budgets", "evoprune.export_formats"
-"""Groups of entry points. A format is called as the suffix of its files: see ``gguf/export.py``."""
+"""Groups of entry points. A format is called as the suffix of its files, and its attribute ``check``, if it has one,
+refuses early what it cannot write: see ``gguf/export.py``."""
 
 Sampling = Literal["first", "random", "clusters"]
 
@@ -140,11 +141,14 @@ class RecoverSettings(Settings):
     window: int | None = Field(None, ge=2, description="tokens in a window (default: as many as the search text's)")
     train: Literal["auto", "all", "lora", "norms"] = Field(
         "auto",
-        description="what is trained: all weights of the blocks, low-rank updates of them, or norms and biases alone; "
-        "auto is the first for which there is memory",
+        description="what is trained: all weights of the blocks, low-rank updates of them, or norms and biases alone, "
+        "beside quantised matrices what else is in 16 bits; auto is the first for which there is memory",
     )
     cross_entropy: float = Field(
-        0.3, ge=0, description="weight of the loss on the text itself, beside the divergence from the dense model"
+        0.3,
+        ge=0,
+        description="weight of the loss on the text itself, beside the divergence from the dense model; with 0 "
+        "divergence on the held-out windows chooses the best weights, not perplexity",
     )
     hidden: float = Field(
         0.0,

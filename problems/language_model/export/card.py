@@ -13,6 +13,9 @@ from problems.language_model.protocol import PERPLEXITY
 from problems.language_model.recovery.figures import NAME
 from problems.language_model.verdict import EVOLVED
 
+_FIGURE = f"\n![Held-out windows against the tokens trained on]({NAME}.png)"
+"""Of the recovery; it lies beside the card in a folder, and not beside a file."""
+
 
 def card(run: RunRecord, facts: Mapping[str, Any]) -> str:
     """The text of ``README.md``. ``facts``: what ``evoprune.json`` holds."""
@@ -35,6 +38,8 @@ def _body(run: RunRecord, facts: Mapping[str, Any]) -> Iterator[str]:
     if runtime := facts.get("runtime"):
         yield from _before_and_after(runtime)
     yield from perplexities(run, facts)
+    if run.recovered:
+        yield _FIGURE
     yield "\n## Protocol\n"
     yield (
         f"{how_measured(run)}; these files hold {facts['dtype']}. A process "
@@ -132,7 +137,7 @@ def recovered_card(name: str, teacher: str, rows: Mapping[str, Mapping[str, Any]
     """The text of ``README.md`` for a model that evoprune recovered, but did not make smaller."""
     lines = [f"# {inline(name)}, recovered\n", f"Its dense model is {inline(teacher)}."]
     typed = {key: RecoveredRow.model_validate(row) for key, row in rows.items()}
-    return "\n".join([*lines, *_recovered(typed, {})]) + "\n"
+    return "\n".join([*lines, *_recovered(typed, {}), _FIGURE]) + "\n"
 
 
 def _recovered(rows: Mapping[str, RecoveredRow], how: Mapping[str, Any]) -> Iterator[str]:
@@ -153,7 +158,6 @@ def _recovered(rows: Mapping[str, RecoveredRow], how: Mapping[str, Any]) -> Iter
             f"| {name} | {' | '.join(map(number, numbers))} | {row.tokens:,} | {row.minutes:g} | {row.trained} "
             f"| {number(row.behind_dense)} |"
         )
-    yield f"\n![Perplexity on held-out windows against the tokens trained on]({NAME}.png)"
 
 
 def _by_layer(sparsity: Mapping[str, Any]) -> Iterator[str]:

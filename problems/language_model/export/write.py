@@ -31,6 +31,7 @@ from problems.language_model.session import Session
 from problems.language_model.text.source import load_text
 from problems.language_model.text.windows import Windows
 from problems.language_model.told import about
+from problems.language_model.transform import Encoded, Transform
 
 TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2
 """The largest relative difference between the perplexities of the written model and of the run:
@@ -51,6 +52,7 @@ def export(
 
     ``recovered``: its weights by name, if it was recovered as ``result`` says.
     """
+    recovered = recovered or {}
     if options.base:
         raise InputError("a folder takes nothing from a .gguf file: give OUT.gguf, or leave it out", "--base")
     run, found = of_what_is_written(run_record(result), recovered)
@@ -58,7 +60,7 @@ def export(
     run_dtype = session.resident.dtype
     dtype = options.dtype or _own_dtype(session)
     session.transform.finalise(genome)
-    matrices = _save(session, genome, getattr(torch, dtype), folder, recovered or {})
+    matrices = _save(session, genome, getattr(torch, dtype), folder, recovered)
     counted = {matrix.name: zeros([matrix]) for matrix in matrices}
     trust = session.settings.trust_remote_code
     device = session.resident.device
@@ -66,7 +68,7 @@ def export(
     tolerance = tolerance_of(dtype, run_dtype)
     facts = written(folder, dtype) | described(session, run, matrices, counted)
     faults = faults_of(counted, check, run.protocol.report_text.sha256, found, tolerance)
-    rounded_anew = recovered and session.transform.encoded()  # to other zeros
+    rounded_anew = session.transform.encoded().keys() & recovered.keys()  # to other zeros
     if not rounded_anew and abs(facts["sparsity"]["prunable"] - run.sparsity.prunable) > 1e-4:
         faults.append(f"sparsity {facts['sparsity']['prunable']:.6f}, but the run's is {run.sparsity.prunable:.6f}")
     source = bytes_of(weight_files(session.settings))
@@ -137,9 +139,7 @@ def _save(
 ) -> list[Matrix]:
     """Write the model as it stands, but for the weights ``recovered``, in ``dtype``; return its matrices."""
     model = copy_of(session.resident.model, dtype)  # the resident one may yet be asked for other candidates
-    put_weights(model, recovered)
-    if recovered:
-        session.transform.encode(model, genome)
+    put_recovered(model, genome, recovered, session.transform)
     with quiet(), disk_errors():
         session.resident.tokenizer.save_pretrained(folder)
         if session.transform.plain:
@@ -158,6 +158,19 @@ def disk_errors() -> Iterator[None]:
         yield
     except SafetensorError as error:
         raise OSError(str(error)) from None
+
+
+def put_recovered(
+    model: Any, genome: Sequence[float], recovered: Mapping[str, torch.Tensor], transform: Transform
+) -> Mapping[str, Encoded]:
+    """Set parameters of ``model``, a copy of the resident one of ``genome``, to those ``recovered``, by name.
+
+    Returns what a .gguf file holds of ``model`` in a quantised type. Matrices that were trained are quantised after it;
+    if none was, all are as they were. Raises :class:`evoprune.InputError` as :func:`put_weights` does.
+    """
+    held = transform.encoded()
+    put_weights(model, recovered)
+    return transform.encode(model, genome) if held.keys() & recovered.keys() else held
 
 
 def put_weights(model: Any, weights: Mapping[str, torch.Tensor]) -> None:

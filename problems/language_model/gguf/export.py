@@ -20,7 +20,7 @@ from problems.language_model.export.write import (
     described,
     of_what_is_written,
     public_name,
-    put_weights,
+    put_recovered,
     refuse_other_inputs,
     sha256_of,
 )
@@ -51,7 +51,7 @@ def export(
 
     ``recovered``: its weights by name, if it was recovered as ``result`` says. Raises :class:`evoprune.InputError`.
     """
-    refuse_without_packages()
+    base = check(session, genome, options)
     from problems.language_model.gguf.runtime import checked, compared
     from problems.language_model.gguf.write import contents
 
@@ -59,7 +59,6 @@ def export(
     refuse_other_inputs(session, run)
     half = _KINDS[options.dtype] if options.dtype else None
     resident, report = session.resident, session.texts.report
-    base = _base(session, genome, options)
     session.transform.apply(session.transform.dense)
     dense = Divergence(report.predictions, min(session.settings.kl_top, resident.forward.vocabulary))
     session.fitness.measure.total(report.tokens, dense.learn)
@@ -68,21 +67,21 @@ def export(
         if not base.path and not options.untimed:
             contents(resident.model, base, {}, half=half).write(source)
         session.transform.finalise(genome)
-        model = _with(resident.model, recovered)
-        held = session.transform.encode(model, genome) if recovered else session.transform.encoded()
+        model = copy_of(resident.model, resident.model.dtype) if recovered else resident.model
+        held = put_recovered(model, genome, recovered or {}, session.transform)
         made = contents(model, base, held, half)
         made.write(path)
-        check = checked(path, report, dense)
-        times = None if options.untimed else compared(source, path, check)
+        found = checked(path, report, dense)
+        times = None if options.untimed else compared(source, path, found)
     ours = Measure(Forward(model), session.settings.batch_tokens) if recovered else session.fitness.measure
     own = {"run_perplexity": expected, "run_divergence": ours.value(report.tokens, dense)}
-    check |= {"tolerance": TOLERANCE, **own}
-    faults = _faults(check)
+    found |= {"tolerance": TOLERANCE, **own}
+    faults = _faults(found)
     facts = _facts(session, run, model, path) | {
         "kinds": dict(Counter(made.kinds.values())),
         "architecture": made.layout.architecture,
         "source": public_name(str(base.path)) if base.path else "the dense model, written in the same way",
-        "check": {name: finite(value) if isinstance(value, float) else value for name, value in check.items()},
+        "check": {name: finite(value) if isinstance(value, float) else value for name, value in found.items()},
         "runtime": times,
     }
     about(path, CARD).write_text(card(run, facts, path.name), encoding="utf-8")
@@ -96,8 +95,12 @@ def refuse_without_packages() -> None:
             raise InputError(f".gguf files need the package {name}; pip install 'evoprune[gguf]'")
 
 
-def _base(session: Session, genome: Sequence[float], options: ExportSettings) -> Any:
-    """The base of the model; what llama.cpp has no form for is refused here, before anything takes time."""
+def check(session: Session, genome: Sequence[float], options: ExportSettings) -> Any:
+    """The base of the model. Raises :class:`evoprune.InputError` for what :func:`export` would refuse later.
+
+    That is a missing package, and what llama.cpp has no form for. The model of ``genome`` is resident afterwards.
+    """
+    refuse_without_packages()
     from problems.language_model.gguf.find import find_base
     from problems.language_model.gguf.layout import lay_out
 
@@ -108,13 +111,7 @@ def _base(session: Session, genome: Sequence[float], options: ExportSettings) ->
     return base
 
 
-def _with(model: Any, recovered: Mapping[str, torch.Tensor] | None) -> Any:
-    """``model``, or a copy of it with the weights ``recovered``."""
-    if not recovered:
-        return model
-    copied = copy_of(model, model.dtype)
-    put_weights(copied, recovered)
-    return copied
+setattr(export, "check", check)  # noqa: B010 - functions have no such attribute to mypy
 
 
 def _faults(check: Json) -> list[str]:

@@ -24,7 +24,15 @@ from problems.language_model.model.blocks import find_matrices, zeros
 from problems.language_model.model.device import dtype_of
 from problems.language_model.model.load import copy_of, quiet
 from problems.language_model.recovery.figures import draw_recovery
-from problems.language_model.recovery.recover import EVOLVED, Recovered, Teacher, begin, recover_all, refuse_unknown
+from problems.language_model.recovery.recover import (
+    EVOLVED,
+    Given,
+    Recovered,
+    Teacher,
+    begin,
+    recover_all,
+    refuse_unknown,
+)
 from problems.language_model.recovery.text import DEFAULT_WINDOW, recovery_text, refuse_report
 from problems.language_model.resident import Resident
 from problems.language_model.settings import ModelSettings, RecoverCommandSettings, TextSettings
@@ -58,8 +66,8 @@ def recover_export(
     begin(workplace, options, judge, {"weights": [resident.weights_sha256, teacher.weights_sha256]})
     dtype = dtype_of(student)
 
-    def make(name: str) -> Any:
-        return student if name == EVOLVED else copy_of(teacher.model, teacher.model.dtype)
+    def make(name: str) -> Given:
+        return Given(student if name == EVOLVED else copy_of(teacher.model, teacher.model.dtype))
 
     recovered = recover_all(make, judge, options, workplace)
     recovered.check(workplace)

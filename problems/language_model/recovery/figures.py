@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from evoprune.figures import BLUE, COLOURS, GREY, ORANGE, entitle, log_scale_if_wide, new, save, thousands
+from problems.language_model.recovery.course import PERPLEXITY, WORDS, judged, judged_by
 from problems.language_model.summary import number
 
 NAME = "recovery"
@@ -16,18 +18,21 @@ _COLOURS = {"evolved": ORANGE, "uniform": BLUE, "dense": GREY}
 
 
 def draw_recovery(rows: Mapping[str, Mapping[str, Any]], dense: float | None, folder: Path, about: str = "") -> str:
-    """Draw the perplexity on held-out windows against the tokens trained on, and return the sentence that goes with it.
+    """Draw what held-out windows decide by against the tokens trained on, and return the sentence that goes with it.
 
     ``rows``: of :data:`problems.language_model.recovery.recover.Row`, by name. ``dense``: the perplexity of the dense
     model as it was; None: not known. Infinite values are left out. ``about``: what was recovered.
     """
     figure, axes = new()
     shown, words = [], []
+    what = WORDS[judged_by(next(iter(rows.values()))["curve"])]
     others = iter(COLOURS[2:])
     for name, row in rows.items():
-        points = [(point["tokens"], point["held_out"]) for point in row["curve"] if point["held_out"] is not None]
+        curve = row["curve"]
+        values = judged(curve)
+        points = [(point["tokens"], value) for point, value in zip(curve, values, strict=True) if math.isfinite(value)]
         alike = "" if name == "evolved" else ", trained alike"
-        words.append(f"{name}{alike}: {number(row['curve'][0]['held_out'])} to {number(_best(row))}")
+        words.append(f"{name}{alike}: {number(values[0])} to {number(min(values))}")
         colour = _COLOURS.get(name) or next(others)
         axes.plot(
             [at for at, _ in points],
@@ -38,18 +43,14 @@ def draw_recovery(rows: Mapping[str, Mapping[str, Any]], dense: float | None, fo
             label=words[-1],
         )
         shown += [value for _, value in points]
-    if dense is not None:
+    if dense is not None and what == WORDS[PERPLEXITY]:
         words.append(f"dense: {number(dense)}")
         axes.axhline(dense, color=GREY, linestyle="--", label=words[-1])
         shown.append(dense)
     log_scale_if_wide(axes, shown)
     thousands(axes.xaxis)
-    axes.set(xlabel="tokens trained on", ylabel="perplexity on held-out windows")
+    axes.set(xlabel="tokens trained on", ylabel=f"{what} on held-out windows")
     entitle(axes, "Recovery towards the dense model", about)
     axes.legend(loc="upper right")
     save(figure, folder, NAME)
-    return f"Perplexity on held-out windows against the tokens trained on ({'; '.join(words)})."
-
-
-def _best(row: Mapping[str, Any]) -> float | None:
-    return min((point["held_out"] for point in row["curve"] if point["held_out"] is not None), default=None)
+    return f"{what.capitalize()} on held-out windows against the tokens trained on ({'; '.join(words)})."

@@ -12,7 +12,7 @@ from problems.language_model.evaluation.measure import Measure
 from problems.language_model.model.forward import Forward
 from problems.language_model.model.load import convert
 from problems.language_model.recovery.checkpoint import NoCheckpoints
-from problems.language_model.recovery.recover import model_of
+from problems.language_model.recovery.recover import model_of, trained_of
 from problems.language_model.recovery.text import text_settings
 from problems.language_model.recovery.train import Training
 from problems.language_model.session import Session
@@ -35,19 +35,22 @@ def judge(session: Session, genome: Sequence[float]) -> Evaluation:
     """The perplexity of ``genome``'s final model on the held-out windows of the recovery's text.
 
     These are no windows of the search, and none that it is trained on before: so briefly as ``select`` says, or not at
-    all. ``held_out_before``: the perplexity before that; of types, in 16 bits or more. The session's model is the dense
-    one afterwards.
+    all. ``held_out_before``: the perplexity before that, of :func:`trained_of`. The session's model is the dense one
+    afterwards.
     """
     recover, select = _chosen(session.settings)
     text, resident = session.recovery_text, session.resident
     if select.tokens:
-        model, dense = model_of(session, genome), resident.model
+        trained = trained_of(session.transform, genome, recover)
+        given = model_of(session, trained)
+        model = given.model
         convert(model, resident.device, torch.float32)
         short = recover.model_copy(update={"tokens": select.tokens, "time": None, "evaluations": 1})
-        training = Training(model, dense, text, short, NoCheckpoints(), Phase(quiet=True))
+        training = Training(model, resident.model, text, short, NoCheckpoints(), Phase(quiet=True), given.fixed)
         training.train_on()
         before, after = (point["held_out"] for point in training.course.curve)
-        if session.transform.encode(model, genome):
+        if trained != list(genome):
+            session.transform.encode(model, genome)
             after = finite(Measure(Forward(model), None).perplexity(text.held_out))
     else:
         before = after = finite(session.final_perplexity(genome, text.held_out))

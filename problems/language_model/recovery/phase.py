@@ -9,7 +9,7 @@ from typing import Any
 
 from evoprune import Exported, Outcome
 from problems.language_model.export.run_record import run_record
-from problems.language_model.export.write import export, refuse_other_inputs
+from problems.language_model.export.write import refuse_other_inputs
 from problems.language_model.options import ExportSettings
 from problems.language_model.recovery import checkpoint
 from problems.language_model.recovery.figures import NAME, draw_recovery
@@ -25,20 +25,23 @@ WEIGHTS, WORKPLACE = "recovered.safetensors", "recovery"
 
 def recover_and_export(
     session: Session, genome: Sequence[float], known: Mapping[str, Sequence[float]], result: Mapping[str, Any],
-    workplace: Path, folder: Path, options: RecoverCommandSettings,
+    workplace: Path, place: Path, options: RecoverCommandSettings, write: Any,
 ) -> Exported:  # fmt: skip
-    """Recover the best of a finished run, and write it to ``folder``.
+    """Recover the best of a finished run, further if the run recovered it, and ``write`` it to ``place``.
 
-    Raises :class:`evoprune.Stopped` where that did not help. ``known``: genomes that ``options.alike`` may name.
+    ``write``: a format, as of :data:`problems.language_model.settings.FORMATS`, or ``export``. Raises
+    :class:`evoprune.Stopped` where that did not help. ``known``: genomes that ``options.alike`` may name.
     """
     refuse_other_inputs(session, run_record(result))
+    how = ExportSettings(dtype=None, untimed=True)
+    if check := getattr(write, "check", None):  # before minutes of training
+        check(session, genome, how)
     texts = session.texts
     text = recovery_text(options, session.resident, texts.search, texts.report.settings)
-    recovered = recover(session, genome, known, options, text, workplace)
+    recovered = recover(session, genome, known, options, text, workplace, weights_in(result))
     recovered.check(workplace)
-    exported = export(
-        session, genome, _added(result, recovered), folder, ExportSettings(dtype=None, untimed=True), recovered.weights
-    )
+    stated = _added(result, recovered)
+    exported: Exported = write(session, genome, stated, place, how, recovered.weights)
     return Exported(exported.facts, [*recovered_lines(recovered.rows), *exported.summary], exported.faults)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,25 @@ import torch
 
 from evoprune import InputError, Phase, Stopped, finite, is_first_process, read_json, write_json
 from problems.language_model.evaluation.measure import Measure
+from problems.language_model.export.write import put_recovered
 from problems.language_model.model.device import dtype_of
 from problems.language_model.model.forward import Forward
 from problems.language_model.model.load import convert, copy_of
+from problems.language_model.model.tensor_file import sha256_of
 from problems.language_model.recovery import checkpoint
+from problems.language_model.recovery.course import WORDS, judged, judged_by
 from problems.language_model.recovery.loss import divergence
 from problems.language_model.recovery.text import RecoveryText, refuse_report
 from problems.language_model.recovery.train import Training
 from problems.language_model.session import Session
 from problems.language_model.settings import RecoverSettings
 from problems.language_model.text.windows import Windows
+from problems.language_model.transform import Transform
 
 EVOLVED = "evolved"
+
+_BEFORE_TYPES = "trained in 16 bits or more, and measured once they are in the genome's types"
+_IN_TYPES = "trained beside matrices in the genome's types, which stay as they are"
 
 Row = dict[str, Any]
 """What is known of one recovered model:
@@ -55,8 +62,16 @@ class Teacher:
 
 
 @dataclass(frozen=True)
+class Given:
+    """A model to train, in main memory. ``fixed``: the parameters that are quantised and stay as they are, by name."""
+
+    model: Any
+    fixed: Collection[str] = ()
+
+
+@dataclass(frozen=True)
 class Recovered:
-    """The rows by name, how they were made, and the weights of the evolved model, by name."""
+    """The rows by name, how they were made, and the weights of the evolved model, by name, but for quantised ones."""
 
     rows: dict[str, Row]
     protocol: dict[str, Any]
@@ -71,57 +86,70 @@ class Recovered:
         """Raise :class:`evoprune.Stopped` where it did not; the checkpoints in ``workplace`` are of no use then."""
         if not self.helped:
             shutil.rmtree(workplace)
-            first, *others = (point["held_out"] for point in self.rows[EVOLVED]["curve"])
-            reached = min((value for value in others if value is not None), default=math.inf)
+            curve = self.rows[EVOLVED]["curve"]
+            first, *others = judged(curve)
             raise Stopped(
-                f"the recovery did not help: perplexity {first or math.inf:.5g} on the held-out windows before, "
-                f"{reached:.5g} at best after it; the model stays as it was, and nothing is written"
+                f"the recovery did not help: {WORDS[judged_by(curve)]} {first:.5g} on the held-out windows before, "
+                f"{min(others):.5g} at best after it; the model stays as it was, and nothing is written"
             )
 
 
 def recover(
     session: Session, genome: Sequence[float], known: Mapping[str, Sequence[float]], settings: RecoverSettings,
-    text: RecoveryText, folder: Path,
+    text: RecoveryText, folder: Path, before: checkpoint.Tensors | None = None,
 ) -> Recovered:  # fmt: skip
     """Train ``genome``'s model, and those of ``known`` that ``settings`` name, on ``text``.
 
-    Checkpoints lie in ``folder``. The session's model is the dense one afterwards. Raises :class:`evoprune.InputError`.
+    Checkpoints lie in ``folder``. ``before``: the weights that an earlier recovery gave ``genome``, which are trained
+    further. The session's model is the dense one afterwards. Raises :class:`evoprune.InputError`.
     """
     resident, transform = session.resident, session.transform
     refuse_unknown(settings, known)
     refuse_report(text, session.texts.report)
     genomes = {EVOLVED: list(genome)} | {name: list(known[name]) for name in settings.trained_alike}
+    trained = {name: trained_of(transform, own, settings) for name, own in genomes.items()}
     identity = {"genomes": genomes, "weights": resident.weights_sha256, "transform": transform.describe()}
+    identity |= {"before": sha256_of(before)} if before else {}
     teacher = Teacher(resident.model, text, session.texts.report)
     begin(folder, settings, teacher, identity)
 
-    def make(name: str) -> Any:
-        return model_of(session, genomes[name])
+    def make(name: str) -> Given:
+        return model_of(session, trained[name], before if name == EVOLVED else None)
 
-    recovered = recover_all(make, teacher, settings, folder, lambda name, model: encoded(session, genomes[name], model))
+    def stored(name: str, model: Any) -> Any:
+        return model if trained[name] == genomes[name] else encoded(session, genomes[name], model)
+
+    recovered = recover_all(make, teacher, settings, folder, stored)
     if transform.unencoded(genome) != list(genome):
-        recovered.protocol["weights"] = "trained in 16 bits or more, and measured once they are in the genome's types"
-    return recovered
+        recovered.protocol["weights"] = _IN_TYPES if trained[EVOLVED] == list(genome) else _BEFORE_TYPES
+    return replace(recovered, weights=(before or {}) | recovered.weights)
 
 
-def model_of(session: Session, genome: Sequence[float]) -> Any:
-    """A copy of the final model of ``genome`` in 16 bits or more, in main memory, to be trained.
+def trained_of(transform: Transform, genome: Sequence[float], settings: RecoverSettings) -> list[float]:
+    """The genome whose model is trained for ``genome``.
 
-    The session's model is the dense one afterwards.
+    Where its matrices are trained, they are quantised after that; norms are trained beside matrices in their types.
     """
-    session.transform.finalise(session.transform.unencoded(genome))
+    return list(genome) if settings.train == "norms" else transform.unencoded(genome)
+
+
+def model_of(session: Session, genome: Sequence[float], before: checkpoint.Tensors | None = None) -> Given:
+    """A copy of the final model of ``genome``, one of :func:`trained_of`.
+
+    ``before``: the weights that an earlier recovery gave it. The session's model is the dense one afterwards.
+    """
+    transform = session.transform
+    transform.finalise(genome)
     made = copy_of(session.resident.model, session.resident.model.dtype)
-    session.transform.apply(session.transform.dense)
-    return made
+    held = put_recovered(made, genome, before or {}, transform)
+    transform.apply(transform.dense)
+    return Given(made, frozenset(held))
 
 
 def encoded(session: Session, genome: Sequence[float], model: Any) -> Any:
-    """``model``, one of :func:`model_of`, as it is stored: a copy, unless all of it stays as it is."""
-    transform = session.transform
-    if transform.unencoded(genome) == list(genome):
-        return model
+    """A copy of ``model``, trained in 16 bits or more, in the types of ``genome``."""
     stored = copy_of(model, model.dtype)
-    transform.encode(stored, genome)
+    session.transform.encode(stored, genome)
     return stored.to(model.device)
 
 
@@ -149,21 +177,23 @@ def begin(folder: Path, settings: RecoverSettings, teacher: Teacher, identity: M
 
 
 def recover_all(
-    make: Callable[[str], Any], teacher: Teacher, settings: RecoverSettings, folder: Path,
+    make: Callable[[str], Given], teacher: Teacher, settings: RecoverSettings, folder: Path,
     stored: Callable[[str, Any], Any] = lambda _, model: model,
 ) -> Recovered:  # fmt: skip
     """Train the evolved model and those that are to be trained alike.
 
-    ``make``: gives the model of a name, in the dtype it is measured in. ``stored``: what is measured, of a name and its
-    model.
+    ``make``: gives what is trained under a name, in the dtype it is measured in. ``stored``: what is measured, of a
+    name and its model.
     """
     rows: dict[str, Row] = {}
     weights: checkpoint.Tensors = {}
     for name in dict.fromkeys([EVOLVED, *settings.trained_alike]):
-        model, rows[name] = _recover_one(name, make(name), teacher, settings, folder / name, partial(stored, name))
+        given = make(name)
+        model, rows[name] = _recover_one(name, given, teacher, settings, folder / name, partial(stored, name))
         if name == EVOLVED:
-            weights = {key: each.detach().to("cpu", copy=True) for key, each in model.named_parameters()}
-        del model
+            own = ((key, each) for key, each in model.named_parameters() if key not in given.fixed)
+            weights = {key: each.detach().to("cpu", copy=True) for key, each in own}
+        del given, model
     if not is_first_process():
         raise SystemExit(0)  # the first process writes the result
     dense = rows.get("dense", {}).get("perplexity_after")
@@ -181,10 +211,10 @@ def recover_all(
 
 
 def _recover_one(
-    name: str, model: Any, teacher: Teacher, settings: RecoverSettings, folder: Path, stored: Callable[[Any], Any]
+    name: str, given: Given, teacher: Teacher, settings: RecoverSettings, folder: Path, stored: Callable[[Any], Any]
 ) -> tuple[Any, Row]:
     """The model, in the dtype it came in, and its row."""
-    dtype = model.dtype
+    model, dtype = given.model, given.model.dtype
     with Phase(quiet=not is_first_process()) as phase:
         phase.note(f"recovering {name}")
         phase.now("measuring the report text")
@@ -192,7 +222,7 @@ def _recover_one(
         before = teacher.score(stored(model))
         convert(model, teacher.model.device, torch.float32)
         checkpoints = checkpoint.Checkpoints(folder)
-        training = Training(model, teacher.model, teacher.text, settings, checkpoints, phase)
+        training = Training(model, teacher.model, teacher.text, settings, checkpoints, phase, given.fixed)
         model = training.run()
         convert(model, teacher.model.device, dtype)
         model.requires_grad_(False)

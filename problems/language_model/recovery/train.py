@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import torch
 
-from evoprune import InputError, Phase, finite
+from evoprune import InputError, Phase
 from problems.language_model.evaluation.measure import Measure
 from problems.language_model.model.attention import use_fast_attention
 from problems.language_model.model.blocks import find_blocks
 from problems.language_model.model.device import pick_dtype
 from problems.language_model.model.forward import Forward
 from problems.language_model.recovery import checkpoint, schedule
+from problems.language_model.recovery.course import DIVERGENCE, PERPLEXITY, Course
+from problems.language_model.recovery.loss import divergence
 from problems.language_model.recovery.pace import Pace
 from problems.language_model.recovery.student import PARTS, Student
 from problems.language_model.recovery.text import RecoveryText
@@ -32,44 +33,12 @@ DEFAULT_TOKENS = 200_000
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-@dataclass
-class Course:
-    """How far a training is; what its checkpoints hold besides tensors."""
-
-    steps: int
-    step: int = 0
-    seconds: float = 0.0
-    curve: list[dict[str, float | None]] = field(default_factory=list)
-    """For each measurement: tokens trained on, the mean parts of the loss since the last one, and the
-    perplexity on held-out windows; the first is of the model as it was given."""
-    best: int = 0
-    """The place in ``curve`` of the lowest perplexity."""
-
-    def add(self, tokens: int, losses: torch.Tensor | None, perplexity: float) -> bool:
-        """Add a measurement; whether it is the best so far."""
-        divergence, cross_entropy, hidden = losses.tolist() if losses is not None else (None, None, None)
-        point = {"tokens": tokens, "divergence": divergence, "cross_entropy": cross_entropy, "hidden": hidden}
-        self.curve.append(point | {"held_out": finite(perplexity)})
-        held_out = [math.inf if point["held_out"] is None else point["held_out"] for point in self.curve]
-        before, self.best = self.best, min(range(len(held_out)), key=held_out.__getitem__)
-        return self.best != before
-
-    @property
-    def helped(self) -> bool:
-        """Whether any measurement is better than that of the model as it was given."""
-        return self.best > 0
-
-    @property
-    def stale(self) -> int:
-        """How many measurements the best is old."""
-        return len(self.curve) - 1 - self.best
-
-
 class Training:
-    """Trains ``model``, in float32, with its state in ``checkpoints``. ``teacher`` stays as it is.
+    """Trains ``model``, in float32, with its state in ``checkpoints``. ``teacher`` and ``fixed`` stay as they are.
 
-    Steps read what :mod:`problems.language_model.recovery.schedule` says, so that one that was interrupted ends
-    with exactly the same weights. Raises :class:`evoprune.InputError`.
+    ``fixed``: parameters in quantised types, by name. Steps read what
+    :mod:`problems.language_model.recovery.schedule` says, so that one that was interrupted ends with exactly the same
+    weights. Raises :class:`evoprune.InputError`.
     """
 
     def __init__(
@@ -80,6 +49,7 @@ class Training:
         settings: RecoverSettings,
         checkpoints: checkpoint.Checkpoints,
         phase: Phase,
+        fixed: Collection[str] = (),
     ) -> None:
         self.accelerator = accelerator(teacher.device, settings.accumulate)
         self._text, self._settings, self._phase = text, settings, phase
@@ -89,7 +59,7 @@ class Training:
             raise InputError("expected a multiple of accumulate times the number of processes", "batch")
         forward, self._model = Forward(model), model
         self._measure = Measure(forward, None)
-        self._trained = Trained(model, settings.train, self._device)
+        self._trained = Trained(model, settings.train, self._device, fixed)
         parameters = list(self._trained.parameters.values())
         fused = self._device.type in {"cpu", "cuda"}
         self._adam = torch.optim.AdamW(parameters, fused=fused)
@@ -97,7 +67,8 @@ class Training:
         use_fast_attention(model, torch.bfloat16 if self.accelerator.mixed_precision == "bf16" else model.dtype)
         if settings.checkpointing:
             _keep_no_activations(model)
-        student = Student(model, forward, Forward(teacher.to(self._device)), settings.cross_entropy, settings.hidden)
+        self._forward, self._teacher = forward, Forward(teacher.to(self._device))
+        student = Student(model, forward, self._teacher, settings.cross_entropy, settings.hidden)
         self._student, self._optimizer = self.accelerator.prepare(student, self._adam)
         self._checkpoints = checkpoints
         self.course = self._read()
@@ -139,10 +110,9 @@ class Training:
             course.step += 1
             pace.add(self._per_step)
             left = (course.steps - course.step) * self._per_step
-            last = course.curve[-1]["held_out"]
             self._phase.now(
-                f"step {course.step}/{course.steps}: loss {self._total(losses / since):.4g}, held-out perplexity "
-                f"{last or math.inf:.4g}, {pace.words(left)}"
+                f"step {course.step}/{course.steps}: loss {self._total(losses / since):.4g}, {course.last}, "
+                f"{pace.words(left)}"
             )
             if course.step in due:
                 self._judge(losses / since, start)
@@ -156,8 +126,8 @@ class Training:
         better = course.add(course.step * self._per_step, losses, self._held_out())
         course.seconds += time.perf_counter() - start
         self._phase.note(
-            f"{course.curve[-1]['tokens']:,} tokens: loss {self._total(losses):.4g}, held-out perplexity "
-            f"{course.curve[-1]['held_out'] or math.inf:.5g}{'' if better else ', no better'}"
+            f"{course.curve[-1]['tokens']:,} tokens: loss {self._total(losses):.4g}, {course.last}"
+            f"{'' if better else ', no better'}"
         )
         if self.accelerator.is_main_process:
             if better:
@@ -198,9 +168,14 @@ class Training:
                 self.accelerator.backward(loss)
                 yield parts.detach()
 
-    def _held_out(self) -> float:
+    def _held_out(self) -> dict[str, float]:
+        """The perplexity, and the divergence where nothing is learned of the text itself: it decides then."""
+        tokens = self._text.held_out
         with self.accelerator.autocast():
-            return self._measure.perplexity(self._text.held_out)
+            found = {PERPLEXITY: self._measure.perplexity(tokens)}
+            if not self._settings.cross_entropy:
+                found[DIVERGENCE] = divergence(self._forward, self._teacher, tokens)
+        return found
 
     def _read(self) -> Course:
         """Where the checkpoint ends, or a start."""
@@ -225,17 +200,17 @@ class Training:
         """Measure the model as it is, and decide the number of steps, which a time is turned into once."""
         before = time.perf_counter()
         self._phase.now("measuring the held-out windows")
-        perplexity = self._held_out()
+        measured = self._held_out()
         measuring = time.perf_counter() - before
         steps = self._agreed(self._checkpoints.planned() or self._planned(measuring))
         if self.accelerator.is_main_process:
             self._checkpoints.plan(steps)
             self._checkpoints.write_best(self._weights)
         course = Course(steps)
-        course.add(0, None, perplexity)
+        course.add(0, None, measured)
         self._phase.note(
             f"{self.train}: {self.trained_parameters:,} parameters, {steps * self._per_step:,} tokens in {steps} "
-            f"steps; held-out perplexity {perplexity:.5g}"
+            f"steps; {course.last}"
         )
         return course
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from typing import Any, Literal, cast
 
 import torch
@@ -32,17 +33,18 @@ _SHARE = 0.6
 class Trained:
     """The parameters of ``model``, in float32, that are trained; all others are frozen.
 
+    ``fixed``: the names of those in quantised types. Beside these, ``norms`` are all others but embeddings and head.
     Raises :class:`evoprune.InputError` where ``train`` is not possible.
     """
 
-    def __init__(self, model: Any, train: str, device: torch.device) -> None:
+    def __init__(self, model: Any, train: str, device: torch.device, fixed: Collection[str] = ()) -> None:
         self._zeros = {m.module: m.weight != 0 for m in find_matrices(model) if not m.weight.all()}
         self.train: Train = cast(Train, train if train != "auto" else self._fitting(model, device))
         model.requires_grad_(False)
         self._adapted = None
         if self.train == "lora":
             self._adapted = self._adapt(model)
-        for _, parameter in _candidates(model, self.train):
+        for _, parameter in _candidates(model, self.train, fixed):
             parameter.requires_grad_(True)
         self.parameters: dict[str, nn.Parameter] = {
             name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
@@ -85,7 +87,7 @@ class Trained:
         return "norms" if self._pruned else "lora"
 
 
-def _candidates(model: Any, train: Train) -> list[tuple[str, nn.Parameter]]:
+def _candidates(model: Any, train: Train, fixed: Collection[str] = ()) -> list[tuple[str, nn.Parameter]]:
     """The parameters that ``train`` names."""
     if train == "lora":
         return [(name, each) for name, each in model.named_parameters() if ".lora_" in name]
@@ -93,7 +95,7 @@ def _candidates(model: Any, train: Train) -> list[tuple[str, nn.Parameter]]:
     return [
         (name, each)
         for name, each in model.named_parameters()
-        if id(each) not in kept and (train == "all" or each.dim() == 1)
+        if id(each) not in kept and name not in fixed and (train == "all" or fixed or each.dim() == 1)
     ]
 
 

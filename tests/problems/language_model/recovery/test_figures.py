@@ -24,3 +24,11 @@ def test_courses_and_the_dense_model(tmp_path, dense):
 
 def test_a_model_that_was_never_finite(tmp_path):
     assert "evolved: infinite to infinite" in draw_recovery({"evolved": row(None, None)}, 22.25, tmp_path)
+
+
+def test_a_divergence_that_decides_is_drawn(tmp_path):
+    curve = [{"tokens": at, "held_out": 50.0, "held_out_divergence": value} for at, value in ((0, 0.012), (9, 0.0104))]
+    told = draw_recovery({"evolved": {"curve": curve}}, 22.25, tmp_path)
+    assert told.startswith("Divergence on held-out windows")
+    assert "evolved: 0.012 to 0.0104)" in told
+    assert ">divergence on held-out windows<" in (tmp_path / "recovery.svg").read_text()

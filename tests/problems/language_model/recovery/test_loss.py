@@ -73,7 +73,7 @@ def states_after_blocks(model, tokens):
 def test_the_difference_of_hidden_states_is_that_after_each_block_that_is_left(language_model, tokens):
     session = language_model(transforms={"use": "sublayers", "genes": "block"}).session
     teacher = random_model("gpt2")
-    student = model_of(session, [0, 1, 0]).requires_grad_(True)
+    student = model_of(session, [0, 1, 0]).model.requires_grad_(True)
     expected, found = copy.deepcopy(student), Student(student, Forward(student), Forward(teacher), 0.3, 0.5)
     total, parts = found(tokens)
     total.backward()

@@ -123,7 +123,9 @@ def test_a_full_disk_keeps_the_checkpoints(run, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_is_recovered_further(out):
+def test_a_folder_is_recovered_further_into_a_folder(out, capsys):
+    assert main(["recover", str(out), "--out", str(out.with_name("further.gguf")), *QUICK]) == 2
+    assert "give the run itself for a file" in capsys.readouterr().err
     again = out.with_name("further")
     assert main(["recover", str(out), "--out", str(again), *QUICK, "--train", "norms"]) == 0
     before, after = (facts(folder)["recovered"]["evolved"] for folder in (out, again))

@@ -13,8 +13,8 @@ from tests.problems.small import random_model
 CPU = torch.device("cpu")
 
 
-def trained_for_a_while(model, tokens, train):
-    trained = Trained(model, train, CPU)
+def trained_for_a_while(model, tokens, train, fixed=()):
+    trained = Trained(model, train, CPU, fixed)
     adam = torch.optim.AdamW(trained.parameters.values(), lr=0.01, weight_decay=0.1)
     for _ in range(4):
         model(input_ids=tokens, labels=tokens).loss.backward()
@@ -42,6 +42,15 @@ def test_zeros_and_embeddings_stay(model, tokens, train):
     assert bool(names & matrices) == (train == "all")
     for one, other in zip(find_matrices(before), find_matrices(after), strict=True):
         assert torch.equal(one.weight == 0, other.weight == 0)
+
+
+def test_beside_quantised_matrices_all_is_trained_but_embeddings_and_the_head(model, tokens):
+    before = copy.deepcopy(model)
+    ends = [module for module in model.modules() if isinstance(module, torch.nn.Embedding)]
+    kept = {id(each) for module in [*ends, model.get_output_embeddings()] for each in module.parameters()}
+    rest = {name for name, each in model.named_parameters() if id(each) not in kept}
+    fixed = {f"{matrix.name}.weight" for matrix in find_matrices(model)[1:]}
+    assert changed(before, trained_for_a_while(model, tokens, "norms", fixed)) == rest - fixed
 
 
 def test_low_rank_updates_are_merged_into_plain_layers(tokens):

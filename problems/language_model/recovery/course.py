@@ -1,0 +1,68 @@
+"""How far a training is, and which of its weights are the best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from evoprune import finite
+
+Point = Mapping[str, float | None]
+"""A measurement: tokens trained on, the mean parts of the loss since the last one, and what held-out windows gave."""
+
+PERPLEXITY, DIVERGENCE = "held_out", "held_out_divergence"
+"""The names in a point of what is measured on held-out windows; the divergence only where it decides."""
+
+WORDS = {PERPLEXITY: "perplexity", DIVERGENCE: "divergence"}
+"""What people call these."""
+
+
+def judged_by(curve: Sequence[Point]) -> str:
+    """The name of what decides which point is the best."""
+    return DIVERGENCE if DIVERGENCE in curve[0] else PERPLEXITY
+
+
+def judged(curve: Sequence[Point]) -> list[float]:
+    """Of each point what decides; the lower, the better."""
+    values = [point[judged_by(curve)] for point in curve]
+    return [math.inf if value is None else value for value in values]
+
+
+@dataclass
+class Course:
+    """What the checkpoints of a training hold besides tensors."""
+
+    steps: int
+    step: int = 0
+    seconds: float = 0.0
+    curve: list[dict[str, float | None]] = field(default_factory=list)
+    """The first point is of the model as it was given."""
+    best: int = 0
+    """The place in ``curve`` of the best."""
+
+    def add(self, tokens: int, losses: torch.Tensor | None, measured: Mapping[str, float]) -> bool:
+        """Add a measurement, ``measured`` on held-out windows; whether it is the best so far."""
+        divergence, cross_entropy, hidden = losses.tolist() if losses is not None else (None, None, None)
+        point = {"tokens": tokens, "divergence": divergence, "cross_entropy": cross_entropy, "hidden": hidden}
+        self.curve.append(point | {name: finite(value) for name, value in measured.items()})
+        values = judged(self.curve)
+        before, self.best = self.best, min(range(len(values)), key=values.__getitem__)
+        return self.best != before
+
+    @property
+    def last(self) -> str:
+        """The last measurement in words."""
+        return f"held-out {WORDS[judged_by(self.curve)]} {judged(self.curve)[-1]:.5g}"
+
+    @property
+    def helped(self) -> bool:
+        """Whether any measurement is better than that of the model as it was given."""
+        return self.best > 0
+
+    @property
+    def stale(self) -> int:
+        """How many measurements the best is old."""
+        return len(self.curve) - 1 - self.best
