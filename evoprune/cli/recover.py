@@ -24,7 +24,10 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("source", metavar="SOURCE", help="the folder of a finished run, or of an exported model")
     parser.add_argument(
-        "--out", type=Path, required=True, help="the folder to make; one that holds anything is refused"
+        "--out",
+        type=Path,
+        required=True,
+        help="the folder to make, or of a run a file such as OUT.gguf; one that holds anything is refused",
     )
     parser.add_argument("--problem", help="what recovers a SOURCE that is no run (default: the one problem that can)")
     experiment.add_set(parser, "override a key of the run's experiment")

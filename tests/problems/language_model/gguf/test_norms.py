@@ -19,7 +19,7 @@ from tests.runs import lines, result
 
 TYPES = {"use": "types", "types": ["Q8_0", "Q5_0", "Q4_0"], "importance": False}
 CUTS = {"use": "sublayers", "genes": "block"}
-TRAINED = {"tokens": 2048, "held_out": 4, "evaluations": 4, "patience": 4, "cross_entropy": 0, "rate": 0.003}
+TRAINED = {"tokens": 1024, "held_out": 4, "evaluations": 2, "patience": 2, "cross_entropy": 0, "rate": 0.003}
 NORMS = TRAINED | {"train": "norms"}
 
 
@@ -82,6 +82,7 @@ def test_a_run_trains_norms_of_its_quantised_result(run, tmp_path):
     check_quantised_are_equal(small, tmp_path / "untrained.gguf")
 
 
+@pytest.mark.slow
 def test_what_was_cut_recovered_and_quantised_is_trained_further(run, tmp_path, capsys):
     folder, first = run([CUTS, TYPES], 190_000, TRAINED)
     before, further = check_recovered(first), tmp_path / "further.gguf"
