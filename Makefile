@@ -14,8 +14,8 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
 test: $(VENV)/test
 	$(PYTEST) -m "not slow"
 
-test-all: test
-	$(PYTEST) -m slow
+test-all: $(VENV)/test
+	$(PYTEST)
 
 lint: $(VENV)/test
 	$(BIN)/ruff check

@@ -6,7 +6,6 @@ import warnings
 
 import numpy
 from numpy.typing import NDArray
-from scipy.cluster.vq import kmeans2
 
 from problems.language_model.settings import Sampling
 
@@ -53,6 +52,8 @@ def _central(features: NDArray[numpy.float64], starts: list[int]) -> list[int]:
     As in EvoP (Wu et al., "EvoP: Robust LLM Inference via Evolutionary Pruning", 2025), which
     clusters its calibration data so that a small sample is as diverse as the whole.
     """
+    from scipy.cluster.vq import kmeans2  # few runs need it, and it takes half a second to import
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an empty cluster, as when windows are equal, keeps its centre
         centres, _ = kmeans2(features, features[starts], iter=_ROUNDS, minit="matrix")
