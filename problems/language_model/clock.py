@@ -10,7 +10,6 @@ from statistics import median
 from typing import Any, ClassVar
 
 from evoprune import InputError
-from evoprune.budget import Price
 from problems.language_model.speed import Load, timer
 from problems.language_model.transform import ATTENTION, PARAMETERS, WEIGHTS, Transform
 
@@ -34,12 +33,19 @@ class Clock(ABC):
         self.transform, self.load = transform, load
 
     @abstractmethod
-    def sizes(self) -> list[Price]:
-        """What each level of each gene takes away: times of levels between others are interpolated by it."""
+    def sizes(self) -> list[list[float]]:
+        """What each level of each gene alone changes: times of levels between others are interpolated by it.
+
+        Raises :class:`evoprune.InputError` for what cannot run.
+        """
 
     @abstractmethod
     def alike(self) -> list[list[int]]:
         """The free genes, together those whose levels change the time alike. Raises :class:`evoprune.InputError`."""
+
+    def together(self, genes: list[int]) -> list[int]:
+        """Those of ``genes``, which are alike, that take a level together in a model that is timed: all by default."""
+        return genes
 
     @abstractmethod
     def rounds(self, genome: Sequence[float], seconds: float) -> Iterator[tuple[float, float]]:
@@ -55,15 +61,22 @@ class Passes(Clock):
 
     runtime = "transformers"
 
-    def sizes(self) -> list[Price]:
+    def __init__(self, transform: Transform, load: Load, kinds: Sequence[Any] | None = None) -> None:
+        """``kinds``: of each gene, what it changes; None where weights, parameters and attention tell it."""
+        super().__init__(transform, load)
+        self._kinds = kinds
+
+    def sizes(self) -> list[list[float]]:
         """Weights of the blocks' matrices."""
-        return self.transform.prices(WEIGHTS)[0]
+        return changes(self.transform, WEIGHTS)
 
     def alike(self) -> list[list[int]]:
-        """Those whose levels leave the same weights, parameters and attention.
+        """Those that change the same kind of thing, and have the same levels.
 
         Raises :class:`evoprune.InputError` for a transform whose genes have no levels, the first of which is dense.
         """
+        if self._kinds is not None:
+            return grouped(self.transform, self._kinds)
         return grouped(self.transform, zip(*(self.transform.prices(unit)[0] for unit in _UNITS), strict=True))
 
     def rounds(self, genome: Sequence[float], seconds: float) -> Iterator[tuple[float, float]]:
@@ -82,6 +95,15 @@ class Passes(Clock):
             return timer(self.transform.resident.model, self.load)
         except ValueError as error:
             raise InputError(str(error), "problem.budget.length") from None
+
+
+def changes(transform: Transform, unit: str) -> list[list[float]]:
+    """What each level of each gene alone changes of what the dense model spends in ``unit``."""
+    budget = transform.budget(unit, None)
+    return [
+        [budget.price(transform.dense, place, level) for level in range(len(gene.levels))]
+        for place, gene in enumerate(transform.genes)
+    ]
 
 
 def grouped(transform: Transform, kinds: Iterable[Any]) -> list[list[int]]:

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 
 from evoprune import Term
-from problems.language_model.shapes import Shapes
+from problems.language_model.clock import Clock
+from problems.language_model.shapes import Kinds, Shapes
+from problems.language_model.speed import Load
 from problems.language_model.transform import Encoded, Transform
 
 Left = Callable[[], Mapping[str, torch.Tensor]]
@@ -34,7 +36,8 @@ class Overlay(Transform):
     def lie_on(self, shapes: Shapes) -> None:
         """Others may cut parameters to ``shapes``: leave levels out that these do not allow.
 
-        Called once, before the genes are read. Raises :class:`evoprune.InputError` where no level is left.
+        Called before the genes are read; another call with the same shapes changes nothing. Raises
+        :class:`evoprune.InputError` where no level is left.
         """
 
     @abstractmethod
@@ -68,6 +71,14 @@ class Overlay(Transform):
     def shaping(self, genome: Sequence[float]) -> Sequence[float]:  # noqa: ARG002 - none of them
         """None."""
         return []
+
+    @abstractmethod
+    def kinds(self, shapes: Shapes) -> Kinds:
+        """What its genes, which come after those that cut to ``shapes``, store in which types; the first is dense."""
+
+    @abstractmethod
+    def clock_on(self, stack: Transform, load: Load, cuts: Sequence[Any]) -> Clock:
+        """What times the models of ``stack``: genes that cut, of which ``cuts`` say what; then this transform's own."""
 
     @abstractmethod
     def byte_terms(self, shapes: Shapes) -> tuple[list[Term], Beside]:

@@ -58,6 +58,10 @@ class Shapes:
         found = [self.dense[name], *(shapes[levels[place]] for place, shapes in self.cuts[name].items())]
         return tuple(map(min, zip(*found, strict=True)))
 
+    def changed(self, place: int) -> list[tuple[Shape, tuple[Shape, ...]]]:
+        """The dense shape of each parameter that the gene at ``place`` cuts, and those at its levels; sorted."""
+        return sorted((self.dense[name], tuple(cut[place])) for name, cut in self.cuts.items() if place in cut)
+
     def possible(self, name: str) -> set[Shape]:
         """All shapes that the parameter ``name`` may have while it is there."""
         tables = product(*self.cuts[name].values())

@@ -12,8 +12,11 @@ import torch
 
 from evoprune import Additive, Budget, Coupled, Genes, InputError, Term
 from evoprune.budget import Price
+from problems.language_model.clock import Clock, Passes
+from problems.language_model.cut_times import cut_times
 from problems.language_model.overlay import Beside, Overlay
 from problems.language_model.shapes import Shape, Shapes
+from problems.language_model.speed import Load
 from problems.language_model.transform import BYTES, PARAMETERS, WEIGHTS, Encoded, Transform, unknown_unit
 
 
@@ -83,8 +86,8 @@ class Stack(Transform):
         if self._shapes:
             names = " and ".join(type(transform).__name__ for transform in self._transforms)
             raise InputError(
-                f"what {names} spend together is known in bytes, bits_per_weight, parameters and weights; it cannot be "
-                "timed yet, nor counted in operations",
+                f"what {names} spend together is known in bytes, bits_per_weight, parameters, weights and "
+                "milliseconds; it cannot be counted in operations yet",
                 "problem.budget",
             )
         return self._added([transform.prices(unit) for transform in self._transforms])
@@ -183,8 +186,22 @@ class Stack(Transform):
         return [value for transform, own in self._parts(genome) for value in transform.shaping(own)]
 
     def bare(self) -> Transform:
-        """The same, to give shapes alone, of those that change any."""
-        return combined([each.bare() for each in self._transforms if not isinstance(each, Overlay)])
+        """The same of each, to give shapes alone."""
+        return combined([each.bare() for each in self._transforms])
+
+    def clock(self, load: Load) -> Clock:
+        """That of the transform that lies on the others, if one does."""
+        if not self._shapes:
+            return super().clock(load)
+        kinds = [self._shapes.changed(place) for place in range(len(self._shapes.counts))]
+        return self._overlays[0].clock_on(self, load, kinds) if self._overlays else Passes(self, load, kinds)
+
+    def time_terms(self, changes: Sequence[Sequence[float]]) -> list[Term]:
+        """See :meth:`Transform.time_terms`; from shapes where parts that one of them changes are others' too."""
+        if not self._shapes:
+            return super().time_terms(changes)
+        kinds = [overlay.kinds(self._shapes) for overlay in self._overlays]
+        return cut_times(self._shapes, changes, {name: own for each in kinds for name, own in each.items()})
 
     def describe(self) -> dict[str, Any]:
         """The facts of each, by the name of its class."""

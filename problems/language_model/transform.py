@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from evoprune import Additive, Budget, Checked, Gene, Genes, InputError
+from evoprune import Additive, Budget, Checked, Gene, Genes, InputError, Term
 from evoprune.budget import ROUNDING, Price
 from problems.language_model.resident import Resident
 from problems.language_model.speed import Load
@@ -214,6 +214,13 @@ class Transform(ABC):
         from problems.language_model.clock import Passes
 
         return Passes(self, load)
+
+    def time_terms(self, changes: Sequence[Sequence[float]]) -> list[Term]:
+        """What genomes change the milliseconds of a pass by, see :class:`evoprune.Coupled`; by default this adds up.
+
+        ``changes``: what each level of each gene alone changes them by, at most 0 and falling.
+        """
+        return [Term((place,), np.array(table, dtype=float)) for place, table in enumerate(changes)]
 
     def shaping(self, genome: Sequence[float]) -> Sequence[float]:
         """The genes of ``genome`` that decide shapes."""

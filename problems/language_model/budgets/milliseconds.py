@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field, ValidationError
 
-from evoprune import Additive, Checked, InputError
+from evoprune import Checked, Coupled, InputError
 from problems.language_model.model.device import processor
 from problems.language_model.speed import Load, Phase
 from problems.language_model.timing import savings
@@ -43,8 +43,8 @@ _MUST_MATCH = ("device", "processor", "threads", "dtype", "phase", "batch", "len
 """What times are only good for if it is the same."""
 
 
-class Milliseconds(Additive):
-    """What a pass of ``load`` takes, as the sum of what the genes save. The limit is ``dense / speedup``.
+class Milliseconds(Coupled):
+    """What a pass of ``load`` takes, from what the genes save. The limit is ``dense / speedup``.
 
     ``of``: what the milliseconds are of, for people.
 
@@ -52,8 +52,8 @@ class Milliseconds(Additive):
     """
 
     def __init__(self, transform: Transform, times: Times, load: Load, speedup: float) -> None:
-        prices = [list(times.genes[gene.name].values()) for gene in transform.genes]
-        super().__init__(transform.genes, prices, times.dense / speedup, "milliseconds", times.dense)
+        terms = transform.time_terms([list(times.genes[gene.name].values()) for gene in transform.genes])
+        super().__init__(transform.genes, terms, times.dense / speedup, "milliseconds", lambda _: times.dense)
         self.load, self.speedup, self.of = load, speedup, f"{load} in {times.runtime}"
         if self.least > times.dense / speedup:
             raise InputError(

@@ -6,37 +6,47 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from evoprune import InputError
-from evoprune.budget import Price
-from problems.language_model.clock import Clock, grouped
+from problems.language_model.clock import Clock, changes, grouped
 from problems.language_model.gguf.base import Base
 from problems.language_model.gguf.find import find_base
 from problems.language_model.gguf.runtime import milliseconds
 from problems.language_model.gguf.write import contents
 from problems.language_model.speed import Load
-from problems.language_model.transform import Transform
+from problems.language_model.transform import BYTES, Transform
 
 
 class Files(Clock):
-    """Files of a transform that gives matrices other types; the dense one has 16 bits. Of one sequence at a time."""
+    """Files of a transform that gives matrices other types, and may cut; the dense one has 16 bits, and all matrices.
+
+    Of one sequence at a time.
+    """
 
     runtime = "llama.cpp"
 
-    def __init__(self, transform: Transform, load: Load, shapes: Sequence[tuple[int, ...]]) -> None:
-        """``shapes``: of the matrix of each gene. Raises :class:`evoprune.InputError` for several sequences."""
+    def __init__(self, transform: Transform, load: Load, kinds: Sequence[Any], cuts: int = 0) -> None:
+        """``kinds``: of each gene, what it changes, such as the shape of a matrix; the first genes, ``cuts``, cut.
+
+        Raises :class:`evoprune.InputError` for several sequences.
+        """
         super().__init__(transform, load)
         if load.batch > 1:
             raise InputError("llama.cpp is timed with one sequence; expected 1", "problem.budget.batch")
-        self._shapes = shapes
+        self._kinds, self._cuts = kinds, cuts
 
-    def sizes(self) -> list[Price]:
+    def sizes(self) -> list[list[float]]:
         """Bytes of the file."""
-        return self.transform.byte_prices()[0]
+        return changes(self.transform, BYTES)
 
     def alike(self) -> list[list[int]]:
-        """Matrices of equal shapes that can have the same types."""
-        return grouped(self.transform, self._shapes)
+        """Those that change the same kind of thing, and have the same levels."""
+        return grouped(self.transform, self._kinds)
+
+    def together(self, genes: list[int]) -> list[int]:
+        """The last half of those that cut: there is no file of a model that lost all of its blocks."""
+        return genes[len(genes) // 2 :] if genes[0] < self._cuts else genes
 
     def rounds(self, genome: Sequence[float], seconds: float) -> Iterator[tuple[float, float]]:
         """One pair, of medians: a new process times both files in turn."""

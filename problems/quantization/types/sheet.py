@@ -27,6 +27,8 @@ class Sheet:
         self.matrix = matrix
         self.whole: Any = matrix.weight
         """The weight as it was loaded."""
+        self.shape: tuple[int, ...] = tuple(matrix.rows(self.whole).shape)
+        """Of that, rows first."""
         self.kind = DENSE
         self.data: Bytes | None = None
         self._users: list[Any] = [each for each in model.modules() if getattr(each, "weight", None) is self.whole]

@@ -20,12 +20,12 @@ from problems.language_model.model.blocks import Matrix
 from problems.language_model.model.tensor_file import sha256_of
 from problems.language_model.overlay import Beside, Left, Overlay
 from problems.language_model.resident import Resident
-from problems.language_model.shapes import Shapes
+from problems.language_model.shapes import Kinds, Shapes
 from problems.language_model.speed import Load
 from problems.language_model.statistics.activations import INPUT_NORMS
 from problems.language_model.statistics.calibration import statistics
 from problems.language_model.text.roles import Texts
-from problems.language_model.transform import PARAMETERS, WEIGHTS, Encoded, unknown_unit
+from problems.language_model.transform import PARAMETERS, WEIGHTS, Encoded, Transform, unknown_unit
 from problems.quantization.types.levels import (
     DATA,
     DENSE,
@@ -168,9 +168,8 @@ class Types(Overlay):
 
         base = find_base(self.resident, self.base)
         prices: list[Price] = []
-        for matrix, gene in zip(self.matrices, self._genes, strict=True):
-            shape = tuple(matrix.rows(matrix.weight).shape)
-            sizes = [tensor_bytes(base.half if kind == DENSE else kind, shape) for kind in gene.levels]
+        for sheet, gene in zip(self._sheets, self._genes, strict=True):
+            sizes = [tensor_bytes(base.half if kind == DENSE else kind, sheet.shape) for kind in gene.levels]
             prices.append([float(size - sizes[0]) for size in sizes])
         return prices, float(contents(self.resident.model, base, {}).bytes)
 
@@ -179,19 +178,30 @@ class Types(Overlay):
         from problems.language_model.gguf.cut_bytes import CutBytes
         from problems.language_model.gguf.find import find_base
 
-        base, first = find_base(self.resident, self.base), len(shapes.counts)
+        base = find_base(self.resident, self.base)
         kinds = {
-            parameter_of(matrix): (first + place, [base.half if kind == DENSE else kind for kind in own])
-            for place, (matrix, own) in enumerate(zip(self.matrices, self._levels, strict=True))
+            name: (place, [base.half if kind == DENSE else kind for kind in own])
+            for name, (place, own) in self.kinds(shapes).items()
         }
         counted = CutBytes(self.resident.model, base, shapes, kinds)
         return counted.terms, counted.beside
+
+    def kinds(self, shapes: Shapes) -> Kinds:
+        """The levels of each matrix, by the name of its parameter."""
+        own = enumerate(zip(self.matrices, self._levels, strict=True), len(shapes.counts))
+        return {parameter_of(matrix): (place, kinds) for place, (matrix, kinds) in own}
 
     def clock(self, load: Load) -> Clock:
         """That of llama.cpp, which runs the files."""
         from problems.language_model.gguf.clock import Files
 
-        return Files(self, load, [tuple(matrix.rows(matrix.weight).shape) for matrix in self.matrices])
+        return Files(self, load, [sheet.shape for sheet in self._sheets])
+
+    def clock_on(self, stack: Transform, load: Load, cuts: Sequence[Any]) -> Clock:
+        """As :meth:`clock`, of files of what cuts leave."""
+        from problems.language_model.gguf.clock import Files
+
+        return Files(stack, load, [*cuts, *(sheet.shape for sheet in self._sheets)], len(cuts))
 
     def encoded(self) -> Mapping[str, Encoded]:
         """The matrices that are not in 16 bits now."""

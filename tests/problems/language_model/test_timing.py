@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from evoprune import InputError
+from evoprune import Coupled, InputError
 from problems.language_model import clock, timing
 from problems.language_model.clock import in_turn
 from problems.language_model.speed import Load
@@ -106,6 +106,19 @@ def test_all_together_save_no_more_than_a_model_that_lost_all_of_it(transform, m
     dense, tables = savings(made, DECODE, 0.0)
     assert dense == 20
     assert sum(table[1] for table in tables) == pytest.approx(-10)
+
+
+def test_what_one_cut_drops_and_another_makes_narrower_is_timed_too(transform, weights_for_times):
+    made = transform(["sublayers", {"use": "channels", "step": 32, "drop": False}])
+    weights_for_times(made)
+    dense, tables = savings(made, DECODE, 0.0)
+    budget, whole = Coupled(made.genes, made.time_terms(tables), None), made.resident.prunable_weights
+    rng = random.Random(0)
+    for _ in range(5):
+        genome = [float(rng.randint(0, int(gene.up))) for gene in made.genes]
+        made.apply(genome)
+        assert dense == whole + REST
+        assert budget.spent(genome) == pytest.approx(-made.resident.removed_weights, rel=0.01)
 
 
 @pytest.mark.parametrize("phase", ["decode", "prefill"])

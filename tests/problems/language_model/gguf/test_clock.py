@@ -29,7 +29,7 @@ def transform():
 
 def test_matrices_of_equal_shapes_are_alike(transform):
     clock = transform.clock(DECODE)
-    shapes = [{clock._shapes[gene] for gene in genes} for genes in clock.alike()]
+    shapes = [{clock._kinds[gene] for gene in genes} for genes in clock.alike()]
     assert all(len(of_class) == 1 for of_class in shapes)
     assert len({shape for of_class in shapes for shape in of_class}) == len(shapes)
     assert sorted(gene for genes in clock.alike() for gene in genes) == transform.genes.free

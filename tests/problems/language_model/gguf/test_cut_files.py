@@ -1,0 +1,115 @@
+"""Cuts and types under milliseconds: files of both are timed; here a pass takes as long as its file is large."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+
+from evoprune import InputError
+from evoprune.cli import main
+from evoprune.testing import check_budget
+from problems.language_model.budgets.milliseconds import measure, milliseconds
+from problems.language_model.gguf import clock
+from problems.language_model.speed import Load
+from problems.language_model.timing import compared
+from tests.runs import lines
+
+pytest.importorskip("gguf")
+pytest.importorskip("llama_cpp_py_sync")
+
+TYPES = {"use": "types", "types": ["Q8_0", "Q4_0"], "importance": False}
+BLOCKS = {"use": "sublayers", "genes": "block"}
+WIDTH = {"use": "channels", "genes": "model", "step": 64, "drop": False}
+GIVEN = {"phase": "decode", "batch": 1, "length": 16, "seconds": 0.0}
+
+
+@pytest.fixture
+def bytes_for_times(monkeypatch):
+    """A pass takes a millisecond for each 1,000 bytes of its file."""
+    monkeypatch.setattr(clock, "milliseconds", lambda paths, *_: [path.stat().st_size / 1000 for path in paths])
+
+
+@pytest.fixture
+def transform(problem_on):
+    return problem_on("gpt2", [BLOCKS, WIDTH, TYPES]).session.transform
+
+
+def test_what_is_measured_says_what_a_file_of_any_genome_takes(transform, bytes_for_times):
+    times = measure(transform, **GIVEN, table=None)
+    assert (times["runtime"], list(times["genes"])) == ("llama.cpp", transform.genes.names)
+    budget = milliseconds(transform, times, speedup=2.0, **GIVEN)
+    check_budget(budget)
+    stored, rng = transform.budget("bytes", None), random.Random(0)
+    dense = stored.spent(transform.dense)
+    assert budget.spent(transform.dense) == times["dense"] == dense / 1000
+    assert budget.limit == dense / 2000
+    for _ in range(20):
+        genome = [float(rng.randint(0, int(gene.up))) for gene in transform.genes]
+        assert budget.spent(genome) == pytest.approx(stored.spent(genome) / 1000, abs=0.03 * dense / 1000)
+
+
+def test_no_file_is_timed_that_lost_more_than_half_of_its_blocks(transform):
+    timed = transform.clock(Load("decode", length=16))
+    classes = timed.alike()
+    assert classes[:2] == [[0, 1, 2, 3], [4]]
+    assert [timed.together(genes) for genes in classes] == [[2, 3], *classes[1:]]
+
+
+def test_a_cut_and_quantised_file_runs_beside_the_dense_one(transform):
+    genome = [0.0, 1.0, 0.0, 0.0, 1.0, *(gene.up for gene in transform.genes[5:])]
+    assert min(compared(transform, genome, Load("decode", length=16), 0.0)) > 0
+
+
+def test_what_llama_has_no_form_of_is_refused_before_anything_is_timed(problem_on):
+    cuts = problem_on("gpt2", ["channels", TYPES]).session.transform
+    with pytest.raises(InputError, match=r"llama\.cpp has no form of gpt2 for that"):
+        measure(cuts, **GIVEN, table=None)
+
+
+@pytest.fixture
+def run(tmp_path, byte_models, bytes_for_times):
+    """Runs ``compression`` under milliseconds; returns the exit code and the run's folder."""
+
+    def call(name, speedup):
+        problem = byte_models("gpt2") | {
+            "use": "compression",
+            "transforms": [BLOCKS, WIDTH, TYPES],
+            "budget": {"use": "milliseconds", "speedup": speedup, **GIVEN},
+        }
+        spec = {"problem": problem, "budget": 1500, "operators": {"algorithm": "additive", "repair": "shift"}}
+        (tmp_path / "experiment.yaml").write_text(json.dumps(spec))
+        command = ["run", str(tmp_path / "experiment.yaml"), "--runs-dir", str(tmp_path), "--name", name]
+        return main(command), tmp_path / name
+
+    return call
+
+
+def test_a_run_is_as_fast_as_it_was_asked_to_be_and_goes_on_with_its_times(run, monkeypatch):
+    code, folder = run("run", 2.0)
+    assert code == 0
+    found, whole = json.loads((folder / "result.json").read_text()), lines(folder)
+    times = found["cost"]["milliseconds"]
+    assert times["predicted"] <= times["dense"] / 2
+    assert times["measured"] == found["cost"]["bytes"]["evolved"] / 1000
+    assert found["protocol"]["milliseconds"] == "a token (decode, batch 1, 16 tokens before) in llama.cpp"
+    for name in ("result.json", "status.json"):
+        (folder / name).unlink()
+    history = (folder / "history.jsonl").read_text().splitlines(keepends=True)
+    (folder / "history.jsonl").write_text("".join(history[: len(history) // 2]))
+    monkeypatch.setattr(clock, "milliseconds", lambda *_: [2.0, 1.0])  # no longer those of measured.json
+    assert main(["resume", str(folder)]) == 0
+    assert lines(folder) == whole
+    again = json.loads((folder / "result.json").read_text())
+    assert again["best"] == found["best"]
+    assert again["cost"]["milliseconds"]["predicted"] == times["predicted"]
+
+
+def test_what_is_out_of_reach_is_told_in_a_line_with_the_most_there_is(run, capsys):
+    code, folder = run("run", 500.0)
+    assert code == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "problem.budget.speedup: a speed-up of 500x is out of reach: the fastest model" in told
+    assert "at most " in told
+    assert not folder.exists()
