@@ -77,8 +77,9 @@ def run(tmp_path, byte_models, bytes_for_times):
             "use": "compression",
             "transforms": [BLOCKS, WIDTH, TYPES],
             "budget": {"use": "milliseconds", "speedup": speedup, **GIVEN},
+            "held_out_windows": 0,
         }
-        spec = {"problem": problem, "budget": 1500, "operators": {"algorithm": "additive", "repair": "shift"}}
+        spec = {"problem": problem, "population": 4, "generations": 2, "operators": {"repair": "shift"}}
         (tmp_path / "experiment.yaml").write_text(json.dumps(spec))
         command = ["run", str(tmp_path / "experiment.yaml"), "--runs-dir", str(tmp_path), "--name", name]
         return main(command), tmp_path / name
