@@ -89,7 +89,6 @@ def _settings(options: argparse.Namespace) -> PruningSettings:
         sparsity=options.sparsity,
         search_text=TextSettings(source=options.text, split=split, window=options.window, windows=options.windows),
         report_text=TextSettings(source=BUNDLED_TEXT, split="test"),
-        score="magnitude",  # scoring a candidate takes as long with any
     )
 
 

@@ -74,6 +74,5 @@ def _text(home: Path, tokens: int) -> Path:
 def _settings(model: Path, text: Path, tokens: int) -> PruningSettings:
     return PruningSettings(
         model=str(model),
-        score="magnitude",
         search_text=TextSettings(source=str(text), window=POSITIONS, windows=max(1, tokens // POSITIONS)),
     )
