@@ -138,8 +138,8 @@ class Run:
             assert isinstance(problem, Exporting)
             return problem.export(self.best.genome, self._stored, place, checked)
 
-        is_file = Path(out).suffix in kind.file_suffixes()
-        return export(Path(out), write, self._made_by, self.resolved.config(), is_file)
+        out = Path(out)
+        return export(out, write, self._made_by, self.resolved.config(), kind.writes_file(out))
 
     def recover(self, out: str | Path, **options: Any) -> Exported:
         """Train the best candidate back towards the dense one and export it; ``options`` are the problem's.
@@ -157,8 +157,8 @@ class Run:
             assert isinstance(problem, Recovering)
             return problem.recover(self.best.genome, self._stored, workplace, place, checked)
 
-        is_file = Path(out).suffix in kind.file_suffixes()
-        return recover_into(Path(out), write, self._made_by, self.resolved.config(), is_file)
+        out = Path(out)
+        return recover_into(out, write, self._made_by, self.resolved.config(), kind.writes_file(out))
 
     @property
     def _threads(self) -> int | None:

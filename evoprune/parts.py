@@ -191,6 +191,11 @@ class Exporting(ABC):
         """Ends of names, such as ``.txt``, for which :meth:`export` writes one file; for all others it is a folder."""
         return ()
 
+    @classmethod
+    def writes_file(cls, out: Path) -> bool:
+        """Whether an export to ``out`` is one file, by its suffix."""
+        return out.suffix in cls.file_suffixes()
+
     @abstractmethod
     def export(self, genome: Sequence[float], result: Mapping[str, Any], place: Path, options: Any) -> Exported:
         """Write ``genome`` to ``place`` and check what was written.

@@ -41,7 +41,7 @@ def recover_export(problem: type[Recovering], source: Path, out: Path, options: 
     """Recover what lies in the folder ``source``. Raises :class:`InputError`, and ``Stopped`` if it did not help."""
     if not source.is_dir():
         raise InputError("no such folder; expected a run's, or an exported model's", str(source))
-    if out.suffix in problem.file_suffixes():
+    if problem.writes_file(out):
         raise InputError("what lies in a folder is recovered to a folder; give the run itself for a file", str(out))
     ours = (source / FACTS).exists()
     facts = run_folder.read_json(source / FACTS) if ours else None

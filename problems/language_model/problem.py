@@ -234,7 +234,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         """What writes a model to ``place``: a registered format, or a folder."""
         from problems.language_model.export.write import export
 
-        return find_plugin(FORMATS, place.suffix[1:]) if place.suffix in self.file_suffixes() else export
+        return find_plugin(FORMATS, place.suffix[1:]) if self.writes_file(place) else export
 
     def recover(
         self,
