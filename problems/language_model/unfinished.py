@@ -50,9 +50,9 @@ class Unfinished(AbstractContextManager["Unfinished"]):
         self._file = self._found(hashlib.sha256(f"{name} {what}".encode()).hexdigest()[:32]) if name else None
         self._at, self._pause = time.monotonic(), _EVERY
 
-    def step(self, tensors: Tensors) -> None:
-        """One more step is done; ``tensors``: all that the next steps need."""
-        self.done += 1
+    def step(self, tensors: Tensors, count: int = 1) -> None:
+        """``count`` more steps are done; ``tensors``: all that the next steps need."""
+        self.done += count
         start = time.monotonic()
         if self._file is None or start - self._at < self._pause:
             return

@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 
 from evoprune import InputError
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 """From glibc's malloc.h."""
 
 
@@ -104,8 +105,21 @@ def keep_freed_memory() -> None:
         libc.malloc_trim(0)  # memory freed after loading the model
         libc.mallopt(_M_MMAP_THRESHOLD, 2**30)
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        libc.mallopt(_M_ARENA_MAX, 1)  # what threads have of their own is returned in spite of these thresholds
     except (OSError, AttributeError):  # another C library: evaluations are only slower
         return
+
+
+def free_memory(device: torch.device) -> float:
+    """The bytes that may be taken on ``device``; endless where the system does not say."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    with suppress(OSError, ValueError), Path("/proc/meminfo").open(encoding="ascii") as lines:
+        found = dict(line.split(":") for line in lines)
+        return 1024.0 * int(found["MemAvailable"].split()[0])
+    with suppress(OSError, ValueError, AttributeError):  # macOS says only how much there is
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
+    return float("inf")
 
 
 def processor(device: torch.device) -> str:

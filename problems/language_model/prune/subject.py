@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from problems.language_model.foresight import mean_inputs, pace
 from problems.language_model.model.blocks import inputs, positions
+from problems.language_model.model.device import free_memory
 from problems.language_model.resident import Resident
 
 _ANY = 2048
@@ -42,7 +40,7 @@ class Subject:
         """``resident`` on ``tokens``, as :func:`problems.language_model.foresight.pace` takes them."""
         matrices = resident.matrices
         width = next(inputs(sublayer.layers[-1]) for sublayer in resident.sublayers if sublayer.kind == "mlp")
-        room = resident.device.type != "cpu" or 8 * resident.prunable_weights < available_memory()
+        room = resident.device.type != "cpu" or 8 * resident.prunable_weights < free_memory(resident.device)
         found = pace(resident, tokens, room)
         return cls(
             blocks=1 + matrices[-1].block,
@@ -56,13 +54,3 @@ class Subject:
             gradients=found.gradients,
             loading=loading,
         )
-
-
-def available_memory() -> float:
-    """The bytes of main memory that programs may take; endless where the system does not say."""
-    with suppress(OSError, ValueError), Path("/proc/meminfo").open(encoding="ascii") as lines:
-        found = dict(line.split(":") for line in lines)
-        return 1024.0 * int(found["MemAvailable"].split()[0])
-    with suppress(OSError, ValueError, AttributeError):
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return float("inf")

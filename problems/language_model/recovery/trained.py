@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection
 from typing import Any, Literal, cast
 
@@ -11,6 +10,7 @@ from torch import nn
 
 from evoprune import InputError
 from problems.language_model.model.blocks import find_blocks, find_matrices, prunable
+from problems.language_model.model.device import free_memory
 
 Train = Literal["all", "lora", "norms"]
 
@@ -82,7 +82,7 @@ class Trained:
     def _fitting(self, model: Any, device: torch.device) -> Train:
         """The first that fits the free memory."""
         needed = _BYTES * sum(parameter.numel() for _, parameter in _candidates(model, "all"))
-        if needed < _SHARE * _free(device):
+        if needed < _SHARE * free_memory(device):
             return "all"
         return "norms" if self._pruned else "lora"
 
@@ -104,12 +104,3 @@ def _ends(model: Any) -> list[nn.Module]:
     tables: list[nn.Module] = [module for module in model.modules() if isinstance(module, nn.Embedding)]
     head = model.get_output_embeddings()
     return tables if head is None else [*tables, head]
-
-
-def _free(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):  # macOS does not tell
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2

@@ -1,5 +1,6 @@
 """Statistics against a slow version: plain hooks, one window at a time, numpy sums."""
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy
@@ -44,6 +45,36 @@ def test_gradients_agree_with_autograd_of_one_window_at_a_time(model, tokens, lo
         numpy.testing.assert_allclose(sizes, numpy.abs(of_windows).mean(0), rtol=1e-3, atol=1e-8)
         numpy.testing.assert_allclose(squares, numpy.square(of_windows).mean(0), rtol=1e-3, atol=1e-12)
     assert not any(parameter.requires_grad or parameter.grad is not None for parameter in model.parameters())
+
+
+def test_gradients_are_the_same_with_any_number_of_threads(model, tokens, monkeypatch):
+    monkeypatch.setattr(gradients, "spread", in_disorder)
+    matrices = find_matrices(model)
+    one, three = (gathered_by(threads, model, tokens, matrices) for threads in (1, 3))
+    for name, known in one.items():
+        assert all(torch.equal(known[each], three[name][each]) for each in gradients.NAMES)
+
+
+def gathered_by(threads, *what):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return gradients.gather(*what, gradients.NAMES)
+    finally:
+        torch.set_num_threads(before)
+
+
+def in_disorder(function, works):
+    """As ``spread``, but each window starts after those that come after it."""
+    with ThreadPoolExecutor(len(works), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        started = [pool.submit(function, work) for work in reversed(works)]
+        yield from (each.result() for each in started)
+
+
+def test_an_error_in_one_thread_ends_the_others(model, tokens):
+    tokens = torch.cat([tokens[:1], torch.full_like(tokens[:1], 10**6), tokens[:1]])  # no token of the model
+    with pytest.raises(IndexError):
+        gathered_by(3, model, tokens, find_matrices(model))
 
 
 def test_only_what_is_asked_for_is_gathered(model, tokens):
