@@ -8,18 +8,29 @@ from typing import TypeVar
 
 import torch
 
+from problems.language_model.model.device import free_memory
+
+_SHARE = 0.5
+"""Of the free memory, for what threads hold at once."""
+
 Work = TypeVar("Work")
 Result = TypeVar("Result")
 
 
-def spread(function: Callable[[Work], Result], works: Sequence[Work]) -> Iterator[Result]:
-    """``map(function, works)`` in as many threads as PyTorch would use for one call.
+def at_once(device: torch.device, each: float) -> int:
+    """How many threads compute on ``device`` at once, of which each holds so many bytes; above 1 only on a CPU."""
+    fitting = _SHARE * free_memory(device) / each
+    return max(1, int(min(fitting, torch.get_num_threads()))) if device.type == "cpu" else 1
+
+
+def spread(function: Callable[[Work], Result], works: Sequence[Work], most: int | None = None) -> Iterator[Result]:
+    """``map(function, works)`` in ``most`` threads (default: as many as PyTorch would use for one call).
 
     Threads that share one product wait for each other many thousand times in a pass; beside other processes each of
     these waits takes a share of the scheduler's time. Threads that compute alone do not wait.
     """
     before = torch.get_num_threads()
-    threads = min(before, len(works))
+    threads = min(most or before, len(works))
     if threads == 1:
         yield from map(function, works)
         return

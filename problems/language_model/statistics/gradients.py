@@ -12,9 +12,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 
 from evoprune import steps
-from problems.language_model.evaluation.spread import spread
+from problems.language_model.evaluation.spread import at_once, spread
 from problems.language_model.model.blocks import Matrix
-from problems.language_model.model.device import free_memory
 from problems.language_model.model.forward import Forward
 from problems.language_model.unfinished import Unfinished
 
@@ -22,9 +21,6 @@ SIZES, SQUARES = "gradient_sizes", "gradient_squares"
 NAMES = frozenset({SIZES, SQUARES})
 """The means over windows of |g| and of g^2, ``(out, in)``, float32; g is the gradient of a
 window's mean next-token loss."""
-
-_SHARE = 0.5
-"""Of the free memory, for the activations of windows that are computed at once."""
 
 Hook = Callable[[torch.Tensor], torch.Tensor]
 """Is given a gradient, and returns what takes its place."""
@@ -50,9 +46,10 @@ def gather(
             hook = turns.hook(matrix.name, _adding_to(sums[matrix.name], matrix, len(tokens)))
             stack.callback(matrix.weight.requires_grad_().register_hook(hook).remove)
         weights = [matrix.weight for matrix in matrices]
+        most = at_once(model.device, tokens.shape[1] * forward.depth * forward.bytes_per_token)
 
         def passes() -> Iterator[None]:
-            for group in tokens[so_far.done :].split(_at_once(forward, tokens.shape[1])):
+            for group in tokens[so_far.done :].split(most):
                 yield from turns.take(lambda window: _differentiate(forward, weights, window), group)
                 so_far.step(flat, len(group))
 
@@ -98,14 +95,6 @@ class _Turns:
             return gradient.new_zeros(()).expand_as(gradient)  # what autograd holds to the end of the pass
 
         return take_turn
-
-
-def _at_once(forward: Forward, window: int) -> int:
-    """The windows whose activations may be held at once."""
-    if not forward.threaded:
-        return 1
-    fitting = _SHARE * free_memory(forward.device) / (window * forward.depth * forward.bytes_per_token)
-    return max(1, min(torch.get_num_threads(), int(fitting)))
 
 
 def _differentiate(forward: Forward, weights: Sequence[torch.Tensor], window: torch.Tensor) -> None:

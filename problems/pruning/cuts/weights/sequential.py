@@ -8,6 +8,7 @@ from itertools import groupby
 import torch
 
 from evoprune import steps
+from problems.language_model.evaluation.spread import at_once, spread
 from problems.language_model.model.blocks import Matrix
 from problems.language_model.model.walk import Walk
 from problems.language_model.resident import Resident
@@ -17,6 +18,9 @@ from problems.language_model.unfinished import Unfinished
 from problems.pruning.cuts.weights.masks import Masks
 from problems.pruning.cuts.weights.settings import WeightsSettings
 from problems.pruning.reconstruct.layer import Inputs, update
+
+_COPIES = 16
+"""Of a matrix in float32, with its Gram matrix and factors, while it is updated."""
 
 
 @torch.no_grad()
@@ -50,10 +54,13 @@ def _update_block(settings: WeightsSettings, masks: Masks, walk: Walk, block: in
     for matrix in matrices:
         matrix.weight.copy_(masks.base(matrix))
     known = gather(walk, block, matrices, {GRAM}, advance=False)
-    for matrix in matrices:
-        _update(settings, masks, matrix, known.pop(matrix.name)[GRAM])
+    largest = sorted(matrices, key=lambda matrix: -matrix.size)
+    most = at_once(largest[0].weight.device, 4 * _COPIES * largest[0].size)
+    for _ in spread(lambda matrix: _update(settings, masks, matrix, known.pop(matrix.name)[GRAM]), largest, most):
+        pass
 
 
+@torch.no_grad()
 def _update(settings: WeightsSettings, masks: Masks, matrix: Matrix, gram: torch.Tensor) -> None:
     """Prune and update one layer, whose weights are dense."""
     kept = masks.kept(matrix).to(gram.device)
