@@ -26,12 +26,13 @@ def at_once(device: torch.device, each: float) -> int:
 def spread(function: Callable[[Work], Result], works: Sequence[Work], most: int | None = None) -> Iterator[Result]:
     """``map(function, works)`` in ``most`` threads (default: as many as PyTorch would use for one call).
 
+    A single work is computed by all threads together; where ``most`` is above 1, by one, so that rounding is the same.
     Threads that share one product wait for each other many thousand times in a pass; beside other processes each of
     these waits takes a share of the scheduler's time. Threads that compute alone do not wait.
     """
     before = torch.get_num_threads()
     threads = min(most or before, len(works))
-    if threads == 1:
+    if (most or threads) == 1:
         yield from map(function, works)
         return
     torch.set_num_threads(1)  # of this thread, and of MKL in all

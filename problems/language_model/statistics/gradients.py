@@ -32,8 +32,8 @@ def gather(
     """The statistics ``names`` of each of ``matrices`` over ``tokens`` ``(windows, window)``, by the matrices' names.
 
     On a CPU each thread computes a window of its own. A gradient is added up and dropped as soon as it is computed, so
-    that a thread holds only one layer's beside the sums. The sums are the same with any number of threads. The model is
-    used as it is now. Sums that were interrupted go on.
+    that a thread holds only one layer's beside the sums. The sums are the same with any number of threads, if there is
+    memory for more than one window. The model is used as it is now. Sums that were interrupted go on.
     """
     forward, turns = Forward(model), _Turns([matrix.name for matrix in matrices])
     with Unfinished("calibrating, gradients", len(tokens)) as so_far, ExitStack() as stack:
@@ -50,7 +50,7 @@ def gather(
 
         def passes() -> Iterator[None]:
             for group in tokens[so_far.done :].split(most):
-                yield from turns.take(lambda window: _differentiate(forward, weights, window), group)
+                yield from turns.take(lambda window: _differentiate(forward, weights, window), group, most)
                 so_far.step(flat, len(group))
 
         for _ in steps(passes(), "calibrating, gradients", "window", len(tokens) - so_far.done):
@@ -69,8 +69,8 @@ class _Turns:
         self._own = threading.local()
         self._added: list[dict[str, threading.Event]] = []
 
-    def take(self, compute: Callable[[torch.Tensor], None], windows: torch.Tensor) -> Iterator[None]:
-        """``compute`` each of ``windows``, all at once."""
+    def take(self, compute: Callable[[torch.Tensor], None], windows: torch.Tensor, most: int) -> Iterator[None]:
+        """``compute`` each of ``windows``, no more than ``most``, all at once."""
         self._added = [{name: threading.Event() for name in self._names} for _ in windows]
 
         def turn(number: int) -> None:
@@ -81,7 +81,7 @@ class _Turns:
                 for added in self._added[number].values():
                     added.set()
 
-        yield from spread(turn, range(len(windows)))
+        yield from spread(turn, range(len(windows)), most)
 
     def hook(self, name: str, add: Callable[[torch.Tensor], None]) -> Hook:
         """Adds the gradient of the matrix ``name`` when it is this window's turn."""

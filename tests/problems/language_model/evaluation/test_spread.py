@@ -32,6 +32,11 @@ def test_results_are_in_order_and_each_thread_computes_alone(threads):
     assert torch.get_num_threads() == threads
 
 
+@pytest.mark.parametrize(("most", "used"), [(None, 3), (1, 3), (2, 1)])
+def test_a_single_work_is_computed_alone_where_others_are(threads, most, used):
+    assert list(spread(lambda _: torch.get_num_threads(), [0], most)) == [used]
+
+
 def test_an_error_comes_through_and_leaves_the_number_of_threads(threads):
     with pytest.raises(ZeroDivisionError):
         list(spread(lambda number: 1 / number, range(threads)))

@@ -7,6 +7,7 @@ import numpy
 import pytest
 import torch
 
+from problems.language_model.evaluation.spread import spread
 from problems.language_model.model import forward
 from problems.language_model.model.blocks import find_matrices
 from problems.language_model.model.forward import Forward
@@ -47,8 +48,16 @@ def test_gradients_agree_with_autograd_of_one_window_at_a_time(model, tokens, lo
     assert not any(parameter.requires_grad or parameter.grad is not None for parameter in model.parameters())
 
 
-def test_gradients_are_the_same_with_any_number_of_threads(model, tokens, monkeypatch):
-    monkeypatch.setattr(gradients, "spread", in_disorder)
+def in_disorder(function, works, _=None):
+    """As ``spread``, but each window starts after those that come after it."""
+    with ThreadPoolExecutor(len(works), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        started = [pool.submit(function, work) for work in reversed(works)]
+        yield from (each.result() for each in started)
+
+
+@pytest.mark.parametrize("spread", [spread, in_disorder])
+def test_gradients_are_the_same_with_any_number_of_threads(model, tokens, spread, monkeypatch):
+    monkeypatch.setattr(gradients, "spread", spread)
     matrices = find_matrices(model)
     one, three = (gathered_by(threads, model, tokens, matrices) for threads in (1, 3))
     for name, known in one.items():
@@ -62,13 +71,6 @@ def gathered_by(threads, *what):
         return gradients.gather(*what, gradients.NAMES)
     finally:
         torch.set_num_threads(before)
-
-
-def in_disorder(function, works):
-    """As ``spread``, but each window starts after those that come after it."""
-    with ThreadPoolExecutor(len(works), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        started = [pool.submit(function, work) for work in reversed(works)]
-        yield from (each.result() for each in started)
 
 
 def test_an_error_in_one_thread_ends_the_others(model, tokens):
