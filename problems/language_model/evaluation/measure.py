@@ -10,6 +10,7 @@ import torch
 from problems.language_model.evaluation.objectives import Objective, Perplexity
 from problems.language_model.evaluation.spread import spread
 from problems.language_model.evaluation.states import States
+from problems.language_model.model.device import free_memory
 from problems.language_model.model.forward import Forward, Kept, Run
 from problems.language_model.text.windows import predictions
 
@@ -105,11 +106,10 @@ class Measure:
     def _fitting(self) -> int:
         if self._forward.device.type != "cuda":
             return _CPU_BATCH
-        free, _ = torch.cuda.mem_get_info(self._forward.device)
-        return fitting(free, self._forward.bytes_per_token)
+        return fitting(free_memory(self._forward.device), self._forward.bytes_per_token)
 
 
-def fitting(free: int, bytes_per_token: int) -> int:
+def fitting(free: float, bytes_per_token: int) -> int:
     """The tokens in a batch if ``free`` bytes are available: a power of two.
 
     Rounding depends on the batch, so workers must agree on it although their free memory differs a little.

@@ -54,13 +54,13 @@ def _update_block(settings: WeightsSettings, masks: Masks, walk: Walk, block: in
     for matrix in matrices:
         matrix.weight.copy_(masks.base(matrix))
     known = gather(walk, block, matrices, {GRAM}, advance=False)
-    largest = sorted(matrices, key=lambda matrix: -matrix.size)
+    largest = sorted(matrices, key=lambda matrix: -matrix.size)  # first, so that threads end at about the same time
     most = at_once(largest[0].weight.device, 4 * _COPIES * largest[0].size)
     for _ in spread(lambda matrix: _update(settings, masks, matrix, known.pop(matrix.name)[GRAM]), largest, most):
         pass
 
 
-@torch.no_grad()
+@torch.no_grad()  # each thread has its own
 def _update(settings: WeightsSettings, masks: Masks, matrix: Matrix, gram: torch.Tensor) -> None:
     """Prune and update one layer, whose weights are dense."""
     kept = masks.kept(matrix).to(gram.device)
