@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -55,6 +55,8 @@ class Dask(Backend):
             raise InputError(
                 f"no scheduler of Dask answers at '{execution.scheduler}' ({error})", "--scheduler"
             ) from None
+        # signals interrupt the main thread alone: there, Ctrl-C could leave a task half made, which Dask complains about
+        self._sender = ThreadPoolExecutor(1)
         self._counted, self._workers = -math.inf, 1
         self._pause()
 
@@ -107,6 +109,7 @@ class Dask(Backend):
     def close(self) -> None:
         """Leave the scheduler; end it if it is our own."""
         self._go_on.set()
+        self._sender.shutdown()
         self._client.close()
         if self._cluster:
             self._cluster.close()
@@ -120,8 +123,10 @@ class Dask(Backend):
             self._alone = suspect
             call = self._calls.popleft()
             arguments = *self._place, call.function, call.genome
-            task = self._client.submit(evaluate_on_own_device, *arguments, pure=False, priority=-call.number)
-            self._going[task] = call
+            sent = self._sender.submit(
+                self._client.submit, evaluate_on_own_device, *arguments, pure=False, priority=-call.number
+            )
+            self._going[sent.result()] = call
 
     def _recount(self) -> None:
         """Count the workers now and then; only :meth:`at_work`, as Dask's thread has to answer."""
