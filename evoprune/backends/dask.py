@@ -55,7 +55,7 @@ class Dask(Backend):
             raise InputError(
                 f"no scheduler of Dask answers at '{execution.scheduler}' ({error})", "--scheduler"
             ) from None
-        # signals interrupt the main thread alone: there, Ctrl-C could leave a task half made, which Dask complains about
+        # signals interrupt the main thread alone; there, Ctrl-C could leave a task half made
         self._sender = ThreadPoolExecutor(1)
         self._counted, self._workers = -math.inf, 1
         self._pause()
