@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from evoprune.backends.base import Backend, Call, Lost
@@ -123,10 +124,9 @@ class Dask(Backend):
             self._alone = suspect
             call = self._calls.popleft()
             arguments = *self._place, call.function, call.genome
-            sent = self._sender.submit(
-                self._client.submit, evaluate_on_own_device, *arguments, pure=False, priority=-call.number
-            )
-            self._going[sent.result()] = call
+            submit = partial(self._client.submit, pure=False, priority=-call.number)
+            task = self._sender.submit(submit, evaluate_on_own_device, *arguments).result()
+            self._going[task] = call
 
     def _recount(self) -> None:
         """Count the workers now and then; only :meth:`at_work`, as Dask's thread has to answer."""
