@@ -2,11 +2,11 @@
 
 ::
 
-    OMP_NUM_THREADS=1 python -m tests.benchmarks.joint.compare OUT.jsonl --megabytes 1.6 2.2 2.7 --tokens 60000
+    OMP_NUM_THREADS=1 python -m tests.benchmarks.joint.compare OUT.jsonl problems/gpt2_mini_joint.yaml \\
+        --megabytes 1.6 2.2 2.7 --first-cut 0.25 0.45 --first-types 2.75 3.0 --tokens 60000
 
-The bundled model: whole blocks, one width of MLP for all, and a type for each matrix. All ways choose from the same
-genes, and may spend as many tokens. A line of the file is a way with a seed at a size; what it holds already is not
-computed again, so the command may be interrupted.
+All ways choose from the genes of one problem, and may spend as many tokens. Nothing is recovered. A line of the file is
+a way with a seed at a size; what it holds already is not computed again, so the command may be interrupted.
 """
 
 from __future__ import annotations
@@ -20,21 +20,20 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from evoprune import Algorithm, Evaluate, Generation, Individual, check_parameters
+from evoprune import Algorithm, Evaluate, Generation, Individual, InputError
+from evoprune.experiment.resolve import resolve_file
 from operators.algorithm.additive import additive
 from operators.algorithm.equal_marginals import equal_marginals
 from operators.algorithm.level_costs import level_costs
 from operators.algorithm.level_switching import level_switching
 from operators.knapsack import Choices
-from problems.compression import Compression
+from problems.language_model.problem import LanguageModel
 from tests.benchmarks.depth.account import Account, Progress, Report
 from tests.benchmarks.joint.part import Part
 from tests.benchmarks.results import Line, Results
 
-CUTS = (
-    {"use": "sublayers", "genes": "block"},
-    {"use": "channels", "genes": "model", "drop": False, "score": "structured_obs", "compensate": True},
-)
+CUTS = ("block", "attention", "mlp", "heads", "channels")
+"""The first words of the names of genes that cut; other genes are types."""
 
 Search = Callable[[Part], Algorithm]
 
@@ -80,29 +79,28 @@ SEARCHES: dict[str, Search] = {
     "DP, then level_switching": _after_dp(level_switching),
 }
 
-FIRST = (0.125, 0.25, 0.375, 0.45)
-"""The shares of bytes that the first of two steps saves where cuts come first, of those in 16 bits."""
-
-
 Way = tuple[str, Sequence[tuple[str, float, Search]]]
 """What is chosen in each step: ``cuts``, ``types`` or ``all``, under which limit in bytes, by which search."""
 
 
-def ways(dense: float, limit: float) -> Iterator[Way]:
-    """All ways to a ``limit``, for a file of ``dense`` bytes in 16 bits."""
+def ways(dense: float, limit: float, first_cut: Sequence[float], first_types: Sequence[float]) -> Iterator[Way]:
+    """All ways to a ``limit``, for a file of ``dense`` bytes in 16 bits.
+
+    Of two steps the first one cuts a share of these bytes, of ``first_cut``, or chooses types in a number of megabytes.
+    """
     for name, search in SEARCHES.items():
         yield f"together: {name}", [("all", limit, search)]
     yield "types alone", [("types", limit, _additive)]
     yield "cuts alone", [("cuts", limit, _additive)]
-    for share in FIRST:
+    for share in first_cut:
         yield (
             f"cuts of {share:.1%}, then types",
             [("cuts", dense * (1 - share), _additive), ("types", limit, _additive)],
         )
-    for megabytes in (2.75, 3.0, 3.5):
+    for megabytes in first_types:
         if 1e6 * megabytes > limit:
             yield (
-                f"types in {megabytes} MB, then cuts",
+                f"types in {megabytes:g} MB, then cuts",
                 [("types", 1e6 * megabytes, _additive), ("cuts", limit, _additive)],
             )
 
@@ -110,7 +108,7 @@ def ways(dense: float, limit: float) -> Iterator[Way]:
 def measured(problem: Any, steps: Sequence[tuple[str, float, Search]], tokens: int, seed: int, say: Any) -> Line | None:
     """What a way finds, of equal tokens for each of its steps; None where its limits are out of reach."""
     genes = problem.genes
-    cuts = [at for at, gene in enumerate(genes) if gene.name.split()[0] in ("block", "channels")]
+    cuts = [at for at, gene in enumerate(genes) if gene.name.split()[0] in CUTS]
     places: dict[str, Collection[int]] = {
         "cuts": cuts, "types": set(range(len(genes))) - set(cuts), "all": range(len(genes))
     }  # fmt: skip
@@ -141,23 +139,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="the .jsonl file to write or to complete")
-    parser.add_argument("--search-windows", type=int, nargs=2, default=[8, 128], help="how many, and their tokens")
-    parser.add_argument("--report-windows", type=int, nargs=2, default=[55, 256], help="how many, and their tokens")
-    parser.add_argument("--step", type=int, default=32, help="channels between two levels")
-    parser.add_argument("--types", nargs="+", help="to choose from; all of the product if not given")
+    parser.add_argument("problem", help="the YAML file of a problem with cuts and types")
+    parser.add_argument("--set", action="append", default=[], dest="sets", metavar="KEY=VALUE")
     parser.add_argument("--tokens", type=int, default=60_000, help="of one way")
     parser.add_argument("--megabytes", type=float, nargs="+", default=[1.6, 2.2, 2.7], help="of the file")
+    parser.add_argument(
+        "--first-cut", type=float, nargs="*", default=[], metavar="SHARE", help="of 16-bit bytes, where cuts come first"
+    )
+    parser.add_argument(
+        "--first-types", type=float, nargs="*", default=[], metavar="MB", help="of the file, where types come first"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--ways", nargs="+", help="those whose names begin so; all if not given")
     given = parser.parse_args(arguments)
-    not_settings = ("out", "seeds", "ways", "megabytes")
-    results = Results(given.out, {key: value for key, value in vars(given).items() if key not in not_settings})
-    problem = _problem(given)
+    results = Results(given.out, {"problem": given.problem, "sets": given.sets, "tokens": given.tokens})
+    try:
+        unlimited = "problem.budget={use: bytes, at_most: 1000000000000}"
+        resolved = resolve_file(given.problem, [*given.sets, "problem.recover=null", unlimited])
+        problem = resolved.problem(resolved.settings)
+    except InputError as error:
+        parser.exit(2, f"error: {error}\n")
+    assert isinstance(problem, LanguageModel)
     report = Report(problem, Progress())
     dense = problem.budget.most
     for seed in given.seeds:
         for megabytes in given.megabytes:
-            for way, steps in ways(dense, 1e6 * megabytes):
+            for way, steps in ways(dense, 1e6 * megabytes, given.first_cut, given.first_types):
                 chosen = any(way.startswith(start) for start in given.ways or [""])
                 if not chosen or (seed != given.seeds[0] and way.endswith("DP")):
                     continue
@@ -191,25 +198,6 @@ def tables(lines: Sequence[Line]) -> str:
             )
         parts.append("\n".join(rows))
     return "\n\n".join(parts)
-
-
-def _problem(given: argparse.Namespace) -> Compression:
-    def text(split: str, windows: Sequence[int]) -> dict[str, Any]:
-        return {"source": "bundled:python-docs", "split": split, "windows": windows[0], "window": windows[1]}
-
-    width = CUTS[1] | {"step": given.step}
-    settings = {
-        "model": "bundled:gpt2-mini",
-        "device": "cpu",
-        "dtype": "float32",
-        "transforms": [CUTS[0], width, {"use": "types", "types": given.types}],
-        "budget": {"use": "bytes", "at_most": 10**9},
-        "search_text": text("validation", given.search_windows),
-        "report_text": text("test", given.report_windows),
-        "calibration_text": text("validation", [64, 128]),
-        "held_out_windows": 0,
-    }
-    return Compression(check_parameters(Compression.Settings, settings, "problem"))
 
 
 if __name__ == "__main__":
