@@ -30,11 +30,10 @@ from evoprune.parts import (
     Table,
     TradeOffs,
 )
-from evoprune.phase import Phase, note, steps
+from evoprune.phase import Phase, is_first_process, note, steps
 from evoprune.planning import Plan, Planner
 from evoprune.problem import Evaluation, Problem, Settings
 from evoprune.records.run_folder import read_json, write_json
-from evoprune.recovering import is_first_process
 from evoprune.root_finding import solve
 from evoprune.schema import Checked, Fraction, Positive
 from evoprune.standing import Quantity, Standing

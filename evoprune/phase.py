@@ -45,6 +45,11 @@ def is_live() -> bool:
         return False
 
 
+def is_first_process() -> bool:
+    """Whether this process is the only one, or the first of those that accelerate's launcher started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
     """Tell ``listener`` the state of the innermost phase, some times a second."""
@@ -59,7 +64,7 @@ class Phase(AbstractContextManager["Phase"]):
     """Shows the newest state on standard error until it is left, also while one thing takes long.
 
     A live line on a terminal; elsewhere a line whenever there was none for some seconds, of the innermost phase alone.
-    ``quiet``: another process tells it.
+    ``quiet``: another process tells it, as the first one does where a launcher started several.
     """
 
     _open: ClassVar[list[Phase]] = []
@@ -67,9 +72,9 @@ class Phase(AbstractContextManager["Phase"]):
     def __init__(self, state: str = "", quiet: bool = False) -> None:
         self._state, self._over, self._said = state, threading.Event(), time.perf_counter()
         self._stream = sys.stderr  # libraries may be silenced there meanwhile
-        self._quiet, self._live, self._end = quiet, is_live(), math.inf
+        self._quiet, self._live, self._end = quiet or not is_first_process(), is_live(), math.inf
         form = "{desc} {elapsed}"
-        self._line = tqdm(desc=state, bar_format=form, leave=False, disable=quiet or not self._live)
+        self._line = tqdm(desc=state, bar_format=form, leave=False, disable=self._quiet or not self._live)
         self._thread = threading.Thread(target=self._repeat, daemon=True)
 
     def __enter__(self) -> Self:
@@ -108,11 +113,11 @@ class Phase(AbstractContextManager["Phase"]):
 def steps(items: Iterable[Item], label: str, unit: str, total: int | None = None) -> Iterator[Item]:
     """``items``, telling how many ``unit`` of ``total`` are done; ``total`` is needed where they have no length.
 
-    The workers of a run are silent.
+    The workers of a run are silent, and all but the first of a launcher's processes.
     """
     total = len(items) if isinstance(items, Sized) else total
-    worker, live = multiprocessing.parent_process() is not None, is_live()
-    bar = tqdm(desc=label, total=total, unit=unit, leave=False, disable=worker or not live)
+    worker, live = multiprocessing.parent_process() is not None or not is_first_process(), is_live()
+    bar = tqdm(desc=label, total=total, unit=unit, leave=False, delay=_EVERY, disable=worker or not live)
     with Phase(label, quiet=worker or live) as phase, bar:
         start = time.perf_counter()
         for done, item in enumerate(items, 1):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from evoprune.experiment import config
 from evoprune.experiment.config import Config
 from evoprune.exporting import EXPERIMENT, FACTS, UNFIT, export, refuse_unless_free
 from evoprune.parts import Exported, Recovering
+from evoprune.phase import is_first_process
 from evoprune.records import run_folder
 
 Write = Callable[[Path, Path], Exported]
@@ -55,11 +55,6 @@ def recover_export(problem: type[Recovering], source: Path, out: Path, options: 
         return problem.recover_export(source, facts, workplace, folder, options)
 
     return recover_into(out, write, made_by, experiment)
-
-
-def is_first_process() -> bool:
-    """Whether this process is the only one, or the first of those that accelerate's launcher started."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager

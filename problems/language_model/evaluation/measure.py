@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 
+from evoprune import steps
 from problems.language_model.evaluation.objectives import Objective, Perplexity
 from problems.language_model.evaluation.spread import spread
 from problems.language_model.evaluation.states import States
@@ -38,8 +39,8 @@ class Measure:
         self.batch_tokens = batch_tokens or self._fitting()
 
     def perplexity(self, tokens: torch.Tensor) -> float:
-        """The perplexity of the model as it is now on ``tokens`` ``(windows, window)``, int64."""
-        return self.value(tokens, Perplexity())
+        """The perplexity of the model as it is now on ``tokens`` ``(windows, window)``, int64. Says how far it is."""
+        return Perplexity().value(self.total(tokens, Perplexity().add, label="measuring"), predictions(tokens))
 
     def value(
         self, tokens: torch.Tensor, objective: Objective, states: States | None = None, names: Sequence[bytes] = ()
@@ -47,16 +48,19 @@ class Measure:
         """The fitness of the model as it is now; arguments as in :meth:`total`."""
         return objective.value(self.total(tokens, objective.add, states, names), predictions(tokens))
 
-    def total(self, tokens: torch.Tensor, add: Add, states: States | None = None, names: Sequence[bytes] = ()) -> float:
+    def total(
+        self, tokens: torch.Tensor, add: Add, states: States | None = None, names: Sequence[bytes] = (), label: str = ""
+    ) -> float:
         """The loss that ``add`` sums over the predictions of ``tokens`` ``(windows, window)``, int64.
 
+        ``label``: what is done, where it may take long and should say how far it is.
         With ``states``, blocks are skipped whose output is stored from an earlier candidate with
         the same prefix ``names``; the result is the same.
         """
         while True:
             windows = max(1, self.batch_tokens // tokens.shape[1])
             try:
-                return self._total(tokens, windows, add, states, names)
+                return self._total(tokens, windows, add, states, names, label)
             except RuntimeError as error:
                 if windows == 1 or not _out_of_memory(error):
                     raise
@@ -67,7 +71,7 @@ class Measure:
                 torch.cuda.empty_cache()
 
     def _total(
-        self, tokens: torch.Tensor, windows: int, add: Add, states: States | None, names: Sequence[bytes]
+        self, tokens: torch.Tensor, windows: int, add: Add, states: States | None, names: Sequence[bytes], label: str
     ) -> float:
         known = states if self._forward.resumable else None
         batches: dict[int, list[_Batch]] = {}
@@ -79,7 +83,8 @@ class Measure:
         for start, alike in batches.items():
             with self._forward.resumed(start, known.wanted(start) if known else []) as run:
                 score = partial(self._scored, run, add)
-                for first, losses, kept in spread(score, alike) if self._forward.threaded else map(score, alike):
+                scored = spread(score, alike) if self._forward.threaded else map(score, alike)
+                for first, losses, kept in steps(scored, label, "part", len(alike)) if label else scored:
                     found[first] = losses
                     if known:
                         known.store(names, first, kept)

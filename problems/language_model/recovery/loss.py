@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.functional import layer_norm, mse_loss
 
+from evoprune import steps
 from problems.language_model.model.forward import Forward, pieces
 from problems.language_model.text.windows import predictions
 
@@ -98,7 +99,7 @@ def _normalised(states: torch.Tensor) -> torch.Tensor:
 def divergence(student: Forward, teacher: Forward, tokens: torch.Tensor) -> float:
     """KL(teacher || student) in nats a token over the predictions of ``tokens`` ``(windows, window)``, exact."""
     total = 0.0
-    for window in tokens.to(student.device)[:, None]:
+    for window in steps(tokens.to(student.device)[:, None], "measuring the divergence", "window"):
         rows, taught = (model(window)[0][0, :-1] for model in (student, teacher))
         for part in student.parts(len(rows)):
             log_q, log_p = (m.logits(r[part]).log_softmax(-1) for m, r in ((student, rows), (teacher, taught)))

@@ -215,7 +215,7 @@ def _recover_one(
 ) -> tuple[Any, Row]:
     """The model, in the dtype it came in, and its row."""
     model, dtype = given.model, given.model.dtype
-    with Phase(quiet=not is_first_process()) as phase:
+    with Phase() as phase:
         phase.note(f"recovering {name}")
         phase.now("measuring the report text")
         convert(model, teacher.model.device, dtype)
