@@ -186,7 +186,7 @@ class Run:
         problem = self.problem
         assert isinstance(problem, Measuring)
         with Phase("measuring"):
-            return problem.compare(self.best.genome, checked)
+            return problem.compare(self.best.genome, self._stored, checked)
 
 
 def run(

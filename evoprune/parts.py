@@ -241,8 +241,11 @@ class Measuring(ABC):
     """What :meth:`compare` and :meth:`measure` may be told; each field is an option of the command ``eval``."""
 
     @abstractmethod
-    def compare(self, genome: Sequence[float], options: Any) -> Table:
-        """Measure ``genome`` beside the known solutions. Raises :class:`evoprune.InputError`."""
+    def compare(self, genome: Sequence[float], result: Mapping[str, Any], options: Any) -> Table:
+        """Measure ``genome`` beside the known solutions. Raises :class:`evoprune.InputError`.
+
+        ``result``: that of the run which found it, with the run's ``folder``.
+        """
 
     @classmethod
     @abstractmethod

@@ -8,11 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from evoprune import InputError, Table, finite
 from problems.language_model import protocol
 from problems.language_model.evaluation.harness import run_tasks
 from problems.language_model.evaluation.measure import Measure
+from problems.language_model.export.write import put_recovered
 from problems.language_model.model.blocks import attentions_numbered
+from problems.language_model.model.forward import Forward
+from problems.language_model.model.load import copy_of
 from problems.language_model.model.place import is_path
 from problems.language_model.options import EvalSettings
 from problems.language_model.resident import Resident
@@ -33,9 +38,15 @@ _ARGUMENTS = {
 """The argument of ``eval`` that corresponds to each key of an experiment."""
 
 
-def compare(session: Session, genomes: Mapping[str, Sequence[float]], options: EvalSettings) -> Table:
+def compare(
+    session: Session,
+    genomes: Mapping[str, Sequence[float]],
+    options: EvalSettings,
+    recovered: Mapping[str, torch.Tensor] | None = None,
+) -> Table:
     """A row for each of ``genomes`` by name; if the transform updates weights, another for each updated model.
 
+    ``recovered``: weights, by name, that a recovery gave the last one, which has a row with them then.
     Raises :class:`evoprune.InputError`.
     """
     resident = session.resident
@@ -58,17 +69,25 @@ def compare(session: Session, genomes: Mapping[str, Sequence[float]], options: E
             if list(genome) != session.transform.dense:
                 session.transform.finalise(genome)
                 rows.append(_row(f"{name}, reconstructed", resident, session.fitness.measure, windows, options))
+    if recovered:
+        name, genome = list(genomes.items())[-1]
+        session.transform.finalise(genome)
+        model = copy_of(resident.model, resident.model.dtype)
+        put_recovered(model, genome, recovered, session.transform)
+        rows.append(_row(f"{name}, recovered", resident, Measure(Forward(model), None), windows, options, model))
     return Table(rows, protocol.of_session(session) | _measured(windows, options), _SHARES)
 
 
-def _row(name: str, resident: Resident, measure: Measure, windows: Windows, options: EvalSettings) -> Row:
-    """The measurements of the model as it is now."""
+def _row(
+    name: str, resident: Resident, measure: Measure, windows: Windows, options: EvalSettings, model: Any = None
+) -> Row:
+    """The measurements of the resident model as it is now, or of ``model``, a copy of it with other weights."""
     row = {
         "model": name,
         "sparsity": resident.removed_weights / resident.prunable_weights,
         "perplexity": finite(measure.perplexity(windows.tokens)),
     }
-    return row | _tasks(resident, options, windows.begin is not None)
+    return row | _tasks(model or resident.model, resident.tokenizer, options, windows.begin is not None)
 
 
 def measure(source: str, options: EvalSettings) -> Table:
@@ -141,12 +160,12 @@ def _reported(folder: Path) -> TextSettings:
         return BUNDLED_REPORT_TEXT
 
 
-def _tasks(resident: Resident, options: EvalSettings, begin: bool) -> Row:
+def _tasks(model: Any, tokenizer: Any, options: EvalSettings, begin: bool) -> Row:
     if not options.tasks:
         return {}
     names = [name.strip() for name in options.tasks.split(",") if name.strip()]
-    with attentions_numbered(resident.model):  # tasks that generate use a cache
-        return run_tasks(resident.model, resident.tokenizer, names, options.include_path, options.limit, begin)
+    with attentions_numbered(model):  # tasks that generate use a cache
+        return run_tasks(model, tokenizer, names, options.include_path, options.limit, begin)
 
 
 def _measured(windows: Windows, options: EvalSettings) -> dict[str, Any]:

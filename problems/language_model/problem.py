@@ -271,11 +271,12 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
 
         return load_any(ModelSettings(model=str(folder), device="cpu", dtype=facts["dtype"]))
 
-    def compare(self, genome: Sequence[float], options: EvalSettings) -> Table:
-        """The known solutions and ``genome``: perplexity, and tasks if requested."""
+    def compare(self, genome: Sequence[float], result: Mapping[str, Any], options: EvalSettings) -> Table:
+        """The known solutions and ``genome``, also as the run recovered it: perplexity, and tasks if requested."""
         from problems.language_model.eval import compare
+        from problems.language_model.recovery.phase import weights_in
 
-        return compare(self.session, self._compared() | {"evolved": list(genome)}, options)
+        return compare(self.session, self._compared() | {"evolved": list(genome)}, options, weights_in(result))
 
     def _compared(self) -> dict[str, list[float]]:
         if self._measure:  # what it measured is not to be had here

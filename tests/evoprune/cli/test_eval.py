@@ -15,7 +15,7 @@ class Bare(Problem):
 
 class First(Bare, Measuring):
     ending = ".first"
-    def compare(self, genome, options): return Table([{"name": "best", "x": genome[0]}], {"by": "First"})
+    def compare(self, genome, result, options): return Table([{"name": "best", "x": genome[0]}], {"by": "First"})
     @classmethod
     def measures(cls, source): return source.endswith((cls.ending, ".any"))
     @classmethod

@@ -86,6 +86,8 @@ def test_a_run_trains_norms_of_its_quantised_result(run, tmp_path):
 def test_what_was_cut_recovered_and_quantised_is_trained_further(run, tmp_path, capsys):
     folder, first = run([CUTS, TYPES], 190_000, TRAINED)
     before, further = check_recovered(first), tmp_path / "further.gguf"
+    last = Run.open(folder).compare().rows[-1]
+    assert (last["model"], last["perplexity"]) == ("evolved, recovered", pytest.approx(before["perplexity_after"]))
     told = [word for key, value in NORMS.items() for word in (f"--{key.replace('_', '-')}", str(value))]
     assert main(["recover", str(folder), "--out", str(further), *told]) == 0, capsys.readouterr().err
     assert check_recovered(further)["perplexity_before"] == pytest.approx(before["perplexity_after"], rel=1e-6)

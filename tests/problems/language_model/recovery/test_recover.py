@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 import evoprune
+from evoprune.api import Run
 from evoprune.cli import main
 from problems.language_model.recovery.train import Training
 from tests.problems.small import problem_in, random_model, save
@@ -174,7 +175,7 @@ def test_a_folder_of_others_needs_its_dense_model(run, tmp_path, capsys):
     assert "Its dense model is" in (tmp_path / "out" / "README.md").read_text()
 
 
-def test_the_phase_of_a_run_is_exported(run, tmp_path):
+def test_the_phase_of_a_run_is_measured_and_exported(run, tmp_path):
     told = {"tokens": 1024, "held_out": 4, "evaluations": 4, "rate": 0.001, "alike": "dense"}
     command = ["run", str(run.parent / "experiment.yaml"), "--set", f"problem.recover={json.dumps(told)}"]
     assert main([*command, "--runs-dir", str(tmp_path), "--name", "phased"]) == 0
@@ -182,6 +183,8 @@ def test_the_phase_of_a_run_is_exported(run, tmp_path):
     row = result["recovered"]["evolved"]
     assert row["perplexity_after"] < row["perplexity_before"]
     assert not (tmp_path / "phased" / "recovery").exists()
+    last = Run.open(tmp_path / "phased").compare().rows[-1]
+    assert (last["model"], last["perplexity"]) == ("evolved, recovered", pytest.approx(row["perplexity_after"]))
     assert main(["export", str(tmp_path / "phased"), str(tmp_path / "out"), "--untimed"]) == 0
     assert facts(tmp_path / "out")["check"]["perplexity"] == pytest.approx(row["perplexity_after"], rel=1e-3)
     assert (tmp_path / "out" / "recovery.png").exists()
