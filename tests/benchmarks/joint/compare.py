@@ -35,19 +35,18 @@ from tests.benchmarks.results import Line, Results
 CUTS = ("block", "attention", "mlp", "heads", "channels")
 """The first words of the names of genes that cut; other genes are types."""
 
-Search = Callable[[Part], Algorithm]
-
-_SCREENING = 0.125
+Search = Callable[[Part, float], Algorithm]
+"""Takes the share of the search text for costs, too."""
 
 _IDLE = 12
 """Requests without a new genome after which a search is stopped: of cuts alone there are few."""
 
 
-def _dp(part: Part) -> Algorithm:
+def _dp(part: Part, screening: float) -> Algorithm:
     """The knapsack of measured costs alone."""
     origin, choices = Individual(part.budget.extreme(most=True)), Choices(part.budget)
-    yield Evaluate([origin], _SCREENING, probe=True)
-    costs = yield from level_costs(origin, choices, _SCREENING)
+    yield Evaluate([origin], screening, probe=True)
+    costs = yield from level_costs(origin, choices, screening)
     (child,) = part.toolbox().repair(Individual(choices.best(costs)))
     yield Evaluate([child])
     yield Generation([child])
@@ -56,9 +55,9 @@ def _dp(part: Part) -> Algorithm:
 def _after_dp(search: Callable[..., Algorithm], **more: Any) -> Search:
     """``search`` from what :func:`_dp` finds."""
 
-    def way(part: Part) -> Algorithm:
+    def way(part: Part, screening: float) -> Algorithm:
         start: Sequence[float] = []
-        for step in _dp(part):
+        for step in _dp(part, screening):
             if isinstance(step, Generation):
                 start = list(step.population[0])
             yield step
@@ -68,8 +67,9 @@ def _after_dp(search: Callable[..., Algorithm], **more: Any) -> Search:
     return way
 
 
-def _additive(part: Part) -> Algorithm:
-    return additive(part.toolbox(), budget=part.budget, initial_genomes=[part.budget.genes.low])
+def _additive(part: Part, screening: float) -> Algorithm:
+    low = part.budget.genes.low
+    return additive(part.toolbox(), budget=part.budget, initial_genomes=[low], screening=screening)
 
 
 SEARCHES: dict[str, Search] = {
@@ -105,7 +105,9 @@ def ways(dense: float, limit: float, first_cut: Sequence[float], first_types: Se
             )
 
 
-def measured(problem: Any, steps: Sequence[tuple[str, float, Search]], tokens: int, seed: int, say: Any) -> Line | None:
+def measured(
+    problem: Any, steps: Sequence[tuple[str, float, Search]], tokens: int, seed: int, screening: float, say: Any
+) -> Line | None:
     """What a way finds, of equal tokens for each of its steps; None where its limits are out of reach."""
     genes = problem.genes
     cuts = [at for at, gene in enumerate(genes) if gene.name.split()[0] in CUTS]
@@ -121,7 +123,7 @@ def measured(problem: Any, steps: Sequence[tuple[str, float, Search]], tokens: i
         except ValueError:
             return None
         account = Account(part, tokens // len(steps), say, _IDLE)  # type: ignore[arg-type]
-        account.run(search(part))
+        account.run(search(part, screening))
         spent += account.spent
         if account.best is None:
             return None
@@ -142,6 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("problem", help="the YAML file of a problem with cuts and types")
     parser.add_argument("--set", action="append", default=[], dest="sets", metavar="KEY=VALUE")
     parser.add_argument("--tokens", type=int, default=60_000, help="of one way")
+    parser.add_argument("--screening", type=float, default=0.125, help="share of the search text for costs")
     parser.add_argument("--megabytes", type=float, nargs="+", default=[1.6, 2.2, 2.7], help="of the file")
     parser.add_argument(
         "--first-cut", type=float, nargs="*", default=[], metavar="SHARE", help="of 16-bit bytes, where cuts come first"
@@ -152,7 +155,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--ways", nargs="+", help="those whose names begin so; all if not given")
     given = parser.parse_args(arguments)
-    results = Results(given.out, {"problem": given.problem, "sets": given.sets, "tokens": given.tokens})
+    settings = {key: getattr(given, key) for key in ("problem", "sets", "tokens", "screening")}
+    results = Results(given.out, settings)
     try:
         unlimited = "problem.budget={use: bytes, at_most: 1000000000000}"
         resolved = resolve_file(given.problem, [*given.sets, "problem.recover=null", unlimited])
@@ -170,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     continue
                 if not results.lacks(way=way, seed=seed, megabytes=megabytes):
                     continue
-                line = measured(problem, steps, given.tokens, seed, Progress()) or {}
+                line = measured(problem, steps, given.tokens, seed, given.screening, Progress()) or {}
                 if line:
                     perplexity, divergence = report(line["genome"])
                     line |= {"bytes": problem.budget.spent(line["genome"]), "ppl": perplexity, "kl": divergence}
