@@ -20,6 +20,7 @@ class Gene:
     means something (widths, types by their bytes, keep and drop). ``name`` is unique within a genome;
     ``group`` says which genes belong together (a block of a model, say). A gene with ``low == up`` is fixed.
     ``harms`` says of levels what each costs in proportion to the others of this gene, at least 0, where that is known.
+    ``kind`` is what the gene changes (channels, types): genes of one kind add to each other's harm alike.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Gene:
     group: str = ""
     levels: tuple[Any, ...] = ()
     harms: tuple[float, ...] = ()
+    kind: str = ""
 
     @classmethod
     def of_levels(cls, name: str, levels: Sequence[Any], group: str = "", harms: Sequence[float] = ()) -> Gene:

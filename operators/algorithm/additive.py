@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain, combinations, islice
 from typing import Annotated
 
 import numpy
@@ -22,6 +22,12 @@ _OWN, _COMMON = 0.3, 0.1
 
 _OFF = 0.01
 """How far a loss may be off the sum of its genes' costs, as a share of it: genes add to each other's harm."""
+
+_KIND = 1.0
+"""The same together with all others of one kind, where there are several: how they add up is not known beforehand."""
+
+_DEAR = 1e3
+"""How many times as much a kind costs where the first children do without it as far as the limit allows."""
 
 _LEAST = 0.01
 """For these shares, a cost counts as at least this share of the median one that is not 0."""
@@ -49,6 +55,8 @@ def additive(
     child is the genome within the budget whose costs add up to the least; the others are so for costs that are drawn
     from what is believed of them, a normal distribution that each screened child narrows (Thompson sampling: Russo and
     others, "A tutorial on Thompson sampling", 2018). So children differ where costs are uncertain and little is lost.
+    Where genes are of several kinds, the next children do without some of these: so it is seen soon whether what one
+    kind does adds up to more than another's.
     Of real genes, even steps are tried. A problem with one objective is expected. Raises ValueError where there is no
     limit.
     """
@@ -63,11 +71,11 @@ def additive(
         end[:] = budget.extreme(most)
     yield Evaluate(ends, screening, probe=True)
     (origin,) = fittest(ends, 1)
-    belief = _Belief((yield from level_costs(origin, choices, screening)))
+    belief = _Belief((yield from level_costs(origin, choices, screening)), choices.kinds)
     draws = numpy.random.default_rng(random.getrandbits(64))
-    children = [_solution(toolbox, best, choices, belief.costs)]
-    yield Evaluate(children)  # whatever it is in the screening
-    (best,) = fittest([best, *children], 1)
+    children = [_solution(toolbox, best, choices, costs) for costs in belief.without_kinds()]
+    yield Evaluate(children[:1])  # whatever it is in the screening
+    (best,) = fittest([best, *children[:1]], 1)
     while True:
         drawn = (_solution(toolbox, best, choices, costs) for costs in belief.drawn(draws, _TRIES * offspring))
         children = [*islice(_unseen(chain(children, drawn), seen), offspring)] or [best.child()]
@@ -97,14 +105,23 @@ def _unseen(children: Iterable[Individual], seen: set[tuple[float, ...]]) -> Ite
 
 
 class _Belief:
-    """A normal distribution of the ``costs``, ``(count,)``."""
+    """A normal distribution of the ``costs``, ``(count,)``, of values of these ``kinds``."""
 
-    def __init__(self, costs: Floats) -> None:
-        self.costs = costs
+    def __init__(self, costs: Floats, kinds: Sequence[str]) -> None:
+        self.costs, self._kinds = costs, numpy.array(kinds)
+        self._several = list(dict.fromkeys(self._kinds[costs != 0]))
         found = abs(costs[costs != 0])
         sizes = numpy.maximum(abs(costs), _LEAST * numpy.median(found) if found.size else 1.0)
         self._own = numpy.diag((_OWN * sizes) ** 2)
         self._covariance = self._own + _COMMON**2 * numpy.outer(sizes, sizes)
+        for own in [sizes * (self._kinds == kind) for kind in self._several] if len(self._several) > 1 else []:
+            self._covariance += _KIND**2 * numpy.outer(own, own)
+
+    def without_kinds(self) -> Iterator[Floats]:
+        """The costs as they are; then with some kinds dear, for each choice of these that leaves another one."""
+        for count in range(max(1, len(self._several))):
+            for dear in combinations(self._several, count):
+                yield numpy.where(numpy.isin(self._kinds, dear), _DEAR * abs(self.costs), self.costs)
 
     def learn(self, numbers: Sequence[int], total: float) -> None:
         """The costs ``numbers`` add up to ``total`` (a step of the Kalman filter)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations, pairwise
 from math import prod
 from typing import Any
@@ -40,7 +41,9 @@ class Stack(Transform):
         for overlay in self._overlays:
             assert self._shapes
             overlay.lie_on(self._shapes)
-        self._genes = Genes([gene for transform in self._transforms for gene in transform.genes])
+        self._genes = Genes(
+            [replace(gene, kind=type(each).__name__) for each in self._transforms for gene in each.genes]
+        )
         ends = [0]
         for transform in self._transforms:
             ends.append(ends[-1] + len(transform.genes))

@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import pytest
 from deap import base
@@ -26,9 +27,9 @@ def budget_of(genes):
 BUDGET = budget_of(LEVELS)
 
 
-def run(generations, score, seed=0, genes=LEVELS, **given):
+def run(generations, score, seed=0, genes=LEVELS, budget=None, **given):
     random.seed(seed)
-    tools, budget = base.Toolbox(), budget_of(genes)
+    tools, budget = base.Toolbox(), budget or budget_of(genes)
     tools.register("individual", lambda: Individual(genes.random(), (-1.0,)))
     tools.register("repair", shift, genes=genes, budget=budget)
     return drive(additive(tools, budget=budget, initial_genomes=[], **given), generations, score)
@@ -92,6 +93,23 @@ def test_children_that_were_screened_teach_what_genes_do_to_each_other():
     assert list(requests[3].individuals[0]) == first
     best = min(value for population in populations for _, value in population)
     assert best < together(first, 1.0) - 5
+
+
+def test_a_kind_of_genes_that_add_to_each_others_harm_is_soon_left_alone():
+    kinds = ["cut"] * 10 + ["type"] * 10
+    genes = Genes(
+        [replace(Gene.of_levels(f"{kind} {at}", ["all", "less"]), kind=kind) for at, kind in enumerate(kinds)]
+    )
+    budget = Additive(genes, [[0.0, -1.0]] * 20, 14.0, fixed=20.0)
+
+    def harm(genome, fidelity=1.0):
+        cuts, types = sum(genome[:10]), sum(genome[10:])
+        return 0.1 * cuts**3 + 0.5 * types
+
+    populations, requests = run(2, harm, genes=genes, budget=budget, offspring=4)
+    assert list(requests[3].individuals[0]) == [1.0] * 6 + [0.0] * 4 + [0.0] * 10  # each alone costs less
+    types_alone = harm([0.0] * 14 + [1.0] * 6)
+    assert min(value for population in populations for _, value in population) <= types_alone
 
 
 def test_every_child_is_within_the_budget_and_another_one():
