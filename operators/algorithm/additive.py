@@ -17,14 +17,14 @@ from operators.algorithm.level_costs import level_costs, loss
 from operators.knapsack import Choices, Floats
 from operators.spending import need
 
-_OWN, _COMMON = 0.3, 0.1
-"""How far a cost may be off, as a share of it: for itself, and together with all others."""
+_OWN, _COMMON, _KIND = 0.3, 0.1, 1.0
+"""How far a cost may be off, as a share of it: alone, with all others, and of several kinds with those of its own."""
 
 _OFF = 0.01
 """How far a loss may be off the sum of its genes' costs, as a share of it: genes add to each other's harm."""
 
-_KIND = 1.0
-"""The same together with all others of one kind, where there are several: how they add up is not known beforehand."""
+_FAR = 1.0
+"""Of several kinds: children that lose more than the best one by this share of its loss say little about it."""
 
 _DEAR = 1e3
 """How many times as much a kind costs where the first children do without it as far as the limit allows."""
@@ -80,8 +80,9 @@ def additive(
         drawn = (_solution(toolbox, best, choices, costs) for costs in belief.drawn(draws, _TRIES * offspring))
         children = [*islice(_unseen(chain(children, drawn), seen), offspring)] or [best.child()]
         yield Evaluate(children, screening)
+        least = loss(fittest(children, 1)[0], origin)
         for child in children:
-            belief.learn(choices.numbers(child), loss(child, origin))
+            belief.learn(choices.numbers(child), loss(child, origin), least)
         chosen = fittest(children, survivors)
         yield Evaluate(chosen)
         (best,) = fittest([best, *chosen], 1)
@@ -109,12 +110,13 @@ class _Belief:
 
     def __init__(self, costs: Floats, kinds: Sequence[str]) -> None:
         self.costs, self._kinds = costs, numpy.array(kinds)
-        self._several = list(dict.fromkeys(self._kinds[costs != 0]))
+        self._several: Sequence[str] = list(dict.fromkeys(self._kinds[costs != 0]))
         found = abs(costs[costs != 0])
         sizes = numpy.maximum(abs(costs), _LEAST * numpy.median(found) if found.size else 1.0)
         self._own = numpy.diag((_OWN * sizes) ** 2)
         self._covariance = self._own + _COMMON**2 * numpy.outer(sizes, sizes)
-        for own in [sizes * (self._kinds == kind) for kind in self._several] if len(self._several) > 1 else []:
+        self._of_kinds = [sizes * (self._kinds == kind) for kind in self._several] if len(self._several) > 1 else []
+        for own in self._of_kinds:
             self._covariance += _KIND**2 * numpy.outer(own, own)
 
     def without_kinds(self) -> Iterator[Floats]:
@@ -123,15 +125,26 @@ class _Belief:
             for dear in combinations(self._several, count):
                 yield numpy.where(numpy.isin(self._kinds, dear), _DEAR * abs(self.costs), self.costs)
 
-    def learn(self, numbers: Sequence[int], total: float) -> None:
-        """The costs ``numbers`` add up to ``total`` (a step of the Kalman filter)."""
+    def learn(self, numbers: Sequence[int], total: float, least: float) -> None:
+        """The costs ``numbers`` add up to ``total``, others to ``least`` (a step of the Kalman filter)."""
+        if self._of_kinds and total - least > _FAR * abs(least):
+            return
         with_sum = self._covariance[:, numbers].sum(1)
         gain = with_sum / (with_sum[numbers].sum() + (_OFF * total) ** 2 or 1.0)
         self.costs = self.costs + gain * (total - self.costs[numbers].sum())
         self._covariance = self._covariance - numpy.outer(gain, with_sum)
 
     def drawn(self, draws: numpy.random.Generator, count: int) -> Iterator[Floats]:
-        """``count`` costs from the distribution, the later ones further from what is expected."""
+        """``count`` costs from the distribution, the later ones further from what is expected.
+
+        Of several kinds the expected costs come first; in others each kind is as dear in all as expected, since what it
+        adds up to is learnt from few children.
+        """
+        if self._of_kinds:
+            yield self.costs
         factor = numpy.linalg.cholesky(self._covariance + _ROUNDING * self._own)
         for number in range(count):
-            yield self.costs + (1 + _TRIES * number / count) * (factor @ draws.standard_normal(len(factor)))
+            drawn = factor @ draws.standard_normal(len(factor))
+            for own in self._of_kinds:
+                drawn -= own * (own @ drawn) / (own @ own)
+            yield self.costs + (1 + _TRIES * number / count) * drawn
