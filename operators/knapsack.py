@@ -40,10 +40,10 @@ class Choices:
         starts = numpy.cumsum([0, *map(len, self.values)])
         self.count = int(starts[-1])
         self.own = [start + numpy.arange(len(values)) for start, values in zip(starts, self.values, strict=False)]
-        unit = max(-budget.excess(budget.extreme(most=False)), ROUNDING) / _UNITS
-        tables = [(genes, numpy.rint(shares / unit).clip(0).astype(int)) for genes, shares in self._shares()]
         self.kinds = [gene.kind for gene, own in zip(budget.genes, self.own, strict=True) for _ in own]
         """That of the gene of each value."""
+        unit = max(-budget.excess(budget.extreme(most=False)), ROUNDING) / _UNITS
+        tables = [(genes, numpy.rint(shares / unit).clip(0).astype(int)) for genes, shares in self._shares()]
         several = [place for place, values in enumerate(self.values) if len(values) > 1]
         self._trees = grown(several, [_without(genes, table, several) for genes, table in tables])
 

@@ -126,7 +126,7 @@ class _Belief:
                 yield numpy.where(numpy.isin(self._kinds, dear), _DEAR * abs(self.costs), self.costs)
 
     def learn(self, numbers: Sequence[int], total: float, least: float) -> None:
-        """The costs ``numbers`` add up to ``total``, others to ``least`` (a step of the Kalman filter)."""
+        """The costs ``numbers`` add up to ``total`` (a step of the Kalman filter); ``least``: of those seen with it."""
         if self._of_kinds and total - least > _FAR * abs(least):
             return
         with_sum = self._covariance[:, numbers].sum(1)

@@ -8,18 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from evoprune import InputError, Table, finite
 from problems.language_model import protocol
 from problems.language_model.evaluation.harness import run_tasks
 from problems.language_model.evaluation.measure import Measure
-from problems.language_model.export.write import put_recovered
 from problems.language_model.model.blocks import attentions_numbered
 from problems.language_model.model.forward import Forward
-from problems.language_model.model.load import copy_of
+from problems.language_model.model.load import convert
 from problems.language_model.model.place import is_path
 from problems.language_model.options import EvalSettings
+from problems.language_model.recovery.checkpoint import Tensors
+from problems.language_model.recovery.recover import model_of
 from problems.language_model.resident import Resident
 from problems.language_model.session import Session
 from problems.language_model.settings import BUNDLED_REPORT_TEXT, ModelSettings, TextSettings
@@ -42,7 +41,7 @@ def compare(
     session: Session,
     genomes: Mapping[str, Sequence[float]],
     options: EvalSettings,
-    recovered: Mapping[str, torch.Tensor] | None = None,
+    recovered: Tensors | None = None,
 ) -> Table:
     """A row for each of ``genomes`` by name; if the transform updates weights, another for each updated model.
 
@@ -71,10 +70,10 @@ def compare(
                 rows.append(_row(f"{name}, reconstructed", resident, session.fitness.measure, windows, options))
     if recovered:
         name, genome = list(genomes.items())[-1]
-        session.transform.finalise(genome)
-        model = copy_of(resident.model, resident.model.dtype)
-        put_recovered(model, genome, recovered, session.transform)
-        rows.append(_row(f"{name}, recovered", resident, Measure(Forward(model), None), windows, options, model))
+        model = model_of(session, genome, recovered).model
+        convert(model, resident.device, model.dtype)
+        row = _row(f"{name}, recovered", resident, Measure(Forward(model), None), windows, options, model)
+        rows.append(row | {"sparsity": rows[-1]["sparsity"]})  # zeros stay zero
     return Table(rows, protocol.of_session(session) | _measured(windows, options), _SHARES)
 
 

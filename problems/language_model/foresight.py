@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from problems.language_model.evaluation.measure import Measure
+from problems.language_model.evaluation.objectives import Perplexity
 from problems.language_model.model.blocks import inputs
 from problems.language_model.rates import PASSES, SOLVING, UPDATED
 from problems.language_model.resident import Resident
@@ -43,12 +44,12 @@ def pace(resident: Resident, tokens: torch.Tensor, with_gradients: bool) -> Pace
     """
     measure = Measure(resident.forward, None)
     batch = tokens[: max(1, measure.batch_tokens // tokens.shape[1])]
-    measure.perplexity(batch[:1])  # the first pass takes longer
+    measure.value(batch[:1], Perplexity())  # the first pass takes longer
     times: list[float] = []
     end = time.perf_counter() + _ENOUGH
     while not times or time.perf_counter() < end:
         start = time.perf_counter()
-        measure.perplexity(batch)
+        measure.value(batch, Perplexity())  # as a candidate is scored, without progress
         times.append(time.perf_counter() - start)
     scored, slope = min(times) / batch.numel(), None
     if with_gradients:

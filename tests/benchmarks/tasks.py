@@ -19,6 +19,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import yaml
+
 Example = dict[str, object]
 
 _WORDS = (60, 100)
@@ -32,31 +34,28 @@ _SENTENCE = (6, 30)
 
 _CONTEXT, _CHOICES = 3, 4
 
+_COMMON = {"dataset_path": "json", "test_split": "test", "doc_to_text": "{{context}}"}
+
 _TASKS = {
-    "repeated_word": """task: repeated_word
-dataset_path: json
-dataset_kwargs: {{data_files: {{test: {data}}}}}
-test_split: test
-output_type: loglikelihood
-doc_to_text: "{{{{context}}}}"
-doc_to_target: "{{{{word}}}}"
-metric_list:
-  - {{metric: acc, aggregation: mean, higher_is_better: true}}
-  - {{metric: perplexity, aggregation: perplexity, higher_is_better: false}}
-""",
-    "next_sentence": """task: next_sentence
-dataset_path: json
-dataset_kwargs: {{data_files: {{test: {data}}}}}
-test_split: test
-output_type: multiple_choice
-doc_to_text: "{{{{context}}}}"
-doc_to_choice: "{{{{choices}}}}"
-doc_to_target: "{{{{label}}}}"
-metric_list:
-  - {{metric: acc, aggregation: mean, higher_is_better: true}}
-  - {{metric: acc_norm, aggregation: mean, higher_is_better: true}}
-""",
+    "repeated_word": {
+        "output_type": "loglikelihood",
+        "doc_to_target": "{{word}}",
+        "metric_list": [
+            {"metric": "acc", "aggregation": "mean", "higher_is_better": True},
+            {"metric": "perplexity", "aggregation": "perplexity", "higher_is_better": False},
+        ],
+    },
+    "next_sentence": {
+        "output_type": "multiple_choice",
+        "doc_to_choice": "{{choices}}",
+        "doc_to_target": "{{label}}",
+        "metric_list": [
+            {"metric": "acc", "aggregation": "mean", "higher_is_better": True},
+            {"metric": "acc_norm", "aggregation": "mean", "higher_is_better": True},
+        ],
+    },
 }
+"""What task files of the harness say, besides where the examples lie."""
 
 
 def repeated_words(paragraphs: Sequence[str]) -> Iterator[Example]:
@@ -103,7 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         data = given.folder.resolve() / f"{name}.jsonl"
         lines = [json.dumps(example) for example in each]
         data.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        (given.folder / f"{name}.yaml").write_text(_TASKS[name].format(data=json.dumps(str(data))), encoding="utf-8")
+        task = {"task": name, "dataset_kwargs": {"data_files": {"test": str(data)}}, **_COMMON, **_TASKS[name]}
+        (given.folder / f"{name}.yaml").write_text(yaml.safe_dump(task), encoding="utf-8")
         print(f"{name}: {len(lines)} examples")
 
 

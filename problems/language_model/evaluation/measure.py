@@ -40,13 +40,14 @@ class Measure:
 
     def perplexity(self, tokens: torch.Tensor) -> float:
         """The perplexity of the model as it is now on ``tokens`` ``(windows, window)``, int64. Says how far it is."""
-        return Perplexity().value(self.total(tokens, Perplexity().add, label="measuring"), predictions(tokens))
+        return self.value(tokens, Perplexity(), label="measuring")
 
     def value(
-        self, tokens: torch.Tensor, objective: Objective, states: States | None = None, names: Sequence[bytes] = ()
-    ) -> float:
+        self, tokens: torch.Tensor, objective: Objective, states: States | None = None, names: Sequence[bytes] = (),
+        label: str = "",
+    ) -> float:  # fmt: skip
         """The fitness of the model as it is now; arguments as in :meth:`total`."""
-        return objective.value(self.total(tokens, objective.add, states, names), predictions(tokens))
+        return objective.value(self.total(tokens, objective.add, states, names, label), predictions(tokens))
 
     def total(
         self, tokens: torch.Tensor, add: Add, states: States | None = None, names: Sequence[bytes] = (), label: str = ""

@@ -28,12 +28,10 @@ from operators.algorithm.level_costs import level_costs
 from operators.algorithm.level_switching import level_switching
 from operators.knapsack import Choices
 from problems.language_model.problem import LanguageModel
+from problems.quantization.types.transform import Types
 from tests.benchmarks.depth.account import Account, Progress, Report
 from tests.benchmarks.joint.part import Part
 from tests.benchmarks.results import Line, Results
-
-CUTS = ("block", "attention", "mlp", "heads", "channels")
-"""The first words of the names of genes that cut; other genes are types."""
 
 Search = Callable[[Part, float], Algorithm]
 """Takes the share of the search text for costs, too."""
@@ -109,11 +107,9 @@ def measured(
     problem: Any, steps: Sequence[tuple[str, float, Search]], tokens: int, seed: int, screening: float, say: Any
 ) -> Line | None:
     """What a way finds, of equal tokens for each of its steps; None where its limits are out of reach."""
-    genes = problem.genes
-    cuts = [at for at, gene in enumerate(genes) if gene.name.split()[0] in CUTS]
-    places: dict[str, Collection[int]] = {
-        "cuts": cuts, "types": set(range(len(genes))) - set(cuts), "all": range(len(genes))
-    }  # fmt: skip
+    types = {at for at, gene in enumerate(problem.genes) if gene.kind == Types.__name__}
+    every = range(len(problem.genes))
+    places: dict[str, Collection[int]] = {"cuts": set(every) - types, "types": types, "all": every}
     genome, spent, start = problem.session.transform.dense, 0, time.process_time()
     random.seed(seed)
     for what, limit, search in steps:
