@@ -178,7 +178,8 @@ def copy_of(model: nn.Module, dtype: torch.dtype) -> Any:
         id(parameter): nn.Parameter(parameter.to("cpu", dtype, copy=True), requires_grad=False)
         for parameter in model.parameters()
     }
-    copied: Any = copy.deepcopy(model, known).to("cpu", dtype)
+    copied: Any = copy.deepcopy(model, known)
+    convert(copied, torch.device("cpu"), dtype)
     if copied.config._attn_implementation == BLOCKED_ATTENTION:  # a name that no one else knows
         copied.set_attn_implementation("sdpa")
     return copied

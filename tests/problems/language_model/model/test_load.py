@@ -1,23 +1,36 @@
-import shutil
-
+import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from problems.language_model.model.load import BUNDLED_WEIGHTS, load_model
+from problems.language_model.model.load import copy_of, load_model
 from problems.language_model.settings import ModelSettings
-from tests.problems.small import random_model
+from tests.problems.small import random_model, save
 
 
-def test_bfloat16_rounds_the_weights_but_not_the_rotary_frequencies(tmp_path):
+@pytest.fixture
+def loaded(tmp_path):
+    """A Llama model in bfloat16."""
+    folder = save(random_model("llama"), tmp_path)
+    return load_model(ModelSettings(model=folder, dtype="bfloat16", device="cpu"))[0]
+
+
+def test_bfloat16_rounds_the_weights_but_not_the_rotary_frequencies(loaded, tmp_path):
     """As transformers does when it loads in bfloat16 itself."""
-    random_model("llama").save_pretrained(tmp_path)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(BUNDLED_WEIGHTS / name, tmp_path)
-    ours, _ = load_model(ModelSettings(model=str(tmp_path), dtype="bfloat16", device="cpu"))
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.bfloat16)
-    assert {parameter.dtype for parameter in ours.parameters()} == {torch.bfloat16}
+    assert {parameter.dtype for parameter in loaded.parameters()} == {torch.bfloat16}
     buffers = dict(theirs.named_buffers())
     assert buffers
-    for name, buffer in ours.named_buffers():
+    for name, buffer in loaded.named_buffers():
         assert buffer.dtype == torch.float32
         assert torch.equal(buffer, buffers[name])
+
+
+def test_a_copy_has_the_same_weights_and_rotary_frequencies_in_memory_of_its_own(loaded):
+    copied = copy_of(loaded, torch.bfloat16)
+    for tensors in ("named_parameters", "named_buffers"):
+        own, others = dict(getattr(copied, tensors)()), dict(getattr(loaded, tensors)())
+        assert own.keys() == others.keys()
+        for name, tensor in own.items():
+            assert tensor.dtype == others[name].dtype
+            assert torch.equal(tensor, others[name])
+            assert tensor.data_ptr() != others[name].data_ptr()
