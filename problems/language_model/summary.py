@@ -53,7 +53,8 @@ def recovered_lines(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
             f"{number(row['divergence_before'])} before, {number(row['divergence_after'])} after"
         )
         if not row["helped"]:
-            yield f"{name}: this did not help, and its weights stay as they were"
+            why = "this did not help" if len(row["curve"]) > 1 else "there is nothing to learn"
+            yield f"{name}: {why}, and its weights stay as they were"
 
 
 def _listed(scores: Mapping[str, float | None]) -> str:

@@ -137,6 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tokens", type=int, nargs="+", default=[51_200])
     parser.add_argument("--train", default="all", choices=["all", "lora", "norms"])
     parser.add_argument("--cross-entropy", type=float, default=0.3)
+    parser.add_argument("--hidden", type=float, default=0.0)
     parser.add_argument("--rate", type=float, help="highest learning rate (default: the product's)")
     parser.add_argument("--batch", type=int, default=RecoverSettings().batch, help="windows in a step")
     parser.add_argument(
@@ -144,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--set", action="append", default=[], dest="sets", metavar="KEY=VALUE")
     given = parser.parse_args(arguments)
-    alike = {"train": given.train, "cross_entropy": given.cross_entropy, "rate": given.rate, "batch": given.batch}
+    alike = {name: getattr(given, name) for name in ("train", "cross_entropy", "hidden", "rate", "batch")}
     all_settings = [RecoverSettings(tokens=tokens, **alike) for tokens in given.tokens]
     try:
         genomes = json.loads(given.genomes.read_text()) if given.genomes else {}

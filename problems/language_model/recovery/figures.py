@@ -21,7 +21,8 @@ def draw_recovery(rows: Mapping[str, Mapping[str, Any]], dense: float | None, fo
     """Draw what held-out windows decide by against the tokens trained on, and return the sentence that goes with it.
 
     ``rows``: of :data:`problems.language_model.recovery.recover.Row`, by name. ``dense``: the perplexity of the dense
-    model as it was; None: not known. Infinite values are left out. ``about``: what was recovered.
+    model as it was; None: not known. Infinite values and models that were not trained are left out. ``about``: what was
+    recovered.
     """
     figure, axes = new()
     shown, words = [], []
@@ -29,6 +30,8 @@ def draw_recovery(rows: Mapping[str, Mapping[str, Any]], dense: float | None, fo
     others = iter(COLOURS[2:])
     for name, row in rows.items():
         curve = row["curve"]
+        if len(curve) == 1:
+            continue
         values = judged(curve)
         points = [(point["tokens"], value) for point, value in zip(curve, values, strict=True) if math.isfinite(value)]
         alike = "" if name == "evolved" else ", trained alike"

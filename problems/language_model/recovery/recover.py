@@ -35,6 +35,9 @@ EVOLVED = "evolved"
 _BEFORE_TYPES = "trained in 16 bits or more, and measured once they are in the genome's types"
 _IN_TYPES = "trained beside matrices in the genome's types, which stay as they are"
 
+_NOTHING = {"tokens": 0, "time": None}
+"""What the dense model is trained on where the loss is the distance from itself alone."""
+
 Row = dict[str, Any]
 """What is known of one recovered model:
 
@@ -189,10 +192,13 @@ def recover_all(
     weights: checkpoint.Tensors = {}
     for name in dict.fromkeys([EVOLVED, *settings.trained_alike]):
         given = make(name)
-        model, rows[name] = _recover_one(name, given, teacher, settings, folder / name, partial(stored, name))
+        own = _NOTHING if name == "dense" and not settings.cross_entropy else {}
+        model, rows[name] = _recover_one(
+            name, given, teacher, settings.model_copy(update=own), folder / name, partial(stored, name)
+        )
         if name == EVOLVED:
-            own = ((key, each) for key, each in model.named_parameters() if key not in given.fixed)
-            weights = {key: each.detach().to("cpu", copy=True) for key, each in own}
+            kept = ((key, each) for key, each in model.named_parameters() if key not in given.fixed)
+            weights = {key: each.detach().to("cpu", copy=True) for key, each in kept}
         del given, model
     if not is_first_process():
         raise SystemExit(0)  # the first process writes the result

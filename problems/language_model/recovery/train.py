@@ -224,7 +224,8 @@ class Training:
         """The number of steps; ``measuring``: the seconds that one measurement takes."""
         settings = self._settings
         if settings.time is None:
-            return math.ceil((settings.tokens or DEFAULT_TOKENS) / self._per_step)
+            tokens = DEFAULT_TOKENS if settings.tokens is None else settings.tokens
+            return math.ceil(tokens / self._per_step)
         seconds = float(settings.time[:-1]) * {"s": 1, "m": 60, "h": 3600}[settings.time[-1]]
         self._phase.now("measuring the speed")
         for _ in range(2):  # the first one also prepares kernels

@@ -1,6 +1,7 @@
 """The command and the phase: what is recovered is better, is what was said, and can be interrupted."""
 
 import json
+import math
 import resource
 
 import pytest
@@ -65,6 +66,17 @@ def test_it_is_better_and_says_so(run, out):
     assert "(recovery.png)" in card
     assert (out / "recovery.png").exists()
     assert not out.with_name("out.unfinished").exists()
+
+
+def test_the_dense_model_has_nothing_to_learn_from_itself(run, tmp_path, capsys):
+    command = ["recover", str(run), "--out", str(tmp_path / "out"), *QUICK, "--alike", "dense", "--cross-entropy", "0"]
+    assert main(command) == 0
+    assert "dense: there is nothing to learn" in capsys.readouterr().out
+    rows = facts(tmp_path / "out")["recovered"]
+    assert rows["dense"]["tokens"] == 0
+    assert rows["dense"]["perplexity_after"] == rows["dense"]["perplexity_before"]
+    lost = math.log(rows["evolved"]["perplexity_after"] / rows["dense"]["perplexity_before"])
+    assert rows["evolved"]["behind_dense"] == pytest.approx(lost)
 
 
 def test_one_that_was_interrupted_ends_with_the_same_weights(run, out, monkeypatch, capsys):
