@@ -5,10 +5,11 @@
     OMP_NUM_THREADS=1 python -m tests.benchmarks.recovery OUT.jsonl PROBLEM.yaml --genomes GENOMES.json \\
         --tokens 4096 51200 --set problem.model=MODEL
 
-GENOMES.json holds genomes by name; ``dense`` and ``uniform`` are known besides. A line of OUT.jsonl is a model and a
-number of tokens; what it holds already is not computed again, so the command may be interrupted. The tables say: the
-report text before and after training, the distance from the dense model trained alike, and, where there are several
-numbers of tokens and models, the rank correlation (Spearman) of each earlier score with what the most tokens give.
+GENOMES.json holds genomes by name; ``dense`` and ``uniform`` are known besides. How they are trained is the problem's
+``recover``, as in ``--set problem.recover.train=norms``. A line of OUT.jsonl is a model and a number of tokens; what it
+holds already is not computed again, so the command may be interrupted. The tables say: the report text before and after
+training, the distance from the dense model trained alike, and, where there are several numbers of tokens and models,
+the rank correlation (Spearman) of each earlier score with what the most tokens give.
 """
 
 from __future__ import annotations
@@ -80,6 +81,13 @@ class Compared:
         return {"other_before": before, "other_after": Measure(Forward(model), None).perplexity(self._other)}
 
 
+def _recover(settings: Any, tokens: int) -> RecoverSettings:
+    """The problem's own ``recover``, of so many ``tokens``."""
+    own = settings.recover or RecoverSettings()
+    fields = own.model_dump(include=set(RecoverSettings.model_fields))
+    return RecoverSettings(**fields | {"tokens": tokens, "time": None, "alike": None})
+
+
 def _key(name: str, settings: RecoverSettings) -> Line:
     return {"name": name, "recovery": settings.model_dump()}
 
@@ -135,26 +143,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--genomes", type=Path, help="a JSON file: genomes by name")
     parser.add_argument("--names", nargs="+", help="which to train (default: all of the file)")
     parser.add_argument("--tokens", type=int, nargs="+", default=[51_200])
-    parser.add_argument("--train", default="all", choices=["all", "lora", "norms"])
-    parser.add_argument("--cross-entropy", type=float, default=0.3)
-    parser.add_argument("--hidden", type=float, default=0.0)
-    parser.add_argument("--rate", type=float, help="highest learning rate (default: the product's)")
-    parser.add_argument("--batch", type=int, default=RecoverSettings().batch, help="windows in a step")
     parser.add_argument(
         "--other-text", metavar="SOURCE[@SPLIT]", help="a text of another kind, to see what is forgotten"
     )
     parser.add_argument("--set", action="append", default=[], dest="sets", metavar="KEY=VALUE")
     given = parser.parse_args(arguments)
-    alike = {name: getattr(given, name) for name in ("train", "cross_entropy", "hidden", "rate", "batch")}
-    all_settings = [RecoverSettings(tokens=tokens, **alike) for tokens in given.tokens]
     try:
+        resolved = resolve_file(given.problem, given.sets)
+        all_settings = [_recover(resolved.settings, tokens) for tokens in given.tokens]
         genomes = json.loads(given.genomes.read_text()) if given.genomes else {}
         names = given.names or list(genomes)
         results = Results(given.out, {"problem": given.problem, "sets": given.sets, "other_text": given.other_text})
         asked = [(name, settings) for settings in all_settings for name in names]
         if missing := [each for each in asked if results.lacks(**_key(*each))]:
-            resolved = resolve_file(given.problem, [*given.sets, "problem.recover=null"])
-            problem = resolved.problem(resolved.settings)
+            problem = resolved.problem(resolved.settings.model_copy(update={"recover": None}))
             assert isinstance(problem, LanguageModel)
             compared = Compared(problem, problem.references() | genomes, given.other_text)
             for name, settings in missing:
