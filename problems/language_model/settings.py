@@ -165,7 +165,9 @@ class RecoverSettings(Settings):
         8, ge=1, description="windows of the text that are not trained on and choose the best weights"
     )
     evaluations: int = Field(8, ge=1, description="how often these are measured")
-    patience: int = Field(3, ge=1, description="measurements in a row without a new best that end the training")
+    patience: int = Field(
+        3, ge=1, description="measurements in a row that end the training: none is better than an earlier one in it"
+    )
     alike: str | None = Field(
         None, description="known solutions to train in the same way, to compare with: dense, uniform, or dense,uniform"
     )

@@ -64,5 +64,9 @@ class Course:
 
     @property
     def stale(self) -> int:
-        """How many measurements the best is old."""
-        return len(self.curve) - 1 - self.best
+        """How many measurements the best of the trained weights is old.
+
+        Where little was lost, the first steps make the model worse, and later ones, at lower rates, better again.
+        """
+        values = judged(self.curve)[1:]
+        return len(values) - 1 - values.index(min(values)) if values else 0

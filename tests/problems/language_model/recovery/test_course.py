@@ -1,0 +1,25 @@
+"""Which weights of a training are the best, and when it no longer gains."""
+
+import pytest
+
+from problems.language_model.recovery.course import PERPLEXITY, Course
+
+
+@pytest.mark.parametrize(
+    ("before", "measured", "best", "stale"),
+    [
+        (30.0, [], 0, 0),
+        (30.0, [28, 27, 26], 3, 0),
+        (30.0, [28, 27, 29, 28], 2, 2),
+        (30.0, [40, 36, 33], 0, 0),
+        (30.0, [40, 36, 33, 29], 4, 0),
+        (30.0, [40, 41, 42], 0, 2),
+        (30.0, [float("inf"), float("nan")], 0, 1),
+    ],
+)
+def test_a_training_is_stale_by_its_own_measurements_and_the_best_may_be_of_before(before, measured, best, stale):
+    course = Course(steps=100)
+    for tokens, value in enumerate([before, *measured]):
+        course.add(tokens, None, {PERPLEXITY: value})
+    assert (course.best, course.stale) == (best, stale)
+    assert course.helped == (best > 0)
