@@ -232,8 +232,10 @@ def _recover_one(
         model = training.run()
         convert(model, teacher.model.device, dtype)
         model.requires_grad_(False)
-        phase.now("measuring the report text")
-        after = teacher.score(stored(model))
+        after = before  # with the weights that it had
+        if training.course.helped:
+            phase.now("measuring the report text")
+            after = teacher.score(stored(model))
     row: Row = {f"{key}_{when}": found[key] for key in before for when, found in (("before", before), ("after", after))}
     course = training.course
     return model, row | {
