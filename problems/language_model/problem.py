@@ -116,8 +116,15 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         vars(self).pop("budget", None)  # that of other facts
 
     def initial_genomes(self) -> list[list[float]]:
-        """The uniform model, where there is a budget, so that no result is worse on the search text."""
-        return list(self._uniform_on_budget.values())
+        """Where there is a budget, the uniform model and some that the transform knows to be good.
+
+        No result is worse than these on the search text.
+        """
+        if (budget := self.budget) is None:
+            return []
+        from problems.language_model.transform import known_within
+
+        return [*self._uniform_on_budget.values(), *known_within(self.session.transform, budget)]
 
     def references(self) -> dict[str, list[float]]:
         """The dense model and, where there is a budget, the uniform one."""

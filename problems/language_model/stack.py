@@ -65,6 +65,15 @@ class Stack(Transform):
         """The same share in each."""
         return [value for transform in self._transforms for value in transform.uniform(share)]
 
+    def known(self) -> Sequence[list[float]]:
+        """Those of each, with nothing changed by the others."""
+        dense = self.dense
+        return [
+            [*dense[: own.start], *known, *dense[own.stop :]]
+            for transform, own in zip(self._transforms, self._slices, strict=True)
+            for known in transform.known()
+        ]
+
     def apply(self, genome: Sequence[float]) -> None:
         """Apply to each transform its own genes, and lay on what these leave."""
         self._cut(genome)

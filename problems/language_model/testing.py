@@ -38,6 +38,8 @@ def check_transform(session: Session, pairs: int = 6, seed: int = 0) -> None:
     check_genes(transform.genes)
     assert len(transform.dense) == len(transform.genes), "dense: expected a value for each gene"
     assert transform.uniform(0.0) == transform.dense, "uniform: expected the dense genome for a share of 0"
+    for genome in transform.known():
+        assert genome == transform.genes.nearest(genome), "known: expected a genome of the transform's genes"
     budget = unlimited_weights(transform)
     check_budget(budget)
     before = _weights(session)

@@ -41,6 +41,10 @@ BYTES = "bytes"
 
 PARTS = ("attention", "attention heads", "mlp", "mlp channels")
 """What transforms change in a block: whether its attention and its MLP are there, and what these are made of."""
+
+_KNOWN = 3
+"""A search starts with at most as many genomes that something else recommends: each is scored on all data."""
+
 _STEPS = 2**20
 """Shares of what genes can take that the uniform genome is chosen from."""
 
@@ -119,6 +123,10 @@ class Transform(ABC):
     def uniform(self, share: float) -> list[float]:
         """The genome that takes the ``share``, in [0, 1], of what each gene can take: the baseline of searches."""
         return spread(self.genes, share)
+
+    def known(self) -> Sequence[list[float]]:
+        """Genomes that something else recommends, for a search to start with."""
+        return []
 
     @abstractmethod
     def apply(self, genome: Sequence[float]) -> None:
@@ -262,6 +270,12 @@ def uniform_within(transform: Transform, budget: Budget) -> list[float]:
     steps = range(_STEPS + 1)
     step = bisect_left(steps, True, key=lambda step: budget.excess(transform.uniform(step / _STEPS)) <= ROUNDING)
     return transform.uniform(step / _STEPS)
+
+
+def known_within(transform: Transform, budget: Budget) -> list[list[float]]:
+    """Of the genomes that ``transform`` knows, and that keep the ``budget``, the few that spend the most."""
+    within = dict.fromkeys(tuple(genome) for genome in transform.known() if budget.excess(genome) <= ROUNDING)
+    return list(map(list, sorted(within, key=budget.spent, reverse=True)[:_KNOWN]))
 
 
 def summed_prices(transform: Transform, factors: Mapping[str, float]) -> tuple[list[Price], float]:

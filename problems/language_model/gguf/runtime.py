@@ -99,12 +99,12 @@ def _in_fresh_process(models: Sequence[Path], seconds: float, **more: Any) -> Js
     script = Path(__file__).with_name("check.py")
     done = subprocess.run([sys.executable, "-P", str(script), json.dumps(job)], capture_output=True, text=True)
     if done.returncode:
-        return {"failure": _reason(done.stderr) or f"exit code {done.returncode}"}
+        return {"failure": reason(done.stderr) or f"exit code {done.returncode}"}
     found: Json = json.loads(done.stdout)
     return found
 
 
-def _reason(log: str) -> str:
+def reason(log: str) -> str:
     """Why llama.cpp, or the script, failed: the first error in its log, or else the last line."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     told = [line.split("error loading model: ")[1] for line in lines if "error loading model: " in line]

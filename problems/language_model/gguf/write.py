@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from os import truncate
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,21 @@ class Contents:
 
     def write(self, path: Path) -> None:
         """Write the file ``path``, one tensor after the other. Raises OSError."""
+        with self._begun(path) as writer:
+            for slot in self.layout.slots:
+                writer.write_tensor_data(self._data(slot))
+            for tensor in self.kept.values():
+                writer.write_tensor_data(tensor)
+
+    def write_outline(self, path: Path) -> None:
+        """Write the header of the file, and leave zeros for the tensors, which take no room on most disks."""
+        with self._begun(path):
+            pass
+        truncate(path, self.bytes)
+
+    @contextmanager
+    def _begun(self, path: Path) -> Iterator[Any]:
+        """A writer that has written the header, and is closed at the end."""
         writer = GGUFWriter(path, self.layout.architecture)
         for key, found in self.layout.fields.items():
             writer.add_key_value(key, found.value, found.type, found.sub_type)
@@ -57,10 +74,7 @@ class Contents:
             writer.write_header_to_file()
             writer.write_kv_data_to_file()
             writer.write_ti_data_to_file()
-            for slot in self.layout.slots:
-                writer.write_tensor_data(self._data(slot))
-            for tensor in self.kept.values():
-                writer.write_tensor_data(tensor)
+            yield writer
         finally:
             writer.close()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from evoprune import Gene, Genes, InputError, Term
+from evoprune import Gene, Genes, InputError, Term, note
 from evoprune.budget import Price
 from problems import quantization
 from problems.language_model import gguf
@@ -90,13 +90,36 @@ class Types(Overlay):
 
         Each takes the first of its types that has no more bits, or the last.
         """
-        bits = [
-            [16.0, *(8 * self._stored[key(DATA, kind, matrix)].numel() / matrix.size for kind in kinds[1:])]
-            for matrix, kinds in zip(self.matrices, self._levels, strict=True)
-        ]
+        bits = self._bits_of_levels()
         steps = sorted({of_kind for of_matrix in bits for of_kind in of_matrix}, reverse=True)
         most = steps[round(share * (len(steps) - 1))]
-        return [float(min(sum(of_kind > most for of_kind in own), len(own) - 1)) for own in bits]
+        return [_at_most(most, own) for own in bits]
+
+    def known(self) -> Sequence[list[float]]:
+        """llama.cpp's presets; where a type of theirs is no level, the first that has no more bits.
+
+        So a preset gets better where another type matches one of its own in bytes, with less error.
+        """
+        try:
+            found = self.presets()
+        except InputError as error:
+            note(f"the search starts without llama.cpp's presets: {error}")
+            return []
+        widths = [sheet.shape[1] for sheet in self._sheets]
+        most = [[_bits(*each) for each in zip(kinds, widths, strict=True)] for kinds in found.values()]
+        return [list(map(_at_most, of_preset, self._bits_of_levels())) for of_preset in most]
+
+    def presets(self) -> dict[str, list[str]]:
+        """The type of each matrix in each of llama.cpp's presets; the model must be dense.
+
+        Raises :class:`evoprune.InputError` where llama.cpp does not say it.
+        """
+        from problems.language_model.gguf.find import find_base
+        from problems.language_model.gguf.presets import presets
+
+        base, names = find_base(self.resident, self.base), list(map(parameter_of, self.matrices))
+        found = presets(self.resident.model, base, self.settings.importance)
+        return {preset: [kinds.get(name, DENSE) for name in names] for preset, kinds in found.items()}
 
     def lie_on(self, shapes: Shapes) -> None:
         """See :meth:`Overlay.lie_on`: types stay whose blocks of weights divide all widths that may be left."""
@@ -261,6 +284,13 @@ class Types(Overlay):
             ]
         )
 
+    def _bits_of_levels(self) -> list[list[float]]:
+        """The bits of a weight in each level of each gene."""
+        return [
+            [_bits(kind, sheet.shape[1]) for kind in kinds]
+            for sheet, kinds in zip(self._sheets, self._levels, strict=True)
+        ]
+
     def _check_types(self) -> None:
         """Raise :class:`evoprune.InputError` for a chosen type that ggml does not know, or that no matrix can have."""
         widths = sorted({matrix.rows(matrix.weight).shape[1] for matrix in self.matrices})
@@ -293,3 +323,13 @@ class Types(Overlay):
         known = statistics(self.resident.model, tokens, self.resident.matrices, {INPUT_NORMS})
         squares = {matrix.name: found[INPUT_NORMS].square() / tokens.numel() for matrix, found in known}
         return {name: mean.clamp(min=_LEAST * float(mean.mean()) or 1.0) for name, mean in squares.items()}
+
+
+def _bits(kind: str, width: int) -> float:
+    """Of each weight of rows of ``width`` in ``kind``."""
+    return 16.0 if kind == DENSE else 8 * ggml.row_bytes(kind, width) / width
+
+
+def _at_most(most: float, bits: Sequence[float]) -> float:
+    """The first of levels of these ``bits``, which fall, that has at ``most`` so many; the last if none has."""
+    return float(min(sum(own > most for own in bits), len(bits) - 1))

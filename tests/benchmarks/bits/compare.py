@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -24,14 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from evoprune import InputError, check_parameters
-from problems.language_model.gguf.find import find_base
-from problems.language_model.gguf.names import find_slots
-from problems.language_model.gguf.write import contents
 from problems.language_model.problem import LanguageModel
-from problems.quantization.types.levels import DENSE
-from problems.quantization.types.matrices import parameter_of
 from tests.benchmarks.bits.kinds import Kinds
-from tests.benchmarks.bits.presets import presets
 from tests.benchmarks.bits.table import best, tables
 from tests.benchmarks.bits.task import Task, remembering
 from tests.benchmarks.bits.ways import ONCE, WAYS
@@ -66,30 +59,11 @@ def measured(problem: LanguageModel, kinds: Kinds, bits: float, way: str, seed: 
     return line | _scored(kinds, [str(kind) for kind in task.problem.genes.chosen(account.best)])
 
 
-def preset_kinds(problem: LanguageModel, kinds: Kinds) -> Iterator[tuple[str, list[str]]]:
-    """Each preset, and the type that llama.cpp gives each matrix in it."""
-    session = problem.session
-    session.transform.apply(session.transform.dense)
-    resident, matrices = session.resident, kinds.transform.matrices
-    base = find_base(resident, kinds.transform.base)
-    names = {slot.parameter: slot.name for slot in find_slots(resident.model, base.architecture)}
-    tensors = [names[parameter_of(matrix)] for matrix in matrices]
-    importance = {
-        name: kinds.importance[matrix.name]
-        for name, matrix in zip(tensors, matrices, strict=True)
-        if matrix.name in kinds.importance
-    }
-    with tempfile.TemporaryDirectory() as scratch:
-        dense = Path(scratch) / "dense.gguf"
-        contents(resident.model, base, {}).write(dense)
-        for name, given in presets(dense, importance):
-            yield name, [given.get(tensor, DENSE) for tensor in tensors]
-
-
 def preset_lines(problem: LanguageModel, kinds: Kinds, bits: float, results: Results) -> Iterator[Line]:
     """Each preset of at most some ``bits`` that ``results`` lack, once if several are alike."""
     seen: set[tuple[str, ...]] = set()
-    for name, chosen in list(preset_kinds(problem, kinds)):
+    kinds.transform.apply(kinds.transform.dense)
+    for name, chosen in kinds.transform.presets().items():
         size = 8 * kinds.bytes(chosen) / problem.session.resident.parameters
         if tuple(chosen) not in seen and size <= bits and results.lacks(way=f"preset {name}"):
             seen.add(tuple(chosen))

@@ -45,7 +45,11 @@ def _start(task: Task, _: Kinds) -> Algorithm:
 
 def _given(task: Task) -> dict[str, Any]:
     """What the product's searches are given."""
-    return {"toolbox": task.toolbox(), "initial_genomes": [task.uniform], "screening": task.screening}
+    return {
+        "toolbox": task.toolbox(),
+        "initial_genomes": task.problem.initial_genomes(),
+        "screening": task.screening,
+    }
 
 
 ONCE: dict[str, Way] = {

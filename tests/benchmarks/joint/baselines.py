@@ -23,8 +23,6 @@ from evoprune.experiment.resolve import Resolved, resolve
 from evoprune.search.toolbox import problem_ref
 from problems.language_model.options import ExportSettings
 from problems.quantization.types.levels import DENSE
-from tests.benchmarks.bits.compare import preset_kinds
-from tests.benchmarks.bits.kinds import Kinds
 
 
 def write(problem: Any, resolved: Resolved, genome: Sequence[float], out: Path) -> None:
@@ -62,7 +60,7 @@ def presets(front: Path, like: Resolved) -> None:
     problem, resolved = with_types(like, None)
     for _, out in missing(front / "dense", ["F16"]):
         write(problem, resolved, problem.session.transform.dense, out)
-    found = {tuple(kinds): name for name, kinds in reversed(list(preset_kinds(problem, Kinds(problem.session))))}
+    found = {tuple(kinds): name for name, kinds in reversed(list(problem.session.transform.presets().items()))}
     kinds_of = {name: kinds for kinds, name in found.items()}
     for name, out in missing(front / "presets", list(kinds_of)):
         own, resolved = with_types(like, sorted(set(kinds_of[name]) - {DENSE}))

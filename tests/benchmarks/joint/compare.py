@@ -28,6 +28,7 @@ from operators.algorithm.level_costs import level_costs
 from operators.algorithm.level_switching import level_switching
 from operators.knapsack import Choices
 from problems.language_model.problem import LanguageModel
+from problems.language_model.transform import known_within
 from problems.quantization.types.transform import Types
 from tests.benchmarks.depth.account import Account, Progress, Report
 from tests.benchmarks.joint.part import Part
@@ -66,8 +67,8 @@ def _after_dp(search: Callable[..., Algorithm], **more: Any) -> Search:
 
 
 def _additive(part: Part, screening: float) -> Algorithm:
-    low = part.budget.genes.low
-    return additive(part.toolbox(), budget=part.budget, initial_genomes=[low], screening=screening)
+    first = [part.budget.genes.low, *known_within(part, part.budget)]  # type: ignore[arg-type]
+    return additive(part.toolbox(), budget=part.budget, initial_genomes=first, screening=screening)
 
 
 SEARCHES: dict[str, Search] = {

@@ -19,6 +19,7 @@ class Part:
 
     def __init__(self, problem: Any, genome: Sequence[float], free: Collection[int], limit: float) -> None:
         whole: Coupled = problem.budget
+        self._known, self._free = problem.session.transform.known, free
         self._kept = [
             list(range(len(gene.levels))) if at in free else [int(genome[at])] for at, gene in enumerate(whole.genes)
         ]
@@ -35,6 +36,10 @@ class Part:
     def real(self, genome: Sequence[float]) -> list[float]:
         """The genome of the whole problem."""
         return [float(own[int(value)]) for own, value in zip(self._kept, genome, strict=True)]
+
+    def known(self) -> list[list[float]]:
+        """What the transform knows of the free genes."""
+        return [[value * (at in self._free) for at, value in enumerate(genome)] for genome in self._known()]
 
     def toolbox(self) -> base.Toolbox:
         """What the product's searches use."""

@@ -9,6 +9,7 @@ import pytest
 from evoprune import InputError
 from evoprune.testing import check_budget
 from problems.language_model.gguf.find import find_base
+from problems.language_model.gguf.ggml import row_bytes
 from problems.language_model.gguf.write import contents
 from problems.language_model.problem import AnyTransformSettings, LanguageModel
 from problems.language_model.report import cost
@@ -18,10 +19,10 @@ pytest.importorskip("llama_cpp_py_sync")
 TYPES = {"use": "types", "types": ["Q8_0", "Q4_0", "MXFP4"], "importance": False}
 
 
-def bundled(**budget):
+def bundled(transforms=TYPES, **budget):
     """The problem on the bundled model, which needs no base file."""
     text = {"source": "bundled:python-docs", "window": 64, "split": "validation", "windows": 2}
-    given = {"dtype": "float32", "device": "cpu", "search_text": text, "transforms": TYPES, "budget": budget}
+    given = {"dtype": "float32", "device": "cpu", "search_text": text, "transforms": transforms, "budget": budget}
     return LanguageModel(AnyTransformSettings(**given))
 
 
@@ -50,6 +51,31 @@ def test_the_result_states_bytes_and_bits(problem):
     assert found["bytes"] == sizes
     parameters = transform.resident.parameters
     assert found["bits_per_weight"] == {name: pytest.approx(8 * size / parameters) for name, size in sizes.items()}
+
+
+def test_a_search_starts_with_the_presets_that_fill_the_budget_the_most(problem):
+    transform = problem.session.transform
+    sizes = {name: row_bytes(name, 320) for name in ("Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0", "IQ4_NL", "MXFP4")}
+    for kinds, genome in zip(transform.presets().values(), transform.known(), strict=True):
+        for kind, own, gene in zip(kinds, problem.genes.chosen(genome), problem.genes, strict=True):
+            assert own == kind if kind in gene.levels else sizes[own] <= sizes[kind]
+    every = sorted({problem.budget.spent(genome) for genome in transform.known()})
+    uniform, *known = bundled(use="bytes", at_most=every[-2]).initial_genomes()
+    assert [problem.budget.spent(genome) for genome in known] == every[-2:-5:-1]
+    assert uniform == problem.references()["uniform"]
+
+
+def test_beside_cuts_presets_cut_nothing():
+    alone = bundled(use="bytes", at_most=9_000_000)
+    stacked = bundled(transforms=[{"use": "sublayers"}, TYPES], use="bytes", at_most=9_000_000)
+    cuts = len(stacked.genes) - len(alone.genes)
+    known = [genome[cuts:] for genome in stacked.session.transform.known() if genome[:cuts] == [0.0] * cuts]
+    assert known == alone.session.transform.known()
+
+
+def test_without_a_base_a_search_starts_without_presets(language_model, capsys):
+    assert language_model(transforms=TYPES).session.transform.known() == []
+    assert "the search starts without llama.cpp's presets: " in capsys.readouterr().err
 
 
 def test_out_of_reach_says_the_least_and_the_most():
