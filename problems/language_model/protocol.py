@@ -8,6 +8,7 @@ import torch
 
 from problems.language_model.resident import Resident
 from problems.language_model.session import Session
+from problems.language_model.settings import RecoverPhaseSettings
 
 PERPLEXITY = (
     "exp of the mean next-token loss over non-overlapping windows, losses in float32, no special tokens added but the "
@@ -20,6 +21,7 @@ def of_run(session: Session) -> dict[str, Any]:
     texts = session.texts
     return of_session(session) | {
         "objective": session.settings.objective,
+        "finals": _finals(session.settings.recover),
         "search_text": texts.search.protocol(),
         "held_out_text": texts.held_out.protocol() if texts.held_out else None,
         "report_text": texts.report.protocol(),
@@ -52,3 +54,8 @@ def of_model(resident: Resident) -> dict[str, Any]:
         "dtype": resident.dtype,
         "device": resident.place,
     }
+
+
+def _finals(recover: RecoverPhaseSettings | None) -> str:
+    """What finalists are judged by on held-out windows."""
+    return "divergence" if recover and recover.select and not recover.cross_entropy else "perplexity"

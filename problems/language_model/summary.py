@@ -38,7 +38,9 @@ def summary(result: Mapping[str, Any]) -> list[str]:
         judged = _listed({name: row["judged"] for name, row in finalists.items()})
         won = result.get("chosen", "evolved")
         name = f"candidate {result['best']['candidate']}" if won == "evolved" else won
-        lines.append(f"finals, perplexity on held-out windows: {judged}; {name} won")
+        lines.append(
+            f"finals, {result['protocol'].get('finals', 'perplexity')} on held-out windows: {judged}; {name} won"
+        )
     return [*lines, *recovered_lines(result.get("recovered", {}))]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -12,6 +13,8 @@ from problems.language_model.evaluation.measure import Measure
 from problems.language_model.model.forward import Forward
 from problems.language_model.model.load import convert
 from problems.language_model.recovery.checkpoint import NoCheckpoints
+from problems.language_model.recovery.course import judged
+from problems.language_model.recovery.loss import divergence
 from problems.language_model.recovery.recover import model_of, trained_of
 from problems.language_model.recovery.text import text_settings
 from problems.language_model.recovery.train import Training
@@ -32,30 +35,39 @@ def cost(settings: LanguageModelSettings) -> float:
 
 
 def judge(session: Session, genome: Sequence[float]) -> Evaluation:
-    """The perplexity of ``genome``'s final model on the held-out windows of the recovery's text.
+    """How good ``genome``'s final model is on the held-out windows of the recovery's text, as a recovery judges it.
 
-    These are no windows of the search, and none that it is trained on before: so briefly as ``select`` says, or not at
-    all. ``held_out_before``: the perplexity before that, of :func:`trained_of`. The session's model is the dense one
-    afterwards.
+    By perplexity, or by divergence where nothing is learned of the text itself. The windows are no windows of the
+    search, and none that it is trained on before: so briefly as ``select`` says, or not at all. ``held_out_before``:
+    the same before that, of :func:`trained_of`. The session's model is the dense one afterwards.
     """
     recover, select = _chosen(session.settings)
     text, resident = session.recovery_text, session.resident
+    trained = trained_of(session.transform, genome, recover) if select.tokens else list(genome)
+    given = model_of(session, trained)
+    model = given.model
     if select.tokens:
-        trained = trained_of(session.transform, genome, recover)
-        given = model_of(session, trained)
-        model = given.model
         convert(model, resident.device, torch.float32)
         short = recover.model_copy(update={"tokens": select.tokens, "time": None, "evaluations": 1})
         training = Training(model, resident.model, text, short, NoCheckpoints(), Phase(quiet=True), given.fixed)
         training.train_on()
-        before, after = (point["held_out"] for point in training.course.curve)
+        before, after = judged(training.course.curve)
         if trained != list(genome):
             session.transform.encode(model, genome)
-            after = finite(Measure(Forward(model), None).perplexity(text.held_out))
+            after = _measured(session, model, recover)
     else:
-        before = after = finite(session.final_perplexity(genome, text.held_out))
-    value = math.inf if after is None else after
-    return Evaluation((value,), cost(session.settings), {"held_out_before": before})
+        convert(model, resident.device, resident.model.dtype)
+        before = after = _measured(session, model, recover)
+    return Evaluation((after,), cost(session.settings), {"held_out_before": finite(before)})
+
+
+def _measured(session: Session, model: Any, recover: RecoverPhaseSettings) -> float:
+    tokens, forward = session.recovery_text.held_out, Forward(model)
+    if recover.cross_entropy:
+        found = Measure(forward, None).perplexity(tokens)
+    else:
+        found = divergence(forward, session.resident.forward, tokens)
+    return found if math.isfinite(found) else math.inf
 
 
 def _chosen(settings: LanguageModelSettings) -> tuple[RecoverPhaseSettings, SelectSettings]:

@@ -61,6 +61,19 @@ def test_with_training_it_is_what_a_recovery_of_that_length_measures(finals, tmp
     assert curve[-1]["held_out"] != curve[0]["held_out"]
 
 
+@pytest.mark.parametrize("tokens", [0, 200])
+def test_where_nothing_of_the_text_is_learned_it_is_the_divergence(finals, tmp_path, tokens):
+    problem = finals(tokens, cross_entropy=0)
+    genome, session = problem.references()["uniform"], problem.session
+    settings = RecoverSettings(**RECOVER | {"cross_entropy": 0, "tokens": 200, "evaluations": 1})
+    curve = recover(session, genome, {}, settings, session.recovery_text, tmp_path / "r").rows["evolved"]["curve"]
+    before, after = (point["held_out_divergence"] for point in curve)
+    judged = problem.judge(genome)
+    assert judged.values == (pytest.approx(after if tokens else before, rel=1e-4),)
+    assert judged.measures == {"held_out_before": pytest.approx(before, rel=1e-4)}
+    assert before != pytest.approx(after, rel=1e-3)
+
+
 @pytest.fixture
 def run(small, tmp_path):
     """Runs a search of several generations, with finals; returns its folder."""
