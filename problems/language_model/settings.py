@@ -166,7 +166,7 @@ class RecoverSettings(Settings):
     )
     evaluations: int = Field(8, ge=1, description="how often these are measured")
     patience: int = Field(
-        3, ge=1, description="measurements in a row that end the training: none is better than an earlier one in it"
+        3, ge=1, description="measurements in a row that end the training: each is no better than the one before"
     )
     alike: str | None = Field(
         None, description="known solutions to train in the same way, to compare with: dense, uniform, or dense,uniform"

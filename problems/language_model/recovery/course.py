@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 
@@ -64,9 +65,11 @@ class Course:
 
     @property
     def stale(self) -> int:
-        """How many measurements the best of the trained weights is old.
+        """How many measurements of trained weights in a row, up to the last, were no better than the one before.
 
-        Where little was lost, the first steps make the model worse, and later ones, at lower rates, better again.
+        Where little was lost, the first steps make the model worse, and later ones, at lower rates, better again; and
+        one measurement may be off.
         """
         values = judged(self.curve)[1:]
-        return len(values) - 1 - values.index(min(values)) if values else 0
+        gained = [later < earlier for earlier, later in pairwise(values)]
+        return gained[::-1].index(True) if True in gained else len(gained)
