@@ -24,7 +24,7 @@ def find_base(resident: Resident, given: str | None = None) -> Base:
     if own := own_base(resident.model, resident.tokenizer, Path(resident.source).name.removeprefix("bundled:")):
         return own
     raise InputError(
-        "a .gguf file takes its tokenizer and metadata from another .gguf file of the same model: give it with --base "
-        "(llama.cpp's convert_hf_to_gguf.py makes one of a folder)",
+        "a .gguf file takes its tokenizer and metadata from another .gguf file of the same model: give it with --base, "
+        "or in place of the model (llama.cpp's convert_hf_to_gguf.py makes one of a folder)",
         resident.source,
     )

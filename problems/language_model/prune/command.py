@@ -53,6 +53,7 @@ class Prune(Planner):
     @classmethod
     def plan(cls, options: argparse.Namespace) -> Plan:
         """See :meth:`evoprune.Planner.plan`."""
+        from problems.language_model.gguf import ggml
         from problems.language_model.prune.plan import share_out
         from problems.language_model.prune.subject import Subject
         from problems.language_model.prune.texts import SEARCHED, divide, parts_of
@@ -62,13 +63,16 @@ class Prune(Planner):
 
         recipe, seconds = _goal(options), _seconds(options.time)
         one_file = options.out is not None and options.out.suffix == ".gguf"
-        recipe.check(one_file)
+        if one_file and (lacking := ggml.missing()):
+            raise InputError(lacking, str(options.out))
         parts = parts_of(options.text)
         start = time.perf_counter()
         with Phase(f"loading {options.model}"):
             settings = ModelSettings(model=options.model)
             resident = Resident.load(settings)
         loading = time.perf_counter() - start
+        if one_file:
+            _refuse_without_base(resident)
         with Phase("measuring the model"):
             text = divide(options.text, parts, resident.tokenizer, _longest(resident))
             windows = cut(TextSettings(**text.settings("search", SEARCHED)), resident.tokenizer, "text")
@@ -98,6 +102,13 @@ def _experiment(recipe: Recipe, subject: Subject, text: Division, shares: Shares
         "calibration_text": text.settings("calibration", shares.calibration),
     }
     return made | {"budget": round(shares.evaluations * shares.searched * text.window)}
+
+
+def _refuse_without_base(resident: Resident) -> None:
+    """Raise :class:`evoprune.InputError` where nothing says what a .gguf file holds beside the weights."""
+    from problems.language_model.gguf.find import find_base
+
+    find_base(resident)
 
 
 def _goals() -> list[type[Recipe]]:

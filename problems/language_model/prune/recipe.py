@@ -30,9 +30,6 @@ class Recipe(ABC):
     def read(cls, text: str) -> float:
         """The number in ``text``. Raises :class:`evoprune.InputError`."""
 
-    def check(self, one_file: bool) -> None:  # noqa: B027 - most goals need nothing
-        """Raise :class:`evoprune.InputError` for what is lacking. ``one_file``: whether a .gguf file is exported."""
-
     def with_gradients(self, subject: Subject) -> bool:  # noqa: ARG002 - a default
         """Whether its statistics are of gradients, too."""
         return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from evoprune import InputError
@@ -39,12 +38,6 @@ class Goal(Recipe):
         if not found or found[2].lower() not in units or not float(found[1]):
             raise InputError(f"expected a size with one of {', '.join(_UNITS)}, such as 80MB, got '{text}'", cls.option)
         return float(round(float(found[1]) * units[found[2].lower()]))
-
-    def check(self, one_file: bool) -> None:
-        """Types need ggml."""
-        lacking = [name for name in ("gguf", "accelerate") if find_spec(name) is None]
-        if one_file and (lacking or not any(map(find_spec, ("llama_cpp_py_sync", "llama_cpp")))):
-            raise InputError("a .gguf file needs more packages: pip install 'evoprune[gguf]'", self.option)
 
     def experiment(self, subject: Subject, evaluations: float, one_file: bool) -> Json:  # noqa: ARG002
         """Types of GGUF in a file, and the structure else."""

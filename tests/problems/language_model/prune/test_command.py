@@ -7,6 +7,7 @@ from transformers import AutoModelForCausalLM
 from evoprune.cli import main
 from problems.language_model.settings import TextSettings
 from problems.language_model.text.source import load_text
+from tests.problems.small import random_model, save
 from tests.runs import result
 
 
@@ -142,6 +143,15 @@ def test_a_text_that_is_too_short_says_how_long_it_should_be(prune, tmp_path):
     answer = prune("--sparsity=0.5", "--text", tmp_path / "short.txt")
     _refused(answer, "--text: ", tmp_path)
     assert "expected at least 1,920, about 8 kB of English" in answer[2]
+
+
+@pytest.mark.parametrize("goal", ["--size=250kB", "--remove=25%"])
+def test_a_file_of_a_model_that_nothing_else_is_known_of_is_refused_before_anything_is_measured(prune, tmp_path, goal):
+    pytest.importorskip("llama_cpp_py_sync")
+    model = save(random_model("llama"), tmp_path / "model")
+    _refused(
+        prune(goal, "--out", tmp_path / "pruned.gguf", model=model), "give it with --base, or in place of", tmp_path
+    )
 
 
 @pytest.mark.parametrize("model", ["no/such/folder", "nothing.gguf", "bundled:gpt5"])
