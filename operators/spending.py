@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from evoprune import Budget, Individual, solve
+from evoprune import Budget, Individual, InputError, solve
 from operators.bounds import another_level, clip
 
 
@@ -12,6 +12,14 @@ def need(budget: Budget | None, what: str) -> Budget:
     """``budget``. Raises ValueError where it is None: ``what`` needs one."""
     if budget is None:
         raise ValueError(f"{what} needs a budget, and the problem, as it is set up, has no budget")
+    return budget
+
+
+def need_limit(budget: Budget | None, what: str) -> Budget:
+    """As :func:`need`. Raises :class:`evoprune.InputError` where nothing is limited."""
+    budget = need(budget, what)
+    if budget.limit is None:
+        raise InputError(f"{what} needs a limit, and the problem, as it is set up, has none; nsga2 needs none")
     return budget
 
 

@@ -15,7 +15,7 @@ from evoprune import Algorithm, Budget, Evaluate, Generation, Individual
 from operators.algorithm.breeding import first_population, fittest
 from operators.algorithm.level_costs import level_costs, loss
 from operators.knapsack import Choices, Floats
-from operators.spending import need
+from operators.spending import need_limit
 
 _OWN, _COMMON, _KIND = 0.3, 0.1, 1.0
 """How far a cost may be off, as a share of it: alone, with all others, and of several kinds with those of its own."""
@@ -57,10 +57,10 @@ def additive(
     others, "A tutorial on Thompson sampling", 2018). So children differ where costs are uncertain and little is lost.
     Where genes are of several kinds, the next children do without some of these: so it is seen soon whether what one
     kind does adds up to more than another's.
-    Of real genes, even steps are tried. A problem with one objective is expected. Raises ValueError where there is no
-    limit.
+    Of real genes, even steps are tried. A problem with one objective is expected. Raises
+    :class:`evoprune.InputError` where there is no limit.
     """
-    budget = need(budget, "operators.algorithm: additive")
+    budget = need_limit(budget, "operators.algorithm: additive")
     people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes)
     yield Evaluate(people)
     (best,) = fittest(people, 1)

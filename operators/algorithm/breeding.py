@@ -22,7 +22,7 @@ def first_population(toolbox: base.Toolbox, size: int, initial_genomes: Sequence
     if len(initial_genomes) > size:
         raise InputError(
             f"population: {size} is fewer than the {len(initial_genomes)} known solutions that the search is to start "
-            "with; ask for a larger population, or for fewer of them"
+            "with; ask for a larger population, or, where problem.initial_genomes names them, for fewer"
         )
     population = [toolbox.individual() for _ in range(size)]
     for individual, genome in zip(population, initial_genomes, strict=False):

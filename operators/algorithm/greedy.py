@@ -15,7 +15,7 @@ from evoprune import Algorithm, Budget, Evaluate, Generation, Individual
 from evoprune.budget import ROUNDING
 from operators.algorithm.breeding import cost, first_population, fittest, losses
 from operators.bounds import clip
-from operators.spending import need
+from operators.spending import need_limit
 
 _ROUNDS = 16
 """Rounds in which the first removal happens: each measures anew."""
@@ -52,9 +52,9 @@ def greedy(
     that the budget asks for, those that measured steps promise the most of are screened, and the best scored on all
     data. Where steps were measured at an earlier genome and several generations bring nothing, they are measured anew;
     where all neighbours are known, two random exchanges are the next start (iterated local search: Lourenço, Martin and
-    Stützle, 2003). Raises ValueError where there is no limit.
+    Stützle, 2003). Raises :class:`evoprune.InputError` where there is no limit.
     """
-    budget = need(budget, "operators.algorithm: greedy")
+    budget = need_limit(budget, "operators.algorithm: greedy")
     people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes)
     yield Evaluate(people)
     (best,) = fittest(people, 1)

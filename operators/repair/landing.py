@@ -15,13 +15,15 @@ def repaired(
     """``individual``, moved to the limit by ``move``, which takes levels for real numbers, and landed on levels.
 
     What needs no repair stays as it is: mutations that keep the budget are common, and a repair is dear where many
-    are bred for each that is scored. Raises ValueError if there is no limit, or if no genome meets it.
+    are bred for each that is scored. Where all genes are at levels, and below the limit, levels change that fit, and no
+    others: known solutions stay what they are. Raises ValueError if there is no limit, or if no genome meets it.
     """
     budget = need(budget, "operators.repair")
     budget.check_reachable()
-    if genes.allow(individual) and (budget.kept(individual) or _full(individual, budget)):
+    if genes.allow(individual) and budget.kept(individual):
         return (individual,)
-    move(individual, genes, budget)
+    if not _at_levels_below(individual, genes, budget):
+        move(individual, genes, budget)
     if genes.with_levels:
         land(individual, budget)
     return (individual,)
@@ -56,13 +58,9 @@ def land(genome: Individual, budget: Budget) -> None:
             genome[:] = before
 
 
-def _full(genome: Individual, budget: Budget) -> bool:
-    """Whether a genome with levels, at levels, is below the limit and has no room for more."""
-    if not budget.genes.with_levels or budget.excess(genome) > 0:
-        return False
-    landed = Individual(genome)
-    land(landed, budget)
-    return landed == genome
+def _at_levels_below(genome: Individual, genes: Genes, budget: Budget) -> bool:
+    """Whether all genes are at levels, and spend less than the limit."""
+    return genes.allow(genome) and all(gene.levels for gene in genes) and budget.excess(genome) <= ROUNDING
 
 
 def _fill(genome: Individual, meant: Sequence[float], budget: Budget) -> None:

@@ -53,9 +53,10 @@ class JudgedModels(HeldOut, Finals):
         return cost(self.settings)
 
     def judge(self, genome: Sequence[float]) -> Evaluation:
-        """The perplexity of the final model of ``genome``, with updated weights if the transform updates them.
+        """The perplexity of the final model of ``genome`` on the held-out windows.
 
-        On the held-out windows; with ``select`` after a short recovery, on those of the recovery's text.
+        With updated weights if the transform updates them; with ``select`` as
+        :func:`problems.language_model.recovery.finals.judge` says.
         """
         if self._select:
             from problems.language_model.recovery.finals import judge

@@ -66,13 +66,16 @@ class Stack(Transform):
         return [value for transform in self._transforms for value in transform.uniform(share)]
 
     def known(self) -> Sequence[list[float]]:
-        """Those of each, with nothing changed by the others."""
-        dense = self.dense
-        return [
+        """Those of each, which are asked about the dense model, with nothing changed by the others."""
+        before, dense = self._applied, self.dense
+        self.apply(dense)
+        found = [
             [*dense[: own.start], *known, *dense[own.stop :]]
             for transform, own in zip(self._transforms, self._slices, strict=True)
             for known in transform.known()
         ]
+        self.apply(before)
+        return found
 
     def apply(self, genome: Sequence[float]) -> None:
         """Apply to each transform its own genes, and lay on what these leave."""

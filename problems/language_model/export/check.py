@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 def tokenise(tokenizer: Any, job: dict[str, Any]) -> torch.Tensor:
     """The first windows ``(windows, window)`` of the text, int64."""
-    text = Path(job["text"]).read_text(encoding="utf-8")
+    text = Path(job["text"]).read_bytes().decode()  # with carriage returns as they are
     first = (begins(tokenizer) or [tokenizer.bos_token_id]) if job["begin"] else []
     length = job["window"] - len(first)
     ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]

@@ -212,7 +212,7 @@ def main(job: Json) -> Json:
     if "known" in job:
         known = dict(np.load(job["known"]))
         found |= score(models[0], known)
-        text = Path(job["text"]).read_text(encoding="utf-8")
+        text = Path(job["text"]).read_bytes().decode()  # with carriage returns as they are
         found["first_other_token"] = first_difference(models[0], text, known["tokens"], job["begin"])
     return found
 

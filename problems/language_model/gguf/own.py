@@ -19,9 +19,12 @@ _SPLIT = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
 def own_base(model: Any, tokenizer: Any, name: str) -> Base | None:
     """The base of ``model``, which is called ``name``; None where it is another kind of model or of tokenizer."""
     config = model.config
-    described = json.loads(tokenizer.backend_tokenizer.to_str())
+    backend = getattr(tokenizer, "backend_tokenizer", None)  # tokenizers in Python have none
+    if config.model_type != GPT2 or backend is None:
+        return None
+    described = json.loads(backend.to_str())
     split = described["pre_tokenizer"] or {}
-    if config.model_type != GPT2 or described["normalizer"] or any(split.get(key) != _SPLIT[key] for key in _SPLIT):
+    if described["normalizer"] or any(split.get(key) != _SPLIT[key] for key in _SPLIT):
         return None
     numbers = {
         "context_length": config.n_positions, "embedding_length": config.n_embd, "attention.head_count": config.n_head,

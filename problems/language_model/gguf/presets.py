@@ -39,7 +39,8 @@ def _dry_run(file: Path, importance: bool) -> Presets:
     command = [sys.executable, "-P", str(script), str(file), json.dumps(importance)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise InputError(f"llama.cpp does not say what its presets are: {reason(done.stderr)}")
+        why = reason(done.stderr) or f"exit code {done.returncode}"
+        raise InputError(f"llama.cpp does not say what its presets are: {why}")
     found: Presets = json.loads(done.stdout)
     return found
 

@@ -98,12 +98,14 @@ def write_tensors(path: Path, tensors: Tensors) -> None:
     part = path.with_name(f"{path.name}.part")
     try:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part)
+        _sync(part)
+        part.replace(path)
     except SafetensorError as error:  # in which the system's error is a part of the text
         code = re.search(r"(?:code: |os error )(\d+)", str(error))
         number = int(code[1]) if code else errno.EIO
         raise OSError(number, os.strerror(number), str(path)) from None
-    _sync(part)
-    part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)  # a full disk needs its room
     _sync(path.parent)
 
 

@@ -46,7 +46,7 @@ class Course:
 
     def add(self, tokens: int, losses: torch.Tensor | None, measured: Mapping[str, float]) -> bool:
         """Add a measurement, ``measured`` on held-out windows; whether it is the best so far."""
-        divergence, cross_entropy, hidden = losses.tolist() if losses is not None else (None, None, None)
+        divergence, cross_entropy, hidden = map(finite, losses.tolist()) if losses is not None else (None, None, None)
         point = {"tokens": tokens, "divergence": divergence, "cross_entropy": cross_entropy, "hidden": hidden}
         self.curve.append(point | {name: finite(value) for name, value in measured.items()})
         values = judged(self.curve)

@@ -24,6 +24,9 @@ from problems.language_model.settings import LanguageModelSettings, RecoverPhase
 _TRAINED = 4
 """What a trained token costs, as scored ones: 8 x parameters operations, the dense model's among them, to 2."""
 
+_DIVERGENCE = 3
+"""What measuring the divergence too costs, as passes of the perplexity: one more, and one of the dense model."""
+
 
 def cost(settings: LanguageModelSettings) -> float:
     """What :func:`judge` takes, as tokens that are scored."""
@@ -31,7 +34,8 @@ def cost(settings: LanguageModelSettings) -> float:
     window = text_settings(recover, settings.search_text).window
     step = recover.batch * window
     trained = math.ceil(select.tokens / step) * step
-    return float(_TRAINED * trained + (2 if trained else 1) * recover.held_out * window)
+    measured = (2 if trained else 1) * recover.held_out * window
+    return float(_TRAINED * trained + (1 if recover.cross_entropy else _DIVERGENCE) * measured)
 
 
 def judge(session: Session, genome: Sequence[float]) -> Evaluation:
@@ -53,6 +57,7 @@ def judge(session: Session, genome: Sequence[float]) -> Evaluation:
         training.train_on()
         before, after = judged(training.course.curve)
         if trained != list(genome):
+            model = training.merged()
             session.transform.encode(model, genome)
             after = _measured(session, model, recover)
     else:

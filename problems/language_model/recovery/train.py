@@ -59,7 +59,7 @@ class Training:
             raise InputError("expected a multiple of accumulate times the number of processes", "batch")
         forward, self._model = Forward(model), model
         self._measure = Measure(forward, None)
-        self._trained = Trained(model, settings.train, self._device, fixed)
+        self._trained = Trained(model, settings.train, self._device, fixed, settings.seed)
         parameters = list(self._trained.parameters.values())
         fused = self._device.type in {"cpu", "cuda"}
         self._adam = torch.optim.AdamW(parameters, fused=fused)
@@ -97,6 +97,10 @@ class Training:
         self.train_on()
         self.accelerator.wait_for_everyone()
         self._load(self._checkpoints.best())
+        return self.merged()
+
+    def merged(self) -> Any:
+        """The model as plain layers, with the weights that it has now; nothing can be trained afterwards."""
         return self._trained.merged(self._model)
 
     def train_on(self) -> None:

@@ -34,16 +34,19 @@ class Trained:
     """The parameters of ``model``, in float32, that are trained; all others are frozen.
 
     ``fixed``: the names of those in quantised types. Beside these, ``norms`` are all others but embeddings and head.
+    ``seed``: of the first low-rank updates.
     Raises :class:`evoprune.InputError` where ``train`` is not possible.
     """
 
-    def __init__(self, model: Any, train: str, device: torch.device, fixed: Collection[str] = ()) -> None:
+    def __init__(
+        self, model: Any, train: str, device: torch.device, fixed: Collection[str] = (), seed: int = 0
+    ) -> None:
         self._zeros = {m.module: m.weight != 0 for m in find_matrices(model) if not m.weight.all()}
         self.train: Train = cast(Train, train if train != "auto" else self._fitting(model, device))
         model.requires_grad_(False)
         self._adapted = None
         if self.train == "lora":
-            self._adapted = self._adapt(model)
+            self._adapted = self._adapt(model, seed)
         for _, parameter in _candidates(model, self.train, fixed):
             parameter.requires_grad_(True)
         self.parameters: dict[str, nn.Parameter] = {
@@ -67,7 +70,7 @@ class Trained:
         """Whether updates would fill zeros that were made."""
         return any(1 - float(mask.float().mean()) > _CUT for mask in self._zeros.values())
 
-    def _adapt(self, model: Any) -> Any:
+    def _adapt(self, model: Any, seed: int) -> Any:
         if self._pruned:
             raise InputError("low-rank updates would fill the zeros of the pruned weights; use all or norms", "train")
         try:
@@ -77,7 +80,9 @@ class Trained:
         name, blocks = find_blocks(model)
         layers = [f"{name}.{layer}" for layer, _ in prunable(blocks)]
         config = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=layers, bias="none")
-        return get_peft_model(model, config)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return get_peft_model(model, config)
 
     def _fitting(self, model: Any, device: torch.device) -> Train:
         """The first that fits the free memory."""

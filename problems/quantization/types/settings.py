@@ -18,7 +18,9 @@ class TypesSettings(Settings):
     """Which types a matrix may have, and how it is quantised."""
 
     types: tuple[str, ...] | None = Field(
-        None, min_length=1, description="GGUF types to choose from, as far as widths allow; null: 15 usual ones, Q8_0 to Q2_K"
+        None,
+        min_length=1,
+        description="GGUF types to choose from, as far as widths allow; null: 15 usual ones, Q8_0 to Q2_K",
     )
     base: Source | None = Field(
         None,

@@ -152,7 +152,7 @@ class Types(Overlay):
         """``weight``, what is now of a matrix, in ``kind``."""
         matrix = sheet.matrix
         if weight is sheet.whole:
-            return self._stored[key(VALUES, kind, matrix)], self._stored[key(DATA, kind, matrix)].numpy()
+            return self._stored[key(VALUES, kind, matrix)], self._stored[key(DATA, kind, matrix)].cpu().numpy()
         known = matrix.name, kind, sha256_of({"": weight})
         return self._recent.get(known, lambda: quantised_anew(matrix, weight, kind, self._weighed(matrix, left)))
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 from deap import base
 
-from evoprune import Additive, Genes, Individual
+from evoprune import Additive, Genes, Individual, InputError
 from evoprune.genes import Gene
 from operators.algorithm.additive import additive
 from operators.repair.shift import shift
@@ -41,6 +41,12 @@ def test_costs_are_measured_once_each_from_the_better_end():
     assert [list(end) for end in ends] == [[0.0] * 6, [2.0] * 6]
     alone = [[float(level * (place == at)) for at in range(6)] for place in range(6) for level in (1, 2)]
     assert [list(one) for one in measured] == alone
+
+
+def test_without_a_limit_there_is_nothing_to_solve():
+    unlimited = Additive(LEVELS, [[0.0, -8.0 * size, -12.0 * size] for size in SIZES], None)
+    with pytest.raises(InputError, match="additive needs a limit"):
+        next(additive(base.Toolbox(), budget=unlimited, initial_genomes=[]))
 
 
 def test_a_knapsack_is_packed_at_once_though_a_full_one_is_of_no_use():

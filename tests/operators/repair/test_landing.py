@@ -45,6 +45,17 @@ def test_every_limit_that_one_genome_meets_is_kept_by_landing_there():
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_genome_at_levels_below_the_limit_only_takes_what_fits(name):
+    for budget, _ in knapsacks():
+        for start in itertools.product(*(map(float, range(len(gene.levels))) for gene in budget.genes)):
+            if budget.spent(start) < budget.limit:
+                (found,) = registry.operator("repair", name)(Individual(start), genes=budget.genes, budget=budget)
+                assert budget.spent(found) <= budget.limit
+                for place, (old, new) in enumerate(zip(start, found, strict=True)):
+                    assert budget.spent([*start[:place], new, *start[place + 1 :]]) > budget.spent(start) or old == new
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_real_genes_take_up_what_levels_leave(name):
     rng = random.Random(2)
     genes = Genes([Gene.of_levels("a", range(5)), Gene("b"), Gene.of_levels("c", "xyz"), Gene("d", -1.0, 1.0)])

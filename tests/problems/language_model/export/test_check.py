@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from problems.language_model.export import check
 from problems.language_model.model.blocks import find_matrices
@@ -27,6 +27,14 @@ def test_it_measures_what_a_plain_forward_gives(job, session):
     assert found["perplexity"] == pytest.approx(plain_perplexity(session.resident.model, tokens), rel=1e-4)
     assert found["tokens_sha256"] == session.texts.report.sha256
     assert found["zeros"] == dict.fromkeys(job["matrices"], 0)
+
+
+def test_carriage_returns_are_read_as_they_were_written(tmp_path):
+    text, tokenizer = "one\r\ntwo\rthree\n", AutoTokenizer.from_pretrained("problems/bundled/weights")
+    (tmp_path / "text.txt").write_text(text, newline="")
+    expected = tokenizer(text, add_special_tokens=False)["input_ids"]
+    job = {"text": str(tmp_path / "text.txt"), "begin": False, "window": len(expected), "windows": 1}
+    assert check.tokenise(tokenizer, job).flatten().tolist() == expected
 
 
 def test_zeros_are_counted_in_each_matrix(job):

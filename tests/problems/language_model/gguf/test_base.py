@@ -12,6 +12,7 @@ pytest.importorskip("llama_cpp_py_sync")
 from evoprune import InputError
 from problems.language_model.gguf.base import read_base
 from problems.language_model.gguf.find import find_base
+from problems.language_model.gguf.own import own_base
 from problems.language_model.resident import Resident
 from tests.problems.language_model.gguf.models import (
     byte_tokenizer,
@@ -40,6 +41,10 @@ def test_a_gpt2_is_its_own_base_and_another_model_needs_one():
     assert find_base(resident(random_gpt2())).architecture == "gpt2"
     with pytest.raises(InputError, match=r"owner/name: .*give it with --base"):
         find_base(resident(random_llama()))
+
+
+def test_a_tokenizer_written_in_python_gives_no_base():
+    assert own_base(random_gpt2(), object(), "tiny") is None
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.999])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 
@@ -67,4 +68,11 @@ def test_a_model_that_llama_cannot_read_is_refused_with_its_reason(monkeypatch):
     model = random_llama()
     monkeypatch.setattr(Contents, "write_outline", lambda _, path: path.write_bytes(b"nothing"))
     with pytest.raises(InputError, match=r"^llama\.cpp does not say what its presets are: .+"):
+        presets(model, base_of(model), importance=False)
+
+
+def test_a_dry_run_that_ends_without_a_word_is_told_by_its_exit_code(monkeypatch):
+    model = random_llama()
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    with pytest.raises(InputError, match="exit code 1"):
         presets(model, base_of(model), importance=False)

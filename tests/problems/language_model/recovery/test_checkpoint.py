@@ -43,3 +43,4 @@ def test_a_full_disk_is_an_error_of_the_system(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert caught.value.errno == errno.EFBIG
     assert checkpoint.read_tensors(path)["a"].equal(torch.ones(2))
+    assert list(tmp_path.iterdir()) == [path]

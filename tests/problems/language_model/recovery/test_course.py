@@ -1,6 +1,9 @@
 """Which weights of a training are the best, and when it no longer gains."""
 
+import json
+
 import pytest
+import torch
 
 from problems.language_model.recovery.course import PERPLEXITY, Course
 
@@ -24,3 +27,10 @@ def test_a_training_is_stale_while_it_gains_nothing_and_the_best_may_be_of_befor
         course.add(tokens, None, {PERPLEXITY: value})
     assert (course.best, course.stale) == (best, stale)
     assert course.helped == (best > 0)
+
+
+def test_a_loss_that_is_no_number_can_be_kept():
+    course = Course(steps=100)
+    course.add(512, torch.tensor([float("nan"), float("inf"), 1.0]), {PERPLEXITY: float("nan")})
+    assert json.loads(json.dumps(course.curve, allow_nan=False)) == course.curve
+    assert course.curve[0]["hidden"] == 1.0

@@ -8,6 +8,8 @@ import torch
 
 from evoprune.cli import main
 from evoprune.testing import check_problem
+from problems.language_model.export.write import put_weights
+from problems.language_model.model.load import copy_of
 from problems.language_model.recovery.recover import recover
 from problems.language_model.settings import RecoverSettings
 from tests.problems.small import plain_perplexity, weights_of
@@ -72,6 +74,29 @@ def test_where_nothing_of_the_text_is_learned_it_is_the_divergence(finals, tmp_p
     assert judged.values == (pytest.approx(after if tokens else before, rel=1e-4),)
     assert judged.measures == {"held_out_before": pytest.approx(before, rel=1e-4)}
     assert before != pytest.approx(after, rel=1e-3)
+
+
+def test_low_rank_updates_are_a_part_of_what_is_quantised_and_judged(language_model, tmp_path):
+    pytest.importorskip("peft")
+    pytest.importorskip("llama_cpp_py_sync")
+    types = {"use": "types", "types": ["Q4_0"], "importance": False}
+    recipe = RECOVER | {"train": "lora", "tokens": 200, "evaluations": 1}
+    problem = language_model(
+        transforms=[{"use": "sublayers", "genes": "block"}, types],
+        recover=recipe | {"select": {"finalists": 2, "tokens": 200}},
+    )
+    genome, session = [gene.up * (place != 0) for place, gene in enumerate(problem.genes)], problem.session
+    judged = problem.judge(genome)
+    assert problem.judge(genome) == judged  # whatever was drawn before
+    text = session.recovery_text
+    recovered = recover(session, genome, {}, RecoverSettings(**recipe), text, tmp_path / "r")
+    assert recovered.helped
+    session.transform.finalise(session.transform.unencoded(genome))
+    model = copy_of(session.resident.model, session.resident.model.dtype)
+    session.transform.apply(session.transform.dense)
+    put_weights(model, recovered.weights)
+    session.transform.encode(model, genome)
+    assert judged.values[0] == pytest.approx(plain_perplexity(model, text.held_out), rel=1e-4)
 
 
 @pytest.fixture

@@ -69,6 +69,8 @@ def test_beside_cuts_presets_cut_nothing():
     alone = bundled(use="bytes", at_most=9_000_000)
     stacked = bundled(transforms=[{"use": "sublayers"}, TYPES], use="bytes", at_most=9_000_000)
     cuts = len(stacked.genes) - len(alone.genes)
+    left = [1.0] * cuts + [0.0] * len(alone.genes)
+    stacked.session.transform.apply(left)  # whatever is resident
     known = [genome[cuts:] for genome in stacked.session.transform.known() if genome[:cuts] == [0.0] * cuts]
     assert known == alone.session.transform.known()
 
