@@ -20,9 +20,11 @@ def repaired(
     """
     budget = need(budget, "operators.repair")
     budget.check_reachable()
-    if genes.allow(individual) and budget.kept(individual):
+    possible = genes.allow(individual)
+    if possible and budget.kept(individual):
         return (individual,)
-    if not _at_levels_below(individual, genes, budget):
+    at_levels = possible and all(gene.levels for gene in genes)
+    if not at_levels or budget.excess(individual) > ROUNDING:
         move(individual, genes, budget)
     if genes.with_levels:
         land(individual, budget)
@@ -56,11 +58,6 @@ def land(genome: Individual, budget: Budget) -> None:
             if budget.kept(genome):
                 return
             genome[:] = before
-
-
-def _at_levels_below(genome: Individual, genes: Genes, budget: Budget) -> bool:
-    """Whether all genes are at levels, and spend less than the limit."""
-    return genes.allow(genome) and all(gene.levels for gene in genes) and budget.excess(genome) <= ROUNDING
 
 
 def _fill(genome: Individual, meant: Sequence[float], budget: Budget) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import combinations, pairwise
 from math import prod
@@ -67,15 +68,13 @@ class Stack(Transform):
 
     def known(self) -> Sequence[list[float]]:
         """Those of each, which are asked about the dense model, with nothing changed by the others."""
-        before, dense = self._applied, self.dense
-        self.apply(dense)
-        found = [
-            [*dense[: own.start], *known, *dense[own.stop :]]
-            for transform, own in zip(self._transforms, self._slices, strict=True)
-            for known in transform.known()
-        ]
-        self.apply(before)
-        return found
+        dense = self.dense
+        with self._made_dense():
+            return [
+                [*dense[: own.start], *known, *dense[own.stop :]]
+                for transform, own in zip(self._transforms, self._slices, strict=True)
+                for known in transform.known()
+            ]
 
     def apply(self, genome: Sequence[float]) -> None:
         """Apply to each transform its own genes, and lay on what these leave."""
@@ -127,11 +126,18 @@ class Stack(Transform):
     def _counted(self, unit: str, shapes: Shapes) -> tuple[list[Term], Beside]:
         if unit != BYTES or not self._overlays:
             return shapes.terms(self._counting(unit)), lambda _: 0.0
+        with self._made_dense():
+            return self._overlays[0].byte_terms(shapes)
+
+    @contextmanager
+    def _made_dense(self) -> Iterator[None]:
+        """Make the model dense for a while; afterwards it is what it was."""
         before = self._applied
         self.apply(self.dense)
-        found = self._overlays[0].byte_terms(shapes)
-        self.apply(before)
-        return found
+        try:
+            yield
+        finally:
+            self.apply(before)
 
     def _counting(self, unit: str) -> Any:
         """What a parameter spends in ``unit``, by its name and its shape."""

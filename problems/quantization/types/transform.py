@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -41,6 +41,9 @@ from problems.quantization.types.levels import (
 from problems.quantization.types.matrices import group_of, parameter_of, typed_matrices
 from problems.quantization.types.settings import COMMON, TypesSettings
 from problems.quantization.types.sheet import Made, Recent, Sheet
+
+if TYPE_CHECKING:  # it imports gguf, which not everyone has
+    from problems.language_model.gguf.base import Base
 
 _LEAST = 1e-6
 """Inputs count at least as this share of the mean one: ggml fails where a whole block of them has no weight."""
@@ -106,19 +109,18 @@ class Types(Overlay):
             note(f"the search starts without llama.cpp's presets: {error}")
             return []
         widths = [sheet.shape[1] for sheet in self._sheets]
-        most = [[_bits(*each) for each in zip(kinds, widths, strict=True)] for kinds in found.values()]
-        return [list(map(_at_most, of_preset, self._bits_of_levels())) for of_preset in most]
+        bits = self._bits_of_levels()
+        return [list(map(_at_most, map(_bits, kinds, widths), bits)) for kinds in found.values()]
 
     def presets(self) -> dict[str, list[str]]:
         """The type of each matrix in each of llama.cpp's presets; the model must be dense.
 
         Raises :class:`evoprune.InputError` where llama.cpp does not say it.
         """
-        from problems.language_model.gguf.find import find_base
         from problems.language_model.gguf.presets import presets
 
-        base, names = find_base(self.resident, self.base), list(map(parameter_of, self.matrices))
-        found = presets(self.resident.model, base, self.settings.importance)
+        names = [parameter_of(matrix) for matrix in self.matrices]
+        found = presets(self.resident.model, self._base, self.settings.importance)
         return {preset: [kinds.get(name, DENSE) for name in names] for preset, kinds in found.items()}
 
     def lie_on(self, shapes: Shapes) -> None:
@@ -185,23 +187,28 @@ class Types(Overlay):
 
     @cached_property
     def _byte_prices(self) -> tuple[list[Price], float]:
-        from problems.language_model.gguf.find import find_base
         from problems.language_model.gguf.size import tensor_bytes
         from problems.language_model.gguf.write import contents
 
-        base = find_base(self.resident, self.base)
+        base = self._base
         prices: list[Price] = []
         for sheet, gene in zip(self._sheets, self._genes, strict=True):
             sizes = [tensor_bytes(base.half if kind == DENSE else kind, sheet.shape) for kind in gene.levels]
             prices.append([float(size - sizes[0]) for size in sizes])
         return prices, float(contents(self.resident.model, base, {}).bytes)
 
+    @cached_property
+    def _base(self) -> Base:
+        """What files hold beside the weights; found while the model is dense, and read once: it has all the tokens."""
+        from problems.language_model.gguf.find import find_base
+
+        return find_base(self.resident, self.base)
+
     def byte_terms(self, shapes: Shapes) -> tuple[list[Term], Beside]:
         """What a .gguf file of the model weighs, as :meth:`byte_prices` does, once it is cut to ``shapes``."""
         from problems.language_model.gguf.cut_bytes import CutBytes
-        from problems.language_model.gguf.find import find_base
 
-        base = find_base(self.resident, self.base)
+        base = self._base
         kinds = {
             name: (place, [base.half if kind == DENSE else kind for kind in own])
             for name, (place, own) in self.kinds(shapes).items()

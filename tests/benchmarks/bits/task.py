@@ -88,7 +88,7 @@ class Task:
     @cached_property
     def uniform(self) -> list[float]:
         """One type for all matrices, as far as their widths allow it: the largest that fits."""
-        return self.problem.initial_genomes()[0]
+        return self.problem.references()["uniform"]
 
     def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
         """See :meth:`Remembered.once`."""
