@@ -19,7 +19,8 @@ class Gene:
     level, a whole number from 0 to the last index; the levels themselves may be anything, in an order that
     means something (widths, types by their bytes, keep and drop). ``name`` is unique within a genome;
     ``group`` says which genes belong together (a block of a model, say). A gene with ``low == up`` is fixed.
-    ``harms`` says of levels what each costs in proportion to the others of this gene, at least 0, where that is known.
+    ``harms`` says of levels what each costs in proportion to the others of this gene, at least 0, or None where that is
+    not known; it is empty where nothing is known.
     ``kind`` is what the gene changes (channels, types): genes of one kind add to each other's harm alike.
     """
 
@@ -28,11 +29,11 @@ class Gene:
     up: float = 1.0
     group: str = ""
     levels: tuple[Any, ...] = ()
-    harms: tuple[float, ...] = ()
+    harms: tuple[float | None, ...] = ()
     kind: str = ""
 
     @classmethod
-    def of_levels(cls, name: str, levels: Sequence[Any], group: str = "", harms: Sequence[float] = ()) -> Gene:
+    def of_levels(cls, name: str, levels: Sequence[Any], group: str = "", harms: Sequence[float | None] = ()) -> Gene:
         """A gene that is one of ``levels``, at least one. Raises ValueError where there are none."""
         if not levels:
             raise ValueError(f"gene '{name}': expected at least one level")
@@ -44,8 +45,11 @@ class Gene:
             raise ValueError(f"gene '{self.name}': expected finite low <= up, got {self.low:g} and {self.up:g}")
         if self.levels and (self.low, self.up) != (0.0, len(self.levels) - 1):
             raise ValueError(f"gene '{self.name}': the bounds of levels are their indices; use Gene.of_levels")
-        if self.harms and (len(self.harms) != len(self.levels) or not min(self.harms) >= 0 < max(self.harms)):
-            raise ValueError(f"gene '{self.name}': expected a harm of at least 0 for each level, and one above it")
+        known = [harm for harm in self.harms if harm is not None]
+        if self.harms and (len(self.harms) != len(self.levels) or not (known and min(known) >= 0 < max(known))):
+            raise ValueError(
+                f"gene '{self.name}': expected for each level a harm of at least 0 or None, and one above 0"
+            )
 
     @property
     def free(self) -> bool:

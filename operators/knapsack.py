@@ -47,12 +47,18 @@ class Choices:
         several = [place for place, values in enumerate(self.values) if len(values) > 1]
         self._trees = grown(several, [_without(genes, table, several) for genes, table in tables])
 
-    def harms(self, origin: Sequence[float]) -> dict[int, Floats]:
-        """By a gene's place its levels' harms, the largest as 1, where they are known and that of ``origin`` is 0."""
-        return {
-            place: numpy.array(gene.harms) / max(gene.harms)
-            for place, gene in enumerate(self._genes)
+    def harms(self, origin: Sequence[float]) -> dict[int, dict[int, float]]:
+        """By a gene's place the harms of its values that are known, by their numbers, as shares of the largest.
+
+        Of the genes that know some, and that have none in ``origin``.
+        """
+        known = {
+            place: {int(number): harm for number, harm in zip(own, gene.harms, strict=True) if harm is not None}
+            for place, (own, gene) in enumerate(zip(self.own, self._genes, strict=True))
             if gene.harms and gene.harms[round(origin[place])] == 0
+        }
+        return {
+            place: {number: harm / max(own.values()) for number, harm in own.items()} for place, own in known.items()
         }
 
     def numbers(self, genome: Sequence[float]) -> list[int]:

@@ -17,19 +17,22 @@ _COSTLY = 0.1
 def level_costs(origin: Individual, choices: Choices, screening: float) -> Generator[Evaluate, None, Floats]:
     """What each value costs beyond ``origin``, which was scored on the share ``screening``: ``(choices.count,)``.
 
-    Of a gene that knows its levels' harms the level of the largest is measured, and the others follow; all of them are
+    Of a gene's values whose harms are known that of the largest is measured, and the others follow; all of them are
     measured where it costs much: others add to the noise of a short text more than to what is known.
     """
     costs, harms = numpy.zeros(choices.count), choices.harms(origin)
     others = [own[own != number] for own, number in zip(choices.own, choices.numbers(origin), strict=True)]
-    ends = {place: choices.own[place][shares.argmax()] for place, shares in harms.items()}
+    ends = {place: max(shares, key=shares.__getitem__) for place, shares in harms.items()}
+    follow = {number for shares in harms.values() for number in shares} - {*ends.values()}
     yield from _probed(
-        [[ends[at]] if at in ends else own for at, own in enumerate(others)], origin, choices, screening, costs
+        ([each for each in own if each not in follow] for own in others), origin, choices, screening, costs
     )
     much = _COSTLY * sum(costs[end] for end in ends.values())
     for place, end in ends.items():
-        costs[choices.own[place]] = harms[place] * costs[end]
-    yield from _probed([others[at] for at, end in ends.items() if costs[end] > much], origin, choices, screening, costs)
+        for number, share in harms[place].items():
+            costs[number] = share * costs[end]
+    dear = [others[place] for place, end in ends.items() if costs[end] > much]
+    yield from _probed(([each for each in own if each in follow] for own in dear), origin, choices, screening, costs)
     return costs
 
 

@@ -43,6 +43,7 @@ def test_what_is_no_genome_is_not_allowed(genome):
         lambda: Gene.of_levels("a", "xy", harms=[0.0]),
         lambda: Gene.of_levels("a", "xy", harms=[0.0, -1.0]),
         lambda: Gene.of_levels("a", "xy", harms=[0.0, 0.0]),
+        lambda: Gene.of_levels("a", "xy", harms=[0.0, None]),
         lambda: Genes([]),
         lambda: Genes([Gene("a"), Gene("a")]),
     ],

@@ -49,13 +49,13 @@ def test_real_genes_are_chosen_at_even_steps():
 
 
 def test_numbers_tell_the_gene_and_the_value_and_harms_are_known_from_what_has_none():
-    genes = Genes([Gene.of_levels("a", "xyz", harms=[0.0, 1.0, 4.0]), Gene.of_levels("b", "xy"), Gene("c")])
-    choices = Choices(Additive(genes, [[4.0, 2.0, 0.0], [1.0, 0.0], -1.0], 3.0, fixed=1.0))
+    genes = Genes([Gene.of_levels("b", "xy"), Gene.of_levels("a", "wxyz", harms=[0.0, 1.0, 4.0, None]), Gene("c")])
+    choices = Choices(Additive(genes, [[1.0, 0.0], [4.0, 2.0, 0.0, 0.0], -1.0], 3.0, fixed=1.0))
     found = [choices.value(number) for number in range(choices.count)]
     every = [(place, float(value)) for place, values in enumerate(choices.values) for value in values]
     assert found == every
-    assert {place: list(shares) for place, shares in choices.harms([0.0, 1.0, 0.0]).items()} == {0: [0.0, 0.25, 1.0]}
-    assert choices.harms([1.0, 0.0, 0.0]) == {}
+    assert choices.harms([1.0, 0.0, 0.0]) == {1: {2: 0.0, 3: 0.25, 4: 1.0}}
+    assert choices.harms([0.0, 1.0, 0.0]) == {}
 
 
 def coupled(seed):

@@ -1,4 +1,4 @@
-"""Inverses of Gram matrices that may be singular."""
+"""Factors and inverses of Gram matrices that may be singular."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _NEXT_TO_NOTHING = 1e-16
 """The diagonal for inputs that were always zero, as a share of the mean diagonal."""
 
 
-def damped_inverse(gram: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
-    """The inverse of ``gram`` ``(in, in)`` with ``damping`` of its mean diagonal added to its diagonal.
+def damped_factor(gram: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
+    """The lower Cholesky factor of ``gram`` ``(in, in)`` with ``damping`` of its mean diagonal added to its diagonal.
 
     In float64 (also the result) if the device has it, else in float32. Damping grows tenfold until
     the matrix is positive definite. Inputs that were always zero get a tiny diagonal without damping,
@@ -32,6 +32,11 @@ def damped_inverse(gram: torch.Tensor, damping: float = DAMPING) -> torch.Tensor
         diagonal[used] += step
         factor, failed = torch.linalg.cholesky_ex(matrix)
         if not failed:
-            return torch.cholesky_inverse(factor)
+            return factor  # type: ignore[no-any-return]
         step *= _MORE_DAMPING
     raise RuntimeError("the inputs of a layer are not finite, so their Gram matrix has no inverse")
+
+
+def damped_inverse(gram: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
+    """The inverse of ``gram`` ``(in, in)``, damped as :func:`damped_factor` does; float64, or float32 as there."""
+    return torch.cholesky_inverse(damped_factor(gram, damping))

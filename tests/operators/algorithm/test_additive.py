@@ -72,10 +72,26 @@ def test_of_genes_that_know_their_harms_one_level_is_measured_and_all_of_the_cos
     measured, known = found
     alone = [[2.0 * (place == at) for at in range(6)] for place in range(6)]
     assert [list(one) for one in known[2].individuals] == alone
-    again = [[float(level * (place == at)) for at in range(6)] for place in (0, 2, 4, 5) for level in (1, 2)]
+    again = [[float(place == at) for at in range(6)] for place in (0, 2, 4, 5)]
     assert [list(one) for one in known[3].individuals] == again
     assert len(measured[2].individuals) == 12
     assert list(known[4].individuals[0]) == list(measured[3].individuals[0])
+
+
+def test_a_level_whose_harm_is_not_known_is_measured_beside_the_largest_known_one():
+    harms: list[float | None] = [0.0, 1.0, 2.0, None]
+    genes = Genes([Gene.of_levels(name, "wxyz", "", harms) for name in "abcdefghijkl"])
+    budget = Additive(genes, [[0.0, -1.0, -2.0, -3.0]] * 12, 24.0, fixed=36.0)
+    costs = (1.0, 2.0, 9.0)
+
+    def score(genome, fidelity):
+        return sum((0.0, *costs)[int(level)] for level in genome)
+
+    _, requests = run(2, score, genes=genes, budget=budget)
+    assert {tuple(one) for one in requests[2].individuals} == {
+        tuple(level * float(place == at) for at in range(12)) for place in range(12) for level in (2.0, 3.0)
+    }
+    assert score(requests[3].individuals[0], 1.0) == 12.0  # the least, as the cheap levels follow from the measured one
 
 
 def test_where_costs_add_up_the_first_child_is_the_best_genome():

@@ -1,10 +1,10 @@
-"""Refits an output matrix to what is left of its inputs."""
+"""Refits an output matrix to what is left of its inputs, and says what is lost nevertheless."""
 
 from __future__ import annotations
 
 import torch
 
-from problems.language_model.statistics.linear_algebra import DAMPING, damped_inverse
+from problems.language_model.statistics.linear_algebra import DAMPING, damped_factor, damped_inverse
 
 
 def refitted(weight: torch.Tensor, gram: torch.Tensor, kept: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
@@ -21,3 +21,16 @@ def refitted(weight: torch.Tensor, gram: torch.Tensor, kept: torch.Tensor, dampi
     wide = weight.to(inverse.dtype)
     change = wide[:, is_cut] @ gram[is_cut][:, kept].to(inverse.dtype) @ inverse
     return (wide[:, kept] + change).to(weight.dtype)
+
+
+def lost(weight: torch.Tensor, gram: torch.Tensor, order: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
+    """What outputs lose with the first n inputs of ``order``, for n from 0 to all: float64 ``(in + 1,)``.
+
+    ``weight`` ``(out, in)``; ``gram`` ``(in, in)``: the mean over tokens of x x^T; ``order``: int64, places of inputs.
+    It is the mean over tokens of the squared error with the best weights for these inputs. In this order inputs are
+    x = L z, where L is the factor of the damped ``gram`` and the parts of z are independent: of them the first n inputs
+    know the first n, so that the squares of the other columns of W L are lost.
+    """
+    factor = damped_factor(gram[order][:, order], damping)
+    squares = (weight[:, order].to(factor.dtype) @ factor).square().sum(0)
+    return torch.cat([squares, squares.new_zeros(1)]).flip(0).cumsum(0).flip(0)

@@ -23,7 +23,7 @@ from problems.language_model.transform import ATTENTION, PARAMETERS, WEIGHTS, Ne
 from problems.pruning import cuts, scores
 from problems.pruning.cuts.removal import Removal, put
 from problems.pruning.cuts.units.check import tell_apart
-from problems.pruning.cuts.units.compensation import refitted
+from problems.pruning.cuts.units.compensation import lost, refitted
 from problems.pruning.cuts.units.form import has_form, set_form
 from problems.pruning.cuts.units.settings import STRUCTURED, UnitsSettings
 from problems.pruning.cuts.units.structured_obs import best_first
@@ -55,17 +55,15 @@ class UnitCut(Removal):
             PARAMETERS: resident.parameters,
             ATTENTION: resident.attention_width,
         }
-        lasts = None if settings.drop else -1
-        self._left = [list(self.steps(units))[:lasts] for units in self._units]
-        kept = self._protected(settings.keep)
-        self._governed = self._governed_by_each(kept)
-        genes = [self._gene(name, blocks, kept) for name, blocks in self._governed.items() if blocks]
-        if not any(gene.free for gene in genes):
+        lasts, kept = None if settings.drop else -1, self._protected(settings.keep)
+        self._left = [list(self.steps(units))[: 1 if at in kept else lasts] for at, units in enumerate(self._units)]
+        if all(len(left) == 1 for left in self._left):
             raise InputError(f"no block has {self.noun} that may be left out", "problem.transforms.keep")
-        self._genes = Genes(genes)
+        self._governed = self._governed_by_each(kept)
         self._structured = settings.score == STRUCTURED
         self._scoring = None if self._structured else Scoring(WeightsSettings(score=settings.score), self._matrices)
         self._stored = self._make_stored()
+        self._genes = Genes([self._gene(name, blocks) for name, blocks in self._governed.items()])
         self._levels = [0] * len(self._blocks)
         self._outputs: dict[tuple[int, int], torch.Tensor] = {}
 
@@ -214,10 +212,21 @@ class UnitCut(Removal):
             raise InputError(f"its blocks have different numbers of {self.noun}: give genes: block", "problem.model")
         return {self.noun: governed}
 
-    def _gene(self, name: str, blocks: Sequence[int], kept: set[int]) -> Gene:
+    def _gene(self, name: str, blocks: Sequence[int]) -> Gene:
         left, size = self._left[blocks[0]], self.size(self._units[blocks[0]])
-        levels = [count * size for count in (left[:1] if kept.issuperset(blocks) else left)]
-        return Gene.of_levels(name, levels, f"block {blocks[0]}" if self.settings.genes == "block" else "")
+        group = f"block {blocks[0]}" if self.settings.genes == "block" else ""
+        return Gene.of_levels(name, [count * size for count in left], group, self._harms(blocks, left))
+
+    def _harms(self, blocks: Sequence[int], left: Sequence[int]) -> list[float | None]:
+        """What the outputs of ``blocks`` lose with ``left`` units; empty where these do not make up for the others.
+
+        Some sublayers matter more as a whole than what their outputs lose says, so that of a dropped one it is unknown.
+        """
+        if not self.settings.compensate:
+            return []
+        totals = torch.stack([self._stored[f"lost.{block}"] for block in blocks]).sum(0)
+        harms = [float(totals[count]) if count else None for count in left]
+        return harms if any(harms) else []
 
     def _found(self) -> Sequence[Units]:
         model = self.resident.model
@@ -259,6 +268,11 @@ class UnitCut(Removal):
             for matrix, score in self._scoring.scored(model, tokens):
                 sums[matrix.block] = sums.get(matrix.block, 0.0) + parts[matrix.name].sums(score)
             stored |= {f"order.{block}": each.argsort(descending=True, stable=True) for block, each in sums.items()}
+        if self.settings.compensate:
+            for block, units in enumerate(self._units):
+                weight, places = units.output.matrix.rows(units.whole_output), units.output.places
+                each = lost(weight, stored[f"gram.{block}"], places[stored[f"order.{block}"]].flatten())
+                stored[f"lost.{block}"] = each[:: places.shape[1]].contiguous()
         return stored
 
 

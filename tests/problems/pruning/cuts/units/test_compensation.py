@@ -4,7 +4,7 @@ import numpy
 import pytest
 import torch
 
-from problems.pruning.cuts.units.compensation import refitted
+from problems.pruning.cuts.units.compensation import lost, refitted
 
 
 @pytest.mark.parametrize("damping", [0.01, 0.5])
@@ -36,3 +36,17 @@ def test_inputs_that_were_always_zero_do_not_matter():
     found = refitted(weight, inputs.T @ inputs / 50, torch.tensor([0, 1, 2]))
     assert torch.isfinite(found).all()
     assert torch.allclose(found[:, 1], weight[:, 1])
+
+
+def test_what_is_lost_is_the_least_error_of_the_first_inputs():
+    torch.manual_seed(0)
+    inputs = torch.randn(200, 6, dtype=torch.float64) @ torch.randn(6, 6, dtype=torch.float64)
+    weight, order = torch.randn(5, 6, dtype=torch.float64), [4, 0, 3, 5, 1, 2]
+    found = lost(weight, inputs.T @ inputs / 200, torch.tensor(order), 0.05)
+    x, w = inputs.numpy(), weight.numpy()
+    damped = numpy.vstack([x, numpy.sqrt(0.05 * (x**2).mean() * 200) * numpy.eye(6)])
+    wanted = damped @ w.T
+    for count in range(7):
+        first = damped[:, order[:count]]
+        left = wanted - first @ numpy.linalg.lstsq(first, wanted, rcond=None)[0]
+        assert float(found[count]) == pytest.approx((left**2).sum() / 200, rel=1e-6, abs=1e-9)

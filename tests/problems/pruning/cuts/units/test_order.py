@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from problems.language_model.statistics.linear_algebra import DAMPING
 from problems.pruning.cuts.units.structured_obs import best_first
 from tests.problems.pruning.cuts.units.slow import CUTS, parts_of
 from tests.problems.small import inputs_of
@@ -39,3 +40,28 @@ def test_the_structured_order_is_that_of_the_output_matrix_on_the_calibration_te
         order = best_first(output.rows(output.weight), known.T @ known / len(known), units.output.places)
         half = units.count // 2
         assert transform.kept(block, half).tolist() == sorted(order[:half].tolist())
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_genes_know_in_proportion_what_outputs_lose_where_the_rest_makes_up_for_it(language_model, cut):
+    transform = language_model(transforms={"use": cut, "score": "wanda", "compensate": True}).session.transform
+    inputs = inputs_of(transform.resident.model, transform.texts.calibration.tokens)
+    for block, (gene, units) in enumerate(zip(transform.genes, transform._units, strict=True)):
+        output, places = units.output.matrix, units.output.places
+        known = torch.from_numpy(inputs[output.name]).double()
+        root = (DAMPING * known.square().mean() * len(known)).sqrt()
+        known = torch.cat([known, root * torch.eye(known.shape[1], dtype=torch.float64)])
+        wanted = known @ output.rows(output.weight).T.double()
+        assert gene.harms[-1] is None
+        for level, count in enumerate(gene.levels[:-1]):
+            left = known[:, places[transform.kept(block, count // transform.size(units))].flatten()]
+            error = (wanted - left @ torch.linalg.lstsq(left, wanted).solution).square().sum() / len(
+                inputs[output.name]
+            )
+            assert gene.harms[level] == pytest.approx(float(error), rel=1e-3, abs=1e-3 * gene.harms[-2])
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_without_a_refit_no_gene_knows_what_its_levels_lose(language_model, cut):
+    genes = language_model(transforms={"use": cut, "score": "structured_obs"}).session.transform.genes
+    assert not any(gene.harms for gene in genes)
