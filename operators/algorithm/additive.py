@@ -50,8 +50,8 @@ def additive(
 ) -> Algorithm:
     """Measure what each value of each gene costs alone, and solve the knapsack of these costs.
 
-    They are measured once, from the better one of the genomes that spend the most and the least; of a gene that knows
-    its levels' ``harms`` only the level of the largest, from which the others follow, unless it costs much. The first
+    They are measured once, from the better one of the genomes that spend the most and the least; of a gene's levels
+    whose ``harms`` are known only that of the largest, from which the others follow, unless it costs much. The first
     child is the genome within the budget whose costs add up to the least; the others are so for costs that are drawn
     from what is believed of them, a normal distribution that each screened child narrows (Thompson sampling: Russo and
     others, "A tutorial on Thompson sampling", 2018). So children differ where costs are uncertain and little is lost.

@@ -158,7 +158,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if missing := [each for each in asked if results.lacks(**_key(*each))]:
             problem = resolved.problem(resolved.settings.model_copy(update={"recover": None}))
             assert isinstance(problem, LanguageModel)
-            compared = Compared(problem, problem.references() | genomes, given.other_text)
+            known = {**problem.references(), **problem.contenders, **genomes}
+            if unknown := [name for name in names if name not in known]:
+                raise InputError(f"no genome is named {', '.join(unknown)}; known are {', '.join(known)}", "--names")
+            compared = Compared(problem, known, given.other_text)
             for name, settings in missing:
                 results.add(compared.line(name, settings))
     except (InputError, ValueError) as error:

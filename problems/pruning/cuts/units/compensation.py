@@ -23,7 +23,7 @@ def refitted(weight: torch.Tensor, gram: torch.Tensor, kept: torch.Tensor, dampi
     return (wide[:, kept] + change).to(weight.dtype)
 
 
-def lost(weight: torch.Tensor, gram: torch.Tensor, order: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
+def losses(weight: torch.Tensor, gram: torch.Tensor, order: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
     """What outputs lose with the first n inputs of ``order``, for n from 0 to all: float64 ``(in + 1,)``.
 
     ``weight`` ``(out, in)``; ``gram`` ``(in, in)``: the mean over tokens of x x^T; ``order``: int64, places of inputs.

@@ -23,7 +23,7 @@ from problems.language_model.transform import ATTENTION, PARAMETERS, WEIGHTS, Ne
 from problems.pruning import cuts, scores
 from problems.pruning.cuts.removal import Removal, put
 from problems.pruning.cuts.units.check import tell_apart
-from problems.pruning.cuts.units.compensation import lost, refitted
+from problems.pruning.cuts.units.compensation import losses, refitted
 from problems.pruning.cuts.units.form import has_form, set_form
 from problems.pruning.cuts.units.settings import STRUCTURED, UnitsSettings
 from problems.pruning.cuts.units.structured_obs import best_first
@@ -218,14 +218,15 @@ class UnitCut(Removal):
         return Gene.of_levels(name, [count * size for count in left], group, self._harms(blocks, left))
 
     def _harms(self, blocks: Sequence[int], left: Sequence[int]) -> list[float | None]:
-        """What the outputs of ``blocks`` lose with ``left`` units; empty where these do not make up for the others.
+        """What the output of one block loses with ``left`` units; empty of more blocks, or where nothing is refitted.
 
-        Some sublayers matter more as a whole than what their outputs lose says, so that of a dropped one it is unknown.
+        Errors of several blocks do not compare. Some sublayers matter more as a whole than what their outputs lose
+        says, so that of a dropped one it is unknown.
         """
-        if not self.settings.compensate:
+        if not self.settings.compensate or len(blocks) > 1:
             return []
-        totals = torch.stack([self._stored[f"lost.{block}"] for block in blocks]).sum(0)
-        harms = [float(totals[count]) if count else None for count in left]
+        lost = self._stored[f"lost.{blocks[0]}"]
+        harms = [float(lost[count]) if count else None for count in left]
         return harms if any(harms) else []
 
     def _found(self) -> Sequence[Units]:
@@ -271,7 +272,7 @@ class UnitCut(Removal):
         if self.settings.compensate:
             for block, units in enumerate(self._units):
                 weight, places = units.output.matrix.rows(units.whole_output), units.output.places
-                each = lost(weight, stored[f"gram.{block}"], places[stored[f"order.{block}"]].flatten())
+                each = losses(weight, stored[f"gram.{block}"], places[stored[f"order.{block}"]].flatten())
                 stored[f"lost.{block}"] = each[:: places.shape[1]].contiguous()
         return stored
 

@@ -4,7 +4,7 @@ import numpy
 import pytest
 import torch
 
-from problems.pruning.cuts.units.compensation import lost, refitted
+from problems.pruning.cuts.units.compensation import losses, refitted
 
 
 @pytest.mark.parametrize("damping", [0.01, 0.5])
@@ -42,7 +42,7 @@ def test_what_is_lost_is_the_least_error_of_the_first_inputs():
     torch.manual_seed(0)
     inputs = torch.randn(200, 6, dtype=torch.float64) @ torch.randn(6, 6, dtype=torch.float64)
     weight, order = torch.randn(5, 6, dtype=torch.float64), [4, 0, 3, 5, 1, 2]
-    found = lost(weight, inputs.T @ inputs / 200, torch.tensor(order), 0.05)
+    found = losses(weight, inputs.T @ inputs / 200, torch.tensor(order), 0.05)
     x, w = inputs.numpy(), weight.numpy()
     damped = numpy.vstack([x, numpy.sqrt(0.05 * (x**2).mean() * 200) * numpy.eye(6)])
     wanted = damped @ w.T
