@@ -38,3 +38,16 @@ def test_all_of_many_units_are_ordered():
     inputs = torch.randn(400, 150)
     found = best_first(torch.randn(4, 150), inputs.T @ inputs / 400, torch.arange(150)[:, None])
     assert sorted(found.tolist()) == list(range(150))
+
+
+def test_several_threads_find_what_one_finds():
+    torch.manual_seed(0)
+    inputs, weight, places = torch.randn(1000, 576), torch.randn(4, 576), torch.arange(576).view(3, 192)
+    threads, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            found.append(best_first(weight, inputs.T @ inputs / 1000, places).tolist())
+    finally:
+        torch.set_num_threads(threads)
+    assert found[0] == found[1]
