@@ -1,6 +1,7 @@
 """What levels save, with the weights that a model still has in place of the milliseconds of a pass."""
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -138,7 +139,7 @@ def test_nothing_is_refitted_to_be_timed(language_model):
     chosen = {"use": "channels", "compensate": True, "score": "wanda"}
     made = language_model(transforms=["heads", chosen]).session.transform
     bare = made.bare()
-    assert list(bare.genes) == list(made.genes)
+    assert list(bare.genes) == [replace(gene, harms=()) for gene in made.genes]
     assert not any(part["channels"]["compensate"] for part in bare.describe().values() if "channels" in part)
 
 
