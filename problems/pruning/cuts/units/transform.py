@@ -220,7 +220,7 @@ class UnitCut(Removal):
     def _harms(self, blocks: Sequence[int], left: Sequence[int]) -> list[float | None]:
         """What the output of one block loses with ``left`` units; empty of more blocks, or where nothing is refitted.
 
-        Errors of several blocks do not compare. What a dropped sublayer costs does not follow from what its output loses.
+        Errors of several blocks do not compare, and what a dropped sublayer costs does not follow from its error.
         """
         if not self.settings.compensate or len(blocks) > 1:
             return []
