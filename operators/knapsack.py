@@ -52,14 +52,13 @@ class Choices:
 
         Of the genes that know some, and that have none in ``origin``.
         """
-        known = {
-            place: {int(number): harm for number, harm in zip(own, gene.harms, strict=True) if harm is not None}
-            for place, (own, gene) in enumerate(zip(self.own, self._genes, strict=True))
-            if gene.harms and gene.harms[round(origin[place])] == 0
-        }
-        return {
-            place: {number: harm / max(own.values()) for number, harm in own.items()} for place, own in known.items()
-        }
+        found = {}
+        for place, (own, gene) in enumerate(zip(self.own, self._genes, strict=True)):
+            if gene.harms and gene.harms[round(origin[place])] == 0:
+                known = {int(number): harm for number, harm in zip(own, gene.harms, strict=True) if harm is not None}
+                largest = max(known.values())
+                found[place] = {number: harm / largest for number, harm in known.items()}
+        return found
 
     def numbers(self, genome: Sequence[float]) -> list[int]:
         """For each gene, the number of the value that is the nearest to that of ``genome``."""

@@ -31,8 +31,8 @@ def level_costs(origin: Individual, choices: Choices, screening: float) -> Gener
     for place, end in ends.items():
         for number, share in harms[place].items():
             costs[number] = share * costs[end]
-    dear = [others[place] for place, end in ends.items() if costs[end] > much]
-    yield from _probed(([each for each in own if each in follow] for own in dear), origin, choices, screening, costs)
+    dear = [[each for each in others[place] if each in follow] for place, end in ends.items() if costs[end] > much]
+    yield from _probed(dear, origin, choices, screening, costs)
     return costs
 
 

@@ -43,6 +43,6 @@ def _solved(matrices: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
 
     One by one: with several threads MKL 2024.2 solves a batch of 192 rows and more wrongly, or not at all.
     """
-    if matrices.shape[1] == 1:
+    if matrices.shape[1] == 1:  # channels, too many for a loop
         return right / matrices
     return torch.stack([torch.linalg.solve(own, columns) for own, columns in zip(matrices, right, strict=True)])
