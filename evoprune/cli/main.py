@@ -57,9 +57,11 @@ COMMANDS = {
 
 _INTERRUPTED = 130
 
-_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""By default threads that wait for each other sleep. Otherwise they spin, and beside another busy process, which then
-has the core of the one that all wait for, a run takes ten times as long."""
+_WAITING = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "1"}
+"""By default threads that wait for each other spin for some microseconds, and then sleep. If they spin for longer, they
+have the core of the one that all wait for when another process is busy, and a run takes many times as long. If they
+sleep at once, as with ``OMP_WAIT_POLICY=PASSIVE``, a token takes up to three times as long, also in the processes that
+time models. For GNU's OpenMP (how often it looks) and LLVM's (milliseconds)."""
 
 _OUT_OF_REACH = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG}
 """Errors of a path that a user gave; other errors of the system keep their traceback."""
@@ -70,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
-    os.environ.update(_THREADS | os.environ)  # before libraries are imported, which read it once
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.update(_WAITING | os.environ)  # before libraries are imported, which read it once
     try:
         options = _parse(arguments)
         with _silence() if options.quiet else nullcontext():

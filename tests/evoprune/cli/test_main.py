@@ -127,3 +127,17 @@ def test_a_number_format_by_another_name_is_answered_with_ours(evoprune, given, 
     answer = evoprune("eval", "bundled:gpt2-mini", "--dtype", given)
     assert answer.code == 2
     assert f"(did you mean '{meant}'?), got '{given}'" in answer.err
+
+
+def test_how_threads_wait_is_the_users_choice(monkeypatch):
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+        monkeypatch.setenv(name, "")  # so that it is as before after the test, whatever a command sets
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    main(["ls", "problems"])
+    assert "GOMP_SPINCOUNT" not in os.environ
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setenv("KMP_BLOCKTIME", "7")
+    main(["ls", "problems"])
+    assert os.environ["KMP_BLOCKTIME"] == "7"
+    assert int(os.environ["GOMP_SPINCOUNT"]) > 0
