@@ -43,8 +43,7 @@ def write(problem: Any, resolved: Resolved, genome: Sequence[float], out: Path) 
 def with_types(like: Resolved, types: Sequence[str] | None) -> tuple[Any, Resolved]:
     """The problem of ``like`` with ``types`` alone to choose from, all if None, and no limit to speak of."""
     config = like.config()
-    given = config["problem"]["transforms"]
-    own = next(each for each in (given if isinstance(given, list) else [given]) if each["use"] == "types")
+    own = next(each for each in config["problem"]["transforms"] if each["use"] == "types")
     changed = {"transforms": [own | {"types": types}], "budget": {"use": "bytes", "at_most": 10**12}}
     resolved = resolve(config | {"problem": config["problem"] | changed | {"recover": None}}, "baselines")
     return build_problem(problem_ref(resolved)), resolved

@@ -129,7 +129,7 @@ def test_a_number_format_by_another_name_is_answered_with_ours(evoprune, given, 
     assert f"(did you mean '{meant}'?), got '{given}'" in answer.err
 
 
-def test_how_threads_wait_is_the_users_choice(monkeypatch):
+def test_how_threads_wait_is_the_user_s_choice(monkeypatch):
     for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
         monkeypatch.setenv(name, "")  # so that it is as before after the test, whatever a command sets
         monkeypatch.delenv(name)
