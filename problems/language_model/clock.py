@@ -41,7 +41,10 @@ class Clock(ABC):
 
     @abstractmethod
     def alike(self) -> list[list[int]]:
-        """The free genes, together those whose levels change the time alike. Raises :class:`evoprune.InputError`."""
+        """The free genes, together those to which a level that they have does the same.
+
+        Raises :class:`evoprune.InputError` for genes that cannot be timed.
+        """
 
     def together(self, genes: list[int]) -> list[int]:
         """Those of ``genes``, which are alike, that take a level together in a model that is timed: all by default."""
@@ -71,7 +74,7 @@ class Passes(Clock):
         return changes(self.transform, WEIGHTS)
 
     def alike(self) -> list[list[int]]:
-        """Those that change the same kind of thing, and have the same levels.
+        """Those that change the same kind of thing.
 
         Raises :class:`evoprune.InputError` for a transform whose genes have no levels, the first of which is dense.
         """
@@ -107,7 +110,7 @@ def changes(transform: Transform, unit: str) -> list[list[float]]:
 
 
 def grouped(transform: Transform, kinds: Iterable[Any]) -> list[list[int]]:
-    """The free genes, those together that have the same levels and the same of ``kinds``, of which each gene has one.
+    """The free genes, those together that have the same of ``kinds``, of which each gene has one.
 
     Raises :class:`evoprune.InputError` for a transform whose genes have no levels, the first of which is dense.
     """
@@ -117,7 +120,7 @@ def grouped(transform: Transform, kinds: Iterable[Any]) -> list[list[int]]:
             continue
         if not gene.levels or transform.dense[place]:
             raise InputError(f"gene '{gene.name}' has no levels, from dense on, that could be timed", "problem.budget")
-        classes.setdefault(repr((gene.levels, kind)), []).append(place)
+        classes.setdefault(repr(kind), []).append(place)
     return list(classes.values())
 
 

@@ -1,13 +1,13 @@
 """Times what each level of each gene saves, in the whole model.
 
 A block that runs alone in a loop keeps its weights in the processor's cache, which it cannot in a model. So all genes
-that are alike, or some of them, take a level together, the whole model is timed in turn with the dense one, and what it
-saves is shared out among these genes.
+that are alike and have a level, or some of them, take it together, the whole model is timed in turn with the dense one,
+and what it saves is shared out among these genes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -35,31 +35,42 @@ def savings(transform: Transform, load: Load, seconds: float) -> tuple[float, li
     bare = transform.bare()
     clock = bare.clock(load)
     classes, sizes = clock.alike(), clock.sizes()
-    counts = [len(gene.levels) for gene in bare.genes]
-    jobs = [(genes, level) for genes in classes for level in timed_levels(counts[genes[0]])]
-    timed = [(clock.together(genes), level) for genes, level in jobs]
-    genomes = [[float(level) if place in genes else 0.0 for place in range(len(counts))] for genes, level in timed]
-    genomes.append([max(levels) for levels in zip(*genomes, strict=True)])  # the fastest
+    levels = [gene.levels for gene in bare.genes]
+    jobs = [
+        (level, [gene for gene in genes if level in levels[gene]])
+        for genes in classes
+        for level in dict.fromkeys(levels[gene][at] for gene in genes for at in timed_levels(len(levels[gene])))
+    ]
+    timed = [(level, clock.together(genes)) for level, genes in jobs]
+    genomes = [
+        [float(own.index(level)) if gene in genes else 0.0 for gene, own in enumerate(levels)] for level, genes in timed
+    ]
+    genomes.append([max(values) for values in zip(*genomes, strict=True)])  # the fastest
     dense, shares = [], []
     for genome in steps(genomes, f"timing {load.phase}", "model"):
         pairs = list(clock.rounds(genome, seconds))
         dense += [before for before, _ in pairs]
         shares.append(median(after / before for before, after in pairs) - 1)
     bare.apply(bare.dense)
-    tables = numpy.zeros((len(counts), max(counts)))
-    for genes in classes:
-        levels = timed_levels(counts[genes[0]])
-        several = len(clock.together(genes))
-        found = [share / several for share, (of, _) in zip(shares, jobs, strict=False) if of is genes]
-        falling = numpy.minimum(isotonic_regression(found, increasing=False).x, 0.0)
-        own: Any = sizes[genes[0]]
-        lost = [own[0] - size for size in own]
-        at = [0.0, *(lost[level] for level in levels)]
-        tables[genes, : len(lost)] = numpy.interp(lost, at, [0.0, *falling])
-    rows = [row[:count].tolist() for row, count in zip(tables, counts, strict=True)]
+    found: list[dict[Any, float]] = [{} for _ in levels]
+    for (level, genes), (_, several), share in zip(jobs, timed, shares, strict=False):
+        for gene in genes:
+            found[gene][level] = share / len(several)
+    rows = [_table(*each) for each in zip(levels, sizes, found, strict=True)]
     together = -Coupled(bare.genes, bare.time_terms(rows), None).spent(genomes[-1])
     scale = min(1.0, max(0.0, -shares[-1]) / together) if together else 0.0
     return median(dense), [[change * scale * median(dense) for change in row] for row in rows]
+
+
+def _table(levels: Sequence[Any], sizes: Sequence[float], found: Mapping[Any, float]) -> list[float]:
+    """What each level changes, made to fall and interpolated by ``sizes`` from what is ``found`` of some levels."""
+    at = [place for place, level in enumerate(levels) if level in found]
+    if not at:
+        return [0.0] * len(levels)
+    falling = numpy.minimum(isotonic_regression([found[levels[place]] for place in at], increasing=False).x, 0.0)
+    lost = [sizes[0] - size for size in sizes]
+    table: list[float] = numpy.interp(lost, [0.0, *(lost[place] for place in at)], [0.0, *falling]).tolist()
+    return table
 
 
 def timed_levels(count: int) -> list[int]:

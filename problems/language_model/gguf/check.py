@@ -1,7 +1,7 @@
 """A script: loads .gguf files with llama.cpp, measures them, and prints what it finds as JSON.
 
 ``python check.py JOB`` where JOB is JSON: ``models`` (files), ``threads``, ``length`` (tokens of a prompt, at most) and
-``seconds`` (how long speeds are measured, in turn; 0: one round, for the memory) of ``phases`` (prefill, decode). To
+``seconds`` (how long speeds are measured, in turn, for one round at least) of ``phases`` (prefill, decode). To
 score the one model, besides:
 ``known``, an .npz file with ``tokens`` ``(windows, window)`` and what the divergence keeps of the dense model (see
 :class:`problems.language_model.evaluation.objectives.Divergence`); ``text``, the file whose first tokens these are; and
@@ -169,7 +169,7 @@ def speeds(models: list[Llama], length: int, seconds: float, phases: list[str]) 
         model.read(prompt, 0)  # so that all are warm, and have read it
     rounds: list[list[list[float]]] = []
     end = time.perf_counter() + seconds
-    while len(rounds) < (3 if seconds else 1) or time.perf_counter() < end:
+    while not rounds or time.perf_counter() < end:
         rounds.append([[_PASSES[phase](model, prompt) for phase in phases] for model in models])
     each = np.median(rounds, axis=0).T  # (phases, models)
     found = {phase: (1 / seconds).tolist() for phase, seconds in zip(phases, each, strict=True)}

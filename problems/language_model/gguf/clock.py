@@ -17,6 +17,9 @@ from problems.language_model.gguf.write import contents
 from problems.language_model.speed import Load
 from problems.language_model.transform import BYTES, Transform
 
+_PROCESSES = 5
+"""How many processes time a model: the same file may be a third slower in one than in another, from start to end."""
+
 
 class Files(Clock):
     """Files of a transform that gives matrices other types, and may cut; the dense one has 16 bits, and all matrices.
@@ -41,7 +44,7 @@ class Files(Clock):
         return changes(self.transform, BYTES)
 
     def alike(self) -> list[list[int]]:
-        """Those that change the same kind of thing, and have the same levels."""
+        """Those that change the same kind of thing; their types may be others, as useless ones are left out."""
         return grouped(self.transform, self._kinds)
 
     def together(self, genes: list[int]) -> list[int]:
@@ -49,9 +52,11 @@ class Files(Clock):
         return genes[len(genes) // 2 :] if genes[0] < self._cuts else genes
 
     def rounds(self, genome: Sequence[float], seconds: float) -> Iterator[tuple[float, float]]:
-        """One pair, of medians: a new process times both files in turn."""
-        dense, other = milliseconds([self._dense, self._written(genome, "other")], self.load, seconds)
-        yield dense, other
+        """A pair of medians of each process: some new ones, one after the other, time both files in turn."""
+        files = [self._dense, self._written(genome, "other")]
+        for _ in range(_PROCESSES):
+            dense, other = milliseconds(files, self.load, seconds / _PROCESSES)
+            yield dense, other
 
     @cached_property
     def _folder(self) -> tempfile.TemporaryDirectory[str]:

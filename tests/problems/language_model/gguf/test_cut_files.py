@@ -14,6 +14,7 @@ from problems.language_model.budgets.milliseconds import measure, milliseconds
 from problems.language_model.gguf import clock
 from problems.language_model.speed import Load
 from problems.language_model.timing import compared
+from problems.quantization.types.levels import DENSE
 from tests.runs import lines
 
 pytest.importorskip("gguf")
@@ -48,6 +49,20 @@ def test_what_is_measured_says_what_a_file_of_any_genome_takes(transform, bytes_
     for _ in range(20):
         genome = [float(rng.randint(0, int(gene.up))) for gene in transform.genes]
         assert budget.spent(genome) == pytest.approx(stored.spent(genome) / 1000, abs=0.03 * dense / 1000)
+
+
+def test_a_matrix_that_lacks_a_type_is_timed_with_those_of_its_shape(problem_on, bytes_for_times, monkeypatch):
+    made, calls, timed = problem_on("gpt2", TYPES).session.transform, [], clock.milliseconds
+    shapes = [sheet.shape for sheet in made._sheets]
+    made._levels[1] = [DENSE, "Q4_0"]
+    made._genes = made._of_levels()
+    monkeypatch.setattr(clock, "milliseconds", lambda *given: calls.append(given) or timed(*given))
+    genes = list(measure(made, **GIVEN, table=None)["genes"].values())
+    assert len(calls) == (2 * len(set(shapes)) + 1) * clock._PROCESSES  # two types, and all last levels together
+    assert list(genes[1]) == [DENSE, "Q4_0"]
+    same = [own["Q4_0"] for own, shape in zip(genes, shapes, strict=True) if shape == shapes[1]]
+    assert len(same) > 1
+    assert same == [same[0]] * len(same)
 
 
 def test_no_file_is_timed_that_lost_more_than_half_of_its_blocks(transform):
