@@ -27,6 +27,7 @@ from evoprune.parts import (
     Outcome,
     Recovering,
     Reporting,
+    Rival,
     Table,
     TradeOffs,
 )
@@ -74,6 +75,7 @@ __all__ = [
     "Quantity",
     "Recovering",
     "Reporting",
+    "Rival",
     "Settings",
     "Standing",
     "Stopped",

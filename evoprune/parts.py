@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -176,6 +176,19 @@ class Exported:
     faults: Sequence[str] = ()
 
 
+@dataclass(frozen=True)
+class Rival:
+    """A solution that the exports of a front are compared with.
+
+    ``family``: the folder of its export. ``name``: that of its export; empty for one that each run has of its own.
+    ``make`` gives its genome, and the problem that reports and exports it.
+    """
+
+    family: str
+    name: str
+    make: Callable[[], tuple[Any, Sequence[float]]]
+
+
 class Exporting(ABC):
     """A result that can be written in a form that others use."""
 
@@ -204,6 +217,10 @@ class Exporting(ABC):
         (:func:`evoprune.about`). ``result``: the run's ``result.json``, not yet checked, and the run's folder under
         ``folder``. ``options``: an :attr:`ExportOptions`. Raises :class:`evoprune.InputError`.
         """
+
+    def rivals(self) -> Iterator[Rival]:
+        """What ``front --rivals`` exports beside the results: nothing by default."""
+        return iter(())
 
     @classmethod
     def standing(cls, facts: Mapping[str, Any]) -> Standing:

@@ -30,6 +30,11 @@ def add_parser(commands: Any) -> None:
         "--vary", action="append", required=True, metavar="KEY=A,B", help="values of a key, as in ablate: the limits"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FRONT", help="the front's folder; it may exist")
+    parser.add_argument(
+        "--rivals",
+        action="store_true",
+        help="also export what results are compared with: the dense model, uniform ones and llama.cpp's presets, say",
+    )
     parser.add_argument("--family", help="the folder in it for these exports (default: the experiment's name)")
     experiment.add_set(parser, "for all points, as in run")
     execution.add_arguments(parser)
@@ -43,6 +48,7 @@ def call(options: argparse.Namespace) -> None:
     from evoprune.ablation.grid import variants
     from evoprune.fronts.campaign import carry_out, names, plan
     from evoprune.fronts.points import read
+    from evoprune.fronts.rivals import add_rivals
     from evoprune.report.front import write
 
     how = execution.read(options)
@@ -54,7 +60,10 @@ def call(options: argparse.Namespace) -> None:
     varied = variants(options.vary)
     resolved = [resolve_file(options.file, [*options.set, *one.settings]) for one in varied]
     plans = plan(dict(zip(names(varied), resolved, strict=True)), options.out / family)
-    carry_out(plans, how, problem_options.given(options))
+    chosen = problem_options.given(options)
+    carry_out(plans, how, chosen)
+    if options.rivals:
+        add_rivals(plans, options.out, chosen)
     front = read(options.out)
     html, _ = write(front, options.out)
     compared = [front.worth, *front.axes]

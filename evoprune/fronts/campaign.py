@@ -42,10 +42,15 @@ def plan(experiments: Mapping[str, Resolved], family: Path) -> list[Plan]:
         if not issubclass(problem, Exporting) or not problem.quantities:
             raise InputError(f"the problem {resolved.experiment.problem.use} has no exports that are compared")
         refuse_other(resolved, place, "give another --family, or another --out")
-        suffix = next(iter(problem.file_suffixes()), "")
-        out = family / f"{name}{suffix}"
-        plans.append(Plan(resolved, place, out, described_in(out, FACTS, bool(suffix))))
+        plans.append(Plan(resolved, place, *export_of(problem, family, name)))
     return plans
+
+
+def export_of(problem: type[Exporting], family: Path, name: str) -> tuple[Path, Path]:
+    """Where the export ``name`` of ``problem`` goes in the folder ``family``, and the facts about it."""
+    suffix = next(iter(problem.file_suffixes()), "")
+    out = family / f"{name}{suffix}"
+    return out, described_in(out, FACTS, bool(suffix))
 
 
 def names(variants: Sequence[Variant]) -> list[str]:

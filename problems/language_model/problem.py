@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +19,7 @@ from evoprune import (
     Problem,
     Recovering,
     Reporting,
+    Rival,
     Settings,
     Table,
     check_parameters,
@@ -236,6 +237,12 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
 
         exported: Exported = self._writer(place)(self.session, genome, result, place, options, weights_in(result))
         return exported
+
+    def rivals(self) -> Iterator[Rival]:
+        """The known solutions, and what transforms know of others, such as llama.cpp's presets."""
+        from problems.language_model.rivals import rivals
+
+        return rivals(self, self._compared(), self._transforms(self.settings))
 
     def _writer(self, place: Path) -> Any:
         """What writes a model to ``place``: a registered format, or a folder."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from evoprune import Additive, Budget, Checked, Gene, Genes, InputError, Term
+from evoprune import Additive, Budget, Checked, Gene, Genes, InputError, Rival, Term
 from evoprune.budget import ROUNDING, Price
 from problems.language_model.resident import Resident
 from problems.language_model.speed import Load
@@ -99,6 +99,14 @@ class Transform(ABC):
     def missing(cls, settings: Any) -> Sequence[str]:  # noqa: ARG003 - a default
         """What it needs and is not on this machine, such as a package, a line each; must be quick."""
         return []
+
+    @classmethod
+    def rivals(cls, settings: Any, alone: Callable[[Any], Any]) -> Iterator[Rival]:  # noqa: ARG003 - a default
+        """Solutions of others that this transform alone can make.
+
+        ``alone`` makes the problem that has no other transform, of other ``settings``, and no limit.
+        """
+        return iter(())
 
     @classmethod
     def needs_of(cls, resident: Resident, settings: Any) -> Needs:  # noqa: ARG003 - a default

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from evoprune import Gene, Genes, InputError, Term, note
+from evoprune import Gene, Genes, InputError, Rival, Term, note
 from evoprune.budget import Price
 from problems import quantization
 from problems.language_model import gguf
@@ -39,6 +39,7 @@ from problems.quantization.types.levels import (
     quantised_anew,
 )
 from problems.quantization.types.matrices import group_of, parameter_of, typed_matrices
+from problems.quantization.types.rivals import rivals
 from problems.quantization.types.settings import COMMON, TypesSettings
 from problems.quantization.types.sheet import Made, Recent, Sheet
 
@@ -111,6 +112,11 @@ class Types(Overlay):
         widths = [sheet.shape[1] for sheet in self._sheets]
         bits = self._bits_of_levels()
         return [list(map(_at_most, map(_bits, kinds, widths), bits)) for kinds in found.values()]
+
+    @classmethod
+    def rivals(cls, settings: TypesSettings, alone: Callable[[TypesSettings], Any]) -> Iterator[Rival]:
+        """llama.cpp's presets."""
+        return rivals(settings, alone)
 
     def presets(self) -> dict[str, list[str]]:
         """The type of each matrix in each of llama.cpp's presets; the model must be dense.

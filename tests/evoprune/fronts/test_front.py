@@ -8,10 +8,11 @@ from evoprune.fronts.campaign import names
 from tests.evoprune.report.conftest import Page
 
 WRITTEN = """
-from evoprune import Exported, Exporting, Quantity, Standing
+from pathlib import Path
+from evoprune import Exported, Exporting, Quantity, Reporting, Rival, Standing
 from problems.benchmark import Benchmark
 
-class Written(Benchmark, Exporting):
+class Written(Benchmark, Reporting, Exporting):
     quantities = {"loss": Quantity("loss", "lower"), "bytes": Quantity("bytes", "lower"), "note": Quantity("note")}
 
     @classmethod
@@ -19,8 +20,17 @@ class Written(Benchmark, Exporting):
 
     def export(self, genome, result, place, options):
         place.write_text(str(genome))
+        assert (Path(result["folder"]) / "weights").read_text() == "kept"  # what the report left for it
         faults = ["too long"] if len(genome) == 5 else []
         return Exported({"loss": len(genome), "bytes": 9 - len(genome), "function": self.settings.function}, [], faults)
+
+    def report(self, outcome, folder):
+        (folder / "weights").write_text("kept")
+        return {"loss": outcome.best_evaluation.values}
+
+    def rivals(self):
+        yield Rival("dense", "dense", lambda: (self, [0.0]))
+        yield Rival("uniform", "", lambda: (self, [1.0] * len(self.genes)))
 
     @classmethod
     def standing(cls, facts):
@@ -100,6 +110,20 @@ def test_given_again_it_makes_only_what_is_missing(front):
     assert (folder / "small" / "4.txt").exists()
     runs = {path: when for path, when in after.items() if "runs" in path.parts}
     assert runs == {path: made(folder)[path] for path in runs}
+
+
+def test_rivals_are_exported_once_beside_the_results(front):
+    answer = front("--rivals")
+    assert answer.code == 0, answer.err
+    written = {path.relative_to(answer.folder).as_posix() for path in answer.folder.glob("*/*.txt")}
+    assert written == {"small/3.txt", "small/4.txt", "dense/dense.txt", "small, uniform/3.txt", "small, uniform/4.txt"}
+    assert (answer.folder / "small, uniform" / "4.txt").read_text() == str([1.0] * 4)
+    assert all(name in answer.out for name in written)
+    before = made(answer.folder)
+    answer = front("--rivals", dimensions="3,4,5")
+    assert answer.code == 0, answer.err
+    assert before == {path: when for path, when in made(answer.folder).items() if path in before}
+    assert "unfit: small, uniform/5.txt: too long" in answer.out
 
 
 def test_another_family_joins_the_same_front(front):

@@ -1,0 +1,53 @@
+"""A front of files has the dense model, the uniform ones and llama.cpp's presets beside its results."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from evoprune.cli import main
+from problems.quantization.types.transform import Types
+
+pytest.importorskip("gguf")
+pytest.importorskip("llama_cpp_py_sync")
+
+TRANSFORMS = [{"use": "sublayers", "genes": "block"}, {"use": "types", "types": ["Q8_0", "Q4_0"], "importance": False}]
+
+
+def test_presets_have_the_types_that_llama_gives_them_whatever_the_run_may_choose(problem_on):
+    problem = problem_on("gpt2", TRANSFORMS)
+    rivals = {rival.name: rival for rival in problem.rivals()}
+    assert rivals.pop("dense").family == "dense"
+    assert {rival.family for rival in rivals.values()} == {"presets"}
+    whole = problem_on("gpt2", TRANSFORMS[1:]).session.transform
+    expected = whole.presets()
+    assert len(rivals) == len({tuple(kinds) for kinds in expected.values()}) > 5
+    for name in list(rivals)[::4]:
+        own, genome = rivals[name].make()
+        kinds = [gene.levels[int(level)] for gene, level in zip(own.genes, genome, strict=True)]
+        assert kinds == expected[name]
+        assert own.budget.excess(genome) < 0
+
+
+def test_front_exports_them_beside_what_was_found(tmp_path, byte_models, monkeypatch):
+    found = Types.presets
+    monkeypatch.setattr(Types, "presets", lambda self: {"Q4_0": found(self)["Q4_0"]})  # one, as each takes its time
+    recover = {"tokens": 64, "window": 32, "train": "norms"}
+    problem = byte_models("gpt2") | {"use": "compression", "transforms": TRANSFORMS, "recover": recover}
+    problem["budget"] = {"use": "bytes", "at_most": 400_000}
+    spec = {"problem": problem, "population": 4, "generations": 1, "operators": {"repair": "shift"}}
+    (tmp_path / "small.yaml").write_text(json.dumps(spec))
+    front = tmp_path / "front"
+    vary = ["--vary", "problem.budget.at_most=300000,400000", "--untimed"]
+    assert main(["front", str(tmp_path / "small.yaml"), "--out", str(front), "--rivals", *vary]) == 0
+    names = {path.relative_to(front).as_posix() for path in front.glob("*/*.gguf")}
+    of_limits = {f"{family}/{limit}00000.gguf" for family in ("small", "small, uniform") for limit in (3, 4)}
+    assert names == of_limits | {"dense/dense.gguf", "presets/Q4_0.gguf"}
+    facts = {name: json.loads((front / name.replace(".gguf", ".evoprune.json")).read_text()) for name in names}
+    assert facts["dense/dense.gguf"]["check"]["divergence"] == pytest.approx(0, abs=1e-3)
+    sizes = {name: (front / name).stat().st_size for name in names}
+    assert sizes["small, uniform/400000.gguf"] <= 400_000
+    assert sizes["presets/Q4_0.gguf"] < sizes["dense/dense.gguf"]
+    recovered = {name for name, of in facts.items() if of["recovered"]}
+    assert recovered == of_limits
