@@ -180,8 +180,8 @@ class Exported:
 class Rival:
     """A solution that the exports of a front are compared with.
 
-    ``family``: the folder of its export. ``name``: that of its export; empty for one that each run has of its own.
-    ``make`` gives its genome, and the problem that reports and exports it.
+    ``family``: the folder of its export. ``name``: that of its export; empty for what each run has of its own.
+    ``make`` gives the problem that reports and exports it, and its genome.
     """
 
     family: str
@@ -218,8 +218,11 @@ class Exporting(ABC):
         ``folder``. ``options``: an :attr:`ExportOptions`. Raises :class:`evoprune.InputError`.
         """
 
-    def rivals(self) -> Iterator[Rival]:
-        """What ``front --rivals`` exports beside the results: nothing by default."""
+    def rivals(self, first: bool) -> Iterator[Rival]:  # noqa: ARG002 - a default
+        """What ``front --rivals`` exports beside this run's result: nothing by default.
+
+        Of its ``first`` run also what is the same for all.
+        """
         return iter(())
 
     @classmethod

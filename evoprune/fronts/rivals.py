@@ -23,11 +23,11 @@ def add_rivals(plans: Sequence[Plan], front: Path, options: Mapping[str, Any]) -
     One that fails its check is told, and the others are made. ``options`` and what is raised:
     :func:`evoprune.fronts.campaign.carry_out`.
     """
-    for point in plans:
+    for number, point in enumerate(plans):
         evaluation.this_worker.forget()  # there may be no room for two
         run = Run.open(point.place)
         problem: Any = run.problem
-        for rival in problem.rivals():
+        for rival in problem.rivals(first=number == 0):
             family = rival.family if rival.name else f"{point.out.parent.name}, {rival.family}"
             out, facts = export_of(type(problem), front / family, rival.name or point.place.name)
             if facts.exists():

@@ -238,11 +238,13 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         exported: Exported = self._writer(place)(self.session, genome, result, place, options, weights_in(result))
         return exported
 
-    def rivals(self) -> Iterator[Rival]:
-        """The known solutions, and what transforms know of others, such as llama.cpp's presets."""
-        from problems.language_model.rivals import rivals
+    def rivals(self, first: bool) -> Iterator[Rival]:
+        """The known solutions; of the first run also dense, and what transforms know, such as llama.cpp's presets."""
+        from problems.language_model.rivals import common, own
 
-        return rivals(self, self._compared(), self._transforms(self.settings))
+        if first:
+            yield from common(self, self._transforms(self.settings))
+        yield from own(self, self._compared())
 
     def _writer(self, place: Path) -> Any:
         """What writes a model to ``place``: a registered format, or a folder."""

@@ -16,18 +16,18 @@ _NO_LIMIT = 10**15
 """More bytes than a model has."""
 
 
-def rivals(
-    problem: LanguageModel, known: Mapping[str, Sequence[float]], transforms: Sequence[tuple[Any, Any]]
-) -> Iterator[Rival]:
-    """The dense model, and others of ``known``, recovered as results are; then those that ``transforms`` know.
-
-    ``transforms``: the class of each of the problem's, and its settings.
-    """
+def own(problem: LanguageModel, known: Mapping[str, Sequence[float]]) -> Iterator[Rival]:
+    """Of a run: those of ``known`` that depend on it, recovered as its result is."""
     for name, genome in known.items():
-        one = name == "dense"  # the same for all runs
-        yield Rival(name, name if one else "", partial(_given, _unrecovered(problem) if one else problem, genome))
-    for place, (kind, own) in enumerate(transforms):
-        yield from kind.rivals(own, partial(_alone, problem, place))
+        if name != "dense":
+            yield Rival(name, "", partial(_given, problem, genome))
+
+
+def common(problem: LanguageModel, transforms: Sequence[tuple[Any, Any]]) -> Iterator[Rival]:
+    """Of all runs: the dense model, and those that ``transforms``, each a class and its settings, know."""
+    yield Rival("dense", "dense", partial(_given, _unrecovered(problem), problem.session.transform.dense))
+    for place, (kind, settings) in enumerate(transforms):
+        yield from kind.rivals(settings, partial(_alone, problem, place))
 
 
 def _given(problem: LanguageModel, genome: Sequence[float]) -> tuple[LanguageModel, Sequence[float]]:

@@ -18,7 +18,7 @@ def rivals(settings: TypesSettings, alone: Alone) -> Iterator[Rival]:
 
     ``alone`` makes the problem that has types alone, by these settings.
     """
-    presets = alone(settings.model_copy(update={"types": None})).session.transform.presets()
+    presets = alone(settings).session.transform.presets()
     names = {tuple(kinds): name for name, kinds in reversed(presets.items())}  # of several, the first
     for kinds, name in names.items():
         yield Rival("presets", name, partial(_preset, settings, alone, kinds))

@@ -28,8 +28,8 @@ class Written(Benchmark, Reporting, Exporting):
         (folder / "weights").write_text("kept")
         return {"loss": outcome.best_evaluation.values}
 
-    def rivals(self):
-        yield Rival("dense", "dense", lambda: (self, [0.0]))
+    def rivals(self, first):
+        if first: yield Rival("dense", "dense", lambda: (self, [0.0]))
         yield Rival("uniform", "", lambda: (self, [1.0] * len(self.genes)))
 
     @classmethod

@@ -17,7 +17,8 @@ TRANSFORMS = [{"use": "sublayers", "genes": "block"}, {"use": "types", "types": 
 
 def test_presets_have_the_types_that_llama_gives_them_whatever_the_run_may_choose(problem_on):
     problem = problem_on("gpt2", TRANSFORMS)
-    rivals = {rival.name: rival for rival in problem.rivals()}
+    assert [rival.family for rival in problem.rivals(first=False)] == []
+    rivals = {rival.name: rival for rival in problem.rivals(first=True)}
     assert rivals.pop("dense").family == "dense"
     assert {rival.family for rival in rivals.values()} == {"presets"}
     whole = problem_on("gpt2", TRANSFORMS[1:]).session.transform
