@@ -17,8 +17,11 @@ from problems.language_model.gguf.write import contents
 from problems.language_model.speed import Load
 from problems.language_model.transform import BYTES, Transform
 
-_PROCESSES = 5
+_PROCESSES = 2
 """How many processes time a model: the same file may be a third slower in one than in another, from start to end."""
+
+TYPES = "types"
+"""The kind of genes that choose the types of matrices: a type saves the same of each weight, whatever the shape."""
 
 
 class Files(Clock):
@@ -30,7 +33,7 @@ class Files(Clock):
     runtime = "llama.cpp"
 
     def __init__(self, transform: Transform, load: Load, kinds: Sequence[Any], cuts: int = 0) -> None:
-        """``kinds``: of each gene, what it changes, such as the shape of a matrix; the first genes, ``cuts``, cut.
+        """``kinds``: of each gene, what it changes, :data:`TYPES` or shapes; the first genes, ``cuts``, cut.
 
         Raises :class:`evoprune.InputError` for several sequences.
         """
@@ -44,7 +47,7 @@ class Files(Clock):
         return changes(self.transform, BYTES)
 
     def alike(self) -> list[list[int]]:
-        """Those that change the same kind of thing; their types may be others, as useless ones are left out."""
+        """Those that change the same kind of thing."""
         return grouped(self.transform, self._kinds)
 
     def together(self, genes: list[int]) -> list[int]:

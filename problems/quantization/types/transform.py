@@ -229,15 +229,15 @@ class Types(Overlay):
 
     def clock(self, load: Load) -> Clock:
         """That of llama.cpp, which runs the files."""
-        from problems.language_model.gguf.clock import Files
+        from problems.language_model.gguf.clock import TYPES, Files
 
-        return Files(self, load, [sheet.shape for sheet in self._sheets])
+        return Files(self, load, [TYPES] * len(self.genes))
 
     def clock_on(self, stack: Transform, load: Load, cuts: Sequence[Any]) -> Clock:
         """As :meth:`clock`, of files of what cuts leave."""
-        from problems.language_model.gguf.clock import Files
+        from problems.language_model.gguf.clock import TYPES, Files
 
-        return Files(stack, load, [*cuts, *(sheet.shape for sheet in self._sheets)], len(cuts))
+        return Files(stack, load, [*cuts, *[TYPES] * len(self.genes)], len(cuts))
 
     def encoded(self) -> Mapping[str, Encoded]:
         """The matrices that are not in 16 bits now."""

@@ -27,12 +27,8 @@ def transform():
     return LanguageModel(AnyTransformSettings(**given)).session.transform
 
 
-def test_matrices_of_equal_shapes_are_alike(transform):
-    clock = transform.clock(DECODE)
-    shapes = [{clock._kinds[gene] for gene in genes} for genes in clock.alike()]
-    assert all(len(of_class) == 1 for of_class in shapes)
-    assert len({shape for of_class in shapes for shape in of_class}) == len(shapes)
-    assert sorted(gene for genes in clock.alike() for gene in genes) == transform.genes.free
+def test_all_matrices_are_alike_to_a_type(transform):
+    assert transform.clock(DECODE).alike() == [transform.genes.free]
 
 
 def test_files_that_are_timed_hold_the_types_of_their_genomes(transform):

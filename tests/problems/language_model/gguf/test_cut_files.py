@@ -11,6 +11,7 @@ from evoprune import InputError
 from evoprune.cli import main
 from evoprune.testing import check_budget
 from problems.language_model.budgets.milliseconds import measure, milliseconds
+from problems.language_model import timing
 from problems.language_model.gguf import clock
 from problems.language_model.speed import Load
 from problems.language_model.timing import compared
@@ -51,14 +52,14 @@ def test_what_is_measured_says_what_a_file_of_any_genome_takes(transform, bytes_
         assert budget.spent(genome) == pytest.approx(stored.spent(genome) / 1000, abs=0.03 * dense / 1000)
 
 
-def test_a_matrix_that_lacks_a_type_is_timed_with_those_of_its_shape(problem_on, bytes_for_times, monkeypatch):
+def test_a_matrix_that_lacks_a_type_is_timed_with_the_others(problem_on, bytes_for_times, monkeypatch):
     made, calls, timed = problem_on("gpt2", TYPES).session.transform, [], clock.milliseconds
     shapes = [sheet.shape for sheet in made._sheets]
     made._levels[1] = [DENSE, "Q4_0"]
     made._genes = made._of_levels()
     monkeypatch.setattr(clock, "milliseconds", lambda *given: calls.append(given) or timed(*given))
     genes = list(measure(made, **GIVEN, table=None)["genes"].values())
-    assert len(calls) == (2 * len(set(shapes)) + 1) * clock._PROCESSES  # two types, and all last levels together
+    assert len(calls) == 3 * clock._PROCESSES * timing._PASSES  # two types, and all last levels together
     assert list(genes[1]) == [DENSE, "Q4_0"]
     same = [own["Q4_0"] for own, shape in zip(genes, shapes, strict=True) if shape == shapes[1]]
     assert len(same) > 1
