@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 from scipy.optimize import isotonic_regression
 
 from evoprune import Coupled, Phase, steps
+from problems.language_model.clock import Clock
 from problems.language_model.speed import Load
 from problems.language_model.transform import Transform
 
@@ -36,34 +37,52 @@ def savings(transform: Transform, load: Load, seconds: float) -> tuple[float, li
     :class:`evoprune.InputError` as :class:`problems.language_model.clock.Clock` does.
     """
     bare = transform.bare()
-    clock = bare.clock(load)
-    classes, sizes = clock.alike(), clock.sizes()
-    levels = [gene.levels for gene in bare.genes]
-    jobs = [
-        (level, [gene for gene in genes if level in levels[gene]])
-        for genes in classes
-        for level in dict.fromkeys(levels[gene][at] for gene in genes for at in timed_levels(len(levels[gene])))
-    ]
-    timed = [(level, clock.together(genes)) for level, genes in jobs]
+    clock, levels = bare.clock(load), [gene.levels for gene in bare.genes]
+    jobs, sizes = _jobs(clock, levels), clock.sizes()
     genomes = [
-        [float(own.index(level)) if gene in genes else 0.0 for gene, own in enumerate(levels)] for level, genes in timed
+        [float(own.index(job.level)) if gene in job.taking else 0.0 for gene, own in enumerate(levels)] for job in jobs
     ]
     genomes.append([max(values) for values in zip(*genomes, strict=True)])  # the fastest
-    pairs: list[list[tuple[float, float]]] = [[] for _ in genomes]
-    for turn in steps(range(_PASSES * len(genomes)), f"timing {load.phase}", "model"):
-        pairs[turn % len(genomes)] += clock.rounds(genomes[turn % len(genomes)], seconds / _PASSES)
+    dense, shares = _times(clock, genomes, load, seconds)
     bare.apply(bare.dense)
-    dense = median(before for of_model in pairs for before, _ in of_model)
-    shares = [median(after / before for before, after in of_model) - 1 for of_model in pairs]
     found: list[dict[Any, float]] = [{} for _ in levels]
-    for (level, genes), (_, several), share in zip(jobs, timed, shares, strict=False):
-        lost = {gene: sizes[gene][0] - sizes[gene][levels[gene].index(level)] for gene in genes}
-        for gene in genes:
-            found[gene][level] = share * lost[gene] / sum(lost[each] for each in several)
+    for job, share in zip(jobs, shares, strict=False):
+        lost = {gene: sizes[gene][0] - sizes[gene][levels[gene].index(job.level)] for gene in job.genes}
+        for gene in job.genes:
+            found[gene][job.level] = share * lost[gene] / sum(lost[each] for each in job.taking)
     rows = [_table(*each) for each in zip(levels, sizes, found, strict=True)]
     together = -Coupled(bare.genes, bare.time_terms(rows), None).spent(genomes[-1])
     scale = min(1.0, max(0.0, -shares[-1]) / together) if together else 0.0
     return dense, [[change * scale * dense for change in row] for row in rows]
+
+
+class _Job(NamedTuple):
+    """A level that is timed, the genes that it is timed for, and those of them that take it in the model."""
+
+    level: Any
+    genes: list[int]
+    taking: list[int]
+
+
+def _jobs(clock: Clock, levels: Sequence[Sequence[Any]]) -> list[_Job]:
+    """The levels that are timed of each class of genes that are alike. ``levels``: of each gene."""
+    jobs = []
+    for alike in clock.alike():
+        timed = (levels[gene][at] for gene in alike for at in timed_levels(len(levels[gene])))
+        for level in dict.fromkeys(timed):
+            genes = [gene for gene in alike if level in levels[gene]]
+            jobs.append(_Job(level, genes, clock.together(genes)))
+    return jobs
+
+
+def _times(clock: Clock, genomes: Sequence[list[float]], load: Load, seconds: float) -> tuple[float, list[float]]:
+    """The milliseconds of the dense model's pass, and the share of it by which each of ``genomes`` takes longer."""
+    pairs: list[list[tuple[float, float]]] = [[] for _ in genomes]
+    for turn in steps(range(_PASSES * len(genomes)), f"timing {load.phase}", "model"):
+        place = turn % len(genomes)
+        pairs[place] += clock.rounds(genomes[place], seconds / _PASSES)
+    dense = median(before for of_model in pairs for before, _ in of_model)
+    return dense, [median(after / before for before, after in of_model) - 1 for of_model in pairs]
 
 
 def _table(levels: Sequence[Any], sizes: Sequence[float], found: Mapping[Any, float]) -> list[float]:

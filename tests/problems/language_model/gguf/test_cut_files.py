@@ -10,8 +10,8 @@ import pytest
 from evoprune import InputError
 from evoprune.cli import main
 from evoprune.testing import check_budget
-from problems.language_model.budgets.milliseconds import measure, milliseconds
 from problems.language_model import timing
+from problems.language_model.budgets.milliseconds import measure, milliseconds
 from problems.language_model.gguf import clock
 from problems.language_model.speed import Load
 from problems.language_model.timing import compared
