@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 
@@ -14,12 +14,13 @@ class Plan:
     """What a command decided.
 
     ``experiment``: what its YAML file would hold. ``name``: what a run's folder is called after. ``remarks``: lines for
-    a person: what was chosen, and why.
+    a person: what was chosen, and why. ``export``: options of the export, as the problem's.
     """
 
     experiment: Mapping[str, Any]
     name: str
     remarks: Sequence[str] = ()
+    export: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Planner(ABC):

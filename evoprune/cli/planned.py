@@ -75,7 +75,7 @@ def _call(planner: type[Planner], options: argparse.Namespace) -> int | None:
         yaml.safe_dump(dict(plan.experiment), sys.stdout, sort_keys=False, allow_unicode=True)
         return None
     folder = run_folder.choose(options.runs_dir, options.name, plan.name)
-    promised = {"out": str(options.out.absolute()) if options.out else None}
+    promised = {"out": str(options.out.absolute()) if options.out else None, "options": dict(plan.export)}
     execution.carry_out(lambda: run(resolved, folder, how, promised=promised), folder)
     keep(folder)
     return None

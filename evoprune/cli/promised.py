@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 from evoprune.api import Run
 from evoprune.backends.evaluation import this_worker
@@ -22,14 +23,14 @@ def keep(folder: Path) -> None:
         return
     from evoprune.report import write  # brings in Jinja2 and matplotlib, which --help should not wait for
 
-    out = _out(promise)
+    out, options = _out(promise)
     page, _ = write([folder], folder / "report.html")
     print(f"the page: {page}")
     print(f"to repeat it: python -m evoprune run {shlex.quote(str(folder / run_folder.CONFIG))}")
     if out:
         this_worker.forget()  # there may be no room for two
         try:
-            exported = Run.open(folder).export(out)
+            exported = Run.open(folder).export(out, **options)
         except KeyboardInterrupt:
             print(f"to continue: python -m evoprune resume {shlex.quote(str(folder))}", file=sys.stderr)
             raise
@@ -38,9 +39,12 @@ def keep(folder: Path) -> None:
     promise.unlink()
 
 
-def _out(promise: Path) -> Path | None:
-    """Where the result is to be exported; None: nowhere."""
-    out = run_folder.read_json(promise).get("out")
+def _out(promise: Path) -> tuple[Path | None, dict[str, Any]]:
+    """Where the result is to be exported, None: nowhere; and the options for it."""
+    found = run_folder.read_json(promise)
+    out, options = found.get("out"), found.get("options", {})
     if not (out is None or isinstance(out, str)):
         raise InputError(f"out: expected a path or null, got {out!r:.60}", str(promise))
-    return Path(out) if out else None
+    if not isinstance(options, dict):
+        raise InputError(f"options: expected a mapping, got {options!r:.60}", str(promise))
+    return Path(out) if out else None, options

@@ -78,7 +78,7 @@ def _jobs(clock: Clock, levels: Sequence[Sequence[Any]]) -> list[_Job]:
 def _times(clock: Clock, genomes: Sequence[list[float]], load: Load, seconds: float) -> tuple[float, list[float]]:
     """The milliseconds of the dense model's pass, and the share of it by which each of ``genomes`` takes longer."""
     pairs: list[list[tuple[float, float]]] = [[] for _ in genomes]
-    for turn in steps(range(_PASSES * len(genomes)), f"timing {load.phase}", "model"):
+    for turn in steps(range(_PASSES * len(genomes)), f"timing {load.phase}", "turn"):
         place = turn % len(genomes)
         pairs[place] += clock.rounds(genomes[place], seconds / _PASSES)
     dense = median(before for of_model in pairs for before, _ in of_model)

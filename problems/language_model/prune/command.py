@@ -47,6 +47,12 @@ class Prune(Planner):
             help="a .txt, .jsonl or .parquet file: it is divided among search, calibration and report (default: the "
             "Python documentation that comes with Python)",
         )
+        parser.add_argument(
+            "--base",
+            metavar="FILE.gguf",
+            help="for --out OUT.gguf: a .gguf file of the same model, whose tokenizer and metadata are copied "
+            "(default: MODEL itself, if it is one)",
+        )
         parser.add_argument("--time", default="20m", help="how long it may take, as in 90s, 20m or 2h (default: 20m)")
         parser.add_argument("--seed", type=int, default=0, help="of the search (default: 0)")
 
@@ -63,8 +69,11 @@ class Prune(Planner):
 
         recipe, seconds = _goal(options), _seconds(options.time)
         one_file = options.out is not None and options.out.suffix == ".gguf"
+        if options.base and not one_file:
+            raise InputError("is for --out FILE.gguf", "--base")
         if one_file and (lacking := ggml.missing()):
             raise InputError(lacking, str(options.out))
+        base = str(Path(options.base).resolve()) if options.base else None
         parts = parts_of(options.text)
         start = time.perf_counter()
         with Phase(f"loading {options.model}"):
@@ -72,11 +81,11 @@ class Prune(Planner):
             resident = Resident.load(settings)
         loading = time.perf_counter() - start
         if one_file:
-            _refuse_without_base(resident)
+            _refuse_without_base(resident, base)
         with Phase("measuring the model"):
             text = divide(options.text, parts, resident.tokenizer, _longest(resident))
             windows = cut(TextSettings(**text.settings("search", SEARCHED)), resident.tokenizer, "text")
-            subject = Subject.measured(resident, windows.tokens, loading)
+            subject = Subject.measured(resident, windows.tokens, loading, base)
         recipe, shares = share_out(recipe, subject, text, seconds, one_file)
         experiment = _experiment(recipe, subject, text, shares, one_file)
         experiment["problem"] |= {"model": settings.model, "dtype": resident.dtype}
@@ -89,7 +98,7 @@ class Prune(Planner):
             f"calibrate, {shares.evaluations:.0f} evaluations of {shares.searched}, {shares.report} for the report",
         ]
         name = Path(settings.model).stem.replace("bundled:", "")
-        return Plan(experiment, name, remarks)
+        return Plan(experiment, name, remarks, {"base": base} if base else {})
 
 
 def _experiment(recipe: Recipe, subject: Subject, text: Division, shares: Shares, one_file: bool) -> dict[str, Any]:
@@ -104,11 +113,11 @@ def _experiment(recipe: Recipe, subject: Subject, text: Division, shares: Shares
     return made | {"budget": round(shares.evaluations * shares.searched * text.window)}
 
 
-def _refuse_without_base(resident: Resident) -> None:
+def _refuse_without_base(resident: Resident, base: str | None) -> None:
     """Raise :class:`evoprune.InputError` where nothing says what a .gguf file holds beside the weights."""
     from problems.language_model.gguf.find import find_base
 
-    find_base(resident)
+    find_base(resident, base)
 
 
 def _goals() -> list[type[Recipe]]:

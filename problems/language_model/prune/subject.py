@@ -17,7 +17,10 @@ _ANY = 2048
 
 @dataclass(frozen=True)
 class Subject:
-    """What plans depend on. ``width``: that of an MLP; ``matrices``: how many have a type in a .gguf file."""
+    """What plans depend on.
+
+    ``width``: that of an MLP; ``matrices``: how many have a type in a .gguf file; ``base``: that of the file, if given.
+    """
 
     blocks: int
     kinds: int
@@ -34,9 +37,10 @@ class Subject:
     """The same with gradients; None if there is no memory for them."""
     loading: float
     """Seconds."""
+    base: str | None = None
 
     @classmethod
-    def measured(cls, resident: Resident, tokens: torch.Tensor, loading: float) -> Subject:
+    def measured(cls, resident: Resident, tokens: torch.Tensor, loading: float, base: str | None = None) -> Subject:
         """``resident`` on ``tokens``, as :func:`problems.language_model.foresight.pace` takes them."""
         matrices = resident.matrices
         width = next(inputs(sublayer.layers[-1]) for sublayer in resident.sublayers if sublayer.kind == "mlp")
@@ -53,4 +57,5 @@ class Subject:
             scored=found.scored,
             gradients=found.gradients,
             loading=loading,
+            base=base,
         )

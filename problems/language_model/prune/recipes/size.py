@@ -44,8 +44,9 @@ class Goal(Recipe):
         budget = {"use": "bytes", "at_most": int(self.value)}
         if not one_file:
             return narrower(subject, budget)
+        types = {"use": "types", "base": subject.base}
         return {
-            "problem": {"use": "language_model", "objective": "kl", "transforms": "types", "budget": budget},
+            "problem": {"use": "language_model", "objective": "kl", "transforms": types, "budget": budget},
             "operators": {"algorithm": {"use": "additive", "screening": _SCREENING}, "repair": "shift"},
         }
 
