@@ -5,8 +5,8 @@ Other commands (``resume``, ``ablate``, ``report``, ...), and several workers, a
 A run's folder is data that may come from anywhere: it is checked when it is read, nothing is
 unpickled, and whatever cannot be used is an :class:`evoprune.InputError`. But its ``config.yaml``
 may name ``plugins``, which are imported when the folder is read, a problem's settings may allow more
-code to run, as ``trust_remote_code`` does, and ``promised.json`` names a path that ``resume`` exports to: look at them
-before you use a folder from elsewhere.
+code to run, as ``trust_remote_code`` does, and ``promised.json`` names a path that ``resume`` exports to, and how:
+look at them before you use a folder from elsewhere.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Run:
         """The figures by name, as SVG files."""
         return {path.stem: path for path in sorted(self.folder.glob("*.svg")) if not path.is_symlink()}
 
-    def export(self, out: str | Path, **options: Any) -> Exported:
+    def export(self, out: str | Path, /, **options: Any) -> Exported:
         """Write the best candidate to ``out`` in a form that others use; ``options`` are the problem's.
 
         ``out``: a folder, or a file with a suffix that the problem knows.

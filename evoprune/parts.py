@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -181,12 +181,14 @@ class Rival:
     """A solution that the exports of a front are compared with.
 
     ``family``: the folder of its export. ``name``: that of its export; empty for what each run has of its own.
-    ``make`` gives the problem that reports and exports it, and its genome.
+    ``make`` gives the problem that reports and exports it, and its genome; it raises :class:`evoprune.InputError`
+    where there is none. ``known``: genomes that the report compares it with.
     """
 
     family: str
     name: str
     make: Callable[[], tuple[Any, Sequence[float]]]
+    known: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 class Exporting(ABC):
@@ -221,7 +223,7 @@ class Exporting(ABC):
     def rivals(self, first: bool) -> Iterator[Rival]:  # noqa: ARG002 - a default
         """What ``front --rivals`` exports beside this run's result: nothing by default.
 
-        Of its ``first`` run also what is the same for all.
+        Of its ``first`` run also what is the same for all. What the machine was measured for is known.
         """
         return iter(())
 

@@ -23,7 +23,7 @@ def keep(folder: Path) -> None:
         return
     from evoprune.report import write  # brings in Jinja2 and matplotlib, which --help should not wait for
 
-    out, options = _out(promise)
+    out, options = _read(promise)
     page, _ = write([folder], folder / "report.html")
     print(f"the page: {page}")
     print(f"to repeat it: python -m evoprune run {shlex.quote(str(folder / run_folder.CONFIG))}")
@@ -39,7 +39,7 @@ def keep(folder: Path) -> None:
     promise.unlink()
 
 
-def _out(promise: Path) -> tuple[Path | None, dict[str, Any]]:
+def _read(promise: Path) -> tuple[Path | None, dict[str, Any]]:
     """Where the result is to be exported, None: nowhere; and the options for it."""
     found = run_folder.read_json(promise)
     out, options = found.get("out"), found.get("options", {})

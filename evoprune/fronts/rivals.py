@@ -3,53 +3,66 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from evoprune.api import Run
 from evoprune.backends import evaluation
-from evoprune.errors import Stopped
+from evoprune.errors import InputError, Stopped
 from evoprune.experiment.plugin_parameters import check_parameters
+from evoprune.experiment.resolve import Resolved
 from evoprune.exporting import export
 from evoprune.fronts.campaign import Plan, export_of
-from evoprune.parts import Exported, Outcome, Rival
+from evoprune.parts import Exported, Measured, Outcome, Rival
 from evoprune.phase import note
+from evoprune.records import run_folder
 
 
 def add_rivals(plans: Sequence[Plan], front: Path, options: Mapping[str, Any]) -> None:
     """Export the rivals of each run of ``plans`` into folders of ``front``.
 
-    One that fails its check is told, and the others are made. ``options`` and what is raised:
-    :func:`evoprune.fronts.campaign.carry_out`.
+    One that cannot be made, or fails its check, is told, and the others are made. ``options``: of each export.
     """
     for number, point in enumerate(plans):
-        evaluation.this_worker.forget()  # there may be no room for two
-        run = Run.open(point.place)
-        problem: Any = run.problem
-        for rival in problem.rivals(first=number == 0):
+        problem: Any = point.resolved.problem
+        for rival in _rivals(point, first=number == 0):
             family = rival.family if rival.name else f"{point.out.parent.name}, {rival.family}"
-            out, facts = export_of(type(problem), front / family, rival.name or point.place.name)
+            out, facts = export_of(problem, front / family, rival.name or point.place.name)
             if facts.exists():
                 continue
             try:
-                note("\n".join([f"{out}:", *_export(rival, run, out, options).summary]))
-            except Stopped as error:
-                note(str(error))
+                note("\n".join([f"{out}:", *_export(rival, point.resolved, out, options).summary]))
+            except (InputError, Stopped) as error:
+                note(f"{out}: {error}")
 
 
-def _export(rival: Rival, run: Run, out: Path, options: Mapping[str, Any]) -> Exported:
-    """Export ``rival`` as if a run had found it."""
+def _rivals(point: Plan, first: bool) -> Iterator[Rival]:
+    """Those of the run of ``point``. The problem lives as long as they need it: there may be no room for two."""
+    evaluation.this_worker.forget()
+    problem: Any = Run.open(point.place).problem
+    measured = point.place / run_folder.MEASURED
+    if isinstance(problem, Measured) and measured.exists():
+        problem.use_measurements(run_folder.read_json(measured))
+    rivals: Iterator[Rival] = problem.rivals(first)
+    return rivals
+
+
+def _export(rival: Rival, like: Resolved, out: Path, options: Mapping[str, Any]) -> Exported:
+    """Export ``rival`` as if a run of ``like`` had found it."""
     problem, genome = rival.make()
-    config = run.resolved.config()
+    config = like.config()
     config["problem"] = {"use": config["problem"]["use"], **problem.settings.model_dump(mode="json")}
-    outcome = Outcome(list(genome), problem.evaluate(genome), {})
+    made_by = {"seed": config["seed"], "best": {"genome": list(genome)}}
+    known = {name: (list(own), problem.evaluate(own)) for name, own in rival.known.items()}
+    outcome = Outcome(list(genome), problem.evaluate(genome), known)
     with tempfile.TemporaryDirectory() as scratch:
-        result = problem.report(outcome, Path(scratch)) | {"seed": config["seed"], "folder": scratch}
+        result = problem.report(outcome, Path(scratch))
+        result |= {"seed": config["seed"], "folder": scratch, "rival": f"{out.parent.name}/{out.stem}"}
         checked = check_parameters(problem.ExportOptions, options, "options")
 
         def write(place: Path) -> Exported:
             exported: Exported = problem.export(genome, result, place, checked)
             return exported
 
-        return export(out, write, {"best": {"genome": list(genome)}}, config, problem.writes_file(out))
+        return export(out, write, made_by, config, problem.writes_file(out))

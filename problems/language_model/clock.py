@@ -41,7 +41,7 @@ class Clock(ABC):
 
     @abstractmethod
     def alike(self) -> list[list[int]]:
-        """The free genes, together those to which a level that they have does the same.
+        """The free genes, grouped: within a group the same level changes the time alike.
 
         Raises :class:`evoprune.InputError` for genes that cannot be timed.
         """
@@ -127,14 +127,14 @@ def grouped(transform: Transform, kinds: Iterable[Any]) -> list[list[int]]:
 def in_turn(
     transform: Transform, dense: tuple[Genome, Run], other: tuple[Genome, Run], seconds: float
 ) -> Iterator[tuple[float, float]]:
-    """For each round the milliseconds of both genomes' passes, median of a turn. At least three rounds.
+    """For each round the milliseconds of both genomes' passes, median of a turn. At least one round.
 
     The first pass of a turn, where it is not the only one, warms up.
     """
-    end, rounds = time.perf_counter() + seconds, 0
-    while rounds < 3 or time.perf_counter() < end:
+    end = time.perf_counter() + seconds
+    yield _turn(transform, dense), _turn(transform, other)
+    while time.perf_counter() < end:
         yield _turn(transform, dense), _turn(transform, other)
-        rounds += 1
 
 
 def _turn(transform: Transform, model: tuple[Genome, Run]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -240,11 +241,11 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
 
     def rivals(self, first: bool) -> Iterator[Rival]:
         """The known solutions; of the first run also dense, and what transforms know, such as llama.cpp's presets."""
-        from problems.language_model.rivals import common, own
+        from problems.language_model.rivals import of_others, own
 
-        if first:
-            yield from common(self, self._transforms(self.settings))
-        yield from own(self, self._compared())
+        transforms = self._transforms(self.settings) if first else []
+        others = of_others(type(self), self.settings, transforms)
+        return chain(own(self, self.references(), first), others)  # others do not need this one's model any more
 
     def _writer(self, place: Path) -> Any:
         """What writes a model to ``place``: a registered format, or a folder."""

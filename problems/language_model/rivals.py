@@ -16,18 +16,19 @@ _NO_LIMIT = 10**15
 """More bytes than a model has."""
 
 
-def own(problem: LanguageModel, known: Mapping[str, Sequence[float]]) -> Iterator[Rival]:
-    """Of a run: those of ``known`` that depend on it, recovered as its result is."""
+def own(problem: LanguageModel, known: Mapping[str, Sequence[float]], first: bool) -> Iterator[Rival]:
+    """The ``known`` solutions of a run, recovered as its result is; dense is the same for all, and is not trained."""
     for name, genome in known.items():
         if name != "dense":
-            yield Rival(name, "", partial(_given, problem, genome))
+            yield Rival(name, "", partial(_given, problem, genome), known)
+        elif first:
+            yield Rival(name, name, partial(_given, _unrecovered(problem), genome), known)
 
 
-def common(problem: LanguageModel, transforms: Sequence[tuple[Any, Any]]) -> Iterator[Rival]:
-    """Of all runs: the dense model, and those that ``transforms``, each a class and its settings, know."""
-    yield Rival("dense", "dense", partial(_given, _unrecovered(problem), problem.session.transform.dense))
-    for place, (kind, settings) in enumerate(transforms):
-        yield from kind.rivals(settings, partial(_alone, problem, place))
+def of_others(kind: type[LanguageModel], settings: Any, transforms: Sequence[tuple[Any, Any]]) -> Iterator[Rival]:
+    """Those that ``transforms``, each a class and its settings, know. ``kind``: the class of the problem."""
+    for place, (transform, its_own) in enumerate(transforms):
+        yield from transform.rivals(its_own, partial(_alone, kind, settings, place))
 
 
 def _given(problem: LanguageModel, genome: Sequence[float]) -> tuple[LanguageModel, Sequence[float]]:
@@ -41,8 +42,8 @@ def _unrecovered(problem: LanguageModel) -> LanguageModel:
     return same
 
 
-def _alone(problem: LanguageModel, place: int, settings: Any) -> LanguageModel:
-    """The problem of one transform alone, with other ``settings``, without a limit to speak of and without recovery."""
-    chosen = Choice(use=problem.settings.transforms[place].use, **settings.model_dump(mode="json"))
+def _alone(kind: type[LanguageModel], settings: Any, place: int, of_transform: Any) -> LanguageModel:
+    """The problem of one transform alone, with other settings, without a limit to speak of and without recovery."""
+    chosen = Choice(use=settings.transforms[place].use, **of_transform.model_dump(mode="json"))
     changed = {"transforms": (chosen,), "budget": Choice(use="bytes", at_most=_NO_LIMIT), "recover": None}
-    return type(problem)(problem.settings.model_copy(update=changed))
+    return kind(settings.model_copy(update=changed))

@@ -22,6 +22,9 @@ from problems.language_model.transform import Transform
 _PASSES = 3
 """How often all models are timed, one after the other: other work slows some kinds of computing more than others."""
 
+_RARE = 0.1
+"""A level that less than this share of a class can have is not timed: noise would be larger than what it saves."""
+
 TIMED = 8
 """How many levels of a gene are timed at most; the last one, which may drop the sublayer, is timed besides."""
 
@@ -29,7 +32,7 @@ TIMED = 8
 def savings(transform: Transform, load: Load, seconds: float) -> tuple[float, list[list[float]]]:
     """The milliseconds of a pass of the dense model, and what each level of each gene changes them by, at most 0.
 
-    A level is timed for ``seconds`` in turn with the dense model, or for some rounds if they take longer.
+    A level is timed for ``seconds`` in turn with the dense model, or for three rounds if they take longer.
     Shares of the dense model's time are taken within a round, as other work on the machine slows both models down.
     Levels between timed ones are interpolated by their sizes. As times are noisy, each table is made to fall, at the
     least squared error. Where the model of all last levels that were timed saves less than these do together, all are
@@ -38,7 +41,8 @@ def savings(transform: Transform, load: Load, seconds: float) -> tuple[float, li
     """
     bare = transform.bare()
     clock, levels = bare.clock(load), [gene.levels for gene in bare.genes]
-    jobs, sizes = _jobs(clock, levels), clock.sizes()
+    sizes = clock.sizes()
+    jobs = _jobs(clock, levels, sizes)
     genomes = [
         [float(own.index(job.level)) if gene in job.taking else 0.0 for gene, own in enumerate(levels)] for job in jobs
     ]
@@ -48,8 +52,9 @@ def savings(transform: Transform, load: Load, seconds: float) -> tuple[float, li
     found: list[dict[Any, float]] = [{} for _ in levels]
     for job, share in zip(jobs, shares, strict=False):
         lost = {gene: sizes[gene][0] - sizes[gene][levels[gene].index(job.level)] for gene in job.genes}
+        whole = sum(lost[gene] for gene in job.taking)
         for gene in job.genes:
-            found[gene][job.level] = share * lost[gene] / sum(lost[each] for each in job.taking)
+            found[gene][job.level] = share * (lost[gene] / whole if whole else 1 / len(job.taking))
     rows = [_table(*each) for each in zip(levels, sizes, found, strict=True)]
     together = -Coupled(bare.genes, bare.time_terms(rows), None).spent(genomes[-1])
     scale = min(1.0, max(0.0, -shares[-1]) / together) if together else 0.0
@@ -64,15 +69,22 @@ class _Job(NamedTuple):
     taking: list[int]
 
 
-def _jobs(clock: Clock, levels: Sequence[Sequence[Any]]) -> list[_Job]:
-    """The levels that are timed of each class of genes that are alike. ``levels``: of each gene."""
+def _jobs(clock: Clock, levels: Sequence[Sequence[Any]], sizes: Sequence[Sequence[float]]) -> list[_Job]:
+    """The levels that are timed of each class of genes that are alike. ``levels`` and ``sizes``: of each gene."""
     jobs = []
     for alike in clock.alike():
         timed = (levels[gene][at] for gene in alike for at in timed_levels(len(levels[gene])))
+        most = sum(_most(sizes[gene]) for gene in alike)
         for level in dict.fromkeys(timed):
             genes = [gene for gene in alike if level in levels[gene]]
-            jobs.append(_Job(level, genes, clock.together(genes)))
+            if sum(_most(sizes[gene]) for gene in genes) >= _RARE * most:
+                jobs.append(_Job(level, genes, clock.together(genes)))
     return jobs
+
+
+def _most(sizes: Sequence[float]) -> float:
+    """What the last level changes."""
+    return sizes[0] - sizes[-1]
 
 
 def _times(clock: Clock, genomes: Sequence[list[float]], load: Load, seconds: float) -> tuple[float, list[float]]:
@@ -105,6 +117,7 @@ def timed_levels(count: int) -> list[int]:
 def compared(transform: Transform, genome: Sequence[float], load: Load, seconds: float) -> tuple[float, float]:
     """The milliseconds of a pass of the dense model and of that of ``genome``, timed in turn."""
     with Phase(f"timing {load.phase}, dense and evolved"):
-        rounds = list(transform.clock(load).rounds(genome, seconds))
+        clock = transform.clock(load)
+        rounds = [pair for _ in range(_PASSES) for pair in clock.rounds(genome, seconds / _PASSES)]
     dense, other = (median(times) for times in zip(*rounds, strict=True))
     return dense, other

@@ -77,7 +77,9 @@ def how_measured(run: RunRecord) -> str:
 
 
 def repeat(run: RunRecord, experiment: str) -> Iterator[str]:
-    """How the run is repeated. ``experiment``: the name of its file."""
+    """How the run is repeated, if one found it. ``experiment``: the name of its file."""
+    if run.rival:
+        return
     yield "\n## Repeat the run\n"
     yield f"```\npython -m evoprune run {experiment}\n```\n"
     yield f"`{experiment}` is in the same folder; the seed is {run.seed}."
@@ -101,6 +103,8 @@ def _sparse(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
 
 def _found(facts: Mapping[str, Any]) -> str:
     """How it was decided what goes."""
+    if rival := facts.get("rival"):
+        return f"is that of {inline(rival)}, to compare results of a search with"
     if facts.get("chosen", EVOLVED) == EVOLVED:
         return "was found by an evolutionary search with evoprune"
     return f"is {inline(facts['chosen'])}: an evolutionary search with evoprune gained nothing over it"

@@ -112,6 +112,8 @@ class RunRecord(_Record):
     gap_closed: float | None
     recovered: dict[str, RecoveredRow] | None = None
     chosen: str = EVOLVED
+    rival: str | None = None
+    """What it is, where no run found it: another solution, to compare with."""
     genes: list[str]
     protocol: Protocol
     seed: int

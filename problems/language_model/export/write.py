@@ -255,6 +255,7 @@ def described(session: Session, run: RunRecord, matrices: list[Matrix], zeros: d
         "perplexity": run.perplexity.model_dump(),
         "gap_closed": run.gap_closed,
         "chosen": run.chosen,
+        "rival": run.rival,
         "recovered": {name: row.model_dump() for name, row in run.recovered.items()} if run.recovered else None,
         "protocol": run.protocol.model_dump(),
     }

@@ -23,8 +23,11 @@ def card(run: RunRecord, facts: Json, file: str) -> str:
 def _body(run: RunRecord, facts: Json, file: str) -> Iterator[str]:
     yield f"\n# {inline(facts['base_model'])}, made smaller for llama.cpp\n"
     kinds = ", ".join(f"{count} {kind}" for kind, count in facts["kinds"].items())
+    origin = "What was changed was found by an evolutionary search with evoprune"
+    if run.rival:
+        origin = f"This is {inline(run.rival)}, to compare results of a search with"
     yield (
-        f"What was changed was found by an evolutionary search with evoprune. The file holds {kinds} tensors in "
+        f"{origin}. The file holds {kinds} tensors in "
         f"llama.cpp's architecture `{facts['architecture']}`. It runs like any other: `llama-cli -m {file}`.\n"
     )
     yield from (f"- {line}" for line in told(facts))

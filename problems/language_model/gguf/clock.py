@@ -33,7 +33,7 @@ class Files(Clock):
     runtime = "llama.cpp"
 
     def __init__(self, transform: Transform, load: Load, kinds: Sequence[Any], cuts: int = 0) -> None:
-        """``kinds``: of each gene, what it changes, :data:`TYPES` or shapes; the first genes, ``cuts``, cut.
+        """``kinds``: of each gene, what it changes, :data:`TYPES` or shapes. ``cuts``: how many, the first, cut.
 
         Raises :class:`evoprune.InputError` for several sequences.
         """

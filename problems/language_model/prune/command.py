@@ -73,7 +73,7 @@ class Prune(Planner):
             raise InputError("is for --out FILE.gguf", "--base")
         if one_file and (lacking := ggml.missing()):
             raise InputError(lacking, str(options.out))
-        base = str(Path(options.base).resolve()) if options.base else None
+        base = _base(options.base)
         parts = parts_of(options.text)
         start = time.perf_counter()
         with Phase(f"loading {options.model}"):
@@ -111,6 +111,16 @@ def _experiment(recipe: Recipe, subject: Subject, text: Division, shares: Shares
         "calibration_text": text.settings("calibration", shares.calibration),
     }
     return made | {"budget": round(shares.evaluations * shares.searched * text.window)}
+
+
+def _base(given: str | None) -> str | None:
+    """The path of the file that was given, from the root. Raises :class:`evoprune.InputError` if it is not there."""
+    if given is None:
+        return None
+    path = Path(given).expanduser()
+    if not path.is_file():
+        raise InputError(f"no such file: {given}", "--base")
+    return str(path.resolve())
 
 
 def _refuse_without_base(resident: Resident, base: str | None) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from evoprune import Rival
+from evoprune import InputError, Rival, note
 from problems.quantization.types.levels import DENSE
 from problems.quantization.types.settings import TypesSettings
 
@@ -18,13 +18,21 @@ def rivals(settings: TypesSettings, alone: Alone) -> Iterator[Rival]:
 
     ``alone`` makes the problem that has types alone, by these settings.
     """
-    presets = alone(settings).session.transform.presets()
+    try:
+        presets = alone(settings).session.transform.presets()
+    except InputError as error:
+        note(f"there are no presets to compare with: {error}")
+        return
     names = {tuple(kinds): name for name, kinds in reversed(presets.items())}  # of several, the first
     for kinds, name in names.items():
         yield Rival("presets", name, partial(_preset, settings, alone, kinds))
 
 
 def _preset(settings: TypesSettings, alone: Alone, kinds: Sequence[str]) -> tuple[Any, list[float]]:
-    """A problem that has the types of a preset, and the genome in which each matrix has that of ``kinds``."""
+    """A problem that has the types of a preset, and the genome in which each matrix has that of ``kinds``.
+
+    Where another one of them has no more bytes and no larger error, that is taken. Raises
+    :class:`evoprune.InputError` where a matrix has no such type.
+    """
     problem = alone(settings.model_copy(update={"types": tuple(sorted({*kinds} - {DENSE}))}))
-    return problem, [float(gene.levels.index(kind)) for gene, kind in zip(problem.genes, kinds, strict=True)]
+    return problem, problem.session.transform.genome_of(kinds)

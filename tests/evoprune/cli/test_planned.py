@@ -14,7 +14,7 @@ from tests.runs import result
 PLANNERS = """
 import json
 import os
-from evoprune import Evaluation, Exported, Exporting, Genes, InputError, Plan, Planner, Problem
+from evoprune import Checked, Evaluation, Exported, Exporting, Genes, InputError, Plan, Planner, Problem
 
 class Tiny(Planner):
     '''Minimise a function of some size.'''
@@ -36,9 +36,14 @@ class NoPlanner:
     pass
 
 
+class Loud(Checked):
+    loud: bool = False
+
+
 class Sum(Problem, Exporting):
     '''Interrupted, as by Ctrl-C, where it comes to what INTERRUPTED_IN names.'''
 
+    ExportOptions = Loud
     genes = property(lambda self: Genes.real(["x", "y"], 0.0, 1.0))
     scored = 0
 
@@ -50,7 +55,7 @@ class Sum(Problem, Exporting):
     def export(self, genome, result, place, options):
         self._come_to("export")
         (place / "best.json").write_text(json.dumps(genome))
-        return Exported({}, ["two numbers"])
+        return Exported({}, ["two numbers!" if options.loud else "two numbers"])
 
     def _come_to(self, part):
         if os.environ["INTERRUPTED_IN"] == part:
@@ -60,7 +65,8 @@ class Sum(Problem, Exporting):
 class OfSums(Tiny):
     @classmethod
     def plan(cls, options):
-        return Plan({"plugins": ["planners"], "problem": "planners:Sum", "population": 6, "generations": 2}, "sum")
+        made = {"plugins": ["planners"], "problem": "planners:Sum", "population": 6, "generations": 2}
+        return Plan(made, "sum", export={"loud": True})
 """
 
 
@@ -103,7 +109,7 @@ def test_what_was_promised_is_kept_by_resume_after_an_interruption(part, command
     assert not Path("result").exists()
     monkeypatch.setenv("INTERRUPTED_IN", "nothing")
     monkeypatch.chdir("runs")
-    for told in ("two numbers\nwritten and checked: ", "done already"):
+    for told in ("two numbers!\nwritten and checked: ", "done already"):
         answer = evoprune("resume", "run")
         assert answer.code == 0, answer.err
         assert told in answer.out

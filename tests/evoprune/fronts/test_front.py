@@ -9,10 +9,10 @@ from tests.evoprune.report.conftest import Page
 
 WRITTEN = """
 from pathlib import Path
-from evoprune import Exported, Exporting, Quantity, Reporting, Rival, Standing
+from evoprune import Exported, Exporting, InputError, Measured, Quantity, Reporting, Rival, Standing
 from problems.benchmark import Benchmark
 
-class Written(Benchmark, Reporting, Exporting):
+class Written(Benchmark, Reporting, Measured, Exporting):
     quantities = {"loss": Quantity("loss", "lower"), "bytes": Quantity("bytes", "lower"), "note": Quantity("note")}
 
     @classmethod
@@ -21,16 +21,25 @@ class Written(Benchmark, Reporting, Exporting):
     def export(self, genome, result, place, options):
         place.write_text(str(genome))
         assert (Path(result["folder"]) / "weights").read_text() == "kept"  # what the report left for it
+        if "rival" in result: assert result["compared"] == (["dense"] if "uniform" in result["rival"] else [])
         faults = ["too long"] if len(genome) == 5 else []
         return Exported({"loss": len(genome), "bytes": 9 - len(genome), "function": self.settings.function}, [], faults)
 
+    def take_measurements(self): return {"pace": 2}
+
+    def use_measurements(self, facts): self.pace = facts["pace"]
+
     def report(self, outcome, folder):
         (folder / "weights").write_text("kept")
-        return {"loss": outcome.best_evaluation.values}
+        return {"loss": outcome.best_evaluation.values, "compared": sorted(outcome.references), "pace": self.pace}
 
     def rivals(self, first):
         if first: yield Rival("dense", "dense", lambda: (self, [0.0]))
-        yield Rival("uniform", "", lambda: (self, [1.0] * len(self.genes)))
+        if first: yield Rival("presets", "none", self.none)
+        known = {"dense": [0.0] * len(self.genes)}
+        yield Rival("uniform", "", lambda: (self, [self.pace / 2] * len(self.genes)), known)
+
+    def none(self): raise InputError("there is no such model")
 
     @classmethod
     def standing(cls, facts):
@@ -119,6 +128,7 @@ def test_rivals_are_exported_once_beside_the_results(front):
     assert written == {"small/3.txt", "small/4.txt", "dense/dense.txt", "small, uniform/3.txt", "small, uniform/4.txt"}
     assert (answer.folder / "small, uniform" / "4.txt").read_text() == str([1.0] * 4)
     assert all(name in answer.out for name in written)
+    assert "presets/none.txt: there is no such model" in answer.err
     before = made(answer.folder)
     answer = front("--rivals", dimensions="3,4,5")
     assert answer.code == 0, answer.err

@@ -8,7 +8,7 @@ import torch
 
 from evoprune import Coupled, InputError
 from problems.language_model import clock, timing
-from problems.language_model.clock import in_turn
+from problems.language_model.clock import Passes, in_turn
 from problems.language_model.speed import Load
 from problems.language_model.timing import compared, savings, timed_levels
 from problems.language_model.transform import WEIGHTS
@@ -147,9 +147,26 @@ def test_passes_of_two_models_are_timed_in_turn(transform):
     made, seen = transform("sublayers"), []
     genomes = [made.dense, [1.0] * 6]
     dense, other = [(genome, lambda: seen.append(made.marks()) or 1.0) for genome in genomes]
-    assert list(in_turn(made, dense, other, 0.0)) == [(1.0, 1.0)] * 3
+    for _ in range(3):
+        assert list(in_turn(made, dense, other, 0.0)) == [(1.0, 1.0)]
     assert seen[0] != seen[1]
     assert seen == seen[:2] * 3
+
+
+def test_all_models_are_timed_before_one_is_timed_again(transform, monkeypatch):
+    seen = []
+
+    def rounds(_, genome, seconds):
+        seen.append((tuple(genome), seconds))
+        return [(2.0, 1.0)]
+
+    monkeypatch.setattr(Passes, "rounds", rounds)
+    dense, _ = savings(transform("sublayers"), DECODE, 6.0)
+    assert dense == 2.0
+    once = seen[: len(seen) // 3]
+    assert seen == once * 3
+    assert len(set(once)) == len(once) == 3  # attentions, MLPs, and both
+    assert {seconds for _, seconds in once} == {2.0}
 
 
 def test_the_compared_model_stays(transform):

@@ -66,6 +66,17 @@ def test_a_matrix_that_lacks_a_type_is_timed_with_the_others(problem_on, bytes_f
     assert same == [same[0]] * len(same)
 
 
+def test_a_type_that_one_small_matrix_alone_may_have_is_not_timed(problem_on, bytes_for_times, monkeypatch):
+    made, calls, timed = problem_on("gpt2", TYPES).session.transform, [], clock.milliseconds
+    made._levels[1:] = [[DENSE, "Q8_0", "Q4_0"], *[[DENSE, "Q8_0"]] * (len(made._levels) - 2)]
+    made._levels[0] = [DENSE, "Q8_0"]
+    made._genes = made._of_levels()
+    monkeypatch.setattr(clock, "milliseconds", lambda *given: calls.append(given) or timed(*given))
+    genes = list(measure(made, **GIVEN, table=None)["genes"].values())
+    assert len(calls) == 2 * clock._PROCESSES * timing._PASSES
+    assert genes[1]["Q4_0"] == genes[1]["Q8_0"] < 0
+
+
 def test_no_file_is_timed_that_lost_more_than_half_of_its_blocks(transform):
     timed = transform.clock(Load("decode", length=16))
     classes = timed.alike()

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from evoprune import InputError
 from evoprune.cli import main
 from problems.quantization.types.transform import Types
 
@@ -29,6 +30,14 @@ def test_presets_have_the_types_that_llama_gives_them_whatever_the_run_may_choos
         kinds = [gene.levels[int(level)] for gene, level in zip(own.genes, genome, strict=True)]
         assert kinds == expected[name]
         assert own.budget.excess(genome) < 0
+
+
+def test_a_matrix_without_a_type_of_so_few_bits_is_told(problem_on):
+    transform = problem_on("gpt2", {"use": "types", "types": ["Q8_0"], "importance": False}).session.transform
+    count = len(transform.genes)
+    assert transform.genome_of(["Q8_0"] * count) == [1.0] * count
+    with pytest.raises(InputError, match=r"cannot be stored in Q4_0 by problem\.transforms"):
+        transform.genome_of(["Q4_0"] * count)
 
 
 def test_front_exports_them_beside_what_was_found(tmp_path, byte_models, monkeypatch):

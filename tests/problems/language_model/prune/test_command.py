@@ -119,6 +119,7 @@ MISTAKES = {
     "a missing text": ([GOAL, "--text=nothing.txt"], "--text: nothing.txt: no such file"),
     "a text of another kind": ([GOAL, "--text=setup.cfg"], "expected a file that ends in .txt, .jsonl, .parquet"),
     "a folder that is taken": ([GOAL, "--out=problems"], "problems: exists already and is not an empty folder"),
+    "a base that is not there": ([GOAL, "--base=no.gguf", "--out=small.gguf"], "--base: no such file: no.gguf"),
     "a base of no file": ([GOAL, "--base=base.gguf"], "--base: is for --out FILE.gguf"),
     "a backend that needs a file": ([GOAL, "--map=scoop"], "--map scoop: is for 'run'"),
     "a negative seed": ([GOAL, "--seed=-1"], "prune: seed: expected a number of at least 0"),
