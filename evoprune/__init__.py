@@ -27,7 +27,6 @@ from evoprune.parts import (
     Outcome,
     Recovering,
     Reporting,
-    Rival,
     Table,
     TradeOffs,
 )
@@ -37,7 +36,7 @@ from evoprune.problem import Evaluation, Problem, Settings
 from evoprune.records.run_folder import read_json, write_json
 from evoprune.root_finding import solve
 from evoprune.schema import Checked, Fraction, Positive
-from evoprune.standing import Quantity, Standing
+from evoprune.standing import Quantity, Rival, Standing
 
 __version__ = "0.1.0"
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from evoprune.errors import InputError
 from evoprune.problem import Evaluation
 from evoprune.schema import Checked
-from evoprune.standing import Quantity, Standing
+from evoprune.standing import Quantity, Rival, Standing
 
 
 class HeldOut(ABC):
@@ -174,21 +174,6 @@ class Exported:
     facts: Mapping[str, Any]
     summary: Sequence[str] = ()
     faults: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class Rival:
-    """A solution that the exports of a front are compared with.
-
-    ``family``: the folder of its export. ``name``: that of its export; empty for what each run has of its own.
-    ``make`` gives the problem that reports and exports it, and its genome; it raises :class:`evoprune.InputError`
-    where there is none. ``known``: genomes that the report compares it with.
-    """
-
-    family: str
-    name: str
-    make: Callable[[], tuple[Any, Sequence[float]]]
-    known: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 class Exporting(ABC):

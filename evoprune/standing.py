@@ -1,10 +1,10 @@
-"""By what exports are compared, and where one of them stands."""
+"""By what and with what exports are compared, and where one of them stands."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -27,3 +27,18 @@ class Standing:
 
     values: Mapping[str, float | str | None]
     measured_on: str
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A solution that the exports of a front are compared with.
+
+    ``family``: the folder of its export. ``name``: that of its export; empty for what each run has of its own.
+    ``make`` gives the problem that reports and exports it, and its genome; it raises :class:`evoprune.InputError`
+    where there is none. ``known``: genomes that the report compares it with.
+    """
+
+    family: str
+    name: str
+    make: Callable[[], tuple[Any, Sequence[float]]]
+    known: Mapping[str, Sequence[float]] = field(default_factory=dict)

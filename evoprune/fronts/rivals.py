@@ -14,9 +14,10 @@ from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.experiment.resolve import Resolved
 from evoprune.exporting import export
 from evoprune.fronts.campaign import Plan, export_of
-from evoprune.parts import Exported, Measured, Outcome, Rival
+from evoprune.parts import Exported, Measured, Outcome
 from evoprune.phase import note
 from evoprune.records import run_folder
+from evoprune.standing import Rival
 
 
 def add_rivals(plans: Sequence[Plan], front: Path, options: Mapping[str, Any]) -> None:

@@ -96,12 +96,12 @@ def _sparse(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"{sparsity['prunable']:.2%} of the {sparsity['denominators']['prunable']:,} prunable weights of {name} are "
         f"zero ({sparsity['model']:.2%} of all {sparsity['denominators']['model']:,}). How much each layer loses "
-        f"{_found(facts)}; {rest}. It loads like any other "
+        f"{how_found(facts)}; {rest}. It loads like any other "
         "model. The zeros are unstructured: in this form they save neither memory nor time.\n"
     )
 
 
-def _found(facts: Mapping[str, Any]) -> str:
+def how_found(facts: Mapping[str, Any]) -> str:
     """How it was decided what goes."""
     if rival := facts.get("rival"):
         return f"is that of {inline(rival)}, to compare results of a search with"
@@ -122,7 +122,7 @@ def _smaller(name: str, cost: Cost, facts: Mapping[str, Any]) -> Iterator[str]:
     )
     yield (
         f"{name} has {dense:,} parameters, this model {evolved:,}; its files of weights have {facts['bytes']:,} bytes. "
-        f"What was removed {_found(facts)}; "
+        f"What was removed {how_found(facts)}; "
         f"{'the rest was then' if facts.get('recovered') else 'nothing was'} trained. {loads}\n"
     )
 

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from evoprune import about
-from problems.language_model.export.card import front_matter, how_measured, inline, number, perplexities, repeat
+from problems.language_model.export.card import (
+    front_matter,
+    how_found,
+    how_measured,
+    inline,
+    number,
+    perplexities,
+    repeat,
+)
 from problems.language_model.export.run_record import RunRecord
 from problems.language_model.export.runtime import lines
 
@@ -23,11 +31,8 @@ def card(run: RunRecord, facts: Json, file: str) -> str:
 def _body(run: RunRecord, facts: Json, file: str) -> Iterator[str]:
     yield f"\n# {inline(facts['base_model'])}, made smaller for llama.cpp\n"
     kinds = ", ".join(f"{count} {kind}" for kind, count in facts["kinds"].items())
-    origin = "What was changed was found by an evolutionary search with evoprune"
-    if run.rival:
-        origin = f"This is {inline(run.rival)}, to compare results of a search with"
     yield (
-        f"{origin}. The file holds {kinds} tensors in "
+        f"What was changed {how_found(facts)}. The file holds {kinds} tensors in "
         f"llama.cpp's architecture `{facts['architecture']}`. It runs like any other: `llama-cli -m {file}`.\n"
     )
     yield from (f"- {line}" for line in told(facts))

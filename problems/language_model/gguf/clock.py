@@ -41,6 +41,7 @@ class Files(Clock):
         if load.batch > 1:
             raise InputError("llama.cpp is timed with one sequence; expected 1", "problem.budget.batch")
         self._kinds, self._cuts = kinds, cuts
+        self._there: list[float] | None = None
 
     def sizes(self) -> list[list[float]]:
         """Bytes of the file."""
@@ -56,7 +57,7 @@ class Files(Clock):
 
     def rounds(self, genome: Sequence[float], seconds: float) -> Iterator[tuple[float, float]]:
         """A pair of medians of each process: some new ones, one after the other, time both files in turn."""
-        files = [self._dense, self._written(genome, "other")]
+        files = [self._dense, self._other(genome)]
         for _ in range(_PROCESSES):
             dense, other = milliseconds(files, self.load, seconds / _PROCESSES)
             yield dense, other
@@ -73,8 +74,18 @@ class Files(Clock):
     def _dense(self) -> Path:
         return self._written(self.transform.dense, "dense")
 
+    def _other(self, genome: Sequence[float]) -> Path:
+        """The file of ``genome``, which is written unless it is the one that was timed last."""
+        if self._there != list(genome):
+            self._written(genome, "other")
+            self._there = list(genome)
+        return self._place("other")
+
+    def _place(self, name: str) -> Path:
+        return Path(self._folder.name) / f"{name}.gguf"
+
     def _written(self, genome: Sequence[float], name: str) -> Path:
-        path = Path(self._folder.name) / f"{name}.gguf"
+        path = self._place(name)
         self.transform.apply(genome)
         contents(self.transform.resident.model, self._base, self.transform.encoded()).write(path)
         return path

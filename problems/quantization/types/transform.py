@@ -109,23 +109,25 @@ class Types(Overlay):
         except InputError as error:
             note(f"the search starts without llama.cpp's presets: {error}")
             return []
-        return [self._nearest(kinds) for kinds in found.values()]
+        bits = self._bits_of_levels()
+        return [self._nearest(kinds, bits) for kinds in found.values()]
 
     def genome_of(self, kinds: Sequence[str]) -> list[float]:
         """Each matrix in its type of ``kinds``; where that is no level, in the first that has no more bits.
 
         Raises :class:`evoprune.InputError` where all levels of a matrix have more.
         """
-        genome, bits = self._nearest(kinds), self._bits_of_levels()
+        bits = self._bits_of_levels()
+        genome = self._nearest(kinds, bits)
         for matrix, level, own, kind, sheet in zip(self.matrices, genome, bits, kinds, self._sheets, strict=True):
             if own[int(level)] > _bits(kind, sheet.shape[1]):
                 raise InputError(f"{matrix.name} cannot be stored in {kind} by problem.transforms")
         return genome
 
-    def _nearest(self, kinds: Sequence[str]) -> list[float]:
-        """As :meth:`genome_of`, but with the last level where all have more bits."""
+    def _nearest(self, kinds: Sequence[str], bits: Sequence[Sequence[float]]) -> list[float]:
+        """As :meth:`genome_of`, but with the last level where all have more bits. ``bits``: those of levels."""
         widths = [sheet.shape[1] for sheet in self._sheets]
-        return list(map(_at_most, map(_bits, kinds, widths), self._bits_of_levels()))
+        return list(map(_at_most, map(_bits, kinds, widths), bits))
 
     @classmethod
     def rivals(cls, settings: TypesSettings, alone: Callable[[TypesSettings], Any]) -> Iterator[Rival]:
