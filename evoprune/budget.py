@@ -134,7 +134,8 @@ class Additive(Budget):
     """Each gene spends for itself: ``fixed`` plus the sum of the genes' ``prices``.
 
     Between two levels the table's entries are joined by straight lines. Raises ValueError unless there is a price
-    for each gene, and unless each table has an entry for each level and rises or falls throughout.
+    for each gene, and unless each table has an entry for each level and, where there is a limit, rises or falls
+    throughout.
     """
 
     def __init__(
@@ -144,7 +145,7 @@ class Additive(Budget):
             raise ValueError(f"expected a price for each of {len(genes)} genes, got {len(prices)}")
         for gene, price in zip(genes, prices, strict=True):
             if isinstance(price, Sequence):
-                _check(gene, price)
+                _check(gene, price, limited=limit is not None)
         self._prices, self._fixed = list(prices), fixed
         self.scale = math.fsum(map(_reach, prices)) or 1.0
         """The sum of the absolute prices; of a table, the difference between its ends."""
@@ -214,13 +215,13 @@ class Monotone(Budget):
         return self._spent(genome)
 
 
-def _check(gene: Gene, table: Sequence[float]) -> None:
+def _check(gene: Gene, table: Sequence[float], limited: bool) -> None:
     """Raise ValueError unless ``table`` fits ``gene``."""
     if len(table) != len(gene.levels):
         raise ValueError(
             f"gene '{gene.name}': expected a price for each of {len(gene.levels)} levels, got {len(table)}"
         )
-    if list(table) not in (sorted(table), sorted(table, reverse=True)):
+    if limited and list(table) not in (sorted(table), sorted(table, reverse=True)):
         raise ValueError(f"gene '{gene.name}': expected prices of levels that rise or fall throughout")
 
 

@@ -16,6 +16,7 @@ from evoprune.experiment.spec import NO_END
 from evoprune.problem import Evaluation
 from evoprune.records import recorded
 from evoprune.records.recorded import Key
+from evoprune.records.run_folder import MEASURED
 from evoprune.search.to_its_end import refuse_other, run_to_its_end
 from evoprune.search.toolbox import problem_ref
 
@@ -48,5 +49,7 @@ def carry_out(campaign: Campaign, folder: Path, how: Execution) -> Iterator[Fini
             run_to_its_end(resolved, place, how, memo)
             weights = resolved.problem.weights_of(resolved.settings)
             scores = recorded.read(place, weights).candidates
-            memo |= {key: replace(score, seconds=0.0) for key, score in scores.items()}  # others spend no time on it
+            if not (place / MEASURED).exists():  # a run that measured has levels of its own
+                # others spend no time on it
+                memo |= {key: replace(score, seconds=0.0) for key, score in scores.items()}
             yield finished(variant.name, seed, place, weights[0], campaign)

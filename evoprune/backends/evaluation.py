@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from evoprune.errors import InputError
 from evoprune.experiment import modules, registry
 from evoprune.experiment.explain import explain
-from evoprune.parts import Finals
+from evoprune.parts import Finals, Measured
 from evoprune.problem import Evaluation, Problem, worst
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -32,6 +32,8 @@ class ProblemRef:
     plugins: tuple[str, ...] = ()
     plugin_folders: tuple[str, ...] = ()
     """Where modules in ``plugins`` are looked for before Python's own path."""
+    measured: str = ""
+    """What was measured of the machine of the run, see :class:`evoprune.Measured`, as JSON; empty for nothing."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,13 @@ def build_problem(ref: ProblemRef, device: str | None = None) -> Problem:
         settings = problem.Settings.model_validate(given)
     except ValidationError as error:
         raise InputError(explain(error, problem.Settings), "--devices") from None
-    return problem(settings)
+    return _informed(problem(settings), ref.measured)
+
+
+def _informed(problem: Problem, measured: str) -> Problem:
+    if measured:
+        cast(Measured, problem).use_measurements(json.loads(measured))
+    return problem
 
 
 def limit_threads(threads: int | None) -> None:
@@ -91,10 +99,17 @@ class Worker:
         self.device, self.name = place.device, name
 
     def problem(self, ref: ProblemRef) -> Problem:
-        """The problem of ``ref``: the one that is kept, or a new one in its place. Raises :class:`InputError`."""
+        """The problem of ``ref``: the one that is kept, or a new one in its place. Raises :class:`InputError`.
+
+        One that did not know yet what was measured gets to know it.
+        """
         if self._problem is None or self._ref != ref:
-            self.forget()  # a device may have no room for two
-            self._ref, self._problem = ref, build_problem(ref, self.device)
+            if self._problem and self._ref == replace(ref, measured=""):
+                problem = _informed(self._problem, ref.measured)
+            else:
+                self.forget()  # a device may have no room for two
+                problem = build_problem(ref, self.device)
+            self._ref, self._problem = ref, problem
         return self._problem
 
     def forget(self) -> None:

@@ -14,9 +14,8 @@ from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.experiment.resolve import Resolved
 from evoprune.exporting import export
 from evoprune.fronts.campaign import Plan, export_of
-from evoprune.parts import Exported, Measured, Outcome
+from evoprune.parts import Exported, Outcome
 from evoprune.phase import note
-from evoprune.records import run_folder
 from evoprune.standing import Rival
 
 
@@ -42,9 +41,6 @@ def _rivals(point: Plan, first: bool) -> Iterator[Rival]:
     """Those of the run of ``point``. The problem lives as long as they need it: there may be no room for two."""
     evaluation.this_worker.forget()
     problem: Any = Run.open(point.place).problem
-    measured = point.place / run_folder.MEASURED
-    if isinstance(problem, Measured) and measured.exists():
-        problem.use_measurements(run_folder.read_json(measured))
     rivals: Iterator[Rival] = problem.rivals(first)
     return rivals
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,10 +59,11 @@ class Prepared:
             fingerprint = dict(problem.fingerprint())
             if measured is None:
                 measured = problem.take_measurements() if isinstance(problem, Measured) else {}
-        if measured and isinstance(problem, Measured):
-            problem.use_measurements(measured)
-            fingerprint["measured"] = hashlib.sha256(json.dumps(measured, sort_keys=True).encode()).hexdigest()
-        tools = toolbox.build(resolved, problem)
+        ref = toolbox.problem_ref(resolved, measured)
+        if ref.measured:
+            problem = this_worker.problem(ref)  # the same one
+            fingerprint["measured"] = hashlib.sha256(ref.measured.encode()).hexdigest()
+        tools = toolbox.build(resolved, problem, ref)
         try_operators(tools, resolved)
         check_finals(problem, resolved.experiment.budget)
         if resolved.experiment.patience is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from deap import base
@@ -15,16 +17,20 @@ from evoprune.individual import Individual
 from evoprune.problem import Problem
 
 
-def problem_ref(resolved: Resolved) -> ProblemRef:
-    """What workers get to build the problem of ``resolved``."""
+def problem_ref(resolved: Resolved, measured: Mapping[str, Any] | None = None) -> ProblemRef:
+    """What workers get to build the problem of ``resolved``, for which this was ``measured``, if anything was."""
     experiment = resolved.experiment
     return ProblemRef(
-        experiment.problem.use, resolved.settings.model_dump_json(), experiment.plugins, resolved.plugin_folders
+        experiment.problem.use,
+        resolved.settings.model_dump_json(),
+        experiment.plugins,
+        resolved.plugin_folders,
+        json.dumps(measured, sort_keys=True) if measured else "",
     )
 
 
-def build(resolved: Resolved, problem: Problem) -> base.Toolbox:
-    """The toolbox: ``individual``, the operators' slots, ``evaluate`` and ``judge``.
+def build(resolved: Resolved, problem: Problem, ref: ProblemRef) -> base.Toolbox:
+    """The toolbox: ``individual``, the operators' slots, ``evaluate`` and ``judge``. ``ref``: of ``problem``.
 
     All parallel work goes through ``toolbox.map``, where a run registers its backend's map.
     It hands genomes to ``toolbox.evaluate`` or ``judge``, module-level functions with a small
@@ -53,8 +59,8 @@ def build(resolved: Resolved, problem: Problem) -> base.Toolbox:
         toolbox.register(slot, operator.function, **parameters.arguments(operator.parameters, supplied))
     if "repair" not in resolved.operators:
         toolbox.register("repair", _to_nearest, genes=supplied["genes"])
-    toolbox.register("evaluate", evaluate, problem_ref(resolved))
-    toolbox.register("judge", judge, problem_ref(resolved))
+    toolbox.register("evaluate", evaluate, ref)
+    toolbox.register("judge", judge, ref)
     return toolbox
 
 

@@ -50,6 +50,10 @@ class Clock(ABC):
         """Those of ``genes``, which are alike, that take a level together in a model that is timed: all by default."""
         return genes
 
+    def falls(self, gene: int) -> bool:  # noqa: ARG002 - the same for all genes of most
+        """Whether no level of ``gene`` is slower than the one before; if not, each level is timed by itself."""
+        return True
+
     @abstractmethod
     def rounds(self, genome: Sequence[float], seconds: float) -> Iterator[tuple[float, float]]:
         """For each round the milliseconds of a pass of the dense model, and of that of ``genome``.

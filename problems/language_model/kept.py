@@ -39,15 +39,21 @@ def kept(resident: Resident, label: str, what: Sequence[object], build: Callable
     ``what``: all that they depend on besides the model as it was loaded, the processor, versions of libraries, and the
     code that runs models and gathers statistics; of other code, its :func:`code`.
     """
-    return _kept(resident, label, what, build, in_use=False)
+    return _kept(resident, label, what, build, resident.device, in_use=False)
 
 
-def shared_of(resident: Resident, label: str, what: Sequence[object], build: Callable[[], Tensors]) -> Tensors:
+def shared_of(
+    resident: Resident,
+    label: str,
+    what: Sequence[object],
+    build: Callable[[], Tensors],
+    device: torch.device | None = None,
+) -> Tensors:
     """As :func:`kept`, for all processes on this host at once: the file stays while their residents live, of any size.
 
-    On the CPU they map it, and the tensors are read-only.
+    On ``device``, by default the resident's. On the CPU they map it, and the tensors are read-only.
     """
-    return _kept(resident, label, what, build, in_use=True)
+    return _kept(resident, label, what, build, device or resident.device, in_use=True)
 
 
 @functools.cache
@@ -61,7 +67,12 @@ def code(*packages: ModuleType) -> str:
 
 
 def _kept(
-    resident: Resident, label: str, what: Sequence[object], build: Callable[[], Tensors], in_use: bool
+    resident: Resident,
+    label: str,
+    what: Sequence[object],
+    build: Callable[[], Tensors],
+    device: torch.device,
+    in_use: bool,
 ) -> Tensors:
     name = hashlib.sha256(repr([label, *what, *_always(resident)]).encode()).hexdigest()[:32]
     try:
@@ -69,13 +80,13 @@ def _kept(
     except OSError as error:
         _tell(str(error))
         return build()
-    about, device = {"what": label, "model": resident.source}, resident.device
+    about = {"what": label, "model": resident.source}
     try:
         with making(name, resident.source):
             tensors = _read(file.path, device) if file.exists else _made(file, about, build, device, in_use)
     except Damaged:
         file.discard()
-        return _kept(resident, label, what, build, in_use)
+        return _kept(resident, label, what, build, device, in_use)
     except BaseException:
         file.release()
         raise

@@ -113,7 +113,9 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         return facts
 
     def use_measurements(self, facts: Mapping[str, Any]) -> None:
-        """Hand ``facts`` to the budget."""
+        """Hand ``facts`` to the budget, by which levels of the transform may be left out."""
+        assert self._budget
+        self._budget[0].settle(self.session.transform, facts, **self._budget[1])
         self._measurements = facts
         vars(self).pop("budget", None)  # that of other facts
 

@@ -42,9 +42,7 @@ class Stack(Transform):
         for overlay in self._overlays:
             assert self._shapes
             overlay.lie_on(self._shapes)
-        self._genes = Genes(
-            [replace(gene, kind=type(each).__name__) for each in self._transforms for gene in each.genes]
-        )
+        self._genes = self._of_all()
         ends = [0]
         for transform in self._transforms:
             ends.append(ends[-1] + len(transform.genes))
@@ -56,6 +54,16 @@ class Stack(Transform):
     def genes(self) -> Genes:
         """Those of each transform, one after the other."""
         return self._genes
+
+    def _of_all(self) -> Genes:
+        return Genes([replace(gene, kind=type(each).__name__) for each in self._transforms for gene in each.genes])
+
+    def use_times(self, times: Mapping[str, Mapping[str, float]]) -> None:
+        """As each of them does."""
+        for transform in self._transforms:
+            transform.use_times(times)
+        self._genes = self._of_all()
+        self._terms.clear()
 
     @property
     def dense(self) -> list[float]:

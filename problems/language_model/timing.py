@@ -29,17 +29,18 @@ TIMED = 8
 """How many levels of a gene are timed at most; the last one, which may drop the sublayer, is timed besides."""
 
 
-def savings(transform: Transform, load: Load, seconds: float) -> tuple[float, list[list[float]]]:
+def savings(bare: Transform, load: Load, seconds: float) -> tuple[float, list[list[float]]]:
     """The milliseconds of a pass of the dense model, and what each level of each gene changes them by, at most 0.
 
+    ``bare``: what :meth:`problems.language_model.transform.Transform.bare` returned.
     A level is timed for ``seconds`` in turn with the dense model, or for three rounds if they take longer.
     Shares of the dense model's time are taken within a round, as other work on the machine slows both models down.
-    Levels between timed ones are interpolated by their sizes. As times are noisy, each table is made to fall, at the
-    least squared error. Where the model of all last levels that were timed saves less than these do together, all are
-    scaled down to that. The resident model, which must be dense, is so afterwards. Raises
+    Levels between timed ones are interpolated by their sizes. As times are noisy, tables of genes whose levels get
+    faster and faster are made to fall, at the least squared error; of other genes each level is timed. Where the model
+    of all last levels that were timed saves less than these do together, all are scaled down to that. The resident
+    model, which must be dense, is so afterwards. Raises
     :class:`evoprune.InputError` as :class:`problems.language_model.clock.Clock` does.
     """
-    bare = transform.bare()
     clock, levels = bare.clock(load), [gene.levels for gene in bare.genes]
     sizes = clock.sizes()
     jobs = _jobs(clock, levels, sizes)
@@ -55,10 +56,11 @@ def savings(transform: Transform, load: Load, seconds: float) -> tuple[float, li
         whole = sum(lost[gene] for gene in job.taking)
         for gene in job.genes:
             found[gene][job.level] = share * (lost[gene] / whole if whole else 1 / len(job.taking))
-    rows = [_table(*each) for each in zip(levels, sizes, found, strict=True)]
+    falls = map(clock.falls, range(len(levels)))
+    rows = [_table(*each) for each in zip(levels, sizes, found, falls, strict=True)]
     together = -Coupled(bare.genes, bare.time_terms(rows), None).spent(genomes[-1])
-    scale = min(1.0, max(0.0, -shares[-1]) / together) if together else 0.0
-    return dense, [[change * scale * dense for change in row] for row in rows]
+    scale = min(1.0, max(0.0, -shares[-1]) / together) if together > 0 else 1.0
+    return dense, [[min(change, 0.0) * scale * dense for change in row] for row in rows]
 
 
 class _Job(NamedTuple):
@@ -73,7 +75,8 @@ def _jobs(clock: Clock, levels: Sequence[Sequence[Any]], sizes: Sequence[Sequenc
     """The levels that are timed of each class of genes that are alike. ``levels`` and ``sizes``: of each gene."""
     jobs = []
     for alike in clock.alike():
-        timed = (levels[gene][at] for gene in alike for at in timed_levels(len(levels[gene])))
+        places = timed_levels if clock.falls(alike[0]) else lambda count: list(range(1, count))
+        timed = (levels[gene][at] for gene in alike for at in places(len(levels[gene])))
         most = sum(_most(sizes[gene]) for gene in alike)
         for level in dict.fromkeys(timed):
             genes = [gene for gene in alike if level in levels[gene]]
@@ -97,8 +100,10 @@ def _times(clock: Clock, genomes: Sequence[list[float]], load: Load, seconds: fl
     return dense, [median(after / before for before, after in of_model) - 1 for of_model in pairs]
 
 
-def _table(levels: Sequence[Any], sizes: Sequence[float], found: Mapping[Any, float]) -> list[float]:
-    """What each level changes, made to fall and interpolated by ``sizes`` from what is ``found`` of some levels."""
+def _table(levels: Sequence[Any], sizes: Sequence[float], found: Mapping[Any, float], falls: bool) -> list[float]:
+    """What each level changes; where it ``falls``, made to, and interpolated by ``sizes`` from what is ``found``."""
+    if not falls:
+        return [found.get(level, 0.0) for level in levels]
     at = [place for place, level in enumerate(levels) if level in found]
     if not at:
         return [0.0] * len(levels)

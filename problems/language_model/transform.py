@@ -222,8 +222,17 @@ class Transform(ABC):
         return cls(resident, settings, None)  # type: ignore[arg-type]
 
     def bare(self) -> Transform:
-        """The same transform of the same model, which must be dense, to give it shapes alone: no weight is updated."""
+        """The same transform of the same model, which must be dense, to give it shapes alone: no weight is updated.
+
+        It has all levels that may be timed.
+        """
         return self.of_shapes(self.resident, self.settings)
+
+    def use_times(self, times: Mapping[str, Mapping[str, float]]) -> None:  # noqa: B027 - most keep all levels
+        """Leave out levels of genes, or order them, by what they were measured to change a pass by.
+
+        ``times``: milliseconds, at most 0, by the gene's name and the level, of all levels that :meth:`bare` has.
+        """
 
     def clock(self, load: Load) -> Clock:
         """What times its models, by what is to run them."""

@@ -79,7 +79,11 @@ def test_limits_out_of_reach_are_refused(limit):
 )
 def test_prices_that_do_not_fit_are_refused(prices):
     with pytest.raises(ValueError, match="expected"):
-        Additive(GENES, prices, None)
+        Additive(GENES, prices, 10.0)
+
+
+def test_without_a_limit_prices_may_rise_and_fall():
+    assert Additive(GENES, [0.0, [0.0, 3.0, 1.0, 4.0], 0.0, 0.0], None).spent([0.0, 1.5, 0.0, 0.0]) == 2.0
 
 
 def test_a_budget_without_a_limit_says_so():

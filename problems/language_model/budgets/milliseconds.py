@@ -52,7 +52,9 @@ class Milliseconds(Coupled):
     """
 
     def __init__(self, transform: Transform, times: Times, load: Load, speedup: float) -> None:
-        terms = transform.time_terms([list(times.genes[gene.name].values()) for gene in transform.genes])
+        terms = transform.time_terms(
+            [[times.genes[gene.name][str(level)] for level in gene.levels] for gene in transform.genes]
+        )
         super().__init__(transform.genes, terms, times.dense / speedup, "milliseconds", lambda _: times.dense)
         self.load, self.speedup, self.of = load, speedup, f"{load} in {times.runtime}"
         if self.least > times.dense / speedup:
@@ -81,21 +83,14 @@ def milliseconds(
 ) -> Milliseconds:
     """Make a pass at least some times as fast as the dense model's, on the machine of the run.
 
-    ``measured``: what :func:`measure` returned. Raises :class:`evoprune.InputError` where that is of another machine or
-    model.
+    ``measured``: what :func:`measure` returned, and :func:`settle` was called with. Raises
+    :class:`evoprune.InputError` where that is of another machine or model.
     """
     load = Load(phase, batch, length)
-    source = table or "measured.json"
-    try:
-        times = Times.model_validate(measured)
-    except ValidationError as error:
-        where, why = ".".join(map(str, error.errors()[0]["loc"])), error.errors()[0]["msg"]
-        raise InputError(f"holds no times that evoprune measured: {where}: {why}", source) from None
+    times, source = _times(measured, table)
     for name, now in _circumstances(transform, load).items():
         if name in _MUST_MATCH and getattr(times, name) != now:
             raise InputError(f"its times were measured with {name} {getattr(times, name)}, this run has {now}", source)
-    if {name: list(levels) for name, levels in times.genes.items()} != _levels(transform):
-        raise InputError("its times are of other genes or levels than those of problem.transforms", source)
     return Milliseconds(transform, times, load, speedup)
 
 
@@ -106,19 +101,38 @@ def measure(
     if table is not None:
         return _read(Path(table).expanduser())
     load = Load(phase, batch, length)
-    dense, changes = savings(transform, load, seconds)
+    bare = transform.bare()
+    dense, changes = savings(bare, load, seconds)
     genes = {
-        name: dict(zip(levels, table, strict=True))
-        for (name, levels), table in zip(_levels(transform).items(), changes, strict=True)
+        gene.name: dict(zip(map(str, gene.levels), table, strict=True))
+        for gene, table in zip(bare.genes, changes, strict=True)
     }
     return Times(**_circumstances(transform, load), dense=dense, genes=genes).model_dump()
 
 
-setattr(milliseconds, "measure", measure)  # noqa: B010 - functions have no such attribute to mypy
+def settle(transform: Transform, measured: Mapping[str, Any], *, table: str | None, **_: Any) -> None:
+    """Let ``transform`` have the levels that are worth their time; in each process that evaluates, on any machine.
+
+    Raises :class:`evoprune.InputError` where ``measured`` is of other genes or levels.
+    """
+    times, source = _times(measured, table)
+    levels = {gene.name: set(map(str, gene.levels)) for gene in transform.genes}
+    if times.genes.keys() != levels.keys() or any(own - times.genes[name].keys() for name, own in levels.items()):
+        raise InputError("its times are of other genes or levels than those of problem.transforms", source)
+    transform.use_times(times.genes)
 
 
-def _levels(transform: Transform) -> dict[str, list[str]]:
-    return {gene.name: list(map(str, gene.levels)) for gene in transform.genes}
+vars(milliseconds).update(measure=measure, settle=settle)
+
+
+def _times(measured: Mapping[str, Any], table: str | None) -> tuple[Times, str]:
+    """What was ``measured``, and the name of its file. Raises :class:`evoprune.InputError` where it is none."""
+    source = table or "measured.json"
+    try:
+        return Times.model_validate(measured), source
+    except ValidationError as error:
+        where, why = ".".join(map(str, error.errors()[0]["loc"])), error.errors()[0]["msg"]
+        raise InputError(f"holds no times that evoprune measured: {where}: {why}", source) from None
 
 
 def _circumstances(transform: Transform, load: Load) -> dict[str, Any]:

@@ -55,6 +55,10 @@ class Files(Clock):
         """The last half of those that cut: there is no file of a model that lost all of its blocks."""
         return genes[len(genes) // 2 :] if genes[0] < self._cuts else genes
 
+    def falls(self, gene: int) -> bool:
+        """False of types: one with fewer bytes may take longer to decode."""
+        return bool(self._kinds[gene] != TYPES)
+
     def rounds(self, genome: Sequence[float], seconds: float) -> Iterator[tuple[float, float]]:
         """A pair of medians of each process: some new ones, one after the other, time both files in turn."""
         files = [self._dense, self._other(genome)]

@@ -1,10 +1,9 @@
-"""Each matrix in each type that is worth having: quantised once, and kept as values that can be copied."""
+"""Each matrix in each type, quantised once, and which of these are worth having."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,8 +16,8 @@ from problems.language_model.model.blocks import Matrix
 DENSE = "16 bits"
 """The name of the level that changes nothing: a file holds such a matrix in 16 bits."""
 
-VALUES, DATA, ERROR = "values", "data", "error"
-"""What is stored of a matrix in a type: its values, as the layer stores them; what a file holds; the relative error."""
+DATA, ERROR = "data", "error"
+"""What is stored of a matrix in a type: what a file holds, and the relative error."""
 
 IMPORTANCE = "importance"
 """What is stored of a matrix besides, under :data:`DENSE`: see :func:`quantised`."""
@@ -32,47 +31,40 @@ def key(what: str, kind: str, matrix: Matrix) -> str:
     return f"{what} {kind}: {matrix.name}"
 
 
-@dataclass(frozen=True)
-class Form:
-    """A matrix quantised to ``kind``. ``error``: the weighted squared error, as a share of the weighted squares."""
-
-    kind: str
-    data: ggml.Bytes
-    values: ggml.Floats
-    error: float
-
-    @property
-    def exact(self) -> bool:
-        """Whether the matrix was on this type's grid before, as that of a quantised source."""
-        return self.error < _EXACT
-
-
 def quantised(
     matrices: Sequence[Matrix], importance: Mapping[str, torch.Tensor], kinds: Sequence[str], exact: bool
 ) -> Tensors:
-    """Each of ``matrices`` in each of ``kinds`` that its width allows and that is not dominated.
+    """Each of ``matrices`` in each of ``kinds`` that its width allows; on the CPU.
 
     ``importance``: of the inputs of a matrix by its name, float32 ``(in,)``. ``exact``: whether types stay that
     reproduce a matrix.
     """
     stored: Tensors = {}
 
-    def forms(matrix: Matrix) -> list[Form]:
+    def made(matrix: Matrix) -> Tensors:
         weights = _rows(matrix, matrix.weight)
-        weighed = importance[matrix.name].cpu().numpy() if matrix.name in importance else None
-        found = [_form(weights, kind, weighed) for kind in kinds if ggml.fits(kind, weights.shape[1])]
-        return _efficient(form for form in found if exact or not form.exact)
+        weighed = importance[matrix.name].cpu() if matrix.name in importance else None
+        found: Tensors = {} if weighed is None else {key(IMPORTANCE, DENSE, matrix): weighed}
+        for kind in kinds:
+            if ggml.fits(kind, weights.shape[1]):
+                data = ggml.quantize(weights, kind, None if weighed is None else weighed.numpy())
+                error = _error(weights, ggml.dequantize(data, kind, weights.shape[1]), weighed)
+                if exact or error >= _EXACT:
+                    found[key(DATA, kind, matrix)] = torch.from_numpy(data)
+                    found[key(ERROR, kind, matrix)] = torch.tensor(error, dtype=torch.float64)
+        return found
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # ggml runs without the interpreter's lock
-        made = steps(pool.map(forms, matrices), "quantising", "tensor", len(matrices))
-        for matrix, found in zip(matrices, made, strict=True):
-            if matrix.name in importance:
-                stored[key(IMPORTANCE, DENSE, matrix)] = importance[matrix.name]
-            for form in found:
-                stored[key(VALUES, form.kind, matrix)] = _values(matrix, matrix.weight, form.values)
-                stored[key(DATA, form.kind, matrix)] = torch.from_numpy(form.data)
-                stored[key(ERROR, form.kind, matrix)] = torch.tensor(form.error, dtype=torch.float64)
+        for found in steps(pool.map(made, matrices), "quantising", "tensor", len(matrices)):
+            stored |= found
     return stored
+
+
+def held(matrix: Matrix, stored: Mapping[str, torch.Tensor], kind: str) -> tuple[torch.Tensor, ggml.Bytes]:
+    """The values of ``matrix`` in ``kind``, as its layer stores them, and what a file holds."""
+    data = stored[key(DATA, kind, matrix)].numpy()
+    width = matrix.rows(matrix.weight).shape[1]
+    return _values(matrix, matrix.weight, ggml.dequantize(data, kind, width)), data
 
 
 def quantised_anew(
@@ -87,16 +79,30 @@ def quantised_anew(
     return _values(matrix, weight, ggml.dequantize(data, kind, rows.shape[1])), data
 
 
-def levels(matrix: Matrix, stored: Mapping[str, torch.Tensor], kinds: Iterable[str]) -> list[str]:
-    """The levels of ``matrix``: dense, and those of ``kinds`` that are stored, from more to fewer bytes."""
+def sizes(matrix: Matrix, stored: Mapping[str, torch.Tensor], kinds: Iterable[str]) -> dict[str, float]:
+    """The bytes of ``matrix`` in each of ``kinds`` that are stored, from more to fewer, after those of dense."""
     there = [kind for kind in kinds if key(DATA, kind, matrix) in stored]
-    return [DENSE, *sorted(there, key=lambda kind: stored[key(DATA, kind, matrix)].numel(), reverse=True)]
+    found = {kind: float(stored[key(DATA, kind, matrix)].numel()) for kind in there}
+    return {DENSE: 2.0 * matrix.weight.numel()} | dict(sorted(found.items(), key=lambda each: -each[1]))
+
+
+def worth(matrix: Matrix, stored: Mapping[str, torch.Tensor], costs: Mapping[str, float]) -> list[str]:
+    """The levels of ``matrix``: dense, and of what has ``costs`` what no other one matches in cost and in error.
+
+    From more to less cost; of equals the first.
+    """
+    kinds = [kind for kind, cost in costs.items() if kind != DENSE and cost < costs[DENSE]]
+    found = dict(zip(kinds, errors(matrix, stored, kinds), strict=True))
+    kept: list[str] = []
+    for kind in sorted(kinds, key=lambda kind: (costs[kind], found[kind])):
+        if not kept or found[kind] < found[kept[-1]]:
+            kept.append(kind)
+    return [DENSE, *reversed(kept)]
 
 
 def errors(matrix: Matrix, stored: Mapping[str, torch.Tensor], kinds: Iterable[str]) -> list[float]:
-    """The relative error of ``matrix`` in each of ``kinds``, its levels: that of dense is 0. Empty if all are exact."""
-    found = [0.0 if kind == DENSE else float(stored[key(ERROR, kind, matrix)]) for kind in kinds]
-    return found if max(found) > 0 else []
+    """The relative error of ``matrix`` in each of ``kinds``: that of dense is 0."""
+    return [0.0 if kind == DENSE else float(stored[key(ERROR, kind, matrix)]) for kind in kinds]
 
 
 def is_exact(matrix: Matrix, stored: Mapping[str, torch.Tensor], kind: str) -> bool:
@@ -113,18 +119,8 @@ def _values(matrix: Matrix, weight: torch.Tensor, rows: ggml.Floats) -> torch.Te
     return matrix.rows(torch.from_numpy(rows)).to(weight.detach(), copy=True).contiguous()
 
 
-def _form(weights: ggml.Floats, kind: str, importance: ggml.Floats | None) -> Form:
-    data = ggml.quantize(weights, kind, importance)
-    values = ggml.dequantize(data, kind, weights.shape[1])
-    weighed = np.ones(weights.shape[1], dtype=np.float32) if importance is None else importance
+def _error(weights: ggml.Floats, values: ggml.Floats, importance: torch.Tensor | None) -> float:
+    """The squared error of ``values``, inputs weighed by ``importance``, as a share of the weighed squares."""
+    weighed = np.ones(weights.shape[1], dtype=np.float32) if importance is None else importance.numpy()
     error = np.square(values - weights).sum(0, dtype=np.float64) @ weighed
-    return Form(kind, data, values, float(error / max(np.square(weights).sum(0, dtype=np.float64) @ weighed, 1e-300)))
-
-
-def _efficient(forms: Iterable[Form]) -> list[Form]:
-    """Those of ``forms`` that no other one matches in bytes and in error; of equals the first."""
-    kept: list[Form] = []
-    for form in sorted(forms, key=lambda form: (form.data.nbytes, form.error)):
-        if not kept or form.error < kept[-1].error:
-            kept.append(form)
-    return kept
+    return float(error / max(np.square(weights).sum(0, dtype=np.float64) @ weighed, 1e-300))

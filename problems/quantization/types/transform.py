@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from copy import copy
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,16 +28,16 @@ from problems.language_model.statistics.calibration import statistics
 from problems.language_model.text.roles import Texts
 from problems.language_model.transform import PARAMETERS, WEIGHTS, Encoded, Transform, unknown_unit
 from problems.quantization.types.levels import (
-    DATA,
     DENSE,
     IMPORTANCE,
-    VALUES,
     errors,
+    held,
     is_exact,
     key,
-    levels,
     quantised,
     quantised_anew,
+    sizes,
+    worth,
 )
 from problems.quantization.types.matrices import group_of, parameter_of, typed_matrices
 from problems.quantization.types.rivals import rivals
@@ -46,6 +47,9 @@ from problems.quantization.types.sheet import Made, Recent, Sheet
 if TYPE_CHECKING:  # it imports gguf, which not everyone has
     from problems.language_model.gguf.base import Base
 
+Choose = Callable[[Matrix, Mapping[str, float]], list[str]]
+"""The levels of a matrix, from the bytes that it takes in dense and in each type that it may have."""
+
 _LEAST = 1e-6
 """Inputs count at least as this share of the mean one: ggml fails where a whole block of them has no weight."""
 
@@ -54,8 +58,9 @@ class Types(Overlay):
     """Store each matrix in a type of GGUF: a gene is a matrix, its levels are types, from more to fewer bytes.
 
     Of the matrices of the blocks, the embedding, with which a tied head goes, and a head that is not tied. A type that
-    another one matches in bytes and in error is no level. ggml quantises, with an importance matrix if the settings say
-    so: the mean squares of the inputs. Matrices that cuts made smaller are quantised when a candidate has them.
+    another one matches in bytes and in error is no level; once times are known, in time and in error. ggml quantises,
+    with an importance matrix if the settings say so: the mean squares of the inputs. Matrices that cuts made smaller
+    are quantised when a candidate has them.
     """
 
     Settings = TypesSettings
@@ -67,7 +72,8 @@ class Types(Overlay):
         self._kinds = settings.types or COMMON
         self._check_types()
         self._stored = self._made()
-        self._levels = [levels(matrix, self._stored, self._kinds) for matrix in self.matrices]
+        self._sizes = [sizes(matrix, self._stored, self._kinds) for matrix in self.matrices]
+        self._choose: Choose = self._worth_their_bytes
         self._genes = self._of_levels()
         if not self._genes.free:
             raise InputError("no type fits the model's matrices: types need rows of a multiple of 32", "problem.model")
@@ -126,8 +132,10 @@ class Types(Overlay):
 
     def _nearest(self, kinds: Sequence[str], bits: Sequence[Sequence[float]]) -> list[float]:
         """As :meth:`genome_of`, but with the last level where all have more bits. ``bits``: those of levels."""
-        widths = [sheet.shape[1] for sheet in self._sheets]
-        return list(map(_at_most, map(_bits, kinds, widths), bits))
+        return [
+            float(gene.levels.index(kind)) if kind in gene.levels else _at_most(_bits(kind, sheet.shape[1]), own)
+            for gene, kind, sheet, own in zip(self._genes, kinds, self._sheets, bits, strict=True)
+        ]
 
     @classmethod
     def rivals(cls, settings: TypesSettings, alone: Callable[[TypesSettings], Any]) -> Iterator[Rival]:
@@ -147,10 +155,13 @@ class Types(Overlay):
 
     def lie_on(self, shapes: Shapes) -> None:
         """See :meth:`Overlay.lie_on`: types stay whose blocks of weights divide all widths that may be left."""
-        for place, matrix in enumerate(self.matrices):
+        fitting = []
+        for matrix, own in zip(self.matrices, self._sizes, strict=True):
             widths = {shape[0 if matrix.transposed else 1] for shape in shapes.possible(parameter_of(matrix))}
-            kinds = self._levels[place]
-            self._levels[place] = [kind for kind in kinds if kind == DENSE or all(ggml.fits(kind, w) for w in widths)]
+            fitting.append(
+                {kind: size for kind, size in own.items() if kind == DENSE or all(ggml.fits(kind, w) for w in widths)}
+            )
+        self._sizes = fitting
         self._genes = self._of_levels()
         if not self._genes.free:
             raise InputError(
@@ -176,14 +187,14 @@ class Types(Overlay):
         """``weight``, what is now of a matrix, in ``kind``."""
         matrix = sheet.matrix
         if weight is sheet.whole:
-            return self._stored[key(VALUES, kind, matrix)], self._stored[key(DATA, kind, matrix)].cpu().numpy()
+            return held(matrix, self._stored, kind)
         known = matrix.name, kind, sha256_of({"": weight})
         return self._recent.get(known, lambda: quantised_anew(matrix, weight, kind, self._weighed(matrix, left)))
 
     def _weighed(self, matrix: Matrix, left: Left) -> torch.Tensor | None:
         """The importance of the inputs that ``matrix`` has."""
         importance, kept = self._stored.get(key(IMPORTANCE, DENSE, matrix)), left().get(matrix.name)
-        return importance if importance is None or kept is None else importance[kept]
+        return importance if importance is None or kept is None else importance[kept.cpu()]
 
     def marks(self) -> Sequence[Hashable]:
         """The types of each block's matrices, and for the first block that of the embedding."""
@@ -205,19 +216,20 @@ class Types(Overlay):
 
         Raises :class:`evoprune.InputError` where it cannot be known what these are, or llama.cpp has no such model.
         """
-        return self._byte_prices
-
-    @cached_property
-    def _byte_prices(self) -> tuple[list[Price], float]:
         from problems.language_model.gguf.size import tensor_bytes
-        from problems.language_model.gguf.write import contents
 
-        base = self._base
+        dense, base = self._dense_bytes, self._base
         prices: list[Price] = []
         for sheet, gene in zip(self._sheets, self._genes, strict=True):
             sizes = [tensor_bytes(base.half if kind == DENSE else kind, sheet.shape) for kind in gene.levels]
             prices.append([float(size - sizes[0]) for size in sizes])
-        return prices, float(contents(self.resident.model, base, {}).bytes)
+        return prices, dense
+
+    @cached_property
+    def _dense_bytes(self) -> float:
+        from problems.language_model.gguf.write import contents
+
+        return float(contents(self.resident.model, self._base, {}).bytes)
 
     @cached_property
     def _base(self) -> Base:
@@ -240,8 +252,25 @@ class Types(Overlay):
 
     def kinds(self, shapes: Shapes) -> Kinds:
         """The levels of each matrix, by the name of its parameter."""
-        own = enumerate(zip(self.matrices, self._levels, strict=True), len(shapes.counts))
-        return {parameter_of(matrix): (place, kinds) for place, (matrix, kinds) in own}
+        own = enumerate(zip(self.matrices, self._genes, strict=True), len(shapes.counts))
+        return {parameter_of(matrix): (place, gene.levels) for place, (matrix, gene) in own}
+
+    def bare(self) -> Transform:
+        """The same with all types as levels, from more to fewer bytes: which are worth their time is not known."""
+        bare = copy(self)
+        bare._choose = _all_of
+        bare._genes = bare._of_levels()
+        return bare
+
+    def use_times(self, times: Mapping[str, Mapping[str, float]]) -> None:
+        """Have as levels what no other type matches in time and in error, from more to less time."""
+
+        def choose(matrix: Matrix, there: Mapping[str, float]) -> list[str]:
+            own = times[matrix.name]
+            return worth(matrix, self._stored, {kind: own[kind] for kind in there if kind in own})
+
+        self._choose = choose
+        self._genes = self._of_levels()
 
     def clock(self, load: Load) -> Clock:
         """That of llama.cpp, which runs the files."""
@@ -294,30 +323,33 @@ class Types(Overlay):
             "than they are: for claims set source_types: false, or take a source in 16 bits"
         ]
 
-    @cached_property
+    @property
     def reproduced(self) -> Counter[str]:
         """The number of matrices that each type reproduces, since the source was stored in such a type."""
         return Counter(
             kind
-            for matrix, kinds in zip(self.matrices, self._levels, strict=True)
-            for kind in kinds
+            for matrix, gene in zip(self.matrices, self._genes, strict=True)
+            for kind in gene.levels
             if is_exact(matrix, self._stored, kind)
         )
 
+    def _worth_their_bytes(self, matrix: Matrix, there: Mapping[str, float]) -> list[str]:
+        return worth(matrix, self._stored, there)
+
     def _of_levels(self) -> Genes:
-        blocks = self.resident.matrices
-        return Genes(
-            [
-                Gene.of_levels(matrix.name, kinds, group_of(matrix, blocks), errors(matrix, self._stored, kinds))
-                for matrix, kinds in zip(self.matrices, self._levels, strict=True)
-            ]
-        )
+        """The genes whose levels :attr:`_choose` finds in what fits a matrix."""
+        genes, blocks = [], self.resident.matrices
+        for matrix, there in zip(self.matrices, self._sizes, strict=True):
+            kinds = self._choose(matrix, there)
+            harms = errors(matrix, self._stored, kinds)
+            genes.append(Gene.of_levels(matrix.name, kinds, group_of(matrix, blocks), harms if any(harms) else []))
+        return Genes(genes)
 
     def _bits_of_levels(self) -> list[list[float]]:
         """The bits of a weight in each level of each gene."""
         return [
-            [_bits(kind, sheet.shape[1]) for kind in kinds]
-            for sheet, kinds in zip(self._sheets, self._levels, strict=True)
+            [_bits(kind, sheet.shape[1]) for kind in gene.levels]
+            for sheet, gene in zip(self._sheets, self._genes, strict=True)
         ]
 
     def _check_types(self) -> None:
@@ -342,6 +374,7 @@ class Types(Overlay):
             "matrices in GGUF types",
             what,
             lambda: quantised(self.matrices, self._importance(), self._kinds, settings.source_types),
+            torch.device("cpu"),  # all types of a model take four times its memory
         )
 
     def _importance(self) -> dict[str, torch.Tensor]:
@@ -360,5 +393,9 @@ def _bits(kind: str, width: int) -> float:
 
 
 def _at_most(most: float, bits: Sequence[float]) -> float:
-    """The first of levels of these ``bits``, which fall, that has at ``most`` so many; the last if none has."""
-    return float(min(sum(own > most for own in bits), len(bits) - 1))
+    """The first of levels of these ``bits`` that has at ``most`` so many; the last if none has."""
+    return float(next((level for level, own in enumerate(bits) if own <= most), len(bits) - 1))
+
+
+def _all_of(_: Matrix, there: Mapping[str, float]) -> list[str]:
+    return list(there)

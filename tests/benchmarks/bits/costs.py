@@ -15,7 +15,7 @@ import torch
 
 from operators.knapsack import Floats
 from problems.language_model.statistics import gradients
-from problems.quantization.types.levels import DENSE, VALUES, key
+from problems.quantization.types.levels import DENSE, held
 from tests.benchmarks.bits.kinds import Kinds
 from tests.benchmarks.bits.task import Task
 
@@ -69,6 +69,6 @@ def _each(task: Task, cost: Callable[[str, torch.Tensor], torch.Tensor]) -> Iter
     for sheet, gene in zip(task.transform._sheets, task.problem.genes, strict=True):
         matrix = sheet.matrix
         for kind in gene.levels:
-            values = sheet.whole if kind == DENSE else stored[key(VALUES, str(kind), matrix)]
+            values = sheet.whole if kind == DENSE else held(matrix, stored, str(kind))[0]
             change = matrix.rows(values).float() - matrix.rows(sheet.whole).float()
             yield float(cost(matrix.name, change).sum(dtype=torch.float64))

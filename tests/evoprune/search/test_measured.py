@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from evoprune.api import Run
+from tests.runs import lines
+
 pytestmark = pytest.mark.usefixtures("no_figures")
 
 MACHINE = """
@@ -32,7 +35,7 @@ class Machine(Problem, Measured):
         self.limit = facts["limit"]
 
     def evaluate(self, genome):
-        return Evaluation((abs(genome[0] - genome[1] - 0.1),))
+        return Evaluation((abs(genome[0] - genome[1] - 0.1) + (self.limit or 0.0),))
 """
 
 
@@ -68,6 +71,37 @@ def test_the_budget_is_that_of_the_first_measurement_when_the_run_is_resumed(run
     assert resumed(evoprune, whole.folder).code == 0
     assert whole.json("result.json")["best"] == before
     assert log() == ["measured"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_whoever_evaluates_knows_what_was_measured(evoprune, machine, log, workers, tmp_path):
+    folder = tmp_path / "runs" / "run"
+    answer = evoprune("run", machine, "--runs-dir", folder.parent, "--name", "run", "-n", workers, folder=folder)
+    for line in answer.candidates:
+        assert line["fitness"] == pytest.approx([abs(line["genome"][0] - line["genome"][1] - 0.1) + 0.25])
+    found = Run.open(folder)
+    assert found.problem.evaluate([0.5, 0.4]).values == pytest.approx([0.25])
+
+
+def test_scores_of_runs_that_measured_are_not_shared(evoprune, machine, log, tmp_path):
+    told = [
+        "--seeds",
+        "2",
+        "--budget",
+        "8",
+        "--runs-dir",
+        tmp_path,
+        "--name",
+        "a",
+        "--vary",
+        "operators.repair=shift,scale",
+    ]
+    assert evoprune("ablate", machine, *told).code == 0
+    for folder in (tmp_path / "a").glob("*/*/"):
+        limit = json.loads((folder / "measured.json").read_text())["limit"]
+        for line in lines(folder):
+            if "candidate" in line:
+                assert line["fitness"][0] == pytest.approx(abs(line["genome"][0] - line["genome"][1] - 0.1) + limit)
 
 
 def test_another_run_measures_again(run, machine, log):

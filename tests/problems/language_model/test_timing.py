@@ -12,7 +12,6 @@ from problems.language_model.clock import Passes, in_turn
 from problems.language_model.speed import Load
 from problems.language_model.timing import compared, savings, timed_levels
 from problems.language_model.transform import WEIGHTS
-from problems.pruning.cuts.sublayers.transform import Sublayers
 
 WIDTHS = ["heads", {"use": "channels", "step": 32}]
 DECODE = Load("decode", length=16)
@@ -96,14 +95,11 @@ def test_tables_fall_however_noisy_times_are(transform, monkeypatch):
 
 
 def test_all_together_save_no_more_than_a_model_that_lost_all_of_it(transform, monkeypatch):
-    made = transform("sublayers")
-
     def run():
-        return 10.0 if any(any(mark) for mark in timed.marks()) else 20.0  # nothing more from the second on
+        return 10.0 if any(any(mark) for mark in made.marks()) else 20.0  # nothing more from the second on
 
-    monkeypatch.setattr(Sublayers, "bare", lambda self: timed)
     monkeypatch.setattr(clock, "timer", lambda *_: run)
-    timed = transform("sublayers")
+    made = transform("sublayers")
     dense, tables = savings(made, DECODE, 0.0)
     assert dense == 20
     assert sum(table[1] for table in tables) == pytest.approx(-10)

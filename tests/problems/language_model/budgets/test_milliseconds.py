@@ -8,7 +8,7 @@ from evoprune import InputError
 from evoprune.cli import main
 from evoprune.testing import check_budget
 from problems.language_model import clock, report
-from problems.language_model.budgets.milliseconds import measure, milliseconds
+from problems.language_model.budgets.milliseconds import measure, milliseconds, settle
 from tests.problems.small import problem_in
 
 GIVEN = {"phase": "decode", "batch": 1, "length": 16, "seconds": 0.0}
@@ -68,10 +68,12 @@ def test_times_of_other_weights_of_the_same_shapes_will_do(transform, measured):
     milliseconds(transform, measured | {"weights": "of a fine-tuned model"}, speedup=1.1, **GIVEN)
 
 
-def test_times_of_other_levels_are_refused(language_model, measured):
-    other = language_model(transforms=["heads", {"use": "channels", "step": 64}]).session.transform
+@pytest.mark.parametrize("genes", ["model", "block"])
+def test_times_of_other_levels_are_refused(language_model, measured, genes):
+    facts = measured | {"genes": {name: {"all": 0.0} for name in measured["genes"]}} if genes == "block" else measured
+    other = language_model(transforms=["heads", {"use": "channels", "genes": genes}]).session.transform
     with pytest.raises(InputError, match="other genes or levels"):
-        milliseconds(other, measured, speedup=1.1, **GIVEN)
+        settle(other, facts, table=None)
 
 
 def test_what_holds_no_times_is_refused(transform, measured, tmp_path):

@@ -8,6 +8,7 @@ import random
 import pytest
 
 from evoprune import InputError
+from evoprune.api import Run
 from evoprune.cli import main
 from evoprune.testing import check_budget
 from problems.language_model import timing
@@ -18,7 +19,7 @@ from problems.language_model.timing import compared
 from problems.quantization.types.levels import DENSE
 from tests.runs import lines
 
-pytest.importorskip("gguf")
+gguf = pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")
 
 TYPES = {"use": "types", "types": ["Q8_0", "Q4_0"], "importance": False}
@@ -31,6 +32,10 @@ GIVEN = {"phase": "decode", "batch": 1, "length": 16, "seconds": 0.0}
 def bytes_for_times(monkeypatch):
     """A pass takes a millisecond for each 1,000 bytes of its file."""
     monkeypatch.setattr(clock, "milliseconds", lambda paths, *_: [path.stat().st_size / 1000 for path in paths])
+
+
+def types_in(path):
+    return {tensor.tensor_type.name for tensor in gguf.GGUFReader(path).tensors}
 
 
 @pytest.fixture
@@ -55,8 +60,7 @@ def test_what_is_measured_says_what_a_file_of_any_genome_takes(transform, bytes_
 def test_a_matrix_that_lacks_a_type_is_timed_with_the_others(problem_on, bytes_for_times, monkeypatch):
     made, calls, timed = problem_on("gpt2", TYPES).session.transform, [], clock.milliseconds
     shapes = [sheet.shape for sheet in made._sheets]
-    made._levels[1] = [DENSE, "Q4_0"]
-    made._genes = made._of_levels()
+    del made._sizes[1]["Q8_0"]
     monkeypatch.setattr(clock, "milliseconds", lambda *given: calls.append(given) or timed(*given))
     genes = list(measure(made, **GIVEN, table=None)["genes"].values())
     assert len(calls) == 3 * clock._PROCESSES * timing._PASSES  # two types, and all last levels together
@@ -68,13 +72,25 @@ def test_a_matrix_that_lacks_a_type_is_timed_with_the_others(problem_on, bytes_f
 
 def test_a_type_that_one_small_matrix_alone_may_have_is_not_timed(problem_on, bytes_for_times, monkeypatch):
     made, calls, timed = problem_on("gpt2", TYPES).session.transform, [], clock.milliseconds
-    made._levels[1:] = [[DENSE, "Q8_0", "Q4_0"], *[[DENSE, "Q8_0"]] * (len(made._levels) - 2)]
-    made._levels[0] = [DENSE, "Q8_0"]
-    made._genes = made._of_levels()
+    for place, sizes in enumerate(made._sizes):
+        if place != 1:
+            del sizes["Q4_0"]
     monkeypatch.setattr(clock, "milliseconds", lambda *given: calls.append(given) or timed(*given))
     genes = list(measure(made, **GIVEN, table=None)["genes"].values())
     assert len(calls) == 2 * clock._PROCESSES * timing._PASSES
-    assert genes[1]["Q4_0"] == genes[1]["Q8_0"] < 0
+    assert genes[1]["Q4_0"] == 0 > genes[1]["Q8_0"]
+
+
+def test_a_type_that_is_slow_does_not_hide_what_others_save(problem_on, monkeypatch):
+    made = problem_on("gpt2", TYPES).session.transform
+
+    def timed(paths, *_):
+        return [30.0 if "Q4_0" in types_in(path) else 20.0 if "Q8_0" in types_in(path) else 25.0 for path in paths]
+
+    monkeypatch.setattr(clock, "milliseconds", timed)
+    times = measure(made, **GIVEN, table=None)
+    assert sum(own["Q8_0"] for own in times["genes"].values()) == pytest.approx(-5)
+    assert all(own["Q4_0"] == 0 for own in times["genes"].values())
 
 
 def test_no_file_is_timed_that_lost_more_than_half_of_its_blocks(transform):
@@ -99,19 +115,40 @@ def test_what_llama_has_no_form_of_is_refused_before_anything_is_timed(problem_o
 def run(tmp_path, byte_models, bytes_for_times):
     """Runs ``compression`` under milliseconds; returns the exit code and the run's folder."""
 
-    def call(name, speedup):
+    def call(name, speedup, *options, transforms=(BLOCKS, WIDTH, TYPES)):
         problem = byte_models("gpt2") | {
             "use": "compression",
-            "transforms": [BLOCKS, WIDTH, TYPES],
+            "transforms": transforms,
             "budget": {"use": "milliseconds", "speedup": speedup, **GIVEN},
             "held_out_windows": 0,
         }
         spec = {"problem": problem, "population": 4, "generations": 2, "operators": {"repair": "shift"}}
         (tmp_path / "experiment.yaml").write_text(json.dumps(spec))
         command = ["run", str(tmp_path / "experiment.yaml"), "--runs-dir", str(tmp_path), "--name", name]
-        return main(command), tmp_path / name
+        return main([*command, *options]), tmp_path / name
 
     return call
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_type_that_is_slower_than_one_with_less_error_is_no_level_of_a_run_nor_of_its_export(
+    run, workers, monkeypatch
+):
+    def timed(paths, *_):
+        return [path.stat().st_size / 1000 + (1000 if "Q5_0" in types_in(path) else 0) for path in paths]
+
+    monkeypatch.setattr(clock, "milliseconds", timed)
+    types = TYPES | {"types": ["Q5_0", "Q4_0", "Q8_0"]}
+    code, folder = run("run", 1.5, "--workers", str(workers), transforms=[types])
+    assert code == 0
+    assert json.loads((folder / "result.json").read_text())["cost"]["milliseconds"]["predicted"] > 0
+    found = Run.open(folder)
+    assert {gene.levels for gene in found.problem.genes} == {(DENSE, "Q8_0", "Q4_0")}
+    evaluated = found.problem.evaluate(found.best.genome).values[0]
+    assert evaluated == pytest.approx(found.best.fitness[0], rel=1e-6)
+    exported = found.export(folder.parent / "best.gguf", untimed=True)
+    assert types_in(folder.parent / "best.gguf") & {"Q8_0", "Q4_0", "Q5_0"} <= {"Q8_0", "Q4_0"}
+    assert exported.summary
 
 
 def test_a_run_is_as_fast_as_it_was_asked_to_be_and_goes_on_with_its_times(run, monkeypatch):
