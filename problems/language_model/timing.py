@@ -37,8 +37,8 @@ def savings(bare: Transform, load: Load, seconds: float) -> tuple[float, list[li
     Shares of the dense model's time are taken within a round, as other work on the machine slows both models down.
     Levels between timed ones are interpolated by their sizes. As times are noisy, tables of genes whose levels get
     faster and faster are made to fall, at the least squared error; of other genes each level is timed. Where the model
-    of all last levels that were timed saves less than these do together, all are scaled down to that. The resident
-    model, which must be dense, is so afterwards. Raises
+    of all fastest levels saves less than these do together, all are scaled down to that. The resident model, which
+    must be dense, is so afterwards. Raises
     :class:`evoprune.InputError` as :class:`problems.language_model.clock.Clock` does.
     """
     clock, levels = bare.clock(load), [gene.levels for gene in bare.genes]
@@ -47,19 +47,22 @@ def savings(bare: Transform, load: Load, seconds: float) -> tuple[float, list[li
     genomes = [
         [float(own.index(job.level)) if gene in job.taking else 0.0 for gene, own in enumerate(levels)] for job in jobs
     ]
-    genomes.append([max(values) for values in zip(*genomes, strict=True)])  # the fastest
     dense, shares = _times(clock, genomes, load, seconds)
-    bare.apply(bare.dense)
     found: list[dict[Any, float]] = [{} for _ in levels]
-    for job, share in zip(jobs, shares, strict=False):
+    for job, share in zip(jobs, shares, strict=True):
         lost = {gene: sizes[gene][0] - sizes[gene][levels[gene].index(job.level)] for gene in job.genes}
         whole = sum(lost[gene] for gene in job.taking)
         for gene in job.genes:
             found[gene][job.level] = share * (lost[gene] / whole if whole else 1 / len(job.taking))
     falls = map(clock.falls, range(len(levels)))
     rows = [_table(*each) for each in zip(levels, sizes, found, falls, strict=True)]
-    together = -Coupled(bare.genes, bare.time_terms(rows), None).spent(genomes[-1])
-    scale = min(1.0, max(0.0, -shares[-1]) / together) if together > 0 else 1.0
+    taking = {gene for job in jobs for gene in job.taking}
+    fastest = [_fastest(row) if gene in taking else 0.0 for gene, row in enumerate(rows)]
+    together = -Coupled(bare.genes, bare.time_terms(rows), None).spent(fastest)
+    if not together:
+        return dense, [[0.0] * len(row) for row in rows]
+    _, (share,) = _times(clock, [fastest], load, seconds)
+    scale = min(1.0, max(0.0, -share) / together)
     return dense, [[min(change, 0.0) * scale * dense for change in row] for row in rows]
 
 
@@ -91,11 +94,15 @@ def _most(sizes: Sequence[float]) -> float:
 
 
 def _times(clock: Clock, genomes: Sequence[list[float]], load: Load, seconds: float) -> tuple[float, list[float]]:
-    """The milliseconds of the dense model's pass, and the share of it by which each of ``genomes`` takes longer."""
+    """The milliseconds of the dense model's pass, and the share of it by which each of ``genomes`` takes longer.
+
+    The dense model is resident afterwards.
+    """
     pairs: list[list[tuple[float, float]]] = [[] for _ in genomes]
     for turn in steps(range(_PASSES * len(genomes)), f"timing {load.phase}", "turn"):
         place = turn % len(genomes)
         pairs[place] += clock.rounds(genomes[place], seconds / _PASSES)
+    clock.transform.apply(clock.transform.dense)
     dense = median(before for of_model in pairs for before, _ in of_model)
     return dense, [median(after / before for before, after in of_model) - 1 for of_model in pairs]
 
@@ -111,6 +118,12 @@ def _table(levels: Sequence[Any], sizes: Sequence[float], found: Mapping[Any, fl
     lost = [sizes[0] - size for size in sizes]
     table: list[float] = numpy.interp(lost, [0.0, *(lost[place] for place in at)], [0.0, *falling]).tolist()
     return table
+
+
+def _fastest(row: Sequence[float]) -> float:
+    """The level that saves the most; of several the last, and dense where none saves anything."""
+    most = min(row)
+    return float(max(level for level, change in enumerate(row) if change == most)) if most < 0 else 0.0
 
 
 def timed_levels(count: int) -> list[int]:

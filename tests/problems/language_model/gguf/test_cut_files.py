@@ -63,7 +63,7 @@ def test_a_matrix_that_lacks_a_type_is_timed_with_the_others(problem_on, bytes_f
     del made._sizes[1]["Q8_0"]
     monkeypatch.setattr(clock, "milliseconds", lambda *given: calls.append(given) or timed(*given))
     genes = list(measure(made, **GIVEN, table=None)["genes"].values())
-    assert len(calls) == 3 * clock._PROCESSES * timing._PASSES  # two types, and all last levels together
+    assert len(calls) == 3 * clock._PROCESSES * timing._PASSES  # two types, and all fastest levels together
     assert list(genes[1]) == [DENSE, "Q4_0"]
     same = [own["Q4_0"] for own, shape in zip(genes, shapes, strict=True) if shape == shapes[1]]
     assert len(same) > 1
