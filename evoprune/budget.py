@@ -47,11 +47,11 @@ class Budget(ABC):
 
         Raises ValueError where there is no limit.
         """
-        return (self.spent(genome) - self._limit()) / (self.most - self.least or 1.0)
+        return (self.spent(genome) - self._limit()) / self.scale
 
     def share(self, genome: Sequence[float]) -> float:
         """What ``genome`` spends, on the scale of :meth:`excess`; differences alone mean something."""
-        return self.spent(genome) / (self.most - self.least or 1.0)
+        return self.spent(genome) / self.scale
 
     def kept(self, genome: Sequence[float]) -> bool:
         """Whether ``genome`` spends what the limit is, but for rounding."""
@@ -112,6 +112,11 @@ class Budget(ABC):
                 f"a limit of {_number(self._limit())} {self.unit} is out of reach: the least that can be spent is "
                 f"{_number(self.least)}, the most {_number(self.most)}"
             )
+
+    @cached_property
+    def scale(self) -> float:
+        """What excesses and shares are parts of: all that genes can change."""
+        return self.most - self.least or 1.0
 
     @cached_property
     def _ends(self) -> tuple[float, float]:

@@ -68,7 +68,10 @@ class Measured(ABC):
 
     @abstractmethod
     def use_measurements(self, facts: Mapping[str, Any]) -> None:
-        """Take what :meth:`take_measurements` returned, now or when the run began, before the budget is asked for."""
+        """Take what :meth:`take_measurements` returned, before genes and budget are asked for.
+
+        Called in each process that has the problem, on the machine of the run or another one.
+        """
 
 
 class Foreseeing(ABC):

@@ -122,9 +122,9 @@ class Choices:
         """What values spend beyond the least, as shares: in tables over the genes that are spent together."""
         budget, least = self._budget, self._budget.extreme(most=False)
         if isinstance(budget, Coupled):
-            at, span = [int(value) for value in least], budget.most - budget.least or 1.0
+            at = [int(value) for value in least]
             return [
-                (term.genes, (term.table - term.table[tuple(at[place] for place in term.genes)]) / span)
+                (term.genes, (term.table - term.table[tuple(at[place] for place in term.genes)]) / budget.scale)
                 for term in budget.terms
             ]
         return [

@@ -65,8 +65,8 @@ def build_problem(ref: ProblemRef, device: str | None = None) -> Problem:
 
 
 def _informed(problem: Problem, measured: str) -> Problem:
-    if measured:
-        cast(Measured, problem).use_measurements(json.loads(measured))
+    if measured and isinstance(problem, Measured):
+        problem.use_measurements(json.loads(measured))
     return problem
 
 

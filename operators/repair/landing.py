@@ -8,6 +8,9 @@ from evoprune import Budget, Genes, Individual, solve
 from evoprune.budget import ROUNDING
 from operators.spending import bound, need, towards
 
+_NEAR = 1e-9
+"""Changes that miss the limit by as little, as shares of all that genes can change, are tried."""
+
 
 def repaired(
     individual: Individual, genes: Genes, budget: Budget | None, move: Callable[[Individual, Genes, Budget], None]
@@ -52,7 +55,7 @@ def land(genome: Individual, budget: Budget) -> None:
     if budget.excess(genome) < -ROUNDING and not all(gene.levels for gene in budget.genes):
         # Real genes that spend the most can give back what one level more takes.
         before = list(genome)
-        for gene, value in _steps(genome, meant, budget, -1.0):
+        for gene, value, _ in _steps(genome, meant, budget, -1.0):
             genome[gene] = value
             _take_up(genome, budget)
             if budget.kept(genome):
@@ -63,7 +66,10 @@ def land(genome: Individual, budget: Budget) -> None:
 def _fill(genome: Individual, meant: Sequence[float], budget: Budget) -> None:
     """Change levels while some change fits."""
     while True:
-        for gene, value in _steps(genome, meant, budget, -1.0):
+        room = _NEAR - budget.excess(genome)
+        for gene, value, price in _steps(genome, meant, budget, -1.0):
+            if price > room * budget.scale:  # which is soon known, where genes are many
+                continue
             old, genome[gene] = genome[gene], value
             if budget.excess(genome) <= ROUNDING:
                 break
@@ -72,8 +78,10 @@ def _fill(genome: Individual, meant: Sequence[float], budget: Budget) -> None:
             return
 
 
-def _steps(genome: Individual, meant: Sequence[float], budget: Budget, way: float) -> Iterator[tuple[int, float]]:
-    """Each gene with its next level that saves (``way`` 1.0) or spends (-1.0); the nearest to ``meant`` first."""
+def _steps(
+    genome: Individual, meant: Sequence[float], budget: Budget, way: float
+) -> Iterator[tuple[int, float, float]]:
+    """Each gene with its next level that saves (``way`` 1.0) or spends (-1.0), and how much; the nearest first."""
     found = []
     for gene in budget.genes.with_levels:
         end = bound(gene, budget, way)
@@ -83,7 +91,7 @@ def _steps(genome: Individual, meant: Sequence[float], budget: Budget, way: floa
                 further = abs(level - meant[gene]) - abs(genome[gene] - meant[gene])
                 found.append((further, way * abs(price), gene, level))
                 break
-    return ((gene, level) for _, _, gene, level in sorted(found))
+    return ((gene, level, abs(price)) for _, price, gene, level in sorted(found))
 
 
 def _take_up(genome: Individual, budget: Budget) -> None:

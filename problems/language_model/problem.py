@@ -15,6 +15,7 @@ from evoprune import (
     Exported,
     Foreseeing,
     Genes,
+    InputError,
     Measured,
     Outcome,
     Problem,
@@ -113,9 +114,14 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         return facts
 
     def use_measurements(self, facts: Mapping[str, Any]) -> None:
-        """Hand ``facts`` to the budget, by which levels of the transform may be left out."""
-        assert self._budget
-        self._budget[0].settle(self.session.transform, facts, **self._budget[1])
+        """Hand ``facts`` to the budget, by which levels of the transform may be left out.
+
+        Raises :class:`evoprune.InputError` where the budget measures nothing, or something else.
+        """
+        if not (self._budget and self._measure):
+            raise InputError("holds what another problem.budget measured", "measured.json")
+        if settle := getattr(self._budget[0], "settle", None):
+            settle(self.session.transform, facts, **self._budget[1])
         self._measurements = facts
         vars(self).pop("budget", None)  # that of other facts
 
@@ -298,7 +304,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         return compare(self.session, self._compared() | {"evolved": list(genome)}, options, weights_in(result))
 
     def _compared(self) -> dict[str, list[float]]:
-        if self._measure:  # what it measured is not to be had here
+        if self._measure:  # what it measured may be of another machine
             return {"dense": self.session.transform.dense}
         return self.references()
 

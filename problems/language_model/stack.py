@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import combinations, pairwise
@@ -58,10 +58,17 @@ class Stack(Transform):
     def _of_all(self) -> Genes:
         return Genes([replace(gene, kind=type(each).__name__) for each in self._transforms for gene in each.genes])
 
-    def use_times(self, times: Mapping[str, Mapping[str, float]]) -> None:
-        """As each of them does."""
+    def worth(self, times: Mapping[str, Mapping[str, float]]) -> dict[str, list[str]]:
+        """Those of each."""
+        found: dict[str, list[str]] = {}
         for transform in self._transforms:
-            transform.use_times(times)
+            found |= transform.worth({gene.name: times[gene.name] for gene in transform.genes})
+        return found
+
+    def use_levels(self, levels: Mapping[str, Sequence[str]], timed: Collection[str]) -> None:
+        """See :meth:`Transform.use_levels`."""
+        for transform in self._transforms:
+            transform.use_levels(levels, timed)
         self._genes = self._of_all()
         self._terms.clear()
 

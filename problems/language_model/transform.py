@@ -228,11 +228,21 @@ class Transform(ABC):
         """
         return self.of_shapes(self.resident, self.settings)
 
-    def use_times(self, times: Mapping[str, Mapping[str, float]]) -> None:  # noqa: B027 - most keep all levels
-        """Leave out levels of genes, or order them, by what they were measured to change a pass by.
+    def worth(self, times: Mapping[str, Mapping[str, float]]) -> dict[str, list[str]]:
+        """The levels of each gene that are worth having, by its name.
 
-        ``times``: milliseconds, at most 0, by the gene's name and the level, of all levels that :meth:`bare` has.
+        ``times``: what each level that :meth:`bare` has was measured to change a pass by, at most 0.
         """
+        return {name: list(own) for name, own in times.items()}
+
+    def use_levels(self, levels: Mapping[str, Sequence[str]], timed: Collection[str]) -> None:  # noqa: ARG002 - see Types
+        """Have the ``levels`` that :meth:`worth` returned, which found them among all that were ``timed``.
+
+        In the order in which passes get faster. Raises ValueError where they are none of this transform, or where it
+        may have others that were not timed.
+        """
+        if any({*map(str, gene.levels)} != {*levels.get(gene.name, ())} for gene in self.genes):
+            raise ValueError("other genes or levels")
 
     def clock(self, load: Load) -> Clock:
         """What times its models, by what is to run them."""

@@ -20,8 +20,9 @@ from problems.language_model.transform import Transform
 class Times(Checked):
     """What ``measured.json`` holds: on what was measured, and how long a pass takes.
 
-    ``dense``: milliseconds of the dense model. ``genes``: what each level of each gene changes them by, at most 0, by
-    the gene's name and the level. ``weights``, ``shapes``: hashes of the dense model's.
+    ``dense``: milliseconds of the dense model. ``genes``: what each level of each gene that is worth its time changes
+    them by, at most 0, by the gene's name and the level. ``timed``: the levels of all genes. ``weights``, ``shapes``:
+    hashes of the dense model's.
     """
 
     device: str
@@ -36,6 +37,7 @@ class Times(Checked):
     torch: str
     runtime: str = "transformers"
     dense: float = Field(gt=0)
+    timed: list[str]
     genes: dict[str, dict[str, Annotated[float, Field(le=0)]]]
 
 
@@ -97,29 +99,32 @@ def milliseconds(
 def measure(
     transform: Transform, *, phase: Phase, batch: int, length: int, seconds: float, table: str | None, **_: Any
 ) -> Any:
-    """The times of each level of each gene, as a :class:`Times` of JSON: measured now, or read from ``table``."""
+    """The times of levels that are worth them, as a :class:`Times` of JSON: measured now, or read from ``table``."""
     if table is not None:
         return _read(Path(table).expanduser())
     load = Load(phase, batch, length)
     bare = transform.bare()
     dense, changes = savings(bare, load, seconds)
-    genes = {
+    found = {
         gene.name: dict(zip(map(str, gene.levels), table, strict=True))
         for gene, table in zip(bare.genes, changes, strict=True)
     }
-    return Times(**_circumstances(transform, load), dense=dense, genes=genes).model_dump()
+    genes = {name: {level: found[name][level] for level in own} for name, own in transform.worth(found).items()}
+    timed = sorted({level for own in found.values() for level in own})
+    return Times(**_circumstances(transform, load), dense=dense, timed=timed, genes=genes).model_dump()
 
 
 def settle(transform: Transform, measured: Mapping[str, Any], *, table: str | None, **_: Any) -> None:
-    """Let ``transform`` have the levels that are worth their time; in each process that evaluates, on any machine.
+    """Let ``transform`` have the levels that are worth their time; in each process that has it, on any machine.
 
     Raises :class:`evoprune.InputError` where ``measured`` is of other genes or levels.
     """
     times, source = _times(measured, table)
-    levels = {gene.name: set(map(str, gene.levels)) for gene in transform.genes}
-    if times.genes.keys() != levels.keys() or any(own - times.genes[name].keys() for name, own in levels.items()):
-        raise InputError("its times are of other genes or levels than those of problem.transforms", source)
-    transform.use_times(times.genes)
+    levels = {name: sorted(own, key=own.__getitem__, reverse=True) for name, own in times.genes.items()}
+    try:
+        transform.use_levels(levels, times.timed)
+    except ValueError:
+        raise InputError("its times are of other genes or levels than those of problem.transforms", source) from None
 
 
 vars(milliseconds).update(measure=measure, settle=settle)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -47,9 +47,6 @@ from problems.quantization.types.sheet import Made, Recent, Sheet
 if TYPE_CHECKING:  # it imports gguf, which not everyone has
     from problems.language_model.gguf.base import Base
 
-Choose = Callable[[Matrix, Mapping[str, float]], list[str]]
-"""The levels of a matrix, from the bytes that it takes in dense and in each type that it may have."""
-
 _LEAST = 1e-6
 """Inputs count at least as this share of the mean one: ggml fails where a whole block of them has no weight."""
 
@@ -69,11 +66,12 @@ class Types(Overlay):
     def __init__(self, resident: Resident, settings: TypesSettings, texts: Texts) -> None:
         super().__init__(resident, settings, texts)
         self.matrices = typed_matrices(resident)
+        self._every = False  # whether all types are levels
         self._kinds = settings.types or COMMON
         self._check_types()
         self._stored = self._made()
         self._sizes = [sizes(matrix, self._stored, self._kinds) for matrix in self.matrices]
-        self._choose: Choose = self._worth_their_bytes
+        self._levels = self._worth_their_bytes()
         self._genes = self._of_levels()
         if not self._genes.free:
             raise InputError("no type fits the model's matrices: types need rows of a multiple of 32", "problem.model")
@@ -98,10 +96,10 @@ class Types(Overlay):
     def uniform(self, share: float) -> list[float]:
         """The same bits for all matrices, ``share`` of the way from the most to the fewest that any type has.
 
-        Each takes the first of its types that has no more bits, or the last.
+        Each takes the first of its levels that has no more bits, or the last.
         """
         bits = self._bits_of_levels()
-        steps = sorted({of_kind for of_matrix in bits for of_kind in of_matrix}, reverse=True)
+        steps = [*sorted({of_kind for of_matrix in bits for of_kind in of_matrix}, reverse=True), 0.0]  # the last
         most = steps[round(share * (len(steps) - 1))]
         return [_at_most(most, own) for own in bits]
 
@@ -162,6 +160,7 @@ class Types(Overlay):
                 {kind: size for kind, size in own.items() if kind == DENSE or all(ggml.fits(kind, w) for w in widths)}
             )
         self._sizes = fitting
+        self._levels = [[*sizes] for sizes in fitting] if self._every else self._worth_their_bytes()
         self._genes = self._of_levels()
         if not self._genes.free:
             raise InputError(
@@ -258,18 +257,21 @@ class Types(Overlay):
     def bare(self) -> Transform:
         """The same with all types as levels, from more to fewer bytes: which are worth their time is not known."""
         bare = copy(self)
-        bare._choose = _all_of
+        bare._every, bare._levels = True, [[*sizes] for sizes in self._sizes]
         bare._genes = bare._of_levels()
         return bare
 
-    def use_times(self, times: Mapping[str, Mapping[str, float]]) -> None:
-        """Have as levels what no other type matches in time and in error, from more to less time."""
+    def worth(self, times: Mapping[str, Mapping[str, float]]) -> dict[str, list[str]]:
+        """What no other type matches in time and in error, from more to less time."""
+        return {matrix.name: worth(matrix, self._stored, times[matrix.name]) for matrix in self.matrices}
 
-        def choose(matrix: Matrix, there: Mapping[str, float]) -> list[str]:
-            own = times[matrix.name]
-            return worth(matrix, self._stored, {kind: own[kind] for kind in there if kind in own})
-
-        self._choose = choose
+    def use_levels(self, levels: Mapping[str, Sequence[str]], timed: Collection[str]) -> None:
+        """See :meth:`Transform.use_levels`."""
+        found = [list(levels.get(matrix.name, ())) for matrix in self.matrices]
+        both = [*zip(found, self._sizes, strict=True)]
+        if any(own[:1] != [DENSE] or set(own) - sizes.keys() or sizes.keys() - set(timed) for own, sizes in both):
+            raise ValueError("other genes or types")
+        self._levels = found
         self._genes = self._of_levels()
 
     def clock(self, load: Load) -> Clock:
@@ -333,14 +335,13 @@ class Types(Overlay):
             if is_exact(matrix, self._stored, kind)
         )
 
-    def _worth_their_bytes(self, matrix: Matrix, there: Mapping[str, float]) -> list[str]:
-        return worth(matrix, self._stored, there)
+    def _worth_their_bytes(self) -> list[list[str]]:
+        both = zip(self.matrices, self._sizes, strict=True)
+        return [worth(matrix, self._stored, sizes) for matrix, sizes in both]
 
     def _of_levels(self) -> Genes:
-        """The genes whose levels :attr:`_choose` finds in what fits a matrix."""
         genes, blocks = [], self.resident.matrices
-        for matrix, there in zip(self.matrices, self._sizes, strict=True):
-            kinds = self._choose(matrix, there)
+        for matrix, kinds in zip(self.matrices, self._levels, strict=True):
             harms = errors(matrix, self._stored, kinds)
             genes.append(Gene.of_levels(matrix.name, kinds, group_of(matrix, blocks), harms if any(harms) else []))
         return Genes(genes)
@@ -395,7 +396,3 @@ def _bits(kind: str, width: int) -> float:
 def _at_most(most: float, bits: Sequence[float]) -> float:
     """The first of levels of these ``bits`` that has at ``most`` so many; the last if none has."""
     return float(next((level for level, own in enumerate(bits) if own <= most), len(bits) - 1))
-
-
-def _all_of(_: Matrix, there: Mapping[str, float]) -> list[str]:
-    return list(there)

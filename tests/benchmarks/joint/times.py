@@ -11,7 +11,6 @@ raised, each to any level: speed-ups as its ``measured.json`` predicts them, and
 from __future__ import annotations
 
 import argparse
-import json
 import random
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="how long each is timed")
     options = parser.parse_args()
     problem: Any = Run.open(options.run).problem
-    problem.use_measurements(json.loads((options.run / "measured.json").read_text(encoding="utf-8")))
     transform, budget, rng = problem.session.transform, problem.budget, random.Random(0)
     print("| predicted | measured |\n|---|---|")
     for number in range(options.models):

@@ -98,9 +98,12 @@ def test_a_transform_that_leaves_zeros_is_refused(language_model):
         language_model(budget=BUDGET).take_measurements()
 
 
-def test_a_problem_without_this_budget_measures_nothing(language_model):
-    assert language_model(transforms=WIDTHS, budget={"use": "bytes", "removed": 0.2}).take_measurements() == {}
-    assert language_model(transforms=WIDTHS).take_measurements() == {}
+def test_a_problem_without_this_budget_measures_nothing_and_takes_none(language_model, measured):
+    for budget in ({"use": "bytes", "removed": 0.2}, None):
+        problem = language_model(transforms=WIDTHS, budget=budget)
+        assert problem.take_measurements() == {}
+        with pytest.raises(InputError, match=r"measured\.json: holds what another problem\.budget measured"):
+            problem.use_measurements(measured)
 
 
 def test_other_measurements_make_another_budget(language_model, measured):

@@ -115,7 +115,7 @@ def test_once_times_are_known_no_level_is_matched_in_time_and_in_error(types, se
     for name, own in times.items():
         own[DENSE] = 0.0
         times[name] = {kind: min(0.0, time) for kind, time in own.items()}
-    transform.use_times(times)
+    transform.use_levels(transform.worth(times), {kind for own in times.values() for kind in own})
     for gene in transform.genes:
         own = times[gene.name]
         harms = dict(zip(every[gene.name].levels, every[gene.name].harms, strict=True))
@@ -139,13 +139,29 @@ def check_transform_levels(transform):
     transform.apply(transform.dense)
     uniform = [transform.uniform(step / 10) for step in range(11)]
     assert uniform[0] == transform.dense
+    assert uniform[-1] == [gene.up for gene in transform.genes]
     assert all(one <= other for genome, after in pairwise(uniform) for one, other in zip(genome, after, strict=True))
+
+
+def test_levels_that_the_transform_has_not_are_refused_and_so_are_types_that_were_not_timed(types):
+    transform = types(importance=False, types=["Q8_0", "Q4_0"])
+    levels, every = {name: [DENSE, "Q4_0"] for name in transform.genes.names}, [DENSE, "Q8_0", "Q4_0"]
+    for wrong, timed in [
+        (levels | {transform.genes.names[1]: [DENSE, "Q5_0"]}, [*every, "Q5_0"]),
+        (levels | {transform.genes.names[1]: ["Q4_0"]}, every),
+        ({name: own for name, own in levels.items() if name != transform.genes.names[1]}, every),
+        (levels, [DENSE, "Q4_0"]),
+    ]:
+        with pytest.raises(ValueError, match="other genes or types"):
+            transform.use_levels(wrong, timed)
+    transform.use_levels(levels, every)
+    assert {gene.levels for gene in transform.genes} == {(DENSE, "Q4_0")}
 
 
 def test_a_type_that_is_a_level_stands_for_itself_in_a_preset(types):
     transform = types(importance=False, types=["Q8_0", "Q5_0", "Q4_0"])
     slow = {DENSE: 0.0, "Q5_0": -1.0, "Q8_0": -2.0, "Q4_0": -3.0}
-    transform.use_times(dict.fromkeys(transform.genes.names, slow))
+    transform.use_levels(transform.worth(dict.fromkeys(transform.genes.names, slow)), [*slow])
     assert {gene.levels for gene in transform.genes} == {(DENSE, "Q8_0", "Q4_0")}
     for kind, expected in {"Q8_0": "Q8_0", "Q5_0": "Q4_0", "Q4_0": "Q4_0"}.items():
         genome = transform.genome_of([kind] * len(transform.genes))
