@@ -26,7 +26,7 @@ from problems.language_model.speed import Load
 from problems.language_model.statistics.activations import INPUT_NORMS
 from problems.language_model.statistics.calibration import statistics
 from problems.language_model.text.roles import Texts
-from problems.language_model.transform import PARAMETERS, WEIGHTS, Encoded, Transform, unknown_unit
+from problems.language_model.transform import PARAMETERS, WEIGHTS, Encoded, Needs, Transform, unknown_unit
 from problems.quantization.types.levels import (
     DENSE,
     IMPORTANCE,
@@ -82,6 +82,17 @@ class Types(Overlay):
     def calibrates(cls, settings: TypesSettings) -> bool:
         """True if inputs have an importance."""
         return settings.importance
+
+    @classmethod
+    def needs_of(cls, resident: Resident, settings: TypesSettings) -> Needs:
+        """All matrices as they lie on the model, in memory, and what files hold of them in each type, on the disk."""
+        laid = stored = 0
+        for matrix in typed_matrices(resident):
+            rows, width = matrix.rows(matrix.weight).shape
+            kinds = [kind for kind in settings.types or COMMON if ggml.fits(kind, width)]
+            laid += matrix.weight.nbytes
+            stored += rows * sum(ggml.row_bytes(kind, width) for kind in kinds)
+        return Needs(frozenset({INPUT_NORMS} if settings.importance else ()), False, laid, stored)
 
     @classmethod
     def missing(cls, settings: TypesSettings) -> list[str]:  # noqa: ARG003 - the same for all types

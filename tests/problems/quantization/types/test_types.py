@@ -175,6 +175,15 @@ def test_uniform_is_one_number_of_bits_for_all(types):
     assert found == [{"16 bits"}, {"Q8_0"}, {"Q5_0"}, {"Q4_0"}]
 
 
+def test_what_it_will_need_is_what_it_has(types):
+    transform = types()
+    needs = type(transform).needs_of(transform.resident, transform.settings)
+    assert needs.disk == sum(held.nbytes for name, held in transform._stored.items() if name.startswith("data "))
+    transform.apply([gene.up for gene in transform.genes])
+    assert needs.memory == sum(sheet.matrix.weight.nbytes for sheet in transform._sheets)
+    assert needs.statistics == {"input_norms"}
+
+
 def test_only_matrices_whose_type_changed_are_written(types):
     transform = types(types=["Q8_0"], importance=False)
     genome = [1.0] * len(transform.genes)
