@@ -27,6 +27,7 @@ from problems.language_model.statistics.activations import INPUT_NORMS
 from problems.language_model.statistics.calibration import statistics
 from problems.language_model.text.roles import Texts
 from problems.language_model.transform import PARAMETERS, WEIGHTS, Encoded, Needs, Transform, unknown_unit
+from problems.quantization.types.bits import Bits
 from problems.quantization.types.levels import (
     DENSE,
     IMPORTANCE,
@@ -105,14 +106,8 @@ class Types(Overlay):
         return self._genes
 
     def uniform(self, share: float) -> list[float]:
-        """The same bits for all matrices, ``share`` of the way from the most to the fewest that any type has.
-
-        Each takes the first of its levels that has no more bits, or the last.
-        """
-        bits = self._bits_of_levels()
-        steps = [*sorted({of_kind for of_matrix in bits for of_kind in of_matrix}, reverse=True), 0.0]  # the last
-        most = steps[round(share * (len(steps) - 1))]
-        return [_at_most(most, own) for own in bits]
+        """The same bits for all matrices, ``share`` of the way from the most to the fewest that any type has."""
+        return self._bits.uniform(share)
 
     def known(self) -> Sequence[list[float]]:
         """llama.cpp's presets; where a type of theirs is no level, the first that has no more bits.
@@ -124,27 +119,22 @@ class Types(Overlay):
         except InputError as error:
             note(f"the search starts without llama.cpp's presets: {error}")
             return []
-        bits = self._bits_of_levels()
-        return [self._nearest(kinds, bits) for kinds in found.values()]
+        return [self._bits.nearest(kinds) for kinds in found.values()]
 
     def genome_of(self, kinds: Sequence[str]) -> list[float]:
         """Each matrix in its type of ``kinds``; where that is no level, in the first that has no more bits.
 
         Raises :class:`evoprune.InputError` where all levels of a matrix have more.
         """
-        bits = self._bits_of_levels()
-        genome = self._nearest(kinds, bits)
-        for matrix, level, own, kind, sheet in zip(self.matrices, genome, bits, kinds, self._sheets, strict=True):
-            if own[int(level)] > _bits(kind, sheet.shape[1]):
-                raise InputError(f"{matrix.name} cannot be stored in {kind} by problem.transforms")
+        genome = self._bits.nearest(kinds)
+        if larger := self._bits.larger(genome, kinds):
+            name, kind = self.matrices[larger[0]].name, kinds[larger[0]]
+            raise InputError(f"{name} cannot be stored in {kind} by problem.transforms")
         return genome
 
-    def _nearest(self, kinds: Sequence[str], bits: Sequence[Sequence[float]]) -> list[float]:
-        """As :meth:`genome_of`, but with the last level where all have more bits. ``bits``: those of levels."""
-        return [
-            float(gene.levels.index(kind)) if kind in gene.levels else _at_most(_bits(kind, sheet.shape[1]), own)
-            for gene, kind, sheet, own in zip(self._genes, kinds, self._sheets, bits, strict=True)
-        ]
+    @property
+    def _bits(self) -> Bits:
+        return Bits(self._genes, [sheet.shape[1] for sheet in self._sheets])
 
     @classmethod
     def rivals(cls, settings: TypesSettings, alone: Callable[[TypesSettings], Any]) -> Iterator[Rival]:
@@ -357,13 +347,6 @@ class Types(Overlay):
             genes.append(Gene.of_levels(matrix.name, kinds, group_of(matrix, blocks), harms if any(harms) else []))
         return Genes(genes)
 
-    def _bits_of_levels(self) -> list[list[float]]:
-        """The bits of a weight in each level of each gene."""
-        return [
-            [_bits(kind, sheet.shape[1]) for kind in gene.levels]
-            for sheet, gene in zip(self._sheets, self._genes, strict=True)
-        ]
-
     def _check_types(self) -> None:
         """Raise :class:`evoprune.InputError` for a chosen type that ggml does not know, or that no matrix can have."""
         widths = sorted({matrix.rows(matrix.weight).shape[1] for matrix in self.matrices})
@@ -397,13 +380,3 @@ class Types(Overlay):
         known = statistics(self.resident.model, tokens, self.resident.matrices, {INPUT_NORMS})
         squares = {matrix.name: found[INPUT_NORMS].square() / tokens.numel() for matrix, found in known}
         return {name: mean.clamp(min=_LEAST * float(mean.mean()) or 1.0) for name, mean in squares.items()}
-
-
-def _bits(kind: str, width: int) -> float:
-    """Of each weight of rows of ``width`` in ``kind``."""
-    return 16.0 if kind == DENSE else 8 * ggml.row_bytes(kind, width) / width
-
-
-def _at_most(most: float, bits: Sequence[float]) -> float:
-    """The first of levels of these ``bits`` that has at ``most`` so many; the last if none has."""
-    return float(next((level for level, own in enumerate(bits) if own <= most), len(bits) - 1))
