@@ -27,7 +27,7 @@ def carry_out(campaign: Campaign, folder: Path, how: Execution) -> Iterator[Fini
     """Run every variant on every seed to the budget; what is in ``folder`` already is not run again.
 
     All variants, and what is there already, are checked before anything runs or is written. Runs
-    on the same problem share their scores, unless they measured the machine; what a score costs is counted in each
+    on the same problem share their scores, unless they have a measured.json; what a score costs is counted in each
     all the same.
     """
     stop = [f"budget={campaign.budget}", f"generations={NO_END}"]

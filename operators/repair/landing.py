@@ -68,7 +68,7 @@ def _fill(genome: Individual, meant: Sequence[float], budget: Budget) -> None:
     while True:
         room = _NEAR - budget.excess(genome)
         for gene, value, price in _steps(genome, meant, budget, -1.0):
-            if price > room * budget.scale:  # which is soon known, where genes are many
+            if price > room * budget.scale:  # much cheaper than the excess
                 continue
             old, genome[gene] = genome[gene], value
             if budget.excess(genome) <= ROUNDING:

@@ -123,7 +123,8 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         if settle := getattr(self._budget[0], "settle", None):
             settle(self.session.transform, facts, **self._budget[1])
         self._measurements = facts
-        vars(self).pop("budget", None)  # that of other facts
+        for known in ("budget", "_uniform_on_budget"):  # those of other facts
+            vars(self).pop(known, None)
 
     def initial_genomes(self) -> list[list[float]]:
         """Where there is a budget, the uniform model and some that the transform knows to be good.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import combinations, pairwise
@@ -65,7 +65,7 @@ class Stack(Transform):
             found |= transform.worth({gene.name: times[gene.name] for gene in transform.genes})
         return found
 
-    def use_levels(self, levels: Mapping[str, Sequence[str]], timed: Collection[str]) -> None:
+    def use_levels(self, levels: Mapping[str, Sequence[str]], timed: Mapping[str, Sequence[str]]) -> None:
         """See :meth:`Transform.use_levels`."""
         for transform in self._transforms:
             transform.use_levels(levels, timed)

@@ -235,8 +235,8 @@ class Transform(ABC):
         """
         return {name: list(own) for name, own in times.items()}
 
-    def use_levels(self, levels: Mapping[str, Sequence[str]], timed: Collection[str]) -> None:  # noqa: ARG002 - see Types
-        """Have the ``levels`` that :meth:`worth` returned, which found them among all that were ``timed``.
+    def use_levels(self, levels: Mapping[str, Sequence[str]], timed: Mapping[str, Sequence[str]]) -> None:  # noqa: ARG002
+        """Have the ``levels`` that :meth:`worth` returned, which found them among those that were ``timed``.
 
         In the order in which passes get faster. Raises ValueError where they are none of this transform, or where it
         may have others that were not timed.

@@ -20,9 +20,9 @@ from problems.language_model.transform import Transform
 class Times(Checked):
     """What ``measured.json`` holds: on what was measured, and how long a pass takes.
 
-    ``dense``: milliseconds of the dense model. ``genes``: what each level of each gene that is worth its time changes
-    them by, at most 0, by the gene's name and the level. ``timed``: the levels of all genes. ``weights``, ``shapes``:
-    hashes of the dense model's.
+    ``dense``: milliseconds of the dense model. ``genes``: for each gene, by its name, the levels that are worth their
+    time, and what each changes ``dense`` by, at most 0. ``timed``: for each gene all levels among which these were
+    found. ``weights``, ``shapes``: hashes of the dense model's.
     """
 
     device: str
@@ -37,7 +37,7 @@ class Times(Checked):
     torch: str
     runtime: str = "transformers"
     dense: float = Field(gt=0)
-    timed: list[str]
+    timed: dict[str, list[str]] = Field(default_factory=dict)
     genes: dict[str, dict[str, Annotated[float, Field(le=0)]]]
 
 
@@ -110,7 +110,7 @@ def measure(
         for gene, table in zip(bare.genes, changes, strict=True)
     }
     genes = {name: {level: found[name][level] for level in own} for name, own in transform.worth(found).items()}
-    timed = sorted({level for own in found.values() for level in own})
+    timed = {name: list(own) for name, own in found.items()}
     return Times(**_circumstances(transform, load), dense=dense, timed=timed, genes=genes).model_dump()
 
 
@@ -122,6 +122,8 @@ def settle(transform: Transform, measured: Mapping[str, Any], *, table: str | No
     times, source = _times(measured, table)
     levels = {name: sorted(own, key=own.__getitem__, reverse=True) for name, own in times.genes.items()}
     try:
+        if levels.keys() != set(transform.genes.names):
+            raise ValueError("other genes")
         transform.use_levels(levels, times.timed)
     except ValueError:
         raise InputError("its times are of other genes or levels than those of problem.transforms", source) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -266,12 +266,14 @@ class Types(Overlay):
         """What no other type matches in time and in error, from more to less time."""
         return {matrix.name: worth(matrix, self._stored, times[matrix.name]) for matrix in self.matrices}
 
-    def use_levels(self, levels: Mapping[str, Sequence[str]], timed: Collection[str]) -> None:
+    def use_levels(self, levels: Mapping[str, Sequence[str]], timed: Mapping[str, Sequence[str]]) -> None:
         """See :meth:`Transform.use_levels`."""
-        found = [list(levels.get(matrix.name, ())) for matrix in self.matrices]
-        both = [*zip(found, self._sizes, strict=True)]
-        if any(own[:1] != [DENSE] or set(own) - sizes.keys() or sizes.keys() - set(timed) for own, sizes in both):
-            raise ValueError("other genes or types")
+        found = []
+        for matrix, there in zip(self.matrices, self._sizes, strict=True):
+            own = list(levels[matrix.name])
+            if own[0] != DENSE or set(own) - there.keys() or there.keys() - set(timed.get(matrix.name, ())):
+                raise ValueError("other types")
+            found.append(own)
         self._levels = found
         self._genes = self._of_levels()
 

@@ -115,7 +115,7 @@ def test_once_times_are_known_no_level_is_matched_in_time_and_in_error(types, se
     for name, own in times.items():
         own[DENSE] = 0.0
         times[name] = {kind: min(0.0, time) for kind, time in own.items()}
-    transform.use_levels(transform.worth(times), {kind for own in times.values() for kind in own})
+    transform.use_levels(transform.worth(times), times)
     for gene in transform.genes:
         own = times[gene.name]
         harms = dict(zip(every[gene.name].levels, every[gene.name].harms, strict=True))
@@ -145,14 +145,15 @@ def check_transform_levels(transform):
 
 def test_levels_that_the_transform_has_not_are_refused_and_so_are_types_that_were_not_timed(types):
     transform = types(importance=False, types=["Q8_0", "Q4_0"])
-    levels, every = {name: [DENSE, "Q4_0"] for name in transform.genes.names}, [DENSE, "Q8_0", "Q4_0"]
+    names = transform.genes.names
+    levels, every = (dict.fromkeys(names, kinds) for kinds in ([DENSE, "Q4_0"], [DENSE, "Q8_0", "Q4_0"]))
     for wrong, timed in [
-        (levels | {transform.genes.names[1]: [DENSE, "Q5_0"]}, [*every, "Q5_0"]),
-        (levels | {transform.genes.names[1]: ["Q4_0"]}, every),
-        ({name: own for name, own in levels.items() if name != transform.genes.names[1]}, every),
-        (levels, [DENSE, "Q4_0"]),
+        (levels | {names[1]: [DENSE, "Q5_0"]}, every | {names[1]: [*every[names[1]], "Q5_0"]}),
+        (levels | {names[1]: ["Q4_0"]}, every),
+        (levels, every | {names[1]: [DENSE, "Q4_0"]}),
+        (levels, {}),
     ]:
-        with pytest.raises(ValueError, match="other genes or types"):
+        with pytest.raises(ValueError, match="other types"):
             transform.use_levels(wrong, timed)
     transform.use_levels(levels, every)
     assert {gene.levels for gene in transform.genes} == {(DENSE, "Q4_0")}
@@ -161,7 +162,8 @@ def test_levels_that_the_transform_has_not_are_refused_and_so_are_types_that_wer
 def test_a_type_that_is_a_level_stands_for_itself_in_a_preset(types):
     transform = types(importance=False, types=["Q8_0", "Q5_0", "Q4_0"])
     slow = {DENSE: 0.0, "Q5_0": -1.0, "Q8_0": -2.0, "Q4_0": -3.0}
-    transform.use_levels(transform.worth(dict.fromkeys(transform.genes.names, slow)), [*slow])
+    times = dict.fromkeys(transform.genes.names, slow)
+    transform.use_levels(transform.worth(times), times)
     assert {gene.levels for gene in transform.genes} == {(DENSE, "Q8_0", "Q4_0")}
     for kind, expected in {"Q8_0": "Q8_0", "Q5_0": "Q4_0", "Q4_0": "Q4_0"}.items():
         genome = transform.genome_of([kind] * len(transform.genes))
@@ -180,7 +182,7 @@ def test_what_it_will_need_is_what_it_has(types):
     needs = type(transform).needs_of(transform.resident, transform.settings)
     assert needs.disk == sum(held.nbytes for name, held in transform._stored.items() if name.startswith("data "))
     transform.apply([gene.up for gene in transform.genes])
-    assert needs.memory == sum(sheet.matrix.weight.nbytes for sheet in transform._sheets)
+    assert needs.memory == sum(sheet._above.nbytes for sheet in transform._sheets if sheet._above is not sheet.whole)
     assert needs.statistics == {"input_norms"}
 
 
