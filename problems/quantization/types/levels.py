@@ -31,31 +31,25 @@ def key(what: str, kind: str, matrix: Matrix) -> str:
     return f"{what} {kind}: {matrix.name}"
 
 
-def quantised(
-    matrices: Sequence[Matrix], importance: Mapping[str, torch.Tensor], kinds: Sequence[str], exact: bool
-) -> Tensors:
-    """Each of ``matrices`` in each of ``kinds`` that its width allows; on the CPU.
+def quantised(matrices: Sequence[Matrix], importance: Mapping[str, torch.Tensor], kind: str) -> Tensors:
+    """Each of ``matrices`` in ``kind`` whose width allows it; on the CPU.
 
-    ``importance``: of the inputs of a matrix by its name, float32 ``(in,)``. ``exact``: whether types stay that
-    reproduce a matrix.
+    ``importance``: of the inputs of a matrix by its name, float32 ``(in,)``.
     """
     stored: Tensors = {}
 
     def made(matrix: Matrix) -> Tensors:
-        weights = _rows(matrix, matrix.weight)
-        weighed = importance[matrix.name].cpu() if matrix.name in importance else None
+        weights, weighed = _rows(matrix, matrix.weight), importance.get(matrix.name)
         found: Tensors = {} if weighed is None else {key(IMPORTANCE, DENSE, matrix): weighed}
-        for kind in kinds:
-            if ggml.fits(kind, weights.shape[1]):
-                data = ggml.quantize(weights, kind, None if weighed is None else weighed.numpy())
-                error = _error(weights, ggml.dequantize(data, kind, weights.shape[1]), weighed)
-                if exact or error >= _EXACT:
-                    found[key(DATA, kind, matrix)] = torch.from_numpy(data)
-                    found[key(ERROR, kind, matrix)] = torch.tensor(error, dtype=torch.float64)
+        data = ggml.quantize(weights, kind, None if weighed is None else weighed.numpy())
+        error = _error(weights, ggml.dequantize(data, kind, weights.shape[1]), weighed)
+        found[key(DATA, kind, matrix)] = torch.from_numpy(data)
+        found[key(ERROR, kind, matrix)] = torch.tensor(error, dtype=torch.float64)
         return found
 
+    fitting = [matrix for matrix in matrices if ggml.fits(kind, matrix.rows(matrix.weight).shape[1])]
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # ggml runs without the interpreter's lock
-        for found in steps(pool.map(made, matrices), "quantising", "tensor", len(matrices)):
+        for found in steps(pool.map(made, fitting), f"quantising to {kind}", "tensor", len(fitting)):
             stored |= found
     return stored
 
@@ -79,9 +73,13 @@ def quantised_anew(
     return _values(matrix, weight, ggml.dequantize(data, kind, rows.shape[1])), data
 
 
-def sizes(matrix: Matrix, stored: Mapping[str, torch.Tensor], kinds: Iterable[str]) -> dict[str, float]:
-    """The bytes of ``matrix`` in each of ``kinds`` that are stored, from more to fewer, after those of dense."""
+def sizes(matrix: Matrix, stored: Mapping[str, torch.Tensor], kinds: Iterable[str], exact: bool) -> dict[str, float]:
+    """The bytes of ``matrix`` in each of ``kinds`` that are stored, from more to fewer, after those of dense.
+
+    ``exact``: whether those stay that reproduce the matrix.
+    """
     there = [kind for kind in kinds if key(DATA, kind, matrix) in stored]
+    there = [kind for kind in there if exact or not is_exact(matrix, stored, kind)]
     found = {kind: float(stored[key(DATA, kind, matrix)].numel()) for kind in there}
     return {DENSE: 2.0 * matrix.weight.numel()} | dict(sorted(found.items(), key=lambda each: -each[1]))
 

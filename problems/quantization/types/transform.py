@@ -71,7 +71,7 @@ class Types(Overlay):
         self._kinds = settings.types or COMMON
         self._check_types()
         self._stored = self._made()
-        self._sizes = [sizes(matrix, self._stored, self._kinds) for matrix in self.matrices]
+        self._sizes = [sizes(matrix, self._stored, self._kinds, settings.source_types) for matrix in self.matrices]
         self._levels = self._worth_their_bytes()
         self._genes = self._of_levels()
         if not self._genes.free:
@@ -351,29 +351,41 @@ class Types(Overlay):
 
     def _check_types(self) -> None:
         """Raise :class:`evoprune.InputError` for a chosen type that ggml does not know, or that no matrix can have."""
-        widths = sorted({matrix.rows(matrix.weight).shape[1] for matrix in self.matrices})
         for kind in self.settings.types or ():
-            block = ggml.block_size(kind)
-            if all(width % block for width in widths):
-                there = ", ".join(map(str, widths))
+            if not self._fits_any(kind):
+                there = ", ".join(map(str, self._widths))
                 raise InputError(
-                    f"{kind} needs rows of a multiple of {block} weights; the model's are {there}",
+                    f"{kind} needs rows of a multiple of {ggml.block_size(kind)} weights; the model's are {there}",
                     "problem.transforms.types",
                 )
 
-    def _made(self) -> Tensors:
-        """The matrices in each type; shared by the processes of a host."""
-        settings, calibration = self.settings, self.texts.calibration if self.settings.importance else None
-        what: list[object] = [code(quantization, gguf), ggml.version(), self._kinds, settings.source_types]
-        what += [calibration.identity] if calibration else []
-        return shared_of(
-            self.resident,
-            "matrices in GGUF types",
-            what,
-            lambda: quantised(self.matrices, self._importance(), self._kinds, settings.source_types),
-            torch.device("cpu"),  # all types of a model take four times its memory
-        )
+    def _fits_any(self, kind: str) -> bool:
+        return any(ggml.fits(kind, width) for width in self._widths)
 
+    @cached_property
+    def _widths(self) -> list[int]:
+        return sorted({matrix.rows(matrix.weight).shape[1] for matrix in self.matrices})
+
+    def _made(self) -> Tensors:
+        """The matrices in each type; shared by the processes of a host, and by runs that have the type."""
+        calibration = self.texts.calibration if self.settings.importance else None
+        what: list[object] = [code(quantization, gguf), ggml.version()]
+        what += [calibration.identity] if calibration else []
+        stored: Tensors = {}
+        for kind in filter(self._fits_any, self._kinds):
+            stored |= shared_of(
+                self.resident,
+                f"matrices in {kind}",
+                what,
+                partial(self._quantised, kind),
+                torch.device("cpu"),  # all types of a model take some times its memory
+            )
+        return stored
+
+    def _quantised(self, kind: str) -> Tensors:
+        return quantised(self.matrices, self._importance, kind)
+
+    @cached_property
     def _importance(self) -> dict[str, torch.Tensor]:
         """The mean square of each input of the blocks' matrices, by their names; empty if the settings say so."""
         if not self.settings.importance:
@@ -381,4 +393,4 @@ class Types(Overlay):
         tokens = self.texts.calibration.tokens
         known = statistics(self.resident.model, tokens, self.resident.matrices, {INPUT_NORMS})
         squares = {matrix.name: found[INPUT_NORMS].square() / tokens.numel() for matrix, found in known}
-        return {name: mean.clamp(min=_LEAST * float(mean.mean()) or 1.0) for name, mean in squares.items()}
+        return {name: mean.clamp(min=_LEAST * float(mean.mean()) or 1.0).cpu() for name, mean in squares.items()}
