@@ -40,7 +40,7 @@ class Sheet:
             self._put(self._beneath)
 
     def lay(self, kind: str, make: Callable[[torch.Tensor], Made]) -> None:
-        """Lie on the weight that is there now as ``kind``; ``make``: its values, of what lies beneath.
+        """Lie on the weight that is there now as ``kind``; ``make``: its values, new ones, of what lies beneath.
 
         They are made where the type, or what lies beneath, is another than before.
         """
@@ -52,7 +52,7 @@ class Sheet:
                 self._above, self.data = beneath, None
             else:
                 values, self.data = make(beneath)
-                self._above = nn.Parameter(values.clone(), requires_grad=False)  # in memory of its own, aligned
+                self._above = nn.Parameter(values, requires_grad=False)
         self._put(self._above)
 
     def _put(self, weight: Any) -> None:
@@ -69,12 +69,13 @@ class Recent:
         self._known: OrderedDict[Hashable, Made] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """What is kept under ``key``, or was made now."""
+        """A copy of what is kept under ``key``, or was made now."""
         if key in self._known:
             self._known.move_to_end(key)
-            return self._known[key]
-        made = self._known[key] = make()
-        self._bytes += made[0].nbytes
-        while self._bytes > self._limit and len(self._known) > 1:
-            self._bytes -= self._known.popitem(last=False)[1][0].nbytes
-        return made
+        else:
+            self._known[key] = make()
+            self._bytes += self._known[key][0].nbytes
+            while self._bytes > self._limit and len(self._known) > 1:
+                self._bytes -= self._known.popitem(last=False)[1][0].nbytes
+        values, data = self._known[key]
+        return values.clone(), data
