@@ -86,9 +86,14 @@ def foresee(
     return {
         "speed": f"{1 / found.scored:,.0f} tokens/s, {resident.dtype} on {resident.place}",
         "minutes": f"about {sum(seconds.values()) / 60:.1f} with one worker ({parts})",
-        "memory": f"about {memory / 1e9:.1f} GB for the first process",
-        "disk": f"about {sum(each.disk for each in needs) / 1e9:.1f} GB that are kept for later runs",
+        "memory": f"about {_size(memory)} for the first process",
+        "disk": f"about {_size(sum(each.disk for each in needs))} that are kept for later runs",
     }
+
+
+def _size(count: float) -> str:
+    """``count`` bytes for people."""
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB"
 
 
 def _gradients(resident: Resident, tokens: torch.Tensor) -> float:
