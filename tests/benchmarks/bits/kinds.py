@@ -42,7 +42,7 @@ class Kinds:
     def importance(self) -> dict[str, numpy.ndarray]:
         """Of the inputs of the blocks' matrices, by their names: the importance matrix."""
         self.transform.apply(self.transform.dense)
-        return {name: found.numpy() for name, found in self.transform._importance().items()}
+        return {name: found.numpy() for name, found in self.transform._importance.items()}
 
     def scores(self, kinds: Sequence[str]) -> tuple[float, float]:
         """The perplexity, and the divergence from the dense model in nats a token."""
