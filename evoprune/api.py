@@ -87,9 +87,7 @@ class Run:
         """The problem, loaded when first asked for."""
         limit_threads(self._threads)
         with Phase(f"loading {self.folder}"):
-            kept = self.folder / run_folder.MEASURED
-            measured = read_json(kept) if kept.exists() else None
-            problem = build_problem(toolbox.problem_ref(self.resolved, measured))
+            problem = build_problem(toolbox.problem_ref(self.resolved, run_folder.read_measured(self.folder)))
         if not problem.genes.allow(self.best.genome):
             raise InputError(
                 f"best.genome: expected {len(problem.genes)} genes that the problem allows; is this the result of "

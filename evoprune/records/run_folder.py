@@ -197,6 +197,11 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+def read_measured(folder: Path) -> dict[str, Any]:
+    """What the run in ``folder`` measured of its machine; empty if nothing. Raises :class:`InputError`."""
+    return read_json(folder / MEASURED) if (folder / MEASURED).exists() else {}
+
+
 def _refuse(constant: str) -> float:
     raise ValueError(f"{constant} is not JSON")
 

@@ -43,9 +43,8 @@ def resume(folder: Path, settings: Sequence[str], execution: Execution) -> Json 
         environment = run_folder.read_json(folder / run_folder.ENVIRONMENT)
         resolved = resolve_at(folder / run_folder.CONFIG, settings)
         _refuse_change(_with_new_keys(environment.get("experiment"), folder), deciding(resolved), "experiment", folder)
-        kept = folder / run_folder.MEASURED
         execution = decide(resolved, execution)
-        run = Prepared.of(resolved, folder, execution, run_folder.read_json(kept) if kept.exists() else {})
+        run = Prepared.of(resolved, folder, execution, run_folder.read_measured(folder))
         _refuse_change(environment.get("fingerprint"), run.fingerprint, "fingerprint", folder)
         past = recorded.read(folder, run.problem.weights)
         asked = resolved.experiment.generations

@@ -241,7 +241,7 @@ class Transform(ABC):
         In the order in which passes get faster. Raises ValueError where they are none of this transform, or where it
         may have others that were not timed.
         """
-        if any({*map(str, gene.levels)} != {*levels.get(gene.name, ())} for gene in self.genes):
+        if any({*map(str, gene.levels)} != {*levels[gene.name]} for gene in self.genes):
             raise ValueError("other genes or levels")
 
     def clock(self, load: Load) -> Clock:

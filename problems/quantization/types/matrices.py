@@ -30,3 +30,8 @@ def parameter_of(matrix: Matrix) -> str:
 def group_of(matrix: Matrix, blocks: Sequence[Matrix]) -> str:
     """The name of the block of ``matrix`` if it is among those of the ``blocks``, else its own."""
     return f"block {matrix.block}" if matrix in blocks else matrix.name
+
+
+def widths_of(matrices: Sequence[Matrix]) -> list[int]:
+    """The lengths that rows of ``matrices`` have, the shortest first."""
+    return sorted({matrix.rows(matrix.weight).shape[1] for matrix in matrices})

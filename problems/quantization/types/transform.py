@@ -12,11 +12,8 @@ import torch
 
 from evoprune import Gene, Genes, InputError, Rival, Term, note
 from evoprune.budget import Price
-from problems import quantization
-from problems.language_model import gguf
 from problems.language_model.clock import Clock
 from problems.language_model.gguf import ggml
-from problems.language_model.kept import Tensors, code, shared_of
 from problems.language_model.model.blocks import Matrix
 from problems.language_model.model.tensor_file import sha256_of
 from problems.language_model.overlay import Beside, Left, Overlay
@@ -24,7 +21,6 @@ from problems.language_model.resident import Resident
 from problems.language_model.shapes import Kinds, Shapes
 from problems.language_model.speed import Load
 from problems.language_model.statistics.activations import INPUT_NORMS
-from problems.language_model.statistics.calibration import statistics
 from problems.language_model.text.roles import Texts
 from problems.language_model.transform import PARAMETERS, WEIGHTS, Encoded, Needs, Transform, unknown_unit
 from problems.quantization.types.bits import Bits
@@ -35,21 +31,18 @@ from problems.quantization.types.levels import (
     held,
     is_exact,
     key,
-    quantised,
     quantised_anew,
     sizes,
     worth,
 )
-from problems.quantization.types.matrices import group_of, parameter_of, typed_matrices
+from problems.quantization.types.matrices import group_of, parameter_of, typed_matrices, widths_of
 from problems.quantization.types.rivals import rivals
 from problems.quantization.types.settings import COMMON, TypesSettings
 from problems.quantization.types.sheet import Made, Recent, Sheet
+from problems.quantization.types.stored import stored_types
 
 if TYPE_CHECKING:  # it imports gguf, which not everyone has
     from problems.language_model.gguf.base import Base
-
-_LEAST = 1e-6
-"""Inputs count at least as this share of the mean one: ggml fails where a whole block of them has no weight."""
 
 
 class Types(Overlay):
@@ -70,10 +63,11 @@ class Types(Overlay):
         self._every = False  # whether all types are levels
         self._kinds = settings.types or COMMON
         self._check_types()
-        self._stored = self._made()
-        self._sizes = [sizes(matrix, self._stored, self._kinds, settings.source_types) for matrix in self.matrices]
-        self._levels = self._worth_their_bytes()
-        self._genes = self._of_levels()
+        calibration = texts.calibration if settings.importance else None
+        self._stored = stored_types(resident, self.matrices, self._kinds, calibration)
+        exact = settings.source_types
+        self._sizes = [sizes(matrix, self._stored, self._kinds, exact) for matrix in self.matrices]
+        self._genes = self._of_sizes()
         if not self._genes.free:
             raise InputError("no type fits the model's matrices: types need rows of a multiple of 32", "problem.model")
         self._sheets = [Sheet(resident.model, matrix) for matrix in self.matrices]
@@ -161,8 +155,7 @@ class Types(Overlay):
                 {kind: size for kind, size in own.items() if kind == DENSE or all(ggml.fits(kind, w) for w in widths)}
             )
         self._sizes = fitting
-        self._levels = [[*sizes] for sizes in fitting] if self._every else self._worth_their_bytes()
-        self._genes = self._of_levels()
+        self._genes = self._of_sizes()
         if not self._genes.free:
             raise InputError(
                 "no type fits what cuts may leave of the matrices: types need rows of a multiple of 32 weights, "
@@ -221,8 +214,8 @@ class Types(Overlay):
         dense, base = self._dense_bytes, self._base
         prices: list[Price] = []
         for sheet, gene in zip(self._sheets, self._genes, strict=True):
-            sizes = [tensor_bytes(base.half if kind == DENSE else kind, sheet.shape) for kind in gene.levels]
-            prices.append([float(size - sizes[0]) for size in sizes])
+            own = [tensor_bytes(base.half if kind == DENSE else kind, sheet.shape) for kind in gene.levels]
+            prices.append([float(size - own[0]) for size in own])
         return prices, dense
 
     @cached_property
@@ -258,8 +251,8 @@ class Types(Overlay):
     def bare(self) -> Transform:
         """The same with all types as levels, from more to fewer bytes: which are worth their time is not known."""
         bare = copy(self)
-        bare._every, bare._levels = True, [[*sizes] for sizes in self._sizes]
-        bare._genes = bare._of_levels()
+        bare._every = True
+        bare._genes = bare._of_sizes()
         return bare
 
     def worth(self, times: Mapping[str, Mapping[str, float]]) -> dict[str, list[str]]:
@@ -274,8 +267,7 @@ class Types(Overlay):
             if own[0] != DENSE or set(own) - there.keys() or there.keys() - set(timed.get(matrix.name, ())):
                 raise ValueError("other types")
             found.append(own)
-        self._levels = found
-        self._genes = self._of_levels()
+        self._genes = self._of_levels(found)
 
     def clock(self, load: Load) -> Clock:
         """That of llama.cpp, which runs the files."""
@@ -338,13 +330,14 @@ class Types(Overlay):
             if is_exact(matrix, self._stored, kind)
         )
 
-    def _worth_their_bytes(self) -> list[list[str]]:
+    def _of_sizes(self) -> Genes:
+        """The genes whose levels are worth their bytes; of all that fits, if every type is a level."""
         both = zip(self.matrices, self._sizes, strict=True)
-        return [worth(matrix, self._stored, sizes) for matrix, sizes in both]
+        return self._of_levels([[*own] if self._every else worth(matrix, self._stored, own) for matrix, own in both])
 
-    def _of_levels(self) -> Genes:
+    def _of_levels(self, levels: Sequence[list[str]]) -> Genes:
         genes, blocks = [], self.resident.matrices
-        for matrix, kinds in zip(self.matrices, self._levels, strict=True):
+        for matrix, kinds in zip(self.matrices, levels, strict=True):
             harms = errors(matrix, self._stored, kinds)
             genes.append(Gene.of_levels(matrix.name, kinds, group_of(matrix, blocks), harms if any(harms) else []))
         return Genes(genes)
@@ -352,45 +345,10 @@ class Types(Overlay):
     def _check_types(self) -> None:
         """Raise :class:`evoprune.InputError` for a chosen type that ggml does not know, or that no matrix can have."""
         for kind in self.settings.types or ():
-            if not self._fits_any(kind):
-                there = ", ".join(map(str, self._widths))
+            widths = widths_of(self.matrices)
+            if not any(ggml.fits(kind, width) for width in widths):
+                there = ", ".join(map(str, widths))
                 raise InputError(
                     f"{kind} needs rows of a multiple of {ggml.block_size(kind)} weights; the model's are {there}",
                     "problem.transforms.types",
                 )
-
-    def _fits_any(self, kind: str) -> bool:
-        return any(ggml.fits(kind, width) for width in self._widths)
-
-    @cached_property
-    def _widths(self) -> list[int]:
-        return sorted({matrix.rows(matrix.weight).shape[1] for matrix in self.matrices})
-
-    def _made(self) -> Tensors:
-        """The matrices in each type; shared by the processes of a host, and by runs that have the type."""
-        calibration = self.texts.calibration if self.settings.importance else None
-        what: list[object] = [code(quantization, gguf), ggml.version()]
-        what += [calibration.identity] if calibration else []
-        stored: Tensors = {}
-        for kind in filter(self._fits_any, self._kinds):
-            stored |= shared_of(
-                self.resident,
-                f"matrices in {kind}",
-                what,
-                partial(self._quantised, kind),
-                torch.device("cpu"),  # all types of a model take some times its memory
-            )
-        return stored
-
-    def _quantised(self, kind: str) -> Tensors:
-        return quantised(self.matrices, self._importance, kind)
-
-    @cached_property
-    def _importance(self) -> dict[str, torch.Tensor]:
-        """The mean square of each input of the blocks' matrices, by their names; empty if the settings say so."""
-        if not self.settings.importance:
-            return {}
-        tokens = self.texts.calibration.tokens
-        known = statistics(self.resident.model, tokens, self.resident.matrices, {INPUT_NORMS})
-        squares = {matrix.name: found[INPUT_NORMS].square() / tokens.numel() for matrix, found in known}
-        return {name: mean.clamp(min=_LEAST * float(mean.mean()) or 1.0).cpu() for name, mean in squares.items()}

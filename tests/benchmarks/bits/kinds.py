@@ -22,6 +22,7 @@ from problems.language_model.text.windows import predictions
 from problems.language_model.transform import Encoded
 from problems.quantization.types.levels import DENSE, quantised_anew
 from problems.quantization.types.sheet import Made
+from problems.quantization.types.stored import importance_of
 from problems.quantization.types.transform import Types
 from tests.benchmarks.depth.account import _both
 
@@ -42,7 +43,8 @@ class Kinds:
     def importance(self) -> dict[str, numpy.ndarray]:
         """Of the inputs of the blocks' matrices, by their names: the importance matrix."""
         self.transform.apply(self.transform.dense)
-        return {name: found.numpy() for name, found in self.transform._importance.items()}
+        found = importance_of(self._session.resident, self._session.texts.calibration.tokens)
+        return {name: squares.numpy() for name, squares in found.items()}
 
     def scores(self, kinds: Sequence[str]) -> tuple[float, float]:
         """The perplexity, and the divergence from the dense model in nats a token."""

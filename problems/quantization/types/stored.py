@@ -1,0 +1,52 @@
+"""The matrices of a model in each type, made once and kept for all processes and runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import torch
+
+from problems import quantization
+from problems.language_model import gguf
+from problems.language_model.gguf import ggml
+from problems.language_model.kept import Tensors, code, shared_of
+from problems.language_model.model.blocks import Matrix
+from problems.language_model.resident import Resident
+from problems.language_model.statistics.activations import INPUT_NORMS
+from problems.language_model.statistics.calibration import statistics
+from problems.language_model.text.windows import Windows
+from problems.quantization.types.levels import quantised
+from problems.quantization.types.matrices import widths_of
+
+_LEAST = 1e-6
+"""Inputs count at least as this share of the mean one: ggml fails where a whole block of them has no weight."""
+
+
+def stored_types(
+    resident: Resident, matrices: Sequence[Matrix], kinds: Sequence[str], calibration: Windows | None
+) -> Tensors:
+    """What :func:`quantised` makes of ``matrices`` in each of ``kinds`` that fits one; on the CPU.
+
+    ``calibration``: the text that says what inputs are worth; None for no importance.
+    """
+    what = [code(quantization, gguf), ggml.version(), *([calibration.identity] if calibration else [])]
+    importance = cache(lambda: importance_of(resident, calibration.tokens) if calibration else {})
+    stored: Tensors = {}
+    for kind in kinds:
+        if any(ggml.fits(kind, width) for width in widths_of(matrices)):
+            stored |= shared_of(
+                resident,
+                f"matrices in {kind}",
+                what,
+                lambda kind=kind: quantised(matrices, importance(), kind),  # type: ignore[misc]
+                torch.device("cpu"),  # all types of a model take some times its memory
+            )
+    return stored
+
+
+def importance_of(resident: Resident, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The mean square of each input of the blocks' matrices on ``tokens``, by their names; float32, on the CPU."""
+    known = statistics(resident.model, tokens, resident.matrices, {INPUT_NORMS})
+    squares = {matrix.name: found[INPUT_NORMS].square() / tokens.numel() for matrix, found in known}
+    return {name: mean.clamp(min=_LEAST * float(mean.mean()) or 1.0).cpu() for name, mean in squares.items()}
