@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 
@@ -34,11 +34,10 @@ class Rival:
     """A solution that the exports of a front are compared with.
 
     ``family``: the folder of its export. ``name``: that of its export; empty for what each run has of its own.
-    ``make`` gives the problem that reports and exports it, and its genome; it raises :class:`evoprune.InputError`
-    where there is none. ``known``: genomes that the report compares it with.
+    ``make`` gives the problem that reports and exports it, its genome, and genomes that the report compares it with, by
+    name; it raises :class:`evoprune.InputError` where there is none.
     """
 
     family: str
     name: str
-    make: Callable[[], tuple[Any, Sequence[float]]]
-    known: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    make: Callable[[], tuple[Any, Sequence[float], Mapping[str, Sequence[float]]]]

@@ -14,7 +14,7 @@ from evoprune.backends import evaluation
 from evoprune.backends.execution import Execution
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.resolve import Resolved
-from evoprune.exporting import FACTS, described_in
+from evoprune.exporting import is_there
 from evoprune.parts import Exporting
 from evoprune.phase import note
 from evoprune.search.to_its_end import refuse_other, run_to_its_end
@@ -22,12 +22,11 @@ from evoprune.search.to_its_end import refuse_other, run_to_its_end
 
 @dataclass(frozen=True)
 class Plan:
-    """One point: the experiment, the ``place`` of its run, where its export goes, and the ``facts`` beside that."""
+    """One point: the experiment, the ``place`` of its run, and where its export goes."""
 
     resolved: Resolved
     place: Path
     out: Path
-    facts: Path
 
 
 def plan(experiments: Mapping[str, Resolved], family: Path) -> list[Plan]:
@@ -42,15 +41,13 @@ def plan(experiments: Mapping[str, Resolved], family: Path) -> list[Plan]:
         if not issubclass(problem, Exporting) or not problem.quantities:
             raise InputError(f"the problem {resolved.experiment.problem.use} has no exports that are compared")
         refuse_other(resolved, place, "give another --family, or another --out")
-        plans.append(Plan(resolved, place, *export_of(problem, family, name)))
+        plans.append(Plan(resolved, place, export_of(problem, family, name)))
     return plans
 
 
-def export_of(problem: type[Exporting], family: Path, name: str) -> tuple[Path, Path]:
-    """Where the export ``name`` of ``problem`` goes in the folder ``family``, and the facts about it."""
-    suffix = next(iter(problem.file_suffixes()), "")
-    out = family / f"{name}{suffix}"
-    return out, described_in(out, FACTS, bool(suffix))
+def export_of(problem: type[Exporting], family: Path, name: str) -> Path:
+    """Where the export ``name`` of ``problem`` goes in the folder ``family``."""
+    return family / f"{name}{next(iter(problem.file_suffixes()), '')}"
 
 
 def names(variants: Sequence[Variant]) -> list[str]:
@@ -65,20 +62,21 @@ def names(variants: Sequence[Variant]) -> list[str]:
 
 
 def carry_out(plans: Sequence[Plan], how: Execution, options: Mapping[str, Any]) -> None:
-    """Run and export each of ``plans``; an export that fails its check is told, and the others are made.
+    """Run and export each of ``plans``; an export that cannot be made, or fails its check, is told; others are made.
 
-    ``options``: the problem's, of its export. Raises as a run and an export do.
+    ``options``: the problem's, of its export. Raises as a run does.
     """
     for point in plans:
         run_to_its_end(point.resolved, point.place, how)
-        if point.facts.exists():
+        problem: Any = point.resolved.problem
+        if is_there(point.out, problem.writes_file(point.out)):
             continue
         evaluation.this_worker.forget()  # there may be no room for two
         try:
             summary = Run.open(point.place).export(point.out, **options).summary
             note("\n".join([f"{point.out}:", *summary]))
-        except Stopped as error:
-            note(str(error))
+        except (InputError, Stopped) as error:
+            note(f"{point.out}: {error}")
 
 
 def _plain(value: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from evoprune.backends import evaluation
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.experiment.resolve import Resolved
-from evoprune.exporting import export
+from evoprune.exporting import export, is_there
 from evoprune.fronts.campaign import Plan, export_of
 from evoprune.parts import Exported, Outcome
 from evoprune.phase import note
@@ -28,13 +29,13 @@ def add_rivals(plans: Sequence[Plan], front: Path, options: Mapping[str, Any]) -
         problem: Any = point.resolved.problem
         for rival in _rivals(point, first=number == 0):
             family = rival.family if rival.name else f"{point.out.parent.name}, {rival.family}"
-            out, facts = export_of(problem, front / family, rival.name or point.place.name)
-            if facts.exists():
-                continue
-            try:
-                note("\n".join([f"{out}:", *_export(rival, point.resolved, out, options).summary]))
-            except (InputError, Stopped) as error:
-                note(f"{out}: {error}")
+            out = export_of(problem, front / family, rival.name or point.place.name)
+            if not is_there(out, problem.writes_file(out)):
+                try:
+                    note("\n".join([f"{out}:", *_export(rival, point.resolved, out, options).summary]))
+                except (InputError, Stopped) as error:
+                    note(f"{out}: {error}")
+            del rival  # it may hold a problem, and the next one makes another
 
 
 def _rivals(point: Plan, first: bool) -> Iterator[Rival]:
@@ -47,15 +48,15 @@ def _rivals(point: Plan, first: bool) -> Iterator[Rival]:
 
 def _export(rival: Rival, like: Resolved, out: Path, options: Mapping[str, Any]) -> Exported:
     """Export ``rival`` as if a run of ``like`` had found it."""
-    problem, genome = rival.make()
+    problem, genome, others = rival.make()
     config = like.config()
     config["problem"] = {"use": config["problem"]["use"], **problem.settings.model_dump(mode="json")}
     made_by = {"seed": config["seed"], "best": {"genome": list(genome)}}
-    known = {name: (list(own), problem.evaluate(own)) for name, own in rival.known.items()}
+    known = {name: (list(own), problem.evaluate(own)) for name, own in others.items()}
     outcome = Outcome(list(genome), problem.evaluate(genome), known)
-    with tempfile.TemporaryDirectory() as scratch:
-        result = problem.report(outcome, Path(scratch))
-        result |= {"seed": config["seed"], "folder": scratch, "rival": f"{out.parent.name}/{out.stem}"}
+    with _workplace(out) as workplace:
+        result = problem.report(outcome, workplace)
+        result |= {"seed": config["seed"], "folder": str(workplace), "rival": f"{out.parent.name}/{out.stem}"}
         checked = check_parameters(problem.ExportOptions, options, "options")
 
         def write(place: Path) -> Exported:
@@ -63,3 +64,16 @@ def _export(rival: Rival, like: Resolved, out: Path, options: Mapping[str, Any])
             return exported
 
         return export(out, write, made_by, config, problem.writes_file(out))
+
+
+@contextmanager
+def _workplace(out: Path) -> Iterator[Path]:
+    """A folder beside ``out`` until that is there, or refused: a recovery that was interrupted goes on from it."""
+    workplace = out.with_name(f"{out.name}.unfinished")
+    workplace.mkdir(parents=True, exist_ok=True)
+    try:
+        yield workplace
+    except (InputError, Stopped):
+        shutil.rmtree(workplace)
+        raise
+    shutil.rmtree(workplace)

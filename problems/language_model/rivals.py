@@ -12,17 +12,22 @@ from evoprune import Choice, Rival
 if TYPE_CHECKING:
     from problems.language_model.problem import LanguageModel
 
+Known = Mapping[str, Sequence[float]]
+Made = tuple["LanguageModel", Sequence[float], Known]
+
 _NO_LIMIT = 10**15
 """More bytes than a model has."""
 
 
-def own(problem: LanguageModel, known: Mapping[str, Sequence[float]], first: bool) -> Iterator[Rival]:
+def own(problem: LanguageModel, known: Known, first: bool) -> Iterator[Rival]:
     """The ``known`` solutions of a run, recovered as its result is; dense is the same for all, and is not trained."""
+    recover = problem.settings.recover
+    alone = _recovered_by(problem, recover and recover.model_copy(update={"alike": None}))  # the run has trained those
     for name, genome in known.items():
         if name != "dense":
-            yield Rival(name, "", partial(_given, problem, genome), known)
+            yield Rival(name, "", partial(_given, alone, genome, known))
         elif first:
-            yield Rival(name, name, partial(_given, _unrecovered(problem), genome), known)
+            yield Rival(name, name, partial(_given, _recovered_by(problem, None), genome, known))
 
 
 def of_others(kind: type[LanguageModel], settings: Any, transforms: Sequence[tuple[Any, Any]]) -> Iterator[Rival]:
@@ -31,14 +36,14 @@ def of_others(kind: type[LanguageModel], settings: Any, transforms: Sequence[tup
         yield from transform.rivals(its_own, partial(_alone, kind, settings, place))
 
 
-def _given(problem: LanguageModel, genome: Sequence[float]) -> tuple[LanguageModel, Sequence[float]]:
-    return problem, genome
+def _given(problem: LanguageModel, genome: Sequence[float], known: Known) -> Made:
+    return problem, genome, known
 
 
-def _unrecovered(problem: LanguageModel) -> LanguageModel:
-    """``problem`` with the model that it has loaded, and without recovery."""
+def _recovered_by(problem: LanguageModel, recover: Any) -> LanguageModel:
+    """``problem`` with the model that it has loaded, and with other settings of its recovery, or None."""
     same = copy(problem)
-    same.settings = problem.settings.model_copy(update={"recover": None})
+    same.settings = problem.settings.model_copy(update={"recover": recover})
     return same
 
 

@@ -38,6 +38,7 @@ class _Runtime(BaseModel):
 class _Check(BaseModel, allow_inf_nan=False):
     divergence: float
     perplexity: float | None
+    kl_top: int = 64  # not in files of before
 
 
 class _Facts(BaseModel, allow_inf_nan=False):
@@ -78,7 +79,9 @@ class ComparedExports(Exporting):
         except ValidationError as error:
             keys = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors())
             raise InputError(f"states no {keys}; expected what 'export RUN_DIR OUT.gguf' writes") from None
-        values: dict[str, float | str | None] = {"bytes": found.bytes} | found.check.model_dump()
+        values: dict[str, float | str | None] = {"bytes": found.bytes} | found.check.model_dump(
+            include={"divergence", "perplexity"}
+        )
         if (timed := found.runtime) is not None:
             for name, pair in {"decode": timed.decode, "prefill": timed.prefill}.items():
                 values |= {name: pair.evolved / pair.dense, f"{name}_speed": pair.evolved}
@@ -87,5 +90,6 @@ class ComparedExports(Exporting):
         return Standing(
             values,
             f"{found.base_model} (weights {found.protocol.weights_sha256[:8]}), {text.windows} windows of "
-            f"{text.window} tokens of {text.source.rsplit('/', 1)[-1]} ({text.sha256[:8]})",
+            f"{text.window} tokens of {text.source.rsplit('/', 1)[-1]} ({text.sha256[:8]}), divergence of the "
+            f"{found.check.kl_top} likeliest tokens and the rest",
         )

@@ -19,7 +19,7 @@ def summary(result: Mapping[str, Any]) -> list[str]:
     of = f"at {result['sparsity']['prunable']:.1%} of the prunable weights"
     bits, stored = (result.get("cost", {}).get(unit) for unit in ("bits_per_weight", "bytes"))
     if bits and bits["evolved"] < bits["dense"]:  # then weights are rounded, some of them to zero
-        of = f"at {bits['evolved']:.2f} bits a weight ({stored['evolved']:,} bytes)"
+        of = f"in {stored['evolved']:,} bytes"
     lines = [verdict(result), f"perplexity on the report text: {_listed(perplexity['report'])} {of}{gap}"]
     if (parameters := result.get("cost", {}).get("parameters")) and parameters["evolved"] < parameters["dense"]:
         share = 1 - parameters["evolved"] / parameters["dense"]

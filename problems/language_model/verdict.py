@@ -50,10 +50,12 @@ def _ways(result: Json) -> Iterator[str]:
     if times:
         asked = f" ({times['speedup']:g} asked for)" if "speedup" in times else ""  # not in runs of before
         yield f"{times['dense'] / times['evolved']:.2f} times as fast{asked}"
+    weight = "weight"
     if parameters and parameters["evolved"] < parameters["dense"]:
+        weight = "weight that is left,"
         yield f"{1 - parameters['evolved'] / parameters['dense']:.1%} of the parameters removed"
     if bits and bits["evolved"] < bits["dense"]:
-        yield f"{bits['evolved']:.2f} bits a weight instead of {bits['dense']:.2f}"
+        yield f"{bits['evolved']:.2f} bits a {weight} instead of {bits['dense']:.2f}"
 
 
 def _perplexities(result: Json, scores: Mapping[str, float | None]) -> str:

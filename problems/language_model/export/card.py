@@ -36,7 +36,7 @@ def _body(run: RunRecord, facts: Mapping[str, Any]) -> Iterator[str]:
     smaller = run.cost is not None and run.cost.parameters.evolved < run.cost.parameters.dense
     yield from _smaller(name, run.cost, facts) if smaller and run.cost else _sparse(name, facts)
     if runtime := facts.get("runtime"):
-        yield from _before_and_after(runtime)
+        yield from _before_and_after(runtime, facts)
     yield from perplexities(run, facts)
     if run.recovered:
         yield _FIGURE
@@ -55,7 +55,7 @@ def perplexities(run: RunRecord, facts: Mapping[str, Any]) -> Iterator[str]:
     """The table of what the run measured, and what training gave back."""
     staged = facts["transform"].get("reconstruct_stages")
     judged = "text, assembled from reconstructed layers" if staged else "text"
-    yield "| perplexity | dense | uniform | evolved |\n|---|---|---|---|"
+    yield f"| perplexity | dense | uniform | {called(facts)} |\n|---|---|---|---|"
     for which in ("report", "search"):
         three = getattr(run.perplexity, which)
         yield f"| {which} {judged} | {number(three.dense)} | {number(three.uniform)} | {number(three.evolved)} |"
@@ -101,6 +101,12 @@ def _sparse(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
     )
 
 
+def called(facts: Mapping[str, Any]) -> str:
+    """What the model is called beside others: a rival by its own name."""
+    rival = facts.get("rival")
+    return inline(rival) if rival else EVOLVED
+
+
 def how_found(facts: Mapping[str, Any]) -> str:
     """How it was decided what goes."""
     if rival := facts.get("rival"):
@@ -127,8 +133,8 @@ def _smaller(name: str, cost: Cost, facts: Mapping[str, Any]) -> Iterator[str]:
     )
 
 
-def _before_and_after(runtime: Mapping[str, Any]) -> Iterator[str]:
-    yield from (f"- {line}" for line in lines(runtime))
+def _before_and_after(runtime: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[str]:
+    yield from (f"- {line}" for line in lines(runtime, called(facts)))
     yield (
         f"\nDense is the model before, in its own files. Speeds of a prompt of {runtime['length']} tokens, and of one "
         f"token after as many: both models timed in turn, {runtime['threads']} "

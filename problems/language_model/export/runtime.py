@@ -78,8 +78,8 @@ def computing(dtype: str, device: torch.device) -> str:
     return "float32" if dtype == "float16" and device.type == "cpu" else dtype
 
 
-def lines(found: Mapping[str, Any]) -> list[str]:
-    """``found`` by :func:`runtimes`, for people."""
+def lines(found: Mapping[str, Any], name: str = "evolved") -> list[str]:
+    """``found`` by :func:`runtimes`, for people. ``name``: what the smaller model is called."""
     named = [
         ("files", "MB", "file_bytes", 1e6),
         ("loading", "s", "load_seconds", 1.0),
@@ -88,9 +88,9 @@ def lines(found: Mapping[str, Any]) -> list[str]:
         ("peak memory", "MB", "peak_bytes", 1e6),
     ]
     return [
-        f"{name}: dense {_short(found[key]['dense'] / unit)} {word}, evolved {_short(found[key]['evolved'] / unit)} "
+        f"{what}: dense {_short(found[key]['dense'] / unit)} {word}, {name} {_short(found[key]['evolved'] / unit)} "
         f"({found[key]['evolved'] / found[key]['dense']:.2f}x)"
-        for name, word, key, unit in named
+        for what, word, key, unit in named
         if found[key]["dense"]
     ]
 

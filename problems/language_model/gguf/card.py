@@ -8,6 +8,7 @@ from typing import Any
 
 from evoprune import about
 from problems.language_model.export.card import (
+    called,
     front_matter,
     how_found,
     how_measured,
@@ -29,7 +30,8 @@ def card(run: RunRecord, facts: Json, file: str) -> str:
 
 
 def _body(run: RunRecord, facts: Json, file: str) -> Iterator[str]:
-    yield f"\n# {inline(facts['base_model'])}, made smaller for llama.cpp\n"
+    made = f"as {called(facts)}" if run.rival else "made smaller"
+    yield f"\n# {inline(facts['base_model'])}, {made} for llama.cpp\n"
     kinds = ", ".join(f"{count} {kind}" for kind, count in facts["kinds"].items())
     yield (
         f"What was changed {how_found(facts)}. The file holds {kinds} tensors in "
@@ -40,7 +42,7 @@ def _body(run: RunRecord, facts: Json, file: str) -> Iterator[str]:
         yield (
             f"\nSpeeds of a prompt of {runtime['length']} tokens, and of tokens after it: both files timed in turn in "
             f"llama.cpp, {runtime['threads']} thread{'s' * (runtime['threads'] > 1)}, {inline(runtime['processor'])}. "
-            f"Memory: of a process that loads and runs the file. Dense is {inline(facts['source'])}."
+            f"Memory: of a process that loads and runs the file. Dense is the model before, written in the same way."
         )
     yield "\nMeasured in the run, in PyTorch:\n"
     yield from perplexities(run, facts)
@@ -56,7 +58,7 @@ def _body(run: RunRecord, facts: Json, file: str) -> Iterator[str]:
 def told(facts: Json) -> Iterator[str]:
     """The size, what llama.cpp found of it, and what it takes beside the dense model's file."""
     check, runtime = facts["check"], facts["runtime"]
-    yield f"{facts['bytes']:,} bytes, {facts['bits_per_weight']:.3g} bits a weight{_beside(runtime)}"
+    yield f"{facts['bytes']:,} bytes, {facts['bits_per_weight']:.3g} bits for each weight in it{_beside(runtime)}"
     found, expected = check["perplexity"], check["run_perplexity"]
     off = f" ({found / expected - 1:+.2%})" if found and expected else ""
     yield (
@@ -69,7 +71,7 @@ def told(facts: Json) -> Iterator[str]:
             "these figures are of the same tokens"
         )
     if runtime:
-        yield from lines(runtime)
+        yield from lines(runtime, called(facts))
 
 
 def _beside(runtime: Json | None) -> str:

@@ -19,7 +19,6 @@ from problems.language_model.export.run_record import RunRecord, run_record
 from problems.language_model.export.write import (
     described,
     of_what_is_written,
-    public_name,
     put_recovered,
     refuse_other_inputs,
     sha256_of,
@@ -60,12 +59,13 @@ def export(
     half = _KINDS[options.dtype] if options.dtype else None
     resident, report = session.resident, session.texts.report
     session.transform.apply(session.transform.dense)
-    dense = Divergence(report.predictions, min(session.settings.kl_top, resident.forward.vocabulary))
+    top = min(session.settings.kl_top, resident.forward.vocabulary)
+    dense = Divergence(report.predictions, top)
     session.fitness.measure.total(report.tokens, dense.learn)
     with tempfile.TemporaryDirectory() as scratch:
-        source = base.path or Path(scratch) / "dense.gguf"
-        if not base.path and not options.untimed:
-            contents(resident.model, base, {}, half=half).write(source)
+        source = Path(scratch) / "dense.gguf"
+        if not options.untimed:
+            contents(resident.model, base, session.transform.encoded(), half).write(source)
         session.transform.finalise(genome)
         model = copy_of(resident.model, resident.model.dtype) if recovered else resident.model
         held = put_recovered(model, genome, recovered or {}, session.transform)
@@ -75,12 +75,11 @@ def export(
         times = None if options.untimed else compared(source, path, found)
     ours = Measure(Forward(model), session.settings.batch_tokens) if recovered else session.fitness.measure
     own = {"run_perplexity": expected, "run_divergence": ours.value(report.tokens, dense)}
-    found |= {"tolerance": TOLERANCE, **own}
+    found |= {"tolerance": TOLERANCE, "kl_top": top, **own}
     faults = _faults(found)
     facts = _facts(session, run, model, path) | {
         "kinds": dict(Counter(made.kinds.values())),
         "architecture": made.layout.architecture,
-        "source": public_name(str(base.path)) if base.path else "the dense model, written in the same way",
         "check": {name: finite(value) if isinstance(value, float) else value for name, value in found.items()},
         "runtime": times,
     }

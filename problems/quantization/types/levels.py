@@ -25,6 +25,9 @@ IMPORTANCE = "importance"
 _EXACT = 1e-6
 """The relative squared error of a type that reproduces a matrix: that of 16-bit scales is 1e-7, of 8 bits 5e-5."""
 
+_AT_ONCE, _COPIES = 2**32, 4
+"""Bytes that quantising may hold at once, and how many float32 copies of a matrix it holds."""
+
 
 def key(what: str, kind: str, matrix: Matrix) -> str:
     """The name of a stored tensor."""
@@ -48,7 +51,9 @@ def quantised(matrices: Sequence[Matrix], importance: Mapping[str, torch.Tensor]
         return found
 
     fitting = [matrix for matrix in matrices if ggml.fits(kind, matrix.rows(matrix.weight).shape[1])]
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # ggml runs without the interpreter's lock
+    largest = max((matrix.weight.numel() for matrix in fitting), default=1)
+    threads = min(torch.get_num_threads(), max(1, _AT_ONCE // (_COPIES * 4 * largest)))
+    with ThreadPoolExecutor(threads) as pool:  # ggml runs without the interpreter's lock
         for found in steps(pool.map(made, fitting), f"quantising to {kind}", "tensor", len(fitting)):
             stored |= found
     return stored

@@ -28,11 +28,14 @@ def rivals(settings: TypesSettings, alone: Alone) -> Iterator[Rival]:
         yield Rival("presets", name, partial(_preset, settings, alone, kinds))
 
 
-def _preset(settings: TypesSettings, alone: Alone, kinds: Sequence[str]) -> tuple[Any, list[float]]:
-    """A problem that has the types of a preset, and the genome in which each matrix has that of ``kinds``.
+def _preset(
+    settings: TypesSettings, alone: Alone, kinds: Sequence[str]
+) -> tuple[Any, list[float], dict[str, list[float]]]:
+    """A problem that has the types of a preset, the genome with that of ``kinds`` for each matrix, and the dense one.
 
     Where another one of them has no more bytes and no larger error, that is taken. Raises
     :class:`evoprune.InputError` where a matrix has no such type.
     """
     problem = alone(settings.model_copy(update={"types": tuple(sorted({*kinds} - {DENSE}))}))
-    return problem, problem.session.transform.genome_of(kinds)
+    transform = problem.session.transform
+    return problem, transform.genome_of(kinds), {"dense": transform.dense}

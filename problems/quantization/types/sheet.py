@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,9 +14,6 @@ from problems.quantization.types.levels import DENSE
 
 Made = tuple[torch.Tensor, Bytes]
 """The values of a matrix in a type, as the layer stores them, and what a file holds."""
-
-_KEPT = 2**29
-"""Bytes of values that are kept of matrices that cuts made smaller."""
 
 
 class Sheet:
@@ -59,23 +55,3 @@ class Sheet:
         if self.matrix.weight is not weight:
             for module in self._users:
                 module.weight = weight
-
-
-class Recent:
-    """What was made last, by key; as much of it as ``limit`` bytes of values hold."""
-
-    def __init__(self, limit: int = _KEPT) -> None:
-        self._limit, self._bytes = limit, 0
-        self._known: OrderedDict[Hashable, Made] = OrderedDict()
-
-    def get(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """A copy of what is kept under ``key``, or was made now."""
-        if key in self._known:
-            self._known.move_to_end(key)
-        else:
-            self._known[key] = make()
-            self._bytes += self._known[key][0].nbytes
-            while self._bytes > self._limit and len(self._known) > 1:
-                self._bytes -= self._known.popitem(last=False)[1][0].nbytes
-        values, data = self._known[key]
-        return values.clone(), data

@@ -17,6 +17,7 @@ from problems.language_model.gguf import ggml
 from problems.language_model.model.blocks import Matrix
 from problems.language_model.model.tensor_file import sha256_of
 from problems.language_model.overlay import Beside, Left, Overlay
+from problems.language_model.recent import Recent
 from problems.language_model.resident import Resident
 from problems.language_model.shapes import Kinds, Shapes
 from problems.language_model.speed import Load
@@ -38,11 +39,14 @@ from problems.quantization.types.levels import (
 from problems.quantization.types.matrices import group_of, parameter_of, typed_matrices, widths_of
 from problems.quantization.types.rivals import rivals
 from problems.quantization.types.settings import COMMON, TypesSettings
-from problems.quantization.types.sheet import Made, Recent, Sheet
+from problems.quantization.types.sheet import Made, Sheet
 from problems.quantization.types.stored import stored_types
 
 if TYPE_CHECKING:  # it imports gguf, which not everyone has
     from problems.language_model.gguf.base import Base
+
+_KEPT = 2**29
+"""Bytes of values that are kept of matrices that cuts made smaller."""
 
 
 class Types(Overlay):
@@ -71,7 +75,7 @@ class Types(Overlay):
         if not self._genes.free:
             raise InputError("no type fits the model's matrices: types need rows of a multiple of 32", "problem.model")
         self._sheets = [Sheet(resident.model, matrix) for matrix in self.matrices]
-        self._recent = Recent()
+        self._recent: Recent[Made] = Recent(_KEPT, lambda made: made[0].nbytes)
 
     @classmethod
     def calibrates(cls, settings: TypesSettings) -> bool:
@@ -182,7 +186,10 @@ class Types(Overlay):
         if weight is sheet.whole:
             return held(matrix, self._stored, kind)
         known = matrix.name, kind, sha256_of({"": weight})
-        return self._recent.get(known, lambda: quantised_anew(matrix, weight, kind, self._weighed(matrix, left)))
+        values, data = self._recent.get(
+            known, lambda: quantised_anew(matrix, weight, kind, self._weighed(matrix, left))
+        )
+        return values.clone(), data
 
     def _weighed(self, matrix: Matrix, left: Left) -> torch.Tensor | None:
         """The importance of the inputs that ``matrix`` has."""

@@ -19,6 +19,7 @@ class Written(Benchmark, Reporting, Measured, Exporting):
     def file_suffixes(cls): return [".txt"]
 
     def export(self, genome, result, place, options):
+        if len(genome) == 7: raise InputError("has no form")
         place.write_text(str(genome))
         assert (Path(result["folder"]) / "weights").read_text() == "kept"  # what the report left for it
         if "rival" in result: assert result["compared"] == (["dense"] if "uniform" in result["rival"] else [])
@@ -34,10 +35,10 @@ class Written(Benchmark, Reporting, Measured, Exporting):
         return {"loss": outcome.best_evaluation.values, "compared": sorted(outcome.references), "pace": self.pace}
 
     def rivals(self, first):
-        if first: yield Rival("dense", "dense", lambda: (self, [0.0]))
+        if first: yield Rival("dense", "dense", lambda: (self, [0.0], {}))
         if first: yield Rival("presets", "none", self.none)
         known = {"dense": [0.0] * len(self.genes)}
-        yield Rival("uniform", "", lambda: (self, [self.pace / 2] * len(self.genes)), known)
+        yield Rival("uniform", "", lambda: (self, [self.pace / 2] * len(self.genes), known))
 
     def none(self): raise InputError("there is no such model")
 
@@ -154,9 +155,24 @@ def test_an_export_that_failed_its_check_is_told_and_not_drawn(front):
     assert (answer.folder / "small" / "6.txt").exists()
 
 
-def test_a_file_that_is_missing_is_told_in_one_line(front):
+def test_an_export_that_is_refused_is_told_and_the_others_are_made(front):
+    answer = front(dimensions="7,3")
+    assert answer.code == 0, answer.err
+    assert "small/7.txt: has no form" in answer.err
+    assert {path.name for path in answer.folder.glob("*/*.txt")} == {"3.txt"}
+
+
+def test_a_file_that_is_missing_is_made_again(front):
+    """A kill while an export gets its name leaves what lies beside it."""
     (front().folder / "small" / "4.txt").unlink()
     answer = front()
+    assert answer.code == 0, answer.err
+    assert (answer.folder / "small" / "4.txt").exists()
+
+
+def test_a_file_of_another_limit_that_is_missing_is_told_in_one_line(front):
+    (front().folder / "small" / "4.txt").unlink()
+    answer = front(dimensions="3,6")
     assert answer.code == 2
     (line,) = answer.err.splitlines()[-1:]
     assert "small/4" in line

@@ -44,6 +44,11 @@ def test_other_weights_or_another_text_are_another_thing_to_measure(key):
     assert LanguageModel.standing(changed).measured_on != LanguageModel.standing(FACTS).measured_on
 
 
+def test_a_divergence_of_fewer_tokens_is_another_measure():
+    fewer = FACTS | {"check": FACTS["check"] | {"kl_top": 8}}
+    assert LanguageModel.standing(fewer).measured_on != LanguageModel.standing(FACTS).measured_on
+
+
 def test_a_path_of_this_machine_is_not_told():
     assert "/home" not in LanguageModel.standing(FACTS).measured_on
 

@@ -16,7 +16,7 @@ def test_report_text_in_a_line_with_or_without_a_finite_gap(uniform, closed, fra
     assert ("gap" in line) == (closed is not None)
     cost = {"bits_per_weight": {"dense": 16.3, "evolved": 4.996}, "bytes": {"dense": 9_002_560, "evolved": 2_752_000}}
     _, line = summary(result | {"cost": cost})
-    assert "at 5.00 bits a weight (2,752,000 bytes)" in line
+    assert "in 2,752,000 bytes" in line
     result["perplexity"]["report_reconstructed"] = {"uniform": uniform, "evolved": 60.0}
     _, _, updated = summary(result | {"protocol": {"reconstruct": "sparsegpt"}})
     assert "sparsegpt" in updated

@@ -39,7 +39,7 @@ def test_what_was_removed_and_how_much_the_search_gained():
         (SMALLER | TIMES, "1.50 times as fast, 24.9% of the parameters removed: "),
         ({"milliseconds": TIMES["milliseconds"] | {"speedup": 1.6}}, "1.50 times as fast (1.6 asked for): "),
         (SMALLER | {"bits_per_weight": STORED["bits_per_weight"]},
-         "24.9% of the parameters removed, 5.00 bits a weight instead of 16.30: "),
+         "24.9% of the parameters removed, 5.00 bits a weight that is left, instead of 16.30: "),
     ],
 )  # fmt: skip
 def test_each_way_of_being_smaller_is_said(cost, begins):

@@ -15,6 +15,7 @@ from evoprune.budget import Price
 from problems.language_model.kept import Tensors, code, shared_of
 from problems.language_model.model.anatomy import Kind, Sublayer
 from problems.language_model.model.blocks import Matrix, inputs
+from problems.language_model.recent import Recent
 from problems.language_model.resident import Resident
 from problems.language_model.statistics.activations import GRAM
 from problems.language_model.statistics.calibration import statistics
@@ -65,7 +66,8 @@ class UnitCut(Removal):
         self._stored = self._make_stored()
         self._genes = Genes([self._gene(name, blocks) for name, blocks in self._governed.items()])
         self._levels = [0] * len(self._blocks)
-        self._outputs: dict[tuple[int, int], torch.Tensor] = {}
+        whole = sum(units.whole_output.nbytes for units in self._units)
+        self._outputs: Recent[torch.Tensor] = Recent(whole, lambda weight: weight.nbytes)
 
     @abstractmethod
     def split(self, sublayer: Sublayer, matrices: Mapping[nn.Module, Matrix], interleaved: bool) -> Units:
@@ -97,14 +99,16 @@ class UnitCut(Removal):
 
     @classmethod
     def needs_of(cls, resident: Resident, settings: UnitsSettings) -> Needs:
-        """Gram matrices of the inputs of the output matrices, or the statistics of the score."""
+        """Gram matrices of the inputs of the output matrices, or the statistics of the score; and what is refitted."""
         from problems.pruning.scores.base import find_score, needs
 
-        widths = [inputs(sublayer.layers[-1]) for sublayer in resident.sublayers if sublayer.kind == cls.kind]
-        grams = 4 * sum(width**2 for width in widths) if settings.compensate else 0
-        if settings.score == STRUCTURED:
-            return Needs(frozenset({GRAM}), False, grams, grams)
-        return Needs(needs(find_score(settings.score)), False, grams, grams)
+        outputs: list[Any] = [sublayer.layers[-1] for sublayer in resident.sublayers if sublayer.kind == cls.kind]
+        grams = refits = 0
+        if settings.compensate:
+            grams = 4 * sum(inputs(output) ** 2 for output in outputs)
+            refits = sum(output.weight.nbytes for output in outputs)
+        known = frozenset({GRAM}) if settings.score == STRUCTURED else needs(find_score(settings.score))
+        return Needs(known, False, grams + refits, grams)
 
     @torch.no_grad()
     def apply(self, genome: Sequence[float]) -> None:
@@ -185,13 +189,14 @@ class UnitCut(Removal):
             put(self._blocks[block], units.sublayer, dropped=True)
 
     def _refitted(self, block: int, left: int) -> torch.Tensor:
-        """The output matrix's weight for ``left`` units, in its layout. It is computed once."""
-        if (block, left) not in self._outputs:
+        """The output matrix's weight for ``left`` units, in its layout."""
+
+        def made() -> torch.Tensor:
             output, gram = self._units[block].output, self._stored[f"gram.{block}"].to(self.resident.device)
             whole = output.matrix.rows(self._units[block].whole_output)
-            fitted = refitted(whole, gram, self._columns(block, left))
-            self._outputs[block, left] = output.matrix.rows(fitted).contiguous()
-        return self._outputs[block, left]
+            return output.matrix.rows(refitted(whole, gram, self._columns(block, left))).contiguous()
+
+        return self._outputs.get((block, left), made)
 
     def _columns(self, block: int, left: int) -> torch.Tensor:
         """The inputs of the output matrix that ``left`` units leave: int64, in order."""

@@ -12,7 +12,8 @@ pytest.importorskip("llama_cpp_py_sync")
 
 from evoprune.cli import main
 from problems.language_model.gguf import check, export
-from tests.problems.language_model.gguf.models import random_llama, write_model
+from problems.language_model.gguf.write import contents
+from tests.problems.language_model.gguf.models import base_of, random_llama, write_model
 
 BLOCKS, SUBLAYERS = {"use": "sublayers", "genes": "block"}, {"use": "sublayers"}
 COMPENSATED = [
@@ -76,12 +77,15 @@ def test_a_run_becomes_a_checked_file(run_of, kind, transforms, settings, tmp_pa
     assert f"{out.stat().st_size:,} bytes" in (tmp_path / "small.README.md").read_text()
 
 
-def test_a_file_is_compared_with_the_dense_models(run_of, tmp_path, capsys):
-    run, _ = run_of("gpt2", BLOCKS)
-    assert main(["export", str(run), str(tmp_path / "small.gguf")]) == 0
+def test_a_file_is_compared_with_the_dense_model_in_the_same_form_whatever_its_base_holds(run_of, tmp_path, capsys):
+    run, base = run_of("llama", BLOCKS)
+    model, larger = random_llama(blocks=4), tmp_path / "larger.gguf"
+    contents(model, base_of(model), {}, "F32").write(larger)
+    assert main(["export", str(run), str(tmp_path / "small.gguf"), "--base", str(larger)]) == 0
     runtime = json.loads((tmp_path / "small.evoprune.json").read_text())["runtime"]
     for name in ("prefill", "decode", "peak_bytes", "load_seconds", "file_bytes"):
         assert runtime[name]["dense"] > 0
+    assert runtime["file_bytes"]["dense"] == base.stat().st_size < larger.stat().st_size
     assert runtime["file_bytes"]["evolved"] == (tmp_path / "small.gguf").stat().st_size
     told = capsys.readouterr().out
     assert f"the dense model's file has {runtime['file_bytes']['dense']:,}" in told
