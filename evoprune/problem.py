@@ -131,6 +131,11 @@ class Problem(ABC):
         return {}
 
     @classmethod
+    def unscored(cls, settings: Any) -> Sequence[str]:
+        """The keys of ``settings`` that no score depends on: they may change when a run is continued."""
+        return []
+
+    @classmethod
     def missing(cls, settings: Any) -> Sequence[str]:
         """What the settings name and is not on this machine, a line each; must be quick and import nothing heavy."""
         return []

@@ -16,6 +16,9 @@ from evoprune.parts import Exported, Recovering
 from evoprune.phase import is_first_process
 from evoprune.records import run_folder
 
+CHECKPOINTS = "step-*"
+"""The names of folders that recovering leaves to go on from."""
+
 Write = Callable[[Path, Path], Exported]
 """Recovers with checkpoints in the first folder, and writes into the second, or the file."""
 
@@ -72,6 +75,6 @@ def _held(workplace: Path) -> Iterator[None]:
         with run_folder.locked(workplace):
             yield
     except InputError:
-        if new:  # it was refused before any work was done
+        if new and not any(workplace.glob(f"**/{CHECKPOINTS}")):  # it was refused before any work was done
             shutil.rmtree(workplace)
         raise

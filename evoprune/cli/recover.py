@@ -8,6 +8,7 @@ from typing import Any
 
 from evoprune.api import Run, is_run
 from evoprune.cli import experiment, problem_options
+from evoprune.errors import InputError
 from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.exporting import refuse_unless_free
 from evoprune.parts import Recovering
@@ -41,6 +42,8 @@ def call(options: argparse.Namespace) -> None:
     given = problem_options.given(options)
     if is_run(options.source):
         recovered = Run.open(options.source, options.set).recover(options.out, **given)
+    elif options.set:
+        raise InputError("changes a run's experiment, and SOURCE is no run; leave it out", "--set")
     else:
         problem = problem_options.problem_of(options, Recovering)  # type: ignore[type-abstract]
         checked = check_parameters(problem.RecoverOptions, given, "options")

@@ -81,4 +81,6 @@ def decide(resolved: Resolved, execution: Execution) -> Execution:
 
 def deciding(resolved: Resolved) -> dict[str, Any]:
     """The part of the experiment that decides every line of the history."""
-    return {key: value for key, value in resolved.config().items() if key not in FREE_KEYS}
+    config = {key: value for key, value in resolved.config().items() if key not in FREE_KEYS}
+    free = resolved.problem.unscored(resolved.settings)
+    return config | {"problem": {key: value for key, value in config["problem"].items() if key not in free}}

@@ -161,7 +161,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         return "; ".join([model, *self.session.transform.remarks()])
 
     def fingerprint(self) -> dict[str, str]:
-        """Hashes of the weights and of the texts' tokens.
+        """Hashes of the weights and of the texts' tokens; of the recovery's where finalists are judged on it.
 
         The main process reads the report text here, before anything is written; workers do
         not read it. Raises :class:`evoprune.InputError` if it cannot be used.
@@ -171,7 +171,8 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
             return known
         from problems.language_model.recovery.phase import check_before_run
 
-        return known | check_before_run(self.session, self._compared())
+        check_before_run(self.session, self._compared())
+        return known | ({"recovery_text": self.session.recovery_text.whole.sha256} if self._select else {})
 
     @classmethod
     def needs(cls, settings: Any) -> Mapping[str, str]:
@@ -179,6 +180,11 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         if settings.budget is None:
             return {}
         return {"repair": "without it candidates would not keep to problem.budget; give shift, or no budget"}
+
+    @classmethod
+    def unscored(cls, settings: Any) -> list[str]:
+        """The recovery, unless finalists are judged by it."""
+        return [] if settings.recover and settings.recover.select else ["recover"]
 
     @classmethod
     def about(cls, settings: Any) -> str:

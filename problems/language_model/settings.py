@@ -177,6 +177,8 @@ class RecoverSettings(Settings):
     def _one_length(self) -> RecoverSettings:
         if self.tokens and self.time:
             raise ValueError("tokens and time both say how long to train; give one of them")
+        if self.batch % self.accumulate:
+            raise ValueError(f"batch: expected a multiple of accumulate, which is {self.accumulate}")
         return self
 
     @property
@@ -218,6 +220,10 @@ class RecoverCommandSettings(RecoverSettings):
         None, description="branch, tag or commit of the dense model of a folder, on the hub (default: the run's)"
     )
     trust_remote_code: bool = Field(False, description="run the model code in a folder, and that of its dense model")
+    device: Device = Field(
+        "auto", description="auto, cpu, cuda, cuda:N or mps; for a folder (for a run: --set problem.device=)"
+    )
+    base: Source | None = Field(None, description="of a run, for OUT.gguf: as of export")
 
 
 class LanguageModelSettings(ModelSettings):

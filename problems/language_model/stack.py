@@ -42,6 +42,7 @@ class Stack(Transform):
         for overlay in self._overlays:
             assert self._shapes
             overlay.lie_on(self._shapes)
+        self.sparse = any(each.sparse for each in self._transforms)
         self._genes = self._of_all()
         ends = [0]
         for transform in self._transforms:

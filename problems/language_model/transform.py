@@ -80,7 +80,7 @@ class Transform(ABC):
     whatever genome was applied before.
     """
 
-    sparse: ClassVar[bool] = False
+    sparse: bool = False
     """Whether it sets weights to zero and leaves them in place, where they take as much room as before."""
 
     Settings: ClassVar[type[Checked]] = Checked

@@ -63,7 +63,7 @@ class Measure:
             try:
                 return self._total(tokens, windows, add, states, names, label)
             except RuntimeError as error:
-                if windows == 1 or not _out_of_memory(error):
+                if windows == 1 or not out_of_memory(error):
                     raise
             self.batch_tokens = windows // 2 * tokens.shape[1]
             if states:
@@ -124,7 +124,7 @@ def fitting(free: float, bytes_per_token: int) -> int:
     return int(min(_GPU_BATCH, 2 ** (tokens.bit_length() - 1)))
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
-    """PyTorch has an exception class for CUDA's allocator only; other errors are recognised by their text."""
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device has no memory left. PyTorch has a class for CUDA's allocator; others are told by their text."""
     words = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
     return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)

@@ -157,8 +157,7 @@ def _recovered(rows: Mapping[str, RecoveredRow], how: Mapping[str, Any]) -> Iter
     of = f" of {inline(str(text).rsplit('/', 1)[-1])}" if text else ""
     yield (
         f"Trained on windows{of} to predict what the dense model predicts; measured on the report text, which was not "
-        "trained on. Divergence is that from the dense model as it was, in nats a token. The last column is the "
-        "distance from the dense model after the same training, in nats a token: it makes a dense model better, too.\n"
+        f"trained on. Divergence is that from the dense model as it was, in nats a token.{_behind(rows.get('dense'))}\n"
     )
     yield "| | perplexity before | after | divergence before | after | tokens | minutes | trained | behind dense |"
     yield "|---|---|---|---|---|---|---|---|---|"
@@ -168,6 +167,18 @@ def _recovered(rows: Mapping[str, RecoveredRow], how: Mapping[str, Any]) -> Iter
             f"| {name} | {' | '.join(map(number, numbers))} | {row.tokens:,} | {row.minutes:g} | {row.trained} "
             f"| {number(row.behind_dense)} |"
         )
+
+
+def _behind(dense: RecoveredRow | None) -> str:
+    """What the last column of :func:`_recovered` says. ``dense``: the dense model's row, if there is one."""
+    if dense is None:
+        return ""
+    if not dense.tokens:
+        return " The last column is the distance from the dense model, which has nothing to learn here."
+    return (
+        " The last column is the distance from the dense model after the same training, in nats a token: it makes a "
+        "dense model better, too."
+    )
 
 
 def _by_layer(sparsity: Mapping[str, Any]) -> Iterator[str]:

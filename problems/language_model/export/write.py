@@ -9,13 +9,11 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from evoprune import Exported, InputError, __version__, finite
 from problems.language_model.export import uneven
@@ -25,6 +23,7 @@ from problems.language_model.export.runtime import bytes_of, computing, finding_
 from problems.language_model.model.blocks import Matrix, find_matrices, zeros
 from problems.language_model.model.load import copy_of, quiet
 from problems.language_model.model.source import stored_dtype, weight_files
+from problems.language_model.model.tensor_file import disk_errors
 from problems.language_model.options import ExportSettings
 from problems.language_model.recovery.figures import draw_recovery
 from problems.language_model.session import Session
@@ -140,7 +139,7 @@ def _save(
     """Write the model as it stands, but for the weights ``recovered``, in ``dtype``; return its matrices."""
     model = copy_of(session.resident.model, dtype)  # the resident one may yet be asked for other candidates
     put_recovered(model, genome, recovered, session.transform)
-    with quiet(), disk_errors():
+    with quiet(), disk_errors(folder):
         session.resident.tokenizer.save_pretrained(folder)
         if session.transform.plain:
             session.transform.write(model)
@@ -149,15 +148,6 @@ def _save(
             shaping = session.transform.shaping(genome)
             uneven.save(model, session.settings.transforms, shaping, folder)  # type: ignore[attr-defined]
     return find_matrices(model)
-
-
-@contextmanager
-def disk_errors() -> Iterator[None]:
-    """Raise what safetensors says of a full disk as the ``OSError`` that others raise."""
-    try:
-        yield
-    except SafetensorError as error:
-        raise OSError(str(error)) from None
 
 
 def put_recovered(

@@ -179,6 +179,8 @@ def copy_of(model: nn.Module, dtype: torch.dtype) -> Any:
         for parameter in model.parameters()
     }
     copied: Any = copy.deepcopy(model, known)
+    for module in copied.modules():
+        vars(module).pop("forward", None)  # a compiled one computes with the weights of the module that it was made of
     convert(copied, torch.device("cpu"), dtype)
     if copied.config._attn_implementation == BLOCKED_ATTENTION:  # a name that no one else knows
         copied.set_attn_implementation("sdpa")

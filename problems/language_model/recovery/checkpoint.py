@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from evoprune import InputError, read_json, write_json
+from problems.language_model.model.tensor_file import disk_errors
 
 Tensors = dict[str, torch.Tensor]
 
@@ -58,14 +57,14 @@ class Checkpoints:
         """The best weights."""
         return read_tensors(self._folder / _BEST)
 
-    def plan(self, steps: int) -> None:
-        """Note the number of steps, which must not change when the recovery goes on."""
-        write_json(self._folder / _PLAN, {"steps": steps})
+    def plan(self, steps: int, train: str) -> None:
+        """Note the number of steps, and what is trained: neither must change when the recovery goes on."""
+        write_json(self._folder / _PLAN, {"steps": steps, "train": train})
 
-    def planned(self) -> int | None:
-        """The number of steps that was noted."""
+    def planned(self) -> dict[str, Any] | None:
+        """``steps`` and ``train``, as they were noted."""
         path = self._folder / _PLAN
-        return int(read_json(path)["steps"]) if path.exists() else None
+        return read_json(path) if path.exists() else None
 
     def _found(self) -> list[Path]:
         return sorted(self._folder.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
@@ -86,7 +85,7 @@ class NoCheckpoints(Checkpoints):
     def write_best(self, tensors: Tensors) -> None:
         """Keep nothing."""
 
-    def plan(self, steps: int) -> None:
+    def plan(self, steps: int, train: str) -> None:
         """Keep nothing."""
 
     def planned(self) -> None:
@@ -97,13 +96,10 @@ def write_tensors(path: Path, tensors: Tensors) -> None:
     """Write ``tensors`` so that ``path`` holds what it held or all of them. Raises OSError."""
     part = path.with_name(f"{path.name}.part")
     try:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part)
+        with disk_errors(path):
+            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part)
         _sync(part)
         part.replace(path)
-    except SafetensorError as error:  # in which the system's error is a part of the text
-        code = re.search(r"(?:code: |os error )(\d+)", str(error))
-        number = int(code[1]) if code else errno.EIO
-        raise OSError(number, os.strerror(number), str(path)) from None
     finally:
         part.unlink(missing_ok=True)  # a full disk needs its room
     _sync(path.parent)

@@ -13,7 +13,6 @@ from problems.language_model.export.card import card, recovered_card
 from problems.language_model.export.run_record import RunRecord, run_record
 from problems.language_model.export.write import (
     check_in_fresh_process,
-    disk_errors,
     faults_of,
     public_name,
     stated,
@@ -23,6 +22,8 @@ from problems.language_model.export.write import (
 from problems.language_model.model.blocks import find_matrices, zeros
 from problems.language_model.model.device import dtype_of
 from problems.language_model.model.load import copy_of, quiet
+from problems.language_model.model.source import stored_dtype
+from problems.language_model.model.tensor_file import disk_errors
 from problems.language_model.recovery.figures import draw_recovery
 from problems.language_model.recovery.recover import (
     EVOLVED,
@@ -51,16 +52,21 @@ def recover_export(
         raise InputError(
             "evoprune did not write this folder: give its dense model with --teacher, and --report-text", str(source)
         )
+    if options.base:
+        raise InputError("is for a run that becomes a file; leave it out", "--base")
     refuse_unknown(options, ["dense"])
+    if facts and facts.get("recovered") and options.trained_alike:
+        raise InputError("the folder was recovered before, and the dense model was not; leave it out", "--alike")
     trust = options.trust_remote_code
-    where = ModelSettings(model=str(source.resolve()), device="cpu", dtype="auto", trust_remote_code=trust)
-    student, tokenizer = uneven.load_any(where)
+    where = ModelSettings(model=str(source.resolve()), device="cpu", trust_remote_code=trust)
+    stored = facts["dtype"] if facts else stored_dtype(where)
+    student, tokenizer = uneven.load_any(where.model_copy(update={"dtype": stored or "auto"}))
     teacher = _teacher(run, options, dtype_of(student))
     _refuse_another(student, tokenizer, teacher)
     report = _windows(run, options, teacher)
-    search = cut(settings_of(run.protocol.search_text.model_dump()), tokenizer, "search_text") if run else None
     resident = Resident(student, tokenizer, str(source))
-    text = recovery_text(options, resident, search, report.settings)
+    searched = settings_of(run.protocol.search_text.model_dump()) if run else None
+    text = recovery_text(options, resident, searched, report.settings)
     refuse_report(text, report)
     judge = Teacher(teacher.model, text, report)
     begin(workplace, options, judge, {"weights": [resident.weights_sha256, teacher.weights_sha256]})
@@ -80,7 +86,7 @@ def _teacher(run: RunRecord | None, options: RecoverCommandSettings, dtype: str)
     own = run.protocol if run and not options.teacher else None
     given = {"model": own.model, "dtype": own.dtype} if own else {"model": options.teacher, "dtype": dtype}
     revision = options.revision or (own.revision if own else None)
-    more = {"revision": revision, "trust_remote_code": options.trust_remote_code}
+    more = {"revision": revision, "trust_remote_code": options.trust_remote_code, "device": options.device}
     teacher = Resident.load(ModelSettings.model_validate(given | more))
     if own and teacher.weights_sha256 != own.weights_sha256:
         raise InputError("its weights are no longer those that the run pruned; give them with --teacher", own.model)
@@ -100,21 +106,23 @@ def _refuse_another(student: Any, tokenizer: Any, teacher: Resident) -> None:
 
 
 def _windows(run: RunRecord | None, options: RecoverCommandSettings, teacher: Resident) -> Windows:
-    """The report text."""
-    if options.report_text:
-        own = settings_of(run.protocol.report_text.model_dump()) if run else None
-        window, begin = (own.window, own.begin) if own else (options.window or DEFAULT_WINDOW, "auto")
-        text = TextSettings(source=options.report_text, window=window, windows=None, begin=begin)
+    """The report text. Raises :class:`evoprune.InputError` if it is another one than the run's."""
+    if run is None:
+        text = TextSettings(source=options.report_text or "", window=options.window or DEFAULT_WINDOW, windows=None)
     else:
-        assert run is not None
         text = settings_of(run.protocol.report_text.model_dump())
+        if options.report_text:  # the same one at another place
+            text = text.model_copy(update={"source": options.report_text, "subset": None, "split": None})
     check_length(text, teacher.model, "report_text")
-    return cut(text, teacher.tokenizer, "report_text")
+    found = cut(text, teacher.tokenizer, "report_text")
+    if run and found.sha256 != run.protocol.report_text.sha256:
+        raise InputError("is not the text that the run was measured on; give that one with --report-text", text.source)
+    return found
 
 
 def _save(source: Path, student: Any, tokenizer: Any, folder: Path) -> None:
     student = copy_of(student, student.dtype)  # with an attention that everyone has
-    with quiet(), disk_errors():
+    with quiet(), disk_errors(folder):
         tokenizer.save_pretrained(folder)
         if uneven.is_uneven(source):
             uneven.save_like(source, student, folder)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evoprune import Exported, Outcome
+from evoprune import Exported, InputError, Outcome
 from problems.language_model.export.run_record import run_record
 from problems.language_model.export.write import refuse_other_inputs
 from problems.language_model.options import ExportSettings
@@ -16,11 +16,15 @@ from problems.language_model.recovery.figures import NAME, draw_recovery
 from problems.language_model.recovery.recover import Recovered, recover, refuse_unknown
 from problems.language_model.recovery.text import recovery_text, refuse_report
 from problems.language_model.recovery.train import accelerator
+from problems.language_model.recovery.trained import refuse_lora
 from problems.language_model.session import Session
 from problems.language_model.settings import RecoverCommandSettings
 from problems.language_model.summary import recovered_lines
 
 WEIGHTS, WORKPLACE = "recovered.safetensors", "recovery"
+
+_OF_A_FOLDER = ("teacher", "report_text", "revision", "trust_remote_code", "device")
+"""Options of ``recover`` that a run answers itself."""
 
 
 def recover_and_export(
@@ -32,12 +36,15 @@ def recover_and_export(
     ``write``: a format, as of :data:`problems.language_model.settings.FORMATS`, or ``export``. Raises
     :class:`evoprune.Stopped` where that did not help. ``known``: genomes that ``options.alike`` may name.
     """
+    if given := options.model_dump(include=set(_OF_A_FOLDER), exclude_defaults=True):
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise InputError("is for an exported folder: a run has its own; leave it out", names)
     refuse_other_inputs(session, run_record(result))
-    how = ExportSettings(dtype=None, untimed=True)
+    how = ExportSettings(dtype=None, base=options.base, untimed=True)
     if check := getattr(write, "check", None):  # before minutes of training
         check(session, genome, how)
     texts = session.texts
-    text = recovery_text(options, session.resident, texts.search, texts.report.settings)
+    text = recovery_text(options, session.resident, texts.search.settings, texts.report.settings, texts.search)
     recovered = recover(session, genome, known, options, text, workplace, weights_in(result))
     recovered.check(workplace)
     stated = _added(result, recovered)
@@ -45,17 +52,15 @@ def recover_and_export(
     return Exported(exported.facts, [*recovered_lines(recovered.rows), *exported.summary], exported.faults)
 
 
-def check_before_run(session: Session, known: Iterable[str]) -> dict[str, str]:
-    """What identifies the text to recover on. Raises :class:`evoprune.InputError` for what would fail after the search.
-
-    ``known``: what ``alike`` may name.
-    """
+def check_before_run(session: Session, known: Iterable[str]) -> None:
+    """Raise :class:`evoprune.InputError` for what would fail after the search. ``known``: what ``alike`` may name."""
     settings, text = session.settings.recover, session.recovery_text
     assert settings is not None
     refuse_unknown(settings, known)
     accelerator(session.resident.device)
+    if settings.train == "lora":
+        refuse_lora(session.transform.sparse)
     refuse_report(text, session.texts.report)
-    return {"recovery_text": text.whole.sha256}
 
 
 def recover_in_run(
@@ -64,7 +69,7 @@ def recover_in_run(
     """``result`` with what ``problem.recover`` gave; the weights lie in the run's ``folder``, if they are better."""
     assert session.settings.recover is not None
     text = session.recovery_text
-    recovered = recover(session, outcome.best, known, session.settings.recover, text, folder / WORKPLACE)
+    recovered = recover(session, outcome.best, known, session.settings.recover, text, folder / WORKPLACE, anew=True)
     if recovered.helped:
         checkpoint.write_tensors(folder / WEIGHTS, recovered.weights)
     shutil.rmtree(folder / WORKPLACE)

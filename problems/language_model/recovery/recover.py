@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from evoprune import InputError, Phase, Stopped, finite, is_first_process, read_json, write_json
-from problems.language_model.evaluation.measure import Measure
+from problems.language_model.evaluation.measure import Measure, out_of_memory
 from problems.language_model.export.write import put_recovered
-from problems.language_model.model.device import dtype_of
+from problems.language_model.model.device import dtype_of, release
 from problems.language_model.model.forward import Forward
 from problems.language_model.model.load import convert, copy_of
 from problems.language_model.model.tensor_file import sha256_of
@@ -99,12 +99,13 @@ class Recovered:
 
 def recover(
     session: Session, genome: Sequence[float], known: Mapping[str, Sequence[float]], settings: RecoverSettings,
-    text: RecoveryText, folder: Path, before: checkpoint.Tensors | None = None,
+    text: RecoveryText, folder: Path, before: checkpoint.Tensors | None = None, anew: bool = False,
 ) -> Recovered:  # fmt: skip
     """Train ``genome``'s model, and those of ``known`` that ``settings`` name, on ``text``.
 
-    Checkpoints lie in ``folder``. ``before``: the weights that an earlier recovery gave ``genome``, which are trained
-    further. The session's model is the dense one afterwards. Raises :class:`evoprune.InputError`.
+    Checkpoints lie in ``folder``; ``anew``: those of another recovery are deleted. ``before``: the weights that an
+    earlier recovery gave ``genome``, which are trained further. The session's model is the dense one afterwards. Raises
+    :class:`evoprune.InputError`.
     """
     resident, transform = session.resident, session.transform
     refuse_unknown(settings, known)
@@ -114,7 +115,9 @@ def recover(
     identity = {"genomes": genomes, "weights": resident.weights_sha256, "transform": transform.describe()}
     identity |= {"before": sha256_of(before)} if before else {}
     teacher = Teacher(resident.model, text, session.texts.report)
-    begin(folder, settings, teacher, identity)
+    if before and settings.trained_alike:
+        raise InputError("the result was recovered before, and these were not; leave it out", "alike")
+    begin(folder, settings, teacher, identity, anew)
 
     def make(name: str) -> Given:
         return model_of(session, trained[name], before if name == EVOLVED else None)
@@ -162,19 +165,22 @@ def refuse_unknown(settings: RecoverSettings, known: Iterable[str]) -> None:
         raise InputError(f"{', '.join(unknown)}: expected some of {', '.join(known)}", "alike")
 
 
-def begin(folder: Path, settings: RecoverSettings, teacher: Teacher, identity: Mapping[str, Any]) -> None:
+def begin(
+    folder: Path, settings: RecoverSettings, teacher: Teacher, identity: Mapping[str, Any], anew: bool = False
+) -> None:
     """Make ``folder``, or raise :class:`evoprune.InputError` if it holds the checkpoints of another recovery.
 
-    ``identity``: JSON-able, what tells the models apart.
+    ``identity``: JSON-able, what tells the models apart. ``anew``: such checkpoints are deleted.
     """
     read = {"text": teacher.text.whole.sha256, "report": teacher.report.sha256}
     told = repr([sorted(settings.model_dump().items()), read, sorted(identity.items()), dtype_of(teacher.model)])
     now = {"recovery": hashlib.sha256(told.encode()).hexdigest()}
     path = folder / "recovery.json"
-    if path.exists():
-        if read_json(path) != now:
+    if path.exists() and read_json(path) != now:
+        if not anew:
             raise InputError("holds checkpoints of another recovery; delete it, or choose another --out", str(folder))
-    elif is_first_process():
+        shutil.rmtree(folder)
+    if not path.exists() and is_first_process():
         folder.mkdir(parents=True, exist_ok=True)
         write_json(path, now)
 
@@ -193,13 +199,15 @@ def recover_all(
     for name in dict.fromkeys([EVOLVED, *settings.trained_alike]):
         given = make(name)
         own = _NOTHING if name == "dense" and not settings.cross_entropy else {}
-        model, rows[name] = _recover_one(
+        model, rows[name], train = _recover_one(
             name, given, teacher, settings.model_copy(update=own), folder / name, partial(stored, name)
         )
+        settings = settings.model_copy(update={"train": train})  # auto is decided once
         if name == EVOLVED:
             kept = ((key, each) for key, each in model.named_parameters() if key not in given.fixed)
             weights = {key: each.detach().to("cpu", copy=True) for key, each in kept}
         del given, model
+        release(teacher.model.device)
     if not is_first_process():
         raise SystemExit(0)  # the first process writes the result
     dense = rows.get("dense", {}).get("perplexity_after")
@@ -218,8 +226,8 @@ def recover_all(
 
 def _recover_one(
     name: str, given: Given, teacher: Teacher, settings: RecoverSettings, folder: Path, stored: Callable[[Any], Any]
-) -> tuple[Any, Row]:
-    """The model, in the dtype it came in, and its row."""
+) -> tuple[Any, Row, str]:
+    """The model, in the dtype it came in, its row, and what was trained."""
     model, dtype = given.model, given.model.dtype
     with Phase() as phase:
         phase.note(f"recovering {name}")
@@ -229,7 +237,15 @@ def _recover_one(
         convert(model, teacher.model.device, torch.float32)
         checkpoints = checkpoint.Checkpoints(folder)
         training = Training(model, teacher.model, teacher.text, settings, checkpoints, phase, given.fixed)
-        model = training.run()
+        try:
+            model = training.run()
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            raise Stopped(
+                f"{teacher.model.device} has no memory left to train {training.train}: a larger accumulate, "
+                "checkpointing, or train: norms needs less; the checkpoints stay"
+            ) from None
         convert(model, teacher.model.device, dtype)
         model.requires_grad_(False)
         after = before  # with the weights that it had
@@ -238,10 +254,15 @@ def _recover_one(
             after = teacher.score(stored(model))
     row: Row = {f"{key}_{when}": found[key] for key in before for when, found in (("before", before), ("after", after))}
     course = training.course
-    return model, row | {
-        "helped": course.helped,
-        "tokens": training.tokens,
-        "minutes": round(course.seconds / 60, 2),
-        "trained": f"{training.train}, {training.trained_parameters:,} parameters",
-        "curve": course.curve,
-    }
+    return (
+        model,
+        row
+        | {
+            "helped": course.helped,
+            "tokens": training.tokens,
+            "minutes": round(course.seconds / 60, 2),
+            "trained": f"{training.train}, {training.trained_parameters:,} parameters",
+            "curve": course.curve,
+        },
+        training.train,
+    )

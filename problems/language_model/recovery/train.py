@@ -22,7 +22,7 @@ from problems.language_model.recovery.loss import divergence
 from problems.language_model.recovery.pace import Pace
 from problems.language_model.recovery.student import PARTS, Student
 from problems.language_model.recovery.text import RecoveryText
-from problems.language_model.recovery.trained import RATES, Trained
+from problems.language_model.recovery.trained import RATES, Trained, fitting
 from problems.language_model.settings import RecoverSettings
 
 _LONGEST_GRADIENT = 1.0
@@ -59,7 +59,11 @@ class Training:
             raise InputError("expected a multiple of accumulate times the number of processes", "batch")
         forward, self._model = Forward(model), model
         self._measure = Measure(forward, None)
-        self._trained = Trained(model, settings.train, self._device, fixed, settings.seed)
+        self._plan = checkpoints.planned() or {}
+        train = self._agreed(self._plan.get("train", settings.train))
+        if train == "auto":
+            train = self._agreed(fitting(model, self._device))
+        self._trained = Trained(model, train, fixed, settings.seed)
         parameters = list(self._trained.parameters.values())
         fused = self._device.type in {"cpu", "cuda"}
         self._adam = torch.optim.AdamW(parameters, fused=fused)
@@ -206,9 +210,9 @@ class Training:
         self._phase.now("measuring the held-out windows")
         measured = self._held_out()
         measuring = time.perf_counter() - before
-        steps = self._agreed(self._checkpoints.planned() or self._planned(measuring))
+        steps = self._agreed(self._plan.get("steps") or self._planned(measuring))
         if self.accelerator.is_main_process:
-            self._checkpoints.plan(steps)
+            self._checkpoints.plan(steps, self.train)
             self._checkpoints.write_best(self._weights)
         course = Course(steps)
         course.add(0, None, measured)
@@ -218,11 +222,11 @@ class Training:
         )
         return course
 
-    def _agreed(self, steps: int) -> int:
-        """The first process's number: each measures a speed of its own."""
+    def _agreed(self, found: Any) -> Any:
+        """What the first process found: each has a speed and free memory of its own."""
         from accelerate.utils import broadcast_object_list
 
-        return int(broadcast_object_list([steps])[0])
+        return broadcast_object_list([found])[0]
 
     def _planned(self, measuring: float) -> int:
         """The number of steps; ``measuring``: the seconds that one measurement takes."""

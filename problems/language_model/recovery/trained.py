@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any, Literal, cast
+from collections.abc import Collection, Mapping
+from importlib.util import find_spec
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -38,11 +39,9 @@ class Trained:
     Raises :class:`evoprune.InputError` where ``train`` is not possible.
     """
 
-    def __init__(
-        self, model: Any, train: str, device: torch.device, fixed: Collection[str] = (), seed: int = 0
-    ) -> None:
-        self._zeros = {m.module: m.weight != 0 for m in find_matrices(model) if not m.weight.all()}
-        self.train: Train = cast(Train, train if train != "auto" else self._fitting(model, device))
+    def __init__(self, model: Any, train: Train, fixed: Collection[str] = (), seed: int = 0) -> None:
+        self._zeros = _zeros(model)
+        self.train = train
         model.requires_grad_(False)
         self._adapted = None
         if self.train == "lora":
@@ -65,18 +64,10 @@ class Trained:
         """``model`` as plain layers."""
         return model if self._adapted is None else self._adapted.merge_and_unload()
 
-    @property
-    def _pruned(self) -> bool:
-        """Whether updates would fill zeros that were made."""
-        return any(1 - float(mask.float().mean()) > _CUT for mask in self._zeros.values())
-
     def _adapt(self, model: Any, seed: int) -> Any:
-        if self._pruned:
-            raise InputError("low-rank updates would fill the zeros of the pruned weights; use all or norms", "train")
-        try:
-            from peft import LoraConfig, get_peft_model
-        except ImportError as error:
-            raise InputError(f"lora needs peft; pip install 'evoprune[recover]' ({error})", "train") from None
+        refuse_lora(_pruned(self._zeros))
+        from peft import LoraConfig, get_peft_model
+
         name, blocks = find_blocks(model)
         layers = [f"{name}.{layer}" for layer, _ in prunable(blocks)]
         config = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=layers, bias="none")
@@ -84,12 +75,31 @@ class Trained:
             torch.manual_seed(seed)
             return get_peft_model(model, config)
 
-    def _fitting(self, model: Any, device: torch.device) -> Train:
-        """The first that fits the free memory."""
-        needed = _BYTES * sum(parameter.numel() for _, parameter in _candidates(model, "all"))
-        if needed < _SHARE * free_memory(device):
-            return "all"
-        return "norms" if self._pruned else "lora"
+
+def refuse_lora(sparse: bool) -> None:
+    """Raise :class:`evoprune.InputError` where low-rank updates are not possible. ``sparse``: of a pruned model."""
+    if sparse:
+        raise InputError("low-rank updates would fill the zeros of the pruned weights; use all or norms", "train")
+    if find_spec("peft") is None:
+        raise InputError("lora needs peft; pip install 'evoprune[recover]'", "train")
+
+
+def fitting(model: Any, device: torch.device) -> Train:
+    """What of ``model``, in float32, can be trained with the memory that is free on ``device``: as much as possible."""
+    needed = _BYTES * sum(parameter.numel() for _, parameter in _candidates(model, "all"))
+    if needed < _SHARE * free_memory(device):
+        return "all"
+    return "norms" if _pruned(_zeros(model)) else "lora"
+
+
+def _zeros(model: Any) -> dict[nn.Module, torch.Tensor]:
+    """Which weights are not zero, of each matrix that has some that are."""
+    return {each.module: each.weight != 0 for each in find_matrices(model) if not each.weight.all()}
+
+
+def _pruned(zeros: Mapping[nn.Module, torch.Tensor]) -> bool:
+    """Whether updates would fill zeros that were made."""
+    return any(1 - float(mask.float().mean()) > _CUT for mask in zeros.values())
 
 
 def _candidates(model: Any, train: Train, fixed: Collection[str] = ()) -> list[tuple[str, nn.Parameter]]:

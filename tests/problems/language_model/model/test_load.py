@@ -2,6 +2,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from problems.language_model.model.blocks import find_matrices
+from problems.language_model.model.forward import Forward
 from problems.language_model.model.load import copy_of, load_model
 from problems.language_model.settings import ModelSettings
 from tests.problems.small import random_model, save
@@ -34,3 +36,15 @@ def test_a_copy_has_the_same_weights_and_rotary_frequencies_in_memory_of_its_own
             assert tensor.dtype == others[name].dtype
             assert torch.equal(tensor, others[name])
             assert tensor.data_ptr() != others[name].data_ptr()
+
+
+def test_a_copy_of_a_compiled_model_computes_with_its_own_weights(loaded, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function: lambda *given, **named: function(*given, **named))
+    Forward(loaded).compile()
+    tokens = torch.arange(8)[None]
+    before = loaded(input_ids=tokens).logits
+    copied = copy_of(loaded, torch.bfloat16)
+    for matrix in find_matrices(copied):
+        matrix.weight.data.zero_()
+    assert not torch.equal(copied(input_ids=tokens).logits, before)
+    assert torch.equal(loaded(input_ids=tokens).logits, before)

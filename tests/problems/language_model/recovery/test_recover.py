@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 import evoprune
 from evoprune.api import Run
 from evoprune.cli import main
+from problems.language_model.recovery import trained
 from problems.language_model.recovery.train import Training
 from tests.problems.small import problem_in, random_model, save
 
@@ -94,6 +95,7 @@ def test_one_that_was_interrupted_ends_with_the_same_weights(run, out, monkeypat
     assert not again.exists()
     assert main([*command[:-2], "--seed", "1"]) == 2
     assert "holds checkpoints of another recovery" in capsys.readouterr().err
+    monkeypatch.setattr(trained, "free_memory", lambda _: 0.0)  # what was trained is trained further
     assert main(command) == 0
     assert "continued after step 4" in capsys.readouterr().err
     for name, weight in weights(out).items():
@@ -136,6 +138,66 @@ def test_a_full_disk_keeps_the_checkpoints(run, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
+def test_a_disk_that_is_full_at_the_end_keeps_them_too(run, tmp_path, capsys):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2 * 10**5, limits[1]))  # room for norms and moments, not for the model
+    try:
+        assert main(["recover", str(run), "--out", str(tmp_path / "out"), *QUICK, "--train", "norms"]) == 3
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "what was written before is intact" in capsys.readouterr().err
+    assert (tmp_path / "out.unfinished" / "evolved" / "step-8").exists()
+
+
+def test_a_device_without_memory_is_told_and_the_checkpoints_stay(run, tmp_path, monkeypatch, capsys):
+    step = Training._step
+
+    def exhausted(training, number):
+        if number == 5:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return step(training, number)
+
+    monkeypatch.setattr(Training, "_step", exhausted)
+    assert main(["recover", str(run), "--out", str(tmp_path / "out"), *QUICK]) == 3
+    assert "has no memory left to train all: a larger accumulate, checkpointing, or" in capsys.readouterr().err
+    assert (tmp_path / "out.unfinished" / "evolved" / "step-4").exists()
+
+
+@pytest.mark.parametrize(
+    ("folder", "given", "reason"),
+    [
+        ("run", ["--teacher", "bundled:gpt2-mini"], "--teacher: is for an exported folder: a run has its own"),
+        ("run", ["--report-text", "other.txt"], "--report-text: is for an exported folder"),
+        ("run", ["--accumulate", "3"], "batch: expected a multiple of accumulate, which is 3"),
+        ("out", ["--set", "problem.seed=1"], "--set: changes a run's experiment, and SOURCE is no run"),
+        ("out", ["--base", "base.gguf"], "--base: is for a run that becomes a file"),
+        ("out", ["--alike", "dense"], "--alike: the folder was recovered before, and the dense model was not"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_an_option_that_would_do_nothing_is_refused(run, out, folder, given, reason, tmp_path, capsys):
+    source = {"run": run, "out": out}[folder]
+    assert main(["recover", str(source), "--out", str(tmp_path / "new"), *QUICK, *given]) == 2
+    assert reason in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_needs_the_runs_texts_only_where_it_reads_them(run, out, tmp_path, capsys):
+    search, moved = run.parent / "search.txt", run.parent / "moved.txt"
+    search.rename(moved)
+    try:
+        command = ["recover", str(out), "--out", str(tmp_path / "new"), *QUICK]
+        assert main(command) == 2
+        assert "search.txt: no such file" in capsys.readouterr().err
+        command += ["--text", str(moved), "--train", "norms"]
+        assert main([*command, "--report-text", str(moved)]) == 2
+        assert "is not the text that the run was measured on" in capsys.readouterr().err
+        assert main(command) == 0
+    finally:
+        moved.rename(search)
+
+
 def test_a_folder_is_recovered_further_into_a_folder(out, capsys):
     assert main(["recover", str(out), "--out", str(out.with_name("further.gguf")), *QUICK]) == 2
     assert "give the run itself for a file" in capsys.readouterr().err
@@ -146,6 +208,7 @@ def test_a_folder_is_recovered_further_into_a_folder(out, capsys):
     assert min(point["held_out"] for point in after["curve"][1:]) < after["curve"][0]["held_out"]
     model, _ = evoprune.load(again)
     assert model.config.vocab_size == 128
+    assert facts(again)["dtype"] == facts(out)["dtype"]
 
 
 @pytest.mark.parametrize("train", ["all", pytest.param("lora", marks=pytest.mark.slow)])
@@ -203,6 +266,42 @@ def test_the_phase_of_a_run_is_measured_and_exported(run, tmp_path):
     assert main(["report", str(tmp_path / "phased")]) == 0
     page = (tmp_path / "phased" / "report.html").read_text()
     assert "Perplexity on held-out windows against the tokens trained on (evolved: " in page
+
+
+def test_a_phase_that_was_interrupted_may_go_on_in_another_way(run, tmp_path, monkeypatch, capsys):
+    told = {"tokens": 1024, "held_out": 4, "evaluations": 4, "rate": 0.001}
+    command = ["run", str(run.parent / "experiment.yaml"), "--set", f"problem.recover={json.dumps(told)}"]
+    folder, step = tmp_path / "phased", Training._step
+
+    def interrupted(training, number):
+        if number == 5:
+            raise KeyboardInterrupt
+        return step(training, number)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Training, "_step", interrupted)
+        assert main([*command, "--runs-dir", str(tmp_path), "--name", "phased"]) == 130
+    before = (folder / "history.jsonl").read_bytes()
+    assert main(["resume", str(folder), "--set", "problem.recover.train=norms"]) == 0
+    assert (folder / "history.jsonl").read_bytes() == before
+    row = json.loads((folder / "result.json").read_text())["recovered"]["evolved"]
+    assert row["trained"].startswith("norms, ")
+    capsys.readouterr()
+    assert main(["recover", str(folder), "--out", str(tmp_path / "new"), *QUICK, "--alike", "dense"]) == 2
+    assert "alike: the result was recovered before, and these were not" in capsys.readouterr().err
+
+
+def test_a_phase_that_would_fill_zeros_is_refused_before_the_search(run, tmp_path, capsys):
+    changed = [
+        "problem.recover.train=lora",
+        "problem.transforms=weights",
+        "problem.budget={use: weights, removed: 0.5}",
+    ]
+    settings = [part for setting in changed for part in ("--set", setting)]
+    command = ["run", str(run.parent / "experiment.yaml"), *settings, "--runs-dir", str(tmp_path), "--name", "phased"]
+    assert main(command) == 2
+    assert "low-rank updates would fill the zeros" in capsys.readouterr().err
+    assert not (tmp_path / "phased").exists()
 
 
 def test_a_phase_without_enough_text_is_refused_before_the_search(run, tmp_path, capsys):

@@ -10,11 +10,9 @@ from problems.language_model.model.blocks import find_matrices
 from problems.language_model.recovery.trained import Trained
 from tests.problems.small import random_model
 
-CPU = torch.device("cpu")
-
 
 def trained_for_a_while(model, tokens, train, fixed=()):
-    trained = Trained(model, train, CPU, fixed)
+    trained = Trained(model, train, fixed)
     adam = torch.optim.AdamW(trained.parameters.values(), lr=0.01, weight_decay=0.1)
     for _ in range(4):
         model(input_ids=tokens, labels=tokens).loss.backward()
@@ -69,11 +67,11 @@ def test_low_rank_updates_of_zeros_are_refused():
     model = random_model("gpt2")
     find_matrices(model)[0].weight.data[0] = 0
     with pytest.raises(InputError, match="would fill the zeros"):
-        Trained(model, "lora", CPU)
+        Trained(model, "lora")
 
 
 def test_single_zeros_of_a_quantised_source_do_not_hinder_them():
     pytest.importorskip("peft")
     model = random_model("gpt2")
     find_matrices(model)[0].weight.data[0, :3] = 0
-    assert Trained(model, "lora", CPU).train == "lora"
+    assert Trained(model, "lora").train == "lora"
