@@ -26,6 +26,13 @@ def blocks(page: Path) -> list[Block]:
     return [Block(*found) for found in _FENCE.findall(page.read_text(encoding="utf-8"))]
 
 
+@pytest.fixture(autouse=True)
+def _short_timings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test needs times that are exact."""
+    for module in ("export.runtime", "gguf.runtime", "report"):
+        monkeypatch.setattr(f"problems.language_model.{module}._SECONDS", 0.2)
+
+
 @pytest.fixture
 def smaller(tmp_path: Path) -> Path:
     """A folder to work in whose ``problems/gpt2_mini.yaml``, found before ours, has little text and few candidates."""

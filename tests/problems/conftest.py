@@ -18,6 +18,13 @@ from problems.pruning.settings import PruningSettings
 from tests.problems.small import ARCHITECTURES, VOCABULARY, problem_in, random_model
 
 
+@pytest.fixture(autouse=True)
+def _short_timings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test needs times that are exact."""
+    for module in ("export.runtime", "gguf.runtime", "report"):
+        monkeypatch.setattr(f"problems.language_model.{module}._SECONDS", 0.2)
+
+
 @pytest.fixture(params=ARCHITECTURES)
 def model(request: pytest.FixtureRequest) -> torch.nn.Module:
     """Each architecture in turn."""

@@ -236,15 +236,15 @@ def _recover_one(
         before = teacher.score(stored(model))
         convert(model, teacher.model.device, torch.float32)
         checkpoints = checkpoint.Checkpoints(folder)
-        training = Training(model, teacher.model, teacher.text, settings, checkpoints, phase, given.fixed)
         try:
+            training = Training(model, teacher.model, teacher.text, settings, checkpoints, phase, given.fixed)
             model = training.run()
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
             raise Stopped(
-                f"{teacher.model.device} has no memory left to train {training.train}: a larger accumulate, "
-                "checkpointing, or train: norms needs less; the checkpoints stay"
+                f"{teacher.model.device} has no memory left to train it: a larger accumulate, checkpointing, or "
+                "train: norms needs less; what was trained is kept"
             ) from None
         convert(model, teacher.model.device, dtype)
         model.requires_grad_(False)
@@ -254,15 +254,11 @@ def _recover_one(
             after = teacher.score(stored(model))
     row: Row = {f"{key}_{when}": found[key] for key in before for when, found in (("before", before), ("after", after))}
     course = training.course
-    return (
-        model,
-        row
-        | {
-            "helped": course.helped,
-            "tokens": training.tokens,
-            "minutes": round(course.seconds / 60, 2),
-            "trained": f"{training.train}, {training.trained_parameters:,} parameters",
-            "curve": course.curve,
-        },
-        training.train,
-    )
+    row |= {
+        "helped": course.helped,
+        "tokens": training.tokens,
+        "minutes": round(course.seconds / 60, 2),
+        "trained": f"{training.train}, {training.trained_parameters:,} parameters",
+        "curve": course.curve,
+    }
+    return model, row, training.train

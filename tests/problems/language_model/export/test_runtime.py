@@ -2,14 +2,12 @@
 
 import pytest
 
-from problems.language_model.export import runtime
 from problems.language_model.export.runtime import lines, runtimes
 from problems.language_model.export.write import _save
 
 
 @pytest.mark.slow
-def test_both_models_are_measured_in_processes_of_their_own(language_model, tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr(runtime, "_SECONDS", 0.1)
+def test_both_models_are_measured_in_processes_of_their_own(language_model, tmp_path, capfd):
     problem = language_model(transforms={"use": "sublayers", "genes": "block"})
     session = problem.session
     session.transform.apply([0.0, 1.0, 0.0])

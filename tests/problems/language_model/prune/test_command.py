@@ -34,7 +34,7 @@ def prune(tiny, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_from_a_goal_to_a_checked_export_and_a_report(prune, text, tmp_path):
-    code, out, err = prune("--sparsity", "40%", "--text", text, "--time", "20s", "--out", tmp_path / "pruned")
+    code, out, err = prune("--sparsity", "40%", "--text", text, "--time", "6s", "--out", tmp_path / "pruned")
     assert code == 0, err
     folder = tmp_path / "runs" / "run"
     found = result(folder)
@@ -50,7 +50,7 @@ def test_from_a_goal_to_a_checked_export_and_a_report(prune, text, tmp_path):
 
 @pytest.mark.slow
 def test_a_share_of_the_parameters_goes(prune, text, tmp_path):
-    code, _, err = prune("--remove", "0.25", "--text", text, "--time", "20s")
+    code, _, err = prune("--remove", "0.25", "--text", text, "--time", "6s")
     assert code == 0, err
     cost = result(tmp_path / "runs" / "run")["cost"]
     assert cost["parameters"]["evolved"] < cost["parameters"]["dense"]
@@ -59,7 +59,7 @@ def test_a_share_of_the_parameters_goes(prune, text, tmp_path):
 @pytest.mark.slow
 def test_a_file_is_no_larger_than_it_should_be(prune, text, tmp_path):
     pytest.importorskip("llama_cpp_py_sync")
-    code, _, err = prune("--size", "250kB", "--text", text, "--time", "20s", "--out", tmp_path / "pruned.gguf")
+    code, _, err = prune("--size", "250kB", "--text", text, "--time", "6s", "--out", tmp_path / "pruned.gguf")
     assert code == 0, err
     assert (tmp_path / "pruned.gguf").stat().st_size <= 250_000
 

@@ -160,7 +160,7 @@ def test_a_device_without_memory_is_told_and_the_checkpoints_stay(run, tmp_path,
 
     monkeypatch.setattr(Training, "_step", exhausted)
     assert main(["recover", str(run), "--out", str(tmp_path / "out"), *QUICK]) == 3
-    assert "has no memory left to train all: a larger accumulate, checkpointing, or" in capsys.readouterr().err
+    assert "has no memory left to train it: a larger accumulate, checkpointing, or" in capsys.readouterr().err
     assert (tmp_path / "out.unfinished" / "evolved" / "step-4").exists()
 
 
