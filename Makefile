@@ -8,8 +8,9 @@ BIN = $(VENV)/bin
 run: $(VENV)/run
 	$(BIN)/python -m evoprune run problems/gpt2_mini.yaml
 
-# A process for each core, each with one thread: threads of several processes would slow each other down.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
+# Processes of one thread each, as threads of several would slow each other down; three for two cores, as some tests wait.
+CORES = $(shell $(PYTHON) -c "import os; print(os.cpu_count())")
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $$(( ($(CORES) * 3 + 1) / 2 )) --dist loadfile
 
 test: $(VENV)/test
 	$(PYTEST) -m "not slow"

@@ -20,7 +20,6 @@ from evoprune.phase import Phase
 from evoprune.records import run_folder
 
 FACTS, EXPERIMENT, CARD, UNFIT = "evoprune.json", "experiment.yaml", "README.md", "UNFIT.txt"
-_BESIDE = (FACTS, EXPERIMENT, CARD, UNFIT)
 
 
 def about(out: Path, name: str) -> Path:
@@ -31,16 +30,6 @@ def about(out: Path, name: str) -> Path:
 def described_in(out: Path, name: str, is_file: bool) -> Path:
     """Where the file ``name`` about the export ``out`` lies: see :func:`about`, or in the folder that it is."""
     return about(out, name) if is_file else out / name
-
-
-def is_there(out: Path, is_file: bool) -> bool:
-    """Whether the export ``out`` is there. What is left of one file without it, as by a kill, is deleted."""
-    if out.exists() and described_in(out, FACTS, is_file).exists():
-        return True
-    if is_file and not out.exists():
-        for name in _BESIDE:
-            about(out, name).unlink(missing_ok=True)
-    return False
 
 
 def export(
@@ -135,7 +124,7 @@ def refuse_unless_free(out: Path, is_file: bool = False) -> None:
             "exists already and is not an empty folder; choose another name, nothing was changed", str(out)
         )
     if is_file:
-        for name in _BESIDE:
+        for name in (FACTS, EXPERIMENT, CARD, UNFIT):
             refuse_unless_free(about(out, name))
 
 

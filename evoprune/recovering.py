@@ -60,6 +60,12 @@ def recover_export(problem: type[Recovering], source: Path, out: Path, options: 
     return recover_into(out, write, made_by, experiment)
 
 
+def clear(workplace: Path) -> None:
+    """Delete ``workplace`` if no work was done there: it holds no checkpoints."""
+    if not any(workplace.glob(f"**/{CHECKPOINTS}")):
+        shutil.rmtree(workplace)
+
+
 @contextmanager
 def _held(workplace: Path) -> Iterator[None]:
     """Keep other processes out of ``workplace``, but for those that a launcher started beside this one."""
@@ -75,6 +81,6 @@ def _held(workplace: Path) -> Iterator[None]:
         with run_folder.locked(workplace):
             yield
     except InputError:
-        if new and not any(workplace.glob(f"**/{CHECKPOINTS}")):  # it was refused before any work was done
-            shutil.rmtree(workplace)
+        if new:
+            clear(workplace)
         raise

@@ -28,7 +28,9 @@ def add_parser(commands: Any) -> None:
         metavar="RUN_DIR",
         help="the folder of a run, or one that contains runs, of which those that ended early are continued",
     )
-    experiment.add_set(parser, "generations, budget or max_failures; repeatable")
+    experiment.add_set(
+        parser, "generations, budget, max_failures, or what no score depends on, such as problem.recover; repeatable"
+    )
     execution.add_arguments(parser)
     parser.set_defaults(call=call)
 

@@ -13,8 +13,9 @@ from evoprune.api import Run
 from evoprune.backends import evaluation
 from evoprune.backends.execution import Execution
 from evoprune.errors import InputError, Stopped
+from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.experiment.resolve import Resolved
-from evoprune.exporting import is_there
+from evoprune.exporting import FACTS, described_in
 from evoprune.parts import Exporting
 from evoprune.phase import note
 from evoprune.search.to_its_end import refuse_other, run_to_its_end
@@ -66,10 +67,12 @@ def carry_out(plans: Sequence[Plan], how: Execution, options: Mapping[str, Any])
 
     ``options``: the problem's, of its export. Raises as a run does.
     """
+    for point in plans:  # before hours of searching
+        check_parameters(_problem(point).ExportOptions, options, "options")
     for point in plans:
         run_to_its_end(point.resolved, point.place, how)
-        problem: Any = point.resolved.problem
-        if is_there(point.out, problem.writes_file(point.out)):
+        problem = _problem(point)
+        if described_in(point.out, FACTS, problem.writes_file(point.out)).exists():
             continue
         evaluation.this_worker.forget()  # there may be no room for two
         try:
@@ -77,6 +80,10 @@ def carry_out(plans: Sequence[Plan], how: Execution, options: Mapping[str, Any])
             note("\n".join([f"{point.out}:", *summary]))
         except (InputError, Stopped) as error:
             note(f"{point.out}: {error}")
+
+
+def _problem(point: Plan) -> Any:
+    return point.resolved.problem
 
 
 def _plain(value: str) -> str:

@@ -13,10 +13,12 @@ from evoprune.backends import evaluation
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.experiment.resolve import Resolved
-from evoprune.exporting import export, is_there
+from evoprune.exporting import FACTS, described_in, export
 from evoprune.fronts.campaign import Plan, export_of
 from evoprune.parts import Exported, Outcome
 from evoprune.phase import note
+from evoprune.records import run_folder
+from evoprune.recovering import clear
 from evoprune.standing import Rival
 
 
@@ -30,7 +32,7 @@ def add_rivals(plans: Sequence[Plan], front: Path, options: Mapping[str, Any]) -
         for rival in _rivals(point, first=number == 0):
             family = rival.family if rival.name else f"{point.out.parent.name}, {rival.family}"
             out = export_of(problem, front / family, rival.name or point.place.name)
-            if not is_there(out, problem.writes_file(out)):
+            if not described_in(out, FACTS, problem.writes_file(out)).exists():
                 try:
                     note("\n".join([f"{out}:", *_export(rival, point.resolved, out, options).summary]))
                 except (InputError, Stopped) as error:
@@ -72,8 +74,9 @@ def _workplace(out: Path) -> Iterator[Path]:
     workplace = out.with_name(f"{out.name}.unfinished")
     workplace.mkdir(parents=True, exist_ok=True)
     try:
-        yield workplace
+        with run_folder.stopping_at_full_disks(workplace):
+            yield workplace
     except (InputError, Stopped):
-        shutil.rmtree(workplace)
+        clear(workplace)
         raise
     shutil.rmtree(workplace)

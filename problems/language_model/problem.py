@@ -233,7 +233,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
             return result
         from problems.language_model.recovery.phase import recover_in_run
 
-        return recover_in_run(self.session, outcome, self._compared(), result, folder)
+        return recover_in_run(self.session, self.settings.recover, outcome, self._compared(), result, folder)
 
     @classmethod
     def summary(cls, result: Mapping[str, Any]) -> list[str]:

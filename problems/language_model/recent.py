@@ -8,6 +8,9 @@ from typing import Generic, TypeVar
 
 Made = TypeVar("Made")
 
+KEPT = 2**29
+"""Bytes that are kept of what takes as long to make as candidates take to be scored."""
+
 
 class Recent(Generic[Made]):
     """What was made last, by key; as much of it as ``limit`` bytes hold, and the newest one always.

@@ -174,7 +174,7 @@ class RecoverSettings(Settings):
     seed: int = Field(0, ge=0, description="decides the order of the windows")
 
     @model_validator(mode="after")
-    def _one_length(self) -> RecoverSettings:
+    def _consistent(self) -> RecoverSettings:
         if self.tokens and self.time:
             raise ValueError("tokens and time both say how long to train; give one of them")
         if self.batch % self.accumulate:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import pytest
 import yaml
 
+from tests.timings import short_timings  # noqa: F401 - a fixture
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)]
 SHELLS = {"", "bash", "console", "sh", "shell"}
@@ -24,13 +26,6 @@ class Block(NamedTuple):
 def blocks(page: Path) -> list[Block]:
     """The fenced blocks of ``page`` in their order."""
     return [Block(*found) for found in _FENCE.findall(page.read_text(encoding="utf-8"))]
-
-
-@pytest.fixture(autouse=True)
-def _short_timings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test needs times that are exact."""
-    for module in ("export.runtime", "gguf.runtime", "report"):
-        monkeypatch.setattr(f"problems.language_model.{module}._SECONDS", 0.2)
 
 
 @pytest.fixture

@@ -16,13 +16,7 @@ from problems.language_model.session import Session
 from problems.pruning.problem import Pruning
 from problems.pruning.settings import PruningSettings
 from tests.problems.small import ARCHITECTURES, VOCABULARY, problem_in, random_model
-
-
-@pytest.fixture(autouse=True)
-def _short_timings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test needs times that are exact."""
-    for module in ("export.runtime", "gguf.runtime", "report"):
-        monkeypatch.setattr(f"problems.language_model.{module}._SECONDS", 0.2)
+from tests.timings import short_timings  # noqa: F401 - a fixture
 
 
 @pytest.fixture(params=ARCHITECTURES)

@@ -62,7 +62,7 @@ def export(
     top = min(session.settings.kl_top, resident.forward.vocabulary)
     dense = Divergence(report.predictions, top)
     session.fitness.measure.total(report.tokens, dense.learn)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:  # the dense model may be larger than /tmp
         source = Path(scratch) / "dense.gguf"
         if not options.untimed:
             contents(resident.model, base, session.transform.encoded(), half).write(source)

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from evoprune import Exported, InputError
 from problems.language_model import protocol
 from problems.language_model.export import uneven
 from problems.language_model.export.card import card, recovered_card
 from problems.language_model.export.run_record import RunRecord, run_record
+from problems.language_model.export.runtime import computing
 from problems.language_model.export.write import (
     check_in_fresh_process,
     faults_of,
@@ -20,7 +23,7 @@ from problems.language_model.export.write import (
     written,
 )
 from problems.language_model.model.blocks import find_matrices, zeros
-from problems.language_model.model.device import dtype_of
+from problems.language_model.model.device import dtype_of, pick_device
 from problems.language_model.model.load import copy_of, quiet
 from problems.language_model.model.source import stored_dtype
 from problems.language_model.model.tensor_file import disk_errors
@@ -60,7 +63,8 @@ def recover_export(
     trust = options.trust_remote_code
     where = ModelSettings(model=str(source.resolve()), device="cpu", trust_remote_code=trust)
     stored = facts["dtype"] if facts else stored_dtype(where)
-    student, tokenizer = uneven.load_any(where.model_copy(update={"dtype": stored or "auto"}))
+    used = computing(stored, pick_device(options.device)) if stored else "auto"
+    student, tokenizer = uneven.load_any(where.model_copy(update={"dtype": used}))
     teacher = _teacher(run, options, dtype_of(student))
     _refuse_another(student, tokenizer, teacher)
     report = _windows(run, options, teacher)
@@ -70,14 +74,14 @@ def recover_export(
     refuse_report(text, report)
     judge = Teacher(teacher.model, text, report)
     begin(workplace, options, judge, {"weights": [resident.weights_sha256, teacher.weights_sha256]})
-    dtype = dtype_of(student)
+    dtype = stored or dtype_of(student)
 
     def make(name: str) -> Given:
         return Given(student if name == EVOLVED else copy_of(teacher.model, teacher.model.dtype))
 
     recovered = recover_all(make, judge, options, workplace)
     recovered.check(workplace)
-    _save(source, student, tokenizer, folder)
+    _save(source, student, tokenizer, folder, getattr(torch, dtype))
     return _described(source, run, facts or {}, recovered, judge, student, dtype, folder, trust)
 
 
@@ -120,8 +124,8 @@ def _windows(run: RunRecord | None, options: RecoverCommandSettings, teacher: Re
     return found
 
 
-def _save(source: Path, student: Any, tokenizer: Any, folder: Path) -> None:
-    student = copy_of(student, student.dtype)  # with an attention that everyone has
+def _save(source: Path, student: Any, tokenizer: Any, folder: Path, dtype: torch.dtype) -> None:
+    student = copy_of(student, dtype)  # with an attention that everyone has
     with quiet(), disk_errors(folder):
         tokenizer.save_pretrained(folder)
         if uneven.is_uneven(source):

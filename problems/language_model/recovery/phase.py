@@ -18,7 +18,7 @@ from problems.language_model.recovery.text import recovery_text, refuse_report
 from problems.language_model.recovery.train import accelerator
 from problems.language_model.recovery.trained import refuse_lora
 from problems.language_model.session import Session
-from problems.language_model.settings import RecoverCommandSettings
+from problems.language_model.settings import RecoverCommandSettings, RecoverSettings
 from problems.language_model.summary import recovered_lines
 
 WEIGHTS, WORKPLACE = "recovered.safetensors", "recovery"
@@ -64,12 +64,11 @@ def check_before_run(session: Session, known: Iterable[str]) -> None:
 
 
 def recover_in_run(
-    session: Session, outcome: Outcome, known: Mapping[str, Sequence[float]], result: Mapping[str, Any], folder: Path
+    session: Session, settings: RecoverSettings, outcome: Outcome, known: Mapping[str, Sequence[float]],
+    result: Mapping[str, Any], folder: Path,
 ) -> dict[str, Any]:  # fmt: skip
-    """``result`` with what ``problem.recover`` gave; the weights lie in the run's ``folder``, if they are better."""
-    assert session.settings.recover is not None
-    text = session.recovery_text
-    recovered = recover(session, outcome.best, known, session.settings.recover, text, folder / WORKPLACE, anew=True)
+    """``result`` with what a recovery gave; the weights lie in the run's ``folder``, if they are better."""
+    recovered = recover(session, outcome.best, known, settings, session.recovery_text, folder / WORKPLACE, anew=True)
     if recovered.helped:
         checkpoint.write_tensors(folder / WEIGHTS, recovered.weights)
     shutil.rmtree(folder / WORKPLACE)

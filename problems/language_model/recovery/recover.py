@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import shutil
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import torch
 
-from evoprune import InputError, Phase, Stopped, finite, is_first_process, read_json, write_json
+from evoprune import InputError, Phase, Stopped, finite, is_first_process, note, read_json, write_json
 from problems.language_model.evaluation.measure import Measure, out_of_memory
 from problems.language_model.export.write import put_recovered
 from problems.language_model.model.device import dtype_of, release
@@ -179,6 +180,7 @@ def begin(
     if path.exists() and read_json(path) != now:
         if not anew:
             raise InputError("holds checkpoints of another recovery; delete it, or choose another --out", str(folder))
+        note(f"{folder}: the recovery begins anew, as these checkpoints are of another model or other settings")
         shutil.rmtree(folder)
     if not path.exists() and is_first_process():
         folder.mkdir(parents=True, exist_ok=True)
@@ -199,9 +201,10 @@ def recover_all(
     for name in dict.fromkeys([EVOLVED, *settings.trained_alike]):
         given = make(name)
         own = _NOTHING if name == "dense" and not settings.cross_entropy else {}
-        model, rows[name], train = _recover_one(
-            name, given, teacher, settings.model_copy(update=own), folder / name, partial(stored, name)
-        )
+        with _enough_memory(teacher.model.device):
+            model, rows[name], train = _recover_one(
+                name, given, teacher, settings.model_copy(update=own), folder / name, partial(stored, name)
+            )
         settings = settings.model_copy(update={"train": train})  # auto is decided once
         if name == EVOLVED:
             kept = ((key, each) for key, each in model.named_parameters() if key not in given.fixed)
@@ -224,6 +227,20 @@ def recover_all(
     return Recovered(rows, protocol, weights)
 
 
+@contextmanager
+def _enough_memory(device: torch.device) -> Iterator[None]:
+    """Raise :class:`evoprune.Stopped` where there is too little on ``device``."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        raise Stopped(
+            f"{device} has no memory left for the recovery; checkpointing, a shorter window, a smaller batch or "
+            "train: norms needs less"
+        ) from None
+
+
 def _recover_one(
     name: str, given: Given, teacher: Teacher, settings: RecoverSettings, folder: Path, stored: Callable[[Any], Any]
 ) -> tuple[Any, Row, str]:
@@ -236,16 +253,8 @@ def _recover_one(
         before = teacher.score(stored(model))
         convert(model, teacher.model.device, torch.float32)
         checkpoints = checkpoint.Checkpoints(folder)
-        try:
-            training = Training(model, teacher.model, teacher.text, settings, checkpoints, phase, given.fixed)
-            model = training.run()
-        except RuntimeError as error:
-            if not out_of_memory(error):
-                raise
-            raise Stopped(
-                f"{teacher.model.device} has no memory left to train it: a larger accumulate, checkpointing, or "
-                "train: norms needs less; what was trained is kept"
-            ) from None
+        training = Training(model, teacher.model, teacher.text, settings, checkpoints, phase, given.fixed)
+        model = training.run()
         convert(model, teacher.model.device, dtype)
         model.requires_grad_(False)
         after = before  # with the weights that it had

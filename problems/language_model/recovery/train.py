@@ -60,9 +60,8 @@ class Training:
         forward, self._model = Forward(model), model
         self._measure = Measure(forward, None)
         self._plan = checkpoints.planned() or {}
-        train = self._agreed(self._plan.get("train", settings.train))
-        if train == "auto":
-            train = self._agreed(fitting(model, self._device))
+        train = self._plan.get("train", settings.train)
+        train = self._agreed(fitting(model, self._device) if train == "auto" else train)
         self._trained = Trained(model, train, fixed, settings.seed)
         parameters = list(self._trained.parameters.values())
         fused = self._device.type in {"cpu", "cuda"}

@@ -17,7 +17,7 @@ from problems.language_model.gguf import ggml
 from problems.language_model.model.blocks import Matrix
 from problems.language_model.model.tensor_file import sha256_of
 from problems.language_model.overlay import Beside, Left, Overlay
-from problems.language_model.recent import Recent
+from problems.language_model.recent import KEPT, Recent
 from problems.language_model.resident import Resident
 from problems.language_model.shapes import Kinds, Shapes
 from problems.language_model.speed import Load
@@ -44,9 +44,6 @@ from problems.quantization.types.stored import stored_types
 
 if TYPE_CHECKING:  # it imports gguf, which not everyone has
     from problems.language_model.gguf.base import Base
-
-_KEPT = 2**29
-"""Bytes of values that are kept of matrices that cuts made smaller."""
 
 
 class Types(Overlay):
@@ -75,7 +72,7 @@ class Types(Overlay):
         if not self._genes.free:
             raise InputError("no type fits the model's matrices: types need rows of a multiple of 32", "problem.model")
         self._sheets = [Sheet(resident.model, matrix) for matrix in self.matrices]
-        self._recent: Recent[Made] = Recent(_KEPT, lambda made: made[0].nbytes)
+        self._recent: Recent[Made] = Recent(KEPT, lambda made: made[0].nbytes)
 
     @classmethod
     def calibrates(cls, settings: TypesSettings) -> bool:

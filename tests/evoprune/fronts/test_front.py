@@ -162,17 +162,9 @@ def test_an_export_that_is_refused_is_told_and_the_others_are_made(front):
     assert {path.name for path in answer.folder.glob("*/*.txt")} == {"3.txt"}
 
 
-def test_a_file_that_is_missing_is_made_again(front):
-    """A kill while an export gets its name leaves what lies beside it."""
+def test_a_file_that_is_missing_is_told_in_one_line(front):
     (front().folder / "small" / "4.txt").unlink()
     answer = front()
-    assert answer.code == 0, answer.err
-    assert (answer.folder / "small" / "4.txt").exists()
-
-
-def test_a_file_of_another_limit_that_is_missing_is_told_in_one_line(front):
-    (front().folder / "small" / "4.txt").unlink()
-    answer = front(dimensions="3,6")
     assert answer.code == 2
     (line,) = answer.err.splitlines()[-1:]
     assert "small/4" in line

@@ -15,7 +15,7 @@ from evoprune.budget import Price
 from problems.language_model.kept import Tensors, code, shared_of
 from problems.language_model.model.anatomy import Kind, Sublayer
 from problems.language_model.model.blocks import Matrix, inputs
-from problems.language_model.recent import Recent
+from problems.language_model.recent import KEPT, Recent
 from problems.language_model.resident import Resident
 from problems.language_model.statistics.activations import GRAM
 from problems.language_model.statistics.calibration import statistics
@@ -66,8 +66,7 @@ class UnitCut(Removal):
         self._stored = self._make_stored()
         self._genes = Genes([self._gene(name, blocks) for name, blocks in self._governed.items()])
         self._levels = [0] * len(self._blocks)
-        whole = sum(units.whole_output.nbytes for units in self._units)
-        self._outputs: Recent[torch.Tensor] = Recent(whole, lambda weight: weight.nbytes)
+        self._outputs: Recent[torch.Tensor] = Recent(KEPT, lambda weight: weight.nbytes)
 
     @abstractmethod
     def split(self, sublayer: Sublayer, matrices: Mapping[nn.Module, Matrix], interleaved: bool) -> Units:
@@ -106,7 +105,7 @@ class UnitCut(Removal):
         grams = refits = 0
         if settings.compensate:
             grams = 4 * sum(inputs(output) ** 2 for output in outputs)
-            refits = sum(output.weight.nbytes for output in outputs)
+            refits = KEPT
         known = frozenset({GRAM}) if settings.score == STRUCTURED else needs(find_score(settings.score))
         return Needs(known, False, grams + refits, grams)
 

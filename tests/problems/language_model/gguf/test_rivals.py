@@ -26,7 +26,8 @@ def test_presets_have_the_types_that_llama_gives_them_whatever_the_run_may_choos
     expected = whole.presets()
     assert len(rivals) == len({tuple(kinds) for kinds in expected.values()}) > 5
     for name in list(rivals)[::4]:
-        own, genome = rivals[name].make()
+        own, genome, known = rivals[name].make()
+        assert known == {"dense": [0.0] * len(genome)}
         kinds = [gene.levels[int(level)] for gene, level in zip(own.genes, genome, strict=True)]
         assert kinds == expected[name]
         assert own.budget.excess(genome) < 0
@@ -43,7 +44,7 @@ def test_a_matrix_without_a_type_of_so_few_bits_is_told(problem_on):
 def test_front_exports_them_beside_what_was_found(tmp_path, byte_models, monkeypatch):
     found = Types.presets
     monkeypatch.setattr(Types, "presets", lambda self: {"Q4_0": found(self)["Q4_0"]})  # one, as each takes its time
-    recover = {"tokens": 64, "window": 32, "train": "norms"}
+    recover = {"tokens": 64, "window": 32, "train": "norms", "alike": "dense"}
     problem = byte_models("gpt2") | {"use": "compression", "transforms": TRANSFORMS, "recover": recover}
     problem["budget"] = {"use": "bytes", "at_most": 400_000}
     spec = {"problem": problem, "population": 4, "generations": 1, "operators": {"repair": "shift"}}
@@ -61,3 +62,9 @@ def test_front_exports_them_beside_what_was_found(tmp_path, byte_models, monkeyp
     assert sizes["presets/Q4_0.gguf"] < sizes["dense/dense.gguf"]
     recovered = {name for name, of in facts.items() if of["recovered"]}
     assert recovered == of_limits
+    assert facts["small/400000.gguf"]["recovered"].keys() == {"evolved", "dense"}
+    assert facts["small, uniform/400000.gguf"]["recovered"].keys() == {"evolved"}  # the run has trained the dense one
+    card = (front / "presets" / "Q4_0.README.md").read_text()
+    assert "as `presets/Q4_0` for llama.cpp" in card
+    assert "| perplexity | dense | uniform | `presets/Q4_0` |" in card
+    assert not list(front.glob("*/*.unfinished"))

@@ -11,6 +11,7 @@ def test_a_pytorch_that_does_not_tell_of_the_processor_computes_in_float32(monke
 def test_each_process_of_a_launcher_has_a_gpu_of_its_own(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
     assert pick_device("auto") == torch.device("cuda")
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert pick_device("auto") == torch.device("cuda:1")

@@ -160,7 +160,7 @@ def test_a_device_without_memory_is_told_and_the_checkpoints_stay(run, tmp_path,
 
     monkeypatch.setattr(Training, "_step", exhausted)
     assert main(["recover", str(run), "--out", str(tmp_path / "out"), *QUICK]) == 3
-    assert "has no memory left to train it: a larger accumulate, checkpointing, or" in capsys.readouterr().err
+    assert "has no memory left for the recovery; checkpointing, a shorter window," in capsys.readouterr().err
     assert (tmp_path / "out.unfinished" / "evolved" / "step-4").exists()
 
 
@@ -209,6 +209,16 @@ def test_a_folder_is_recovered_further_into_a_folder(out, capsys):
     model, _ = evoprune.load(again)
     assert model.config.vocab_size == 128
     assert facts(again)["dtype"] == facts(out)["dtype"]
+
+
+def test_a_folder_in_float16_stays_so_and_is_trained_in_what_the_processor_computes_fast(run, tmp_path):
+    half, again = tmp_path / "half", tmp_path / "again"
+    assert main(["export", str(run), str(half), "--untimed", "--dtype", "float16"]) == 0
+    assert main(["recover", str(half), "--out", str(again), *QUICK, "--train", "norms"]) == 0
+    assert {weight.dtype for weight in weights(again).values()} == {torch.float16}
+    before, after = (facts(folder)["check"]["perplexity"] for folder in (half, again))
+    assert facts(again)["recovered"]["evolved"]["perplexity_before"] == pytest.approx(before, rel=1e-3)
+    assert after < before
 
 
 @pytest.mark.parametrize("train", ["all", pytest.param("lora", marks=pytest.mark.slow)])
