@@ -65,7 +65,7 @@ def export(
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:  # the dense model may be larger than /tmp
         source = Path(scratch) / "dense.gguf"
         if not options.untimed:
-            contents(resident.model, base, session.transform.encoded(), half).write(source)
+            contents(resident.model, base, {}, half).write(source)
         session.transform.finalise(genome)
         model = copy_of(resident.model, resident.model.dtype) if recovered else resident.model
         held = put_recovered(model, genome, recovered or {}, session.transform)
