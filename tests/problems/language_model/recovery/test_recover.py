@@ -49,6 +49,18 @@ def weights(folder):
     return load_file(path)
 
 
+def ends_at_step_5(patch, error):
+    """A training ends with ``error``, after the checkpoint of step 4."""
+    step = Training._step
+
+    def ended(training, number):
+        if number == 5:
+            raise error
+        return step(training, number)
+
+    patch.setattr(Training, "_step", ended)
+
+
 def test_it_is_better_and_says_so(run, out):
     found = facts(out)
     rows = found["recovered"]
@@ -81,16 +93,10 @@ def test_the_dense_model_has_nothing_to_learn_from_itself(run, tmp_path, capsys)
 
 
 def test_one_that_was_interrupted_ends_with_the_same_weights(run, out, monkeypatch, capsys):
-    again, step = run.parent / "again", Training._step
-
-    def interrupted(training, number):
-        if number == 5:
-            raise KeyboardInterrupt
-        return step(training, number)
-
+    again = run.parent / "again"
     command = ["recover", str(run), "--out", str(again), *QUICK, "--alike", "dense"]
     with monkeypatch.context() as patched:
-        patched.setattr(Training, "_step", interrupted)
+        ends_at_step_5(patched, KeyboardInterrupt)
         assert main(command) == 130
     assert not again.exists()
     assert main([*command[:-2], "--seed", "1"]) == 2
@@ -151,14 +157,7 @@ def test_a_disk_that_is_full_at_the_end_keeps_them_too(run, tmp_path, capsys):
 
 
 def test_a_device_without_memory_is_told_and_the_checkpoints_stay(run, tmp_path, monkeypatch, capsys):
-    step = Training._step
-
-    def exhausted(training, number):
-        if number == 5:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return step(training, number)
-
-    monkeypatch.setattr(Training, "_step", exhausted)
+    ends_at_step_5(monkeypatch, torch.OutOfMemoryError("CUDA out of memory"))
     assert main(["recover", str(run), "--out", str(tmp_path / "out"), *QUICK]) == 3
     assert "has no memory left for the recovery; checkpointing, a shorter window," in capsys.readouterr().err
     assert (tmp_path / "out.unfinished" / "evolved" / "step-4").exists()
@@ -281,15 +280,9 @@ def test_the_phase_of_a_run_is_measured_and_exported(run, tmp_path):
 def test_a_phase_that_was_interrupted_may_go_on_in_another_way(run, tmp_path, monkeypatch, capsys):
     told = {"tokens": 1024, "held_out": 4, "evaluations": 4, "rate": 0.001}
     command = ["run", str(run.parent / "experiment.yaml"), "--set", f"problem.recover={json.dumps(told)}"]
-    folder, step = tmp_path / "phased", Training._step
-
-    def interrupted(training, number):
-        if number == 5:
-            raise KeyboardInterrupt
-        return step(training, number)
-
+    folder = tmp_path / "phased"
     with monkeypatch.context() as patched:
-        patched.setattr(Training, "_step", interrupted)
+        ends_at_step_5(patched, KeyboardInterrupt)
         assert main([*command, "--runs-dir", str(tmp_path), "--name", "phased"]) == 130
     before = (folder / "history.jsonl").read_bytes()
     assert main(["resume", str(folder), "--set", "problem.recover.train=norms"]) == 0
