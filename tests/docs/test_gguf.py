@@ -25,7 +25,13 @@ def test_the_first_commands_give_a_file_that_llama_runs(tmp_path, monkeypatch, c
     facts = json.loads((tmp_path / "small.evoprune.json").read_text())
     assert facts["fit"]
     assert facts["check"]["first_other_token"] is None
-    for word in ("bits a weight", "perplexity on the report text in llama.cpp", "prefill", "decode", "peak memory"):
+    for word in (
+        "bits for each weight",
+        "perplexity on the report text in llama.cpp",
+        "prefill",
+        "decode",
+        "peak memory",
+    ):
         assert word in told
         assert word in (tmp_path / "small.README.md").read_text()
     model = Llama("small.gguf", 1)
