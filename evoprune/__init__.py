@@ -17,6 +17,7 @@ from evoprune.genes import Gene, Genes
 from evoprune.individual import Individual
 from evoprune.json_numbers import finite
 from evoprune.parts import (
+    CHECKPOINT,
     Exported,
     Exporting,
     Finals,
@@ -42,6 +43,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CARD",
+    "CHECKPOINT",
     "Additive",
     "Algorithm",
     "Budget",

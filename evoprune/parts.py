@@ -271,6 +271,10 @@ class Measuring(ABC):
         """As :meth:`compare`, for the one solution that ``source`` names. Raises :class:`evoprune.InputError`."""
 
 
+CHECKPOINT = "step-"
+"""How the names of folders begin that hold what a recovery goes on from."""
+
+
 class Recovering(Measuring, Exporting):
     """Results that can be trained back: the command ``recover``."""
 
@@ -284,7 +288,8 @@ class Recovering(Measuring, Exporting):
         """Train ``genome`` and write it to ``place`` as :meth:`export` does.
 
         What an interrupted call leaves in ``workplace``, a folder that may not exist yet, is continued by the same
-        call. Raises :class:`evoprune.InputError`, and :class:`evoprune.Stopped` where it did not help.
+        call; it is kept if a folder in it begins with :data:`CHECKPOINT`. Raises :class:`evoprune.InputError`, and
+        :class:`evoprune.Stopped` where it did not help.
         """
 
     @classmethod

@@ -12,12 +12,9 @@ from evoprune.errors import InputError
 from evoprune.experiment import config
 from evoprune.experiment.config import Config
 from evoprune.exporting import EXPERIMENT, FACTS, UNFIT, export, refuse_unless_free
-from evoprune.parts import Exported, Recovering
+from evoprune.parts import CHECKPOINT, Exported, Recovering
 from evoprune.phase import is_first_process
 from evoprune.records import run_folder
-
-CHECKPOINTS = "step-*"
-"""The names of folders that recovering leaves to go on from."""
 
 Write = Callable[[Path, Path], Exported]
 """Recovers with checkpoints in the first folder, and writes into the second, or the file."""
@@ -62,7 +59,7 @@ def recover_export(problem: type[Recovering], source: Path, out: Path, options: 
 
 def clear(workplace: Path) -> None:
     """Delete ``workplace`` if no work was done there: it holds no checkpoints."""
-    if not any(workplace.glob(f"**/{CHECKPOINTS}")):
+    if not any(workplace.glob(f"**/{CHECKPOINT}*")):
         shutil.rmtree(workplace)
 
 

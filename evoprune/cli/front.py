@@ -59,8 +59,8 @@ def call(options: argparse.Namespace) -> None:
         raise InputError(f"expected a plain folder name, got '{family}'", "--family")
     varied = variants(options.vary)
     resolved = [resolve_file(options.file, [*options.set, *one.settings]) for one in varied]
-    plans = plan(dict(zip(names(varied), resolved, strict=True)), options.out / family)
     chosen = problem_options.given(options)
+    plans = plan(dict(zip(names(varied), resolved, strict=True)), options.out / family, chosen)
     carry_out(plans, how, chosen)
     if options.rivals:
         add_rivals(plans, options.out, chosen)

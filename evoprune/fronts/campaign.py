@@ -23,32 +23,37 @@ from evoprune.search.to_its_end import refuse_other, run_to_its_end
 
 @dataclass(frozen=True)
 class Plan:
-    """One point: the experiment, the ``place`` of its run, and where its export goes."""
+    """One point: the experiment, the ``place`` of its run, where its export goes, and the ``facts`` beside that."""
 
     resolved: Resolved
     place: Path
     out: Path
+    facts: Path
 
 
-def plan(experiments: Mapping[str, Resolved], family: Path) -> list[Plan]:
+def plan(experiments: Mapping[str, Resolved], family: Path, options: Mapping[str, Any]) -> list[Plan]:
     """A point for each of ``experiments``, by its name, in the folder ``family``.
 
     It is exported as a file where its problem has such a form, the first that it names, and else as a folder. Raises
-    :class:`InputError` for a problem whose exports are not compared, and where another experiment has a point's name.
+    :class:`InputError` for a problem whose exports are not compared or that has not these ``options`` of an export, and
+    where another experiment has a point's name.
     """
     plans = []
     for name, resolved in experiments.items():
         problem, place = resolved.problem, family / "runs" / name
         if not issubclass(problem, Exporting) or not problem.quantities:
             raise InputError(f"the problem {resolved.experiment.problem.use} has no exports that are compared")
+        check_parameters(problem.ExportOptions, options, "options")  # before hours of searching
         refuse_other(resolved, place, "give another --family, or another --out")
-        plans.append(Plan(resolved, place, export_of(problem, family, name)))
+        plans.append(Plan(resolved, place, *export_of(problem, family, name)))
     return plans
 
 
-def export_of(problem: type[Exporting], family: Path, name: str) -> Path:
-    """Where the export ``name`` of ``problem`` goes in the folder ``family``."""
-    return family / f"{name}{next(iter(problem.file_suffixes()), '')}"
+def export_of(problem: type[Exporting], family: Path, name: str) -> tuple[Path, Path]:
+    """Where the export ``name`` of ``problem`` goes in the folder ``family``, and the facts about it."""
+    suffix = next(iter(problem.file_suffixes()), "")
+    out = family / f"{name}{suffix}"
+    return out, described_in(out, FACTS, bool(suffix))
 
 
 def names(variants: Sequence[Variant]) -> list[str]:
@@ -67,23 +72,18 @@ def carry_out(plans: Sequence[Plan], how: Execution, options: Mapping[str, Any])
 
     ``options``: the problem's, of its export. Raises as a run does.
     """
-    for point in plans:  # before hours of searching
-        check_parameters(_problem(point).ExportOptions, options, "options")
     for point in plans:
         run_to_its_end(point.resolved, point.place, how)
-        problem = _problem(point)
-        if described_in(point.out, FACTS, problem.writes_file(point.out)).exists():
+        if point.facts.exists():
             continue
         evaluation.this_worker.forget()  # there may be no room for two
         try:
             summary = Run.open(point.place).export(point.out, **options).summary
             note("\n".join([f"{point.out}:", *summary]))
-        except (InputError, Stopped) as error:
+        except InputError as error:
             note(f"{point.out}: {error}")
-
-
-def _problem(point: Plan) -> Any:
-    return point.resolved.problem
+        except Stopped as error:  # which names it
+            note(str(error))
 
 
 def _plain(value: str) -> str:

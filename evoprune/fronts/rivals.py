@@ -13,7 +13,7 @@ from evoprune.backends import evaluation
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.experiment.resolve import Resolved
-from evoprune.exporting import FACTS, described_in, export
+from evoprune.exporting import export
 from evoprune.fronts.campaign import Plan, export_of
 from evoprune.parts import Exported, Outcome
 from evoprune.phase import note
@@ -31,8 +31,8 @@ def add_rivals(plans: Sequence[Plan], front: Path, options: Mapping[str, Any]) -
         problem: Any = point.resolved.problem
         for rival in _rivals(point, first=number == 0):
             family = rival.family if rival.name else f"{point.out.parent.name}, {rival.family}"
-            out = export_of(problem, front / family, rival.name or point.place.name)
-            if not described_in(out, FACTS, problem.writes_file(out)).exists():
+            out, facts = export_of(problem, front / family, rival.name or point.place.name)
+            if not facts.exists():
                 try:
                     note("\n".join([f"{out}:", *_export(rival, point.resolved, out, options).summary]))
                 except (InputError, Stopped) as error:

@@ -63,5 +63,4 @@ class Session:
         """The text of ``problem.recover``, which must be given; the report text is not read. Raises as its maker."""
         settings = self.settings
         assert settings.recover is not None
-        search = self.texts.search
-        return recovery_text(settings.recover, self.resident, search.settings, settings.report_text, search)
+        return recovery_text(settings.recover, self.resident, self.texts.search, settings.report_text)

@@ -68,9 +68,7 @@ class Compared:
 
     def _text(self, settings: RecoverSettings) -> RecoveryText:
         texts = self._session.texts
-        return recovery_text(
-            settings, self._session.resident, texts.search.settings, texts.report.settings, texts.search
-        )
+        return recovery_text(settings, self._session.resident, texts.search, texts.report.settings)
 
     def _forgotten(self, genome: list[float], weights: Mapping[str, Any]) -> Line:
         """The perplexity on the other text, with the weights as they were and as trained."""

@@ -42,7 +42,7 @@ def _body(run: RunRecord, facts: Json, file: str) -> Iterator[str]:
         yield (
             f"\nSpeeds of a prompt of {runtime['length']} tokens, and of tokens after it: both files timed in turn in "
             f"llama.cpp, {runtime['threads']} thread{'s' * (runtime['threads'] > 1)}, {inline(runtime['processor'])}. "
-            f"Memory: of a process that loads and runs the file. Dense is the model before, written in the same way."
+            "Memory: of a process that loads and runs the file. Dense is the model before, written in the same way."
         )
     yield "\nMeasured in the run, in PyTorch:\n"
     yield from perplexities(run, facts)

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from evoprune import InputError, read_json, write_json
+from evoprune import CHECKPOINT, InputError, read_json, write_json
 from problems.language_model.model.tensor_file import disk_errors
 
 Tensors = dict[str, torch.Tensor]
@@ -29,7 +29,7 @@ class Checkpoints:
 
     def write(self, step: int, state: Mapping[str, Any], tensors: Tensors) -> None:
         """Replace the checkpoint by that after ``step``. Raises OSError where the disk is full."""
-        whole, part = self._folder / f"step-{step}", self._folder / "part"
+        whole, part = self._folder / f"{CHECKPOINT}{step}", self._folder / "part"
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
         write_tensors(part / _TENSORS, tensors)
@@ -67,7 +67,7 @@ class Checkpoints:
         return read_json(path) if path.exists() else None
 
     def _found(self) -> list[Path]:
-        return sorted(self._folder.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
+        return sorted(self._folder.glob(f"{CHECKPOINT}*"), key=lambda path: int(path.name.removeprefix(CHECKPOINT)))
 
 
 class NoCheckpoints(Checkpoints):

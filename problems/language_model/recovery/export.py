@@ -37,7 +37,7 @@ from problems.language_model.recovery.recover import (
     recover_all,
     refuse_unknown,
 )
-from problems.language_model.recovery.text import DEFAULT_WINDOW, recovery_text, refuse_report
+from problems.language_model.recovery.text import DEFAULT_WINDOW, divided, refuse_report, text_settings
 from problems.language_model.resident import Resident
 from problems.language_model.settings import ModelSettings, RecoverCommandSettings, TextSettings
 from problems.language_model.summary import recovered_lines
@@ -69,8 +69,10 @@ def recover_export(
     _refuse_another(student, tokenizer, teacher)
     report = _windows(run, options, teacher)
     resident = Resident(student, tokenizer, str(source))
-    searched = settings_of(run.protocol.search_text.model_dump()) if run else None
-    text = recovery_text(options, resident, searched, report.settings)
+    search = settings_of(run.protocol.search_text.model_dump()) if run else None
+    own = text_settings(options, search)
+    seen = [cut(search, tokenizer, "search_text")] if search and own.identity == search.identity else []
+    text = divided(own, seen, options, resident, report.settings)
     refuse_report(text, report)
     judge = Teacher(teacher.model, text, report)
     begin(workplace, options, judge, {"weights": [resident.weights_sha256, teacher.weights_sha256]})

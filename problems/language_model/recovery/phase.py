@@ -44,7 +44,7 @@ def recover_and_export(
     if check := getattr(write, "check", None):  # before minutes of training
         check(session, genome, how)
     texts = session.texts
-    text = recovery_text(options, session.resident, texts.search.settings, texts.report.settings, texts.search)
+    text = recovery_text(options, session.resident, texts.search, texts.report.settings)
     recovered = recover(session, genome, known, options, text, workplace, weights_in(result))
     recovered.check(workplace)
     stated = _added(result, recovered)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from evoprune import InputError
 from problems.language_model.resident import Resident
 from problems.language_model.settings import RecoverSettings, TextSettings
 from problems.language_model.text.overlap import PASSAGE, share_in_common
-from problems.language_model.text.windows import Windows, check_length, cut, share_a_window, unused
+from problems.language_model.text.windows import Windows, check_length, share_a_window, unused
 
 _ROLE = "recover.text"
 
@@ -36,26 +37,24 @@ class RecoveryText:
         return self.whole.protocol() | {"held_out": len(self.held_out)}
 
 
-def recovery_text(
-    settings: RecoverSettings,
-    resident: Resident,
-    search: TextSettings | None,
-    report: TextSettings,
-    read: Windows | None = None,
-) -> RecoveryText:
-    """The text that ``settings`` name, or that of ``search``, whose windows are left out.
+def recovery_text(settings: RecoverSettings, resident: Resident, search: Windows, report: TextSettings) -> RecoveryText:
+    """The text that ``settings`` name, or that of ``search``, whose windows are left out. Raises as :func:`divided`."""
+    text = text_settings(settings, search.settings)
+    seen = [search] if text.identity == search.settings.identity else []
+    return divided(text, seen, settings, resident, report)
 
-    Held-out windows are spread evenly over it. ``resident``: the model to train or its dense one. ``read``: the windows
-    of ``search``; else they are read where they may be in the text. Raises :class:`evoprune.InputError` where the text
-    has too few windows, or is that of ``report``.
+
+def divided(
+    text: TextSettings, seen: Sequence[Windows], settings: RecoverSettings, resident: Resident, report: TextSettings
+) -> RecoveryText:
+    """The windows of ``text`` but those ``seen``; the held-out ones are spread evenly over it.
+
+    ``resident``: the model to train or its dense one. Raises :class:`evoprune.InputError` where the text has too few
+    windows, or is that of ``report``.
     """
-    text = text_settings(settings, search)
     if text.identity == report.identity:
         raise InputError("is the report text, which must not be trained on; give another", text.source)
     check_length(text, resident.model, _ROLE)
-    seen = []
-    if search and text.identity == search.identity:
-        seen = [read or cut(search, resident.tokenizer, "search_text")]
     whole = unused(text, seen, resident.tokenizer, _ROLE)
     windows, held_out = len(whole.tokens), settings.held_out
     if windows < held_out + settings.batch:

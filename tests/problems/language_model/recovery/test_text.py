@@ -15,7 +15,7 @@ def text_of(session):
     def call(**settings):
         given = RecoverSettings(**{"held_out": 3} | settings)
         texts = session.texts
-        found = recovery_text(given, session.resident, texts.search.settings, texts.report.settings, texts.search)
+        found = recovery_text(given, session.resident, texts.search, texts.report.settings)
         refuse_report(found, texts.report)
         return found
 

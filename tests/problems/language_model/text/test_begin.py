@@ -77,9 +77,7 @@ def test_a_tokenizer_that_adds_no_token_has_windows_of_text_alone_and_one_withou
 
 def test_windows_share_no_token_of_the_text_though_all_begin_alike(texts, told, resident):
     assert not places(texts.held_out) & (places(texts.search) | places(texts.calibration))
-    found = recovery_text(
-        RecoverSettings(held_out=3), resident, texts.search.settings, texts.report.settings, texts.search
-    )
+    found = recovery_text(RecoverSettings(held_out=3), resident, texts.search, texts.report.settings)
     assert not places(found.whole) & places(texts.search)
     assert len(found.whole.tokens) == 32 * 32 // 31 - 2
     assert set(found.train[:, 0].tolist()) == {BEGIN}
