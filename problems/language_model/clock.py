@@ -7,9 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from statistics import median
-from typing import Any, ClassVar
+from typing import Any
+
+import torch
 
 from evoprune import InputError
+from problems.language_model.model.device import processor
 from problems.language_model.speed import Load, timer
 from problems.language_model.transform import ATTENTION, PARAMETERS, WEIGHTS, Transform
 
@@ -26,11 +29,15 @@ Genome = list[float]
 class Clock(ABC):
     """Times the models of ``transform`` under one ``load``."""
 
-    runtime: ClassVar[str]
-    """What runs them."""
-
     def __init__(self, transform: Transform, load: Load) -> None:
         self.transform, self.load = transform, load
+
+    @abstractmethod
+    def circumstances(self) -> dict[str, Any]:
+        """What times depend on beside model and load, JSON-able.
+
+        ``runtime`` and its ``version``, ``device``, ``processor``, ``threads`` and ``dtype``.
+        """
 
     @abstractmethod
     def sizes(self) -> list[list[float]]:
@@ -66,12 +73,22 @@ class Clock(ABC):
 class Passes(Clock):
     """Passes of the resident model, as transformers generates with it."""
 
-    runtime = "transformers"
-
     def __init__(self, transform: Transform, load: Load, kinds: Sequence[Any] | None = None) -> None:
         """``kinds``: of each gene, what it changes; None where weights, parameters and attention tell it."""
         super().__init__(transform, load)
         self._kinds = kinds
+
+    def circumstances(self) -> dict[str, Any]:
+        """Those of PyTorch, where the resident model lies."""
+        resident = self.transform.resident
+        return {
+            "runtime": "transformers",
+            "version": torch.__version__,
+            "device": resident.device.type,
+            "processor": processor(resident.device),
+            "threads": torch.get_num_threads(),
+            "dtype": resident.dtype,
+        }
 
     def sizes(self) -> list[list[float]]:
         """Weights of the blocks' matrices."""

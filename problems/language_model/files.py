@@ -16,11 +16,14 @@ def missing(settings: LanguageModelSettings) -> Iterator[str]:
         yield f"problem.model: {fault}"
     roles = {"search_text": settings.search_text, "report_text": settings.report_text}
     roles["calibration_text"] = settings.calibration
-    for role, text in roles.items():
-        if (fault := text_fault(text)) and (role != "calibration_text" or settings.calibration_text):
+    for role, its_text in roles.items():
+        if (fault := text_fault(its_text)) and (role != "calibration_text" or settings.calibration_text):
             yield f"problem.{role}: {fault}"
     if settings.recover and find_spec("accelerate") is None:
         yield "problem.recover: needs accelerate; pip install 'evoprune[recover]'"
+    text = settings.recover and settings.recover.text
+    if text and (fault := text_fault(TextSettings(source=text))):
+        yield f"problem.recover.text: {fault}"
 
 
 def model_fault(model: str) -> str | None:

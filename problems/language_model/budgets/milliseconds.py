@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 from pydantic import Field, ValidationError
 
 from evoprune import Checked, Coupled, InputError
-from problems.language_model.model.device import processor
 from problems.language_model.speed import Load, Phase
 from problems.language_model.timing import savings
 from problems.language_model.transform import Transform
@@ -20,9 +18,10 @@ from problems.language_model.transform import Transform
 class Times(Checked):
     """What ``measured.json`` holds: on what was measured, and how long a pass takes.
 
-    ``dense``: milliseconds of the dense model. ``genes``: for each gene, by its name, the levels that are worth their
-    time, and what each changes ``dense`` by, at most 0. ``timed``: for each gene all levels among which these were
-    found. ``weights``, ``shapes``: hashes of the dense model's.
+    ``runtime``: what ran the models, of some ``version``. ``dense``: milliseconds of the dense model. ``genes``: for
+    each gene, by its name, the levels that are worth their time, and what each changes ``dense`` by, at most 0.
+    ``timed``: for each gene all levels among which these were found. ``weights``, ``shapes``: hashes of the dense
+    model's.
     """
 
     device: str
@@ -34,15 +33,15 @@ class Times(Checked):
     length: int
     shapes: str
     weights: str
-    torch: str
-    runtime: str = "transformers"
+    runtime: str
+    version: str
     dense: float = Field(gt=0)
     timed: dict[str, list[str]] = Field(default_factory=dict)
     genes: dict[str, dict[str, Annotated[float, Field(le=0)]]]
 
 
-_MUST_MATCH = ("device", "processor", "threads", "dtype", "phase", "batch", "length", "shapes", "runtime")
-"""What times are only good for if it is the same."""
+_MAY_DIFFER = ("weights",)
+"""What times are good for whatever it is; all else must be the same."""
 
 
 class Milliseconds(Coupled):
@@ -91,7 +90,7 @@ def milliseconds(
     load = Load(phase, batch, length)
     times, source = _times(measured, table)
     for name, now in _circumstances(transform, load).items():
-        if name in _MUST_MATCH and getattr(times, name) != now:
+        if name not in _MAY_DIFFER and getattr(times, name) != now:
             raise InputError(f"its times were measured with {name} {getattr(times, name)}, this run has {now}", source)
     return Milliseconds(transform, times, load, speedup)
 
@@ -145,19 +144,9 @@ def _times(measured: Mapping[str, Any], table: str | None) -> tuple[Times, str]:
 def _circumstances(transform: Transform, load: Load) -> dict[str, Any]:
     """What times depend on, beside the genome."""
     resident = transform.resident
-    return {
-        "device": resident.device.type,
-        "processor": processor(resident.device),
-        "threads": torch.get_num_threads(),
-        "dtype": resident.dtype,
-        "phase": load.phase,
-        "batch": load.batch,
-        "length": load.length,
-        "shapes": resident.shapes_sha256,
-        "weights": resident.weights_sha256,
-        "torch": torch.__version__,
-        "runtime": transform.clock(load).runtime,
-    }
+    of_load = {"phase": load.phase, "batch": load.batch, "length": load.length}
+    of_model = {"shapes": resident.shapes_sha256, "weights": resident.weights_sha256}
+    return {**transform.clock(load).circumstances(), **of_load, **of_model}
 
 
 def _read(path: Path) -> Mapping[str, Any]:

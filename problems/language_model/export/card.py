@@ -19,7 +19,12 @@ _FIGURE = f"\n![Held-out windows against the tokens trained on]({NAME}.png)"
 
 def card(run: RunRecord, facts: Mapping[str, Any]) -> str:
     """The text of ``README.md``. ``facts``: what ``evoprune.json`` holds."""
-    head = front_matter(facts, {"library_name": "transformers"}, ["pruned", "sparse", "evoprune"])
+    tags = (
+        ["quantized"] * bool(_types(facts))
+        + ["pruned"] * _is_smaller(run)
+        + ["pruned", "sparse"] * _is_sparse(run, facts)
+    )
+    head = front_matter(facts, {"library_name": "transformers"}, [*tags, "evoprune"])
     return "\n".join([*head, *_body(run, facts)]) + "\n"
 
 
@@ -33,8 +38,10 @@ def front_matter(facts: Mapping[str, Any], library: Mapping[str, str], tags: Seq
 
 def _body(run: RunRecord, facts: Mapping[str, Any]) -> Iterator[str]:
     name = inline(facts["base_model"])
-    smaller = run.cost is not None and run.cost.parameters.evolved < run.cost.parameters.dense
-    yield from _smaller(name, run.cost, facts) if smaller and run.cost else _sparse(name, facts)
+    if run.cost and _is_smaller(run):
+        yield from _smaller(name, run.cost, facts)
+    else:
+        yield from _sparse(name, facts) if _is_sparse(run, facts) else _rounded(name, facts)
     if runtime := facts.get("runtime"):
         yield from _before_and_after(runtime, facts)
     yield from perplexities(run, facts)
@@ -46,9 +53,23 @@ def _body(run: RunRecord, facts: Mapping[str, Any]) -> Iterator[str]:
         f"with {'evoprune' if facts['uneven'] else 'transformers alone'} measured "
         f"{number(facts['check']['perplexity'])} (tolerance {facts['check']['tolerance']:g}, relative).\n"
     )
-    if not smaller:
+    if _is_sparse(run, facts):
         yield from _by_layer(facts["sparsity"])
     yield from repeat(run, "experiment.yaml")
+
+
+def _is_smaller(run: RunRecord) -> bool:
+    return run.cost is not None and run.cost.parameters.evolved < run.cost.parameters.dense
+
+
+def _types(facts: Mapping[str, Any]) -> str:
+    """How many matrices have the values of which GGUF types; nothing where none has."""
+    return ", ".join(f"{count} {kind}" for kind, count in facts.get("types", {}).items())
+
+
+def _is_sparse(run: RunRecord, facts: Mapping[str, Any]) -> bool:
+    """Whether weights were set to zero: where some were rounded to it, zeros say nothing."""
+    return not _is_smaller(run) and not _types(facts)
 
 
 def perplexities(run: RunRecord, facts: Mapping[str, Any]) -> Iterator[str]:
@@ -101,6 +122,21 @@ def _sparse(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
     )
 
 
+def _rounded(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
+    """What holds of a model whose matrices have types."""
+    trained = "Weights were trained, too. " if facts.get("recovered") else ""
+    yield f"\n# {name}, rounded to GGUF types\n"
+    yield f"What type each matrix has {how_found(facts)}. {trained}{_in_full(facts)} It loads like any other model.\n"
+
+
+def _in_full(facts: Mapping[str, Any]) -> str:
+    """That these files are not those of types."""
+    return (
+        f"Matrices have the values that GGUF types hold ({_types(facts)}), here in {facts['dtype']}, so that these "
+        "files are not smaller by it: `python -m evoprune export RUN OUT.gguf` writes the small one."
+    )
+
+
 def called(facts: Mapping[str, Any]) -> str:
     """What the model is called beside others: a rival by its own name."""
     rival = facts.get("rival")
@@ -131,6 +167,8 @@ def _smaller(name: str, cost: Cost, facts: Mapping[str, Any]) -> Iterator[str]:
         f"What was removed {how_found(facts)}; "
         f"{'the rest was then' if facts.get('recovered') else 'nothing was'} trained. {loads}\n"
     )
+    if _types(facts):
+        yield f"{_in_full(facts)}\n"
 
 
 def _before_and_after(runtime: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[str]:

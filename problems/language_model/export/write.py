@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ def export(
     run_dtype = session.resident.dtype
     dtype = options.dtype or _own_dtype(session)
     session.transform.finalise(genome)
+    rounded = session.transform.encoded()
     matrices = _save(session, genome, getattr(torch, dtype), folder, recovered)
     counted = {matrix.name: zeros([matrix]) for matrix in matrices}
     trust = session.settings.trust_remote_code
@@ -66,8 +68,9 @@ def export(
     check = check_in_fresh_process(session.texts.report, device, trust, list(counted), dtype, folder)
     tolerance = tolerance_of(dtype, run_dtype)
     facts = written(folder, dtype) | described(session, run, matrices, counted)
+    facts["types"] = dict(Counter(each.kind for each in rounded.values()))
     faults = faults_of(counted, check, run.protocol.report_text.sha256, found, tolerance)
-    rounded_anew = session.transform.encoded().keys() & recovered.keys()  # to other zeros
+    rounded_anew = rounded.keys() & recovered.keys()  # to other zeros
     if not rounded_anew and abs(facts["sparsity"]["prunable"] - run.sparsity.prunable) > 1e-4:
         faults.append(f"sparsity {facts['sparsity']['prunable']:.6f}, but the run's is {run.sparsity.prunable:.6f}")
     source = bytes_of(weight_files(session.settings))

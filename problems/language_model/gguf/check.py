@@ -162,10 +162,11 @@ def first_difference(model: Llama, text: str, tokens: NDArray[np.int64], begin: 
 
 def speeds(models: list[Llama], length: int, seconds: float, phases: list[str]) -> Json:
     """Tokens a second of a prompt of ``length`` tokens, and of those after it; medians, timed in turn."""
-    length = min(length, *(model.positions - _GENERATED for model in models))
+    after = _GENERATED if "decode" in phases else 0
+    length = min(length, *(model.positions - after for model in models))
     prompt = np.arange(length, dtype=np.int32) % min(model.width for model in models)
     for model in models:
-        model.begin(length + _GENERATED)
+        model.begin(length + after)
         model.read(prompt, 0)  # so that all are warm, and have read it
     rounds: list[list[list[float]]] = []
     end = time.perf_counter() + seconds

@@ -8,20 +8,28 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evoprune import InputError
+import torch
+
+from evoprune import InputError, Stopped
 from problems.language_model.clock import Clock, changes, grouped
+from problems.language_model.gguf import ggml
 from problems.language_model.gguf.base import Base
 from problems.language_model.gguf.find import find_base
 from problems.language_model.gguf.runtime import milliseconds
 from problems.language_model.gguf.write import contents
+from problems.language_model.model.device import processor
 from problems.language_model.speed import Load
 from problems.language_model.transform import BYTES, Transform
 
 _PROCESSES = 2
 """How many processes time a model: the same file may be a third slower in one than in another, from start to end."""
 
-TYPES = "types"
-"""The kind of genes that choose the types of matrices: a type saves the same of each weight, whatever the shape."""
+TYPES, IDLE = "types", "idle"
+"""Kinds of genes that choose the type of a matrix.
+
+A type saves the same of each weight, whatever the shape; of an idle matrix a pass reads no more than some rows, so that
+no type of it saves time.
+"""
 
 
 class Files(Clock):
@@ -30,10 +38,8 @@ class Files(Clock):
     Of one sequence at a time.
     """
 
-    runtime = "llama.cpp"
-
     def __init__(self, transform: Transform, load: Load, kinds: Sequence[Any], cuts: int = 0) -> None:
-        """``kinds``: of each gene, what it changes, :data:`TYPES` or shapes. ``cuts``: how many, the first, cut.
+        """``kinds``: of each gene, what shapes it changes, :data:`TYPES` or :data:`IDLE`. The first ``cuts`` genes cut.
 
         Raises :class:`evoprune.InputError` for several sequences.
         """
@@ -43,13 +49,19 @@ class Files(Clock):
         self._kinds, self._cuts = kinds, cuts
         self._there: list[float] | None = None
 
+    def circumstances(self) -> dict[str, Any]:
+        """llama.cpp runs on the CPU, whatever device the search has."""
+        cpu = torch.device("cpu")
+        of_files = {"runtime": "llama.cpp", "version": ggml.version(), "device": cpu.type, "processor": processor(cpu)}
+        return of_files | {"threads": torch.get_num_threads(), "dtype": "16 bits"}
+
     def sizes(self) -> list[list[float]]:
         """Bytes of the file."""
         return changes(self.transform, BYTES)
 
     def alike(self) -> list[list[int]]:
-        """Those that change the same kind of thing."""
-        return grouped(self.transform, self._kinds)
+        """Those that change the same kind of thing, but for idle ones."""
+        return [genes for genes in grouped(self.transform, self._kinds) if self._kinds[genes[0]] != IDLE]
 
     def together(self, genes: list[int]) -> list[int]:
         """The last half of those that cut: there is no file of a model that lost all of its blocks."""
@@ -91,5 +103,11 @@ class Files(Clock):
     def _written(self, genome: Sequence[float], name: str) -> Path:
         path = self._place(name)
         self.transform.apply(genome)
-        contents(self.transform.resident.model, self._base, self.transform.encoded()).write(path)
+        try:
+            contents(self.transform.resident.model, self._base, self.transform.encoded()).write(path)
+        except OSError as error:
+            raise Stopped(
+                f"cannot write {path}: {error.strerror}; timing needs room for two files of the model in 16 bits: "
+                "set TMPDIR to a folder that has it"
+            ) from error
         return path

@@ -40,12 +40,15 @@ def _tokenizer(tokenizer: Any, described: dict[str, Any], size: int) -> dict[str
     tokens = [f"[PAD{number}]" for number in range(size)]
     kinds = [int(TokenType.UNUSED)] * size
     for token, number in tokenizer.get_vocab().items():
-        tokens[number], kinds[number] = token, int(TokenType.NORMAL)
-    for added in described["added_tokens"]:
+        if number < size:  # one beyond it has no row of the embedding, and is never in a text
+            tokens[number], kinds[number] = token, int(TokenType.NORMAL)
+    for added in (each for each in described["added_tokens"] if each["id"] < size):
         kinds[added["id"]] = int(TokenType.CONTROL if added["special"] else TokenType.USER_DEFINED)
     merges = [each if isinstance(each, str) else " ".join(each) for each in described["model"]["merges"]]
     ends = {"bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id}
-    known = {f"tokenizer.ggml.{end}_token_id": whole_number(at) for end, at in ends.items() if at is not None}
+    known = {
+        f"tokenizer.ggml.{end}_token_id": whole_number(at) for end, at in ends.items() if at is not None and at < size
+    }
     begins = first_token(tokenizer, "auto", "tokenizer") is not None
     return {
         "tokenizer.ggml.model": _text("gpt2"),

@@ -25,8 +25,8 @@ IMPORTANCE = "importance"
 _EXACT = 1e-6
 """The relative squared error of a type that reproduces a matrix: that of 16-bit scales is 1e-7, of 8 bits 5e-5."""
 
-_AT_ONCE, _COPIES = 2**32, 4
-"""Bytes that quantising may hold at once, and how many float32 copies of a matrix it holds."""
+_SLICE = 2**24
+"""Weights that a thread quantises at once, of which it holds some float32 copies: an embedding may have a billion."""
 
 
 def key(what: str, kind: str, matrix: Matrix) -> str:
@@ -39,23 +39,28 @@ def quantised(matrices: Sequence[Matrix], importance: Mapping[str, torch.Tensor]
 
     ``importance``: of the inputs of a matrix by its name, float32 ``(in,)``.
     """
-    stored: Tensors = {}
-
-    def made(matrix: Matrix) -> Tensors:
-        weights, weighed = _rows(matrix, matrix.weight), importance.get(matrix.name)
-        found: Tensors = {} if weighed is None else {key(IMPORTANCE, DENSE, matrix): weighed}
-        data = ggml.quantize(weights, kind, None if weighed is None else weighed.numpy())
-        error = _error(weights, ggml.dequantize(data, kind, weights.shape[1]), weighed)
-        found[key(DATA, kind, matrix)] = torch.from_numpy(data)
-        found[key(ERROR, kind, matrix)] = torch.tensor(error, dtype=torch.float64)
-        return found
-
     fitting = [matrix for matrix in matrices if ggml.fits(kind, matrix.rows(matrix.weight).shape[1])]
-    largest = max((matrix.weight.numel() for matrix in fitting), default=1)
-    threads = min(torch.get_num_threads(), max(1, _AT_ONCE // (_COPIES * 4 * largest)))
-    with ThreadPoolExecutor(threads) as pool:  # ggml runs without the interpreter's lock
-        for found in steps(pool.map(made, fitting), f"quantising to {kind}", "tensor", len(fitting)):
-            stored |= found
+    slices = [(matrix, rows) for matrix in fitting for rows in _slices(matrix)]
+
+    def made(of: tuple[Matrix, slice]) -> tuple[ggml.Bytes, ggml.Floats]:
+        matrix, rows = of
+        weights, weighed = _rows(matrix, matrix.weight, rows), importance.get(matrix.name)
+        data = ggml.quantize(weights, kind, None if weighed is None else weighed.numpy())
+        return data, _squares(weights, ggml.dequantize(data, kind, weights.shape[1]), weighed)
+
+    found: dict[str, list[tuple[ggml.Bytes, ggml.Floats]]] = {}
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # ggml runs without the interpreter's lock
+        told = steps(pool.map(made, slices), f"quantising to {kind}", "part", len(slices))
+        for (matrix, _), part in zip(slices, told, strict=True):
+            found.setdefault(matrix.name, []).append(part)
+    stored: Tensors = {}
+    for matrix in fitting:
+        parts, squares = zip(*found.pop(matrix.name), strict=True)
+        error, whole = np.sum(squares, axis=0)
+        stored[key(DATA, kind, matrix)] = torch.from_numpy(parts[0] if len(parts) == 1 else np.concatenate(parts))
+        stored[key(ERROR, kind, matrix)] = torch.tensor(error / max(whole, 1e-300), dtype=torch.float64)
+        if matrix.name in importance:
+            stored[key(IMPORTANCE, DENSE, matrix)] = importance[matrix.name]
     return stored
 
 
@@ -73,7 +78,7 @@ def quantised_anew(
 
     ``importance``: of its inputs, float32 ``(in,)``.
     """
-    rows = _rows(matrix, weight)
+    rows = _rows(matrix, weight, slice(None))
     data = ggml.quantize(rows, kind, None if importance is None else importance.cpu().numpy())
     return _values(matrix, weight, ggml.dequantize(data, kind, rows.shape[1])), data
 
@@ -113,8 +118,15 @@ def is_exact(matrix: Matrix, stored: Mapping[str, torch.Tensor], kind: str) -> b
     return kind != DENSE and float(stored[key(ERROR, kind, matrix)]) < _EXACT
 
 
-def _rows(matrix: Matrix, weight: torch.Tensor) -> ggml.Floats:
-    return matrix.rows(weight.detach()).float().cpu().numpy()
+def _slices(matrix: Matrix) -> list[slice]:
+    """The rows of ``matrix``, as many at a time as have about :data:`_SLICE` weights."""
+    rows, width = matrix.rows(matrix.weight).shape
+    count = max(1, _SLICE // width)
+    return [slice(first, first + count) for first in range(0, rows, count)]
+
+
+def _rows(matrix: Matrix, weight: torch.Tensor, rows: slice) -> ggml.Floats:
+    return matrix.rows(weight.detach())[rows].float().cpu().numpy()
 
 
 def _values(matrix: Matrix, weight: torch.Tensor, rows: ggml.Floats) -> torch.Tensor:
@@ -122,8 +134,7 @@ def _values(matrix: Matrix, weight: torch.Tensor, rows: ggml.Floats) -> torch.Te
     return matrix.rows(torch.from_numpy(rows)).to(weight.detach(), copy=True).contiguous()
 
 
-def _error(weights: ggml.Floats, values: ggml.Floats, importance: torch.Tensor | None) -> float:
-    """The squared error of ``values``, inputs weighed by ``importance``, as a share of the weighed squares."""
+def _squares(weights: ggml.Floats, values: ggml.Floats, importance: torch.Tensor | None) -> ggml.Floats:
+    """The squared error of ``values``, and the squares of ``weights``, both with inputs weighed by ``importance``."""
     weighed = np.ones(weights.shape[1], dtype=np.float32) if importance is None else importance.numpy()
-    error = np.square(values - weights).sum(0, dtype=np.float64) @ weighed
-    return float(error / max(np.square(weights).sum(0, dtype=np.float64) @ weighed, 1e-300))
+    return np.array([np.square(each).sum(0, dtype=np.float64) @ weighed for each in (values - weights, weights)])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from problems.language_model.model.blocks import Matrix
 from problems.language_model.resident import Resident
+from problems.language_model.speed import Phase
 
 
 def typed_matrices(resident: Resident) -> list[Matrix]:
@@ -25,6 +26,18 @@ def typed_matrices(resident: Resident) -> list[Matrix]:
 def parameter_of(matrix: Matrix) -> str:
     """The name of the parameter that ``matrix`` is."""
     return f"{matrix.name}.weight"
+
+
+def is_read_whole(resident: Resident, matrix: Matrix, phase: Phase) -> bool:
+    """Whether a pass reads all of ``matrix``, one of :func:`typed_matrices`.
+
+    Of an embedding it reads a row for each token; of a head, and of an embedding that is the head too, all for the one
+    token whose logits are wanted, which is little beside a prompt.
+    """
+    embedding, head = resident.model.get_input_embeddings(), resident.model.get_output_embeddings()
+    if matrix.module is embedding:
+        return phase == "decode" and head is not None and head.weight is embedding.weight
+    return phase == "decode" or matrix.module is not head
 
 
 def group_of(matrix: Matrix, blocks: Sequence[Matrix]) -> str:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -36,7 +37,7 @@ from problems.quantization.types.levels import (
     sizes,
     worth,
 )
-from problems.quantization.types.matrices import group_of, parameter_of, typed_matrices, widths_of
+from problems.quantization.types.matrices import group_of, is_read_whole, parameter_of, typed_matrices, widths_of
 from problems.quantization.types.rivals import rivals
 from problems.quantization.types.settings import COMMON, TypesSettings
 from problems.quantization.types.sheet import Made, Sheet
@@ -91,9 +92,12 @@ class Types(Overlay):
         return Needs(frozenset({INPUT_NORMS} if settings.importance else ()), False, laid, stored)
 
     @classmethod
-    def missing(cls, settings: TypesSettings) -> list[str]:  # noqa: ARG003 - the same for all types
-        """The packages by which weights are quantised."""
-        return [f"problem.transforms: {found}"] if (found := ggml.missing()) else []
+    def missing(cls, settings: TypesSettings) -> list[str]:
+        """The packages by which weights are quantised, and the base."""
+        faults = [f"problem.transforms: {found}"] if (found := ggml.missing()) else []
+        if settings.base and not Path(settings.base).is_file():
+            faults.append(f"problem.transforms.base: {settings.base}: no such file")
+        return faults
 
     @property
     def genes(self) -> Genes:
@@ -275,15 +279,14 @@ class Types(Overlay):
 
     def clock(self, load: Load) -> Clock:
         """That of llama.cpp, which runs the files."""
-        from problems.language_model.gguf.clock import TYPES, Files
-
-        return Files(self, load, [TYPES] * len(self.genes))
+        return self.clock_on(self, load, [])
 
     def clock_on(self, stack: Transform, load: Load, cuts: Sequence[Any]) -> Clock:
         """As :meth:`clock`, of files of what cuts leave."""
-        from problems.language_model.gguf.clock import TYPES, Files
+        from problems.language_model.gguf.clock import IDLE, TYPES, Files
 
-        return Files(stack, load, [*cuts, *[TYPES] * len(self.genes)], len(cuts))
+        whole = [is_read_whole(self.resident, matrix, load.phase) for matrix in self.matrices]
+        return Files(stack, load, [*cuts, *(TYPES if each else IDLE for each in whole)], len(cuts))
 
     def encoded(self) -> Mapping[str, Encoded]:
         """The matrices that are not in 16 bits now."""

@@ -56,6 +56,17 @@ def test_a_smaller_model_is_told_by_its_parameters(result, facts, uneven, loads)
     assert "has 200 parameters, this model 150; its files of weights have 1,200 bytes" in text
     assert loads in text
     assert "zero" not in text
+    assert yaml.safe_load(text.split("\n---\n")[0])["tags"] == ["pruned", "evoprune"]
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_model_in_types_is_not_called_pruned_for_the_zeros_that_were_rounded(result, facts, cut):
+    cost = {"parameters": {"dense": 200, "evolved": 150 if cut else 200}, "bytes": {"dense": 400, "evolved": 300}}
+    text = card(run_record(result | {"cost": cost}), facts | {"types": {"Q8_0": 2, "Q4_0": 30}})
+    assert "Matrices have the values that GGUF types hold (2 Q8_0, 30 Q4_0), here in float16" in text
+    assert yaml.safe_load(text.split("\n---\n")[0])["tags"] == ["quantized", *["pruned"] * cut, "evoprune"]
+    assert "zero" not in text
+    assert "pruned to" not in text
 
 
 def test_an_update_of_the_remaining_weights_is_told(result, facts):

@@ -10,11 +10,12 @@ pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")
 
 from evoprune import InputError
-from problems.language_model.gguf.base import read_base
+from problems.language_model.gguf.base import TOKENS, read_base
 from problems.language_model.gguf.find import find_base
 from problems.language_model.gguf.own import own_base
 from problems.language_model.resident import Resident
 from tests.problems.language_model.gguf.models import (
+    VOCABULARY,
     byte_tokenizer,
     random_gpt2,
     random_llama,
@@ -41,6 +42,15 @@ def test_a_gpt2_is_its_own_base_and_another_model_needs_one():
     assert find_base(resident(random_gpt2())).architecture == "gpt2"
     with pytest.raises(InputError, match=r"owner/name: .*give it with --base"):
         find_base(resident(random_llama()))
+
+
+def test_tokens_that_have_no_row_of_the_embedding_are_left_out():
+    tokenizer = byte_tokenizer()
+    tokenizer.add_special_tokens({"pad_token": "[PAD]", "eos_token": "[PAD]"})
+    base, without = (own_base(random_gpt2(), each, "tiny") for each in (tokenizer, byte_tokenizer()))
+    assert len(tokenizer) == VOCABULARY + 1
+    assert base.fields[TOKENS] == without.fields[TOKENS]
+    assert without.fields.keys() - base.fields.keys() == {"tokenizer.ggml.eos_token_id"}
 
 
 def test_a_tokenizer_written_in_python_gives_no_base():

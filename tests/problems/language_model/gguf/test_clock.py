@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
-from evoprune import InputError
+from evoprune import InputError, Stopped
 from evoprune.testing import check_budget
 from problems.language_model.budgets.milliseconds import measure, milliseconds
+from problems.language_model.gguf import ggml, runtime
 from problems.language_model.gguf.find import find_base
 from problems.language_model.gguf.write import contents
+from problems.language_model.model.device import processor
 from problems.language_model.problem import AnyTransformSettings, LanguageModel
 from problems.language_model.speed import Load
 from problems.language_model.timing import compared
+from tests.problems.language_model.gguf.models import base_of, random_gpt2
 
 pytest.importorskip("llama_cpp_py_sync")
 
@@ -41,6 +45,30 @@ def test_files_that_are_timed_hold_the_types_of_their_genomes(transform):
         assert clock._written(timed, name).stat().st_size == expected
 
 
+def test_times_are_of_the_processor_that_llama_cpp_runs_on_whatever_the_search_has(transform, monkeypatch):
+    monkeypatch.setattr(type(transform.resident), "device", torch.device("cuda"))
+    found = transform.clock(DECODE).circumstances()
+    assert (found["device"], found["processor"]) == ("cpu", processor(torch.device("cpu")))
+    assert found["version"] == ggml.version()
+
+
+def test_a_file_that_cannot_be_written_is_told_with_its_place(transform):
+    clock = transform.clock(DECODE)
+    clock._folder.cleanup()
+    with pytest.raises(Stopped, match=r"cannot write .*dense\.gguf: No such file.* set TMPDIR"):
+        list(clock.rounds(transform.dense, 0.0))
+
+
+def test_a_prompt_may_have_all_positions(tmp_path):
+    path = tmp_path / "tiny.gguf"
+    model = random_gpt2()
+    contents(model, base_of(model), {}).write(path)
+    most = model.config.n_positions
+    assert runtime.milliseconds([path], Load("prefill", length=most), 0.0)[0] > 0
+    with pytest.raises(InputError, match=f"llama.cpp has room for {most} tokens"):
+        runtime.milliseconds([path], Load("prefill", length=most + 1), 0.0)
+
+
 def test_more_tokens_than_positions_and_several_sequences_are_refused(transform):
     with pytest.raises(InputError, match=r"problem\.budget\.length: llama\.cpp has room for \d+ tokens"):
         compared(transform, transform.dense, Load("prefill", length=100_000), 0.0)
@@ -60,3 +88,5 @@ def test_a_budget_of_milliseconds_is_of_llama_cpp(transform):
     assert budget.of == "a token (decode, batch 1, 16 tokens before) in llama.cpp"
     with pytest.raises(InputError, match=r"measured with runtime transformers, this run has llama\.cpp"):
         milliseconds(transform, faster | {"runtime": "transformers"}, speedup=1.0001, **given)
+    with pytest.raises(InputError, match="measured with version another, this run has"):
+        milliseconds(transform, faster | {"version": "another"}, speedup=1.0001, **given)

@@ -7,7 +7,10 @@ from itertools import pairwise
 
 import pytest
 
-from problems.quantization.types.levels import DENSE
+from problems.quantization.types import levels
+from problems.quantization.types.levels import DATA, DENSE, ERROR, IMPORTANCE, key, quantised
+from problems.quantization.types.matrices import typed_matrices
+from problems.quantization.types.stored import importance_of
 
 pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")
@@ -49,19 +52,36 @@ def check_transform_levels(transform):
     assert all(one <= other for genome, after in pairwise(uniform) for one, other in zip(genome, after, strict=True))
 
 
+@pytest.mark.parametrize("weighed", [True, False])
+def test_a_matrix_that_is_quantised_some_rows_at_a_time_is_the_same(language_model, monkeypatch, weighed):
+    session = language_model(transforms={"use": "types", "types": ["Q8_0"]}).session
+    matrices = typed_matrices(session.resident)
+    importance = importance_of(session.resident, session.texts.calibration.tokens) if weighed else {}
+    whole = quantised(matrices, importance, "Q4_0")
+    monkeypatch.setattr(levels, "_SLICE", 7 * matrices[0].rows(matrices[0].weight).shape[1])
+    divided = quantised(matrices, importance, "Q4_0")
+    assert whole.keys() == divided.keys()
+    for matrix in matrices:
+        data = key(DATA, "Q4_0", matrix)
+        assert whole[data].equal(divided[data])
+        error = key(ERROR, "Q4_0", matrix)
+        assert float(divided[error]) == pytest.approx(float(whole[error]), rel=1e-12)
+        assert (key(IMPORTANCE, DENSE, matrix) in divided) == (matrix.name in importance)
+
+
 def test_levels_that_the_transform_has_not_are_refused_and_so_are_types_that_were_not_timed(types):
     transform = types(importance=False, types=["Q8_0", "Q4_0"])
     names = transform.genes.names
-    levels, every = (dict.fromkeys(names, kinds) for kinds in ([DENSE, "Q4_0"], [DENSE, "Q8_0", "Q4_0"]))
+    own, every = (dict.fromkeys(names, kinds) for kinds in ([DENSE, "Q4_0"], [DENSE, "Q8_0", "Q4_0"]))
     for wrong, timed in [
-        (levels | {names[1]: [DENSE, "Q5_0"]}, every | {names[1]: [*every[names[1]], "Q5_0"]}),
-        (levels | {names[1]: ["Q4_0"]}, every),
-        (levels, every | {names[1]: [DENSE, "Q4_0"]}),
-        (levels, {}),
+        (own | {names[1]: [DENSE, "Q5_0"]}, every | {names[1]: [*every[names[1]], "Q5_0"]}),
+        (own | {names[1]: ["Q4_0"]}, every),
+        (own, every | {names[1]: [DENSE, "Q4_0"]}),
+        (own, {}),
     ]:
         with pytest.raises(ValueError, match="other types"):
             transform.use_levels(wrong, timed)
-    transform.use_levels(levels, every)
+    transform.use_levels(own, every)
     assert {gene.levels for gene in transform.genes} == {(DENSE, "Q4_0")}
 
 

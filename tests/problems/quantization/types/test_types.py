@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import numpy
 import pytest
 import torch
+import yaml
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from evoprune import InputError
@@ -14,6 +16,7 @@ from evoprune.cli import main
 from problems.language_model.gguf import ggml
 from problems.language_model.problem import AnyTransformSettings, LanguageModel
 from problems.language_model.resident import Resident
+from problems.language_model.speed import Load
 from problems.language_model.testing import check_transform
 from tests.problems.small import ARCHITECTURES, VOCABULARY, inputs_of, problem_in, save
 
@@ -188,6 +191,35 @@ def test_a_missing_package_is_told_before_anything_is_loaded(command, package, t
     assert main([command, "problems/gpt2_mini_joint.yaml", *places]) == 2
     assert capsys.readouterr().err.endswith(f"{told}\n")
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("transforms.2.base", "nowhere.gguf"), ("recover.text", "nowhere.txt")]
+)  # fmt: skip
+def test_a_path_that_is_wrong_is_told_before_anything_is_loaded(key, value, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(Resident, "load", None)
+    experiment = yaml.safe_load(Path("problems/gpt2_mini_joint.yaml").read_text())
+    place, (*parents, last) = experiment["problem"], key.split(".")
+    for parent in parents:
+        place = place[int(parent) if parent.isdecimal() else parent]
+    place[last] = value
+    path = tmp_path / "wrong.yaml"
+    path.write_text(yaml.safe_dump(experiment))
+    assert main(["validate", str(path)]) == 2
+    assert f"problem.{key.replace('.2', '')}: {value}: no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("architecture", "in_decoding", "in_reading"), [("llama", [0], [0, -1]), ("gpt2", [], [0])])
+def test_matrices_of_which_a_pass_reads_some_rows_are_not_timed(
+    language_model, architecture, in_decoding, in_reading, tmp_path
+):
+    given = problem_in(tmp_path, architecture)
+    transform = language_model(
+        **given, transforms={"use": "types", "types": ["Q8_0"], "importance": False}
+    ).session.transform
+    for phase, idle in {"decode": in_decoding, "prefill": in_reading}.items():
+        every = list(range(len(transform.genes)))
+        assert transform.clock(Load(phase, length=16)).alike() == [sorted({*every} - {every[place] for place in idle})]
 
 
 def test_without_a_base_no_file_can_be_timed(language_model):
