@@ -19,6 +19,9 @@ from evoprune.experiment.explain import explain
 from evoprune.parts import Finals, Measured
 from evoprune.problem import Evaluation, Problem, worst
 
+AUTO = "auto"
+"""What the setting ``device`` of a problem says where each worker has one of its own."""
+
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -55,7 +58,7 @@ def build_problem(ref: ProblemRef, device: str | None = None) -> Problem:
         modules.plugin(name, ref.plugin_folders)
     problem = registry.problem(ref.use, ref.plugins)
     given = json.loads(ref.settings)
-    if device and given.get("device") == "auto":
+    if device and given.get("device") == AUTO:
         given["device"] = device
     try:
         settings = problem.Settings.model_validate(given)

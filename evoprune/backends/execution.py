@@ -9,7 +9,7 @@ import os
 import re
 from dataclasses import dataclass, replace
 
-from evoprune.backends.evaluation import Place
+from evoprune.backends.evaluation import AUTO, Place
 from evoprune.errors import InputError
 from evoprune.problem import Problem
 
@@ -69,9 +69,10 @@ class Execution:
             return self
         return replace(self, threads=max(1, _cores() // self.workers))
 
-    def decided(self, problem: type[Problem]) -> Execution:
-        """The same, with every option decided for ``problem`` on this host."""
-        devices = self.devices or tuple(problem.devices())
+    def decided(self, problem: type[Problem], device: str = AUTO) -> Execution:
+        """The same, with every option decided for ``problem`` on this host. ``device``: that of its settings."""
+        found = tuple(problem.devices()) if device == AUTO else (device,)  # each worker would take it
+        devices = self.devices or found
         workers = self.workers
         if workers is None:
             one = self.map == "serial" or (self.map is None and len(devices) <= 1)

@@ -12,7 +12,7 @@ from typing import Any
 from deap import base
 
 from evoprune.backends.device_assignment import assign_main_process
-from evoprune.backends.evaluation import limit_threads, this_worker
+from evoprune.backends.evaluation import AUTO, limit_threads, this_worker
 from evoprune.backends.execution import Execution
 from evoprune.experiment.resolve import Resolved
 from evoprune.parts import Measured
@@ -74,7 +74,7 @@ class Prepared:
 def decide(resolved: Resolved, execution: Execution) -> Execution:
     """How ``resolved`` is carried out on this host, which the process is prepared for."""
     limit_threads(execution.with_threads().threads)  # before libraries read the number
-    execution = execution.decided(resolved.problem)
+    execution = execution.decided(resolved.problem, getattr(resolved.settings, "device", AUTO))
     assign_main_process(execution)
     return execution
 

@@ -27,9 +27,9 @@ def cma(
     """
     template: Individual = toolbox.individual()
     people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes)
-    if len(people) > 1:
+    if initial_genomes:
         yield Evaluate(people)
-    centre = people[0] if len(people) == 1 else fittest(people, 1)[0]
+    centre = fittest(people, 1)[0] if initial_genomes else people[0]
     strategy = Strategy(list(centre), sigma, lambda_=population)
     while True:
         drawn = strategy.generate(lambda genes: Individual(map(float, genes), template.fitness.weights))

@@ -41,13 +41,14 @@ class Unfinished(AbstractContextManager["Unfinished"]):
     """The steps of ``what`` that are :attr:`done`, of ``total``, and their :attr:`tensors` on the CPU.
 
     Both are those that an earlier process wrote down, if there are any. What is done is forgotten at its end.
+    ``apart``: tells it from others that are called the same, and are made for the same result.
     """
 
-    def __init__(self, what: str, total: int) -> None:
+    def __init__(self, what: str, total: int, apart: str = "") -> None:
         self._what, self._total = what, total
         self.done, self.tensors = 0, Tensors()
         name, self._model = _made.get()
-        self._file = self._found(hashlib.sha256(f"{name} {what}".encode()).hexdigest()[:32]) if name else None
+        self._file = self._found(hashlib.sha256(f"{name} {what} {apart}".encode()).hexdigest()[:32]) if name else None
         self._at, self._pause = time.monotonic(), _EVERY
 
     def step(self, tensors: Tensors, count: int = 1) -> None:

@@ -101,6 +101,8 @@ def measure(
     """The times of levels that are worth them, as a :class:`Times` of JSON: measured now, or read from ``table``."""
     if table is not None:
         return _read(Path(table).expanduser())
+    if transform.sparse:
+        raise InputError("zeros save no time: choose transforms that make matrices smaller", "problem.budget")
     load = Load(phase, batch, length)
     bare = transform.bare()
     dense, changes = savings(bare, load, seconds)

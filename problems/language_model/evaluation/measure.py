@@ -11,7 +11,6 @@ from evoprune import steps
 from problems.language_model.evaluation.objectives import Objective, Perplexity
 from problems.language_model.evaluation.spread import spread
 from problems.language_model.evaluation.states import States
-from problems.language_model.model.device import free_memory
 from problems.language_model.model.forward import Forward, Kept, Run
 from problems.language_model.text.windows import predictions
 
@@ -19,7 +18,7 @@ _CPU_BATCH = 1024
 """Tokens in a batch on a CPU: the activations between two layers should fit its cache, and each core have a batch."""
 
 _GPU_SHARE, _GPU_BATCH = 0.5, 2**16
-"""The share of a GPU's free memory that a batch may take, by a rough estimate; and the most tokens in it."""
+"""The share of what a GPU has :func:`beside` a model that a batch may take, by an estimate; the most tokens in it."""
 
 Add = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
 """As :meth:`problems.language_model.evaluation.objectives.Objective.add`."""
@@ -29,7 +28,7 @@ _Batch = tuple[int, torch.Tensor, torch.Tensor | None]
 
 
 class Measure:
-    """Adds up losses; ``batch_tokens`` None: chosen from the available memory.
+    """Adds up losses; ``batch_tokens`` None: chosen by the device.
 
     If memory runs out, the batch is halved and the measurement repeated.
     """
@@ -112,14 +111,21 @@ class Measure:
     def _fitting(self) -> int:
         if self._forward.device.type != "cuda":
             return _CPU_BATCH
-        return fitting(free_memory(self._forward.device), self._forward.bytes_per_token)
+        total = torch.cuda.get_device_properties(self._forward.device).total_memory
+        return fitting(beside(self._forward.bytes, total), self._forward.bytes_per_token)
+
+
+def beside(model: int, total: int) -> float:
+    """The bytes of a GPU of ``total`` that are left to a batch, if the ``model`` has so many.
+
+    Rounding depends on the batch. So it is not what is free now, which differs between workers, and before and after an
+    interruption; weights as they were and their levels may lie there besides.
+    """
+    return max(total - 3.0 * model, total / 8)
 
 
 def fitting(free: float, bytes_per_token: int) -> int:
-    """The tokens in a batch if ``free`` bytes are available: a power of two.
-
-    Rounding depends on the batch, so workers must agree on it although their free memory differs a little.
-    """
+    """The tokens in a batch if ``free`` bytes are available: a power of two, so that cards of one kind agree."""
     tokens = max(1, int(_GPU_SHARE * free / bytes_per_token))
     return int(min(_GPU_BATCH, 2 ** (tokens.bit_length() - 1)))
 

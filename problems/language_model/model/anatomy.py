@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from evoprune import InputError
-from problems.language_model.model.blocks import find_blocks, inputs, prunable
+from problems.language_model.model.blocks import find_blocks, inputs, probe, prunable
+from problems.language_model.model.dropping import first_that_adds_otherwise
 
 Kind = Literal["attention", "mlp"]
 KINDS: tuple[Kind, Kind] = ("attention", "mlp")
@@ -84,17 +85,15 @@ def take_apart(model: Any) -> list[Sublayer]:
                 hook = _noting(name, notes, held)
                 stack.callback(child.register_forward_hook(hook, with_kwargs=True).remove)
         model(input_ids=probe(model), use_cache=False)
-    return [
-        sublayer
-        for block, notes in enumerate(calls)
-        for sublayer in _sublayers(type(model).__name__, block, notes, list(ran[block]))
-    ]
-
-
-def probe(model: Any) -> torch.Tensor:
-    """A window ``(1, 6)`` of tokens that are in the vocabulary of ``model``, for short runs."""
-    known: int = model.get_input_embeddings().num_embeddings
-    return torch.arange(6, device=model.device)[None] % known
+    name = type(model).__name__
+    found = [each for at, notes in enumerate(calls) for each in _sublayers(name, at, notes, list(ran[at]))]
+    if (number := first_that_adds_otherwise(model, found)) is not None:
+        raise InputError(
+            f"the blocks of {name} cannot be taken apart: block {number} changes what it reads also without its "
+            "attention and its MLP; expected blocks that add both to it, as in GPT-2 or Llama",
+            "problem.model",
+        )
+    return found
 
 
 def _noting_layer(notes: dict[nn.Module, None], layer: nn.Module, *_: Any) -> None:

@@ -55,6 +55,12 @@ def prunable(block: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield name, module
 
 
+def probe(model: Any) -> torch.Tensor:
+    """A window ``(1, 6)`` of tokens that are in the vocabulary of ``model``, for short runs."""
+    known: int = model.get_input_embeddings().num_embeddings
+    return torch.arange(6, device=model.device)[None] % known
+
+
 def inputs(layer: Any) -> int:
     """How many inputs ``layer``, a ``Linear`` or ``Conv1D``, has."""
     return int(layer.weight.shape[0 if isinstance(layer, Conv1D) else 1])

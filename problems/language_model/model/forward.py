@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from problems.language_model.model.blocks import find_blocks, find_matrices
+from problems.language_model.model.blocks import find_blocks, find_matrices, probe
 
 _LOGITS_AT_ONCE = 2**24
 """The most logits held at a time: 64 MiB in float32."""
@@ -54,6 +54,11 @@ class Forward:
     def bytes_per_state(self) -> int:
         """The bytes of the hidden state of one token before one block."""
         return int(self._model.config.get_text_config().hidden_size * self._model.dtype.itemsize)
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of the model's parameters."""
+        return sum(parameter.nbytes for parameter in self._model.parameters())
 
     @property
     def bytes_per_token(self) -> int:
@@ -166,11 +171,6 @@ class Forward:
         head = self._model.get_output_embeddings()
         return int(head.weight.shape[0] if head is not None else self._model.config.get_text_config().vocab_size)
 
-    def _probe(self) -> torch.Tensor:
-        """A few tokens in the vocabulary of any model."""
-        known: int = self._model.get_input_embeddings().num_embeddings
-        return torch.arange(6, device=self.device)[None] % known
-
     @torch.inference_mode()
     def _head_is_plain(self) -> bool:
         """Whether the model's logits are its head applied to its base's output, and no more.
@@ -180,8 +180,9 @@ class Forward:
         head = self._model.get_output_embeddings()
         if head is None or self._model.base_model is self._model:
             return False
-        whole = self._model(input_ids=self._probe(), use_cache=False).logits
-        ours = head(self._model.base_model(input_ids=self._probe(), use_cache=False)[0])
+        tokens = probe(self._model)
+        whole = self._model(input_ids=tokens, use_cache=False).logits
+        ours = head(self._model.base_model(input_ids=tokens, use_cache=False)[0])
         return whole.shape == ours.shape and torch.allclose(whole, ours, rtol=1e-3, atol=1e-3)
 
     def _resumes_exactly(self) -> bool:
@@ -190,12 +191,12 @@ class Forward:
         It does not if its blocks return more than a tensor, or exchange other data; it is then
         always run as a whole.
         """
-        middle = len(self._blocks) // 2
+        middle, tokens = len(self._blocks) // 2, probe(self._model)
         if not middle:
             return False
         try:
-            whole, kept = self(self._probe(), keep=[middle])
-            resumed, _ = self(self._probe(), middle, kept[middle])
+            whole, kept = self(tokens, keep=[middle])
+            resumed, _ = self(tokens, middle, kept[middle])
         except (TypeError, AttributeError, KeyError, RuntimeError):
             return False
         return torch.equal(whole, resumed)

@@ -39,7 +39,8 @@ def statistics(
     of_gradients = gradients.gather(model, tokens, matrices, gradient_names) if gradient_names else {}
     walk = Walk(Forward(model), tokens, BATCH_TOKENS) if activation_names else None
     blocks = [(block, list(members)) for block, members in groupby(matrices, key=lambda matrix: matrix.block)]
-    with Unfinished(label, len(blocks)) as so_far:
+    of_what = ", ".join([*sorted(names), *(matrix.name for matrix in matrices)])
+    with Unfinished(label, len(blocks), of_what) as so_far:
         done = [matrix for _, of_block in blocks[: so_far.done] for matrix in of_block]
         norms = {m.name: so_far.tensors[m.name].to(m.weight.device, copy=True) for m in done}
         if walk and done:

@@ -1,15 +1,11 @@
-"""What cuts share that take parts of a model out: their genes, protected blocks, and how a sublayer is dropped."""
+"""What cuts share that take parts of a model out: their genes, and protected blocks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-from torch import nn
-
 from evoprune import Genes, InputError
-from problems.language_model.model.anatomy import Sublayer
 from problems.language_model.model.blocks import find_blocks
 from problems.language_model.resident import Resident
 from problems.language_model.text.roles import Texts
@@ -40,35 +36,3 @@ class Removal(Transform):
                     "problem.transforms.keep",
                 )
         return {block % count for block in keep}
-
-
-def put(block: nn.Module, sublayer: Sublayer, dropped: bool) -> None:
-    """Set the children of ``block`` that make up ``sublayer`` to themselves, or to modules that take no time."""
-    for name, child in sublayer.children.items():
-        if not dropped:
-            block._modules[name] = child
-        elif name == sublayer.output:
-            block._modules[name] = _Nothing(sublayer.returns_tuple)
-        else:
-            block._modules[name] = _PassedOn()
-
-
-class _Nothing(nn.Module):
-    """Replaces a sublayer's output by zeros. They have its shape, because some blocks add to it in place."""
-
-    def __init__(self, returns_tuple: bool) -> None:
-        super().__init__()
-        self._returns_tuple = returns_tuple
-
-    def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> Any:
-        """Zeros in the form of the sublayer's output."""
-        zero = torch.zeros_like(hidden_states)
-        return (zero, None) if self._returns_tuple else zero
-
-
-class _PassedOn(nn.Module):
-    """Replaces a norm or an activation of a dropped sublayer."""
-
-    def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        """``hidden_states``, unchanged."""
-        return hidden_states

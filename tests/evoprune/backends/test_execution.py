@@ -72,6 +72,13 @@ def test_what_is_left_open_is_decided_by_devices_and_cores(given, problem, expec
     assert (decided.map, decided.workers, decided.threads) == expected
 
 
+@pytest.mark.parametrize(("device", "given"), [("cuda:1", {}), ("cpu", {}), ("cuda:1", {"workers": 2})])
+def test_a_device_that_the_experiment_names_is_that_of_all_workers(device, given):
+    decided = Execution(**given).decided(OnTwo, device)
+    assert {place.device for place in decided.places} == {device}
+    assert decided.workers == given.get("workers", 1)
+
+
 def test_workers_share_devices_evenly():
     places = Execution(workers=4).decided(OnTwo).places
     assert [place.device for place in places] == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]

@@ -53,8 +53,6 @@ class TestEvery:
                 assert all(0 <= gene <= 0.9 for gene in individual)
 
     def test_a_known_start_is_among_the_first_scored(self, name, toolbox):
-        if name == "cma":
-            pytest.skip("its start is the centre of the first draw")
         first = drive(start(name, toolbox), 1)[1][0]
         assert START in [list(individual) for individual in first.individuals]
 

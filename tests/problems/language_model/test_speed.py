@@ -9,8 +9,8 @@ import torch
 from problems.language_model.export.runtime import finding_evoprune
 from problems.language_model.model.anatomy import take_apart
 from problems.language_model.model.blocks import attentions_numbered, find_blocks
+from problems.language_model.model.dropping import put
 from problems.language_model.speed import Load, peak_bytes, speeds, timer
-from problems.pruning.cuts.removal import put
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from functools import lru_cache
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,17 +12,20 @@ from evoprune import Genes
 from evoprune.budget import Price
 from problems.language_model.kept import Tensors, shared_of
 from problems.language_model.model.blocks import Matrix
+from problems.language_model.recent import Recent
 from problems.language_model.resident import Resident
 from problems.language_model.statistics.activations import INPUT_NORMS
 from problems.language_model.statistics.calibration import statistics
 from problems.language_model.text.roles import Texts
+from problems.language_model.transform import Needs
 from problems.pruning.cuts.metric.metric import PARTS, Metric
 from problems.pruning.cuts.metric.settings import MetricSettings
 from problems.pruning.cuts.weights.masks import BASE, Masks
-from problems.pruning.cuts.weights.transform import Weights
+from problems.pruning.cuts.weights.settings import WeightsSettings
+from problems.pruning.cuts.weights.transform import LEVEL_BYTES, Weights
 
-_RECENT = 8
-"""Metrics whose levels are kept, 16 bits for each weight; those of others are computed again."""
+_KEPT = 2**31
+"""Bytes of the levels of metrics that are kept; those of others are computed again."""
 
 
 class SearchedScore(Weights):
@@ -35,7 +38,14 @@ class SearchedScore(Weights):
         self._metric = Metric()
         super().__init__(resident, settings, texts)
         self._genes = Genes([*Metric.genes(), *self.meaning.genes])
-        self._masks_of = lru_cache(_RECENT)(self._ranked)
+        size = LEVEL_BYTES * resident.prunable_weights
+        self._recent: Recent[Masks] = Recent(_KEPT, lambda _: size)
+
+    @classmethod
+    def needs_of(cls, resident: Resident, settings: WeightsSettings) -> Needs:
+        """As of ``weights``, and the levels of other metrics: of one at least."""
+        needs, levels = super().needs_of(resident, settings), LEVEL_BYTES * resident.prunable_weights
+        return replace(needs, memory=needs.memory + max(levels, _KEPT))
 
     @property
     def genes(self) -> Genes:
@@ -55,7 +65,7 @@ class SearchedScore(Weights):
         """Rank the weights anew if the metric changed, and mask the matrices whose cut changed."""
         metric = Metric.of(genome[: len(PARTS)])
         if metric != self._metric:
-            self._metric, self.masks = metric, self._masks_of(metric)
+            self._metric, self.masks = metric, self._recent.get(metric, lambda: self._ranked(metric))
             self.masks.forget()
         super().apply(genome[len(PARTS) :])
 

@@ -10,10 +10,11 @@ from evoprune import Gene, Genes, InputError
 from evoprune.budget import Price
 from problems.language_model.model.anatomy import KINDS, Sublayer
 from problems.language_model.model.blocks import keep_blocks
+from problems.language_model.model.dropping import put
 from problems.language_model.resident import Resident
 from problems.language_model.text.roles import Texts
 from problems.language_model.transform import ATTENTION, PARAMETERS, WEIGHTS, spread, unknown_unit
-from problems.pruning.cuts.removal import Removal, put
+from problems.pruning.cuts.removal import Removal
 from problems.pruning.cuts.sublayers.settings import SublayersSettings
 
 LEVELS = ("keep", "drop")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from evoprune import InputError
-from problems.language_model.model.anatomy import probe
+from problems.language_model.model.blocks import probe
 from problems.pruning.cuts.units.units import Units
 
 _TOLERANCE = 0.05

@@ -15,6 +15,7 @@ from evoprune.budget import Price
 from problems.language_model.kept import Tensors, code, shared_of
 from problems.language_model.model.anatomy import Kind, Sublayer
 from problems.language_model.model.blocks import Matrix, inputs
+from problems.language_model.model.dropping import put
 from problems.language_model.recent import KEPT, Recent
 from problems.language_model.resident import Resident
 from problems.language_model.statistics.activations import GRAM
@@ -22,7 +23,7 @@ from problems.language_model.statistics.calibration import statistics
 from problems.language_model.text.roles import Texts
 from problems.language_model.transform import ATTENTION, PARAMETERS, WEIGHTS, Needs, unknown_unit
 from problems.pruning import cuts, scores
-from problems.pruning.cuts.removal import Removal, put
+from problems.pruning.cuts.removal import Removal
 from problems.pruning.cuts.units.check import tell_apart
 from problems.pruning.cuts.units.compensation import losses, refitted
 from problems.pruning.cuts.units.form import has_form, set_form
@@ -177,15 +178,14 @@ class UnitCut(Removal):
 
     def _set(self, block: int, level: int) -> None:
         units, left = self._units[block], self._left[block][level]
-        if left and not self._left[block][self._levels[block]]:
-            put(self._blocks[block], units.sublayer, dropped=False)
-        if left == units.count:
-            units.restore()
-        elif left:
-            units.narrow(self.kept(block, left), self._refitted(block, left) if self.settings.compensate else None)
+        some = 0 < left < units.count
+        refit = self._refitted(block, left) if some and self.settings.compensate else None  # first: it may fail
+        if some:
+            units.narrow(self.kept(block, left), refit)
         else:
             units.restore()
-            put(self._blocks[block], units.sublayer, dropped=True)
+        if bool(left) != bool(self._left[block][self._levels[block]]):
+            put(self._blocks[block], units.sublayer, dropped=not left)
 
     def _refitted(self, block: int, left: int) -> torch.Tensor:
         """The output matrix's weight for ``left`` units, in its layout."""

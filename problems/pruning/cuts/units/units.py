@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -79,20 +79,21 @@ class Units:
         ``output`` is in the layer's layout; None takes the columns that were loaded. With all units, the very
         parameters that were loaded are put back.
         """
-        whole = len(kept) == self.count
-        for part, (weight, bias) in zip(self.parts, self._whole, strict=True):
+        left = self._whole if len(kept) == self.count else [*self._narrowed(kept, output)]  # all, or none if one fails
+        for part, (weight, bias) in zip(self.parts, left, strict=True):
             layer: Any = part.matrix.module
-            if whole:
-                layer.weight, layer.bias = weight, bias
-            else:
-                taken = output if part.columns and output is not None else part.take(weight, kept)
-                layer.weight = nn.Parameter(taken, requires_grad=False)
-                if part.biases:
-                    rows = part.places[kept].flatten().sort().values
-                    layer.bias = nn.Parameter(bias.index_select(0, rows), requires_grad=False)
+            layer.weight, layer.bias = weight, bias
             _tell_shape(part.matrix)
         for module, name, number in self._counts:
             setattr(module, name, number * len(kept) // self.count)
+
+    def _narrowed(self, kept: torch.Tensor, output: torch.Tensor | None) -> Iterator[tuple[Any, Any]]:
+        """The weight and the bias of each part with the units ``kept``."""
+        for part, (weight, bias) in zip(self.parts, self._whole, strict=True):
+            taken = output if part.columns and output is not None else part.take(weight, kept)
+            rows = part.places[kept].flatten().sort().values
+            left = nn.Parameter(bias.index_select(0, rows), requires_grad=False) if part.biases else bias
+            yield nn.Parameter(taken, requires_grad=False), left
 
     def restore(self) -> None:
         """Put back what was loaded."""

@@ -26,7 +26,7 @@ from problems.pruning.cuts.weights.sequential import reconstruct
 from problems.pruning.cuts.weights.settings import WeightsSettings
 from problems.pruning.cuts.weights.stages import reconstruct_at_stages
 
-_LEVEL_BYTES, _FLOAT_BYTES = 2, 4
+LEVEL_BYTES, _FLOAT_BYTES = 2, 4
 """Of one weight."""
 
 
@@ -60,7 +60,7 @@ class Weights(Transform):
 
         names = frozenset().union(*(needs(find_score(name)) for name in {settings.score, *settings.scores.values()}))
         weights, size = resident.prunable_weights, resident.model.dtype.itemsize
-        stored = weights * (size + _LEVEL_BYTES) * (1 + len(settings.reconstruct_stages))
+        stored = weights * (size + LEVEL_BYTES) * (1 + len(settings.reconstruct_stages))
         summed = weights * _FLOAT_BYTES * len(names & gradients.NAMES)
         updates = settings.reconstruct != "none"
         return Needs(names, updates, stored + summed, stored + 2 * updates * weights * size)

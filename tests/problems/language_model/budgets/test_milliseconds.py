@@ -27,6 +27,12 @@ def transform(language_model):
     return language_model(transforms=WIDTHS).session.transform
 
 
+@pytest.mark.parametrize("zeros", [{"use": "weights", "score": "wanda"}, "metric"])
+def test_zeros_that_save_no_time_are_refused(language_model, zeros):
+    with pytest.raises(InputError, match=r"problem\.budget: zeros save no time"):
+        language_model(transforms=zeros, budget=BUDGET).take_measurements()
+
+
 @pytest.fixture
 def measured(transform):
     """Times of this machine, but for the milliseconds: 60 for dense, and each level of a gene saves one more."""
@@ -91,11 +97,6 @@ def test_what_holds_no_times_is_refused(transform, measured, tmp_path):
 def test_a_table_is_used_as_it_is(transform, measured, tmp_path):
     (tmp_path / "measured.json").write_text(json.dumps(measured))
     assert measure(transform, **GIVEN, table=str(tmp_path / "measured.json")) == measured
-
-
-def test_a_transform_that_leaves_zeros_is_refused(language_model):
-    with pytest.raises(InputError, match="Weights counts in weights"):
-        language_model(budget=BUDGET).take_measurements()
 
 
 def test_a_problem_without_this_budget_measures_nothing_and_takes_none(language_model, measured):

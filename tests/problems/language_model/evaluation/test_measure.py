@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from problems.language_model.evaluation.measure import Measure, fitting
+from problems.language_model.evaluation.measure import Measure, beside, fitting
 from problems.language_model.evaluation.objectives import Perplexity
 from problems.language_model.model.forward import Forward
 from tests.problems.small import masks_of, perplexity_of, plain_perplexity
@@ -64,6 +64,13 @@ def test_workers_that_find_about_as_much_memory_take_the_same_batch():
         assert fitting(free, 32_000) == fitting(int(0.99 * free), 32_000) <= 0.5 * free / 32_000
     assert fitting(2**20, 32_000) == 16
     assert fitting(1, 32_000) == 1
+
+
+def test_a_gpu_has_room_beside_models_of_any_size():
+    sizes = [2**20, 2**33, 2**35, 2**38]
+    rooms = [beside(size, 2**36) for size in sizes]
+    assert rooms == sorted(rooms, reverse=True)
+    assert all(0 < room <= max(2**36 - size, 2**33) for room, size in zip(rooms, sizes, strict=True))
 
 
 def test_other_errors_are_raised(model, tokens):

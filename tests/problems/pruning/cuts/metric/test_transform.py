@@ -6,7 +6,6 @@ import torch
 from evoprune import InputError
 from problems.language_model.testing import check_transform
 from problems.pruning.cuts.metric.metric import Metric
-from problems.pruning.cuts.metric.transform import _RECENT
 from tests.problems.small import ARCHITECTURES, problem_in, weights_of
 
 
@@ -34,17 +33,19 @@ def test_a_known_score_cuts_the_same_weights(metric, pruning, name, known):
     assert all(map(torch.equal, weights_of(cut.resident.model), weights_of(searched.resident.model)))
 
 
-def test_metrics_that_were_forgotten_are_ranked_again(metric):
+def test_metrics_that_were_forgotten_are_ranked_again(metric, monkeypatch):
+    monkeypatch.setattr("problems.pruning.cuts.metric.transform._KEPT", 50_000)
     made = metric(scope="group")
+    levels = 2 * made.resident.prunable_weights
     genomes = [[*Metric("sqrt", "row", "log", "mean").genome, 0.3, 0.4, 0.5]]
     genomes += [[float(level), 0.0, 1.0, 2.0, 0.3, 0.4, 0.5] for level in range(7)]
     genomes += [[float(level), 5.0, 1.0, 2.0, 0.3, 0.4, 0.5] for level in range(7)]
-    assert len(genomes) > _RECENT
     made.apply(genomes[0])
     before, marks = weights_of(made.resident.model), made.marks()
     for genome in genomes[1:]:
         made.apply(genome)
         assert made.marks() != marks
+        assert len(made._recent._known) * levels <= max(50_000, levels) < len(genomes) * levels
     assert not all(map(torch.equal, weights_of(made.resident.model), before))
     made.apply(genomes[0])
     assert all(map(torch.equal, weights_of(made.resident.model), before))

@@ -7,8 +7,8 @@ from transformers import FalconConfig, FalconForCausalLM
 from evoprune import InputError
 from problems.language_model.model.anatomy import take_apart
 from problems.language_model.model.blocks import find_blocks
+from problems.language_model.model.dropping import put
 from problems.language_model.testing import check_transform
-from problems.pruning.cuts.removal import put
 from tests.problems.small import ARCHITECTURES, plain_perplexity, problem_in
 
 
