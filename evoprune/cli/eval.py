@@ -11,6 +11,7 @@ from typing import Any
 from evoprune.api import Run, is_run
 from evoprune.cli import experiment, problem_options
 from evoprune.errors import InputError
+from evoprune.experiment.explain import OPTION
 from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.formatting import aligned, plain
 from evoprune.parts import Measuring, Table
@@ -41,7 +42,7 @@ def call(options: argparse.Namespace) -> None:
     else:
         _refuse_what_is_a_runs(options)
         problem = problem_options.problem_of(options, Measuring)  # type: ignore[type-abstract]
-        checked = check_parameters(problem.EvalOptions, given, "options")
+        checked = check_parameters(problem.EvalOptions, given, OPTION)
         with Phase(f"measuring {options.source}"):
             table = problem.measure(options.source, checked)
     if options.json:

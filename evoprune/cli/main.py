@@ -125,7 +125,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         raise InputError(f"unknown command{did_you_mean(arguments[0], known)}", arguments[0])
     if arguments[0] in planned.names():
         planned.find(arguments[0])
-    options, unknown = whole.parse_known_args(arguments, argparse.Namespace(arguments=arguments))
+    options, unknown = whole.parse_known_args(arguments, argparse.Namespace(arguments=arguments, errors=sys.stderr))
     if unknown:
         hint = (
             "; keys of the experiment are given as --set KEY=VALUE, as in --set population=40"

@@ -17,6 +17,7 @@ from evoprune.errors import InputError
 from evoprune.experiment import registry
 from evoprune.experiment.resolve import resolve
 from evoprune.exporting import refuse_unless_free
+from evoprune.parts import Exporting
 from evoprune.phase import Phase, note
 from evoprune.planning import Planner
 from evoprune.records import run_folder
@@ -74,6 +75,8 @@ def _call(planner: type[Planner], options: argparse.Namespace) -> int | None:
     if options.print_config:
         yaml.safe_dump(dict(plan.experiment), sys.stdout, sort_keys=False, allow_unicode=True)
         return None
+    if options.out and issubclass(resolved.problem, Exporting):
+        refuse_unless_free(options.out, resolved.problem.writes_file(options.out))
     folder = run_folder.choose(options.runs_dir, options.name, plan.name)
     promised = {"out": str(options.out.absolute()) if options.out else None, "options": dict(plan.export)}
     execution.carry_out(lambda: run(resolved, folder, how, promised=promised), folder)

@@ -9,6 +9,7 @@ from typing import Any
 from evoprune.api import Run, is_run
 from evoprune.cli import experiment, problem_options
 from evoprune.errors import InputError
+from evoprune.experiment.explain import OPTION
 from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.exporting import refuse_unless_free
 from evoprune.parts import Recovering
@@ -46,7 +47,7 @@ def call(options: argparse.Namespace) -> None:
         raise InputError("changes a run's experiment, and SOURCE is no run; leave it out", "--set")
     else:
         problem = problem_options.problem_of(options, Recovering)  # type: ignore[type-abstract]
-        checked = check_parameters(problem.RecoverOptions, given, "options")
+        checked = check_parameters(problem.RecoverOptions, given, OPTION)
         recovered = recover_export(problem, Path(options.source), options.out, checked)
     print(*recovered.summary, sep="\n")
     print(f"written and checked: {options.out}")

@@ -52,7 +52,7 @@ def call(options: argparse.Namespace) -> None:
     if not 0 < options.every < float("inf"):
         raise InputError(f"expected a number of seconds above 0, got {options.every:g}", "--every")
     out = options.out or options.runs[0] / "report.html"
-    runs = to_report(options.runs)
+    runs = to_report(options.runs, options.watch)
     if options.watch:
         print(f"{out}: written every {options.every:g} s while the runs continue", flush=True)
         html, markdown = watch(runs, out, options.every)

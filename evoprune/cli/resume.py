@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,7 @@ def call(options: argparse.Namespace) -> int | None:
         except (InputError, Stopped) as error:
             if folder == folders[-1] and not code:
                 raise
-            print(f"evoprune: {error}", file=sys.stderr)
+            print(f"evoprune: {error}", file=options.errors)  # which --quiet does not silence
             code = error.exit_code
         this_worker.forget()  # the run's problem, which may be large
     return code

@@ -13,9 +13,15 @@ from evoprune.records.status import find, look
 from evoprune.report.unfinished import so_far
 
 
-def to_report(folders: Sequence[Path]) -> list[Path]:
-    """The runs in ``folders``, and ablations as they are. Of a folder of runs, those that have scored something."""
-    return [run for folder in folders for run in ([folder] if _is_one(folder) else _scored(folder))]
+def to_report(folders: Sequence[Path], watch: bool = False) -> list[Path]:
+    """The runs in ``folders``, and ablations as they are. Of a folder of runs, those that have scored something.
+
+    ``watch``: and those that are running. Raises :class:`evoprune.InputError` where there is none.
+    """
+    found = [run for folder in folders for run in ([folder] if _is_one(folder) else _scored(folder, watch))]
+    if not found:
+        raise InputError("holds no run that has scored anything yet", str(folders[0]))
+    return found
 
 
 def to_continue(folders: Sequence[Path]) -> list[Path]:
@@ -33,11 +39,11 @@ def _is_one(folder: Path) -> bool:
     return is_run(folder) or is_campaign(folder) or not any(folder.rglob("status.json"))
 
 
-def _scored(folder: Path) -> list[Path]:
+def _scored(folder: Path, and_running: bool) -> list[Path]:
     runs = []
     for run in find(folder):
         try:
-            if not (run / "result.json").exists():
+            if not ((run / "result.json").exists() or (and_running and look(run).is_running)):
                 so_far(run)
             runs.append(run)
         except InputError as error:
@@ -46,4 +52,11 @@ def _scored(folder: Path) -> list[Path]:
 
 
 def _ended_early(folder: Path) -> list[Path]:
-    return [run for run in find(folder) if look(run).resumable]
+    runs = []
+    for run in find(folder):
+        try:
+            if look(run).resumable:
+                runs.append(run)
+        except InputError as error:
+            note(f"left out: {error}")
+    return runs

@@ -26,6 +26,16 @@ _KINDS = {
 }
 """What pydantic's types of errors expected."""
 
+_ALTERNATIVES = {*_KINDS, "literal_error"}
+_ANY_OF = "any_of"
+"""Types of errors of one alternative of several, and our own of all of them."""
+
+_OF_A_UNION = re.compile(r"bool|int|float|str|none|.*\[.*\]")
+"""What pydantic adds to the place of a fault to tell alternatives apart."""
+
+OPTION = "--"
+"""The prefix of options of a command."""
+
 _LIMITS = {
     "greater_than": ("gt", "above"),
     "greater_than_equal": ("ge", "of at least"),
@@ -41,12 +51,32 @@ def explain(
 
     ``elsewhere``: unknown keys that belong to another place, and their whole path there.
     """
-    return [_line(fault, model, prefix, elsewhere or {}) for fault in error.errors()]
+    return list(dict.fromkeys(_line(fault, model, prefix, elsewhere or {}) for fault in _faults(error)))
+
+
+def _faults(error: ValidationError) -> list[Any]:
+    """Those of ``error``; of a key that may hold values of several types, one fault that expects any of these."""
+    found: dict[tuple[Any, ...], Any] = {}
+    for fault in error.errors():
+        *outer, last = fault["loc"] or ("",)
+        if not (isinstance(last, str) and _OF_A_UNION.fullmatch(last) and fault["type"] in _ALTERNATIVES):
+            found[*fault["loc"], fault["type"]] = fault
+            continue
+        before = found.get(tuple(outer))
+        expected = [*before["ctx"]["expected"], _alternative(fault)] if before else [_alternative(fault)]
+        found[tuple(outer)] = fault | {"loc": tuple(outer), "type": _ANY_OF, "ctx": {"expected": expected}}
+    return list(found.values())
+
+
+def _alternative(fault: Any) -> str:
+    return str(fault["ctx"]["expected"]) if fault["type"] == "literal_error" else _KINDS[fault["type"]]
 
 
 def _line(fault: Any, model: type[BaseModel], prefix: str, elsewhere: Mapping[str, str]) -> str:
     location = fault["loc"]
     path = ".".join(filter(None, [prefix, *map(str, location)])) or "the file"
+    if prefix == OPTION:
+        path = f"--{location[0].replace('_', '-')}" if location else "options"
     if answered := _renamed(fault, model):
         return f"{path}: {answered}"
     if fault["type"] == "extra_forbidden":
@@ -80,12 +110,24 @@ def _expected(fault: Any, model: type[BaseModel]) -> str:
         return f"expected a number {relation} {_plain(fault['ctx'][key])}"
     if kind in {"model_type", "model_attributes_type"}:
         return f"expected a mapping{_example(_model_at(model, fault['loc']), fault['input'])}"
+    if kind == _ANY_OF:
+        return f"expected {' or '.join(dict.fromkeys(fault['ctx']['expected']))}"
     if kind in _KINDS:
         return f"expected {_KINDS[kind]}"
+    if kind in {"string_pattern_mismatch", "string_type"} and (told := _description(model, fault["loc"])):
+        return f"expected {told}"
     if kind == "literal_error":
         near = nearest(str(fault["input"]), re.findall(r"'([^']*)'", fault["ctx"]["expected"]))
         return f"expected {fault['ctx']['expected']}" + (f" (did you mean '{near}'?)" if near else "")
     return str(fault["msg"]).replace("Input should be", "expected")
+
+
+def _description(model: type[BaseModel], location: tuple[Any, ...]) -> str | None:
+    """What the schema says of the key at ``location``."""
+    *outer, key = location
+    found = _model_at(model, tuple(outer))
+    field = found.model_fields.get(str(key)) if found else None
+    return field.description if field else None
 
 
 def _plain(limit: float) -> str:

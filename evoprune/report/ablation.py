@@ -16,13 +16,13 @@ from evoprune.ablation.compare import in_words
 from evoprune.ablation.grid import Variant
 from evoprune.ablation.outcome import Finished, finished
 from evoprune.ablation.results import HEAD, NOT_COMPARED, cells, compared, draw_curves
-from evoprune.errors import InputError
 from evoprune.figures import svg
 from evoprune.formatting import plain
 from evoprune.records import recorded
 from evoprune.records.history import HISTORY
 from evoprune.records.status import RUNNING, look
 from evoprune.report.summary import Drawn, machine, repeating, uri
+from evoprune.report.unfinished import NothingYet
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Ablation:
 def summarise(folder: Path) -> Ablation:
     """Read the ablation in ``folder``. What is compared are the seeds that every variant has finished.
 
-    Raises :class:`evoprune.InputError` for what is no ablation, and while there is no such seed.
+    Raises :class:`evoprune.InputError` for what is no ablation, and :class:`NothingYet` while there is no such seed.
     """
     campaign = read(folder)
     members = [_member(folder, campaign, *planned) for planned in campaign.places()]
@@ -73,7 +73,7 @@ def summarise(folder: Path) -> Ablation:
     of_seed = Counter(run.seed for run in done)
     whole = [run for run in done if of_seed[run.seed] == len(campaign.variants)]
     if not whole:
-        raise InputError(
+        raise NothingYet(
             f"{len(done)} of the {len(members)} runs of this ablation are finished, and no seed in every variant: "
             "there is nothing to compare yet; 'evoprune status' shows how far the runs are",
             str(folder),

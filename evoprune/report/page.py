@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,7 +18,7 @@ from evoprune.errors import InputError
 from evoprune.figures import svg
 from evoprune.formatting import Share, interval, plain
 from evoprune.records.run_folder import write_text
-from evoprune.records.status import look
+from evoprune.records.status import find, look
 from evoprune.report import overlay
 from evoprune.report.summary import Drawn, Summary, summarise, uri
 
@@ -38,8 +39,8 @@ def write(folders: Sequence[Path], out: Path, refresh: float | None = None) -> t
 
 
 def write_states(folders: Sequence[Path], out: Path, refresh: float) -> tuple[Path, Path]:
-    """As :func:`write`, of runs that have not scored anything yet: what each of them does."""
-    return fill("states", {"states": [look(folder) for folder in folders]}, out, refresh)
+    """As :func:`write`, of runs that have scored too little for a page yet: what each of them does."""
+    return fill("states", {"states": [look(run) for folder in folders for run in find(folder)]}, out, refresh)
 
 
 def fill(name: str, told: Mapping[str, Any], out: Path, refresh: float | None = None) -> tuple[Path, Path]:
@@ -74,10 +75,21 @@ def _told(folders: Sequence[Path]) -> tuple[str, dict[str, Any]]:
         from evoprune.report import ablation  # brings in SciPy, which a page on runs should not wait for
 
         return "ablation", {"ablation": ablation.summarise(folder)}
-    runs = [summarise(folder) for folder in folders]
+    runs = [replace(summarise(folder), name=name) for folder, name in zip(folders, _names(folders), strict=True)]
     several = len(runs) > 1
     told = {"compared": compare(runs) if several else [], "curves": _curves(runs) if several else None}
     return "runs", told | {"runs": runs, "differing": differing(runs)}
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """The name of each folder, with as many of those above it as tell it from others of the same name."""
+    parts = [folder.resolve().parts for folder in folders]
+    names = []
+    for own in parts:
+        others = [each for each in parts if each != own]
+        count = next((n for n in range(1, len(own)) if all(each[-n:] != own[-n:] for each in others)), len(own))
+        names.append("/".join(own[-count:]))
+    return names
 
 
 def _curves(runs: Sequence[Summary]) -> Drawn | None:

@@ -9,16 +9,23 @@ from evoprune import api
 from evoprune.errors import InputError
 from evoprune.records import recorded
 from evoprune.records.history import HISTORY, may_win
+from evoprune.records.status import look
+
+
+class NothingYet(InputError):
+    """Too little is scored for a report; that may change while runs continue."""
 
 
 def so_far(folder: Path) -> tuple[api.Run, list[dict[str, Any]]]:
-    """The run in ``folder`` as it stands, and its history. Raises :class:`InputError` while nothing is scored."""
+    """The run in ``folder`` as it stands, and its history. Raises :class:`NothingYet` while nothing is scored."""
+    if not (folder / HISTORY).exists() and look(folder).is_running:
+        raise NothingYet("has only begun", str(folder))
     resolved = api.read_experiment(folder)
     weights = resolved.problem.weights_of(resolved.settings)
     lines = list(recorded.lines(folder / HISTORY))
     whole = [line for line in lines if may_win(line) and not line.get("failure")]
     if not whole:
-        raise InputError("no candidate has been scored on all the data yet", str(folder))
+        raise NothingYet("no candidate has been scored on all the data yet", str(folder))
     line = max(whole, key=lambda line: [w * value for w, value in zip(weights, line["fitness"], strict=True)])
     best = api.Best(genome=line["genome"], fitness=line["fitness"], candidate=line["candidate"])
     scores = [line for line in lines if "candidate" in line and not line["memo"]]

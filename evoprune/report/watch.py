@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from evoprune.ablation import campaign
-from evoprune.errors import InputError
 from evoprune.records.status import look
-from evoprune.report.page import Unwritable, write, write_states
+from evoprune.report.page import write, write_states
+from evoprune.report.unfinished import NothingYet
 
 
 def watch(
@@ -22,9 +22,7 @@ def watch(
     while any(map(_is_running, folders)):
         try:
             write(folders, out, refresh=seconds)
-        except Unwritable:
-            raise
-        except InputError:  # a running one that has scored nothing yet
+        except NothingYet:
             if not any(map(_is_running, folders)):
                 raise
             write_states(folders, out, refresh=seconds)

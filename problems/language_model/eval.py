@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from evoprune import InputError, Table, finite
+from evoprune import InputError, Table, about, finite
 from problems.language_model import protocol
 from problems.language_model.evaluation.harness import run_tasks
 from problems.language_model.evaluation.measure import Measure
@@ -92,7 +92,7 @@ def _row(
 def measure(source: str, options: EvalSettings) -> Table:
     """One row, for the model that ``source`` names. Raises :class:`evoprune.InputError`."""
     _refuse_what_is_no_model(source)
-    text = _text(options, _reported(Path(source)))
+    text = _text(options, _reported(Path(source).expanduser()))
     with _named_as_given():
         resident = Resident.load(
             ModelSettings(model=source, device=options.device, dtype=options.dtype or "float32"),
@@ -149,10 +149,11 @@ def _text(options: EvalSettings, default: TextSettings) -> TextSettings:
     return TextSettings(**own | given, source=options.text)
 
 
-def _reported(folder: Path) -> TextSettings:
-    """The report text of the export in ``folder``; the bundled text if it is not an export."""
+def _reported(source: Path) -> TextSettings:
+    """The report text of the export ``source``, a folder or a file; the bundled text if it is not an export."""
     try:
-        exported = json.loads((folder / "evoprune.json").read_text(encoding="utf-8"))
+        facts = about(source, "evoprune.json") if source.is_file() else source / "evoprune.json"
+        exported = json.loads(facts.read_text(encoding="utf-8"))
         text = dict(exported["protocol"]["report_text"])
         return settings_of(text)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

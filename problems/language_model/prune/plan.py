@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from evoprune import InputError
@@ -42,20 +43,29 @@ def share_out(
     Raises :class:`evoprune.InputError` if the time is too short for each.
     """
     while True:
-        found, needed = _fitted(recipe, subject, text, seconds, one_file)
+        found, _ = _fitted(recipe, subject, text, seconds, one_file)
         if found:
             return recipe, found
         if (cheaper := recipe.cheaper()) is None:
-            raise InputError(
-                f"is too short for this model on this machine; expected at least {int(needed / 60) + 1}m", "--time"
-            )
+            least = _least_minutes(recipe, subject, text, one_file)
+            raise InputError(f"is too short for this model on this machine; expected at least {least}m", "--time")
         recipe = cheaper
+
+
+def _least_minutes(recipe: Recipe, subject: Subject, text: Division, one_file: bool) -> int:
+    """The fewest into which ``recipe`` fits. What it needs grows with the time, of which some parts take a share."""
+    minutes = 1
+    while True:
+        found, needed = _fitted(recipe, subject, text, 60 * minutes, one_file)
+        if found:
+            return minutes
+        minutes = max(minutes + 1, math.ceil(needed / 60))
 
 
 def _fitted(
     recipe: Recipe, subject: Subject, text: Division, seconds: float, one_file: bool
 ) -> tuple[Shares | None, float]:
-    """What fits into ``seconds``, None if that is too little; and the least that would do."""
+    """What fits into ``seconds``, None if that is too little; and the seconds that it needs."""
     window = text.window * subject.scored
     solving = recipe.seconds_solving(subject)
     calibrated = window * (1 + (UPDATED * PASSES if solving else 0))

@@ -147,7 +147,10 @@ def _described(
     tolerance = tolerance_of(dtype, dtype_of(judge.model))
     after = recovered.rows[EVOLVED]["perplexity_after"]
     faults = faults_of(matrices, check, judge.report.sha256, after, tolerance)
-    kept = {key: value for key, value in facts.items() if key not in {"fit", "faults", "seed", "best"}}
+    left = {"fit", "faults", "seed", "best"}
+    if not recovered.rows[EVOLVED]["trained"].startswith("norms"):
+        left.add("types")  # trained matrices have others than the values of types
+    kept = {key: value for key, value in facts.items() if key not in left}
     now: Json = kept | written(folder, dtype) | {"recovered": recovered.rows, "check": stated(check, tolerance)}
     now["protocol"] = dict(facts.get("protocol") or _protocol(judge)) | {"recovery": recovered.protocol}
     draw_recovery(recovered.rows, recovered.protocol["held_out_dense"], folder, public_name(str(source)))

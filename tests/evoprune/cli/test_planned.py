@@ -45,6 +45,7 @@ class Sum(Problem, Exporting):
 
     ExportOptions = Loud
     genes = property(lambda self: Genes.real(["x", "y"], 0.0, 1.0))
+    file_suffixes = classmethod(lambda cls: [".txt"])
     scored = 0
 
     def evaluate(self, genome):
@@ -115,6 +116,17 @@ def test_what_was_promised_is_kept_by_resume_after_an_interruption(part, command
         assert told in answer.out
     assert json.loads((tmp_path / "result" / "best.json").read_text()) == result(Path("run"))["best"]["genome"]
     assert Path("run", "report.html").is_file()
+
+
+@pytest.mark.parametrize("there", ["result.txt", "result.README.md"])
+def test_a_place_that_is_taken_is_told_before_the_search(there, command, evoprune, tmp_path, monkeypatch):
+    command("OfSums")
+    monkeypatch.setenv("INTERRUPTED_IN", "search")
+    (tmp_path / there).write_text("")
+    answer = evoprune("tiny", "3", "--runs-dir", tmp_path / "runs", "--out", tmp_path / "result.txt")
+    assert answer.code == 2
+    assert f"{tmp_path / there}: exists already" in answer.err
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.usefixtures("command")

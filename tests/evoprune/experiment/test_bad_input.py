@@ -22,7 +22,7 @@ TEXTS = {
     "no problem": ("seed: 1", "problem: missing"),
     "empty problem": ("problem:", "problem: expected a name, or a mapping {use: NAME, ...}, got None"),
     "problem without use": ("problem: {dimensions: 3}", "problem.use: missing"),
-    "use is a number": ("problem: {use: 3}", "problem.use: expected a valid string, got 3"),
+    "use is a number": ("problem: {use: 3}", "problem.use: expected a registered name, or module:attribute, got 3"),
     "operators is a list": (
         "problem: benchmark\noperators: [blend]",
         "operators: expected a mapping with keys among algorithm, select, ",

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import shutil
 from xml.etree import ElementTree
 
 import pytest
@@ -59,6 +60,17 @@ def test_runs_of_other_experiments_have_no_median_but_are_told_apart(run, sphere
         text = (tmp_path / name).read_text()
         assert "median (range)" not in text
         assert "Differs in: operators.mate, generations." in text
+
+
+def test_runs_of_one_name_are_told_apart_by_the_folders_above(run, sphere, evoprune, tmp_path):
+    places = [tmp_path / f"{seed}" / "run" for seed in (1, 2)]
+    for seed, place in enumerate(places):
+        shutil.copytree(run(sphere, f"seed={seed}", name=f"seed{seed}").folder, place)
+    other = run(sphere, "seed=3", name="other").folder
+    assert evoprune("report", *places, other, "--out", tmp_path / "report.html").code == 0
+    markdown = (tmp_path / "report.md").read_text()
+    assert "| number | 1/run | 2/run | other |" in markdown
+    assert all(f"{name}: " in markdown for name in ("1/run", "2/run", "other"))
 
 
 def test_what_a_run_says_of_itself_cannot_become_markup(run, sphere, evoprune, tmp_path):

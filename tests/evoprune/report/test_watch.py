@@ -6,6 +6,7 @@ from contextlib import ExitStack
 import pytest
 
 from evoprune import InputError
+from evoprune.ablation.campaign import held, read
 from evoprune.records import run_folder
 from evoprune.report import watch, write
 from evoprune.report import write as write_page
@@ -73,7 +74,51 @@ def test_a_run_that_has_scored_nothing_is_waited_for_while_it_goes_on(unfinished
             held.close()
 
         watch([unfinished], tmp_path / "page.html", 1.0, wait)
-    assert "Nothing is scored yet" not in (tmp_path / "page.html").read_text()
+    assert "Too little is scored" not in (tmp_path / "page.html").read_text()
+
+
+def test_a_run_that_has_only_begun_is_waited_for_and_a_wrong_folder_beside_it_is_not(unfinished, tmp_path):
+    history, config = (unfinished / name for name in ("history.jsonl", "config.yaml"))
+    kept = {path: path.read_text() for path in (history, config)}
+    for path in kept:
+        path.unlink()
+    out, waited = tmp_path / "page.html", []
+    with ExitStack() as stack:
+        stack.enter_context(run_folder.locked(unfinished))
+        with pytest.raises(InputError, match="nowhere"):
+            watch([unfinished, tmp_path / "nowhere"], out, 1.0, waited.append)
+        watched = []
+
+        def wait(_):
+            watched.append(out.read_text())
+            for path, text in kept.items():
+                path.write_text(text)
+            stack.close()
+
+        watch([unfinished], out, 1.0, wait)
+    assert "Too little is scored" in watched[0]
+
+
+def test_a_watched_ablation_says_what_its_runs_do_until_there_is_something_to_compare(ablate, tmp_path):
+    _, folder = ablate("--vary", "operators.mate=blend,uniform")
+    parts = sorted(folder.rglob("result.json"))
+    told = {path: path.read_text() for path in parts[2:]}
+    for path in told:
+        path.unlink()
+    (folder / "ablation.json").unlink()
+    out = tmp_path / "page.html"
+    with ExitStack() as stack:
+        stack.enter_context(held(folder, read(folder)))
+
+        def wait(_):
+            page = out.read_text()
+            assert page.count("<td>done</td>") == 4
+            assert "empty" not in page
+            for path, text in told.items():
+                path.write_text(text)
+            stack.close()
+
+        watch([folder], out, 1.0, wait)
 
 
 @pytest.mark.parametrize("every", ["0", "-1", "nan", "inf"])

@@ -89,7 +89,7 @@ def test_a_run_that_its_budget_ended_stays_as_it_is(run, resume, counted):
     assert contents(folder) == before
 
 
-def test_of_a_folder_of_runs_those_that_ended_early_are_continued(run, resume, counted, tmp_path):
+def test_of_a_folder_of_runs_those_that_ended_early_are_continued(run, resume, evoprune, counted, tmp_path):
     whole = run(counted.file)
     runs, history = whole.folder.parent, (whole.folder / "history.jsonl").read_bytes()
     answer = resume(runs)
@@ -99,8 +99,10 @@ def test_of_a_folder_of_runs_those_that_ended_early_are_continued(run, resume, c
         folder = cut(whole.folder, runs / name, len(history) // 2)
         (folder / "status.json").write_text('{"state": "interrupted"}')
     (runs / "moved" / "environment.json").unlink()
+    (runs / "odd").mkdir()
+    (runs / "odd" / "status.json").write_text('{"state": 1}')
     before = contents(whole.folder)
-    answer = resume(runs)
+    answer = evoprune("resume", runs, "--quiet")
     assert answer.code == 2
     assert "moved: holds no environment.json" in answer.err
     for name in ("early", "later"):

@@ -5,6 +5,8 @@ import pytest
 
 from evoprune.cli import main
 from evoprune.records.history import read
+from problems.language_model.eval import _reported
+from problems.language_model.settings import BUNDLED_REPORT_TEXT
 
 
 def evaluated(capsys, *arguments):
@@ -87,6 +89,17 @@ def test_the_column_of_a_report_text_is_part_of_its_protocol(run_on, capsys, tmp
     capsys.readouterr()
     found = evaluated(capsys, exported)["protocol"]
     assert (found["column"], found["sha256"]) == ("body", protocol["report_text"]["sha256"])
+
+
+def test_a_file_is_measured_on_the_text_that_its_facts_name(tmp_path):
+    text = {"source": "bundled:python-docs", "split": "validation", "window": 32, "windows": 3}
+    for facts in (tmp_path / "small.evoprune.json", tmp_path / "folder" / "evoprune.json"):
+        facts.parent.mkdir(exist_ok=True)
+        facts.write_text(json.dumps({"protocol": {"report_text": text}}))
+    (tmp_path / "small.gguf").write_bytes(b"")
+    for source in (tmp_path / "small.gguf", tmp_path / "folder"):
+        assert (_reported(source).split, _reported(source).windows) == ("validation", 3)
+    assert _reported(tmp_path / "other.gguf") == BUNDLED_REPORT_TEXT
 
 
 def test_any_split_of_the_bundled_text_may_measure_a_model(capsys):

@@ -6,7 +6,7 @@ import pytest
 
 from evoprune import InputError
 from problems.language_model.prune.plan import share_out
-from problems.language_model.prune.recipes import sparsity, speedup
+from problems.language_model.prune.recipes import remove, size, sparsity, speedup
 from problems.language_model.prune.structure import step
 from problems.language_model.prune.subject import Subject
 from problems.language_model.prune.texts import Division, parts_of
@@ -45,10 +45,23 @@ def test_what_is_planned_fits_into_the_time_and_more_time_is_used():
 def test_a_model_that_is_slower_gets_less_and_in_the_end_too_little():
     slower = replace(SUBJECT, scored=2e-3, gradients=8e-3)
     assert shares(3600, slower).evaluations < shares(3600).evaluations
+
+
+@pytest.mark.parametrize(
+    "goal", [sparsity.Goal(0.5), size.Goal(80e6), speedup.Goal(1.5), remove.Goal(0.25)], ids=lambda goal: str(goal)
+)
+@pytest.mark.parametrize("speed", [200, 700, 5000])
+@pytest.mark.parametrize("blocks", [12, 30])
+def test_the_time_that_is_said_to_be_enough_is_enough_and_the_least(goal, speed, blocks):
+    subject = replace(SUBJECT, blocks=blocks, scored=1 / speed, gradients=4 / speed)
+    one_file = isinstance(goal, size.Goal)
     with pytest.raises(InputError, match=r"--time: is too short .* at least \d+m") as found:
-        shares(60)
+        share_out(goal, subject, TEXT, 20, one_file)
     needed = int(str(found.value).split()[-1].removesuffix("m"))
-    assert shares(60 * needed).evaluations >= 12
+    share_out(goal, subject, TEXT, 60 * needed, one_file)
+    if needed > 1:
+        with pytest.raises(InputError, match="too short"):
+            share_out(goal, subject, TEXT, 60 * (needed - 1), one_file)
 
 
 def test_a_short_time_has_a_cheaper_update_or_none():

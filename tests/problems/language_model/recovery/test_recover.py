@@ -3,6 +3,7 @@
 import json
 import math
 import resource
+import shutil
 
 import pytest
 import torch
@@ -175,6 +176,15 @@ def test_a_folder_is_recovered_further_into_a_folder(out, capsys):
     model, _ = evoprune.load(again)
     assert model.config.vocab_size == 128
     assert facts(again)["dtype"] == facts(out)["dtype"]
+
+
+@pytest.mark.parametrize(("train", "left"), [("all", None), ("norms", {"Q4_0": 4})])
+def test_matrices_that_were_trained_have_no_values_of_types(out, tmp_path, train, left):
+    source, again = shutil.copytree(out, tmp_path / "typed"), tmp_path / "again"
+    (source / "evoprune.json").write_text(json.dumps(facts(out) | {"types": {"Q4_0": 4}}))
+    assert main(["recover", str(source), "--out", str(again), *QUICK, "--train", train]) == 0
+    assert facts(again).get("types") == left
+    assert ("4 Q4_0" in (again / "README.md").read_text()) == (left is not None)
 
 
 def test_a_folder_in_float16_stays_so_and_is_trained_in_what_the_processor_computes_fast(run, tmp_path):
