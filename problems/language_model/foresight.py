@@ -77,6 +77,7 @@ def foresee(
     calibrated = texts.calibration.tokens.numel() if texts.calibrates else 0
     updated = UPDATED if any(each.updates for each in needs) else 0
     solving = SOLVING["least_squares"] * mean_inputs(resident) + PASSES * calibrated
+    seconds["quantising"] = sum(each.quantising for each in needs) / torch.get_num_threads()
     seconds["calibrating"] = calibrated * (found.scored + (found.gradients or 0.0))
     seconds["searching"] = (work or evaluations * texts.search.tokens.numel()) * found.scored
     seconds["updating weights"] = updated * solving * found.scored

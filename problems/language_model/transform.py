@@ -62,15 +62,17 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a transform will need, as far as it is known: ``statistics`` of the calibration text, bytes.
+    """What a transform will need, as far as it is known: ``statistics`` of the calibration text, bytes, seconds.
 
     ``memory``: beside the model; ``disk``: of what is kept for later runs. ``updates``: of weights, after the search.
+    ``quantising``: the seconds that all threads together take for it.
     """
 
     statistics: frozenset[str] = frozenset()
     updates: bool = False
     memory: int = 0
     disk: int = 0
+    quantising: float = 0.0
 
 
 class Transform(ABC):

@@ -18,6 +18,7 @@ from problems.language_model.gguf import ggml
 from problems.language_model.model.blocks import Matrix
 from problems.language_model.model.tensor_file import sha256_of
 from problems.language_model.overlay import Beside, Left, Overlay
+from problems.language_model.rates import QUANTISING
 from problems.language_model.recent import KEPT, Recent
 from problems.language_model.resident import Resident
 from problems.language_model.shapes import Kinds, Shapes
@@ -83,13 +84,15 @@ class Types(Overlay):
     @classmethod
     def needs_of(cls, resident: Resident, settings: TypesSettings) -> Needs:
         """All matrices as they lie on the model, in memory, and what files hold of them in each type, on the disk."""
-        laid = stored = 0
+        laid = stored = quantised = 0
         for matrix in typed_matrices(resident):
             rows, width = matrix.rows(matrix.weight).shape
             kinds = [kind for kind in settings.types or COMMON if ggml.fits(kind, width)]
             laid += matrix.weight.nbytes
+            quantised += rows * width * len(kinds)
             stored += rows * sum(ggml.row_bytes(kind, width) for kind in kinds)
-        return Needs(frozenset({INPUT_NORMS} if settings.importance else ()), False, laid, stored)
+        statistics = frozenset({INPUT_NORMS} if settings.importance else ())
+        return Needs(statistics, False, laid, stored, QUANTISING * quantised)
 
     @classmethod
     def missing(cls, settings: TypesSettings) -> list[str]:

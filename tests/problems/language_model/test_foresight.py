@@ -7,6 +7,7 @@ import pytest
 
 from evoprune.cli import main
 from problems.language_model.foresight import pace
+from problems.language_model.gguf import ggml
 from problems.language_model.resident import Resident
 from problems.language_model.settings import ModelSettings
 
@@ -48,6 +49,8 @@ def test_what_takes_time_is_told_by_part(needs):
     assert "updating weights" in parts(needs(pruning | {"reconstruct": "sparsegpt"}))
     told = needs({"use": "language_model", "transforms": "heads", "budget": {"use": "parameters", "removed": 0.2}})
     assert set(told) == {"speed", "minutes", "memory", "disk"}
+    if ggml.missing() is None:
+        assert "quantising" in parts(needs({"use": "language_model", "transforms": "types"}))
     assert told["speed"].endswith("float32 on cpu")
 
 
