@@ -37,6 +37,15 @@ def _absolute_if_local(source: str) -> str:
         raise ValueError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
+DURATION = r"^\d+(\.\d+)?[smh]$"
+"""The form of a time, as in 90s, 20m or 2h."""
+
+
+def seconds_of(duration: str) -> float:
+    """The seconds of a time of the form :data:`DURATION`."""
+    return float(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]
+
+
 def registered(group: str, *others: str) -> AfterValidator:
     """Checks a name of ``group``, or one of ``others``, without importing what it names, which may need torch."""
 
@@ -130,7 +139,7 @@ class RecoverSettings(Settings):
     tokens: int | None = Field(None, ge=1, description="tokens to train on (default: 200,000, or what time allows)")
     time: str | None = Field(
         None,
-        pattern=r"^\d+(\.\d+)?[smh]$",
+        pattern=DURATION,
         description="how long each model may take, as in 90s, 20m or 2h: the speed of two steps turns it into tokens",
     )
     text: Source | None = Field(

@@ -32,10 +32,11 @@ from problems.language_model.export.write import put_weights
 from problems.language_model.model.forward import Forward
 from problems.language_model.model.load import copy_of
 from problems.language_model.problem import LanguageModel
-from problems.language_model.recovery.recover import EVOLVED, recover
+from problems.language_model.recovery.recover import recover
 from problems.language_model.recovery.text import RecoveryText, recovery_text
 from problems.language_model.settings import RecoverSettings, TextSettings
 from problems.language_model.text.windows import cut
+from problems.language_model.verdict import EVOLVED
 from tests.benchmarks.results import Line, Results
 
 

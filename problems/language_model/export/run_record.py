@@ -114,7 +114,6 @@ class RunRecord(_Record):
     chosen: str = EVOLVED
     rival: str | None = None
     """What it is, where no run found it: another solution, to compare with."""
-    genes: list[str]
     protocol: Protocol
     seed: int
 

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from evoprune import InputError, Phase, Plan, Planner
 from problems.language_model.prune import recipes
 from problems.language_model.prune.recipe import Recipe
+from problems.language_model.settings import DURATION, seconds_of
 
 if TYPE_CHECKING:  # it imports torch, which --help should not wait for
     from problems.language_model.prune.plan import Shares
     from problems.language_model.prune.subject import Subject
     from problems.language_model.prune.texts import Division
     from problems.language_model.resident import Resident
-
-_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 _HELD_OUT = 8
 """Windows that choose between what was found and the uniform model, at most."""
@@ -149,10 +148,10 @@ def _goal(options: argparse.Namespace) -> Recipe:
 
 
 def _seconds(text: str) -> float:
-    found = re.fullmatch(r"(\d+\.?\d*)([smh])", text.strip())
-    if not found or not float(found[1]):
+    seconds = seconds_of(text.strip()) if re.match(DURATION, text.strip()) else 0.0
+    if not seconds:
         raise InputError(f"expected a time such as 90s, 20m or 2h, got '{text}'", "--time")
-    return float(found[1]) * _SECONDS[found[2]]
+    return seconds
 
 
 def _longest(resident: Resident) -> int:

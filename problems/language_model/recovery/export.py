@@ -29,7 +29,6 @@ from problems.language_model.model.source import stored_dtype
 from problems.language_model.model.tensor_file import disk_errors
 from problems.language_model.recovery.figures import draw_recovery
 from problems.language_model.recovery.recover import (
-    EVOLVED,
     Given,
     Recovered,
     Teacher,
@@ -42,6 +41,7 @@ from problems.language_model.resident import Resident
 from problems.language_model.settings import ModelSettings, RecoverCommandSettings, TextSettings
 from problems.language_model.summary import recovered_lines
 from problems.language_model.text.windows import Windows, check_length, cut, settings_of
+from problems.language_model.verdict import EVOLVED
 
 Json = dict[str, Any]
 
@@ -50,7 +50,7 @@ def recover_export(
     source: Path, facts: Mapping[str, Any] | None, workplace: Path, folder: Path, options: RecoverCommandSettings
 ) -> Exported:
     """See :meth:`evoprune.Recovering.recover_export`."""
-    run = run_record(dict(facts) | {"genes": []}) if facts else None
+    run = run_record(facts) if facts else None
     if not run and not (options.teacher and options.report_text):
         raise InputError(
             "evoprune did not write this folder: give its dense model with --teacher, and --report-text", str(source)
@@ -155,7 +155,7 @@ def _described(
     now["protocol"] = dict(facts.get("protocol") or _protocol(judge)) | {"recovery": recovered.protocol}
     draw_recovery(recovered.rows, recovered.protocol["held_out_dense"], folder, public_name(str(source)))
     if run:
-        text = card(run_record(now | {"genes": [], "seed": run.seed}), now)
+        text = card(run_record(now | {"seed": run.seed}), now)
     else:
         text = recovered_card(public_name(str(source)), public_name(judge.model.name_or_path), recovered.rows)
     (folder / "README.md").write_text(text, encoding="utf-8")

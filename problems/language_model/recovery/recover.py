@@ -30,8 +30,7 @@ from problems.language_model.session import Session
 from problems.language_model.settings import RecoverSettings
 from problems.language_model.text.windows import Windows
 from problems.language_model.transform import Transform
-
-EVOLVED = "evolved"
+from problems.language_model.verdict import EVOLVED
 
 _BEFORE_TYPES = "trained in 16 bits or more, and measured once they are in the genome's types"
 _IN_TYPES = "trained beside matrices in the genome's types, which stay as they are"

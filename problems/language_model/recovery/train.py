@@ -23,7 +23,7 @@ from problems.language_model.recovery.pace import Pace
 from problems.language_model.recovery.student import PARTS, Student
 from problems.language_model.recovery.text import RecoveryText
 from problems.language_model.recovery.trained import RATES, Trained, fitting
-from problems.language_model.settings import RecoverSettings
+from problems.language_model.settings import RecoverSettings, seconds_of
 
 _LONGEST_GRADIENT = 1.0
 """Longer ones are shortened to this norm."""
@@ -233,7 +233,7 @@ class Training:
         if settings.time is None:
             tokens = DEFAULT_TOKENS if settings.tokens is None else settings.tokens
             return math.ceil(tokens / self._per_step)
-        seconds = float(settings.time[:-1]) * {"s": 1, "m": 60, "h": 3600}[settings.time[-1]]
+        seconds = seconds_of(settings.time)
         self._phase.now("measuring the speed")
         for _ in range(2):  # the first one also prepares kernels
             start = time.perf_counter()
