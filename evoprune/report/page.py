@@ -40,7 +40,13 @@ def write(folders: Sequence[Path], out: Path, refresh: float | None = None) -> t
 
 def write_states(folders: Sequence[Path], out: Path, refresh: float) -> tuple[Path, Path]:
     """As :func:`write`, of runs that have scored too little for a page yet: what each of them does."""
-    return fill("states", {"states": [look(run) for folder in folders for run in find(folder)]}, out, refresh)
+    runs = [run for folder in folders for run in (find(folder) if _holds_runs(folder) else [folder])]
+    return fill("states", {"states": list(map(look, runs))}, out, refresh)
+
+
+def _holds_runs(folder: Path) -> bool:
+    """Whether it is an ablation's that has begun a run."""
+    return is_campaign(folder) and any(folder.rglob("status.json"))
 
 
 def fill(name: str, told: Mapping[str, Any], out: Path, refresh: float | None = None) -> tuple[Path, Path]:

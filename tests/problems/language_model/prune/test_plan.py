@@ -48,7 +48,9 @@ def test_a_model_that_is_slower_gets_less_and_in_the_end_too_little():
 
 
 @pytest.mark.parametrize(
-    "goal", [sparsity.Goal(0.5), size.Goal(80e6), speedup.Goal(1.5), remove.Goal(0.25)], ids=lambda goal: str(goal)
+    "goal",
+    [sparsity.Goal(0.5), size.Goal(80e6), speedup.Goal(1.5), remove.Goal(0.25)],
+    ids=["sparsity", "size", "speedup", "remove"],
 )
 @pytest.mark.parametrize("speed", [200, 700, 5000])
 @pytest.mark.parametrize("blocks", [12, 30])
