@@ -39,14 +39,17 @@ def write(folders: Sequence[Path], out: Path, refresh: float | None = None) -> t
 
 
 def write_states(folders: Sequence[Path], out: Path, refresh: float) -> tuple[Path, Path]:
-    """As :func:`write`, of runs that have scored too little for a page yet: what each of them does."""
-    runs = [run for folder in folders for run in (find(folder) if _holds_runs(folder) else [folder])]
+    """As :func:`write`, of runs that have scored too little for a page yet: what each of them does.
+
+    Raises :class:`evoprune.InputError` for a folder that holds none.
+    """
+    runs = [run for folder in folders for run in ([folder] if _has_only_begun(folder) else find(folder))]
     return fill("states", {"states": list(map(look, runs))}, out, refresh)
 
 
-def _holds_runs(folder: Path) -> bool:
-    """Whether it is an ablation's that has begun a run."""
-    return is_campaign(folder) and any(folder.rglob("status.json"))
+def _has_only_begun(folder: Path) -> bool:
+    """Whether it is an ablation's that has no run yet."""
+    return is_campaign(folder) and not any(folder.rglob("status.json"))
 
 
 def fill(name: str, told: Mapping[str, Any], out: Path, refresh: float | None = None) -> tuple[Path, Path]:
