@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from evoprune.figures import COLOURS, entitle, log_scale_if_wide, new, svg, thousands
 from evoprune.fronts.points import Front, Point
@@ -21,6 +21,8 @@ _MARKERS = "osD^vPX*"
 
 _PALE = 0.25
 """The opacity of points that another one beats."""
+
+_MILLION = 1e6
 
 _LEAST = 1e-4
 """Below this share of the largest worth a log scale ends, and goes on evenly to 0: a lossless file, rounding alone."""
@@ -47,7 +49,10 @@ def draw(front: Front, axis: str) -> Figure:
     worth, along = front.quantities[front.worth], front.quantities[axis]
     _scale(axes, [point.values[front.worth] for point in measured])
     axes.xaxis.set_major_locator(MaxNLocator(6))
-    thousands(axes.xaxis)
+    if max((point.values[axis] for point in measured), default=0) < _MILLION:
+        thousands(axes.xaxis)
+    else:
+        axes.xaxis.set_major_formatter(EngFormatter())  # 60 M: longer numbers would touch each other
     axes.set(xlabel=along.label, ylabel=worth.label)
     way = {"lower": "to the left", "higher": "to the right"}[str(along.better)]
     entitle(
