@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 
 from evoprune.figures import COLOURS, entitle, log_scale_if_wide, new, svg, thousands
 from evoprune.fronts.points import Front, Point
@@ -21,6 +21,9 @@ _MARKERS = "osD^vPX*"
 
 _PALE = 0.25
 """The opacity of points that another one beats."""
+
+_WIDE, _MARKS = 3.0, (1, 1.5, 2, 3, 4, 5, 6, 8)
+"""Values along a front that span more than this ratio have a log scale, with these numbers, times powers of ten."""
 
 _MILLION = 1e6
 
@@ -48,11 +51,7 @@ def draw(front: Front, axis: str) -> Figure:
             mark.set_gid(_mark(front, axis, point))
     worth, along = front.quantities[front.worth], front.quantities[axis]
     _scale(axes, [point.values[front.worth] for point in measured])
-    axes.xaxis.set_major_locator(MaxNLocator(6))
-    if max((point.values[axis] for point in measured), default=0) < _MILLION:
-        thousands(axes.xaxis)
-    else:
-        axes.xaxis.set_major_formatter(EngFormatter())  # 60 M: longer numbers would touch each other
+    _number(axes, [point.values[axis] for point in measured])
     axes.set(xlabel=along.label, ylabel=worth.label)
     way = {"lower": "to the left", "higher": "to the right"}[str(along.better)]
     entitle(
@@ -60,6 +59,20 @@ def draw(front: Front, axis: str) -> Figure:
     )
     axes.legend(fontsize="small")
     return figure
+
+
+def _number(axes: Axes, values: Sequence[float]) -> None:
+    """Scale and label the axis along which ``values`` lie."""
+    if min(values) > 0 and max(values) > _WIDE * min(values):  # a dense file far from all others, say
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=_MARKS))
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+    if max(values) < _MILLION:
+        thousands(axes.xaxis)
+    else:
+        axes.xaxis.set_major_formatter(EngFormatter())  # 60 M: longer numbers would touch each other
 
 
 def _scale(axes: Axes, worths: Sequence[float]) -> None:
