@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 
 import torch
 
@@ -31,7 +31,16 @@ def stored_types(
     ``calibration``: the text that says what inputs are worth; None for no importance.
     """
     what = [code(quantization, gguf), ggml.version(), *([calibration.identity] if calibration else [])]
-    importance = cache(lambda: importance_of(resident, calibration.tokens) if calibration else {})
+    cpu = torch.device("cpu")  # all types of a model take some times its memory
+
+    @cache
+    def importance() -> Tensors:
+        """Kept too, as other runs may have other types."""
+        if calibration is None:
+            return {}
+        made = partial(importance_of, resident, calibration.tokens)
+        return shared_of(resident, "importance of inputs", what, made, cpu)
+
     stored: Tensors = {}
     for kind in kinds:
         if any(ggml.fits(kind, width) for width in widths_of(matrices)):
@@ -40,7 +49,7 @@ def stored_types(
                 f"matrices in {kind}",
                 what,
                 lambda kind=kind: quantised(matrices, importance(), kind),  # type: ignore[misc]
-                torch.device("cpu"),  # all types of a model take some times its memory
+                cpu,
             )
     return stored
 

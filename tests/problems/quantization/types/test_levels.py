@@ -69,6 +69,17 @@ def test_a_matrix_that_is_quantised_some_rows_at_a_time_is_the_same(language_mod
         assert (key(IMPORTANCE, DENSE, matrix) in divided) == (matrix.name in importance)
 
 
+def test_a_run_with_other_types_looks_at_no_inputs_again(types, monkeypatch):
+    def again(*_):
+        raise AssertionError("looked at again")
+
+    first = types(types=["Q8_0"])
+    monkeypatch.setattr("problems.quantization.types.stored.importance_of", again)
+    second = types(types=["Q8_0", "Q4_0"])
+    name = next(name for name in first._stored if name.startswith(IMPORTANCE))
+    assert first._stored[name].equal(second._stored[name])
+
+
 def test_levels_that_the_transform_has_not_are_refused_and_so_are_types_that_were_not_timed(types):
     transform = types(importance=False, types=["Q8_0", "Q4_0"])
     names = transform.genes.names
