@@ -12,7 +12,7 @@ from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.experiment.registry import check_plugin, find_plugin
 from evoprune.experiment.registry import names as plugin_names
 from evoprune.experiment.spec import Choice
-from evoprune.exporting import CARD, about, load
+from evoprune.exporting import CARD, FACTS, about, described_in, load
 from evoprune.genes import Gene, Genes
 from evoprune.individual import Individual
 from evoprune.json_numbers import finite
@@ -44,6 +44,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CARD",
     "CHECKPOINT",
+    "FACTS",
     "Additive",
     "Algorithm",
     "Budget",
@@ -88,6 +89,7 @@ __all__ = [
     "cache_limit",
     "check_parameters",
     "check_plugin",
+    "described_in",
     "find_plugin",
     "finite",
     "is_first_process",

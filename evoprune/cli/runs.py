@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from evoprune.ablation.campaign import is_campaign
@@ -40,22 +40,24 @@ def _is_one(folder: Path) -> bool:
 
 
 def _scored(folder: Path, and_running: bool) -> list[Path]:
-    runs = []
-    for run in find(folder):
-        try:
-            if not ((run / "result.json").exists() or (and_running and look(run).is_running)):
-                so_far(run)
-            runs.append(run)
-        except InputError as error:
-            note(f"left out: {error}")
-    return runs
+    def has_scored(run: Path) -> bool:
+        if not ((run / "result.json").exists() or (and_running and look(run).is_running)):
+            so_far(run)  # raises where nothing is scored
+        return True
+
+    return _usable(folder, has_scored)
 
 
 def _ended_early(folder: Path) -> list[Path]:
+    return _usable(folder, lambda run: look(run).resumable)
+
+
+def _usable(folder: Path, wanted: Callable[[Path], bool]) -> list[Path]:
+    """The runs in ``folder`` that are ``wanted``; one that cannot be read is told, and hinders no other."""
     runs = []
     for run in find(folder):
         try:
-            if look(run).resumable:
+            if wanted(run):
                 runs.append(run)
         except InputError as error:
             note(f"left out: {error}")

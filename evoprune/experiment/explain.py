@@ -51,7 +51,7 @@ def explain(
 
     ``elsewhere``: unknown keys that belong to another place, and their whole path there.
     """
-    return list(dict.fromkeys(_line(fault, model, prefix, elsewhere or {}) for fault in _faults(error)))
+    return [_line(fault, model, prefix, elsewhere or {}) for fault in _faults(error)]
 
 
 def _faults(error: ValidationError) -> list[Any]:

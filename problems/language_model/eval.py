@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from evoprune import InputError, Table, about, finite
+from evoprune import FACTS, InputError, Table, described_in, finite
 from problems.language_model import protocol
 from problems.language_model.evaluation.harness import run_tasks
 from problems.language_model.evaluation.measure import Measure
@@ -152,8 +152,7 @@ def _text(options: EvalSettings, default: TextSettings) -> TextSettings:
 def _reported(source: Path) -> TextSettings:
     """The report text of the export ``source``, a folder or a file; the bundled text if it is not an export."""
     try:
-        facts = about(source, "evoprune.json") if source.is_file() else source / "evoprune.json"
-        exported = json.loads(facts.read_text(encoding="utf-8"))
+        exported = json.loads(described_in(source, FACTS, source.is_file()).read_text(encoding="utf-8"))
         text = dict(exported["protocol"]["report_text"])
         return settings_of(text)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

@@ -178,10 +178,8 @@ class UnitCut(Removal):
 
     def _set(self, block: int, level: int) -> None:
         units, left = self._units[block], self._left[block][level]
-        some = 0 < left < units.count
-        refit = self._refitted(block, left) if some and self.settings.compensate else None  # first: it may fail
-        if some:
-            units.narrow(self.kept(block, left), refit)
+        if 0 < left < units.count:  # first, as refitting may fail
+            units.narrow(self.kept(block, left), self._refitted(block, left) if self.settings.compensate else None)
         else:
             units.restore()
         if bool(left) != bool(self._left[block][self._levels[block]]):
