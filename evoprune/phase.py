@@ -50,6 +50,11 @@ def is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def is_launched() -> bool:
+    """Whether a launcher such as accelerate's started several processes for one command."""
+    return os.environ.get("WORLD_SIZE", "1") not in {"", "1"}
+
+
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
     """Tell ``listener`` the state of the innermost phase, some times a second."""

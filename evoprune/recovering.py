@@ -16,6 +16,9 @@ from evoprune.parts import CHECKPOINT, Exported, Recovering
 from evoprune.phase import is_first_process
 from evoprune.records import run_folder
 
+_LOCK = "unfinished.lock"
+"""Not ``lock``, which makes a folder a run's."""
+
 Write = Callable[[Path, Path], Exported]
 """Recovers with checkpoints in the first folder, and writes into the second, or the file."""
 
@@ -31,7 +34,7 @@ def recover_into(
         with run_folder.stopping_at_full_disks(workplace):
             return write(workplace, place)
 
-    with _held(workplace):
+    with held(workplace):
         exported = export(out, write_or_stop, made_by, experiment, is_file)
         shutil.rmtree(workplace)
     return exported
@@ -58,14 +61,17 @@ def recover_export(problem: type[Recovering], source: Path, out: Path, options: 
 
 
 def clear(workplace: Path) -> None:
-    """Delete ``workplace`` if no work was done there: it holds no checkpoints."""
-    if not any(workplace.glob(f"**/{CHECKPOINT}*")):
+    """Delete ``workplace``, if it is there, and no work was done: it holds no checkpoints."""
+    if workplace.exists() and not any(workplace.glob(f"**/{CHECKPOINT}*")):
         shutil.rmtree(workplace)
 
 
 @contextmanager
-def _held(workplace: Path) -> Iterator[None]:
-    """Keep other processes out of ``workplace``, but for those that a launcher started beside this one."""
+def held(workplace: Path) -> Iterator[None]:
+    """Make ``workplace``, and keep other processes out, but for those that a launcher started beside this one.
+
+    It is gone again where no work was done. Raises :class:`InputError`.
+    """
     if not is_first_process():
         yield
         return
@@ -75,9 +81,9 @@ def _held(workplace: Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"cannot be made: {error.strerror}", str(workplace)) from None
     try:
-        with run_folder.locked(workplace):
+        with run_folder.locked(workplace, _LOCK):
             yield
-    except InputError:
+    except BaseException:  # an interruption, too: what holds no checkpoints would only refuse other options later
         if new:
             clear(workplace)
         raise

@@ -34,6 +34,7 @@ from evoprune.cli import (
     validate,
 )
 from evoprune.errors import InputError, Stopped, did_you_mean
+from evoprune.phase import is_launched
 
 COMMANDS = {
     module.__name__.rpartition(".")[2]: module
@@ -54,6 +55,9 @@ COMMANDS = {
         completion,
     )
 }
+
+_LAUNCHED = {"recover"}
+"""What accelerate's launcher may start."""
 
 _INTERRUPTED = 130
 
@@ -76,6 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.update(_WAITING | os.environ)  # before libraries are imported, which read it once
     try:
         options = _parse(arguments)
+        if is_launched() and options.command not in _LAUNCHED:
+            raise InputError("starts several processes, which share a training alone (recover)", "accelerate launch")
         with _silence() if options.quiet else nullcontext():
             return options.call(options) or 0
     except (InputError, Stopped) as error:

@@ -80,10 +80,13 @@ def carry_out(plans: Sequence[Plan], how: Execution, options: Mapping[str, Any])
         try:
             summary = Run.open(point.place).export(point.out, **options).summary
             note("\n".join([f"{point.out}:", *summary]))
-        except InputError as error:
-            note(f"{point.out}: {error}")
-        except Stopped as error:  # which names it
-            note(str(error))
+        except (InputError, Stopped) as error:
+            tell(point.out, error)
+
+
+def tell(out: Path, error: Exception) -> None:
+    """Say that ``out`` is not there, and why; some errors begin with its name."""
+    note(str(error) if str(error).startswith(str(out)) else f"{out}: {error}")
 
 
 def _plain(value: str) -> str:

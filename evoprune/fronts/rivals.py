@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,11 @@ from evoprune.errors import InputError, Stopped
 from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.experiment.resolve import Resolved
 from evoprune.exporting import export
-from evoprune.fronts.campaign import Plan, export_of
+from evoprune.fronts.campaign import Plan, export_of, tell
 from evoprune.parts import Exported, Outcome
 from evoprune.phase import note
 from evoprune.records import run_folder
-from evoprune.recovering import clear
+from evoprune.recovering import held
 from evoprune.standing import Rival
 
 
@@ -36,7 +35,7 @@ def add_rivals(plans: Sequence[Plan], front: Path, options: Mapping[str, Any]) -
                 try:
                     note("\n".join([f"{out}:", *_export(rival, point.resolved, out, options).summary]))
                 except (InputError, Stopped) as error:
-                    note(f"{out}: {error}")
+                    tell(out, error)
             del rival  # it may hold a problem, and the next one makes another
 
 
@@ -56,7 +55,8 @@ def _export(rival: Rival, like: Resolved, out: Path, options: Mapping[str, Any])
     made_by = {"seed": config["seed"], "best": {"genome": list(genome)}}
     known = {name: (list(own), problem.evaluate(own)) for name, own in others.items()}
     outcome = Outcome(list(genome), problem.evaluate(genome), known)
-    with _workplace(out) as workplace:
+    workplace = out.with_name(f"{out.name}.unfinished")
+    with held(workplace), run_folder.stopping_at_full_disks(workplace):  # an interrupted recovery goes on from there
         result = problem.report(outcome, workplace)
         result |= {"seed": config["seed"], "folder": str(workplace), "rival": f"{out.parent.name}/{out.stem}"}
         checked = check_parameters(problem.ExportOptions, options, "options")
@@ -65,18 +65,6 @@ def _export(rival: Rival, like: Resolved, out: Path, options: Mapping[str, Any])
             exported: Exported = problem.export(genome, result, place, checked)
             return exported
 
-        return export(out, write, made_by, config, problem.writes_file(out))
-
-
-@contextmanager
-def _workplace(out: Path) -> Iterator[Path]:
-    """A folder beside ``out`` until that is there, or refused: a recovery that was interrupted goes on from it."""
-    workplace = out.with_name(f"{out.name}.unfinished")
-    workplace.mkdir(parents=True, exist_ok=True)
-    try:
-        with run_folder.stopping_at_full_disks(workplace):
-            yield workplace
-    except (InputError, Stopped):
-        clear(workplace)
-        raise
-    shutil.rmtree(workplace)
+        exported = export(out, write, made_by, config, problem.writes_file(out))
+        shutil.rmtree(workplace)
+    return exported

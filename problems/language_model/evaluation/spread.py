@@ -37,7 +37,19 @@ def spread(function: Callable[[Work], Result], works: Sequence[Work], most: int 
         return
     torch.set_num_threads(1)  # of this thread, and of MKL in all
     try:
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        with ThreadPoolExecutor(threads, initializer=_begin, initargs=_autocast()) as pool:
             yield from pool.map(function, works)
     finally:
         torch.set_num_threads(before)
+
+
+def _autocast() -> tuple[bool, torch.dtype]:
+    """The state of this thread: whether products are in another format, and in which."""
+    return torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+
+
+def _begin(autocast: bool, dtype: torch.dtype) -> None:
+    """Prepare a thread to compute as the one that started it; all that is set here is of a thread alone."""
+    torch.set_num_threads(1)
+    torch.set_autocast_enabled("cpu", autocast)
+    torch.set_autocast_dtype("cpu", dtype)

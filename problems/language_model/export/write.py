@@ -22,6 +22,7 @@ from problems.language_model.export.card import card, number
 from problems.language_model.export.run_record import RunRecord, run_record
 from problems.language_model.export.runtime import bytes_of, computing, finding_evoprune, lines, runtimes
 from problems.language_model.model.blocks import Matrix, find_matrices, zeros
+from problems.language_model.model.device import free_memory, release
 from problems.language_model.model.load import copy_of, quiet
 from problems.language_model.model.source import stored_dtype, weight_files
 from problems.language_model.model.tensor_file import disk_errors
@@ -32,6 +33,9 @@ from problems.language_model.text.source import load_text
 from problems.language_model.text.windows import Windows
 from problems.language_model.told import about
 from problems.language_model.transform import Encoded, Transform
+
+_ROOM = 1.5
+"""A check takes a GPU with so many times the bytes of the weights free: this process still holds its model there."""
 
 TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2
 """The largest relative difference between the perplexities of the written model and of the run:
@@ -53,8 +57,7 @@ def export(
     ``recovered``: its weights by name, if it was recovered as ``result`` says.
     """
     recovered = recovered or {}
-    if options.base:
-        raise InputError("a folder takes nothing from a .gguf file: give OUT.gguf, or leave it out", "--base")
+    refuse_base(session, genome, options)
     run, found = of_what_is_written(run_record(result), recovered)
     refuse_other_inputs(session, run)
     run_dtype = session.resident.dtype
@@ -70,8 +73,8 @@ def export(
     facts = written(folder, dtype) | described(session, run, matrices, counted)
     facts["types"] = dict(Counter(each.kind for each in rounded.values()))
     faults = faults_of(counted, check, run.protocol.report_text.sha256, found, tolerance)
-    rounded_anew = rounded.keys() & recovered.keys()  # to other zeros
-    if not rounded_anew and abs(facts["sparsity"]["prunable"] - run.sparsity.prunable) > 1e-4:
+    trained = rounded.keys() & recovered.keys() if session.transform.sparse else recovered  # which may have other zeros
+    if not trained and abs(facts["sparsity"]["prunable"] - run.sparsity.prunable) > 1e-4:
         faults.append(f"sparsity {facts['sparsity']['prunable']:.6f}, but the run's is {run.sparsity.prunable:.6f}")
     source = bytes_of(weight_files(session.settings))
     summary = [
@@ -89,6 +92,15 @@ def export(
         draw_recovery(facts["recovered"], how.held_out_dense if how else None, folder, about(session.settings, ()))
     (folder / "README.md").write_text(card(run, facts), encoding="utf-8")
     return Exported(facts, summary, faults)
+
+
+def refuse_base(session: Session, genome: Sequence[float], options: ExportSettings) -> None:  # noqa: ARG001 - one of the formats' ``check``
+    """Raise :class:`evoprune.InputError` if ``options`` name a base: a folder needs none."""
+    if options.base:
+        raise InputError("a folder takes nothing from a .gguf file: give OUT.gguf, or leave it out", "--base")
+
+
+setattr(export, "check", refuse_base)  # noqa: B010 - functions have no such attribute to mypy
 
 
 def _own_dtype(session: Session) -> str:
@@ -183,8 +195,10 @@ def check_in_fresh_process(
     ``trust``: whether the model's own code may run.
     """
     windows, window = report.tokens.shape
-    if torch.cuda.is_initialized():
-        torch.cuda.empty_cache()  # the other process needs the memory that this one only caches
+    if device.type == "cuda":
+        release(device)  # the other process needs the memory that this one only caches
+        if free_memory(device) < _ROOM * bytes_of(folder.glob("*.safetensors")):
+            device = torch.device("cpu")
     with tempfile.TemporaryDirectory() as scratch:
         text, job = Path(scratch) / "text.txt", Path(scratch) / "job.json"
         text.write_text(load_text(report.settings, "report_text"), encoding="utf-8", newline="")

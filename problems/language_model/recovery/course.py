@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
 
 from evoprune import finite
-
-Point = Mapping[str, float | None]
-"""A measurement: tokens trained on, the mean parts of the loss since the last one, and what held-out windows gave."""
-
-PERPLEXITY, DIVERGENCE = "held_out", "held_out_divergence"
-"""The names in a point of what is measured on held-out windows; the divergence only where it decides."""
-
-WORDS = {PERPLEXITY: "perplexity", DIVERGENCE: "divergence"}
-"""What people call these."""
-
-
-def judged_by(curve: Sequence[Point]) -> str:
-    """The name of what decides which point is the best."""
-    return DIVERGENCE if DIVERGENCE in curve[0] else PERPLEXITY
-
-
-def judged(curve: Sequence[Point]) -> list[float]:
-    """Of each point what decides; the lower, the better."""
-    values = [point[judged_by(curve)] for point in curve]
-    return [math.inf if value is None else value for value in values]
+from problems.language_model.recovery.held_out import WORDS, judged, judged_by
 
 
 @dataclass

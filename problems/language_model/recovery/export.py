@@ -28,15 +28,9 @@ from problems.language_model.model.load import copy_of, quiet
 from problems.language_model.model.source import stored_dtype
 from problems.language_model.model.tensor_file import disk_errors
 from problems.language_model.recovery.figures import draw_recovery
-from problems.language_model.recovery.recover import (
-    Given,
-    Recovered,
-    Teacher,
-    begin,
-    recover_all,
-    refuse_unknown,
-)
+from problems.language_model.recovery.recover import Recovered, Teacher, begin, recover_all, refuse_unknown
 from problems.language_model.recovery.text import DEFAULT_WINDOW, divided, refuse_report, text_settings
+from problems.language_model.recovery.trained import Given, looks_pruned
 from problems.language_model.resident import Resident
 from problems.language_model.settings import ModelSettings, RecoverCommandSettings, TextSettings
 from problems.language_model.summary import recovered_lines
@@ -79,12 +73,14 @@ def recover_export(
     dtype = stored or dtype_of(student)
 
     def make(name: str) -> Given:
-        return Given(student if name == EVOLVED else copy_of(teacher.model, teacher.model.dtype))
+        if name == EVOLVED:
+            return Given(student, sparse=looks_pruned(student))
+        return Given(copy_of(teacher.model, teacher.model.dtype))
 
     recovered = recover_all(make, judge, options, workplace)
     recovered.check(workplace)
-    _save(source, student, tokenizer, folder, getattr(torch, dtype))
-    return _described(source, run, facts or {}, recovered, judge, student, dtype, folder, trust)
+    saved = _save(source, student, tokenizer, folder, getattr(torch, dtype))
+    return _described(source, run, facts or {}, recovered, judge, saved, dtype, folder, trust)
 
 
 def _teacher(run: RunRecord | None, options: RecoverCommandSettings, dtype: str) -> Resident:
@@ -126,22 +122,24 @@ def _windows(run: RunRecord | None, options: RecoverCommandSettings, teacher: Re
     return found
 
 
-def _save(source: Path, student: Any, tokenizer: Any, folder: Path, dtype: torch.dtype) -> None:
-    student = copy_of(student, dtype)  # with an attention that everyone has
+def _save(source: Path, student: Any, tokenizer: Any, folder: Path, dtype: torch.dtype) -> Any:
+    """What is written: a copy in ``dtype``, with an attention that everyone has."""
+    student = copy_of(student, dtype)
     with quiet(), disk_errors(folder):
         tokenizer.save_pretrained(folder)
         if uneven.is_uneven(source):
             uneven.save_like(source, student, folder)
         else:
             student.save_pretrained(folder)
+    return student
 
 
 def _described(
-    source: Path, run: RunRecord | None, facts: Mapping[str, Any], recovered: Recovered, judge: Teacher, student: Any,
+    source: Path, run: RunRecord | None, facts: Mapping[str, Any], recovered: Recovered, judge: Teacher, saved: Any,
     dtype: str, folder: Path, trust: bool,
 ) -> Exported:  # fmt: skip
     """Check what was written, and say what it is."""
-    matrices = {matrix.name: zeros([matrix]) for matrix in find_matrices(student)}
+    matrices = {matrix.name: zeros([matrix]) for matrix in find_matrices(saved)}
     device = judge.model.device
     check = check_in_fresh_process(judge.report, device, trust, list(matrices), dtype, folder)
     tolerance = tolerance_of(dtype, dtype_of(judge.model))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evoprune.figures import BLUE, COLOURS, GREY, ORANGE, entitle, log_scale_if_wide, new, save, thousands
-from problems.language_model.recovery.course import PERPLEXITY, WORDS, judged, judged_by
+from problems.language_model.recovery.held_out import PERPLEXITY, WORDS, judged, judged_by
 from problems.language_model.summary import number
 
 NAME = "recovery"

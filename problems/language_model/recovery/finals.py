@@ -9,12 +9,11 @@ from typing import Any
 import torch
 
 from evoprune import Evaluation, Phase, finite
-from problems.language_model.evaluation.measure import Measure
+from problems.language_model.model.device import release
 from problems.language_model.model.forward import Forward
 from problems.language_model.model.load import convert
 from problems.language_model.recovery.checkpoint import NoCheckpoints
-from problems.language_model.recovery.course import judged
-from problems.language_model.recovery.loss import divergence
+from problems.language_model.recovery.held_out import judged, measured
 from problems.language_model.recovery.recover import model_of, trained_of
 from problems.language_model.recovery.text import text_settings
 from problems.language_model.recovery.train import Training
@@ -45,6 +44,13 @@ def judge(session: Session, genome: Sequence[float]) -> Evaluation:
     search, and none that it is trained on before: so briefly as ``select`` says, or not at all. ``held_out_before``:
     the same before that, of :func:`trained_of`. The session's model is the dense one afterwards.
     """
+    try:
+        return _judged(session, genome)
+    finally:
+        release(session.resident.device)  # else the next one finds less memory
+
+
+def _judged(session: Session, genome: Sequence[float]) -> Evaluation:
     recover, select = _chosen(session.settings)
     text, resident = session.recovery_text, session.resident
     trained = trained_of(session.transform, genome, recover) if select.tokens else list(genome)
@@ -52,11 +58,13 @@ def judge(session: Session, genome: Sequence[float]) -> Evaluation:
     model = given.model
     if select.tokens:
         convert(model, resident.device, torch.float32)
-        short = recover.model_copy(update={"tokens": select.tokens, "time": None, "evaluations": 1})
-        training = Training(model, resident.model, text, short, NoCheckpoints(), Phase(quiet=True), given.fixed)
+        quantised = trained != list(genome)  # after the training, and measured then
+        short = recover.model_copy(update={"tokens": select.tokens, "time": None, "evaluations": 0 if quantised else 1})
+        training = Training(given, resident.model, text, short, NoCheckpoints(), Phase(quiet=True))
         training.train_on()
-        before, after = judged(training.course.curve)
-        if trained != list(genome):
+        values = judged(training.course.curve)
+        before, after = values[0], values[-1]
+        if quantised:
             model = training.merged()
             session.transform.encode(model, genome)
             after = _measured(session, model, recover)
@@ -68,11 +76,7 @@ def judge(session: Session, genome: Sequence[float]) -> Evaluation:
 
 def _measured(session: Session, model: Any, recover: RecoverPhaseSettings) -> float:
     tokens, forward = session.recovery_text.held_out, Forward(model)
-    if recover.cross_entropy:
-        found = Measure(forward, None).perplexity(tokens)
-    else:
-        found = divergence(forward, session.resident.forward, tokens)
-    return found if math.isfinite(found) else math.inf
+    return judged([measured(forward, session.resident.forward, tokens, recover.cross_entropy)])[0]
 
 
 def _chosen(settings: LanguageModelSettings) -> tuple[RecoverPhaseSettings, SelectSettings]:

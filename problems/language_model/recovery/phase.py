@@ -71,8 +71,8 @@ def recover_in_run(
     recovered = recover(session, outcome.best, known, settings, session.recovery_text, folder / WORKPLACE, anew=True)
     if recovered.helped:
         checkpoint.write_tensors(folder / WEIGHTS, recovered.weights)
-    shutil.rmtree(folder / WORKPLACE)
     told = draw_recovery(recovered.rows, recovered.protocol["held_out_dense"], folder, outcome.title)
+    shutil.rmtree(folder / WORKPLACE)  # the last thing: an interruption before it costs no training
     return _added(result, recovered) | {"figures": result.get("figures", {}) | {NAME: told}}
 
 

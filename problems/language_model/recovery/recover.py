@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,16 +16,18 @@ import torch
 
 from evoprune import InputError, Phase, Stopped, finite, is_first_process, note, read_json, write_json
 from problems.language_model.evaluation.measure import Measure, out_of_memory
+from problems.language_model.export.card import number
 from problems.language_model.export.write import put_recovered
 from problems.language_model.model.device import dtype_of, release
 from problems.language_model.model.forward import Forward
 from problems.language_model.model.load import convert, copy_of
 from problems.language_model.model.tensor_file import sha256_of
 from problems.language_model.recovery import checkpoint
-from problems.language_model.recovery.course import WORDS, judged, judged_by
+from problems.language_model.recovery.held_out import WORDS, judged, judged_by, measured
 from problems.language_model.recovery.loss import divergence
 from problems.language_model.recovery.text import RecoveryText, refuse_report
 from problems.language_model.recovery.train import Training
+from problems.language_model.recovery.trained import Given
 from problems.language_model.session import Session
 from problems.language_model.settings import RecoverSettings
 from problems.language_model.text.windows import Windows
@@ -43,7 +45,8 @@ Row = dict[str, Any]
 
 ``perplexity_before`` and ``perplexity_after``, ``divergence_before`` and ``divergence_after`` (from the dense model as
 it was, in nats a token), all on the report text; ``behind_dense``, nats a token behind the dense model trained alike,
-if there is one; ``helped``; ``tokens`` that the best weights have seen; ``minutes``; ``trained``; and ``curve``.
+if there is one; ``helped``; ``decided``, of the held-out windows, before and after, what says so; ``tokens`` that the
+best weights have seen; ``minutes``; ``trained``; and ``curve``.
 """
 
 
@@ -63,13 +66,9 @@ class Teacher:
             "divergence": finite(divergence(forward, Forward(self.model), tokens)),
         }
 
-
-@dataclass(frozen=True)
-class Given:
-    """A model to train, in main memory. ``fixed``: the parameters that are quantised and stay as they are, by name."""
-
-    model: Any
-    fixed: Collection[str] = ()
+    def judge(self, model: Any, cross_entropy: float) -> float:
+        """What of ``model`` on the held-out windows decides: see :func:`measured`."""
+        return judged([measured(Forward(model), Forward(self.model), self.text.held_out, cross_entropy)])[0]
 
 
 @dataclass(frozen=True)
@@ -89,11 +88,11 @@ class Recovered:
         """Raise :class:`evoprune.Stopped` where it did not; the checkpoints in ``workplace`` are of no use then."""
         if not self.helped:
             shutil.rmtree(workplace)
-            curve = self.rows[EVOLVED]["curve"]
-            first, *others = judged(curve)
+            row = self.rows[EVOLVED]
+            before, after = row["decided"]
             raise Stopped(
-                f"the recovery did not help: {WORDS[judged_by(curve)]} {first:.5g} on the held-out windows before, "
-                f"{min(others):.5g} at best after it; the model stays as it was, and nothing is written"
+                f"the recovery did not help: {WORDS[judged_by(row['curve'])]} {number(before)} on the held-out windows "
+                f"before, {number(after)} at best after it; the model stays as it was, and nothing is written"
             )
 
 
@@ -149,7 +148,7 @@ def model_of(session: Session, genome: Sequence[float], before: checkpoint.Tenso
     made = copy_of(session.resident.model, session.resident.model.dtype)
     held = put_recovered(made, genome, before or {}, transform)
     transform.apply(transform.dense)
-    return Given(made, frozenset(held))
+    return Given(made, frozenset(held), transform.sparse)
 
 
 def encoded(session: Session, genome: Sequence[float], model: Any) -> Any:
@@ -173,7 +172,8 @@ def begin(
     ``identity``: JSON-able, what tells the models apart. ``anew``: such checkpoints are deleted.
     """
     read = {"text": teacher.text.whole.sha256, "report": teacher.report.sha256}
-    told = repr([sorted(settings.model_dump().items()), read, sorted(identity.items()), dtype_of(teacher.model)])
+    how = settings.model_dump(exclude={"base"})  # how the result is written may change
+    told = repr([sorted(how.items()), read, sorted(identity.items()), dtype_of(teacher.model)])
     now = {"recovery": hashlib.sha256(told.encode()).hexdigest()}
     path = folder / "recovery.json"
     if path.exists() and read_json(path) != now:
@@ -190,7 +190,7 @@ def recover_all(
     make: Callable[[str], Given], teacher: Teacher, settings: RecoverSettings, folder: Path,
     stored: Callable[[str, Any], Any] = lambda _, model: model,
 ) -> Recovered:  # fmt: skip
-    """Train the evolved model and those that are to be trained alike.
+    """Train the evolved model and, if that helped, those that are to be trained alike.
 
     ``make``: gives what is trained under a name, in the dtype it is measured in. ``stored``: what is measured, of a
     name and its model.
@@ -201,15 +201,17 @@ def recover_all(
         given = make(name)
         own = _NOTHING if name == "dense" and not settings.cross_entropy else {}
         with _enough_memory(teacher.model.device):
-            model, rows[name], train = _recover_one(
+            model, rows[name], plan = _recover_one(
                 name, given, teacher, settings.model_copy(update=own), folder / name, partial(stored, name)
             )
-        settings = settings.model_copy(update={"train": train})  # auto is decided once
         if name == EVOLVED:
+            settings = settings.model_copy(update=plan)  # auto and a time are decided once
             kept = ((key, each) for key, each in model.named_parameters() if key not in given.fixed)
             weights = {key: each.detach().to("cpu", copy=True) for key, each in kept}
         del given, model
         release(teacher.model.device)
+        if not rows[EVOLVED]["helped"]:
+            break
     if not is_first_process():
         raise SystemExit(0)  # the first process writes the result
     dense = rows.get("dense", {}).get("perplexity_after")
@@ -242,31 +244,42 @@ def _enough_memory(device: torch.device) -> Iterator[None]:
 
 def _recover_one(
     name: str, given: Given, teacher: Teacher, settings: RecoverSettings, folder: Path, stored: Callable[[Any], Any]
-) -> tuple[Any, Row, str]:
-    """The model, in the dtype it came in, its row, and what was trained."""
+) -> tuple[Any, Row, dict[str, Any]]:
+    """The model, in the dtype it came in, its row, and the settings that were decided here."""
     model, dtype = given.model, given.model.dtype
     with Phase() as phase:
         phase.note(f"recovering {name}")
         phase.now("measuring the report text")
         convert(model, teacher.model.device, dtype)
-        before = teacher.score(stored(model))
+        first = stored(model)
+        before = teacher.score(first)
+        in_types = first is not model  # what is stored is another model than the one that is trained
+        decided = [teacher.judge(first, settings.cross_entropy)] if in_types else []
+        del first
         convert(model, teacher.model.device, torch.float32)
         checkpoints = checkpoint.Checkpoints(folder)
-        training = Training(model, teacher.model, teacher.text, settings, checkpoints, phase, given.fixed)
+        training = Training(given, teacher.model, teacher.text, settings, checkpoints, phase)
         model = training.run()
         convert(model, teacher.model.device, dtype)
         model.requires_grad_(False)
+        course = training.course
+        last = stored(model) if course.helped else None
+        if not in_types:
+            decided = judged(course.curve)
+        elif course.helped:
+            decided.append(teacher.judge(last, settings.cross_entropy))
+        helped = min(decided) < decided[0]
         after = before  # with the weights that it had
-        if training.course.helped:
+        if helped:
             phase.now("measuring the report text")
-            after = teacher.score(stored(model))
+            after = teacher.score(last)
     row: Row = {f"{key}_{when}": found[key] for key in before for when, found in (("before", before), ("after", after))}
-    course = training.course
     row |= {
-        "helped": course.helped,
+        "helped": helped,
+        "decided": [finite(decided[0]), finite(min(decided[1:], default=decided[0]))],
         "tokens": training.tokens,
         "minutes": round(course.seconds / 60, 2),
         "trained": f"{training.train}, {training.trained_parameters:,} parameters",
         "curve": course.curve,
     }
-    return model, row, training.train
+    return model, row, {"train": training.train, "tokens": training.planned_tokens, "time": None}

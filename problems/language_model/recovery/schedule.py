@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy
 
@@ -29,8 +30,13 @@ def places(step: int, batch: int, available: int, seed: int) -> list[int]:
     found = []
     for count in range(step * batch, (step + 1) * batch):
         turn, place = divmod(count, available)
-        found.append(int(numpy.random.default_rng([seed, turn]).permutation(available)[place]))
+        found.append(int(_order(seed, turn, available)[place]))
     return found
+
+
+@lru_cache(maxsize=2)  # a step may end one turn and begin the next
+def _order(seed: int, turn: int, available: int) -> numpy.ndarray:
+    return numpy.random.default_rng([seed, turn]).permutation(available)
 
 
 def evaluated(steps: int, evaluations: int) -> list[int]:

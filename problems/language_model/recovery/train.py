@@ -5,24 +5,23 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 
 from evoprune import InputError, Phase
-from problems.language_model.evaluation.measure import Measure
 from problems.language_model.model.attention import use_fast_attention
 from problems.language_model.model.blocks import find_blocks
 from problems.language_model.model.device import pick_dtype
 from problems.language_model.model.forward import Forward
 from problems.language_model.recovery import checkpoint, schedule
-from problems.language_model.recovery.course import DIVERGENCE, PERPLEXITY, Course
-from problems.language_model.recovery.loss import divergence
+from problems.language_model.recovery.course import Course
+from problems.language_model.recovery.held_out import measured
 from problems.language_model.recovery.pace import Pace
 from problems.language_model.recovery.student import PARTS, Student
 from problems.language_model.recovery.text import RecoveryText
-from problems.language_model.recovery.trained import RATES, Trained, fitting
+from problems.language_model.recovery.trained import RATES, Given, Trained, fitting
 from problems.language_model.settings import RecoverSettings, seconds_of
 
 _LONGEST_GRADIENT = 1.0
@@ -34,22 +33,20 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class Training:
-    """Trains ``model``, in float32, with its state in ``checkpoints``. ``teacher`` and ``fixed`` stay as they are.
+    """Trains the model that is ``given``, in float32, with its state in ``checkpoints``. ``teacher`` stays as it is.
 
-    ``fixed``: parameters in quantised types, by name. Steps read what
-    :mod:`problems.language_model.recovery.schedule` says, so that one that was interrupted ends with exactly the same
-    weights. Raises :class:`evoprune.InputError`.
+    Steps read what :mod:`problems.language_model.recovery.schedule` says, so that one that was interrupted ends with
+    exactly the same weights. Raises :class:`evoprune.InputError`.
     """
 
     def __init__(
         self,
-        model: Any,
+        given: Given,
         teacher: Any,
         text: RecoveryText,
         settings: RecoverSettings,
         checkpoints: checkpoint.Checkpoints,
         phase: Phase,
-        fixed: Collection[str] = (),
     ) -> None:
         self.accelerator = accelerator(teacher.device, settings.accumulate)
         self._text, self._settings, self._phase = text, settings, phase
@@ -57,12 +54,12 @@ class Training:
         self._per_step = settings.batch * text.train.shape[1]
         if settings.batch % (settings.accumulate * self.accelerator.num_processes):
             raise InputError("expected a multiple of accumulate times the number of processes", "batch")
-        forward, self._model = Forward(model), model
-        self._measure = Measure(forward, None)
+        model = self._model = given.model
+        forward = Forward(model)
         self._plan = checkpoints.planned() or {}
         train = self._plan.get("train", settings.train)
-        train = self._agreed(fitting(model, self._device) if train == "auto" else train)
-        self._trained = Trained(model, train, fixed, settings.seed)
+        train = self._agreed(fitting(given, self._device) if train == "auto" else train)
+        self._trained = Trained(given, train, settings.seed)
         parameters = list(self._trained.parameters.values())
         fused = self._device.type in {"cpu", "cuda"}
         self._adam = torch.optim.AdamW(parameters, fused=fused)
@@ -95,6 +92,11 @@ class Training:
         """How many tokens the best weights have seen."""
         return int(self.course.curve[self.course.best]["tokens"] or 0)
 
+    @property
+    def planned_tokens(self) -> int:
+        """How many tokens it trains on to the end."""
+        return self.course.steps * self._per_step
+
     def run(self) -> Any:
         """Train to the end; the model with its best weights, as it was given if nothing helped."""
         self.train_on()
@@ -113,7 +115,8 @@ class Training:
         due = schedule.evaluated(course.steps, settings.evaluations)
         while course.step < course.steps and course.stale < settings.patience:
             start = time.perf_counter()
-            losses, since = losses + self._step(course.step), since + 1
+            rate = self._rate * schedule.share(course.step, course.steps)
+            losses, since = losses + self._step(course.step, rate), since + 1
             course.step += 1
             pace.add(self._per_step)
             left = (course.steps - course.step) * self._per_step
@@ -150,14 +153,14 @@ class Training:
         settings = self._settings
         return float(losses[0] + settings.cross_entropy * losses[1] + settings.hidden * losses[2])
 
-    def _step(self, step: int) -> torch.Tensor:
+    def _step(self, step: int, rate: float) -> torch.Tensor:
         """Train on the windows of ``step``; the mean losses ``(3,)`` of this process's."""
         for group in self._adam.param_groups:
-            group["lr"] = self._rate * schedule.share(step, self.course.steps)
+            group["lr"] = rate
         losses = torch.zeros(PARTS, device=self._device)
         for parts in self._passes(step):
-            self._trained.keep_zeros()
             if self.accelerator.sync_gradients:
+                self._trained.keep_zeros()
                 self.accelerator.clip_grad_norm_(list(self._trained.parameters.values()), _LONGEST_GRADIENT)
             self._optimizer.step()
             self._optimizer.zero_grad()
@@ -176,13 +179,9 @@ class Training:
                 yield parts.detach()
 
     def _held_out(self) -> dict[str, float]:
-        """The perplexity, and the divergence where nothing is learned of the text itself: it decides then."""
-        tokens = self._text.held_out
         with self.accelerator.autocast():
-            found = {PERPLEXITY: self._measure.perplexity(tokens)}
-            if not self._settings.cross_entropy:
-                found[DIVERGENCE] = divergence(self._forward, self._teacher, tokens)
-        return found
+            found = measured(self._forward, self._teacher, self._text.held_out, self._settings.cross_entropy)
+        return self._agreed(found)  # type: ignore[no-any-return]
 
     def _read(self) -> Course:
         """Where the checkpoint ends, or a start."""
@@ -207,14 +206,14 @@ class Training:
         """Measure the model as it is, and decide the number of steps, which a time is turned into once."""
         before = time.perf_counter()
         self._phase.now("measuring the held-out windows")
-        measured = self._held_out()
+        found = self._held_out()
         measuring = time.perf_counter() - before
         steps = self._agreed(self._plan.get("steps") or self._planned(measuring))
         if self.accelerator.is_main_process:
             self._checkpoints.plan(steps, self.train)
             self._checkpoints.write_best(self._weights)
         course = Course(steps)
-        course.add(0, None, measured)
+        course.add(0, None, found)
         self._phase.note(
             f"{self.train}: {self.trained_parameters:,} parameters, {steps * self._per_step:,} tokens in {steps} "
             f"steps; {course.last}"
@@ -222,7 +221,7 @@ class Training:
         return course
 
     def _agreed(self, found: Any) -> Any:
-        """What the first process found: each has a speed and free memory of its own."""
+        """What the first process found: each has a speed, free memory and last digits of its own."""
         from accelerate.utils import broadcast_object_list
 
         return broadcast_object_list([found])[0]
@@ -237,10 +236,9 @@ class Training:
         self._phase.now("measuring the speed")
         for _ in range(2):  # the first one also prepares kernels
             start = time.perf_counter()
-            for _ in self._passes(0):
-                pass
+            self._total(self._step(0, rate=0.0))  # which changes no weight; reading the loss waits for the device
             step = time.perf_counter() - start
-        self._optimizer.zero_grad()
+        self._adam.state.clear()
         return max(1, int((seconds - 2 * step - measuring * (1 + settings.evaluations)) / step))
 
 
@@ -264,8 +262,14 @@ def accelerator(device: torch.device, accumulate: int = 1) -> Any:
 
 
 def _keep_no_activations(model: Any) -> None:
-    """Compute the activations of each block again in the backward pass; nothing is dropped out."""
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    """Compute the activations of each block again in the backward pass; nothing is dropped out.
+
+    Raises :class:`evoprune.InputError` where the model's class does not support it.
+    """
+    try:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    except ValueError as error:
+        raise InputError(f"not possible with this model: {error}", "checkpointing") from None
     blocks: Iterable[Any] = find_blocks(model)[1]
     for block in blocks:
         block.training = True  # of this module alone: only then does it forget them

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ RANK = 16
 """Of the updates that LoRA adds (Hu et al., 2022); their scale is 2."""
 
 _CUT = 0.01
-"""A matrix with a smaller share of zeros was not pruned: of a quantised source some weights are 0."""
+"""A matrix of which nothing is known but its weights was pruned if a larger share is 0."""
 
 _BYTES = 16
 """Of a parameter in training: float32 weight, gradient and two moments."""
@@ -31,27 +32,42 @@ _SHARE = 0.6
 """Of the free memory for these; the rest is for activations and the dense model's."""
 
 
-class Trained:
-    """The parameters of ``model``, in float32, that are trained; all others are frozen.
+@dataclass(frozen=True)
+class Given:
+    """A model to train.
 
-    ``fixed``: the names of those in quantised types. Beside these, ``norms`` are all others but embeddings and head.
-    ``seed``: of the first low-rank updates.
-    Raises :class:`evoprune.InputError` where ``train`` is not possible.
+    ``fixed``: the names of its parameters that are quantised and stay as they are. ``sparse``: whether weights were
+    pruned, so that those that are 0 stay 0; a source in a few bits has zeros besides.
     """
 
-    def __init__(self, model: Any, train: Train, fixed: Collection[str] = (), seed: int = 0) -> None:
-        self._zeros = _zeros(model)
-        self.train = train
+    model: Any
+    fixed: Collection[str] = ()
+    sparse: bool = False
+
+
+class Trained:
+    """The parameters of a model, in float32, that are trained; all others are frozen.
+
+    Beside those that are ``fixed``, ``norms`` are all others but embeddings and head. ``seed``: of the first low-rank
+    updates. Raises :class:`evoprune.InputError` where ``train`` is not possible.
+    """
+
+    def __init__(self, given: Given, train: Train, seed: int = 0) -> None:
+        model, self.train = given.model, train
+        self._zeros = _zeros(model) if given.sparse else {}
         model.requires_grad_(False)
         self._adapted = None
-        if self.train == "lora":
-            self._adapted = self._adapt(model, seed)
-        for _, parameter in _candidates(model, self.train, fixed):
+        if train == "lora":
+            refuse_lora(given.sparse)
+            self._adapted = _adapt(model, seed)
+        for _, parameter in _candidates(model, train, given.fixed):
             parameter.requires_grad_(True)
         self.parameters: dict[str, nn.Parameter] = {
             name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
         }
         """By name; sorted as in the model."""
+        if not self.parameters:
+            raise InputError(f"{train}: the model has none of these that can be trained; use all or lora", "train")
 
     def keep_zeros(self) -> None:
         """Take the gradients of zeros away: AdamW then leaves them, their moments and their decay at zero."""
@@ -64,17 +80,6 @@ class Trained:
         """``model`` as plain layers."""
         return model if self._adapted is None else self._adapted.merge_and_unload()
 
-    def _adapt(self, model: Any, seed: int) -> Any:
-        refuse_lora(_pruned(self._zeros))
-        from peft import LoraConfig, get_peft_model
-
-        name, blocks = find_blocks(model)
-        layers = [f"{name}.{layer}" for layer, _ in prunable(blocks)]
-        config = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=layers, bias="none")
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            return get_peft_model(model, config)
-
 
 def refuse_lora(sparse: bool) -> None:
     """Raise :class:`evoprune.InputError` where low-rank updates are not possible. ``sparse``: of a pruned model."""
@@ -84,22 +89,33 @@ def refuse_lora(sparse: bool) -> None:
         raise InputError("lora needs peft; pip install 'evoprune[recover]'", "train")
 
 
-def fitting(model: Any, device: torch.device) -> Train:
-    """What of ``model``, in float32, can be trained with the memory that is free on ``device``: as much as possible."""
-    needed = _BYTES * sum(parameter.numel() for _, parameter in _candidates(model, "all"))
+def fitting(given: Given, device: torch.device) -> Train:
+    """What can be trained with the memory that is free on ``device``: as much as possible."""
+    needed = _BYTES * sum(parameter.numel() for _, parameter in _candidates(given.model, "all"))
     if needed < _SHARE * free_memory(device):
         return "all"
-    return "norms" if _pruned(_zeros(model)) else "lora"
+    return "norms" if given.sparse else "lora"
+
+
+def looks_pruned(model: Any) -> bool:
+    """Whether so many weights of a matrix are 0 that it was pruned."""
+    return any(1 - float(mask.float().mean()) > _CUT for mask in _zeros(model).values())
+
+
+def _adapt(model: Any, seed: int) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    name, blocks = find_blocks(model)
+    layers = [f"{name}.{layer}" for layer, _ in prunable(blocks)]
+    config = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=layers, bias="none")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return get_peft_model(model, config)
 
 
 def _zeros(model: Any) -> dict[nn.Module, torch.Tensor]:
     """Which weights are not zero, of each matrix that has some that are."""
     return {each.module: each.weight != 0 for each in find_matrices(model) if not each.weight.all()}
-
-
-def _pruned(zeros: Mapping[nn.Module, torch.Tensor]) -> bool:
-    """Whether updates would fill zeros that were made."""
-    return any(1 - float(mask.float().mean()) > _CUT for mask in zeros.values())
 
 
 def _candidates(model: Any, train: Train, fixed: Collection[str] = ()) -> list[tuple[str, nn.Parameter]]:

@@ -86,10 +86,10 @@ def test_a_run_that_ended_in_any_phase_goes_on_and_ends_alike(whole, phase, tmp_
     history = (whole / "history.jsonl").read_bytes().splitlines(keepends=True)
     if phase == "recovery":
 
-        def interrupted(training, number):
+        def interrupted(training, number, rate):
             if number == 9:
                 raise KeyboardInterrupt
-            return step(training, number)
+            return step(training, number, rate)
 
         with monkeypatch.context() as patched:
             patched.setattr(Training, "_step", interrupted)

@@ -32,6 +32,15 @@ def test_results_are_in_order_and_each_thread_computes_alone(threads):
     assert torch.get_num_threads() == threads
 
 
+def test_threads_compute_in_the_format_of_the_one_that_starts_them(threads):
+    def product(_):
+        return (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
+
+    with torch.autocast("cpu", torch.bfloat16):
+        assert set(spread(product, range(threads))) == {torch.bfloat16}
+    assert set(spread(product, range(threads))) == {torch.float32}
+
+
 @pytest.mark.parametrize(("most", "used"), [(None, 3), (1, 3), (2, 1)])
 def test_a_single_work_is_computed_alone_where_others_are(threads, most, used):
     assert list(spread(lambda _: torch.get_num_threads(), [0], most)) == [used]

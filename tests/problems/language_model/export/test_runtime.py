@@ -1,28 +1,6 @@
-"""Speed and memory of the dense and of the written model, each in its own process."""
+"""What is said of speed and memory; ``test_write.py`` has them measured."""
 
-import pytest
-
-from problems.language_model.export.runtime import lines, runtimes
-from problems.language_model.export.write import _save
-
-
-@pytest.mark.slow
-def test_both_models_are_measured_in_processes_of_their_own(language_model, tmp_path, capfd):
-    problem = language_model(transforms={"use": "sublayers", "genes": "block"})
-    session = problem.session
-    session.transform.apply([0.0, 1.0, 0.0])
-    _save(session, [0.0, 1.0, 0.0], session.resident.model.dtype, tmp_path, {})
-    found = runtimes(session, "float32", tmp_path)
-    told = [line for line in capfd.readouterr().err.splitlines() if line.startswith("measuring")]
-    assert [line.removesuffix(", in a process of its own") for line in told] == [
-        "measuring speed", "measuring memory of the dense model", "measuring memory of the smaller model",
-    ]  # fmt: skip
-    for key in ("prefill", "decode", "peak_bytes", "load_seconds", "file_bytes"):
-        assert min(found[key]["dense"], found[key]["evolved"]) > 0
-    assert found["length"] == 63  # the model has 64 positions
-    assert found["file_bytes"]["evolved"] == (tmp_path / "model.safetensors").stat().st_size
-    assert found["file_bytes"]["dense"] > found["file_bytes"]["evolved"]
-    assert runtimes(session, "float32", tmp_path / "nothing") is None
+from problems.language_model.export.runtime import lines
 
 
 def test_the_lines_compare_with_the_dense_model():

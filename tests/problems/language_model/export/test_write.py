@@ -152,7 +152,7 @@ def test_an_export_is_in_the_dtype_of_its_source_timed_and_no_larger(run_on, tmp
     assert main(["run", str(home / "experiment.yaml"), *ask]) == 0
     capsys.readouterr()
     assert main(["export", str(tmp_path / "run"), str(out)]) == 0
-    told, facts = capsys.readouterr().out, exported(out)
+    (told, steps), facts = capsys.readouterr(), exported(out)
     whole = (source / "model.safetensors").stat().st_size
     assert facts["dtype"] == json.loads((out / "config.json").read_text())["dtype"] == "float16"
     assert (facts["bytes"], facts["runtime"]["file_bytes"]["dense"]) == (pytest.approx(whole, rel=0.01), whole)
@@ -160,3 +160,10 @@ def test_an_export_is_in_the_dtype_of_its_source_timed_and_no_larger(run_on, tmp
     for name in ("files: dense", "loading: dense", "prefill: dense", "decode: dense", "peak memory: dense"):
         assert f"\n{name}" in told
         assert f"- {name}" in (out / "README.md").read_text()
+    found = facts["runtime"]
+    for key in ("prefill", "decode", "peak_bytes", "load_seconds"):
+        assert min(found[key]["dense"], found[key]["evolved"]) > 0
+    assert found["length"] == 63  # the model has 64 positions
+    assert [line.removesuffix(", in a process of its own") for line in steps.splitlines() if "measuring" in line] == [
+        "measuring speed", "measuring memory of the dense model", "measuring memory of the smaller model",
+    ]  # fmt: skip

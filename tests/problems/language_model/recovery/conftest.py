@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from evoprune.api import Run
 from evoprune.cli import main
+from problems.language_model.problem import LanguageModel
+from problems.language_model.recovery.recover import Recovered, recover
+from problems.language_model.recovery.text import recovery_text
 from problems.language_model.recovery.train import Training
+from problems.language_model.settings import RecoverSettings
 from tests.problems.small import problem_in
 
 QUICK = ["--tokens", "1024", "--batch", "4", "--held-out", "4", "--evaluations", "4", "--rate", "0.001"]
@@ -29,6 +35,17 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / "run"
 
 
+def recovered(run: Path, folder: Path, alike: Sequence[str] = (), **settings: Any) -> Recovered:
+    """As the command with :data:`QUICK` and other ``settings``, but for the export."""
+    opened = Run.open(run)
+    problem = opened.problem
+    assert isinstance(problem, LanguageModel)
+    session, quick = problem.session, {"tokens": 1024, "batch": 4, "held_out": 4, "evaluations": 4, "rate": 0.001}
+    asked = RecoverSettings(**quick | settings, alike=",".join(alike) or None)
+    text = recovery_text(asked, session.resident, session.texts.search, session.texts.report.settings)
+    return recover(session, opened.best.genome, problem.references(), asked, text, folder)
+
+
 def facts(folder: Path) -> Any:
     return json.loads((folder / "evoprune.json").read_text())
 
@@ -37,9 +54,9 @@ def ends_at_step_5(patch: pytest.MonkeyPatch, error: BaseException | type[BaseEx
     """A training ends with ``error``, after the checkpoint of step 4."""
     step = Training._step
 
-    def ended(training: Training, number: int) -> Any:
+    def ended(training: Training, number: int, rate: float) -> Any:
         if number == 5:
             raise error
-        return step(training, number)
+        return step(training, number, rate)
 
     patch.setattr(Training, "_step", ended)

@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 
-from problems.language_model.recovery.course import PERPLEXITY, Course
+from problems.language_model.recovery.course import Course
+from problems.language_model.recovery.held_out import PERPLEXITY
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from evoprune.testing import check_problem
 from problems.language_model.export.write import put_weights
 from problems.language_model.model.load import copy_of
 from problems.language_model.recovery.recover import recover
+from problems.language_model.recovery.text import recovery_text
 from problems.language_model.settings import RecoverSettings
 from tests.problems.small import plain_perplexity, weights_of
 from tests.runs import lines, result
@@ -97,6 +98,30 @@ def test_low_rank_updates_are_a_part_of_what_is_quantised_and_judged(language_mo
     put_weights(model, recovered.weights)
     session.transform.encode(model, genome)
     assert judged.values[0] == pytest.approx(plain_perplexity(model, text.held_out), rel=1e-4)
+
+
+def test_a_recovery_that_helps_only_before_quantising_did_not_help(language_model, tmp_path, monkeypatch):
+    pytest.importorskip("llama_cpp_py_sync")
+    types = {"use": "types", "types": ["Q4_0"], "importance": False}
+    problem = language_model(transforms=[{"use": "sublayers", "genes": "block"}, types])
+    genome, session = [gene.up * (place != 0) for place, gene in enumerate(problem.genes)], problem.session
+    encode, models = session.transform.encode, []
+
+    def spoilt_when_trained(model, genome):
+        found = encode(model, genome)
+        models.append(model)
+        if len(models) > 1:
+            model.get_input_embeddings().weight.data.mul_(-3)
+        return found
+
+    monkeypatch.setattr(session.transform, "encode", spoilt_when_trained)
+    settings = RecoverSettings(**RECOVER | {"tokens": 200})
+    text = recovery_text(settings, session.resident, session.texts.search, session.texts.report.settings)
+    row = recover(session, genome, {}, settings, text, tmp_path / "r").rows["evolved"]
+    assert row["curve"][-1]["held_out"] < row["curve"][0]["held_out"]
+    assert not row["helped"]
+    assert row["decided"][1] > row["decided"][0]
+    assert row["perplexity_after"] == row["perplexity_before"]
 
 
 @pytest.fixture

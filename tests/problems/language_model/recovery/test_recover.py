@@ -11,8 +11,10 @@ from safetensors.torch import load_file
 
 import evoprune
 from evoprune.cli import main
+from problems.language_model.model.blocks import find_matrices
 from problems.language_model.recovery import trained
-from tests.problems.language_model.recovery.conftest import QUICK, ends_at_step_5, facts
+from problems.language_model.recovery.train import Training
+from tests.problems.language_model.recovery.conftest import QUICK, ends_at_step_5, facts, recovered
 from tests.problems.small import random_model, save
 
 
@@ -78,21 +80,18 @@ def test_one_that_was_interrupted_ends_with_the_same_weights(run, out, monkeypat
         assert facts(again)["recovered"][name]["curve"] == row["curve"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("way", [["--accumulate", "2"], ["--checkpointing"]], ids=" ".join)
+@pytest.mark.parametrize("way", [{"accumulate": 2}, {"checkpointing": True}], ids=str)
 def test_ways_to_need_less_memory_change_nothing_else(run, out, tmp_path, way):
-    assert main(["recover", str(run), "--out", str(tmp_path / "out"), *QUICK, *way]) == 0
-    one, other = (facts(folder)["recovered"]["evolved"]["curve"] for folder in (out, tmp_path / "out"))
+    one, other = facts(out)["recovered"]["evolved"]["curve"], recovered(run, tmp_path, **way).rows["evolved"]["curve"]
     found = [point["held_out"] for point in other]
     assert found == pytest.approx([point["held_out"] for point in one], rel=5e-3)
 
 
-@pytest.mark.slow
 def test_hidden_states_count_also_where_no_activations_are_kept(run, out, tmp_path):
-    curves = []
-    for name, way in (("kept", []), ("not", ["--checkpointing"])):
-        assert main(["recover", str(run), "--out", str(tmp_path / name), *QUICK, "--hidden", "1", *way]) == 0
-        curves.append(facts(tmp_path / name)["recovered"]["evolved"]["curve"])
+    curves = [
+        recovered(run, tmp_path / str(way), hidden=1, checkpointing=way).rows["evolved"]["curve"]
+        for way in (False, True)
+    ]
     one, other = ([point["held_out"] for point in curve] for curve in curves)
     assert other == pytest.approx(one, rel=5e-3)
     without = facts(out)["recovered"]["evolved"]["curve"]
@@ -100,7 +99,7 @@ def test_hidden_states_count_also_where_no_activations_are_kept(run, out, tmp_pa
     assert one[-1] != pytest.approx(without[-1]["held_out"], rel=1e-5)
 
 
-def test_a_full_disk_keeps_the_checkpoints(run, tmp_path, capsys):
+def test_a_disk_without_room_for_a_checkpoint_is_left_clean(run, tmp_path, capsys):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, limits[1]))  # room for the weights, not for the moments too
     try:
@@ -108,12 +107,11 @@ def test_a_full_disk_keeps_the_checkpoints(run, tmp_path, capsys):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "File too large; what was written before is intact" in capsys.readouterr().err
-    assert (tmp_path / "out.unfinished" / "evolved" / "best.safetensors").exists()
-    assert not (tmp_path / "out").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
-def test_a_disk_that_is_full_at_the_end_keeps_them_too(run, tmp_path, capsys):
+def test_a_disk_that_is_full_at_the_end_keeps_the_checkpoints(run, tmp_path, capsys):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2 * 10**5, limits[1]))  # room for norms and moments, not for the model
     try:
@@ -139,6 +137,7 @@ def test_a_device_without_memory_is_told_and_the_checkpoints_stay(run, tmp_path,
         ("run", ["--accumulate", "3"], "batch: expected a multiple of accumulate, which is 3"),
         ("out", ["--set", "problem.seed=1"], "--set: changes a run's experiment, and SOURCE is no run"),
         ("out", ["--base", "base.gguf"], "--base: is for a run that becomes a file"),
+        ("run", ["--base", "base.gguf"], "--base: a folder takes nothing from a .gguf file"),
         ("out", ["--alike", "dense"], "--alike: the folder was recovered before, and the dense model was not"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
@@ -197,6 +196,20 @@ def test_a_folder_in_float16_stays_so_and_is_trained_in_what_the_processor_compu
     assert after < before
 
 
+def test_weights_too_small_for_float16_become_zeros_and_are_counted(run, tmp_path, monkeypatch):
+    trained_on = Training.run
+
+    def smaller(training):
+        model = trained_on(training)
+        find_matrices(model)[0].weight.data[0] *= 1e-9
+        return model
+
+    half = tmp_path / "half"
+    assert main(["export", str(run), str(half), "--untimed", "--dtype", "float16"]) == 0
+    monkeypatch.setattr(Training, "run", smaller)
+    assert main(["recover", str(half), "--out", str(tmp_path / "out"), *QUICK, "--train", "all"]) == 0
+
+
 @pytest.mark.parametrize("train", ["all", pytest.param("lora", marks=pytest.mark.slow)])
 def test_zeros_of_a_pruned_model(run_on, train, tmp_path, capsys):
     out = tmp_path / "out"
@@ -212,10 +225,37 @@ def test_zeros_of_a_pruned_model(run_on, train, tmp_path, capsys):
 
 
 def test_one_that_does_not_help_is_said_and_writes_nothing(run, tmp_path, capsys):
-    ruinous = ["--rate", "1000", "--patience", "1"]
+    ruinous = ["--rate", "1000", "--patience", "1", "--alike", "dense"]
     assert main(["recover", str(run), "--out", str(tmp_path / "out"), *QUICK, *ruinous]) == 3
-    assert "the recovery did not help" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "the recovery did not help" in told
+    assert "recovering dense" not in told
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_time_is_turned_into_is_trained_on_by_all(run, tmp_path, monkeypatch):
+    planned, timed = Training._planned, iter([3, 5])
+
+    def of_each(training, measuring):
+        return next(timed) if training._settings.time else planned(training, measuring)
+
+    monkeypatch.setattr(Training, "_planned", of_each)
+    rows = recovered(run, tmp_path, ["dense"], tokens=None, time="1m").rows
+    assert [rows[name]["curve"][-1]["tokens"] for name in ("evolved", "dense")] == [3 * 128, 3 * 128]
+
+
+def test_measuring_the_speed_changes_nothing(run, tmp_path, monkeypatch):
+    expected, plan = recovered(run, tmp_path / "expected").weights, Training._planned
+
+    def eight(training, measuring):
+        training._settings = training._settings.model_copy(update={"time": "1m"})
+        assert plan(training, measuring) > 0
+        return 8
+
+    monkeypatch.setattr(Training, "_planned", eight)
+    found = recovered(run, tmp_path / "found").weights
+    assert found.keys() == expected.keys()
+    assert all(weight.equal(expected[name]) for name, weight in found.items())
 
 
 @pytest.mark.slow

@@ -7,12 +7,12 @@ import torch
 
 from evoprune import InputError
 from problems.language_model.model.blocks import find_matrices
-from problems.language_model.recovery.trained import Trained
+from problems.language_model.recovery.trained import Given, Trained, looks_pruned
 from tests.problems.small import random_model
 
 
-def trained_for_a_while(model, tokens, train, fixed=()):
-    trained = Trained(model, train, fixed)
+def trained_for_a_while(model, tokens, train, fixed=(), sparse=True):
+    trained = Trained(Given(model, fixed, sparse), train)
     adam = torch.optim.AdamW(trained.parameters.values(), lr=0.01, weight_decay=0.1)
     for _ in range(4):
         model(input_ids=tokens, labels=tokens).loss.backward()
@@ -55,7 +55,7 @@ def test_low_rank_updates_are_merged_into_plain_layers(tokens):
     pytest.importorskip("peft")
     model = random_model("llama")
     before = copy.deepcopy(model)
-    after = trained_for_a_while(model, tokens, "lora")
+    after = trained_for_a_while(model, tokens, "lora", sparse=False)
     assert after.state_dict().keys() == before.state_dict().keys()
     for name in changed(before, after):
         difference = after.state_dict()[name] - before.state_dict()[name]
@@ -63,15 +63,31 @@ def test_low_rank_updates_are_merged_into_plain_layers(tokens):
     assert len(changed(before, after)) == len(find_matrices(before))
 
 
-def test_low_rank_updates_of_zeros_are_refused():
-    model = random_model("gpt2")
-    find_matrices(model)[0].weight.data[0] = 0
+def test_low_rank_updates_of_a_pruned_model_are_refused():
     with pytest.raises(InputError, match="would fill the zeros"):
-        Trained(model, "lora")
+        Trained(Given(random_model("gpt2"), sparse=True), "lora")
 
 
-def test_single_zeros_of_a_quantised_source_do_not_hinder_them():
-    pytest.importorskip("peft")
+def test_zeros_of_a_quantised_source_are_trained(tokens):
+    model = random_model("gpt2")
+    matrix = find_matrices(model)[0]
+    matrix.weight.data[torch.rand(matrix.weight.shape) < 0.1] = 0
+    after = trained_for_a_while(model, tokens, "all", sparse=False)
+    assert find_matrices(after)[0].weight.all()
+
+
+def test_of_weights_alone_a_large_share_of_zeros_tells_a_pruned_model():
     model = random_model("gpt2")
     find_matrices(model)[0].weight.data[0, :3] = 0
-    assert Trained(model, "lora").train == "lora"
+    assert not looks_pruned(model)
+    find_matrices(model)[1].weight.data[0] = 0
+    assert looks_pruned(model)
+
+
+def test_a_model_without_what_is_to_be_trained_is_refused():
+    model = random_model("llama")
+    for module in list(model.modules()):  # as those of an OLMo, norms have no weights
+        if "norm" in type(module).__name__.lower():
+            module.register_parameter("weight", None)
+    with pytest.raises(InputError, match="norms: the model has none of these"):
+        Trained(Given(model), "norms")
