@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from types import MappingProxyType
 from typing import Any
 
 import yaml
 
 from evoprune.errors import InputError
 from evoprune.experiment.spec import Experiment
-
-_NOT_VARIED = {"seed": "--seeds", "budget": "--budget", "generations": "--budget"}
-"""Keys that are the same for all variants, and the option that sets them."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +22,14 @@ class Variant:
     settings: tuple[str, ...]
 
 
-def variants(varied: Sequence[str]) -> list[Variant]:
+def variants(varied: Sequence[str], shared: Mapping[str, str] = MappingProxyType({})) -> list[Variant]:
     """All combinations of ``KEY=VALUE,VALUE,...``, the first value of each key first.
 
     A key that the experiment does not have at its top is the problem's (``score`` is
-    ``problem.score``). Raises :class:`InputError`.
+    ``problem.score``). ``shared``: keys that are the same for all variants, and the option that sets each. Raises
+    :class:`InputError`.
     """
-    axes = [_axis(text) for text in varied]
+    axes = [_axis(text, shared) for text in varied]
     names = [key for key, _ in axes]
     if len(set(names)) < len(names):
         raise InputError("a key is varied twice; give its values in one --vary", "--vary")
@@ -44,7 +43,7 @@ def variants(varied: Sequence[str]) -> list[Variant]:
     ]
 
 
-def _axis(text: str) -> tuple[str, list[Any]]:
+def _axis(text: str, shared: Mapping[str, str]) -> tuple[str, list[Any]]:
     name, equals, listed = text.partition("=")
     try:
         values = yaml.safe_load(f"[{listed}]")
@@ -55,8 +54,8 @@ def _axis(text: str) -> tuple[str, list[Any]]:
             "expected KEY=VALUE,VALUE,... with two values at least, as in operators.mate=blend,uniform",
             f"--vary {text}",
         )
-    if name in _NOT_VARIED:
-        raise InputError(f"all variants share it; give {_NOT_VARIED[name]} instead", f"--vary {text}")
+    if name in shared:
+        raise InputError(f"all variants share it; give {shared[name]} instead", f"--vary {text}")
     key = name if name.split(".")[0] in Experiment.model_fields else f"problem.{name}"
     if len(set(_names(key, values))) < len(values):
         raise InputError("a value is given twice", f"--vary {text}")

@@ -75,9 +75,10 @@ def improvements(lines: Iterable[Line], weight: float) -> Iterator[tuple[float, 
     """
     spent, best = 0.0, None
     for line in lines:
-        if "candidate" not in line or line["memo"]:
+        if "candidate" not in line:
             continue
-        spent += line["work"]
+        if not line["memo"]:  # a probe that was scored before may be a candidate now
+            spent += line["work"]
         value = line["fitness"][0]
         if value is None or not may_win(line):
             continue

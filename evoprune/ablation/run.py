@@ -51,6 +51,6 @@ def carry_out(campaign: Campaign, folder: Path, how: Execution) -> Iterator[Fini
             weights = resolved.problem.weights_of(resolved.settings)
             scores = recorded.read(place, weights).candidates
             if not (place / MEASURED).exists():  # a run that measured has levels of its own
-                # others spend no time on it
-                memo |= {key: replace(score, seconds=0.0) for key, score in scores.items()}
+                # others spend no time on it; what failed, for want of memory say, is tried again
+                memo |= {key: replace(score, seconds=0.0) for key, score in scores.items() if score.failure is None}
             yield finished(variant.name, seed, place, weights[0], campaign)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from evoprune.backends.base import Backend, Stalled
 from evoprune.backends.execution import Execution
+from evoprune.phase import Phase
 
 
 def start(execution: Execution, slowest: float) -> Backend:
@@ -13,21 +14,22 @@ def start(execution: Execution, slowest: float) -> Backend:
     Raises :class:`evoprune.InputError` where it cannot be started.
     """
     # imported where needed: each brings in packages of its own
-    if execution.map == "scoop":
-        from evoprune.backends.scoop import Scoop
+    with Phase("starting the workers"):
+        if execution.map == "scoop":
+            from evoprune.backends.scoop import Scoop
 
-        return Scoop(execution, slowest)
-    if execution.map == "dask":
-        from evoprune.backends.dask import Dask
+            return Scoop(execution, slowest)
+        if execution.map == "dask":
+            from evoprune.backends.dask import Dask
 
-        return Dask(execution, slowest)
-    if execution.map == "processes":
-        from evoprune.backends.processes import Processes
+            return Dask(execution, slowest)
+        if execution.map == "processes":
+            from evoprune.backends.processes import Processes
 
-        return Processes(execution.places, execution.stall_after, slowest)
-    from evoprune.backends.serial import Serial
+            return Processes(execution.places, execution.stall_after, slowest)
+        from evoprune.backends.serial import Serial
 
-    return Serial()
+        return Serial()
 
 
 __all__ = ["Backend", "Stalled", "start"]

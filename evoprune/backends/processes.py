@@ -14,6 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 
 from evoprune.backends.base import Backend, Call
@@ -72,7 +73,12 @@ class _Worker:
     def _start(self) -> None:
         self.pipe, theirs = _CONTEXT.Pipe()
         self._process = _CONTEXT.Process(target=_work, args=(theirs, self._place), daemon=True)
-        self._process.start()
+        resource_tracker.ensure_running()  # its start would unblock the signal
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which the process inherits
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         theirs.close()  # so that the death of the process, which then has the only other end, is an end of file
         self.call: Call | None = None
 
@@ -115,6 +121,7 @@ class _Worker:
 def _work(pipe: Connection, place: Place) -> None:
     """The process: evaluates what it receives until the main process ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the main process's to handle
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # of processes that an evaluation starts
     threading.Thread(target=_end_with_main_process, daemon=True).start()
     this_worker.assign(place, worker_name())
     while True:

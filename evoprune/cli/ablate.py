@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
 from evoprune.cli import execution, experiment
-from evoprune.errors import InputError
+from evoprune.errors import InputError, Stopped
 from evoprune.experiment.resolve import resolve_file
 from evoprune.records import run_folder
+
+_SHARED = {"seed": "--seeds", "budget": "--budget", "generations": "--budget"}
+"""Keys that are the same for all variants, and the option that sets them."""
 
 
 def add_parser(commands: Any) -> None:
@@ -56,7 +61,7 @@ def call(options: argparse.Namespace) -> int | None:
     if code is not None:
         return code
     folder = run_folder.choose_to_continue(options.runs_dir, options.name, f"{Path(options.file).stem}-ablation")
-    varied = variants(options.vary)
+    varied = variants(options.vary, _SHARED)
     resolved = [resolve_file(options.file, [*options.set, *variant.settings]) for variant in varied]
     labels = {one.problem.labels_of(one.settings)[0] for one in resolved}
     asked = Campaign(
@@ -69,7 +74,12 @@ def call(options: argparse.Namespace) -> int | None:
         label=labels.pop() if len(labels) == 1 else None,
         environment=run_folder.environment(),
     )
-    runs = list(carry_out(asked, folder, how))
+    try:
+        runs = list(carry_out(asked, folder, how))
+    except (KeyboardInterrupt, Stopped):
+        if folder.exists():
+            print(f"to continue: give the same command with --name {shlex.quote(folder.name)}", file=sys.stderr)
+        raise
     print(write_results(runs, asked, folder))
     html, _ = write([folder], folder / "report.html")
     print(f"table, curves and runs: {folder}\nthe same as a page: {html}")

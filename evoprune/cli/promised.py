@@ -30,7 +30,8 @@ def keep(folder: Path) -> None:
     if out:
         this_worker.forget()  # there may be no room for two
         try:
-            exported = Run.open(folder).export(out, **options)
+            with run_folder.locked(folder):
+                exported = Run.open(folder).export(out, **options)
         except KeyboardInterrupt:
             print(f"to continue: python -m evoprune resume {shlex.quote(str(folder))}", file=sys.stderr)
             raise

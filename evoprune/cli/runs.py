@@ -18,7 +18,9 @@ def to_report(folders: Sequence[Path], watch: bool = False) -> list[Path]:
 
     ``watch``: and those that are running. Raises :class:`evoprune.InputError` where there is none.
     """
-    found = [run for folder in folders for run in ([folder] if _is_one(folder) else _scored(folder, watch))]
+    found = []
+    for folder in folders:
+        found += [folder] if _is_run(folder) or is_campaign(folder) else _scored(folder, watch)
     if not found:
         raise InputError("holds no run that has scored anything yet", str(folders[0]))
     return found
@@ -29,14 +31,15 @@ def to_continue(folders: Sequence[Path]) -> list[Path]:
 
     Raises :class:`evoprune.InputError` where there is none.
     """
-    found = [run for folder in folders for run in ([folder] if _is_one(folder) else _ended_early(folder))]
+    found = [run for folder in folders for run in ([folder] if _is_run(folder) else _ended_early(folder))]
     if not found:
         raise InputError("holds no run that ended early; there is nothing to continue", str(folders[0]))
     return found
 
 
-def _is_one(folder: Path) -> bool:
-    return is_run(folder) or is_campaign(folder) or not any(folder.rglob("status.json"))
+def _is_run(folder: Path) -> bool:
+    """Whether ``folder`` is a run's, or contains none."""
+    return is_run(folder) or not any(folder.rglob("status.json"))
 
 
 def _scored(folder: Path, and_running: bool) -> list[Path]:

@@ -90,5 +90,7 @@ def _advice(found: Sequence[Status]) -> Iterator[str]:
     for status in found:
         if status.reason and status.state != "done":
             yield f"{status.folder}: {status.reason}"
+        if status.promised and status.state == "done":
+            yield f"{status.folder}: its result is not exported yet"
         if status.resumable:
             yield f"to continue: python -m evoprune resume {shlex.quote(str(status.folder))}"

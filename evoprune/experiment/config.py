@@ -101,14 +101,17 @@ def _section(config: Config, keys: list[str], setting: str) -> Config:
             value = config[key] = {}
         if not isinstance(value, dict):
             raise InputError(f"'{key}' holds {value!r}, which has no keys", f"--set {setting}")
-        config = value
+        config[key] = config = dict(value)  # an alias in YAML is the same mapping at several places
     return config
 
 
 def _delete(config: Any, keys: list[str], setting: str) -> None:
     *parents, last = keys
     for key in parents:
-        config = config.get(key) if isinstance(config, dict) else None
+        value = config.get(key) if isinstance(config, dict) else None
+        if isinstance(value, dict):
+            value = config[key] = dict(value)  # as above
+        config = value
     if not isinstance(config, dict) or last not in config:
         raise InputError("there is no such key to delete", f"--set {setting}")
     del config[last]

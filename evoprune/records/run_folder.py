@@ -37,6 +37,9 @@ PROMISED = "promised.json"
 ENVIRONMENT, MEASURED = "environment.json", "measured.json"
 """What it writes before it records the first score."""
 
+_PART = ".tmp"
+"""The suffix of what is being written; a killed process leaves it."""
+
 _DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
 
@@ -153,15 +156,20 @@ def refuse_links(folder: Path) -> None:
 
 
 def discard(folder: Path) -> None:
-    """Delete the ``folder`` of a run that has scored nothing. Raises :class:`InputError` if it holds anything else."""
+    """Delete the ``folder`` of a run that has scored nothing.
+
+    Raises :class:`InputError` if it holds anything else, or if a process is running it.
+    """
     refuse_links(folder.parent)  # ``folder`` itself may be one
     refuse_links(folder)
     ours = {"lock", CONFIG, STATUS, PROMISED, MEASURED}
-    if strange := sorted(path.name for path in folder.iterdir() if path.name not in ours):
+    there = sorted(folder.iterdir())
+    if strange := [path.name for path in there if path.name not in ours and path.suffix != _PART]:
         raise InputError(f"holds {', '.join(strange)}, but no run that can be continued; move it away", str(folder))
-    for name in ours:
-        (folder / name).unlink(missing_ok=True)
-    folder.rmdir()
+    with locked(folder):
+        for path in [*there, folder / "lock"]:
+            path.unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -176,12 +184,15 @@ def write_config(folder: Path, config: Config, name: str = CONFIG) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` so that ``path`` holds what it held or all of it, never a part."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # two processes may write a page at once
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{_PART}")  # two processes may write a page at once
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)  # a full disk needs its room
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -45,7 +45,8 @@ class Status:
     holds the folder, and ``starting`` or ``empty`` where nothing is written yet. ``best`` is
     that after the last whole generation, None where there are several objectives. ``phase`` is what a running one
     does, ``rate`` is work a second, and ``seconds_left`` an estimate, of the search or, before it, of the phase; they
-    are None where nothing is known or nothing runs.
+    are None where nothing is known or nothing runs. ``promised``: an export of its result is left to do, and
+    no process does it.
     """
 
     folder: Path
@@ -60,6 +61,7 @@ class Status:
     phase: str | None = None
     rate: float | None = None
     seconds_left: float | None = None
+    promised: bool = False
 
     @property
     def is_running(self) -> bool:
@@ -68,8 +70,8 @@ class Status:
 
     @property
     def resumable(self) -> bool:
-        """Whether ``evoprune resume`` would continue it."""
-        return self.state in {KILLED, "stopped", "interrupted", "failed"}
+        """Whether ``evoprune resume`` would continue it, or do what is left after it."""
+        return self.state in {KILLED, "stopped", "interrupted", "failed"} or (self.promised and not self.is_running)
 
 
 def find(folder: Path) -> list[Path]:
@@ -97,13 +99,16 @@ def look(folder: Path) -> Status:
     if not (folder / "status.json").exists():
         return Status(folder, STARTING) if held else Status(folder, "empty", "it ended before it began")
     stated = _checked(_Stated, run_folder.read_json(folder / "status.json"), folder / "status.json")
-    state = stated.state
-    if held != (state == RUNNING):
+    state, promised = stated.state, (folder / run_folder.PROMISED).exists()
+    exporting = held and promised and state == "done"
+    if held != (state == RUNNING) and not exporting:
         state = STARTING if held else KILLED
     if not (folder / "config.yaml").exists():
         return Status(folder, state, stated.reason)
     asked = _checked(_Asked, config.read(folder / "config.yaml"), folder / "config.yaml")
-    status = _measured(Status(folder, state, stated.reason, None, asked.generations, budget=asked.budget))
+    left_to_do = promised and not held
+    begun = Status(folder, state, stated.reason, None, asked.generations, budget=asked.budget, promised=left_to_do)
+    status = _measured(begun)
     if state != RUNNING:
         return status
     left = stated.seconds_left if status.seconds_left is None else status.seconds_left

@@ -53,18 +53,19 @@ class Prepared:
         run that begins now.
         """
         start = time.perf_counter()
-        with Phase(f"loading the problem {resolved.experiment.problem.use}"):
+        with Phase(f"loading the problem {resolved.experiment.problem.use}") as phase:
             problem = this_worker.problem(toolbox.problem_ref(resolved))  # which a serial run evaluates with
             building = time.perf_counter() - start
             fingerprint = dict(problem.fingerprint())
             if measured is None:
                 measured = problem.take_measurements() if isinstance(problem, Measured) else {}
-        ref = toolbox.problem_ref(resolved, measured)
-        if ref.measured:
-            problem = this_worker.problem(ref)  # the same one
-            fingerprint["measured"] = hashlib.sha256(ref.measured.encode()).hexdigest()
-        tools = toolbox.build(resolved, problem, ref)
-        try_operators(tools, resolved)
+            ref = toolbox.problem_ref(resolved, measured)
+            if ref.measured:
+                problem = this_worker.problem(ref)  # the same one
+                fingerprint["measured"] = hashlib.sha256(ref.measured.encode()).hexdigest()
+            phase.now("trying the operators")
+            tools = toolbox.build(resolved, problem, ref)
+            try_operators(tools, resolved)
         check_finals(problem, resolved.experiment.budget)
         if resolved.experiment.patience is not None:
             check_patience(problem, tools)

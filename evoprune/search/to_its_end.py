@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 from evoprune.backends.execution import Execution
 from evoprune.errors import InputError
-from evoprune.experiment import config
-from evoprune.experiment.resolve import Resolved
+from evoprune.experiment.resolve import Resolved, resolve_at
 from evoprune.problem import Evaluation
 from evoprune.records import run_folder
 from evoprune.records.recorded import Key
@@ -41,5 +39,5 @@ def refuse_other(resolved: Resolved, place: Path, instead: str) -> None:
     ``instead``: what to do then.
     """
     path = place / run_folder.CONFIG
-    if path.exists() and config.read(path) != json.loads(json.dumps(resolved.config())):
+    if path.exists() and resolve_at(path, ()).config() != resolved.config():
         raise InputError(f"holds a run of another experiment; {instead}", str(place))

@@ -4,9 +4,10 @@ import json
 
 from evoprune.ablation.campaign import Campaign
 from evoprune.ablation.grid import Variant
-from evoprune.ablation.outcome import Curve, Finished
+from evoprune.ablation.outcome import Curve, Finished, curve
 from evoprune.ablation.results import compared
 from evoprune.records.history import read
+from evoprune.records.run_folder import locked
 
 
 def works(folder):
@@ -198,6 +199,57 @@ def test_a_run_that_ended_before_it_scored_anything_begins_again(ablate):
             path.unlink()
     assert ablate(*vary)[0] == 0
     assert list(json.loads((folder / "ablation.json").read_text()).values()) == [rows]
+
+
+def test_a_run_that_is_still_loading_is_left_alone(ablate, capsys):
+    vary = ("--vary", "operators.mate=blend,uniform")
+    _, folder = ablate(*vary)
+    run = folder / "01" / "seed-1"
+    for path in run.iterdir():
+        if path.name not in {"lock", "status.json"}:
+            path.unlink()
+    with locked(run):
+        assert ablate(*vary)[0] == 2
+    assert f"{run}: another process is still running it" in capsys.readouterr().err
+    assert {path.name for path in run.iterdir()} == {"lock", "status.json"}
+
+
+def test_a_probe_that_becomes_a_candidate_is_counted_by_what_it_found():
+    probe = {"candidate": 0, "memo": False, "work": 2.0, "fitness": [1.0], "probe": True}
+    other = {"candidate": 1, "memo": False, "work": 2.0, "fitness": [3.0]}
+    again = {"candidate": 2, "memo": True, "work": 0.0, "fitness": [1.0]}
+    assert curve([probe, other, again], -1.0) == Curve([4.0, 4.0], [3.0, 1.0])
+
+
+def test_what_failed_in_one_run_is_tried_in_the_next(ablate, plugin):
+    plugin("forgetful", FORGETFUL)
+    code, folder = ablate(
+        "--vary", "operators.mate=blend,uniform", "--set", "plugins=[forgetful]", "--set", "max_failures=1",
+        "--set", "problem.use=forgetful:Forgetful",
+        "--set", "problem.function=rastrigin", "--seeds", "1",
+    )  # fmt: skip
+    assert code == 0
+    failed = [
+        [line["genome"] for line in read(path) if "candidate" in line and "failure" in line]
+        for path in sorted(folder.glob("*/*/history.jsonl"))
+    ]
+    assert len(failed[0]) == 1
+    assert failed[1] == []
+
+
+FORGETFUL = """
+import itertools
+from problems.benchmark.problem import Benchmark
+
+CALLS, FAILED = itertools.count(), []
+
+class Forgetful(Benchmark):
+    def evaluate(self, genome):
+        if next(CALLS) == 5 or (genome in FAILED and len(FAILED) < 2):  # a second worker tries it too
+            FAILED.append(genome)
+            raise MemoryError("for a moment")
+        return super().evaluate(genome)
+"""
 
 
 def test_a_run_of_an_older_version_is_not_counted(ablate, capsys):

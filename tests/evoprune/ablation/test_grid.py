@@ -43,12 +43,17 @@ def test_a_name_tells_what_differs():
         "a=1,1",
         "a=b,{use: b}",
         "a=2001-99-99,3",
-        "seed=1,2",
     ],
 )
 def test_nothing_to_vary_is_refused(varied):
     with pytest.raises(InputError, match="--vary"):
         variants([varied])
+
+
+def test_what_all_variants_share_is_given_once():
+    with pytest.raises(InputError, match="all variants share it; give --seeds instead"):
+        variants(["seed=1,2"], {"seed": "--seeds"})
+    assert [variant.name for variant in variants(["seed=1,2"])] == ["seed=1", "seed=2"]
 
 
 def test_a_key_is_varied_once():

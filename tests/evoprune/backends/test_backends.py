@@ -72,8 +72,16 @@ def test_devices_are_shared_out_and_threads_divided(run_by, workshop, tmp_path, 
     assert (execution["workers"], execution["threads"]) == (2, 3)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
-@pytest.mark.parametrize("options", PARALLEL)
+@pytest.mark.parametrize(
+    ("options", "number"),
+    [
+        (PARALLEL[0], signal.SIGINT),
+        (PARALLEL[0], signal.SIGTERM),
+        (PARALLEL[1], signal.SIGTERM),
+        pytest.param(*DASK.values, signal.SIGINT, marks=pytest.mark.slow),
+    ],
+    ids=["processes-int", "processes-term", "scoop-term", "dask-int"],
+)
 def test_an_interrupted_run_leaves_no_process_and_can_be_resumed_here(
     run_by, evoprune, workshop, whole, alive, tmp_path, gate, options, number
 ):
@@ -146,16 +154,3 @@ def test_candidates_are_handed_out_in_the_order_of_breeding(run_by, workshop, tm
     finish(process)
     _optimum, *scored = [json.loads(line) for line in (tmp_path / "scored").read_text().splitlines()]
     assert scored == [line["genome"] for line in candidates(folder) if not line["memo"]]
-
-
-@pytest.mark.slow
-def test_the_mini_model_scores_the_same_in_workers_with_as_many_threads(run_by):
-    settings = ["population=4", "generations=1", "problem.curve=[]"]
-    settings += ["problem.search_text.windows=2", "problem.report_text.windows=1"]
-    settings += ["problem.calibration_text={source: 'bundled:python-docs', split: train, windows: 4}"]
-    found = []
-    for number, options in enumerate(["--map serial", "--map processes -n 2"]):
-        process, folder = run_by(f"{options} --threads 1", "problems/gpt2_mini.yaml", *settings, name=f"run-{number}")
-        finish(process)
-        found.append((lines(folder), result(folder)))
-    assert found[0] == found[1]

@@ -108,10 +108,13 @@ def test_what_was_promised_is_kept_by_resume_after_an_interruption(part, command
     assert answer.code == 130
     assert "to continue: python -m evoprune resume runs/run\n" in answer.err
     assert not Path("result").exists()
+    told = evoprune("status", "runs/run").out
+    assert ("its result is not exported yet" in told) == (part == "export")
+    assert "to continue: python -m evoprune resume runs/run" in told
     monkeypatch.setenv("INTERRUPTED_IN", "nothing")
     monkeypatch.chdir("runs")
-    for told in ("two numbers!\nwritten and checked: ", "done already"):
-        answer = evoprune("resume", "run")
+    for told, folder in (("two numbers!\nwritten and checked: ", "."), ("done already", "run")):
+        answer = evoprune("resume", folder)
         assert answer.code == 0, answer.err
         assert told in answer.out
     assert json.loads((tmp_path / "result" / "best.json").read_text()) == result(Path("run"))["best"]["genome"]

@@ -105,6 +105,13 @@ def test_anchors_and_merges_work(write):
     assert read(file)["operators"]["mutate"] == {"use": "gaussian", "alpha": 1}
 
 
+@pytest.mark.parametrize("setting", ["b.c.size=2", "~b.c.size"])
+def test_a_mapping_that_an_alias_names_twice_is_changed_in_one_place(write, setting):
+    config = override(read(write("a: &one {c: {size: 1}}\nb: *one\n")), [setting])
+    assert config["a"] == {"c": {"size": 1}}
+    assert config["b"]["c"] == ({} if setting.startswith("~") else {"size": 2})
+
+
 def test_a_file_of_ours_is_found_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert find("problems/rastrigin.yaml") == HOME / "problems" / "rastrigin.yaml"

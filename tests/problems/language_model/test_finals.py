@@ -85,11 +85,3 @@ def test_the_evolved_model_wins_where_held_out_windows_say_so(run, capsys):
     assert found["perplexity"]["held_out"]["evolved"] == pytest.approx(judged[ours])
     assert [line["finalist"] for line in lines(folder) if "finalist" in line] == [found["best"]["candidate"], "uniform"]
     assert f"{ours} won" in out
-
-
-@pytest.mark.slow
-def test_workers_judge_alike(run):
-    one = run("one", 6, "--threads", "1", reconstruct="least_squares")
-    two = run("two", 6, "-n", "2", "--threads", "1", reconstruct="least_squares")
-    assert lines(one) == lines(two)
-    assert result(one) == result(two)
