@@ -12,7 +12,9 @@ from evoprune import FACTS, InputError, Table, described_in, finite
 from problems.language_model import protocol
 from problems.language_model.evaluation.harness import run_tasks
 from problems.language_model.evaluation.measure import Measure
+from problems.language_model.export.uneven import load_any
 from problems.language_model.model.blocks import attentions_numbered
+from problems.language_model.model.device import follow_threads
 from problems.language_model.model.forward import Forward
 from problems.language_model.model.load import convert
 from problems.language_model.model.place import is_path
@@ -94,9 +96,9 @@ def measure(source: str, options: EvalSettings) -> Table:
     _refuse_what_is_no_model(source)
     text = _text(options, _reported(Path(source).expanduser()))
     with _named_as_given():
-        resident = Resident.load(
-            ModelSettings(model=source, device=options.device, dtype=options.dtype or "float32"),
-        )
+        follow_threads()
+        given = ModelSettings(model=source, device=options.device, dtype=options.dtype or "float32")
+        resident = Resident(*load_any(given), source)
         check_length(text, resident.model, "text")
         windows = cut(text, resident.tokenizer, "text")
     row = _row(Path(source).name, resident, Measure(resident.forward, None), windows, options)

@@ -8,18 +8,22 @@ from evoprune import InputError
 from problems.language_model.gguf.base import Base, read_base
 from problems.language_model.gguf.names import find_slots
 from problems.language_model.gguf.own import own_base
+from problems.language_model.gguf.values import refuse_another_form
 from problems.language_model.resident import Resident
 
 
 def find_base(resident: Resident, given: str | None = None) -> Base:
     """The base of the model, which must be dense now. ``given``: a .gguf file of it.
 
-    Raises :class:`evoprune.InputError` where there is none, or it is that of another model.
+    Raises :class:`evoprune.InputError` where there is none, it is that of another model, or llama.cpp keeps the model's
+    weights in a form that is not known here.
     """
     if given or resident.source.endswith(".gguf"):
-        base = read_base(Path(given or resident.source))
-        shapes = {slot.name: slot.shape for slot in find_slots(resident.model, base.architecture)}
-        base.refuse_another(shapes, resident.tokenizer.get_vocab())
+        path = Path(given or resident.source)
+        base = read_base(path)
+        slots = find_slots(resident.model, base.architecture)
+        base.refuse_another({slot.name: slot.shape for slot in slots}, resident.tokenizer.get_vocab())
+        refuse_another_form(resident.model, slots, path)
         return base
     if own := own_base(resident.model, resident.tokenizer, Path(resident.source).name.removeprefix("bundled:")):
         return own

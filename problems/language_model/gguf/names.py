@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from gguf import MODEL_ARCH_NAMES, get_tensor_name_map
 from numpy.typing import NDArray
 from transformers.pytorch_utils import Conv1D
@@ -34,6 +35,11 @@ class Slot:
     transposed: bool = False
     heads: int = 0
     fill: float = 0.0
+
+    def rows(self, weight: torch.Tensor) -> NDArray[np.float32]:
+        """``weight``, the parameter, as the file holds it, in float32."""
+        rows = weight.detach().to("cpu", torch.float32)
+        return self.ordered((rows.T if self.transposed else rows).numpy())
 
     def ordered(self, rows: NDArray[Any]) -> NDArray[Any]:
         """``rows``, of weights or of bytes, from the order of transformers to that of the file."""

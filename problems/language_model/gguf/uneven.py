@@ -33,8 +33,8 @@ class Widths:
     @classmethod
     def of(cls, block: Mapping[str, Slot], size: int) -> Widths:
         """Read from the shapes of the tensors of ``block``, with heads of ``size``; 0 for what it does not have."""
-        rows = {name: block[name].shape[0] if name in block else 0 for name in _MEASURED}
-        return cls(*(rows[name] // each for name, each in zip(_MEASURED, (size, size, 1), strict=True)))
+        heads, groups = (block[name].shape[0] // size if name in block else 0 for name in _ATTENTION)
+        return cls(heads, groups, block[_DOWN].shape[1] if _DOWN in block else 0)
 
     @property
     def whole(self) -> bool:
@@ -42,7 +42,8 @@ class Widths:
         return bool(self.heads and self.channels)
 
 
-_MEASURED = ("attn_q.weight", "attn_k.weight", "ffn_up.weight")
+_ATTENTION, _DOWN = ("attn_q.weight", "attn_k.weight"), "ffn_down.weight"
+"""The last one, as in some models ``ffn_up`` holds the gate too."""
 
 
 def filled(widths: Sequence[Widths], hidden: int, size: int) -> tuple[list[Slot], list[Widths]]:

@@ -84,8 +84,7 @@ class Contents:
         elif slot.parameter in self.encoded:
             return slot.ordered(self.encoded[slot.parameter].data)
         else:
-            weight = self.weights[slot.parameter].detach().to("cpu", torch.float32)
-            rows = slot.ordered((weight.T if slot.transposed else weight).numpy())
+            rows = slot.rows(self.weights[slot.parameter])
         return ggml.quantize(np.atleast_2d(rows), self.kinds[slot.name])
 
 

@@ -86,7 +86,8 @@ def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
     if not found:
         raise InputError(
             f"{type(model).__name__} has no list of similar blocks with Linear or Conv1D layers, so there is "
-            "nothing to prune; expected a decoder such as GPT-2, Llama, OPT or GPT-NeoX"
+            "nothing to prune; expected a decoder such as GPT-2, Llama, OPT or GPT-NeoX",
+            "problem.model",
         )
     return max(found, key=lambda item: sum(p.numel() for p in item[1].parameters()))
 
@@ -102,28 +103,32 @@ def keep_blocks(model: Any, kept: Sequence[int]) -> None:
     owner, _, own_name = name.rpartition(".")
     setattr(model.get_submodule(owner), own_name, nn.ModuleList(blocks[block] for block in kept))
     config = model.config.get_text_config()
-    if getattr(config, "layer_types", None):  # the kind of attention of each block
-        config.layer_types = [config.layer_types[block] for block in kept]
+    for key, value in list(vars(config).items()):  # the kind of attention of each block, for example
+        if "layer" in key and isinstance(value, list) and len(value) == len(blocks):
+            setattr(config, key, [value[block] for block in kept])
     config.num_hidden_layers = len(kept)
 
 
 def number_attentions(model: Any) -> list[tuple[Any, int]]:
     """Number the attentions that are left without gaps: a cache keeps keys and values by these numbers.
 
-    Returns the modules and the numbers that they had.
+    Where the config says which kind of attention each layer has, a cache has such places too, so that each is numbered
+    among those of its kind. Returns the modules and the numbers that they had.
     """
     before: list[tuple[Any, int]] = []
-    number = 0
+    kinds = getattr(model.config.get_text_config(), "layer_types", None) or []
     try:
         blocks = find_blocks(model)[1]
     except InputError:  # all of their layers were dropped
         return before
-    for block in blocks:
+    kinds = kinds if len(kinds) == len(blocks) else [None] * len(blocks)
+    free = {kind: iter([place for place, other in enumerate(kinds) if other == kind]) for kind in set(kinds)}
+    for kind, block in zip(kinds, blocks, strict=True):
         numbered: list[Any] = [m for m in block.modules() if m is not block and hasattr(m, "layer_idx")]
+        number = next(free[kind]) if numbered else 0
         for module in numbered:
             before.append((module, module.layer_idx))
             module.layer_idx = number
-        number += bool(numbered)
     return before
 
 
@@ -144,10 +149,11 @@ def find_matrices(model: nn.Module) -> list[Matrix]:
     Raises :class:`evoprune.InputError`, also if some weights would silently be left out.
     """
     name, blocks = find_blocks(model)
-    if experts := _stacked(blocks[0]):
+    if experts := list(dict.fromkeys(name for block in blocks for name in _stacked(block))):
         raise InputError(
-            f"{type(model).__name__} holds several matrices in one parameter ({', '.join(experts)} of each block): "
-            "mixture-of-experts models are not supported yet; expected a dense decoder such as GPT-2 or Llama"
+            f"{type(model).__name__} holds several matrices in one parameter ({', '.join(experts)} of blocks): "
+            "mixture-of-experts models are not supported yet; expected a dense decoder such as GPT-2 or Llama",
+            "problem.model",
         )
     return [
         Matrix(f"{name}.{index}.{kind}", index, kind, module)

@@ -62,9 +62,13 @@ class Forward:
 
     @property
     def bytes_per_token(self) -> int:
-        """The approximate bytes of a token in a forward pass: some copies of the widest layer's activations."""
-        widest = max(max(matrix.weight.shape) for matrix in self._matrices)
-        return int(16 * widest * self._model.dtype.itemsize)
+        """The approximate bytes of a token in a forward pass: some copies of the widest layer's activations.
+
+        And of the logits, where a model computes those of the whole batch.
+        """
+        widest = 16 * max(max(matrix.weight.shape) for matrix in self._matrices)
+        logits = 0 if self._plain_head else 4 * self.vocabulary
+        return int((widest + logits) * self._model.dtype.itemsize)
 
     @property
     def device(self) -> torch.device:
@@ -197,7 +201,7 @@ class Forward:
         try:
             whole, kept = self(tokens, keep=[middle])
             resumed, _ = self(tokens, middle, kept[middle])
-        except (TypeError, AttributeError, KeyError, RuntimeError):
+        except (TypeError, ValueError, LookupError, AttributeError, RuntimeError):
             return False
         return torch.equal(whole, resumed)
 

@@ -84,7 +84,7 @@ class Prune(Planner):
         with Phase("measuring the model"):
             text = divide(options.text, parts, resident.tokenizer, _longest(resident))
             windows = cut(TextSettings(**text.settings("search", SEARCHED)), resident.tokenizer, "text")
-            subject = Subject.measured(resident, windows.tokens, loading, base)
+            subject = Subject.measured(resident, windows.tokens, loading, one_file, base)
         recipe, shares = share_out(recipe, subject, text, seconds, one_file)
         experiment = _experiment(recipe, subject, text, shares, one_file)
         experiment["problem"] |= {"model": settings.model, "dtype": resident.dtype}
@@ -96,6 +96,8 @@ class Prune(Planner):
             f"about {max(1, round(shares.seconds / 60))} min: {shares.calibration} windows of {text.window} tokens to "
             f"calibrate, {shares.evaluations:.0f} evaluations of {shares.searched}, {shares.report} for the report",
         ]
+        if not subject.heads and "channels" in _uses(experiment):
+            remarks.append("attentions cannot lose heads in this model: channels of MLPs alone go")
         name = Path(settings.model).stem.replace("bundled:", "")
         return Plan(experiment, name, remarks, {"base": base} if base else {})
 
@@ -110,6 +112,12 @@ def _experiment(recipe: Recipe, subject: Subject, text: Division, shares: Shares
         "calibration_text": text.settings("calibration", shares.calibration),
     }
     return made | {"budget": round(shares.evaluations * shares.searched * text.window)}
+
+
+def _uses(experiment: dict[str, Any]) -> list[str]:
+    """The names of the transforms of ``experiment``, where it lists several."""
+    transforms = experiment["problem"].get("transforms")
+    return [each["use"] for each in transforms] if isinstance(transforms, list) else []
 
 
 def _base(given: str | None) -> str | None:

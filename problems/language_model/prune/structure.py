@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from evoprune import InputError
 from problems.language_model.prune.recipe import Json
 
 if TYPE_CHECKING:
@@ -19,13 +20,24 @@ _LEAST_STEP = 32
 
 
 def narrower(subject: Subject, budget: Json) -> Json:
-    """As ``problems/smollm2_structure.yaml``: compensated widths cost the least quality (docs/structure.md)."""
+    """As ``problems/smollm2_structure.yaml``: compensated widths cost the least quality (docs/structure.md).
+
+    Heads stay where the model's code does not run with fewer. Raises :class:`evoprune.InputError` where the model's
+    blocks cannot be taken apart.
+    """
+    if subject.width is None:
+        raise InputError(
+            "heads and channels of this model are not known, so that it cannot be made narrower; give --sparsity, or "
+            "--size with --out FILE.gguf",
+            "prune",
+        )
     units = {"score": "structured_obs", "compensate": True}
+    heads = [{"use": "heads", **units}] if subject.heads else []
     return {
         "problem": {
             "use": "language_model",
             "objective": "kl",
-            "transforms": [{"use": "heads", **units}, {"use": "channels", "step": step(subject.width), **units}],
+            "transforms": [*heads, {"use": "channels", "step": step(subject.width), **units}],
             "budget": budget,
         },
         "operators": {

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
 
+from evoprune import InputError
 from problems.language_model.foresight import mean_inputs, pace
 from problems.language_model.model.blocks import inputs, positions
 from problems.language_model.model.device import free_memory
 from problems.language_model.resident import Resident
+from problems.pruning.cuts.heads.settings import HeadsSettings
+from problems.pruning.cuts.heads.transform import Heads
+from problems.quantization.types.matrices import typed_matrices
+from problems.quantization.types.settings import TypesSettings
+from problems.quantization.types.transform import Types
 
 _ANY = 2048
 """Positions that are counted on where a model has no limit."""
@@ -19,13 +26,16 @@ _ANY = 2048
 class Subject:
     """What plans depend on.
 
-    ``width``: that of an MLP; ``matrices``: how many have a type in a .gguf file; ``base``: that of the file, if given.
+    ``width``: that of an MLP, None where blocks cannot be taken apart; ``heads``: whether these can go; ``matrices``:
+    how many have a type in a .gguf file, and ``quantising``: the seconds that this takes, both 0 where no file is
+    wanted; ``base``: that of the file, if given.
     """
 
     blocks: int
     kinds: int
     matrices: int
-    width: int
+    width: int | None
+    heads: bool
     inputs: float
     """Of the layer of a weight, on the average."""
     prunable: int
@@ -37,25 +47,43 @@ class Subject:
     """The same with gradients; None if there is no memory for them."""
     loading: float
     """Seconds."""
+    quantising: float = 0.0
     base: str | None = None
 
     @classmethod
-    def measured(cls, resident: Resident, tokens: torch.Tensor, loading: float, base: str | None = None) -> Subject:
+    def measured(
+        cls, resident: Resident, tokens: torch.Tensor, loading: float, one_file: bool, base: str | None = None
+    ) -> Subject:
         """``resident`` on ``tokens``, as :func:`problems.language_model.foresight.pace` takes them."""
         matrices = resident.matrices
-        width = next(inputs(sublayer.layers[-1]) for sublayer in resident.sublayers if sublayer.kind == "mlp")
+        quantising = Types.needs_of(resident, TypesSettings()).quantising if one_file else 0.0
         room = resident.device.type != "cpu" or 8 * resident.prunable_weights < free_memory(resident.device)
         found = pace(resident, tokens, room)
         return cls(
             blocks=1 + matrices[-1].block,
             kinds=len({matrix.kind for matrix in matrices}),
-            matrices=len(matrices) + 1,
-            width=width,
+            matrices=len(typed_matrices(resident)) if one_file else 0,
+            width=_width(resident),
+            heads=_has_heads(resident),
             inputs=mean_inputs(resident),
             prunable=resident.prunable_weights,
             positions=positions(resident.model) or _ANY,
             scored=found.scored,
             gradients=found.gradients,
             loading=loading,
+            quantising=quantising / torch.get_num_threads(),
             base=base,
         )
+
+
+def _has_heads(resident: Resident) -> bool:
+    with suppress(InputError):
+        Heads.of_shapes(resident, HeadsSettings())
+        return True
+    return False
+
+
+def _width(resident: Resident) -> int | None:
+    with suppress(InputError):
+        return next(inputs(sublayer.layers[-1]) for sublayer in resident.sublayers if sublayer.kind == "mlp")
+    return None

@@ -20,9 +20,6 @@ _SCREENING = 0.125
 _ROUNDS = (10, 90)
 """Evaluations after the costs are known, at least and at most."""
 
-_QUANTISING = 6e-7
-"""Seconds for each weight, roughly, in all types."""
-
 
 class Goal(Recipe):
     """Types of GGUF, or heads and channels, under a budget of bytes."""
@@ -52,7 +49,7 @@ class Goal(Recipe):
 
     def seconds_before(self, subject: Subject, one_file: bool) -> float:
         """Quantising."""
-        return _QUANTISING * subject.prunable if one_file else 0.0
+        return subject.quantising if one_file else 0.0
 
     def evaluations(self, subject: Subject, one_file: bool) -> tuple[float, float]:
         """A part of one for each matrix, and some rounds."""

@@ -8,23 +8,19 @@ from typing import Any
 
 import torch
 
-from problems.language_model.model.blocks import Matrix, find_blocks
-from problems.pruning.cuts.units.units import Units
+from problems.language_model.model.blocks import find_blocks
 
 
-def has_form(model: Any, units: Units, entries: Mapping[str, int]) -> bool:
-    """Whether transformers, told ``entries`` in the config, builds matrices of the shapes that ``model`` has now.
-
-    The names of the matrices are those of the dense ``units``.
-    """
+def has_form(model: Any, entries: Mapping[str, int]) -> bool:
+    """Whether transformers, told ``entries`` in the config, builds blocks of the shapes that ``model`` has now."""
     config = copy.deepcopy(model.config)
-    set_form(config, entries)
     try:
+        set_form(config, entries)
         fresh = type(config).from_dict(config.to_dict())  # its own checks
         with torch.device("meta"):
             plain = type(model)(fresh)
-        block, ours = find_blocks(plain)[1][0], find_blocks(model)[1][0]
-        return all(_shape(block, part.matrix) == _shape(ours, part.matrix) for part in units.parts)
+        theirs, ours = (_shapes(find_blocks(each)[1][0]) for each in (plain, model))
+        return theirs == ours
     except Exception:  # model classes and checks of configs raise many kinds of errors
         return False
 
@@ -35,5 +31,5 @@ def set_form(config: Any, entries: Mapping[str, int]) -> None:
         setattr(config.get_text_config(), name, value)
 
 
-def _shape(block: Any, matrix: Matrix) -> tuple[int, ...]:
-    return tuple(block.get_submodule(matrix.kind).weight.shape)
+def _shapes(block: Any) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(parameter.shape) for name, parameter in block.named_parameters()}

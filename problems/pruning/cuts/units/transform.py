@@ -149,7 +149,7 @@ class UnitCut(Removal):
         """Whether each block has as many units, and transformers can build such a model."""
         left = self._left_everywhere
         model, units = self.resident.model, self._units[0]
-        return bool(left) and (left == units.count or has_form(model, units, self.form(left)))
+        return bool(left) and (left == units.count or has_form(model, self.form(left)))
 
     def write(self, model: Any) -> None:
         """Say in the config how many units each block of ``model`` has."""
@@ -243,8 +243,8 @@ class UnitCut(Removal):
     def _make_stored(self) -> Tensors:
         """The order of each block's units, the best first, and what refitting needs; the same in all processes."""
         settings, tokens = self.settings, torch.empty(0, 1, dtype=torch.int64)
-        if self.texts is None:  # for shapes alone: the weights may be any
-            return self._computed(tokens)
+        if self.texts is None:  # for shapes alone: any units may stay
+            return {f"order.{block}": torch.arange(units.count) for block, units in enumerate(self._units)}
         what: list[object] = [code(cuts, scores), self.noun, settings.score, settings.compensate]
         if self._scoring:
             what += [sorted(self._scoring.describe().items()), self._scoring.code]

@@ -7,9 +7,11 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from evoprune import Choice, InputError
+from evoprune.cli import main
 from problems.language_model.export import uneven
 from problems.language_model.problem import AnyTransformSettings, LanguageModel
-from tests.problems.small import ARCHITECTURES, problem_in
+from problems.language_model.text.windows import cut
+from tests.problems.small import ARCHITECTURES, plain_perplexity, problem_in
 
 SUBLAYERS = (Choice(use="sublayers"),)
 GENOME = [1.0, 0.0, 0.0, 1.0, 0.0, 0.0]
@@ -47,6 +49,17 @@ def test_the_logits_are_the_same(written, tokens, architecture):
         expected = session.resident.model(tokens, use_cache=False).logits
         assert torch.allclose(model(tokens, use_cache=False).logits, expected, atol=1e-5)
     assert uneven.is_uneven(folder)
+
+
+def test_eval_measures_such_a_folder(written, capsys):
+    session, folder = written("llama")
+    session.resident.tokenizer.save_pretrained(folder)
+    report = session.texts.report
+    asked = ["--text", report.settings.source, "--window", str(report.settings.window), "--json"]
+    assert main(["eval", str(folder), *asked]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    windows = cut(report.settings.model_copy(update={"windows": None}), session.resident.tokenizer, "text")
+    assert row["perplexity"] == pytest.approx(plain_perplexity(session.resident.model, windows.tokens), rel=1e-4)
 
 
 def test_a_cache_of_keys_and_values_changes_nothing_where_the_first_attention_is_gone(written, tokens):

@@ -5,17 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
 pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")
 
 from evoprune import InputError
+from problems.language_model.gguf import ggml
 from problems.language_model.gguf.base import TOKENS, read_base
 from problems.language_model.gguf.find import find_base
 from problems.language_model.gguf.own import own_base
+from problems.language_model.gguf.write import contents
 from problems.language_model.resident import Resident
+from problems.language_model.transform import Encoded
 from tests.problems.language_model.gguf.models import (
     VOCABULARY,
+    base_of,
     byte_tokenizer,
     random_gpt2,
     random_llama,
@@ -36,6 +41,31 @@ def path(tmp_path):
 def test_the_source_is_the_base_or_what_is_given(path):
     assert find_base(resident(random_llama(), str(path))).path == path
     assert find_base(resident(random_llama()), str(path)).path == path
+
+
+@pytest.mark.parametrize("form", ["norms plus 1", "rows in another order"])
+def test_weights_that_a_file_holds_in_another_form_are_refused(form, path):
+    model = random_llama()
+    attention = model.model.layers[0].self_attn
+    if form == "norms plus 1":
+        model.model.layers[0].input_layernorm.weight.data += 1
+    else:
+        attention.q_proj.weight.data = attention.q_proj.weight[torch.randperm(64)]
+    with pytest.raises(InputError, match=r"base\.gguf: llama.cpp keeps blk\.0\.attn_.* in another form"):
+        find_base(resident(model), str(path))
+
+
+@pytest.mark.parametrize("kind", ["Q8_0", "Q4_0"])
+def test_a_quantised_base_is_one_of_the_model(kind, tmp_path):
+    model = random_llama()
+    path = tmp_path / "quantised.gguf"
+    encoded = {
+        name: Encoded(kind, ggml.quantize(weight.numpy(), kind))
+        for name, weight in model.named_parameters()
+        if weight.dim() == 2
+    }
+    contents(model, base_of(model), encoded).write(path)
+    assert find_base(resident(model), str(path)).path == path
 
 
 def test_a_gpt2_is_its_own_base_and_another_model_needs_one():

@@ -1,5 +1,5 @@
 import torch
-from transformers import AutoModelForCausalLM, Gemma3Config
+from transformers import AutoModelForCausalLM, BloomConfig, BloomForCausalLM, Gemma3Config
 
 from problems.language_model.model.forward import Forward
 from tests.problems.small import random_model
@@ -21,6 +21,14 @@ def test_a_model_whose_blocks_pass_something_by_each_other_is_always_run_whole()
     blocks[1].register_forward_hook(lambda _, given, output: seen.update(output=output))
     blocks[-1].register_forward_hook(lambda _, given, output: output + seen["output"])
     assert not Forward(model).resumable
+
+
+def test_a_model_whose_blocks_return_more_than_a_tensor_is_always_run_whole(tokens):
+    config = BloomConfig(vocab_size=128, hidden_size=32, n_layer=3, n_head=2)
+    model = BloomForCausalLM(config).eval().requires_grad_(False)
+    forward = Forward(model)
+    assert not forward.resumable
+    assert torch.allclose(forward.logits(forward(tokens)[0]), model(tokens).logits, atol=1e-5)
 
 
 def test_the_model_is_left_as_it_was(model, tokens):

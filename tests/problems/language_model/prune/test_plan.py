@@ -15,7 +15,7 @@ from problems.language_model.settings import TextSettings
 from problems.language_model.text.source import load_text
 
 SUBJECT = Subject(
-    blocks=30, kinds=7, matrices=211, width=1536, inputs=800.0, prunable=10**8, positions=2048,
+    blocks=30, kinds=7, matrices=211, width=1536, heads=True, inputs=800.0, prunable=10**8, positions=2048,
     scored=1e-3, gradients=4e-3, loading=10.0,
 )  # fmt: skip
 PARTS = {"search": 80_000, "calibration": 120_000, "report": 60_000}
@@ -32,6 +32,22 @@ def divide(text, longest):
 
 def shares(seconds, subject=SUBJECT):
     return share_out(sparsity.Goal(0.5), subject, TEXT, seconds, one_file=False)[1]
+
+
+def test_a_model_that_cannot_be_taken_apart_has_goals_without_widths():
+    unknown = replace(SUBJECT, width=None)
+    assert sparsity.Goal(0.5).experiment(unknown, 50, one_file=False)
+    assert size.Goal(5e7).experiment(unknown, 50, one_file=True)
+    with pytest.raises(InputError, match=r"give --sparsity, or --size with --out FILE\.gguf"):
+        remove.Goal(0.5).experiment(unknown, 50, one_file=False)
+
+
+def test_where_heads_cannot_go_channels_alone_do():
+    made = [remove.Goal(0.5).experiment(replace(SUBJECT, heads=heads), 50, one_file=False) for heads in (True, False)]
+    assert [[each["use"] for each in one["problem"]["transforms"]] for one in made] == [
+        ["heads", "channels"],
+        ["channels"],
+    ]
 
 
 def test_what_is_planned_fits_into_the_time_and_more_time_is_used():

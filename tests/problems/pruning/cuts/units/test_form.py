@@ -4,10 +4,11 @@ import copy
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, FalconConfig, FalconForCausalLM, PhiConfig, PhiForCausalLM
 
 from evoprune import Choice
 from problems.language_model.export import uneven
+from problems.pruning.cuts.units.form import has_form
 from tests.problems.pruning.cuts.units.slow import ALL, cut_of
 
 WRITABLE = [*((architecture, "channels") for architecture in ALL), ("llama", "heads"), ("gemma", "heads")]
@@ -43,6 +44,22 @@ def test_fewer_heads_have_none_where_the_config_cannot_say_their_size(architectu
     transform.apply([level] * 3)
     assert not transform.plain
     assert transform.resident.model.config.to_dict() == before
+
+
+def test_norms_of_whole_heads_are_of_other_sizes_in_a_config():
+    config = PhiConfig(
+        vocab_size=128, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+        qk_layernorm=True,
+    )  # fmt: skip
+    model = PhiForCausalLM(config)
+    assert has_form(model, {})
+    model.model.layers[0].self_attn.q_layernorm = torch.nn.LayerNorm(8)
+    assert not has_form(model, {})
+
+
+def test_a_config_that_refuses_a_value_has_no_form_for_it():
+    model = FalconForCausalLM(FalconConfig(vocab_size=32, hidden_size=32, num_hidden_layers=2, num_attention_heads=2))
+    assert not has_form(model, {"head_dim": 8})
 
 
 @pytest.mark.parametrize("cut", ["channels", "heads"])
