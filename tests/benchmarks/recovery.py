@@ -8,8 +8,8 @@
 GENOMES.json holds genomes by name; ``dense`` and ``uniform`` are known besides. How they are trained is the problem's
 ``recover``, as in ``--set problem.recover.train=norms``. A line of OUT.jsonl is a model and a number of tokens; what it
 holds already is not computed again, so the command may be interrupted. The tables say: the report text before and after
-training, the distance from the dense model trained alike, and, where there are several numbers of tokens and models,
-the rank correlation (Spearman) of each earlier score with what the most tokens give.
+training, the distance from the dense model trained alike, and, where there are several models, the rank correlation
+(Spearman) of each earlier score with what the most tokens give.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from problems.language_model.export.write import put_weights
 from problems.language_model.model.forward import Forward
 from problems.language_model.model.load import copy_of
 from problems.language_model.problem import LanguageModel
+from problems.language_model.recovery.held_out import WORDS, judged, judged_by
 from problems.language_model.recovery.recover import recover
 from problems.language_model.recovery.text import RecoveryText, recovery_text
 from problems.language_model.settings import RecoverSettings, TextSettings
@@ -112,28 +113,45 @@ def table(lines: Sequence[Line]) -> str:
 
 
 def ranks(lines: Sequence[Line]) -> str:
-    """The rank correlation of each earlier score with the perplexity on the report text after the most tokens."""
+    """The rank correlation of each earlier score with what the most tokens give, on held-out windows and report text.
+
+    By divergence where nothing is learned of the text itself, else by perplexity.
+    """
     each = {
         asked: {line["name"]: line for line in lines if line["asked"] == asked and line["name"] != "dense"}
         for asked in sorted({line["asked"] for line in lines})
     }
     *shorter, most = each
     final = each[most]
+    what = WORDS[judged_by(next(iter(final.values()))["curve"])]
+    held_out = {name: judged(line["curve"]) for name, line in final.items()}
+    results = [
+        {name: min(values) for name, values in held_out.items()},
+        {name: line[f"{what}_after"] for name, line in final.items()},
+    ]
     scores = {"search text, not trained": {name: line["search"] for name, line in final.items()}}
-    scores["held-out windows, not trained"] = {name: line["curve"][0]["held_out"] for name, line in final.items()}
+    scores["held-out windows, not trained"] = {name: values[0] for name, values in held_out.items()}
     for asked in shorter:
-        best = {name: min(point["held_out"] for point in line["curve"]) for name, line in each[asked].items()}
+        best = {name: min(judged(line["curve"])) for name, line in each[asked].items()}
         scores[f"held-out windows after {asked:,} tokens"] = best
-    rows = [f"| score | Spearman with {most:,} tokens | models | the best by it is, after these |", "|---|---|---|---|"]
-    order = sorted(final, key=lambda name: final[name]["perplexity_after"])
+    first = next(iter(final.values()))["curve"][1]["tokens"]
+    scores[f"held-out windows after its first {first:,} tokens"] = {name: v[1] for name, v in held_out.items()}
+    scores["report text, not trained"] = {name: line[f"{what}_before"] for name, line in final.items()}
+    rows = [
+        f"Spearman with the {what} after {most:,} tokens:",
+        "",
+        "| score | held-out windows | report text | models | its best is, on these |",
+        "|---|---|---|---|---|",
+    ]
     for label, score in scores.items():
         names = [name for name in final if name in score]
-        rho = spearmanr([score[name] for name in names], [final[name]["perplexity_after"] for name in names]).statistic
-        chosen = min(names, key=score.__getitem__)
-        place = f"number {order.index(chosen) + 1}, perplexity {final[chosen]['perplexity_after']:.2f}"
-        rows.append(f"| {label} | {rho:.2f} | {len(names)} | {place} |")
-    best = final[order[0]]["perplexity_after"]
-    return "\n".join([*rows, "", f"The best of all after {most:,} tokens: {best:.2f}"])
+        chosen, cells = min(names, key=score.__getitem__), []
+        for result in results:
+            found = [result[name] for name in names]
+            cells.append(f"{spearmanr([score[name] for name in names], found).statistic:.2f}")
+        places = " and ".join(str(sorted(result.values()).index(result[chosen]) + 1) for result in results)
+        rows.append(f"| {label} | {' | '.join(cells)} | {len(names)} | number {places} |")
+    return "\n".join(rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -169,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.exit(2, f"error: {error}\n")
     lines = results.lines
     print(table(lines))
-    if len({line["asked"] for line in lines}) > 1 and len({line["name"] for line in lines}) > 3:
+    if len({line["name"] for line in lines}) > 3:
         print("", ranks(lines), sep="\n")
 
 

@@ -243,8 +243,8 @@ class UnitCut(Removal):
     def _make_stored(self) -> Tensors:
         """The order of each block's units, the best first, and what refitting needs; the same in all processes."""
         settings, tokens = self.settings, torch.empty(0, 1, dtype=torch.int64)
-        if self.texts is None:  # for shapes alone: any units may stay
-            return {f"order.{block}": torch.arange(units.count) for block, units in enumerate(self._units)}
+        if self.texts is None:  # for shapes alone: the weights may be any
+            return self._computed(tokens)
         what: list[object] = [code(cuts, scores), self.noun, settings.score, settings.compensate]
         if self._scoring:
             what += [sorted(self._scoring.describe().items()), self._scoring.code]
