@@ -71,7 +71,7 @@ class Status:
     @property
     def resumable(self) -> bool:
         """Whether ``evoprune resume`` would continue it, or do what is left after it."""
-        return self.state in {KILLED, "stopped", "interrupted", "failed"} or (self.promised and not self.is_running)
+        return self.state in {KILLED, "stopped", "interrupted", "failed"} or self.promised
 
 
 def find(folder: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from problems.language_model.model.device import release
 from problems.language_model.model.forward import Forward
 from problems.language_model.model.load import convert
 from problems.language_model.recovery.checkpoint import NoCheckpoints
-from problems.language_model.recovery.held_out import judged, measured
+from problems.language_model.recovery.held_out import decisive, judged
 from problems.language_model.recovery.recover import model_of, trained_of
 from problems.language_model.recovery.text import text_settings
 from problems.language_model.recovery.train import Training
@@ -75,8 +75,8 @@ def _judged(session: Session, genome: Sequence[float]) -> Evaluation:
 
 
 def _measured(session: Session, model: Any, recover: RecoverPhaseSettings) -> float:
-    tokens, forward = session.recovery_text.held_out, Forward(model)
-    return judged([measured(forward, session.resident.forward, tokens, recover.cross_entropy)])[0]
+    tokens = session.recovery_text.held_out
+    return decisive(Forward(model), session.resident.forward, tokens, recover.cross_entropy)
 
 
 def _chosen(settings: LanguageModelSettings) -> tuple[RecoverPhaseSettings, SelectSettings]:

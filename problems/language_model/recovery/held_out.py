@@ -32,6 +32,11 @@ def measured(student: Forward, teacher: Forward, tokens: torch.Tensor, cross_ent
     return found
 
 
+def decisive(student: Forward, teacher: Forward, tokens: torch.Tensor, cross_entropy: float) -> float:
+    """What of :func:`measured` decides; the lower, the better."""
+    return judged([measured(student, teacher, tokens, cross_entropy)])[0]
+
+
 def judged_by(curve: Sequence[Point]) -> str:
     """The name of what decides which point is the best."""
     return DIVERGENCE if DIVERGENCE in curve[0] else PERPLEXITY

@@ -23,7 +23,7 @@ from problems.language_model.model.forward import Forward
 from problems.language_model.model.load import convert, copy_of
 from problems.language_model.model.tensor_file import sha256_of
 from problems.language_model.recovery import checkpoint
-from problems.language_model.recovery.held_out import WORDS, judged, judged_by, measured
+from problems.language_model.recovery.held_out import WORDS, decisive, judged, judged_by
 from problems.language_model.recovery.loss import divergence
 from problems.language_model.recovery.text import RecoveryText, refuse_report
 from problems.language_model.recovery.train import Training
@@ -67,8 +67,8 @@ class Teacher:
         }
 
     def judge(self, model: Any, cross_entropy: float) -> float:
-        """What of ``model`` on the held-out windows decides: see :func:`measured`."""
-        return judged([measured(Forward(model), Forward(self.model), self.text.held_out, cross_entropy)])[0]
+        """What of ``model`` on the held-out windows decides."""
+        return decisive(Forward(model), Forward(self.model), self.text.held_out, cross_entropy)
 
 
 @dataclass(frozen=True)
