@@ -1,14 +1,8 @@
-"""Writes the pruned model as ``save_pretrained`` does, checks it in a fresh process, and describes it."""
+"""Writes the pruned model as ``save_pretrained`` does, has it checked, and describes it."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import math
-import os
-import subprocess
-import sys
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,30 +10,21 @@ from typing import Any
 
 import torch
 
-from evoprune import Exported, InputError, __version__, finite
+from evoprune import Exported, InputError, __version__
 from problems.language_model.export import uneven
 from problems.language_model.export.card import card, number
+from problems.language_model.export.checking import check_in_fresh_process, faults_of, stated, tolerance_of
 from problems.language_model.export.run_record import RunRecord, run_record
-from problems.language_model.export.runtime import bytes_of, computing, finding_evoprune, lines, runtimes
+from problems.language_model.export.runtime import bytes_of, computing, lines, runtimes
 from problems.language_model.model.blocks import Matrix, find_matrices, zeros
-from problems.language_model.model.device import free_memory, release
 from problems.language_model.model.load import copy_of, quiet
 from problems.language_model.model.source import stored_dtype, weight_files
 from problems.language_model.model.tensor_file import disk_errors
 from problems.language_model.options import ExportSettings
 from problems.language_model.recovery.figures import draw_recovery
 from problems.language_model.session import Session
-from problems.language_model.text.source import load_text
-from problems.language_model.text.windows import Windows
 from problems.language_model.told import about
 from problems.language_model.transform import Encoded, Transform
-
-_ROOM = 1.5
-"""A check takes a GPU with so many times the bytes of the weights free: this process still holds its model there."""
-
-TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2
-"""The largest relative difference between the perplexities of the written model and of the run:
-if both are in float32, and if either is in 16 bits, where kernels differ more."""
 
 Json = dict[str, Any]
 
@@ -94,7 +79,7 @@ def export(
     return Exported(facts, summary, faults)
 
 
-def refuse_base(session: Session, genome: Sequence[float], options: ExportSettings) -> None:  # noqa: ARG001 - one of the formats' ``check``
+def refuse_base(session: Session, genome: Sequence[float], options: ExportSettings) -> None:  # noqa: ARG001 - as formats do
     """Raise :class:`evoprune.InputError` if ``options`` name a base: a folder needs none."""
     if options.base:
         raise InputError("a folder takes nothing from a .gguf file: give OUT.gguf, or leave it out", "--base")
@@ -187,60 +172,6 @@ def put_weights(model: Any, weights: Mapping[str, torch.Tensor]) -> None:
         parameters[name].data.copy_(weight)
 
 
-def check_in_fresh_process(
-    report: Windows, device: torch.device, trust: bool, matrices: list[str], dtype: str, folder: Path
-) -> Json:
-    """What a new process finds in ``folder``, where weights are in ``dtype``: see ``check.py``.
-
-    ``trust``: whether the model's own code may run.
-    """
-    windows, window = report.tokens.shape
-    if device.type == "cuda":
-        release(device)  # the other process needs the memory that this one only caches
-        if free_memory(device) < _ROOM * bytes_of(folder.glob("*.safetensors")):
-            device = torch.device("cpu")
-    with tempfile.TemporaryDirectory() as scratch:
-        text, job = Path(scratch) / "text.txt", Path(scratch) / "job.json"
-        text.write_text(load_text(report.settings, "report_text"), encoding="utf-8", newline="")
-        task = {
-            "folder": str(folder.resolve()), "matrices": matrices, "text": str(text), "window": window,
-            "windows": windows, "begin": report.begin is not None, "dtype": computing(dtype, device),
-            "device": str(device), "trust_remote_code": trust, "uneven": uneven.is_uneven(folder),
-        }  # fmt: skip
-        job.write_text(json.dumps(task), encoding="utf-8")
-        script = Path(__file__).with_name("check.py")
-        environment = finding_evoprune() if uneven.is_uneven(folder) else dict(os.environ)
-        done = subprocess.run(
-            [sys.executable, "-P", str(script), str(job)],
-            capture_output=True, text=True, cwd=scratch, env=environment | {"HF_HUB_OFFLINE": "1"},
-        )  # fmt: skip
-    if done.returncode:
-        reason = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
-        nothing = {"zeros": {}, "perplexity": math.inf, "tokens_sha256": None}
-        return nothing | {"failure": f"cannot be loaded: {reason}"}
-    return json.loads(done.stdout)  # type: ignore[no-any-return]
-
-
-def faults_of(
-    zeros: dict[str, int], check: Json, text_sha256: str, expected: float | None, tolerance: float
-) -> list[str]:
-    """How ``check`` differs from what is expected: zeros of each matrix, the tokens of the text, the perplexity."""
-    if "failure" in check:
-        return [check["failure"]]
-    faults = []
-    if check["zeros"] != zeros:
-        wrong = [name for name, count in zeros.items() if check["zeros"].get(name) != count]
-        faults.append(f"zeros were lost or gained in {', '.join(wrong)}")
-    if check["tokens_sha256"] != text_sha256:
-        faults.append("the written tokenizer gives other tokens for the report text")
-    found = check["perplexity"]
-    if expected is None or not abs(found / expected - 1) <= tolerance:
-        faults.append(
-            f"perplexity {found:.6g}, but the run's is {number(expected)} (tolerance {tolerance:g}, relative)"
-        )
-    return faults
-
-
 def described(session: Session, run: RunRecord, matrices: list[Matrix], zeros: dict[str, int]) -> Json:
     """What is known of the model that is written, in any form. ``zeros``: those of each of its ``matrices``."""
     sizes = {matrix.name: matrix.size for matrix in matrices}
@@ -284,17 +215,6 @@ def written(folder: Path, dtype: str) -> Json:
         "bytes": bytes_of(files),
         "sha256": {path.name: sha256_of(path) for path in files},
     }
-
-
-def stated(check: Json, tolerance: float) -> Json:
-    """``check`` as ``evoprune.json`` holds it: without counts of zeros, and null for an infinite perplexity."""
-    kept = {name: value for name, value in check.items() if name != "zeros"}
-    return kept | {"perplexity": finite(check["perplexity"]), "tolerance": tolerance}
-
-
-def tolerance_of(written: str, measured: str) -> float:
-    """The tolerance for files in the dtype ``written`` of a model that was measured in ``measured``."""
-    return TOLERANCE if {written, measured} == {"float32"} else HALF_TOLERANCE
 
 
 def sha256_of(path: Path) -> str:

@@ -12,16 +12,10 @@ from evoprune import Exported, InputError
 from problems.language_model import protocol
 from problems.language_model.export import uneven
 from problems.language_model.export.card import card, recovered_card
+from problems.language_model.export.checking import check_in_fresh_process, faults_of, stated, tolerance_of
 from problems.language_model.export.run_record import RunRecord, run_record
 from problems.language_model.export.runtime import computing
-from problems.language_model.export.write import (
-    check_in_fresh_process,
-    faults_of,
-    public_name,
-    stated,
-    tolerance_of,
-    written,
-)
+from problems.language_model.export.write import public_name, written
 from problems.language_model.model.blocks import find_matrices, zeros
 from problems.language_model.model.device import dtype_of, pick_device
 from problems.language_model.model.load import copy_of, quiet
