@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy
 import torch
@@ -177,6 +178,17 @@ def _tokenised(settings: TextSettings, tokenizer: Any, role: str) -> _Whole:
     first = first_token(tokenizer, settings.begin, role)
     begin = None if first is None else (first, str(tokenizer.convert_ids_to_tokens(first)))
     length = settings.window - (begin is not None)
-    numbers = tokenizer(load_text(settings, role), add_special_tokens=False, verbose=False)["input_ids"]
-    whole = numpy.array(numbers[: len(numbers) // length * length], dtype=numpy.int64).reshape(-1, length)
-    return _Whole(settings, whole, len(numbers), begin)
+    numbers = _numbers(settings, tokenizer, role)
+    return _Whole(settings, numbers[: len(numbers) // length * length].reshape(-1, length), len(numbers), begin)
+
+
+def _numbers(settings: TextSettings, tokenizer: Any, role: str) -> numpy.ndarray[Any, Any]:
+    """The numbers of all tokens of a text, int64. A tokenizer reads a text once: a long one takes minutes."""
+    known = _read.setdefault(tokenizer, {})
+    if settings.identity not in known:
+        encoded = tokenizer(load_text(settings, role), add_special_tokens=False, verbose=False)
+        known[settings.identity] = numpy.array(encoded["input_ids"], dtype=numpy.int64)
+    return known[settings.identity]
+
+
+_read: WeakKeyDictionary[Any, dict[tuple[str | None, ...], numpy.ndarray[Any, Any]]] = WeakKeyDictionary()

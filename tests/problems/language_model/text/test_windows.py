@@ -50,6 +50,21 @@ def test_held_out_windows_share_no_token_with_what_was_seen(text, sampling):
     assert len(unseen.places) == 10 - covered.sum()
 
 
+def test_a_tokenizer_reads_a_text_once_for_all_roles_and_lengths(text):
+    read = []
+
+    def tokenizer(given, **_):
+        read.append(len(given) > WORDS)  # not the short ones that show what a text begins with
+        return numbers(given)
+
+    searched = cut(text(), tokenizer, "search_text")
+    assert of(held_out(searched, [], 2, tokenizer)) == list(range(30, 50))
+    assert of(cut(text(window=7), tokenizer, "calibration_text")) == list(range(21))
+    assert sum(read) == 1
+    assert of(cut(text(part=(0.5, 1)), tokenizer, "report_text"))[0] > 30
+    assert sum(read) == 2
+
+
 def test_nothing_is_left_of_a_text_that_is_searched_whole(text):
     assert held_out(cut(text(windows=None), numbers, "search_text"), [], 8, numbers) is None
 
