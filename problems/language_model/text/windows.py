@@ -183,12 +183,14 @@ def _tokenised(settings: TextSettings, tokenizer: Any, role: str) -> _Whole:
 
 
 def _numbers(settings: TextSettings, tokenizer: Any, role: str) -> numpy.ndarray[Any, Any]:
-    """The numbers of all tokens of a text, int64. A tokenizer reads a text once: a long one takes minutes."""
-    known = _read.setdefault(tokenizer, {})
-    if settings.identity not in known:
-        encoded = tokenizer(load_text(settings, role), add_special_tokens=False, verbose=False)
-        known[settings.identity] = numpy.array(encoded["input_ids"], dtype=numpy.int64)
-    return known[settings.identity]
+    """The numbers of all tokens of a text, int64. A text is tokenised once: a long one takes minutes."""
+    text, known = load_text(settings, role), _tokens.setdefault(tokenizer, {})
+    key = hashlib.sha256(text.encode()).digest()  # not its name: a file may have changed
+    if key not in known:
+        encoded = tokenizer(text, add_special_tokens=False, verbose=False)
+        known[key] = numpy.array(encoded["input_ids"], dtype=numpy.int64)
+    return known[key]
 
 
-_read: WeakKeyDictionary[Any, dict[tuple[str | None, ...], numpy.ndarray[Any, Any]]] = WeakKeyDictionary()
+_tokens: WeakKeyDictionary[Any, dict[bytes, numpy.ndarray[Any, Any]]] = WeakKeyDictionary()
+"""Of each tokenizer, the tokens of the texts that it was given, by the texts' hashes."""
