@@ -30,7 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--threads", type=int, metavar="N", help="CPU threads of an evaluation (default: cores/workers)")
     group.add_argument("--scheduler", metavar="ADDRESS", help="Dask's scheduler, such as tcp://host:8786")
     group.add_argument("--hostfile", metavar="FILE", help="SCOOP's hosts: lines 'host n', this host first")
-    group.add_argument("--stall-after", type=float, metavar="SECONDS", help="stop when no result arrives for so long")
+    group.add_argument(
+        "--stall-after",
+        type=float,
+        metavar="SECONDS",
+        help="stop when no result arrives for so long (default: ten times the slowest so far, 60 at least)",
+    )
 
 
 def read(options: argparse.Namespace) -> Execution:

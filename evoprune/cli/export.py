@@ -18,7 +18,7 @@ def add_parser(commands: Any) -> None:
         "export",
         help="write a run's best candidate for other tools",
         description=__doc__,
-        epilog="example: python -m evoprune export runs/gpt2_mini-20260101-120000 pruned --dtype float16",
+        epilog="example: python -m evoprune export runs/gpt2_mini-20260101-120000-4711 pruned --dtype float16",
     )
     parser.add_argument("run", metavar="RUN_DIR", help="the folder of a finished run")
     parser.add_argument(

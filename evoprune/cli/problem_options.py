@@ -27,7 +27,8 @@ def add(parser: argparse.ArgumentParser, kind: Kind) -> None:
     names = []
     for problem in sorted(registry.names(registry.PROBLEMS)):
         fields = _fields(problem, kind)
-        group = parser.add_argument_group(f"options of the problem {problem}") if fields else parser
+        alike = [name for name in registry.names(registry.PROBLEMS) if _fields(name, kind).keys() == fields.keys()]
+        group = parser.add_argument_group(f"options of {', '.join(sorted(alike))}") if fields else parser
         for name, field in fields.items():
             with suppress(argparse.ArgumentError):  # the command or another problem has this option
                 group.add_argument(f"--{name.replace('_', '-')}", **_argument(field), help=_help(field))
