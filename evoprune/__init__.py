@@ -13,6 +13,7 @@ from evoprune.experiment.registry import check_plugin, find_plugin
 from evoprune.experiment.registry import names as plugin_names
 from evoprune.experiment.spec import Choice
 from evoprune.exporting import CARD, FACTS, about, described_in, load
+from evoprune.files import read_json, write_json
 from evoprune.genes import Gene, Genes
 from evoprune.individual import Individual
 from evoprune.json_numbers import finite
@@ -34,7 +35,6 @@ from evoprune.parts import (
 from evoprune.phase import Phase, is_first_process, note, steps
 from evoprune.planning import Plan, Planner
 from evoprune.problem import Evaluation, Problem, Settings
-from evoprune.records.run_folder import read_json, write_json
 from evoprune.root_finding import solve
 from evoprune.schema import Checked, Fraction, Positive
 from evoprune.standing import Quantity, Rival, Standing

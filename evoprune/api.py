@@ -29,12 +29,12 @@ from evoprune.experiment.explain import explain
 from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.experiment.resolve import Resolved, resolve, resolve_at, resolve_file
 from evoprune.exporting import export
+from evoprune.files import read_json
 from evoprune.notebook import table
 from evoprune.parts import Exported, Exporting, Measuring, Recovering, Table
 from evoprune.phase import Phase
 from evoprune.problem import Problem
 from evoprune.records import history, run_folder
-from evoprune.records.run_folder import read_json
 from evoprune.records.status import without_result
 from evoprune.recovering import recover_into
 from evoprune.search import toolbox

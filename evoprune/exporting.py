@@ -15,6 +15,7 @@ from typing import Any
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.config import Config
 from evoprune.experiment.resolve import resolve_at
+from evoprune.files import read_json, write_json
 from evoprune.parts import Exported, Exporting
 from evoprune.phase import Phase
 from evoprune.records import run_folder
@@ -58,7 +59,7 @@ def export(
             exported = write(target)
         state = {"fit": not exported.faults, "faults": list(exported.faults)}
         facts, described, unfit = (described_in(target, name, is_file) for name in (FACTS, EXPERIMENT, UNFIT))
-        run_folder.write_json(facts, {**state, **made_by, **exported.facts})
+        write_json(facts, {**state, **made_by, **exported.facts})
         if experiment is not None:
             run_folder.write_config(part, experiment, described.name)
         if exported.faults:
@@ -104,7 +105,7 @@ def load(folder: str | Path) -> Any:
     Raises :class:`InputError` if the folder is no export, or if it failed its check.
     """
     folder = Path(folder)
-    facts = run_folder.read_json(folder / FACTS)
+    facts = read_json(folder / FACTS, "the folder of an export")
     if not facts.get("fit"):
         raise InputError(f"must not be used: see {UNFIT} there", str(folder))
     asked = resolve_at(folder / EXPERIMENT, [])

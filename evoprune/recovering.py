@@ -12,6 +12,7 @@ from evoprune.errors import InputError
 from evoprune.experiment import config
 from evoprune.experiment.config import Config
 from evoprune.exporting import EXPERIMENT, FACTS, UNFIT, export, refuse_unless_free
+from evoprune.files import read_json
 from evoprune.parts import CHECKPOINT, Exported, Recovering
 from evoprune.phase import is_first_process
 from evoprune.records import run_folder
@@ -47,7 +48,7 @@ def recover_export(problem: type[Recovering], source: Path, out: Path, options: 
     if problem.writes_file(out):
         raise InputError("what lies in a folder is recovered to a folder; give the run itself for a file", str(out))
     ours = (source / FACTS).exists()
-    facts = run_folder.read_json(source / FACTS) if ours else None
+    facts = read_json(source / FACTS) if ours else None
     if facts and not facts.get("fit"):
         raise InputError(f"must not be used: see {UNFIT} there", str(source))
     made_by: dict[str, Any] = {key: facts[key] for key in ("seed", "best") if key in facts} if facts else {}

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 from evoprune.ablation.grid import Variant
 from evoprune.errors import InputError
 from evoprune.experiment.explain import explain
+from evoprune.files import read_json, write_json
 from evoprune.records import run_folder
 
 CAMPAIGN = "campaign.json"
@@ -71,7 +72,7 @@ def read(folder: Path) -> Campaign:
             str(folder),
         )
     try:
-        return Campaign.model_validate(run_folder.read_json(folder / CAMPAIGN))
+        return Campaign.model_validate(read_json(folder / CAMPAIGN))
     except ValidationError as error:
         raise InputError(explain(error, Campaign), str(folder / CAMPAIGN)) from None
 
@@ -92,7 +93,7 @@ def held(folder: Path, campaign: Campaign) -> Iterator[None]:
     elif not is_campaign(folder) and any(path.name != _LOCK for path in folder.iterdir()):
         raise InputError("exists and is no ablation's folder; choose another --name, nothing was changed", str(folder))
     with run_folder.locked(folder, _LOCK):
-        run_folder.write_json(folder / CAMPAIGN, campaign.model_dump(mode="json"))
+        write_json(folder / CAMPAIGN, campaign.model_dump(mode="json"))
         try:
             yield
         finally:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from evoprune.ablation.campaign import Campaign
 from evoprune.errors import InputError
-from evoprune.records import recorded, run_folder
+from evoprune.files import read_json
+from evoprune.records import recorded
 from evoprune.records.history import HISTORY, Line, may_win
 
 
@@ -43,7 +44,7 @@ def finished(variant: str, seed: int, place: Path, weight: float, campaign: Camp
 
     Raises :class:`InputError` where there is no score, or none within the budget.
     """
-    result = run_folder.read_json(place / "result.json")
+    result = read_json(place / "result.json", "the folder of a run")
     before, spent, unseen = (recorded.number(result.get(key)) for key in ("setup_cost", "work", "unseen"))
     if before is None:
         raise InputError("holds no setup_cost: an older version wrote it; run it again", str(place / "result.json"))

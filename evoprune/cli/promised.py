@@ -13,6 +13,7 @@ from typing import Any
 from evoprune.api import Run
 from evoprune.backends.evaluation import this_worker
 from evoprune.errors import InputError
+from evoprune.files import read_json
 from evoprune.records import run_folder
 
 
@@ -42,7 +43,7 @@ def keep(folder: Path) -> None:
 
 def _read(promise: Path) -> tuple[Path | None, dict[str, Any]]:
     """Where the result is to be exported, None: nowhere; and the options for it."""
-    found = run_folder.read_json(promise)
+    found = read_json(promise)
     out, options = found.get("out"), found.get("options", {})
     if not (out is None or isinstance(out, str)):
         raise InputError(f"out: expected a path or null, got {out!r:.60}", str(promise))

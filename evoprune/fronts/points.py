@@ -13,9 +13,9 @@ from typing import Any
 from evoprune.errors import InputError
 from evoprune.experiment.resolve import resolve_at
 from evoprune.exporting import EXPERIMENT, FACTS
+from evoprune.files import read_json
 from evoprune.formatting import plain
 from evoprune.parts import Exporting
-from evoprune.records.run_folder import read_json
 from evoprune.standing import Quantity, Standing
 
 

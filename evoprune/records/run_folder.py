@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import platform
 import shutil
@@ -27,6 +26,7 @@ import yaml
 
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.config import Config
+from evoprune.files import PART, read_json, write_json, write_text
 
 CONFIG, STATUS = "config.yaml", "status.json"
 """What a run writes before anything is loaded."""
@@ -36,9 +36,6 @@ PROMISED = "promised.json"
 
 ENVIRONMENT, MEASURED = "environment.json", "measured.json"
 """What it writes before it records the first score."""
-
-_PART = ".tmp"
-"""The suffix of what is being written; a killed process leaves it."""
 
 _DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
@@ -164,7 +161,7 @@ def discard(folder: Path) -> None:
     refuse_links(folder)
     ours = {"lock", CONFIG, STATUS, PROMISED, MEASURED}
     there = sorted(folder.iterdir())
-    if strange := [path.name for path in there if path.name not in ours and path.suffix != _PART]:
+    if strange := [path.name for path in there if path.name not in ours and path.suffix != PART]:
         raise InputError(f"holds {', '.join(strange)}, but no run that can be continued; move it away", str(folder))
     with locked(folder):
         for path in [*there, folder / "lock"]:
@@ -172,49 +169,14 @@ def discard(folder: Path) -> None:
         folder.rmdir()
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` so that ``path`` holds the old text or the new one, never a part."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
-
-
 def write_config(folder: Path, config: Config, name: str = CONFIG) -> None:
     """Write the resolved experiment, whole or not at all."""
     write_text(folder / name, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write ``text`` so that ``path`` holds what it held or all of it, never a part."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}{_PART}")  # two processes may write a page at once
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)  # a full disk needs its room
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in ``path``. Raises :class:`InputError` for whatever else is there."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
-    except FileNotFoundError:
-        raise InputError(f"there is no {path.name}; expected the folder of a run", str(path.parent)) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"is not JSON that can be read: {str(error)[:80]}", str(path)) from None
-    if not isinstance(value, dict):
-        raise InputError(f"expected an object, got a {type(value).__name__}", str(path))
-    return value
-
-
 def read_measured(folder: Path) -> dict[str, Any]:
     """What the run in ``folder`` measured of its machine; empty if nothing. Raises :class:`InputError`."""
     return read_json(folder / MEASURED) if (folder / MEASURED).exists() else {}
-
-
-def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is not JSON")
 
 
 def write_status(

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 from evoprune.errors import InputError
 from evoprune.experiment import config
 from evoprune.experiment.explain import explain
+from evoprune.files import read_json
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import HISTORY, is_scored
 
@@ -98,7 +99,7 @@ def look(folder: Path) -> Status:
     held = run_folder.is_locked(folder)
     if not (folder / "status.json").exists():
         return Status(folder, STARTING) if held else Status(folder, "empty", "it ended before it began")
-    stated = _checked(_Stated, run_folder.read_json(folder / "status.json"), folder / "status.json")
+    stated = _checked(_Stated, read_json(folder / "status.json"), folder / "status.json")
     state, promised = stated.state, (folder / run_folder.PROMISED).exists()
     exporting = held and promised and state == "done"
     if held != (state == RUNNING) and not exporting:

@@ -16,8 +16,8 @@ from evoprune import __version__
 from evoprune.ablation.campaign import is_campaign
 from evoprune.errors import InputError
 from evoprune.figures import svg
+from evoprune.files import write_text
 from evoprune.formatting import Share, interval, plain
-from evoprune.records.run_folder import write_text
 from evoprune.records.status import find, look
 from evoprune.report import overlay
 from evoprune.report.summary import Drawn, Summary, summarise, uri

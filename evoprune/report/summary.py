@@ -14,10 +14,10 @@ import yaml
 
 from evoprune import api
 from evoprune.figures import draw_convergence, svg
+from evoprune.files import read_json
 from evoprune.formatting import Share, flat, plain
 from evoprune.parts import Reporting, titles
 from evoprune.problem import Problem
-from evoprune.records import run_folder
 from evoprune.records.status import Status, look
 from evoprune.report import family
 from evoprune.report.unfinished import so_far
@@ -153,7 +153,7 @@ def _summary(run: api.Run, lines: Sequence[Json], figures: Mapping[str, Path], v
 
 
 def _optional(path: Path) -> Json:
-    return run_folder.read_json(path) if path.exists() else {}
+    return read_json(path) if path.exists() else {}
 
 
 def machine(environment: Mapping[str, Any], problem: type[Problem]) -> dict[str, str]:

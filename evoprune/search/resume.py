@@ -16,6 +16,7 @@ from evoprune.backends.execution import Execution
 from evoprune.errors import InputError
 from evoprune.experiment.explain import short
 from evoprune.experiment.resolve import resolve, resolve_at
+from evoprune.files import read_json
 from evoprune.phase import note
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import HISTORY
@@ -40,7 +41,7 @@ def resume(folder: Path, settings: Sequence[str], execution: Execution) -> Json 
     if run_folder.ENVIRONMENT not in there:
         raise InputError("holds no environment.json, so there is no run to continue; expected RUN_DIR", str(folder))
     with run_folder.locked(folder):
-        environment = run_folder.read_json(folder / run_folder.ENVIRONMENT)
+        environment = read_json(folder / run_folder.ENVIRONMENT)
         resolved = resolve_at(folder / run_folder.CONFIG, settings)
         _refuse_change(_with_new_keys(environment.get("experiment"), folder), deciding(resolved), "experiment", folder)
         execution = decide(resolved, execution)

@@ -17,6 +17,7 @@ from evoprune.backends.execution import Execution
 from evoprune.errors import Stopped
 from evoprune.experiment.resolve import Resolved, refuse_missing
 from evoprune.figures import draw_convergence
+from evoprune.files import write_json
 from evoprune.individual import Individual
 from evoprune.parts import Outcome, Reporting, TradeOffs, titles
 from evoprune.phase import Phase, note
@@ -53,7 +54,7 @@ def run(
     refuse_missing(resolved)
     with run_folder.made(folder):
         if promised is not None:
-            run_folder.write_json(folder / run_folder.PROMISED, promised)
+            write_json(folder / run_folder.PROMISED, promised)
         return begin(resolved, folder, execution or Execution(), known)
 
 
@@ -94,15 +95,15 @@ def carry_out(
         status.begin()
         run_folder.write_config(folder, run.resolved.config())
         if run.measured:
-            run_folder.write_json(folder / run_folder.MEASURED, run.measured)
-        run_folder.write_json(folder / run_folder.ENVIRONMENT, environment)
+            write_json(folder / run_folder.MEASURED, run.measured)
+        write_json(folder / run_folder.ENVIRONMENT, environment)
         for told in recorded.cut_broken_end(folder):
             note(told)
 
     history = History(folder, past.lines, go_live)
     result = _search(run, backend, history, past)
     if result is not None:
-        run_folder.write_json(folder / "result.json", result)
+        write_json(folder / "result.json", result)
         status.end("done")
     return result
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from evoprune import Exported, InputError, Stopped
-from evoprune.exporting import about, export
+from evoprune.exporting import about, export, load
 
 
 def writing(faults=()):
@@ -89,3 +89,8 @@ def test_parts_of_dead_processes_are_cleared(tmp_path):
     export(tmp_path / "out", write, {}, None)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["out", *names[1:]])
     assert (tmp_path / "out" / "whole").exists()
+
+
+def test_what_is_no_export_is_not_loaded(tmp_path):
+    with pytest.raises(InputError, match=r"there is no evoprune\.json; expected the folder of an export$"):
+        load(tmp_path)

@@ -10,8 +10,9 @@ from typing import Any
 
 from evoprune import api
 from evoprune.errors import InputError
+from evoprune.files import read_json
 from evoprune.formatting import flat
-from evoprune.records import recorded, run_folder
+from evoprune.records import recorded
 from evoprune.records.history import HISTORY
 
 
@@ -45,7 +46,7 @@ def record(folder: Path) -> Record:
     if not lines:
         raise InputError("no generation is complete; there is nothing to write", str(folder))
     began = (folder / HISTORY).stat().st_mtime - lines[-1]["seconds"]
-    result = run_folder.read_json(folder / "result.json") if (folder / "result.json").exists() else {}
+    result = read_json(folder / "result.json") if (folder / "result.json").exists() else {}
     numbers = {k: v for k, v in flat(result).items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
     return Record(folder, flat(api.read_experiment(folder).config()), lines, numbers, began)
 

@@ -5,7 +5,6 @@ from statistics import quantiles
 
 import pytest
 
-from evoprune.records import run_folder
 from evoprune.search.evolution import _quantile
 
 RESULT_KEYS = {"best", "evaluations", "seconds", "seconds_evaluating", "failures", "seed"}
@@ -147,14 +146,6 @@ def test_our_own_fault_keeps_its_traceback_and_the_status_tells(run, write, plug
         run(write("{plugins: [broken_problem], problem: 'broken_problem:Broken', population: 4, generations: 1}"))
     status = json.loads((tmp_path / "runs" / "run" / "status.json").read_text())
     assert (status["state"], status["reason"]) == ("failed", "our own fault")
-
-
-def test_json_is_replaced_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "value.json"
-    run_folder.write_json(path, {"old": 1})
-    with pytest.raises(ValueError, match="JSON"):
-        run_folder.write_json(path, {"new": float("nan")})
-    assert json.loads(path.read_text()) == {"old": 1}
 
 
 @pytest.mark.usefixtures("no_figures")
