@@ -34,7 +34,8 @@ from evoprune.notebook import table
 from evoprune.parts import Exported, Exporting, Measuring, Recovering, Table
 from evoprune.phase import Phase
 from evoprune.problem import Problem
-from evoprune.records import history, run_folder
+from evoprune.records import recorded, run_folder
+from evoprune.records.history import is_generation
 from evoprune.records.status import without_result
 from evoprune.recovering import recover_into
 from evoprune.search import toolbox
@@ -73,13 +74,13 @@ class Run:
         """
         folder = Path(folder)
         resolved = read_experiment(folder, settings)
-        if not _is_file(folder / "result.json"):
+        if not (folder / run_folder.RESULT).is_file():
             raise InputError(without_result(folder), str(folder))
-        result = read_json(folder / "result.json")
+        result = read_json(folder / run_folder.RESULT)
         try:
             best = _Result.model_validate(result).best
         except ValidationError as error:
-            raise InputError(explain(error, _Result), str(folder / "result.json")) from None
+            raise InputError(explain(error, _Result), str(folder / run_folder.RESULT)) from None
         return cls(folder, resolved, result, best)
 
     @cached_property
@@ -92,7 +93,7 @@ class Run:
             raise InputError(
                 f"best.genome: expected {len(problem.genes)} genes that the problem allows; is this the result of "
                 "another experiment than config.yaml's?",
-                str(self.folder / "result.json"),
+                str(self.folder / run_folder.RESULT),
             )
         return problem
 
@@ -102,8 +103,11 @@ class Run:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """The lines of ``history.jsonl``, see :mod:`evoprune.records.history`."""
-        return read_history(self.folder)
+        """The lines of ``history.jsonl``, see :mod:`evoprune.records.history`. Raises :class:`evoprune.InputError`."""
+        path = self.folder / run_folder.HISTORY
+        if not path.exists():
+            raise InputError(f"there is no {path.name}; expected the folder of a run", str(self.folder))
+        return list(recorded.lines(path, whole=True))
 
     @property
     def history(self) -> Any:
@@ -113,7 +117,7 @@ class Run:
     @property
     def generations(self) -> Any:
         """The population's spread after each generation, as columns like :attr:`history`."""
-        return _columns([line for line in self.lines if "median" in line])
+        return _columns([line for line in self.lines if is_generation(line)])
 
     @property
     def figures(self) -> dict[str, Path]:
@@ -227,34 +231,9 @@ def _plain(spec: Mapping[str, Any]) -> config.Config:
 
 def read_experiment(folder: Path, settings: Sequence[str] = ()) -> Resolved:
     """The checked experiment in a run's folder. Raises :class:`evoprune.InputError`."""
-    path = folder / "config.yaml"
-    if not _is_file(path):
-        raise InputError("is not the folder of a run: it holds no config.yaml", str(folder))
-    return resolve_at(path, settings)
-
-
-def read_history(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's ``history.jsonl``. Raises :class:`evoprune.InputError`."""
-    path = folder / "history.jsonl"
-    try:
-        lines = list(history.read(path))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"cannot be read: {error}", str(path)) from None
-    if not all(isinstance(line, dict) for line in lines):
-        raise InputError("expected an object in each line", str(path))
-    return lines
-
-
-def is_run(path: str | Path) -> bool:
-    """Whether ``path`` is a folder that a run left, finished or not."""
-    return _is_file(Path(path) / "config.yaml")
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # for example, a name that is too long
-        return False
+    if not run_folder.has_experiment(folder):
+        raise InputError(f"is not the folder of a run: it holds no {run_folder.CONFIG}", str(folder))
+    return resolve_at(folder / run_folder.CONFIG, settings)
 
 
 def _columns(lines: Sequence[Mapping[str, Any]]) -> Any:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from evoprune.records import history, recorded
-from evoprune.records.history import Line, without_times
+from evoprune.records import recorded, run_folder
+from evoprune.records.history import VARYING, Line
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
@@ -31,12 +31,17 @@ def finish(process: subprocess.Popen[str], code: int = 0) -> str:
 
 def candidates(folder: Path) -> list[Line]:
     """Those that a run, which may be going on, has recorded so far."""
-    return [line for line in recorded.lines(folder / history.HISTORY) if "candidate" in line]
+    return [line for line in recorded.lines(folder / run_folder.HISTORY) if "candidate" in line]
+
+
+def without_times(lines: Iterable[Mapping[str, Any]]) -> list[Line]:
+    """``lines`` of a history, less what may differ between two runs of one configuration and seed."""
+    return [{key: value for key, value in line.items() if key not in VARYING} for line in lines]
 
 
 def lines(folder: Path) -> list[Line]:
     """The history, times and workers aside."""
-    return without_times(history.read(folder / history.HISTORY))
+    return without_times(recorded.lines(folder / run_folder.HISTORY))
 
 
 def result(folder: Path) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from evoprune.ablation.campaign import Campaign
 from evoprune.errors import InputError
 from evoprune.files import read_json
 from evoprune.records import recorded
-from evoprune.records.history import HISTORY, Line, may_win
+from evoprune.records.history import Line, may_win
+from evoprune.records.run_folder import HISTORY, RESULT
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,10 @@ def finished(variant: str, seed: int, place: Path, weight: float, campaign: Camp
 
     Raises :class:`InputError` where there is no score, or none within the budget.
     """
-    result = read_json(place / "result.json", "the folder of a run")
+    result = read_json(place / RESULT, "the folder of a run")
     before, spent, unseen = (recorded.number(result.get(key)) for key in ("setup_cost", "work", "unseen"))
     if before is None:
-        raise InputError("holds no setup_cost: an older version wrote it; run it again", str(place / "result.json"))
+        raise InputError("holds no setup_cost: an older version wrote it; run it again", str(place / RESULT))
     found = curve(recorded.lines(place / HISTORY), weight, before)
     if not found.work:
         raise InputError("holds no candidate that was scored on all the data", str(place / HISTORY))

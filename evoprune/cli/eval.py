@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from evoprune.api import Run, is_run
+from evoprune.api import Run
 from evoprune.cli import experiment, problem_options
 from evoprune.errors import InputError
 from evoprune.experiment.explain import OPTION
@@ -16,6 +16,7 @@ from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.formatting import aligned, plain
 from evoprune.parts import Measuring, Table
 from evoprune.phase import Phase
+from evoprune.records.run_folder import has_experiment
 
 
 def add_parser(commands: Any) -> None:
@@ -37,7 +38,7 @@ def add_parser(commands: Any) -> None:
 def call(options: argparse.Namespace) -> None:
     """Measure what ``options`` name."""
     given = problem_options.given(options)
-    if is_run(options.source):
+    if has_experiment(options.source):
         table = Run.open(options.source, options.set).compare(**given)
     else:
         _refuse_what_is_a_runs(options)
@@ -54,7 +55,7 @@ def call(options: argparse.Namespace) -> None:
 def _refuse_what_is_a_runs(options: argparse.Namespace) -> None:
     """Raise :class:`evoprune.InputError` where ``options``, which name no run, were meant for one."""
     meant = Path("runs") / options.source
-    if options.source and not options.problem and is_run(meant) and not Path(options.source).exists():
+    if options.source and not options.problem and has_experiment(meant) and not Path(options.source).exists():
         raise InputError(f"no such run here; did you mean {meant}? If not, give --problem too", options.source)
     if options.set:
         raise InputError(f"changes a run's experiment, and '{options.source}' is no run", "--set")

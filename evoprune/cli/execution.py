@@ -14,7 +14,7 @@ from evoprune.backends import launch
 from evoprune.backends.execution import MAPS, Execution
 from evoprune.errors import Stopped
 from evoprune.parts import Exporting, Reporting
-from evoprune.records.history import HISTORY
+from evoprune.records.run_folder import HISTORY
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,13 +6,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from evoprune.api import Run, is_run
+from evoprune.api import Run
 from evoprune.cli import experiment, problem_options
 from evoprune.errors import InputError
 from evoprune.experiment.explain import OPTION
 from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.exporting import refuse_unless_free
 from evoprune.parts import Recovering
+from evoprune.records.run_folder import has_experiment
 from evoprune.recovering import recover_export
 
 
@@ -41,7 +42,7 @@ def call(options: argparse.Namespace) -> None:
     """Recover what ``options`` name."""
     refuse_unless_free(options.out)
     given = problem_options.given(options)
-    if is_run(options.source):
+    if has_experiment(options.source):
         recovered = Run.open(options.source, options.set).recover(options.out, **given)
     elif options.set:
         raise InputError("changes a run's experiment, and SOURCE is no run; leave it out", "--set")

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from evoprune.ablation.campaign import is_campaign
-from evoprune.api import is_run
 from evoprune.errors import InputError
 from evoprune.phase import note
+from evoprune.records.run_folder import RESULT, STATUS, has_experiment
 from evoprune.records.status import find, look
 from evoprune.report.unfinished import so_far
 
@@ -20,7 +20,7 @@ def to_report(folders: Sequence[Path], watch: bool = False) -> list[Path]:
     """
     found = []
     for folder in folders:
-        found += [folder] if _is_run(folder) or is_campaign(folder) else _scored(folder, watch)
+        found += [folder] if _stands_for_itself(folder) or is_campaign(folder) else _scored(folder, watch)
     if not found:
         raise InputError("holds no run that has scored anything yet", str(folders[0]))
     return found
@@ -31,20 +31,20 @@ def to_continue(folders: Sequence[Path]) -> list[Path]:
 
     Raises :class:`evoprune.InputError` where there is none.
     """
-    found = [run for folder in folders for run in ([folder] if _is_run(folder) else _ended_early(folder))]
+    found = [run for folder in folders for run in ([folder] if _stands_for_itself(folder) else _ended_early(folder))]
     if not found:
         raise InputError("holds no run that ended early; there is nothing to continue", str(folders[0]))
     return found
 
 
-def _is_run(folder: Path) -> bool:
-    """Whether ``folder`` is a run's, or contains none."""
-    return is_run(folder) or not any(folder.rglob("status.json"))
+def _stands_for_itself(folder: Path) -> bool:
+    """Whether ``folder`` is a run's, or contains none, so that it does not stand for those in it."""
+    return has_experiment(folder) or not any(folder.rglob(STATUS))
 
 
 def _scored(folder: Path, and_running: bool) -> list[Path]:
     def has_scored(run: Path) -> bool:
-        if not ((run / "result.json").exists() or (and_running and look(run).is_running)):
+        if not ((run / RESULT).exists() or (and_running and look(run).is_running)):
             so_far(run)  # raises where nothing is scored
         return True
 

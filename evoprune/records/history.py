@@ -25,17 +25,16 @@ from __future__ import annotations
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from evoprune.errors import InputError
 from evoprune.json_numbers import finite
 from evoprune.problem import Evaluation
+from evoprune.records.run_folder import AHEAD, HISTORY
 
 Line = dict[str, Any]
-
-HISTORY, AHEAD = "history.jsonl", "ahead.jsonl"
 
 VARYING = frozenset({"seconds", "idle", "worker"})
 """Keys whose values differ between two runs of one configuration and seed."""
@@ -138,9 +137,9 @@ def _append(path: Path, record: Line, sync: bool = False) -> None:
             os.fsync(file.fileno())
 
 
-def is_scored(line: Line) -> bool:
-    """Whether ``line`` tells how a genome scored; else it is a generation's."""
-    return not {"reference", "candidate", "finalist"}.isdisjoint(line)
+def is_generation(line: Line) -> bool:
+    """Whether ``line`` is a generation's; else it tells how a genome scored."""
+    return {"reference", "candidate", "finalist"}.isdisjoint(line)
 
 
 def may_win(line: Line) -> bool:
@@ -158,14 +157,3 @@ def scored(evaluation: Evaluation) -> Line:
     if evaluation.worker:
         record["worker"] = evaluation.worker
     return record | {"seconds": round(evaluation.seconds, 6)}
-
-
-def read(path: Path) -> Iterator[Line]:
-    """The lines of the history at ``path``, which this program wrote."""
-    with path.open(encoding="utf-8") as lines:
-        yield from map(json.loads, lines)
-
-
-def without_times(records: Iterable[Mapping[str, Any]]) -> list[Line]:
-    """``records`` less what may differ between two runs of one configuration and seed."""
-    return [{key: value for key, value in record.items() if key not in VARYING} for record in records]

@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from evoprune.errors import InputError
 from evoprune.experiment.explain import explain
 from evoprune.problem import Evaluation, worst
-from evoprune.records.history import AHEAD, HISTORY, Line, is_scored
+from evoprune.records.history import Line, is_generation
+from evoprune.records.run_folder import AHEAD, HISTORY
 
 Genome = tuple[float, ...]
 
@@ -99,12 +100,12 @@ def read(folder: Path, weights: tuple[float, ...]) -> RecordedRun:
     recorded = RecordedRun()
     for line in lines(folder / HISTORY):
         recorded.lines.append(line)
-        if is_scored(line):
+        if not is_generation(line):
             _learn(recorded, line, weights)
-        else:
-            recorded.generation, recorded.seconds = line["generation"], line["seconds"]
-            if "watched" in line:
-                recorded.watched[line["generation"]] = line["watched"]
+            continue
+        recorded.generation, recorded.seconds = line["generation"], line["seconds"]
+        if "watched" in line:
+            recorded.watched[line["generation"]] = line["watched"]
     for line in lines(folder / AHEAD):
         if "fitness" not in line:
             raise InputError("expected lines with a fitness alone", str(folder / AHEAD))
@@ -126,9 +127,12 @@ def cut_broken_end(folder: Path) -> Iterator[str]:
                     file.write(b"\n")
 
 
-def lines(path: Path) -> Iterator[Line]:
-    """The checked lines in ``path``, none if it is not there. The last line of a running run may be cut short."""
-    return (line for _, line in _sound(path)) if path.exists() else iter(())
+def lines(path: Path, whole: bool = False) -> Iterator[Line]:
+    """The checked lines in ``path``, none if it is not there. Raises :class:`InputError`.
+
+    A broken last line, as that of a run that goes on may be, is left out, unless the file must be ``whole``.
+    """
+    return (line for _, line in _sound(path, whole)) if path.exists() else iter(())
 
 
 def number(value: Any) -> float | None:
@@ -139,9 +143,13 @@ def number(value: Any) -> float | None:
         return None
 
 
-def _sound(path: Path) -> Iterator[tuple[bytes, Line]]:
-    """Each line, raw and read. The last one is left out if it is broken or still being written."""
-    with path.open("rb") as file:
+def _sound(path: Path, whole: bool = False) -> Iterator[tuple[bytes, Line]]:
+    """Each line, raw and read. The last one is left out if it is broken or still being written, unless ``whole``."""
+    try:
+        opened = path.open("rb")
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", str(path)) from None
+    with opened as file:
         number = 0
         while raw := file.readline(_LONGEST_LINE):
             number += 1
@@ -149,7 +157,7 @@ def _sound(path: Path) -> Iterator[tuple[bytes, Line]]:
                 line = _parse(raw)
             except InputError as error:
                 end_seen = not raw.endswith(b"\n") and len(raw) < _LONGEST_LINE  # more may have come since
-                if not end_seen and file.read(1):
+                if whole or (not end_seen and file.read(1)):
                     raise InputError(f"line {number}: {error}", str(path)) from None
                 return
             yield raw, line

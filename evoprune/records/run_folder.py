@@ -28,7 +28,7 @@ from evoprune.errors import InputError, Stopped
 from evoprune.experiment.config import Config
 from evoprune.files import PART, read_json, write_json, write_text
 
-CONFIG, STATUS = "config.yaml", "status.json"
+CONFIG, STATUS, LOCK = "config.yaml", "status.json", "lock"
 """What a run writes before anything is loaded."""
 
 PROMISED = "promised.json"
@@ -36,6 +36,12 @@ PROMISED = "promised.json"
 
 ENVIRONMENT, MEASURED = "environment.json", "measured.json"
 """What it writes before it records the first score."""
+
+HISTORY, AHEAD = "history.jsonl", "ahead.jsonl"
+"""The scores: see :mod:`evoprune.records.history`."""
+
+RESULT = "result.json"
+"""What it writes at its end."""
 
 _DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
@@ -71,6 +77,19 @@ def _exists(path: Path) -> bool:
         return False
 
 
+def has_experiment(folder: str | Path) -> bool:
+    """Whether ``folder`` is one that a run left, finished or not: it holds an experiment."""
+    try:
+        return (Path(folder) / CONFIG).is_file()
+    except OSError:  # for example, a name that is too long
+        return False
+
+
+def was_begun(folder: Path) -> bool:
+    """Whether a process began to run something in ``folder``, even if it wrote no experiment."""
+    return any((folder / name).is_file() for name in (LOCK, STATUS))
+
+
 def create(folder: Path) -> None:
     """Make ``folder``. Raises :class:`InputError` where it cannot be made or exists."""
     try:
@@ -82,7 +101,7 @@ def create(folder: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path, name: str = "lock") -> Iterator[None]:
+def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
     """Lock ``folder`` until this process leaves the context or ends.
 
     Raises :class:`InputError` if another process has the lock, or if ``folder`` cannot be written to.
@@ -103,7 +122,7 @@ def locked(folder: Path, name: str = "lock") -> Iterator[None]:
         yield
 
 
-def is_locked(folder: Path, name: str = "lock") -> bool:
+def is_locked(folder: Path, name: str = LOCK) -> bool:
     """Whether a process holds ``folder``; False where the file system has no such locks."""
     try:
         with (folder / name).open() as file:
@@ -159,12 +178,12 @@ def discard(folder: Path) -> None:
     """
     refuse_links(folder.parent)  # ``folder`` itself may be one
     refuse_links(folder)
-    ours = {"lock", CONFIG, STATUS, PROMISED, MEASURED}
+    ours = {LOCK, CONFIG, STATUS, PROMISED, MEASURED}
     there = sorted(folder.iterdir())
     if strange := [path.name for path in there if path.name not in ours and path.suffix != PART]:
         raise InputError(f"holds {', '.join(strange)}, but no run that can be continued; move it away", str(folder))
     with locked(folder):
-        for path in [*there, folder / "lock"]:
+        for path in [*there, folder / LOCK]:
             path.unlink(missing_ok=True)
         folder.rmdir()
 

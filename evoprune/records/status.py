@@ -13,8 +13,9 @@ from evoprune.errors import InputError
 from evoprune.experiment import config
 from evoprune.experiment.explain import explain
 from evoprune.files import read_json
-from evoprune.records import recorded, run_folder
-from evoprune.records.history import HISTORY, is_scored
+from evoprune.records import recorded
+from evoprune.records.history import is_generation
+from evoprune.records.run_folder import CONFIG, HISTORY, LOCK, PROMISED, RESULT, STATUS, is_locked, was_begun
 
 RUNNING, KILLED, STARTING = "running", "killed", "starting"
 
@@ -80,9 +81,9 @@ def find(folder: Path) -> list[Path]:
 
     Raises :class:`InputError` where there is none.
     """
-    if _is_run(folder):
+    if was_begun(folder):
         return [folder]
-    found = sorted(path.parent for name in ("lock", "status.json") for path in folder.rglob(name))
+    found = sorted(path.parent for name in (LOCK, STATUS) for path in folder.rglob(name))
     if not found:
         raise InputError(
             "is not the folder of a run and contains none; expected RUN_DIR or a folder of runs", str(folder)
@@ -90,23 +91,19 @@ def find(folder: Path) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def _is_run(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in ("lock", "status.json"))
-
-
 def look(folder: Path) -> Status:
     """The status of the run in ``folder``. Raises :class:`InputError` for what no run has written."""
-    held = run_folder.is_locked(folder)
-    if not (folder / "status.json").exists():
+    held = is_locked(folder)
+    if not (folder / STATUS).exists():
         return Status(folder, STARTING) if held else Status(folder, "empty", "it ended before it began")
-    stated = _checked(_Stated, read_json(folder / "status.json"), folder / "status.json")
-    state, promised = stated.state, (folder / run_folder.PROMISED).exists()
+    stated = _checked(_Stated, read_json(folder / STATUS), folder / STATUS)
+    state, promised = stated.state, (folder / PROMISED).exists()
     exporting = held and promised and state == "done"
     if held != (state == RUNNING) and not exporting:
         state = STARTING if held else KILLED
-    if not (folder / "config.yaml").exists():
+    if not (folder / CONFIG).exists():
         return Status(folder, state, stated.reason)
-    asked = _checked(_Asked, config.read(folder / "config.yaml"), folder / "config.yaml")
+    asked = _checked(_Asked, config.read(folder / CONFIG), folder / CONFIG)
     left_to_do = promised and not held
     begun = Status(folder, state, stated.reason, None, asked.generations, budget=asked.budget, promised=left_to_do)
     status = _measured(begun)
@@ -124,7 +121,7 @@ def without_result(folder: Path) -> str:
         return f"is still running{after}; it has a result when it is done"
     if status.resumable:
         return f"{status.state}{after}; finish it with `python -m evoprune resume {shlex.quote(str(folder))}`"
-    return f"has no result.json, and its state is {status.state}; run the experiment again"
+    return f"has no {RESULT}, and its state is {status.state}; run the experiment again"
 
 
 def _checked(kind: type[Model], value: dict[str, Any], path: Path) -> Model:
@@ -140,7 +137,7 @@ def _measured(status: Status) -> Status:
     scores = [line for line in lines if "candidate" in line and not line["memo"]]
     evaluations, searched = len(scores), sum(line["work"] for line in scores)
     status = replace(status, evaluations=evaluations, work=searched)
-    whole = [line for line in lines if not is_scored(line)]
+    whole = [line for line in lines if is_generation(line)]
     if not whole:
         return status
     last = whole[-1]

@@ -19,7 +19,7 @@ from evoprune.ablation.results import HEAD, NOT_COMPARED, cells, compared, draw_
 from evoprune.figures import svg
 from evoprune.formatting import plain
 from evoprune.records import recorded
-from evoprune.records.history import HISTORY
+from evoprune.records.run_folder import CONFIG, HISTORY, RESULT
 from evoprune.records.status import RUNNING, look
 from evoprune.report.summary import Drawn, machine, repeating, uri
 from evoprune.report.unfinished import NothingYet
@@ -102,7 +102,7 @@ def summarise(folder: Path) -> Ablation:
         failures=[line for member in members for line in _failures(member)],
         environment=machine(campaign.environment, api.read_experiment(folder / first.place).problem),
         command=repeating(campaign.environment),
-        config=(folder / first.place / "config.yaml").read_text(encoding="utf-8"),
+        config=(folder / first.place / CONFIG).read_text(encoding="utf-8"),
     )
 
 
@@ -114,7 +114,7 @@ def _member(folder: Path, campaign: Campaign, variant: Variant, seed: int, place
     lines = recorded.lines(at / HISTORY)
     failures = [line["failure"] for line in lines if "candidate" in line and line.get("failure") and not line["memo"]]
     found, minimised = None, True
-    if (at / "result.json").exists() and not status.is_running:
+    if (at / RESULT).exists() and not status.is_running:
         resolved = api.read_experiment(at)
         weight = resolved.problem.weights_of(resolved.settings)[0]
         found, minimised = finished(variant.name, seed, at, weight, campaign), weight < 0

@@ -18,6 +18,7 @@ from evoprune.errors import InputError
 from evoprune.figures import svg
 from evoprune.files import write_text
 from evoprune.formatting import Share, interval, plain
+from evoprune.records.run_folder import STATUS
 from evoprune.records.status import find, look
 from evoprune.report import overlay
 from evoprune.report.summary import Drawn, Summary, summarise, uri
@@ -49,7 +50,7 @@ def write_states(folders: Sequence[Path], out: Path, refresh: float) -> tuple[Pa
 
 def _has_only_begun(folder: Path) -> bool:
     """Whether it is an ablation's that has no run yet."""
-    return is_campaign(folder) and not any(folder.rglob("status.json"))
+    return is_campaign(folder) and not any(folder.rglob(STATUS))
 
 
 def fill(name: str, told: Mapping[str, Any], out: Path, refresh: float | None = None) -> tuple[Path, Path]:

@@ -18,6 +18,8 @@ from evoprune.files import read_json
 from evoprune.formatting import Share, flat, plain
 from evoprune.parts import Reporting, titles
 from evoprune.problem import Problem
+from evoprune.records.history import is_generation
+from evoprune.records.run_folder import CONFIG, ENVIRONMENT, RESULT
 from evoprune.records.status import Status, look
 from evoprune.report import family
 from evoprune.report.unfinished import so_far
@@ -94,7 +96,7 @@ def summarise(folder: Path) -> Summary:
 
     Raises :class:`evoprune.InputError` for what is no run, and while nothing is scored.
     """
-    if (folder / "result.json").exists() and not look(folder).is_running:
+    if (folder / RESULT).exists() and not look(folder).is_running:
         run = api.Run.open(folder)
         return _summary(run, run.lines, run.figures, _verdict(run))
     run, lines = so_far(folder)
@@ -112,11 +114,11 @@ def _verdict(run: api.Run) -> str:
 def _summary(run: api.Run, lines: Sequence[Json], figures: Mapping[str, Path], verdict: str = "") -> Summary:
     folder = run.folder
     candidates = {line["candidate"]: line for line in lines if isinstance(line.get("candidate"), int)}
-    generations = [line for line in lines if "median" in line]
+    generations = [line for line in lines if is_generation(line)]
     protocol = run.result.get("protocol")
     protocol = protocol if isinstance(protocol, dict) else {}
     alike = _alike(protocol)
-    environment = _optional(folder / "environment.json")
+    environment = _optional(folder / ENVIRONMENT)
     genes = run.result.get("genes")
     labels = [f"gene {number}" for number in range(len(run.best.genome))]
     if isinstance(genes, list) and len(genes) == len(labels):
@@ -146,7 +148,7 @@ def _summary(run: api.Run, lines: Sequence[Json], figures: Mapping[str, Path], v
         times=_times(run.result),
         figures=[_figure(name, path, run, generations) for name, path in figures.items()],
         environment=machine(environment, run.resolved.problem),
-        command=repeating(environment) or shlex.join(["python", "-m", "evoprune", "run", str(folder / "config.yaml")]),
+        command=repeating(environment) or shlex.join(["python", "-m", "evoprune", "run", str(folder / CONFIG)]),
         asked=flat(config),
         config=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
     )

@@ -8,7 +8,8 @@ from typing import Any
 from evoprune import api
 from evoprune.errors import InputError
 from evoprune.records import recorded
-from evoprune.records.history import HISTORY, may_win
+from evoprune.records.history import may_win
+from evoprune.records.run_folder import HISTORY
 from evoprune.records.status import look
 
 

@@ -19,7 +19,6 @@ from evoprune.experiment.resolve import resolve, resolve_at
 from evoprune.files import read_json
 from evoprune.phase import note
 from evoprune.records import recorded, run_folder
-from evoprune.records.history import HISTORY
 from evoprune.records.stating import stating
 from evoprune.search.prepared import Prepared, decide, deciding
 from evoprune.search.run import Json, begin, carry_out
@@ -35,11 +34,13 @@ def resume(folder: Path, settings: Sequence[str], execution: Execution) -> Json 
     """
     run_folder.refuse_links(folder)
     there = {path.name for path in folder.iterdir()}
-    if {run_folder.CONFIG, run_folder.STATUS} <= there and not {run_folder.ENVIRONMENT, HISTORY} & there:
+    if {run_folder.CONFIG, run_folder.STATUS} <= there and not {run_folder.ENVIRONMENT, run_folder.HISTORY} & there:
         with run_folder.locked(folder):
             return begin(resolve_at(folder / run_folder.CONFIG, settings), folder, execution)
     if run_folder.ENVIRONMENT not in there:
-        raise InputError("holds no environment.json, so there is no run to continue; expected RUN_DIR", str(folder))
+        raise InputError(
+            f"holds no {run_folder.ENVIRONMENT}, so there is no run to continue; expected RUN_DIR", str(folder)
+        )
     with run_folder.locked(folder):
         environment = read_json(folder / run_folder.ENVIRONMENT)
         resolved = resolve_at(folder / run_folder.CONFIG, settings)
@@ -51,7 +52,7 @@ def resume(folder: Path, settings: Sequence[str], execution: Execution) -> Json 
         asked = resolved.experiment.generations
         if past.generation > asked:
             raise InputError(f"generations: the run has {past.generation} already, more than {asked}", str(folder))
-        if past.generation == asked and (folder / "result.json").exists():
+        if past.generation == asked and (folder / run_folder.RESULT).exists():
             return None  # at once; one that its budget or patience ended finds out where its past ends
         resumed = environment.get("resumed")
         now = run_folder.environment() | {"execution": asdict(run.execution)}

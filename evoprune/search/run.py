@@ -23,7 +23,7 @@ from evoprune.parts import Outcome, Reporting, TradeOffs, titles
 from evoprune.phase import Phase, note
 from evoprune.problem import Evaluation, Problem
 from evoprune.records import recorded, run_folder
-from evoprune.records.history import HISTORY, History, read
+from evoprune.records.history import History
 from evoprune.records.recorded import Key, RecordedRun
 from evoprune.records.stating import Stating, stating
 from evoprune.search.early_stopping import EarlyStopping
@@ -91,7 +91,7 @@ def carry_out(
     folder = run.folder
 
     def go_live() -> None:
-        (folder / "result.json").unlink(missing_ok=True)  # that of a run which is lengthened
+        (folder / run_folder.RESULT).unlink(missing_ok=True)  # that of a run which is lengthened
         status.begin()
         run_folder.write_config(folder, run.resolved.config())
         if run.measured:
@@ -103,7 +103,7 @@ def carry_out(
     history = History(folder, past.lines, go_live)
     result = _search(run, backend, history, past)
     if result is not None:
-        write_json(folder / "result.json", result)
+        write_json(folder / run_folder.RESULT, result)
         status.end("done")
     return result
 
@@ -158,7 +158,7 @@ def _searched(
     front = sorted(evaluator.front, key=lambda individual: individual.fitness, reverse=True)
     if front:
         best = front[_choose(problem, [individual.fitness.values for individual in front])]
-    if history.at_end and (run.folder / "result.json").exists():
+    if history.at_end and (run.folder / run_folder.RESULT).exists():
         return None
     history.go_live()
     evaluation = evaluator.evaluation_of(best.genome)
@@ -183,7 +183,13 @@ def _searched(
         **finals,
     }
     title, drawn = titles(run.resolved.problem, problem.settings, experiment.seed)
-    draw_convergence(list(read(run.folder / HISTORY)), problem.labels_of(problem.settings)[0], run.folder, title, drawn)
+    draw_convergence(
+        list(recorded.lines(run.folder / run_folder.HISTORY)),
+        problem.labels_of(problem.settings)[0],
+        run.folder,
+        title,
+        drawn,
+    )
     if front:
         result["front"] = [_individual(individual) for individual in front]
     solutions = [(list(individual), individual.fitness.values) for individual in front]

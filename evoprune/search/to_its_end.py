@@ -23,7 +23,7 @@ def run_to_its_end(
 
     ``known`` as in :func:`evoprune.search.run.run`, which this raises as.
     """
-    if (place / "result.json").exists():
+    if (place / run_folder.RESULT).exists():
         return
     if (place / run_folder.ENVIRONMENT).exists():
         resume(place, (), how)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evoprune.experiment import registry
-from evoprune.records import history
+from evoprune.records import history, recorded, run_folder
 
 BACKENDS = ("processes", "scoop", "dask")
 
@@ -27,7 +27,7 @@ class Started:
         _, errors = self.process.communicate()
         if self.process.returncode:
             raise RuntimeError(errors)
-        return list(history.read(self.folder / history.HISTORY))
+        return list(recorded.lines(self.folder / run_folder.HISTORY))
 
 
 def begin(experiment: str, folder: Path, backend: str, workers: int, settings: Mapping[str, str]) -> Started:

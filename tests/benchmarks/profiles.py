@@ -26,7 +26,7 @@ from matplotlib.ticker import PercentFormatter
 
 from evoprune.ablation.outcome import improvements
 from evoprune.figures import COLOURS, GREY, new, save
-from evoprune.records.history import HISTORY, read
+from evoprune.records import recorded, run_folder
 
 _QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def trace(folder: Path) -> Trace:
     """The improvements of the run in ``folder``, of candidates that were scored in full."""
-    found = list(improvements(read(folder / HISTORY), weight=-1.0))
+    found = list(improvements(recorded.lines(folder / run_folder.HISTORY), weight=-1.0))
     return Trace(folder.name, [work for work, _ in found], [line["genome"] for _, line in found])
 
 

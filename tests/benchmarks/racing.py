@@ -30,7 +30,9 @@ from unittest.mock import patch
 import torch
 
 from evoprune.api import run
-from evoprune.records.history import HISTORY, may_win, read
+from evoprune.records.history import may_win
+from evoprune.records.recorded import lines
+from evoprune.records.run_folder import HISTORY
 from problems.language_model.evaluation.fitness import Fitness
 from problems.language_model.evaluation.objectives import Objective
 from tests.benchmarks.results import Line, Results
@@ -97,7 +99,7 @@ def searched(algorithm: str, score: str, seed: int, evaluations: int) -> Line:
     }
     with TemporaryDirectory() as folder, patch.object(Fitness, "value", recorded):
         done = run(FILE, [f"{key}={value}" for key, value in settings.items()], runs_dir=folder)
-        return replayed(list(read(done.folder / HISTORY)), losses)
+        return replayed(list(lines(done.folder / HISTORY)), losses)
 
 
 def replayed(lines: Sequence[Line], losses: dict[tuple[float, ...], Losses]) -> Line:

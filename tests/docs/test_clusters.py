@@ -12,7 +12,7 @@ import pytest
 
 from evoprune.cli import main
 from evoprune.experiment import registry
-from evoprune.records import history
+from evoprune.records import recorded
 
 PAGE = registry.HOME / "docs" / "clusters.md"
 
@@ -90,7 +90,7 @@ def test_the_script_for_dask_runs_on_workers_that_are_jobs(slurm):
     )
     assert done.returncode == 0, done.stderr
     assert json.loads((slurm / "runs" / "a" / "status.json").read_text())["state"] == "done"
-    scored = [line for line in history.read(slurm / "runs" / "a" / "history.jsonl") if "candidate" in line]
+    scored = [line for line in recorded.lines(slurm / "runs" / "a" / "history.jsonl") if "candidate" in line]
     assert all(line["worker"] for line in scored if not line["memo"])
     directives = (slurm / "directives").read_text()
     assert "#SBATCH --gres=gpu:1" in directives

@@ -17,7 +17,7 @@ import pytest
 from evoprune.backends import device_assignment, evaluation
 from evoprune.cli import main
 from evoprune.experiment import registry
-from evoprune.records import history
+from evoprune.records import recorded
 from evoprune.search import prepared
 
 SPHERE = """\
@@ -36,7 +36,7 @@ class Answer(NamedTuple):
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        return list(history.read(self.folder / "history.jsonl"))
+        return list(recorded.lines(self.folder / "history.jsonl"))
 
     @property
     def candidates(self) -> list[dict[str, Any]]:

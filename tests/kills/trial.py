@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from evoprune.experiment import registry
-from evoprune.records import history
-from evoprune.records.history import without_times
+from evoprune.records import recorded
 from tests.patient import marks
+from tests.runs import without_times
 
 KINDS = ("main", "busy", "idle")
 BACKENDS = ("processes", "scoop", "dask")
@@ -123,7 +123,7 @@ class Trial:
         """History and result, times aside."""
         result = json.loads((self._run / "result.json").read_text())
         times = ("seconds", "seconds_evaluating")
-        return without_times(history.read(self._run / "history.jsonl")), {k: result[k] for k in result.keys() - times}
+        return without_times(recorded.lines(self._run / "history.jsonl")), {k: result[k] for k in result.keys() - times}
 
     def _command(self, *arguments: object) -> None:
         workers = [] if self._backend == "serial" else ["-n", "2", "--stall-after", str(_STALL)]

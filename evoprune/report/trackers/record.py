@@ -13,7 +13,8 @@ from evoprune.errors import InputError
 from evoprune.files import read_json
 from evoprune.formatting import flat
 from evoprune.records import recorded
-from evoprune.records.history import HISTORY
+from evoprune.records.history import is_generation
+from evoprune.records.run_folder import HISTORY, RESULT
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,11 @@ Tracker = Callable[[Record], str]
 
 def record(folder: Path) -> Record:
     """The run in ``folder``. Raises :class:`InputError` where no generation is complete."""
-    lines = [line for line in recorded.lines(folder / HISTORY) if "median" in line]
+    lines = [line for line in recorded.lines(folder / HISTORY) if is_generation(line)]
     if not lines:
         raise InputError("no generation is complete; there is nothing to write", str(folder))
     began = (folder / HISTORY).stat().st_mtime - lines[-1]["seconds"]
-    result = read_json(folder / "result.json") if (folder / "result.json").exists() else {}
+    result = read_json(folder / RESULT) if (folder / RESULT).exists() else {}
     numbers = {k: v for k, v in flat(result).items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
     return Record(folder, flat(api.read_experiment(folder).config()), lines, numbers, began)
 

@@ -6,14 +6,14 @@ from evoprune.ablation.campaign import Campaign
 from evoprune.ablation.grid import Variant
 from evoprune.ablation.outcome import Curve, Finished, curve
 from evoprune.ablation.results import compared
-from evoprune.records.history import read
+from evoprune.records import recorded
 from evoprune.records.run_folder import locked
 
 
 def works(folder):
     """The work of each run."""
     return [
-        sum(line["work"] for line in read(path) if "candidate" in line and not line["memo"])
+        sum(line["work"] for line in recorded.lines(path) if "candidate" in line and not line["memo"])
         for path in sorted(folder.glob("*/*/history.jsonl"))
     ]
 
@@ -46,7 +46,7 @@ def test_going_on_runs_only_what_is_missing(ablate):
             strip = [
                 {k: v for k, v in json.loads(x).items() if k not in {"seconds", "idle"}} for x in content.splitlines()
             ]
-            again = [{k: v for k, v in line.items() if k not in {"seconds", "idle"}} for line in read(path)]
+            again = [{k: v for k, v in line.items() if k not in {"seconds", "idle"}} for line in recorded.lines(path)]
             assert again == strip
         else:
             assert path.read_bytes() == content
@@ -230,7 +230,7 @@ def test_what_failed_in_one_run_is_tried_in_the_next(ablate, plugin):
     )  # fmt: skip
     assert code == 0
     failed = [
-        [line["genome"] for line in read(path) if "candidate" in line and "failure" in line]
+        [line["genome"] for line in recorded.lines(path) if "candidate" in line and "failure" in line]
         for path in sorted(folder.glob("*/*/history.jsonl"))
     ]
     assert len(failed[0]) == 1

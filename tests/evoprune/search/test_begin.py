@@ -5,8 +5,7 @@ import signal
 
 import pytest
 
-from evoprune.records.history import without_times
-from tests.runs import finish, result, wait_until
+from tests.runs import finish, result, wait_until, without_times
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from evoprune.ablation.outcome import improvements
-from evoprune.records.history import without_times
+from tests.runs import without_times
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 

@@ -11,9 +11,9 @@ import pytest
 
 from evoprune.api import Run
 from evoprune.cli import main
-from evoprune.records.history import read, without_times
+from evoprune.records import recorded
 from evoprune.records.status import look
-from tests.runs import result
+from tests.runs import result, without_times
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 
@@ -172,7 +172,7 @@ def test_a_run_that_a_known_solution_wins_is_resumed_and_reported(judged, evopru
         (folder / "result.json").unlink()
         (folder / "history.jsonl").write_bytes(b"".join(history.splitlines(keepends=True)[:at]))
         assert evoprune("resume", folder).code == 0
-        assert without_times(read(folder / "history.jsonl")) == without_times(whole.history)
+        assert without_times(recorded.lines(folder / "history.jsonl")) == without_times(whole.history)
         assert result(folder) == result(whole.folder)
     assert evoprune("report", whole.folder).code == 0
     assert Run.open(whole.folder).best.genome == [4.0] * 3

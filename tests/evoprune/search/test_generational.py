@@ -3,7 +3,7 @@ from itertools import pairwise
 import pytest
 
 from evoprune.experiment import parameters, registry
-from evoprune.records.history import without_times
+from tests.runs import without_times
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 

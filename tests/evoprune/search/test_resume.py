@@ -8,8 +8,7 @@ import shutil
 import pytest
 
 from evoprune.records import run_folder
-from evoprune.records.history import without_times
-from tests.runs import result
+from tests.runs import result, without_times
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 

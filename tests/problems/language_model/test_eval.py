@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 from evoprune.cli import main
-from evoprune.records.history import read
+from evoprune.records import recorded
 from problems.language_model.eval import _reported
 from problems.language_model.settings import BUNDLED_REPORT_TEXT
 
@@ -54,7 +54,9 @@ def test_another_text_is_another_protocol(run_on, capsys):
     capsys.readouterr()
     text = run.parent / "search.txt"
     table = evaluated(capsys, run, "--text", text, "--window", 32, "--windows", 2)
-    references = {line["reference"]: line["fitness"][0] for line in read(run / "history.jsonl") if "reference" in line}
+    references = {
+        line["reference"]: line["fitness"][0] for line in recorded.lines(run / "history.jsonl") if "reference" in line
+    }
     assert table["rows"][0]["perplexity"] == pytest.approx(references["dense"])
     assert (table["protocol"]["windows"], table["protocol"]["source"]) == (2, str(text))
 

@@ -12,10 +12,11 @@ from evoprune.ablation.campaign import Campaign
 from evoprune.ablation.grid import Variant
 from evoprune.ablation.outcome import finished as finished_run
 from evoprune.cli import main
-from evoprune.records.history import read, without_times
+from evoprune.records import recorded
 from problems.language_model.verdict import gap_closed
 from problems.pruning.problem import Pruning
 from tests.problems.small import plain_perplexity
+from tests.runs import without_times
 
 SPEC = {"population": 4, "generations": 1, "operators": {"repair": "shift"}}
 
@@ -40,11 +41,11 @@ def result_of(folder):
 
 
 def candidates(folder):
-    return [line for line in read(folder / "history.jsonl") if "candidate" in line]
+    return [line for line in recorded.lines(folder / "history.jsonl") if "candidate" in line]
 
 
 def finalists(folder):
-    return [line for line in read(folder / "history.jsonl") if "finalist" in line]
+    return [line for line in recorded.lines(folder / "history.jsonl") if "finalist" in line]
 
 
 def test_a_runs_result_states_scores_and_protocol(run_on):
@@ -92,7 +93,7 @@ def test_reported_perplexity_is_that_of_a_plain_model_masked_by_hand(run_on):
 def test_the_stored_config_repeats_the_run(run_on, tmp_path):
     folder = run_on("gpt2")
     assert main(["run", str(folder / "config.yaml"), "--runs-dir", str(tmp_path), "--name", "again"]) == 0
-    histories = [without_times(read(each / "history.jsonl")) for each in (folder, tmp_path / "again")]
+    histories = [without_times(recorded.lines(each / "history.jsonl")) for each in (folder, tmp_path / "again")]
     assert histories[0] == histories[1]
     assert result_of(tmp_path / "again")["best"] == result_of(folder)["best"]
 
@@ -101,7 +102,7 @@ def test_a_run_is_the_same_whatever_is_kept(run, monkeypatch):
     def of_run(name):
         folder = run("problem.score=gblm", "problem.reconstruct=least_squares", "operators.algorithm=random_search",
                      name=name)  # fmt: skip
-        return without_times(read(folder / "history.jsonl")), result_of(folder)["perplexity"]
+        return without_times(recorded.lines(folder / "history.jsonl")), result_of(folder)["perplexity"]
 
     filling, filled = of_run("filling"), of_run("filled")
     monkeypatch.setenv("EVOPRUNE_CACHE", "/dev/null/no-folder")
@@ -115,7 +116,7 @@ def test_each_figure_of_a_run_has_a_sentence(run_on):
 
 def test_patience_ends_a_search_by_the_held_out_windows(run):
     folder = run("patience=1", "problem.held_out_windows=1", "generations=4")
-    seen = min(line["watched"] for line in read(folder / "history.jsonl") if "median" in line)
+    seen = min(line["watched"] for line in recorded.lines(folder / "history.jsonl") if "median" in line)
     ours, uniform = (line["fitness"][0] for line in finalists(folder))
     assert ours == seen
     assert result_of(folder)["perplexity"]["held_out"]["evolved"] == min(seen, uniform)

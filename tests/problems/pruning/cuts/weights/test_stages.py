@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from evoprune.cli import main
-from evoprune.records.history import read, without_times
+from evoprune.records import recorded
 from problems.language_model.model.blocks import find_matrices
 from problems.language_model.statistics.calibration import statistics
 from problems.language_model.statistics.linear_algebra import damped_inverse
@@ -21,6 +21,7 @@ from problems.pruning.cuts.weights.stages import reconstruct_at_stages
 from problems.pruning.reconstruct.least_squares import least_squares
 from problems.pruning.reconstruct.sparsegpt import inverse_factor, sparsegpt
 from tests.problems.small import random_model, weights_of
+from tests.runs import without_times
 
 STAGES = (0.25, 0.5, 0.75)
 
@@ -145,7 +146,7 @@ def test_serial_and_processes_agree_and_the_result_states_the_stages(run_on, tmp
         assert main(["run", str(run / "config.yaml"), *options]) == 0
         result = json.loads((tmp_path / way[0] / "result.json").read_text())
         assert result["protocol"]["reconstruct_stages"] == list(STAGES)
-        found.append((without_times(read(tmp_path / way[0] / "history.jsonl")), result["perplexity"]))
+        found.append((without_times(recorded.lines(tmp_path / way[0] / "history.jsonl")), result["perplexity"]))
     assert found[0] == found[1]
 
 
