@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,10 @@ from evoprune.backends import evaluation
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.experiment.resolve import Resolved
-from evoprune.exporting import export
 from evoprune.fronts.campaign import Plan, export_of, tell
 from evoprune.parts import Exported, Outcome
 from evoprune.phase import note
-from evoprune.records import run_folder
-from evoprune.recovering import held
+from evoprune.recovering import recover_into
 from evoprune.standing import Rival
 
 
@@ -55,16 +52,12 @@ def _export(rival: Rival, like: Resolved, out: Path, options: Mapping[str, Any])
     made_by = {"seed": config["seed"], "best": {"genome": list(genome)}}
     known = {name: (list(own), problem.evaluate(own)) for name, own in others.items()}
     outcome = Outcome(list(genome), problem.evaluate(genome), known)
-    workplace = out.with_name(f"{out.name}.unfinished")
-    with held(workplace), run_folder.stopping_at_full_disks(workplace):  # an interrupted recovery goes on from there
-        result = problem.report(outcome, workplace)
+    checked = check_parameters(problem.ExportOptions, options, "options")
+
+    def write(workplace: Path, place: Path) -> Exported:
+        result = problem.report(outcome, workplace)  # an interrupted recovery goes on from there
         result |= {"seed": config["seed"], "folder": str(workplace), "rival": f"{out.parent.name}/{out.stem}"}
-        checked = check_parameters(problem.ExportOptions, options, "options")
+        exported: Exported = problem.export(genome, result, place, checked)
+        return exported
 
-        def write(place: Path) -> Exported:
-            exported: Exported = problem.export(genome, result, place, checked)
-            return exported
-
-        exported = export(out, write, made_by, config, problem.writes_file(out))
-        shutil.rmtree(workplace)
-    return exported
+    return recover_into(out, write, made_by, config, problem.writes_file(out))
