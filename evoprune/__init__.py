@@ -14,6 +14,7 @@ from evoprune.experiment.registry import names as plugin_names
 from evoprune.experiment.spec import Choice
 from evoprune.exporting import CARD, FACTS, about, described_in, load
 from evoprune.files import read_json, write_json
+from evoprune.formatting import digits, plain
 from evoprune.genes import Gene, Genes
 from evoprune.individual import Individual
 from evoprune.json_numbers import finite
@@ -90,11 +91,13 @@ __all__ = [
     "check_parameters",
     "check_plugin",
     "described_in",
+    "digits",
     "find_plugin",
     "finite",
     "is_first_process",
     "load",
     "note",
+    "plain",
     "plugin_names",
     "read_json",
     "solve",

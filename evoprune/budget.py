@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
+from evoprune.formatting import digits
 from evoprune.genes import Gene, Genes
 
 Price = float | Sequence[float]
@@ -109,8 +110,8 @@ class Budget(ABC):
         least, most = self._ends
         if not (least <= _EDGE and most >= -_EDGE):  # so that no limit of nan passes
             raise ValueError(
-                f"a limit of {_number(self._limit())} {self.unit} is out of reach: the least that can be spent is "
-                f"{_number(self.least)}, the most {_number(self.most)}"
+                f"a limit of {digits(self._limit(), 6)} {self.unit} is out of reach: the least that can be spent is "
+                f"{digits(self.least, 6)}, the most {digits(self.most, 6)}"
             )
 
     @cached_property
@@ -242,8 +243,3 @@ def _spent(price: Price, value: float) -> float:
 def _reach(price: Price) -> float:
     """The most that a gene can change: of a real gene, for each 1 of it."""
     return max(price) - min(price) if isinstance(price, Sequence) else abs(price)
-
-
-def _number(value: float) -> str:
-    """``value`` in digits that a person reads: whole from a thousand on."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.6g}"

@@ -13,6 +13,8 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation, LogLocator, MaxNLocator, NullFormatter
 
+from evoprune.formatting import digits
+
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#777777"
 """Colours that colour-blind readers can distinguish (Okabe and Ito)."""
 
@@ -82,11 +84,6 @@ def thousands(axis: Axis) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}" if abs(value) < 1e6 else f"{value:,.0f}"))
 
 
-def short(value: float) -> str:
-    """Four digits, or a whole number with a comma after each three."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
 def log_scale_if_wide(axes: Axes, values: Sequence[float], ratio: float = 5.0) -> None:
     """A log scale where positive ``values`` span more than ``ratio``: plain numbers, or powers if any reaches 1e6."""
     if not values or min(values) <= 0 or max(values) < ratio * min(values):
@@ -124,7 +121,7 @@ def draw_convergence(
     known = {line["reference"]: line["fitness"][0] for line in history if line.get("reference") in drawn}
     lined = {name: value for name, value in known.items() if value is not None and not traded}
     for name, style in zip(lined, ("--", ":", "-.", (0, (5, 1))), strict=False):
-        axes.axhline(lined[name], color=GREY, linestyle=style, label=f"{name}: {short(lined[name])}")
+        axes.axhline(lined[name], color=GREY, linestyle=style, label=f"{name}: {digits(lined[name])}")
     log_scale_if_wide(axes, [*best, *low, *high, *lined.values()])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="generation", ylabel=label)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tqdm import tqdm
+
+_VERY_LARGE = 1e12
 
 
 class Share(float):
@@ -18,6 +21,16 @@ def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     for row in rows:
         first, *others = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
         yield "  ".join([first.strip().ljust(widths[0]), *others])
+
+
+def digits(value: float | None, count: int = 4) -> str:
+    """``value`` in ``count`` digits, or as a whole number; a comma after each three, powers of ten if it is very large.
+
+    None is infinite, as in what :func:`evoprune.finite` returns.
+    """
+    if value is None or math.isinf(value):
+        return "infinite"
+    return f"{value:,.0f}" if 10 ** (count - 1) <= abs(value) < _VERY_LARGE else f"{value:,.{count}g}"
 
 
 def interval(seconds: float | None) -> str:

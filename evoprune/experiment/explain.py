@@ -87,7 +87,7 @@ def _line(fault: Any, model: type[BaseModel], prefix: str, elsewhere: Mapping[st
         return f"{path}: missing; it must be given"
     if fault["type"].startswith("value_error"):
         return f"{path}: {fault['msg'].removeprefix('Value error, ')}"
-    return f"{path}: {_expected(fault, model)}, got {short(fault['input'])}{_as_share(fault)}"
+    return f"{path}: {_expected(fault, model)}, got {cut_repr(fault['input'])}{_as_share(fault)}"
 
 
 def _renamed(fault: Any, model: type[BaseModel]) -> str | None:
@@ -155,7 +155,7 @@ def _example(model: type[BaseModel] | None, given: Any) -> str:
     return (f", as in {{{example}}}," if example else "") + f" with keys among {', '.join(model.model_fields)}"
 
 
-def short(value: Any) -> str:
+def cut_repr(value: Any) -> str:
     """``value`` as Python writes it, cut to 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

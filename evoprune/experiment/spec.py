@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from evoprune.experiment.explain import short
+from evoprune.experiment.explain import cut_repr
 from evoprune.schema import Checked, Fraction
 
 NO_END = 10_000_000
@@ -27,7 +27,7 @@ class Choice(BaseModel):
         if isinstance(value, str):
             return {"use": value}
         if not isinstance(value, (dict, Choice)):
-            raise ValueError(f"expected a name, or a mapping {{use: NAME, ...}}, got {short(value)}")
+            raise ValueError(f"expected a name, or a mapping {{use: NAME, ...}}, got {cut_repr(value)}")
         return value
 
     @classmethod

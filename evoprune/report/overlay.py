@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from evoprune.figures import COLOURS, GREY, entitle, log_scale_if_wide, new, short
-from evoprune.formatting import plain
+from evoprune.figures import COLOURS, GREY, entitle, log_scale_if_wide, new
+from evoprune.formatting import digits, plain
 
 Curve = Sequence[tuple[int, float]]
 """Generations, and the best after each."""
@@ -23,7 +23,7 @@ def draw(curves: Mapping[str, Curve], references: Mapping[str, float], label: st
     for (name, curve), colour in zip(curves.items(), COLOURS * len(curves), strict=False):
         axes.plot(*zip(*curve, strict=True), color=colour, marker="o", markersize=3, label=name)
     for (name, value), style in zip(references.items(), ("--", ":") * len(references), strict=False):
-        axes.axhline(value, color=GREY, linestyle=style, label=f"{name}: {short(value)}")
+        axes.axhline(value, color=GREY, linestyle=style, label=f"{name}: {digits(value)}")
     shown = [value for curve in curves.values() for _, value in curve]
     log_scale_if_wide(axes, [*shown, *references.values()])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -6,6 +6,7 @@ import time
 
 from tqdm import tqdm
 
+from evoprune.formatting import digits
 from evoprune.individual import Individual
 from evoprune.phase import Phase
 from evoprune.problem import Evaluation
@@ -37,12 +38,12 @@ class Progress(Phase):
 
     def reference(self, name: str, evaluation: Evaluation) -> None:
         """A known solution was scored; the search's clock starts after the last of them."""
-        self.note(f"reference {name}: {_number(evaluation.values[0])}")
+        self.note(f"reference {name}: {digits(evaluation.values[0])}")
         self._start = time.perf_counter() - self._seconds
 
     def finalist(self, name: str, evaluation: Evaluation) -> None:
         """One of the finalists was judged."""
-        self.note(f"{name}: {_number(evaluation.values[0])}")
+        self.note(f"{name}: {digits(evaluation.values[0])}")
 
     def candidate(self, best: Individual | None, evaluations: int, work: float) -> None:
         """A candidate was scored; ``best``, ``evaluations`` and ``work`` are those so far."""
@@ -67,19 +68,15 @@ class Progress(Phase):
         of = self._spent() or f"/{self._generations}"
         self.note(
             f"generation {number}{of}  evaluations {self._evaluations}  best {self._best_value()}"
-            f"  median {'-' if median is None else _number(median)}  {self._rate()}  {tqdm.format_interval(left)} left"
+            f"  median {'-' if median is None else digits(median)}  {self._rate()}  {tqdm.format_interval(left)} left"
         )
 
     def _spent(self) -> str:
         return f", {min(1.0, self._work / self._budget):.0%} of the budget" if self._budget else ""
 
     def _best_value(self) -> str:
-        return _number(self._best.fitness.values[0]) if self._best else "-"
+        return digits(self._best.fitness.values[0]) if self._best else "-"
 
     def _rate(self) -> str:
         rate = (self._work - self._setup_cost) / max(1e-9, time.perf_counter() - self._start)
         return f"{tqdm.format_sizeof(rate)} {self._work_unit}/s"
-
-
-def _number(value: float) -> str:
-    return f"{value:.4g}"

@@ -14,7 +14,7 @@ from typing import Any
 from evoprune import backends
 from evoprune.backends.execution import Execution
 from evoprune.errors import InputError
-from evoprune.experiment.explain import short
+from evoprune.experiment.explain import cut_repr
 from evoprune.experiment.resolve import resolve, resolve_at
 from evoprune.files import read_json
 from evoprune.phase import note
@@ -81,7 +81,7 @@ def _refuse_change(before: Any, now: Any, key: str, folder: Path) -> None:
             _refuse_change(before.get(inner), now.get(inner), f"{key}.{inner}", folder)
     elif before != now:
         raise InputError(
-            f"{key} was {short(before)} when the run began and is {short(now)} now; the scores so far depend on "
+            f"{key} was {cut_repr(before)} when the run began and is {cut_repr(now)} now; the scores so far depend on "
             "it, so the run cannot be continued; nothing was changed",
             str(folder),
         )

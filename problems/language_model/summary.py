@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from evoprune import digits
 from problems.language_model.verdict import verdict
 
 
@@ -50,9 +50,9 @@ def recovered_lines(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         behind = row.get("behind_dense")
         gap = "" if behind is None else f", {behind:.3f} nats behind dense trained alike"
         yield (
-            f"{name}, recovered: perplexity on the report text {number(row['perplexity_before'])} before, "
-            f"{number(row['perplexity_after'])} after {row['tokens']:,} tokens{gap}; divergence from dense "
-            f"{number(row['divergence_before'])} before, {number(row['divergence_after'])} after"
+            f"{name}, recovered: perplexity on the report text {digits(row['perplexity_before'])} before, "
+            f"{digits(row['perplexity_after'])} after {row['tokens']:,} tokens{gap}; divergence from dense "
+            f"{digits(row['divergence_before'])} before, {digits(row['divergence_after'])} after"
         )
         if not row["helped"]:
             why = "this did not help" if len(row["curve"]) > 1 else "there is nothing to learn"
@@ -60,11 +60,4 @@ def recovered_lines(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _listed(scores: Mapping[str, float | None]) -> str:
-    return ", ".join(f"{name} {number(value)}" for name, value in scores.items())
-
-
-def number(value: float | None) -> str:
-    """A perplexity as text: four digits, or whole thousands; powers of ten only if it is very large."""
-    if value is None or math.isinf(value):
-        return "infinite"
-    return f"{value:,.0f}" if 1e3 <= value < 1e9 else f"{value:.4g}"
+    return ", ".join(f"{name} {digits(value)}" for name, value in scores.items())

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from evoprune import digits
+
 EVOLVED, UNIFORM = "evolved", "uniform"
 
 _NOTHING = 0.005
@@ -62,18 +64,18 @@ def _perplexities(result: Json, scores: Mapping[str, float | None]) -> str:
     names = [name for name in ("dense", UNIFORM) if name in scores]
     recovered = result.get("recovered", {}).get(EVOLVED)
     if not (recovered and recovered["helped"]):
-        others = ", ".join(f"{name} {short(scores[name])}" for name in names)
-        return f"perplexity {short(scores[EVOLVED])} ({others})"
+        others = ", ".join(f"{name} {digits(scores[name], 3)}" for name in names)
+        return f"perplexity {digits(scores[EVOLVED], 3)} ({others})"
     others = ", ".join(_beside(name, result["recovered"].get(name), scores[name]) for name in names)
-    after = short(recovered["perplexity_after"])
-    return f"perplexity {after} after recovery, {short(scores[EVOLVED])} before ({others})"
+    after = digits(recovered["perplexity_after"], 3)
+    return f"perplexity {after} after recovery, {digits(scores[EVOLVED], 3)} before ({others})"
 
 
 def _beside(name: str, recovered: Json | None, before: float | None) -> str:
     """What a known solution has beside a recovered model."""
     if name == "dense":
-        return f"dense {short(before)}"
-    return f"{name} {short(recovered['perplexity_after'])}" if recovered else f"{name} {short(before)} before"
+        return f"dense {digits(before, 3)}"
+    return f"{name} {digits(recovered['perplexity_after'], 3)}" if recovered else f"{name} {digits(before, 3)} before"
 
 
 def _gain(result: Json, scores: Mapping[str, float | None]) -> Iterator[str]:
@@ -90,10 +92,3 @@ def _gain(result: Json, scores: Mapping[str, float | None]) -> Iterator[str]:
         yield "On the report text, the search gained nothing over uniform."
     elif closed is not None:
         yield f"The search closed {closed:.0%} of what the uniform model loses."
-
-
-def short(value: float | None) -> str:
-    """A perplexity in three digits, or in whole numbers; powers of ten only if it is very large."""
-    if value is None or math.isinf(value):
-        return "infinite"
-    return f"{value:,.0f}" if 100 <= value < 1e9 else f"{value:.3g}"

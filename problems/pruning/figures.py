@@ -10,9 +10,9 @@ from typing import Any, Literal, NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
+from evoprune import digits
 from evoprune.figures import BLUE, COLOURS, GREY, ORANGE, entitle, log_scale_if_wide, new, save, thousands
 from problems.language_model.model.blocks import Matrix
-from problems.language_model.summary import number
 
 _MOST_LABELS = 40
 """More blocks than this are not numbered one by one."""
@@ -79,7 +79,7 @@ def draw_cliff(
 
 def _draw_bars(perplexities: Mapping[str, float], marks: Sequence[_Mark], about: str, folder: Path) -> None:
     """Perplexities by name, and those of ``marks``, as bars with their values, the first on top."""
-    bars = {f"{name}: {number(value)}": value for name, value in perplexities.items()}
+    bars = {f"{name}: {digits(value)}": value for name, value in perplexities.items()}
     bars |= {mark.label: mark.point[1] for mark in marks}
     finite = {label: value for label, value in bars.items() if math.isfinite(value)}
     colours = {"dense": GREY, "uniform": BLUE, "evolved": ORANGE}
@@ -97,16 +97,16 @@ def _draw_bars(perplexities: Mapping[str, float], marks: Sequence[_Mark], about:
 def _told(points: Sequence[Point], at_target: Point, evolved: Point, marks: Sequence[_Mark]) -> str:
     """What :func:`draw_cliff` shows, in words."""
     target, uniform_there = at_target
-    words = [f"dense: {number(p)}" for s, p in points if s == 0]
-    words += [f"uniform at {100 * target:.4g}%: {number(uniform_there)}"]
-    words += [f"evolved at {100 * evolved[0]:.4g}%: {number(evolved[1])}", *(mark.label for mark in marks)]
+    words = [f"dense: {digits(p)}" for s, p in points if s == 0]
+    words += [f"uniform at {100 * target:.4g}%: {digits(uniform_there)}"]
+    words += [f"evolved at {100 * evolved[0]:.4g}%: {digits(evolved[1])}", *(mark.label for mark in marks)]
     return f"Perplexity on the report text against the share of prunable weights removed ({'; '.join(words)})."
 
 
 def _allocation_marks(allocations: Mapping[str, float], target: float) -> list[_Mark]:
     styles = zip(COLOURS[2:] * 2, "s^vDPX<>" * 2, strict=False)
     return [
-        _Mark(f"{name}: {number(value)}", (target, value), {"color": colour, "marker": marker, "markersize": 5})
+        _Mark(f"{name}: {digits(value)}", (target, value), {"color": colour, "marker": marker, "markersize": 5})
         for (name, value), (colour, marker) in zip(allocations.items(), styles, strict=False)
     ]
 
@@ -119,7 +119,7 @@ def _reconstructed_marks(reconstructed: Mapping[str, float], target: float, evol
     }
     return [
         _Mark(
-            f"{name}, reconstructed: {number(value)}", (looks[name][0], value), looks[name][1] | {"fillstyle": "none"}
+            f"{name}, reconstructed: {digits(value)}", (looks[name][0], value), looks[name][1] | {"fillstyle": "none"}
         )
         for name, value in reconstructed.items()
     ]
@@ -128,7 +128,7 @@ def _reconstructed_marks(reconstructed: Mapping[str, float], target: float, evol
 def _write(axes: Axes, point: Point, colour: str, offset: tuple[float, float], side: Literal["left", "right"]) -> None:
     """Write the perplexity of ``point`` beside it, if it is finite."""
     if math.isfinite(point[1]):
-        axes.annotate(number(point[1]), point, offset, textcoords="offset points", color=colour, ha=side)
+        axes.annotate(digits(point[1]), point, offset, textcoords="offset points", color=colour, ha=side)
 
 
 def draw_front(
@@ -150,7 +150,7 @@ def draw_front(
     entitle(axes, "Trade-offs that no other candidate dominates", about)
     axes.legend(loc="upper left")
     save(figure, folder, "front")
-    ends = [f"{number(value)} at {sparsity:.0%}" for sparsity, value in (found[:1] + found[1:][-1:])]
+    ends = [f"{digits(value)} at {sparsity:.0%}" for sparsity, value in (found[:1] + found[1:][-1:])]
     return f"{len(front)} trade-offs of {label} and sparsity that no other candidate dominates: {' to '.join(ends)}."
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from evoprune import plain
 from problems.language_model.export.run_record import Cost, RecoveredRow, RunRecord
 from problems.language_model.export.runtime import lines
 from problems.language_model.protocol import PERPLEXITY
@@ -51,7 +52,7 @@ def _body(run: RunRecord, facts: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"{how_measured(run)}; these files hold {facts['dtype']}. A process "
         f"with {'evoprune' if facts['uneven'] else 'transformers alone'} measured "
-        f"{number(facts['check']['perplexity'])} (tolerance {facts['check']['tolerance']:g}, relative).\n"
+        f"{plain(facts['check']['perplexity'])} (tolerance {facts['check']['tolerance']:g}, relative).\n"
     )
     if _is_sparse(run, facts):
         yield from _by_layer(facts["sparsity"])
@@ -79,9 +80,9 @@ def perplexities(run: RunRecord, facts: Mapping[str, Any]) -> Iterator[str]:
     yield f"| perplexity | dense | uniform | {called(facts)} |\n|---|---|---|---|"
     for which in ("report", "search"):
         three = getattr(run.perplexity, which)
-        yield f"| {which} {judged} | {number(three.dense)} | {number(three.uniform)} | {number(three.evolved)} |"
+        yield f"| {which} {judged} | {plain(three.dense)} | {plain(three.uniform)} | {plain(three.evolved)} |"
         if (three := getattr(run.perplexity, f"{which}_reconstructed")) is not None:
-            yield f"| {which} text, reconstructed | | {number(three.uniform)} | {number(three.evolved)} |"
+            yield f"| {which} text, reconstructed | | {plain(three.uniform)} | {plain(three.evolved)} |"
     if run.recovered:
         yield from _recovered(run.recovered, facts["protocol"].get("recovery", {}))
 
@@ -202,8 +203,8 @@ def _recovered(rows: Mapping[str, RecoveredRow], how: Mapping[str, Any]) -> Iter
     for name, row in rows.items():
         numbers = (row.perplexity_before, row.perplexity_after, row.divergence_before, row.divergence_after)
         yield (
-            f"| {name} | {' | '.join(map(number, numbers))} | {row.tokens:,} | {row.minutes:g} | {row.trained} "
-            f"| {number(row.behind_dense)} |"
+            f"| {name} | {' | '.join(map(plain, numbers))} | {row.tokens:,} | {row.minutes:g} | {row.trained} "
+            f"| {plain(row.behind_dense)} |"
         )
 
 
@@ -232,11 +233,6 @@ def _by_block(matrices: Mapping[str, Mapping[str, int]]) -> dict[int, tuple[int,
         zeros, weights = blocks.get(matrix["block"], (0, 0))
         blocks[matrix["block"]] = (zeros + matrix["zeros"], weights + matrix["weights"])
     return blocks
-
-
-def number(value: float | None) -> str:
-    """A perplexity as text; None is infinite, or not measured."""
-    return "-" if value is None else f"{value:.6g}"
 
 
 def inline(text: str) -> str:

@@ -13,9 +13,8 @@ from typing import Any
 
 import torch
 
-from evoprune import finite
+from evoprune import finite, plain
 from problems.language_model.export import uneven
-from problems.language_model.export.card import number
 from problems.language_model.export.runtime import bytes_of, computing, finding_evoprune
 from problems.language_model.model.device import free_memory, release
 from problems.language_model.text.source import load_text
@@ -79,9 +78,7 @@ def faults_of(
         faults.append("the written tokenizer gives other tokens for the report text")
     found = check["perplexity"]
     if expected is None or not abs(found / expected - 1) <= tolerance:
-        faults.append(
-            f"perplexity {found:.6g}, but the run's is {number(expected)} (tolerance {tolerance:g}, relative)"
-        )
+        faults.append(f"perplexity {found:.6g}, but the run's is {plain(expected)} (tolerance {tolerance:g}, relative)")
     return faults
 
 

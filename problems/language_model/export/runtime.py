@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from evoprune import note
+from evoprune import digits, note
 from problems.language_model.export.uneven import load_any
 from problems.language_model.model.blocks import positions
 from problems.language_model.model.device import processor
@@ -88,16 +88,11 @@ def lines(found: Mapping[str, Any], name: str = "evolved") -> list[str]:
         ("peak memory", "MB", "peak_bytes", 1e6),
     ]
     return [
-        f"{what}: dense {_short(found[key]['dense'] / unit)} {word}, {name} {_short(found[key]['evolved'] / unit)} "
-        f"({found[key]['evolved'] / found[key]['dense']:.2f}x)"
+        f"{what}: dense {digits(found[key]['dense'] / unit, 3)} {word}, "
+        f"{name} {digits(found[key]['evolved'] / unit, 3)} ({found[key]['evolved'] / found[key]['dense']:.2f}x)"
         for what, word, key, unit in named
         if found[key]["dense"]
     ]
-
-
-def _short(value: float) -> str:
-    """Three digits, or a whole number."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def finding_evoprune() -> dict[str, str]:

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from evoprune import Exported, InputError, __version__
+from evoprune import Exported, InputError, __version__, plain
 from problems.language_model.export import uneven
-from problems.language_model.export.card import card, number
+from problems.language_model.export.card import card
 from problems.language_model.export.checking import check_in_fresh_process, faults_of, stated, tolerance_of
 from problems.language_model.export.run_record import RunRecord, run_record
 from problems.language_model.export.runtime import bytes_of, computing, lines, runtimes
@@ -66,7 +66,7 @@ def export(
         f"{facts['bytes']:,} bytes of weights in {dtype}" + (f"; the source has {source:,}" if source else ""),
         f"sparsity {facts['sparsity']['prunable']:.4%} of the prunable weights, counted in what is written; "
         f"perplexity {check['perplexity']:.6g}, "
-        f"the run's {number(found)} in {run_dtype}",
+        f"the run's {plain(found)} in {run_dtype}",
     ]
     if not options.untimed:
         facts["runtime"] = runtimes(session, computing(dtype, device), folder)

@@ -6,14 +6,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from evoprune import about
+from evoprune import about, plain
 from problems.language_model.export.card import (
     called,
     front_matter,
     how_found,
     how_measured,
     inline,
-    number,
     perplexities,
     repeat,
 )
@@ -62,8 +61,8 @@ def told(facts: Json) -> Iterator[str]:
     found, expected = check["perplexity"], check["run_perplexity"]
     off = f" ({found / expected - 1:+.2%})" if found and expected else ""
     yield (
-        f"perplexity on the report text in llama.cpp {number(found)}, in the run {number(expected)}{off}; divergence "
-        f"from dense {number(check['divergence'])} nats a token, in PyTorch {number(check['run_divergence'])}"
+        f"perplexity on the report text in llama.cpp {plain(found)}, in the run {plain(expected)}{off}; divergence "
+        f"from dense {plain(check['divergence'])} nats a token, in PyTorch {plain(check['run_divergence'])}"
     )
     if (place := check.get("first_other_token")) is not None:
         yield (

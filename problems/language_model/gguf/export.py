@@ -11,10 +11,9 @@ from typing import Any
 
 import torch
 
-from evoprune import CARD, Exported, InputError, __version__, about, finite
+from evoprune import CARD, Exported, InputError, __version__, about, finite, plain
 from problems.language_model.evaluation.measure import Measure
 from problems.language_model.evaluation.objectives import Divergence
-from problems.language_model.export.card import number
 from problems.language_model.export.run_record import RunRecord, run_record
 from problems.language_model.export.write import (
     described,
@@ -121,7 +120,7 @@ def _faults(check: Json) -> list[str]:
     if expected is not None and abs(found / expected - 1) <= TOLERANCE:
         return []
     return [
-        f"perplexity {found:.6g} in llama.cpp, but the run's is {number(expected)} (tolerance {TOLERANCE:g}, relative)"
+        f"perplexity {found:.6g} in llama.cpp, but the run's is {plain(expected)} (tolerance {TOLERANCE:g}, relative)"
     ]
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from evoprune import digits
 from evoprune.figures import BLUE, COLOURS, GREY, ORANGE, entitle, log_scale_if_wide, new, save, thousands
 from problems.language_model.recovery.held_out import PERPLEXITY, WORDS, judged, judged_by
-from problems.language_model.summary import number
 
 NAME = "recovery"
 """Of the figure's files."""
@@ -35,7 +35,7 @@ def draw_recovery(rows: Mapping[str, Mapping[str, Any]], dense: float | None, fo
         values = judged(curve)
         points = [(point["tokens"], value) for point, value in zip(curve, values, strict=True) if math.isfinite(value)]
         alike = "" if name == "evolved" else ", trained alike"
-        words.append(f"{name}{alike}: {number(values[0])} to {number(min(values))}")
+        words.append(f"{name}{alike}: {digits(values[0])} to {digits(min(values))}")
         colour = _COLOURS.get(name) or next(others)
         axes.plot(
             [at for at, _ in points],
@@ -47,7 +47,7 @@ def draw_recovery(rows: Mapping[str, Mapping[str, Any]], dense: float | None, fo
         )
         shown += [value for _, value in points]
     if dense is not None and what == WORDS[PERPLEXITY]:
-        words.append(f"dense: {number(dense)}")
+        words.append(f"dense: {digits(dense)}")
         axes.axhline(dense, color=GREY, linestyle="--", label=words[-1])
         shown.append(dense)
     log_scale_if_wide(axes, shown)

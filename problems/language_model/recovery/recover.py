@@ -14,9 +14,8 @@ from typing import Any
 
 import torch
 
-from evoprune import InputError, Phase, Stopped, finite, is_first_process, note, read_json, write_json
+from evoprune import InputError, Phase, Stopped, finite, is_first_process, note, plain, read_json, write_json
 from problems.language_model.evaluation.measure import Measure, out_of_memory
-from problems.language_model.export.card import number
 from problems.language_model.export.write import put_recovered
 from problems.language_model.model.device import dtype_of, release
 from problems.language_model.model.forward import Forward
@@ -91,8 +90,8 @@ class Recovered:
             row = self.rows[EVOLVED]
             before, after = row["decided"]
             raise Stopped(
-                f"the recovery did not help: {WORDS[judged_by(row['curve'])]} {number(before)} on the held-out windows "
-                f"before, {number(after)} at best after it; the model stays as it was, and nothing is written"
+                f"the recovery did not help: {WORDS[judged_by(row['curve'])]} {plain(before)} on the held-out windows "
+                f"before, {plain(after)} at best after it; the model stays as it was, and nothing is written"
             )
 
 

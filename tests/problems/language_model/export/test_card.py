@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from problems.language_model.export.card import card, number
+from problems.language_model.export.card import card
 from problems.language_model.export.run_record import run_record
 
 
@@ -80,8 +80,3 @@ def test_the_front_matter_is_yaml_and_names_cannot_leave_it_or_their_code(result
     head = yaml.safe_load(text.split("\n---\n")[0])
     assert head["library_name"] == "transformers"
     assert "# `a'b: {c} ---`, pruned" in text
-
-
-@pytest.mark.parametrize(("value", "written"), [(None, "-"), (30.0, "30"), (1234567.0, "1.23457e+06")])
-def test_a_perplexity_that_is_infinite_is_a_dash(value, written):
-    assert number(value) == written
