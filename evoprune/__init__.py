@@ -4,7 +4,7 @@ This module is the public interface: all that problems and operators need to imp
 """
 
 from evoprune.algorithm import Algorithm, Evaluate, Generation
-from evoprune.budget import Additive, Budget, Monotone
+from evoprune.budget import ROUNDING, Additive, Budget, Monotone, Price
 from evoprune.cache import CachedFile, cache_limit
 from evoprune.coupled import Coupled, Term
 from evoprune.errors import InputError, Stopped
@@ -46,6 +46,7 @@ __all__ = [
     "CARD",
     "CHECKPOINT",
     "FACTS",
+    "ROUNDING",
     "Additive",
     "Algorithm",
     "Budget",
@@ -74,6 +75,7 @@ __all__ = [
     "Plan",
     "Planner",
     "Positive",
+    "Price",
     "Problem",
     "Quantity",
     "Recovering",

@@ -55,8 +55,12 @@ class Budget(ABC):
         return self.spent(genome) / self.scale
 
     def kept(self, genome: Sequence[float]) -> bool:
-        """Whether ``genome`` spends what the limit is, but for rounding."""
+        """Whether ``genome`` spends what the limit is, but for rounding. Raises ValueError where there is no limit."""
         return abs(self.excess(genome)) <= ROUNDING
+
+    def within(self, genome: Sequence[float]) -> bool:
+        """Whether ``genome`` spends no more than the limit, but for rounding. Raises as :meth:`kept`."""
+        return self.excess(genome) <= ROUNDING
 
     def saves(self, gene: int) -> bool:
         """Whether raising ``gene`` spends less."""
@@ -131,21 +135,26 @@ class Budget(ABC):
         return self.price(genome, gene, self.genes[gene].up - self.genes[gene].low)
 
     def _limit(self) -> float:
-        if self.limit is None:
-            raise ValueError("the problem, as it is set up, has no limit to keep; leave operators.repair out")
-        return self.limit
+        return _needed(self.limit)
 
 
 class Additive(Budget):
     """Each gene spends for itself: ``fixed`` plus the sum of the genes' ``prices``.
 
-    Between two levels the table's entries are joined by straight lines. Raises ValueError unless there is a price
+    Between two levels the table's entries are joined by straight lines. ``share``: the limit as :meth:`at_share` takes
+    it, where ``limit`` is rounded. Raises ValueError unless there is a price
     for each gene, and unless each table has an entry for each level and, where there is a limit, rises or falls
     throughout.
     """
 
     def __init__(
-        self, genes: Genes, prices: Sequence[Price], limit: float | None, unit: str = "units", fixed: float = 0.0
+        self,
+        genes: Genes,
+        prices: Sequence[Price],
+        limit: float | None,
+        unit: str = "units",
+        fixed: float = 0.0,
+        share: float | None = None,
     ) -> None:
         if len(prices) != len(genes):
             raise ValueError(f"expected a price for each of {len(genes)} genes, got {len(prices)}")
@@ -155,7 +164,7 @@ class Additive(Budget):
         self._prices, self._fixed = list(prices), fixed
         self.scale = math.fsum(map(_reach, prices)) or 1.0
         """The sum of the absolute prices; of a table, the difference between its ends."""
-        self._share = None if limit is None else (limit - fixed) / self.scale
+        self._share = (limit - fixed) / self.scale if share is None and limit is not None else share
         super().__init__(genes, limit, unit)
 
     @classmethod
@@ -168,9 +177,7 @@ class Additive(Budget):
         price: exactly, where a limit in large units would be rounded.
         """
         scale = math.fsum(map(_reach, prices))
-        budget = cls(genes, prices, None if share is None else fixed + share * scale, unit, fixed)
-        budget._share = share
-        return budget
+        return cls(genes, prices, None if share is None else fixed + share * scale, unit, fixed, share)
 
     def spent(self, genome: Sequence[float]) -> float:
         """See :meth:`Budget.spent`."""
@@ -185,9 +192,7 @@ class Additive(Budget):
 
     def excess(self, genome: Sequence[float]) -> float:
         """See :meth:`Budget.excess`; a share of the sum of the absolute prices."""
-        if self._share is None:
-            self._limit()
-        return self.share(genome) - self._share  # type: ignore[operator]
+        return self.share(genome) - _needed(self._share)
 
     def share(self, genome: Sequence[float]) -> float:
         """See :meth:`Budget.share`; of the sum of the absolute prices, without what is ``fixed``."""
@@ -219,6 +224,13 @@ class Monotone(Budget):
     def spent(self, genome: Sequence[float]) -> float:
         """See :meth:`Budget.spent`."""
         return self._spent(genome)
+
+
+def _needed(limit: float | None) -> float:
+    """``limit``. Raises ValueError where there is none."""
+    if limit is None:
+        raise ValueError("the problem, as it is set up, has no limit to keep; leave operators.repair out")
+    return limit
 
 
 def _check(gene: Gene, table: Sequence[float], limited: bool) -> None:

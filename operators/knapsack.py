@@ -7,8 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import numpy
 from numpy.typing import NDArray
 
-from evoprune import Budget, Coupled
-from evoprune.budget import ROUNDING
+from evoprune import ROUNDING, Budget, Coupled
 from operators.gene_tree import Branch, Table, Units, grown
 
 Floats = NDArray[numpy.float64]
@@ -88,7 +87,7 @@ class Choices:
             for trace in reversed(traces):
                 left = trace(left, chosen)
             genome = [float(values[chosen[place]]) for place, values in enumerate(self.values)]
-            if self._budget.excess(genome) <= ROUNDING:
+            if self._budget.within(genome):
                 break
         return genome
 

@@ -11,8 +11,7 @@ from typing import Annotated
 from deap import base
 from pydantic import Field
 
-from evoprune import Algorithm, Budget, Evaluate, Generation, Individual
-from evoprune.budget import ROUNDING
+from evoprune import ROUNDING, Algorithm, Budget, Evaluate, Generation, Individual
 from operators.algorithm.breeding import cost, first_population, fittest, losses
 from operators.bounds import clip
 from operators.spending import need_limit
@@ -158,7 +157,7 @@ def _neighbours(
         for move in moves:
             child[:] = _moved(child, *move, budget)
         (child,) = toolbox.repair(child)
-        if child.genome not in seen and budget.excess(child) <= ROUNDING:
+        if child.genome not in seen and budget.within(child):
             seen.add(child.genome)
             yield child
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from evoprune import Budget, Genes, Individual, solve
-from evoprune.budget import ROUNDING
+from evoprune import ROUNDING, Budget, Genes, Individual, solve
 from operators.spending import bound, need, towards
 
 _NEAR = 1e-9
@@ -27,7 +26,7 @@ def repaired(
     if possible and budget.kept(individual):
         return (individual,)
     at_levels = possible and all(gene.levels for gene in genes)
-    if not at_levels or budget.excess(individual) > ROUNDING:
+    if not at_levels or not budget.within(individual):
         move(individual, genes, budget)
     if genes.with_levels:
         land(individual, budget)
@@ -44,12 +43,12 @@ def land(genome: Individual, budget: Budget) -> None:
     """
     meant = list(genome)
     genome[:] = budget.genes.nearest(genome)
-    while budget.excess(genome) > ROUNDING:
+    while not budget.within(genome):
         saving = next(_steps(genome, meant, budget, 1.0), None)
         if saving is None:
             break
         genome[saving[0]] = saving[1]
-    if budget.excess(genome) <= ROUNDING:
+    if budget.within(genome):
         _fill(genome, meant, budget)
     _take_up(genome, budget)
     if budget.excess(genome) < -ROUNDING and not all(gene.levels for gene in budget.genes):
@@ -71,7 +70,7 @@ def _fill(genome: Individual, meant: Sequence[float], budget: Budget) -> None:
             if price > room * budget.scale:  # much cheaper than the excess
                 continue
             old, genome[gene] = genome[gene], value
-            if budget.excess(genome) <= ROUNDING:
+            if budget.within(genome):
                 break
             genome[gene] = old
         else:

@@ -12,8 +12,7 @@ from typing import Any
 
 import torch
 
-from evoprune import Additive, Budget, Coupled, Genes, InputError, Term
-from evoprune.budget import Price
+from evoprune import Additive, Budget, Coupled, Genes, InputError, Price, Term
 from problems.language_model.clock import Clock, Passes
 from problems.language_model.cut_times import cut_times
 from problems.language_model.overlay import Beside, Overlay

@@ -17,8 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from evoprune import Additive, Budget, Checked, Gene, Genes, InputError, Rival, Term
-from evoprune.budget import ROUNDING, Price
+from evoprune import Additive, Budget, Checked, Gene, Genes, InputError, Price, Rival, Term
 from problems.language_model.resident import Resident
 from problems.language_model.speed import Load
 from problems.language_model.text.roles import Texts
@@ -297,13 +296,13 @@ def uniform_within(transform: Transform, budget: Budget) -> list[float]:
     except ValueError as error:
         raise InputError(str(error), "problem.budget") from None
     steps = range(_STEPS + 1)
-    step = bisect_left(steps, True, key=lambda step: budget.excess(transform.uniform(step / _STEPS)) <= ROUNDING)
+    step = bisect_left(steps, True, key=lambda step: budget.within(transform.uniform(step / _STEPS)))
     return transform.uniform(step / _STEPS)
 
 
 def known_within(transform: Transform, budget: Budget) -> list[list[float]]:
     """Of the genomes that ``transform`` knows, and that keep the ``budget``, the few that spend the most."""
-    within = dict.fromkeys(tuple(genome) for genome in transform.known() if budget.excess(genome) <= ROUNDING)
+    within = dict.fromkeys(tuple(genome) for genome in transform.known() if budget.within(genome))
     return list(map(list, sorted(within, key=budget.spent, reverse=True)[:_KNOWN]))
 
 

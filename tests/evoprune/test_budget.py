@@ -89,3 +89,13 @@ def test_without_a_limit_prices_may_rise_and_fall():
 def test_a_budget_without_a_limit_says_so():
     with pytest.raises(ValueError, match="no limit to keep"):
         Additive(GENES, PRICES, None).excess(GENES.low)
+
+
+def test_rounding_is_no_excess():
+    genes = Genes.real("ab", 0.0, 1.0)
+    budget = Additive(genes, [0.1, 0.2], 0.3)
+    assert 0.1 + 0.2 > 0.3
+    assert budget.kept([1.0, 1.0])
+    assert budget.within([1.0, 1.0])
+    assert budget.within([0.9, 1.0])
+    assert not budget.within([1.0, 1.01])

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from evoprune import Gene, Genes, InputError, Rival, Term, note
-from evoprune.budget import Price
+from evoprune import Gene, Genes, InputError, Price, Rival, Term, note
 from problems.language_model.clock import Clock
 from problems.language_model.gguf import ggml
 from problems.language_model.model.blocks import Matrix

@@ -6,7 +6,6 @@ import random
 from collections import defaultdict
 
 from evoprune import Algorithm, Evaluate, Generation, Individual
-from evoprune.budget import ROUNDING
 from operators.algorithm.breeding import fittest
 from tests.benchmarks.bits.task import Task
 
@@ -49,7 +48,7 @@ def _groups(task: Task) -> list[list[int]]:
 
 def _first(task: Task) -> Individual:
     genes, point = task.problem.genes, Individual(max(0.0, level - 1) for level in task.uniform)
-    while task.budget.excess(point) > ROUNDING:
+    while not task.budget.within(point):
         place = random.choice([place for place, level in enumerate(point) if level < genes[place].up])
         point[place] += 1
     return point
@@ -59,7 +58,7 @@ def _children(task: Task, parent: Individual, groups: list[list[int]], count: in
     found: dict[tuple[float, ...], Individual] = {}
     for _ in range(20 * count):
         child = _swapped(task, parent, groups)
-        if child.genome != parent.genome and task.budget.excess(child) <= ROUNDING:
+        if child.genome != parent.genome and task.budget.within(child):
             found.setdefault(child.genome, child)
         if len(found) == count:
             break

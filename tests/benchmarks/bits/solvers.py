@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from evoprune.budget import ROUNDING
 from operators.knapsack import Floats
 from tests.benchmarks.bits.task import Task
 
@@ -35,7 +34,7 @@ def lagrangian(task: Task, costs: Floats) -> list[float]:
 
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        low, high = (low, middle) if task.budget.excess(genome(middle)) <= ROUNDING else (middle, high)
+        low, high = (low, middle) if task.budget.within(genome(middle)) else (middle, high)
     return _filled(task, costs, prices, genome(high))
 
 
@@ -60,7 +59,7 @@ def _filled(task: Task, costs: Floats, prices: Floats, genome: list[float]) -> l
             for level in range(int(genome[gene])):
                 now, then = own[int(genome[gene])], own[level]
                 raised = [*genome[:gene], float(level), *genome[gene + 1 :]]
-                if costs[then] < costs[now] and task.budget.excess(raised) <= ROUNDING:
+                if costs[then] < costs[now] and task.budget.within(raised):
                     steps.append(((costs[now] - costs[then]) / (prices[then] - prices[now]), raised))
         if not steps:
             return genome

@@ -10,7 +10,6 @@ pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")
 
 from evoprune import Additive, Gene, Genes
-from evoprune.budget import ROUNDING
 from operators.knapsack import Choices
 from problems.language_model.gguf import ggml
 from problems.language_model.problem import AnyTransformSettings, LanguageModel
@@ -68,7 +67,7 @@ def test_solvers_against_all_genomes(seed):
     def total(genome):
         return sum(costs[3 * place + int(level)] for place, level in enumerate(genome))
 
-    within = [each for each in product((0.0, 1.0, 2.0), repeat=5) if task.budget.excess(each) <= ROUNDING]
+    within = [each for each in product((0.0, 1.0, 2.0), repeat=5) if task.budget.within(each)]
     least = min(map(total, within))
     assert total(mip(task, costs)) == pytest.approx(least)
     assert total(dynamic(task, costs)) == pytest.approx(least)
@@ -115,7 +114,7 @@ def test_children_keep_the_limit_and_the_numbers_of_equal_shapes(problem):
     for _ in range(6):
         step = next(search)
         for individual in getattr(step, "individuals", []):
-            assert task.budget.excess(individual) <= ROUNDING
+            assert task.budget.within(individual)
             individual.fitness.values = (random.random(),)
 
 

@@ -11,7 +11,6 @@ from functools import partial
 import torch
 
 from evoprune import Algorithm, Evaluate, Individual
-from evoprune.budget import ROUNDING
 from problems.language_model.evaluation.measure import Add
 from problems.language_model.evaluation.objectives import Divergence, Perplexity
 from problems.language_model.problem import LanguageModel
@@ -87,7 +86,7 @@ class Account:
                 value, _ = self._problem.session.fitness.value(individual, step.fidelity)
                 self._memo[key] = value if math.isfinite(value) else math.inf
             individual.fitness.values = (self._memo[key],)
-            may_win = step.fidelity == 1 and not step.probe and self._problem.budget.excess(individual) <= ROUNDING
+            may_win = step.fidelity == 1 and not step.probe and self._problem.budget.within(individual)
             if may_win and (self.best is None or individual.fitness > self.best.fitness):
                 self.best = deepcopy(individual)
 

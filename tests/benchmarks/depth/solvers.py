@@ -11,8 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 import numpy
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from evoprune import Additive
-from evoprune.budget import ROUNDING
+from evoprune import ROUNDING, Additive
 
 Solver = Callable[[Sequence[float], Additive], list[float]]
 
@@ -71,7 +70,7 @@ def _whole(budget: Additive) -> tuple[list[int], int]:
 def _in_order(genes: Sequence[int], budget: Additive) -> list[float]:
     genome = budget.extreme(most=True)
     for gene in genes:
-        if budget.excess(genome) <= ROUNDING:
+        if budget.within(genome):
             break
         genome[gene] = 1.0
     return genome

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from evoprune import Additive, Evaluate, Gene, Genes, Individual
-from evoprune.budget import ROUNDING
 from operators.algorithm.random_search import random_search
 from problems.language_model.model.anatomy import take_apart
 from problems.language_model.problem import LanguageModel
@@ -64,7 +63,7 @@ def test_solvers_find_the_least_sum_and_orders_keep_the_limit(seed):
     draw = random.Random(seed)
     sizes = [12.0 * draw.randint(1, 40) for _ in range(9)]
     costs, budget = [draw.uniform(-0.2, 1) for _ in sizes], budget_of(sizes, draw.choice([0.25, 1 / 3, 0.9, 1.0]))
-    kept = [genome for genome in product((0.0, 1.0), repeat=9) if budget.excess(genome) <= ROUNDING]
+    kept = [genome for genome in product((0.0, 1.0), repeat=9) if budget.within(genome)]
     least = min(total(costs, genome) for genome in kept)
     for solver in (dynamic, mip):
         found = solver(costs, budget)
@@ -158,7 +157,7 @@ def test_equal_numbers_keep_the_budget_with_the_fewest(problem):
     assert removal.number == 2
     for each in (removal.equal_numbers().individual(), *removal.windows()):
         assert [sum(each[gene] for gene in kind) for kind in removal.kinds] == [2, 2]
-        assert removal.budget.excess(each) <= ROUNDING
+        assert removal.budget.within(each)
     assert removal.cheapest([0.1, 0.6, 0.3, 0.4, 0.2, 0.5]) == [1.0, 0.0, 0.0, 1.0, 1.0, 1.0]
     assert removal.windows() == [[1.0, 1.0, 1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0, 1.0, 1.0]]
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
-from evoprune import Gene, Genes, InputError
-from evoprune.budget import Price
+from evoprune import Gene, Genes, InputError, Price
 from problems.language_model.model.anatomy import KINDS, Sublayer
 from problems.language_model.model.blocks import keep_blocks
 from problems.language_model.model.dropping import put

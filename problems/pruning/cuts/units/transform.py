@@ -10,8 +10,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import nn
 
-from evoprune import Gene, Genes, InputError
-from evoprune.budget import Price
+from evoprune import Gene, Genes, InputError, Price
 from problems.language_model.kept import Tensors, code, shared_of
 from problems.language_model.model.anatomy import Kind, Sublayer
 from problems.language_model.model.blocks import Matrix, inputs

@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from evoprune import Genes
-from evoprune.budget import Price
+from evoprune import Genes, Price
 from problems.language_model.kept import Tensors, code, kept, shared_of
 from problems.language_model.model.blocks import Matrix
 from problems.language_model.resident import Resident
