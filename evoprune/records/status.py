@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ from evoprune.experiment import config
 from evoprune.experiment.explain import explain
 from evoprune.files import read_json
 from evoprune.records import recorded
-from evoprune.records.history import is_generation
+from evoprune.records.history import Line, is_generation
 from evoprune.records.run_folder import CONFIG, HISTORY, LOCK, PROMISED, RESULT, STATUS, is_locked, was_begun
 
 RUNNING, KILLED, STARTING = "running", "killed", "starting"
@@ -106,7 +107,7 @@ def look(folder: Path) -> Status:
     asked = _checked(_Asked, config.read(folder / CONFIG), folder / CONFIG)
     left_to_do = promised and not held
     begun = Status(folder, state, stated.reason, None, asked.generations, budget=asked.budget, promised=left_to_do)
-    status = _measured(begun)
+    status = _with_history(begun)
     if state != RUNNING:
         return status
     left = stated.seconds_left if status.seconds_left is None else status.seconds_left
@@ -131,37 +132,39 @@ def _checked(kind: type[Model], value: dict[str, Any], path: Path) -> Model:
         raise InputError(explain(error, kind), str(path)) from None
 
 
-def _measured(status: Status) -> Status:
+def _with_history(status: Status) -> Status:
     """``status`` with what the history says."""
     lines = list(recorded.lines(status.folder / HISTORY))
     scores = [line for line in lines if "candidate" in line and not line["memo"]]
-    evaluations, searched = len(scores), sum(line["work"] for line in scores)
-    status = replace(status, evaluations=evaluations, work=searched)
-    whole = [line for line in lines if is_generation(line)]
-    if not whole:
-        return status
-    last = whole[-1]
-    by_then = [score for score in scores if score["generation"] <= last["generation"]]
-    setup_cost = (recorded.number(last.get("work")) or 0.0) - sum(score["work"] for score in by_then)
-    judged = sum(line["work"] for line in lines if "finalist" in line)
-    status = replace(status, work=setup_cost + searched + judged)
-    before = len(by_then)
-    pace = last["seconds"] / max(1, before)
-    seconds = evaluations * pace
+    searched = _work(scores)
+    generations = [line for line in lines if is_generation(line)]
+    if not generations:
+        return replace(status, evaluations=len(scores), work=searched)
+    last = generations[-1]
+    whole = [score for score in scores if score["generation"] <= last["generation"]]
+    setup_cost = (recorded.number(last.get("work")) or 0.0) - _work(whole)
+    judged = _work([line for line in lines if "finalist" in line])
     traded = any(len(score["fitness"]) > 1 for score in scores)  # the best by one objective is not the result then
-    best = None if traded else recorded.number(last.get("best"))
-    status = replace(status, generation=last["generation"], best=best)
+    status = replace(
+        status,
+        generation=last["generation"],
+        evaluations=len(scores),
+        work=setup_cost + searched + judged,
+        best=None if traded else recorded.number(last.get("best")),
+    )
+    seconds = len(scores) * (last["seconds"] / max(1, len(whole)))
     if not status.is_running or not seconds:
         return status
     size = sum(score["generation"] == last["generation"] for score in scores)
-    to_come = size * (status.generations - last["generation"]) - (evaluations - before)
-    return replace(
-        status,
-        rate=searched / seconds,
-        seconds_left=time_left(
-            seconds, evaluations, searched, max(0, to_come), status.budget and status.budget - setup_cost
-        ),
-    )
+    to_come = max(0, size * (status.generations - last["generation"]) - (len(scores) - len(whole)))
+    budget = status.budget and status.budget - setup_cost
+    left = time_left(seconds, len(scores), searched, to_come, budget)
+    return replace(status, rate=searched / seconds, seconds_left=left)
+
+
+def _work(lines: Sequence[Line]) -> float:
+    total: float = sum(line["work"] for line in lines)
+    return total
 
 
 def time_left(seconds: float, evaluations: int, work: float, to_come: int, budget: float | None) -> float:

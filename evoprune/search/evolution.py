@@ -28,27 +28,27 @@ def evolve(
     stopping: EarlyStopping,
     budget: float | None,
     after_generation: Callable[[int, Sequence[Individual]], None],
-) -> Individual:
+) -> tuple[Individual, int]:
     """Run the algorithm to its last generation, or until budget or patience is spent.
 
-    Return the best individual: on held-out data, where the experiment has ``patience``. ``budget``: the work that
-    the search may do; None is no limit. A search with a budget also ends after :data:`_IDLE_GENERATIONS` that spent
-    nothing.
+    Return the best individual (on held-out data, where the experiment has ``patience``) and the number of the last
+    generation. ``budget``: the work that the search may do; None is no limit. A search with a budget also ends after
+    :data:`_IDLE_GENERATIONS` that spent nothing.
     """
-    number, idle, before = 0, 0, evaluator.work
+    last, idle, before = -1, 0, evaluator.work
     for step in tools.algorithm(tools):
         if isinstance(step, Evaluate):
-            evaluator.evaluate(step, number)
+            evaluator.evaluate(step, last + 1)
             continue
-        after_generation(number, step.population)
+        last += 1
+        after_generation(last, step.population)
         idle, before = 0 if evaluator.work > before else idle + 1, evaluator.work
         spent = evaluator.work >= (budget or math.inf) or stopping.should_stop
-        if spent or number == experiment.generations or (budget and idle == _IDLE_GENERATIONS):
+        if spent or last == experiment.generations or (budget and idle == _IDLE_GENERATIONS):
             break
-        number += 1
     if evaluator.best is None:
         raise Stopped("the algorithm ended without a candidate that was scored on all the data")
-    return stopping.best or evaluator.best
+    return stopping.best or evaluator.best, last
 
 
 def generation_line(number: int, population: Sequence[Individual], evaluator: Evaluator) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -34,6 +34,19 @@ from evoprune.search.prepared import Prepared, decide, deciding
 from evoprune.search.progress import Progress
 
 Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a search found. ``front``: what no other dominates; ``finals``: what the result says of them."""
+
+    best: Individual
+    front: Sequence[Individual]
+    finals: Json
+    references: Mapping[str, tuple[list[float], Evaluation]]
+    last: int
+    """The number of the last generation."""
+    seconds: float
 
 
 def run(
@@ -109,93 +122,92 @@ def carry_out(
 
 
 def _search(run: Prepared, backend: backends.Backend, history: History, past: RecordedRun) -> Json | None:
+    """Search and report. Returns as :func:`carry_out`."""
     experiment, problem = run.resolved.experiment, run.problem
-    budget = experiment.budget and experiment.budget - finals_of(problem).reserve
+    reserve = finals_of(problem).reserve
+    budget = experiment.budget and experiment.budget - reserve  # what the search itself may spend
     with Progress(experiment.generations, budget, problem.work_unit, past.seconds, problem.setup_cost) as progress:
-        return _searched(run, backend, history, past, budget, progress)
+        run.toolbox.register("map", backend.map)
+        random.seed(experiment.seed)
+        numpy.random.seed(experiment.seed)  # for DEAP's operators that draw from numpy
+        progress.note(f"{run.folder}: {problem.describe()}")
+        if budget and reserve:
+            whole = f"a budget of {experiment.budget:,.0f} {problem.work_unit}"
+            progress.note(f"{reserve:,.0f} of {whole} are kept for the finals")
+        if not past.lines:
+            history.go_live()
+        evaluator = Evaluator(run.toolbox, problem, backend, history, progress, experiment.max_failures, past)
+        found = _find(run, evaluator, history, past, progress, budget)
+        if history.at_end and (run.folder / run_folder.RESULT).exists():
+            return None
+        history.go_live()
+        if failure := evaluator.evaluation_of(found.best.genome).failure:
+            raise Stopped(f"every candidate failed; the last one: {failure}")
+        if experiment.budget and evaluator.work < experiment.budget:
+            why = f"; generations={found.last} ended it" if found.last == experiment.generations else ""
+            spent = f"{evaluator.work:,.0f} of a budget of {experiment.budget:,.0f} {problem.work_unit} were spent"
+            progress.note(spent + why)
+        progress.note("the search is done; writing the report on its best candidate")
+        progress.now("writing the report")
+        return _report(run, evaluator, found)
 
 
-def _searched(
+def _find(
     run: Prepared,
-    backend: backends.Backend,
+    evaluator: Evaluator,
     history: History,
     past: RecordedRun,
-    budget: float | None,
     progress: Progress,
-) -> Json | None:
-    """The search and its report. ``budget``: what the search itself may spend."""
-    experiment, problem, tools = run.resolved.experiment, run.problem, run.toolbox
-    tools.register("map", backend.map)
-    random.seed(experiment.seed)
-    numpy.random.seed(experiment.seed)  # for DEAP's operators that draw from numpy
-    progress.note(f"{run.folder}: {problem.describe()}")
-    evaluator = Evaluator(tools, problem, backend, history, progress, experiment.max_failures, past)
+    budget: float | None,
+) -> _Found:
+    """Score the known solutions, search and hold the finals. ``budget``: what the search itself may spend."""
+    experiment, problem = run.resolved.experiment, run.problem
     stopping = EarlyStopping(problem, experiment.patience, past.watched)
-    if budget and experiment.budget and (kept := experiment.budget - budget):
-        progress.note(
-            f"{kept:,.0f} of a budget of {experiment.budget:,.0f} {problem.work_unit} are kept for the finals"
-        )
-    if not past.lines:
-        history.go_live()
-
-    last = 0
+    references = evaluator.references(problem.references())
+    start = time.perf_counter() - past.seconds
 
     def after_generation(number: int, population: Sequence[Individual]) -> None:
-        nonlocal last
-        last = number
         line = generation_line(number, population, evaluator) | stopping.update(number, evaluator.best)
         times = {"idle": round(evaluator.idle_share(), 4), "seconds": round(time.perf_counter() - start, 6)}
         history.write(line | times, sync=True)
         if history.live:
             progress.generation(number, line["median"])
 
-    references = evaluator.references(problem.references())
-    start = time.perf_counter() - past.seconds
-    best = evolve(tools, experiment, evaluator, stopping, budget, after_generation)
+    best, last = evolve(run.toolbox, experiment, evaluator, stopping, budget, after_generation)
     progress.now("judging the finalists")
     best, finals = hold(problem, best, evaluator)
     seconds = time.perf_counter() - start
     front = sorted(evaluator.front, key=lambda individual: individual.fitness, reverse=True)
     if front:
         best = front[_choose(problem, [individual.fitness.values for individual in front])]
-    if history.at_end and (run.folder / run_folder.RESULT).exists():
-        return None
-    history.go_live()
-    evaluation = evaluator.evaluation_of(best.genome)
-    if evaluation.failure:
-        raise Stopped(f"every candidate failed; the last one: {evaluation.failure}")
-    if experiment.budget and evaluator.work < experiment.budget:
-        why = f"; generations={last} ended it" if last == experiment.generations else ""
-        spent = f"{evaluator.work:,.0f} of a budget of {experiment.budget:,.0f} {problem.work_unit} were spent"
-        progress.note(spent + why)
-    progress.note("the search is done; writing the report on its best candidate")
-    progress.now("writing the report")
+    return _Found(best, front, finals, references, last, seconds)
+
+
+def _report(run: Prepared, evaluator: Evaluator, found: _Found) -> Json:
+    """The result, with what the problem says of it; draws the figures."""
+    problem, folder, seed = run.problem, run.folder, run.resolved.experiment.seed
     result = {
-        "best": _individual(best),
+        "best": _individual(found.best),
         "work": evaluator.work,
         "work_unit": problem.work_unit,
         "setup_cost": problem.setup_cost,
         "evaluations": evaluator.evaluations,
-        "seconds": seconds,
+        "seconds": found.seconds,
         "seconds_evaluating": evaluator.busy,
         "failures": evaluator.failures,
-        "seed": experiment.seed,
-        **finals,
+        "seed": seed,
+        **found.finals,
     }
-    title, drawn = titles(run.resolved.problem, problem.settings, experiment.seed)
-    draw_convergence(
-        list(recorded.lines(run.folder / run_folder.HISTORY)),
-        problem.labels_of(problem.settings)[0],
-        run.folder,
-        title,
-        drawn,
-    )
-    if front:
-        result["front"] = [_individual(individual) for individual in front]
-    solutions = [(list(individual), individual.fitness.values) for individual in front]
+    title, drawn = titles(run.resolved.problem, problem.settings, seed)
+    lines = list(recorded.lines(folder / run_folder.HISTORY))
+    draw_convergence(lines, problem.labels_of(problem.settings)[0], folder, title, drawn)
+    if found.front:
+        result["front"] = [_individual(individual) for individual in found.front]
     if isinstance(problem, Reporting):
-        outcome = Outcome(list(best), evaluation, references, solutions, title)
-        result = result | problem.report(outcome, run.folder) | result
+        evaluation = evaluator.evaluation_of(found.best.genome)
+        front = [(list(individual), individual.fitness.values) for individual in found.front]
+        outcome = Outcome(list(found.best), evaluation, found.references, front, title)
+        result = result | problem.report(outcome, folder) | result
     return result
 
 
