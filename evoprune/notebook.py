@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from evoprune.formatting import plain
-from evoprune.parts import Reporting
+from evoprune.parts import reporting
 
 if TYPE_CHECKING:
     from evoprune.api import Run
@@ -26,7 +26,6 @@ def _rows(run: Run) -> Iterator[tuple[str, str]]:
         yield f"best {label}", plain(value)
     if isinstance(evaluations := run.result.get("evaluations"), int):
         yield "candidates evaluated", f"{evaluations:,}"
-    if issubclass(problem, Reporting):
-        for line in problem.summary(run.result):
-            name, colon, told = line.partition(": ")
-            yield (name, told) if colon else ("", line)
+    for line in reporting(problem).summary(run.result):
+        name, colon, told = line.partition(": ")
+        yield (name, told) if colon else ("", line)

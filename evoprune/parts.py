@@ -148,7 +148,7 @@ class Reporting(ABC):
     @classmethod
     def drawn_references(cls, settings: Any) -> Collection[str]:
         """The names of the references that figures of a search show as lines."""
-        return ("dense", "uniform")
+        return ()
 
     @classmethod
     def summary(cls, result: Mapping[str, Any]) -> Sequence[str]:
@@ -159,11 +159,15 @@ class Reporting(ABC):
         return []
 
 
+def reporting(problem: type) -> type[Reporting]:
+    """``problem``, or what it would say if it reported anything."""
+    return problem if issubclass(problem, Reporting) else Reporting
+
+
 def titles(problem: type, settings: Any, seed: int) -> tuple[str, Collection[str]]:
     """What a run of ``problem`` is on; and the references that figures of its search show."""
-    if not issubclass(problem, Reporting):
-        return f"seed {seed}", ()
-    return ", ".join(filter(None, [problem.about(settings), f"seed {seed}"])), problem.drawn_references(settings)
+    told = reporting(problem)
+    return ", ".join(filter(None, [told.about(settings), f"seed {seed}"])), told.drawn_references(settings)
 
 
 @dataclass(frozen=True)

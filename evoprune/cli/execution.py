@@ -13,7 +13,7 @@ from evoprune.api import Run
 from evoprune.backends import launch
 from evoprune.backends.execution import MAPS, Execution
 from evoprune.errors import Stopped
-from evoprune.parts import Exporting, Reporting
+from evoprune.parts import Exporting, reporting
 from evoprune.records.run_folder import HISTORY
 
 
@@ -77,8 +77,7 @@ def carry_out(call: Callable[[], dict[str, Any] | None], folder: Path) -> None:
 def _outcome(run: Run) -> Iterator[str]:
     """What the run found, where that is, and which commands can follow."""
     problem, folder = run.resolved.problem, shlex.quote(str(run.folder))
-    if issubclass(problem, Reporting):
-        yield from problem.summary(run.result)
+    yield from reporting(problem).summary(run.result)
     yield f"best fitness {run.best.fitness[0]:.6g} after {run.result['evaluations']:,} evaluations"
     yield f"result, figures and history: {run.folder}"
     yield f"a page: python -m evoprune report {folder}"

@@ -16,7 +16,7 @@ from evoprune import api
 from evoprune.figures import draw_convergence, svg
 from evoprune.files import read_json
 from evoprune.formatting import Share, flat, plain
-from evoprune.parts import Reporting, titles
+from evoprune.parts import Reporting, reporting, titles
 from evoprune.problem import Problem
 from evoprune.records.history import is_generation
 from evoprune.records.run_folder import CONFIG, ENVIRONMENT, RESULT
@@ -106,9 +106,7 @@ def summarise(folder: Path) -> Summary:
 
 
 def _verdict(run: api.Run) -> str:
-    problem = run.resolved.problem
-    told = problem.summary(run.result) if issubclass(problem, Reporting) else []
-    return next(iter(told), "")
+    return next(iter(_told(run).summary(run.result)), "")
 
 
 def _summary(run: api.Run, lines: Sequence[Json], figures: Mapping[str, Path], verdict: str = "") -> Summary:
@@ -162,9 +160,8 @@ def machine(environment: Mapping[str, Any], problem: type[Problem]) -> dict[str,
     """What a page shows of an ``environment``: the machine, and the versions of what ``problem`` depends on."""
     installed = environment.get("packages")
     versions = installed if isinstance(installed, dict) else {}
-    packages = problem.packages if issubclass(problem, Reporting) else ()
     told = {k: environment[k] for k in ("python", "platform", "cores") if k in environment}
-    told |= {name: versions[name] for name in ("evoprune", "deap", *packages) if name in versions}
+    told |= {name: versions[name] for name in ("evoprune", "deap", *reporting(problem).packages) if name in versions}
     return {name: str(value) for name, value in told.items()}
 
 
@@ -193,9 +190,7 @@ def _facts(run: api.Run) -> Json:
 
 
 def _told(run: api.Run) -> type[Reporting]:
-    """The run's problem, or what it would say if it reported anything."""
-    problem = run.resolved.problem
-    return problem if issubclass(problem, Reporting) else Reporting
+    return reporting(run.resolved.problem)
 
 
 def _titles(run: api.Run) -> tuple[str, Collection[str]]:

@@ -192,6 +192,11 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         return about(settings, [chosen.use for chosen in settings.transforms])
 
     @classmethod
+    def drawn_references(cls, settings: Any) -> tuple[str, str]:  # noqa: ARG003 - the same for all
+        """Dense, and uniform at the limit."""
+        return ("dense", "uniform")
+
+    @classmethod
     def labels_of(cls, settings: Any) -> tuple[str, ...]:
         """The objective, and the text on which it is measured."""
         return (settings.objective_label,)

@@ -121,7 +121,6 @@ def test_a_result_is_told_in_words_and_lists_are_left_to_it(report, evoprune, tm
     }
     for name, value in said.items():
         monkeypatch.setattr(Benchmark, name, value, raising=False)
-    monkeypatch.setattr("evoprune.report.summary.Reporting", Benchmark)
     monkeypatch.setattr("evoprune.parts.Reporting", Benchmark)
     told = {
         "closed": 0.25,
