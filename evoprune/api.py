@@ -67,13 +67,13 @@ class Run:
     best: Best
 
     @classmethod
-    def open(cls, folder: str | Path, settings: Sequence[str] = ()) -> Run:
-        """The run in ``folder``, its experiment changed by ``settings`` as ``--set`` does.
+    def open(cls, folder: str | Path, overrides: Sequence[str] = ()) -> Run:
+        """The run in ``folder``, its experiment changed by ``overrides`` as ``--set`` does.
 
         Raises :class:`evoprune.InputError` where the folder holds no finished run.
         """
         folder = Path(folder)
-        resolved = read_experiment(folder, settings)
+        resolved = read_experiment(folder, overrides)
         if not (folder / run_folder.RESULT).is_file():
             raise InputError(without_result(folder), str(folder))
         result = read_json(folder / run_folder.RESULT)
@@ -195,13 +195,13 @@ class Run:
 
 def run(
     spec: str | Path | Mapping[str, Any] | Resolved,
-    settings: Sequence[str] = (),
+    overrides: Sequence[str] = (),
     runs_dir: str | Path = "runs",
     name: str | None = None,
 ) -> Run:
     """Run an experiment: a YAML file, the same as a mapping, or one already resolved.
 
-    ``settings``: as ``--set`` takes them (not for a resolved one). Raises
+    ``overrides``: as ``--set`` takes them (not for a resolved one). Raises
     :class:`evoprune.InputError` and :class:`evoprune.errors.Stopped`.
     """
     from evoprune.search.run import run as run_into  # brings in matplotlib
@@ -210,9 +210,9 @@ def run(
     if isinstance(spec, Resolved):
         resolved = spec
     elif isinstance(spec, Mapping):
-        resolved = resolve(config.override(_plain(spec), settings), "spec")
+        resolved = resolve(config.override(_plain(spec), overrides), "spec")
     else:
-        resolved, stem = resolve_file(str(spec), settings), Path(spec).stem
+        resolved, stem = resolve_file(str(spec), overrides), Path(spec).stem
     folder = run_folder.choose(Path(runs_dir), name, stem)
     try:
         run_into(resolved, folder)
@@ -229,11 +229,11 @@ def _plain(spec: Mapping[str, Any]) -> config.Config:
         raise InputError(f"holds what YAML does not: {error}", "spec") from None
 
 
-def read_experiment(folder: Path, settings: Sequence[str] = ()) -> Resolved:
+def read_experiment(folder: Path, overrides: Sequence[str] = ()) -> Resolved:
     """The checked experiment in a run's folder. Raises :class:`evoprune.InputError`."""
     if not run_folder.has_experiment(folder):
         raise InputError(f"is not the folder of a run: it holds no {run_folder.CONFIG}", str(folder))
-    return resolve_at(folder / run_folder.CONFIG, settings)
+    return resolve_at(folder / run_folder.CONFIG, overrides)
 
 
 def _columns(lines: Sequence[Mapping[str, Any]]) -> Any:

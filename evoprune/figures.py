@@ -84,9 +84,9 @@ def thousands(axis: Axis) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}" if abs(value) < 1e6 else f"{value:,.0f}"))
 
 
-def log_scale_if_wide(axes: Axes, values: Sequence[float], ratio: float = 5.0) -> None:
-    """A log scale where positive ``values`` span more than ``ratio``: plain numbers, or powers if any reaches 1e6."""
-    if not values or min(values) <= 0 or max(values) < ratio * min(values):
+def log_scale_if_wide(axes: Axes, values: Sequence[float]) -> None:
+    """A log scale where positive ``values`` span a factor of 5: plain numbers, or powers if any reaches 1e6."""
+    if not values or min(values) <= 0 or max(values) < 5 * min(values):
         return
     axes.set_yscale("log")
     few_decades = max(values) < 1000 * min(values)

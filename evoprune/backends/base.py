@@ -13,7 +13,7 @@ from typing import Self
 
 from evoprune.problem import Evaluation
 
-Evaluate = Callable[[Sequence[float]], Evaluation]
+Scorer = Callable[[Sequence[float]], Evaluation]
 
 _POLL = 1.0
 """Seconds between two checks for a stall."""
@@ -27,7 +27,7 @@ class Call:
     """One evaluation to make. ``avoid``: the worker that failed at it before, if any."""
 
     number: int
-    function: Evaluate
+    function: Scorer
     genome: Sequence[float]
     avoid: str = ""
 
@@ -86,7 +86,7 @@ class Backend(ABC):
         self.close()
 
     def map(
-        self, function: Evaluate, genomes: Sequence[Sequence[float]], slower: float = 1.0
+        self, function: Scorer, genomes: Sequence[Sequence[float]], slower: float = 1.0
     ) -> Iterator[tuple[int, Evaluation]]:
         """Yield ``(index, function(genomes[index]))`` in the order in which they are ready.
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from filelock import FileLock, Timeout
 
-from evoprune.backends.base import Evaluate
+from evoprune.backends.base import Scorer
 from evoprune.backends.evaluation import Place, this_worker, worker_name
 from evoprune.backends.execution import Execution
 from evoprune.problem import Evaluation
@@ -35,7 +35,7 @@ def assign_main_process(execution: Execution) -> None:
 
 
 def evaluate_on_own_device(
-    devices: tuple[str, ...], threads: int | None, function: Evaluate, genome: Sequence[float]
+    devices: tuple[str, ...], threads: int | None, function: Scorer, genome: Sequence[float]
 ) -> Evaluation:
     """``function(genome)``, in a process that has claimed its device: the task for SCOOP's and Dask's workers."""
     with _one_at_a_time:

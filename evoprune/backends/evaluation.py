@@ -47,9 +47,9 @@ class Place:
     threads: int | None = None
 
 
-def worker_name() -> str:
-    """Host and process: what a worker signs with."""
-    return f"{platform.node()}:{os.getpid()}"
+def worker_name(process: int | None = None) -> str:
+    """Host and number of a ``process``, or of this one: what a worker signs with."""
+    return f"{platform.node()}:{process or os.getpid()}"
 
 
 def build_problem(ref: ProblemRef, device: str | None = None) -> Problem:

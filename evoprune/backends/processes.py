@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import platform
 import signal
 import threading
 from collections import deque
@@ -85,7 +84,7 @@ class _Worker:
     @property
     def name(self) -> str:
         """The name that the process signs scores with."""
-        return f"{platform.node()}:{self._process.pid}"
+        return worker_name(self._process.pid)
 
     def begin(self, call: Call) -> None:
         """Send ``call`` to the process, or to a new one if it died while it was idle."""

@@ -14,6 +14,7 @@ from evoprune.cli import execution, experiment, problem_options
 from evoprune.errors import InputError
 from evoprune.experiment.resolve import resolve_file
 from evoprune.formatting import aligned
+from evoprune.records.run_folder import check_name
 
 
 def add_parser(commands: Any) -> None:
@@ -46,17 +47,16 @@ def call(options: argparse.Namespace) -> None:
     """Make the front that ``options`` name."""
     # these bring in NumPy and matplotlib, which --help should not wait for
     from evoprune.ablation.grid import variants
-    from evoprune.fronts.campaign import carry_out, names, plan
     from evoprune.fronts.points import read
     from evoprune.fronts.rivals import add_rivals
+    from evoprune.fronts.run import carry_out, names, plan
     from evoprune.report.front import write
 
     how = execution.read(options)
     if how.map == "scoop":
         raise InputError("is for 'run'", "--map scoop")
     family = options.family or Path(options.file).stem
-    if family in {"", ".", ".."} or Path(family).name != family:
-        raise InputError(f"expected a plain folder name, got '{family}'", "--family")
+    check_name(family, "--family")
     varied = variants(options.vary)
     resolved = [resolve_file(options.file, [*options.set, *one.settings]) for one in varied]
     chosen = problem_options.given(options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ _TRACKERS = {
     "wandb": "Weights & Biases, or with WANDB_MODE=offline its folder wandb",
     "mlflow": "MLflow, to where MLFLOW_TRACKING_URI says",
 }
+"""What a run's history can be handed to, by the name of the option, of the extra that it needs and of its module."""
 
 
 def add_parser(commands: Any) -> None:
@@ -46,8 +48,7 @@ def call(options: argparse.Namespace) -> None:
     from evoprune.cli.runs import to_report
     from evoprune.records.status import find
     from evoprune.report import watch, write  # brings in Jinja2 and matplotlib, which --help should not wait for
-    from evoprune.report.trackers import TRACKERS
-    from evoprune.report.trackers.record import record
+    from evoprune.report.trackers.record import Tracker, record
 
     if not 0 < options.every < float("inf"):
         raise InputError(f"expected a number of seconds above 0, got {options.every:g}", "--every")
@@ -59,6 +60,7 @@ def call(options: argparse.Namespace) -> None:
     else:
         html, markdown = write(runs, out)
     print(f"{html}\n{markdown}")
-    for name in (name for name in TRACKERS if getattr(options, name)):
+    for name in (name for name in _TRACKERS if getattr(options, name)):
+        write_to: Tracker = import_module(f"evoprune.report.trackers.{name}").write
         for run in (member for folder in runs for member in find(folder)):
-            print(TRACKERS[name](record(run)))
+            print(write_to(record(run)))

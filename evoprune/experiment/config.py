@@ -67,12 +67,12 @@ def read(path: Path) -> Config:
     return value
 
 
-def override(config: Config, settings: Iterable[str]) -> Config:
+def override(config: Config, overrides: Iterable[str]) -> Config:
     """Apply ``key.path=value`` (a YAML value) and ``~key.path`` (delete) in order, in place.
 
     A new ``use`` in a section drops the section's other keys: they were the old plugin's.
     """
-    for setting in settings:
+    for setting in overrides:
         if setting.startswith("~"):
             _delete(config, setting[1:].split("."), setting)
             continue

@@ -57,21 +57,21 @@ class Resolved:
         return config
 
 
-def resolve_file(file: str, settings: Sequence[str]) -> Resolved:
-    """The checked experiment in ``file`` after ``settings``. Raises :class:`evoprune.InputError`.
+def resolve_file(file: str, overrides: Sequence[str]) -> Resolved:
+    """The checked experiment in ``file`` after ``overrides``. Raises :class:`evoprune.InputError`.
 
     Modules in its ``plugins`` may lie beside it.
     """
     path = find(file)
-    return resolve(override(read(path), settings), str(path), [path.parent])
+    return resolve(override(read(path), overrides), str(path), [path.parent])
 
 
-def resolve_at(path: Path, settings: Sequence[str]) -> Resolved:
+def resolve_at(path: Path, overrides: Sequence[str]) -> Resolved:
     """As :func:`resolve_file`, for the file at ``path`` in a run's folder.
 
     Modules beside it are not imported: the folder may come from somebody else.
     """
-    return resolve(override(read(path), settings), str(path))
+    return resolve(override(read(path), overrides), str(path))
 
 
 def resolve(config: Config, source: str, folders: Sequence[Path] = ()) -> Resolved:

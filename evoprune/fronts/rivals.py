@@ -11,14 +11,14 @@ from evoprune.backends import evaluation
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.experiment.resolve import Resolved
-from evoprune.fronts.campaign import Plan, export_of, tell
+from evoprune.fronts.run import PlannedExport, export_of, tell
 from evoprune.parts import Exported, Outcome
 from evoprune.phase import note
 from evoprune.recovering import recover_into
 from evoprune.standing import Rival
 
 
-def add_rivals(plans: Sequence[Plan], front: Path, options: Mapping[str, Any]) -> None:
+def add_rivals(plans: Sequence[PlannedExport], front: Path, options: Mapping[str, Any]) -> None:
     """Export the rivals of each run of ``plans`` into folders of ``front``.
 
     One that cannot be made, or fails its check, is told, and the others are made. ``options``: of each export.
@@ -36,7 +36,7 @@ def add_rivals(plans: Sequence[Plan], front: Path, options: Mapping[str, Any]) -
             del rival  # it may hold a problem, and the next one makes another
 
 
-def _rivals(point: Plan, first: bool) -> Iterator[Rival]:
+def _rivals(point: PlannedExport, first: bool) -> Iterator[Rival]:
     """Those of the run of ``point``. The problem lives as long as they need it: there may be no room for two."""
     evaluation.this_worker.forget()
     problem: Any = Run.open(point.place).problem

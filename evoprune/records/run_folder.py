@@ -65,9 +65,14 @@ def choose_to_continue(runs_dir: Path, name: str | None, experiment: str) -> Pat
     """As :func:`choose`, but a folder that is called ``name`` may be there."""
     if name is None:
         return choose(runs_dir, None, experiment)
-    if name in {"", ".", ".."} or Path(name).name != name:
-        raise InputError(f"expected a plain folder name, got '{name}'", "--name")
+    check_name(name, "--name")
     return runs_dir / name
+
+
+def check_name(name: str, option: str) -> None:
+    """Raise :class:`InputError` unless ``name``, which ``option`` gives, is a plain folder name."""
+    if name in {"", ".", ".."} or Path(name).name != name:
+        raise InputError(f"expected a plain folder name, got '{name}'", option)
 
 
 def _exists(path: Path) -> bool:

@@ -24,10 +24,6 @@ from evoprune.report import overlay
 from evoprune.report.summary import Drawn, Summary, summarise, uri
 
 
-class Unwritable(InputError):
-    """The page cannot be written."""
-
-
 def write(folders: Sequence[Path], out: Path, refresh: float | None = None) -> tuple[Path, Path]:
     """Write the report on the runs in ``folders``, or on one ablation: ``out`` (HTML), and Markdown beside it.
 
@@ -65,7 +61,7 @@ def fill(name: str, told: Mapping[str, Any], out: Path, refresh: float | None = 
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, text)
         except OSError as error:
-            raise Unwritable(f"cannot be written: {error.strerror}", str(path)) from None
+            raise InputError(f"cannot be written: {error.strerror}", str(path)) from None
     return html, markdown
 
 

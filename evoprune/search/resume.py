@@ -24,10 +24,10 @@ from evoprune.search.prepared import Prepared, decide, deciding
 from evoprune.search.run import Json, begin, carry_out
 
 
-def resume(folder: Path, settings: Sequence[str], execution: Execution) -> Json | None:
+def resume(folder: Path, overrides: Sequence[str], execution: Execution) -> Json | None:
     """Continue the run in ``folder`` without scoring anything twice; return None if it is already complete.
 
-    ``settings`` override its experiment as ``--set`` does. It is continued only if it is
+    ``overrides`` change its experiment as ``--set`` does. It is continued only if it is
     still the same run: all that it recorded is compared with what it would record now. A run that ended before it
     scored anything begins again. Raises as :func:`evoprune.search.run.run` does; an :class:`InputError` has changed
     nothing.
@@ -36,14 +36,14 @@ def resume(folder: Path, settings: Sequence[str], execution: Execution) -> Json 
     there = {path.name for path in folder.iterdir()}
     if {run_folder.CONFIG, run_folder.STATUS} <= there and not {run_folder.ENVIRONMENT, run_folder.HISTORY} & there:
         with run_folder.locked(folder):
-            return begin(resolve_at(folder / run_folder.CONFIG, settings), folder, execution)
+            return begin(resolve_at(folder / run_folder.CONFIG, overrides), folder, execution)
     if run_folder.ENVIRONMENT not in there:
         raise InputError(
             f"holds no {run_folder.ENVIRONMENT}, so there is no run to continue; expected RUN_DIR", str(folder)
         )
     with run_folder.locked(folder):
         environment = read_json(folder / run_folder.ENVIRONMENT)
-        resolved = resolve_at(folder / run_folder.CONFIG, settings)
+        resolved = resolve_at(folder / run_folder.CONFIG, overrides)
         _refuse_change(_with_new_keys(environment.get("experiment"), folder), deciding(resolved), "experiment", folder)
         execution = decide(resolved, execution)
         run = Prepared.of(resolved, folder, execution, run_folder.read_measured(folder))

@@ -4,7 +4,7 @@ import pytest
 
 from evoprune import InputError
 from evoprune.ablation.grid import variants
-from evoprune.fronts.campaign import names
+from evoprune.fronts.run import names
 from tests.evoprune.report.conftest import Page
 
 WRITTEN = """

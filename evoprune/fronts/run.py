@@ -22,7 +22,7 @@ from evoprune.search.to_its_end import refuse_other, run_to_its_end
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlannedExport:
     """One point: the experiment, the ``place`` of its run, where its export goes, and the ``facts`` beside that."""
 
     resolved: Resolved
@@ -31,7 +31,7 @@ class Plan:
     facts: Path
 
 
-def plan(experiments: Mapping[str, Resolved], family: Path, options: Mapping[str, Any]) -> list[Plan]:
+def plan(experiments: Mapping[str, Resolved], family: Path, options: Mapping[str, Any]) -> list[PlannedExport]:
     """A point for each of ``experiments``, by its name, in the folder ``family``.
 
     It is exported as a file where its problem has such a form, the first that it names, and else as a folder. Raises
@@ -45,7 +45,7 @@ def plan(experiments: Mapping[str, Resolved], family: Path, options: Mapping[str
             raise InputError(f"the problem {resolved.experiment.problem.use} has no exports that are compared")
         check_parameters(problem.ExportOptions, options, "options")  # before hours of searching
         refuse_other(resolved, place, "give another --family, or another --out")
-        plans.append(Plan(resolved, place, *export_of(problem, family, name)))
+        plans.append(PlannedExport(resolved, place, *export_of(problem, family, name)))
     return plans
 
 
@@ -67,7 +67,7 @@ def names(variants: Sequence[Variant]) -> list[str]:
     return found
 
 
-def carry_out(plans: Sequence[Plan], how: Execution, options: Mapping[str, Any]) -> None:
+def carry_out(plans: Sequence[PlannedExport], how: Execution, options: Mapping[str, Any]) -> None:
     """Run and export each of ``plans``; an export that cannot be made, or fails its check, is told; others are made.
 
     ``options``: the problem's, of its export. Raises as a run does.
