@@ -79,9 +79,9 @@ class Budget(ABC):
 
     @cached_property
     def directions(self) -> list[float]:
-        """What is added to each gene to save about its weight: 1, or the range of levels; below 0 where raising spends.
+        """The signed change of each gene that saves about its weight: ±1 for real genes, ± the range for levels.
 
-        Above 0 for a gene without weight.
+        Positive for genes without weight.
         """
         return [
             (-1.0 if weight and not self.saves(place) else 1.0) * (gene.up if gene.levels else 1.0)

@@ -121,7 +121,7 @@ class Reporting(ABC):
     shares: ClassVar[frozenset[str]] = frozenset()
     """Keys of the result, of its tables, rows or columns, whose numbers are shares: pages show percentages.
 
-    ``genes``: the genes themselves are.
+    Include ``genes`` if the genes themselves are shares.
     """
 
     explained: ClassVar[Mapping[str, str]] = {}
