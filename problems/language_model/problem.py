@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
@@ -29,6 +29,7 @@ from evoprune import (
     plugin_names,
 )
 from problems.language_model.any_transform import AnyTransformSettings, chosen_transforms
+from problems.language_model.budgets.measured import MeasuredBudget
 from problems.language_model.files import missing
 from problems.language_model.finals import JudgedModels
 from problems.language_model.options import EvalSettings, ExportSettings
@@ -85,43 +86,32 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
     @cached_property
     def budget(self) -> Budget | None:
         """What the transform's genes spend."""
-        if self._budget is None:
-            return None
-        make, given = self._budget
-        facts = [self._measurements] if self._measure else []
-        budget: Budget = make(self.session.transform, *facts, **given)
-        return budget
+        if isinstance(self._budget, MeasuredBudget):
+            return self._budget.budget(self.session.transform, self._measurements)
+        return self._budget(self.session.transform) if self._budget else None
 
     @cached_property
-    def _budget(self) -> tuple[Any, dict[str, Any]] | None:
-        """The budget's function, and the parameters for it."""
+    def _budget(self) -> MeasuredBudget | partial[Budget] | None:
+        """The budget that the settings choose, with its parameters: one that measures, or a function."""
         chosen = getattr(self.settings, "budget", None)  # a subclass may have a budget of its own
         if chosen is None:
             return None
-        make = find_plugin(BUDGETS, chosen.use)
-        return make, dict(check_parameters(make, chosen.parameters, "problem.budget"))
-
-    @property
-    def _measure(self) -> Any:
-        """What the budget measures on this machine, as a function; None where it measures nothing."""
-        return getattr(self._budget[0], "measure", None) if self._budget else None
+        kind = find_plugin(BUDGETS, chosen.use)
+        given = check_parameters(kind, chosen.parameters, "problem.budget")
+        return given if isinstance(given, MeasuredBudget) else partial(kind, **dict(given))
 
     def take_measurements(self) -> Mapping[str, Any]:
         """What the budget needs to know of this machine."""
-        if not (self._budget and self._measure):
-            return {}
-        facts: Mapping[str, Any] = self._measure(self.session.transform, **self._budget[1])
-        return facts
+        return self._budget.measure(self.session.transform) if isinstance(self._budget, MeasuredBudget) else {}
 
     def use_measurements(self, facts: Mapping[str, Any]) -> None:
         """Hand ``facts`` to the budget, by which levels of the transform may be left out.
 
         Raises :class:`evoprune.InputError` where the budget measures nothing, or something else.
         """
-        if not (self._budget and self._measure):
+        if not isinstance(self._budget, MeasuredBudget):
             raise InputError("holds what another problem.budget measured", "measured.json")
-        if settle := getattr(self._budget[0], "settle", None):
-            settle(self.session.transform, facts, **self._budget[1])
+        self._budget.settle(self.session.transform, facts)
         self._measurements = facts
         for known in ("budget", "_uniform_on_budget"):  # those of other facts
             vars(self).pop(known, None)
@@ -316,7 +306,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         return compare(self.session, self._compared() | {"evolved": list(genome)}, options, weights_in(result))
 
     def _compared(self) -> dict[str, list[float]]:
-        if self._measure:  # what it measured may be of another machine
+        if isinstance(self._budget, MeasuredBudget):  # what it measured may be of another machine
             return {"dense": self.session.transform.dense}
         return self.references()
 

@@ -12,7 +12,7 @@ import torch
 from evoprune import Budget, InputError, Outcome, finite
 from problems.language_model import protocol
 from problems.language_model.budgets.file_bytes import unlimited_bytes
-from problems.language_model.budgets.milliseconds import Milliseconds
+from problems.language_model.budgets.milliseconds import TimeBudget
 from problems.language_model.budgets.operations import LENGTH, of_model
 from problems.language_model.session import Session
 from problems.language_model.timing import compared
@@ -41,7 +41,7 @@ def report(session: Session, outcome: Outcome, budget: Budget | None = None) -> 
             perplexity[role] = on_text(session, outcome, windows.tokens, names)
     state: dict[str, dict[str, Any]] = {"cost": cost(session, outcome.best), "sparsity": sparsity(session)}
     stated = protocol.of_run(session)
-    if isinstance(budget, Milliseconds):
+    if isinstance(budget, TimeBudget):
         state["cost"]["milliseconds"] = milliseconds(session, outcome.best, budget)
         stated["milliseconds"] = budget.of
     if session.transform.updates:
@@ -93,7 +93,7 @@ def cost(session: Session, best: list[float]) -> dict[str, dict[str, float]]:
     return found
 
 
-def milliseconds(session: Session, best: list[float], budget: Milliseconds) -> dict[str, float]:
+def milliseconds(session: Session, best: list[float], budget: TimeBudget) -> dict[str, float]:
     """What a pass of the dense model and that of ``best`` takes, timed in turn now, and as the budget predicted.
 
     ``speedup``: how many times as fast it was asked to be.

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from evoprune import Checked, Coupled, InputError
+from problems.language_model.budgets.measured import MeasuredBudget
 from problems.language_model.speed import Load, Phase
 from problems.language_model.timing import savings
 from problems.language_model.transform import Transform
@@ -44,7 +45,7 @@ _MAY_DIFFER = ("weights",)
 """What times are good for whatever it is; all else must be the same."""
 
 
-class Milliseconds(Coupled):
+class TimeBudget(Coupled):
     """What a pass of ``load`` takes, from what the genes save. The limit is ``dense / speedup``.
 
     ``of``: what the milliseconds are of, for people.
@@ -66,81 +67,77 @@ class Milliseconds(Coupled):
             )
 
 
-def milliseconds(
-    transform: Transform,
-    measured: Mapping[str, Any],
-    /,
-    *,
-    speedup: Annotated[float, Field(ge=1, description="how many times as fast as the dense model, at least")],
-    phase: Annotated[Phase, Field(description="decode: one token after others; prefill: a prompt at once")] = "decode",
-    batch: Annotated[int, Field(ge=1, description="sequences at once")] = 1,
-    length: Annotated[int, Field(ge=1, description="tokens of a prompt, or before the one that is decoded")] = 512,
-    seconds: Annotated[  # noqa: ARG001 - measuring reads it
-        float, Field(ge=0, description="how long each level is timed; three rounds if these take longer")
-    ] = 8.0,
-    table: Annotated[
-        str | None, Field(description="measured.json of a run on this machine; null measures anew")
-    ] = None,
-) -> Milliseconds:
-    """Make a pass at least some times as fast as the dense model's, on the machine of the run.
+class Milliseconds(MeasuredBudget):
+    """Make a pass at least some times as fast as the dense model's, on the machine of the run."""
 
-    ``measured``: what :func:`measure` returned, and :func:`settle` was called with. Raises
-    :class:`evoprune.InputError` where that is of another machine or model.
-    """
-    load = Load(phase, batch, length)
-    times, source = _times(measured, table)
-    for name, now in _circumstances(transform, load).items():
-        if name not in _MAY_DIFFER and getattr(times, name) != now:
-            raise InputError(f"its times were measured with {name} {getattr(times, name)}, this run has {now}", source)
-    return Milliseconds(transform, times, load, speedup)
+    speedup: float = Field(ge=1, description="how many times as fast as the dense model, at least")
+    phase: Phase = Field("decode", description="decode: one token after others; prefill: a prompt at once")
+    batch: int = Field(1, ge=1, description="sequences at once")
+    length: int = Field(512, ge=1, description="tokens of a prompt, or before the one that is decoded")
+    seconds: float = Field(8.0, ge=0, description="how long each level is timed; three rounds if these take longer")
+    table: str | None = Field(None, description="measured.json of a run on this machine; null measures anew")
 
+    def measure(self, transform: Transform) -> Mapping[str, Any]:
+        """The times of levels that are worth them, as a :class:`Times` of JSON: measured now, or read from ``table``.
 
-def measure(
-    transform: Transform, *, phase: Phase, batch: int, length: int, seconds: float, table: str | None, **_: Any
-) -> Any:
-    """The times of levels that are worth them, as a :class:`Times` of JSON: measured now, or read from ``table``."""
-    if table is not None:
-        return _read(Path(table).expanduser())
-    if transform.sparse:
-        raise InputError("zeros save no time: choose transforms that make matrices smaller", "problem.budget")
-    load = Load(phase, batch, length)
-    bare = transform.bare()
-    dense, changes = savings(bare, load, seconds)
-    found = {
-        gene.name: dict(zip(map(str, gene.levels), table, strict=True))
-        for gene, table in zip(bare.genes, changes, strict=True)
-    }
-    genes = {name: {level: found[name][level] for level in own} for name, own in transform.worth(found).items()}
-    timed = {name: list(own) for name, own in found.items()}
-    return Times(**_circumstances(transform, load), dense=dense, timed=timed, genes=genes).model_dump()
+        Raises :class:`evoprune.InputError` where zeros are all that ``transform`` makes, or ``table`` holds no times.
+        """
+        if self.table is not None:
+            return _read(Path(self.table).expanduser())
+        if transform.sparse:
+            raise InputError("zeros save no time: choose transforms that make matrices smaller", "problem.budget")
+        bare = transform.bare()
+        dense, changes = savings(bare, self._load, self.seconds)
+        found = {
+            gene.name: dict(zip(map(str, gene.levels), changed, strict=True))
+            for gene, changed in zip(bare.genes, changes, strict=True)
+        }
+        genes = {name: {level: found[name][level] for level in own} for name, own in transform.worth(found).items()}
+        timed = {name: list(own) for name, own in found.items()}
+        return Times(**_circumstances(transform, self._load), dense=dense, timed=timed, genes=genes).model_dump()
 
+    def settle(self, transform: Transform, facts: Mapping[str, Any]) -> None:
+        """Let ``transform`` have the levels that are worth their time.
 
-def settle(transform: Transform, measured: Mapping[str, Any], *, table: str | None, **_: Any) -> None:
-    """Let ``transform`` have the levels that are worth their time; in each process that has it, on any machine.
+        Raises :class:`evoprune.InputError` where ``facts`` are of other genes or levels.
+        """
+        times = self._times(facts)
+        levels = {name: sorted(own, key=own.__getitem__, reverse=True) for name, own in times.genes.items()}
+        try:
+            if levels.keys() != set(transform.genes.names):
+                raise ValueError("other genes")
+            transform.use_levels(levels, times.timed)
+        except ValueError:
+            why = "its times are of other genes or levels than those of problem.transforms"
+            raise InputError(why, self._source) from None
 
-    Raises :class:`evoprune.InputError` where ``measured`` is of other genes or levels.
-    """
-    times, source = _times(measured, table)
-    levels = {name: sorted(own, key=own.__getitem__, reverse=True) for name, own in times.genes.items()}
-    try:
-        if levels.keys() != set(transform.genes.names):
-            raise ValueError("other genes")
-        transform.use_levels(levels, times.timed)
-    except ValueError:
-        raise InputError("its times are of other genes or levels than those of problem.transforms", source) from None
+    def budget(self, transform: Transform, facts: Mapping[str, Any]) -> TimeBudget:
+        """A pass takes at most the dense model's time divided by ``speedup``.
 
+        Raises :class:`evoprune.InputError` where ``facts`` are of another machine or model.
+        """
+        times = self._times(facts)
+        for name, now in _circumstances(transform, self._load).items():
+            if name not in _MAY_DIFFER and (measured := getattr(times, name)) != now:
+                raise InputError(f"its times were measured with {name} {measured}, this run has {now}", self._source)
+        return TimeBudget(transform, times, self._load, self.speedup)
 
-vars(milliseconds).update(measure=measure, settle=settle)
+    @property
+    def _load(self) -> Load:
+        return Load(self.phase, self.batch, self.length)
 
+    @property
+    def _source(self) -> str:
+        """The name of the file with the times."""
+        return self.table or "measured.json"
 
-def _times(measured: Mapping[str, Any], table: str | None) -> tuple[Times, str]:
-    """What was ``measured``, and the name of its file. Raises :class:`evoprune.InputError` where it is none."""
-    source = table or "measured.json"
-    try:
-        return Times.model_validate(measured), source
-    except ValidationError as error:
-        where, why = ".".join(map(str, error.errors()[0]["loc"])), error.errors()[0]["msg"]
-        raise InputError(f"holds no times that evoprune measured: {where}: {why}", source) from None
+    def _times(self, facts: Mapping[str, Any]) -> Times:
+        """``facts``, checked. Raises :class:`evoprune.InputError` where they hold no times."""
+        try:
+            return Times.model_validate(facts)
+        except ValidationError as error:
+            where, why = ".".join(map(str, error.errors()[0]["loc"])), error.errors()[0]["msg"]
+            raise InputError(f"holds no times that evoprune measured: {where}: {why}", self._source) from None
 
 
 def _circumstances(transform: Transform, load: Load) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from evoprune import InputError
 from evoprune.cli import main
 from evoprune.testing import check_budget
 from problems.language_model import clock, report
-from problems.language_model.budgets.milliseconds import measure, milliseconds, settle
+from problems.language_model.budgets.milliseconds import Milliseconds
 from tests.problems.small import problem_in
 
-GIVEN = {"phase": "decode", "batch": 1, "length": 16, "seconds": 0.0}
-BUDGET = {"use": "milliseconds", "speedup": 1.1, **GIVEN}
+GIVEN = {"speedup": 1.1, "phase": "decode", "batch": 1, "length": 16, "seconds": 0.0}
+BUDGET = {"use": "milliseconds", **GIVEN}
 WIDTHS = ["heads", "channels"]
 
 
@@ -36,14 +36,14 @@ def test_zeros_that_save_no_time_are_refused(language_model, zeros):
 @pytest.fixture
 def measured(transform):
     """Times of this machine, but for the milliseconds: 60 for dense, and each level of a gene saves one more."""
-    facts = measure(transform, **GIVEN, table=None)
+    facts = Milliseconds(**GIVEN).measure(transform)
     for levels in facts["genes"].values():
         levels.update({level: -float(saved) for saved, level in enumerate(levels)})
     return facts | {"dense": 60.0}
 
 
 def test_the_limit_is_the_dense_time_over_the_speed_up(transform, measured):
-    budget = milliseconds(transform, measured, speedup=1.5, **GIVEN)
+    budget = Milliseconds(**GIVEN | {"speedup": 1.5}).budget(transform, measured)
     assert budget.limit == 40
     assert budget.spent(transform.dense) == 60
     assert budget.spent([2.0, 0.0, 0.0, 1.0, 0.0, 0.0]) == 60 - 2 - 1
@@ -52,10 +52,10 @@ def test_the_limit_is_the_dense_time_over_the_speed_up(transform, measured):
 
 
 def test_what_is_out_of_reach_is_refused_with_the_most_there_is(transform, measured):
-    most = 60 / milliseconds(transform, measured, speedup=1.0, **GIVEN).least
-    milliseconds(transform, measured, speedup=most * 0.999, **GIVEN)
+    most = 60 / Milliseconds(**GIVEN | {"speedup": 1.0}).budget(transform, measured).least
+    Milliseconds(**GIVEN | {"speedup": most * 0.999}).budget(transform, measured)
     with pytest.raises(InputError, match=rf"a speed-up of 50x is out of reach: .* at most {most:.2f}x"):
-        milliseconds(transform, measured, speedup=50.0, **GIVEN)
+        Milliseconds(**GIVEN | {"speedup": 50.0}).budget(transform, measured)
 
 
 @pytest.mark.parametrize(
@@ -67,11 +67,11 @@ def test_what_is_out_of_reach_is_refused_with_the_most_there_is(transform, measu
 )  # fmt: skip
 def test_times_of_other_circumstances_are_refused(transform, measured, name, other):
     with pytest.raises(InputError, match=f"measured with {name} {other}, this run has"):
-        milliseconds(transform, measured | {name: other}, speedup=1.1, **GIVEN)
+        Milliseconds(**GIVEN).budget(transform, measured | {name: other})
 
 
 def test_times_of_other_weights_of_the_same_shapes_will_do(transform, measured):
-    milliseconds(transform, measured | {"weights": "of a fine-tuned model"}, speedup=1.1, **GIVEN)
+    Milliseconds(**GIVEN).budget(transform, measured | {"weights": "of a fine-tuned model"})
 
 
 @pytest.mark.parametrize("genes", ["model", "block"])
@@ -79,24 +79,24 @@ def test_times_of_other_levels_are_refused(language_model, measured, genes):
     facts = measured | {"genes": {name: {"all": 0.0} for name in measured["genes"]}} if genes == "block" else measured
     other = language_model(transforms=["heads", {"use": "channels", "genes": genes}]).session.transform
     with pytest.raises(InputError, match="other genes or levels"):
-        settle(other, facts, table=None)
+        Milliseconds(**GIVEN).settle(other, facts)
 
 
 def test_what_holds_no_times_is_refused(transform, measured, tmp_path):
     with pytest.raises(InputError, match="holds no times that evoprune measured: dense"):
-        milliseconds(transform, measured | {"dense": -1.0}, speedup=1.1, **GIVEN)
+        Milliseconds(**GIVEN).budget(transform, measured | {"dense": -1.0})
     table = tmp_path / "measured.json"
     with pytest.raises(InputError, match="No such file"):
-        measure(transform, **GIVEN, table=str(table))
+        Milliseconds(**GIVEN, table=str(table)).measure(transform)
     for text in ("{", "[]", "[1]", "{}"):
         table.write_text(text)
         with pytest.raises(InputError, match=r"measured\.json: (cannot be read|holds no times)"):
-            measure(transform, **GIVEN, table=str(table))
+            Milliseconds(**GIVEN, table=str(table)).measure(transform)
 
 
 def test_a_table_is_used_as_it_is(transform, measured, tmp_path):
     (tmp_path / "measured.json").write_text(json.dumps(measured))
-    assert measure(transform, **GIVEN, table=str(tmp_path / "measured.json")) == measured
+    assert Milliseconds(**GIVEN, table=str(tmp_path / "measured.json")).measure(transform) == measured
 
 
 def test_a_problem_without_this_budget_measures_nothing_and_takes_none(language_model, measured):

@@ -7,7 +7,7 @@ import torch
 
 from evoprune import InputError, Stopped
 from evoprune.testing import check_budget
-from problems.language_model.budgets.milliseconds import measure, milliseconds
+from problems.language_model.budgets.milliseconds import Milliseconds
 from problems.language_model.gguf import ggml, runtime
 from problems.language_model.gguf.find import find_base
 from problems.language_model.gguf.write import contents
@@ -78,15 +78,15 @@ def test_more_tokens_than_positions_and_several_sequences_are_refused(transform)
 
 @pytest.mark.slow
 def test_a_budget_of_milliseconds_is_of_llama_cpp(transform):
-    given = {"phase": "decode", "batch": 1, "length": 16, "seconds": 0.0}
-    found = measure(transform, **given, table=None)
+    asked = Milliseconds(speedup=1.0001, length=16, seconds=0.0)
+    found = asked.measure(transform)
     assert found["runtime"] == "llama.cpp"
     faster = found | {"genes": {name: dict.fromkeys(levels, 0.0) | {"Q8_0": -0.01, "Q4_0": -0.02}
                                 for name, levels in found["genes"].items()}}  # fmt: skip
-    budget = milliseconds(transform, faster, speedup=1.0001, **given)
+    budget = asked.budget(transform, faster)
     check_budget(budget)
     assert budget.of == "a token (decode, batch 1, 16 tokens before) in llama.cpp"
     with pytest.raises(InputError, match=r"measured with runtime transformers, this run has llama\.cpp"):
-        milliseconds(transform, faster | {"runtime": "transformers"}, speedup=1.0001, **given)
+        asked.budget(transform, faster | {"runtime": "transformers"})
     with pytest.raises(InputError, match="measured with version another, this run has"):
-        milliseconds(transform, faster | {"version": "another"}, speedup=1.0001, **given)
+        asked.budget(transform, faster | {"version": "another"})

@@ -12,7 +12,7 @@ from evoprune.api import Run
 from evoprune.cli import main
 from evoprune.testing import check_budget
 from problems.language_model import timing
-from problems.language_model.budgets.milliseconds import measure, milliseconds
+from problems.language_model.budgets.milliseconds import Milliseconds
 from problems.language_model.gguf import clock
 from problems.language_model.speed import Load
 from problems.language_model.timing import compared
@@ -26,6 +26,7 @@ TYPES = {"use": "types", "types": ["Q8_0", "Q4_0"], "importance": False}
 BLOCKS = {"use": "sublayers", "genes": "block"}
 WIDTH = {"use": "channels", "genes": "model", "step": 64, "drop": False}
 GIVEN = {"phase": "decode", "batch": 1, "length": 16, "seconds": 0.0}
+ASKED = Milliseconds(speedup=2.0, **GIVEN)
 
 
 @pytest.fixture
@@ -44,9 +45,9 @@ def transform(problem_on):
 
 
 def test_what_is_measured_says_what_a_file_of_any_genome_takes(transform, bytes_for_times):
-    times = measure(transform, **GIVEN, table=None)
+    times = ASKED.measure(transform)
     assert (times["runtime"], list(times["genes"])) == ("llama.cpp", transform.genes.names)
-    budget = milliseconds(transform, times, speedup=2.0, **GIVEN)
+    budget = ASKED.budget(transform, times)
     check_budget(budget)
     stored, rng = transform.budget("bytes", None), random.Random(0)
     dense = stored.spent(transform.dense)
@@ -62,7 +63,7 @@ def test_a_matrix_that_lacks_a_type_is_timed_with_the_others(problem_on, bytes_f
     shapes = [sheet.shape for sheet in made._sheets]
     del made._sizes[1]["Q8_0"]
     monkeypatch.setattr(clock, "milliseconds", lambda *given: calls.append(given) or timed(*given))
-    genes = list(measure(made, **GIVEN, table=None)["genes"].values())
+    genes = list(ASKED.measure(made)["genes"].values())
     assert len(calls) == 3 * clock._PROCESSES * timing._PASSES  # two types, and all fastest levels together
     assert list(genes[1]) == [DENSE, "Q4_0"]
     same = [own["Q4_0"] for own, shape in zip(genes, shapes, strict=True) if shape == shapes[1]]
@@ -76,7 +77,7 @@ def test_a_type_that_one_small_matrix_alone_may_have_is_not_timed(problem_on, by
         if place != 1:
             del sizes["Q4_0"]
     monkeypatch.setattr(clock, "milliseconds", lambda *given: calls.append(given) or timed(*given))
-    genes = list(measure(made, **GIVEN, table=None)["genes"].values())
+    genes = list(ASKED.measure(made)["genes"].values())
     assert len(calls) == 2 * clock._PROCESSES * timing._PASSES
     assert list(genes[1]) == [DENSE, "Q8_0"]
 
@@ -88,7 +89,7 @@ def test_a_type_that_is_slow_does_not_hide_what_others_save(problem_on, monkeypa
         return [30.0 if "Q4_0" in types_in(path) else 20.0 if "Q8_0" in types_in(path) else 25.0 for path in paths]
 
     monkeypatch.setattr(clock, "milliseconds", timed)
-    times = measure(made, **GIVEN, table=None)
+    times = ASKED.measure(made)
     assert sum(own["Q8_0"] for own in times["genes"].values()) == pytest.approx(-5)
     assert all("Q4_0" not in own for own in times["genes"].values())
 
@@ -108,7 +109,7 @@ def test_a_cut_and_quantised_file_runs_beside_the_dense_one(transform):
 def test_what_llama_has_no_form_of_is_refused_before_anything_is_timed(problem_on):
     cuts = problem_on("gpt2", ["channels", TYPES]).session.transform
     with pytest.raises(InputError, match=r"llama\.cpp has no form of gpt2 for that"):
-        measure(cuts, **GIVEN, table=None)
+        ASKED.measure(cuts)
 
 
 @pytest.fixture
