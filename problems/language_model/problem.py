@@ -39,6 +39,7 @@ from problems.language_model.summary import summary
 from problems.language_model.told import EXPLAINED, SHARES, WORDS, about
 
 if TYPE_CHECKING:  # these import torch, which checking an experiment does not need
+    from problems.language_model.export.format import ExportFormat
     from problems.language_model.resident import Resident
     from problems.language_model.text.roles import Texts
     from problems.language_model.transform import Transform
@@ -246,8 +247,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         """Write the smaller model as ``save_pretrained`` does, or in a registered format; check it in a new process."""
         from problems.language_model.recovery.phase import weights_in
 
-        exported: Exported = self._writer(place)(self.session, genome, result, place, options, weights_in(result))
-        return exported
+        return self._format(place)(self.session, genome, options).write(result, place, weights_in(result))
 
     def rivals(self, first: bool) -> Iterator[Rival]:
         """The known solutions; of the first run also dense, and what transforms know, such as llama.cpp's presets."""
@@ -257,11 +257,11 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         others = of_others(type(self), self.settings, transforms)
         return chain(own(self, self.references(), first), others)  # others do not need this one's model any more
 
-    def _writer(self, place: Path) -> Any:
-        """What writes a model to ``place``: a registered format, or a folder."""
-        from problems.language_model.export.write import export
+    def _format(self, place: Path) -> type[ExportFormat]:
+        """The form of a model in ``place``: a registered one, or a folder."""
+        from problems.language_model.export.write import Folder
 
-        return find_plugin(FORMATS, place.suffix[1:]) if self.writes_file(place) else export
+        return find_plugin(FORMATS, place.suffix[1:]) if self.writes_file(place) else Folder
 
     def recover(
         self,
@@ -274,8 +274,8 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         """Train the smaller model to predict what the dense one predicts, then as :meth:`export`."""
         from problems.language_model.recovery.phase import recover_and_export
 
-        write = self._writer(place)
-        return recover_and_export(self.session, genome, self._compared(), result, workplace, place, options, write)
+        kind = self._format(place)
+        return recover_and_export(self.session, genome, self._compared(), result, workplace, place, options, kind)
 
     @classmethod
     def recover_export(

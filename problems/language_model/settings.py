@@ -17,8 +17,7 @@ HUB_SPLIT = "test"
 """The split of a hub text if the settings give none."""
 
 TRANSFORMS, BUDGETS, FORMATS = "evoprune.transforms", "evoprune.budgets", "evoprune.export_formats"
-"""Groups of entry points. A format is called as the suffix of its files, and its attribute ``check``, if it has one,
-refuses early what it cannot write: see ``gguf/export.py``."""
+"""Groups of entry points. A format is called as the suffix of its files."""
 
 Sampling = Literal["first", "random", "clusters"]
 

@@ -14,13 +14,13 @@ from evoprune import Exported, InputError, __version__, plain
 from problems.language_model.export import uneven
 from problems.language_model.export.card import card
 from problems.language_model.export.checking import check_in_fresh_process, faults_of, stated, tolerance_of
+from problems.language_model.export.format import ExportFormat
 from problems.language_model.export.run_record import RunRecord, run_record
 from problems.language_model.export.runtime import bytes_of, computing, lines, runtimes
 from problems.language_model.model.blocks import Matrix, find_matrices, zeros
 from problems.language_model.model.load import copy_of, quiet
 from problems.language_model.model.source import stored_dtype, weight_files
 from problems.language_model.model.tensor_file import disk_errors
-from problems.language_model.options import ExportSettings
 from problems.language_model.recovery.figures import draw_recovery
 from problems.language_model.session import Session
 from problems.language_model.told import about
@@ -29,63 +29,55 @@ from problems.language_model.transform import Encoded, Transform
 Json = dict[str, Any]
 
 
-def export(
-    session: Session,
-    genome: Sequence[float],
-    result: Mapping[str, Any],
-    folder: Path,
-    options: ExportSettings,
-    recovered: Mapping[str, torch.Tensor] | None = None,
-) -> Exported:
-    """Write and check ``genome``'s model. Raises :class:`evoprune.InputError` if ``result`` has other inputs.
+class Folder(ExportFormat):
+    """A folder, as ``save_pretrained`` writes it."""
 
-    ``recovered``: its weights by name, if it was recovered as ``result`` says.
-    """
-    recovered = recovered or {}
-    refuse_base(session, genome, options)
-    run, found = of_what_is_written(run_record(result), recovered)
-    refuse_other_inputs(session, run)
-    run_dtype = session.resident.dtype
-    dtype = options.dtype or _own_dtype(session)
-    session.transform.finalise(genome)
-    rounded = session.transform.encoded()
-    matrices = _save(session, genome, getattr(torch, dtype), folder, recovered)
-    counted = {matrix.name: zeros([matrix]) for matrix in matrices}
-    trust = session.settings.trust_remote_code
-    device = session.resident.device
-    check = check_in_fresh_process(session.texts.report, device, trust, list(counted), dtype, folder)
-    tolerance = tolerance_of(dtype, run_dtype)
-    facts = written(folder, dtype) | described(session, run, matrices, counted)
-    facts["types"] = dict(Counter(each.kind for each in rounded.values()))
-    faults = faults_of(counted, check, run.protocol.report_text.sha256, found, tolerance)
-    trained = rounded.keys() & recovered.keys() if session.transform.sparse else recovered  # which may have other zeros
-    if not trained and abs(facts["sparsity"]["prunable"] - run.sparsity.prunable) > 1e-4:
-        faults.append(f"sparsity {facts['sparsity']['prunable']:.6f}, but the run's is {run.sparsity.prunable:.6f}")
-    source = bytes_of(weight_files(session.settings))
-    summary = [
-        f"{facts['bytes']:,} bytes of weights in {dtype}" + (f"; the source has {source:,}" if source else ""),
-        f"sparsity {facts['sparsity']['prunable']:.4%} of the prunable weights, counted in what is written; "
-        f"perplexity {check['perplexity']:.6g}, "
-        f"the run's {plain(found)} in {run_dtype}",
-    ]
-    if not options.untimed:
-        facts["runtime"] = runtimes(session, computing(dtype, device), folder)
-        summary += lines(facts["runtime"]) if facts["runtime"] else ["speed and memory could not be measured"]
-    facts["check"] = stated(check, tolerance)
-    if run.recovered:
-        how = run.protocol.recovery
-        draw_recovery(facts["recovered"], how.held_out_dense if how else None, folder, about(session.settings, ()))
-    (folder / "README.md").write_text(card(run, facts), encoding="utf-8")
-    return Exported(facts, summary, faults)
+    def check(self) -> None:
+        """Refuse a base: a folder needs none."""
+        if self.options.base:
+            raise InputError("a folder takes nothing from a .gguf file: give OUT.gguf, or leave it out", "--base")
 
-
-def refuse_base(session: Session, genome: Sequence[float], options: ExportSettings) -> None:  # noqa: ARG001 - as formats do
-    """Raise :class:`evoprune.InputError` if ``options`` name a base: a folder needs none."""
-    if options.base:
-        raise InputError("a folder takes nothing from a .gguf file: give OUT.gguf, or leave it out", "--base")
-
-
-setattr(export, "check", refuse_base)  # noqa: B010 - functions have no such attribute to mypy
+    def write(
+        self, result: Mapping[str, Any], place: Path, recovered: Mapping[str, torch.Tensor] | None = None
+    ) -> Exported:
+        """See :meth:`ExportFormat.write`."""
+        self.check()
+        session, genome, recovered = self.session, self.genome, recovered or {}
+        run, found = of_what_is_written(run_record(result), recovered)
+        refuse_other_inputs(session, run)
+        run_dtype = session.resident.dtype
+        dtype = self.options.dtype or _own_dtype(session)
+        session.transform.finalise(genome)
+        rounded = session.transform.encoded()
+        matrices = _save(session, genome, getattr(torch, dtype), place, recovered)
+        counted = {matrix.name: zeros([matrix]) for matrix in matrices}
+        trust = session.settings.trust_remote_code
+        device = session.resident.device
+        check = check_in_fresh_process(session.texts.report, device, trust, list(counted), dtype, place)
+        tolerance = tolerance_of(dtype, run_dtype)
+        facts = written(place, dtype) | described(session, run, matrices, counted)
+        facts["types"] = dict(Counter(each.kind for each in rounded.values()))
+        faults = faults_of(counted, check, run.protocol.report_text.sha256, found, tolerance)
+        # which may have other zeros
+        trained = rounded.keys() & recovered.keys() if session.transform.sparse else recovered
+        if not trained and abs(facts["sparsity"]["prunable"] - run.sparsity.prunable) > 1e-4:
+            faults.append(f"sparsity {facts['sparsity']['prunable']:.6f}, but the run's is {run.sparsity.prunable:.6f}")
+        source = bytes_of(weight_files(session.settings))
+        summary = [
+            f"{facts['bytes']:,} bytes of weights in {dtype}" + (f"; the source has {source:,}" if source else ""),
+            f"sparsity {facts['sparsity']['prunable']:.4%} of the prunable weights, counted in what is written; "
+            f"perplexity {check['perplexity']:.6g}, "
+            f"the run's {plain(found)} in {run_dtype}",
+        ]
+        if not self.options.untimed:
+            facts["runtime"] = runtimes(session, computing(dtype, device), place)
+            summary += lines(facts["runtime"]) if facts["runtime"] else ["speed and memory could not be measured"]
+        facts["check"] = stated(check, tolerance)
+        if run.recovered:
+            how = run.protocol.recovery
+            draw_recovery(facts["recovered"], how.held_out_dense if how else None, place, about(session.settings, ()))
+        (place / "README.md").write_text(card(run, facts), encoding="utf-8")
+        return Exported(facts, summary, faults)
 
 
 def _own_dtype(session: Session) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 from evoprune import CARD, Exported, InputError, __version__, about, finite, plain
 from problems.language_model.evaluation.measure import Measure
 from problems.language_model.evaluation.objectives import Divergence
+from problems.language_model.export.format import ExportFormat
 from problems.language_model.export.run_record import RunRecord, run_record
 from problems.language_model.export.write import (
     described,
@@ -26,7 +27,6 @@ from problems.language_model.gguf.card import card, told
 from problems.language_model.model.blocks import find_matrices, zeros
 from problems.language_model.model.forward import Forward
 from problems.language_model.model.load import copy_of
-from problems.language_model.options import ExportSettings
 from problems.language_model.session import Session
 
 TOLERANCE = 1e-2
@@ -37,53 +37,66 @@ _KINDS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 Json = dict[str, Any]
 
 
-def export(
-    session: Session,
-    genome: Sequence[float],
-    result: Mapping[str, Any],
-    path: Path,
-    options: ExportSettings,
-    recovered: Mapping[str, torch.Tensor] | None = None,
-) -> Exported:
-    """Write ``genome``'s model to the file ``path``, and its card beside it; check it in llama.cpp.
+class GgufFile(ExportFormat):
+    """A .gguf file, with its card beside it; checked in llama.cpp."""
 
-    ``recovered``: its weights by name, if it was recovered as ``result`` says. Raises :class:`evoprune.InputError`.
-    """
-    base = check(session, genome, options)
-    from problems.language_model.gguf.runtime import checked, compared
-    from problems.language_model.gguf.write import contents
+    def check(self) -> None:
+        """Refuse what llama.cpp has no form for, and a missing package."""
+        self._base()
 
-    run, expected = of_what_is_written(run_record(result), recovered)
-    refuse_other_inputs(session, run)
-    half = _KINDS[options.dtype] if options.dtype else None
-    resident, report = session.resident, session.texts.report
-    session.transform.apply(session.transform.dense)
-    top = min(session.settings.kl_top, resident.forward.vocabulary)
-    dense = Divergence(report.predictions, top)
-    session.fitness.measure.total(report.tokens, dense.learn)
-    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:  # the dense model may be larger than /tmp
-        source = Path(scratch) / "dense.gguf"
-        if not options.untimed:
-            contents(resident.model, base, {}, half).write(source)
-        session.transform.finalise(genome)
-        model = copy_of(resident.model, resident.model.dtype) if recovered else resident.model
-        held = put_recovered(model, genome, recovered or {}, session.transform)
-        made = contents(model, base, held, half)
-        made.write(path)
-        found = checked(path, report, dense)
-        times = None if options.untimed else compared(source, path, found)
-    ours = Measure(Forward(model), session.settings.batch_tokens) if recovered else session.fitness.measure
-    own = {"run_perplexity": expected, "run_divergence": ours.value(report.tokens, dense)}
-    found |= {"tolerance": TOLERANCE, "kl_top": top, **own}
-    faults = _faults(found)
-    facts = _facts(session, run, model, path) | {
-        "kinds": dict(Counter(made.kinds.values())),
-        "architecture": made.layout.architecture,
-        "check": {name: finite(value) if isinstance(value, float) else value for name, value in found.items()},
-        "runtime": times,
-    }
-    about(path, CARD).write_text(card(run, facts, path.name), encoding="utf-8")
-    return Exported(facts, list(told(facts)), faults)
+    def write(
+        self, result: Mapping[str, Any], place: Path, recovered: Mapping[str, torch.Tensor] | None = None
+    ) -> Exported:
+        """See :meth:`ExportFormat.write`."""
+        base = self._base()  # before what follows is imported: a package may be missing
+        from problems.language_model.gguf.runtime import checked, compared
+        from problems.language_model.gguf.write import contents
+
+        session, options = self.session, self.options
+        run, expected = of_what_is_written(run_record(result), recovered)
+        refuse_other_inputs(session, run)
+        half = _KINDS[options.dtype] if options.dtype else None
+        resident, report = session.resident, session.texts.report
+        session.transform.apply(session.transform.dense)
+        top = min(session.settings.kl_top, resident.forward.vocabulary)
+        dense = Divergence(report.predictions, top)
+        session.fitness.measure.total(report.tokens, dense.learn)
+        with tempfile.TemporaryDirectory(dir=place.parent) as scratch:  # the dense model may be larger than /tmp
+            source = Path(scratch) / "dense.gguf"
+            if not options.untimed:
+                contents(resident.model, base, {}, half).write(source)
+            session.transform.finalise(self.genome)
+            model = copy_of(resident.model, resident.model.dtype) if recovered else resident.model
+            held = put_recovered(model, self.genome, recovered or {}, session.transform)
+            made = contents(model, base, held, half)
+            made.write(place)
+            found = checked(place, report, dense)
+            times = None if options.untimed else compared(source, place, found)
+        ours = Measure(Forward(model), session.settings.batch_tokens) if recovered else session.fitness.measure
+        own = {"run_perplexity": expected, "run_divergence": ours.value(report.tokens, dense)}
+        found |= {"tolerance": TOLERANCE, "kl_top": top, **own}
+        faults = _faults(found)
+        facts = _facts(session, run, model, place) | {
+            "kinds": dict(Counter(made.kinds.values())),
+            "architecture": made.layout.architecture,
+            "check": {name: finite(value) if isinstance(value, float) else value for name, value in found.items()},
+            "runtime": times,
+        }
+        about(place, CARD).write_text(card(run, facts, place.name), encoding="utf-8")
+        return Exported(facts, list(told(facts)), faults)
+
+    def _base(self) -> Any:
+        """The base of the model, which is resident afterwards. Raises as :meth:`check`."""
+        refuse_without_packages()
+        from problems.language_model.gguf.find import find_base
+        from problems.language_model.gguf.layout import lay_out
+
+        transform, resident = self.session.transform, self.session.resident
+        transform.apply(transform.dense)
+        base = find_base(resident, self.options.base or transform.base)
+        transform.apply(self.genome)
+        lay_out(resident.model, base)
+        return base
 
 
 def refuse_without_packages() -> None:
@@ -91,25 +104,6 @@ def refuse_without_packages() -> None:
     for name in ("gguf", "llama_cpp_py_sync"):
         if find_spec(name) is None:
             raise InputError(f".gguf files need the package {name}; pip install 'evoprune[gguf]'")
-
-
-def check(session: Session, genome: Sequence[float], options: ExportSettings) -> Any:
-    """The base of the model. Raises :class:`evoprune.InputError` for what :func:`export` would refuse later.
-
-    That is a missing package, and what llama.cpp has no form for. The model of ``genome`` is resident afterwards.
-    """
-    refuse_without_packages()
-    from problems.language_model.gguf.find import find_base
-    from problems.language_model.gguf.layout import lay_out
-
-    session.transform.apply(session.transform.dense)
-    base = find_base(session.resident, options.base or session.transform.base)
-    session.transform.apply(genome)
-    lay_out(session.resident.model, base)
-    return base
-
-
-setattr(export, "check", check)  # noqa: B010 - functions have no such attribute to mypy
 
 
 def _faults(check: Json) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evoprune import Exported, InputError, Outcome
+from problems.language_model.export.format import ExportFormat
 from problems.language_model.export.run_record import run_record
 from problems.language_model.export.write import refuse_other_inputs
 from problems.language_model.options import ExportSettings
@@ -29,26 +30,23 @@ _OF_A_FOLDER = ("teacher", "report_text", "revision", "trust_remote_code", "devi
 
 def recover_and_export(
     session: Session, genome: Sequence[float], known: Mapping[str, Sequence[float]], result: Mapping[str, Any],
-    workplace: Path, place: Path, options: RecoverCommandSettings, write: Any,
+    workplace: Path, place: Path, options: RecoverCommandSettings, kind: type[ExportFormat],
 ) -> Exported:  # fmt: skip
-    """Recover the best of a finished run, further if the run recovered it, and ``write`` it to ``place``.
+    """Recover the best of a finished run, further if the run recovered it, and write it to ``place`` in a format.
 
-    ``write``: a format, as of :data:`problems.language_model.settings.FORMATS`, or ``export``. Raises
-    :class:`evoprune.Stopped` where that did not help. ``known``: genomes that ``options.alike`` may name.
+    Raises :class:`evoprune.Stopped` where that did not help. ``known``: genomes that ``options.alike`` may name.
     """
     if given := options.model_dump(include=set(_OF_A_FOLDER), exclude_defaults=True):
         names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise InputError("is for an exported folder: a run has its own; leave it out", names)
     refuse_other_inputs(session, run_record(result))
-    how = ExportSettings(dtype=None, base=options.base, untimed=True)
-    if check := getattr(write, "check", None):  # before minutes of training
-        check(session, genome, how)
+    export = kind(session, genome, ExportSettings(dtype=None, base=options.base, untimed=True))
+    export.check()  # before minutes of training
     texts = session.texts
     text = recovery_text(options, session.resident, texts.search, texts.report.settings)
     recovered = recover(session, genome, known, options, text, workplace, weights_in(result))
     recovered.check(workplace)
-    stated = _added(result, recovered)
-    exported: Exported = write(session, genome, stated, place, how, recovered.weights)
+    exported = export.write(_added(result, recovered), place, recovered.weights)
     return Exported(exported.facts, [*recovered_lines(recovered.rows), *exported.summary], exported.faults)
 
 
