@@ -8,5 +8,5 @@ import pytest
 @pytest.fixture(autouse=True)
 def short_timings(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test needs times that are exact."""
-    for module in ("export.runtime", "gguf.runtime", "report"):
+    for module in ("export.runtime", "gguf.runtime", "budgets.milliseconds"):
         monkeypatch.setattr(f"problems.language_model.{module}._SECONDS", 0.2)

@@ -12,15 +12,11 @@ import torch
 from evoprune import Budget, InputError, Outcome, finite
 from problems.language_model import protocol
 from problems.language_model.budgets.file_bytes import unlimited_bytes
-from problems.language_model.budgets.milliseconds import TimeBudget
 from problems.language_model.budgets.operations import LENGTH, of_model
+from problems.language_model.budgets.reported import ReportedBudget
 from problems.language_model.session import Session
-from problems.language_model.timing import compared
 from problems.language_model.verdict import gap_closed
 from problems.language_model.writing import written
-
-_SECONDS = 10.0
-"""How long dense and evolved are timed in turn."""
 
 Perplexities = dict[str, float | None]
 """By name: ``dense``, ``uniform`` if there is such a solution, ``evolved``; None if infinite."""
@@ -41,9 +37,9 @@ def report(session: Session, outcome: Outcome, budget: Budget | None = None) -> 
             perplexity[role] = on_text(session, outcome, windows.tokens, names)
     state: dict[str, dict[str, Any]] = {"cost": cost(session, outcome.best), "sparsity": sparsity(session)}
     stated = protocol.of_run(session)
-    if isinstance(budget, TimeBudget):
-        state["cost"]["milliseconds"] = milliseconds(session, outcome.best, budget)
-        stated["milliseconds"] = budget.of
+    if isinstance(budget, ReportedBudget):
+        state["cost"][budget.unit] = dict(budget.cost(session.transform, outcome.best))
+        stated[budget.unit] = budget.of
     if session.transform.updates:
         genomes = {name: outcome.references[name][0] for name in names if name != "dense"}
         perplexity |= reconstructed(session, genomes | {"evolved": outcome.best})
@@ -82,8 +78,8 @@ def sparsity(session: Session) -> dict[str, float]:
 def cost(session: Session, best: list[float]) -> dict[str, dict[str, float]]:
     """What the dense model and that of ``best``, which is resident afterwards, have to store and to compute.
 
-    Parameters; the bytes of a file, and its bits for each of them; operations a token, in sequences as long as the
-    budget says, where the model's blocks can be taken apart.
+    Parameters; the bytes of a file, and its bits for each of them; operations a token, in sequences as long as a budget
+    of operations says, where the model's blocks can be taken apart.
     """
     found: dict[str, dict[str, float]] = {}
     for name, genome in {"dense": session.transform.dense, "evolved": best}.items():
@@ -91,16 +87,6 @@ def cost(session: Session, best: list[float]) -> dict[str, dict[str, float]]:
         for unit, amount in _amounts(session, genome).items():
             found.setdefault(unit, {})[name] = amount
     return found
-
-
-def milliseconds(session: Session, best: list[float], budget: TimeBudget) -> dict[str, float]:
-    """What a pass of the dense model and that of ``best`` takes, timed in turn now, and as the budget predicted.
-
-    ``speedup``: how many times as fast it was asked to be.
-    """
-    dense, evolved = compared(session.transform, best, budget.load, _SECONDS)
-    predicted = {"predicted": budget.spent(best), "speedup": budget.speedup}
-    return {"dense": dense, "evolved": evolved, "measured": evolved} | predicted
 
 
 def _amounts(session: Session, genome: Sequence[float]) -> dict[str, float]:
@@ -112,8 +98,8 @@ def _amounts(session: Session, genome: Sequence[float]) -> dict[str, float]:
         stored = round(unlimited_bytes(session.transform).spent(genome))
     amounts = {"parameters": parameters, "bytes": stored, "bits_per_weight": 8 * stored / parameters}
     with suppress(InputError):
-        length = chosen.parameters.get("length", LENGTH) if chosen else LENGTH
-        amounts["operations"] = of_model(resident, length)
+        asked = chosen.parameters if chosen and chosen.use == "operations" else {}
+        amounts["operations"] = of_model(resident, asked.get("length", LENGTH))
     return amounts
 
 

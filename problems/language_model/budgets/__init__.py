@@ -5,4 +5,5 @@ genes; its keyword parameters are the user's. Registered under ``evoprune.budget
 
 One that needs facts of the machine is a class, a
 :class:`problems.language_model.budgets.measured.MeasuredBudget`, whose fields are the user's parameters.
+The returned budget may be a :class:`problems.language_model.budgets.reported.ReportedBudget`, which adds to the result.
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,8 +11,9 @@ from pydantic import Field, ValidationError
 
 from evoprune import Checked, Coupled, InputError
 from problems.language_model.budgets.measured import MeasuredBudget
+from problems.language_model.budgets.reported import ReportedBudget
 from problems.language_model.speed import Load, Phase
-from problems.language_model.timing import savings
+from problems.language_model.timing import compared, savings
 from problems.language_model.transform import Transform
 
 
@@ -41,14 +42,15 @@ class Times(Checked):
     genes: dict[str, dict[str, Annotated[float, Field(le=0)]]]
 
 
+_SECONDS = 10.0
+"""How long the dense model and the result are timed in turn."""
+
 _MAY_DIFFER = ("weights",)
 """What times are good for whatever it is; all else must be the same."""
 
 
-class TimeBudget(Coupled):
+class TimeBudget(Coupled, ReportedBudget):
     """What a pass of ``load`` takes, from what the genes save. The limit is ``dense / speedup``.
-
-    ``of``: what the milliseconds are of, for people.
 
     Raises :class:`evoprune.InputError` if no genome is as fast.
     """
@@ -65,6 +67,16 @@ class TimeBudget(Coupled):
                 f"{self.least:.3g} ms of the dense model's {times.dense:.3g}; at most {times.dense / self.least:.2f}x",
                 "problem.budget.speedup",
             )
+
+    def cost(self, transform: Transform, best: Sequence[float]) -> Mapping[str, float]:
+        """See :meth:`ReportedBudget.cost`; the models are timed in turn now.
+
+        ``measured``: as ``evolved``. ``predicted``: what the budget says of ``best``. ``speedup``: how many times as
+        fast it was asked to be.
+        """
+        dense, evolved = compared(transform, best, self.load, _SECONDS)
+        predicted = {"predicted": self.spent(best), "speedup": self.speedup}
+        return {"dense": dense, "evolved": evolved, "measured": evolved} | predicted
 
 
 class Milliseconds(MeasuredBudget):

@@ -7,8 +7,10 @@ import pytest
 from evoprune import InputError
 from evoprune.cli import main
 from evoprune.testing import check_budget
-from problems.language_model import clock, report
+from problems.language_model import clock
+from problems.language_model.budgets import milliseconds
 from problems.language_model.budgets.milliseconds import Milliseconds
+from problems.language_model.budgets.operations import of_model
 from tests.problems.small import problem_in
 
 GIVEN = {"speedup": 1.1, "phase": "decode", "batch": 1, "length": 16, "seconds": 0.0}
@@ -19,7 +21,7 @@ WIDTHS = ["heads", "channels"]
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     monkeypatch.setattr(clock, "_TURN", 0.0)
-    monkeypatch.setattr(report, "_SECONDS", 0.0)
+    monkeypatch.setattr(milliseconds, "_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -131,7 +133,7 @@ def run(tmp_path):
     return call
 
 
-def test_a_run_keeps_its_times_and_is_resumed_with_them(run, capsys, measured, tmp_path):
+def test_a_run_keeps_its_times_and_is_resumed_with_them(run, capsys, transform, measured, tmp_path):
     (tmp_path / "times.json").write_text(json.dumps(measured))
     code, folder = run("run", table=str(tmp_path / "times.json"))
     output = capsys.readouterr()
@@ -142,6 +144,8 @@ def test_a_run_keeps_its_times_and_is_resumed_with_them(run, capsys, measured, t
     assert times["predicted"] <= 60 / 1.1
     assert times["speedup"] == 1.1
     assert times["measured"] == times["evolved"] > 0 < times["dense"]
+    transform.apply(transform.dense)
+    assert found["cost"]["operations"]["dense"] == of_model(transform.resident)  # of 512 tokens, not of the budget's 16
     assert "milliseconds a token (decode, batch 1, 16 tokens before) in transformers: dense" in output.out
     for name in ("result.json", "status.json"):
         (folder / name).unlink()
