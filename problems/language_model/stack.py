@@ -24,7 +24,7 @@ from problems.language_model.transform import BYTES, PARAMETERS, WEIGHTS, Encode
 class Stack(Transform):
     """Applies each of ``transforms`` to the same resident model. They must change different parts of a block.
 
-    Those that lie on the others come last. What transforms spend adds up, as long as a part that one of them changes
+    An overlay comes last. What transforms spend adds up, as long as a part that one of them changes
     costs nothing in another; else it is counted from shapes, and what a gene spends depends on others.
     """
 
@@ -35,12 +35,12 @@ class Stack(Transform):
         for one, other in combinations(transforms, 2):
             _refuse(one, other)
         cuts = [transform for transform in transforms if not isinstance(transform, Overlay)]
-        self._overlays = [transform for transform in transforms if isinstance(transform, Overlay)]
-        self._transforms: list[Transform] = [*cuts, *self._overlays]
-        self._shapes = Shapes.of(self.resident.model, cuts) if self._overlays or _overlap(cuts) else None
-        for overlay in self._overlays:
-            assert self._shapes
-            overlay.lie_on(self._shapes)
+        # at most one: two would share a part
+        self._overlay = next((each for each in transforms if isinstance(each, Overlay)), None)
+        self._transforms = [*cuts, self._overlay] if self._overlay else cuts
+        self._shapes = Shapes.of(self.resident.model, cuts) if self._overlay or _overlap(cuts) else None
+        if self._overlay and self._shapes:
+            self._overlay.lie_on(self._shapes)
         self.sparse = any(each.sparse for each in self._transforms)
         self._genes = self._of_all()
         ends = [0]
@@ -99,8 +99,9 @@ class Stack(Transform):
     def finalise(self, genome: Sequence[float]) -> None:
         """Finalise each, in their order, after all are applied: updates depend on the rest of the model."""
         self._cut(genome)
-        for cut, own in self._cuts(genome):
-            cut.finalise(own)
+        for transform, own in self._parts(genome):
+            if transform is not self._overlay:
+                transform.finalise(own)
         self._lay(genome)
 
     def marks(self) -> Sequence[Hashable]:
@@ -139,10 +140,10 @@ class Stack(Transform):
         return Coupled(self._genes, terms, limit, name or unit, lambda levels: scale * beside(levels), count)
 
     def _counted(self, unit: str, shapes: Shapes) -> tuple[list[Term], Beside]:
-        if unit != BYTES or not self._overlays:
+        if unit != BYTES or not self._overlay:
             return shapes.terms(self._counting(unit)), lambda _: 0.0
         with self._made_dense():
-            return self._overlays[0].byte_terms(shapes)
+            return self._overlay.byte_terms(shapes)
 
     @contextmanager
     def _made_dense(self) -> Iterator[None]:
@@ -210,12 +211,10 @@ class Stack(Transform):
         return [value for transform, own in self._parts(genome) for value in transform.unencoded(own)]
 
     def encode(self, model: Any, genome: Sequence[float]) -> Mapping[str, Encoded]:
-        """Of those that lie on the others."""
-        return {
-            name: held
-            for overlay, own in self._lying(genome)
-            for name, held in overlay.encode_left(model, own, lambda: self.inputs_left(genome)).items()
-        }
+        """That of the overlay, if there is one."""
+        if not self._overlay:
+            return {}
+        return self._overlay.encode_left(model, genome[self._slices[-1]], lambda: self.inputs_left(genome))
 
     def shaping(self, genome: Sequence[float]) -> Sequence[float]:
         """Those of each."""
@@ -226,18 +225,17 @@ class Stack(Transform):
         return combined([each.bare() for each in self._transforms])
 
     def clock(self, load: Load) -> Clock:
-        """That of the transform that lies on the others, if one does."""
+        """That of the overlay, if there is one."""
         if not self._shapes:
             return super().clock(load)
         kinds = [self._shapes.changed(place) for place in range(len(self._shapes.counts))]
-        return self._overlays[0].clock_on(self, load, kinds) if self._overlays else Passes(self, load, kinds)
+        return self._overlay.clock_on(self, load, kinds) if self._overlay else Passes(self, load, kinds)
 
     def time_terms(self, changes: Sequence[Sequence[float]]) -> list[Term]:
         """See :meth:`Transform.time_terms`; from shapes where parts that one of them changes are others' too."""
         if not self._shapes:
             return super().time_terms(changes)
-        kinds = [overlay.kinds(self._shapes) for overlay in self._overlays]
-        return cut_times(self._shapes, changes, {name: own for each in kinds for name, own in each.items()})
+        return cut_times(self._shapes, changes, self._overlay.kinds(self._shapes) if self._overlay else {})
 
     def describe(self) -> dict[str, Any]:
         """The facts of each, by the name of its class."""
@@ -251,26 +249,18 @@ class Stack(Transform):
         """Each transform with its own genes."""
         return [(each, genome[own]) for each, own in zip(self._transforms, self._slices, strict=True)]
 
-    def _cuts(self, genome: Sequence[float]) -> list[tuple[Transform, Sequence[float]]]:
-        """Those that come first, each with its own genes."""
-        return self._parts(genome)[: len(self._transforms) - len(self._overlays)]
-
-    def _lying(self, genome: Sequence[float]) -> Iterator[tuple[Overlay, Sequence[float]]]:
-        """Those that lie on the others, each with its own genes."""
-        slices = self._slices[len(self._transforms) - len(self._overlays) :]
-        return zip(self._overlays, (genome[own] for own in slices), strict=True)
-
     def _cut(self, genome: Sequence[float]) -> None:
-        """Apply what comes first, with nothing lying on it."""
+        """Apply the cuts, with nothing lying on them."""
         self._applied = list(genome)
-        for overlay in self._overlays:
-            overlay.lift()
-        for cut, own in self._cuts(genome):
-            cut.apply(own)
+        if self._overlay:
+            self._overlay.lift()
+        for transform, own in self._parts(genome):
+            if transform is not self._overlay:
+                transform.apply(own)
 
     def _lay(self, genome: Sequence[float]) -> None:
-        for overlay, own in self._lying(genome):
-            overlay.lay(own, lambda: self.inputs_left(genome))
+        if self._overlay:
+            self._overlay.lay(genome[self._slices[-1]], lambda: self.inputs_left(genome))
 
 
 def _refuse(one: Transform, other: Transform) -> None:

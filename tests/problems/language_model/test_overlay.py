@@ -70,7 +70,7 @@ def test_a_narrower_matrix_is_quantised_as_it_is_left_with_the_importance_of_its
     transform.apply(typed)
     held = transform.encoded()
     importance = {
-        matrix.name: problem.session.transform._overlays[0]._stored[f"importance 16 bits: {matrix.name}"]
+        matrix.name: problem.session.transform._overlay._stored[f"importance 16 bits: {matrix.name}"]
         for matrix in problem.session.resident.matrices
     }
     assert left.keys() == {"transformer.h.1.mlp.c_proj", "transformer.h.0.attn.c_proj"}
@@ -104,7 +104,7 @@ def test_what_was_trained_is_quantised_to_the_same_types(joint):
 
 
 def test_types_that_some_width_does_not_allow_are_no_levels(joint):
-    transform = joint("channels").session.transform._overlays[0]
+    transform = joint("channels").session.transform._overlay
     names = transform.genes.names
     before = [gene.levels for gene in transform.genes]
     odd = {f"{names[1]}.weight": {0: [(64, 192), (48, 192)]}}
