@@ -30,7 +30,6 @@ from problems.pruning.cuts.units.settings import STRUCTURED, UnitsSettings
 from problems.pruning.cuts.units.structured_obs import best_first
 from problems.pruning.cuts.units.units import Units
 from problems.pruning.cuts.weights.scoring import Scoring
-from problems.pruning.cuts.weights.settings import WeightsSettings
 
 
 class UnitCut(Removal):
@@ -62,7 +61,7 @@ class UnitCut(Removal):
             raise InputError(f"no block has {self.noun} that may be left out", "problem.transforms.keep")
         self._governed = self._governed_by_each(kept)
         self._structured = settings.score == STRUCTURED
-        self._scoring = None if self._structured else Scoring(WeightsSettings(score=settings.score), self._matrices)
+        self._scoring = None if self._structured else Scoring(self._matrices, settings.score, {}, "auto")
         self._stored = self._make_stored()
         self._genes = Genes([self._gene(name, blocks) for name, blocks in self._governed.items()])
         self._levels = [0] * len(self._blocks)

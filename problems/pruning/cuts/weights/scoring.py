@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,21 +14,23 @@ from problems.language_model.statistics.calibration import statistics
 from problems.pruning.cuts.weights.groups import Group, split
 from problems.pruning.cuts.weights.masks import BASE, LEVEL, SPLIT
 from problems.pruning.cuts.weights.ranks import levels, ranks_in_matrix, ranks_in_rows
-from problems.pruning.cuts.weights.settings import WeightsSettings
 from problems.pruning.scores.base import find_score, needs, scope_of, source
 
 
 class Scoring:
-    """The scores that ``settings`` choose for each kind among ``matrices``."""
+    """The score of each of ``matrices``: the one that ``scores`` has for its kind, else ``score``.
 
-    def __init__(self, settings: WeightsSettings, matrices: Sequence[Matrix]) -> None:
+    ``scope``: the set within which weights are compared; ``auto`` is that of each score. Raises
+    :class:`evoprune.InputError` where a kind is not among the matrices.
+    """
+
+    def __init__(self, matrices: Sequence[Matrix], score: str, scores: Mapping[str, str], scope: str) -> None:
         kinds = dict.fromkeys(matrix.kind for matrix in matrices)
-        for kind in settings.scores:
+        for kind in scores:
             if kind not in kinds:
                 raise InputError(f"problem.scores: no matrix is called '{kind}' (known: {', '.join(kinds)})")
-        self._settings = settings
-        self._matrices = list(matrices)
-        self._names = {kind: settings.scores.get(kind, settings.score) for kind in kinds}
+        self._matrices, self._scope = list(matrices), scope
+        self._names = {kind: scores.get(kind, score) for kind in kinds}
         self._scores = {kind: find_score(name) for kind, name in self._names.items()}
 
     @property
@@ -38,8 +40,7 @@ class Scoring:
 
     def scope(self, kind: str) -> str:
         """The set within which weights of ``kind`` are compared: ``matrix``, ``row`` or ``group``."""
-        asked = self._settings.scope
-        return scope_of(self._scores[kind]) if asked == "auto" else asked
+        return scope_of(self._scores[kind]) if self._scope == "auto" else self._scope
 
     def describe(self) -> dict[str, str]:
         """Score and scope of each kind of matrix."""
@@ -83,7 +84,7 @@ class Scoring:
             by_row = self.scope(matrix.kind) == "row"
             ranks = ranks_in_rows(score, matrix.transposed) if by_row else ranks_in_matrix(score)
             stored[LEVEL + matrix.name] = levels(ranks)
-            if self._settings.scope == "group":
+            if self._scope == "group":
                 waiting[matrix.name] = score
                 self._split_finished(groups, waiting, stored)
         return stored

@@ -41,7 +41,7 @@ class Weights(Transform):
         self.matrices = resident.matrices
         self.meaning = make_genes(self.matrices, settings)
         self.groups = self.meaning.groups
-        self.scoring = Scoring(settings, self.matrices)
+        self.scoring = Scoring(self.matrices, settings.score, settings.scores, settings.scope)
         self.masks = Masks(self.groups, self._stored(), self.meaning.sparsities, settings.reconstruct_stages)
 
     @classmethod

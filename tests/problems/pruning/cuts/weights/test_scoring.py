@@ -18,8 +18,9 @@ REGISTERED = sorted(names(SCORES))
 def masks(model, tokens, **settings):
     """The masks and scoring of ``model``, calibrated on ``tokens``."""
     matrices = find_matrices(model)
-    scoring = Scoring(WeightsSettings(**settings), matrices)
-    groups = group(matrices, settings.get("genes", "block"))
+    chosen = WeightsSettings(**settings)
+    scoring = Scoring(matrices, chosen.score, chosen.scores, chosen.scope)
+    groups = group(matrices, chosen.genes)
     return Masks(groups, scoring.originals() | scoring.levels(model, groups, tokens)), scoring
 
 
@@ -58,7 +59,7 @@ def test_row_is_the_natural_scope_of_wanda_and_a_kind_may_have_a_score_of_its_ow
 
 def test_a_kind_that_is_not_there_is_refused(model):
     with pytest.raises(InputError, match=r"no matrix is called 'mlp\.nothing' \(known: "):
-        Scoring(WeightsSettings(scores={"mlp.nothing": "wanda"}), find_matrices(model))
+        Scoring(find_matrices(model), "magnitude", {"mlp.nothing": "wanda"}, "auto")
 
 
 def test_a_score_that_gives_nonsense_is_refused(tokens, tmp_path, monkeypatch):

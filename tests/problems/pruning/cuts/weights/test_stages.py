@@ -31,7 +31,7 @@ def masks(model, tokens, **others):
     settings = WeightsSettings(**{"reconstruct": "sparsegpt", "reconstruct_stages": STAGES} | others)
     matrices = find_matrices(model)
     groups = group(matrices, settings.genes)
-    scoring = Scoring(settings, matrices)
+    scoring = Scoring(matrices, settings.score, settings.scores, settings.scope)
     stored = scoring.originals() | scoring.levels(model, groups, tokens)
     updated = reconstruct_at_stages(settings, model, matrices, tokens, stored)
     return Masks(groups, stored | updated, stages=STAGES), Masks(groups, stored)
