@@ -22,6 +22,9 @@ OVERLAP_WORDS = KEY_WORDS
 PACKAGES = ("numpy", "matplotlib", "networkx", "sympy", "pandas", "torch", "deap")
 """Packages whose docstrings are added where they are installed; the rest is skipped."""
 
+REFERENCE_COPIES = 4
+"""The reference is short beside the docstrings, and the model is made for text like it."""
+
 
 def word_runs(text: str, length: int = OVERLAP_WORDS) -> set[tuple[str, ...]]:
     """All runs of ``length`` successive words of ``text``."""
@@ -55,8 +58,8 @@ def source_folders(packages: Iterable[str] = PACKAGES) -> list[Path]:
     return folders
 
 
-def training_documents(reference_copies: int = 4) -> list[str]:
-    """Documents to train on: ``reference_copies`` of the reference's train split, then docstrings.
+def training_documents() -> list[str]:
+    """Documents to train on: :data:`REFERENCE_COPIES` of the reference's train split, then docstrings.
 
     Each paragraph of a docstring is kept once, and only if it shares no run of
     :data:`OVERLAP_WORDS` words with the validation or test split.
@@ -75,4 +78,4 @@ def training_documents(reference_copies: int = 4) -> list[str]:
 
     reference = kept(python_docs("train"))
     bodies = (kept(text) for folder in source_folders() for text in docstrings(folder))
-    return [reference] * reference_copies + [body for body in bodies if len(body) > 80]
+    return [reference] * REFERENCE_COPIES + [body for body in bodies if len(body) > 80]

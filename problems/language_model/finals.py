@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from evoprune import Evaluation, Finals, HeldOut
@@ -34,11 +34,6 @@ class JudgedModels(HeldOut, Finals):
         if self._select:
             return self._select.finalists
         return int(bool(self.contenders) and self.session.texts.held_out is not None)
-
-    @property
-    def contenders(self) -> Mapping[str, Sequence[float]]:
-        """The uniform model that keeps the budget, if there is one."""
-        return {}
 
     @property
     def judging_cost(self) -> float:

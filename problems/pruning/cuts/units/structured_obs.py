@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import torch
 
-from problems.language_model.statistics.linear_algebra import DAMPING, damped_inverse
+from problems.language_model.statistics.linear_algebra import damped_inverse
 
 _ROUNDS = 64
 """Rounds in which units are removed; a round's units are chosen by their costs at its start."""
 
 
-def best_first(
-    weight: torch.Tensor, gram: torch.Tensor, places: torch.Tensor, damping: float = DAMPING
-) -> torch.Tensor:
+def best_first(weight: torch.Tensor, gram: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """The units, int64 ``(units,)``, the one that is removed last first.
 
     ``weight`` ``(out, in)``; ``gram`` ``(in, in)``: the mean over tokens of x x^T; ``places`` ``(units, size)``, int64:
     the inputs of each unit. Each round removes the units S with the least tr(W_S ((H^-1)_SS)^-1 W_S^T), the error that
     is left when all other weights make up for them, and updates W and H^-1 (Kurtic et al., ZipLM, NeurIPS 2023,
-    equations 2 and 3); H is ``gram`` with ``damping`` of its mean diagonal.
+    equations 2 and 3); H is ``gram`` with ``DAMPING`` of its mean diagonal.
     """
-    inverse = damped_inverse(gram, damping)
+    inverse = damped_inverse(gram)
     wide = weight.to(inverse.dtype, copy=True)
     left, gone = torch.arange(len(places), device=places.device), []
     at_once = -(-len(places) // _ROUNDS)

@@ -4,9 +4,8 @@ import numpy
 import pytest
 import torch
 
+from problems.language_model.statistics.linear_algebra import DAMPING
 from problems.pruning.cuts.units.structured_obs import best_first
-
-DAMPING = 0.05
 
 
 def error(weight, hessian, kept):
@@ -30,7 +29,7 @@ def test_each_step_removes_what_costs_the_least_after_a_refit(size):
         kept = lambda unit: places[[other for other in left if other != unit]].flatten().tolist()  # noqa: E731
         expected.append(min(left, key=lambda unit: error(weight.numpy(), hessian, kept(unit))))
         left.remove(expected[-1])
-    assert best_first(weight, gram, places, DAMPING).tolist() == expected[::-1]
+    assert best_first(weight, gram, places).tolist() == expected[::-1]
 
 
 def test_all_of_many_units_are_ordered():
