@@ -12,7 +12,8 @@ from deap import base
 from pydantic import Field
 
 from evoprune import ROUNDING, Algorithm, Budget, Evaluate, Generation, Individual
-from operators.algorithm.breeding import cost, first_population, fittest, losses
+from operators.algorithm.breeding import first_population, fittest
+from operators.algorithm.marginals import loss_changes
 from operators.bounds import clip
 from operators.spending import need_limit
 
@@ -126,10 +127,8 @@ def _changes(
     here: Individual, moves: Sequence[Move], budget: Budget, screening: float
 ) -> Generator[Evaluate, None, Steps]:
     """The change of the loss by each of ``moves``."""
-    probes = [_moved(here, *move, budget) for move in moves]
-    yield Evaluate([again := here.child(), *probes], screening, probe=True)
-    before, *after = losses([cost(one) for one in (again, *probes)])
-    return {move: loss - before for move, loss in zip(moves, after, strict=True)}
+    changes = yield from loss_changes(here, [_moved(here, *move, budget) for move in moves], screening)
+    return dict(zip(moves, changes, strict=True))
 
 
 def _turned(steps: Steps, here: Individual, there: Individual, budget: Budget) -> Steps:

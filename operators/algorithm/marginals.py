@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 from evoprune import Budget, Evaluate, Individual
 from operators.algorithm.breeding import cost, losses
@@ -24,12 +24,10 @@ def log_marginals(
     by one level.
     """
     free, weights = budget.free, budget.weights
-    again = centre.child()
     probes = [_probe(centre, gene, budget, probe) for gene in free]
-    yield Evaluate([again, *probes], screening, probe=True)
-    before, *after = losses([cost(child) for child in (again, *probes)])
+    changes = yield from loss_changes(centre, probes, screening)
     prices = [budget.price(centre, gene, moved[gene] - centre[gene]) for gene, moved in zip(free, probes, strict=True)]
-    costs = [(loss - before) / -price if price else 0.0 for price, loss in zip(prices, after, strict=True)]
+    costs = [change / -price if price else 0.0 for price, change in zip(prices, changes, strict=True)]
     floor = _LEAST * sorted(map(abs, costs))[len(costs) // 2] if costs else 0.0
     logs = [math.log(max(each, floor, 1e-300)) for each in costs]
     share = sum(weights[gene] for gene in free) or 1.0
@@ -38,6 +36,16 @@ def log_marginals(
     for gene, value in zip(free, logs, strict=True):
         marginals[gene] = value - mean
     return marginals
+
+
+def loss_changes(
+    here: Individual, probes: Sequence[Individual], screening: float
+) -> Generator[Evaluate, None, list[float]]:
+    """What each of ``probes`` loses more than ``here``, all measured on the share ``screening`` of the data."""
+    again = here.child()
+    yield Evaluate([again, *probes], screening, probe=True)
+    before, *after = losses([cost(one) for one in (again, *probes)])
+    return [loss - before for loss in after]
 
 
 def _probe(centre: Individual, place: int, budget: Budget, probe: float) -> Individual:
