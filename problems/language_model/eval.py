@@ -18,7 +18,7 @@ from problems.language_model.model.device import follow_threads
 from problems.language_model.model.forward import Forward
 from problems.language_model.model.load import convert
 from problems.language_model.model.place import is_path
-from problems.language_model.options import EvalSettings
+from problems.language_model.options import EvalOptions
 from problems.language_model.recovery.checkpoint import Tensors
 from problems.language_model.recovery.recover import model_of
 from problems.language_model.resident import Resident
@@ -42,7 +42,7 @@ _ARGUMENTS = {
 def compare(
     session: Session,
     genomes: Mapping[str, Sequence[float]],
-    options: EvalSettings,
+    options: EvalOptions,
     recovered: Tensors | None = None,
 ) -> Table:
     """A row for each of ``genomes`` by name; if the transform updates weights, another for each updated model.
@@ -80,7 +80,7 @@ def compare(
 
 
 def _row(
-    name: str, resident: Resident, measure: Measure, windows: Windows, options: EvalSettings, model: Any = None
+    name: str, resident: Resident, measure: Measure, windows: Windows, options: EvalOptions, model: Any = None
 ) -> Row:
     """The measurements of the resident model as it is now, or of ``model``, a copy of it with other weights."""
     row = {
@@ -91,7 +91,7 @@ def _row(
     return row | _tasks(model or resident.model, resident.tokenizer, options, windows.begin is not None)
 
 
-def measure(source: str, options: EvalSettings) -> Table:
+def measure(source: str, options: EvalOptions) -> Table:
     """One row, for the model that ``source`` names. Raises :class:`evoprune.InputError`."""
     _refuse_what_is_no_model(source)
     text = _text(options, _reported(Path(source).expanduser()))
@@ -142,7 +142,7 @@ def _slip(source: str) -> str | None:
     return None
 
 
-def _text(options: EvalSettings, default: TextSettings) -> TextSettings:
+def _text(options: EvalOptions, default: TextSettings) -> TextSettings:
     """The text of ``options``, completed from ``default``; of another text than that, only how windows are cut."""
     given = options.model_dump(include={"split", "column", "window", "windows"}, exclude_unset=True)
     if options.text is None:
@@ -161,7 +161,7 @@ def _reported(source: Path) -> TextSettings:
         return BUNDLED_REPORT_TEXT
 
 
-def _tasks(model: Any, tokenizer: Any, options: EvalSettings, begin: bool) -> Row:
+def _tasks(model: Any, tokenizer: Any, options: EvalOptions, begin: bool) -> Row:
     if not options.tasks:
         return {}
     names = [name.strip() for name in options.tasks.split(",") if name.strip()]
@@ -169,6 +169,6 @@ def _tasks(model: Any, tokenizer: Any, options: EvalSettings, begin: bool) -> Ro
         return run_tasks(model, tokenizer, names, options.include_path, options.limit, begin)
 
 
-def _measured(windows: Windows, options: EvalSettings) -> dict[str, Any]:
+def _measured(windows: Windows, options: EvalOptions) -> dict[str, Any]:
     """The part of the protocol that ``options`` decide."""
     return windows.protocol() | ({"tasks": options.tasks, "limit": options.limit} if options.tasks else {})

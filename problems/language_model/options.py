@@ -1,4 +1,4 @@
-"""Options of the commands ``export`` and ``eval`` for language models. Imports no torch."""
+"""Options of the commands ``export``, ``eval`` and ``recover`` for language models. Imports no torch."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from evoprune import Settings
-from problems.language_model.settings import Device, Source
+from problems.language_model.settings import Device, RecoverSettings, Source
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 
-class ExportSettings(Settings):
+class ExportOptions(Settings):
     """Options of an export."""
 
     dtype: Dtype | None = Field(None, description="number format of what is written (default: the source's)")
@@ -24,7 +24,7 @@ class ExportSettings(Settings):
     untimed: bool = Field(False, description="do not time the model and the dense one, nor measure their memory")
 
 
-class EvalSettings(Settings):
+class EvalOptions(Settings):
     """Options of the command ``eval``."""
 
     text: Source | None = Field(
@@ -47,7 +47,26 @@ class EvalSettings(Settings):
     limit: int | None = Field(None, ge=1, description="examples of each task (default: all)")
 
     @model_validator(mode="after")
-    def _consistent(self) -> EvalSettings:
+    def _consistent(self) -> EvalOptions:
         if self.tasks is None and (self.limit, self.include_path) != (None, None):
             raise ValueError("limit and include_path say how tasks are run; name the tasks, too")
         return self
+
+
+class RecoverOptions(RecoverSettings):
+    """Options of the command ``recover``."""
+
+    teacher: Source | None = Field(
+        None, description="the dense model; needed for a folder that evoprune did not write (default: the run's)"
+    )
+    report_text: Source | None = Field(
+        None, description="text that scores the result; needed for such a folder (default: the run's)"
+    )
+    revision: str | None = Field(
+        None, description="branch, tag or commit of the dense model of a folder, on the hub (default: the run's)"
+    )
+    trust_remote_code: bool = Field(False, description="run the model code in a folder, and that of its dense model")
+    device: Device = Field(
+        "auto", description="auto, cpu, cuda, cuda:N or mps; for a folder (for a run: --set problem.device=)"
+    )
+    base: Source | None = Field(None, description="of a run, for OUT.gguf: as of export")

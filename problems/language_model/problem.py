@@ -28,12 +28,12 @@ from evoprune import (
     find_plugin,
     plugin_names,
 )
+from problems.language_model import options as of_commands
 from problems.language_model.any_transform import AnyTransformSettings, chosen_transforms
 from problems.language_model.budgets.measured import MeasuredBudget
 from problems.language_model.files import missing
 from problems.language_model.finals import JudgedModels
-from problems.language_model.options import EvalSettings, ExportSettings
-from problems.language_model.settings import BUDGETS, FORMATS, TRANSFORMS, ModelSettings, RecoverCommandSettings
+from problems.language_model.settings import BUDGETS, FORMATS, TRANSFORMS, ModelSettings
 from problems.language_model.standing import ComparedExports
 from problems.language_model.summary import summary
 from problems.language_model.told import EXPLAINED, SHARES, WORDS, about
@@ -52,9 +52,9 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
     """
 
     Settings: ClassVar[type[Settings]] = AnyTransformSettings
-    ExportOptions = ExportSettings
-    EvalOptions = EvalSettings
-    RecoverOptions = RecoverCommandSettings
+    ExportOptions = of_commands.ExportOptions
+    EvalOptions = of_commands.EvalOptions
+    RecoverOptions = of_commands.RecoverOptions
     packages = ("torch", "transformers")
     plugin_groups: ClassVar[Mapping[str, str]] = MappingProxyType({"transforms": TRANSFORMS, "budget": BUDGETS})
     has_fidelities = True
@@ -242,7 +242,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         return [f".{name}" for name in plugin_names(FORMATS)]
 
     def export(
-        self, genome: Sequence[float], result: Mapping[str, Any], place: Path, options: ExportSettings
+        self, genome: Sequence[float], result: Mapping[str, Any], place: Path, options: of_commands.ExportOptions
     ) -> Exported:
         """Write the smaller model as ``save_pretrained`` does, or in a registered format; check it in a new process."""
         from problems.language_model.recovery.phase import weights_in
@@ -269,7 +269,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         result: Mapping[str, Any],
         workplace: Path,
         place: Path,
-        options: RecoverCommandSettings,
+        options: of_commands.RecoverOptions,
     ) -> Exported:
         """Train the smaller model to predict what the dense one predicts, then as :meth:`export`."""
         from problems.language_model.recovery.phase import recover_and_export
@@ -284,7 +284,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         facts: Mapping[str, Any] | None,
         workplace: Path,
         folder: Path,
-        options: RecoverCommandSettings,
+        options: of_commands.RecoverOptions,
     ) -> Exported:
         """As :meth:`recover`, for a folder that an export or ``save_pretrained`` wrote."""
         from problems.language_model.recovery.export import recover_export
@@ -298,7 +298,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
 
         return load_any(ModelSettings(model=str(folder), device="cpu", dtype=facts["dtype"]))
 
-    def compare(self, genome: Sequence[float], result: Mapping[str, Any], options: EvalSettings) -> Table:
+    def compare(self, genome: Sequence[float], result: Mapping[str, Any], options: of_commands.EvalOptions) -> Table:
         """The known solutions and ``genome``, also as the run recovered it: perplexity, and tasks if requested."""
         from problems.language_model.eval import compare
         from problems.language_model.recovery.phase import weights_in
@@ -325,7 +325,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         return cls is LanguageModel
 
     @classmethod
-    def measure(cls, source: str, options: EvalSettings) -> Table:
+    def measure(cls, source: str, options: of_commands.EvalOptions) -> Table:
         """Perplexity, and tasks if requested, of a model: folder, hub id or .gguf file."""
         from problems.language_model.eval import measure
 

@@ -215,25 +215,6 @@ class RecoverPhaseSettings(RecoverSettings):
     )
 
 
-class RecoverCommandSettings(RecoverSettings):
-    """Options of the command ``recover``."""
-
-    teacher: Source | None = Field(
-        None, description="the dense model; needed for a folder that evoprune did not write (default: the run's)"
-    )
-    report_text: Source | None = Field(
-        None, description="text that scores the result; needed for such a folder (default: the run's)"
-    )
-    revision: str | None = Field(
-        None, description="branch, tag or commit of the dense model of a folder, on the hub (default: the run's)"
-    )
-    trust_remote_code: bool = Field(False, description="run the model code in a folder, and that of its dense model")
-    device: Device = Field(
-        "auto", description="auto, cpu, cuda, cuda:N or mps; for a folder (for a run: --set problem.device=)"
-    )
-    base: Source | None = Field(None, description="of a run, for OUT.gguf: as of export")
-
-
 class LanguageModelSettings(ModelSettings):
     """Parameters of every problem on a language model: the model, the texts, and what is measured on them."""
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from evoprune import Exported
-from problems.language_model.options import ExportSettings
+from problems.language_model.options import ExportOptions
 from problems.language_model.session import Session
 
 
@@ -24,7 +24,7 @@ class ExportFormat(ABC):
 
     session: Session
     genome: Sequence[float]
-    options: ExportSettings
+    options: ExportOptions
 
     @abstractmethod
     def check(self) -> None:

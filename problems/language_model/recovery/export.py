@@ -21,12 +21,13 @@ from problems.language_model.model.device import dtype_of, pick_device
 from problems.language_model.model.load import copy_of, quiet
 from problems.language_model.model.source import stored_dtype
 from problems.language_model.model.tensor_file import disk_errors
+from problems.language_model.options import RecoverOptions
 from problems.language_model.recovery.figures import draw_recovery
 from problems.language_model.recovery.recover import Recovered, Teacher, begin, recover_all, refuse_unknown
 from problems.language_model.recovery.text import DEFAULT_WINDOW, divided, refuse_report, text_settings
 from problems.language_model.recovery.trained import Given, looks_pruned
 from problems.language_model.resident import Resident
-from problems.language_model.settings import ModelSettings, RecoverCommandSettings, TextSettings
+from problems.language_model.settings import ModelSettings, TextSettings
 from problems.language_model.summary import recovered_lines
 from problems.language_model.text.windows import Windows, check_length, cut, settings_of
 from problems.language_model.verdict import EVOLVED
@@ -35,7 +36,7 @@ Json = dict[str, Any]
 
 
 def recover_export(
-    source: Path, facts: Mapping[str, Any] | None, workplace: Path, folder: Path, options: RecoverCommandSettings
+    source: Path, facts: Mapping[str, Any] | None, workplace: Path, folder: Path, options: RecoverOptions
 ) -> Exported:
     """See :meth:`evoprune.Recovering.recover_export`."""
     run = run_record(facts) if facts else None
@@ -77,7 +78,7 @@ def recover_export(
     return _described(source, run, facts or {}, recovered, judge, saved, dtype, folder, trust)
 
 
-def _teacher(run: RunRecord | None, options: RecoverCommandSettings, dtype: str) -> Resident:
+def _teacher(run: RunRecord | None, options: RecoverOptions, dtype: str) -> Resident:
     """The dense model. Raises :class:`evoprune.InputError` if it is not the one that the run began with."""
     own = run.protocol if run and not options.teacher else None
     given = {"model": own.model, "dtype": own.dtype} if own else {"model": options.teacher, "dtype": dtype}
@@ -101,7 +102,7 @@ def _refuse_another(student: Any, tokenizer: Any, teacher: Resident) -> None:
         raise InputError("has another vocabulary than the model to recover", teacher.source)
 
 
-def _windows(run: RunRecord | None, options: RecoverCommandSettings, teacher: Resident) -> Windows:
+def _windows(run: RunRecord | None, options: RecoverOptions, teacher: Resident) -> Windows:
     """The report text. Raises :class:`evoprune.InputError` if it is another one than the run's."""
     if run is None:
         text = TextSettings(source=options.report_text or "", window=options.window or DEFAULT_WINDOW, windows=None)

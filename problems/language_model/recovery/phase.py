@@ -11,7 +11,7 @@ from evoprune import Exported, InputError, Outcome
 from problems.language_model.export.format import ExportFormat
 from problems.language_model.export.run_record import run_record
 from problems.language_model.export.write import refuse_other_inputs
-from problems.language_model.options import ExportSettings
+from problems.language_model.options import ExportOptions, RecoverOptions
 from problems.language_model.recovery import checkpoint
 from problems.language_model.recovery.figures import NAME, draw_recovery
 from problems.language_model.recovery.recover import Recovered, recover, refuse_unknown
@@ -19,7 +19,7 @@ from problems.language_model.recovery.text import recovery_text, refuse_report
 from problems.language_model.recovery.train import accelerator
 from problems.language_model.recovery.trained import refuse_lora
 from problems.language_model.session import Session
-from problems.language_model.settings import RecoverCommandSettings, RecoverSettings
+from problems.language_model.settings import RecoverSettings
 from problems.language_model.summary import recovered_lines
 
 WEIGHTS, WORKPLACE = "recovered.safetensors", "recovery"
@@ -30,7 +30,7 @@ _OF_A_FOLDER = ("teacher", "report_text", "revision", "trust_remote_code", "devi
 
 def recover_and_export(
     session: Session, genome: Sequence[float], known: Mapping[str, Sequence[float]], result: Mapping[str, Any],
-    workplace: Path, place: Path, options: RecoverCommandSettings, kind: type[ExportFormat],
+    workplace: Path, place: Path, options: RecoverOptions, kind: type[ExportFormat],
 ) -> Exported:  # fmt: skip
     """Recover the best of a finished run, further if the run recovered it, and write it to ``place`` in a format.
 
@@ -40,7 +40,7 @@ def recover_and_export(
         names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise InputError("is for an exported folder: a run has its own; leave it out", names)
     refuse_other_inputs(session, run_record(result))
-    export = kind(session, genome, ExportSettings(dtype=None, base=options.base, untimed=True))
+    export = kind(session, genome, ExportOptions(dtype=None, base=options.base, untimed=True))
     export.check()  # before minutes of training
     texts = session.texts
     text = recovery_text(options, session.resident, texts.search, texts.report.settings)

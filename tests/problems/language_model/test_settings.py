@@ -2,7 +2,7 @@
 
 import pytest
 
-from problems.language_model.options import EvalSettings
+from problems.language_model.options import EvalOptions
 from problems.language_model.settings import LanguageModelSettings, TextSettings
 
 REPORT = LanguageModelSettings().report_text
@@ -60,5 +60,5 @@ def test_calibration_is_by_default_more_of_the_search_text():
 @pytest.mark.parametrize("given", [{"limit": 3}, {"include_path": "tasks"}])
 def test_how_tasks_are_run_needs_tasks(given):
     with pytest.raises(ValueError, match="name the tasks, too"):
-        EvalSettings(**given)
-    EvalSettings(tasks="piqa", **given)
+        EvalOptions(**given)
+    EvalOptions(tasks="piqa", **given)

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from problems.language_model.options import RecoverOptions
 from problems.language_model.recovery.export import _teacher
-from problems.language_model.settings import RecoverCommandSettings
 from tests.problems.small import random_model, save
 
 CODE = """
@@ -24,5 +24,5 @@ def test_the_code_of_a_dense_model_runs_only_if_it_is_trusted(tmp_path, monkeypa
     (tmp_path / "theirs" / "mine.py").write_text(CODE)
     path = tmp_path / "theirs" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"auto_map": {"AutoModelForCausalLM": "mine.Mine"}}))
-    options = RecoverCommandSettings(teacher=theirs, report_text="report.txt", trust_remote_code=trust)
+    options = RecoverOptions(teacher=theirs, report_text="report.txt", trust_remote_code=trust)
     assert (type(_teacher(None, options, "float32").model).__name__ == "Mine") == trust
