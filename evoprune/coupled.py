@@ -24,9 +24,9 @@ class Term:
 
 
 class Coupled(Budget):
-    """The sum of ``terms``, and of what ``beside`` says of the levels of the first genes, as many as ``decide``.
+    """The sum of ``terms``, plus ``beside(levels)`` of the first ``decide`` genes.
 
-    Both rise or fall throughout with each gene; levels are joined by straight lines. What ``beside`` says varies
+    Both rise or fall throughout with each gene; between levels they are joined by straight lines. ``beside`` varies
     little: who plans ahead may take it for constant.
     """
 

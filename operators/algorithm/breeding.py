@@ -77,7 +77,7 @@ def cost(individual: Individual) -> float:
 
 
 def losses(costs: Sequence[float], above: float = 0.0) -> list[float]:
-    """``costs`` on a scale that differences make sense on: logarithms where all are ``above`` that, as perplexities.
+    """``costs`` on a scale where differences are comparable: logarithms if all exceed ``above``, as perplexities do.
 
     An infinite one becomes :data:`FAILED`, or the largest of the others if that is more.
     """

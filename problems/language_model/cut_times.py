@@ -1,7 +1,7 @@
 """What a pass takes of a model that is cut and stored in types, from what each level of each gene alone changes.
 
-A matrix takes as long as it has weights, and so much for each of them in its type. What a weight takes in 16 bits is
-known from cuts, and what a type saves of it from the uncut model.
+A matrix's time is its number of weights times a rate for its type. The rate of 16 bits is known from cuts, and what
+other types save of it from the uncut model.
 """
 
 from __future__ import annotations

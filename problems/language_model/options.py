@@ -69,4 +69,6 @@ class RecoverOptions(RecoverSettings):
     device: Device = Field(
         "auto", description="auto, cpu, cuda, cuda:N or mps; for a folder (for a run: --set problem.device=)"
     )
-    base: Source | None = Field(None, description="of a run, for OUT.gguf: as of export")
+    base: Source | None = Field(
+        None, description="for a run written to OUT.gguf: a .gguf file of the dense model, as in export --base"
+    )

@@ -149,8 +149,9 @@ class RecoverSettings(Settings):
     window: int | None = Field(None, ge=2, description="tokens in a window (default: as many as the search text's)")
     train: Literal["auto", "all", "lora", "norms"] = Field(
         "auto",
-        description="what is trained: all weights of the blocks, low-rank updates of them, or norms and biases alone, "
-        "beside quantised matrices what else is in 16 bits; auto is the first for which there is memory",
+        description="what is trained; all: the weights of the blocks; lora: low-rank updates of them; norms: norms and "
+        "biases alone, and all that is in 16 bits beside quantised matrices; auto: all if the memory is enough, else "
+        "lora, or norms if weights were pruned to zeros",
     )
     cross_entropy: float = Field(
         0.3,
@@ -174,7 +175,7 @@ class RecoverSettings(Settings):
     )
     evaluations: int = Field(8, ge=1, description="how often these are measured")
     patience: int = Field(
-        3, ge=1, description="measurements in a row that end the training: each is no better than the one before"
+        3, ge=1, description="stop after this many measurements in a row without improvement over the one before"
     )
     alike: str | None = Field(
         None, description="known solutions to train in the same way, to compare with: dense, uniform, or dense,uniform"

@@ -237,10 +237,10 @@ class Transform(ABC):
         return {name: list(own) for name, own in times.items()}
 
     def use_levels(self, levels: Mapping[str, Sequence[str]], timed: Mapping[str, Sequence[str]]) -> None:  # noqa: ARG002
-        """Have the ``levels`` that :meth:`worth` returned, which found them among those that were ``timed``.
+        """Restrict each gene to ``levels`` (as :meth:`worth` returned them), slowest first.
 
-        In the order in which passes get faster. Raises ValueError where they are none of this transform, or where it
-        may have others that were not timed.
+        ``timed``: the levels that were measured. Raises ValueError where ``levels`` are none of this transform, or
+        where it may have others that were not measured.
         """
         if any({*map(str, gene.levels)} != {*levels[gene.name]} for gene in self.genes):
             raise ValueError("other genes or levels")

@@ -31,7 +31,9 @@ class TypesSettings(Settings):
         True, description="weigh each input's error by its mean square on the calibration text (an importance matrix)"
     )
     source_types: bool = Field(
-        True, description="allow types that a quantised source is stored in, which lose nothing of it; false for claims"
+        True,
+        description="if the source is quantised: allow the types that reproduce its matrices exactly; false leaves "
+        "them out, so that no type looks better than it is",
     )
 
     @model_validator(mode="after")
