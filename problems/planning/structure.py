@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from evoprune import InputError
-from problems.language_model.prune.recipe import Json
+from problems.planning.recipe import Json
 
 if TYPE_CHECKING:
-    from problems.language_model.prune.subject import Subject
+    from problems.planning.subject import Subject
 
 EVALUATIONS = (24, 110)
 

@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 
 from evoprune import InputError
-from problems.language_model.prune.recipe import Recipe
-from problems.language_model.prune.subject import Subject
-from problems.language_model.prune.texts import SEARCHED, Division
 from problems.language_model.rates import PASSES, UPDATED
+from problems.planning.recipe import Recipe
+from problems.planning.subject import Subject
+from problems.planning.texts import SEARCHED, Division
 
 _CALIBRATING, _REPORTING = 0.3, 0.15
 """Shares of the time, at most."""

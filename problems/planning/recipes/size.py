@@ -6,11 +6,11 @@ import re
 from typing import TYPE_CHECKING
 
 from evoprune import InputError
-from problems.language_model.prune.recipe import Json, Recipe
-from problems.language_model.prune.structure import EVALUATIONS, narrower
+from problems.planning.recipe import Json, Recipe
+from problems.planning.structure import EVALUATIONS, narrower
 
 if TYPE_CHECKING:
-    from problems.language_model.prune.subject import Subject
+    from problems.planning.subject import Subject
 
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from problems.language_model.prune.recipe import Json, Recipe, share
-from problems.language_model.prune.structure import EVALUATIONS, narrower
+from problems.planning.recipe import Json, Recipe, share
+from problems.planning.structure import EVALUATIONS, narrower
 
 if TYPE_CHECKING:
-    from problems.language_model.prune.subject import Subject
+    from problems.planning.subject import Subject
 
 
 class Goal(Recipe):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from evoprune import InputError
 
 if TYPE_CHECKING:  # it imports torch, which --help should not wait for
-    from problems.language_model.prune.subject import Subject
+    from problems.planning.subject import Subject
 
 Json = dict[str, Any]
 

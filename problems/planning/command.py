@@ -11,15 +11,15 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evoprune import InputError, Phase, Plan, Planner
-from problems.language_model.prune import recipes
-from problems.language_model.prune.recipe import Recipe
 from problems.language_model.settings import DURATION, seconds_of
+from problems.planning import recipes
+from problems.planning.recipe import Recipe
 
 if TYPE_CHECKING:  # it imports torch, which --help should not wait for
-    from problems.language_model.prune.plan import Shares
-    from problems.language_model.prune.subject import Subject
-    from problems.language_model.prune.texts import Division
     from problems.language_model.resident import Resident
+    from problems.planning.plan import Shares
+    from problems.planning.subject import Subject
+    from problems.planning.texts import Division
 
 _HELD_OUT = 8
 """Windows that choose between what was found and the uniform model, at most."""
@@ -59,12 +59,12 @@ class Prune(Planner):
     def plan(cls, options: argparse.Namespace) -> Plan:
         """See :meth:`evoprune.Planner.plan`."""
         from problems.language_model.gguf import ggml
-        from problems.language_model.prune.plan import share_out
-        from problems.language_model.prune.subject import Subject
-        from problems.language_model.prune.texts import SEARCHED, divide, parts_of
         from problems.language_model.resident import Resident
         from problems.language_model.settings import ModelSettings, TextSettings
         from problems.language_model.text.windows import cut
+        from problems.planning.plan import share_out
+        from problems.planning.subject import Subject
+        from problems.planning.texts import SEARCHED, divide, parts_of
 
         recipe, seconds = _goal(options), _seconds(options.time)
         one_file = options.out is not None and options.out.suffix == ".gguf"

@@ -6,11 +6,11 @@ import re
 from typing import TYPE_CHECKING
 
 from evoprune import InputError
-from problems.language_model.prune.recipe import Json, Recipe
-from problems.language_model.prune.structure import narrower
+from problems.planning.recipe import Json, Recipe
+from problems.planning.structure import narrower
 
 if TYPE_CHECKING:
-    from problems.language_model.prune.subject import Subject
+    from problems.planning.subject import Subject
 
 _TIMED, _SHORT = 8.0, 2.0
 """Seconds that each level is timed, and where the time given is short."""
