@@ -85,8 +85,8 @@ class Prune(Planner):
             text = divide(options.text, parts, resident.tokenizer, _longest(resident))
             windows = cut(TextSettings(**text.settings("search", SEARCHED)), resident.tokenizer, "text")
             subject = Subject.measured(resident, windows.tokens, loading, one_file, base)
-        recipe, shares = share_out(recipe, subject, text, seconds, one_file)
-        experiment = _experiment(recipe, subject, text, shares, one_file)
+        recipe, shares = share_out(recipe, subject, text, seconds)
+        experiment = _experiment(recipe, subject, text, shares)
         experiment["problem"] |= {"model": settings.model, "dtype": resident.dtype}
         experiment["seed"] = options.seed
         remarks = [
@@ -102,9 +102,9 @@ class Prune(Planner):
         return Plan(experiment, name, remarks, {"base": base} if base else {})
 
 
-def _experiment(recipe: Recipe, subject: Subject, text: Division, shares: Shares, one_file: bool) -> dict[str, Any]:
+def _experiment(recipe: Recipe, subject: Subject, text: Division, shares: Shares) -> dict[str, Any]:
     """That of ``recipe``, with texts and a budget."""
-    made = recipe.experiment(subject, shares.evaluations, one_file)
+    made = recipe.experiment(subject, shares.evaluations)
     made["problem"] |= {
         "search_text": text.settings("search", shares.searched),
         "held_out_windows": _HELD_OUT,

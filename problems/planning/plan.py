@@ -35,36 +35,32 @@ class Shares:
     seconds: float
 
 
-def share_out(
-    recipe: Recipe, subject: Subject, text: Division, seconds: float, one_file: bool
-) -> tuple[Recipe, Shares]:
+def share_out(recipe: Recipe, subject: Subject, text: Division, seconds: float) -> tuple[Recipe, Shares]:
     """``recipe``, or a cheaper one if that does not fit into ``seconds``, and what the time is spent on.
 
     Raises :class:`evoprune.InputError` if the time is too short for each.
     """
     while True:
-        found, _ = _fitted(recipe, subject, text, seconds, one_file)
+        found, _ = _fitted(recipe, subject, text, seconds)
         if found:
             return recipe, found
         if (cheaper := recipe.cheaper()) is None:
-            least = _least_minutes(recipe, subject, text, one_file)
+            least = _least_minutes(recipe, subject, text)
             raise InputError(f"is too short for this model on this machine; expected at least {least}m", "--time")
         recipe = cheaper
 
 
-def _least_minutes(recipe: Recipe, subject: Subject, text: Division, one_file: bool) -> int:
+def _least_minutes(recipe: Recipe, subject: Subject, text: Division) -> int:
     """The fewest into which ``recipe`` fits. What it needs grows with the time, of which some parts take a share."""
     minutes = 1
     while True:
-        found, needed = _fitted(recipe, subject, text, 60 * minutes, one_file)
+        found, needed = _fitted(recipe, subject, text, 60 * minutes)
         if found:
             return minutes
         minutes = max(minutes + 1, math.ceil(needed / 60))
 
 
-def _fitted(
-    recipe: Recipe, subject: Subject, text: Division, seconds: float, one_file: bool
-) -> tuple[Shares | None, float]:
+def _fitted(recipe: Recipe, subject: Subject, text: Division, seconds: float) -> tuple[Shares | None, float]:
     """What fits into ``seconds``, None if that is too little; and the seconds that it needs."""
     window = text.window * subject.scored
     solving = recipe.seconds_solving(subject)
@@ -72,9 +68,9 @@ def _fitted(
     calibrated += text.window * (subject.gradients or 0.0) if recipe.with_gradients(subject) else 0.0
     calibration = _within(_CALIBRATION, _CALIBRATING * seconds / calibrated, text.windows("calibration"))
     report = _within(_REPORT, _REPORTING * seconds / (_SCORED * window), text.windows("report"))
-    before = _LOADED * subject.loading + recipe.seconds_before(subject, one_file) + UPDATED * solving
+    before = _LOADED * subject.loading + recipe.seconds_before(subject) + UPDATED * solving
     before += calibration * calibrated + report * _SCORED * window
-    least, most = recipe.evaluations(subject, one_file)
+    least, most = recipe.evaluations(subject)
     for searched in (SEARCHED, SEARCHED // 2):
         evaluations = min(most, (seconds - before) / (searched * window))
         if evaluations >= least:

@@ -34,7 +34,7 @@ class Recipe(ABC):
         """Whether its statistics are of gradients, too."""
         return False
 
-    def seconds_before(self, subject: Subject, one_file: bool) -> float:  # noqa: ARG002 - a default
+    def seconds_before(self, subject: Subject) -> float:  # noqa: ARG002 - a default
         """What is measured or made before the search takes, beside calibration."""
         return 0.0
 
@@ -47,11 +47,11 @@ class Recipe(ABC):
         return 0.0
 
     @abstractmethod
-    def evaluations(self, subject: Subject, one_file: bool) -> tuple[float, float]:
+    def evaluations(self, subject: Subject) -> tuple[float, float]:
         """How many models must be scored at least, so that the search can do something, and are scored at most."""
 
     @abstractmethod
-    def experiment(self, subject: Subject, evaluations: float, one_file: bool) -> Json:
+    def experiment(self, subject: Subject, evaluations: float) -> Json:
         """``problem``, without model and texts, and ``operators``."""
 
 

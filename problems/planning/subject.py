@@ -27,8 +27,8 @@ class Subject:
     """What plans depend on.
 
     ``width``: that of an MLP, None where blocks cannot be taken apart; ``heads``: whether these can go; ``matrices``:
-    how many have a type in a .gguf file, and ``quantising``: the seconds that this takes, both 0 where no file is
-    wanted; ``base``: that of the file, if given.
+    how many have a type in a .gguf file, and ``quantising``: the seconds that this takes, both 0 unless ``one_file``,
+    where the result is to be such a file; ``base``: that of the file, if given.
     """
 
     blocks: int
@@ -48,6 +48,7 @@ class Subject:
     loading: float
     """Seconds."""
     quantising: float = 0.0
+    one_file: bool = False
     base: str | None = None
 
     @classmethod
@@ -72,6 +73,7 @@ class Subject:
             gradients=found.gradients,
             loading=loading,
             quantising=quantising / torch.get_num_threads(),
+            one_file=one_file,
             base=base,
         )
 

@@ -22,10 +22,10 @@ class Goal(Recipe):
         """A share."""
         return share(text, cls.option)
 
-    def evaluations(self, subject: Subject, one_file: bool) -> tuple[float, float]:  # noqa: ARG002
+    def evaluations(self, subject: Subject) -> tuple[float, float]:  # noqa: ARG002
         """Those of the structure."""
         return EVALUATIONS
 
-    def experiment(self, subject: Subject, evaluations: float, one_file: bool) -> Json:  # noqa: ARG002
+    def experiment(self, subject: Subject, evaluations: float) -> Json:  # noqa: ARG002
         """The structure."""
         return narrower(subject, {"use": "parameters", "removed": self.value})

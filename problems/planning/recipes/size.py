@@ -36,10 +36,10 @@ class Goal(Recipe):
             raise InputError(f"expected a size with one of {', '.join(_UNITS)}, such as 80MB, got '{text}'", cls.option)
         return float(round(float(found[1]) * units[found[2].lower()]))
 
-    def experiment(self, subject: Subject, evaluations: float, one_file: bool) -> Json:  # noqa: ARG002
+    def experiment(self, subject: Subject, evaluations: float) -> Json:  # noqa: ARG002
         """Types of GGUF in a file, and the structure else."""
         budget = {"use": "bytes", "at_most": int(self.value)}
-        if not one_file:
+        if not subject.one_file:
             return narrower(subject, budget)
         types = {"use": "types", "base": subject.base}
         return {
@@ -47,13 +47,13 @@ class Goal(Recipe):
             "operators": {"algorithm": {"use": "additive", "screening": _SCREENING}, "repair": "shift"},
         }
 
-    def seconds_before(self, subject: Subject, one_file: bool) -> float:
+    def seconds_before(self, subject: Subject) -> float:
         """Quantising."""
-        return subject.quantising if one_file else 0.0
+        return subject.quantising
 
-    def evaluations(self, subject: Subject, one_file: bool) -> tuple[float, float]:
+    def evaluations(self, subject: Subject) -> tuple[float, float]:
         """A part of one for each matrix, and some rounds."""
-        if not one_file:
+        if not subject.one_file:
             return EVALUATIONS
         costs = _SCREENING * subject.matrices
         return costs + _ROUNDS[0], costs + _ROUNDS[1]

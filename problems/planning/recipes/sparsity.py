@@ -41,11 +41,11 @@ class Goal(Recipe):
         """That of the update."""
         return SOLVING[self._update] * subject.inputs * subject.scored
 
-    def evaluations(self, subject: Subject, one_file: bool) -> tuple[float, float]:  # noqa: ARG002
+    def evaluations(self, subject: Subject) -> tuple[float, float]:  # noqa: ARG002
         """Up to those of ``problems/smollm2_best.yaml``."""
         return 12, 220
 
-    def experiment(self, subject: Subject, evaluations: float, one_file: bool) -> Json:  # noqa: ARG002 - zeros are zeros
+    def experiment(self, subject: Subject, evaluations: float) -> Json:
         """Genes for blocks and for kinds of matrix, if measuring the cost of each leaves most of the search."""
         probes = _SCREENING * (subject.blocks + subject.kinds)
         return {

@@ -46,7 +46,7 @@ class Goal(Recipe):
             raise InputError(f"expected how many times as fast, above 1, such as 1.5, got '{text}'", cls.option)
         return float(found[1])
 
-    def seconds_before(self, subject: Subject, one_file: bool) -> float:  # noqa: ARG002 - the same for all models
+    def seconds_before(self, subject: Subject) -> float:  # noqa: ARG002 - the same for all models
         """Timing."""
         return _MODELS * self._timed
 
@@ -54,12 +54,12 @@ class Goal(Recipe):
         """With levels that are timed for less long."""
         return Goal(self.value, _SHORT) if self._timed > _SHORT else None
 
-    def evaluations(self, subject: Subject, one_file: bool) -> tuple[float, float]:  # noqa: ARG002 - the same for files
+    def evaluations(self, subject: Subject) -> tuple[float, float]:
         """Twice the costs of all levels, as a level takes a whole window where few are searched; and some rounds."""
         costs = 2 * _SCREENING * _LEVELS * subject.blocks
         return costs + _ROUNDS[0], costs + _ROUNDS[1]
 
-    def experiment(self, subject: Subject, evaluations: float, one_file: bool) -> Json:  # noqa: ARG002
+    def experiment(self, subject: Subject, evaluations: float) -> Json:  # noqa: ARG002
         """The structure, by the search that is the best under a time (docs/structure.md)."""
         length = min(_LENGTH, subject.positions // 2)
         load = {"phase": "decode", "batch": 1, "length": length, "seconds": self._timed}

@@ -31,19 +31,19 @@ def divide(text, longest):
 
 
 def shares(seconds, subject=SUBJECT):
-    return share_out(sparsity.Goal(0.5), subject, TEXT, seconds, one_file=False)[1]
+    return share_out(sparsity.Goal(0.5), subject, TEXT, seconds)[1]
 
 
 def test_a_model_that_cannot_be_taken_apart_has_goals_without_widths():
     unknown = replace(SUBJECT, width=None)
-    assert sparsity.Goal(0.5).experiment(unknown, 50, one_file=False)
-    assert size.Goal(5e7).experiment(unknown, 50, one_file=True)
+    assert sparsity.Goal(0.5).experiment(unknown, 50)
+    assert size.Goal(5e7).experiment(replace(unknown, one_file=True), 50)
     with pytest.raises(InputError, match=r"give --sparsity, or --size with --out FILE\.gguf"):
-        remove.Goal(0.5).experiment(unknown, 50, one_file=False)
+        remove.Goal(0.5).experiment(unknown, 50)
 
 
 def test_where_heads_cannot_go_channels_alone_do():
-    made = [remove.Goal(0.5).experiment(replace(SUBJECT, heads=heads), 50, one_file=False) for heads in (True, False)]
+    made = [remove.Goal(0.5).experiment(replace(SUBJECT, heads=heads), 50) for heads in (True, False)]
     assert [[each["use"] for each in one["problem"]["transforms"]] for one in made] == [
         ["heads", "channels"],
         ["channels"],
@@ -71,29 +71,29 @@ def test_a_model_that_is_slower_gets_less_and_in_the_end_too_little():
 @pytest.mark.parametrize("speed", [200, 700, 5000])
 @pytest.mark.parametrize("blocks", [12, 30])
 def test_the_time_that_is_said_to_be_enough_is_enough_and_the_least(goal, speed, blocks):
-    subject = replace(SUBJECT, blocks=blocks, scored=1 / speed, gradients=4 / speed)
     one_file = isinstance(goal, size.Goal)
+    subject = replace(SUBJECT, blocks=blocks, scored=1 / speed, gradients=4 / speed, one_file=one_file)
     with pytest.raises(InputError, match=r"--time: is too short .* at least \d+m") as found:
-        share_out(goal, subject, TEXT, 20, one_file)
+        share_out(goal, subject, TEXT, 20)
     needed = int(str(found.value).split()[-1].removesuffix("m"))
-    share_out(goal, subject, TEXT, 60 * needed, one_file)
+    share_out(goal, subject, TEXT, 60 * needed)
     if needed > 1:
         with pytest.raises(InputError, match="too short"):
-            share_out(goal, subject, TEXT, 60 * (needed - 1), one_file)
+            share_out(goal, subject, TEXT, 60 * (needed - 1))
 
 
 def test_a_short_time_has_a_cheaper_update_or_none():
     def update(minutes):
-        recipe, found = share_out(sparsity.Goal(0.5), SUBJECT, TEXT, 60 * minutes, one_file=False)
-        return recipe.experiment(SUBJECT, found.evaluations, one_file=False)["problem"]["reconstruct"]
+        recipe, found = share_out(sparsity.Goal(0.5), SUBJECT, TEXT, 60 * minutes)
+        return recipe.experiment(SUBJECT, found.evaluations)["problem"]["reconstruct"]
 
     assert [update(minutes) for minutes in (60, 8, 4)] == ["least_squares", "sparsegpt", "none"]
 
 
 def test_a_short_time_has_levels_timed_for_less_long():
     def timed(minutes):
-        recipe, found = share_out(speedup.Goal(1.5), SUBJECT, TEXT, 60 * minutes, one_file=False)
-        return recipe.experiment(SUBJECT, found.evaluations, one_file=False)["problem"]["budget"]["seconds"]
+        recipe, found = share_out(speedup.Goal(1.5), SUBJECT, TEXT, 60 * minutes)
+        return recipe.experiment(SUBJECT, found.evaluations)["problem"]["budget"]["seconds"]
 
     assert [timed(minutes) for minutes in (20, 8)] == [8.0, 2.0]
 
