@@ -64,15 +64,22 @@ def mean_inputs(resident: Resident) -> float:
 
 
 def foresee(
-    settings: LanguageModelSettings, transforms: Sequence[tuple[Any, Any]], work: float | None, evaluations: int
+    settings: LanguageModelSettings,
+    transforms: Sequence[tuple[Any, Any]],
+    calibrates: bool,
+    work: float | None,
+    evaluations: int,
 ) -> dict[str, str]:
-    """See :meth:`evoprune.Foreseeing.foresee`. ``transforms``: the class of each, and its settings."""
+    """See :meth:`evoprune.Foreseeing.foresee`.
+
+    ``transforms``: the class of each, and its settings. ``calibrates``: whether the calibration text is used.
+    """
     start = time.perf_counter()
     resident = Resident.load(settings)
     seconds = {"loading": time.perf_counter() - start}
     needs = [kind.needs_of(resident, own) for kind, own in transforms]
     names = frozenset().union(*(each.statistics for each in needs))
-    texts = Texts(settings, resident, any(kind.calibrates(own) for kind, own in transforms))
+    texts = Texts(settings, resident, calibrates)
     found = pace(resident, texts.search.tokens, bool(gradients.NAMES & names))
     calibrated = texts.calibration.tokens.numel() if texts.calibrates else 0
     updated = UPDATED if any(each.updates for each in needs) else 0

@@ -71,8 +71,10 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         self._measurements: Mapping[str, Any] = {}
         self.session = Session.start(settings, self._calibrates(settings), self._make_transform)
 
-    def _calibrates(self, settings: Any) -> bool:
-        return any(kind.calibrates(own) for kind, own in self._transforms(settings))
+    @classmethod
+    def _calibrates(cls, settings: Any) -> bool:
+        """Whether the calibration text is used."""
+        return any(kind.calibrates(own) for kind, own in cls._transforms(settings))
 
     def _make_transform(self, resident: Resident, texts: Texts) -> Transform:
         from problems.language_model.stack import combined
@@ -203,7 +205,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         """From the speed of the dense model, measured on some windows."""
         from problems.language_model.foresight import foresee
 
-        return foresee(settings, cls._transforms(settings), work, evaluations)
+        return foresee(settings, cls._transforms(settings), cls._calibrates(settings), work, evaluations)
 
     @classmethod
     def _transforms(cls, settings: Any) -> list[tuple[Any, Any]]:

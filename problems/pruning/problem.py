@@ -17,9 +17,7 @@ from problems.language_model.told import about
 from problems.pruning.cuts.weights.settings import SCORES
 from problems.pruning.settings import ALLOCATIONS, TOLERANCE, UNIFORM, PruningSettings, uniform_name
 
-if TYPE_CHECKING:  # these import torch, which checking an experiment does not need
-    from problems.language_model.resident import Resident
-    from problems.language_model.text.roles import Texts
+if TYPE_CHECKING:  # it imports torch, which checking an experiment does not need
     from problems.pruning.cuts.weights.transform import Weights
 
 
@@ -43,15 +41,9 @@ class Pruning(LanguageModel, TradeOffs):
     shares = LanguageModel.shares | {"genes", "by_matrix"}
     settings: PruningSettings
 
-    def _calibrates(self, settings: PruningSettings) -> bool:
-        from problems.pruning.cuts.weights.transform import Weights
-
-        return bool(settings.found) or Weights.calibrates(settings)
-
-    def _make_transform(self, resident: Resident, texts: Texts) -> Weights:
-        from problems.pruning.cuts.weights.transform import Weights
-
-        return Weights(resident, self.settings, texts)
+    @classmethod
+    def _calibrates(cls, settings: PruningSettings) -> bool:
+        return bool(settings.found) or super()._calibrates(settings)
 
     @classmethod
     def _transforms(cls, settings: PruningSettings) -> list[tuple[Any, Any]]:

@@ -46,6 +46,8 @@ def test_what_takes_time_is_told_by_part(needs):
     pruning = {"use": "pruning", "curve": []}
     assert parts(needs(pruning)) == {"loading", "searching", "reporting"}
     assert "calibrating" in parts(needs(pruning | {"score": "gblm"}))
+    assert "calibrating" in parts(needs(pruning | {"allocations": ["owl"]}))
+    assert "calibrating" in parts(needs(pruning | {"prior": "owl"}))
     assert "updating weights" in parts(needs(pruning | {"reconstruct": "sparsegpt"}))
     told = needs({"use": "language_model", "transforms": "heads", "budget": {"use": "parameters", "removed": 0.2}})
     assert set(told) == {"speed", "minutes", "memory", "disk"}
