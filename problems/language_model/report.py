@@ -19,7 +19,7 @@ from problems.language_model.verdict import gap_closed
 from problems.language_model.writing import written
 
 Perplexities = dict[str, float | None]
-"""By name: ``dense``, ``uniform`` if there is such a solution, ``evolved``; None if infinite."""
+"""Of the references by name, and of the best genome as ``evolved``; None if infinite."""
 
 
 def report(session: Session, outcome: Outcome, budget: Budget | None = None) -> dict[str, Any]:
@@ -28,32 +28,43 @@ def report(session: Session, outcome: Outcome, budget: Budget | None = None) -> 
     Returns ``cost``, ``sparsity``, ``perplexity``, ``unseen``, ``overfitting``, ``gap_closed``, ``written``, ``genes``
     and ``protocol`` for ``result.json``.
     """
-    searched, evolved = on_search_text(session, outcome)
-    names = {name: name for name in outcome.references}
-    perplexity = {"search": named(searched, names, evolved)}
-    texts = {"held_out": session.texts.held_out, "report": session.texts.report}
-    for role, windows in texts.items():
+    genomes = genomes_of(outcome)
+    perplexity = {"search": on_search_text(session, outcome)}
+    for role, windows in {"held_out": session.texts.held_out, "report": session.texts.report}.items():
         if windows:
-            perplexity[role] = on_text(session, outcome, windows.tokens, names)
+            perplexity[role] = perplexities(session, genomes, windows.tokens)
     state: dict[str, dict[str, Any]] = {"cost": cost(session, outcome.best), "sparsity": sparsity(session)}
     stated = protocol.of_run(session)
     if isinstance(budget, ReportedBudget):
         state["cost"][budget.unit] = dict(budget.cost(session.transform, outcome.best))
         stated[budget.unit] = budget.of
     if session.transform.updates:
-        genomes = {name: outcome.references[name][0] for name in names if name != "dense"}
-        perplexity |= reconstructed(session, genomes | {"evolved": outcome.best})
-    unseen = [role for role in texts if role in perplexity] if "uniform" in names else []
-    compared_with = {name: outcome.references[name][0] for name in ("dense", "uniform") if name in names}
+        perplexity |= reconstructed(session, {name: genome for name, genome in genomes.items() if name != "dense"})
     return {
         **state,
-        "perplexity": perplexity,
-        "unseen": perplexity["report"]["evolved"],
-        "overfitting": {role: overfitting(perplexity["search"], perplexity[role]) for role in unseen},
-        "gap_closed": gap_closed(**perplexity["report"]) if unseen else None,
-        "written": written(session, compared_with | {"evolved": outcome.best}),
+        **judged(perplexity),
+        "written": written(session, genomes),
         "genes": session.transform.genes.names,
         "protocol": stated,
+    }
+
+
+def genomes_of(outcome: Outcome) -> dict[str, list[float]]:
+    """The references by name, and then the best genome as ``evolved``."""
+    return {name: genome for name, (genome, _) in outcome.references.items()} | {"evolved": outcome.best}
+
+
+def judged(perplexity: Mapping[str, Perplexities], comparable: bool = True) -> dict[str, Any]:
+    """``perplexity`` by text, and ``unseen``, ``overfitting`` and ``gap_closed`` for ``result.json``.
+
+    ``comparable``: whether uniform and evolved have one size, so that there is a gap to close.
+    """
+    compared = [role for role in ("held_out", "report") if "uniform" in perplexity.get(role, {})]
+    return {
+        "perplexity": perplexity,
+        "unseen": perplexity["report"]["evolved"],
+        "overfitting": {role: overfitting(perplexity["search"], perplexity[role]) for role in compared},
+        "gap_closed": gap_closed(**perplexity["report"]) if compared and comparable else None,
     }
 
 
@@ -103,34 +114,18 @@ def _amounts(session: Session, genome: Sequence[float]) -> dict[str, float]:
     return amounts
 
 
-def on_search_text(session: Session, outcome: Outcome) -> tuple[dict[str, float], float]:
-    """The perplexities on the search text of the references by name, and of the best genome."""
-    if session.settings.objective == "perplexity":  # then they are the fitness
-        searched = {name: evaluation.values[0] for name, (_, evaluation) in outcome.references.items()}
-        return searched, outcome.best_evaluation.values[0]
-    genomes = {name: genome for name, (genome, _) in outcome.references.items()}
-    tokens = session.texts.search.tokens
-    return perplexities(session, genomes, tokens), session.fitness.perplexity(outcome.best, tokens)
+def on_search_text(session: Session, outcome: Outcome) -> Perplexities:
+    """The perplexities on the search text."""
+    if session.settings.objective != "perplexity":
+        return perplexities(session, genomes_of(outcome), session.texts.search.tokens)
+    known = {name: evaluation for name, (_, evaluation) in outcome.references.items()}
+    known["evolved"] = outcome.best_evaluation
+    return {name: finite(evaluation.values[0]) for name, evaluation in known.items()}
 
 
-def on_text(session: Session, outcome: Outcome, tokens: torch.Tensor, names: Mapping[str, str]) -> Perplexities:
-    """The perplexities of some references and the best on ``tokens`` ``(windows, window)``.
-
-    ``names``: the name in the result, and the name among the references.
-    """
-    genomes = {reference: outcome.references[reference][0] for reference in names.values()}
-    scores = perplexities(session, genomes, tokens)
-    return named(scores, names, session.fitness.perplexity(outcome.best, tokens))
-
-
-def perplexities(session: Session, genomes: Mapping[str, Sequence[float]], tokens: torch.Tensor) -> dict[str, float]:
-    """The perplexity of each of ``genomes`` by name on ``tokens`` ``(windows, window)``."""
-    return {name: session.fitness.perplexity(genome, tokens) for name, genome in genomes.items()}
-
-
-def named(scores: Mapping[str, float], names: Mapping[str, str], evolved: float) -> Perplexities:
-    """``scores`` of the references under other ``names``, and that of the ``evolved`` genome."""
-    return {name: finite(scores[reference]) for name, reference in names.items()} | {"evolved": finite(evolved)}
+def perplexities(session: Session, genomes: Mapping[str, Sequence[float]], tokens: torch.Tensor) -> Perplexities:
+    """The perplexity of each of ``genomes`` by name on ``tokens`` ``(windows, window)``; the last stays resident."""
+    return {name: finite(session.fitness.perplexity(genome, tokens)) for name, genome in genomes.items()}
 
 
 def overfitting(searched: Perplexities, unseen: Perplexities) -> float | None:

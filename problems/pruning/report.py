@@ -7,17 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evoprune import Outcome, finite
+from evoprune import Outcome
 from problems.language_model import protocol
-from problems.language_model.report import (
-    named,
-    on_search_text,
-    on_text,
-    overfitting,
-    perplexities,
-    reconstructed,
-)
-from problems.language_model.report import sparsity as counted_sparsity
+from problems.language_model.report import Perplexities, genomes_of, judged, on_search_text, perplexities, reconstructed
+from problems.language_model.report import sparsity as sparsity_of
 from problems.language_model.session import Session
 from problems.language_model.verdict import gap_closed
 from problems.language_model.writing import written
@@ -33,63 +26,49 @@ def report(session: Session, cut: Weights, settings: PruningSettings, outcome: O
     ``allocations``, ``written``, ``genes``, ``by_matrix``, ``protocol`` and ``figures`` for ``result.json``; with
     reconstruction also ``gap_closed_reconstructed``.
     """
-    target, allocations = settings.sparsity, settings.allocations
-    names = {"dense": "dense", "uniform": _uniform_at(target)}
-    genomes = {name: genome for name, (genome, _) in outcome.references.items()}
-    searched, evolved_searched = on_search_text(session, outcome)
-    report_tokens = session.texts.report.tokens
-    reported = perplexities(session, genomes, report_tokens)
-    evolved = session.fitness.perplexity(outcome.best, report_tokens)
-    sparsity = counted_sparsity(session)  # of the evolved model, which is resident now
+    target, allocations, texts = settings.sparsity, settings.allocations, session.texts
+    genomes = genomes_of(outcome)
+    names = {"dense": "dense", "uniform": "dense" if target == 0 else uniform_name(target), "evolved": "evolved"}
+    searched, reported = on_search_text(session, outcome), perplexities(session, genomes, texts.report.tokens)
+    sparsity, by_matrix = sparsity_of(session), cut.masks.sparsities()  # of the evolved model, which is resident now
+    compared = {name: genomes[reference] for name, reference in names.items()}
     perplexity = {
-        "search": named(searched, names, evolved_searched),
-        "report": named(reported, names, evolved),
+        role: {name: scores[reference] for name, reference in names.items()}
+        for role, scores in (("search", searched), ("report", reported))
     }
-    if session.texts.held_out:
-        perplexity["held_out"] = on_text(session, outcome, session.texts.held_out.tokens, names)
-    uniform = [name for name in genomes if name not in allocations]
-    sparsities = [genomes[name][0] for name in uniform]
-    curve = {
-        "sparsity": sparsities,
-        "search": [finite(searched[name]) for name in uniform],
-        "report": [finite(reported[name]) for name in uniform],
-    }
-    by_matrix = cut.masks.sparsities()
+    if texts.held_out:
+        perplexity["held_out"] = perplexities(session, compared, texts.held_out.tokens)
+    uniform = [name for name in outcome.references if name not in allocations]
     captions = _draw_sparsities(cut, settings, outcome, uniform, by_matrix, folder)
     if cut.updates:
-        perplexity |= reconstructed(session, {"uniform": cut.meaning.uniform(target), "evolved": outcome.best})
+        perplexity |= reconstructed(session, {name: compared[name] for name in ("uniform", "evolved")})
     rebuilt = perplexity.get("report_reconstructed", {})
+    drawn = _drawable(reported)
     captions["cliff"] = figures.draw_cliff(
-        [(genomes[name][0], reported[name]) for name in uniform],
-        (target, reported[_uniform_at(target)]),
-        (sparsity["prunable"], evolved),
+        [(genomes[name][0], drawn[name]) for name in uniform],
+        (target, drawn[names["uniform"]]),
+        (sparsity["prunable"], drawn["evolved"]),
         folder,
-        allocations={name: reported[name] for name in allocations},
-        reconstructed={name: _infinite(value) for name, value in rebuilt.items()},
+        allocations={name: drawn[name] for name in allocations},
+        reconstructed=_drawable(rebuilt),
         about=outcome.title,
     )
     comparable = not outcome.front and abs(sparsity["prunable"] - target) <= TOLERANCE
-    shares = {"gap_closed": perplexity["report"]}
+    found = {"sparsity": sparsity, **judged(perplexity, comparable)}
     if rebuilt:
-        shares["gap_closed_reconstructed"] = {"dense": perplexity["report"]["dense"]} | rebuilt
+        three = {"dense": perplexity["report"]["dense"]} | rebuilt
+        found["gap_closed_reconstructed"] = gap_closed(**three) if comparable else None
     return {
-        "sparsity": sparsity,
-        "perplexity": perplexity,
-        "unseen": perplexity["report"]["evolved"],
-        "overfitting": {
-            text: overfitting(perplexity["search"], perplexity[text])
-            for text in ("held_out", "report")
-            if text in perplexity
+        **found,
+        "curve": {
+            "sparsity": [genomes[name][0] for name in uniform],
+            "search": [searched[name] for name in uniform],
+            "report": [reported[name] for name in uniform],
         },
-        **{name: gap_closed(**three) if comparable else None for name, three in shares.items()},
-        "curve": curve,
         "allocations": {
-            name: {"genome": genomes[name], "search": finite(searched[name]), "report": finite(reported[name])}
-            for name in allocations
+            name: {"genome": genomes[name], "search": searched[name], "report": reported[name]} for name in allocations
         },
-        "written": written(
-            session, {name: genomes[reference] for name, reference in names.items()} | {"evolved": outcome.best}
-        ),
+        "written": written(session, compared),
         "genes": cut.genes.names,
         "by_matrix": by_matrix,
         "protocol": protocol.of_run(session),
@@ -134,10 +113,6 @@ def _by_block(cut: Weights, by_matrix: Mapping[str, float]) -> list[float]:
     return [removed[block] / sizes[block] for block in sizes]
 
 
-def _uniform_at(target: float) -> str:
-    """The name of uniform pruning at ``target`` among the references."""
-    return "dense" if target == 0 else uniform_name(target)
-
-
-def _infinite(value: float | None) -> float:
-    return math.inf if value is None else value
+def _drawable(perplexities: Perplexities) -> dict[str, float]:
+    """``perplexities`` with infinity in place of None."""
+    return {name: math.inf if value is None else value for name, value in perplexities.items()}

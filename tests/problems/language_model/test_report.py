@@ -1,10 +1,11 @@
 """What a finished search is worth, in numbers that are worked out by hand here."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
-from problems.language_model.report import named, overfitting, report, sparsity
+from problems.language_model.report import on_search_text, overfitting, report, sparsity
 from problems.language_model.verdict import gap_closed
 from tests.problems.small import counted_sparsity, outcome_of, plain_perplexity
 
@@ -26,11 +27,12 @@ def test_overfitting_is_the_gain_that_does_not_carry_over():
     assert overfitting(searched, {"uniform": None, "evolved": 20.0}) is None
 
 
-def test_references_are_named_as_asked_and_infinity_is_null():
-    scores = {"dense": 20.0, "uniform 45%": math.inf}
-    assert named(scores, {"dense": "dense", "uniform": "uniform 45%"}, 30.0) == {
-        "dense": 20.0, "uniform": None, "evolved": 30.0,
-    }  # fmt: skip
+def test_perplexities_that_are_the_fitness_are_not_measured_again_and_infinity_is_null(language_model):
+    problem = language_model(objective="perplexity")
+    found = outcome_of(problem, [0.2, 0.5, 0.3])
+    infinite = replace(found, best_evaluation=replace(found.best_evaluation, values=(math.inf,)))
+    dense = found.references["dense"][1].values[0]
+    assert on_search_text(problem.session, infinite) == {"dense": dense, "evolved": None}
 
 
 @pytest.mark.parametrize("objective", ["perplexity", "kl"])
