@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
 
+from evoprune import InputError
 from problems.language_model.model.anatomy import Sublayer, take_apart
 from problems.language_model.model.blocks import Matrix, find_blocks, find_matrices, inputs, zeros
 from problems.language_model.model.device import device_of, dtype_of, follow_threads, keep_freed_memory
@@ -108,6 +110,13 @@ class Resident:
         """The hash of the names and shapes of all tensors. Read it before anything changes the model."""
         shapes = [(name, tuple(tensor.shape)) for name, tensor in self.model.state_dict().items()]
         return hashlib.sha256(repr(shapes).encode()).hexdigest()
+
+    def remember_dense(self) -> None:
+        """Read, while the model is dense, the properties that later are still to be those of the dense model."""
+        _ = self.weights_sha256, self.shapes_sha256
+        _ = self.parameters, self.block_parameters, self.prunable_weights
+        with suppress(InputError):  # of a model that cannot be taken apart, as transforms say that need it
+            _ = self.sublayers
 
     def settle_memory(self) -> None:
         """Call it after all large tensors are made: from then on, a CPU process keeps the memory it frees."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 
-from evoprune import InputError
 from problems.language_model.evaluation.fitness import Fitness
 from problems.language_model.recovery.text import RecoveryText, recovery_text
 from problems.language_model.resident import Resident
@@ -40,11 +38,7 @@ class Session:
         ``calibrates``: whether the calibration text is used.
         """
         resident = Resident.load(settings)
-        # before anything changes them
-        _ = resident.weights_sha256, resident.shapes_sha256
-        _ = resident.parameters, resident.block_parameters, resident.prunable_weights
-        with suppress(InputError):  # of a model that cannot be taken apart, as transforms say that need it
-            _ = resident.sublayers
+        resident.remember_dense()
         texts = Texts(settings, resident, calibrates)
         _ = texts.search  # a text that cannot be used is reported before the statistics, which take time
         transform = make_transform(resident, texts)
