@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,8 @@ import torch
 
 from evoprune import finite, plain
 from problems.language_model.export import uneven
-from problems.language_model.export.runtime import bytes_of, computing, finding_evoprune
+from problems.language_model.export.runtime import bytes_of, computing
+from problems.language_model.fresh_process import Failed, answer, finding_evoprune
 from problems.language_model.model.device import free_memory, release
 from problems.language_model.text.source import load_text
 from problems.language_model.text.windows import Windows
@@ -53,15 +52,11 @@ def check_in_fresh_process(
         job.write_text(json.dumps(task), encoding="utf-8")
         script = Path(__file__).with_name("check.py")
         environment = finding_evoprune() if uneven.is_uneven(folder) else dict(os.environ)
-        done = subprocess.run(
-            [sys.executable, "-P", str(script), str(job)],
-            capture_output=True, text=True, cwd=scratch, env=environment | {"HF_HUB_OFFLINE": "1"},
-        )  # fmt: skip
-    if done.returncode:
-        reason = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
-        nothing = {"zeros": {}, "perplexity": math.inf, "tokens_sha256": None}
-        return nothing | {"failure": f"cannot be loaded: {reason}"}
-    return json.loads(done.stdout)  # type: ignore[no-any-return]
+        try:
+            return answer("-P", str(script), str(job), cwd=scratch, env=environment | {"HF_HUB_OFFLINE": "1"})
+        except Failed as failed:
+            nothing = {"zeros": {}, "perplexity": math.inf, "tokens_sha256": None}
+            return nothing | {"failure": f"cannot be loaded: {failed}"}
 
 
 def faults_of(

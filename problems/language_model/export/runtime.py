@@ -8,11 +8,10 @@ time each phase.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import torch
 
 from evoprune import digits, note
 from problems.language_model.export.uneven import load_any
+from problems.language_model.fresh_process import Failed, answer, finding_evoprune
 from problems.language_model.model.blocks import positions
 from problems.language_model.model.device import processor
 from problems.language_model.model.source import weight_files
@@ -95,17 +95,11 @@ def lines(found: Mapping[str, Any], name: str = "evolved") -> list[str]:
     ]
 
 
-def finding_evoprune() -> dict[str, str]:
-    """The environment of a process that imports the same evoprune as this one."""
-    home = str(Path(__file__).resolve().parents[3])
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))}
-
-
 def _in_fresh_process(what: str, job: Json) -> Json | None:
     note(f"measuring {what}, in a process of its own")
-    command = [sys.executable, "-m", __spec__.name, json.dumps(job)]
-    done = subprocess.run(command, capture_output=True, text=True, env=finding_evoprune())
-    return json.loads(done.stdout) if done.returncode == 0 else None
+    with suppress(Failed):
+        return answer("-m", __spec__.name, json.dumps(job), env=finding_evoprune())
+    return None
 
 
 def _length(model: Any) -> int:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from evoprune import InputError
+from problems.language_model.fresh_process import Failed, answer
 from problems.language_model.gguf.base import Base
 from problems.language_model.gguf.runtime import reason
 from problems.language_model.gguf.write import contents
@@ -36,13 +35,10 @@ def presets(model: Any, base: Base, importance: bool) -> Presets:
 
 def _dry_run(file: Path, importance: bool) -> Presets:
     script = Path(__file__).with_name("dry_run.py")
-    command = [sys.executable, "-P", str(script), str(file), json.dumps(importance)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        why = reason(done.stderr) or f"exit code {done.returncode}"
-        raise InputError(f"llama.cpp does not say what its presets are: {why}")
-    found: Presets = json.loads(done.stdout)
-    return found
+    try:
+        return answer("-P", str(script), str(file), json.dumps(importance))
+    except Failed as failed:
+        raise InputError(f"llama.cpp does not say what its presets are: {reason(failed.log)}") from None
 
 
 def _by_parameter(kinds: Mapping[str, str], parameters: Mapping[str, str | None]) -> dict[str, str]:

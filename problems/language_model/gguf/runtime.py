@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +16,7 @@ import torch
 from evoprune import InputError, note
 from problems.language_model.evaluation.objectives import Divergence
 from problems.language_model.export.runtime import bytes_of
+from problems.language_model.fresh_process import Failed, answer
 from problems.language_model.model.device import processor
 from problems.language_model.speed import Load
 from problems.language_model.text.source import load_text
@@ -102,11 +101,10 @@ def _in_fresh_process(models: Sequence[Path], seconds: float, **more: Any) -> Js
     job = {"models": [str(path.resolve()) for path in models], "seconds": seconds, "threads": torch.get_num_threads()}
     job |= {"length": _LENGTH, "phases": ["prefill", "decode"]} | more
     script = Path(__file__).with_name("check.py")
-    done = subprocess.run([sys.executable, "-P", str(script), json.dumps(job)], capture_output=True, text=True)
-    if done.returncode:
-        return {"failure": reason(done.stderr) or f"exit code {done.returncode}"}
-    found: Json = json.loads(done.stdout)
-    return found
+    try:
+        return answer("-P", str(script), json.dumps(job))
+    except Failed as failed:
+        return {"failure": reason(failed.log)}
 
 
 def reason(log: str) -> str:
@@ -114,4 +112,4 @@ def reason(log: str) -> str:
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     told = [line.split("error loading model: ")[1] for line in lines if "error loading model: " in line]
     asserted = [line for line in lines if "GGML_ASSERT" in line]
-    return next(iter([*told, *asserted, *reversed(lines)]), "")
+    return [*told, *asserted, *reversed(lines)][0]

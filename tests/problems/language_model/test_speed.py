@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from problems.language_model.export.runtime import finding_evoprune
+from problems.language_model.fresh_process import finding_evoprune
 from problems.language_model.model.anatomy import take_apart
 from problems.language_model.model.blocks import attentions_numbered, find_blocks
 from problems.language_model.model.dropping import put
