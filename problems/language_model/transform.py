@@ -131,7 +131,7 @@ class Transform(ABC):
 
     def uniform(self, share: float) -> list[float]:
         """The genome that takes the ``share``, in [0, 1], of what each gene can take: the baseline of searches."""
-        return spread(self.genes, share)
+        return at_share(self.genes, share)
 
     def known(self) -> Sequence[list[float]]:
         """Genomes that something else recommends, for a search to start with."""
@@ -271,7 +271,7 @@ class Transform(ABC):
         return []
 
 
-def spread(genes: Sequence[Gene], share: float) -> list[float]:
+def at_share(genes: Sequence[Gene], share: float) -> list[float]:
     """For each of ``genes`` the ``share``, in [0, 1], of its range, taken to rise from what is dense.
 
     Genes with levels have whole levels: what one of them is rounded by, the next one makes up for, so that where not

@@ -12,7 +12,7 @@ from problems.language_model.model.blocks import keep_blocks
 from problems.language_model.model.dropping import put
 from problems.language_model.resident import Resident
 from problems.language_model.text.roles import Texts
-from problems.language_model.transform import ATTENTION, PARAMETERS, WEIGHTS, spread, unknown_unit
+from problems.language_model.transform import ATTENTION, PARAMETERS, WEIGHTS, at_share, unknown_unit
 from problems.pruning.cuts.removal import Removal
 from problems.pruning.cuts.sublayers.settings import SublayersSettings
 
@@ -55,7 +55,7 @@ class Sublayers(Removal):
         genome = self.dense
         for kind in {unit[0].kind: None for unit in self._units.values()}:
             places = [place for place, unit in enumerate(self._units.values()) if unit[0].kind == kind]
-            for place, value in zip(places, spread([self._genes[place] for place in places], share), strict=True):
+            for place, value in zip(places, at_share([self._genes[place] for place in places], share), strict=True):
                 genome[place] = value
         return genome
 
