@@ -18,8 +18,8 @@ from problems.language_model.model.device import follow_threads
 from problems.language_model.model.forward import Forward
 from problems.language_model.model.load import convert
 from problems.language_model.model.place import is_path
+from problems.language_model.model.tensor_file import Tensors
 from problems.language_model.options import EvalOptions
-from problems.language_model.recovery.checkpoint import Tensors
 from problems.language_model.recovery.recover import model_of
 from problems.language_model.resident import Resident
 from problems.language_model.session import Session

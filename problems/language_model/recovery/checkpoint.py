@@ -8,14 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from evoprune import CHECKPOINT, InputError, read_json, write_json
-from problems.language_model.model.tensor_file import disk_errors
-
-Tensors = dict[str, torch.Tensor]
+from problems.language_model.model.tensor_file import Tensors, disk_errors
 
 _STATE, _TENSORS, _BEST, _PLAN = "state.json", "tensors.safetensors", "best.safetensors", "plan.json"
 

@@ -11,6 +11,7 @@ from evoprune import Exported, InputError, Outcome
 from problems.language_model.export.format import ExportFormat
 from problems.language_model.export.run_record import run_record
 from problems.language_model.export.write import refuse_other_inputs
+from problems.language_model.model.tensor_file import Tensors
 from problems.language_model.options import ExportOptions, RecoverOptions
 from problems.language_model.recovery import checkpoint
 from problems.language_model.recovery.figures import NAME, draw_recovery
@@ -74,7 +75,7 @@ def recover_in_run(
     return _added(result, recovered) | {"figures": result.get("figures", {}) | {NAME: told}}
 
 
-def weights_in(result: Mapping[str, Any]) -> checkpoint.Tensors | None:
+def weights_in(result: Mapping[str, Any]) -> Tensors | None:
     """The recovered weights of a run, where it has some that are better. ``result``: with the run's ``folder``."""
     rows = result.get("recovered")
     if not isinstance(rows, dict) or not rows.get("evolved", {}).get("helped"):

@@ -20,7 +20,7 @@ from problems.language_model.export.write import put_recovered
 from problems.language_model.model.device import dtype_of, release
 from problems.language_model.model.forward import Forward
 from problems.language_model.model.load import convert, copy_of
-from problems.language_model.model.tensor_file import sha256_of
+from problems.language_model.model.tensor_file import Tensors, sha256_of
 from problems.language_model.recovery import checkpoint
 from problems.language_model.recovery.held_out import WORDS, decisive, judged, judged_by
 from problems.language_model.recovery.loss import divergence
@@ -76,7 +76,7 @@ class Recovered:
 
     rows: dict[str, Row]
     protocol: dict[str, Any]
-    weights: checkpoint.Tensors
+    weights: Tensors
 
     @property
     def helped(self) -> bool:
@@ -97,7 +97,7 @@ class Recovered:
 
 def recover(
     session: Session, genome: Sequence[float], known: Mapping[str, Sequence[float]], settings: RecoverSettings,
-    text: RecoveryText, folder: Path, before: checkpoint.Tensors | None = None, anew: bool = False,
+    text: RecoveryText, folder: Path, before: Tensors | None = None, anew: bool = False,
 ) -> Recovered:  # fmt: skip
     """Train ``genome``'s model, and those of ``known`` that ``settings`` name, on ``text``.
 
@@ -137,7 +137,7 @@ def trained_of(transform: Transform, genome: Sequence[float], settings: RecoverS
     return list(genome) if settings.train == "norms" else transform.unencoded(genome)
 
 
-def model_of(session: Session, genome: Sequence[float], before: checkpoint.Tensors | None = None) -> Given:
+def model_of(session: Session, genome: Sequence[float], before: Tensors | None = None) -> Given:
     """A copy of the final model of ``genome``, one of :func:`trained_of`.
 
     ``before``: the weights that an earlier recovery gave it. The session's model is the dense one afterwards.
@@ -195,7 +195,7 @@ def recover_all(
     name and its model.
     """
     rows: dict[str, Row] = {}
-    weights: checkpoint.Tensors = {}
+    weights: Tensors = {}
     for name in dict.fromkeys([EVOLVED, *settings.trained_alike]):
         given = make(name)
         own = _NOTHING if name == "dense" and not settings.cross_entropy else {}

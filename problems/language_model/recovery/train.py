@@ -15,6 +15,7 @@ from problems.language_model.model.attention import use_fast_attention
 from problems.language_model.model.blocks import find_blocks
 from problems.language_model.model.device import pick_dtype
 from problems.language_model.model.forward import Forward
+from problems.language_model.model.tensor_file import Tensors
 from problems.language_model.recovery import checkpoint, schedule
 from problems.language_model.recovery.course import Course
 from problems.language_model.recovery.held_out import measured
@@ -84,7 +85,7 @@ class Training:
         return sum(parameter.numel() for parameter in self._trained.parameters.values())
 
     @property
-    def _weights(self) -> checkpoint.Tensors:
+    def _weights(self) -> Tensors:
         return {f"weight.{name}": parameter for name, parameter in self._trained.parameters.items()}
 
     @property
@@ -198,7 +199,7 @@ class Training:
         return Course(**state)
 
     @torch.no_grad()
-    def _load(self, tensors: checkpoint.Tensors) -> None:
+    def _load(self, tensors: Tensors) -> None:
         for name, parameter in self._trained.parameters.items():
             parameter.copy_(tensors[f"weight.{name}"])
 
