@@ -23,7 +23,7 @@ def add_parser(commands: Any) -> None:
         "recover",
         help="train a run's result, or an exported model, back towards its dense model",
         description=f"{__doc__} The same command continues one that was interrupted.",
-        epilog="example: python -m evoprune recover runs/gpt2_mini_blocks-20260101-120000-4711 --out recovered --time 20m",
+        epilog="example: python -m evoprune recover runs/a-20260101-120000-4711 --out recovered --time 20m",
     )
     parser.add_argument("source", metavar="SOURCE", help="the folder of a finished run, or of an exported model")
     parser.add_argument(

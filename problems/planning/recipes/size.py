@@ -25,7 +25,7 @@ class Goal(Recipe):
     """Types of GGUF, or heads and channels, under a budget of bytes."""
 
     option, metavar = "--size", "BYTES"
-    help = "make the file of weights no larger, as in 80MB: types of matrices for --out FILE.gguf, else fewer heads and channels"
+    help = "make the weights no larger, as in 80MB: types of matrices for --out FILE.gguf, else fewer heads, channels"
 
     @classmethod
     def read(cls, text: str) -> float:
