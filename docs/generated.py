@@ -4,7 +4,7 @@ import argparse
 import inspect
 import os
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, create_model
@@ -28,13 +28,16 @@ def experiment() -> str:
         for entry in catalogue.operators(slot):
             parts += [f"### {slot}: {entry.name}", f"{entry.summary} See {{py:func}}`{_place(entry.plugin)}`."]
             parts += [_table(entry.schema, entry.keys)] if entry.keys else []
+    chosen: dict[str, list[catalogue.Entry]] = {}
     for entry in catalogue.problems():
-        parts += [f"## problem: {entry.name}", entry.summary, _table(entry.schema, entry.keys)]
-        for nested in catalogue.nested(entry.schema):
-            parts += [f"### {nested.__name__}", _table(nested)]
+        parts += [f"## problem: {entry.name}", *_tables(entry)]
         for setting, plugins in catalogue.plugins(entry.name):
             rows = [f"| `{name}` | {_cell(summary)} |" for name, summary in plugins.items()]
             parts += [f"### {entry.name}: {setting}", "\n".join(["| name | what it does |", "|---|---|", *rows])]
+        chosen |= entry.chosen  # problems may share plugins
+    for key, entries in chosen.items():
+        for entry in entries:
+            parts += [f"## problem.{key}: {entry.name}", *_tables(entry)]
     return "\n\n".join(parts)
 
 
@@ -58,6 +61,15 @@ def commands() -> str:
 
 
 TEXTS = {"experiment": experiment, "operators": operators, "commands": commands}
+
+
+def _tables(entry: catalogue.Entry) -> Iterator[str]:
+    """What a plugin is, its keys, and those of the mappings under them."""
+    yield entry.summary
+    yield _table(entry.schema, entry.keys)
+    for nested in catalogue.nested(entry.schema):
+        yield f"### {nested.__name__}"
+        yield _table(nested)
 
 
 def _function(function: Callable[..., Any]) -> str:

@@ -1,4 +1,4 @@
-"""``evoprune ls``: the keys of an experiment, and the operators and problems that are installed."""
+"""``evoprune ls``: the keys of an experiment, the operators and problems that are installed, or what is called NAME."""
 
 from __future__ import annotations
 
@@ -9,24 +9,49 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from evoprune.errors import InputError, did_you_mean
 from evoprune.experiment import catalogue, parameters
 from evoprune.experiment.modules import HOME
-from evoprune.experiment.spec import Experiment
+from evoprune.experiment.spec import Choice, Experiment
 
 
 def add_parser(commands: Any) -> None:
     """Add this command to ``commands``."""
     parser = commands.add_parser("ls", help="list keys, operators and problems", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("experiment", "operators", "problems"), help="default: all")
+    parser.add_argument(
+        "what",
+        nargs="?",
+        metavar="WHAT",
+        help="experiment, operators, problems, or the name of an operator, problem, transform or budget, for its keys "
+        "(default: all, but for keys of transforms and budgets)",
+    )
     parser.set_defaults(call=call)
 
 
 def call(options: argparse.Namespace) -> None:
-    """Print the list."""
+    """Print the list. Raises :class:`evoprune.InputError` if nothing has the name that was given."""
     sections = {"experiment": _experiment, "operators": _operators, "problems": _problems}
-    for name, lines in sections.items():
-        if options.what in {None, name}:
-            print(*lines(), sep="\n")
+    if options.what in {None, *sections}:
+        chosen = [lines() for name, lines in sections.items() if options.what in {None, name}]
+    else:
+        chosen = [_called(options.what)]
+    for lines in chosen:
+        print(*lines, sep="\n")
+
+
+def _called(name: str) -> Iterator[str]:
+    """All that is installed under ``name``, each with its place in an experiment."""
+    places = {f"operators.{slot}": list(catalogue.operators(slot)) for slot in parameters.DATA_ARGUMENTS}
+    places["problem"] = list(catalogue.problems())
+    for problem in places["problem"]:
+        places |= {f"problem.{key}": plugins for key, plugins in problem.chosen.items()}
+    known = {entry.name for entries in places.values() for entry in entries}
+    if name not in known:
+        raise InputError(f"nothing that is installed is called '{name}'{did_you_mean(name, known)}", "ls")
+    for place, entries in places.items():
+        if found := [entry for entry in entries if entry.name == name]:
+            yield place
+            yield from _entries(found)
 
 
 def _experiment() -> Iterator[str]:
@@ -51,7 +76,8 @@ def _problems() -> Iterator[str]:
             yield from _keys(model.model_fields)
         yield ""
         for setting, plugins in catalogue.plugins(entry.name):
-            yield f"{entry.name}: {setting}"
+            has_keys = parameters.model_of(entry.keys[setting]) is Choice
+            yield f"{entry.name}: {setting}" + " (python -m evoprune ls NAME: the keys of one)" * has_keys
             yield from (f"  {name:20} {summary}".rstrip() for name, summary in plugins.items())
             yield ""
     yield "experiments that come with evoprune"

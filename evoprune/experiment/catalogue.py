@@ -15,7 +15,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from evoprune.experiment import parameters, registry
+from evoprune.experiment.plugin_parameters import schema_of
 from evoprune.experiment.resolve import ALWAYS_SUPPLIED
+from evoprune.experiment.spec import Choice
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,16 @@ class Entry:
     def summary(self) -> str:
         """The first line of its docstring."""
         return _first_line(inspect.getdoc(self.plugin))
+
+    @property
+    def chosen(self) -> dict[str, list[Entry]]:
+        """Of a problem: its keys that name plugins with parameters of their own, and these plugins. Imports them."""
+        groups = getattr(self.plugin, "plugin_groups", {})
+        return {
+            key: [_of_plugin(name, registry.find_plugin(group, name)) for name in sorted(registry.names(group))]
+            for key, group in groups.items()
+            if parameters.model_of(self.keys[key]) is Choice
+        }
 
 
 def operators(slot: str) -> Iterator[Entry]:
@@ -55,11 +67,13 @@ def problems() -> Iterator[Entry]:
 
 
 def nested(model: type[BaseModel]) -> dict[type[BaseModel], list[str]]:
-    """The models of the keys of ``model`` that hold mappings of their own, and those keys."""
+    """The models of the keys of ``model`` that hold mappings of their own, at any depth, and those keys."""
     found: dict[type[BaseModel], list[str]] = {}
     for key, field in model.model_fields.items():
         if kind := parameters.model_of(field):
             found.setdefault(kind, []).append(key)
+            for inner, keys in nested(kind).items():
+                found.setdefault(inner, []).extend(f"{key}.{deeper}" for deeper in keys)
     return found
 
 
@@ -88,6 +102,10 @@ def plain_default(field: FieldInfo) -> Any:
     """The default of ``field`` as YAML would hold it; only what differs from a nested model's own defaults."""
     default = field.default
     return default.model_dump(mode="json", exclude_defaults=True) if isinstance(default, BaseModel) else default
+
+
+def _of_plugin(name: str, plugin: Any) -> Entry:
+    return _entry(name, plugin, schema_of(plugin), frozenset())
 
 
 def _entry(name: str, plugin: Callable[..., Any], schema: type[BaseModel], hidden: frozenset[str]) -> Entry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from evoprune.experiment import catalogue, parameters
-from evoprune.experiment.spec import Experiment
+from evoprune.experiment.spec import Choice, Experiment
 
 Json = dict[str, Any]
 
@@ -17,7 +18,8 @@ Json = dict[str, Any]
 def json_schema() -> Json:
     """The schema: an editor that has it completes keys and names of plugins, explains them, and marks typing errors.
 
-    Relations between keys, and plugins that are named as ``module:attribute``, are left to ``evoprune validate``.
+    Plugins of problems, such as transforms, are imported for it. Relations between keys, and plugins that are named as
+    ``module:attribute``, are left to ``evoprune validate``.
     """
     shared: Json = {}
     whole = _of(Experiment, "experiment", shared)
@@ -35,8 +37,9 @@ def json_schema() -> Json:
 
 def _chosen(entries: Iterable[catalogue.Entry], place: str, shared: Json) -> Json:
     """A plugin's name, or a mapping with its name under ``use`` and the parameters of that plugin."""
-    schemas = {entry.name: _of(entry.schema, f"{place}.{entry.name}", shared) for entry in entries}
-    about = {entry.name: entry.summary for entry in entries}
+    schemas, about = {}, {}
+    for entry in entries:
+        schemas[entry.name], about[entry.name] = _parameters(entry, f"{place}.{entry.name}", shared), entry.summary
     names = {"anyOf": [{"enum": list(schemas)}, {"type": "string", "pattern": ":"}]}
     cases = []
     for name, schema in schemas.items():
@@ -45,6 +48,16 @@ def _chosen(entries: Iterable[catalogue.Entry], place: str, shared: Json) -> Jso
         cases.append({"if": {"properties": {"use": {"const": name}}, "required": ["use"]}, "then": then})
     mapping = {"type": "object", "properties": {"use": names}, "required": ["use"], "allOf": cases}
     return {"if": {"type": "string"}, "then": names, "else": mapping}
+
+
+def _parameters(entry: catalogue.Entry, place: str, shared: Json) -> Json:
+    """The schema of the parameters of ``entry``, in which each key that names plugins says which, and their keys."""
+    schema = _of(entry.schema, place, shared)
+    for key, plugins in entry.chosen.items():
+        shared[f"{place}.{key}"] = _chosen(plugins, f"{place}.{key}", shared)
+        any_plugin, these = (f'"#/$defs/{place}.{name}"' for name in (Choice.__name__, key))
+        schema["properties"][key] = json.loads(json.dumps(schema["properties"][key]).replace(any_plugin, these))
+    return schema
 
 
 class _Lenient(GenerateJsonSchema):

@@ -12,13 +12,21 @@ from evoprune.experiment.explain import explain
 from evoprune.experiment.parameters import schema
 
 
-def check_parameters(plugin: type[BaseModel] | Callable[..., Any], given: Mapping[str, Any], path: str) -> BaseModel:
-    """The parameters ``given`` for ``plugin``, checked.
+def schema_of(plugin: Any) -> type[BaseModel]:
+    """The schema of the parameters of ``plugin``.
 
-    ``plugin``: the schema of its parameters, or a function whose parameters after the first are the user's.
+    That is its ``Settings``, or the plugin itself where it is a schema; of a function, its parameters after the first.
+    """
+    kind = getattr(plugin, "Settings", plugin)
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else schema(kind, data=1)
+
+
+def check_parameters(plugin: type[BaseModel] | Callable[..., Any], given: Mapping[str, Any], path: str) -> BaseModel:
+    """The parameters ``given`` for ``plugin``, checked against its :func:`schema_of`.
+
     Raises :class:`evoprune.InputError` with a line for each fault, under ``path``.
     """
-    model = plugin if isinstance(plugin, type) and issubclass(plugin, BaseModel) else schema(plugin, data=1)
+    model = schema_of(plugin)
     try:
         return model.model_validate(dict(given))
     except ValidationError as error:

@@ -34,8 +34,7 @@ class AnyTransformSettings(LanguageModelSettings):
         faults: list[str] = []
         for key, group, chosen in named:
             try:
-                plugin = find_plugin(group, chosen.use)
-                check_parameters(getattr(plugin, "Settings", plugin), chosen.parameters, key)
+                check_parameters(find_plugin(group, chosen.use), chosen.parameters, key)
             except InputError as error:
                 faults += error.problems
         if faults:

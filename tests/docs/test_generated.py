@@ -26,6 +26,8 @@ def test_every_key_of_everything_registered_is_in_the_reference(generated):
     expected = {"The experiment": Experiment.model_fields}
     expected |= {f"{slot}: {e.name}": e.keys for slot in parameters.DATA_ARGUMENTS for e in catalogue.operators(slot)}
     expected |= {f"problem: {entry.name}": entry.keys for entry in catalogue.problems()}
+    for problem in catalogue.problems():
+        expected |= {f"problem.{key}: {e.name}": e.keys for key, entries in problem.chosen.items() for e in entries}
     for title, keys in expected.items():
         assert all(f"| `{key}` |" in sections[title] for key in keys)
     assert "| `sparsity` | number >= 0.0, <= 1.0 | `0.45` |" in sections["problem: pruning"]

@@ -21,6 +21,22 @@ def test_parameters_are_listed_with_default_and_meaning(evoprune):
     assert "sigma                = 0.05       standard deviation of a change" in evoprune("ls").out
 
 
+@pytest.mark.parametrize(("name", "place"), [("channels", "problem.transforms"), ("blend", "operators.mate")])
+def test_one_by_its_name(evoprune, name, place):
+    assert evoprune("ls", name).out.startswith(f"{place}\n  {name} ")
+
+
+def test_a_name_that_nothing_has(evoprune):
+    found = evoprune("ls", "chanels")
+    assert found.code == 2
+    assert "nothing that is installed is called 'chanels'; did you mean 'channels'?" in found.err
+
+
+def test_keys_of_a_transform_and_of_a_budget(evoprune):
+    assert {"step", "score", "compensate"} <= keys_in(evoprune("ls", "channels").out.splitlines())
+    assert keys_in(evoprune("ls", "parameters").out.splitlines()) == {"removed"}
+
+
 def test_what_the_engine_supplies_is_not_the_users_to_give(evoprune):
     assert not keys_in(evoprune("ls", "operators").out.splitlines()) & ALWAYS_SUPPLIED
 

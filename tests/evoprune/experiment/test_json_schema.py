@@ -20,7 +20,16 @@ def faults():
 
     schema = json.loads(json.dumps(json_schema()))
     jsonschema.Draft7Validator.check_schema(schema)
-    return lambda given: [fault.message for fault in jsonschema.Draft7Validator(schema).iter_errors(given)]
+    return lambda given: [
+        text for fault in jsonschema.Draft7Validator(schema).iter_errors(given) for text in told(fault)
+    ]
+
+
+def told(fault):
+    """The messages of a fault, and of those in each form that was tried."""
+    yield fault.message
+    for inner in fault.context:
+        yield from told(inner)
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
@@ -53,6 +62,23 @@ def test_what_is_mistyped_is_marked(faults, key, value, fragment):
     for section in sections:
         place = place.setdefault(section, {})
     place[last] = value
+    assert [message for message in faults(given) if fragment in message], faults(given)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "fragment"),
+    [
+        ("transforms", {"use": "chanels"}, "'chanels'"),
+        ("transforms", [{"use": "channels", "setp": 32}], "'setp' was unexpected"),
+        ("transforms", [{"use": "heads"}, {"use": "channels", "step": "wide"}], "'wide' is not of type 'integer'"),
+        ("budget", {"use": "parameters"}, "'removed' is a required property"),
+        ("budget", {"use": "parameters", "removed": 2}, "2 is greater than the maximum of 1"),
+        ("recover", {"select": {"finalist": 3}}, "'finalist' was unexpected"),
+    ],
+)
+def test_so_is_what_is_mistyped_in_a_transform_a_budget_or_a_mapping_inside(faults, key, value, fragment):
+    given = yaml.safe_load((modules.HOME / "problems" / "smollm2_structure.yaml").read_text())
+    given["problem"][key] = value
     assert [message for message in faults(given) if fragment in message], faults(given)
 
 
