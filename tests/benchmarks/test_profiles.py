@@ -28,10 +28,12 @@ def test_a_saw_is_no_parabola():
 def test_runs_are_measured_and_drawn(tmp_path, capsys):
     for seed in (0, 1):
         lines = [
-            {"candidate": 0, "genome": [0.4, 0.45, 0.5], "fitness": [9.0], "work": 1.0, "memo": False},
-            {"candidate": 1, "genome": [0.3, 0.6, 0.45], "fitness": [8.0 + 2 * seed], "work": 1.0, "memo": False},
-            {"candidate": 2, "genome": [0.9] * 3, "fitness": [1.0], "work": 0.5, "memo": False, "fidelity": 0.5},
+            {"genome": [0.4, 0.45, 0.5], "fitness": [9.0], "work": 1.0},
+            {"genome": [0.3, 0.6, 0.45], "fitness": [8.0 + 2 * seed], "work": 1.0},
+            {"genome": [0.9] * 3, "fitness": [1.0], "work": 0.5, "fidelity": 0.5},
         ]
+        for number, line in enumerate(lines):
+            line |= {"candidate": number, "generation": 0, "parents": [], "memo": False, "seconds": 1.0}
         (tmp_path / f"{seed}").mkdir()
         (tmp_path / f"{seed}" / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     main([f"search={tmp_path / '0'},{tmp_path / '1'}", "--out", str(tmp_path)])

@@ -45,6 +45,6 @@ def test_a_field_is_an_option_and_only_what_is_given_is_passed_on(parser):
 
 def test_options_are_told_of_by_problem(parser):
     text = parser.format_help()
-    assert "options of the problem other" in text
+    assert "options of other:" in text
     assert "look into 100% of it" in text
     assert text.count("--text TEXT ") == 1
