@@ -115,15 +115,21 @@ def load(folder: str | Path) -> Any:
 
 
 def refuse_unless_free(out: Path, is_file: bool = False) -> None:
-    """Raise :class:`InputError` unless ``out`` is a name not taken, or, for a folder, an empty folder."""
+    """Raise :class:`InputError` unless ``out`` is a name not taken, or, for a folder, an empty folder.
+
+    Also where it cannot be made: a search may take hours before it is written.
+    """
     try:
         taken = out.exists() and (is_file or not (out.is_dir() and not any(out.iterdir())))
+        home = next(folder for folder in out.absolute().parents if folder.exists())
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", str(out)) from None
     if taken or not out.name:
         raise InputError(
             "exists already and is not an empty folder; choose another name, nothing was changed", str(out)
         )
+    if not (home.is_dir() and os.access(home, os.W_OK | os.X_OK)):
+        raise InputError(f"cannot be written: '{home}' is no folder in which this user may make files", str(out))
     if is_file:
         for name in (FACTS, EXPERIMENT, CARD, UNFIT):
             refuse_unless_free(about(out, name))

@@ -132,6 +132,16 @@ def test_a_place_that_is_taken_is_told_before_the_search(there, command, evoprun
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_place_where_nothing_can_be_made_is_told_before_the_search(command, evoprune, tmp_path, monkeypatch):
+    command("OfSums")
+    monkeypatch.setenv("INTERRUPTED_IN", "search")
+    (tmp_path / "file").write_text("")
+    answer = evoprune("tiny", "3", "--runs-dir", tmp_path / "runs", "--out", tmp_path / "file" / "result.txt")
+    assert answer.code == 2
+    assert f"cannot be written: '{tmp_path / 'file'}' is no folder" in answer.err
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.usefixtures("command")
 def test_a_plan_is_printed_as_a_file_that_runs(evoprune, write, tmp_path):
     answer = evoprune("tiny", "4", "--print-config", "--runs-dir", tmp_path / "runs")
