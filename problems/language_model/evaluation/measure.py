@@ -11,6 +11,7 @@ from evoprune import steps
 from problems.language_model.evaluation.objectives import Objective, Perplexity
 from problems.language_model.evaluation.spread import spread
 from problems.language_model.evaluation.states import States
+from problems.language_model.model.device import out_of_memory
 from problems.language_model.model.forward import Forward, Kept, Run
 from problems.language_model.text.windows import predictions
 
@@ -128,9 +129,3 @@ def fitting(free: float, bytes_per_token: int) -> int:
     """The tokens in a batch if ``free`` bytes are available: a power of two, so that cards of one kind agree."""
     tokens = max(1, int(_GPU_SHARE * free / bytes_per_token))
     return int(min(_GPU_BATCH, 2 ** (tokens.bit_length() - 1)))
-
-
-def out_of_memory(error: RuntimeError) -> bool:
-    """Whether a device has no memory left. PyTorch has a class for CUDA's allocator; others are told by their text."""
-    words = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)

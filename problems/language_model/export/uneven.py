@@ -17,7 +17,8 @@ import torch
 from pydantic import BaseModel, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
+from transformers.utils import GENERATION_CONFIG_NAME
 
 from evoprune import Choice, InputError, find_plugin
 from problems.language_model.model.blocks import number_attentions
@@ -76,6 +77,8 @@ def load(folder: Path) -> Any:
     with quiet():
         config = AutoConfig.from_pretrained(folder)
         model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, structure.dtype)).eval()
+        if (folder / GENERATION_CONFIG_NAME).is_file():  # which tokens end a text, for example
+            model.generation_config = GenerationConfig.from_pretrained(folder)
     model.requires_grad_(False)
     transform = _transform(Resident(model, None, str(folder)), structure)
     if not transform.genes.allow(structure.genome):

@@ -72,6 +72,16 @@ def blocks_of(slots: Sequence[Slot]) -> list[dict[str, Slot]]:
     return [blocks[number] for number in sorted(blocks)]
 
 
+_SIZED_HEADS = ("llama", "qwen3")
+"""Architectures whose heads are as wide in llama.cpp as the file says; others divide the width by their number."""
+
+
+def _no_fewer_heads(architecture: str) -> InputError:
+    return InputError(
+        f"llama.cpp's {architecture} cannot have fewer heads: export it to a folder", "problem.transforms"
+    )
+
+
 def _even_fields(base: Base, block: Mapping[str, Slot], widths: Widths, count: int, size: int) -> Fields:
     name = base.architecture
     given = {f"{name}.block_count": count}
@@ -80,7 +90,9 @@ def _even_fields(base: Base, block: Mapping[str, Slot], widths: Widths, count: i
     if widths.heads:
         given |= {f"{name}.attention.head_count": widths.heads, f"{name}.attention.head_count_kv": widths.groups}
         if base.fields[f"{name}.attention.head_count"].value != widths.heads:
+            if name not in _SIZED_HEADS:
+                raise _no_fewer_heads(name)
             given |= {f"{name}.attention.key_length": size, f"{name}.attention.value_length": size}
     elif block["attn_output.weight"].shape[0] != block["attn_output.weight"].shape[1]:
-        raise InputError(f"llama.cpp's {name} cannot have fewer heads: export it to a folder", "problem.transforms")
+        raise _no_fewer_heads(name)
     return {**base.fields, **{key: whole_number(value) for key, value in given.items()}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -15,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from evoprune import CachedFile, __version__, cache_limit
+from problems.language_model.model import gguf_header
 from problems.language_model.model.tensor_file import Damaged, read, write
 
 _WEIGHTS = "model.safetensors"
@@ -81,5 +83,6 @@ def _is_text(name: str) -> bool:
 def _name(path: Path, dtype: torch.dtype) -> str:
     with path.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
-    what = ["dequantised model", digest, dtype, __version__, transformers.__version__]
+    read = inspect.getsource(gguf_header)  # another version may read more of the file
+    what = ["dequantised model", digest, dtype, __version__, transformers.__version__, read]
     return hashlib.sha256(repr(what).encode()).hexdigest()[:32]

@@ -148,3 +148,9 @@ def rounding(device: torch.device) -> list[object]:
     """What the rounding of sums on ``device`` depends on: equal lists mean equal bits."""
     of_cpu = [torch.get_num_threads(), sorted(_cpu_units().items())] if device.type == "cpu" else []
     return [torch.__version__, device.type, processor(device), *of_cpu]
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device has no memory left. PyTorch has a class for CUDA's allocator; others are told by their text."""
+    words = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)

@@ -21,7 +21,8 @@ from problems.language_model.files import model_fault
 from problems.language_model.model.attention import NAME as BLOCKED_ATTENTION
 from problems.language_model.model.attention import use_fast_attention
 from problems.language_model.model.dequantised import as_folder
-from problems.language_model.model.device import pick_device, pick_dtype
+from problems.language_model.model.device import out_of_memory, pick_device, pick_dtype
+from problems.language_model.model.gguf_header import complete
 from problems.language_model.settings import BUNDLED_MODEL, ModelSettings
 
 BUNDLED_WEIGHTS = Path(__file__).resolve().parents[2] / "bundled" / "weights"
@@ -48,7 +49,16 @@ def load_model(settings: ModelSettings) -> tuple[nn.Module, Any]:
     else:
         model, tokenizer = _read(settings, where, dtype)
     _check_finite(model, settings.model)
-    convert(model, device, dtype)
+    try:
+        convert(model, device, dtype)
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        raise InputError(
+            f"'{settings.model}' in {str(dtype).removeprefix('torch.')} has no room on {device}; give another "
+            "problem.dtype or problem.device, or a smaller model",
+            _KEY,
+        ) from None
     model.eval().requires_grad_(False)
     use_fast_attention(model, dtype)
     return model, tokenizer
@@ -59,15 +69,19 @@ def _read(settings: ModelSettings, where: Mapping[str, Any], dtype: torch.dtype)
     loaded_in = torch.float32 if "gguf_file" in where else dtype  # dequantised weights are rounded once, later
     try:
         with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(**where)
+            tokenizer, config = AutoTokenizer.from_pretrained(**where), _config(where)
+            if config is not None:
+                complete(Path(settings.model), config, tokenizer)
             model, info = AutoModelForCausalLM.from_pretrained(
                 **where,
-                config=_config(where),
+                config=config,
                 dtype=loaded_in,
                 use_safetensors=None if "gguf_file" in where else True,  # never a pickle
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
             )
+    except InputError:
+        raise
     except Exception as error:  # the libraries raise many kinds of errors
         raise InputError(_cannot_load(settings, error), _KEY) from None
     _check_complete(info, settings.model)

@@ -26,6 +26,8 @@ def lacking(folder: Path) -> str | None:
         files = sorted(path.name for path in folder.glob("*.gguf"))
         inside = f": give the file, {folder / files[0]}" if files else ""
         return f"holds no config.json; expected a folder that save_pretrained wrote, or a .gguf file{inside}"
+    if (folder / "structure.json").is_file():
+        return "is an export whose blocks differ, which is not cut again; give the model that it was made of"
     if not any(folder.glob("*.safetensors")):
         pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt*"))
         why = ": they are pickled, which may run code; load and save it once with transformers" if pickled else ""

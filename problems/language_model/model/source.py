@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from math import prod
 from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
 from safetensors import safe_open
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from problems.language_model.model.load import BUNDLED_WEIGHTS
 from problems.language_model.settings import BUNDLED_MODEL, ModelSettings
@@ -26,7 +28,14 @@ def weight_files(settings: ModelSettings) -> list[Path]:
         if not isinstance(found, str):
             return []
         folder = Path(found).parent
-    return sorted(folder.glob("*.safetensors"))
+    whole, index = (
+        folder / SAFE_WEIGHTS_NAME,
+        folder / SAFE_WEIGHTS_INDEX_NAME,
+    )  # others may hold the same weights again
+    if not whole.is_file() and index.is_file():
+        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        return sorted(folder / name for name in set(named))
+    return [whole] if whole.is_file() else sorted(folder.glob("*.safetensors"))
 
 
 def stored_dtype(settings: ModelSettings) -> str | None:

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 from evoprune import InputError, Phase, Stopped, finite, is_first_process, note, plain, read_json, write_json
-from problems.language_model.evaluation.measure import Measure, out_of_memory
+from problems.language_model.evaluation.measure import Measure
 from problems.language_model.export.write import put_recovered
-from problems.language_model.model.device import dtype_of, release
+from problems.language_model.model.device import dtype_of, out_of_memory, release
 from problems.language_model.model.forward import Forward
 from problems.language_model.model.load import convert, copy_of
 from problems.language_model.model.tensor_file import Tensors, sha256_of

@@ -12,15 +12,12 @@ import torch
 from evoprune import InputError
 from problems.language_model.resident import Resident
 from problems.language_model.settings import RecoverSettings, TextSettings
-from problems.language_model.text.overlap import PASSAGE, share_in_common
-from problems.language_model.text.windows import Windows, check_length, share_a_window, unused
+from problems.language_model.text.overlap import PASSAGE, holds_much_of, share_in_common
+from problems.language_model.text.windows import Windows, check_length, unused
 
 _ROLE = "recover.text"
 
 DEFAULT_WINDOW = 512
-
-_MOST_IN_COMMON = 0.01
-"""Of the report text: phrases that documents of one kind repeat are no more."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +67,8 @@ def divided(
 
 def refuse_report(text: RecoveryText, report: Windows) -> None:
     """Raise :class:`evoprune.InputError` where ``text`` holds passages of the ``report`` text."""
-    share = share_in_common(report, text.whole)
-    if share > _MOST_IN_COMMON or share_a_window(report, text.whole):
+    if holds_much_of(report, text.whole):
+        share = share_in_common(report, text.whole)
         raise InputError(
             f"holds {share:.1%} of the report text, in passages of {PASSAGE} tokens and more, or a whole window of it; "
             "it must not be trained on: give another text",

@@ -6,10 +6,13 @@ import numpy
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from problems.language_model.text.windows import Windows
+from problems.language_model.text.windows import Windows, share_a_window
 
 PASSAGE = 32
 """Tokens in a passage."""
+
+_MOST_IN_COMMON = 0.01
+"""Of the report text, in passages that another text holds too: quotations and headings may be the same."""
 
 _BASE = numpy.uint64(0x9E3779B97F4A7C15)
 """Odd, so that multiplying by it modulo 2^64 can be undone."""
@@ -33,6 +36,11 @@ def share_in_common(text: Windows, other: Windows) -> float:
     for start in alike[same.all(1)]:
         covered[start : start + PASSAGE] = True
     return float(covered.mean())
+
+
+def holds_much_of(report: Windows, other: Windows) -> bool:
+    """Whether ``report`` holds so many passages of ``other``, or a whole window of it, that it cannot judge."""
+    return share_in_common(report, other) > _MOST_IN_COMMON or share_a_window(report, other)
 
 
 def _hashes(tokens: NDArray[numpy.int64]) -> NDArray[numpy.uint64]:

@@ -7,7 +7,8 @@ from functools import cached_property
 from evoprune import InputError
 from problems.language_model.resident import Resident
 from problems.language_model.settings import LanguageModelSettings, TextSettings
-from problems.language_model.text.windows import Windows, check_length, cut, held_out, share_a_window
+from problems.language_model.text.overlap import holds_much_of
+from problems.language_model.text.windows import Windows, check_length, cut, held_out
 
 
 class Texts:
@@ -50,7 +51,7 @@ class Texts:
         report = self.windows(self._settings.report_text, "report_text")
         seen = {"search_text": self.search, "calibration_text": self.calibration if self.calibrates else None}
         for role, windows in (seen | {"held-out text": self.held_out}).items():
-            if windows and share_a_window(report, windows):
+            if windows and holds_much_of(report, windows):
                 raise InputError(
                     f"problem.report_text holds passages of the {role}, and text that a search sees must not score "
                     "its result; give another text, or split the file in two"

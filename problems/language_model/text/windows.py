@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -17,6 +18,11 @@ from problems.language_model.settings import TextSettings
 from problems.language_model.text.begin import first_token
 from problems.language_model.text.sampling import order
 from problems.language_model.text.source import load_text
+
+_AT_ONCE = 2 * 2**20
+"""Characters that are tokenised at once."""
+
+_WORDS_END = re.compile(r"(?<=\w)(?=\s)")
 
 _TELLING = 16
 """Length of a sequence of tokens; unrelated texts share shorter ones."""
@@ -183,13 +189,29 @@ def _tokenised(settings: TextSettings, tokenizer: Any, role: str) -> _Whole:
 
 
 def _numbers(settings: TextSettings, tokenizer: Any, role: str) -> numpy.ndarray[Any, Any]:
-    """The numbers of all tokens of a text, int64. A text is tokenised once: a long one takes minutes."""
+    """The numbers of all tokens of a text, int64. A text is tokenised once: a long one takes minutes.
+
+    It is done in parts, as a tokenizer takes some 200 bytes of memory for each character.
+    """
     text, known = load_text(settings, role), _tokens.setdefault(tokenizer, {})
     key = hashlib.sha256(text.encode()).digest()  # not its name: a file may have changed
     if key not in known:
-        encoded = tokenizer(text, add_special_tokens=False, verbose=False)
-        known[key] = numpy.array(encoded["input_ids"], dtype=numpy.int64)
+        parts = [tokenizer(part, add_special_tokens=False, verbose=False)["input_ids"] for part in _parts(text)]
+        known[key] = numpy.concatenate([numpy.array(part, dtype=numpy.int64) for part in parts])
     return known[key]
+
+
+def _parts(text: str) -> Iterator[str]:
+    """``text`` in parts of about :data:`_AT_ONCE` characters, each of which ends with a word.
+
+    Tokens end there in any case, so that they are those of the whole text (a tokenizer that puts a space before each
+    text, as Llama 2's, gives one more for each part).
+    """
+    start = 0
+    while end := _WORDS_END.search(text, start + _AT_ONCE):
+        yield text[start : end.start()]
+        start = end.start()
+    yield text[start:]
 
 
 _tokens: WeakKeyDictionary[Any, dict[bytes, numpy.ndarray[Any, Any]]] = WeakKeyDictionary()

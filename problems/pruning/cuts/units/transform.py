@@ -250,7 +250,8 @@ class UnitCut(Removal):
             tokens = self.texts.calibration.tokens
             what += [self.texts.calibration.identity]
         label = f"order: {self.noun} by {settings.score}"
-        return shared_of(self.resident, label, what, partial(self._computed, tokens))
+        # in main memory: the Gram matrices of all blocks may be larger than the model
+        return shared_of(self.resident, label, what, partial(self._computed, tokens), torch.device("cpu"))
 
     def _computed(self, tokens: torch.Tensor) -> Tensors:
         model = self.resident.model
@@ -259,7 +260,7 @@ class UnitCut(Removal):
         if self.settings.compensate or self._structured:
             for matrix, known in statistics(model, tokens, [units.output.matrix for units in self._units], {GRAM}):
                 if self.settings.compensate:
-                    stored[f"gram.{matrix.block}"] = known[GRAM]
+                    stored[f"gram.{matrix.block}"] = known[GRAM].cpu()
                 if self._structured:
                     places = parts[matrix.name].places
                     stored[f"order.{matrix.block}"] = best_first(matrix.rows(matrix.weight), known[GRAM], places)
@@ -271,7 +272,8 @@ class UnitCut(Removal):
         if self.settings.compensate:
             for block, units in enumerate(self._units):
                 weight, places = units.output.matrix.rows(units.whole_output), units.output.places
-                each = losses(weight, stored[f"gram.{block}"], places[stored[f"order.{block}"]].flatten())
+                gram = stored[f"gram.{block}"].to(weight.device)
+                each = losses(weight, gram, places[stored[f"order.{block}"]].flatten())
                 stored[f"lost.{block}"] = each[:: places.shape[1]].contiguous()
         return stored
 

@@ -13,6 +13,7 @@ from torch import nn
 from evoprune import InputError
 from problems.language_model.model.anatomy import Sublayer
 from problems.language_model.model.blocks import Matrix
+from problems.language_model.model.device import precise
 
 COUNTS = ("num_heads", "num_attention_heads", "n_heads", "num_key_value_heads", "num_kv_heads", "split_size")
 """Names of the numbers in modules of transformers that are proportional to the units, and that a forward pass reads."""
@@ -42,8 +43,8 @@ class Part:
         return self.matrix.rows(self.matrix.rows(tensor).index_select(int(self.columns), at)).contiguous()
 
     def sums(self, score: torch.Tensor) -> torch.Tensor:
-        """For each unit the sum of ``score``, which has the matrix's shape and layout: float64 ``(units,)``."""
-        return self.matrix.rows(score).double().sum(0 if self.columns else 1)[self.places].sum(1)
+        """For each unit the sum of ``score``, in its matrix's shape and layout: ``(units,)``, as precise as can be."""
+        return self.matrix.rows(score).to(precise(score.device)).sum(0 if self.columns else 1)[self.places].sum(1)
 
 
 class Units:

@@ -4,12 +4,14 @@ import json
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GenerationConfig
 
 from evoprune import Choice, InputError
 from evoprune.cli import main
 from problems.language_model.export import uneven
+from problems.language_model.model.load import load_model
 from problems.language_model.problem import AnyTransformSettings, LanguageModel
+from problems.language_model.settings import ModelSettings
 from problems.language_model.text.windows import cut
 from tests.problems.small import ARCHITECTURES, plain_perplexity, problem_in
 
@@ -67,6 +69,28 @@ def test_a_cache_of_keys_and_values_changes_nothing_where_the_first_attention_is
     given = {"max_new_tokens": 8, "do_sample": False, "eos_token_id": None}
     with_cache, without = (model.generate(tokens[:1, :6], use_cache=use, **given) for use in (True, False))
     assert torch.equal(with_cache, without)
+
+
+def test_what_ends_a_text_is_kept_also_when_it_is_written_again(sessions, tmp_path):
+    model = sessions("llama").resident.model
+    before, model.generation_config = model.generation_config, GenerationConfig(eos_token_id=[0, 7], do_sample=True)
+    try:
+        for name in ("first", "again"):
+            (tmp_path / name).mkdir()
+        uneven.save(model, SUBLAYERS, GENOME, tmp_path / "first")
+        uneven.save_like(tmp_path / "first", uneven.load(tmp_path / "first"), tmp_path / "again")
+        for name in ("first", "again"):
+            kept = uneven.load(tmp_path / name).generation_config
+            assert (kept.eos_token_id, kept.do_sample) == ([0, 7], True)
+    finally:
+        model.generation_config = before
+
+
+def test_it_is_no_model_to_be_cut_again(written):
+    session, folder = written("llama")
+    session.resident.tokenizer.save_pretrained(folder)
+    with pytest.raises(InputError, match="is an export whose blocks differ, which is not cut again"):
+        load_model(ModelSettings(model=str(folder)))
 
 
 def test_transformers_alone_refuses_it(written):

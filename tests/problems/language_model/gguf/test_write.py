@@ -10,6 +10,7 @@ pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")
 
 from gguf import GGUFReader
+from transformers import Qwen2ForCausalLM
 
 from evoprune import InputError
 from problems.language_model.gguf import ggml
@@ -25,6 +26,7 @@ from tests.problems.language_model.gguf.models import (
     base_of,
     random_gpt2,
     random_llama,
+    random_qwen2,
     write_empty,
     write_model,
 )
@@ -132,3 +134,10 @@ def test_rows_of_another_width_are_refused():
     encoded = {name: Encoded("Q8_0", ggml.quantize(np.zeros((64, 64), np.float32), "Q8_0"))}
     with pytest.raises(InputError, match=rf"{name} was encoded in another shape than 64 x 96"):
         contents(model, base_of(model), encoded)
+
+
+def test_heads_do_not_get_fewer_where_llama_cpp_divides_the_width_by_their_number():
+    config = random_qwen2(1).config
+    config.update({"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16})
+    with pytest.raises(InputError, match="qwen2 cannot have fewer heads"):
+        contents(Qwen2ForCausalLM(config), base_of(random_qwen2(1)), {})

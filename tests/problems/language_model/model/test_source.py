@@ -20,6 +20,19 @@ def test_most_weights_decide(tmp_path, dtype):
     assert [path.name for path in weight_files(settings)] == ["model-00001.safetensors", "model-00002.safetensors"]
 
 
+def test_the_same_weights_in_other_files_are_not_counted_again(tmp_path):
+    weights = {"a": torch.zeros(64), "b": torch.zeros(9)}
+    for name, tensor in weights.items():
+        save_file({name: tensor}, tmp_path / f"model-{name}.safetensors")
+    save_file(weights, tmp_path / "consolidated.safetensors")
+    index = {"weight_map": {name: f"model-{name}.safetensors" for name in weights}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    names = [path.name for path in weight_files(ModelSettings(model=str(tmp_path)))]
+    assert names == ["model-a.safetensors", "model-b.safetensors"]
+    save_file(weights, tmp_path / "model.safetensors")
+    assert [path.name for path in weight_files(ModelSettings(model=str(tmp_path)))] == ["model.safetensors"]
+
+
 def test_weights_that_were_quantised_have_16_bits(tmp_path):
     pytest.importorskip("gguf")
     from tests.problems.language_model.gguf.models import random_llama, write_model

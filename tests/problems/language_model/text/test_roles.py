@@ -52,6 +52,15 @@ def test_a_report_text_that_holds_passages_of_what_was_seen_is_refused(texts, sm
         _ = texts(calibrates, **given).report
 
 
+def test_so_is_one_that_shares_passages_but_no_whole_window(texts, small, tmp_path):
+    words = Path(small["search_text"]["source"]).read_text().split()
+    begin = 32 * 4 * 8  # words of the text that the windows of the search are of, between others
+    (tmp_path / "mixed.txt").write_text(" ".join(["w1"] * 20 + words[:34] + ["w2"] * begin))
+    given = {"report_text": {"source": str(tmp_path / "mixed.txt"), "window": 40, "windows": 4}}
+    with pytest.raises(InputError, match="holds passages of the search_text"):
+        _ = texts(**given).report
+
+
 def test_a_text_that_calibrates_nothing_is_neither_read_nor_in_the_fingerprint(texts, tmp_path):
     missing = {"source": str(tmp_path / "missing.txt"), "window": 32}
     found = texts(False, calibration_text=missing).fingerprint()

@@ -3,7 +3,9 @@
 import numpy
 import pytest
 
+from problems.language_model.model.load import BUNDLED_WEIGHTS, load_tokenizer
 from problems.language_model.settings import TextSettings
+from problems.language_model.text import windows
 from problems.language_model.text.windows import cut, held_out, share_a_window
 
 WORDS = 103
@@ -63,6 +65,19 @@ def test_a_tokenizer_reads_a_text_once_for_all_roles_and_lengths(text):
     assert sum(read) == 1
     assert of(cut(text(part=(0.5, 1)), tokenizer, "report_text"))[0] > 30
     assert sum(read) == 2
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 1000])
+def test_tokens_of_parts_are_those_of_the_whole_text(monkeypatch, tmp_path, at_once):
+    """Also where lines are empty, or words end with signs."""
+    text = "w1, w2.\n\n = w3 = \n w4\n\n\nw5 w6\tw7\n" * 20
+    path = tmp_path / "text.txt"
+    path.write_text(text)
+    monkeypatch.setattr(windows, "_AT_ONCE", at_once)
+    tokenizer = load_tokenizer(BUNDLED_WEIGHTS)
+    whole = tokenizer(text, add_special_tokens=False)["input_ids"]
+    found = cut(TextSettings(source=str(path), window=len(whole), windows=1), tokenizer, "search_text")
+    assert of(found) == whole
 
 
 def test_nothing_is_left_of_a_text_that_is_searched_whole(text):
