@@ -19,9 +19,6 @@ _FACTORS = (0.5, 1.0, 2.0)
 _SHORTEST, _LONGEST = 0.005, 0.3
 """Bounds of the step, so that neither bad luck nor good luck ends the search."""
 
-_MUTANTS, _MUTANT_SCREENING = 16, 0.125
-"""The mutants of a generation without probes, and the share of the data for them: those of ``level_switching``."""
-
 
 def equal_marginals(
     toolbox: base.Toolbox,
@@ -32,6 +29,8 @@ def equal_marginals(
     screening: Annotated[float, Field(gt=0, le=1, description="share of the data for probes and moves")] = 0.25,
     step: Annotated[Positive, Field(description="first change of a gene for each e-fold of its marginal cost")] = 0.06,
     memory: Annotated[Fraction, Field(description="weight of earlier measurements in the averaged direction")] = 0.5,
+    mutants: Annotated[int, Field(ge=1, description="mutants screened in a generation without probes")] = 16,
+    mutant_screening: Annotated[float, Field(gt=0, le=1, description="share of the data for mutants")] = 0.125,
     survivors: Annotated[int, Field(ge=1, description="children left after the screening, scored on all data")] = 2,
     patience: Annotated[
         int, Field(ge=1, description="generations of mutants after a failed measurement, doubled by each")
@@ -64,7 +63,7 @@ def equal_marginals(
         yield Generation([best])
         moves: list[tuple[float, Individual]] = []
         if resting:
-            children = [mutant(toolbox, best) for _ in range(_MUTANTS)]
+            children = [mutant(toolbox, best) for _ in range(mutants)]
         else:
             costs = yield from log_marginals(best, budget, probe, screening)
             average = [memory * old + (1 - memory) * new for old, new in zip(average or costs, costs, strict=True)]
@@ -75,7 +74,7 @@ def equal_marginals(
             ]
             moves += [(1.0, child) for child in _released(toolbox, best, origin, budget)]
             children = [child for _, child in moves]
-        yield Evaluate(children, screening if moves else _MUTANT_SCREENING)
+        yield Evaluate(children, screening if moves else mutant_screening)
         chosen = fittest(children, survivors)
         yield Evaluate(chosen)
         (leader,) = fittest(chosen, 1)

@@ -20,9 +20,6 @@ from operators.spending import need_limit
 _ROUNDS = 16
 """Rounds in which the first removal happens: each measures anew."""
 
-_REMEASURED = 8
-"""The cheapest steps are measured again in a round: dearer ones are hardly taken next, and each costs a measurement."""
-
 _KICK = 2
 """Exchanges drawn at random from the best genome when all its neighbours are scored."""
 
@@ -42,6 +39,7 @@ def greedy(
     budget: Budget | None,
     initial_genomes: Sequence[Sequence[float]],
     screening: Annotated[float, Field(gt=0, le=1, description="share of the data for steps and exchanges")] = 0.125,
+    remeasured: Annotated[int, Field(ge=1, description="cheapest steps measured again in a round of removal")] = 8,
     offspring: Annotated[int, Field(ge=1, description="exchanges screened in a generation")] = 16,
     survivors: Annotated[int, Field(ge=1, description="of these, scored on all data")] = 2,
     patience: Annotated[int, Field(ge=1, description="generations without success before steps are measured anew")] = 1,
@@ -61,7 +59,7 @@ def greedy(
     yield Evaluate(people)
     (best,) = fittest(people, 1)
     yield Generation([best])
-    here = yield from _removed(toolbox, best, budget, screening)
+    here = yield from _removed(toolbox, best, budget, screening, remeasured)
     yield Evaluate([here])
     (best,) = fittest([best, here], 1)
     yield Generation([best])
@@ -93,7 +91,7 @@ def greedy(
 
 
 def _removed(
-    toolbox: base.Toolbox, parent: Individual, budget: Budget, screening: float
+    toolbox: base.Toolbox, parent: Individual, budget: Budget, screening: float, remeasured: int
 ) -> Generator[Evaluate, None, Individual]:
     """The genome on the budget that greedy steps lead to from the one that spends the most; not scored yet."""
     here = parent.child()
@@ -106,7 +104,7 @@ def _removed(
         if not open_:
             break
         due = sorted(open_, key=lambda gene: costs.get(gene, -math.inf) / min(saved[gene], excess))
-        due = due[: _REMEASURED + sum(gene not in costs for gene in due)]
+        due = due[: remeasured + sum(gene not in costs for gene in due)]
         changes = yield from _changes(here, [(gene, 1.0) for gene in due], budget, screening)
         costs |= {gene: change for (gene, _), change in changes.items()}
         goal = excess - quota

@@ -12,14 +12,11 @@ from deap import base
 from numpy.typing import NDArray
 from pydantic import Field
 
-from evoprune import Algorithm, Evaluate, Generation
+from evoprune import Algorithm, Evaluate, Generation, Positive
 from operators.algorithm.breeding import cost, first_population, fittest, losses, mutant
 
 _LEAST_KNOWN = 8
 """Scores before the regression says anything; mutants until then are taken blindly."""
-
-_RIDGE = 0.1
-"""The penalty on the regression's coefficients, in observations: enough to solve for them; one score outweighs it."""
 
 Floats = NDArray[numpy.float64]
 
@@ -35,6 +32,7 @@ def surrogate(
     screening: Annotated[
         float, Field(gt=0, le=1, description="share of the data that children are screened on")
     ] = 0.125,
+    ridge: Annotated[Positive, Field(description="penalty on the regression's coefficients, in observations")] = 0.1,
 ) -> Algorithm:
     """As ``level_switching``, but each child is the mutant, of some, that a regression expects most of.
 
@@ -49,7 +47,7 @@ def surrogate(
     people = fittest(people, parents)
     while True:
         yield Generation(people)
-        predict = _regression(known, people[0])
+        predict = _regression(known, people[0], ridge)
         children = [
             min((mutant(toolbox, random.choice(people)) for _ in range(pool)), key=predict) for _ in range(offspring)
         ]
@@ -69,7 +67,7 @@ class _Known(NamedTuple):
     """1 if scored on a part of the data, which may be an easier or a harder part, else 0."""
 
 
-def _regression(known: Sequence[_Known], centre: Sequence[float]) -> Callable[[Sequence[float]], float]:
+def _regression(known: Sequence[_Known], centre: Sequence[float], ridge: float) -> Callable[[Sequence[float]], float]:
     """Predicts by how much a genome's loss lies above that of ``centre``.
 
     Ridge regression (Hoerl and Kennard, Technometrics 12, 1970) on the differences of genes from
@@ -93,6 +91,6 @@ def _regression(known: Sequence[_Known], centre: Sequence[float]) -> Callable[[S
     weights = numpy.exp(-loss / max(float(numpy.median(loss)), 1e-12))
     scales = numpy.sqrt((weights @ table**2) / weights.sum()) + 1e-12
     scaled = table / scales
-    normal = scaled.T @ (weights[:, None] * scaled) + _RIDGE * numpy.eye(scaled.shape[1])
+    normal = scaled.T @ (weights[:, None] * scaled) + ridge * numpy.eye(scaled.shape[1])
     coefficients = numpy.linalg.solve(normal, scaled.T @ (weights * loss)) / scales
     return lambda genome: float(features(genome) @ coefficients[:-1])

@@ -4,7 +4,6 @@ import random
 import pytest
 
 from evoprune import Gene, Genes
-from operators.algorithm import equal_marginals as module
 from operators.algorithm.equal_marginals import equal_marginals
 from tests.operators.algorithm.conftest import (
     COSTS,
@@ -37,15 +36,14 @@ def test_a_wrong_step_is_put_right(toolbox, step):
     assert populations[-1][0][1] == pytest.approx(loss(best_allocation()), rel=0.01)
 
 
-def test_it_rests_from_measuring_when_a_measurement_brought_nothing(toolbox, monkeypatch):
+def test_it_rests_from_measuring_when_a_measurement_brought_nothing(toolbox):
     """At the optimum nothing helps: a measurement, mutants for ``patience`` generations, and so on with twice that."""
-    monkeypatch.setattr(module, "_MUTANTS", 5)
     random.seed(0)
     space = SPACE | {"initial_genomes": [best_allocation()]}
-    _, requests = drive(equal_marginals(toolbox, **space, patience=1), 8)
+    _, requests = drive(equal_marginals(toolbox, **space, patience=1, mutants=5, mutant_screening=0.5), 8)
     sizes = [len(request.individuals) for request in requests if request.fidelity < 1]
     assert sizes == [GENES + 1, 6, 5, GENES + 1, 6, 5, 5, GENES + 1, 6, 5]
-    assert {request.fidelity for request in requests if len(request.individuals) == 5} == {0.125}
+    assert {request.fidelity for request in requests if len(request.individuals) == 5} == {0.5}
 
 
 def test_a_gene_at_its_bound_with_hardly_any_room_is_probed_where_there_is_more(toolbox):

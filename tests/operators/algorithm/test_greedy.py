@@ -6,7 +6,6 @@ from deap import base
 
 from evoprune import Additive, Genes, Individual, Monotone
 from evoprune.genes import Gene
-from operators.algorithm import greedy as module
 from operators.algorithm.greedy import greedy
 from operators.repair.shift import shift
 from problems.benchmark.knapsack import Knapsack, KnapsackSettings
@@ -32,11 +31,10 @@ def harm(genome, fidelity=1.0):
     return alone + 10 * genome[1] * genome[3]
 
 
-def test_each_step_takes_the_least_loss_for_what_it_saves_of_the_cheapest_measured_again(monkeypatch):
-    monkeypatch.setattr(module, "_REMEASURED", 2)
+def test_each_step_takes_the_least_loss_for_what_it_saves_of_the_cheapest_measured_again():
     random.seed(0)
     sums = lambda genome, _: sum(h * value for h, value in zip(HARM, genome, strict=True))  # noqa: E731
-    algorithm = greedy(toolbox_of(DROP, BUDGET), budget=BUDGET, initial_genomes=[])
+    algorithm = greedy(toolbox_of(DROP, BUDGET), budget=BUDGET, initial_genomes=[], remeasured=2)
     _, requests = drive(algorithm, 2, sums)
     _, first, second, last = requests
     assert [request.probe for request in requests] == [False, True, True, False]

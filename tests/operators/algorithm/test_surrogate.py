@@ -3,15 +3,13 @@ import random
 
 import pytest
 
-from operators.algorithm import surrogate as module
 from operators.algorithm.surrogate import _Known, _regression, surrogate
 from tests.operators.algorithm.conftest import GENES, TARGET, best_allocation, drive, loss
 
 START = [[TARGET] * GENES]
 
 
-def test_a_regression_on_enough_scores_ranks_as_a_quadratic_does(monkeypatch):
-    monkeypatch.setattr(module, "_RIDGE", 1e-9)
+def test_a_regression_on_enough_scores_ranks_as_a_quadratic_does():
     rng = random.Random(0)
     slopes, bends = ([rng.uniform(-1, 1) for _ in range(6)] for _ in range(2))
 
@@ -22,7 +20,7 @@ def test_a_regression_on_enough_scores_ranks_as_a_quadratic_does(monkeypatch):
     known = [_Known(genome, math.exp(truth(genome) + 5.0 * (n % 2)), float(n % 2)) for n, genome in enumerate(genomes)]
     known.append(_Known(genomes[0], math.inf, 0.0))
     best = min(genomes[::2], key=truth)  # as in a search: the best of those scored on all the data
-    predict = _regression(known, best)
+    predict = _regression(known, best, 1e-9)
     for genome in ([rng.random() for _ in range(6)] for _ in range(5)):
         assert predict(genome) == pytest.approx(truth(genome) - truth(best), abs=1e-4)
 
