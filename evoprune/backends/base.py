@@ -125,7 +125,7 @@ class Backend(ABC):
         while not (results := self.completed(_POLL)):
             waited = time.monotonic() - start
             if waited > self.stall_after:
-                raise Lost(f"no result for {waited:.0f} s")
+                raise Lost(f"no result for {waited:.0f} s; give --stall-after SECONDS if evaluations may take longer")
         self._slowest = max([self._slowest, *(evaluation.seconds for _, evaluation in results)])
         return results
 

@@ -58,7 +58,8 @@ class Execution:
 
     def in_words(self) -> str:
         """What was decided, and how to change it."""
-        threads = self.threads or int(os.environ.get("OMP_NUM_THREADS") or _cores())
+        given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]  # those of nested regions follow
+        threads = self.threads or (int(given) if given.isdigit() else _cores())
         workers = f"{self.workers} worker{'s' * ((self.workers or 1) > 1)}"
         places = f", on {', '.join(self.devices)}" if self.devices else ""
         return f"{workers} with {threads} thread{'s' * (threads > 1)}{places} (-n, --threads and --devices change it)"

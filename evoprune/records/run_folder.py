@@ -124,6 +124,10 @@ def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
                 if not tries_left:
                     raise InputError("another process is still running it; nothing was changed", str(folder)) from None
                 time.sleep(0.02)  # it may be held for a moment by :func:`is_locked`
+            except OSError as error:
+                raise InputError(
+                    f"this file system has no locks ({error.strerror}); use another", str(folder)
+                ) from None
         yield
 
 

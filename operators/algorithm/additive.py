@@ -84,6 +84,7 @@ def additive(
         for child in children:
             belief.learn(choices.numbers(child), loss(child, origin), least)
         chosen = fittest(children, survivors)
+        chosen += [child for child in children if child is best and child not in chosen]  # it is known on all the data
         yield Evaluate(chosen)
         (best,) = fittest([best, *chosen], 1)
         yield Generation([best])

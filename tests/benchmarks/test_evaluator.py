@@ -10,8 +10,8 @@ import pytest
 from tests.benchmarks.candidates import child, unrelated
 from tests.benchmarks.evaluator import SECTIONS
 
-RUN = [section for section in SECTIONS if section != "memory"]
-"""All but one that starts six processes: ways and workers are those of the race."""
+RUN = [section for section in SECTIONS if section not in ("memory", "growth")]
+"""All but two that start processes with the ways and the workers of the race again."""
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,6 @@ def figures(tmp_path_factory):
     command += ["--json", str(folder / "all.json"), "--figures", str(folder)]
     subprocess.run(command, check=True, capture_output=True)
     assert (folder / "performance.png").stat().st_size > 1000
-    assert (folder / "performance_tokens.png").stat().st_size > 1000
     return json.loads((folder / "all.json").read_text())
 
 
@@ -35,8 +34,7 @@ def numbers(value):
 @pytest.mark.slow
 def test_every_section_has_numbers(figures):
     assert set(figures) == set(RUN)
-    for section in ("race", "growth"):
-        assert min(numbers(figures[section])) > 0
+    assert min(numbers(figures["race"])) > 0
     assert 0 < figures["engine"]["share"] < 1
     assert figures["profile"]["matrix products"] > 0
 

@@ -12,7 +12,7 @@ from evoprune.cli.main import parser
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["run"], ["run", "x.yaml", "--sed", "1", "--what"], ["run", "x.yaml", "--set"], ["ls", "genes"]],
+    [[], ["run"], ["run", "x.yaml", "--sed", "1", "--what"], ["run", "x.yaml", "--set"], ["ls", "a", "b"]],
     ids=" ".join,
 )
 def test_a_wrong_command_line_is_argparse_s_to_refuse(arguments, capsys):

@@ -139,3 +139,18 @@ def test_every_child_is_within_the_budget_and_another_one():
     children = [one for request in requests[3:] if request.fidelity < 1 for one in request.individuals]
     assert all(BUDGET.spent(child) <= BUDGET.limit for child in children)
     assert len({child.genome for child in children}) == len(children)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_generation_has_scores_on_all_the_data_alone(seed):
+    """Also where the best was screened once more, on data on which all is easier and ranks otherwise."""
+
+    def score(genome, fidelity=1.0):
+        if fidelity == 1:
+            return harm(genome)
+        alone = sum(map(bool, genome)) < 2
+        return 0.01 * harm(genome) + (0.0 if alone else random.Random(f"{seed} {list(genome)}").random())
+
+    populations, _ = run(6, score, seed, screening=0.125, offspring=6, survivors=1)
+    for population in populations:
+        assert [value for _, value in population] == [score(genome) for genome, _ in population]
