@@ -156,14 +156,18 @@ def stopping_at_full_disks(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def made(folder: Path) -> Iterator[None]:
-    """Make ``folder`` and lock it. It is gone again where the input turns out to be wrong and nothing was recorded."""
+    """Make ``folder`` and lock it.
+
+    It is gone again where the input turns out to be wrong and nothing was recorded, or where a full disk left nothing
+    to resume.
+    """
     new = [path for path in folder.parents if not path.exists()]
     create(folder)
     try:
         with locked(folder):
             yield
-    except InputError:
-        if not (folder / ENVIRONMENT).exists():
+    except (InputError, Stopped) as error:
+        if not (folder / (ENVIRONMENT if isinstance(error, InputError) else CONFIG)).exists():
             shutil.rmtree(folder)
             with suppress(OSError):  # others are there now
                 for path in new:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
+import numpy
 from deap import base
 from deap.cma import Strategy
 from pydantic import Field
 
-from evoprune import Algorithm, Evaluate, Generation, Individual, Positive
+from evoprune import Algorithm, Evaluate, Generation, Genes, Individual, Positive
 from operators.algorithm.breeding import first_population, fittest
 
 
@@ -18,19 +19,24 @@ def cma(
     *,
     population: int,
     initial_genomes: Sequence[Sequence[float]],
-    sigma: Annotated[Positive, Field(description="first standard deviation of a gene, in its own unit")] = 0.05,
+    genes: Genes,
+    sigma: Annotated[
+        Positive, Field(description="first standard deviation of a real gene, or share of the levels")
+    ] = 0.05,
 ) -> Algorithm:
     """CMA-ES (Hansen and Ostermeier, Evolutionary Computation 9, 2001), DEAP's implementation.
 
     It starts at the best of the known genomes, or at a random one. What it learns from are the
-    repaired genomes, which are those that were scored.
+    repaired genomes, which are those that were scored. A gene with levels varies by half a level at least, as less
+    would be rounded away.
     """
     template: Individual = toolbox.individual()
     people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes)
     if initial_genomes:
         yield Evaluate(people)
     centre = fittest(people, 1)[0] if initial_genomes else people[0]
-    strategy = Strategy(list(centre), sigma, lambda_=population)
+    units = [max(gene.up - gene.low, 0.5 / sigma) if gene.levels else 1.0 for gene in genes]
+    strategy = Strategy(list(centre), sigma, lambda_=population, cmatrix=numpy.diag(numpy.square(units)))
     while True:
         drawn = strategy.generate(lambda genes: Individual(map(float, genes), template.fitness.weights))
         people = [toolbox.repair(individual)[0] for individual in drawn]
