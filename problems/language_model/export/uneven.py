@@ -24,13 +24,14 @@ from evoprune import Choice, InputError, find_plugin
 from problems.language_model.model.blocks import number_attentions
 from problems.language_model.model.device import dtype_of, pick_device, pick_dtype
 from problems.language_model.model.load import convert, load_model, load_tokenizer, quiet
+from problems.language_model.model.place import STRUCTURE
 from problems.language_model.overlay import Overlay
 from problems.language_model.resident import Resident
 from problems.language_model.settings import TRANSFORMS, ModelSettings
 from problems.language_model.stack import combined
 from problems.language_model.transform import Transform
 
-WEIGHTS, STRUCTURE = "uneven.safetensors", "structure.json"
+WEIGHTS = "uneven.safetensors"
 
 
 class Structure(BaseModel, extra="forbid", frozen=True):

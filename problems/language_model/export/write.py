@@ -58,7 +58,7 @@ class Folder(ExportFormat):
         facts = written(place, dtype) | described(session, run, matrices, counted)
         facts["types"] = dict(Counter(each.kind for each in rounded.values()))
         faults = faults_of(counted, check, run.protocol.report_text.sha256, found, tolerance)
-        # which may have other zeros
+        # those may have other zeros than the run counted
         trained = rounded.keys() & recovered.keys() if session.transform.sparse else recovered
         if not trained and abs(facts["sparsity"]["prunable"] - run.sparsity.prunable) > 1e-4:
             faults.append(f"sparsity {facts['sparsity']['prunable']:.6f}, but the run's is {run.sparsity.prunable:.6f}")

@@ -7,6 +7,9 @@ from pathlib import Path
 
 _TOKENIZERS = ("tokenizer*", "vocab*", "*.model", "*.tiktoken", "merges.txt")
 
+STRUCTURE = "structure.json"
+"""In a folder whose blocks differ: how its model was made."""
+
 _RUNS = "runs"
 """The folder that commands make runs in."""
 
@@ -26,7 +29,7 @@ def lacking(folder: Path) -> str | None:
         files = sorted(path.name for path in folder.glob("*.gguf"))
         inside = f": give the file, {folder / files[0]}" if files else ""
         return f"holds no config.json; expected a folder that save_pretrained wrote, or a .gguf file{inside}"
-    if (folder / "structure.json").is_file():
+    if (folder / STRUCTURE).is_file():
         return "is an export whose blocks differ, which is not cut again; give the model that it was made of"
     if not any(folder.glob("*.safetensors")):
         pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt*"))
