@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from evoprune.errors import InputError, did_you_mean
 from evoprune.experiment import catalogue, parameters
 from evoprune.experiment.modules import HOME
-from evoprune.experiment.spec import Choice, Experiment
+from evoprune.experiment.spec import Experiment
 
 
 def add_parser(commands: Any) -> None:
@@ -76,8 +76,8 @@ def _problems() -> Iterator[str]:
             yield from _keys(model.model_fields)
         yield ""
         for setting, plugins in catalogue.plugins(entry.name):
-            has_keys = parameters.model_of(entry.keys[setting]) is Choice
-            yield f"{entry.name}: {setting}" + " (python -m evoprune ls NAME: the keys of one)" * has_keys
+            hint = " (python -m evoprune ls NAME: the keys of one)" if setting in entry.groups else ""
+            yield f"{entry.name}: {setting}{hint}"
             yield from (f"  {name:20} {summary}".rstrip() for name, summary in plugins.items())
             yield ""
     yield "experiments that come with evoprune"

@@ -37,13 +37,17 @@ class Entry:
         return _first_line(inspect.getdoc(self.plugin))
 
     @property
-    def chosen(self) -> dict[str, list[Entry]]:
-        """Of a problem: its keys that name plugins with parameters of their own, and these plugins. Imports them."""
+    def groups(self) -> dict[str, str]:
+        """Of a problem: its keys that name plugins with parameters of their own, and the groups of these plugins."""
         groups = getattr(self.plugin, "plugin_groups", {})
+        return {key: group for key, group in groups.items() if parameters.model_of(self.keys[key]) is Choice}
+
+    @property
+    def chosen(self) -> dict[str, list[Entry]]:
+        """The plugins of each of :attr:`groups`, by its key. Imports them."""
         return {
             key: [_of_plugin(name, registry.find_plugin(group, name)) for name in sorted(registry.names(group))]
-            for key, group in groups.items()
-            if parameters.model_of(self.keys[key]) is Choice
+            for key, group in self.groups.items()
         }
 
 
