@@ -3,42 +3,35 @@
 This module is the public interface: all that problems and operators need to import.
 """
 
-from evoprune.algorithm import Algorithm, Evaluate, Generation
-from evoprune.budget import ROUNDING, Additive, Budget, Monotone, Price
-from evoprune.cache import CachedFile, cache_limit
-from evoprune.coupled import Coupled, Term
+from evoprune.console.formatting import digits, plain
+from evoprune.console.phase import Phase, is_first_process, note, steps
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.experiment.registry import check_plugin, find_plugin
 from evoprune.experiment.registry import names as plugin_names
 from evoprune.experiment.spec import Choice
-from evoprune.exporting import CARD, FACTS, about, described_in, load
-from evoprune.files import read_json, write_json
-from evoprune.formatting import digits, plain
-from evoprune.genes import Gene, Genes
-from evoprune.individual import Individual
-from evoprune.json_numbers import finite
-from evoprune.parts import (
+from evoprune.exports.exporting import CARD, FACTS, about, described_in, load
+from evoprune.files.cache import CachedFile, cache_limit
+from evoprune.files.json_files import finite, read_json, write_json
+from evoprune.interfaces.algorithm import Algorithm, Evaluate, Generation, Individual
+from evoprune.interfaces.budget import ROUNDING, Additive, Budget, Monotone, Price, solve
+from evoprune.interfaces.coupled import Coupled, Term
+from evoprune.interfaces.export import (
     CHECKPOINT,
     Exported,
     Exporting,
-    Finals,
-    Foreseeing,
-    HeldOut,
-    Measured,
     Measuring,
-    Outcome,
+    Quantity,
     Recovering,
-    Reporting,
+    Rival,
+    Standing,
     Table,
-    TradeOffs,
 )
-from evoprune.phase import Phase, is_first_process, note, steps
-from evoprune.planning import Plan, Planner
-from evoprune.problem import Evaluation, Problem, Settings
-from evoprune.root_finding import solve
-from evoprune.schema import Checked, Fraction, Positive
-from evoprune.standing import Quantity, Rival, Standing
+from evoprune.interfaces.genes import Gene, Genes
+from evoprune.interfaces.parts import Finals, Foreseeing, HeldOut, Measured, Outcome, Reporting, TradeOffs
+from evoprune.interfaces.planning import Plan, Planner
+from evoprune.interfaces.problem import Evaluation, Problem, Settings
+from evoprune.interfaces.schema import Checked, Fraction, Positive
 
 __version__ = "0.1.0"
 

@@ -23,21 +23,21 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from evoprune.backends.evaluation import build_problem, limit_threads, this_worker
+from evoprune.console.notebook import table
+from evoprune.console.phase import Phase
 from evoprune.errors import InputError
 from evoprune.experiment import config
 from evoprune.experiment.explain import explain
 from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.experiment.resolve import Resolved, resolve, resolve_at, resolve_file
-from evoprune.exporting import export
-from evoprune.files import read_json
-from evoprune.notebook import table
-from evoprune.parts import Exported, Exporting, Measuring, Recovering, Table
-from evoprune.phase import Phase
-from evoprune.problem import Problem
+from evoprune.exports.exporting import export
+from evoprune.exports.recovering import recover_into
+from evoprune.files.json_files import read_json
+from evoprune.interfaces.export import Exported, Exporting, Measuring, Recovering, Table
+from evoprune.interfaces.problem import Problem
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import is_generation
 from evoprune.records.status import without_result
-from evoprune.recovering import recover_into
 from evoprune.search import toolbox
 
 Columns = dict[str, list[Any]]

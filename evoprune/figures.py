@@ -13,7 +13,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation, LogLocator, MaxNLocator, NullFormatter
 
-from evoprune.formatting import digits
+from evoprune.console.formatting import digits
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#777777"
 """Colours that colour-blind readers can distinguish (Okabe and Ito)."""

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 from evoprune.ablation.grid import Variant
 from evoprune.errors import InputError
 from evoprune.experiment.explain import explain
-from evoprune.files import read_json, write_json
+from evoprune.files.json_files import read_json, write_json
 from evoprune.records import run_folder
 
 CAMPAIGN = "campaign.json"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from evoprune.ablation.campaign import Campaign
 from evoprune.errors import InputError
-from evoprune.files import read_json
+from evoprune.files.json_files import read_json
 from evoprune.records import recorded
 from evoprune.records.history import Line, may_win
 from evoprune.records.run_folder import HISTORY, RESULT

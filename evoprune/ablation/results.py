@@ -13,7 +13,7 @@ from evoprune.ablation.campaign import Campaign
 from evoprune.ablation.compare import CONFIDENCE, Row, compare, in_words
 from evoprune.ablation.outcome import Finished
 from evoprune.figures import COLOURS, log_scale_if_wide, new, save, thousands
-from evoprune.files import write_json
+from evoprune.files.json_files import write_json
 
 HEAD = ["variant", "runs", "median", "quartiles", f"{CONFIDENCE:.0%} interval of the median", "p against the first"]
 

@@ -13,7 +13,7 @@ from evoprune.backends.evaluation import ProblemRef
 from evoprune.backends.execution import Execution
 from evoprune.experiment.resolve import resolve_file
 from evoprune.experiment.spec import NO_END
-from evoprune.problem import Evaluation
+from evoprune.interfaces.problem import Evaluation
 from evoprune.records import recorded
 from evoprune.records.recorded import Key
 from evoprune.records.run_folder import MEASURED

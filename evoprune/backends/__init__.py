@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from evoprune.backends.base import Backend, Stalled
 from evoprune.backends.execution import Execution
-from evoprune.phase import Phase
+from evoprune.console.phase import Phase
 
 
 def start(execution: Execution, slowest: float) -> Backend:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from evoprune.problem import Evaluation
+from evoprune.interfaces.problem import Evaluation
 
 Scorer = Callable[[Sequence[float]], Evaluation]
 

@@ -21,7 +21,7 @@ from evoprune.backends.base import Backend, Call, Lost
 from evoprune.backends.device_assignment import evaluate_on_own_device
 from evoprune.backends.execution import Execution
 from evoprune.errors import InputError
-from evoprune.problem import Evaluation
+from evoprune.interfaces.problem import Evaluation
 
 _RECOUNT = 1.0
 """Seconds after which the workers are counted again."""

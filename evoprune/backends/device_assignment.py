@@ -16,8 +16,8 @@ from filelock import FileLock, Timeout
 from evoprune.backends.base import Scorer
 from evoprune.backends.evaluation import Place, this_worker, worker_name
 from evoprune.backends.execution import Execution
-from evoprune.problem import Evaluation
-from evoprune.user_folder import user_folder
+from evoprune.files.user_folder import user_folder
+from evoprune.interfaces.problem import Evaluation
 
 _claims: list[FileLock] = []
 """The lock of the device that this process claimed; a lock that nothing refers to is released."""

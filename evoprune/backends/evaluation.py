@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from evoprune.errors import InputError
 from evoprune.experiment import modules, registry
 from evoprune.experiment.explain import explain
-from evoprune.parts import Finals, Measured
-from evoprune.problem import Evaluation, Problem, worst
+from evoprune.interfaces.parts import Finals, Measured
+from evoprune.interfaces.problem import Evaluation, Problem, worst
 
 AUTO = "auto"
 """What the setting ``device`` of a problem says where each worker has one of its own."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from evoprune.backends.evaluation import AUTO, Place
 from evoprune.errors import InputError
-from evoprune.problem import Problem
+from evoprune.interfaces.problem import Problem
 
 MAPS = ("serial", "processes", "scoop", "dask")
 

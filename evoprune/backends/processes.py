@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 
 from evoprune.backends.base import Backend, Call
 from evoprune.backends.evaluation import Place, this_worker, worker_name
-from evoprune.problem import Evaluation
+from evoprune.interfaces.problem import Evaluation
 
 _CONTEXT = multiprocessing.get_context("spawn")  # CUDA and threads do not work in a forked process
 

@@ -22,7 +22,7 @@ from scoop._comm import Shutdown
 from evoprune.backends.base import Backend, Call, Lost
 from evoprune.backends.device_assignment import evaluate_on_own_device
 from evoprune.backends.execution import Execution
-from evoprune.problem import Evaluation
+from evoprune.interfaces.problem import Evaluation
 
 _SEND = 10_000
 """Milliseconds after which a message that the broker does not take means that it is gone."""

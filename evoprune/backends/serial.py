@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from evoprune.backends.base import Backend, Call
-from evoprune.problem import Evaluation
+from evoprune.interfaces.problem import Evaluation
 
 
 class Serial(Backend):

@@ -11,8 +11,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from evoprune.cache import Entry, cache_folder, cache_limit, clear, entries
-from evoprune.formatting import aligned
+from evoprune.console.formatting import aligned
+from evoprune.files.cache import Entry, cache_folder, cache_limit, clear, entries
 
 
 def add_parser(commands: Any) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 
 from evoprune.api import Run
 from evoprune.cli import experiment, problem_options
+from evoprune.console.formatting import aligned, plain
+from evoprune.console.phase import Phase
 from evoprune.errors import InputError
 from evoprune.experiment.explain import OPTION
 from evoprune.experiment.plugin_parameters import check_parameters
-from evoprune.formatting import aligned, plain
-from evoprune.parts import Measuring, Table
-from evoprune.phase import Phase
+from evoprune.interfaces.export import Measuring, Table
 from evoprune.records.run_folder import has_experiment
 
 

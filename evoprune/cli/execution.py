@@ -13,7 +13,8 @@ from evoprune.api import Run
 from evoprune.backends import launch
 from evoprune.backends.execution import MAPS, Execution
 from evoprune.errors import Stopped
-from evoprune.parts import Exporting, reporting
+from evoprune.interfaces.export import Exporting
+from evoprune.interfaces.parts import reporting
 from evoprune.records.run_folder import HISTORY
 
 

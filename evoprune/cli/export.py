@@ -8,8 +8,8 @@ from typing import Any
 
 from evoprune.api import Run
 from evoprune.cli import experiment, problem_options
-from evoprune.exporting import refuse_unless_free
-from evoprune.hub import push, refuse_unready
+from evoprune.exports.exporting import refuse_unless_free
+from evoprune.exports.hub import push, refuse_unready
 
 
 def add_parser(commands: Any) -> None:

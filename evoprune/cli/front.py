@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from evoprune.cli import execution, experiment, problem_options
+from evoprune.console.formatting import aligned
 from evoprune.errors import InputError
 from evoprune.experiment.resolve import resolve_file
-from evoprune.formatting import aligned
 from evoprune.records.run_folder import check_name
 
 

@@ -33,8 +33,8 @@ from evoprune.cli import (
     status,
     validate,
 )
+from evoprune.console.phase import is_launched
 from evoprune.errors import InputError, Stopped, did_you_mean
-from evoprune.phase import is_launched
 
 COMMANDS = {
     module.__name__.rpartition(".")[2]: module

@@ -13,13 +13,13 @@ import yaml
 from evoprune.backends.evaluation import limit_threads
 from evoprune.cli import execution
 from evoprune.cli.promised import keep
+from evoprune.console.phase import Phase, note
 from evoprune.errors import InputError
 from evoprune.experiment import registry
 from evoprune.experiment.resolve import resolve
-from evoprune.exporting import refuse_unless_free
-from evoprune.parts import Exporting
-from evoprune.phase import Phase, note
-from evoprune.planning import Planner
+from evoprune.exports.exporting import refuse_unless_free
+from evoprune.interfaces.export import Exporting
+from evoprune.interfaces.planning import Planner
 from evoprune.records import run_folder
 
 COMMANDS = "evoprune.commands"

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from evoprune.errors import InputError
 from evoprune.experiment import catalogue, registry
-from evoprune.parts import Exporting, Measuring, Recovering
+from evoprune.interfaces.export import Exporting, Measuring, Recovering
 
 Kind = Literal["EvalOptions", "ExportOptions", "RecoverOptions"]
 

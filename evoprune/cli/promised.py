@@ -13,7 +13,7 @@ from typing import Any
 from evoprune.api import Run
 from evoprune.backends.evaluation import this_worker
 from evoprune.errors import InputError
-from evoprune.files import read_json
+from evoprune.files.json_files import read_json
 from evoprune.records import run_folder
 
 

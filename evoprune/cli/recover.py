@@ -11,10 +11,10 @@ from evoprune.cli import experiment, problem_options
 from evoprune.errors import InputError
 from evoprune.experiment.explain import OPTION
 from evoprune.experiment.plugin_parameters import check_parameters
-from evoprune.exporting import refuse_unless_free
-from evoprune.parts import Recovering
+from evoprune.exports.exporting import refuse_unless_free
+from evoprune.exports.recovering import recover_export
+from evoprune.interfaces.export import Recovering
 from evoprune.records.run_folder import has_experiment
-from evoprune.recovering import recover_export
 
 
 def add_parser(commands: Any) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from evoprune.ablation.campaign import is_campaign
+from evoprune.console.phase import note
 from evoprune.errors import InputError
-from evoprune.phase import note
 from evoprune.records.run_folder import RESULT, STATUS, has_experiment
 from evoprune.records.status import find, look
 from evoprune.report.unfinished import so_far

@@ -12,8 +12,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from evoprune.console.formatting import aligned, interval, plain
 from evoprune.errors import InputError
-from evoprune.formatting import aligned, interval, plain
 from evoprune.records.status import Status, find, look
 
 

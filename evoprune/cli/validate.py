@@ -7,10 +7,10 @@ from typing import Any
 
 from evoprune.backends.evaluation import limit_threads
 from evoprune.cli import execution, experiment
+from evoprune.console.phase import Phase
 from evoprune.errors import InputError
 from evoprune.experiment.resolve import refuse_missing
-from evoprune.parts import Foreseeing
-from evoprune.phase import Phase
+from evoprune.interfaces.parts import Foreseeing
 
 
 def add_parser(commands: Any) -> None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from evoprune.errors import did_you_mean, nearest
 from evoprune.experiment.parameters import model_of
 from evoprune.experiment.renamed import answer
-from evoprune.schema import Checked
+from evoprune.interfaces.schema import Checked
 
 _KINDS = {
     "float_type": "a number",

@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, Field, create_model
 from pydantic.fields import FieldInfo
 
 from evoprune.experiment import renamed
-from evoprune.schema import Checked
+from evoprune.interfaces.schema import Checked
 
 DATA_ARGUMENTS = {"algorithm": 1, "select": 2, "mate": 2, "mutate": 1, "repair": 1, "survive": 1}
 """The slots of the toolbox, and how many leading arguments of each are data, not parameters."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from evoprune.errors import InputError, did_you_mean
 from evoprune.experiment.modules import HOME, import_own_packages, plugin, plugins
-from evoprune.problem import Problem
+from evoprune.interfaces.problem import Problem
 
 PROBLEMS, OPERATORS = "evoprune.problems", "evoprune.operators"
 

@@ -16,8 +16,8 @@ from evoprune.experiment import modules, parameters, registry
 from evoprune.experiment.config import Config, find, override, read
 from evoprune.experiment.explain import explain
 from evoprune.experiment.spec import Choice, Experiment, Operators
-from evoprune.individual import Individual
-from evoprune.problem import Problem, Settings
+from evoprune.interfaces.algorithm import Individual
+from evoprune.interfaces.problem import Problem, Settings
 
 FROM_EXPERIMENT = frozenset({"population", "mate_probability", "mutate_probability"})
 """Keys of the experiment that an operator may ask for."""

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from evoprune.experiment.explain import cut_repr
-from evoprune.schema import Checked, Fraction
+from evoprune.interfaces.schema import Checked, Fraction
 
 NO_END = 10_000_000
 """More generations than any search takes."""

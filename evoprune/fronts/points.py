@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evoprune.console.formatting import plain
 from evoprune.errors import InputError
 from evoprune.experiment.resolve import resolve_at
-from evoprune.exporting import EXPERIMENT, FACTS
-from evoprune.files import read_json
-from evoprune.formatting import plain
-from evoprune.parts import Exporting
-from evoprune.standing import Quantity, Standing
+from evoprune.exports.exporting import EXPERIMENT, FACTS
+from evoprune.files.json_files import read_json
+from evoprune.interfaces.export import Exporting, Quantity, Standing
 
 
 @dataclass(frozen=True)

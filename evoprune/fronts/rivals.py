@@ -8,14 +8,14 @@ from typing import Any
 
 from evoprune.api import Run
 from evoprune.backends import evaluation
+from evoprune.console.phase import note
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.experiment.resolve import Resolved
+from evoprune.exports.recovering import recover_into
 from evoprune.fronts.run import PlannedExport, export_of, tell
-from evoprune.parts import Exported, Outcome
-from evoprune.phase import note
-from evoprune.recovering import recover_into
-from evoprune.standing import Rival
+from evoprune.interfaces.export import Exported, Rival
+from evoprune.interfaces.parts import Outcome
 
 
 def add_rivals(plans: Sequence[PlannedExport], front: Path, options: Mapping[str, Any]) -> None:

@@ -12,12 +12,12 @@ from evoprune.ablation.grid import Variant
 from evoprune.api import Run
 from evoprune.backends import evaluation
 from evoprune.backends.execution import Execution
+from evoprune.console.phase import note
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.experiment.resolve import Resolved
-from evoprune.exporting import FACTS, described_in
-from evoprune.parts import Exporting
-from evoprune.phase import note
+from evoprune.exports.exporting import FACTS, described_in
+from evoprune.interfaces.export import Exporting
 from evoprune.search.to_its_end import refuse_other, run_to_its_end
 
 

@@ -30,8 +30,8 @@ from pathlib import Path
 from typing import Any
 
 from evoprune.errors import InputError
-from evoprune.json_numbers import finite
-from evoprune.problem import Evaluation
+from evoprune.files.json_files import finite
+from evoprune.interfaces.problem import Evaluation
 from evoprune.records.run_folder import AHEAD, HISTORY
 
 Line = dict[str, Any]

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evoprune.errors import InputError
 from evoprune.experiment.explain import explain
-from evoprune.problem import Evaluation, worst
+from evoprune.interfaces.problem import Evaluation, worst
 from evoprune.records.history import Line, is_generation
 from evoprune.records.run_folder import AHEAD, HISTORY
 

@@ -26,7 +26,7 @@ import yaml
 
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.config import Config
-from evoprune.files import PART, read_json, write_json, write_text
+from evoprune.files.json_files import PART, read_json, write_json, write_text
 
 CONFIG, STATUS, LOCK = "config.yaml", "status.json", "lock"
 """What a run writes before anything is loaded."""

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from evoprune.console.phase import listening
 from evoprune.errors import InputError, Stopped
-from evoprune.phase import listening
 from evoprune.records.run_folder import write_status
 
 _EVERY = 2.0

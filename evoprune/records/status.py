@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 from evoprune.errors import InputError
 from evoprune.experiment import config
 from evoprune.experiment.explain import explain
-from evoprune.files import read_json
+from evoprune.files.json_files import read_json
 from evoprune.records import recorded
 from evoprune.records.history import Line, is_generation
 from evoprune.records.run_folder import CONFIG, HISTORY, LOCK, PROMISED, RESULT, STATUS, is_locked, was_begun

@@ -16,8 +16,8 @@ from evoprune.ablation.compare import in_words
 from evoprune.ablation.grid import Variant
 from evoprune.ablation.outcome import Finished, finished
 from evoprune.ablation.results import HEAD, NOT_COMPARED, cells, compared, draw_curves
+from evoprune.console.formatting import plain
 from evoprune.figures import svg
-from evoprune.formatting import plain
 from evoprune.records import recorded
 from evoprune.records.run_folder import CONFIG, HISTORY, RESULT
 from evoprune.records.status import RUNNING, look

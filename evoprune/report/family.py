@@ -9,8 +9,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from evoprune.console.formatting import plain
 from evoprune.figures import BLUE, GREY, ORANGE, log_scale_if_wide, new
-from evoprune.formatting import plain
 
 MOST = 400
 """A tree is cut here: it is for reading."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from evoprune.console.formatting import digits, plain
 from evoprune.figures import COLOURS, GREY, entitle, log_scale_if_wide, new
-from evoprune.formatting import digits, plain
 
 Curve = Sequence[tuple[int, float]]
 """Generations, and the best after each."""

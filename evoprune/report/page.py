@@ -14,10 +14,10 @@ from markupsafe import Markup
 
 from evoprune import __version__
 from evoprune.ablation.campaign import is_campaign
+from evoprune.console.formatting import Share, interval, plain
 from evoprune.errors import InputError
 from evoprune.figures import svg
-from evoprune.files import write_text
-from evoprune.formatting import Share, interval, plain
+from evoprune.files.json_files import write_text
 from evoprune.records.run_folder import STATUS
 from evoprune.records.status import find, look
 from evoprune.report import overlay

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import yaml
 
 from evoprune import api
+from evoprune.console.formatting import Share, flat, plain
 from evoprune.figures import draw_convergence, svg
-from evoprune.files import read_json
-from evoprune.formatting import Share, flat, plain
-from evoprune.parts import Reporting, reporting, titles
-from evoprune.problem import Problem
+from evoprune.files.json_files import read_json
+from evoprune.interfaces.parts import Reporting, reporting, titles
+from evoprune.interfaces.problem import Problem
 from evoprune.records.history import is_generation
 from evoprune.records.run_folder import CONFIG, ENVIRONMENT, RESULT
 from evoprune.records.status import Status, look

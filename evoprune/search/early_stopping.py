@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from deap import base
 
 from evoprune.errors import InputError
-from evoprune.individual import Individual
-from evoprune.json_numbers import finite
-from evoprune.parts import HeldOut
-from evoprune.problem import Problem
+from evoprune.files.json_files import finite
+from evoprune.interfaces.algorithm import Individual
+from evoprune.interfaces.parts import HeldOut
+from evoprune.interfaces.problem import Problem
 from evoprune.records.history import Line
 from evoprune.search.evaluator import draws_apart
 

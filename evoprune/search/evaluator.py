@@ -14,11 +14,10 @@ import numpy
 from deap import base
 from deap.tools import HallOfFame, ParetoFront
 
-from evoprune.algorithm import Evaluate
 from evoprune.backends import Backend, Stalled
 from evoprune.errors import Stopped
-from evoprune.individual import Individual
-from evoprune.problem import Evaluation, Problem, worst
+from evoprune.interfaces.algorithm import Evaluate, Individual
+from evoprune.interfaces.problem import Evaluation, Problem, worst
 from evoprune.records.history import History, scored
 from evoprune.records.recorded import Genome, Key, RecordedRun
 from evoprune.search.candidate import Candidate, Finalist, Reference

@@ -9,11 +9,10 @@ from typing import Any
 
 from deap import base
 
-from evoprune.algorithm import Evaluate
 from evoprune.errors import Stopped
 from evoprune.experiment.spec import Experiment
-from evoprune.individual import Individual
-from evoprune.json_numbers import finite
+from evoprune.files.json_files import finite
+from evoprune.interfaces.algorithm import Evaluate, Individual
 from evoprune.search.early_stopping import EarlyStopping
 from evoprune.search.evaluator import Evaluator
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from evoprune.errors import InputError
-from evoprune.individual import Individual
-from evoprune.json_numbers import finite
-from evoprune.parts import Finals
-from evoprune.problem import Evaluation, Problem
+from evoprune.files.json_files import finite
+from evoprune.interfaces.algorithm import Individual
+from evoprune.interfaces.parts import Finals
+from evoprune.interfaces.problem import Evaluation, Problem
 from evoprune.search.candidate import Finalist
 
 if TYPE_CHECKING:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from deap import base
 
-from evoprune.algorithm import Evaluate
 from evoprune.errors import InputError
 from evoprune.experiment.resolve import Resolved, check_survivors
-from evoprune.individual import Individual
+from evoprune.interfaces.algorithm import Evaluate, Individual
 
 
 def _try_algorithm(toolbox: base.Toolbox, use: str) -> None:

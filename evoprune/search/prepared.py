@@ -14,10 +14,10 @@ from deap import base
 from evoprune.backends.device_assignment import assign_main_process
 from evoprune.backends.evaluation import AUTO, limit_threads, this_worker
 from evoprune.backends.execution import Execution
+from evoprune.console.phase import Phase
 from evoprune.experiment.resolve import Resolved
-from evoprune.parts import Measured
-from evoprune.phase import Phase
-from evoprune.problem import Problem
+from evoprune.interfaces.parts import Measured
+from evoprune.interfaces.problem import Problem
 from evoprune.search import toolbox
 from evoprune.search.early_stopping import check_patience
 from evoprune.search.finals import check_finals

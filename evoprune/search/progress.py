@@ -6,10 +6,10 @@ import time
 
 from tqdm import tqdm
 
-from evoprune.formatting import digits
-from evoprune.individual import Individual
-from evoprune.phase import Phase
-from evoprune.problem import Evaluation
+from evoprune.console.formatting import digits
+from evoprune.console.phase import Phase
+from evoprune.interfaces.algorithm import Individual
+from evoprune.interfaces.problem import Evaluation
 from evoprune.records.status import time_left
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 from evoprune import backends
 from evoprune.backends.execution import Execution
+from evoprune.console.phase import note
 from evoprune.errors import InputError
 from evoprune.experiment.explain import cut_repr
 from evoprune.experiment.resolve import resolve, resolve_at
-from evoprune.files import read_json
-from evoprune.phase import note
+from evoprune.files.json_files import read_json
 from evoprune.records import recorded, run_folder
 from evoprune.records.stating import stating
 from evoprune.search.prepared import Prepared, decide, deciding

@@ -14,14 +14,14 @@ import numpy
 
 from evoprune import backends
 from evoprune.backends.execution import Execution
+from evoprune.console.phase import Phase, note
 from evoprune.errors import Stopped
 from evoprune.experiment.resolve import Resolved, refuse_missing
 from evoprune.figures import draw_convergence
-from evoprune.files import write_json
-from evoprune.individual import Individual
-from evoprune.parts import Outcome, Reporting, TradeOffs, titles
-from evoprune.phase import Phase, note
-from evoprune.problem import Evaluation, Problem
+from evoprune.files.json_files import write_json
+from evoprune.interfaces.algorithm import Individual
+from evoprune.interfaces.parts import Outcome, Reporting, TradeOffs, titles
+from evoprune.interfaces.problem import Evaluation, Problem
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import History
 from evoprune.records.recorded import Key, RecordedRun

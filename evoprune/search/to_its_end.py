@@ -9,7 +9,7 @@ from types import MappingProxyType
 from evoprune.backends.execution import Execution
 from evoprune.errors import InputError
 from evoprune.experiment.resolve import Resolved, resolve_at
-from evoprune.problem import Evaluation
+from evoprune.interfaces.problem import Evaluation
 from evoprune.records import run_folder
 from evoprune.records.recorded import Key
 from evoprune.search.resume import resume

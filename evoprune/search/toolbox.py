@@ -12,9 +12,9 @@ from evoprune.backends.evaluation import ProblemRef, evaluate, judge
 from evoprune.errors import InputError
 from evoprune.experiment import parameters
 from evoprune.experiment.resolve import FROM_EXPERIMENT, Resolved
-from evoprune.genes import Genes
-from evoprune.individual import Individual
-from evoprune.problem import Problem
+from evoprune.interfaces.algorithm import Individual
+from evoprune.interfaces.genes import Genes
+from evoprune.interfaces.problem import Problem
 
 
 def problem_ref(resolved: Resolved, measured: Mapping[str, Any] | None = None) -> ProblemRef:

@@ -13,10 +13,9 @@ from typing import Any
 import numpy
 from deap import base, tools
 
-from evoprune.algorithm import Generation
-from evoprune.budget import Additive, Budget, Monotone, Price
-from evoprune.genes import Gene, Genes
-from evoprune.individual import Individual
+from evoprune.interfaces.algorithm import Generation, Individual
+from evoprune.interfaces.budget import Additive, Budget, Monotone, Price
+from evoprune.interfaces.genes import Gene, Genes
 from evoprune.testing.spaces import CLOSE, require
 
 PARENTS = {"mate": 2, "mutate": 1, "repair": 1}

@@ -8,8 +8,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from evoprune.parts import Finals
-from evoprune.problem import Evaluation, Problem
+from evoprune.interfaces.parts import Finals
+from evoprune.interfaces.problem import Evaluation, Problem
 from evoprune.testing.spaces import check_budget, check_genes, require
 
 

@@ -6,8 +6,8 @@ import math
 import random
 from itertools import pairwise
 
-from evoprune.budget import Budget
-from evoprune.genes import Genes
+from evoprune.interfaces.budget import Budget
+from evoprune.interfaces.genes import Genes
 
 TRIALS = 30
 CLOSE = 1e-9

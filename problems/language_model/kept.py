@@ -1,6 +1,6 @@
 """Tensors that take long to compute, kept for later runs: found by a hash of all that they depend on.
 
-Their files are in the cache (:mod:`evoprune.cache`). A damaged one is computed again. Where none can be written,
+Their files are in the cache (:mod:`evoprune.files.cache`). A damaged one is computed again. Where none can be written,
 nothing is kept.
 """
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from tempfile import TemporaryDirectory
 
 from evoprune.cli.main import main as evoprune
-from evoprune.phase import listening
+from evoprune.console.phase import listening
 
 
 class Phases:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from evoprune import api
+from evoprune.console.formatting import flat
 from evoprune.errors import InputError
-from evoprune.files import read_json
-from evoprune.formatting import flat
+from evoprune.files.json_files import read_json
 from evoprune.records import recorded
 from evoprune.records.history import is_generation
 from evoprune.records.run_folder import HISTORY, RESULT

@@ -6,7 +6,7 @@ import numpy
 import pytest
 from safetensors.numpy import save_file
 
-from evoprune.cache import CachedFile, entries
+from evoprune.files.cache import CachedFile, entries
 
 
 @pytest.fixture

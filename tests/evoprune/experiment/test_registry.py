@@ -4,7 +4,7 @@ import pytest
 
 from evoprune.errors import InputError
 from evoprune.experiment import registry
-from evoprune.problem import Problem
+from evoprune.interfaces.problem import Problem
 
 
 def test_every_registered_problem_is_one():

@@ -121,7 +121,7 @@ def test_a_result_is_told_in_words_and_lists_are_left_to_it(report, evoprune, tm
     }
     for name, value in said.items():
         monkeypatch.setattr(Benchmark, name, value, raising=False)
-    monkeypatch.setattr("evoprune.parts.Reporting", Benchmark)
+    monkeypatch.setattr("evoprune.interfaces.parts.Reporting", Benchmark)
     told = {
         "closed": 0.25,
         "found": {"a": {"score": 1.5, "part": 0.450001, "said": "a\nb", "genome": [0.1] * 12}},

@@ -5,7 +5,7 @@ import pytest
 from deap import base
 
 from evoprune import Additive, Genes, Individual, Monotone
-from evoprune.genes import Gene
+from evoprune.interfaces.genes import Gene
 from operators.algorithm.greedy import greedy
 from operators.repair.shift import shift
 from problems.benchmark.knapsack import Knapsack, KnapsackSettings

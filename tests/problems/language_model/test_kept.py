@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from evoprune.cache import entries
+from evoprune.files.cache import entries
 from problems.language_model.kept import code, kept, shared_of
 from problems.language_model.resident import Resident
 from problems.language_model.settings import ModelSettings

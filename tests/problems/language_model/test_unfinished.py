@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from evoprune.cache import entries
+from evoprune.files.cache import entries
 from problems.language_model import unfinished
 from problems.language_model.kept import kept
 from problems.language_model.resident import Resident

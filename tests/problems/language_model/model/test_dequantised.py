@@ -7,7 +7,7 @@ import torch
 
 pytest.importorskip("gguf")
 
-from evoprune.cache import entries
+from evoprune.files.cache import entries
 from problems.bundled import base
 from problems.language_model.model import load
 from problems.language_model.settings import ModelSettings

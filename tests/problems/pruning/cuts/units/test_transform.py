@@ -5,7 +5,7 @@ import torch
 from transformers.pytorch_utils import Conv1D
 
 from evoprune import InputError
-from evoprune.cache import clear
+from evoprune.files.cache import clear
 from problems.language_model import unfinished
 from problems.language_model.model.blocks import find_blocks
 from problems.language_model.statistics.calibration import statistics

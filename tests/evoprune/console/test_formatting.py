@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from evoprune.formatting import digits, plain
+from evoprune.console.formatting import digits, plain
 
 
 @pytest.mark.parametrize(

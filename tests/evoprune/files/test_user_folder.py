@@ -1,7 +1,7 @@
 import pytest
 
 from evoprune import InputError
-from evoprune.user_folder import user_folder
+from evoprune.files.user_folder import user_folder
 
 
 @pytest.fixture

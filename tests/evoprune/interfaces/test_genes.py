@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from evoprune.genes import Gene, Genes
+from evoprune.interfaces.genes import Gene, Genes
 from evoprune.testing import check_genes
 
 MIXED = Genes([Gene("a", -1.0, 2.0), Gene.of_levels("b", "xyz"), Gene("c", 0.5, 0.5), Gene.of_levels("d", [8])])

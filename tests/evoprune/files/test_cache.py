@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from evoprune import InputError
-from evoprune.cache import CachedFile, cache_folder, cache_limit, clear, entries
+from evoprune.files.cache import CachedFile, cache_folder, cache_limit, clear, entries
 
 SCRIPT = """
 import sys
-from evoprune.cache import CachedFile
+from evoprune.files.cache import CachedFile
 def write(path):
     path.write_text("written")
     print("writing", flush=True)

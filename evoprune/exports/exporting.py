@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from evoprune.console.phase import Phase
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.config import Config
 from evoprune.experiment.resolve import resolve_at
-from evoprune.files import read_json, write_json
-from evoprune.parts import Exported, Exporting
-from evoprune.phase import Phase
+from evoprune.files.json_files import read_json, write_json
+from evoprune.interfaces.export import Exported, Exporting
 from evoprune.records import run_folder
 
 FACTS, EXPERIMENT, CARD, UNFIT = "evoprune.json", "experiment.yaml", "README.md", "UNFIT.txt"

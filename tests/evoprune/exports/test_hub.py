@@ -13,7 +13,8 @@ import pytest
 from evoprune.experiment.modules import HOME
 
 UPLOAD = (
-    "import sys; from pathlib import Path; from evoprune.hub import push; print(push(Path(sys.argv[1]), sys.argv[2]))"
+    "import sys; from pathlib import Path; from evoprune.exports.hub import push;"
+    " print(push(Path(sys.argv[1]), sys.argv[2]))"
 )
 
 

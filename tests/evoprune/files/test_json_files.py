@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 
-from evoprune.files import write_json
+from evoprune import finite
+from evoprune.files.json_files import write_json
 
 
 def test_json_is_replaced_whole_or_not_at_all(tmp_path):
@@ -15,3 +17,8 @@ def test_json_is_replaced_whole_or_not_at_all(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write_json(path, {"new": float("nan")})
     assert json.loads(path.read_text()) == {"old": 1}
+
+
+@pytest.mark.parametrize(("value", "kept"), [(1.5, 1.5), (math.inf, None), (-math.inf, None), (math.nan, None)])
+def test_what_json_lacks_becomes_null(value, kept):
+    assert finite(value) == kept

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from evoprune import Exported, InputError, Stopped
-from evoprune.exporting import about, export, load
+from evoprune.exports.exporting import about, export, load
 
 
 def writing(faults=()):

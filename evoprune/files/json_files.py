@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -50,3 +51,8 @@ def read_json(path: Path, expected: str = "") -> dict[str, Any]:
 
 def _refuse(constant: str) -> float:
     raise ValueError(f"{constant} is not JSON")
+
+
+def finite(value: float) -> float | None:
+    """``value``, or None (JSON's null) where it is infinite or not a number."""
+    return value if math.isfinite(value) else None

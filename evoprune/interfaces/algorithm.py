@@ -1,16 +1,19 @@
-"""Individuals, which DEAP's operators work on: lists of genes with a fitness.
+"""Algorithms: generators that ask for scores and say when a generation is complete; and their individuals.
 
-Both classes are ordinary module-level classes, not ones made by :mod:`deap.creator`:
-classes made at run time pickle into new classes in every process.
+The engine answers each :class:`Evaluate` by setting the individuals' fitness before it resumes
+the generator. An algorithm does not deal with workers, histories or stopping.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
 from deap import base
+
+# Ordinary module-level classes, not ones made by deap.creator: those pickle into new classes in every process.
 
 
 class Fitness(base.Fitness):
@@ -60,3 +63,26 @@ class Individual(list[float]):
     def genome(self) -> tuple[float, ...]:
         """The genes as a hashable value: the key of the memo."""
         return tuple(self)
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Ask for the fitness of ``individuals`` on a share ``fidelity``, in (0, 1], of the data.
+
+    A problem that knows no fidelities scores on all of it. Only what was scored on all can
+    become the result of a run, and no ``probe``: what measures something, and may lie off the budget.
+    """
+
+    individuals: Sequence[Individual]
+    fidelity: float = 1.0
+    probe: bool = False
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Say that a generation is complete, with the scored ``population`` that it ends with."""
+
+    population: Sequence[Individual]
+
+
+Algorithm = Iterator[Evaluate | Generation]

@@ -11,8 +11,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
-from evoprune.formatting import digits
-from evoprune.genes import Gene, Genes
+from evoprune.console.formatting import digits
+from evoprune.interfaces.genes import Gene, Genes
 
 Price = float | Sequence[float]
 """What a gene spends: for each 1 of a real gene; for a gene with levels, a table with an entry for each level."""
@@ -255,3 +255,19 @@ def _spent(price: Price, value: float) -> float:
 def _reach(price: Price) -> float:
     """The most that a gene can change: of a real gene, for each 1 of it."""
     return max(price) - min(price) if isinstance(price, Sequence) else abs(price)
+
+
+def solve(rising: Callable[[float], float], target: float, low: float, up: float) -> float:
+    """Return where the non-decreasing ``rising`` reaches ``target`` in [low, up], by bisection.
+
+    To the last bit: the least number found that is not below ``target``, or ``up`` where all are.
+    """
+    for _ in range(200):  # exhausts a double's precision
+        middle = (low + up) / 2
+        if middle in (low, up):
+            break
+        if rising(middle) < target:
+            low = middle
+        else:
+            up = middle
+    return up

@@ -18,7 +18,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from evoprune.errors import InputError
-from evoprune.user_folder import private_folder
+from evoprune.files.user_folder import private_folder
 
 FOLDER, LIMIT = "EVOPRUNE_CACHE", "EVOPRUNE_CACHE_GB"
 """The variables of the environment that name the folder, and the most that all files together may take."""

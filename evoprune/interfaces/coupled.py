@@ -11,8 +11,8 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
-from evoprune.budget import Budget
-from evoprune.genes import Genes
+from evoprune.interfaces.budget import Budget
+from evoprune.interfaces.genes import Genes
 
 
 @dataclass(frozen=True, eq=False)

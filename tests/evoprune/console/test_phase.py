@@ -13,8 +13,8 @@ import threading
 import pytest
 
 from evoprune import Phase, steps
-from evoprune import phase as module
-from evoprune.phase import listening
+from evoprune.console import phase as module
+from evoprune.console.phase import listening
 
 
 class Told(io.StringIO):

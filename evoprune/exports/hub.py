@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from evoprune.errors import InputError, Stopped
-from evoprune.exporting import CARD, EXPERIMENT, FACTS, about
+from evoprune.exports.exporting import CARD, EXPERIMENT, FACTS, about
 
 _OPTION = "--push"
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING
 
-from evoprune.formatting import plain
-from evoprune.parts import reporting
+from evoprune.console.formatting import plain
+from evoprune.interfaces.parts import reporting
 
 if TYPE_CHECKING:
     from evoprune.api import Run

@@ -1,4 +1,4 @@
-"""What the engine asks of a problem. A plugin subclasses :class:`Problem`; see :mod:`evoprune.parts` for the rest."""
+"""Interface of problems: plugins subclass :class:`Problem`, and optional parts of :mod:`evoprune.interfaces.parts`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from evoprune.budget import Budget
-from evoprune.genes import Genes
-from evoprune.schema import Checked
+from evoprune.interfaces.budget import Budget
+from evoprune.interfaces.genes import Genes
+from evoprune.interfaces.schema import Checked
 
 
 class Settings(Checked):

@@ -4,7 +4,7 @@ from copy import deepcopy
 import pytest
 
 from evoprune import Individual
-from evoprune.individual import Fitness
+from evoprune.interfaces.algorithm import Fitness
 
 
 def scored(weights, values, **keys):

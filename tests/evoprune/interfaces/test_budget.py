@@ -4,8 +4,8 @@ from fractions import Fraction
 
 import pytest
 
-from evoprune.budget import Additive, Monotone
-from evoprune.genes import Gene, Genes
+from evoprune.interfaces.budget import Additive, Monotone, solve
+from evoprune.interfaces.genes import Gene, Genes
 from evoprune.testing import check_budget
 from evoprune.testing.operators import budgets
 
@@ -99,3 +99,11 @@ def test_rounding_is_no_excess():
     assert budget.within([1.0, 1.0])
     assert budget.within([0.9, 1.0])
     assert not budget.within([1.0, 1.01])
+
+
+def test_solve_finds_the_root_to_the_last_bit():
+    assert solve(lambda x: x * x * x, 8.0, 0.0, 1e6) == pytest.approx(2.0, abs=1e-15)
+
+
+def test_solve_ends_where_the_function_is_flat():
+    assert solve(lambda x: min(x, 1.0), 1.0, -5.0, 5.0) == 1.0

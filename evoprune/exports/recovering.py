@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from evoprune.console.phase import is_first_process
 from evoprune.errors import InputError
 from evoprune.experiment import config
 from evoprune.experiment.config import Config
-from evoprune.exporting import EXPERIMENT, FACTS, UNFIT, export, refuse_unless_free
-from evoprune.files import read_json
-from evoprune.parts import CHECKPOINT, Exported, Recovering
-from evoprune.phase import is_first_process
+from evoprune.exports.exporting import EXPERIMENT, FACTS, UNFIT, export, refuse_unless_free
+from evoprune.files.json_files import read_json
+from evoprune.interfaces.export import CHECKPOINT, Exported, Recovering
 from evoprune.records import run_folder
 
 _LOCK = "unfinished.lock"
@@ -27,7 +27,7 @@ Write = Callable[[Path, Path], Exported]
 def recover_into(
     out: Path, write: Write, made_by: Mapping[str, Any], experiment: Config | None, is_file: bool = False
 ) -> Exported:
-    """As :func:`evoprune.exporting.export`; checkpoints lie beside ``out`` until it is there."""
+    """As :func:`evoprune.exports.exporting.export`; checkpoints lie beside ``out`` until it is there."""
     refuse_unless_free(out, is_file)
     workplace = out.with_name(f"{out.name}.unfinished")
 

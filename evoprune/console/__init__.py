@@ -1,0 +1,1 @@
+"""Progress and numbers as text for a person."""

@@ -1,0 +1,1 @@
+"""Interfaces of plugins: problems with genes, budgets and optional parts; algorithms; planners."""
