@@ -13,8 +13,8 @@ from pydantic import Field
 from evoprune import Evaluation, Settings
 from evoprune.backends.evaluation import worker_name
 from problems.benchmark.problem import Benchmark, BenchmarkSettings
-from problems.pruning.problem import Pruning
-from problems.pruning.settings import PruningSettings
+from problems.language_model.pruning import Pruning
+from problems.language_model.settings import PruningSettings
 
 
 class Patience(Settings):

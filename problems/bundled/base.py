@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from problems.language_model.gguf.find import find_base
-from problems.language_model.gguf.write import contents
-from problems.language_model.resident import Resident
-from problems.language_model.settings import ModelSettings
+from problems.gguf.find import find_base
+from problems.gguf.write import contents
+from problems.models.resident import Resident
+from problems.models.settings import ModelSettings
 
 
 def main() -> None:

@@ -1,1 +1,1 @@
-"""Code that all problems on a language model share: loading, texts, statistics, measuring, export."""
+"""The problems on a language model: settings, and the rooms beside this one put together."""

@@ -9,22 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from evoprune import FACTS, InputError, Table, described_in, finite
-from problems.language_model import protocol
-from problems.language_model.evaluation.harness import run_tasks
-from problems.language_model.evaluation.measure import Measure
-from problems.language_model.export.uneven import load_any
-from problems.language_model.model.blocks import attentions_numbered
-from problems.language_model.model.device import follow_threads
-from problems.language_model.model.forward import Forward
-from problems.language_model.model.load import convert
-from problems.language_model.model.place import is_path
-from problems.language_model.model.tensor_file import Tensors
-from problems.language_model.options import EvalOptions
-from problems.language_model.recovery.recover import model_of
-from problems.language_model.resident import Resident
-from problems.language_model.session import Session
-from problems.language_model.settings import BUNDLED_REPORT_TEXT, ModelSettings, TextSettings
-from problems.language_model.text.windows import Windows, check_length, cut, settings_of
+from problems.distillation.recover import model_of
+from problems.evaluation.harness import run_tasks
+from problems.evaluation.measure import Measure
+from problems.evaluation.session import Session
+from problems.export.ragged_model import load_any
+from problems.models.blocks import attentions_numbered
+from problems.models.device import follow_threads
+from problems.models.forward import Forward
+from problems.models.load import convert
+from problems.models.place import is_path
+from problems.models.resident import Resident
+from problems.models.settings import ModelSettings
+from problems.models.tensor_file import Tensors
+from problems.results import protocol
+from problems.results.settings import EvalOptions
+from problems.texts.settings import BUNDLED_REPORT_TEXT, TextSettings
+from problems.texts.windows import Windows, check_length, cut, settings_of
 
 Row = dict[str, Any]
 

@@ -28,21 +28,25 @@ from evoprune import (
     find_plugin,
     plugin_names,
 )
-from problems.language_model import options as of_commands
-from problems.language_model.any_transform import AnyTransformSettings, chosen_transforms
-from problems.language_model.budgets.measured import MeasuredBudget
-from problems.language_model.files import missing
-from problems.language_model.finals import JudgedModels
-from problems.language_model.settings import BUDGETS, FORMATS, TRANSFORMS, ModelSettings
-from problems.language_model.standing import ComparedExports
-from problems.language_model.summary import summary
-from problems.language_model.told import EXPLAINED, SHARES, WORDS, about
+from problems.budgets import BUDGETS
+from problems.budgets.measured import MeasuredBudget
+from problems.distillation.judged_models import JudgedModels
+from problems.distillation.settings import RecoverOptions
+from problems.export import FORMATS
+from problems.export.settings import ExportOptions
+from problems.language_model.settings import LanguageModelSettings, chosen_transforms, missing
+from problems.models.settings import ModelSettings
+from problems.results.comparison import ComparedExports
+from problems.results.labels import EXPLAINED, SHARES, WORDS, about
+from problems.results.settings import EvalOptions
+from problems.results.summary import summary
+from problems.transforms import TRANSFORMS
 
 if TYPE_CHECKING:  # these import torch, which checking an experiment does not need
-    from problems.language_model.export.format import ExportFormat
-    from problems.language_model.resident import Resident
-    from problems.language_model.text.roles import Texts
-    from problems.language_model.transform import Transform
+    from problems.export.format import ExportFormat
+    from problems.models.resident import Resident
+    from problems.texts.text_splits import Texts
+    from problems.transforms.transform import Transform
 
 
 class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reporting, Measured, Recovering):
@@ -51,10 +55,8 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
     Fitness is perplexity on the search text, or divergence from the dense model.
     """
 
-    Settings: ClassVar[type[Settings]] = AnyTransformSettings
-    ExportOptions = of_commands.ExportOptions
-    EvalOptions = of_commands.EvalOptions
-    RecoverOptions = of_commands.RecoverOptions
+    Settings: ClassVar[type[Settings]] = LanguageModelSettings
+    ExportOptions, EvalOptions, RecoverOptions = ExportOptions, EvalOptions, RecoverOptions
     packages = ("torch", "transformers")
     plugin_groups: ClassVar[Mapping[str, str]] = MappingProxyType({"transforms": TRANSFORMS, "budget": BUDGETS})
     has_fidelities = True
@@ -66,7 +68,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
     def __init__(self, settings: Any) -> None:
         """Load the model here, so that a fault in it is not recorded as a failure of the first candidate."""
         super().__init__(settings)
-        from problems.language_model.session import Session
+        from problems.evaluation.session import Session
 
         self._measurements: Mapping[str, Any] = {}
         self.session = Session.start(settings, self._calibrates(settings), self._make_transform)
@@ -77,7 +79,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         return any(kind.calibrates(own) for kind, own in cls._transforms(settings))
 
     def _make_transform(self, resident: Resident, texts: Texts) -> Transform:
-        from problems.language_model.stack import combined
+        from problems.transforms.stack import combined
 
         return combined([kind(resident, own, texts) for kind, own in self._transforms(self.settings)])
 
@@ -126,7 +128,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         """
         if (budget := self.budget) is None:
             return []
-        from problems.language_model.transform import known_within
+        from problems.transforms.transform import known_within
 
         return [*self._uniform_on_budget.values(), *known_within(self.session.transform, budget)]
 
@@ -162,10 +164,10 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         known = {"weights": self.session.resident.weights_sha256} | self.session.texts.fingerprint()
         if self.settings.recover is None:
             return known
-        from problems.language_model.recovery.phase import check_before_run
+        from problems.distillation.phase import check_before_run
 
-        check_before_run(self.session, self._compared())
-        return known | ({"recovery_text": self.session.recovery_text.whole.sha256} if self._select else {})
+        check_before_run(self.session, self.settings.recover, self.recovery_text, self._compared())
+        return known | ({"recovery_text": self.recovery_text.whole.sha256} if self._select else {})
 
     @classmethod
     def needs(cls, settings: Any) -> Mapping[str, str]:
@@ -203,7 +205,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
     @classmethod
     def foresee(cls, settings: Any, work: float | None, evaluations: int) -> Mapping[str, str]:
         """From the speed of the dense model, measured on some windows."""
-        from problems.language_model.foresight import foresee
+        from problems.evaluation.cost_estimate import foresee
 
         return foresee(settings, cls._transforms(settings), cls._calibrates(settings), work, evaluations)
 
@@ -221,7 +223,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
 
     def report(self, outcome: Outcome, folder: Path) -> dict[str, Any]:
         """Score the result on the report text, and recover it if the settings say so."""
-        from problems.language_model.report import report
+        from problems.results.report import report
 
         return self._recovered(report(self.session, outcome, self.budget), outcome, folder)
 
@@ -229,9 +231,11 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         """``result``, and what the last part of the run adds to it."""
         if self.settings.recover is None:
             return result
-        from problems.language_model.recovery.phase import recover_in_run
+        from problems.distillation.phase import recover_in_run
 
-        return recover_in_run(self.session, self.settings.recover, outcome, self._compared(), result, folder)
+        return recover_in_run(
+            self.session, self.settings.recover, self.recovery_text, outcome, self._compared(), result, folder
+        )
 
     @classmethod
     def summary(cls, result: Mapping[str, Any]) -> list[str]:
@@ -244,16 +248,16 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         return [f".{name}" for name in plugin_names(FORMATS)]
 
     def export(
-        self, genome: Sequence[float], result: Mapping[str, Any], place: Path, options: of_commands.ExportOptions
+        self, genome: Sequence[float], result: Mapping[str, Any], place: Path, options: ExportOptions
     ) -> Exported:
         """Write the smaller model as ``save_pretrained`` does, or in a registered format; check it in a new process."""
-        from problems.language_model.recovery.phase import weights_in
+        from problems.distillation.phase import weights_in
 
         return self._format(place)(self.session, genome, options).write(result, place, weights_in(result))
 
     def rivals(self, first: bool) -> Iterator[Rival]:
         """The known solutions; of the first run also dense, and what transforms know, such as llama.cpp's presets."""
-        from problems.language_model.rivals import of_others, own
+        from problems.results.baselines import of_others, own
 
         transforms = self._transforms(self.settings) if first else []
         others = of_others(type(self), self.settings, transforms)
@@ -261,7 +265,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
 
     def _format(self, place: Path) -> type[ExportFormat]:
         """The form of a model in ``place``: a registered one, or a folder."""
-        from problems.language_model.export.write import Folder
+        from problems.export.write import Folder
 
         return find_plugin(FORMATS, place.suffix[1:]) if self.writes_file(place) else Folder
 
@@ -271,10 +275,10 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         result: Mapping[str, Any],
         workplace: Path,
         place: Path,
-        options: of_commands.RecoverOptions,
+        options: RecoverOptions,
     ) -> Exported:
         """Train the smaller model to predict what the dense one predicts, then as :meth:`export`."""
-        from problems.language_model.recovery.phase import recover_and_export
+        from problems.distillation.phase import recover_and_export
 
         kind = self._format(place)
         return recover_and_export(self.session, genome, self._compared(), result, workplace, place, options, kind)
@@ -286,24 +290,24 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         facts: Mapping[str, Any] | None,
         workplace: Path,
         folder: Path,
-        options: of_commands.RecoverOptions,
+        options: RecoverOptions,
     ) -> Exported:
         """As :meth:`recover`, for a folder that an export or ``save_pretrained`` wrote."""
-        from problems.language_model.recovery.export import recover_export
+        from problems.distillation.export import recover_export
 
         return recover_export(source, facts, workplace, folder, options)
 
     @classmethod
     def load(cls, folder: Path, facts: Mapping[str, Any]) -> tuple[Any, Any]:
         """The model, in evaluation mode, and the tokenizer of an export, whatever shapes its layers have."""
-        from problems.language_model.export.uneven import load_any
+        from problems.export.ragged_model import load_any
 
         return load_any(ModelSettings(model=str(folder), device="cpu", dtype=facts["dtype"]))
 
-    def compare(self, genome: Sequence[float], result: Mapping[str, Any], options: of_commands.EvalOptions) -> Table:
+    def compare(self, genome: Sequence[float], result: Mapping[str, Any], options: EvalOptions) -> Table:
         """The known solutions and ``genome``, also as the run recovered it: perplexity, and tasks if requested."""
+        from problems.distillation.phase import weights_in
         from problems.language_model.eval import compare
-        from problems.language_model.recovery.phase import weights_in
 
         return compare(self.session, self._compared() | {"evolved": list(genome)}, options, weights_in(result))
 
@@ -317,7 +321,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         """The uniform genome that takes the least from each gene and keeps the budget; none without one."""
         if (budget := self.budget) is None:
             return {}
-        from problems.language_model.transform import uniform_within
+        from problems.transforms.transform import uniform_within
 
         return {"uniform": uniform_within(self.session.transform, budget)}
 
@@ -327,7 +331,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         return cls is LanguageModel
 
     @classmethod
-    def measure(cls, source: str, options: of_commands.EvalOptions) -> Table:
+    def measure(cls, source: str, options: EvalOptions) -> Table:
         """Perplexity, and tasks if requested, of a model: folder, hub id or .gguf file."""
         from problems.language_model.eval import measure
 

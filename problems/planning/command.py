@@ -11,12 +11,12 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evoprune import InputError, Phase, Plan, Planner
-from problems.language_model.settings import DURATION, seconds_of
+from problems.distillation.settings import DURATION, seconds_of
 from problems.planning import recipes
 from problems.planning.recipe import Recipe
 
 if TYPE_CHECKING:  # it imports torch, which --help should not wait for
-    from problems.language_model.resident import Resident
+    from problems.models.resident import Resident
     from problems.planning.plan import Shares
     from problems.planning.subject import Subject
     from problems.planning.texts import Division
@@ -58,13 +58,14 @@ class Prune(Planner):
     @classmethod
     def plan(cls, options: argparse.Namespace) -> Plan:
         """See :meth:`evoprune.Planner.plan`."""
-        from problems.language_model.gguf import ggml
-        from problems.language_model.resident import Resident
-        from problems.language_model.settings import ModelSettings, TextSettings
-        from problems.language_model.text.windows import cut
+        from problems.gguf import ggml
+        from problems.models.resident import Resident
+        from problems.models.settings import ModelSettings
         from problems.planning.plan import share_out
         from problems.planning.subject import Subject
         from problems.planning.texts import SEARCHED, divide, parts_of
+        from problems.texts.settings import TextSettings
+        from problems.texts.windows import cut
 
         recipe, seconds = _goal(options), _seconds(options.time)
         one_file = options.out is not None and options.out.suffix == ".gguf"
@@ -132,7 +133,7 @@ def _base(given: str | None) -> str | None:
 
 def _refuse_without_base(resident: Resident, base: str | None) -> None:
     """Raise :class:`evoprune.InputError` where nothing says what a .gguf file holds beside the weights."""
-    from problems.language_model.gguf.find import find_base
+    from problems.gguf.find import find_base
 
     find_base(resident, base)
 
@@ -163,6 +164,6 @@ def _seconds(text: str) -> float:
 
 
 def _longest(resident: Resident) -> int:
-    from problems.language_model.model.blocks import positions
+    from problems.models.blocks import positions
 
     return positions(resident.model) or 2048

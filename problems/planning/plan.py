@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from evoprune import InputError
-from problems.language_model.rates import PASSES, UPDATED
+from problems.models.rates import PASSES, UPDATED
 from problems.planning.recipe import Recipe
 from problems.planning.subject import Subject
 from problems.planning.texts import SEARCHED, Division

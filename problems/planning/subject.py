@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import torch
 
 from evoprune import InputError
-from problems.language_model.foresight import mean_inputs, pace
-from problems.language_model.model.blocks import inputs, positions
-from problems.language_model.model.device import free_memory
-from problems.language_model.resident import Resident
-from problems.pruning.cuts.heads.settings import HeadsSettings
-from problems.pruning.cuts.heads.transform import Heads
-from problems.quantization.types.matrices import typed_matrices
-from problems.quantization.types.settings import TypesSettings
-from problems.quantization.types.transform import Types
+from problems.evaluation.cost_estimate import mean_inputs, pace
+from problems.models.blocks import inputs, positions
+from problems.models.device import free_memory
+from problems.models.resident import Resident
+from problems.transforms.gguf_types.matrices import typed_matrices
+from problems.transforms.gguf_types.settings import TypesSettings
+from problems.transforms.gguf_types.transform import Types
+from problems.transforms.heads.settings import HeadsSettings
+from problems.transforms.heads.transform import Heads
 
 _ANY = 2048
 """Positions that are counted on where a model has no limit."""
@@ -55,7 +55,7 @@ class Subject:
     def measured(
         cls, resident: Resident, tokens: torch.Tensor, loading: float, one_file: bool, base: str | None = None
     ) -> Subject:
-        """``resident`` on ``tokens``, as :func:`problems.language_model.foresight.pace` takes them."""
+        """``resident`` on ``tokens``, as :func:`problems.evaluation.cost_estimate.pace` takes them."""
         matrices = resident.matrices
         quantising = Types.needs_of(resident, TypesSettings()).quantising if one_file else 0.0
         room = resident.device.type != "cpu" or 8 * resident.prunable_weights < free_memory(resident.device)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from evoprune import InputError
-from problems.language_model.settings import BUNDLED_TEXT, TextSettings
-from problems.language_model.text.source import load_text
+from problems.texts.settings import BUNDLED_TEXT, TextSettings
+from problems.texts.source import load_text
 
 Json = dict[str, Any]
 

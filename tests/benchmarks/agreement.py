@@ -6,8 +6,8 @@ from random import Random
 from statistics import correlation
 from typing import Any
 
-from problems.pruning.problem import Pruning
-from problems.pruning.settings import PruningSettings
+from problems.language_model.pruning import Pruning
+from problems.language_model.settings import PruningSettings
 from tests.benchmarks.candidates import child
 from tests.benchmarks.plain import perplexity
 

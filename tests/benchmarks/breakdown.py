@@ -8,8 +8,8 @@ from typing import Any
 
 from torch.profiler import ProfilerActivity, profile
 
-from problems.pruning.problem import Pruning
-from problems.pruning.settings import PruningSettings
+from problems.language_model.pruning import Pruning
+from problems.language_model.settings import PruningSettings
 from tests.benchmarks.candidates import unrelated
 
 _KINDS = {

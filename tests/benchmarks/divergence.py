@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from problems.language_model.evaluation.objectives import Divergence
-from problems.language_model.text.windows import predictions
-from problems.pruning.problem import Pruning
-from problems.pruning.settings import PruningSettings
+from problems.evaluation.objectives import Divergence
+from problems.language_model.pruning import Pruning
+from problems.language_model.settings import PruningSettings
+from problems.texts.windows import predictions
 from tests.benchmarks.candidates import unrelated
 
 TOPS = (16, 64, 256)

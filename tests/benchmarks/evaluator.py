@@ -32,8 +32,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from problems.language_model.settings import BUNDLED_MODEL, BUNDLED_TEXT, TextSettings
-from problems.pruning.settings import PruningSettings
+from problems.language_model.settings import PruningSettings
+from problems.models.settings import BUNDLED_MODEL
+from problems.texts.settings import BUNDLED_TEXT, TextSettings
 
 SECTIONS = ("memory", "race", "profile", "agreement", "kl", "engine", "growth")
 """In this order: the memory of processes is told before this one maps torch too."""

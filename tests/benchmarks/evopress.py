@@ -8,10 +8,10 @@ from tempfile import TemporaryDirectory
 import torch
 from safetensors.torch import load_file, save_file
 
-from problems.language_model.model.blocks import find_matrices
-from problems.language_model.model.load import load_model
-from problems.language_model.text.windows import cut
-from problems.pruning.settings import PruningSettings
+from problems.language_model.settings import PruningSettings
+from problems.models.blocks import find_matrices
+from problems.models.load import load_model
+from problems.texts.windows import cut
 from tests.benchmarks.plain import perplexity
 from tests.benchmarks.ways import Way
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import torch
 
-from problems.language_model.model.attention import _QUERIES
-from problems.language_model.model.forward import _LOGITS_AT_ONCE
-from problems.pruning.problem import Pruning
-from problems.pruning.settings import PruningSettings
+from problems.language_model.pruning import Pruning
+from problems.language_model.settings import PruningSettings
+from problems.models.attention import _QUERIES
+from problems.models.forward import _LOGITS_AT_ONCE
 from tests.benchmarks.ways import Way
 
 Product = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -71,7 +71,7 @@ class Floor(Way):
                 yield self._buffer("in", count, head.shape[0]), head, self._buffer("logits", count, head.shape[1])
 
     def _attention_products(self) -> Iterator[Product]:
-        """As in :func:`problems.language_model.model.attention.blocked_attention`: keys after a block are not read."""
+        """As in :func:`problems.models.attention.blocked_attention`: keys after a block are not read."""
         config = self._model.config
         heads = config.num_attention_heads
         shared = getattr(config, "num_key_value_heads", None) or heads

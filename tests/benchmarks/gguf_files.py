@@ -17,17 +17,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from problems.language_model.evaluation.measure import Measure
-from problems.language_model.evaluation.objectives import Divergence
-from problems.language_model.gguf import ggml
-from problems.language_model.gguf.check import Llama
-from problems.language_model.gguf.find import find_base
-from problems.language_model.gguf.runtime import checked
-from problems.language_model.gguf.write import contents
-from problems.language_model.resident import Resident
-from problems.language_model.settings import ModelSettings, TextSettings
-from problems.language_model.text.windows import Windows, cut
-from problems.language_model.transform import Encoded
+from problems.evaluation.measure import Measure
+from problems.evaluation.objectives import Divergence
+from problems.gguf import ggml
+from problems.gguf.check import Llama
+from problems.gguf.encoded import Encoded
+from problems.gguf.find import find_base
+from problems.gguf.runtime import checked
+from problems.gguf.write import contents
+from problems.models.resident import Resident
+from problems.models.settings import ModelSettings
+from problems.texts.settings import TextSettings
+from problems.texts.windows import Windows, cut
 
 FILES = {"F16": None, "Q8_0": ("Q8_0", "Q8_0"), "Q4_0": ("Q4_0", "Q8_0")}
 """The type of the blocks' matrices, and that of the embedding."""

@@ -9,9 +9,9 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from problems.language_model.settings import TextSettings
-from problems.language_model.text.python_docs import python_docs
-from problems.pruning.settings import PruningSettings
+from problems.language_model.settings import PruningSettings
+from problems.texts.python_docs import python_docs
+from problems.texts.settings import TextSettings
 from tests.benchmarks.candidates import unrelated
 from tests.benchmarks.random_llama import POSITIONS, write
 from tests.benchmarks.ways import Worker

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from random import Random
 from typing import Any
 
-from problems.pruning.settings import PruningSettings
+from problems.language_model.settings import PruningSettings
 from tests.benchmarks.candidates import unrelated
 from tests.benchmarks.ways import Worker
 

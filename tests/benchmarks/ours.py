@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from problems.pruning.problem import Pruning
-from problems.pruning.settings import PruningSettings
+from problems.language_model.pruning import Pruning
+from problems.language_model.settings import PruningSettings
 from tests.benchmarks.ways import Way
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from problems.language_model.model.blocks import find_matrices
-from problems.language_model.model.load import load_model
-from problems.language_model.text.windows import cut
-from problems.pruning.settings import PruningSettings
+from problems.language_model.settings import PruningSettings
+from problems.models.blocks import find_matrices
+from problems.models.load import load_model
+from problems.texts.windows import cut
 from tests.benchmarks.ways import Way
 
 

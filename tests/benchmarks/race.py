@@ -8,7 +8,7 @@ from random import Random
 from statistics import median, quantiles
 from typing import Any
 
-from problems.pruning.settings import PruningSettings
+from problems.language_model.settings import PruningSettings
 from tests.benchmarks.candidates import child, unrelated
 from tests.benchmarks.ways import Worker
 

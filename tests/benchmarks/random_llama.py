@@ -15,7 +15,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.utils import logging
 
-from problems.language_model.model.load import BUNDLED_WEIGHTS
+from problems.models.load import BUNDLED_WEIGHTS
 
 VOCABULARY, POSITIONS = 4096, 512
 """Tokens of the bundled tokenizer, and the most positions of a window."""

@@ -27,17 +27,18 @@ from scipy.stats import spearmanr
 
 from evoprune import InputError
 from evoprune.experiment.resolve import resolve_file
-from problems.language_model.evaluation.measure import Measure
-from problems.language_model.export.write import put_weights
-from problems.language_model.model.forward import Forward
-from problems.language_model.model.load import copy_of
+from problems.distillation.held_out import WORDS, judged, judged_by
+from problems.distillation.recover import recover
+from problems.distillation.settings import RecoverSettings
+from problems.distillation.text import RecoveryText, recovery_text
+from problems.evaluation.measure import Measure
+from problems.export.write import put_weights
 from problems.language_model.problem import LanguageModel
-from problems.language_model.recovery.held_out import WORDS, judged, judged_by
-from problems.language_model.recovery.recover import recover
-from problems.language_model.recovery.text import RecoveryText, recovery_text
-from problems.language_model.settings import RecoverSettings, TextSettings
-from problems.language_model.text.windows import cut
-from problems.language_model.verdict import EVOLVED
+from problems.models.forward import Forward
+from problems.models.load import copy_of
+from problems.results.verdict import EVOLVED
+from problems.texts.settings import TextSettings
+from problems.texts.windows import cut
 from tests.benchmarks.results import Line, Results
 
 

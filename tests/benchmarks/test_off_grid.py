@@ -2,8 +2,8 @@
 
 import torch
 
-from problems.language_model.model.load import load_model
-from problems.language_model.settings import ModelSettings
+from problems.models.load import load_model
+from problems.models.settings import ModelSettings
 from tests.benchmarks.off_grid import main
 from tests.problems.small import random_model, save
 

@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from problems.pruning.settings import PruningSettings
+from problems.language_model.settings import PruningSettings
 
 WAYS = {
     "plain": "tests.benchmarks.plain:Plain",

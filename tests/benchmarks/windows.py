@@ -20,10 +20,10 @@ from pathlib import Path
 from statistics import mean
 
 from evoprune import InputError
-from evoprune.experiment.resolve import resolve_file
 from evoprune.files.cache import FOLDER
-from problems.pruning import Pruning
-from problems.pruning.settings import uniform_name
+from evoprune.experiment.resolve import resolve_file
+from problems.language_model.pruning import Pruning
+from problems.language_model.settings import uniform_name
 from tests.benchmarks.results import Line, Results
 
 

@@ -22,14 +22,14 @@ from transformers import (
 )
 
 from evoprune import Outcome, Problem
-from problems.language_model.evaluation.measure import Measure
-from problems.language_model.evaluation.objectives import Perplexity
-from problems.language_model.model.blocks import find_matrices
-from problems.language_model.model.forward import Forward
-from problems.language_model.text.windows import predictions
-from problems.pruning.cuts.weights.groups import group
-from problems.pruning.cuts.weights.masks import BASE, LEVEL, Masks
-from problems.pruning.cuts.weights.ranks import levels, ranks_in_matrix
+from problems.evaluation.measure import Measure
+from problems.evaluation.objectives import Perplexity
+from problems.models.blocks import find_matrices
+from problems.models.forward import Forward
+from problems.texts.windows import predictions
+from problems.transforms.weights.groups import group
+from problems.transforms.weights.masks import BASE, LEVEL, Masks
+from problems.transforms.weights.ranks import levels, ranks_in_matrix
 
 VOCABULARY = 128
 BEGIN = VOCABULARY - 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from problems.language_model.rates import SOLVING
+from problems.models.rates import SOLVING
 from problems.planning.recipe import Json, Recipe, share
 
 if TYPE_CHECKING:

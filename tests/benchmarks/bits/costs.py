@@ -14,8 +14,8 @@ import numpy
 import torch
 
 from operators.knapsack import Floats
-from problems.language_model.statistics import gradients
-from problems.quantization.types.levels import DENSE, held
+from problems.calibration import gradients
+from problems.transforms.gguf_types.levels import DENSE, held
 from tests.benchmarks.bits.kinds import Kinds
 from tests.benchmarks.bits.task import Task
 

@@ -11,19 +11,19 @@ from typing import Any
 import numpy
 import torch
 
-from problems.language_model.evaluation.objectives import Divergence, Perplexity
-from problems.language_model.gguf.find import find_base
-from problems.language_model.gguf.runtime import checked
-from problems.language_model.gguf.size import tensor_bytes
-from problems.language_model.gguf.write import contents
-from problems.language_model.model.blocks import Matrix
-from problems.language_model.session import Session
-from problems.language_model.text.windows import predictions
-from problems.language_model.transform import Encoded
-from problems.quantization.types.levels import DENSE, quantised_anew
-from problems.quantization.types.sheet import Made
-from problems.quantization.types.stored import importance_of
-from problems.quantization.types.transform import Types
+from problems.evaluation.objectives import Divergence, Perplexity
+from problems.evaluation.session import Session
+from problems.gguf.encoded import Encoded
+from problems.gguf.find import find_base
+from problems.gguf.runtime import checked
+from problems.gguf.size import tensor_bytes
+from problems.gguf.write import contents
+from problems.models.blocks import Matrix
+from problems.texts.windows import predictions
+from problems.transforms.gguf_types.levels import DENSE, quantised_anew
+from problems.transforms.gguf_types.sheet import Made
+from problems.transforms.gguf_types.stored import importance_of
+from problems.transforms.gguf_types.transform import Types
 from tests.benchmarks.depth.account import _both
 
 _PERPLEXITY = Perplexity()

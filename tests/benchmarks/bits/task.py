@@ -17,7 +17,7 @@ from operators.knapsack import Choices, Floats
 from operators.mutation.exchange import exchange
 from operators.repair.shift import shift
 from problems.language_model.problem import LanguageModel
-from problems.quantization.types.transform import Types
+from problems.transforms.gguf_types.transform import Types
 
 Made = TypeVar("Made")
 
@@ -34,7 +34,7 @@ class Remembered:
         self.reused = 0.0
 
     def value(self, genome: Sequence[float], fidelity: float = 1.0) -> tuple[float, int]:
-        """As :meth:`problems.language_model.evaluation.fitness.Fitness.value`."""
+        """As :meth:`problems.evaluation.fitness.Fitness.value`."""
         return self.once((tuple(genome), fidelity), lambda: self._fitness.value(genome, fidelity))
 
     def once(self, key: Hashable, make: Callable[[], Made]) -> Made:

@@ -11,8 +11,8 @@ pytest.importorskip("llama_cpp_py_sync")
 
 from evoprune import Additive, Gene, Genes
 from operators.knapsack import Choices
-from problems.language_model.gguf import ggml
-from problems.language_model.problem import AnyTransformSettings, LanguageModel
+from problems.gguf import ggml
+from problems.language_model.problem import LanguageModel, LanguageModelSettings
 from tests.benchmarks.bits.compare import main, preset_lines
 from tests.benchmarks.bits.costs import first_order, fisher, imatrix
 from tests.benchmarks.bits.evopress import evopress
@@ -32,7 +32,7 @@ def problem():
     def text(split, windows):
         return {"source": "bundled:python-docs", "split": split, "window": 32, "windows": windows}
 
-    settings = AnyTransformSettings(
+    settings = LanguageModelSettings(
         model="bundled:gpt2-mini",
         device="cpu",
         dtype="float32",

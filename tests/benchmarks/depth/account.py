@@ -11,10 +11,10 @@ from functools import partial
 import torch
 
 from evoprune import Algorithm, Evaluate, Individual
-from problems.language_model.evaluation.measure import Add
-from problems.language_model.evaluation.objectives import Divergence, Perplexity
+from problems.evaluation.measure import Add
+from problems.evaluation.objectives import Divergence, Perplexity
 from problems.language_model.problem import LanguageModel
-from problems.language_model.text.windows import predictions
+from problems.texts.windows import predictions
 
 _SAY_EVERY = 3.0
 """Seconds between two lines of progress; what is done in between takes its time, too."""

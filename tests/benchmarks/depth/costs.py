@@ -14,8 +14,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from operators.algorithm.breeding import losses
-from problems.language_model.model.anatomy import take_apart
 from problems.language_model.problem import LanguageModel
+from problems.models.anatomy import take_apart
 
 Pay = Callable[[int], None]
 """Takes the number of tokens that are about to be run through the model; may raise, where they are not to be had."""

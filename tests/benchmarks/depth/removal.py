@@ -13,8 +13,8 @@ from deap import base
 from evoprune import Individual
 from operators.mutation.exchange import exchange
 from operators.repair.shift import shift
-from problems.language_model.model.anatomy import KINDS
 from problems.language_model.problem import LanguageModel
+from problems.models.anatomy import KINDS
 
 
 class Removal:

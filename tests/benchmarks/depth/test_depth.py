@@ -9,10 +9,10 @@ import torch
 
 from evoprune import Additive, Evaluate, Gene, Genes, Individual
 from operators.algorithm.random_search import random_search
-from problems.language_model.model.anatomy import take_apart
 from problems.language_model.problem import LanguageModel
-from problems.language_model.settings import TextSettings
-from problems.language_model.text.source import load_text
+from problems.models.anatomy import take_apart
+from problems.texts.settings import TextSettings
+from problems.texts.source import load_text
 from tests.benchmarks.depth import compare
 from tests.benchmarks.depth.account import Account, Report
 from tests.benchmarks.depth.costs import alone, block_influence, taylor

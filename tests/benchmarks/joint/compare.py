@@ -28,8 +28,8 @@ from operators.algorithm.level_costs import level_costs
 from operators.algorithm.level_switching import level_switching
 from operators.knapsack import Choices
 from problems.language_model.problem import LanguageModel
-from problems.language_model.transform import known_within
-from problems.quantization.types.transform import Types
+from problems.transforms.gguf_types.transform import Types
+from problems.transforms.transform import known_within
 from tests.benchmarks.depth.account import Account, Progress, Report
 from tests.benchmarks.joint.part import Part
 from tests.benchmarks.results import Line, Results

@@ -6,8 +6,8 @@ import torch
 
 from evoprune import Individual
 from operators.algorithm.random_search import random_search
-from problems.pruning.cuts.metric.metric import PARTS, Metric
-from problems.pruning.cuts.weights.ranks import ranks_in_rows
+from problems.transforms.metric.metric import PARTS, Metric
+from problems.transforms.weights.ranks import ranks_in_rows
 from tests.benchmarks.metrics import compare
 from tests.benchmarks.metrics.enumerate import representative
 

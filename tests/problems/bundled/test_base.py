@@ -8,10 +8,10 @@ pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")
 
 from problems.bundled import base
-from problems.language_model.gguf import check
-from problems.language_model.model.load import load_model
-from problems.language_model.settings import ModelSettings
-from problems.language_model.text.python_docs import python_docs
+from problems.gguf import check
+from problems.models.load import load_model
+from problems.models.settings import ModelSettings
+from problems.texts.python_docs import python_docs
 
 
 def test_llama_reads_texts_in_the_same_tokens(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 from evoprune.cli import main
 from evoprune.records import recorded
 from problems.language_model.eval import _reported
-from problems.language_model.settings import BUNDLED_REPORT_TEXT
+from problems.texts.settings import BUNDLED_REPORT_TEXT
 
 
 def evaluated(capsys, *arguments):

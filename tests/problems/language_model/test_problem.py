@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from problems.language_model.problem import AnyTransformSettings, LanguageModel
+from problems.language_model.problem import LanguageModel, LanguageModelSettings
 
 
 def test_fitness_is_perplexity_and_work_is_tokens(language_model):
@@ -72,19 +72,19 @@ def test_the_fingerprint_changes_with_the_weights_and_with_each_text(language_mo
 )
 def test_a_wrong_name_or_parameter_is_told(given, message):
     with pytest.raises(ValueError, match=message):
-        AnyTransformSettings(**given)
+        LanguageModelSettings(**given)
 
 
 def test_all_faults_are_told_in_one_line():
     with pytest.raises(ValueError, match=r"transforms\.kep: .*; budget\.removed: ") as found:
-        AnyTransformSettings(transforms={"use": "sublayers", "kep": 1}, budget={"use": "weights", "removed": 2})
+        LanguageModelSettings(transforms={"use": "sublayers", "kep": 1}, budget={"use": "weights", "removed": 2})
     assert "\n" not in found.value.errors()[0]["msg"]
 
 
 def test_a_budget_needs_a_repair():
-    with_budget = AnyTransformSettings(transforms="weights", budget={"use": "weights", "removed": 0.5})
+    with_budget = LanguageModelSettings(transforms="weights", budget={"use": "weights", "removed": 0.5})
     assert set(LanguageModel.needs(with_budget)) == {"repair"}
-    assert LanguageModel.needs(AnyTransformSettings(transforms="weights")) == {}
+    assert LanguageModel.needs(LanguageModelSettings(transforms="weights")) == {}
 
 
 def test_a_run_is_described_by_model_weights_genes_and_device(language_model, small):

@@ -5,8 +5,8 @@ import yaml
 from transformers import AutoModelForCausalLM
 
 from evoprune.cli import main
-from problems.language_model.settings import TextSettings
-from problems.language_model.text.source import load_text
+from problems.texts.settings import TextSettings
+from problems.texts.source import load_text
 from tests.problems.small import random_model, save
 from tests.runs import result
 

@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 
 from evoprune import InputError
-from problems.language_model.settings import TextSettings
-from problems.language_model.text.source import load_text
 from problems.planning.plan import share_out
 from problems.planning.recipes import remove, size, sparsity, speedup
 from problems.planning.structure import step
 from problems.planning.subject import Subject
 from problems.planning.texts import Division, parts_of
 from problems.planning.texts import divide as divide_parts
+from problems.texts.settings import TextSettings
+from problems.texts.source import load_text
 
 SUBJECT = Subject(
     blocks=30, kinds=7, matrices=211, width=1536, heads=True, inputs=800.0, prunable=10**8, positions=2048,

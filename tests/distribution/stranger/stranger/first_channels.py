@@ -2,7 +2,7 @@ import torch
 from pydantic import Field
 
 from evoprune import Gene, Genes, Settings
-from problems.language_model.transform import Transform
+from problems.transforms.transform import Transform
 
 
 class FirstChannelsSettings(Settings):

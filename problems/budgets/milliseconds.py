@@ -1,0 +1,171 @@
+"""The budget in milliseconds, from times that are measured on the machine of the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+
+from evoprune import Checked, Coupled, InputError
+from problems.budgets.latency_table import compared, savings
+from problems.budgets.measured import MeasuredBudget
+from problems.budgets.reported import ReportedBudget
+from problems.models.speed import Load, Phase
+from problems.transforms.transform import Transform
+
+
+class Times(Checked):
+    """What ``measured.json`` holds: on what was measured, and how long a pass takes.
+
+    ``runtime``: what ran the models, of some ``version``. ``dense``: milliseconds of the dense model. ``genes``: for
+    each gene, by its name, the levels that are worth their time, and what each changes ``dense`` by, at most 0.
+    ``timed``: for each gene all levels among which these were found. ``weights``, ``shapes``: hashes of the dense
+    model's.
+    """
+
+    device: str
+    processor: str
+    threads: int
+    dtype: str
+    phase: Phase
+    batch: int
+    length: int
+    shapes: str
+    weights: str
+    runtime: str
+    version: str
+    dense: float = Field(gt=0)
+    timed: dict[str, list[str]] = Field(default_factory=dict)
+    genes: dict[str, dict[str, Annotated[float, Field(le=0)]]]
+
+
+_SECONDS = 10.0
+"""How long the dense model and the result are timed in turn."""
+
+_MAY_DIFFER = ("weights",)
+"""What times are good for whatever it is; all else must be the same."""
+
+
+class TimeBudget(Coupled, ReportedBudget):
+    """What a pass of ``load`` takes, from what the genes save. The limit is ``dense / speedup``.
+
+    Raises :class:`evoprune.InputError` if no genome is as fast.
+    """
+
+    def __init__(self, transform: Transform, times: Times, load: Load, speedup: float) -> None:
+        terms = transform.time_terms(
+            [[times.genes[gene.name][str(level)] for level in gene.levels] for gene in transform.genes]
+        )
+        super().__init__(transform.genes, terms, times.dense / speedup, "milliseconds", lambda _: times.dense)
+        self.load, self.speedup, self.of = load, speedup, f"{load} in {times.runtime}"
+        if self.least > times.dense / speedup:
+            raise InputError(
+                f"a speed-up of {speedup:g}x is out of reach: the fastest model that the transforms can make takes "
+                f"{self.least:.3g} ms of the dense model's {times.dense:.3g}; at most {times.dense / self.least:.2f}x",
+                "problem.budget.speedup",
+            )
+
+    def cost(self, transform: Transform, best: Sequence[float]) -> Mapping[str, float]:
+        """See :meth:`ReportedBudget.cost`; the models are timed in turn now.
+
+        ``measured``: as ``evolved``. ``predicted``: what the budget says of ``best``. ``speedup``: how many times as
+        fast it was asked to be.
+        """
+        dense, evolved = compared(transform, best, self.load, _SECONDS)
+        predicted = {"predicted": self.spent(best), "speedup": self.speedup}
+        return {"dense": dense, "evolved": evolved, "measured": evolved} | predicted
+
+
+class Milliseconds(MeasuredBudget):
+    """Make a pass at least some times as fast as the dense model's, on the machine of the run."""
+
+    speedup: float = Field(ge=1, description="how many times as fast as the dense model, at least")
+    phase: Phase = Field("decode", description="decode: one token after others; prefill: a prompt at once")
+    batch: int = Field(1, ge=1, description="sequences at once")
+    length: int = Field(512, ge=1, description="tokens of a prompt, or before the one that is decoded")
+    seconds: float = Field(8.0, ge=0, description="how long each level is timed; three rounds if these take longer")
+    table: str | None = Field(None, description="measured.json of a run on this machine; null measures anew")
+
+    def measure(self, transform: Transform) -> Mapping[str, Any]:
+        """The times of levels that are worth them, as a :class:`Times` of JSON: measured now, or read from ``table``.
+
+        Raises :class:`evoprune.InputError` where zeros are all that ``transform`` makes, or ``table`` holds no times.
+        """
+        if self.table is not None:
+            return _read(Path(self.table).expanduser())
+        if transform.sparse:
+            raise InputError("zeros save no time: choose transforms that make matrices smaller", "problem.budget")
+        bare = transform.bare()
+        dense, changes = savings(bare, self._load, self.seconds)
+        found = {
+            gene.name: dict(zip(map(str, gene.levels), changed, strict=True))
+            for gene, changed in zip(bare.genes, changes, strict=True)
+        }
+        genes = {name: {level: found[name][level] for level in own} for name, own in transform.worth(found).items()}
+        timed = {name: list(own) for name, own in found.items()}
+        return Times(**_circumstances(transform, self._load), dense=dense, timed=timed, genes=genes).model_dump()
+
+    def settle(self, transform: Transform, facts: Mapping[str, Any]) -> None:
+        """Let ``transform`` have the levels that are worth their time.
+
+        Raises :class:`evoprune.InputError` where ``facts`` are of other genes or levels.
+        """
+        times = self._times(facts)
+        levels = {name: sorted(own, key=own.__getitem__, reverse=True) for name, own in times.genes.items()}
+        try:
+            if levels.keys() != set(transform.genes.names):
+                raise ValueError("other genes")
+            transform.use_levels(levels, times.timed)
+        except ValueError:
+            why = "its times are of other genes or levels than those of problem.transforms"
+            raise InputError(why, self._source) from None
+
+    def budget(self, transform: Transform, facts: Mapping[str, Any]) -> TimeBudget:
+        """A pass takes at most the dense model's time divided by ``speedup``.
+
+        Raises :class:`evoprune.InputError` where ``facts`` are of another machine or model.
+        """
+        times = self._times(facts)
+        for name, now in _circumstances(transform, self._load).items():
+            if name not in _MAY_DIFFER and (measured := getattr(times, name)) != now:
+                raise InputError(f"its times were measured with {name} {measured}, this run has {now}", self._source)
+        return TimeBudget(transform, times, self._load, self.speedup)
+
+    @property
+    def _load(self) -> Load:
+        return Load(self.phase, self.batch, self.length)
+
+    @property
+    def _source(self) -> str:
+        """The name of the file with the times."""
+        return self.table or "measured.json"
+
+    def _times(self, facts: Mapping[str, Any]) -> Times:
+        """``facts``, checked. Raises :class:`evoprune.InputError` where they hold no times."""
+        try:
+            return Times.model_validate(facts)
+        except ValidationError as error:
+            where, why = ".".join(map(str, error.errors()[0]["loc"])), error.errors()[0]["msg"]
+            raise InputError(f"holds no times that evoprune measured: {where}: {why}", self._source) from None
+
+
+def _circumstances(transform: Transform, load: Load) -> dict[str, Any]:
+    """What times depend on, beside the genome."""
+    resident = transform.resident
+    of_load = {"phase": load.phase, "batch": load.batch, "length": load.length}
+    of_model = {"shapes": resident.shapes_sha256, "weights": resident.weights_sha256}
+    return {**transform.clock(load).circumstances(), **of_load, **of_model}
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or str(error)[:80]
+        raise InputError(f"cannot be read: {reason}", str(path)) from None
+    if not isinstance(facts, Mapping) or not facts:
+        raise InputError("holds no times that evoprune measured", str(path))
+    return facts

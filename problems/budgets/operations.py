@@ -1,0 +1,58 @@
+"""The budget in floating-point operations."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from evoprune import Additive, Budget, Fraction
+from problems.models.resident import Resident
+from problems.transforms.transform import ATTENTION, WEIGHTS, Transform, summed_prices
+
+LENGTH = 512
+"""The tokens of a sequence, if nothing else is said."""
+
+
+def operations(
+    transform: Transform,
+    *,
+    removed: Annotated[Fraction, Field(description="share of the blocks' operations to remove, at least")],
+    length: Annotated[int, Field(ge=1, description="tokens of the sequences; attention costs more in longer ones")] = (
+        LENGTH
+    ),
+) -> Budget:
+    """Remove a share of the blocks' floating-point operations in a forward pass.
+
+    :func:`counted` says what counts. Those of the head are spent, but not part of the share.
+    """
+    prices, blocks = summed_prices(transform, {WEIGHTS: counted(1, 0, length), ATTENTION: counted(0, 1, length)})
+    head = counted(head_weights(transform.resident), 0, length)
+    return Additive(transform.genes, prices, head + (1 - removed) * blocks, "operations", head + blocks)
+
+
+def counted(weights: float, attention_width: float, length: int) -> float:
+    """The floating-point operations a token of a forward pass, as the mean over a sequence of ``length`` tokens.
+
+    Two for each of the ``weights`` of matrices, zeros too. For attention, scores and values take two each for each
+    number of the ``attention_width``, summed over the blocks, and each token that is seen: ``length / 2`` on average,
+    as a token sees those before it. So 2 N + 2 n_layer n_ctx d_attn (Kaplan et al., "Scaling laws for neural language
+    models", 2020, section 2.1). Norms, biases, activations and softmax are not counted, nor windows of attention.
+    """
+    return 2 * weights + 2 * length * attention_width
+
+
+def head_weights(resident: Resident) -> int:
+    """How many weights the head's matrix has, which gives the logits of each token."""
+    head = resident.model.get_output_embeddings()
+    return 0 if head is None else int(head.weight.numel())
+
+
+def of_model(resident: Resident, length: int = LENGTH) -> float:
+    """The operations a token of the model as it is now, see :func:`counted`, counted in its layers.
+
+    Raises :class:`evoprune.InputError` where the model's blocks cannot be taken apart.
+    """
+    running = set(resident.model.modules())
+    weights = sum(matrix.size for matrix in resident.matrices if matrix.module in running)
+    return counted(weights + head_weights(resident), resident.attention_width, length)

@@ -1,0 +1,30 @@
+"""The budget in weights."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from evoprune import Additive, Budget, Fraction
+from problems.transforms.transform import WEIGHTS, Transform
+
+
+def unlimited_weights(transform: Transform) -> Budget:
+    """Counts the weights that are left, and limits nothing."""
+    return transform.budget(WEIGHTS, None)
+
+
+def weights(
+    transform: Transform,
+    *,
+    removed: Annotated[Fraction, Field(description="share of the blocks' weights to remove")],
+) -> Budget:
+    """Remove a share of the weights in the blocks' matrices."""
+    counted = unlimited_weights(transform)
+    total = counted.spent(transform.dense)
+    if isinstance(counted, Additive) and not transform.genes.with_levels:
+        share = removed * (total / counted.scale)  # exact where genes are shares of the weights
+        prices, fixed = transform.prices(WEIGHTS)
+        return Additive.at_share(transform.genes, prices, -share, WEIGHTS, fixed)
+    return transform.budget(WEIGHTS, (1 - removed) * total)

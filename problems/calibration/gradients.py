@@ -1,0 +1,138 @@
+"""Statistics of gradients: means of their absolute values and of their squares."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import cross_entropy
+
+from evoprune import steps
+from problems.calibration.checkpoint import Unfinished
+from problems.evaluation.spread import at_once, spread
+from problems.models.blocks import Matrix
+from problems.models.forward import Forward
+
+SIZES, SQUARES = "gradient_sizes", "gradient_squares"
+NAMES = frozenset({SIZES, SQUARES})
+"""The means over windows of |g| and of g^2, ``(out, in)``, float32; g is the gradient of a
+window's mean next-token loss."""
+
+Hook = Callable[[torch.Tensor], torch.Tensor]
+"""Is given a gradient, and returns what takes its place."""
+
+
+def gather(
+    model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix], names: Collection[str]
+) -> dict[str, dict[str, torch.Tensor]]:
+    """The statistics ``names`` of each of ``matrices`` over ``tokens`` ``(windows, window)``, by the matrices' names.
+
+    On a CPU each thread computes a window of its own. A gradient is added up and dropped as soon as it is computed, so
+    that a thread holds only one layer's beside the sums. The sums are the same with any number of threads, if there is
+    memory for more than one window. The model is used as it is now. Sums that were interrupted go on.
+    """
+    forward, turns = Forward(model), _Turns([matrix.name for matrix in matrices])
+    with Unfinished("calibrating, gradients", len(tokens)) as so_far, ExitStack() as stack:
+        sums = {matrix.name: {name: _so_far(so_far, matrix, name) for name in names} for matrix in matrices}
+        flat = {_key(matrix, name): sums[matrix.name][name] for matrix in matrices for name in names}
+        if model.device.type == "cuda":  # the backward passes of its fused kernels add in varying order
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        for matrix in matrices:
+            stack.callback(matrix.weight.requires_grad_, False)
+            hook = turns.hook(matrix.name, _adding_to(sums[matrix.name], matrix, len(tokens)))
+            stack.callback(matrix.weight.requires_grad_().register_hook(hook).remove)
+        weights = [matrix.weight for matrix in matrices]
+        most = at_once(model.device, tokens.shape[1] * forward.depth * forward.bytes_per_token)
+
+        def passes() -> Iterator[None]:
+            for group in tokens[so_far.done :].split(most):
+                yield from turns.take(lambda window: _differentiate(forward, weights, window), group, most)
+                so_far.step(flat, len(group))
+
+        for _ in steps(passes(), "calibrating, gradients", "window", len(tokens) - so_far.done):
+            pass
+    return sums
+
+
+class _Turns:
+    """Threads with a window each that add to every sum in the order of the windows.
+
+    ``names``: those of the matrices.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+        self._own = threading.local()
+        self._added: list[dict[str, threading.Event]] = []
+
+    def take(self, compute: Callable[[torch.Tensor], None], windows: torch.Tensor, most: int) -> Iterator[None]:
+        """``compute`` each of ``windows``, no more than ``most``, all at once."""
+        self._added = [{name: threading.Event() for name in self._names} for _ in windows]
+
+        def turn(number: int) -> None:
+            self._own.number = number
+            try:
+                compute(windows[number])
+            finally:  # also after an error: nobody waits for ever
+                for added in self._added[number].values():
+                    added.set()
+
+        yield from spread(turn, range(len(windows)), most)
+
+    def hook(self, name: str, add: Callable[[torch.Tensor], None]) -> Hook:
+        """Adds the gradient of the matrix ``name`` when it is this window's turn."""
+
+        def take_turn(gradient: torch.Tensor) -> torch.Tensor:
+            number = getattr(self._own, "number", 0)  # a GPU, with one window, has a thread of its own for gradients
+            if number:
+                self._added[number - 1][name].wait()
+            add(gradient)
+            self._added[number][name].set()
+            return gradient.new_zeros(()).expand_as(gradient)  # what autograd holds to the end of the pass
+
+        return take_turn
+
+
+def _differentiate(forward: Forward, weights: Sequence[torch.Tensor], window: torch.Tensor) -> None:
+    """Compute the gradients of the loss on ``window`` in ``weights``, whose hooks take them."""
+    window = window.to(forward.device)
+    with torch.enable_grad():
+        rows = forward.rows(window[None])[0, :-1]
+        torch.autograd.grad(rows, weights, _slope(forward, rows.detach(), window[1:]), allow_unused=True)
+
+
+def _so_far(so_far: Unfinished, matrix: Matrix, name: str) -> torch.Tensor:
+    """The sum to go on from: that of an interrupted process, or 0."""
+    zeros = torch.zeros_like(matrix.rows(matrix.weight), dtype=torch.float32)
+    return zeros.copy_(so_far.tensors.pop(_key(matrix, name))) if so_far.done else zeros
+
+
+def _key(matrix: Matrix, name: str) -> str:
+    return f"{matrix.name}.{name}"
+
+
+def _slope(forward: Forward, rows: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """The gradient of the mean loss in ``rows``, the head's input: logits of a whole window are never held."""
+    slope = torch.empty_like(rows)
+    for part in forward.parts(len(targets)):
+        own = rows[part].requires_grad_()
+        logits = own if forward.head is None else forward.head(own)
+        loss = cross_entropy(logits.float(), targets[part], reduction="sum") / len(targets)
+        (slope[part],) = torch.autograd.grad(loss, own)
+    return slope
+
+
+def _adding_to(sums: dict[str, torch.Tensor], matrix: Matrix, windows: int) -> Callable[[torch.Tensor], None]:
+    def add(gradient: torch.Tensor) -> None:
+        gradient = matrix.rows(gradient)
+        if SIZES in sums:
+            sums[SIZES].add_(gradient.abs(), alpha=1 / windows)
+        if SQUARES in sums:
+            gradient = gradient.float()
+            sums[SQUARES].addcmul_(gradient, gradient, value=1 / windows)
+
+    return add

@@ -1,0 +1,133 @@
+"""Tensors that take long to compute, kept for later runs: found by a hash of all that they depend on.
+
+Their files are in the cache (:mod:`evoprune.files.cache`). A damaged one is computed again. Where none can be written,
+nothing is kept.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import weakref
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+
+import torch
+import transformers
+from safetensors import SafetensorError
+
+from evoprune import CachedFile, __version__, cache_limit, note
+from problems import calibration as statistics
+from problems import models
+from problems.calibration.checkpoint import making
+from problems.models import tensor_file
+from problems.models.device import rounding
+from problems.models.resident import Resident
+from problems.models.tensor_file import Damaged, Tensors
+
+__all__ = ["Tensors", "code", "kept", "shared_of"]
+
+_NO_MATTER = {"_name_or_path", "transformers_version"}
+"""Entries of a config that change no result: where a model lies, and what wrote it."""
+
+
+def kept(resident: Resident, label: str, what: Sequence[object], build: Callable[[], Tensors]) -> Tensors:
+    """The tensors that ``build`` makes of ``resident``, on its device; ``label`` says to people what they are.
+
+    ``what``: all that they depend on besides the model as it was loaded, the processor, versions of libraries, and the
+    code that runs models and gathers statistics; of other code, its :func:`code`.
+    """
+    return _kept(resident, label, what, build, resident.device, in_use=False)
+
+
+def shared_of(
+    resident: Resident,
+    label: str,
+    what: Sequence[object],
+    build: Callable[[], Tensors],
+    device: torch.device | None = None,
+) -> Tensors:
+    """As :func:`kept`, for all processes on this host at once: the file stays while their residents live, of any size.
+
+    On ``device``, by default the resident's. On the CPU they map it, and the tensors are read-only.
+    """
+    return _kept(resident, label, what, build, device or resident.device, in_use=True)
+
+
+@functools.cache
+def code(*packages: ModuleType) -> str:
+    """The hash of all Python files of ``packages``: what another version of them computes is another result."""
+    digest = hashlib.sha256()
+    for package in packages:
+        for path in sorted(Path(package.__path__[0]).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _kept(
+    resident: Resident,
+    label: str,
+    what: Sequence[object],
+    build: Callable[[], Tensors],
+    device: torch.device,
+    in_use: bool,
+) -> Tensors:
+    name = hashlib.sha256(repr([label, *what, *_always(resident)]).encode()).hexdigest()[:32]
+    try:
+        file = CachedFile(name)
+    except OSError as error:
+        _tell(str(error))
+        return build()
+    about = {"what": label, "model": resident.source}
+    try:
+        with making(name, resident.source):
+            tensors = _read(file.path, device) if file.exists else _made(file, about, build, device, in_use)
+    except Damaged:
+        file.discard()
+        return _kept(resident, label, what, build, device, in_use)
+    except BaseException:
+        file.release()
+        raise
+    if in_use and file.exists:
+        weakref.finalize(resident, file.release)
+    else:
+        file.release()
+    return tensors
+
+
+def _always(resident: Resident) -> list[object]:
+    """What all results depend on."""
+    config = resident.model.config.to_dict()
+    return [
+        *(__version__, transformers.__version__, code(models, statistics)),
+        *rounding(resident.device),
+        *(type(resident.model).__name__, resident.weights_sha256),
+        sorted((key, str(value)) for key, value in config.items() if key not in _NO_MATTER),
+    ]
+
+
+def _made(
+    file: CachedFile, about: dict[str, str], build: Callable[[], Tensors], device: torch.device, in_use: bool
+) -> Tensors:
+    """What ``build`` makes, written to ``file`` if possible; what is not in use must be within the cache's limit."""
+    tensors = build()
+    if not in_use and sum(tensor.nbytes for tensor in tensors.values()) > cache_limit():
+        return tensors
+    try:
+        file.make(partial(tensor_file.write, tensors, about))
+        return _read(file.path, device) if in_use and device.type == "cpu" else tensors
+    except (OSError, SafetensorError, Damaged) as error:  # safetensors raises its own if the disk is full
+        _tell(str(error))
+        return tensors
+
+
+def _read(path: Path, device: torch.device) -> Tensors:
+    """The tensors in ``path`` on ``device``, mapped on the CPU. Raises :class:`Damaged`."""
+    return {name: tensor.to(device) for name, tensor in tensor_file.read(path)[0].items()}
+
+
+@functools.cache  # so that it is said once
+def _tell(reason: str) -> None:
+    note(f"evoprune: nothing is kept for later runs ({reason}); set EVOPRUNE_CACHE to a folder that can be written")

@@ -1,0 +1,116 @@
+"""The loss of distillation, some tokens at a time: tokens x vocabulary in float32 is held for a chunk only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.functional import layer_norm, mse_loss
+
+from evoprune import steps
+from problems.models.forward import Forward, pieces
+from problems.texts.windows import predictions
+
+Head = nn.Module | None
+"""Turns rows into logits; None where a model's rows are logits already."""
+
+
+class _Chunked(torch.autograd.Function):
+    """Computes the gradient with the loss, as the logits are gone when the backward pass comes.
+
+    As in Liger Kernel (Hsu et al., 2024). The heads are not trained.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        rows: torch.Tensor,
+        head: Head,
+        targets: torch.Tensor,
+        taught: torch.Tensor,
+        teaching: Head,
+        cross_entropy: float,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As :func:`distillation`."""
+        gradient = torch.empty_like(rows)
+        sums = torch.zeros(2, device=rows.device)
+        count = len(targets)
+        for part in pieces(count, _width(rows, head)):
+            with torch.enable_grad():
+                own = rows[part].detach().requires_grad_()
+                logits = _logits(own, head)
+            log_q = logits.detach().float().log_softmax(-1)
+            log_p = _logits(taught[part], teaching).float().log_softmax(-1)
+            p = log_p.exp()
+            wanted = targets[part, None]
+            sums[0] += (p * (log_p - log_q)).sum()
+            sums[1] -= log_q.gather(1, wanted).sum()
+            slope = log_q.exp_().mul_(1 + cross_entropy).sub_(p)  # of both losses in the logits
+            slope.scatter_add_(1, wanted, slope.new_full(wanted.shape, -cross_entropy))
+            gradient[part] = torch.autograd.grad(logits, own, slope.div_(count).to(logits.dtype))[0]
+        ctx.save_for_backward(gradient)
+        means = sums / count
+        ctx.mark_non_differentiable(means)
+        return means[0] + cross_entropy * means[1], means
+
+    @staticmethod
+    def backward(ctx: Any, upstream: torch.Tensor, _: Any) -> tuple[torch.Tensor | None, ...]:
+        """The stored gradient."""
+        (gradient,) = ctx.saved_tensors
+        return gradient * upstream.to(gradient.dtype), None, None, None, None, None
+
+
+def distillation(
+    rows: torch.Tensor,
+    head: Head,
+    targets: torch.Tensor,
+    taught: torch.Tensor,
+    teaching: Head,
+    cross_entropy: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The loss, a scalar in nats a token, and its parts ``(2,)``: KL(teacher || student), and cross-entropy.
+
+    The loss is the divergence plus ``cross_entropy`` (0 or more) times the cross-entropy with ``targets`` ``(n,)``,
+    the next tokens. ``rows`` ``(n, width)``: the input of the student's ``head``, which has a gradient; ``taught`` and
+    ``teaching``: the same of the teacher, without. Losses are computed in float32.
+    """
+    loss, parts = _Chunked.apply(rows, head, targets, taught, teaching, cross_entropy)
+    return loss, parts
+
+
+def hidden_difference(states: Mapping[int, torch.Tensor], taught: Mapping[int, torch.Tensor]) -> torch.Tensor:
+    """The mean squared difference of hidden states ``(windows, window, width)``, a scalar in float32.
+
+    Both are normalised to mean 0 and variance 1 at each token first: Minitron (Muralidharan et al., 2024) compares
+    states after a layer norm. ``states``: by the number of the block that they come after; ``taught``: of the teacher,
+    at least after the same blocks.
+    """
+    differences = [mse_loss(_normalised(state), _normalised(taught[block])) for block, state in states.items()]
+    return torch.stack(differences).mean()
+
+
+def _normalised(states: torch.Tensor) -> torch.Tensor:
+    return layer_norm(states.float(), states.shape[-1:])
+
+
+@torch.inference_mode()
+def divergence(student: Forward, teacher: Forward, tokens: torch.Tensor) -> float:
+    """KL(teacher || student) in nats a token over the predictions of ``tokens`` ``(windows, window)``, exact."""
+    total = 0.0
+    for window in steps(tokens.to(student.device)[:, None], "measuring the divergence", "window"):
+        rows, taught = (model(window)[0][0, :-1] for model in (student, teacher))
+        for part in student.parts(len(rows)):
+            log_q, log_p = (m.logits(r[part]).log_softmax(-1) for m, r in ((student, rows), (teacher, taught)))
+            total += float((log_p.exp() * (log_p - log_q)).sum())
+    return total / predictions(tokens)
+
+
+def _logits(rows: torch.Tensor, head: Head) -> torch.Tensor:
+    return rows if head is None else head(rows)
+
+
+def _width(rows: torch.Tensor, head: Head) -> int:
+    weight: Any = rows if head is None else head.weight
+    return int(weight.shape[-1] if head is None else weight.shape[0])

@@ -1,0 +1,90 @@
+"""The windows that a recovery trains on, and those that choose its best weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+import torch
+
+from evoprune import InputError
+from problems.distillation.settings import RecoverSettings
+from problems.models.resident import Resident
+from problems.texts.overlap import PASSAGE, holds_much_of, share_in_common
+from problems.texts.settings import TextSettings
+from problems.texts.windows import Windows, check_length, unused
+
+_ROLE = "recover.text"
+
+DEFAULT_WINDOW = 512
+
+
+@dataclass(frozen=True)
+class RecoveryText:
+    """Windows ``(windows, window)`` of one text, int64 on the CPU; ``train`` and ``held_out`` have none in common."""
+
+    train: torch.Tensor
+    held_out: torch.Tensor
+    whole: Windows
+    """All of them."""
+
+    def protocol(self) -> dict[str, Any]:
+        """What was read."""
+        return self.whole.protocol() | {"held_out": len(self.held_out)}
+
+
+def recovery_text(settings: RecoverSettings, resident: Resident, search: Windows, report: TextSettings) -> RecoveryText:
+    """The text that ``settings`` name, or that of ``search``, whose windows are left out. Raises as :func:`divided`."""
+    text = text_settings(settings, search.settings)
+    seen = [search] if text.identity == search.settings.identity else []
+    return divided(text, seen, settings, resident, report)
+
+
+def divided(
+    text: TextSettings, seen: Sequence[Windows], settings: RecoverSettings, resident: Resident, report: TextSettings
+) -> RecoveryText:
+    """The windows of ``text`` but those ``seen``; the held-out ones are spread evenly over it.
+
+    ``resident``: the model to train or its dense one. Raises :class:`evoprune.InputError` where the text has too few
+    windows, or is that of ``report``.
+    """
+    if text.identity == report.identity:
+        raise InputError("is the report text, which must not be trained on; give another", text.source)
+    check_length(text, resident.model, _ROLE)
+    whole = unused(text, seen, resident.tokenizer, _ROLE)
+    windows, held_out = len(whole.tokens), settings.held_out
+    if windows < held_out + settings.batch:
+        raise InputError(
+            f"leaves {windows} windows of {text.window} tokens; expected {held_out} that are held out and at least "
+            f"{settings.batch} to train on: give a longer text, or a smaller window, held_out or batch",
+            text.source,
+        )
+    chosen = numpy.arange(held_out) * windows // held_out
+    rest = numpy.setdiff1d(numpy.arange(windows), chosen)
+    return RecoveryText(whole.tokens[rest], whole.tokens[chosen], whole)
+
+
+def refuse_report(text: RecoveryText, report: Windows) -> None:
+    """Raise :class:`evoprune.InputError` where ``text`` holds passages of the ``report`` text."""
+    if holds_much_of(report, text.whole):
+        share = share_in_common(report, text.whole)
+        raise InputError(
+            f"holds {share:.1%} of the report text, in passages of {PASSAGE} tokens and more, or a whole window of it; "
+            "it must not be trained on: give another text",
+            text.whole.settings.source,
+        )
+
+
+def text_settings(settings: RecoverSettings, search: TextSettings | None) -> TextSettings:
+    """The text that ``settings`` name, or else that of ``search``. Raises :class:`evoprune.InputError`."""
+    window = settings.window or (search.window if search else DEFAULT_WINDOW)
+    if settings.text is not None:
+        return TextSettings(
+            source=settings.text, split=settings.split, column=settings.column, window=window, windows=None,
+            begin=search.begin if search else "auto",
+        )  # fmt: skip
+    if search is None:
+        raise InputError("which text to train on is not known; give one", "--text")
+    return search.model_copy(update={"window": window, "windows": None, "sampling": "first"})

@@ -1,0 +1,137 @@
+"""What a recovery trains, and what it must not change: embeddings, the head, and zeros."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from evoprune import InputError
+from problems.models.blocks import find_blocks, find_matrices, prunable
+from problems.models.device import free_memory
+
+Train = Literal["all", "lora", "norms"]
+
+RATES: dict[Train, float] = {"all": 3e-4, "lora": 1e-3, "norms": 1e-3}
+"""Highest learning rates."""
+
+RANK = 16
+"""Of the updates that LoRA adds (Hu et al., 2022); their scale is 2."""
+
+_CUT = 0.01
+"""A matrix of which nothing is known but its weights was pruned if a larger share is 0."""
+
+_BYTES = 16
+"""Of a parameter in training: float32 weight, gradient and two moments."""
+
+_SHARE = 0.6
+"""Of the free memory for these; the rest is for activations and the dense model's."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """A model to train.
+
+    ``fixed``: the names of its parameters that are quantised and stay as they are. ``sparse``: whether weights were
+    pruned, so that those that are 0 stay 0; a source in a few bits has zeros besides.
+    """
+
+    model: Any
+    fixed: Collection[str] = ()
+    sparse: bool = False
+
+
+class Trained:
+    """The parameters of a model, in float32, that are trained; all others are frozen.
+
+    Beside those that are ``fixed``, ``norms`` are all others but embeddings and head. ``seed``: of the first low-rank
+    updates. Raises :class:`evoprune.InputError` where ``train`` is not possible.
+    """
+
+    def __init__(self, given: Given, train: Train, seed: int = 0) -> None:
+        model, self.train = given.model, train
+        self._zeros = _zeros(model) if given.sparse else {}
+        model.requires_grad_(False)
+        self._adapted = None
+        if train == "lora":
+            refuse_lora(given.sparse)
+            self._adapted = _adapt(model, seed)
+        for _, parameter in _candidates(model, train, given.fixed):
+            parameter.requires_grad_(True)
+        self.parameters: dict[str, nn.Parameter] = {
+            name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
+        }
+        """By name; sorted as in the model."""
+        if not self.parameters:
+            raise InputError(f"{train}: the model has none of these that can be trained; use all or lora", "train")
+
+    def keep_zeros(self) -> None:
+        """Take the gradients of zeros away: AdamW then leaves them, their moments and their decay at zero."""
+        for module, mask in self._zeros.items():
+            weight: Any = module.weight
+            if weight.grad is not None:
+                weight.grad.mul_(mask.to(weight.device))
+
+    def merged(self, model: Any) -> Any:
+        """``model`` as plain layers."""
+        return model if self._adapted is None else self._adapted.merge_and_unload()
+
+
+def refuse_lora(sparse: bool) -> None:
+    """Raise :class:`evoprune.InputError` where low-rank updates are not possible. ``sparse``: of a pruned model."""
+    if sparse:
+        raise InputError("low-rank updates would fill the zeros of the pruned weights; use all or norms", "train")
+    if find_spec("peft") is None:
+        raise InputError("lora needs peft; pip install 'evoprune[recover]'", "train")
+
+
+def fitting(given: Given, device: torch.device) -> Train:
+    """What can be trained with the memory that is free on ``device``: as much as possible."""
+    needed = _BYTES * sum(parameter.numel() for _, parameter in _candidates(given.model, "all"))
+    if needed < _SHARE * free_memory(device):
+        return "all"
+    return "norms" if given.sparse else "lora"
+
+
+def looks_pruned(model: Any) -> bool:
+    """Whether so many weights of a matrix are 0 that it was pruned."""
+    return any(1 - float(mask.float().mean()) > _CUT for mask in _zeros(model).values())
+
+
+def _adapt(model: Any, seed: int) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    name, blocks = find_blocks(model)
+    layers = [f"{name}.{layer}" for layer, _ in prunable(blocks)]
+    config = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=layers, bias="none")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return get_peft_model(model, config)
+
+
+def _zeros(model: Any) -> dict[nn.Module, torch.Tensor]:
+    """Which weights are not zero, of each matrix that has some that are."""
+    return {each.module: each.weight != 0 for each in find_matrices(model) if not each.weight.all()}
+
+
+def _candidates(model: Any, train: Train, fixed: Collection[str] = ()) -> list[tuple[str, nn.Parameter]]:
+    """The parameters that ``train`` names."""
+    if train == "lora":
+        return [(name, each) for name, each in model.named_parameters() if ".lora_" in name]
+    kept = {id(each) for layer in _ends(model) for each in layer.parameters()}
+    return [
+        (name, each)
+        for name, each in model.named_parameters()
+        if id(each) not in kept and name not in fixed and (train == "all" or fixed or each.dim() == 1)
+    ]
+
+
+def _ends(model: Any) -> list[nn.Module]:
+    """Embeddings, of positions too, and the head."""
+    tables: list[nn.Module] = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    head = model.get_output_embeddings()
+    return tables if head is None else [*tables, head]

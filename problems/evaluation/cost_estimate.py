@@ -1,0 +1,110 @@
+"""How fast a model runs here, measured on a few windows, and what a run of it will need."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from problems.calibration import gradients
+from problems.evaluation.measure import Measure
+from problems.evaluation.objectives import Perplexity
+from problems.evaluation.settings import EvaluationSettings
+from problems.models.blocks import inputs
+from problems.models.rates import PASSES, SOLVING, UPDATED
+from problems.models.resident import Resident
+from problems.models.speed import peak_bytes
+from problems.texts.text_splits import Texts
+
+_ENOUGH = 1.0
+"""Seconds for which windows are scored, if one pass does not take longer."""
+
+_REPORTED = 3
+"""Models that are reported without updates."""
+
+_LEAST = 2.0
+"""Gradients take at least so many times as long as a score: two short times may differ by less than they are off."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds for each token: ``scored``, and with ``gradients``; None if they were not asked for."""
+
+    scored: float
+    gradients: float | None
+
+
+def pace(resident: Resident, tokens: torch.Tensor, with_gradients: bool) -> Pace:
+    """Measure ``resident`` on ``tokens`` ``(windows, window)``, at least two windows.
+
+    Gradients take a float32 number for each prunable weight meanwhile.
+    """
+    measure = Measure(resident.forward, None)
+    batch = tokens[: max(1, measure.batch_tokens // tokens.shape[1])]
+    measure.value(batch[:1], Perplexity())  # the first pass takes longer
+    times: list[float] = []
+    end = time.perf_counter() + _ENOUGH
+    while not times or time.perf_counter() < end:
+        start = time.perf_counter()
+        measure.value(batch, Perplexity())  # as a candidate is scored, without progress
+        times.append(time.perf_counter() - start)
+    scored, slope = min(times) / batch.numel(), None
+    if with_gradients:
+        one, two = (_gradients(resident, tokens[:count]) for count in (1, 2))
+        slope = max(_LEAST * scored, (two - one) / tokens.shape[1])
+    return Pace(scored, slope)
+
+
+def mean_inputs(resident: Resident) -> float:
+    """How many inputs the layer of a weight has, on the average."""
+    return sum(inputs(matrix.module) * matrix.size for matrix in resident.matrices) / resident.prunable_weights
+
+
+def foresee(
+    settings: EvaluationSettings,
+    transforms: Sequence[tuple[Any, Any]],
+    calibrates: bool,
+    work: float | None,
+    evaluations: int,
+) -> dict[str, str]:
+    """See :meth:`evoprune.Foreseeing.foresee`.
+
+    ``transforms``: the class of each, and its settings. ``calibrates``: whether the calibration text is used.
+    """
+    start = time.perf_counter()
+    resident = Resident.load(settings)
+    seconds = {"loading": time.perf_counter() - start}
+    needs = [kind.needs_of(resident, own) for kind, own in transforms]
+    names = frozenset().union(*(each.statistics for each in needs))
+    texts = Texts(settings, resident, calibrates)
+    found = pace(resident, texts.search.tokens, bool(gradients.NAMES & names))
+    calibrated = texts.calibration.tokens.numel() if texts.calibrates else 0
+    updated = UPDATED if any(each.updates for each in needs) else 0
+    solving = SOLVING["least_squares"] * mean_inputs(resident) + PASSES * calibrated
+    seconds["quantising"] = sum(each.quantising for each in needs) / torch.get_num_threads()
+    seconds["calibrating"] = calibrated * (found.scored + (found.gradients or 0.0))
+    seconds["searching"] = (work or evaluations * texts.search.tokens.numel()) * found.scored
+    seconds["updating weights"] = updated * solving * found.scored
+    seconds["reporting"] = (_REPORTED + updated) * texts.report.tokens.numel() * found.scored
+    parts = ", ".join(f"{name} {value / 60:.1f}" for name, value in seconds.items() if value)
+    memory = peak_bytes(resident.device) + sum(each.memory for each in needs)
+    return {
+        "speed": f"{1 / found.scored:,.0f} tokens/s, {resident.dtype} on {resident.place}",
+        "minutes": f"about {sum(seconds.values()) / 60:.1f} with one worker ({parts})",
+        "memory": f"about {_size(memory)} for the first process",
+        "disk": f"about {_size(sum(each.disk for each in needs))} that are kept for later runs",
+    }
+
+
+def _size(count: float) -> str:
+    """``count`` bytes for people."""
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB"
+
+
+def _gradients(resident: Resident, tokens: torch.Tensor) -> float:
+    start = time.perf_counter()
+    gradients.gather(resident.model, tokens, resident.matrices, {gradients.SIZES})
+    return time.perf_counter() - start

@@ -1,0 +1,131 @@
+"""Runs windows of tokens through a model in batches, and adds up an objective's loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+
+from evoprune import steps
+from problems.evaluation.objectives import Objective, Perplexity
+from problems.evaluation.spread import spread
+from problems.evaluation.states import States
+from problems.models.device import out_of_memory
+from problems.models.forward import Forward, Kept, Run
+from problems.texts.windows import predictions
+
+_CPU_BATCH = 1024
+"""Tokens in a batch on a CPU: the activations between two layers should fit its cache, and each core have a batch."""
+
+_GPU_SHARE, _GPU_BATCH = 0.5, 2**16
+"""The share of what a GPU has :func:`beside` a model that a batch may take, by an estimate; the most tokens in it."""
+
+Add = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
+"""As :meth:`problems.evaluation.objectives.Objective.add`."""
+
+_Batch = tuple[int, torch.Tensor, torch.Tensor | None]
+"""Its first window; its tokens ``(windows, window)``; the states before the block that it begins at."""
+
+
+class Measure:
+    """Adds up losses; ``batch_tokens`` None: chosen by the device.
+
+    If memory runs out, the batch is halved and the measurement repeated.
+    """
+
+    def __init__(self, forward: Forward, batch_tokens: int | None) -> None:
+        self._forward = forward
+        self.batch_tokens = batch_tokens or self._fitting()
+
+    def perplexity(self, tokens: torch.Tensor) -> float:
+        """The perplexity of the model as it is now on ``tokens`` ``(windows, window)``, int64. Says how far it is."""
+        return self.value(tokens, Perplexity(), label="measuring")
+
+    def value(
+        self, tokens: torch.Tensor, objective: Objective, states: States | None = None, names: Sequence[bytes] = (),
+        label: str = "",
+    ) -> float:  # fmt: skip
+        """The fitness of the model as it is now; arguments as in :meth:`total`."""
+        return objective.value(self.total(tokens, objective.add, states, names, label), predictions(tokens))
+
+    def total(
+        self, tokens: torch.Tensor, add: Add, states: States | None = None, names: Sequence[bytes] = (), label: str = ""
+    ) -> float:
+        """The loss that ``add`` sums over the predictions of ``tokens`` ``(windows, window)``, int64.
+
+        ``label``: what is done, where it may take long and should say how far it is.
+        With ``states``, blocks are skipped whose output is stored from an earlier candidate with
+        the same prefix ``names``; the result is the same.
+        """
+        while True:
+            windows = max(1, self.batch_tokens // tokens.shape[1])
+            try:
+                return self._total(tokens, windows, add, states, names, label)
+            except RuntimeError as error:
+                if windows == 1 or not out_of_memory(error):
+                    raise
+            self.batch_tokens = windows // 2 * tokens.shape[1]
+            if states:
+                states.clear()  # they belong to batches of another size
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    def _total(
+        self, tokens: torch.Tensor, windows: int, add: Add, states: States | None, names: Sequence[bytes], label: str
+    ) -> float:
+        known = states if self._forward.resumable else None
+        batches: dict[int, list[_Batch]] = {}
+        for first in range(0, tokens.shape[0], windows):
+            batch = tokens[first : first + windows]
+            start, state = known.longest(names, first, len(batch)) if known else (0, None)
+            batches.setdefault(start, []).append((first, batch, state))
+        found: dict[int, list[torch.Tensor]] = {}
+        for start, alike in batches.items():
+            with self._forward.resumed(start, known.wanted(start) if known else []) as run:
+                score = partial(self._scored, run, add)
+                scored = spread(score, alike) if self._forward.threaded else map(score, alike)
+                for first, losses, kept in steps(scored, label, "part", len(alike)) if label else scored:
+                    found[first] = losses
+                    if known:
+                        known.store(names, first, kept)
+        sums = [loss for first in sorted(found) for loss in found[first]]
+        return float(torch.stack(sums).cpu().double().sum())  # one copy from the device; MPS has no float64
+
+    def _scored(self, run: Run, add: Add, of: _Batch) -> tuple[int, list[torch.Tensor], Kept]:
+        first, batch, state = of
+        batch = batch.to(self._forward.device)
+        output, kept = run(batch, state)
+        return first, self._losses(output, batch, first, add), kept
+
+    @torch.inference_mode()
+    def _losses(self, output: torch.Tensor, batch: torch.Tensor, first: int, add: Add) -> list[torch.Tensor]:
+        """The losses of some rows at a time, so that the logits of a whole batch are never held."""
+        predicted = output[:, :-1].flatten(0, 1)
+        targets = batch[:, 1:].flatten()
+        before = first * (batch.shape[1] - 1)
+        return [
+            add(self._forward.logits(predicted[part]), targets[part], before + part.start)
+            for part in self._forward.parts(len(targets))
+        ]
+
+    def _fitting(self) -> int:
+        if self._forward.device.type != "cuda":
+            return _CPU_BATCH
+        total = torch.cuda.get_device_properties(self._forward.device).total_memory
+        return fitting(beside(self._forward.bytes, total), self._forward.bytes_per_token)
+
+
+def beside(model: int, total: int) -> float:
+    """The bytes of a GPU of ``total`` that are left to a batch, if the ``model`` has so many.
+
+    Rounding depends on the batch. So it is not what is free now, which differs between workers, and before and after an
+    interruption; weights as they were and their levels may lie there besides.
+    """
+    return max(total - 3.0 * model, total / 8)
+
+
+def fitting(free: float, bytes_per_token: int) -> int:
+    """The tokens in a batch if ``free`` bytes are available: a power of two, so that cards of one kind agree."""
+    tokens = max(1, int(_GPU_SHARE * free / bytes_per_token))
+    return int(min(_GPU_BATCH, 2 ** (tokens.bit_length() - 1)))

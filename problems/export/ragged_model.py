@@ -1,0 +1,132 @@
+"""Models whose layers differ in shape, which no class of transformers can load: written as they are, and read back.
+
+``structure.json`` says by which transforms the model was made smaller. Reading builds the dense model of
+``config.json`` without its weights, applies the transforms to it, and then loads the weights. These lie in
+``uneven.safetensors``, a name that ``from_pretrained`` does not look for: it would fill what is missing with random
+numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
+from transformers.utils import GENERATION_CONFIG_NAME
+
+from evoprune import Choice, InputError, find_plugin
+from problems.models.blocks import number_attentions
+from problems.models.device import dtype_of, pick_device, pick_dtype
+from problems.models.load import convert, load_model, load_tokenizer, quiet
+from problems.models.place import STRUCTURE
+from problems.models.resident import Resident
+from problems.models.settings import ModelSettings
+from problems.transforms import TRANSFORMS
+from problems.transforms.overlay import Overlay
+from problems.transforms.stack import combined
+from problems.transforms.transform import Transform
+
+WEIGHTS = "uneven.safetensors"
+
+
+class Structure(BaseModel, extra="forbid", frozen=True):
+    """How a model was made smaller: the transforms, and their genome."""
+
+    transforms: tuple[Choice, ...] = Field(min_length=1)
+    genome: tuple[float, ...]
+    dtype: str
+
+
+def is_uneven(folder: Path) -> bool:
+    """Whether ``folder`` holds a model that :func:`load` reads."""
+    return (folder / STRUCTURE).is_file()
+
+
+def save(model: Any, transforms: Sequence[Choice], genome: Sequence[float], folder: Path) -> None:
+    """Write ``model``, in main memory, with the config of the dense model it was made of.
+
+    ``genome``: the genes that decide shapes, of those ``transforms`` that do.
+    """
+    cuts = tuple(chosen for chosen in transforms if not issubclass(find_plugin(TRANSFORMS, chosen.use), Overlay))
+    structure = Structure(transforms=cuts, genome=tuple(genome), dtype=dtype_of(model))
+    (folder / STRUCTURE).write_text(structure.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    first = {tensor.data_ptr(): name for name, tensor in reversed(model.state_dict().items())}  # tied ones: once
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name in first.values()}
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    with quiet():
+        model.config.save_pretrained(folder)
+        model.generation_config.save_pretrained(folder)
+
+
+def save_like(source: Path, model: Any, folder: Path) -> None:
+    """Write ``model``, which was loaded from ``source``, to ``folder``."""
+    structure = _structure(source / STRUCTURE)
+    save(model, structure.transforms, structure.genome, folder)
+
+
+def load(folder: Path) -> Any:
+    """The model in ``folder``, which :func:`save` wrote, in evaluation mode on the CPU.
+
+    Raises :class:`evoprune.InputError` if the folder holds no such model, or an incomplete one.
+    """
+    structure = _structure(folder / STRUCTURE)
+    with quiet():
+        config = AutoConfig.from_pretrained(folder)
+        model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, structure.dtype)).eval()
+        if (folder / GENERATION_CONFIG_NAME).is_file():  # which tokens end a text, for example
+            model.generation_config = GenerationConfig.from_pretrained(folder)
+    model.requires_grad_(False)
+    transform = _transform(Resident(model, None, str(folder)), structure)
+    if not transform.genes.allow(structure.genome):
+        raise InputError("genome: expected a possible value for each gene", str(folder / STRUCTURE))
+    transform.apply(structure.genome)
+    try:
+        weights = load_file(folder / WEIGHTS)
+        missing, unknown = model.load_state_dict(weights, strict=False)
+    except (OSError, SafetensorError, RuntimeError) as error:  # the last for tensors of another shape
+        raise InputError(f"cannot be read: {str(error).splitlines()[0]}", str(folder / WEIGHTS)) from None
+    tensors = model.state_dict()
+    read = {tensors[name].data_ptr() for name in weights if name in tensors}
+    lacking = [name for name in missing if tensors[name].data_ptr() not in read]  # but for those tied to others
+    if unknown or lacking:
+        names = ", ".join([*unknown, *lacking][:4])
+        raise InputError(f"does not hold the weights that {STRUCTURE} asks for: {names}", str(folder / WEIGHTS))
+    number_attentions(model)
+    return model
+
+
+def load_any(settings: ModelSettings) -> tuple[Any, Any]:
+    """The model in evaluation mode, and the tokenizer: of a folder that :func:`save` wrote, or of any other source.
+
+    A folder of the former kind is read in its own dtype if the settings' is ``auto``.
+    Raises :class:`evoprune.InputError`.
+    """
+    folder = Path(settings.model)
+    if is_uneven(folder):
+        model, device = load(folder), pick_device(settings.device)
+        convert(model, device, model.dtype if settings.dtype == "auto" else pick_dtype(settings.dtype, device))
+        return model, load_tokenizer(folder)
+    return load_model(settings)
+
+
+def _structure(path: Path) -> Structure:
+    try:
+        return Structure.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, ValidationError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise InputError(f"is not the description of a model that evoprune wrote: {reason}", str(path)) from None
+
+
+def _transform(resident: Resident, structure: Structure) -> Transform:
+    """The transforms of ``structure`` on a model without weights: their shapes alone are needed."""
+    made: list[Transform] = []
+    for chosen in structure.transforms:
+        kind = find_plugin(TRANSFORMS, chosen.use)
+        made.append(kind.of_shapes(resident, kind.Settings.model_validate(chosen.parameters)))
+    return combined(made)

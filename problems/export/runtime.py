@@ -1,0 +1,122 @@
+"""Measures how fast the dense and the written model run, and what memory each takes, in processes of their own.
+
+``python -m problems.export.runtime JOB`` prints figures as JSON. JOB is JSON: the ``models``, each with
+the fields of :class:`ModelSettings`, the number of ``threads``, the ``length`` of texts, and how many ``seconds`` to
+time each phase.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from evoprune import digits, note
+from problems.evaluation.session import Session
+from problems.export.ragged_model import load_any
+from problems.models.blocks import positions
+from problems.models.device import processor
+from problems.models.fresh_process import Failed, answer, finding_evoprune
+from problems.models.settings import ModelSettings
+from problems.models.source import weight_files
+from problems.models.speed import Load, Phase, peak_bytes, speeds
+
+_LENGTH = 512
+"""Tokens of a prompt, and before the one that is decoded, if the model has as many positions."""
+
+_SECONDS = 4.0
+"""How long each phase is timed."""
+
+_MODELS = ("dense", "evolved")
+
+Json = dict[str, Any]
+
+
+def runtimes(session: Session, dtype: str, folder: Path) -> Json | None:
+    """``prefill``, ``decode`` in tokens a second, ``peak_bytes``, ``load_seconds``, ``file_bytes``: pairs of numbers.
+
+    Each is a mapping of ``dense`` and ``evolved``, which is what was written to ``folder``. Beside them the
+    circumstances. Both models compute in ``dtype``, and are timed in turn in one process; memory and the time that
+    loading takes are those of a process for each. None where a process could not measure.
+    """
+    given = session.settings
+    options = given.model_dump(mode="json", include={"revision", "trust_remote_code"})
+    options |= {"dtype": dtype, "device": str(session.resident.device)}
+    dense = options | {"model": given.model}
+    evolved = options | {"model": str(folder.resolve()), "revision": None}
+    shared = {"threads": torch.get_num_threads(), "length": _length(session.resident.model)}
+    jobs = {
+        "speed": {"models": [dense, evolved], "seconds": _SECONDS},
+        "memory of the dense model": {"models": [dense], "seconds": 0.0},
+        "memory of the smaller model": {"models": [evolved], "seconds": 0.0},
+    }
+    found = [_in_fresh_process(what, job | shared) for what, job in jobs.items()]
+    if None in found:
+        return None
+    times, *peaks = found
+    both = {name: dict(zip(_MODELS, times[name], strict=True)) for name in ("prefill", "decode")}  # type: ignore[index]
+    for name in ("peak_bytes", "load_seconds"):
+        both[name] = dict(zip(_MODELS, (peak[name] for peak in peaks), strict=True))  # type: ignore[index]
+    sizes = [bytes_of(weight_files(given)), bytes_of(folder.glob("*.safetensors"))]
+    both["file_bytes"] = dict(zip(_MODELS, sizes, strict=True))
+    return both | shared | {"dtype": dtype, "processor": processor(session.resident.device)}
+
+
+def bytes_of(files: Iterable[Path]) -> int:
+    """The bytes of all ``files``."""
+    return sum(path.stat().st_size for path in files)
+
+
+def computing(dtype: str, device: torch.device) -> str:
+    """The dtype to compute in with weights in ``dtype``: most CPUs are many times slower in float16 than in float32."""
+    return "float32" if dtype == "float16" and device.type == "cpu" else dtype
+
+
+def lines(found: Mapping[str, Any], name: str = "evolved") -> list[str]:
+    """``found`` by :func:`runtimes`, for people. ``name``: what the smaller model is called."""
+    named = [
+        ("files", "MB", "file_bytes", 1e6),
+        ("loading", "s", "load_seconds", 1.0),
+        ("prefill", "tokens/s", "prefill", 1.0),
+        ("decode", "tokens/s", "decode", 1.0),
+        ("peak memory", "MB", "peak_bytes", 1e6),
+    ]
+    return [
+        f"{what}: dense {digits(found[key]['dense'] / unit, 3)} {word}, "
+        f"{name} {digits(found[key]['evolved'] / unit, 3)} ({found[key]['evolved'] / found[key]['dense']:.2f}x)"
+        for what, word, key, unit in named
+        if found[key]["dense"]
+    ]
+
+
+def _in_fresh_process(what: str, job: Json) -> Json | None:
+    note(f"measuring {what}, in a process of its own")
+    with suppress(Failed):
+        return answer("-m", __spec__.name, json.dumps(job), env=finding_evoprune())
+    return None
+
+
+def _length(model: Any) -> int:
+    most = positions(model)
+    return min(_LENGTH, most - 1) if most else _LENGTH
+
+
+def main(job: Json) -> Json:
+    """Load and measure."""
+    torch.set_num_threads(job["threads"])
+    start = time.perf_counter()
+    models = [load_any(ModelSettings.model_validate(settings))[0] for settings in job["models"]]
+    seconds = time.perf_counter() - start
+    phases: tuple[Phase, ...] = ("prefill", "decode")
+    found: Json = {phase: speeds(models, Load(phase, length=job["length"]), job["seconds"]) for phase in phases}
+    return found | {"peak_bytes": peak_bytes(models[0].device), "load_seconds": seconds}
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(json.loads(sys.argv[1]))))

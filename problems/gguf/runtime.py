@@ -1,0 +1,115 @@
+"""What llama.cpp makes of .gguf files: each is loaded in a new process, which imports nothing of evoprune."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from evoprune import InputError, note
+from problems.evaluation.objectives import Divergence
+from problems.export.runtime import bytes_of
+from problems.models.device import processor
+from problems.models.fresh_process import Failed, answer
+from problems.models.speed import Load
+from problems.texts.source import load_text
+from problems.texts.windows import Windows
+
+_LENGTH = 512
+"""Tokens of a prompt, if the model has as many positions."""
+
+_SECONDS = 4.0
+"""How long both models are timed in turn, in all processes."""
+
+_PROCESSES = 3
+"""How many processes time both models, as one may be a third slower than another with the same file throughout."""
+
+_MODELS = ("dense", "evolved")
+
+Json = dict[str, Any]
+
+
+def checked(path: Path, report: Windows, dense: Divergence) -> Json:
+    """What llama.cpp finds of the file ``path`` on the report text: ``perplexity``, ``divergence`` from ``dense``.
+
+    Besides ``load_seconds``, ``peak_bytes``, and ``first_other_token``, the first token of the text that llama.cpp's
+    tokenizer has otherwise than transformers'; None if there is none. If it cannot be run, ``failure`` says why.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        known, text = Path(scratch) / "known.npz", Path(scratch) / "text.txt"
+        text.write_text(load_text(report.settings, "report_text"), encoding="utf-8", newline="")
+        kept = {name: tensor.numpy() for name, tensor in dense.known.items()} | {"tokens": report.tokens.numpy()}
+        np.savez(known, allow_pickle=False, **kept)
+        begin = report.begin is not None
+        _tell([path])
+        found = _in_fresh_process([path], 0.0, known=str(known), text=str(text), begin=begin)
+    if "failure" in found:
+        return {"perplexity": math.inf, "divergence": math.inf, "failure": f"cannot be run: {found['failure']}"}
+    wanted = ("perplexity", "divergence", "first_other_token", "peak_bytes")
+    return {name: found[name] for name in wanted} | {"load_seconds": found["load_seconds"][0]}
+
+
+def compared(dense: Path, evolved: Path, check: Json) -> Json | None:
+    """The speeds of two files, timed in turn, and the memory and seconds that loading takes.
+
+    As :func:`problems.export.runtime.runtimes`. ``check``: what :func:`checked` found of ``evolved``.
+    None where they cannot be measured.
+    """
+    _tell([dense])
+    alone = _in_fresh_process([dense], 0.0)
+    _tell([dense, evolved])
+    times = [_in_fresh_process([dense, evolved], _SECONDS / _PROCESSES) for _ in range(_PROCESSES)]
+    if any("failure" in found for found in (alone, *times, check)):
+        return None
+    speeds = {phase: zip(*(found[phase] for found in times), strict=True) for phase in ("prefill", "decode")}
+    pairs = {phase: [median(of_model) for of_model in both] for phase, both in speeds.items()}
+    pairs["peak_bytes"] = [alone["peak_bytes"], check["peak_bytes"]]
+    pairs["load_seconds"] = [alone["load_seconds"][0], check["load_seconds"]]
+    pairs["file_bytes"] = [bytes_of([path]) for path in (dense, evolved)]
+    both: Json = {name: dict(zip(_MODELS, pair, strict=True)) for name, pair in pairs.items()}
+    cpu = processor(torch.device("cpu"))
+    return both | {"threads": torch.get_num_threads(), "length": times[0]["length"], "processor": cpu}
+
+
+def milliseconds(models: Sequence[Path], load: Load, seconds: float) -> list[float]:
+    """What a pass of ``load``, of one sequence, takes of each of ``models``, timed in turn for some ``seconds``.
+
+    Raises :class:`evoprune.InputError` where llama.cpp cannot run one of them, or has too few positions for it.
+    """
+    found = _in_fresh_process(models, seconds, length=load.length, phases=[load.phase])
+    if "failure" in found:
+        raise InputError(f"llama.cpp cannot time it: {found['failure']}", "problem.budget")
+    if found["length"] < load.length:
+        raise InputError(f"llama.cpp has room for {found['length']} tokens of this model", "problem.budget.length")
+    passed = load.length if load.phase == "prefill" else 1
+    return [1000 * passed / speed for speed in found[load.phase]]
+
+
+def _tell(models: Sequence[Path]) -> None:
+    note(f"running {' and '.join(path.name for path in models)} in llama.cpp, in a process of its own")
+
+
+def _in_fresh_process(models: Sequence[Path], seconds: float, **more: Any) -> Json:
+    """What ``check.py`` prints; ``failure`` if it fails. ``more`` of its job."""
+    job = {"models": [str(path.resolve()) for path in models], "seconds": seconds, "threads": torch.get_num_threads()}
+    job |= {"length": _LENGTH, "phases": ["prefill", "decode"]} | more
+    script = Path(__file__).with_name("check.py")
+    try:
+        return answer("-P", str(script), json.dumps(job))
+    except Failed as failed:
+        return {"failure": reason(failed.log)}
+
+
+def reason(log: str) -> str:
+    """Why llama.cpp, or the script, failed: the first error in its log, or else the last line."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    told = [line.split("error loading model: ")[1] for line in lines if "error loading model: " in line]
+    asserted = [line for line in lines if "GGML_ASSERT" in line]
+    return [*told, *asserted, *reversed(lines)][0]

@@ -1,0 +1,118 @@
+"""Writes a model as a .gguf file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import truncate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gguf import GGMLQuantizationType, GGUFWriter
+from numpy.typing import NDArray
+
+from evoprune import InputError
+from problems.gguf import ggml
+from problems.gguf.base import Base
+from problems.gguf.encoded import Encoded
+from problems.gguf.layout import Layout, lay_out
+from problems.gguf.names import Slot
+from problems.gguf.size import file_bytes
+
+VECTORS = "F32"
+"""The kind of tensors with one dimension: llama.cpp has kernels for no other."""
+
+_ZEROS = "Q4_0"
+"""The kind of matrices of zeros, where their width allows it: they take room for nothing."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """All that a file will hold. ``kinds``: by the tensors' names. ``encoded``, ``weights``: by parameters' names."""
+
+    layout: Layout
+    kinds: Mapping[str, str]
+    encoded: Mapping[str, Encoded]
+    weights: Mapping[str, torch.Tensor]
+    kept: Mapping[str, NDArray[Any]]
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of the file."""
+        listed = [(slot.name, self.kinds[slot.name], slot.shape) for slot in self.layout.slots]
+        listed += [(name, VECTORS, tensor.shape) for name, tensor in self.kept.items()]
+        return file_bytes(self.layout.architecture, self.layout.fields, listed)
+
+    def write(self, path: Path) -> None:
+        """Write the file ``path``, one tensor after the other. Raises OSError."""
+        with self._begun(path) as writer:
+            for slot in self.layout.slots:
+                writer.write_tensor_data(self._data(slot))
+            for tensor in self.kept.values():
+                writer.write_tensor_data(tensor)
+
+    def write_outline(self, path: Path) -> None:
+        """Write the header of the file, and leave zeros for the tensors, which take no room on most disks."""
+        with self._begun(path):
+            pass
+        truncate(path, self.bytes)
+
+    @contextmanager
+    def _begun(self, path: Path) -> Iterator[Any]:
+        """A writer that has written the header, and is closed at the end."""
+        writer = GGUFWriter(path, self.layout.architecture)
+        for key, found in self.layout.fields.items():
+            writer.add_key_value(key, found.value, found.type, found.sub_type)
+        for slot in self.layout.slots:
+            _add(writer, slot.name, slot.shape, self.kinds[slot.name])
+        for name, tensor in self.kept.items():
+            _add(writer, name, tensor.shape, VECTORS)
+        try:
+            writer.write_header_to_file()
+            writer.write_kv_data_to_file()
+            writer.write_ti_data_to_file()
+            yield writer
+        finally:
+            writer.close()
+
+    def _data(self, slot: Slot) -> NDArray[np.uint8]:
+        if slot.parameter is None:
+            rows = np.full(slot.shape, slot.fill, dtype=np.float32)
+        elif slot.parameter in self.encoded:
+            return slot.ordered(self.encoded[slot.parameter].data)
+        else:
+            rows = slot.rows(self.weights[slot.parameter])
+        return ggml.quantize(np.atleast_2d(rows), self.kinds[slot.name])
+
+
+def _add(writer: Any, name: str, shape: tuple[int, ...], kind: str) -> None:
+    number = GGMLQuantizationType[kind]
+    size = ggml.row_bytes(kind, shape[-1]) * int(np.prod(shape[:-1]))
+    writer.add_tensor_info(name, shape, np.dtype(np.float32), size, number)
+
+
+def plain_kind(slot: Slot, half: str) -> str:
+    """The kind of a tensor that no transform has encoded. ``half``: that of matrices."""
+    if len(slot.shape) == 1:
+        return VECTORS
+    return _ZEROS if slot.parameter is None and ggml.fits(_ZEROS, slot.shape[1]) else half
+
+
+def contents(model: Any, base: Base, encoded: Mapping[str, Encoded], half: str | None = None) -> Contents:
+    """What a file of ``model`` as it is now holds: ``encoded`` matrices as they are, the others in ``half``.
+
+    ``half``: a kind; None is that of ``base``. Raises :class:`evoprune.InputError` if llama.cpp has no such model, or
+    encoded rows are not as wide as the model's.
+    """
+    layout = lay_out(model, base)
+    kinds = {}
+    for slot in layout.slots:
+        held = encoded.get(slot.parameter or "")
+        kinds[slot.name] = held.kind if held else plain_kind(slot, half or base.half)
+        if held and held.data.shape != (slot.shape[0], ggml.row_bytes(held.kind, slot.shape[1])):
+            raise InputError(f"{slot.parameter} was encoded in another shape than {' x '.join(map(str, slot.shape))}")
+    matrices = [kinds[slot.name] for slot in layout.slots if len(slot.shape) > 1]
+    return Contents(layout.with_kinds(matrices), kinds, encoded, dict(model.named_parameters()), base.kept)

@@ -1,1 +1,0 @@
-"""Writes a pruned model for other tools, and checks the files in a new process."""

@@ -1,0 +1,262 @@
+"""Runs a model from its start, or from stored hidden states before any of its blocks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from problems.models.blocks import find_blocks, find_matrices, probe
+
+_LOGITS_AT_ONCE = 2**24
+"""The most logits held at a time: 64 MiB in float32."""
+
+
+Kept = dict[int, torch.Tensor]
+"""Hidden states ``(windows, window, width)`` before blocks, by number."""
+
+Run = Callable[[torch.Tensor, torch.Tensor | None], tuple[torch.Tensor, Kept]]
+"""As :meth:`Forward.__call__`, for tokens and the states before the first block that runs."""
+
+
+def pieces(count: int, width: int) -> list[slice]:
+    """``count`` rows in pieces whose logits, ``width`` in a row, may be held at once."""
+    step = max(1, _LOGITS_AT_ONCE // width)
+    return [slice(start, min(count, start + step)) for start in range(0, count, step)]
+
+
+class Forward:
+    """A causal language model without its head, and its head for some rows at a time.
+
+    A run from block ``start`` on uses the model's own forward, so the model itself handles masks,
+    positions and the final norm: the blocks before ``start`` return their input, and the last of
+    them returns the stored states.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model: Any = model
+        self._blocks = list(find_blocks(model)[1])
+        self._matrices = find_matrices(model)
+        self._plain_head = self._head_is_plain()
+        self.resumable = self._resumes_exactly()
+        self.compiled = False
+
+    @property
+    def depth(self) -> int:
+        """The number of blocks."""
+        return len(self._blocks)
+
+    @property
+    def bytes_per_state(self) -> int:
+        """The bytes of the hidden state of one token before one block."""
+        return int(self._model.config.get_text_config().hidden_size * self._model.dtype.itemsize)
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of the model's parameters."""
+        return sum(parameter.nbytes for parameter in self._model.parameters())
+
+    @property
+    def bytes_per_token(self) -> int:
+        """The approximate bytes of a token in a forward pass: some copies of the widest layer's activations.
+
+        And of the logits, where a model computes those of the whole batch.
+        """
+        widest = 16 * max(max(matrix.weight.shape) for matrix in self._matrices)
+        logits = 0 if self._plain_head else 4 * self.vocabulary
+        return int((widest + logits) * self._model.dtype.itemsize)
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the model."""
+        return self._model.device  # type: ignore[no-any-return]
+
+    @property
+    def threaded(self) -> bool:
+        """Whether several threads may run the model at once, and whether that pays."""
+        return self.device.type == "cpu" and not self.compiled
+
+    def compile(self) -> None:
+        """Compile each block when it first runs, once for all blocks of the same form."""
+        for block in self._blocks:
+            block.forward = torch.compile(block.forward)
+        self.compiled = True
+
+    def __call__(
+        self, tokens: torch.Tensor, start: int = 0, state: torch.Tensor | None = None, keep: Collection[int] = ()
+    ) -> tuple[torch.Tensor, Kept]:
+        """The head's input for ``tokens`` ``(windows, window)``, and the states before the blocks ``keep``.
+
+        ``state`` ``(windows, window, width)``: the states before block ``start``, if that is
+        above 0. Only blocks after ``start`` can be kept. The first result has a row of
+        ``width`` for each token (of logits, if the model does more than apply its head).
+        """
+        with self.resumed(start, keep) as run:
+            return run(tokens, state)
+
+    @contextmanager
+    def resumed(self, start: int, keep: Collection[int]) -> Iterator[Run]:
+        """Runs from block ``start`` on that keep the states before the blocks ``keep``, several at once in threads."""
+        own = threading.local()
+
+        @torch.inference_mode()
+        def run(tokens: torch.Tensor, state: torch.Tensor | None) -> tuple[torch.Tensor, Kept]:
+            own.state, own.kept = state, {}
+            return self.rows(tokens), own.kept
+
+        with ExitStack() as stack:
+            if start:
+                stack.enter_context(_answering(self._blocks[:start], lambda: own.state))
+            for index in keep:
+                stack.enter_context(_noting_input(self._blocks[index], index, lambda: own.kept))
+            yield run
+
+    def rows(self, tokens: torch.Tensor) -> torch.Tensor:
+        """The first result of a call for ``tokens`` ``(windows, window)``, with gradients where they are enabled."""
+        body = self._model.base_model if self._plain_head else self._model
+        return body(input_ids=tokens, use_cache=False)[0]  # type: ignore[no-any-return]
+
+    @contextmanager
+    def noting_states(self) -> Iterator[dict[int, torch.Tensor]]:
+        """By number, what each block returns in the last run; blocks of which nothing is left are not among them."""
+        notes: dict[int, torch.Tensor] = {}
+        with ExitStack() as stack:
+            self._let_hooks_run(stack)
+            for number, block in enumerate(self._blocks):
+                if next(block.parameters(), None) is not None:
+                    stack.callback(block.register_forward_hook(_noting_output(number, notes)).remove)
+            yield notes
+
+    @property
+    def head(self) -> nn.Module | None:
+        """What turns rows into logits; None where they are logits already."""
+        return self._model.get_output_embeddings() if self._plain_head else None
+
+    @torch.inference_mode()
+    def step(self, tokens: torch.Tensor, block: int, state: torch.Tensor | None) -> torch.Tensor:
+        """The states after ``block``, given those before it; the blocks after it do not run.
+
+        ``state`` may be None before block 0. If the model cannot be resumed, all blocks
+        from the first on are run.
+        """
+        with ExitStack() as stack:
+            self._let_hooks_run(stack)
+            if block and self.resumable:
+                stack.enter_context(_answering(self._blocks[:block], lambda: state))
+            stack.callback(self._blocks[block].register_forward_hook(_stop).remove)
+            try:
+                self._model.base_model(input_ids=tokens, use_cache=False)
+            except _Stopped as stopped:
+                return stopped.states
+        raise AssertionError("a model that runs none of its blocks")
+
+    def _let_hooks_run(self, stack: ExitStack) -> None:
+        """Until ``stack`` ends: compiled blocks ignore hooks that are added later."""
+        if "forward" in vars(self._blocks[0]):
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+
+    def logits(self, rows: torch.Tensor) -> torch.Tensor:
+        """The logits ``(rows, vocabulary)``, float32, of some rows of a run's result."""
+        if self._plain_head:
+            rows = self._model.get_output_embeddings()(rows)
+        return rows.float()
+
+    def parts(self, count: int) -> list[slice]:
+        """``count`` rows of a run's result, in parts whose logits may be held at once."""
+        return pieces(count, self.vocabulary)
+
+    @property
+    def vocabulary(self) -> int:
+        """The number of logits in a row."""
+        head = self._model.get_output_embeddings()
+        return int(head.weight.shape[0] if head is not None else self._model.config.get_text_config().vocab_size)
+
+    @torch.inference_mode()
+    def _head_is_plain(self) -> bool:
+        """Whether the model's logits are its head applied to its base's output, and no more.
+
+        Some architectures scale or cap their logits; they run their whole forward.
+        """
+        head = self._model.get_output_embeddings()
+        if head is None or self._model.base_model is self._model:
+            return False
+        tokens = probe(self._model)
+        whole = self._model(input_ids=tokens, use_cache=False).logits
+        ours = head(self._model.base_model(input_ids=tokens, use_cache=False)[0])
+        return whole.shape == ours.shape and torch.allclose(whole, ours, rtol=1e-3, atol=1e-3)
+
+    def _resumes_exactly(self) -> bool:
+        """Whether this architecture gives exactly the same result when it is run from its middle block.
+
+        It does not if its blocks return more than a tensor, or exchange other data; it is then
+        always run as a whole.
+        """
+        middle, tokens = len(self._blocks) // 2, probe(self._model)
+        if not middle:
+            return False
+        try:
+            whole, kept = self(tokens, keep=[middle])
+            resumed, _ = self(tokens, middle, kept[middle])
+        except (TypeError, ValueError, LookupError, AttributeError, RuntimeError):
+            return False
+        return torch.equal(whole, resumed)
+
+
+class _Stopped(Exception):
+    """Ends a run after a block; ``states`` is what the block returned."""
+
+    def __init__(self, states: torch.Tensor) -> None:
+        super().__init__()
+        self.states = states
+
+
+def _stop(_: nn.Module, __: Any, output: Any) -> None:
+    raise _Stopped(output if isinstance(output, torch.Tensor) else output[0])
+
+
+@contextmanager
+def _answering(blocks: list[nn.Module], state: Callable[[], torch.Tensor | None]) -> Iterator[None]:
+    """Let all but the last of ``blocks`` return their input, and the last one what ``state`` returns."""
+
+    def same(hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        return hidden_states
+
+    def stored(*_: Any, **__: Any) -> torch.Tensor | None:
+        return state()
+
+    hidden = [block.__dict__.get("forward") for block in blocks]
+    try:
+        for block in blocks:
+            block.forward = same  # on the instance: it hides the class's forward
+        blocks[-1].forward = stored
+        yield
+    finally:
+        for block, forward in zip(blocks, hidden, strict=True):
+            del block.forward
+            if forward is not None:  # a compiled one
+                block.forward = forward
+
+
+def _noting_output(number: int, notes: dict[int, torch.Tensor]) -> Any:
+    def note(_: nn.Module, __: Any, output: Any) -> None:
+        notes[number] = output if isinstance(output, torch.Tensor) else output[0]
+
+    return note
+
+
+@contextmanager
+def _noting_input(block: nn.Module, index: int, notes: Callable[[], Kept]) -> Iterator[None]:
+    """Put the hidden states that ``block`` is given into what ``notes`` returns, as ``index``."""
+
+    def note(_: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+        notes()[index] = arguments[0] if arguments else named["hidden_states"]
+
+    handle = block.register_forward_pre_hook(note, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,220 @@
+"""Loads a causal language model and its tokenizer with transformers."""
+
+from __future__ import annotations
+
+import copy
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
+from functools import partial
+from logging import ERROR, getLogger
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
+
+from evoprune import InputError
+from problems.models.attention import NAME as BLOCKED_ATTENTION
+from problems.models.attention import use_fast_attention
+from problems.models.dequantised import as_folder
+from problems.models.device import out_of_memory, pick_device, pick_dtype
+from problems.models.gguf_header import complete
+from problems.models.place import model_fault
+from problems.models.settings import BUNDLED_MODEL, ModelSettings
+
+BUNDLED_WEIGHTS = Path(__file__).resolve().parents[2] / "bundled" / "weights"
+
+_KEY = "problem.model"
+
+_NAMED = 4
+"""How many faulty weights an error names."""
+
+
+def load_model(settings: ModelSettings) -> tuple[nn.Module, Any]:
+    """The model, in evaluation mode on its device in its dtype, and the tokenizer.
+
+    GGUF weights are dequantised to plain parameters. Raises :class:`evoprune.InputError`
+    if the model cannot be loaded, or if weights are missing or not finite.
+    """
+    device = pick_device(settings.device)
+    dtype = pick_dtype(settings.dtype, device)
+    where = _where(settings)
+    if "gguf_file" in where:
+        with as_folder(Path(settings.model), dtype, partial(_save, settings, where, dtype)) as folder:
+            model, tokenizer = _read(settings, {"pretrained_model_name_or_path": folder} if folder else where, dtype)
+            model.config._name_or_path = tokenizer.name_or_path = settings.model  # not the folder, which goes
+    else:
+        model, tokenizer = _read(settings, where, dtype)
+    _check_finite(model, settings.model)
+    try:
+        convert(model, device, dtype)
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        raise InputError(
+            f"'{settings.model}' in {str(dtype).removeprefix('torch.')} has no room on {device}; give another "
+            "problem.dtype or problem.device, or a smaller model",
+            _KEY,
+        ) from None
+    model.eval().requires_grad_(False)
+    use_fast_attention(model, dtype)
+    return model, tokenizer
+
+
+def _read(settings: ModelSettings, where: Mapping[str, Any], dtype: torch.dtype) -> tuple[Any, Any]:
+    """The model in ``dtype`` and the tokenizer, as transformers finds them ``where``."""
+    loaded_in = torch.float32 if "gguf_file" in where else dtype  # dequantised weights are rounded once, later
+    try:
+        with quiet():
+            tokenizer, config = AutoTokenizer.from_pretrained(**where), _config(where)
+            if config is not None:
+                complete(Path(settings.model), config, tokenizer)
+            model, info = AutoModelForCausalLM.from_pretrained(
+                **where,
+                config=config,
+                dtype=loaded_in,
+                use_safetensors=None if "gguf_file" in where else True,  # never a pickle
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+            )
+    except InputError:
+        raise
+    except Exception as error:  # the libraries raise many kinds of errors
+        raise InputError(_cannot_load(settings, error), _KEY) from None
+    _check_complete(info, settings.model)
+    if getattr(model, "is_quantized", False):
+        model = _plain(model, settings)
+    return model, tokenizer
+
+
+def _save(settings: ModelSettings, where: Mapping[str, Any], dtype: torch.dtype, folder: Path) -> None:
+    model, tokenizer = _read(settings, where, dtype)
+    convert(model, torch.device("cpu"), dtype)
+    with quiet():
+        model.save_pretrained(folder, max_shard_size="1TB")
+        tokenizer.save_pretrained(folder)
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer in ``folder``."""
+    with quiet():
+        return AutoTokenizer.from_pretrained(folder)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hide the libraries' progress bars, hints and retries; errors are still raised."""
+    verbosity, hub = logging.get_verbosity(), getLogger("huggingface_hub")
+    level = hub.level
+    logging.set_verbosity_error()
+    hub.setLevel(ERROR)
+    try:
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        hub.setLevel(level)
+
+
+def _where(settings: ModelSettings) -> dict[str, Any]:
+    """The arguments of ``from_pretrained`` that say where the model is."""
+    if settings.model == BUNDLED_MODEL:
+        return {"pretrained_model_name_or_path": str(BUNDLED_WEIGHTS)}
+    if settings.model.startswith("bundled:"):
+        raise InputError(f"unknown '{settings.model}'; the bundled model is '{BUNDLED_MODEL}'", _KEY)
+    path = Path(settings.model)
+    if fault := model_fault(settings.model):
+        raise InputError(fault, _KEY)
+    if path.suffix == ".gguf":
+        return {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+    return {
+        "pretrained_model_name_or_path": settings.model,
+        "revision": settings.revision or "main",
+        "trust_remote_code": settings.trust_remote_code,
+    }
+
+
+def _config(where: Mapping[str, Any]) -> Any:
+    """The config of a .gguf file; with sizes of a GPT-2 that transformers reads, and does not use. None: the usual."""
+    if "gguf_file" not in where:
+        return None
+    config = AutoConfig.from_pretrained(**where)
+    if config.model_type == "gpt2":
+        config.n_positions, config.n_inner = config.n_ctx, config.feed_forward_length
+    return config
+
+
+def _cannot_load(settings: ModelSettings, error: Exception) -> str:
+    reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    reason = reason.partition(" Should contain one of")[0]  # hundreds of names
+    if isinstance(error, ImportError) and settings.model.endswith(".gguf"):
+        return f"GGUF files need more packages; pip install 'evoprune[gguf]' ({reason})"
+    return (
+        f"'{settings.model}' could not be loaded ({reason}); give a local folder or .gguf file, "
+        "fill the hub's cache on a machine with network, or run problems/gpt2_mini.yaml"
+    )
+
+
+def _plain(quantized: Any, settings: ModelSettings) -> Any:
+    """The same weights in a model without quantisation marks, which would prevent saving it."""
+    config = AutoConfig.for_model(quantized.config.model_type).from_dict(quantized.config.to_dict())
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    weights = {name: tensor.detach().to(torch.float32) for name, tensor in quantized.state_dict().items()}
+    if any(not torch.is_floating_point(tensor) or type(tensor) is not torch.Tensor for tensor in weights.values()):
+        raise InputError(f"'{settings.model}' is quantised in a format that evoprune cannot dequantise", _KEY)
+    model.load_state_dict(weights)
+    model.tie_weights()
+    model.generation_config = quantized.generation_config
+    return model
+
+
+def convert(model: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    """Move ``model`` to ``device`` and ``dtype``, but keep the dtype of buffers that it computed itself.
+
+    Rotary frequencies in bfloat16 would be wrong by whole radians at large positions.
+    """
+    loaded = model.state_dict().keys()
+    computed = {name: buffer for name, buffer in model.named_buffers() if name not in loaded}
+    model.to(device=device, dtype=dtype)
+    for name, buffer in computed.items():
+        owner, _, own_name = name.rpartition(".")
+        setattr(model.get_submodule(owner), own_name, buffer.to(device))
+
+
+def copy_of(model: nn.Module, dtype: torch.dtype) -> Any:
+    """A copy in ``dtype`` in main memory, with an attention that everyone has: the device may have no room for two."""
+    known: dict[int, Any] = {
+        id(parameter): nn.Parameter(parameter.to("cpu", dtype, copy=True), requires_grad=False)
+        for parameter in model.parameters()
+    }
+    copied: Any = copy.deepcopy(model, known)
+    for module in copied.modules():
+        vars(module).pop("forward", None)  # a compiled one computes with the weights of the module that it was made of
+    convert(copied, torch.device("cpu"), dtype)
+    if copied.config._attn_implementation == BLOCKED_ATTENTION:  # a name that no one else knows
+        copied.set_attn_implementation("sdpa")
+    return copied
+
+
+def _check_complete(info: Mapping[str, Any], name: str) -> None:
+    """``info``: the weights that ``from_pretrained`` filled with random numbers; tied weights are not among them."""
+    faulty = sorted(info["missing_keys"])
+    faulty += sorted(f"{key} {tuple(given)} for {tuple(wanted)}" for key, given, wanted in info["mismatched_keys"])
+    if faulty:
+        more = f" and {len(faulty) - _NAMED} more" if len(faulty) > _NAMED else ""
+        raise InputError(
+            f"'{name}' lacks weights that its config.json requires, or has them in another shape: "
+            f"{', '.join(faulty[:_NAMED])}{more}; give a complete checkpoint of a causal language model",
+            _KEY,
+        )
+
+
+def _check_finite(model: nn.Module, name: str) -> None:
+    for parameter_name, parameter in model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise InputError(f"'{name}': {parameter_name} holds values that are not finite", _KEY)

@@ -1,0 +1,153 @@
+"""How fast a model runs, and how much memory it takes.
+
+The model runs as transformers generates with it, without what makes searches faster here: with a cache that grows,
+logits of the last token alone, its own attention, and not compiled.
+"""
+
+from __future__ import annotations
+
+import inspect
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+import torch
+from transformers import DynamicCache
+
+from problems.models.attention import NAME as BLOCKED_ATTENTION
+from problems.models.blocks import attentions_numbered, positions
+
+Phase = Literal["decode", "prefill"]
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a pass processes: ``batch`` sequences at once.
+
+    ``prefill``: ``length`` tokens of each, from the start. ``decode``: one token of each, after ``length`` others whose
+    keys and values are kept.
+    """
+
+    phase: Phase
+    batch: int = 1
+    length: int = 512
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens a pass processes."""
+        return self.batch * (self.length if self.phase == "prefill" else 1)
+
+    def __str__(self) -> str:
+        """What milliseconds are of, such as ``a token (decode, batch 1, 512 tokens before)``."""
+        if self.phase == "decode":
+            return f"a token (decode, batch {self.batch}, {self.length} tokens before)"
+        return f"a prompt (prefill, batch {self.batch}, {self.length} tokens)"
+
+    @property
+    def positions(self) -> int:
+        """How many positions the model must have."""
+        return self.length + (self.phase == "decode")
+
+
+def speeds(models: Sequence[Any], load: Load, seconds: float) -> list[float]:
+    """The tokens a second of each of ``models``, timed in turn for about ``seconds`` (0: once): medians.
+
+    Other work on the machine slows all of them down. Raises ValueError if one has too few positions.
+    """
+    runs = [timer(model, load) for model in models]
+    for run in runs:  # so that all are warm
+        run()
+    end = time.perf_counter() + seconds
+    rounds: list[list[float]] = []
+    while len(rounds) < (3 if seconds else 1) or time.perf_counter() < end:
+        rounds.append([run() for run in runs])
+    return [1000 * load.tokens / median(times) for times in zip(*rounds, strict=True)]
+
+
+@torch.inference_mode()
+def timer(model: Any, load: Load) -> Callable[[], float]:
+    """A function that runs one pass of ``load`` and returns its milliseconds; only for ``model`` as it is now.
+
+    Raises ValueError if the model has too few positions.
+    """
+    longest = positions(model)
+    if longest and load.positions > longest:
+        raise ValueError(f"{load.phase} needs {load.positions} positions, the model has {longest}")
+    tokens = torch.arange(load.length, device=model.device).repeat(load.batch, 1)
+    tokens %= model.get_input_embeddings().num_embeddings
+    forward = step_of(model)
+
+    @torch.inference_mode()
+    def prefill() -> float:
+        with as_generating(model):
+            return _timed(model.device, lambda: forward(tokens, DynamicCache()))
+
+    if load.phase == "prefill":
+        return prefill
+    filled = DynamicCache()
+    with as_generating(model):
+        forward(tokens, filled)
+
+    @torch.inference_mode()
+    def decode() -> float:
+        with as_generating(model):
+            milliseconds = _timed(model.device, lambda: forward(tokens[:, :1], filled))
+        filled.crop(-1)  # the token that was added
+        return milliseconds
+
+    return decode
+
+
+def step_of(model: Any) -> Callable[[torch.Tensor, DynamicCache], torch.Tensor]:
+    """A function that reads new tokens after those in a cache, and returns the logits after the last one."""
+    known = inspect.signature(model.forward).parameters
+    name = "cache" if "cache" in known else "past_key_values"  # its older name
+    last = {"logits_to_keep": 1} if "logits_to_keep" in known else {}
+    return lambda new, cache: model(input_ids=new, use_cache=True, **{name: cache}, **last).logits[:, -1]
+
+
+@contextmanager
+def as_generating(model: Any) -> Iterator[None]:
+    """Let ``model`` run as transformers would run it."""
+    with ExitStack() as stack:
+        stack.enter_context(attentions_numbered(model))
+        if model.config._attn_implementation == BLOCKED_ATTENTION:
+            model.set_attn_implementation("sdpa")
+            stack.callback(model.set_attn_implementation, BLOCKED_ATTENTION)
+        if any("forward" in vars(module) for module in model.modules()):  # compiled
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        yield
+
+
+def _timed(device: torch.device, work: Callable[[], object]) -> float:
+    """The milliseconds that ``work`` takes."""
+    _finish(device)
+    start = time.perf_counter()
+    work()
+    _finish(device)
+    return 1000 * (time.perf_counter() - start)
+
+
+def _finish(device: torch.device) -> None:
+    """Wait until all work that was given to ``device`` is done."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Of a CUDA device, the most that tensors took so far; else the most memory that this process ever had.
+
+    Linux counts the memory of the process that started this one as well, but not in ``/proc``.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "linux":
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

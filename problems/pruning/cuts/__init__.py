@@ -1,1 +1,0 @@
-"""Transforms that cut parts of a model, one in each folder."""

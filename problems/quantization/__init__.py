@@ -1,1 +1,0 @@
-"""In which number formats the weights of a language model are stored."""

@@ -1,0 +1,1 @@
+"""Results of a run: scores on unseen text, comparisons, the verdict, labels and figures."""

@@ -1,0 +1,145 @@
+"""The report of a finished search: scores on text that it never saw, and their protocol."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import torch
+
+from evoprune import Budget, InputError, Outcome, finite
+from problems.budgets.file_bytes import unlimited_bytes
+from problems.budgets.operations import LENGTH, of_model
+from problems.budgets.reported import ReportedBudget
+from problems.evaluation.session import Session
+from problems.results import protocol
+from problems.results.continuations import written
+from problems.results.verdict import gap_closed
+
+Perplexities = dict[str, float | None]
+"""Of the references by name, and of the best genome as ``evolved``; None if infinite."""
+
+
+def report(session: Session, outcome: Outcome, budget: Budget | None = None) -> dict[str, Any]:
+    """Score the references and the best genome on every text.
+
+    Returns ``cost``, ``sparsity``, ``perplexity``, ``unseen``, ``overfitting``, ``gap_closed``, ``written``, ``genes``
+    and ``protocol`` for ``result.json``.
+    """
+    genomes = genomes_of(outcome)
+    perplexity = {"search": on_search_text(session, outcome)}
+    for role, windows in {"held_out": session.texts.held_out, "report": session.texts.report}.items():
+        if windows:
+            perplexity[role] = perplexities(session, genomes, windows.tokens)
+    state: dict[str, dict[str, Any]] = {"cost": cost(session, outcome.best), "sparsity": sparsity(session)}
+    stated = protocol.of_run(session)
+    if isinstance(budget, ReportedBudget):
+        state["cost"][budget.unit] = dict(budget.cost(session.transform, outcome.best))
+        stated[budget.unit] = budget.of
+    if session.transform.updates:
+        perplexity |= reconstructed(session, {name: genome for name, genome in genomes.items() if name != "dense"})
+    return {
+        **state,
+        **judged(perplexity),
+        "written": written(session, genomes),
+        "genes": session.transform.genes.names,
+        "protocol": stated,
+    }
+
+
+def genomes_of(outcome: Outcome) -> dict[str, list[float]]:
+    """The references by name, and then the best genome as ``evolved``."""
+    return {name: genome for name, (genome, _) in outcome.references.items()} | {"evolved": outcome.best}
+
+
+def judged(perplexity: Mapping[str, Perplexities], comparable: bool = True) -> dict[str, Any]:
+    """``perplexity`` by text, and ``unseen``, ``overfitting`` and ``gap_closed`` for ``result.json``.
+
+    ``comparable``: whether uniform and evolved have one size, so that there is a gap to close.
+    """
+    compared = [role for role in ("held_out", "report") if "uniform" in perplexity.get(role, {})]
+    return {
+        "perplexity": perplexity,
+        "unseen": perplexity["report"]["evolved"],
+        "overfitting": {role: overfitting(perplexity["search"], perplexity[role]) for role in compared},
+        "gap_closed": gap_closed(**perplexity["report"]) if compared and comparable else None,
+    }
+
+
+def reconstructed(session: Session, genomes: Mapping[str, Sequence[float]]) -> dict[str, Perplexities]:
+    """The perplexities of ``genomes`` by name, with their remaining weights updated, on search and report text."""
+    texts = {"search_reconstructed": session.texts.search, "report_reconstructed": session.texts.report}
+    scores: dict[str, Perplexities] = {role: {} for role in texts}
+    for name, genome in genomes.items():
+        session.transform.finalise(genome)
+        for role, windows in texts.items():
+            scores[role][name] = finite(session.fitness.measure.perplexity(windows.tokens))
+    return scores
+
+
+def sparsity(session: Session) -> dict[str, float]:
+    """The weights of the blocks' matrices that are gone now, as shares of them and of the whole model."""
+    resident = session.resident
+    removed = resident.removed_weights
+    return {"prunable": removed / resident.prunable_weights, "model": removed / resident.parameters}
+
+
+def cost(session: Session, best: list[float]) -> dict[str, dict[str, float]]:
+    """What the dense model and that of ``best``, which is resident afterwards, have to store and to compute.
+
+    Parameters; the bytes of a file, and its bits for each of them; operations a token, in sequences as long as a budget
+    of operations says, where the model's blocks can be taken apart.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for name, genome in {"dense": session.transform.dense, "evolved": best}.items():
+        session.transform.apply(genome)
+        for unit, amount in _amounts(session, genome).items():
+            found.setdefault(unit, {})[name] = amount
+    return found
+
+
+def _amounts(session: Session, genome: Sequence[float]) -> dict[str, float]:
+    """What the model as it is now, that of ``genome``, has to store and to compute, by unit."""
+    resident, chosen = session.resident, getattr(session.settings, "budget", None)
+    parameters = sum(parameter.numel() for parameter in resident.model.parameters())
+    stored = parameters * resident.model.dtype.itemsize
+    with suppress(InputError):  # of a transform that leaves zeros, which take room
+        stored = round(unlimited_bytes(session.transform).spent(genome))
+    amounts = {"parameters": parameters, "bytes": stored, "bits_per_weight": 8 * stored / parameters}
+    with suppress(InputError):
+        asked = chosen.parameters if chosen and chosen.use == "operations" else {}
+        amounts["operations"] = of_model(resident, asked.get("length", LENGTH))
+    return amounts
+
+
+def on_search_text(session: Session, outcome: Outcome) -> Perplexities:
+    """The perplexities on the search text."""
+    if session.settings.objective != "perplexity":
+        return perplexities(session, genomes_of(outcome), session.texts.search.tokens)
+    known = {name: evaluation for name, (_, evaluation) in outcome.references.items()}
+    known["evolved"] = outcome.best_evaluation
+    return {name: finite(evaluation.values[0]) for name, evaluation in known.items()}
+
+
+def perplexities(session: Session, genomes: Mapping[str, Sequence[float]], tokens: torch.Tensor) -> Perplexities:
+    """The perplexity of each of ``genomes`` by name on ``tokens`` ``(windows, window)``; the last stays resident."""
+    return {name: finite(session.fitness.perplexity(genome, tokens)) for name, genome in genomes.items()}
+
+
+def overfitting(searched: Perplexities, unseen: Perplexities) -> float | None:
+    """How much of the gain over uniform pruning on the searched text is missing on an ``unseen`` one (nats a token).
+
+    ``log(evolved / uniform)`` on the unseen text minus the same on the searched one. 0: all of the
+    gain carries over; as large as the gain itself: none of it does. Each text is compared with
+    uniform pruning on itself, so it does not matter which is harder to predict. None if a
+    perplexity is infinite.
+    """
+    logs = []
+    for scores in (unseen, searched):
+        uniform, evolved = scores["uniform"], scores["evolved"]
+        if uniform is None or evolved is None:
+            return None
+        logs.append(math.log(evolved / uniform))
+    return logs[0] - logs[1]

@@ -1,0 +1,1 @@
+"""Contract tests of the interfaces on language models, for the tests of plugin authors."""

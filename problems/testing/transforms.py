@@ -1,0 +1,117 @@
+"""Checks the contract of a transform, for the tests of its author.
+
+::
+
+    def test_contract(tmp_path):
+        problem = LanguageModel(LanguageModel.Settings(transforms="mine"))
+        check_transform(problem.session)
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import torch
+
+from evoprune import Budget
+from evoprune.testing import check_budget, check_genes
+from problems.budgets.weights import unlimited_weights
+from problems.evaluation.measure import Measure
+from problems.evaluation.objectives import Perplexity
+from problems.evaluation.session import Session
+from problems.models.blocks import find_blocks
+
+_TOLERANCE = 1e-3
+"""How far the weights counted in a model may be from those that the budget counts, as a share of all."""
+
+Weights = dict[str, torch.Tensor]
+
+
+def check_transform(session: Session, pairs: int = 6, seed: int = 0) -> None:
+    """Raise AssertionError unless ``session.transform`` keeps the contract of a transform.
+
+    ``pairs``: how many random parents are tried, each with a child that differs in one gene. The model must be dense,
+    in float32 and on the CPU, and should be small: it is run a few times for each genome.
+    """
+    transform = session.transform
+    check_genes(transform.genes)
+    assert len(transform.dense) == len(transform.genes), "dense: expected a value for each gene"
+    assert transform.uniform(0.0) == transform.dense, "uniform: expected the dense genome for a share of 0"
+    for genome in transform.known():
+        assert genome == transform.genes.nearest(genome), "known: expected a genome of the transform's genes"
+    budget = unlimited_weights(transform)
+    check_budget(budget)
+    before = _weights(session)
+    rng = random.Random(seed)
+    for parent in [_drawn(session, rng) for _ in range(pairs)]:
+        child = list(parent)
+        place = rng.choice(transform.genes.free)
+        child[place] = transform.genes[place].nearest(_drawn(session, rng)[place])
+        seen = [_applied(session, genome) for genome in (parent, child, parent)]
+        assert _equal(seen[0][0], seen[2][0]), "the same genome gives another model after a different one was applied"
+        assert seen[0][1] == seen[2][1], "the same genome gives other marks after a different one was applied"
+        _check_marks(session, seen[0], seen[1])
+        _check_counted(session, budget, parent)
+        for genome in (parent, child):
+            _check_reuse(session, genome)
+    transform.apply(transform.dense)
+    assert _equal(before, _weights(session)), "the dense genome does not give the model back as it was"
+
+
+def _drawn(session: Session, rng: random.Random) -> list[float]:
+    genes = session.transform.genes
+    return genes.nearest([rng.uniform(gene.low, gene.up) for gene in genes])
+
+
+def _weights(session: Session) -> Weights:
+    return {name: tensor.detach().clone() for name, tensor in session.resident.model.state_dict().items()}
+
+
+def _applied(session: Session, genome: Sequence[float]) -> tuple[Weights, list[str]]:
+    session.transform.apply(genome)
+    return _weights(session), [repr(mark) for mark in session.transform.marks()]
+
+
+def _equal(one: Weights, other: Weights) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def _check_marks(session: Session, one: tuple[Weights, list[str]], other: tuple[Weights, list[str]]) -> None:
+    model = session.resident.model
+    prefix = find_blocks(model)[0]
+    assert len(one[1]) == session.resident.forward.depth, "expected a mark for each block"
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    embedding, head = (next((f"{name}." for name, each in model.named_modules() if each is end), "?") for end in ends)
+    places: list[tuple[str, ...]] = [(f"{prefix}.{block}.",) for block in range(len(one[1]))]
+    places[0] += (embedding,)  # which the first block reads; the head changes no block's states
+    known = (f"{prefix}.", embedding, head)
+    outside = [{n: t for n, t in weights.items() if not n.startswith(known)} for weights in (one[0], other[0])]
+    assert _equal(*outside), "weights outside the blocks changed, other than those of embedding and head"
+    for block, (starts, *marks) in enumerate(zip(places, one[1], other[1], strict=True)):
+        inside = [{n: t for n, t in weights.items() if n.startswith(starts)} for weights in (one[0], other[0])]
+        assert _equal(*inside) or marks[0] != marks[1], f"block {block} changed, but its mark did not"
+
+
+def _check_counted(session: Session, budget: Budget, genome: Sequence[float]) -> None:
+    session.transform.apply(session.transform.dense)
+    already = session.resident.removed_weights
+    session.transform.apply(genome)
+    if session.transform.encoded():
+        return  # weights that are rounded to zero are not removed
+    total = session.resident.prunable_weights
+    left = total - session.resident.removed_weights
+    off = abs(budget.spent(genome) - left)
+    assert off <= already + _TOLERANCE * total, (
+        f"the budget counts {budget.spent(genome):,.0f} weights that are left, the model has {left:,}"
+    )
+
+
+def _check_reuse(session: Session, genome: Sequence[float]) -> None:
+    """Check that reused hidden states do not change the score."""
+    value, tokens = session.fitness.value(genome)
+    assert tokens == session.texts.search.tokens.numel(), "expected all tokens of the search text to be scored"
+    if session.settings.objective == "perplexity":
+        plain = Measure(session.resident.forward, session.fitness.measure.batch_tokens)
+        whole = plain.value(session.texts.search.tokens, Perplexity())
+        assert value == whole, f"with reused states the value is {value}, without {whole}: are the marks right?"

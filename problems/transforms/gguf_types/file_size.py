@@ -1,0 +1,105 @@
+"""The exact bytes of the .gguf file of a model that was cut, from shapes and types alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+from evoprune import Term
+from problems.gguf.base import Base
+from problems.gguf.layout import Layout, arranged
+from problems.gguf.names import Slot, find_slots, head_size, hidden_size
+from problems.gguf.size import HEAD_BYTES, field_bytes, info_bytes, padded, string_bytes, tensor_bytes
+from problems.gguf.write import VECTORS, plain_kind
+from problems.transforms.shapes import Kinds, Shape, Shapes
+
+_CACHED = 2**16
+
+
+class CutBytes:
+    """Counts the bytes of the file of ``model``, which is dense now, once genes have cut it to some of ``shapes``.
+
+    ``kinds``: of matrices that are quantised; any other is in the half precision of ``base``. ``terms`` count each
+    tensor that is there, with its entry in the header; ``beside``, by the levels of the genes that cut, counts
+    the rest: metadata, padding, and tensors of zeros that llama.cpp asks for.
+    """
+
+    def __init__(self, model: Any, base: Base, shapes: Shapes, kinds: Kinds) -> None:
+        """Raises :class:`evoprune.InputError` where genes can make a model that llama.cpp does not have."""
+        self._base, self._shapes = base, shapes
+        self._hidden, self._size = hidden_size(model), head_size(model)
+        self._slots = {str(slot.parameter): slot for slot in find_slots(model, base.architecture)}
+        self._inside: dict[int, list[str]] = {}
+        for parameter, slot in self._slots.items():
+            if slot.name.startswith("blk."):
+                self._inside.setdefault(int(slot.name.split(".")[1]), []).append(parameter)
+        self._genes = {
+            number: sorted({place for name in names for place in shapes.cuts[name]})
+            for number, names in self._inside.items()
+        }
+        self._known = {id(found): field_bytes("", found) for found in base.fields.values()}
+        self._block = lru_cache(_CACHED)(self._block_now)
+        self.beside = lru_cache(_CACHED)(self._beside)
+        self.terms: list[Term] = shapes.terms(self._count, kinds)
+        self._check()
+
+    def _count(self, parameter: str, shape: Shape, kind: str | None) -> float:
+        if not all(shape):
+            return 0.0
+        slot = self._slots[parameter]
+        data = tensor_bytes(kind or plain_kind(slot, self._base.half), shape)
+        return float(data + info_bytes(slot.name, shape))
+
+    def _beside(self, levels: tuple[int, ...]) -> float:
+        blocks: list[dict[str, Slot]] = []
+        renamed, unwritten = 0, 0.0
+        for number, genes in self._genes.items():
+            slots = self._block(number, tuple(levels[place] for place in genes))
+            if any(len(slot.shape) > 1 for slot in slots.values()):
+                renamed += len(slots) * (len(str(len(blocks))) - len(str(number)))
+                blocks.append(slots)
+            else:  # at most a norm that dropped sublayers shared
+                unwritten += sum(self._count(str(slot.parameter), slot.shape, None) for slot in slots.values())
+        added: Sequence[Slot] = []
+        architecture, fields = self._base.architecture, self._base.fields
+        if blocks:  # a file without blocks is none, but has a size
+            architecture, fields, added = arranged(blocks, self._base, self._hidden, self._size)
+        fields = Layout(architecture, fields, []).with_kinds([self._base.half]).fields
+        kept = [(name, VECTORS, tensor.shape) for name, tensor in self._base.kept.items()]
+        kept += [(slot.name, plain_kind(slot, self._base.half), slot.shape) for slot in added]
+        listed = sum(info_bytes(slot.name, slot.shape) for slot in self._listed(blocks))
+        head = HEAD_BYTES + string_bytes(architecture) + sum(map(self._field, fields, fields.values()))
+        head += listed + renamed + sum(info_bytes(name, shape) for name, _, shape in kept)
+        data = sum(tensor_bytes(kind, shape) for _, kind, shape in kept)
+        return float(padded(head) - listed + data - unwritten)
+
+    def _listed(self, blocks: Sequence[Mapping[str, Slot]]) -> list[Slot]:
+        """The slots that are there, under the names that they have in the dense model."""
+        outside = [slot for slot in self._slots.values() if not slot.name.startswith("blk.")]
+        return [*outside, *(slot for block in blocks for slot in block.values())]
+
+    def _field(self, key: str, found: Any) -> int:
+        known = self._known.get(id(found))
+        return field_bytes(key, found) if known is None else known + len(key.encode())
+
+    def _block_now(self, number: int, levels: tuple[int, ...]) -> dict[str, Slot]:
+        """The slots of a block that are there, by their names within it. ``levels``: of the genes that cut it."""
+        every = [0] * len(self._shapes.counts)
+        for place, level in zip(self._genes[number], levels, strict=True):
+            every[place] = level
+        found = {}
+        for parameter in self._inside[number]:
+            slot, shape = self._slots[parameter], self._shapes.shape(parameter, every)
+            if all(shape):
+                rows = tuple(reversed(shape)) if slot.transposed else shape
+                found[slot.name.split(".", 2)[2]] = replace(slot, shape=rows)
+        return found
+
+    def _check(self) -> None:
+        for place, count in enumerate(self._shapes.counts):
+            for level in range(count):
+                levels = [0] * len(self._shapes.counts)
+                levels[place] = level
+                self.beside(tuple(levels))

@@ -1,0 +1,113 @@
+"""Times models as .gguf files in llama.cpp."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from evoprune import InputError, Stopped
+from problems.gguf import ggml
+from problems.gguf.base import Base
+from problems.gguf.find import find_base
+from problems.gguf.runtime import milliseconds
+from problems.gguf.write import contents
+from problems.models.device import processor
+from problems.models.speed import Load
+from problems.transforms.latency import Clock, changes, grouped
+from problems.transforms.transform import BYTES, Transform
+
+_PROCESSES = 2
+"""How many processes time a model: the same file may be a third slower in one than in another, from start to end."""
+
+TYPES, IDLE = "types", "idle"
+"""Kinds of genes that choose the type of a matrix.
+
+A type saves the same of each weight, whatever the shape; of an idle matrix a pass reads no more than some rows, so that
+no type of it saves time.
+"""
+
+
+class Files(Clock):
+    """Files of a transform that gives matrices other types, and may cut; the dense one has 16 bits, and all matrices.
+
+    Of one sequence at a time.
+    """
+
+    def __init__(self, transform: Transform, load: Load, kinds: Sequence[Any], cuts: int = 0) -> None:
+        """``kinds``: of each gene, what shapes it changes, :data:`TYPES` or :data:`IDLE`. The first ``cuts`` genes cut.
+
+        Raises :class:`evoprune.InputError` for several sequences.
+        """
+        super().__init__(transform, load)
+        if load.batch > 1:
+            raise InputError("llama.cpp is timed with one sequence; expected 1", "problem.budget.batch")
+        self._kinds, self._cuts = kinds, cuts
+        self._there: list[float] | None = None
+
+    def circumstances(self) -> dict[str, Any]:
+        """llama.cpp runs on the CPU, whatever device the search has."""
+        cpu = torch.device("cpu")
+        of_files = {"runtime": "llama.cpp", "version": ggml.version(), "device": cpu.type, "processor": processor(cpu)}
+        return of_files | {"threads": torch.get_num_threads(), "dtype": "16 bits"}
+
+    def sizes(self) -> list[list[float]]:
+        """Bytes of the file."""
+        return changes(self.transform, BYTES)
+
+    def alike(self) -> list[list[int]]:
+        """Those that change the same kind of thing, but for idle ones."""
+        return [genes for genes in grouped(self.transform, self._kinds) if self._kinds[genes[0]] != IDLE]
+
+    def together(self, genes: list[int]) -> list[int]:
+        """The last half of those that cut: there is no file of a model that lost all of its blocks."""
+        return genes[len(genes) // 2 :] if genes[0] < self._cuts else genes
+
+    def falls(self, gene: int) -> bool:
+        """False of types: one with fewer bytes may take longer to decode."""
+        return bool(self._kinds[gene] != TYPES)
+
+    def rounds(self, genome: Sequence[float], seconds: float) -> Iterator[tuple[float, float]]:
+        """A pair of medians of each process: some new ones, one after the other, time both files in turn."""
+        files = [self._dense, self._other(genome)]
+        for _ in range(_PROCESSES):
+            dense, other = milliseconds(files, self.load, seconds / _PROCESSES)
+            yield dense, other
+
+    @cached_property
+    def _folder(self) -> tempfile.TemporaryDirectory[str]:
+        return tempfile.TemporaryDirectory()
+
+    @cached_property
+    def _base(self) -> Base:
+        return find_base(self.transform.resident, self.transform.base)
+
+    @cached_property
+    def _dense(self) -> Path:
+        return self._written(self.transform.dense, "dense")
+
+    def _other(self, genome: Sequence[float]) -> Path:
+        """The file of ``genome``, which is written unless it is the one that was timed last."""
+        if self._there != list(genome):
+            self._written(genome, "other")
+            self._there = list(genome)
+        return self._place("other")
+
+    def _place(self, name: str) -> Path:
+        return Path(self._folder.name) / f"{name}.gguf"
+
+    def _written(self, genome: Sequence[float], name: str) -> Path:
+        path = self._place(name)
+        self.transform.apply(genome)
+        try:
+            contents(self.transform.resident.model, self._base, self.transform.encoded()).write(path)
+        except OSError as error:
+            raise Stopped(
+                f"cannot write {path}: {error.strerror}; timing needs room for two files of the model in 16 bits: "
+                "set TMPDIR to a folder that has it"
+            ) from error
+        return path

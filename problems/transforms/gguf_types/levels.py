@@ -1,0 +1,140 @@
+"""Each matrix in each type, quantised once, and which of these are worth having."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from evoprune import steps
+from problems.calibration.tensor_cache import Tensors
+from problems.gguf import ggml
+from problems.models.blocks import Matrix
+
+DENSE = "16 bits"
+"""The name of the level that changes nothing: a file holds such a matrix in 16 bits."""
+
+DATA, ERROR = "data", "error"
+"""What is stored of a matrix in a type: what a file holds, and the relative error."""
+
+IMPORTANCE = "importance"
+"""What is stored of a matrix besides, under :data:`DENSE`: see :func:`quantised`."""
+
+_EXACT = 1e-6
+"""The relative squared error of a type that reproduces a matrix: that of 16-bit scales is 1e-7, of 8 bits 5e-5."""
+
+_SLICE = 2**24
+"""Weights that a thread quantises at once, of which it holds some float32 copies: an embedding may have a billion."""
+
+
+def key(what: str, kind: str, matrix: Matrix) -> str:
+    """The name of a stored tensor."""
+    return f"{what} {kind}: {matrix.name}"
+
+
+def quantised(matrices: Sequence[Matrix], importance: Mapping[str, torch.Tensor], kind: str) -> Tensors:
+    """Each of ``matrices`` in ``kind`` whose width allows it; on the CPU.
+
+    ``importance``: of the inputs of a matrix by its name, float32 ``(in,)``.
+    """
+    fitting = [matrix for matrix in matrices if ggml.fits(kind, matrix.rows(matrix.weight).shape[1])]
+    slices = [(matrix, rows) for matrix in fitting for rows in _slices(matrix)]
+
+    def made(of: tuple[Matrix, slice]) -> tuple[ggml.Bytes, ggml.Floats]:
+        matrix, rows = of
+        weights, weighed = _rows(matrix, matrix.weight, rows), importance.get(matrix.name)
+        data = ggml.quantize(weights, kind, None if weighed is None else weighed.numpy())
+        return data, _squares(weights, ggml.dequantize(data, kind, weights.shape[1]), weighed)
+
+    found: dict[str, list[tuple[ggml.Bytes, ggml.Floats]]] = {}
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # ggml runs without the interpreter's lock
+        told = steps(pool.map(made, slices), f"quantising to {kind}", "part", len(slices))
+        for (matrix, _), part in zip(slices, told, strict=True):
+            found.setdefault(matrix.name, []).append(part)
+    stored: Tensors = {}
+    for matrix in fitting:
+        parts, squares = zip(*found.pop(matrix.name), strict=True)
+        error, whole = np.sum(squares, axis=0)
+        stored[key(DATA, kind, matrix)] = torch.from_numpy(parts[0] if len(parts) == 1 else np.concatenate(parts))
+        stored[key(ERROR, kind, matrix)] = torch.tensor(error / max(whole, 1e-300), dtype=torch.float64)
+        if matrix.name in importance:
+            stored[key(IMPORTANCE, DENSE, matrix)] = importance[matrix.name]
+    return stored
+
+
+def held(matrix: Matrix, stored: Mapping[str, torch.Tensor], kind: str) -> tuple[torch.Tensor, ggml.Bytes]:
+    """The values of ``matrix`` in ``kind``, as its layer stores them, and what a file holds."""
+    data = stored[key(DATA, kind, matrix)].numpy()
+    width = matrix.rows(matrix.weight).shape[1]
+    return _values(matrix, matrix.weight, ggml.dequantize(data, kind, width)), data
+
+
+def quantised_anew(
+    matrix: Matrix, weight: torch.Tensor, kind: str, importance: torch.Tensor | None
+) -> tuple[torch.Tensor, ggml.Bytes]:
+    """Other weights of ``matrix``, in its layout, in ``kind``: the values in that layout, and what a file holds.
+
+    ``importance``: of its inputs, float32 ``(in,)``.
+    """
+    rows = _rows(matrix, weight, slice(None))
+    data = ggml.quantize(rows, kind, None if importance is None else importance.cpu().numpy())
+    return _values(matrix, weight, ggml.dequantize(data, kind, rows.shape[1])), data
+
+
+def sizes(matrix: Matrix, stored: Mapping[str, torch.Tensor], kinds: Iterable[str], exact: bool) -> dict[str, float]:
+    """The bytes of ``matrix`` in each of ``kinds`` that are stored, from more to fewer, after those of dense.
+
+    ``exact``: whether those stay that reproduce the matrix.
+    """
+    there = [kind for kind in kinds if key(DATA, kind, matrix) in stored]
+    there = [kind for kind in there if exact or not is_exact(matrix, stored, kind)]
+    found = {kind: float(stored[key(DATA, kind, matrix)].numel()) for kind in there}
+    return {DENSE: 2.0 * matrix.weight.numel()} | dict(sorted(found.items(), key=lambda each: -each[1]))
+
+
+def worth(matrix: Matrix, stored: Mapping[str, torch.Tensor], costs: Mapping[str, float]) -> list[str]:
+    """The levels of ``matrix``: dense, and of what has ``costs`` what no other one matches in cost and in error.
+
+    From more to less cost; of equals the first.
+    """
+    kinds = [kind for kind, cost in costs.items() if kind != DENSE and cost < costs[DENSE]]
+    found = dict(zip(kinds, errors(matrix, stored, kinds), strict=True))
+    kept: list[str] = []
+    for kind in sorted(kinds, key=lambda kind: (costs[kind], found[kind])):
+        if not kept or found[kind] < found[kept[-1]]:
+            kept.append(kind)
+    return [DENSE, *reversed(kept)]
+
+
+def errors(matrix: Matrix, stored: Mapping[str, torch.Tensor], kinds: Iterable[str]) -> list[float]:
+    """The relative error of ``matrix`` in each of ``kinds``: that of dense is 0."""
+    return [0.0 if kind == DENSE else float(stored[key(ERROR, kind, matrix)]) for kind in kinds]
+
+
+def is_exact(matrix: Matrix, stored: Mapping[str, torch.Tensor], kind: str) -> bool:
+    """Whether ``kind``, not dense, reproduces ``matrix``."""
+    return kind != DENSE and float(stored[key(ERROR, kind, matrix)]) < _EXACT
+
+
+def _slices(matrix: Matrix) -> list[slice]:
+    """The rows of ``matrix``, as many at a time as have about :data:`_SLICE` weights."""
+    rows, width = matrix.rows(matrix.weight).shape
+    count = max(1, _SLICE // width)
+    return [slice(first, first + count) for first in range(0, rows, count)]
+
+
+def _rows(matrix: Matrix, weight: torch.Tensor, rows: slice) -> ggml.Floats:
+    return matrix.rows(weight.detach())[rows].float().cpu().numpy()
+
+
+def _values(matrix: Matrix, weight: torch.Tensor, rows: ggml.Floats) -> torch.Tensor:
+    """``rows`` in the layout, number format and place of ``weight``."""
+    return matrix.rows(torch.from_numpy(rows)).to(weight.detach(), copy=True).contiguous()
+
+
+def _squares(weights: ggml.Floats, values: ggml.Floats, importance: torch.Tensor | None) -> ggml.Floats:
+    """The squared error of ``values``, and the squares of ``weights``, both with inputs weighed by ``importance``."""
+    weighed = np.ones(weights.shape[1], dtype=np.float32) if importance is None else importance.numpy()
+    return np.array([np.square(each).sum(0, dtype=np.float64) @ weighed for each in (values - weights, weights)])

@@ -1,0 +1,50 @@
+"""The matrices of a model that a .gguf file can hold in a quantised type."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from problems.models.blocks import Matrix
+from problems.models.resident import Resident
+from problems.models.speed import Phase
+
+
+def typed_matrices(resident: Resident) -> list[Matrix]:
+    """The embedding, the matrices of the blocks, and the head unless it is tied to the embedding.
+
+    The embedding counts to block 0, which reads it, and the head to none: to the number after the last.
+    """
+    model = resident.model
+    names = {module: name for name, module in model.named_modules()}
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    found = [Matrix(names[embedding], 0, names[embedding], embedding), *resident.matrices]
+    if head is not None and head.weight is not embedding.weight:
+        found.append(Matrix(names[head], resident.matrices[-1].block + 1, names[head], head))
+    return found
+
+
+def parameter_of(matrix: Matrix) -> str:
+    """The name of the parameter that ``matrix`` is."""
+    return f"{matrix.name}.weight"
+
+
+def is_read_whole(resident: Resident, matrix: Matrix, phase: Phase) -> bool:
+    """Whether a pass reads all of ``matrix``, one of :func:`typed_matrices`.
+
+    Of an embedding it reads a row for each token; of a head, and of an embedding that is the head too, all for the one
+    token whose logits are wanted, which is little beside a prompt.
+    """
+    embedding, head = resident.model.get_input_embeddings(), resident.model.get_output_embeddings()
+    if matrix.module is embedding:
+        return phase == "decode" and head is not None and head.weight is embedding.weight
+    return phase == "decode" or matrix.module is not head
+
+
+def group_of(matrix: Matrix, blocks: Sequence[Matrix]) -> str:
+    """The name of the block of ``matrix`` if it is among those of the ``blocks``, else its own."""
+    return f"block {matrix.block}" if matrix in blocks else matrix.name
+
+
+def widths_of(matrices: Sequence[Matrix]) -> list[int]:
+    """The lengths that rows of ``matrices`` have, the shortest first."""
+    return sorted({matrix.rows(matrix.weight).shape[1] for matrix in matrices})

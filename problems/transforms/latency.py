@@ -1,0 +1,167 @@
+"""How the models of genomes are timed: in turn with the dense one, by what is to run them."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from statistics import median
+from typing import Any
+
+import torch
+
+from evoprune import InputError
+from problems.models.device import processor
+from problems.models.speed import Load, timer
+from problems.transforms.transform import ATTENTION, PARAMETERS, WEIGHTS, Transform
+
+_UNITS = (WEIGHTS, PARAMETERS, ATTENTION)
+"""What a pass takes its time for: where levels leave the same of these, they are taken to be as fast."""
+
+_TURN = 0.25
+"""Seconds of one turn, if a pass does not take longer."""
+
+Run = Callable[[], float]
+Genome = list[float]
+
+
+class Clock(ABC):
+    """Times the models of ``transform`` under one ``load``."""
+
+    def __init__(self, transform: Transform, load: Load) -> None:
+        self.transform, self.load = transform, load
+
+    @abstractmethod
+    def circumstances(self) -> dict[str, Any]:
+        """What times depend on beside model and load, JSON-able.
+
+        ``runtime`` and its ``version``, ``device``, ``processor``, ``threads`` and ``dtype``.
+        """
+
+    @abstractmethod
+    def sizes(self) -> list[list[float]]:
+        """What each level of each gene alone changes: times of levels between others are interpolated by it.
+
+        Raises :class:`evoprune.InputError` for what cannot run.
+        """
+
+    @abstractmethod
+    def alike(self) -> list[list[int]]:
+        """The free genes, grouped: within a group the same level changes the time alike.
+
+        Raises :class:`evoprune.InputError` for genes that cannot be timed.
+        """
+
+    def together(self, genes: list[int]) -> list[int]:
+        """Those of ``genes``, which are alike, that take a level together in a model that is timed: all by default."""
+        return genes
+
+    def falls(self, gene: int) -> bool:  # noqa: ARG002 - the same for all genes of most
+        """Whether no level of ``gene`` is slower than the one before; if not, each level is timed by itself."""
+        return True
+
+    @abstractmethod
+    def rounds(self, genome: Sequence[float], seconds: float) -> Iterator[tuple[float, float]]:
+        """For each round the milliseconds of a pass of the dense model, and of that of ``genome``.
+
+        For about ``seconds``. Other work on the machine slows both models down.
+        Raises :class:`evoprune.InputError` for more tokens than the model has positions.
+        """
+
+
+class Passes(Clock):
+    """Passes of the resident model, as transformers generates with it."""
+
+    def __init__(self, transform: Transform, load: Load, kinds: Sequence[Any] | None = None) -> None:
+        """``kinds``: of each gene, what it changes; None where weights, parameters and attention tell it."""
+        super().__init__(transform, load)
+        self._kinds = kinds
+
+    def circumstances(self) -> dict[str, Any]:
+        """Those of PyTorch, where the resident model lies."""
+        resident = self.transform.resident
+        return {
+            "runtime": "transformers",
+            "version": torch.__version__,
+            "device": resident.device.type,
+            "processor": processor(resident.device),
+            "threads": torch.get_num_threads(),
+            "dtype": resident.dtype,
+        }
+
+    def sizes(self) -> list[list[float]]:
+        """Weights of the blocks' matrices."""
+        return changes(self.transform, WEIGHTS)
+
+    def alike(self) -> list[list[int]]:
+        """Those that change the same kind of thing.
+
+        Raises :class:`evoprune.InputError` for a transform whose genes have no levels, the first of which is dense.
+        """
+        if self._kinds is not None:
+            return grouped(self.transform, self._kinds)
+        return grouped(self.transform, zip(*(self.transform.prices(unit)[0] for unit in _UNITS), strict=True))
+
+    def rounds(self, genome: Sequence[float], seconds: float) -> Iterator[tuple[float, float]]:
+        """See :meth:`Clock.rounds`; afterwards one of both models is resident."""
+        own = list(genome)
+        yield from in_turn(self.transform, (self.transform.dense, self._dense), (own, self._start(own)), seconds)
+
+    @cached_property
+    def _dense(self) -> Run:
+        return self._start(self.transform.dense)
+
+    def _start(self, genome: Genome) -> Run:
+        """A function that runs a pass of the model of ``genome`` while that is resident."""
+        self.transform.apply(genome)
+        try:
+            return timer(self.transform.resident.model, self.load)
+        except ValueError as error:
+            raise InputError(str(error), "problem.budget.length") from None
+
+
+def changes(transform: Transform, unit: str) -> list[list[float]]:
+    """What each level of each gene alone changes of what the dense model spends in ``unit``."""
+    budget = transform.budget(unit, None)
+    return [
+        [budget.price(transform.dense, place, level) for level in range(len(gene.levels))]
+        for place, gene in enumerate(transform.genes)
+    ]
+
+
+def grouped(transform: Transform, kinds: Iterable[Any]) -> list[list[int]]:
+    """The free genes, those together that have the same of ``kinds``, of which each gene has one.
+
+    Raises :class:`evoprune.InputError` for a transform whose genes have no levels, the first of which is dense.
+    """
+    classes: dict[str, list[int]] = {}
+    for place, (gene, kind) in enumerate(zip(transform.genes, kinds, strict=True)):
+        if not gene.free:
+            continue
+        if not gene.levels or transform.dense[place]:
+            raise InputError(f"gene '{gene.name}' has no levels, from dense on, that could be timed", "problem.budget")
+        classes.setdefault(repr(kind), []).append(place)
+    return list(classes.values())
+
+
+def in_turn(
+    transform: Transform, dense: tuple[Genome, Run], other: tuple[Genome, Run], seconds: float
+) -> Iterator[tuple[float, float]]:
+    """For each round the milliseconds of both genomes' passes, median of a turn. At least one round.
+
+    The first pass of a turn, where it is not the only one, warms up.
+    """
+    end = time.perf_counter() + seconds
+    yield _turn(transform, dense), _turn(transform, other)
+    while time.perf_counter() < end:
+        yield _turn(transform, dense), _turn(transform, other)
+
+
+def _turn(transform: Transform, model: tuple[Genome, Run]) -> float:
+    genome, run = model
+    transform.apply(genome)
+    end, passes = time.perf_counter() + _TURN, [run()]
+    while time.perf_counter() < end:
+        passes.append(run())
+    return median(passes[1:] or passes)

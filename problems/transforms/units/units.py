@@ -1,0 +1,150 @@
+"""The units of a sublayer, channels or heads: where they lie in its matrices, and how some of them are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch import nn
+
+from evoprune import InputError
+from problems.models.anatomy import Sublayer
+from problems.models.blocks import Matrix
+from problems.models.device import precise
+
+COUNTS = ("num_heads", "num_attention_heads", "n_heads", "num_key_value_heads", "num_kv_heads", "split_size")
+"""Names of the numbers in modules of transformers that are proportional to the units, and that a forward pass reads."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One matrix of a sublayer. ``places`` ``(units, size)``, int64: the rows of each unit, or its ``columns``."""
+
+    matrix: Matrix
+    places: torch.Tensor
+    columns: bool
+
+    @property
+    def weights(self) -> int:
+        """How many weights a unit has here."""
+        return self.places.shape[1] * self.matrix.rows(self.matrix.weight).shape[0 if self.columns else 1]
+
+    @property
+    def biases(self) -> int:
+        """How many biases a unit has here."""
+        return 0 if self.columns or self.matrix.module.bias is None else self.places.shape[1]
+
+    def take(self, tensor: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+        """The ``kept`` units of ``tensor``, which has the matrix's shape and layout."""
+        at = self.places[kept].flatten().sort().values  # parts of a fused matrix stay in their order
+        return self.matrix.rows(self.matrix.rows(tensor).index_select(int(self.columns), at)).contiguous()
+
+    def sums(self, score: torch.Tensor) -> torch.Tensor:
+        """For each unit the sum of ``score``, in its matrix's shape and layout: ``(units,)``, as precise as can be."""
+        return self.matrix.rows(score).to(precise(score.device)).sum(0 if self.columns else 1)[self.places].sum(1)
+
+
+class Units:
+    """The ``count`` units of one sublayer. It is whole when this is made."""
+
+    def __init__(self, sublayer: Sublayer, parts: Sequence[Part]) -> None:
+        """``parts``: the last one is the output matrix, the only one whose columns belong to units."""
+        self.sublayer, self.parts, self.count = sublayer, parts, len(parts[0].places)
+        self.weights, self.parameters = sum(p.weights for p in parts), sum(p.weights + p.biases for p in parts)
+        """What a unit holds."""
+        self.sublayer_weights, self.sublayer_parameters = sublayer.weights, sublayer.parameters
+        """What the whole sublayer holds, with its norm."""
+        self.attention_width = sublayer.attention_width
+        """How wide what all heads give is; 0 for an MLP."""
+        self._whole: list[tuple[Any, Any]] = [(part.matrix.module.weight, part.matrix.module.bias) for part in parts]
+        modules = {module: None for child in sublayer.children.values() for module in child.modules()}
+        self._counts = [(m, name, vars(m)[name]) for m in modules for name in COUNTS if name in vars(m)]
+
+    @property
+    def output(self) -> Part:
+        """The output matrix."""
+        return self.parts[-1]
+
+    @property
+    def whole_output(self) -> torch.Tensor:
+        """The weight of the output matrix as it was loaded, in its layout."""
+        whole: torch.Tensor = self._whole[-1][0]
+        return whole
+
+    def narrow(self, kept: torch.Tensor, output: torch.Tensor | None = None) -> None:
+        """Leave only the units ``kept`` (int64, in order) in the layers, with ``output`` as the output matrix's weight.
+
+        ``output`` is in the layer's layout; None takes the columns that were loaded. With all units, the very
+        parameters that were loaded are put back.
+        """
+        left = self._whole if len(kept) == self.count else [*self._narrowed(kept, output)]  # all, or none if one fails
+        for part, (weight, bias) in zip(self.parts, left, strict=True):
+            layer: Any = part.matrix.module
+            layer.weight, layer.bias = weight, bias
+            _tell_shape(part.matrix)
+        for module, name, number in self._counts:
+            setattr(module, name, number * len(kept) // self.count)
+
+    def _narrowed(self, kept: torch.Tensor, output: torch.Tensor | None) -> Iterator[tuple[Any, Any]]:
+        """The weight and the bias of each part with the units ``kept``."""
+        for part, (weight, bias) in zip(self.parts, self._whole, strict=True):
+            taken = output if part.columns and output is not None else part.take(weight, kept)
+            rows = part.places[kept].flatten().sort().values
+            left = nn.Parameter(bias.index_select(0, rows), requires_grad=False) if part.biases else bias
+            yield nn.Parameter(taken, requires_grad=False), left
+
+    def restore(self) -> None:
+        """Put back what was loaded."""
+        self.narrow(torch.arange(self.count))
+
+
+def _tell_shape(matrix: Matrix) -> None:
+    """Correct the numbers beside the weight; the forward pass of ``Conv1D`` reads them."""
+    out, into = matrix.rows(matrix.weight).shape
+    names = ("nf", "nx") if matrix.transposed else ("out_features", "in_features")
+    for name, number in zip(names, (out, into), strict=True):
+        setattr(matrix.module, name, number)
+
+
+def split(
+    sublayer: Sublayer,
+    matrices: Mapping[nn.Module, Matrix],
+    count: int,
+    known: Sequence[Sequence[int]],
+    interleaved: bool,
+) -> Units:
+    """``sublayer`` as ``count`` units.
+
+    The output matrix has the same number of columns for each unit. Each other matrix reads the hidden states and has
+    rows for one or more kinds of outputs; ``known`` lists, for each such choice, how many rows of each kind a unit has.
+    Kinds lie one after the other, or are ``interleaved``: all rows of a unit together. Raises
+    :class:`evoprune.InputError`, which names the matrix, where that is not so.
+    """
+    *inputs, output = [matrices[layer] for layer in sublayer.layers]
+    hidden, width = output.rows(output.weight).shape
+    choices = {count * sum(sizes): sizes for sizes in known}
+    parts = []
+    for matrix in inputs:
+        out, into = matrix.rows(matrix.weight).shape
+        if out not in choices or into != hidden:
+            raise InputError(
+                f"the {sublayer.kind} of block {sublayer.block} cannot be narrowed: {matrix.kind} has {out} outputs "
+                f"and {into} inputs; expected {' or '.join(map(str, choices))} outputs and {hidden} inputs",
+                "problem.model",
+            )
+        parts.append(Part(matrix, _places(count, choices[out], interleaved).to(matrix.weight.device), columns=False))
+    places = _places(count, [width // count], interleaved=False).to(output.weight.device)
+    return Units(sublayer, [*parts, Part(output, places, columns=True)])
+
+
+def _places(count: int, sizes: Sequence[int], interleaved: bool) -> torch.Tensor:
+    """The rows ``(count, sum of sizes)`` of each unit."""
+    if interleaved:
+        return torch.arange(count * sum(sizes)).view(count, -1)
+    ends = accumulate(count * size for size in sizes)
+    return torch.cat(
+        [torch.arange(end - count * size, end).view(count, size) for end, size in zip(ends, sizes, strict=True)], 1
+    )

@@ -1,0 +1,138 @@
+"""Masks a resident model in place, from stored levels, and from weights that were updated beforehand."""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from problems.models.blocks import Matrix
+from problems.transforms.weights.groups import Group
+from problems.transforms.weights.ranks import cut_at
+
+BASE, LEVEL, SPLIT = "base.", "level.", "split."
+"""Prefixes of a matrix's name, for its original weights, their levels, and its part of its group's loss."""
+
+_UNKNOWN = (0, 0)
+"""Differs from every cut of a matrix, so the first mask writes every matrix."""
+
+
+Meaning = Callable[[Sequence[float]], Sequence[float]]
+
+
+def _as_it_is(genome: Sequence[float]) -> Sequence[float]:
+    return genome
+
+
+def at_stage(stage: float, name: str) -> str:
+    """The name of the tensor ``name`` after the update for the sparsity ``stage``."""
+    return f"at {stage}: {name}"
+
+
+@dataclass(frozen=True)
+class _Version:
+    """A matrix's weights and their levels, original or updated for a stage; used for cuts from ``since`` on."""
+
+    since: int
+    base: torch.Tensor
+    level: torch.Tensor
+
+
+class Masks:
+    """Sets the model's weights to those of any genome, without loading or allocating anything.
+
+    ``stored`` holds each matrix's original weights and the levels of them (see
+    :mod:`problems.transforms.weights.ranks`), and for weights that are compared in a whole group the
+    split of its loss (see :func:`problems.transforms.weights.groups.split`). It is only read; the
+    model's own parameters are overwritten. ``meaning`` turns a genome into a sparsity for each group.
+
+    ``stages``: sparsities, rising, at which ``stored`` has updated weights too (see
+    :mod:`problems.transforms.weights.stages`). A matrix is cut from those of the stage that is
+    nearest to its cut, or from the original ones, whose stage is 0. No update compensates for
+    weights that are removed above a stage, or restored below it.
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        stored: Mapping[str, torch.Tensor],
+        meaning: Meaning = _as_it_is,
+        stages: Sequence[float] = (),
+    ) -> None:
+        self.groups = list(groups)
+        self._meaning = meaning
+        self._stored = stored
+        matrices = [matrix for group in groups for matrix in group.matrices]
+        self._splits = {
+            group.name: [stored[SPLIT + m.name].cpu() for m in group.matrices if SPLIT + m.name in stored]
+            for group in groups
+        }
+        self._versions = {matrix.name: _versions(matrix, stored, stages) for matrix in matrices}
+        self._cuts = {matrix.name: _UNKNOWN for matrix in matrices}
+        """The present cut of each matrix, and the number of weights that it removes; unknown at first."""
+        self._blocks = 1 + max(matrix.block for matrix in matrices)
+        self.total = sum(matrix.size for matrix in matrices)
+
+    @torch.no_grad()
+    def apply(self, genome: Sequence[float]) -> float:
+        """Mask the model as ``genome`` says; return the prunable weights' sparsity.
+
+        Only matrices whose cut changed are written, each in two passes over its memory.
+        """
+        for group, sparsity in zip(self.groups, self._meaning(genome), strict=True):
+            for matrix, cut in zip(group.matrices, group.cuts(sparsity, self._splits[group.name]), strict=True):
+                if self._cuts[matrix.name] != cut:
+                    weight, version = matrix.weight.data, self._version(matrix, cut[0])
+                    torch.ge(version.level, cut[0], out=weight)  # ones and zeros
+                    weight.mul_(version.base)
+                    self._cuts[matrix.name] = cut
+        return self.sparsity
+
+    @property
+    def sparsity(self) -> float:
+        """The share of the prunable weights that is removed now, according to the cuts."""
+        return sum(removed for _, removed in self._cuts.values()) / self.total
+
+    def base(self, matrix: Matrix) -> torch.Tensor:
+        """The original weights of ``matrix``, as its layer stores them."""
+        return self._stored[BASE + matrix.name]
+
+    def kept(self, matrix: Matrix) -> torch.Tensor:
+        """Which weights of ``matrix`` the score keeps at its present cut: bool, as its layer stores them."""
+        return self._stored[LEVEL + matrix.name] >= self._cuts[matrix.name][0]
+
+    def _version(self, matrix: Matrix, cut: int) -> _Version:
+        """The weights that ``matrix`` is cut from: they depend on the cut alone, so equal cuts give equal weights."""
+        versions = self._versions[matrix.name]
+        return versions[bisect(versions, cut, key=lambda version: version.since) - 1]
+
+    def forget(self) -> None:
+        """Call it after other code changed the model's weights: the next mask writes all of them."""
+        self._cuts = dict.fromkeys(self._cuts, _UNKNOWN)
+
+    def block_cuts(self) -> list[tuple[int, ...]]:
+        """For each block, the cuts of its matrices as they are now."""
+        cuts: list[list[int]] = [[] for _ in range(self._blocks)]
+        for group in self.groups:
+            for matrix in group.matrices:
+                cuts[matrix.block].append(self._cuts[matrix.name][0])
+        return [tuple(block) for block in cuts]
+
+    def sparsities(self) -> dict[str, float]:
+        """The sparsity of each matrix by name, as it is masked now."""
+        return {m.name: self._cuts[m.name][1] / m.size for group in self.groups for m in group.matrices}
+
+
+def _versions(matrix: Matrix, stored: Mapping[str, torch.Tensor], stages: Sequence[float]) -> list[_Version]:
+    """The original weights of ``matrix``, then its ``stages``, each from half way after the one before."""
+    base, level = BASE + matrix.name, LEVEL + matrix.name
+    before = cut_at(0.0, matrix.size)[0]
+    versions = [_Version(before, stored[base], stored[level])]
+    for stage in stages:
+        cut = cut_at(stage, matrix.size)[0]
+        own = stored.get(at_stage(stage, level), stored[level])
+        versions.append(_Version((before + cut + 1) // 2, stored[at_stage(stage, base)], own))
+        before = cut
+    return versions

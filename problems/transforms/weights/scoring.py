@@ -1,0 +1,98 @@
+"""The scores of each matrix, and the levels and splits that are made from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from evoprune import InputError
+from problems.calibration.statistics import statistics
+from problems.calibration.tensor_cache import Tensors
+from problems.models.blocks import Matrix
+from problems.scores.base import find_score, needs, scope_of, source
+from problems.transforms.weights.groups import Group, split
+from problems.transforms.weights.masks import BASE, LEVEL, SPLIT
+from problems.transforms.weights.ranks import levels, ranks_in_matrix, ranks_in_rows
+
+
+class Scoring:
+    """The score of each of ``matrices``: the one that ``scores`` has for its kind, else ``score``.
+
+    ``scope``: the set within which weights are compared; ``auto`` is that of each score. Raises
+    :class:`evoprune.InputError` where a kind is not among the matrices.
+    """
+
+    def __init__(self, matrices: Sequence[Matrix], score: str, scores: Mapping[str, str], scope: str) -> None:
+        kinds = dict.fromkeys(matrix.kind for matrix in matrices)
+        for kind in scores:
+            if kind not in kinds:
+                raise InputError(f"problem.scores: no matrix is called '{kind}' (known: {', '.join(kinds)})")
+        self._matrices, self._scope = list(matrices), scope
+        self._names = {kind: scores.get(kind, score) for kind in kinds}
+        self._scores = {kind: find_score(name) for kind, name in self._names.items()}
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The statistics that must be gathered on calibration text, if any."""
+        return frozenset().union(*map(needs, self._scores.values()))
+
+    def scope(self, kind: str) -> str:
+        """The set within which weights of ``kind`` are compared: ``matrix``, ``row`` or ``group``."""
+        return scope_of(self._scores[kind]) if self._scope == "auto" else self._scope
+
+    def describe(self) -> dict[str, str]:
+        """Score and scope of each kind of matrix."""
+        return {kind: f"{name} by {self.scope(kind)}" for kind, name in self._names.items()}
+
+    @property
+    def code(self) -> list[str]:
+        """The source of each score, because another version of a score has the same name."""
+        return [source(score) for _, score in sorted(self._scores.items())]
+
+    def scored(self, model: Any, tokens: torch.Tensor) -> Iterator[tuple[Matrix, torch.Tensor]]:
+        """Each matrix and the scores of its weights in ``model`` as it is now: float32, in the layer's layout.
+
+        ``tokens`` ``(windows, window)``: the calibration text; not read if nothing is needed.
+        Raises :class:`evoprune.InputError` for scores that are not finite.
+        """
+        for matrix, known in statistics(model, tokens, self._matrices, self.needs):
+            weight = matrix.rows(matrix.weight.detach()).float()
+            score = self._scores[matrix.kind]
+            found = score(weight, **{name: known[name] for name in needs(score)})
+            if found.shape != weight.shape or not torch.isfinite(found).all():
+                raise InputError(
+                    f"problem.score: '{self._names[matrix.kind]}' gives {matrix.name} scores that are not finite, "
+                    f"or not one for each weight"
+                )
+            yield matrix, matrix.rows(found).contiguous()
+
+    def originals(self) -> Tensors:
+        """A copy of the weights as they are now, under the names that masks use."""
+        return {BASE + matrix.name: matrix.weight.detach().clone() for matrix in self._matrices}
+
+    def levels(self, model: Any, groups: Sequence[Group], tokens: torch.Tensor) -> Tensors:
+        """What else masks need: the levels of the weights, and how groups split their loss."""
+        return self.levels_of(self.scored(model, tokens), groups)
+
+    def levels_of(self, scored: Iterable[tuple[Matrix, torch.Tensor]], groups: Sequence[Group]) -> Tensors:
+        """As :meth:`levels`, of matrices and their scores as :meth:`scored` gives them."""
+        stored: Tensors = {}
+        waiting: Tensors = {}
+        for matrix, score in scored:
+            by_row = self.scope(matrix.kind) == "row"
+            ranks = ranks_in_rows(score, matrix.transposed) if by_row else ranks_in_matrix(score)
+            stored[LEVEL + matrix.name] = levels(ranks)
+            if self._scope == "group":
+                waiting[matrix.name] = score
+                self._split_finished(groups, waiting, stored)
+        return stored
+
+    def _split_finished(self, groups: Sequence[Group], waiting: Tensors, stored: Tensors) -> None:
+        """Split the groups all of whose matrices are scored, and drop their scores."""
+        for group in groups:
+            names = [matrix.name for matrix in group.matrices]
+            if all(name in waiting for name in names):
+                tables = split([waiting.pop(name) for name in names])
+                stored.update({SPLIT + name: table for name, table in zip(names, tables, strict=True)})

@@ -1,0 +1,71 @@
+"""The parameters of the cut in single weights. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from evoprune import Fraction, Settings
+from problems.models.settings import registered
+
+SCORES = "evoprune.scores"
+"""The group of entry points of scores."""
+
+ScoreName = Annotated[str, registered(SCORES)]
+
+
+class WeightsSettings(Settings):
+    """How single weights are chosen and removed, and how the remaining ones are updated."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"scope: block": "group"}
+
+    min_sparsity: Fraction = Field(0.0, description="lower bound of a gene")
+    max_sparsity: Fraction = Field(0.9, description="upper bound of a gene")
+    genes: Literal["block", "matrix", "kind", "block_and_kind"] = Field(
+        "block",
+        description="what a gene governs: a block, a matrix, a kind of matrix in all blocks, or blocks and kinds, "
+        "whose values are added",
+    )
+    score: ScoreName = Field(
+        "magnitude",
+        description="ranks the weights, the lowest are removed first: magnitude, wanda, ria, obs, taylor, fisher, gblm",
+    )
+    scores: dict[str, ScoreName] = Field(
+        {}, description="scores of some kinds of matrix: {mlp.down_proj: wanda}, by their names within a block"
+    )
+    scope: Literal["auto", "matrix", "row", "group"] = Field(
+        "auto",
+        description="set within which weights are compared: a matrix, an output row, or all matrices of a gene "
+        "(group); auto is row for wanda and ria, matrix for others",
+    )
+    reconstruct: Literal["none", "sparsegpt", "least_squares"] = Field(
+        "none",
+        description="the result is also scored with its remaining weights updated to compensate for the removed "
+        "ones: by SparseGPT, or by least squares, the best for the mask",
+    )
+    reconstruct_mask: Literal["score", "adaptive"] = Field(
+        "adaptive", description="the mask of the reconstruction: that of the score, or SparseGPT's own (adaptive)"
+    )
+    reconstruct_stages: tuple[Fraction, ...] = Field(
+        (),
+        description="sparsities at which each layer is reconstructed before the search, so that candidates are scored "
+        "with updated weights; each needs memory for a copy of the model and its levels",
+    )
+
+    @model_validator(mode="after")
+    def _consistent_stages(self) -> WeightsSettings:
+        stages = self.reconstruct_stages
+        if stages and self.reconstruct == "none":
+            raise ValueError(
+                "reconstruct_stages says where to reconstruct, but reconstruct is none: expected sparsegpt or "
+                "least_squares, or no stages"
+            )
+        if any(low >= up for low, up in pairwise((0.0, *stages, 1.0))):
+            raise ValueError(
+                f"reconstruct_stages is {list(stages)}: expected sparsities between 0 and 1 that rise, such as "
+                "[0.3, 0.4, 0.5]"
+            )
+        return self

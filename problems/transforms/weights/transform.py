@@ -1,0 +1,188 @@
+"""The cut in single weights: each group of matrices loses a share of its weights, the lowest scores first."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+
+from evoprune import Genes, Price
+from problems import reconstruction as updating
+from problems import scores
+from problems import transforms as cuts
+from problems.calibration import gradients
+from problems.calibration.statistics import Statistics, statistics
+from problems.calibration.tensor_cache import Tensors, code, kept, shared_of
+from problems.models.blocks import Matrix
+from problems.models.resident import Resident
+from problems.texts.text_splits import Texts
+from problems.transforms.transform import WEIGHTS, Needs, Transform, unknown_unit
+from problems.transforms.weights.genes import make_genes
+from problems.transforms.weights.masks import Masks
+from problems.transforms.weights.scoring import Scoring
+from problems.transforms.weights.sequential import reconstruct
+from problems.transforms.weights.settings import WeightsSettings
+from problems.transforms.weights.stages import reconstruct_at_stages
+
+LEVEL_BYTES, _FLOAT_BYTES = 2, 4
+"""Of one weight."""
+
+
+class Weights(Transform):
+    """Set weights to zero, chosen by a score; a gene is the sparsity of a block, a matrix or a kind of matrix."""
+
+    sparse = True
+    Settings = WeightsSettings
+    settings: WeightsSettings
+
+    def __init__(self, resident: Resident, settings: WeightsSettings, texts: Texts) -> None:
+        super().__init__(resident, settings, texts)
+        self.matrices = resident.matrices
+        self.meaning = make_genes(self.matrices, settings)
+        self.groups = self.meaning.groups
+        self.scoring = Scoring(self.matrices, settings.score, settings.scores, settings.scope)
+        self.masks = Masks(self.groups, self._stored(), self.meaning.sparsities, settings.reconstruct_stages)
+
+    @classmethod
+    def calibrates(cls, settings: WeightsSettings) -> bool:
+        """True if a score reads statistics or weights are updated."""
+        from problems.scores.base import find_score, needs
+
+        names = {settings.score, *settings.scores.values()}
+        return settings.reconstruct != "none" or any(needs(find_score(name)) for name in names)
+
+    @classmethod
+    def needs_of(cls, resident: Resident, settings: WeightsSettings) -> Needs:
+        """The original weights and their levels; gradients while they are summed; updated weights of two genomes."""
+        from problems.scores.base import find_score, needs
+
+        names = frozenset().union(*(needs(find_score(name)) for name in {settings.score, *settings.scores.values()}))
+        weights, size = resident.prunable_weights, resident.model.dtype.itemsize
+        stored = weights * (size + LEVEL_BYTES) * (1 + len(settings.reconstruct_stages))
+        summed = weights * _FLOAT_BYTES * len(names & gradients.NAMES)
+        updates = settings.reconstruct != "none"
+        return Needs(names, updates, stored + summed, stored + 2 * updates * weights * size)
+
+    @property
+    def genes(self) -> Genes:
+        """Sparsities within ``min_sparsity`` and ``max_sparsity``."""
+        return self.meaning.genes
+
+    @property
+    def dense(self) -> list[float]:
+        """No sparsity anywhere."""
+        return self.meaning.uniform(0.0)
+
+    def uniform(self, share: float) -> list[float]:
+        """The sparsity ``share`` in every matrix, even where it lies beyond the bounds."""
+        return self.meaning.uniform(share)
+
+    def apply(self, genome: Sequence[float]) -> None:
+        """Mask the matrices whose cut changed."""
+        self.masks.apply(genome)
+
+    def marks(self) -> Sequence[Hashable]:
+        """The cuts of each block's matrices."""
+        return self.masks.block_cuts()
+
+    def prices(self, unit: str) -> tuple[list[Price], float]:
+        """Each gene saves the weights it governs, for each 1 of sparsity."""
+        if unit != WEIGHTS:
+            raise unknown_unit(self, unit, [WEIGHTS])
+        return [-weight for weight in self.meaning.weights], float(self.masks.total)
+
+    def measures(self) -> dict[str, float]:
+        """The share of the blocks' weights that is removed."""
+        return {"sparsity": self.masks.sparsity}
+
+    @property
+    def updates(self) -> bool:
+        """Whether the settings name a reconstruction."""
+        return self.settings.reconstruct != "none"
+
+    def finalise(self, genome: Sequence[float]) -> None:
+        """Mask the model, and update the remaining weights where the settings say so."""
+        self.apply(genome)
+        if self.updates and self.masks.sparsity:
+            self._reconstruct()
+
+    def describe(self) -> dict[str, Any]:
+        """Scores, and the settings of the reconstruction."""
+        settings = self.settings
+        return {
+            "scores": self.scoring.describe(),
+            "reconstruct": settings.reconstruct,
+            "reconstruct_mask": settings.reconstruct_mask,
+            "reconstruct_stages": list(settings.reconstruct_stages),
+            "genes": settings.genes,
+        }
+
+    def statistics(self, names: Collection[str]) -> Iterator[tuple[Matrix, Statistics]]:
+        """The matrices, and their statistics ``names`` in the dense model."""
+        self.apply(self.dense)
+        return statistics(self.resident.model, self.texts.calibration.tokens, self.matrices, names)
+
+    def scored(self) -> Iterator[tuple[Matrix, torch.Tensor]]:
+        """The matrices, and the scores of their weights in the dense model."""
+        self.apply(self.dense)
+        return self.scoring.scored(self.resident.model, self._calibrating)
+
+    @property
+    def _calibrating(self) -> torch.Tensor:
+        """The calibration text if the scores need it; else it is not read."""
+        return self.texts.calibration.tokens if self.scoring.needs else torch.empty(0, 1, dtype=torch.int64)
+
+    def _stored(self) -> Tensors:
+        """The original weights and their levels, and those of the stages."""
+        resident, stages = self.resident, self.settings.reconstruct_stages
+        stored = self._originals()
+        label = f"levels: {self._scores}"
+        scored = partial(self.scoring.levels, resident.model, self.groups, self._calibrating)
+        stored |= shared_of(resident, label, self._scored_by, scored)
+        if not stages:
+            return stored
+        label = f"updated weights: {self.settings.reconstruct} at {', '.join(map(str, stages))}, {self._scores}"
+        updated = partial(
+            reconstruct_at_stages, self.settings, resident.model, self.matrices, self.texts.calibration.tokens, stored
+        )
+        return stored | shared_of(resident, label, [*self._updated_by, stages], updated)
+
+    def _originals(self) -> Tensors:
+        """On the CPU, shared by all processes; a device copies its own faster than it would read them."""
+        originals = self.scoring.originals
+        on_cpu = self.resident.device.type == "cpu"
+        return shared_of(self.resident, "original weights", [], originals) if on_cpu else originals()
+
+    @torch.no_grad()
+    def _reconstruct(self) -> None:
+        """Update the remaining weights of the model as it is masked now."""
+        label = f"updated weights: {self.settings.reconstruct} at {self.masks.sparsity:.1%}, {self._scores}"
+        what = [*self._updated_by, sorted(self.masks.sparsities().items()), self.resident.forward.compiled]
+        updated = kept(self.resident, label, what, self._reconstructed)
+        self.masks.forget()
+        for matrix in self.matrices:
+            matrix.weight.copy_(updated[matrix.name])
+
+    def _reconstructed(self) -> Tensors:
+        reconstruct(self.resident, self.settings, self.masks, self.texts.calibration.tokens)
+        return {matrix.name: matrix.weight.detach() for matrix in self.matrices}
+
+    @property
+    def _scores(self) -> str:
+        """The scores as people read them."""
+        return ", ".join(dict.fromkeys(self.scoring.describe().values()))
+
+    @property
+    def _scored_by(self) -> list[object]:
+        """What levels depend on."""
+        groups = [group.name for group in self.groups] if self.settings.scope == "group" else []
+        known = self.texts.calibration.identity if self.scoring.needs else None
+        return [code(cuts, scores), sorted(self.scoring.describe().items()), self.scoring.code, groups, known]
+
+    @property
+    def _updated_by(self) -> list[object]:
+        """What updated weights depend on, besides the sparsities."""
+        how = self.settings.reconstruct, self.settings.reconstruct_mask
+        return [code(updating), *self._scored_by, *how, self.texts.calibration.identity]

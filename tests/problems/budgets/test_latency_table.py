@@ -1,0 +1,180 @@
+"""What levels save, with the weights that a model still has in place of the milliseconds of a pass."""
+
+import random
+from dataclasses import replace
+
+import pytest
+import torch
+
+from evoprune import Coupled, InputError
+from problems.budgets import latency_table as timing
+from problems.budgets.latency_table import compared, savings, timed_levels
+from problems.models.speed import Load
+from problems.transforms import latency as clock
+from problems.transforms.latency import Passes, in_turn
+from problems.transforms.transform import WEIGHTS
+
+WIDTHS = ["heads", {"use": "channels", "step": 32}]
+DECODE = Load("decode", length=16)
+REST = 100_000
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(clock, "_TURN", 0.0)
+
+
+@pytest.fixture
+def transform(language_model):
+    return lambda transforms: language_model(transforms=transforms).session.transform
+
+
+@pytest.fixture
+def weights_for_times(monkeypatch):
+    """A pass takes as many milliseconds as there are weights, and the rate by which the next one takes longer."""
+
+    def set_up(made, rate=1.0):
+        pace = [1.0]
+
+        def run():
+            pace[0] *= rate
+            return pace[0] * (made.resident.prunable_weights - made.resident.removed_weights + REST)
+
+        monkeypatch.setattr(clock, "timer", lambda *_: run)
+
+    return set_up
+
+
+@pytest.mark.parametrize(
+    ("transforms", "expected"),
+    [
+        (WIDTHS, [[0, 1, 2], [3, 4, 5]]),
+        ("sublayers", [[0, 2, 4], [1, 3, 5]]),
+        ({"use": "sublayers", "genes": "block"}, [[0, 1, 2]]),
+        ({"use": "heads", "keep": [0]}, [[1, 2]]),
+    ],
+)
+def test_genes_of_equal_shapes_are_alike(transform, transforms, expected):
+    assert transform(transforms).clock(DECODE).alike() == expected
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 9, 10, 11, 49, 1000])
+def test_of_many_levels_a_few_are_timed_the_last_two_among_them(count):
+    levels = timed_levels(count)
+    assert levels == sorted(set(levels))
+    assert {count - 1, max(1, count - 2)} <= set(levels)
+    assert 0 not in levels
+    assert len(levels) == min(count - 1, timing.TIMED + 1)
+
+
+def test_each_gene_saves_its_share_of_what_all_of_them_save(transform, weights_for_times):
+    made = transform(WIDTHS)
+    weights_for_times(made)
+    dense, tables = savings(made, DECODE, 0.0)
+    assert dense == made.resident.prunable_weights + REST
+    for found, expected in zip(tables, made.prices(WEIGHTS)[0], strict=True):
+        assert found == pytest.approx(expected)
+
+
+def test_a_machine_that_gets_slower_changes_shares_but_little(transform, weights_for_times):
+    made = transform("sublayers")
+    weights_for_times(made, 1.01)
+    dense, tables = savings(made, DECODE, 0.0)
+    whole = made.resident.prunable_weights + REST
+    for found, expected in zip(tables, made.prices(WEIGHTS)[0], strict=True):
+        assert found[1] / dense == pytest.approx(expected[1] / whole, abs=0.01)
+
+
+def test_tables_fall_however_noisy_times_are(transform, monkeypatch):
+    rng = random.Random(0)
+    monkeypatch.setattr(clock, "timer", lambda *_: lambda: rng.uniform(1.0, 2.0))
+    dense, tables = savings(transform({"use": "channels", "step": 32}), DECODE, 0.0)
+    for table in tables:
+        assert table[0] == 0
+        assert table == sorted(table, reverse=True)
+    assert -sum(table[-1] for table in tables) <= dense
+
+
+def test_all_together_save_no_more_than_a_model_that_lost_all_of_it(transform, monkeypatch):
+    def run():
+        return 10.0 if any(any(mark) for mark in made.marks()) else 20.0  # nothing more from the second on
+
+    monkeypatch.setattr(clock, "timer", lambda *_: run)
+    made = transform("sublayers")
+    dense, tables = savings(made, DECODE, 0.0)
+    assert dense == 20
+    assert sum(table[1] for table in tables) == pytest.approx(-10)
+
+
+def test_what_one_cut_drops_and_another_makes_narrower_is_timed_too(transform, weights_for_times):
+    made = transform(["sublayers", {"use": "channels", "step": 32, "drop": False}])
+    weights_for_times(made)
+    dense, tables = savings(made, DECODE, 0.0)
+    budget, whole = Coupled(made.genes, made.time_terms(tables), None), made.resident.prunable_weights
+    rng = random.Random(0)
+    for _ in range(5):
+        genome = [float(rng.randint(0, int(gene.up))) for gene in made.genes]
+        made.apply(genome)
+        assert dense == whole + REST
+        assert budget.spent(genome) == pytest.approx(-made.resident.removed_weights, rel=0.01)
+
+
+@pytest.mark.parametrize("phase", ["decode", "prefill"])
+@pytest.mark.parametrize("transforms", [WIDTHS, "sublayers"])
+def test_the_model_is_dense_afterwards(transform, transforms, phase):
+    made = transform(transforms)
+    before = {name: tensor.clone() for name, tensor in made.resident.model.state_dict().items()}
+    dense, tables = savings(made, Load(phase, batch=2, length=16), 0.0)
+    after = made.resident.model.state_dict()
+    assert dense > 0
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert [len(table) for table in tables] == [len(gene.levels) for gene in made.genes]
+
+
+def test_nothing_is_refitted_to_be_timed(language_model):
+    chosen = {"use": "channels", "compensate": True, "score": "wanda"}
+    made = language_model(transforms=["heads", chosen]).session.transform
+    bare = made.bare()
+    assert list(bare.genes) == [replace(gene, harms=()) for gene in made.genes]
+    assert not any(part["channels"]["compensate"] for part in bare.describe().values() if "channels" in part)
+
+
+def test_passes_of_two_models_are_timed_in_turn(transform):
+    made, seen = transform("sublayers"), []
+    genomes = [made.dense, [1.0] * 6]
+    dense, other = [(genome, lambda: seen.append(made.marks()) or 1.0) for genome in genomes]
+    for _ in range(3):
+        assert list(in_turn(made, dense, other, 0.0)) == [(1.0, 1.0)]
+    assert seen[0] != seen[1]
+    assert seen == seen[:2] * 3
+
+
+def test_all_models_are_timed_before_one_is_timed_again(transform, monkeypatch):
+    seen = []
+
+    def rounds(_, genome, seconds):
+        seen.append((tuple(genome), seconds))
+        return [(2.0, 1.0)]
+
+    monkeypatch.setattr(Passes, "rounds", rounds)
+    dense, _ = savings(transform("sublayers"), DECODE, 6.0)
+    assert dense == 2.0
+    attentions, mlps, *_, both = seen
+    assert seen == [attentions, mlps] * 3 + [both] * 3
+    assert len({attentions, mlps, both}) == 3
+    assert {seconds for _, seconds in seen} == {2.0}
+
+
+def test_the_compared_model_stays(transform):
+    made = transform("sublayers")
+    dense, other = compared(made, [1.0] * 6, DECODE, 0.0)
+    assert min(dense, other) > 0
+    assert all(len(mark) == 2 for mark in made.marks())
+
+
+def test_real_genes_are_refused_and_so_are_more_tokens_than_positions(transform):
+    with pytest.raises(InputError, match="Weights counts in weights"):
+        savings(transform("weights"), DECODE, 0.0)
+    with pytest.raises(InputError, match=r"problem\.budget\.length: decode needs 65 positions, the model has 64"):
+        savings(transform("sublayers"), Load("decode", length=64), 0.0)

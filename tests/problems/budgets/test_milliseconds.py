@@ -1,0 +1,169 @@
+"""The budget in milliseconds: its limit, the machine and model that its times are of, and runs under it."""
+
+import json
+
+import pytest
+
+from evoprune import InputError
+from evoprune.cli import main
+from evoprune.testing import check_budget
+from problems.budgets import milliseconds
+from problems.budgets.milliseconds import Milliseconds
+from problems.budgets.operations import of_model
+from problems.transforms import latency as clock
+from tests.problems.small import problem_in
+
+GIVEN = {"speedup": 1.1, "phase": "decode", "batch": 1, "length": 16, "seconds": 0.0}
+BUDGET = {"use": "milliseconds", **GIVEN}
+WIDTHS = ["heads", "channels"]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(clock, "_TURN", 0.0)
+    monkeypatch.setattr(milliseconds, "_SECONDS", 0.0)
+
+
+@pytest.fixture
+def transform(language_model):
+    return language_model(transforms=WIDTHS).session.transform
+
+
+@pytest.mark.parametrize("zeros", [{"use": "weights", "score": "wanda"}, "metric"])
+def test_zeros_that_save_no_time_are_refused(language_model, zeros):
+    with pytest.raises(InputError, match=r"problem\.budget: zeros save no time"):
+        language_model(transforms=zeros, budget=BUDGET).take_measurements()
+
+
+@pytest.fixture
+def measured(transform):
+    """Times of this machine, but for the milliseconds: 60 for dense, and each level of a gene saves one more."""
+    facts = Milliseconds(**GIVEN).measure(transform)
+    for levels in facts["genes"].values():
+        levels.update({level: -float(saved) for saved, level in enumerate(levels)})
+    return facts | {"dense": 60.0}
+
+
+def test_the_limit_is_the_dense_time_over_the_speed_up(transform, measured):
+    budget = Milliseconds(**GIVEN | {"speedup": 1.5}).budget(transform, measured)
+    assert budget.limit == 40
+    assert budget.spent(transform.dense) == 60
+    assert budget.spent([2.0, 0.0, 0.0, 1.0, 0.0, 0.0]) == 60 - 2 - 1
+    assert str(budget.load) == "a token (decode, batch 1, 16 tokens before)"
+    check_budget(budget)
+
+
+def test_what_is_out_of_reach_is_refused_with_the_most_there_is(transform, measured):
+    most = 60 / Milliseconds(**GIVEN | {"speedup": 1.0}).budget(transform, measured).least
+    Milliseconds(**GIVEN | {"speedup": most * 0.999}).budget(transform, measured)
+    with pytest.raises(InputError, match=rf"a speed-up of 50x is out of reach: .* at most {most:.2f}x"):
+        Milliseconds(**GIVEN | {"speedup": 50.0}).budget(transform, measured)
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("device", "cuda"), ("processor", "Z80"), ("threads", 99), ("dtype", "float16"), ("phase", "prefill"),
+        ("batch", 2), ("length", 17), ("shapes", "0"), ("runtime", "llama.cpp"),
+    ],
+)  # fmt: skip
+def test_times_of_other_circumstances_are_refused(transform, measured, name, other):
+    with pytest.raises(InputError, match=f"measured with {name} {other}, this run has"):
+        Milliseconds(**GIVEN).budget(transform, measured | {name: other})
+
+
+def test_times_of_other_weights_of_the_same_shapes_will_do(transform, measured):
+    Milliseconds(**GIVEN).budget(transform, measured | {"weights": "of a fine-tuned model"})
+
+
+@pytest.mark.parametrize("genes", ["model", "block"])
+def test_times_of_other_levels_are_refused(language_model, measured, genes):
+    facts = measured | {"genes": {name: {"all": 0.0} for name in measured["genes"]}} if genes == "block" else measured
+    other = language_model(transforms=["heads", {"use": "channels", "genes": genes}]).session.transform
+    with pytest.raises(InputError, match="other genes or levels"):
+        Milliseconds(**GIVEN).settle(other, facts)
+
+
+def test_what_holds_no_times_is_refused(transform, measured, tmp_path):
+    with pytest.raises(InputError, match="holds no times that evoprune measured: dense"):
+        Milliseconds(**GIVEN).budget(transform, measured | {"dense": -1.0})
+    table = tmp_path / "measured.json"
+    with pytest.raises(InputError, match="No such file"):
+        Milliseconds(**GIVEN, table=str(table)).measure(transform)
+    for text in ("{", "[]", "[1]", "{}"):
+        table.write_text(text)
+        with pytest.raises(InputError, match=r"measured\.json: (cannot be read|holds no times)"):
+            Milliseconds(**GIVEN, table=str(table)).measure(transform)
+
+
+def test_a_table_is_used_as_it_is(transform, measured, tmp_path):
+    (tmp_path / "measured.json").write_text(json.dumps(measured))
+    assert Milliseconds(**GIVEN, table=str(tmp_path / "measured.json")).measure(transform) == measured
+
+
+def test_a_problem_without_this_budget_measures_nothing_and_takes_none(language_model, measured):
+    for budget in ({"use": "bytes", "removed": 0.2}, None):
+        problem = language_model(transforms=WIDTHS, budget=budget)
+        assert problem.take_measurements() == {}
+        with pytest.raises(InputError, match=r"measured\.json: holds what another problem\.budget measured"):
+            problem.use_measurements(measured)
+
+
+def test_other_measurements_make_another_budget(language_model, measured):
+    problem = language_model(transforms=WIDTHS, budget=BUDGET)
+    with pytest.raises(InputError, match="holds no times"):
+        _ = problem.budget
+    problem.use_measurements(measured)
+    assert problem.budget.limit == 60 / 1.1
+    problem.use_measurements(measured | {"dense": 66.0})
+    assert problem.budget.limit == 66 / 1.1
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs an experiment under the budget; returns the exit code and the run's folder."""
+
+    def call(name, **budget):
+        problem = problem_in(tmp_path) | {"use": "language_model", "transforms": WIDTHS, "budget": BUDGET | budget}
+        spec = {"problem": problem, "population": 4, "generations": 2, "operators": {"repair": "shift"}}
+        (tmp_path / "experiment.yaml").write_text(json.dumps(spec))
+        command = ["run", str(tmp_path / "experiment.yaml"), "--runs-dir", str(tmp_path), "--name", name]
+        return main(command), tmp_path / name
+
+    return call
+
+
+def test_a_run_keeps_its_times_and_is_resumed_with_them(run, capsys, transform, measured, tmp_path):
+    (tmp_path / "times.json").write_text(json.dumps(measured))
+    code, folder = run("run", table=str(tmp_path / "times.json"))
+    output = capsys.readouterr()
+    assert code == 0
+    assert json.loads((folder / "measured.json").read_text()) == measured
+    found = json.loads((folder / "result.json").read_text())
+    times = found["cost"]["milliseconds"]
+    assert times["predicted"] <= 60 / 1.1
+    assert times["speedup"] == 1.1
+    assert times["measured"] == times["evolved"] > 0 < times["dense"]
+    transform.apply(transform.dense)
+    assert found["cost"]["operations"]["dense"] == of_model(transform.resident)  # of 512 tokens, not of the budget's 16
+    assert "milliseconds a token (decode, batch 1, 16 tokens before) in transformers: dense" in output.out
+    for name in ("result.json", "status.json"):
+        (folder / name).unlink()
+    (tmp_path / "times.json").unlink()
+    lines = (folder / "history.jsonl").read_text().splitlines(keepends=True)
+    (folder / "history.jsonl").write_text("".join(lines[:5]))
+    assert main(["resume", str(folder)]) == 0
+    again = json.loads((folder / "result.json").read_text())
+    assert again["best"] == found["best"]
+    assert again["cost"]["milliseconds"]["predicted"] == times["predicted"]
+    (folder / "result.json").unlink()
+    (folder / "measured.json").write_text(json.dumps(measured | {"processor": "Z80"}))
+    assert main(["resume", str(folder)]) == 2
+    assert "processor Z80" in capsys.readouterr().err
+
+
+def test_a_run_that_cannot_be_as_fast_writes_nothing(run, capsys):
+    code, folder = run("run", speedup=1000.0)
+    assert code == 2
+    assert "problem.budget.speedup: a speed-up of 1000x is out of reach" in capsys.readouterr().err
+    assert not folder.exists()

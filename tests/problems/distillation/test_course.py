@@ -1,0 +1,37 @@
+"""Which weights of a training are the best, and when it no longer gains."""
+
+import json
+
+import pytest
+import torch
+
+from problems.distillation.course import Course
+from problems.distillation.held_out import PERPLEXITY
+
+
+@pytest.mark.parametrize(
+    ("before", "measured", "best", "stale"),
+    [
+        (30.0, [], 0, 0),
+        (30.0, [28, 27, 26], 3, 0),
+        (30.0, [28, 27, 29, 28], 2, 0),
+        (30.0, [28, 27, 29, 28, 28, 29], 2, 2),
+        (30.0, [40, 36, 33], 0, 0),
+        (30.0, [40, 36, 33, 29], 4, 0),
+        (30.0, [40, 41, 42], 0, 2),
+        (30.0, [float("inf"), float("nan")], 0, 1),
+    ],
+)
+def test_a_training_is_stale_while_it_gains_nothing_and_the_best_may_be_of_before(before, measured, best, stale):
+    course = Course(steps=100)
+    for tokens, value in enumerate([before, *measured]):
+        course.add(tokens, None, {PERPLEXITY: value})
+    assert (course.best, course.stale) == (best, stale)
+    assert course.helped == (best > 0)
+
+
+def test_a_loss_that_is_no_number_can_be_kept():
+    course = Course(steps=100)
+    course.add(512, torch.tensor([float("nan"), float("inf"), 1.0]), {PERPLEXITY: float("nan")})
+    assert json.loads(json.dumps(course.curve, allow_nan=False)) == course.curve
+    assert course.curve[0]["hidden"] == 1.0

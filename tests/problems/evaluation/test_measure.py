@@ -1,0 +1,81 @@
+import math
+
+import pytest
+import torch
+
+from problems.evaluation.measure import Measure, beside, fitting
+from problems.evaluation.objectives import Perplexity
+from problems.models.forward import Forward
+from tests.problems.small import masks_of, perplexity_of, plain_perplexity
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 64, None])
+def test_agrees_with_a_plain_forward_dense_and_masked(model, tokens, batch_tokens):
+    dense = perplexity_of(model, tokens, batch_tokens)
+    assert dense == pytest.approx(plain_perplexity(model, tokens), rel=1e-5)
+    masks_of(model).apply([0.2, 0.5, 0.7])
+    masked = perplexity_of(model, tokens, batch_tokens)
+    assert masked == pytest.approx(plain_perplexity(model, tokens), rel=1e-5)
+    assert masked != pytest.approx(dense, rel=1e-3)
+
+
+def test_a_model_that_scales_its_logits_gets_its_whole_forward(model, tokens):
+    forward = model.forward
+
+    def scaled(*args, **kwargs):
+        output = forward(*args, **kwargs)
+        output.logits = output.logits * 0.5
+        return output
+
+    model.forward = scaled
+    assert perplexity_of(model, tokens) == pytest.approx(plain_perplexity(model, tokens), rel=1e-5)
+
+
+def test_uniform_logits_give_the_vocabulary_size(model, tokens):
+    with torch.no_grad():
+        model.get_output_embeddings().weight.zero_()
+    assert perplexity_of(model, tokens) == pytest.approx(128, rel=1e-5)
+
+
+def test_overflow_is_infinity_and_nan_stays_nan(model, tokens):
+    with torch.no_grad():
+        model.get_output_embeddings().weight.mul_(1e6)
+    assert perplexity_of(model, tokens) == math.inf
+    with torch.no_grad():
+        model.get_output_embeddings().weight.fill_(math.nan)
+    assert math.isnan(perplexity_of(model, tokens))
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on(model, tokens):
+    """A loss that asks for more memory than there is, as long as a batch has over two windows."""
+    measure, perplexity = Measure(Forward(model), 5 * 32), Perplexity()
+
+    def hungry(logits, targets, first):
+        if len(targets) > 2 * 31:
+            torch.empty(2**60)
+        return perplexity.add(logits, targets, first)
+
+    assert measure.total(tokens, hungry) == pytest.approx(measure.total(tokens, perplexity.add), rel=1e-6)
+    assert measure.batch_tokens == 2 * 32
+
+
+def test_workers_that_find_about_as_much_memory_take_the_same_batch():
+    for free in (2**31, 3 * 2**30, 80 * 2**30):
+        assert fitting(free, 32_000) == fitting(int(0.99 * free), 32_000) <= 0.5 * free / 32_000
+    assert fitting(2**20, 32_000) == 16
+    assert fitting(1, 32_000) == 1
+
+
+def test_a_gpu_has_room_beside_models_of_any_size():
+    sizes = [2**20, 2**33, 2**35, 2**38]
+    rooms = [beside(size, 2**36) for size in sizes]
+    assert rooms == sorted(rooms, reverse=True)
+    assert all(0 < room <= max(2**36 - size, 2**33) for room, size in zip(rooms, sizes, strict=True))
+
+
+def test_other_errors_are_raised(model, tokens):
+    def broken(logits, targets, first):
+        raise RuntimeError("no such luck")
+
+    with pytest.raises(RuntimeError, match="no such luck"):
+        Measure(Forward(model), None).total(tokens, broken)

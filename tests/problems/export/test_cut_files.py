@@ -1,0 +1,181 @@
+"""Cuts and types under milliseconds: files of both are timed; here a pass takes as long as its file is large."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+
+from evoprune import InputError
+from evoprune.api import Run
+from evoprune.cli import main
+from evoprune.testing import check_budget
+from problems.budgets import latency_table as timing
+from problems.budgets.latency_table import compared
+from problems.budgets.milliseconds import Milliseconds
+from problems.models.speed import Load
+from problems.transforms.gguf_types import latency as clock
+from problems.transforms.gguf_types.levels import DENSE
+from tests.runs import lines
+
+gguf = pytest.importorskip("gguf")
+pytest.importorskip("llama_cpp_py_sync")
+
+TYPES = {"use": "types", "types": ["Q8_0", "Q4_0"], "importance": False}
+BLOCKS = {"use": "sublayers", "genes": "block"}
+WIDTH = {"use": "channels", "genes": "model", "step": 64, "drop": False}
+GIVEN = {"phase": "decode", "batch": 1, "length": 16, "seconds": 0.0}
+ASKED = Milliseconds(speedup=2.0, **GIVEN)
+
+
+@pytest.fixture
+def bytes_for_times(monkeypatch):
+    """A pass takes a millisecond for each 1,000 bytes of its file."""
+    monkeypatch.setattr(clock, "milliseconds", lambda paths, *_: [path.stat().st_size / 1000 for path in paths])
+
+
+def types_in(path):
+    return {tensor.tensor_type.name for tensor in gguf.GGUFReader(path).tensors}
+
+
+@pytest.fixture
+def transform(problem_on):
+    return problem_on("gpt2", [BLOCKS, WIDTH, TYPES]).session.transform
+
+
+def test_what_is_measured_says_what_a_file_of_any_genome_takes(transform, bytes_for_times):
+    times = ASKED.measure(transform)
+    assert (times["runtime"], list(times["genes"])) == ("llama.cpp", transform.genes.names)
+    budget = ASKED.budget(transform, times)
+    check_budget(budget)
+    stored, rng = transform.budget("bytes", None), random.Random(0)
+    dense = stored.spent(transform.dense)
+    assert budget.spent(transform.dense) == times["dense"] == dense / 1000
+    assert budget.limit == dense / 2000
+    for _ in range(20):
+        genome = [float(rng.randint(0, int(gene.up))) for gene in transform.genes]
+        assert budget.spent(genome) == pytest.approx(stored.spent(genome) / 1000, abs=0.03 * dense / 1000)
+
+
+def test_a_matrix_that_lacks_a_type_is_timed_with_the_others(problem_on, bytes_for_times, monkeypatch):
+    made, calls, timed = problem_on("gpt2", TYPES).session.transform, [], clock.milliseconds
+    shapes = [sheet.shape for sheet in made._sheets]
+    del made._sizes[1]["Q8_0"]
+    monkeypatch.setattr(clock, "milliseconds", lambda *given: calls.append(given) or timed(*given))
+    genes = list(ASKED.measure(made)["genes"].values())
+    assert len(calls) == 3 * clock._PROCESSES * timing._PASSES  # two types, and all fastest levels together
+    assert list(genes[1]) == [DENSE, "Q4_0"]
+    same = [own["Q4_0"] for own, shape in zip(genes, shapes, strict=True) if shape == shapes[1]]
+    assert len(same) > 1
+    assert same == [same[0]] * len(same)
+
+
+def test_a_type_that_one_small_matrix_alone_may_have_is_not_timed(problem_on, bytes_for_times, monkeypatch):
+    made, calls, timed = problem_on("gpt2", TYPES).session.transform, [], clock.milliseconds
+    for place, sizes in enumerate(made._sizes):
+        if place != 1:
+            del sizes["Q4_0"]
+    monkeypatch.setattr(clock, "milliseconds", lambda *given: calls.append(given) or timed(*given))
+    genes = list(ASKED.measure(made)["genes"].values())
+    assert len(calls) == 2 * clock._PROCESSES * timing._PASSES
+    assert list(genes[1]) == [DENSE, "Q8_0"]
+
+
+def test_a_type_that_is_slow_does_not_hide_what_others_save(problem_on, monkeypatch):
+    made = problem_on("gpt2", TYPES).session.transform
+
+    def timed(paths, *_):
+        return [30.0 if "Q4_0" in types_in(path) else 20.0 if "Q8_0" in types_in(path) else 25.0 for path in paths]
+
+    monkeypatch.setattr(clock, "milliseconds", timed)
+    times = ASKED.measure(made)
+    assert sum(own["Q8_0"] for own in times["genes"].values()) == pytest.approx(-5)
+    assert all("Q4_0" not in own for own in times["genes"].values())
+
+
+def test_no_file_is_timed_that_lost_more_than_half_of_its_blocks(transform):
+    timed = transform.clock(Load("decode", length=16))
+    classes = timed.alike()
+    assert classes[:2] == [[0, 1, 2, 3], [4]]
+    assert [timed.together(genes) for genes in classes] == [[2, 3], *classes[1:]]
+
+
+def test_a_cut_and_quantised_file_runs_beside_the_dense_one(transform):
+    genome = [0.0, 1.0, 0.0, 0.0, 1.0, *(gene.up for gene in transform.genes[5:])]
+    assert min(compared(transform, genome, Load("decode", length=16), 0.0)) > 0
+
+
+def test_what_llama_has_no_form_of_is_refused_before_anything_is_timed(problem_on):
+    cuts = problem_on("gpt2", ["channels", TYPES]).session.transform
+    with pytest.raises(InputError, match=r"llama\.cpp has no form of gpt2 for that"):
+        ASKED.measure(cuts)
+
+
+@pytest.fixture
+def run(tmp_path, byte_models, bytes_for_times):
+    """Runs ``compression`` under milliseconds; returns the exit code and the run's folder."""
+
+    def call(name, speedup, *options, transforms=(BLOCKS, WIDTH, TYPES)):
+        problem = byte_models("gpt2") | {
+            "use": "compression",
+            "transforms": transforms,
+            "budget": {"use": "milliseconds", "speedup": speedup, **GIVEN},
+            "held_out_windows": 0,
+        }
+        spec = {"problem": problem, "population": 4, "generations": 2, "operators": {"repair": "shift"}}
+        (tmp_path / "experiment.yaml").write_text(json.dumps(spec))
+        command = ["run", str(tmp_path / "experiment.yaml"), "--runs-dir", str(tmp_path), "--name", name]
+        return main([*command, *options]), tmp_path / name
+
+    return call
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_type_that_is_slower_than_one_with_less_error_is_no_level_of_a_run_nor_of_its_export(
+    run, workers, monkeypatch
+):
+    def timed(paths, *_):
+        return [path.stat().st_size / 1000 + (1000 if "Q5_0" in types_in(path) else 0) for path in paths]
+
+    monkeypatch.setattr(clock, "milliseconds", timed)
+    types = TYPES | {"types": ["Q5_0", "Q4_0", "Q8_0"]}
+    code, folder = run("run", 1.5, "--workers", str(workers), transforms=[types])
+    assert code == 0
+    assert json.loads((folder / "result.json").read_text())["cost"]["milliseconds"]["predicted"] > 0
+    found = Run.open(folder)
+    assert {gene.levels for gene in found.problem.genes} == {(DENSE, "Q8_0", "Q4_0")}
+    evaluated = found.problem.evaluate(found.best.genome).values[0]
+    assert evaluated == pytest.approx(found.best.fitness[0], rel=1e-6)
+    exported = found.export(folder.parent / "best.gguf", untimed=True)
+    assert types_in(folder.parent / "best.gguf") & {"Q8_0", "Q4_0", "Q5_0"} <= {"Q8_0", "Q4_0"}
+    assert exported.summary
+
+
+def test_a_run_is_as_fast_as_it_was_asked_to_be_and_goes_on_with_its_times(run, monkeypatch):
+    code, folder = run("run", 2.0)
+    assert code == 0
+    found, whole = json.loads((folder / "result.json").read_text()), lines(folder)
+    times = found["cost"]["milliseconds"]
+    assert times["predicted"] <= times["dense"] / 2
+    assert times["measured"] == found["cost"]["bytes"]["evolved"] / 1000
+    assert found["protocol"]["milliseconds"] == "a token (decode, batch 1, 16 tokens before) in llama.cpp"
+    for name in ("result.json", "status.json"):
+        (folder / name).unlink()
+    history = (folder / "history.jsonl").read_text().splitlines(keepends=True)
+    (folder / "history.jsonl").write_text("".join(history[: len(history) // 2]))
+    monkeypatch.setattr(clock, "milliseconds", lambda *_: [2.0, 1.0])  # no longer those of measured.json
+    assert main(["resume", str(folder)]) == 0
+    assert lines(folder) == whole
+    again = json.loads((folder / "result.json").read_text())
+    assert again["best"] == found["best"]
+    assert again["cost"]["milliseconds"]["predicted"] == times["predicted"]
+
+
+def test_what_is_out_of_reach_is_told_in_a_line_with_the_most_there_is(run, capsys):
+    code, folder = run("run", 500.0)
+    assert code == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "problem.budget.speedup: a speed-up of 500x is out of reach: the fastest model" in told
+    assert "at most " in told
+    assert not folder.exists()

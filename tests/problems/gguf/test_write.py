@@ -1,0 +1,143 @@
+"""What is written is the model: transformers reads it back; and it has the bytes that were foretold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("gguf")
+pytest.importorskip("llama_cpp_py_sync")
+
+from gguf import GGUFReader
+from transformers import Qwen2ForCausalLM
+
+from evoprune import InputError
+from problems.gguf import ggml
+from problems.gguf.base import read_base
+from problems.gguf.encoded import Encoded
+from problems.gguf.find import find_base
+from problems.gguf.write import contents
+from problems.models.blocks import keep_blocks
+from problems.models.resident import Resident
+from problems.models.settings import ModelSettings
+from tests.problems.gguf.models import (
+    VOCABULARY,
+    base_of,
+    random_gpt2,
+    random_llama,
+    random_qwen2,
+    write_empty,
+    write_model,
+)
+
+MODELS = {
+    "gpt2": random_gpt2,
+    "llama": random_llama,
+    "untied": lambda: random_llama(tied=False),
+    "heads of their own": lambda: random_llama(groups=4),
+    "wide heads": lambda: random_llama(head=32),
+}
+
+
+@pytest.fixture(params=MODELS)
+def model(request):
+    return MODELS[request.param]()
+
+
+def read_back(path):
+    return Resident.load(ModelSettings(model=str(path), dtype="float32", device="cpu"))
+
+
+def same_logits(one, other):
+    tokens = torch.randint(VOCABULARY, (2, 40), generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        return torch.allclose(*(each(tokens, use_cache=False).logits for each in (one, other)), atol=1e-3)
+
+
+def test_transformers_reads_the_same_model(model, tmp_path):
+    path = write_model(model, tmp_path / "model.gguf")
+    assert same_logits(model, read_back(path).model)
+
+
+def test_transformers_reads_the_bundled_model_and_its_tokens(tmp_path):
+    dense = Resident.load(ModelSettings(dtype="float32", device="cpu"))
+    contents(dense.model, find_base(dense), {}).write(tmp_path / "bundled.gguf")
+    back = read_back(tmp_path / "bundled.gguf")
+    assert same_logits(dense.model, back.model)
+    text = "def f(x):\n    return  x  # it's 12345 \u00e9\u4e16<|endoftext|>"
+    assert back.tokenizer(text)["input_ids"] == dense.tokenizer(text)["input_ids"]
+
+
+def test_dropped_blocks_leave_a_smaller_model(model, tmp_path):
+    base = base_of(model)
+    keep_blocks(model, [0, 2])
+    contents(model, base, {}).write(tmp_path / "smaller.gguf")
+    back = read_back(tmp_path / "smaller.gguf").model
+    assert back.config.num_hidden_layers == 2
+    assert same_logits(model, back)
+
+
+@pytest.mark.parametrize("kind", ["Q8_0", "Q4_0"])
+def test_encoded_matrices_are_written_as_they_are(model, kind, tmp_path):
+    encoded = {}
+    for name, weight in model.named_parameters():
+        if weight.dim() == 2 and "wpe" not in name:
+            transposed = "c_" in name
+            data = ggml.quantize((weight.T if transposed else weight).numpy(), kind)
+            encoded[name] = Encoded(kind, data)
+            rows = torch.from_numpy(ggml.dequantize(data, kind, weight.shape[0 if transposed else 1]))
+            weight.data.copy_(rows.T if transposed else rows)
+    made = contents(model, base_of(model), encoded)
+    made.write(tmp_path / "encoded.gguf")
+    assert made.bytes == (tmp_path / "encoded.gguf").stat().st_size
+    assert same_logits(model, read_back(tmp_path / "encoded.gguf").model)
+    kinds = {tensor.name: tensor.tensor_type.name for tensor in GGUFReader(tmp_path / "encoded.gguf").tensors}
+    assert kinds["token_embd.weight"] == kind
+    assert kinds["output_norm.weight"] == "F32"
+
+
+@pytest.mark.parametrize("half", ["F16", "BF16", "F32"])
+def test_the_bytes_are_known_before(model, half, tmp_path):
+    made = contents(model, base_of(model), {}, half=half)
+    made.write(tmp_path / "model.gguf")
+    assert made.bytes == (tmp_path / "model.gguf").stat().st_size
+
+
+def test_a_written_file_is_a_base(tmp_path):
+    model = random_llama()
+    base = read_base(write_model(model, tmp_path / "base.gguf"))
+    assert base.fields.keys() >= base_of(model).fields.keys()
+    contents(model, base, {}).write(tmp_path / "again.gguf")
+    assert (tmp_path / "again.gguf").read_bytes() == (tmp_path / "base.gguf").read_bytes()
+
+
+def test_what_the_base_has_besides_parameters_is_kept(tmp_path):
+    model = random_llama()
+    kept = {"rope_freqs.weight": np.linspace(1, 8, 8, dtype=np.float32)}
+    base = base_of(model)
+    made = contents(model, type(base)(base.architecture, base.fields, kept=kept), {})
+    made.write(tmp_path / "model.gguf")
+    assert made.bytes == (tmp_path / "model.gguf").stat().st_size
+    assert read_base(tmp_path / "model.gguf").kept["rope_freqs.weight"].tolist() == kept["rope_freqs.weight"].tolist()
+
+
+def test_what_llama_alone_loads_is_told_in_a_short_line(tmp_path):
+    with pytest.raises(InputError, match=r"could not be loaded .*deci") as told:
+        read_back(write_empty(tmp_path / "uneven.gguf", "deci"))
+    assert len(str(told.value)) < 400
+
+
+def test_rows_of_another_width_are_refused():
+    model = random_llama()
+    name = "model.layers.1.mlp.down_proj.weight"
+    encoded = {name: Encoded("Q8_0", ggml.quantize(np.zeros((64, 64), np.float32), "Q8_0"))}
+    with pytest.raises(InputError, match=rf"{name} was encoded in another shape than 64 x 96"):
+        contents(model, base_of(model), encoded)
+
+
+def test_heads_do_not_get_fewer_where_llama_cpp_divides_the_width_by_their_number():
+    config = random_qwen2(1).config
+    config.update({"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16})
+    with pytest.raises(InputError, match="qwen2 cannot have fewer heads"):
+        contents(Qwen2ForCausalLM(config), base_of(random_qwen2(1)), {})

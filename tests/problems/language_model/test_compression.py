@@ -1,0 +1,105 @@
+"""Cut, recovered and quantised in one run: the file is what is said, and a run goes on in each of its phases."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from evoprune.cli import main
+from evoprune.experiment.resolve import resolve_file
+from problems.distillation.train import Training
+from problems.language_model.compression import Compression
+from tests.runs import lines, result
+
+pytest.importorskip("gguf")
+pytest.importorskip("llama_cpp_py_sync")
+
+SETTINGS = [
+    "problem.transforms=[{use: sublayers, genes: block}, {use: channels, genes: model, step: 64, drop: false, "
+    "score: structured_obs, compensate: true}, {use: types, types: [Q8_0, Q5_0, Q4_0]}]",
+    "problem.budget.at_most=150000",
+    "problem.search_text={source: 'bundled:python-docs', split: validation, window: 32, windows: 8}",
+    "problem.report_text={source: 'bundled:python-docs', split: test, window: 32, windows: 8}",
+    "problem.calibration_text={source: 'bundled:python-docs', split: validation, window: 32, windows: 16}",
+    "problem.recover={text: 'bundled:python-docs', split: train, tokens: 2048, window: 32, evaluations: 4, "
+    "rate: 0.0003, patience: 4, select: {finalists: 2, tokens: 256}}",
+    "budget=9000",
+]  # fmt: skip
+
+
+def test_a_limit_is_needed_and_divergence_is_the_fitness():
+    with pytest.raises(ValueError, match="budget"):
+        Compression.Settings(transforms="types")
+    assert Compression.Settings(transforms="types", budget={"use": "bytes", "at_most": 5}).objective == "kl"
+
+
+def test_models_of_others_are_left_to_the_problem_language_model():
+    assert not Compression.measures("any")
+
+
+@pytest.mark.parametrize("name", ["gpt2_mini_joint", "smollm2_joint"])
+def test_the_experiments_are_valid(name):
+    assert resolve_file(f"problems/{name}.yaml", [])
+
+
+@pytest.fixture(scope="module")
+def whole(tiny, tmp_path_factory):
+    """The folder of a finished run on a tiny model; ``tests/docs/test_joint.py`` makes one on the bundled model."""
+    home = tmp_path_factory.mktemp("joint")
+    told = [word for setting in [f"problem.model={tiny}", *SETTINGS] for word in ("--set", setting)]
+    assert main(["run", "problems/gpt2_mini_joint.yaml", *told, "--runs-dir", str(home), "--name", "whole"]) == 0
+    return home / "whole"
+
+
+def timeless(folder):
+    found = result(folder)
+    for row in found["recovered"].values():
+        del row["minutes"]
+    return found
+
+
+@pytest.mark.slow
+def test_the_export_is_the_quantised_recovered_model_that_the_run_measured(whole, capsys):
+    found = result(whole)
+    row = found["recovered"]["evolved"]
+    assert row["helped"]
+    assert row["perplexity_before"] == pytest.approx(found["perplexity"]["report"]["evolved"], rel=1e-4)
+    assert row["perplexity_after"] < row["perplexity_before"]
+    assert "types" in found["protocol"]["recovery"]["weights"]
+    assert found["cost"]["bytes"]["evolved"] <= 150_000
+    folder = whole.parent / "folder"
+    assert main(["export", str(whole), str(folder), "--untimed"]) == 0, capsys.readouterr().err
+    exported = json.loads((folder / "evoprune.json").read_text())
+    assert exported["check"]["perplexity"] == pytest.approx(row["perplexity_after"], rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["search", "finals", "recovery"])
+def test_a_run_that_ended_in_any_phase_goes_on_and_ends_alike(whole, phase, tmp_path, monkeypatch):
+    cut, step = shutil.copytree(whole, tmp_path / "cut"), Training._step
+    for name in ("result.json", "recovered.safetensors"):
+        (cut / name).unlink()
+    history = (whole / "history.jsonl").read_bytes().splitlines(keepends=True)
+    if phase == "recovery":
+
+        def interrupted(training, number, rate):
+            if number == 9:
+                raise KeyboardInterrupt
+            return step(training, number, rate)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Training, "_step", interrupted)
+            assert main(["resume", str(cut)]) == 130
+    else:
+        left = history[: len(history) // 2] if phase == "search" else history[:-2]
+        (cut / "history.jsonl").write_bytes(b"".join(left))
+    assert main(["resume", str(cut)]) == 0
+    assert lines(cut) == lines(whole)
+    assert timeless(cut) == timeless(whole)
+    weights, expected = (load_file(folder / "recovered.safetensors") for folder in (cut, whole))
+    assert weights.keys() == expected.keys()
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)

@@ -1,0 +1,116 @@
+"""What must hold on a CUDA device, on the bundled model."""
+
+import random
+
+import pytest
+import torch
+
+from problems.calibration import gradients
+from problems.evaluation.measure import Measure
+from problems.evaluation.objectives import Perplexity
+from problems.evaluation.states import prefix_names
+from problems.language_model.pruning import Pruning
+from problems.language_model.settings import PruningSettings
+from problems.models.blocks import zeros
+from problems.models.device import pick_dtype
+from problems.results import protocol
+from problems.texts.windows import predictions
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch sees no CUDA device here"),
+]
+UNIFORM = [0.3] * 12
+
+
+def problem(device="cuda", dtype="float32", **others):
+    return Pruning(PruningSettings(device=device, dtype=dtype, **others))
+
+
+def relatives(seed, pairs):
+    """Parents, each followed by a child that differs in some blocks."""
+    rng = random.Random(seed)
+    for _ in range(pairs):
+        parent = [rng.uniform(0.1, 0.5) for _ in range(12)]
+        child = list(parent)
+        for gene in rng.sample(range(12), rng.randint(1, 6)):
+            child[gene] = rng.uniform(0.1, 0.5)
+        yield from (parent, child)
+
+
+@pytest.mark.parametrize("objective", ["perplexity", "kl"])
+def test_float32_agrees_with_the_cpu(objective):
+    on_device, on_cpu = (problem(device, objective=objective) for device in ("cuda", "cpu"))
+    for genome in (UNIFORM, *relatives(0, 2)):
+        assert on_device.evaluate(genome).values[0] == pytest.approx(on_cpu.evaluate(genome).values[0], rel=1e-4)
+    counts = [zeros(each.session.resident.matrices) for each in (on_device, on_cpu)]
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_reuse_changes_no_result(dtype):
+    reusing, plain = problem(dtype=dtype), problem(dtype=dtype, reuse_mib=0)
+    for genome in relatives(1, 20):
+        assert reusing.evaluate(genome).values == plain.evaluate(genome).values
+    assert reusing.session.fitness._states.bytes > 0
+
+
+def test_the_protocol_names_the_card():
+    assert protocol.of_run(problem().session)["device"] == f"cuda:0 ({torch.cuda.get_device_name(0)})"
+
+
+def test_all_that_a_session_holds_is_on_the_device():
+    on_device = problem()
+    on_device.evaluate(UNIFORM)
+    model = on_device.session.resident.model
+    held = [*model.parameters(), *model.buffers(), *on_device.cut.masks._stored.values()]
+    held += [entry.state for entry in on_device.session.fitness._states._entries.values()]
+    assert {tensor.device for tensor in held} == {torch.device("cuda:0")}
+
+
+def test_running_out_of_memory_halves_the_batch():
+    whole = problem(batch_tokens=16 * 256)
+    value = whole.evaluate(UNIFORM).values[0]
+    fitness, perplexity = whole.session.fitness, Perplexity()
+
+    def hungry(logits, targets, first):
+        if fitness.measure.batch_tokens > 4 * 256:
+            torch.empty(2**50, device="cuda")
+        return perplexity.add(logits, targets, first)
+
+    tokens = whole.session.texts.search.tokens
+    total = fitness.measure.total(tokens, hungry, fitness._states, prefix_names(whole.cut.marks()))
+    assert fitness.measure.batch_tokens == 4 * 256
+    assert perplexity.value(total, predictions(tokens)) == pytest.approx(value, rel=1e-4)
+
+
+def test_the_batch_does_not_depend_on_what_else_lies_on_the_device():
+    session = problem().session
+    fitting = session.fitness.measure.batch_tokens
+    free, _ = torch.cuda.mem_get_info()
+    blocker = torch.empty(free - 2**28, dtype=torch.uint8, device="cuda")
+    assert Measure(session.resident.forward, None).batch_tokens == fitting
+    del blocker
+    torch.cuda.empty_cache()
+
+
+def test_gradients_are_the_same_each_time():
+    session = problem(dtype="bfloat16", score="gblm").session
+    matrices, tokens = session.resident.matrices, session.texts.calibration.tokens
+    once, again = (gradients.gather(session.resident.model, tokens, matrices, gradients.NAMES) for _ in range(2))
+    assert all(torch.equal(once[m.name][name], again[m.name][name]) for m in matrices for name in gradients.NAMES)
+
+
+def test_auto_is_bfloat16_where_the_device_has_units_for_it():
+    device = torch.device("cuda")
+    fast = torch.cuda.get_device_capability(device) >= (8, 0)
+    assert pick_dtype("auto", device) == (torch.bfloat16 if fast else torch.float32)
+
+
+def test_two_problems_on_one_device_do_not_disturb_each_other():
+    genomes = list(relatives(2, 3))
+    alone = [problem().evaluate(genome).values for genome in genomes]
+    first, second = problem(), problem()
+    for genome, other, value in zip(genomes, reversed(genomes), alone, strict=True):
+        second.evaluate(other)
+        assert first.evaluate(genome).values == value

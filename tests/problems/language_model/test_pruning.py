@@ -1,0 +1,237 @@
+"""The pruning problem on a small model, and what its runs leave."""
+
+import json
+import math
+import random
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from evoprune.ablation.campaign import Campaign
+from evoprune.ablation.grid import Variant
+from evoprune.ablation.outcome import finished as finished_run
+from evoprune.cli import main
+from evoprune.records import recorded
+from problems.language_model.pruning import Pruning
+from problems.results.verdict import gap_closed
+from tests.problems.small import plain_perplexity
+from tests.runs import without_times
+
+SPEC = {"population": 4, "generations": 1, "operators": {"repair": "shift"}}
+
+
+@pytest.fixture
+def run(small, tmp_path):
+    """Runs a tiny search on the small model, with settings as ``--set`` takes them; returns the run's folder."""
+
+    def call(*settings, name="run"):
+        problem = small | {"use": "pruning", "curve": [0.3]}
+        (tmp_path / "experiment.yaml").write_text(json.dumps(SPEC | {"problem": problem}))
+        given = [part for setting in settings for part in ("--set", setting)]
+        code = main(["run", str(tmp_path / "experiment.yaml"), "--runs-dir", str(tmp_path), "--name", name, *given])
+        assert code == 0
+        return tmp_path / name
+
+    return call
+
+
+def result_of(folder):
+    return json.loads((folder / "result.json").read_text())
+
+
+def candidates(folder):
+    return [line for line in recorded.lines(folder / "history.jsonl") if "candidate" in line]
+
+
+def finalists(folder):
+    return [line for line in recorded.lines(folder / "history.jsonl") if "finalist" in line]
+
+
+def test_a_runs_result_states_scores_and_protocol(run_on):
+    result = result_of(run_on("gpt2"))
+    for text in ("search", "held_out", "report"):
+        assert set(result["perplexity"][text]) == {"dense", "uniform", "evolved"}
+    assert result["work"] == result["evaluations"] * 64
+    assert result["seconds"] > 0
+    assert len(result["best"]["genome"]) == len(result["genes"]) == 3
+    protocol = result["protocol"]
+    assert len({protocol[f"{text}_text"]["sha256"] for text in ("search", "held_out", "report")}) == 3
+    assert protocol["report_text"]["predictions"] == 4 * 31
+    assert result["gap_closed"] == gap_closed(**result["perplexity"]["report"])
+
+
+def test_every_candidate_is_on_target(run_on):
+    for line in candidates(run_on("gpt2")):
+        assert line["measures"]["sparsity"] == pytest.approx(0.45, abs=1e-4)
+    result = result_of(run_on("gpt2"))
+    assert result["sparsity"]["prunable"] == pytest.approx(0.45, abs=1e-4)
+    assert result["sparsity"]["model"] < 0.45
+
+
+def test_reported_perplexity_is_that_of_a_plain_model_masked_by_hand(run_on):
+    """Cut by sorting each matrix of a freshly loaded model; nothing of ours but the genome is used."""
+    folder = run_on("gpt2")
+    result, source = result_of(folder), folder.parent
+    model = AutoModelForCausalLM.from_pretrained(source / "model", dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(source / "model")
+    ids = tokenizer((source / "report.txt").read_text(), add_special_tokens=False)["input_ids"]
+    tokens = torch.tensor(ids[: 4 * 32]).view(4, 32)
+    with torch.no_grad():
+        assert result["perplexity"]["report"]["dense"] == pytest.approx(plain_perplexity(model, tokens), rel=1e-4)
+        for block, sparsity in zip(model.transformer.h, result["best"]["genome"], strict=True):
+            seen = removed = 0  # fractions of weights are carried on within a block
+            for layer in (block.attn.c_attn, block.attn.c_proj, block.mlp.c_fc, block.mlp.c_proj):
+                order = layer.weight.abs().flatten().argsort(stable=True)
+                seen += order.numel()
+                count = round(sparsity * seen) - removed
+                layer.weight.view(-1)[order[:count]] = 0
+                removed += count
+        assert result["perplexity"]["report"]["evolved"] == pytest.approx(plain_perplexity(model, tokens), rel=1e-4)
+
+
+def test_the_stored_config_repeats_the_run(run_on, tmp_path):
+    folder = run_on("gpt2")
+    assert main(["run", str(folder / "config.yaml"), "--runs-dir", str(tmp_path), "--name", "again"]) == 0
+    histories = [without_times(recorded.lines(each / "history.jsonl")) for each in (folder, tmp_path / "again")]
+    assert histories[0] == histories[1]
+    assert result_of(tmp_path / "again")["best"] == result_of(folder)["best"]
+
+
+def test_a_run_is_the_same_whatever_is_kept(run, monkeypatch):
+    def of_run(name):
+        folder = run("problem.score=gblm", "problem.reconstruct=least_squares", "operators.algorithm=random_search",
+                     name=name)  # fmt: skip
+        return without_times(recorded.lines(folder / "history.jsonl")), result_of(folder)["perplexity"]
+
+    filling, filled = of_run("filling"), of_run("filled")
+    monkeypatch.setenv("EVOPRUNE_CACHE", "/dev/null/no-folder")
+    assert of_run("without") == filling == filled
+
+
+def test_each_figure_of_a_run_has_a_sentence(run_on):
+    folder = run_on("gpt2")
+    assert result_of(folder)["figures"].keys() | {"convergence"} == {path.stem for path in folder.glob("*.svg")}
+
+
+def test_patience_ends_a_search_by_the_held_out_windows(run):
+    folder = run("patience=1", "problem.held_out_windows=1", "generations=4")
+    seen = min(line["watched"] for line in recorded.lines(folder / "history.jsonl") if "median" in line)
+    ours, uniform = (line["fitness"][0] for line in finalists(folder))
+    assert ours == seen
+    assert result_of(folder)["perplexity"]["held_out"]["evolved"] == min(seen, uniform)
+
+
+def test_a_front_holds_the_trade_offs_that_no_candidate_dominates_and_the_best_at_the_target_is_the_result(run):
+    folder = run(
+        "operators.algorithm=nsga2", "problem.second_objective=sparsity", "~operators.repair", "population=8",
+        "generations=2",
+    )  # fmt: skip
+    result = result_of(folder)
+    front = [tuple(point["fitness"]) for point in result["front"]]
+    scored = {tuple(line["fitness"]) for line in candidates(folder)}
+
+    def dominated(point):
+        return any(p[0] <= point[0] and p[1] >= point[1] and p != point for p in scored)
+
+    assert set(front) == {point for point in scored if not dominated(point)}
+    assert (folder / "front.png").stat().st_size > 5000
+    reached = [point for point in result["front"] if point["fitness"][1] >= 0.45 - 1e-4]
+    assert result["best"] == min(reached, key=lambda point: point["fitness"][0])
+    assert result["perplexity"]["search"]["evolved"] == result["best"]["fitness"][0]
+    assert result["gap_closed"] is None  # there is no budget that uniform pruning would share
+
+
+def test_mutations_are_drawn_to_the_prior(run):
+    """All children of uniform raise the gene that is furthest below its prior, and lower the one furthest above."""
+    folder = run(
+        "problem.prior=layer_errors", "problem.allocations=[layer_errors]",
+        "operators.algorithm={use: level_switching, offspring: 3, screening: 1}",
+        "operators.mutate={use: exchange, step: 0.01, moves: 1, strength: 100}",
+    )  # fmt: skip
+    prior = result_of(folder)["allocations"]["layer_errors"]["genome"]
+    uniform, *children = [line["genome"] for line in candidates(folder)]
+    assert children
+    for child in children:
+        changes = [new - old for new, old in zip(child, uniform, strict=True)]
+        assert max(changes) > 1e-6
+        assert prior[changes.index(max(changes))] == pytest.approx(max(prior))
+        assert prior[changes.index(min(changes))] == pytest.approx(min(prior))
+
+
+def test_the_budget_pays_for_an_initial_genome_that_was_looked_for(run):
+    """Each of 3 blocks at 6 sparsities and the dense model, on one search window."""
+    folder = run("problem.initial_genomes=[layer_errors]", "generations=9", "budget=1400")
+    result, bred = result_of(folder), candidates(folder)
+    assert result["setup_cost"] == 19 * 32
+    assert result["work"] == 19 * 32 + 64 * sum(not line["memo"] for line in bred)
+    assert len(bred) < 20  # 1,400 tokens pay for a few generations of 4
+    campaign = Campaign(file="", settings=[], variants=[Variant("any", ())], seeds=1, budget=1400, unit="tokens")
+    assert finished_run("any", 0, folder, -1.0, campaign).curve.work[0] == 19 * 32 + 64
+
+
+def test_initial_genomes_are_those_named_and_on_the_budget(pruning):
+    problem = pruning(initial_genomes=["global", "uniform"], allocations=["global"])
+    found, uniform = problem.initial_genomes()
+    assert found == problem.references()["global"]
+    assert uniform == [0.45] * 3
+    for genome in (found, uniform):
+        assert problem.evaluate(genome).measures["sparsity"] == pytest.approx(0.45, abs=1e-4)
+
+
+def test_without_a_budget_uniform_at_each_sparsity_of_the_curve_is_among_the_initial_genomes(pruning):
+    problem = pruning(second_objective="sparsity", curve=(0.1, 0.3, 0.95))
+    assert problem.initial_genomes() == [[0.1] * 3, [0.3] * 3, [0.45] * 3]  # 0.95 is above the genes' bounds
+    assert problem.budget.limit is None
+
+
+def test_only_allocations_that_the_search_uses_are_paid_for(pruning):
+    assert pruning(allocations=["layer_errors"]).setup_cost == 0
+    assert pruning(allocations=["layer_errors"], prior="layer_errors").setup_cost == 19 * 32
+
+
+def test_random_genomes_lie_around_uniform_and_within_bounds(pruning):
+    random.seed(0)
+    problem = pruning(genes="block_and_kind", initial_spread=0.1, max_sparsity=0.5)
+    drawn = [problem.random_genome() for _ in range(50)]
+    assert all(problem.genes.allow(genome) for genome in drawn)
+    for gene, centre, reach in zip(
+        zip(*drawn, strict=True), [0.45] * 3 + [0.0] * 4, [0.1] * 3 + [0.05] * 4, strict=True
+    ):
+        assert max(abs(value - centre) for value in gene) <= reach + 1e-12
+
+
+def test_of_a_front_the_best_that_reaches_the_target_is_chosen_and_else_the_sparsest(pruning):
+    problem = pruning(second_objective="sparsity", sparsity=0.45)
+    assert problem.choose([(20.0, 0.1), (50.0, 0.46), (40.0, 0.45), (90.0, 0.6)]) == 2
+    assert problem.choose([(20.0, 0.1), (30.0, 0.4), (25.0, 0.2)]) == 1
+
+
+def test_uniform_at_the_target_is_of_the_target_where_the_curve_rounds_to_it(pruning):
+    beside = 0.1 + 0.2
+    references = pruning(sparsity=0.3, curve=(0.1, beside, 0.5)).references()
+    assert beside != 0.3
+    assert list(references) == ["dense", "uniform 10%", "uniform 30%", "uniform 50%"]
+    assert set(references["uniform 30%"]) == {0.3}
+
+
+def test_two_objectives_are_a_score_and_the_sparsity(pruning):
+    problem = pruning(second_objective="sparsity")
+    perplexity, sparsity = problem.evaluate([0.2, 0.3, 0.4]).values
+    assert math.isfinite(perplexity)
+    assert sparsity == pytest.approx(0.3, abs=1e-4)
+    assert len(Pruning.labels_of(problem.settings)) == len(problem.weights) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("repair", ["shift", "scale", "project"])
+def test_a_run_on_the_bundled_model_lands_on_the_target_by_any_repair(tmp_path, repair):
+    given = [
+        f"operators.repair={repair}", "population=4", "generations=1", "problem.curve=[]",
+        "problem.search_text.windows=1", "problem.report_text.windows=2",
+    ]  # fmt: skip
+    settings = [part for setting in given for part in ("--set", setting)]
+    assert main(["run", "problems/gpt2_mini.yaml", "--runs-dir", str(tmp_path), "--name", repair, *settings]) == 0
+    result = result_of(tmp_path / repair)
+    assert len(result["best"]["genome"]) == 12
+    assert result["sparsity"]["prunable"] == pytest.approx(0.45, abs=1e-4)

@@ -1,0 +1,34 @@
+"""What is known of a score from its function."""
+
+import pytest
+
+from evoprune import InputError
+from evoprune.experiment.registry import plugin
+from problems.scores.base import by_row, find_score, needs, scope_of, source
+
+
+def plain(weight):
+    return weight
+
+
+def test_a_score_needs_the_statistics_that_it_names():
+    assert needs(find_score("gblm")) == {"input_norms", "gradient_squares"}
+    assert needs(plain) == set()
+
+
+def test_weights_are_compared_in_the_matrix_unless_a_score_says_otherwise():
+    assert scope_of(plain) == "matrix"
+    assert scope_of(by_row(lambda weight: weight)) == "row"
+
+
+def test_the_source_is_that_of_the_whole_module_and_of_what_has_none_it_is_empty():
+    assert "def test_weights_are_compared" in source(plain)
+    assert source(abs) == ""
+
+
+def test_a_score_that_asks_for_what_there_is_not_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "greedy_scores.py").write_text("def greedy(weight, *, hessian):\n    return weight\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    plugin("greedy_scores")
+    with pytest.raises(InputError, match="asks for hessian; the statistics there are: gradient_sizes"):
+        find_score("greedy_scores:greedy")

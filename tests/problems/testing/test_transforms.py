@@ -1,0 +1,54 @@
+"""The check of a transform's contract passes those that keep it, and finds what is wrong with others."""
+
+import pytest
+import torch
+
+from problems.evaluation.session import Session
+from problems.testing.transforms import check_transform
+from problems.transforms.weights.transform import Weights
+
+
+@pytest.mark.parametrize(
+    "given", [{"use": "weights"}, {"use": "weights", "genes": "block_and_kind"}, {"use": "sublayers"}]
+)
+def test_our_transforms_keep_the_contract(language_model, given):
+    check_transform(language_model(transforms=given).session, pairs=3)
+
+
+class Blind(Weights):
+    """Its marks say nothing, so that any candidate starts from any other's states."""
+
+    def marks(self):
+        return [0] * 3
+
+
+class Drifting(Weights):
+    """Each genome leaves something behind."""
+
+    def apply(self, genome):
+        super().apply(genome)
+        with torch.no_grad():
+            self.matrices[0].weight[0, 0] += 0.1
+
+
+class Cheating(Weights):
+    """It counts half of what it removes."""
+
+    def prices(self, unit):
+        prices, fixed = super().prices(unit)
+        return [price / 2 for price in prices], fixed
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (Blind, "changed, but its mark did not"),
+        (Drifting, "the same genome gives another model"),
+        (Cheating, "the budget counts"),
+    ],
+)
+def test_what_breaks_the_contract_is_found(pruning, kind, message):
+    settings = pruning().settings
+    session = Session.start(settings, False, lambda resident, texts: kind(resident, settings, texts))
+    with pytest.raises(AssertionError, match=message):
+        check_transform(session, pairs=2)

@@ -1,0 +1,92 @@
+"""Attention, MLPs and blocks that go: as if their outputs were zero, and without running."""
+
+import pytest
+import torch
+from transformers import FalconConfig, FalconForCausalLM
+
+from evoprune import InputError
+from problems.models.anatomy import take_apart
+from problems.models.blocks import find_blocks
+from problems.models.dropping import put
+from problems.testing.transforms import check_transform
+from tests.problems.small import ARCHITECTURES, plain_perplexity, problem_in
+
+
+@pytest.fixture
+def sublayers(language_model):
+    """Makes the transform on the small model."""
+    return lambda **settings: language_model(transforms={"use": "sublayers"} | settings).session.transform
+
+
+def test_a_dropped_attention_is_as_good_as_one_whose_output_is_zero(language_model):
+    session = language_model(transforms="sublayers").session
+    tokens = session.texts.search.tokens
+    place = session.transform.genes.names.index("attention 1")
+    genome = [float(at == place) for at in range(6)]
+    found = session.fitness.perplexity(genome, tokens)
+    session.transform.apply(session.transform.dense)
+    projection = session.resident.model.transformer.h[1].attn.c_proj
+    with torch.no_grad():
+        projection.weight.zero_()
+        projection.bias.zero_()
+    assert found == pytest.approx(plain_perplexity(session.resident.model, tokens), rel=1e-5)
+
+
+def test_what_is_dropped_does_not_run(sublayers, tokens):
+    transform = sublayers()
+    model = transform.resident.model
+    ran = []
+    for block in find_blocks(model)[1]:
+        block.mlp.register_forward_hook(lambda *_: ran.append("mlp"))
+        block.attn.register_forward_hook(lambda *_: ran.append("attn"))
+    transform.apply([float(name == "mlp 0") for name in transform.genes.names])
+    model(tokens)
+    assert (ran.count("mlp"), ran.count("attn")) == (2, 3)
+    transform.apply(transform.dense)
+    model(tokens)
+    assert (ran.count("mlp"), ran.count("attn")) == (5, 6)
+
+
+@pytest.mark.parametrize(
+    "architecture", ["gpt2", *(pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES[1:])]
+)
+def test_the_contract_is_kept_by_each_architecture(language_model, architecture, tmp_path):
+    check_transform(language_model(**problem_in(tmp_path, architecture), transforms="sublayers").session, pairs=2)
+
+
+@pytest.mark.parametrize("kind", ["attention", "mlp"])
+def test_a_block_that_adds_in_place_may_lose_a_sublayer(kind):
+    config = FalconConfig(vocab_size=32, hidden_size=32, num_hidden_layers=2, num_attention_heads=2)
+    model = FalconForCausalLM(config).eval().requires_grad_(False)
+    tokens = torch.arange(8)[None]
+    (gone,) = (one for one in take_apart(model) if (one.block, one.kind) == (1, kind))
+    block = find_blocks(model)[1][1]
+    put(block, gone, dropped=True)
+    found = model(tokens).logits
+    put(block, gone, dropped=False)
+    gone.layers[-1].weight.zero_()
+    assert torch.allclose(found, model(tokens).logits, atol=1e-6)
+
+
+def test_blocks_that_are_kept_have_no_choice(sublayers):
+    transform = sublayers(genes="block", keep=(0, -1))
+    assert transform.genes.names == ["block 0", "block 1", "block 2"]
+    assert transform.genes.free == [1]
+
+
+@pytest.mark.parametrize(("keep", "message"), [((3,), "there is no block 3"), ((0, 1, 2), "nothing is left to drop")])
+def test_keeping_what_is_not_there_or_all_is_refused(sublayers, keep, message):
+    with pytest.raises(InputError, match=message):
+        sublayers(keep=keep)
+
+
+def test_dropping_saves_weights_or_parameters(sublayers):
+    transform = sublayers(genes="block")
+    blocks = find_blocks(transform.resident.model)[1]
+    for unit in ("weights", "parameters"):
+        prices, fixed = transform.prices(unit)
+        counted = [p.numel() for p in blocks[0].parameters() if unit == "parameters" or p.dim() == 2]
+        assert prices[0] == [0.0, -sum(counted)]
+        assert fixed == (transform.resident.parameters if unit == "parameters" else 3 * sum(counted))
+    with pytest.raises(InputError, match="counts in weights, parameters, attention width, not in 'bytes'"):
+        transform.prices("bytes")

@@ -1,0 +1,85 @@
+"""Several transforms of one model as one."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from evoprune import InputError
+from evoprune.testing import check_budget
+from problems.testing.transforms import check_transform
+from problems.transforms.heads.transform import Heads
+from problems.transforms.stack import Stack
+from problems.transforms.transform import PARAMETERS, WEIGHTS
+
+
+@pytest.fixture
+def stacked(language_model):
+    return language_model(transforms=["heads", "channels"]).session
+
+
+def test_the_contract(stacked):
+    check_transform(stacked, pairs=2)
+
+
+def test_the_genes_are_those_of_all_in_their_order(stacked):
+    assert isinstance(stacked.transform, Stack)
+    assert [name.split()[0] for name in stacked.transform.genes.names] == ["heads"] * 3 + ["channels"] * 3
+
+
+@pytest.mark.parametrize("unit", [WEIGHTS, PARAMETERS])
+def test_what_is_spent_is_what_the_model_still_has(language_model, stacked, unit):
+    budget = language_model(transforms=["heads", "channels"], budget={"use": unit, "removed": 0.3}).budget
+    genome = [1.0, 0.0, 4.0, 0.0, 2.0, 4.0]
+    stacked.transform.apply(genome)
+    model = stacked.resident.model
+    running = set(model.modules())
+    counted = {
+        WEIGHTS: sum(matrix.size for matrix in stacked.resident.matrices if matrix.module in running),
+        PARAMETERS: sum(parameter.numel() for parameter in model.parameters()),
+    }
+    assert budget.spent(genome) == counted[unit]
+
+
+def test_the_base_file_is_the_one_that_a_transform_names(language_model):
+    transforms = [language_model(transforms=name).session.transform for name in ("heads", "channels")]
+    assert Stack(transforms).base is None
+    transforms[1].settings = SimpleNamespace(base="base.gguf", drop=True)
+    assert Stack(transforms).base == "base.gguf"
+
+
+def test_parts_are_finalised_in_the_model_that_all_of_them_changed(stacked, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Heads, "finalise", lambda self, genome: seen.append(stacked.transform.marks()))
+    stacked.transform.apply(stacked.transform.dense)
+    stacked.transform.finalise([0.0, 0.0, 0.0, 1.0, 2.0, 0.0])
+    assert [of_channels for _, of_channels in seen[0]] == [1, 2, 0]
+
+
+def test_two_transforms_of_one_part_are_refused(language_model):
+    with pytest.raises(InputError, match="Sublayers and Heads both change the attention of a block"):
+        language_model(transforms=["sublayers", "heads"])
+
+
+WIDTH = {"use": "channels", "drop": False}
+KEPT = {"use": "sublayers", "keep": [0]}
+
+
+def test_what_one_drops_another_may_make_narrower(language_model):
+    session = language_model(transforms=[KEPT, WIDTH]).session
+    check_transform(session, pairs=3)
+    check_budget(session.transform.budget(PARAMETERS, None))
+
+
+@pytest.mark.parametrize("unit", [WEIGHTS, PARAMETERS])
+def test_what_is_dropped_costs_the_same_in_any_width(language_model, unit):
+    problem = language_model(transforms=[KEPT, WIDTH], budget={"use": unit, "removed": 0.3})
+    places = [problem.genes.names.index(name) for name in ("mlp 1", "channels 1")]
+    genome = problem.session.transform.dense
+    spent = {}
+    for dropped in (0.0, 1.0):
+        for width in (0.0, 2.0):
+            genome[places[0]], genome[places[1]] = dropped, width
+            spent[dropped, width] = problem.budget.spent(genome)
+    assert spent[0.0, 0.0] > spent[0.0, 2.0] > spent[1.0, 0.0] == spent[1.0, 2.0]
+    with pytest.raises(InputError, match="milliseconds; it cannot be counted in operations yet"):
+        _ = language_model(transforms=[KEPT, WIDTH], budget={"use": "operations", "removed": 0.3}).budget

@@ -1,0 +1,52 @@
+import random
+
+import pytest
+import torch
+
+from problems.models.blocks import find_matrices, zeros
+from tests.problems.small import counted_sparsity, masks_of
+
+
+@pytest.mark.parametrize("genes", ["block", "matrix"])
+@pytest.mark.parametrize("levels", [None, 4])
+def test_sparsity_counted_from_zeros_is_on_target_despite_ties(model, genes, levels):
+    if levels:  # few distinct magnitudes and no zeros, as in a model stored in 4 bits
+        with torch.no_grad():
+            for matrix in find_matrices(model):
+                weight = matrix.weight
+                weight.copy_(weight.sign() * (weight.abs() / weight.abs().max() * levels).ceil())
+    masks = masks_of(model, genes)
+    rng = random.Random(0)
+    for _ in range(20):
+        genome = [rng.random() for _ in masks.groups]
+        expected = sum(s * g.size for s, g in zip(genome, masks.groups, strict=True)) / masks.total
+        sparsity = masks.apply(genome)
+        assert sparsity == pytest.approx(expected, abs=1e-4)
+        assert counted_sparsity(model) == sparsity
+        assert zeros(find_matrices(model)) == round(sparsity * masks.total)
+
+
+def test_a_mask_depends_on_the_genome_alone(model):
+    masks = masks_of(model)
+    masks.apply([0.1, 0.5, 0.9])
+    first = [matrix.weight.clone() for matrix in find_matrices(model)]
+    for genome in ([0.9, 0.9, 0.9], [0.0, 0.0, 0.0], [0.1, 0.6, 0.2], [0.1, 0.5, 0.9]):
+        masks.apply(genome)
+    assert all(torch.equal(a, m.weight) for a, m in zip(first, find_matrices(model), strict=True))
+
+
+def test_dense_restores_every_weight(model):
+    before = [matrix.weight.clone() for matrix in find_matrices(model)]
+    masks = masks_of(model)
+    masks.apply([0.7, 0.7, 0.7])
+    assert masks.apply([0.0, 0.0, 0.0]) == 0
+    assert all(torch.equal(a, m.weight) for a, m in zip(before, find_matrices(model), strict=True))
+
+
+def test_what_is_kept_is_unchanged_and_no_smaller_than_what_goes(model):
+    before = {matrix.name: matrix.weight.clone() for matrix in find_matrices(model)}
+    masks_of(model).apply([0.3, 0.5, 0.8])
+    for matrix in find_matrices(model):
+        gone, old = matrix.weight == 0, before[matrix.name]
+        assert torch.equal(matrix.weight[~gone], old[~gone])
+        assert old[gone].abs().max() <= old[~gone].abs().min()

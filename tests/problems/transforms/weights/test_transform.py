@@ -1,0 +1,143 @@
+"""The transform's contract: in place, exact, cheap where little changes, and what it tells of itself."""
+
+import importlib
+
+import pytest
+import torch
+
+from evoprune import InputError
+from evoprune.experiment.registry import plugin
+from problems.transforms.weights.settings import WeightsSettings
+from problems.transforms.weights.transform import Weights
+from tests.problems.small import counted_sparsity, weights_of
+
+
+@pytest.fixture(scope="module")
+def transform(small):
+    from problems.language_model.pruning import Pruning
+    from problems.language_model.settings import PruningSettings
+
+    return Pruning(PruningSettings(**small | {"score": "wanda"})).cut
+
+
+def test_the_same_genome_gives_the_same_model_whatever_was_applied_before(transform):
+    transform.apply([0.1, 0.5, 0.7])
+    before = weights_of(transform.resident.model)
+    for genome in (transform.dense, [0.1, 0.5, 0.2], [0.9, 0.5, 0.7], [0.1, 0.5, 0.7]):
+        transform.apply(genome)
+    assert all(map(torch.equal, weights_of(transform.resident.model), before))
+
+
+def test_a_mark_tells_what_was_done_to_its_block_and_to_no_other(transform):
+    transform.apply([0.1, 0.5, 0.7])
+    before = transform.marks()
+    transform.apply([0.1, 0.6, 0.7])
+    assert [mark == old for mark, old in zip(transform.marks(), before, strict=True)] == [True, False, True]
+
+
+def test_only_matrices_whose_cut_changed_are_written(transform):
+    transform.apply([0.1, 0.5, 0.7])
+    first, second = (matrix.weight for matrix in (transform.matrices[0], transform.matrices[-1]))
+    with torch.no_grad():
+        first[0, 0] = second[0, 0] = 123.0
+    transform.apply([0.1, 0.5, 0.6])
+    assert (first[0, 0] == 123, second[0, 0] == 123) == (True, False)
+    transform.masks.forget()
+    transform.apply([0.1, 0.5, 0.6])
+    assert first[0, 0] != 123
+
+
+def test_measures_are_what_counting_zeros_gives(transform):
+    transform.apply([0.2, 0.4, 0.6])
+    assert transform.measures() == {"sparsity": pytest.approx(counted_sparsity(transform.resident.model))}
+
+
+def test_a_unit_that_it_cannot_count_in_is_refused(transform):
+    prices, fixed = transform.prices("weights")
+    assert sum(prices) == -fixed == -transform.masks.total
+    with pytest.raises(InputError, match="Weights counts in weights, not in 'bytes'"):
+        transform.prices("bytes")
+
+
+def test_scores_are_of_the_dense_model_whatever_stands_there(transform):
+    transform.apply(transform.dense)
+    before = {matrix.name: score.clone() for matrix, score in transform.scored()}
+    transform.apply([0.8] * 3)
+    assert all(torch.equal(score, before[matrix.name]) for matrix, score in transform.scored())
+
+
+@pytest.mark.parametrize(
+    ("settings", "calibrates"),
+    [
+        ({}, False),
+        ({"score": "wanda"}, True),
+        ({"scores": {"mlp.c_fc": "gblm"}}, True),
+        ({"reconstruct": "sparsegpt"}, True),
+    ],
+)
+def test_it_calibrates_where_a_score_or_an_update_needs_it(settings, calibrates):
+    assert Weights.calibrates(WeightsSettings(**settings)) == calibrates
+
+
+def test_it_describes_what_scores_depend_on(transform):
+    told = transform.describe()
+    assert set(told["scores"].values()) == {"wanda by row"}
+    assert (told["reconstruct"], told["genes"]) == ("none", "block")
+
+
+@pytest.mark.parametrize(
+    ("settings", "genome", "changes"), [({}, [0.4] * 3, False), ({"reconstruct": "sparsegpt"}, [0.4] * 3, True)]
+)
+def test_to_finalise_is_to_apply_unless_what_remains_is_updated(pruning, settings, genome, changes):
+    made = pruning(**settings).cut
+    assert made.updates == changes
+    made.apply(genome)
+    applied = weights_of(made.resident.model)
+    made.finalise(genome)
+    assert all(map(torch.equal, weights_of(made.resident.model), applied)) != changes
+    assert counted_sparsity(made.resident.model) == pytest.approx(0.4, abs=1e-4)
+    made.apply(genome)
+    assert all(map(torch.equal, weights_of(made.resident.model), applied))
+
+
+@pytest.mark.parametrize("settings", [{}, {"reconstruct_mask": "adaptive"}, {"reconstruct_stages": (0.2, 0.5)}])
+def test_what_is_kept_is_what_is_computed(pruning, monkeypatch, settings):
+    def finalised(genome):
+        made = pruning(score="gblm", scope="group", genes="kind", reconstruct="sparsegpt", **settings).cut
+        genome = [genome] * len(made.genes)
+        made.apply(genome)
+        applied = weights_of(made.resident.model)
+        made.finalise(genome)
+        return applied + weights_of(made.resident.model)
+
+    computed, other = finalised(0.4), finalised(0.6)
+    assert not all(map(torch.equal, computed, other))
+
+    def again(*_):
+        raise AssertionError("computed again")
+
+    for name in ("scoring.statistics", "stages.update", "sequential.update"):
+        monkeypatch.setattr(f"problems.transforms.weights.{name}", again)
+    assert all(map(torch.equal, finalised(0.4), computed))
+    assert all(map(torch.equal, finalised(0.6), other))
+
+
+def test_dense_is_not_updated(pruning):
+    made = pruning(reconstruct="sparsegpt").cut
+    before = weights_of(made.resident.model)
+    made.finalise(made.dense)
+    assert all(map(torch.equal, weights_of(made.resident.model), before))
+
+
+def test_a_score_that_was_edited_is_not_taken_for_what_it_was(pruning, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    code = "def helped(weight):\n    return _help(weight)\n\ndef _help(weight):\n    return {}weight\n"
+    means = []
+    for sign in ("", "-"):
+        (tmp_path / "edited_scores.py").write_text(code.format(sign))
+        importlib.reload(plugin("edited_scores"))
+        cut = pruning(score="edited_scores:helped").cut
+        cut.apply([0.5] * 3)
+        weight = cut.matrices[0].weight
+        means.append(weight[weight != 0].mean())
+    assert means[1] < 0 < means[0]
