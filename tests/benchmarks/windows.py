@@ -20,8 +20,8 @@ from pathlib import Path
 from statistics import mean
 
 from evoprune import InputError
-from evoprune.files.cache import FOLDER
 from evoprune.experiment.resolve import resolve_file
+from evoprune.files.cache import FOLDER
 from problems.language_model.pruning import Pruning
 from problems.language_model.settings import uniform_name
 from tests.benchmarks.results import Line, Results
