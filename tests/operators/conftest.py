@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from evoprune import Individual
-from tests.operators.endpoint import Endpoint
 
 
 def scored(values, weight=-1.0):
@@ -23,11 +20,3 @@ def scored(values, weight=-1.0):
 def scored_fixture():
     """Makes a population with the given fitness values; the one gene is the place in it."""
     return scored
-
-
-@pytest.fixture
-def endpoint() -> Iterator[Endpoint]:
-    """An endpoint of a language model; its answers are empty."""
-    served = Endpoint()
-    yield served
-    served.close()
