@@ -9,4 +9,4 @@ import pytest
 def short_timings(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test needs times that are exact."""
     for module in ("export.runtime", "gguf.runtime", "budgets.milliseconds"):
-        monkeypatch.setattr(f"problems.language_model.{module}._SECONDS", 0.2)
+        monkeypatch.setattr(f"problems.{module}._SECONDS", 0.2)

@@ -25,7 +25,7 @@ from problems.models.gguf_header import complete
 from problems.models.place import model_fault
 from problems.models.settings import BUNDLED_MODEL, ModelSettings
 
-BUNDLED_WEIGHTS = Path(__file__).resolve().parents[2] / "bundled" / "weights"
+BUNDLED_WEIGHTS = Path(__file__).resolve().parent.parent / "bundled" / "weights"
 
 _KEY = "problem.model"
 
