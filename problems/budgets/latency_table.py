@@ -15,7 +15,7 @@ import numpy
 from scipy.optimize import isotonic_regression
 
 from evoprune import Coupled, Phase, steps
-from problems.models.speed import Load
+from problems.models.throughput import Load
 from problems.transforms.latency import Clock
 from problems.transforms.transform import Transform
 

@@ -13,7 +13,7 @@ from evoprune import Checked, Coupled, InputError
 from problems.budgets.latency_table import compared, savings
 from problems.budgets.measured import MeasuredBudget
 from problems.budgets.reported import ReportedBudget
-from problems.models.speed import Load, Phase
+from problems.models.throughput import Load, Phase
 from problems.transforms.transform import Transform
 
 

@@ -14,7 +14,7 @@ import sysconfig
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from problems.texts.python_docs import KEY_WORDS, paragraphs, python_docs, split_of, words
+from problems.texts.source import KEY_WORDS, paragraphs, python_docs, split_of, words
 
 OVERLAP_WORDS = KEY_WORDS
 """A training paragraph may share no run of this many words with held-out text."""

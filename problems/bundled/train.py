@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from problems.bundled.corpus import training_documents
-from problems.texts.python_docs import python_docs
+from problems.texts.source import python_docs
 
 WINDOW = 256
 BATCH = 16

@@ -10,8 +10,8 @@ import torch
 
 from evoprune import InputError
 from problems.models.blocks import Matrix
-from problems.models.device import precise
-from problems.models.walk import Walk
+from problems.models.device import sum_dtype
+from problems.models.forward import Walk
 
 INPUT_NORMS, GRAM = "input_norms", "gram"
 NAMES = frozenset({INPUT_NORMS, GRAM})
@@ -64,7 +64,7 @@ def _adding_to(
     def add(_: Any, inputs: tuple[torch.Tensor, ...]) -> None:
         if INPUT_NORMS in names:
             squares = inputs[0].flatten(0, -2).float().square().sum(0)
-            squares = squares.to(precise(squares.device))
+            squares = squares.to(sum_dtype(squares.device))
             sums[INPUT_NORMS] = sums[INPUT_NORMS] + squares if INPUT_NORMS in sums else squares
         if GRAM in names:
             if GRAM in sums:

@@ -28,7 +28,7 @@ _made: ContextVar[tuple[str, str]] = ContextVar("made", default=("", ""))
 
 
 @contextmanager
-def making(name: str, model: str) -> Iterator[None]:
+def making_entry(name: str, model: str) -> Iterator[None]:
     """While the kept result ``name`` is made of ``model``."""
     token = _made.set((name, model))
     try:
@@ -37,7 +37,7 @@ def making(name: str, model: str) -> Iterator[None]:
         _made.reset(token)
 
 
-class Unfinished(AbstractContextManager["Unfinished"]):
+class Checkpoint(AbstractContextManager["Checkpoint"]):
     """The steps of ``what`` that are :attr:`done`, of ``total``, and their :attr:`tensors` on the CPU.
 
     Both are those that an earlier process wrote down, if there are any. What is done is forgotten at its end.
@@ -61,7 +61,7 @@ class Unfinished(AbstractContextManager["Unfinished"]):
         try:
             if sum(tensor.nbytes for tensor in tensors.values()) <= cache_limit():
                 whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
-                self._file.make(partial(tensor_file.write, whole, about | {"model": self._model}))
+                self._file.make(partial(tensor_file.write_tensors, whole, about | {"model": self._model}))
         except (OSError, SafetensorError):  # the disk is full
             self._file.discard()
             self._file = None
@@ -84,7 +84,7 @@ class Unfinished(AbstractContextManager["Unfinished"]):
             return None
         if file.exists:
             try:
-                self.tensors, about = tensor_file.read(file.path)
+                self.tensors, about = tensor_file.read_tensors(file.path)
                 self.done = int(about["done"])
             except (tensor_file.Damaged, KeyError, ValueError):
                 file.discard()

@@ -12,10 +12,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 
 from evoprune import steps
-from problems.calibration.checkpoint import Unfinished
-from problems.evaluation.spread import at_once, spread
+from problems.calibration.checkpoint import Checkpoint
 from problems.models.blocks import Matrix
 from problems.models.forward import Forward
+from problems.models.threads import fitting_threads, map_in_threads
 
 SIZES, SQUARES = "gradient_sizes", "gradient_squares"
 NAMES = frozenset({SIZES, SQUARES})
@@ -36,7 +36,7 @@ def gather(
     memory for more than one window. The model is used as it is now. Sums that were interrupted go on.
     """
     forward, turns = Forward(model), _Turns([matrix.name for matrix in matrices])
-    with Unfinished("calibrating, gradients", len(tokens)) as so_far, ExitStack() as stack:
+    with Checkpoint("calibrating, gradients", len(tokens)) as so_far, ExitStack() as stack:
         sums = {matrix.name: {name: _so_far(so_far, matrix, name) for name in names} for matrix in matrices}
         flat = {_key(matrix, name): sums[matrix.name][name] for matrix in matrices for name in names}
         if model.device.type == "cuda":  # the backward passes of its fused kernels add in varying order
@@ -46,7 +46,7 @@ def gather(
             hook = turns.hook(matrix.name, _adding_to(sums[matrix.name], matrix, len(tokens)))
             stack.callback(matrix.weight.requires_grad_().register_hook(hook).remove)
         weights = [matrix.weight for matrix in matrices]
-        most = at_once(model.device, tokens.shape[1] * forward.depth * forward.bytes_per_token)
+        most = fitting_threads(model.device, tokens.shape[1] * forward.depth * forward.bytes_per_token)
 
         def passes() -> Iterator[None]:
             for group in tokens[so_far.done :].split(most):
@@ -81,7 +81,7 @@ class _Turns:
                 for added in self._added[number].values():
                     added.set()
 
-        yield from spread(turn, range(len(windows)), most)
+        yield from map_in_threads(turn, range(len(windows)), most)
 
     def hook(self, name: str, add: Callable[[torch.Tensor], None]) -> Hook:
         """Adds the gradient of the matrix ``name`` when it is this window's turn."""
@@ -105,7 +105,7 @@ def _differentiate(forward: Forward, weights: Sequence[torch.Tensor], window: to
         torch.autograd.grad(rows, weights, _slope(forward, rows.detach(), window[1:]), allow_unused=True)
 
 
-def _so_far(so_far: Unfinished, matrix: Matrix, name: str) -> torch.Tensor:
+def _so_far(so_far: Checkpoint, matrix: Matrix, name: str) -> torch.Tensor:
     """The sum to go on from: that of an interrupted process, or 0."""
     zeros = torch.zeros_like(matrix.rows(matrix.weight), dtype=torch.float32)
     return zeros.copy_(so_far.tensors.pop(_key(matrix, name))) if so_far.done else zeros

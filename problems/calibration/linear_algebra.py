@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from problems.models.device import precise
+from problems.models.device import sum_dtype
 
 DAMPING = 0.01
 """Share of the mean diagonal that is added to the diagonal (Frantar & Alistarh, SparseGPT, ICML 2023)."""
@@ -23,7 +23,7 @@ def damped_factor(gram: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
     so that scores and SparseGPT remove their weights first, as its authors' code does. Raises
     RuntimeError if no damping helps.
     """
-    matrix = gram.to(precise(gram.device), copy=True)
+    matrix = gram.to(sum_dtype(gram.device), copy=True)
     diagonal = matrix.diagonal()
     mean, used = float(diagonal.mean()), diagonal != 0
     step = damping * mean

@@ -11,10 +11,9 @@ import torch
 from evoprune import steps
 from problems.calibration import activations, gradients
 from problems.calibration.activations import INPUT_NORMS
-from problems.calibration.checkpoint import Unfinished
+from problems.calibration.checkpoint import Checkpoint
 from problems.models.blocks import Matrix
-from problems.models.forward import Forward
-from problems.models.walk import Walk
+from problems.models.forward import Forward, Walk
 
 BATCH_TOKENS = 2048
 """Tokens in one forward pass; another number changes rounding only."""
@@ -40,7 +39,7 @@ def statistics(
     walk = Walk(Forward(model), tokens, BATCH_TOKENS) if activation_names else None
     blocks = [(block, list(members)) for block, members in groupby(matrices, key=lambda matrix: matrix.block)]
     of_what = ", ".join([*sorted(names), *(matrix.name for matrix in matrices)])
-    with Unfinished(label, len(blocks), of_what) as so_far:
+    with Checkpoint(label, len(blocks), of_what) as so_far:
         done = [matrix for _, of_block in blocks[: so_far.done] for matrix in of_block]
         norms = {m.name: so_far.tensors[m.name].to(m.weight.device, copy=True) for m in done}
         if walk and done:

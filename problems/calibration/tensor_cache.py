@@ -21,19 +21,19 @@ from safetensors import SafetensorError
 from evoprune import CachedFile, __version__, cache_limit, note
 from problems import calibration as statistics
 from problems import models
-from problems.calibration.checkpoint import making
+from problems.calibration.checkpoint import making_entry
 from problems.models import tensor_file
 from problems.models.device import rounding
 from problems.models.resident import Resident
 from problems.models.tensor_file import Damaged, Tensors
 
-__all__ = ["Tensors", "code", "kept", "shared_of"]
+__all__ = ["Tensors", "cached", "code", "shared"]
 
 _NO_MATTER = {"_name_or_path", "transformers_version"}
 """Entries of a config that change no result: where a model lies, and what wrote it."""
 
 
-def kept(resident: Resident, label: str, what: Sequence[object], build: Callable[[], Tensors]) -> Tensors:
+def cached(resident: Resident, label: str, what: Sequence[object], build: Callable[[], Tensors]) -> Tensors:
     """The tensors that ``build`` makes of ``resident``, on its device; ``label`` says to people what they are.
 
     ``what``: all that they depend on besides the model as it was loaded, the processor, versions of libraries, and the
@@ -42,14 +42,14 @@ def kept(resident: Resident, label: str, what: Sequence[object], build: Callable
     return _kept(resident, label, what, build, resident.device, in_use=False)
 
 
-def shared_of(
+def shared(
     resident: Resident,
     label: str,
     what: Sequence[object],
     build: Callable[[], Tensors],
     device: torch.device | None = None,
 ) -> Tensors:
-    """As :func:`kept`, for all processes on this host at once: the file stays while their residents live, of any size.
+    """As :func:`cached`, shared by all processes on this host: the file, of any size, stays while their residents live.
 
     On ``device``, by default the resident's. On the CPU they map it, and the tensors are read-only.
     """
@@ -82,7 +82,7 @@ def _kept(
         return build()
     about = {"what": label, "model": resident.source}
     try:
-        with making(name, resident.source):
+        with making_entry(name, resident.source):
             tensors = _read(file.path, device) if file.exists else _made(file, about, build, device, in_use)
     except Damaged:
         file.discard()
@@ -116,7 +116,7 @@ def _made(
     if not in_use and sum(tensor.nbytes for tensor in tensors.values()) > cache_limit():
         return tensors
     try:
-        file.make(partial(tensor_file.write, tensors, about))
+        file.make(partial(tensor_file.write_tensors, tensors, about))
         return _read(file.path, device) if in_use and device.type == "cpu" else tensors
     except (OSError, SafetensorError, Damaged) as error:  # safetensors raises its own if the disk is full
         _tell(str(error))
@@ -125,7 +125,7 @@ def _made(
 
 def _read(path: Path, device: torch.device) -> Tensors:
     """The tensors in ``path`` on ``device``, mapped on the CPU. Raises :class:`Damaged`."""
-    return {name: tensor.to(device) for name, tensor in tensor_file.read(path)[0].items()}
+    return {name: tensor.to(device) for name, tensor in tensor_file.read_tensors(path)[0].items()}
 
 
 @functools.cache  # so that it is said once

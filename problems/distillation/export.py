@@ -18,12 +18,11 @@ from problems.export.card import card, recovered_card
 from problems.export.checking import check_in_fresh_process, faults_of, stated, tolerance_of
 from problems.export.runtime import computing
 from problems.export.write import public_name, written
-from problems.models.blocks import find_matrices, zeros
+from problems.models.blocks import count_zeros, find_matrices
 from problems.models.device import dtype_of, pick_device
-from problems.models.load import copy_of, quiet
+from problems.models.load import copy_of, quiet, stored_dtype
 from problems.models.resident import Resident
 from problems.models.settings import ModelSettings
-from problems.models.source import stored_dtype
 from problems.models.tensor_file import disk_errors
 from problems.results import protocol
 from problems.results.recovery_figures import draw_recovery
@@ -31,7 +30,7 @@ from problems.results.run_record import RunRecord, run_record
 from problems.results.summary import recovered_lines
 from problems.results.verdict import EVOLVED
 from problems.texts.settings import TextSettings
-from problems.texts.windows import Windows, check_length, cut, settings_of
+from problems.texts.windows import Windows, check_length, cut_windows, settings_of
 
 Json = dict[str, Any]
 
@@ -61,7 +60,7 @@ def recover_export(
     resident = Resident(student, tokenizer, str(source))
     search = settings_of(run.protocol.search_text.model_dump()) if run else None
     own = text_settings(options, search)
-    seen = [cut(search, tokenizer, "search_text")] if search and own.identity == search.identity else []
+    seen = [cut_windows(search, tokenizer, "search_text")] if search and own.identity == search.identity else []
     text = divided(own, seen, options, resident, report.settings)
     refuse_report(text, report)
     judge = Teacher(teacher.model, text, report)
@@ -112,7 +111,7 @@ def _windows(run: RunRecord | None, options: RecoverOptions, teacher: Resident) 
         if options.report_text:  # the same one at another place
             text = text.model_copy(update={"source": options.report_text, "subset": None, "split": None})
     check_length(text, teacher.model, "report_text")
-    found = cut(text, teacher.tokenizer, "report_text")
+    found = cut_windows(text, teacher.tokenizer, "report_text")
     if run and found.sha256 != run.protocol.report_text.sha256:
         raise InputError("is not the text that the run was measured on; give that one with --report-text", text.source)
     return found
@@ -135,7 +134,7 @@ def _described(
     dtype: str, folder: Path, trust: bool,
 ) -> Exported:  # fmt: skip
     """Check what was written, and say what it is."""
-    matrices = {matrix.name: zeros([matrix]) for matrix in find_matrices(saved)}
+    matrices = {matrix.name: count_zeros([matrix]) for matrix in find_matrices(saved)}
     device = judge.model.device
     check = check_in_fresh_process(judge.report, device, trust, list(matrices), dtype, folder)
     tolerance = tolerance_of(dtype, dtype_of(judge.model))

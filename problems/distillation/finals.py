@@ -16,7 +16,7 @@ from problems.distillation.settings import RecoverPhaseSettings, RunSettings, Se
 from problems.distillation.text import RecoveryText, text_settings
 from problems.distillation.train import Training
 from problems.evaluation.session import Session
-from problems.models.device import release
+from problems.models.device import release_memory
 from problems.models.forward import Forward
 from problems.models.load import convert
 
@@ -47,7 +47,7 @@ def judge(session: Session, settings: RunSettings, text: RecoveryText, genome: S
     try:
         return _judged(session, settings, text, genome)
     finally:
-        release(session.resident.device)  # else the next one finds less memory
+        release_memory(session.resident.device)  # else the next one finds less memory
 
 
 def _judged(session: Session, settings: RunSettings, text: RecoveryText, genome: Sequence[float]) -> Evaluation:

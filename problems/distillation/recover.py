@@ -25,7 +25,7 @@ from problems.distillation.trained import Given
 from problems.evaluation.measure import Measure
 from problems.evaluation.session import Session
 from problems.export.write import put_recovered
-from problems.models.device import dtype_of, out_of_memory, release
+from problems.models.device import dtype_of, out_of_memory, release_memory
 from problems.models.forward import Forward
 from problems.models.load import convert, copy_of
 from problems.models.tensor_file import Tensors, sha256_of
@@ -208,7 +208,7 @@ def recover_all(
             kept = ((key, each) for key, each in model.named_parameters() if key not in given.fixed)
             weights = {key: each.detach().to("cpu", copy=True) for key, each in kept}
         del given, model
-        release(teacher.model.device)
+        release_memory(teacher.model.device)
         if not rows[EVOLVED]["helped"]:
             break
     if not is_first_process():

@@ -14,7 +14,7 @@ from problems.distillation.settings import RecoverSettings
 from problems.models.resident import Resident
 from problems.texts.overlap import PASSAGE, holds_much_of, share_in_common
 from problems.texts.settings import TextSettings
-from problems.texts.windows import Windows, check_length, unused
+from problems.texts.windows import Windows, check_length, unused_windows
 
 _ROLE = "recover.text"
 
@@ -53,7 +53,7 @@ def divided(
     if text.identity == report.identity:
         raise InputError("is the report text, which must not be trained on; give another", text.source)
     check_length(text, resident.model, _ROLE)
-    whole = unused(text, seen, resident.tokenizer, _ROLE)
+    whole = unused_windows(text, seen, resident.tokenizer, _ROLE)
     windows, held_out = len(whole.tokens), settings.held_out
     if windows < held_out + settings.batch:
         raise InputError(

@@ -13,10 +13,10 @@ from problems.calibration import gradients
 from problems.evaluation.measure import Measure
 from problems.evaluation.objectives import Perplexity
 from problems.evaluation.settings import EvaluationSettings
-from problems.models.blocks import inputs
-from problems.models.rates import PASSES, SOLVING, UPDATED
+from problems.models.blocks import in_features
 from problems.models.resident import Resident
-from problems.models.speed import peak_bytes
+from problems.models.throughput import peak_bytes
+from problems.reconstruction import PASSES, SOLVING, UPDATED
 from problems.texts.text_splits import Texts
 
 _ENOUGH = 1.0
@@ -60,10 +60,10 @@ def pace(resident: Resident, tokens: torch.Tensor, with_gradients: bool) -> Pace
 
 def mean_inputs(resident: Resident) -> float:
     """How many inputs the layer of a weight has, on the average."""
-    return sum(inputs(matrix.module) * matrix.size for matrix in resident.matrices) / resident.prunable_weights
+    return sum(in_features(matrix.module) * matrix.size for matrix in resident.matrices) / resident.prunable_weights
 
 
-def foresee(
+def estimate(
     settings: EvaluationSettings,
     transforms: Sequence[tuple[Any, Any]],
     calibrates: bool,

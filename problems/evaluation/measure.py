@@ -9,10 +9,10 @@ import torch
 
 from evoprune import steps
 from problems.evaluation.objectives import Objective, Perplexity
-from problems.evaluation.spread import spread
-from problems.evaluation.states import States
+from problems.evaluation.prefix_cache import PrefixCache
 from problems.models.device import out_of_memory
 from problems.models.forward import Forward, Kept, Run
+from problems.models.threads import map_in_threads
 from problems.texts.windows import predictions
 
 _CPU_BATCH = 1024
@@ -43,14 +43,23 @@ class Measure:
         return self.value(tokens, Perplexity(), label="measuring")
 
     def value(
-        self, tokens: torch.Tensor, objective: Objective, states: States | None = None, names: Sequence[bytes] = (),
+        self,
+        tokens: torch.Tensor,
+        objective: Objective,
+        states: PrefixCache | None = None,
+        names: Sequence[bytes] = (),
         label: str = "",
-    ) -> float:  # fmt: skip
+    ) -> float:
         """The fitness of the model as it is now; arguments as in :meth:`total`."""
         return objective.value(self.total(tokens, objective.add, states, names, label), predictions(tokens))
 
     def total(
-        self, tokens: torch.Tensor, add: Add, states: States | None = None, names: Sequence[bytes] = (), label: str = ""
+        self,
+        tokens: torch.Tensor,
+        add: Add,
+        states: PrefixCache | None = None,
+        names: Sequence[bytes] = (),
+        label: str = "",
     ) -> float:
         """The loss that ``add`` sums over the predictions of ``tokens`` ``(windows, window)``, int64.
 
@@ -72,7 +81,13 @@ class Measure:
                 torch.cuda.empty_cache()
 
     def _total(
-        self, tokens: torch.Tensor, windows: int, add: Add, states: States | None, names: Sequence[bytes], label: str
+        self,
+        tokens: torch.Tensor,
+        windows: int,
+        add: Add,
+        states: PrefixCache | None,
+        names: Sequence[bytes],
+        label: str,
     ) -> float:
         known = states if self._forward.resumable else None
         batches: dict[int, list[_Batch]] = {}
@@ -84,7 +99,7 @@ class Measure:
         for start, alike in batches.items():
             with self._forward.resumed(start, known.wanted(start) if known else []) as run:
                 score = partial(self._scored, run, add)
-                scored = spread(score, alike) if self._forward.threaded else map(score, alike)
+                scored = map_in_threads(score, alike) if self._forward.threaded else map(score, alike)
                 for first, losses, kept in steps(scored, label, "part", len(alike)) if label else scored:
                     found[first] = losses
                     if known:

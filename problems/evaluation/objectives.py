@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch.nn.functional import cross_entropy
 
-from problems.models.device import precise
+from problems.models.device import sum_dtype
 
 
 class Objective(ABC):
@@ -75,10 +75,10 @@ class Divergence(Objective):
         log_q = logits.gather(1, tokens) - logits.logsumexp(-1, keepdim=True)
         inside = (log_p.exp() * (log_p - log_q)).sum(-1)
         outside = rest_p.exp() * (rest_p - _log_rest(log_q))
-        return (inside + outside).to(precise(logits.device)).sum()
+        return (inside + outside).to(sum_dtype(logits.device)).sum()
 
 
 def _log_rest(log_probabilities: torch.Tensor) -> torch.Tensor:
     """The logarithm of the probability outside ``log_probabilities`` ``(rows, top)``, float32, kept finite."""
-    left = 1 - log_probabilities.to(precise(log_probabilities.device)).exp().sum(-1)
+    left = 1 - log_probabilities.to(sum_dtype(log_probabilities.device)).exp().sum(-1)
     return left.clamp_min(1e-9).log().float()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from problems.evaluation.fitness import Fitness
+from problems.evaluation.measure import Measure
+from problems.evaluation.objectives import Divergence, Objective, Perplexity
+from problems.evaluation.prefix_cache import PrefixCache, prefix_keys
 from problems.evaluation.settings import EvaluationSettings
 from problems.models.resident import Resident
 from problems.texts.text_splits import Texts
+from problems.texts.windows import Windows
 from problems.transforms.transform import Transform
 
 
@@ -49,3 +53,50 @@ class Session:
         found = self.fitness.measure.perplexity(tokens)
         self.transform.apply(self.transform.dense)
         return found
+
+
+class Fitness:
+    """Scores genomes on the windows ``search``, and reuses hidden states of related candidates."""
+
+    def __init__(self, settings: EvaluationSettings, resident: Resident, transform: Transform, search: Windows) -> None:
+        self._resident, self._transform, self._search = resident, transform, search
+        if settings.compile:
+            resident.forward.compile()
+        self.measure = Measure(resident.forward, settings.batch_tokens)
+        state_bytes = search.tokens.numel() * resident.forward.bytes_per_state
+        self._states = PrefixCache(resident.forward.depth, state_bytes, settings.reuse_mib * 2**20)
+        self._objective = self._make_objective(settings)
+        self.tokens_scored = 0
+        """The number of tokens that :meth:`value` has scored."""
+
+    def value(self, genome: Sequence[float], fidelity: float = 1.0) -> tuple[float, int]:
+        """The objective for ``genome`` on the first ``fidelity``, in (0, 1], of the windows, and the tokens scored.
+
+        At least one window is scored.
+        """
+        self._transform.apply(genome)
+        tokens = self._search.tokens[: max(1, math.ceil(fidelity * self._search.tokens.shape[0]))]
+        names = prefix_keys(self._transform.marks())
+        value = self.measure.value(tokens, self._objective, self._states, names)
+        self._states.judge(names, value)
+        self.tokens_scored += tokens.numel()
+        return value, tokens.numel()
+
+    def loss(self, genome: Sequence[float], fidelity: float = 1.0) -> float:
+        """As :meth:`value`, in nats per token: the logarithm of a perplexity, and a divergence unchanged."""
+        value, _ = self.value(genome, fidelity)
+        return math.log(value) if isinstance(self._objective, Perplexity) else value
+
+    def perplexity(self, genome: Sequence[float], tokens: torch.Tensor) -> float:
+        """The perplexity of ``genome`` on ``tokens`` ``(windows, window)``, int64."""
+        self._transform.apply(genome)
+        return self.measure.perplexity(tokens)
+
+    def _make_objective(self, settings: EvaluationSettings) -> Objective:
+        if settings.objective == "perplexity":
+            return Perplexity()
+        forward = self._resident.forward
+        divergence = Divergence(self._search.predictions, min(settings.kl_top, forward.vocabulary))
+        self._transform.apply(self._transform.dense)
+        self.measure.total(self._search.tokens, divergence.learn)
+        return divergence

@@ -14,8 +14,8 @@ import torch
 from evoprune import finite, plain
 from problems.export import ragged_model as uneven
 from problems.export.runtime import bytes_of, computing
-from problems.models.device import free_memory, release
-from problems.models.fresh_process import Failed, answer, finding_evoprune
+from problems.models.device import free_memory, release_memory
+from problems.models.fresh_process import Failed, environment, run_python
 from problems.texts.source import load_text
 from problems.texts.windows import Windows
 
@@ -38,7 +38,7 @@ def check_in_fresh_process(
     """
     windows, window = report.tokens.shape
     if device.type == "cuda":
-        release(device)  # the other process needs the memory that this one only caches
+        release_memory(device)  # the other process needs the memory that this one only caches
         if free_memory(device) < _ROOM * bytes_of(folder.glob("*.safetensors")):
             device = torch.device("cpu")
     with tempfile.TemporaryDirectory() as scratch:
@@ -51,9 +51,9 @@ def check_in_fresh_process(
         }  # fmt: skip
         job.write_text(json.dumps(task), encoding="utf-8")
         script = Path(__file__).with_name("check.py")
-        environment = finding_evoprune() if uneven.is_uneven(folder) else dict(os.environ)
+        variables = environment() if uneven.is_uneven(folder) else dict(os.environ)
         try:
-            return answer("-P", str(script), str(job), cwd=scratch, env=environment | {"HF_HUB_OFFLINE": "1"})
+            return run_python("-P", str(script), str(job), cwd=scratch, env=variables | {"HF_HUB_OFFLINE": "1"})
         except Failed as failed:
             nothing = {"zeros": {}, "perplexity": math.inf, "tokens_sha256": None}
             return nothing | {"failure": f"cannot be loaded: {failed}"}

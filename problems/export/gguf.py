@@ -24,7 +24,7 @@ from problems.export.write import (
     refuse_other_inputs,
     sha256_of,
 )
-from problems.models.blocks import find_matrices, zeros
+from problems.models.blocks import count_zeros, find_matrices
 from problems.models.forward import Forward
 from problems.models.load import copy_of
 from problems.results.run_record import RunRecord, run_record
@@ -120,7 +120,7 @@ def _faults(check: Json) -> list[str]:
 
 def _facts(session: Session, run: RunRecord, model: Any, path: Path) -> Json:
     matrices = find_matrices(model)
-    counted = {matrix.name: zeros([matrix]) for matrix in matrices}
+    counted = {matrix.name: count_zeros([matrix]) for matrix in matrices}
     parameters = sum(parameter.numel() for parameter in model.parameters())
     size = path.stat().st_size
     return described(session, run, matrices, counted) | {

@@ -24,9 +24,8 @@ from evoprune import Choice, InputError, find_plugin
 from problems.models.blocks import number_attentions
 from problems.models.device import dtype_of, pick_device, pick_dtype
 from problems.models.load import convert, load_model, load_tokenizer, quiet
-from problems.models.place import STRUCTURE
 from problems.models.resident import Resident
-from problems.models.settings import ModelSettings
+from problems.models.settings import STRUCTURE, ModelSettings
 from problems.transforms import TRANSFORMS
 from problems.transforms.overlay import Overlay
 from problems.transforms.stack import combined

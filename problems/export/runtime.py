@@ -20,12 +20,12 @@ import torch
 from evoprune import digits, note
 from problems.evaluation.session import Session
 from problems.export.ragged_model import load_any
-from problems.models.blocks import positions
-from problems.models.device import processor
-from problems.models.fresh_process import Failed, answer, finding_evoprune
+from problems.models.blocks import max_positions
+from problems.models.device import processor_name
+from problems.models.fresh_process import Failed, environment, run_python
+from problems.models.load import weight_files
 from problems.models.settings import ModelSettings
-from problems.models.source import weight_files
-from problems.models.speed import Load, Phase, peak_bytes, speeds
+from problems.models.throughput import Load, Phase, peak_bytes, throughputs
 
 _LENGTH = 512
 """Tokens of a prompt, and before the one that is decoded, if the model has as many positions."""
@@ -65,7 +65,7 @@ def runtimes(session: Session, dtype: str, folder: Path) -> Json | None:
         both[name] = dict(zip(_MODELS, (peak[name] for peak in peaks), strict=True))  # type: ignore[index]
     sizes = [bytes_of(weight_files(given)), bytes_of(folder.glob("*.safetensors"))]
     both["file_bytes"] = dict(zip(_MODELS, sizes, strict=True))
-    return both | shared | {"dtype": dtype, "processor": processor(session.resident.device)}
+    return both | shared | {"dtype": dtype, "processor": processor_name(session.resident.device)}
 
 
 def bytes_of(files: Iterable[Path]) -> int:
@@ -98,12 +98,12 @@ def lines(found: Mapping[str, Any], name: str = "evolved") -> list[str]:
 def _in_fresh_process(what: str, job: Json) -> Json | None:
     note(f"measuring {what}, in a process of its own")
     with suppress(Failed):
-        return answer("-m", __spec__.name, json.dumps(job), env=finding_evoprune())
+        return run_python("-m", __spec__.name, json.dumps(job), env=environment())
     return None
 
 
 def _length(model: Any) -> int:
-    most = positions(model)
+    most = max_positions(model)
     return min(_LENGTH, most - 1) if most else _LENGTH
 
 
@@ -114,7 +114,7 @@ def main(job: Json) -> Json:
     models = [load_any(ModelSettings.model_validate(settings))[0] for settings in job["models"]]
     seconds = time.perf_counter() - start
     phases: tuple[Phase, ...] = ("prefill", "decode")
-    found: Json = {phase: speeds(models, Load(phase, length=job["length"]), job["seconds"]) for phase in phases}
+    found: Json = {phase: throughputs(models, Load(phase, length=job["length"]), job["seconds"]) for phase in phases}
     return found | {"peak_bytes": peak_bytes(models[0].device), "load_seconds": seconds}
 
 

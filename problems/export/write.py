@@ -18,9 +18,8 @@ from problems.export.checking import check_in_fresh_process, faults_of, stated, 
 from problems.export.format import ExportFormat
 from problems.export.runtime import bytes_of, computing, lines, runtimes
 from problems.gguf.encoded import Encoded
-from problems.models.blocks import Matrix, find_matrices, zeros
-from problems.models.load import copy_of, quiet
-from problems.models.source import stored_dtype, weight_files
+from problems.models.blocks import Matrix, count_zeros, find_matrices
+from problems.models.load import copy_of, quiet, stored_dtype, weight_files
 from problems.models.tensor_file import disk_errors
 from problems.results.labels import about
 from problems.results.recovery_figures import draw_recovery
@@ -51,7 +50,7 @@ class Folder(ExportFormat):
         session.transform.finalise(genome)
         rounded = session.transform.encoded()
         matrices = _save(session, genome, getattr(torch, dtype), place, recovered)
-        counted = {matrix.name: zeros([matrix]) for matrix in matrices}
+        counted = {matrix.name: count_zeros([matrix]) for matrix in matrices}
         trust = session.settings.trust_remote_code
         device = session.resident.device
         check = check_in_fresh_process(session.texts.report, device, trust, list(counted), dtype, place)

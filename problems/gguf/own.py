@@ -8,7 +8,7 @@ from typing import Any
 from gguf import GGUFValue, GGUFValueType, TokenType
 
 from problems.gguf.base import TOKENS, Base, whole_number
-from problems.texts.bos_token import first_token
+from problems.models.load import added_bos_token
 
 GPT2 = "gpt2"
 
@@ -49,7 +49,7 @@ def _tokenizer(tokenizer: Any, described: dict[str, Any], size: int) -> dict[str
     known = {
         f"tokenizer.ggml.{end}_token_id": whole_number(at) for end, at in ends.items() if at is not None and at < size
     }
-    begins = first_token(tokenizer, "auto", "tokenizer") is not None
+    begins = added_bos_token(tokenizer) is not None
     return {
         "tokenizer.ggml.model": _text("gpt2"),
         "tokenizer.ggml.pre": _text("gpt-2"),

@@ -12,7 +12,7 @@ from evoprune import InputError
 from problems.gguf.base import Base
 from problems.gguf.runtime import reason
 from problems.gguf.write import contents
-from problems.models.fresh_process import Failed, answer
+from problems.models.fresh_process import Failed, run_python
 
 Presets = dict[str, dict[str, str]]
 """By the name of a preset, such as ``Q4_K_M``, the type of each parameter that it quantises."""
@@ -36,7 +36,7 @@ def presets(model: Any, base: Base, importance: bool) -> Presets:
 def _dry_run(file: Path, importance: bool) -> Presets:
     script = Path(__file__).with_name("dry_run.py")
     try:
-        return answer("-P", str(script), str(file), json.dumps(importance))
+        return run_python("-P", str(script), str(file), json.dumps(importance))
     except Failed as failed:
         raise InputError(f"llama.cpp does not say what its presets are: {reason(failed.log)}") from None
 

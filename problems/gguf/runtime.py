@@ -16,9 +16,9 @@ import torch
 from evoprune import InputError, note
 from problems.evaluation.objectives import Divergence
 from problems.export.runtime import bytes_of
-from problems.models.device import processor
-from problems.models.fresh_process import Failed, answer
-from problems.models.speed import Load
+from problems.models.device import processor_name
+from problems.models.fresh_process import Failed, run_python
+from problems.models.throughput import Load
 from problems.texts.source import load_text
 from problems.texts.windows import Windows
 
@@ -74,7 +74,7 @@ def compared(dense: Path, evolved: Path, check: Json) -> Json | None:
     pairs["load_seconds"] = [alone["load_seconds"][0], check["load_seconds"]]
     pairs["file_bytes"] = [bytes_of([path]) for path in (dense, evolved)]
     both: Json = {name: dict(zip(_MODELS, pair, strict=True)) for name, pair in pairs.items()}
-    cpu = processor(torch.device("cpu"))
+    cpu = processor_name(torch.device("cpu"))
     return both | {"threads": torch.get_num_threads(), "length": times[0]["length"], "processor": cpu}
 
 
@@ -102,7 +102,7 @@ def _in_fresh_process(models: Sequence[Path], seconds: float, **more: Any) -> Js
     job |= {"length": _LENGTH, "phases": ["prefill", "decode"]} | more
     script = Path(__file__).with_name("check.py")
     try:
-        return answer("-P", str(script), json.dumps(job))
+        return run_python("-P", str(script), json.dumps(job))
     except Failed as failed:
         return {"failure": reason(failed.log)}
 

@@ -18,14 +18,13 @@ from problems.models.blocks import attentions_numbered
 from problems.models.device import follow_threads
 from problems.models.forward import Forward
 from problems.models.load import convert
-from problems.models.place import is_path
 from problems.models.resident import Resident
-from problems.models.settings import ModelSettings
+from problems.models.settings import ModelSettings, is_path
 from problems.models.tensor_file import Tensors
 from problems.results import protocol
 from problems.results.settings import EvalOptions
 from problems.texts.settings import BUNDLED_REPORT_TEXT, TextSettings
-from problems.texts.windows import Windows, check_length, cut, settings_of
+from problems.texts.windows import Windows, check_length, cut_windows, settings_of
 
 Row = dict[str, Any]
 
@@ -101,7 +100,7 @@ def measure(source: str, options: EvalOptions) -> Table:
         given = ModelSettings(model=source, device=options.device, dtype=options.dtype or "float32")
         resident = Resident(*load_any(given), source)
         check_length(text, resident.model, "text")
-        windows = cut(text, resident.tokenizer, "text")
+        windows = cut_windows(text, resident.tokenizer, "text")
     row = _row(Path(source).name, resident, Measure(resident.forward, None), windows, options)
     return Table([row], protocol.of_model(resident) | _measured(windows, options), _SHARES)
 

@@ -205,9 +205,9 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
     @classmethod
     def foresee(cls, settings: Any, work: float | None, evaluations: int) -> Mapping[str, str]:
         """From the speed of the dense model, measured on some windows."""
-        from problems.evaluation.cost_estimate import foresee
+        from problems.evaluation.cost_estimate import estimate
 
-        return foresee(settings, cls._transforms(settings), cls._calibrates(settings), work, evaluations)
+        return estimate(settings, cls._transforms(settings), cls._calibrates(settings), work, evaluations)
 
     @classmethod
     def _transforms(cls, settings: Any) -> list[tuple[Any, Any]]:

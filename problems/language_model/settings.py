@@ -12,8 +12,7 @@ from evoprune import Choice, Fraction, InputError, check_parameters, find_plugin
 from problems.allocations import ALLOCATIONS
 from problems.budgets import BUDGETS
 from problems.distillation.settings import RunSettings
-from problems.models.place import model_fault
-from problems.models.settings import registered
+from problems.models.settings import model_fault, registered
 from problems.texts.settings import TextSettings, text_fault
 from problems.transforms import TRANSFORMS
 from problems.transforms.weights.settings import WeightsSettings

@@ -55,18 +55,18 @@ def prunable(block: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield name, module
 
 
-def probe(model: Any) -> torch.Tensor:
+def probe_tokens(model: Any) -> torch.Tensor:
     """A window ``(1, 6)`` of tokens that are in the vocabulary of ``model``, for short runs."""
     known: int = model.get_input_embeddings().num_embeddings
     return torch.arange(6, device=model.device)[None] % known
 
 
-def inputs(layer: Any) -> int:
+def in_features(layer: Any) -> int:
     """How many inputs ``layer``, a ``Linear`` or ``Conv1D``, has."""
     return int(layer.weight.shape[0 if isinstance(layer, Conv1D) else 1])
 
 
-def positions(model: Any) -> int | None:
+def max_positions(model: Any) -> int | None:
     """The most tokens that ``model`` reads at once; None where nothing limits it."""
     return getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
@@ -162,7 +162,7 @@ def find_matrices(model: nn.Module) -> list[Matrix]:
     ]
 
 
-def zeros(matrices: Iterable[Matrix]) -> int:
+def count_zeros(matrices: Iterable[Matrix]) -> int:
     """The number of zeros in ``matrices``, counted in the model."""
     return sum(int(matrix.weight.numel() - torch.count_nonzero(matrix.weight)) for matrix in matrices)
 

@@ -58,7 +58,7 @@ def device_of(model: Any) -> str:
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 
-def precise(device: torch.device) -> torch.dtype:
+def sum_dtype(device: torch.device) -> torch.dtype:
     """The dtype of sums: float64, or float32 on MPS, which has no float64."""
     return torch.float32 if device.type == "mps" else torch.float64
 
@@ -126,14 +126,14 @@ def free_memory(device: torch.device) -> float:
     return float("inf")
 
 
-def release(device: torch.device) -> None:
+def release_memory(device: torch.device) -> None:
     """Give back what is no longer used, so that :func:`free_memory` counts it: models are in cycles of references."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
 
 
-def processor(device: torch.device) -> str:
+def processor_name(device: torch.device) -> str:
     """The name of the GPU or CPU."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
@@ -147,7 +147,7 @@ def processor(device: torch.device) -> str:
 def rounding(device: torch.device) -> list[object]:
     """What the rounding of sums on ``device`` depends on: equal lists mean equal bits."""
     of_cpu = [torch.get_num_threads(), sorted(_cpu_units().items())] if device.type == "cpu" else []
-    return [torch.__version__, device.type, processor(device), *of_cpu]
+    return [torch.__version__, device.type, processor_name(device), *of_cpu]
 
 
 def out_of_memory(error: RuntimeError) -> bool:

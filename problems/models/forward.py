@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 
-from problems.models.blocks import find_blocks, find_matrices, probe
+from problems.models.blocks import find_blocks, find_matrices, probe_tokens
 
 _LOGITS_AT_ONCE = 2**24
 """The most logits held at a time: 64 MiB in float32."""
@@ -184,7 +184,7 @@ class Forward:
         head = self._model.get_output_embeddings()
         if head is None or self._model.base_model is self._model:
             return False
-        tokens = probe(self._model)
+        tokens = probe_tokens(self._model)
         whole = self._model(input_ids=tokens, use_cache=False).logits
         ours = head(self._model.base_model(input_ids=tokens, use_cache=False)[0])
         return whole.shape == ours.shape and torch.allclose(whole, ours, rtol=1e-3, atol=1e-3)
@@ -195,7 +195,7 @@ class Forward:
         It does not if its blocks return more than a tensor, or exchange other data; it is then
         always run as a whole.
         """
-        middle, tokens = len(self._blocks) // 2, probe(self._model)
+        middle, tokens = len(self._blocks) // 2, probe_tokens(self._model)
         if not middle:
             return False
         try:
@@ -260,3 +260,39 @@ def _noting_input(block: nn.Module, index: int, notes: Callable[[], Kept]) -> It
         yield
     finally:
         handle.remove()
+
+
+class Walk:
+    """Holds the hidden states of ``tokens`` ``(windows, window)`` before one block, at first block 0.
+
+    Each block runs alone, from the states before it; if an architecture cannot be resumed, all
+    blocks run from the first on. States are in the model's dtype.
+    """
+
+    def __init__(self, forward: Forward, tokens: torch.Tensor, batch_tokens: int) -> None:
+        self.tokens = tokens
+        self._forward = forward
+        self._batches = tokens.split(max(1, batch_tokens // tokens.shape[1]))
+        self._states: list[torch.Tensor | None] = [None] * len(self._batches)
+
+    @property
+    def states(self) -> dict[str, torch.Tensor]:
+        """The hidden states now, a tensor for each batch, by names; none before block 0."""
+        return {f"states {number}": state for number, state in enumerate(self._states) if state is not None}
+
+    def restore(self, states: Mapping[str, torch.Tensor]) -> None:
+        """Go to where another walk over the same tokens had these :attr:`states`, among which may be other tensors."""
+        device = self._forward.device
+        self._states = [states[f"states {number}"].to(device, copy=True) for number in range(len(self._batches))]
+
+    def run(self, block: int) -> list[torch.Tensor]:
+        """Run ``block``, the present one; the states after it, one tensor for each batch."""
+        device = self._forward.device
+        return [
+            self._forward.step(batch.to(device), block, state)
+            for batch, state in zip(self._batches, self._states, strict=True)
+        ]
+
+    def advance(self, block: int) -> None:
+        """Run ``block`` and move to the next."""
+        self._states = list(self.run(block))

@@ -18,7 +18,7 @@ class Failed(Exception):
         self.log = log
 
 
-def answer(*arguments: str, **options: Any) -> dict[str, Any]:
+def run_python(*arguments: str, **options: Any) -> dict[str, Any]:
     """What ``python`` with ``arguments`` prints; ``options`` of ``subprocess.run``. Raises :class:`Failed`."""
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, **options)
     if done.returncode:
@@ -26,7 +26,7 @@ def answer(*arguments: str, **options: Any) -> dict[str, Any]:
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 
-def finding_evoprune() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """The environment of a process that imports the same evoprune as this one."""
     home = str(Path(__file__).resolve().parents[2])
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))}

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import copy
 import io
+import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from functools import partial
 from logging import ERROR, getLogger
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import try_to_load_from_cache
+from safetensors import safe_open
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, logging
 
 from evoprune import InputError
 from problems.models.attention import NAME as BLOCKED_ATTENTION
 from problems.models.attention import use_fast_attention
-from problems.models.dequantised import as_folder
 from problems.models.device import out_of_memory, pick_device, pick_dtype
-from problems.models.gguf_header import complete
-from problems.models.place import model_fault
-from problems.models.settings import BUNDLED_MODEL, ModelSettings
+from problems.models.gguf_source import as_folder, complete
+from problems.models.settings import BUNDLED_MODEL, ModelSettings, model_fault
 
 BUNDLED_WEIGHTS = Path(__file__).resolve().parent.parent / "bundled" / "weights"
 
@@ -102,6 +105,14 @@ def load_tokenizer(folder: Path) -> Any:
     """The tokenizer in ``folder``."""
     with quiet():
         return AutoTokenizer.from_pretrained(folder)
+
+
+def added_bos_token(tokenizer: Any) -> int | None:
+    """Id of the token that ``tokenizer`` itself adds before a text, such as ``<s>``; None if it adds none."""
+    text = "0"  # every vocabulary has tokens for it
+    plain = tokenizer(text, add_special_tokens=False)["input_ids"]
+    usual = tokenizer(text, add_special_tokens=True)["input_ids"]
+    return int(usual[0]) if usual and usual[: len(plain)] != plain else None
 
 
 @contextmanager
@@ -218,3 +229,52 @@ def _check_finite(model: nn.Module, name: str) -> None:
     for parameter_name, parameter in model.named_parameters():
         if not torch.isfinite(parameter).all():
             raise InputError(f"'{name}': {parameter_name} holds values that are not finite", _KEY)
+
+
+_FORMATS = {"F64": "float32", "F32": "float32", "BF16": "bfloat16"}
+"""All others have 16 bits at most, and float16 holds them better than bfloat16, which has fewer digits."""
+
+
+def weight_files(settings: ModelSettings) -> list[Path]:
+    """The .safetensors files, or the .gguf file, of a model that was loaded; none where they are not found."""
+    if settings.model.endswith(".gguf"):
+        return [Path(settings.model)]
+    folder = BUNDLED_WEIGHTS if settings.model == BUNDLED_MODEL else Path(settings.model)
+    if not folder.is_dir():
+        found = try_to_load_from_cache(settings.model, "config.json", revision=settings.revision)
+        if not isinstance(found, str):
+            return []
+        folder = Path(found).parent
+    whole, index = (
+        folder / SAFE_WEIGHTS_NAME,
+        folder / SAFE_WEIGHTS_INDEX_NAME,
+    )  # others may hold the same weights again
+    if not whole.is_file() and index.is_file():
+        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        return sorted(folder / name for name in set(named))
+    return [whole] if whole.is_file() else sorted(folder.glob("*.safetensors"))
+
+
+def stored_dtype(settings: ModelSettings) -> str | None:
+    """The dtype, as in the settings, in which most weights of the source are stored; None where it is not found.
+
+    Weights that were quantised count as float16.
+    """
+    sizes: Counter[str] = Counter()
+    for path in weight_files(settings):
+        for kind, size in _gguf(path) if path.suffix == ".gguf" else _safetensors(path):
+            sizes[_FORMATS.get(kind, "float16")] += size
+    return max(sizes, key=lambda dtype: sizes[dtype]) if sizes else None
+
+
+def _safetensors(path: Path) -> list[tuple[str, int]]:
+    """The format and the size of each tensor."""
+    with safe_open(path, "pt") as file:
+        slices = [file.get_slice(name) for name in file.keys()]  # noqa: SIM118 - it is no mapping
+    return [(each.get_dtype(), prod(each.get_shape())) for each in slices]
+
+
+def _gguf(path: Path) -> list[tuple[str, int]]:
+    from gguf import GGUFReader  # an extra, which a model from a .gguf file was loaded with
+
+    return [(tensor.tensor_type.name, int(tensor.n_elements)) for tensor in GGUFReader(path).tensors]

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 from evoprune import InputError
-from problems.models.anatomy import Sublayer, take_apart
-from problems.models.blocks import Matrix, find_blocks, find_matrices, inputs, zeros
+from problems.models.blocks import Matrix, count_zeros, find_blocks, find_matrices, in_features
 from problems.models.device import device_of, dtype_of, follow_threads, keep_freed_memory
 from problems.models.forward import Forward
 from problems.models.load import load_model
 from problems.models.settings import ModelSettings
+from problems.models.sublayers import Sublayer, find_sublayers
 from problems.models.tensor_file import sha256_of
 
 
@@ -50,7 +50,7 @@ class Resident:
         """How many of these are gone now: those that are zero, and those of matrices that were taken out."""
         running = set(self.model.modules())
         left = [matrix for matrix in self.matrices if matrix.module in running]
-        return self.prunable_weights - sum(matrix.size for matrix in left) + zeros(left)
+        return self.prunable_weights - sum(matrix.size for matrix in left) + count_zeros(left)
 
     @cached_property
     def sublayers(self) -> list[Sublayer]:
@@ -58,14 +58,14 @@ class Resident:
 
         Raises :class:`evoprune.InputError` where a block cannot be taken apart.
         """
-        return take_apart(self.model)
+        return find_sublayers(self.model)
 
     @property
     def attention_width(self) -> int:
         """The width of what the heads give now, summed over the blocks. Raises as :attr:`sublayers` does."""
         running = set(self.model.modules())
         outputs = [sublayer.layers[-1] for sublayer in self.sublayers if sublayer.kind == "attention"]
-        return sum(inputs(layer) for layer in outputs if layer in running)
+        return sum(in_features(layer) for layer in outputs if layer in running)
 
     @cached_property
     def block_parameters(self) -> int:

@@ -44,12 +44,12 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise OSError(number, os.strerror(number), str(path)) from None
 
 
-def write(tensors: Tensors, about: Mapping[str, str], path: Path) -> None:
+def write_tensors(tensors: Tensors, about: Mapping[str, str], path: Path) -> None:
     """Write ``tensors`` to ``path``. Raises OSError or SafetensorError."""
     save_file(tensors, path, metadata={**about, _HASH: sha256_of(tensors)})
 
 
-def read(path: Path) -> tuple[Tensors, Mapping[str, str]]:
+def read_tensors(path: Path) -> tuple[Tensors, Mapping[str, str]]:
     """The tensors in ``path``, mapped on the CPU, and what it says of itself. Raises :class:`Damaged`."""
     try:
         with safe_open(path, framework="pt") as file:

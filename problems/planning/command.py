@@ -65,7 +65,7 @@ class Prune(Planner):
         from problems.planning.subject import Subject
         from problems.planning.texts import SEARCHED, divide, parts_of
         from problems.texts.settings import TextSettings
-        from problems.texts.windows import cut
+        from problems.texts.windows import cut_windows
 
         recipe, seconds = _goal(options), _seconds(options.time)
         one_file = options.out is not None and options.out.suffix == ".gguf"
@@ -84,7 +84,7 @@ class Prune(Planner):
             _refuse_without_base(resident, base)
         with Phase("measuring the model"):
             text = divide(options.text, parts, resident.tokenizer, _longest(resident))
-            windows = cut(TextSettings(**text.settings("search", SEARCHED)), resident.tokenizer, "text")
+            windows = cut_windows(TextSettings(**text.settings("search", SEARCHED)), resident.tokenizer, "text")
             subject = Subject.measured(resident, windows.tokens, loading, one_file, base)
         recipe, shares = share_out(recipe, subject, text, seconds)
         experiment = _experiment(recipe, subject, text, shares)
@@ -164,6 +164,6 @@ def _seconds(text: str) -> float:
 
 
 def _longest(resident: Resident) -> int:
-    from problems.models.blocks import positions
+    from problems.models.blocks import max_positions
 
-    return positions(resident.model) or 2048
+    return max_positions(resident.model) or 2048

@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 
 from evoprune import InputError
-from problems.models.rates import PASSES, UPDATED
 from problems.planning.recipe import Recipe
 from problems.planning.subject import Subject
 from problems.planning.texts import SEARCHED, Division
+from problems.reconstruction import PASSES, UPDATED
 
 _CALIBRATING, _REPORTING = 0.3, 0.15
 """Shares of the time, at most."""

@@ -9,7 +9,7 @@ import torch
 
 from evoprune import InputError
 from problems.evaluation.cost_estimate import mean_inputs, pace
-from problems.models.blocks import inputs, positions
+from problems.models.blocks import in_features, max_positions
 from problems.models.device import free_memory
 from problems.models.resident import Resident
 from problems.transforms.gguf_types.matrices import typed_matrices
@@ -68,7 +68,7 @@ class Subject:
             heads=_has_heads(resident),
             inputs=mean_inputs(resident),
             prunable=resident.prunable_weights,
-            positions=positions(resident.model) or _ANY,
+            positions=max_positions(resident.model) or _ANY,
             scored=found.scored,
             gradients=found.gradients,
             loading=loading,
@@ -87,5 +87,5 @@ def _has_heads(resident: Resident) -> bool:
 
 def _width(resident: Resident) -> int | None:
     with suppress(InputError):
-        return next(inputs(sublayer.layers[-1]) for sublayer in resident.sublayers if sublayer.kind == "mlp")
+        return next(in_features(sublayer.layers[-1]) for sublayer in resident.sublayers if sublayer.kind == "mlp")
     return None

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from problems.evaluation.session import Session
-from problems.models.blocks import positions
+from problems.models.blocks import max_positions
 
 PROMPTS = 3
 
@@ -24,7 +24,9 @@ def written(session: Session, genomes: Mapping[str, Sequence[float]]) -> dict[st
     """
     resident, report = session.resident, session.texts.report
     given = report.tokens[:PROMPTS, : min(_GIVEN, report.tokens.shape[1])]
-    most = min(_WRITTEN, (positions(resident.model) or _WRITTEN + _GIVEN) - given.shape[1] + 1)  # the last is not read
+    most = min(
+        _WRITTEN, (max_positions(resident.model) or _WRITTEN + _GIVEN) - given.shape[1] + 1
+    )  # the last is not read
     decode = resident.tokenizer.decode
     prompts = [decode(row, skip_special_tokens=True) for row in given]
     found: dict[str, dict[str, str]] = {prompt: {} for prompt in prompts}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from evoprune import InputError
-from problems.texts.python_docs import Split, python_docs
 from problems.texts.settings import BUNDLED_TEXT, HUB_SPLIT, TextSettings, text_fault
 
 _NEAR = 4096
@@ -107,3 +108,41 @@ def _hub(settings: TextSettings) -> str:
             f"the data set '{settings.source}' could not be loaded ({reason}); give a local .txt, .jsonl or .parquet "
             "as source, fill the hub's cache on a machine with network, or run problems/gpt2_mini.yaml"
         ) from None
+
+
+Split = Literal["train", "validation", "test"]
+
+KEY_WORDS = 8
+"""The number of first words that decide the split of a paragraph."""
+
+_HELD_OUT_PERCENT = {"test": 15, "validation": 15}
+
+
+def words(text: str) -> list[str]:
+    """The lower-case alphabetic words of ``text``, which do not depend on its layout."""
+    return re.findall(r"[a-z]+", text.lower())
+
+
+def paragraphs(text: str) -> list[str]:
+    """The blocks of ``text`` between blank lines, without trailing spaces, in order."""
+    blocks = re.split(r"\n\s*\n", text.strip("\n"))
+    return [block.rstrip() for block in blocks if block.strip()]
+
+
+def split_of(paragraph: str) -> Split:
+    """The split that a paragraph belongs to: 15% test, 15% validation, 70% train."""
+    key = " ".join(words(paragraph)[:KEY_WORDS])
+    bucket = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") % 100
+    for split, percent in _HELD_OUT_PERCENT.items():
+        if bucket < percent:
+            return split  # type: ignore[return-value]
+        bucket -= percent
+    return "train"
+
+
+def python_docs(split: Split) -> str:
+    """The paragraphs of the language reference in ``split``, each once, joined by blank lines."""
+    from pydoc_data.topics import topics
+
+    unique = dict.fromkeys(p for _, text in sorted(topics.items()) for p in paragraphs(text))
+    return "\n\n".join(p for p in unique if split_of(p) == split)

@@ -8,7 +8,7 @@ from evoprune import InputError
 from problems.models.resident import Resident
 from problems.texts.overlap import holds_much_of
 from problems.texts.settings import TextSettings, TextsSettings
-from problems.texts.windows import Windows, check_length, cut, held_out
+from problems.texts.windows import Windows, check_length, cut_windows, held_out_windows
 
 
 class Texts:
@@ -40,7 +40,7 @@ class Texts:
         if not count:
             return None
         same = self.calibrates and self._settings.calibration.identity == self._settings.search_text.identity
-        return held_out(self.search, [self.calibration] if same else [], count, self._resident.tokenizer)
+        return held_out_windows(self.search, [self.calibration] if same else [], count, self._resident.tokenizer)
 
     @cached_property
     def report(self) -> Windows:
@@ -64,7 +64,7 @@ class Texts:
         Raises :class:`evoprune.InputError`.
         """
         check_length(text, self._resident.model, role)
-        return cut(text, self._resident.tokenizer, role, at_most)
+        return cut_windows(text, self._resident.tokenizer, role, at_most)
 
     def fingerprint(self) -> dict[str, str]:
         """The hash of each text's tokens, and the token that windows begin with if there is one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +12,12 @@ from weakref import WeakKeyDictionary
 
 import numpy
 import torch
+from numpy.typing import NDArray
 
 from evoprune import InputError
-from problems.models.blocks import positions
-from problems.texts.bos_token import first_token
-from problems.texts.sampling import order
-from problems.texts.settings import TextSettings
+from problems.models.blocks import max_positions
+from problems.models.load import added_bos_token
+from problems.texts.settings import Begin, Sampling, TextSettings
 from problems.texts.source import load_text
 
 _AT_ONCE = 2 * 2**20
@@ -79,7 +80,7 @@ def predictions(tokens: torch.Tensor) -> int:
     return tokens.shape[0] * (tokens.shape[1] - 1)
 
 
-def cut(settings: TextSettings, tokenizer: Any, role: str, at_most: bool = False) -> Windows:
+def cut_windows(settings: TextSettings, tokenizer: Any, role: str, at_most: bool = False) -> Windows:
     """Non-overlapping windows of the text that ``settings`` name, sampled as they say.
 
     ``role`` names the settings in errors. Raises
@@ -121,12 +122,12 @@ def _holds(text: Windows, windows: Windows) -> bool:
 
 def check_length(settings: TextSettings, model: Any, role: str) -> None:
     """Raise :class:`evoprune.InputError` if ``model`` has fewer positions than a window has tokens."""
-    longest = positions(model)
+    longest = max_positions(model)
     if longest and settings.window > longest:
         raise InputError(f"{settings.window} is longer than the model's {longest} positions", f"problem.{role}.window")
 
 
-def held_out(searched: Windows, learnt: Iterable[Windows], count: int, tokenizer: Any) -> Windows | None:
+def held_out_windows(searched: Windows, learnt: Iterable[Windows], count: int, tokenizer: Any) -> Windows | None:
     """At most ``count`` more windows of the text of ``searched``, none of which shares a token with ``learnt``.
 
     They are the next windows of its sampling: those that follow, or the next ones of its shuffle.
@@ -140,7 +141,7 @@ def held_out(searched: Windows, learnt: Iterable[Windows], count: int, tokenizer
     return whole.chosen(rest[:count]) if rest[:count] else None
 
 
-def unused(settings: TextSettings, used: Iterable[Windows], tokenizer: Any, role: str) -> Windows:
+def unused_windows(settings: TextSettings, used: Iterable[Windows], tokenizer: Any, role: str) -> Windows:
     """All windows of the text that ``settings`` name, of their length, that share no token with ``used``.
 
     ``used`` are windows of the same text, of any length. There may be none. Raises :class:`evoprune.InputError`.
@@ -181,7 +182,7 @@ class _Whole:
 
 def _tokenised(settings: TextSettings, tokenizer: Any, role: str) -> _Whole:
     """All windows of a text."""
-    first = first_token(tokenizer, settings.begin, role)
+    first = bos_token(tokenizer, settings.begin, role)
     begin = None if first is None else (first, str(tokenizer.convert_ids_to_tokens(first)))
     length = settings.window - (begin is not None)
     numbers = _numbers(settings, tokenizer, role)
@@ -216,3 +217,78 @@ def _parts(text: str) -> Iterator[str]:
 
 _tokens: WeakKeyDictionary[Any, dict[bytes, numpy.ndarray[Any, Any]]] = WeakKeyDictionary()
 """Of each tokenizer, the tokens of the texts that it was given, by the texts' hashes."""
+
+
+Tokens = NDArray[numpy.int64]
+
+_BUCKETS = 256
+"""Token ids are hashed into this many buckets: histograms of a whole vocabulary would be nearly empty."""
+
+_ROUNDS = 30
+"""Iterations of k-means; it has converged by then."""
+
+
+def order(tokens: Tokens, wanted: int, sampling: Sampling, seed: int) -> list[int]:
+    """All windows of ``tokens`` ``(available, window)`` by number, the ``wanted`` ones first.
+
+    ``first``: in the text's order. ``random``: shuffled by ``seed``. ``clusters``: from each of
+    ``wanted`` clusters the window nearest its centre, and then the others, shuffled.
+    """
+    if sampling == "first":
+        return list(range(len(tokens)))
+    shuffled: list[int] = numpy.random.default_rng(seed).permutation(len(tokens)).tolist()
+    if sampling == "random":
+        return shuffled
+    chosen = _central(_features(tokens), shuffled[:wanted])
+    taken = set(chosen)
+    return chosen + [window for window in shuffled if window not in taken]
+
+
+def _features(tokens: Tokens) -> NDArray[numpy.float64]:
+    """The square roots of the frequencies of hashed tokens in each window ``(available, buckets)``.
+
+    Of unit length, so distances are Hellinger distances, in which common words do not dominate.
+    """
+    # Knuth's multiplicative hash: neighbours in a vocabulary are often similar, and should not share a bucket.
+    buckets = (tokens.astype(numpy.uint64) * 2654435761 % 2**32) // (2**32 // _BUCKETS)
+    counts = numpy.stack([numpy.bincount(row, minlength=_BUCKETS) for row in buckets.astype(numpy.int64)])
+    frequencies: NDArray[numpy.float64] = numpy.sqrt(counts / tokens.shape[1])
+    return frequencies
+
+
+def _central(features: NDArray[numpy.float64], starts: list[int]) -> list[int]:
+    """The window nearest the centre of each k-means cluster, each once; k-means begins at the windows ``starts``.
+
+    As in EvoP (Wu et al., "EvoP: Robust LLM Inference via Evolutionary Pruning", 2025), which
+    clusters its calibration data so that a small sample is as diverse as the whole.
+    """
+    from scipy.cluster.vq import kmeans2  # few runs need it, and it takes half a second to import
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an empty cluster, as when windows are equal, keeps its centre
+        centres, _ = kmeans2(features, features[starts], iter=_ROUNDS, minit="matrix")
+    left = numpy.ones(len(features), dtype=bool)
+    chosen = []
+    for centre in centres:
+        distances = numpy.where(left, ((features - centre) ** 2).sum(1), numpy.inf)
+        chosen.append(int(distances.argmin()))
+        left[chosen[-1]] = False
+    return chosen
+
+
+def bos_token(tokenizer: Any, begin: Begin, role: str) -> int | None:
+    """The id of the token that each window begins with; None if ``begin`` or the tokenizer says that there is none.
+
+    ``role`` names the text in errors. Raises :class:`evoprune.InputError` where ``begin`` asks for a token and the
+    tokenizer has none.
+    """
+    if begin is False:
+        return None
+    added = added_bos_token(tokenizer)
+    if added is not None or begin == "auto":
+        return added
+    if getattr(tokenizer, "bos_token_id", None) is None:
+        raise InputError(
+            "the tokenizer has no token that begins a text; expected auto or false", f"problem.{role}.begin"
+        )
+    return int(tokenizer.bos_token_id)

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from evoprune import InputError
-from problems.models.device import processor
-from problems.models.speed import Load, timer
+from problems.models.device import processor_name
+from problems.models.throughput import Load, timer
 from problems.transforms.transform import ATTENTION, PARAMETERS, WEIGHTS, Transform
 
 _UNITS = (WEIGHTS, PARAMETERS, ATTENTION)
@@ -85,7 +85,7 @@ class Passes(Clock):
             "runtime": "transformers",
             "version": torch.__version__,
             "device": resident.device.type,
-            "processor": processor(resident.device),
+            "processor": processor_name(resident.device),
             "threads": torch.get_num_threads(),
             "dtype": resident.dtype,
         }

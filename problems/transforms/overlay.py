@@ -10,7 +10,7 @@ import torch
 
 from evoprune import Term
 from problems.gguf.encoded import Encoded
-from problems.models.speed import Load
+from problems.models.throughput import Load
 from problems.transforms.latency import Clock
 from problems.transforms.shapes import Kinds, Shapes
 from problems.transforms.transform import Transform

@@ -14,7 +14,7 @@ import torch
 
 from evoprune import Additive, Budget, Coupled, Genes, InputError, Price, Term
 from problems.gguf.encoded import Encoded
-from problems.models.speed import Load
+from problems.models.throughput import Load
 from problems.transforms.cut_latency import cut_times
 from problems.transforms.latency import Clock, Passes
 from problems.transforms.overlay import Beside, Overlay

@@ -19,7 +19,7 @@ import torch
 from evoprune import Additive, Budget, Checked, Gene, Genes, InputError, Price, Rival, Term
 from problems.gguf.encoded import Encoded
 from problems.models.resident import Resident
-from problems.models.speed import Load
+from problems.models.throughput import Load
 from problems.texts.text_splits import Texts
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from problems.language_model.settings import PruningSettings
 from problems.models.blocks import find_matrices
 from problems.models.load import load_model
-from problems.texts.windows import cut
+from problems.texts.windows import cut_windows
 from tests.benchmarks.plain import perplexity
 from tests.benchmarks.ways import Way
 
@@ -26,7 +26,7 @@ class EvoPress(Way):
         super().__init__(settings)
         self._model, tokenizer = load_model(settings.model_copy(update={"dtype": "bfloat16"}))
         self._model.set_attn_implementation("sdpa")
-        self._tokens = cut(settings.search_text, tokenizer, "search_text").tokens
+        self._tokens = cut_windows(settings.search_text, tokenizer, "search_text").tokens
         self._matrices = find_matrices(self._model)
         self._loaded = dict.fromkeys((matrix.name for matrix in self._matrices), 0.0)
         self._home = TemporaryDirectory(prefix="levels-")

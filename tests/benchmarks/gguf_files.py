@@ -28,7 +28,7 @@ from problems.gguf.write import contents
 from problems.models.resident import Resident
 from problems.models.settings import ModelSettings
 from problems.texts.settings import TextSettings
-from problems.texts.windows import Windows, cut
+from problems.texts.windows import Windows, cut_windows
 
 FILES = {"F16": None, "Q8_0": ("Q8_0", "Q8_0"), "Q4_0": ("Q4_0", "Q8_0")}
 """The type of the blocks' matrices, and that of the embedding."""
@@ -89,7 +89,7 @@ def main() -> None:
     given = parser.parse_args()
     resident = Resident.load(ModelSettings(model=given.model, dtype="float32", device="cpu"))
     text = TextSettings(source=given.text, window=given.window, windows=given.windows)
-    for row in rows(resident, cut(text, resident.tokenizer, "text")):
+    for row in rows(resident, cut_windows(text, resident.tokenizer, "text")):
         print(json.dumps(row), flush=True)
 
 

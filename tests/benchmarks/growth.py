@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from problems.language_model.settings import PruningSettings
-from problems.texts.python_docs import python_docs
 from problems.texts.settings import TextSettings
+from problems.texts.source import python_docs
 from tests.benchmarks.candidates import unrelated
 from tests.benchmarks.random_llama import POSITIONS, write
 from tests.benchmarks.ways import Worker

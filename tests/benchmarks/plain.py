@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from problems.language_model.settings import PruningSettings
 from problems.models.blocks import find_matrices
 from problems.models.load import load_model
-from problems.texts.windows import cut
+from problems.texts.windows import cut_windows
 from tests.benchmarks.ways import Way
 
 
@@ -22,7 +22,7 @@ class Plain(Way):
     def __init__(self, settings: PruningSettings) -> None:
         super().__init__(settings)
         self._model, tokenizer = load_model(settings.model_copy(update={"dtype": "float32"}))
-        self._tokens = cut(settings.search_text, tokenizer, "search_text").tokens
+        self._tokens = cut_windows(settings.search_text, tokenizer, "search_text").tokens
         self._matrices = find_matrices(self._model)
         self._dense = {matrix.name: matrix.weight.clone() for matrix in self._matrices}
         self._batch = 1

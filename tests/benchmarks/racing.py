@@ -33,8 +33,8 @@ from evoprune.api import run
 from evoprune.records.history import may_win
 from evoprune.records.recorded import lines
 from evoprune.records.run_folder import HISTORY
-from problems.evaluation.fitness import Fitness
 from problems.evaluation.objectives import Objective
+from problems.evaluation.session import Fitness
 from tests.benchmarks.results import Line, Results
 
 FILE, WINDOW, WINDOWS = "problems/gpt2_mini.yaml", 256, 8

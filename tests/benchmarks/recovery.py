@@ -38,7 +38,7 @@ from problems.models.forward import Forward
 from problems.models.load import copy_of
 from problems.results.verdict import EVOLVED
 from problems.texts.settings import TextSettings
-from problems.texts.windows import cut
+from problems.texts.windows import cut_windows
 from tests.benchmarks.results import Line, Results
 
 
@@ -55,7 +55,7 @@ class Compared:
         text = TextSettings(
             source=name, split=split or None, window=self._session.texts.report.tokens.shape[1], windows=8
         )
-        return cut(text, self._session.resident.tokenizer, "other").tokens
+        return cut_windows(text, self._session.resident.tokenizer, "other").tokens
 
     def line(self, name: str, settings: RecoverSettings) -> Line:
         """Score and train one of them."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from problems.models.rates import SOLVING
 from problems.planning.recipe import Json, Recipe, share
+from problems.reconstruction import SOLVING
 
 if TYPE_CHECKING:
     from problems.planning.subject import Subject

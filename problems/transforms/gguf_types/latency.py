@@ -16,8 +16,8 @@ from problems.gguf.base import Base
 from problems.gguf.find import find_base
 from problems.gguf.runtime import milliseconds
 from problems.gguf.write import contents
-from problems.models.device import processor
-from problems.models.speed import Load
+from problems.models.device import processor_name
+from problems.models.throughput import Load
 from problems.transforms.latency import Clock, changes, grouped
 from problems.transforms.transform import BYTES, Transform
 
@@ -52,7 +52,12 @@ class Files(Clock):
     def circumstances(self) -> dict[str, Any]:
         """llama.cpp runs on the CPU, whatever device the search has."""
         cpu = torch.device("cpu")
-        of_files = {"runtime": "llama.cpp", "version": ggml.version(), "device": cpu.type, "processor": processor(cpu)}
+        of_files = {
+            "runtime": "llama.cpp",
+            "version": ggml.version(),
+            "device": cpu.type,
+            "processor": processor_name(cpu),
+        }
         return of_files | {"threads": torch.get_num_threads(), "dtype": "16 bits"}
 
     def sizes(self) -> list[list[float]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from problems.models.blocks import Matrix
 from problems.models.resident import Resident
-from problems.models.speed import Phase
+from problems.models.throughput import Phase
 
 
 def typed_matrices(resident: Resident) -> list[Matrix]:

@@ -10,7 +10,7 @@ import torch
 from problems import gguf
 from problems.calibration.activations import INPUT_NORMS
 from problems.calibration.statistics import statistics
-from problems.calibration.tensor_cache import Tensors, code, shared_of
+from problems.calibration.tensor_cache import Tensors, code, shared
 from problems.gguf import ggml
 from problems.models.blocks import Matrix
 from problems.models.resident import Resident
@@ -39,12 +39,12 @@ def stored_types(
         if calibration is None:
             return {}
         made = partial(importance_of, resident, calibration.tokens)
-        return shared_of(resident, "importance of inputs", what, made, cpu)
+        return shared(resident, "importance of inputs", what, made, cpu)
 
     stored: Tensors = {}
     for kind in kinds:
         if any(ggml.fits(kind, width) for width in widths_of(matrices)):
-            stored |= shared_of(
+            stored |= shared(
                 resident,
                 f"matrices in {kind}",
                 what,

@@ -16,11 +16,10 @@ from problems.calibration.activations import INPUT_NORMS
 from problems.gguf import ggml
 from problems.gguf.encoded import Encoded
 from problems.models.blocks import Matrix
-from problems.models.rates import QUANTISING
 from problems.models.recent import KEPT, Recent
 from problems.models.resident import Resident
-from problems.models.speed import Load
 from problems.models.tensor_file import sha256_of
+from problems.models.throughput import Load
 from problems.texts.text_splits import Texts
 from problems.transforms.gguf_types.bits import Bits
 from problems.transforms.gguf_types.levels import (
@@ -46,6 +45,8 @@ from problems.transforms.transform import PARAMETERS, WEIGHTS, Needs, Transform,
 
 if TYPE_CHECKING:  # it imports gguf, which not everyone has
     from problems.gguf.base import Base
+
+QUANTISING = 1.5e-7  # s of one thread for each weight in each type, roughly: types of 32 weights take less
 
 
 class Types(Overlay):

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 
 from evoprune import InputError
-from problems.models.anatomy import Sublayer
 from problems.models.blocks import Matrix
+from problems.models.sublayers import Sublayer
 from problems.transforms.heads.settings import HeadsSettings
 from problems.transforms.units.transform import UnitCut
 from problems.transforms.units.units import Units, split

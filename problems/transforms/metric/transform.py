@@ -11,7 +11,7 @@ import torch
 from evoprune import Genes, Price
 from problems.calibration.activations import INPUT_NORMS
 from problems.calibration.statistics import statistics
-from problems.calibration.tensor_cache import Tensors, shared_of
+from problems.calibration.tensor_cache import Tensors, shared
 from problems.models.blocks import Matrix
 from problems.models.recent import Recent
 from problems.models.resident import Resident
@@ -90,7 +90,7 @@ class SearchedScore(Weights):
         """The original weights, and the levels of the first metric."""
         self._known = self._originals()
         what = [self.texts.calibration.identity]
-        self._norms = shared_of(self.resident, "norms of inputs", what, self._gathered)
+        self._norms = shared(self.resident, "norms of inputs", what, self._gathered)
         return self._levels(self._metric)
 
     def _gathered(self) -> Tensors:

@@ -7,10 +7,9 @@ from operator import attrgetter
 from typing import Any
 
 from evoprune import Gene, Genes, InputError, Price
-from problems.models.anatomy import KINDS, Sublayer
 from problems.models.blocks import keep_blocks
-from problems.models.dropping import put
 from problems.models.resident import Resident
+from problems.models.sublayers import KINDS, Sublayer, set_dropped
 from problems.texts.text_splits import Texts
 from problems.transforms.removal import Removal
 from problems.transforms.sublayers.settings import SublayersSettings
@@ -71,7 +70,7 @@ class Sublayers(Removal):
         for sublayer in self._sublayers:
             key = (sublayer.block, sublayer.kind)
             if (key in before) != (key in self._dropped):
-                put(self._blocks[sublayer.block], sublayer, dropped=key in self._dropped)
+                set_dropped(self._blocks[sublayer.block], sublayer, dropped=key in self._dropped)
 
     def marks(self) -> Sequence[tuple[str, ...]]:
         """The kinds of sublayers that each block has lost."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from evoprune import InputError
-from problems.models.blocks import probe
+from problems.models.blocks import probe_tokens
 from problems.transforms.units.units import Units
 
 _TOLERANCE = 0.05
@@ -72,7 +72,7 @@ def _first_output(model: Any, units: Units) -> torch.Tensor:
     noted: list[torch.Tensor] = []
     handle = layer.register_forward_hook(lambda _, __, output: noted.append(output))
     try:
-        model(input_ids=probe(model), use_cache=False)
+        model(input_ids=probe_tokens(model), use_cache=False)
     finally:
         handle.remove()
     return (noted[0] if layer.bias is None else noted[0] - layer.bias).float()

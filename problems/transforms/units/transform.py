@@ -15,12 +15,11 @@ from problems import scores
 from problems import transforms as cuts
 from problems.calibration.activations import GRAM
 from problems.calibration.statistics import statistics
-from problems.calibration.tensor_cache import Tensors, code, shared_of
-from problems.models.anatomy import Kind, Sublayer
-from problems.models.blocks import Matrix, inputs
-from problems.models.dropping import put
+from problems.calibration.tensor_cache import Tensors, code, shared
+from problems.models.blocks import Matrix, in_features
 from problems.models.recent import KEPT, Recent
 from problems.models.resident import Resident
+from problems.models.sublayers import Kind, Sublayer, set_dropped
 from problems.texts.text_splits import Texts
 from problems.transforms.removal import Removal
 from problems.transforms.transform import ATTENTION, PARAMETERS, WEIGHTS, Needs, unknown_unit
@@ -104,7 +103,7 @@ class UnitCut(Removal):
         outputs: list[Any] = [sublayer.layers[-1] for sublayer in resident.sublayers if sublayer.kind == cls.kind]
         grams = refits = 0
         if settings.compensate:
-            grams = 4 * sum(inputs(output) ** 2 for output in outputs)
+            grams = 4 * sum(in_features(output) ** 2 for output in outputs)
             refits = KEPT
         known = frozenset({GRAM}) if settings.score == STRUCTURED else needs(find_score(settings.score))
         return Needs(known, False, grams + refits, grams)
@@ -182,7 +181,7 @@ class UnitCut(Removal):
         else:
             units.restore()
         if bool(left) != bool(self._left[block][self._levels[block]]):
-            put(self._blocks[block], units.sublayer, dropped=not left)
+            set_dropped(self._blocks[block], units.sublayer, dropped=not left)
 
     def _refitted(self, block: int, left: int) -> torch.Tensor:
         """The output matrix's weight for ``left`` units, in its layout."""
@@ -252,7 +251,7 @@ class UnitCut(Removal):
             what += [self.texts.calibration.identity]
         label = f"order: {self.noun} by {settings.score}"
         # in main memory: the Gram matrices of all blocks may be larger than the model
-        return shared_of(self.resident, label, what, partial(self._computed, tokens), torch.device("cpu"))
+        return shared(self.resident, label, what, partial(self._computed, tokens), torch.device("cpu"))
 
     def _computed(self, tokens: torch.Tensor) -> Tensors:
         model = self.resident.model

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from evoprune import InputError
-from problems.models.anatomy import Sublayer
 from problems.models.blocks import Matrix
-from problems.models.device import precise
+from problems.models.device import sum_dtype
+from problems.models.sublayers import Sublayer
 
 COUNTS = ("num_heads", "num_attention_heads", "n_heads", "num_key_value_heads", "num_kv_heads", "split_size")
 """Names of the numbers in modules of transformers that are proportional to the units, and that a forward pass reads."""
@@ -44,7 +44,7 @@ class Part:
 
     def sums(self, score: torch.Tensor) -> torch.Tensor:
         """For each unit the sum of ``score``, in its matrix's shape and layout: ``(units,)``, as precise as can be."""
-        return self.matrix.rows(score).to(precise(score.device)).sum(0 if self.columns else 1)[self.places].sum(1)
+        return self.matrix.rows(score).to(sum_dtype(score.device)).sum(0 if self.columns else 1)[self.places].sum(1)
 
 
 class Units:

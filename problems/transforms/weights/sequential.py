@@ -9,13 +9,13 @@ import torch
 
 from evoprune import steps
 from problems.calibration.activations import GRAM, gather
-from problems.calibration.checkpoint import Unfinished
+from problems.calibration.checkpoint import Checkpoint
 from problems.calibration.statistics import BATCH_TOKENS
-from problems.evaluation.spread import at_once, spread
 from problems.models.blocks import Matrix
+from problems.models.forward import Walk
 from problems.models.resident import Resident
-from problems.models.walk import Walk
-from problems.reconstruction.layer import Inputs, update
+from problems.models.threads import fitting_threads, map_in_threads
+from problems.reconstruction.update import Inputs, update
 from problems.transforms.weights.masks import Masks
 from problems.transforms.weights.settings import WeightsSettings
 
@@ -34,7 +34,7 @@ def reconstruct(resident: Resident, settings: WeightsSettings, masks: Masks, tok
     walk = Walk(resident.forward, tokens, BATCH_TOKENS)
     blocks = [(block, list(members)) for block, members in groupby(resident.matrices, key=lambda m: m.block)]
     try:
-        with Unfinished("reconstructing", len(blocks)) as so_far:
+        with Checkpoint("reconstructing", len(blocks)) as so_far:
             updated = dict(so_far.tensors)
             for place, (block, matrices) in enumerate(steps(blocks, "reconstructing", "block")):
                 if place < so_far.done:
@@ -55,8 +55,10 @@ def _update_block(settings: WeightsSettings, masks: Masks, walk: Walk, block: in
         matrix.weight.copy_(masks.base(matrix))
     known = gather(walk, block, matrices, {GRAM}, advance=False)
     largest = sorted(matrices, key=lambda matrix: -matrix.size)  # first, so that threads end at about the same time
-    most = at_once(largest[0].weight.device, 4 * _COPIES * largest[0].size)
-    for _ in spread(lambda matrix: _update(settings, masks, matrix, known.pop(matrix.name)[GRAM]), largest, most):
+    most = fitting_threads(largest[0].weight.device, 4 * _COPIES * largest[0].size)
+    for _ in map_in_threads(
+        lambda matrix: _update(settings, masks, matrix, known.pop(matrix.name)[GRAM]), largest, most
+    ):
         pass
 
 

@@ -11,7 +11,7 @@ from problems.calibration.activations import GRAM
 from problems.calibration.statistics import statistics
 from problems.calibration.tensor_cache import Tensors
 from problems.models.blocks import Matrix
-from problems.reconstruction.layer import Inputs, update
+from problems.reconstruction.update import Inputs, update
 from problems.transforms.weights.masks import BASE, LEVEL, at_stage
 from problems.transforms.weights.ranks import cut_at, levels, ranks_in_matrix
 from problems.transforms.weights.settings import WeightsSettings

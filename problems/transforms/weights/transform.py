@@ -14,7 +14,7 @@ from problems import scores
 from problems import transforms as cuts
 from problems.calibration import gradients
 from problems.calibration.statistics import Statistics, statistics
-from problems.calibration.tensor_cache import Tensors, code, kept, shared_of
+from problems.calibration.tensor_cache import Tensors, cached, code, shared
 from problems.models.blocks import Matrix
 from problems.models.resident import Resident
 from problems.texts.text_splits import Texts
@@ -140,27 +140,27 @@ class Weights(Transform):
         stored = self._originals()
         label = f"levels: {self._scores}"
         scored = partial(self.scoring.levels, resident.model, self.groups, self._calibrating)
-        stored |= shared_of(resident, label, self._scored_by, scored)
+        stored |= shared(resident, label, self._scored_by, scored)
         if not stages:
             return stored
         label = f"updated weights: {self.settings.reconstruct} at {', '.join(map(str, stages))}, {self._scores}"
         updated = partial(
             reconstruct_at_stages, self.settings, resident.model, self.matrices, self.texts.calibration.tokens, stored
         )
-        return stored | shared_of(resident, label, [*self._updated_by, stages], updated)
+        return stored | shared(resident, label, [*self._updated_by, stages], updated)
 
     def _originals(self) -> Tensors:
         """On the CPU, shared by all processes; a device copies its own faster than it would read them."""
         originals = self.scoring.originals
         on_cpu = self.resident.device.type == "cpu"
-        return shared_of(self.resident, "original weights", [], originals) if on_cpu else originals()
+        return shared(self.resident, "original weights", [], originals) if on_cpu else originals()
 
     @torch.no_grad()
     def _reconstruct(self) -> None:
         """Update the remaining weights of the model as it is masked now."""
         label = f"updated weights: {self.settings.reconstruct} at {self.masks.sparsity:.1%}, {self._scores}"
         what = [*self._updated_by, sorted(self.masks.sparsities().items()), self.resident.forward.compiled]
-        updated = kept(self.resident, label, what, self._reconstructed)
+        updated = cached(self.resident, label, what, self._reconstructed)
         self.masks.forget()
         for matrix in self.matrices:
             matrix.weight.copy_(updated[matrix.name])

@@ -34,7 +34,7 @@ class Remembered:
         self.reused = 0.0
 
     def value(self, genome: Sequence[float], fidelity: float = 1.0) -> tuple[float, int]:
-        """As :meth:`problems.evaluation.fitness.Fitness.value`."""
+        """As :meth:`problems.evaluation.session.Fitness.value`."""
         return self.once((tuple(genome), fidelity), lambda: self._fitness.value(genome, fidelity))
 
     def once(self, key: Hashable, make: Callable[[], Made]) -> Made:

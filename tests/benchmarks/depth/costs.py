@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from operators.algorithm.breeding import losses
 from problems.language_model.problem import LanguageModel
-from problems.models.anatomy import take_apart
+from problems.models.sublayers import find_sublayers
 
 Pay = Callable[[int], None]
 """Takes the number of tokens that are about to be run through the model; may raise, where they are not to be had."""
@@ -59,7 +59,7 @@ def taylor(problem: LanguageModel, pay: Pay) -> list[float]:
     session = problem.session
     session.transform.apply(session.transform.dense)
     model, tokens = session.resident.model, session.texts.calibration.tokens
-    parts = [[layer.weight for layer in sublayer.layers] for sublayer in take_apart(model)]
+    parts = [[layer.weight for layer in sublayer.layers] for sublayer in find_sublayers(model)]
     gradients = {weight: torch.zeros_like(weight, dtype=torch.float32) for part in parts for weight in part}
     with ExitStack() as stack, torch.enable_grad():
         for weight, total in gradients.items():

@@ -18,7 +18,7 @@ from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 
-from problems.evaluation.fitness import Fitness
+from problems.evaluation.session import Fitness
 from problems.language_model.problem import LanguageModel
 
 BLOCKS = 12

@@ -14,7 +14,7 @@ from evoprune import Individual
 from operators.mutation.exchange import exchange
 from operators.repair.shift import shift
 from problems.language_model.problem import LanguageModel
-from problems.models.anatomy import KINDS
+from problems.models.sublayers import KINDS
 
 
 class Removal:

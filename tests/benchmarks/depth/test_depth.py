@@ -10,7 +10,7 @@ import torch
 from evoprune import Additive, Evaluate, Gene, Genes, Individual
 from operators.algorithm.random_search import random_search
 from problems.language_model.problem import LanguageModel
-from problems.models.anatomy import take_apart
+from problems.models.sublayers import find_sublayers
 from problems.texts.settings import TextSettings
 from problems.texts.source import load_text
 from tests.benchmarks.depth import compare
@@ -127,14 +127,14 @@ def test_taylor_is_the_change_of_the_mean_loss_with_each_weight(problem, archite
     model, tokens = made.session.resident.model, made.session.texts.calibration.tokens
     assert sum(paid) == 3 * tokens.numel()
     assert not any(parameter.requires_grad for parameter in model.parameters())
-    weights = [layer.weight.requires_grad_() for sublayer in take_apart(model) for layer in sublayer.layers]
+    weights = [layer.weight.requires_grad_() for sublayer in find_sublayers(model) for layer in sublayer.layers]
     with torch.enable_grad():
         loss = torch.stack([model(window[None], labels=window[None]).loss for window in tokens]).mean()
     gradients = torch.autograd.grad(loss, weights)
     products = [
         float((weight.detach() * gradient).abs().sum()) for weight, gradient in zip(weights, gradients, strict=True)
     ]
-    parts = [len(sublayer.layers) for sublayer in take_apart(model)]
+    parts = [len(sublayer.layers) for sublayer in find_sublayers(model)]
     ends = [*accumulate(parts)]
     assert found == pytest.approx(
         [sum(products[end - size : end]) for size, end in zip(parts, ends, strict=True)], 1e-4

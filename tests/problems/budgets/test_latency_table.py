@@ -9,7 +9,7 @@ import torch
 from evoprune import Coupled, InputError
 from problems.budgets import latency_table as timing
 from problems.budgets.latency_table import compared, savings, timed_levels
-from problems.models.speed import Load
+from problems.models.throughput import Load
 from problems.transforms import latency as clock
 from problems.transforms.latency import Passes, in_turn
 from problems.transforms.transform import WEIGHTS

@@ -3,7 +3,7 @@
 import pytest
 
 from problems.budgets.weights import unlimited_weights, weights
-from problems.models.blocks import zeros
+from problems.models.blocks import count_zeros
 
 
 @pytest.mark.parametrize("genes", ["block", "matrix", "kind", "block_and_kind"])
@@ -14,7 +14,7 @@ def test_what_is_spent_is_the_weights_that_are_left(pruning, genes):
     genome = transform.meaning.uniform(0.4)
     transform.apply(genome)
     total = sum(matrix.size for matrix in matrices)
-    assert budget.spent(genome) == pytest.approx(total - zeros(matrices), abs=1e-4 * total)
+    assert budget.spent(genome) == pytest.approx(total - count_zeros(matrices), abs=1e-4 * total)
     assert budget.spent(transform.dense) == total
     assert budget.limit == pytest.approx(0.6 * total)
     assert budget.kept(genome)

@@ -11,7 +11,7 @@ from problems.bundled import base
 from problems.gguf import check
 from problems.models.load import load_model
 from problems.models.settings import ModelSettings
-from problems.texts.python_docs import python_docs
+from problems.texts.source import python_docs
 
 
 def test_llama_reads_texts_in_the_same_tokens(tmp_path, monkeypatch):

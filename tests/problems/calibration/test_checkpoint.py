@@ -7,9 +7,9 @@ from evoprune.files.cache import entries
 from problems.calibration import checkpoint as unfinished
 from problems.calibration import gradients
 from problems.calibration.activations import INPUT_NORMS
-from problems.calibration.checkpoint import Unfinished
+from problems.calibration.checkpoint import Checkpoint
 from problems.calibration.statistics import statistics
-from problems.calibration.tensor_cache import kept
+from problems.calibration.tensor_cache import cached
 from problems.models.resident import Resident
 from problems.models.settings import ModelSettings
 
@@ -53,7 +53,7 @@ def gathering(resident, tokens):
 
         passes.seen, passes.left = 0, stop
         try:
-            return kept(resident, "gradients", [what], build), passes.seen
+            return cached(resident, "gradients", [what], build), passes.seen
         except KeyboardInterrupt:
             return None, passes.seen
         finally:
@@ -88,7 +88,7 @@ def test_norms_of_inputs_that_were_interrupted_go_on_and_are_the_same(resident, 
             found = statistics(resident.model, tokens, resident.matrices, {INPUT_NORMS})
             return {matrix.name: known[INPUT_NORMS] for matrix, known in found}
 
-        return kept(resident, "norms", [what], build)
+        return cached(resident, "norms", [what], build)
 
     def interrupt(_, inputs):
         if inputs[0].shape[-2] == tokens.shape[1]:  # no trial of a few tokens
@@ -117,7 +117,7 @@ def test_what_another_result_left_or_what_is_damaged_is_not_used(gathering):
 
 
 def test_what_is_made_for_no_kept_result_leaves_nothing():
-    with pytest.raises(KeyboardInterrupt), Unfinished("adding", 3) as so_far:
+    with pytest.raises(KeyboardInterrupt), Checkpoint("adding", 3) as so_far:
         so_far.step({"sum": torch.ones(2)})
         raise KeyboardInterrupt
     assert not entries()

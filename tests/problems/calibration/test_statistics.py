@@ -9,10 +9,10 @@ import torch
 
 from problems.calibration import activations, gradients
 from problems.calibration.statistics import statistics
-from problems.evaluation.spread import spread
 from problems.models import forward
 from problems.models.blocks import find_matrices
 from problems.models.forward import Forward
+from problems.models.threads import map_in_threads
 from tests.problems.small import inputs_of, random_model
 
 
@@ -49,15 +49,15 @@ def test_gradients_agree_with_autograd_of_one_window_at_a_time(model, tokens, lo
 
 
 def in_disorder(function, works, _=None):
-    """As ``spread``, but each window starts after those that come after it."""
+    """As ``map_in_threads``, but each window starts after those that come after it."""
     with ThreadPoolExecutor(len(works), initializer=torch.set_num_threads, initargs=(1,)) as pool:
         started = [pool.submit(function, work) for work in reversed(works)]
         yield from (each.result() for each in started)
 
 
-@pytest.mark.parametrize("spread", [spread, in_disorder])
-def test_gradients_are_the_same_with_any_number_of_threads(model, tokens, spread, monkeypatch):
-    monkeypatch.setattr(gradients, "spread", spread)
+@pytest.mark.parametrize("in_threads", [map_in_threads, in_disorder])
+def test_gradients_are_the_same_with_any_number_of_threads(model, tokens, in_threads, monkeypatch):
+    monkeypatch.setattr(gradients, "map_in_threads", in_threads)
     matrices = find_matrices(model)
     one, three = (gathered_by(threads, model, tokens, matrices) for threads in (1, 3))
     for name, known in one.items():

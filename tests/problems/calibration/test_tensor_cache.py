@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from evoprune.files.cache import entries
-from problems.calibration.tensor_cache import code, kept, shared_of
+from problems.calibration.tensor_cache import cached, code, shared
 from problems.models.resident import Resident
 from problems.models.settings import ModelSettings
 from tests.problems.small import random_model, save
@@ -40,7 +40,7 @@ def same(one, other):
     )
 
 
-@pytest.mark.parametrize("keep", [kept, shared_of])
+@pytest.mark.parametrize("keep", [cached, shared])
 def test_the_second_time_it_is_not_computed_and_is_the_same(resident, built, keep):
     expected = built()
     assert same(keep(resident, "numbers", [1], built), expected)
@@ -51,21 +51,21 @@ def test_the_second_time_it_is_not_computed_and_is_the_same(resident, built, kee
 @pytest.mark.parametrize("damage", ["cut off", "another bit", "no header", "empty"])
 def test_a_damaged_file_is_computed_again(resident, built, damage):
     expected = built()
-    kept(resident, "numbers", [], built)
+    cached(resident, "numbers", [], built)
     (entry,) = entries()
     content = bytearray(entry.path.read_bytes())
     if damage == "another bit":
         content[-100] ^= 1
     entry.path.write_bytes({"cut off": content[:-50], "no header": b"\xff" * 100, "empty": b""}.get(damage, content))
     for _ in range(2):
-        assert same(kept(resident, "numbers", [], built), expected)
+        assert same(cached(resident, "numbers", [], built), expected)
     assert built.calls == 3
 
 
 def test_it_is_found_for_the_same_model_and_settings_alone(small, resident, built, tmp_path):
     moved = save(resident.model, tmp_path / "moved")
-    shared_of(resident, "numbers", [1], built)
-    shared_of(load(moved), "numbers", [1], built)
+    shared(resident, "numbers", [1], built)
+    shared(load(moved), "numbers", [1], built)
     assert built.calls == 1
     resident.model.config.layer_norm_epsilon *= 2
     others = [
@@ -76,7 +76,7 @@ def test_it_is_found_for_the_same_model_and_settings_alone(small, resident, buil
         (resident, "numbers", [1]),
     ]
     for calls, (model, label, what) in enumerate(others, 2):
-        shared_of(model, label, what, built)
+        shared(model, label, what, built)
         assert built.calls == calls
 
 
@@ -85,7 +85,7 @@ def test_another_number_of_threads_rounds_sums_differently(resident, built):
     try:
         for number in (threads, threads + 1):
             torch.set_num_threads(number)
-            kept(resident, "numbers", [], built)
+            cached(resident, "numbers", [], built)
     finally:
         torch.set_num_threads(threads)
     assert built.calls == 2
@@ -110,7 +110,7 @@ def test_where_nothing_can_be_written_nothing_is_kept_and_that_is_said_once(
     (tmp_path / "file").touch()
     monkeypatch.setenv("EVOPRUNE_CACHE", str(tmp_path / "file" / "cache"))
     for _ in range(2):
-        assert same(shared_of(resident, "numbers", [], built), built())
+        assert same(shared(resident, "numbers", [], built), built())
     assert built.calls == 4
     told = capsys.readouterr().err
     assert told.count("nothing is kept for later runs") == 1
@@ -121,7 +121,7 @@ def test_a_full_disk_leaves_nothing_behind(resident, built, cache, capsys):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
-        found = [keep(resident, "numbers", [], built) for keep in (kept, shared_of)]
+        found = [keep(resident, "numbers", [], built) for keep in (cached, shared)]
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert all(same(tensors, built()) for tensors in found)
@@ -132,8 +132,8 @@ def test_a_full_disk_leaves_nothing_behind(resident, built, cache, capsys):
 def test_what_is_shared_is_there_for_others_while_the_model_lives(small, built, monkeypatch):
     monkeypatch.setenv("EVOPRUNE_CACHE_GB", "0")
     first, second = (load(small["model"]) for _ in range(2))
-    tensors = shared_of(first, "numbers", [], built)
-    shared_of(second, "numbers", [], built)
+    tensors = shared(first, "numbers", [], built)
+    shared(second, "numbers", [], built)
     assert built.calls == 1
     del first
     assert len(entries()) == 1
@@ -144,12 +144,12 @@ def test_what_is_shared_is_there_for_others_while_the_model_lives(small, built, 
 
 def test_what_is_used_once_is_not_written_beyond_the_limit(resident, built, monkeypatch, cache):
     monkeypatch.setenv("EVOPRUNE_CACHE_GB", "1e-6")
-    kept(resident, "numbers", [], built)
+    cached(resident, "numbers", [], built)
     assert list(cache.iterdir()) == []
 
 
 def test_a_file_says_what_it_is(resident, built):
-    kept(resident, "numbers of a test", [], built)
+    cached(resident, "numbers of a test", [], built)
     (entry,) = entries()
     assert (entry.about()["what"], entry.about()["model"]) == ("numbers of a test", resident.source)
 
@@ -159,10 +159,10 @@ def test_a_file_says_what_it_is(resident, built):
 def test_what_a_device_computed_comes_back_to_it_and_to_no_other(small, built):
     on = {device: load(small["model"], device=device) for device in ("cuda", "cpu")}
     build = lambda: {name: tensor.cuda() for name, tensor in built().items()}  # noqa: E731
-    expected = shared_of(on["cuda"], "numbers", [], build)
-    again = shared_of(on["cuda"], "numbers", [], build)
+    expected = shared(on["cuda"], "numbers", [], build)
+    again = shared(on["cuda"], "numbers", [], build)
     assert built.calls == 1
     assert same(again, expected)
     assert {tensor.device.type for tensor in (expected | again).values()} == {"cuda"}
-    shared_of(on["cpu"], "numbers", [], built)
+    shared(on["cpu"], "numbers", [], built)
     assert built.calls == 2

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from problems.evaluation.states import States
+from problems.evaluation.prefix_cache import PrefixCache
 from tests.problems.small import plain_perplexity
 
 
@@ -25,9 +25,9 @@ def test_perplexity_is_that_of_a_plain_forward_of_the_transformed_model(session)
 @pytest.mark.parametrize("objective", ["perplexity", "kl"])
 def test_what_relatives_have_computed_changes_no_result(pruning, objective, monkeypatch):
     skipped = []
-    longest = States.longest
+    longest = PrefixCache.longest
     monkeypatch.setattr(
-        States, "longest", lambda *given: skipped.append((found := longest(*given))[0]) or found
+        PrefixCache, "longest", lambda *given: skipped.append((found := longest(*given))[0]) or found
     )  # the block that each batch begins at
     reusing, plain = (pruning(objective=objective, reuse_mib=mib).session.fitness for mib in (512, 0))
     tried = genomes(4)

@@ -7,9 +7,9 @@ import torch
 
 from problems.evaluation.measure import Measure
 from problems.evaluation.objectives import Perplexity
-from problems.evaluation.spread import spread
-from problems.evaluation.states import States
+from problems.evaluation.prefix_cache import PrefixCache
 from problems.models.forward import Forward
+from problems.models.threads import map_in_threads
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_results_are_in_order_and_each_thread_computes_alone(threads):
         together.wait()
         return number, torch.get_num_threads()
 
-    assert list(spread(alone, range(threads))) == [(number, 1) for number in range(threads)]
+    assert list(map_in_threads(alone, range(threads))) == [(number, 1) for number in range(threads)]
     assert torch.get_num_threads() == threads
 
 
@@ -37,24 +37,24 @@ def test_threads_compute_in_the_format_of_the_one_that_starts_them(threads):
         return (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
 
     with torch.autocast("cpu", torch.bfloat16):
-        assert set(spread(product, range(threads))) == {torch.bfloat16}
-    assert set(spread(product, range(threads))) == {torch.float32}
+        assert set(map_in_threads(product, range(threads))) == {torch.bfloat16}
+    assert set(map_in_threads(product, range(threads))) == {torch.float32}
 
 
 @pytest.mark.parametrize(("most", "used"), [(None, 3), (1, 3), (2, 1)])
 def test_a_single_work_is_computed_alone_where_others_are(threads, most, used):
-    assert list(spread(lambda _: torch.get_num_threads(), [0], most)) == [used]
+    assert list(map_in_threads(lambda _: torch.get_num_threads(), [0], most)) == [used]
 
 
 def test_an_error_comes_through_and_leaves_the_number_of_threads(threads):
     with pytest.raises(ZeroDivisionError):
-        list(spread(lambda number: 1 / number, range(threads)))
+        list(map_in_threads(lambda number: 1 / number, range(threads)))
     assert torch.get_num_threads() == threads
 
 
 def test_the_loss_is_the_same_to_the_last_bit_with_any_number_of_threads(model, tokens, threads):
     def measured():
-        states, measure = States(3, 32 * 64, 2**20), Measure(Forward(model), 32)
+        states, measure = PrefixCache(3, 32 * 64, 2**20), Measure(Forward(model), 32)
         names = [b"", b"a", b"b"]
         totals = [measure.total(tokens, Perplexity().add, states, names) for _ in range(2)]  # the second from states
         assert states.bytes

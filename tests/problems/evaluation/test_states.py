@@ -5,7 +5,7 @@ import torch
 
 from problems.evaluation.measure import Measure
 from problems.evaluation.objectives import Perplexity
-from problems.evaluation.states import States, prefix_names
+from problems.evaluation.prefix_cache import PrefixCache, prefix_keys
 from problems.models.forward import Forward
 from tests.problems.small import ARCHITECTURES, masks_of, random_model
 
@@ -20,11 +20,11 @@ class Evaluator:
         self.forward = Forward(random_model(architecture, blocks=blocks))
         self.masks = masks_of(self.forward._model)
         self.measure = Measure(self.forward, 64)
-        self.states = States(blocks, STATE_BYTES, limit)
+        self.states = PrefixCache(blocks, STATE_BYTES, limit)
 
     def score(self, genome, tokens, reuse=True):
         self.masks.apply(genome)
-        names = prefix_names(self.masks.block_cuts())
+        names = prefix_keys(self.masks.block_cuts())
         total = self.measure.total(tokens, Perplexity().add, self.states if reuse else None, names)
         if reuse:
             self.states.judge(names, total)
@@ -76,7 +76,7 @@ def test_a_child_runs_only_the_blocks_from_the_first_that_differs(tokens):
 
 
 def test_little_memory_keeps_few_checkpoints_and_none_is_no_error():
-    wanted = [len(States(30, 100, limit).wanted(0)) for limit in (0, 100, 600, 6_000, 10**6)]
+    wanted = [len(PrefixCache(30, 100, limit).wanted(0)) for limit in (0, 100, 600, 6_000, 10**6)]
     assert wanted == sorted(wanted)
     assert wanted[0] == 0
     assert wanted[-1] == 29
@@ -92,13 +92,13 @@ def test_the_worst_goes_first_and_then_what_has_long_been_of_no_use():
     def knows(states, name):
         return states.longest([b"", name], 0, 1)[0] == 1
 
-    states = States(2, 100, 600)
+    states = PrefixCache(2, 100, 600)
     for number in range(6):
         score(states, b"%d" % number, value=10 - abs(number - 2))
     score(states, b"new", value=5.0)
     assert not knows(states, b"2")
     assert all(knows(states, b"%d" % n) for n in (0, 4, 5))
-    old = States(2, 100, 600)
+    old = PrefixCache(2, 100, 600)
     score(old, b"reference", value=0.0)
     for number in range(200):
         score(old, b"%d" % (number % 10), value=7.0)

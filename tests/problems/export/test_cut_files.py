@@ -14,7 +14,7 @@ from evoprune.testing import check_budget
 from problems.budgets import latency_table as timing
 from problems.budgets.latency_table import compared
 from problems.budgets.milliseconds import Milliseconds
-from problems.models.speed import Load
+from problems.models.throughput import Load
 from problems.transforms.gguf_types import latency as clock
 from problems.transforms.gguf_types.levels import DENSE
 from tests.runs import lines

@@ -12,7 +12,7 @@ from problems.export import ragged_model as uneven
 from problems.language_model.problem import LanguageModel, LanguageModelSettings
 from problems.models.load import load_model
 from problems.models.settings import ModelSettings
-from problems.texts.windows import cut
+from problems.texts.windows import cut_windows
 from tests.problems.small import ARCHITECTURES, plain_perplexity, problem_in
 
 SUBLAYERS = (Choice(use="sublayers"),)
@@ -60,7 +60,7 @@ def test_eval_measures_such_a_folder(written, capsys):
     asked = ["--text", report.settings.source, "--window", str(report.settings.window), "--json"]
     assert main(["eval", str(folder), *asked]) == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]
-    windows = cut(report.settings.model_copy(update={"windows": None}), session.resident.tokenizer, "text")
+    windows = cut_windows(report.settings.model_copy(update={"windows": None}), session.resident.tokenizer, "text")
     assert row["perplexity"] == pytest.approx(plain_perplexity(session.resident.model, windows.tokens), rel=1e-4)
 
 

@@ -20,7 +20,7 @@ from problems.gguf.check import Llama
 from problems.gguf.write import contents
 from problems.models.load import load_model
 from problems.models.settings import ModelSettings
-from problems.texts.bos_token import first_token
+from problems.texts.windows import bos_token
 from tests.problems.gguf.models import base_of, random_llama
 
 SCALED = {
@@ -113,6 +113,6 @@ def test_texts_begin_as_in_llama_cpp(written, kind, said, begins):
     )
     for _ in ("dequantised", "kept"):
         _, tokenizer = load_model(settings)
-        assert (first_token(tokenizer, "auto", "search_text") is not None) == begins
+        assert (bos_token(tokenizer, "auto", "search_text") is not None) == begins
     llama = Llama(settings.model, 1)
     assert len(llama.tokenise("hello", True)) - len(llama.tokenise("hello", False)) == begins

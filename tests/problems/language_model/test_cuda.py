@@ -8,10 +8,10 @@ import torch
 from problems.calibration import gradients
 from problems.evaluation.measure import Measure
 from problems.evaluation.objectives import Perplexity
-from problems.evaluation.states import prefix_names
+from problems.evaluation.prefix_cache import prefix_keys
 from problems.language_model.pruning import Pruning
 from problems.language_model.settings import PruningSettings
-from problems.models.blocks import zeros
+from problems.models.blocks import count_zeros
 from problems.models.device import pick_dtype
 from problems.results import protocol
 from problems.texts.windows import predictions
@@ -43,7 +43,7 @@ def test_float32_agrees_with_the_cpu(objective):
     on_device, on_cpu = (problem(device, objective=objective) for device in ("cuda", "cpu"))
     for genome in (UNIFORM, *relatives(0, 2)):
         assert on_device.evaluate(genome).values[0] == pytest.approx(on_cpu.evaluate(genome).values[0], rel=1e-4)
-    counts = [zeros(each.session.resident.matrices) for each in (on_device, on_cpu)]
+    counts = [count_zeros(each.session.resident.matrices) for each in (on_device, on_cpu)]
     assert counts[0] == counts[1]
 
 
@@ -79,7 +79,7 @@ def test_running_out_of_memory_halves_the_batch():
         return perplexity.add(logits, targets, first)
 
     tokens = whole.session.texts.search.tokens
-    total = fitness.measure.total(tokens, hungry, fitness._states, prefix_names(whole.cut.marks()))
+    total = fitness.measure.total(tokens, hungry, fitness._states, prefix_keys(whole.cut.marks()))
     assert fitness.measure.batch_tokens == 4 * 256
     assert perplexity.value(total, predictions(tokens)) == pytest.approx(value, rel=1e-4)
 

@@ -6,13 +6,13 @@ from torch import nn
 from transformers import GPTJConfig, GPTJForCausalLM, MptConfig, MptForCausalLM
 
 from evoprune import InputError
-from problems.models.anatomy import take_apart
 from problems.models.blocks import find_blocks, find_matrices
+from problems.models.sublayers import find_sublayers
 from tests.problems.small import random_model
 
 
 def test_each_block_has_an_attention_and_an_mlp_that_hold_all_its_matrices(model):
-    found = take_apart(model)
+    found = find_sublayers(model)
     assert [(one.block, one.kind) for one in found] == [(b, k) for b in range(3) for k in ("attention", "mlp")]
     assert sum(one.weights for one in found) == sum(matrix.size for matrix in find_matrices(model))
     for one in found:
@@ -21,30 +21,30 @@ def test_each_block_has_an_attention_and_an_mlp_that_hold_all_its_matrices(model
 
 
 def test_norms_belong_to_the_sublayer_that_they_feed():
-    attention, mlp, *_ = take_apart(random_model("gpt2"))
+    attention, mlp, *_ = find_sublayers(random_model("gpt2"))
     assert (list(attention.children), list(mlp.children)) == (["ln_1", "attn"], ["ln_2", "mlp"])
     assert (attention.output, mlp.output) == ("attn", "mlp")
 
 
 def test_a_norm_that_feeds_both_stays_in_the_block_when_one_of_them_goes():
     model = GPTJForCausalLM(GPTJConfig(vocab_size=32, n_positions=16, n_embd=32, n_layer=1, n_head=2, rotary_dim=8))
-    assert [list(one.children) for one in take_apart(model.eval())] == [["attn"], ["mlp"]]
+    assert [list(one.children) for one in find_sublayers(model.eval())] == [["attn"], ["mlp"]]
 
 
 def test_a_model_is_whole_once_it_was_taken_apart(model, tokens):
     before = model(tokens).logits
-    take_apart(model)
+    find_sublayers(model)
     assert torch.equal(model(tokens).logits, before)
 
 
 def test_blocks_whose_mlp_adds_the_hidden_states_itself_are_refused():
     config = MptConfig(d_model=32, n_heads=2, n_layers=2, vocab_size=32, max_seq_len=16)
     with pytest.raises(InputError, match="block 0 changes what it reads also without its attention and its MLP"):
-        take_apart(MptForCausalLM(config).eval())
+        find_sublayers(MptForCausalLM(config).eval())
 
 
 def test_blocks_without_an_mlp_are_refused():
     model = random_model("gpt2")
     model.transformer.h[1].mlp = nn.Identity()
     with pytest.raises(InputError, match="block 1 has 0 parts that look like its mlp"):
-        take_apart(model)
+        find_sublayers(model)

@@ -4,9 +4,8 @@ from torch import nn
 from transformers import Gemma2Config, Gemma2ForCausalLM, SmolLM3Config, SmolLM3ForCausalLM
 
 from evoprune import InputError
-from problems.models.anatomy import take_apart
 from problems.models.blocks import attentions_numbered, find_blocks, find_matrices, keep_blocks
-from problems.models.dropping import put
+from problems.models.sublayers import find_sublayers, set_dropped
 
 
 def test_all_and_only_the_matrices_in_the_blocks_are_found(model):
@@ -78,8 +77,8 @@ def test_attentions_that_are_left_have_places_of_their_kind_in_a_cache(tokens):
     config = Gemma2Config(**SHAPE, head_dim=16, sliding_window=8)
     model = Gemma2ForCausalLM(config).eval().requires_grad_(False)
     assert config.layer_types == ["sliding_attention", "full_attention"] * 2
-    (gone,) = (one for one in take_apart(model) if (one.block, one.kind) == (1, "attention"))
-    put(find_blocks(model)[1][1], gone, dropped=True)
+    (gone,) = (one for one in find_sublayers(model) if (one.block, one.kind) == (1, "attention"))
+    set_dropped(find_blocks(model)[1][1], gone, dropped=True)
     plain = tokens[:2, :20]
     for _ in range(8):
         plain = torch.cat([plain, model(plain, use_cache=False).logits[:, -1:].argmax(-1)], 1)

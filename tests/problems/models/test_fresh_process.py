@@ -2,12 +2,12 @@
 
 import pytest
 
-from problems.models.fresh_process import Failed, answer, finding_evoprune
+from problems.models.fresh_process import Failed, environment, run_python
 
 
 def test_what_it_prints_is_read_wherever_it_runs(tmp_path):
     code = "import problems; print('{\"found\": 1}')"
-    assert answer("-c", code, cwd=tmp_path, env=finding_evoprune()) == {"found": 1}
+    assert run_python("-c", code, cwd=tmp_path, env=environment()) == {"found": 1}
 
 
 @pytest.mark.parametrize(
@@ -16,4 +16,4 @@ def test_what_it_prints_is_read_wherever_it_runs(tmp_path):
 )
 def test_a_failure_is_told_by_the_last_line_or_the_exit_code(code, message):
     with pytest.raises(Failed, match=f"^{message}$"):
-        answer("-c", code)
+        run_python("-c", code)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from problems.models.load import stored_dtype, weight_files
 from problems.models.settings import ModelSettings
-from problems.models.source import stored_dtype, weight_files
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])

@@ -6,11 +6,10 @@ import sys
 import pytest
 import torch
 
-from problems.models.anatomy import take_apart
 from problems.models.blocks import attentions_numbered, find_blocks
-from problems.models.dropping import put
-from problems.models.fresh_process import finding_evoprune
-from problems.models.speed import Load, peak_bytes, speeds, timer
+from problems.models.fresh_process import environment
+from problems.models.sublayers import find_sublayers, set_dropped
+from problems.models.throughput import Load, peak_bytes, throughputs, timer
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def passes(model):
 @pytest.fixture
 def without_first_attention(model):
     """The model without the attention of its first block."""
-    put(find_blocks(model)[1][0], take_apart(model)[0], dropped=True)
+    set_dropped(find_blocks(model)[1][0], find_sublayers(model)[0], dropped=True)
     return model
 
 
@@ -62,7 +61,7 @@ def test_a_numbered_model_continues_as_without_a_cache(without_first_attention, 
 
 
 def test_models_are_timed_in_turn(model, passes):
-    found = speeds([model, model], Load("prefill", batch=2, length=16), seconds=0)
+    found = throughputs([model, model], Load("prefill", batch=2, length=16), seconds=0)
     assert len(found) == 2
     assert min(found) > 0
     assert passes == [((2, 16), 0)] * 4  # each once to warm up, and once
@@ -77,6 +76,6 @@ def test_more_tokens_than_positions_are_refused(model):
 @pytest.mark.slow
 def test_memory_is_that_of_the_process_itself():
     held = torch.ones(2**27)  # 512 MiB, which a process that is started now has nothing of
-    code = "import torch; from problems.models.speed import peak_bytes; print(peak_bytes(torch.device('cpu')))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=finding_evoprune())
+    code = "import torch; from problems.models.throughput import peak_bytes; print(peak_bytes(torch.device('cpu')))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment())
     assert 0 < int(found.stdout) < peak_bytes(held.device) - held.nbytes / 2

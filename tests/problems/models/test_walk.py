@@ -2,8 +2,7 @@
 
 import torch
 
-from problems.models.forward import Forward
-from problems.models.walk import Walk
+from problems.models.forward import Forward, Walk
 from tests.problems.small import random_model
 
 

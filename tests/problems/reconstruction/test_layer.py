@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from problems.reconstruction.layer import Inputs, update
+from problems.reconstruction.update import Inputs, update
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import torch
 
-from problems.reconstruction.least_squares import least_squares as conjugate
-from problems.reconstruction.sparsegpt import inverse_factor, sparsegpt
+from problems.reconstruction.update import inverse_factor, sparsegpt
+from problems.reconstruction.update import least_squares as conjugate
 from tests.problems.reconstruction.test_sparsegpt import errors, gram, layer, least_squares
 
 __all__ = ["layer"]

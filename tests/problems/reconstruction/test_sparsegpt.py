@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from problems.reconstruction.sparsegpt import inverse_factor, sparsegpt
+from problems.reconstruction.update import inverse_factor, sparsegpt
 from problems.scores.obs import obs
 
 

@@ -21,7 +21,7 @@ from problems.models.resident import Resident
 from problems.texts.overlap import share_in_common
 from problems.texts.settings import TextSettings
 from problems.texts.text_splits import Texts
-from problems.texts.windows import cut, settings_of, share_a_window
+from problems.texts.windows import cut_windows, settings_of, share_a_window
 from tests.problems.small import BEGIN, problem_in
 
 
@@ -61,7 +61,7 @@ def test_each_window_is_that_token_and_the_next_of_the_text(texts, told):
 
 @pytest.mark.parametrize(("begin", "first"), [(False, None), (True, "w127"), ("auto", "w127")])
 def test_settings_decide(told, resident, begin, first):
-    windows = cut(TextSettings(**told["report_text"], begin=begin), resident.tokenizer, "report_text")
+    windows = cut_windows(TextSettings(**told["report_text"], begin=begin), resident.tokenizer, "report_text")
     assert windows.begin == first
     assert settings_of(windows.protocol()).begin is (first is not None)
     assert windows.text.flatten().tolist() == numbers_of(told["report_text"]["source"])[: windows.text.numel()]
@@ -70,11 +70,11 @@ def test_settings_decide(told, resident, begin, first):
 def test_a_tokenizer_that_adds_no_token_has_windows_of_text_alone_and_one_without_any_cannot_be_asked(small):
     tokenizer = AutoTokenizer.from_pretrained(small["model"])
     text = small["report_text"]
-    plain = cut(TextSettings(**text), tokenizer, "report_text")
+    plain = cut_windows(TextSettings(**text), tokenizer, "report_text")
     assert plain.tokens.flatten().tolist() == numbers_of(text["source"])[:128]
     assert plain.protocol()["begin"] is None
     with pytest.raises(InputError, match="begin: the tokenizer has no token that begins a text"):
-        cut(TextSettings(**text, begin=True), tokenizer, "report_text")
+        cut_windows(TextSettings(**text, begin=True), tokenizer, "report_text")
 
 
 def test_windows_share_no_token_of_the_text_though_all_begin_alike(texts, told, resident):
@@ -86,7 +86,7 @@ def test_windows_share_no_token_of_the_text_though_all_begin_alike(texts, told, 
     report = texts.report
     assert not share_a_window(report, texts.search)
     assert share_in_common(report, texts.search) == 0
-    other = cut(TextSettings(**told["report_text"] | {"window": 47}), resident.tokenizer, "other")
+    other = cut_windows(TextSettings(**told["report_text"] | {"window": 47}), resident.tokenizer, "other")
     assert share_a_window(report, other)  # at other places
     assert share_in_common(report, other) == 1
 

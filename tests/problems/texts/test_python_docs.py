@@ -1,4 +1,4 @@
-from problems.texts.python_docs import paragraphs, python_docs, split_of
+from problems.texts.source import paragraphs, python_docs, split_of
 
 
 def test_splits_partition_the_reference():

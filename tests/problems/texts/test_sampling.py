@@ -1,7 +1,7 @@
 import numpy
 import pytest
 
-from problems.texts.sampling import order
+from problems.texts.windows import order
 
 KINDS, EACH, LENGTH = 4, 6, 40
 

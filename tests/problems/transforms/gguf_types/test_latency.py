@@ -13,8 +13,8 @@ from problems.gguf import ggml, runtime
 from problems.gguf.find import find_base
 from problems.gguf.write import contents
 from problems.language_model.problem import LanguageModel, LanguageModelSettings
-from problems.models.device import processor
-from problems.models.speed import Load
+from problems.models.device import processor_name
+from problems.models.throughput import Load
 from tests.problems.gguf.models import base_of, random_gpt2
 
 pytest.importorskip("llama_cpp_py_sync")
@@ -48,7 +48,7 @@ def test_files_that_are_timed_hold_the_types_of_their_genomes(transform):
 def test_times_are_of_the_processor_that_llama_cpp_runs_on_whatever_the_search_has(transform, monkeypatch):
     monkeypatch.setattr(type(transform.resident), "device", torch.device("cuda"))
     found = transform.clock(DECODE).circumstances()
-    assert (found["device"], found["processor"]) == ("cpu", processor(torch.device("cpu")))
+    assert (found["device"], found["processor"]) == ("cpu", processor_name(torch.device("cpu")))
     assert found["version"] == ggml.version()
 
 

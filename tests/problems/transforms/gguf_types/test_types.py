@@ -16,7 +16,7 @@ from evoprune.cli import main
 from problems.gguf import ggml
 from problems.language_model.problem import LanguageModel, LanguageModelSettings
 from problems.models.resident import Resident
-from problems.models.speed import Load
+from problems.models.throughput import Load
 from problems.testing.transforms import check_transform
 from tests.problems.small import ARCHITECTURES, VOCABULARY, inputs_of, problem_in, save
 

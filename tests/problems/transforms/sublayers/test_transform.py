@@ -5,9 +5,8 @@ import torch
 from transformers import FalconConfig, FalconForCausalLM
 
 from evoprune import InputError
-from problems.models.anatomy import take_apart
 from problems.models.blocks import find_blocks
-from problems.models.dropping import put
+from problems.models.sublayers import find_sublayers, set_dropped
 from problems.testing.transforms import check_transform
 from tests.problems.small import ARCHITECTURES, plain_perplexity, problem_in
 
@@ -59,11 +58,11 @@ def test_a_block_that_adds_in_place_may_lose_a_sublayer(kind):
     config = FalconConfig(vocab_size=32, hidden_size=32, num_hidden_layers=2, num_attention_heads=2)
     model = FalconForCausalLM(config).eval().requires_grad_(False)
     tokens = torch.arange(8)[None]
-    (gone,) = (one for one in take_apart(model) if (one.block, one.kind) == (1, kind))
+    (gone,) = (one for one in find_sublayers(model) if (one.block, one.kind) == (1, kind))
     block = find_blocks(model)[1][1]
-    put(block, gone, dropped=True)
+    set_dropped(block, gone, dropped=True)
     found = model(tokens).logits
-    put(block, gone, dropped=False)
+    set_dropped(block, gone, dropped=False)
     gone.layers[-1].weight.zero_()
     assert torch.allclose(found, model(tokens).logits, atol=1e-6)
 

@@ -3,7 +3,7 @@ import random
 import pytest
 import torch
 
-from problems.models.blocks import find_matrices, zeros
+from problems.models.blocks import count_zeros, find_matrices
 from tests.problems.small import counted_sparsity, masks_of
 
 
@@ -23,7 +23,7 @@ def test_sparsity_counted_from_zeros_is_on_target_despite_ties(model, genes, lev
         sparsity = masks.apply(genome)
         assert sparsity == pytest.approx(expected, abs=1e-4)
         assert counted_sparsity(model) == sparsity
-        assert zeros(find_matrices(model)) == round(sparsity * masks.total)
+        assert count_zeros(find_matrices(model)) == round(sparsity * masks.total)
 
 
 def test_a_mask_depends_on_the_genome_alone(model):

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from problems.models.walk import Walk
-from problems.reconstruction.sparsegpt import inverse_factor, sparsegpt
+from problems.models.forward import Walk
+from problems.reconstruction.update import inverse_factor, sparsegpt
 from problems.transforms.weights.sequential import reconstruct
 from tests.problems.small import counted_sparsity, inputs_of, weights_of
 

@@ -12,8 +12,7 @@ from evoprune.records import recorded
 from problems.calibration.linear_algebra import damped_inverse
 from problems.calibration.statistics import statistics
 from problems.models.blocks import find_matrices
-from problems.reconstruction.least_squares import least_squares
-from problems.reconstruction.sparsegpt import inverse_factor, sparsegpt
+from problems.reconstruction.update import inverse_factor, least_squares, sparsegpt
 from problems.transforms.weights import ranks
 from problems.transforms.weights.groups import group
 from problems.transforms.weights.masks import Masks

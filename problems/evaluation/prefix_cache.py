@@ -19,7 +19,7 @@ _ROOM = 0.9
 """The share of the memory that stays in use when states are dropped."""
 
 Key = tuple[bytes, int, int]
-"""The prefix name (see :func:`prefix_names`); the first window of the batch, and its number of windows."""
+"""The prefix name (see :func:`prefix_keys`); the first window of the batch, and its number of windows."""
 
 
 @dataclass
@@ -30,7 +30,7 @@ class _Entry:
     used: int
 
 
-def prefix_names(marks: Sequence[Hashable]) -> list[bytes]:
+def prefix_keys(marks: Sequence[Hashable]) -> list[bytes]:
     """For each block, a hash of the marks of all blocks before it; ``marks``, one a block, count by their ``repr``."""
     names, running = [], blake2b(digest_size=16)
     for mark in marks:
@@ -39,7 +39,7 @@ def prefix_names(marks: Sequence[Hashable]) -> list[bytes]:
     return names
 
 
-class States:
+class PrefixCache:
     """Holds at most ``limit`` bytes of states.
 
     Children resemble good candidates, so states that were not used for long (references, past

@@ -17,13 +17,15 @@ Work = TypeVar("Work")
 Result = TypeVar("Result")
 
 
-def at_once(device: torch.device, each: float) -> int:
+def fitting_threads(device: torch.device, each: float) -> int:
     """How many threads compute on ``device`` at once, of which each holds so many bytes; above 1 only on a CPU."""
     fitting = _SHARE * free_memory(device) / each
     return max(1, int(min(fitting, torch.get_num_threads()))) if device.type == "cpu" else 1
 
 
-def spread(function: Callable[[Work], Result], works: Sequence[Work], most: int | None = None) -> Iterator[Result]:
+def map_in_threads(
+    function: Callable[[Work], Result], works: Sequence[Work], most: int | None = None
+) -> Iterator[Result]:
     """``map(function, works)`` in ``most`` threads (default: as many as PyTorch would use for one call).
 
     A single work is computed by all threads together; where ``most`` is above 1, by one, so that rounding is the same.

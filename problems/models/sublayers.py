@@ -7,17 +7,17 @@ to which of the two is read from the flow of tensors in one short run, so that n
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
 
 from evoprune import InputError
-from problems.models.blocks import find_blocks, inputs, probe, prunable
-from problems.models.dropping import first_that_adds_otherwise
+from problems.models.blocks import find_blocks, in_features, probe_tokens, prunable
 
 Kind = Literal["attention", "mlp"]
 KINDS: tuple[Kind, Kind] = ("attention", "mlp")
@@ -53,7 +53,7 @@ class Sublayer:
     @property
     def attention_width(self) -> int:
         """How wide what its heads give is, which its output matrix reads; 0 for an MLP."""
-        return inputs(self.layers[-1]) if self.kind == "attention" else 0
+        return in_features(self.layers[-1]) if self.kind == "attention" else 0
 
 
 @dataclass
@@ -68,7 +68,7 @@ class _Call:
 
 
 @torch.no_grad()
-def take_apart(model: Any) -> list[Sublayer]:
+def find_sublayers(model: Any) -> list[Sublayer]:
     """The attention and the MLP of each block of ``model``, block by block.
 
     Raises :class:`evoprune.InputError` where a block is not made of these two.
@@ -84,7 +84,7 @@ def take_apart(model: Any) -> list[Sublayer]:
             for name, child in block.named_children():
                 hook = _noting(name, notes, held)
                 stack.callback(child.register_forward_hook(hook, with_kwargs=True).remove)
-        model(input_ids=probe(model), use_cache=False)
+        model(input_ids=probe_tokens(model), use_cache=False)
     name = type(model).__name__
     found = [each for at, notes in enumerate(calls) for each in _sublayers(name, at, notes, list(ran[at]))]
     if (number := first_that_adds_otherwise(model, found)) is not None:
@@ -157,3 +157,63 @@ def _kind(chain: list[_Call]) -> Kind | None:
     words = [f"{call.name} {type(call.module).__name__}".lower() for call in chain]
     attends = any("attention" in word.split()[1] or word.split()[0] in {"attn", "self_attn"} for word in words)
     return "attention" if attends else "mlp"
+
+
+if TYPE_CHECKING:
+    pass
+
+
+def set_dropped(block: nn.Module, sublayer: Sublayer, dropped: bool) -> None:
+    """Set the children of ``block`` that make up ``sublayer`` to themselves, or to modules that take no time."""
+    for name, child in sublayer.children.items():
+        if not dropped:
+            block._modules[name] = child
+        elif name == sublayer.output:
+            block._modules[name] = _Nothing(sublayer.returns_tuple)
+        else:
+            block._modules[name] = _PassedOn()
+
+
+class _Nothing(nn.Module):
+    """Replaces a sublayer's output by zeros. They have its shape, because some blocks add to it in place."""
+
+    def __init__(self, returns_tuple: bool) -> None:
+        super().__init__()
+        self._returns_tuple = returns_tuple
+
+    def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> Any:
+        """Zeros in the form of the sublayer's output."""
+        zero = torch.zeros_like(hidden_states)
+        return (zero, None) if self._returns_tuple else zero
+
+
+class _PassedOn(nn.Module):
+    """Replaces a norm or an activation of a dropped sublayer."""
+
+    def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        """``hidden_states``, unchanged."""
+        return hidden_states
+
+
+@torch.no_grad()
+def first_that_adds_otherwise(model: Any, sublayers: Sequence[Sublayer]) -> int | None:
+    """The first block that, without its ``sublayers``, changes what it reads; None if there is none.
+
+    Some MLPs, as MPT's, read the hidden states besides and add them themselves.
+    """
+    blocks, changed = find_blocks(model)[1], set()
+
+    def note(number: int, _: nn.Module, given: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
+        read = given[0] if given else named["hidden_states"]
+        written = output[0] if isinstance(output, tuple) else output
+        if not torch.equal(read.nan_to_num(), written.nan_to_num()):  # weights that were not read yet may be anything
+            changed.add(number)
+
+    with ExitStack() as stack:
+        for sublayer in sublayers:
+            set_dropped(blocks[sublayer.block], sublayer, dropped=True)
+            stack.callback(set_dropped, blocks[sublayer.block], sublayer, dropped=False)
+        for number, block in enumerate(blocks):
+            stack.callback(block.register_forward_hook(partial(note, number), with_kwargs=True).remove)
+        model(input_ids=probe_tokens(model), use_cache=False)
+    return min(changed, default=None)

@@ -21,7 +21,7 @@ import torch
 from transformers import DynamicCache
 
 from problems.models.attention import NAME as BLOCKED_ATTENTION
-from problems.models.blocks import attentions_numbered, positions
+from problems.models.blocks import attentions_numbered, max_positions
 
 Phase = Literal["decode", "prefill"]
 
@@ -55,7 +55,7 @@ class Load:
         return self.length + (self.phase == "decode")
 
 
-def speeds(models: Sequence[Any], load: Load, seconds: float) -> list[float]:
+def throughputs(models: Sequence[Any], load: Load, seconds: float) -> list[float]:
     """The tokens a second of each of ``models``, timed in turn for about ``seconds`` (0: once): medians.
 
     Other work on the machine slows all of them down. Raises ValueError if one has too few positions.
@@ -76,7 +76,7 @@ def timer(model: Any, load: Load) -> Callable[[], float]:
 
     Raises ValueError if the model has too few positions.
     """
-    longest = positions(model)
+    longest = max_positions(model)
     if longest and load.positions > longest:
         raise ValueError(f"{load.phase} needs {load.positions} positions, the model has {longest}")
     tokens = torch.arange(load.length, device=model.device).repeat(load.batch, 1)

@@ -1,0 +1,153 @@
+"""The update of one layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from problems.calibration.linear_algebra import DAMPING, damped_inverse
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What an update knows of a layer's inputs: their ``gram`` matrix, float32 ``(in, in)``."""
+
+    gram: torch.Tensor
+
+    @cached_property
+    def factor(self) -> torch.Tensor:
+        """See :func:`~problems.reconstruction.update.inverse_factor`."""
+        return inverse_factor(self.gram)
+
+
+def update(weight: torch.Tensor, inputs: Inputs, kept: torch.Tensor, method: str, mask: str) -> torch.Tensor:
+    """The updated ``weight`` ``(out, in)``, float32; as many of its weights are 0 as ``kept`` leaves out.
+
+    ``kept``: what the score would keep, bool ``(out, in)``. ``method``: ``sparsegpt``, or ``least_squares``, the best
+    weights for the mask. ``mask``: ``score`` keeps ``kept``; with ``adaptive``, SparseGPT chooses the remaining weights
+    itself. Least squares need no more steps from the masked weights than from SparseGPT's, which are not computed then.
+    """
+    adaptive = mask == "adaptive"
+    if method == "least_squares" and not adaptive:
+        return least_squares(weight, inputs.gram, kept, weight.float() * kept)
+    updated = sparsegpt(weight, inputs.factor, None if adaptive else kept, int(kept.numel() - kept.sum()))
+    return least_squares(weight, inputs.gram, updated != 0, updated) if method == "least_squares" else updated
+
+
+_STEPS = 30
+"""The most steps; each costs a product of weight and Gram matrix."""
+
+_GAIN = 1e-3
+"""The share of the error that a step must take away, else it is the last one: about 1% of it is then left to gain."""
+
+
+def least_squares(
+    weight: torch.Tensor,
+    gram: torch.Tensor,
+    kept: torch.Tensor,
+    start: torch.Tensor,
+    damping: float = DAMPING,
+    steps: int = _STEPS,
+    gain: float = _GAIN,
+) -> torch.Tensor:
+    """The weights ``(out, in)``, 0 outside ``kept``, whose outputs are nearest to those of ``weight``.
+
+    ``gram`` ``(in, in)``: of the inputs, ``damping`` of its mean diagonal added to its diagonal.
+    All rows step in parallel from ``start``, which must be 0 outside ``kept``; no step raises
+    the (damped) error, so the result is never worse than ``start``. They end after ``steps``, or with the first one
+    that takes away less than the share ``gain`` of the error. With ``gain`` 0 and as many steps as a row
+    has kept weights it is exact except for rounding. The last stage of ALPS, Meng et al.,
+    NeurIPS 2024: conjugate gradients on the support, preconditioned by the diagonal.
+    """
+    gram = gram.to(start.dtype, copy=True)
+    gram.diagonal().add_(damping * gram.diagonal().mean())
+    diagonal = gram.diagonal().clamp_min(torch.finfo(gram.dtype).tiny)
+    found = start.clone()
+    lacking = weight.to(start.dtype) - found
+    rest = lacking @ gram
+    error = float((lacking * rest).sum())
+    rest *= kept
+    scaled = rest / diagonal
+    direction = scaled.clone()
+    power = (rest * scaled).sum(1, keepdim=True)
+    for _ in range(steps):
+        along = (direction @ gram) * kept
+        step = _ratio(power, (direction * along).sum(1, keepdim=True))
+        found += step * direction
+        fall = float((step * power).sum())
+        error -= fall
+        if fall < gain * error:
+            break
+        rest -= step * along
+        scaled = rest / diagonal
+        before, power = power, (rest * scaled).sum(1, keepdim=True)
+        direction = scaled + _ratio(power, before) * direction
+    return found
+
+
+def _ratio(above: torch.Tensor, below: torch.Tensor) -> torch.Tensor:
+    """The ratio; 0 if a row has converged and both are almost 0."""
+    return torch.where(below > torch.finfo(below.dtype).tiny, above / below, 0.0)
+
+
+_COLUMNS = 128
+"""Columns whose updates of later columns are applied together: the paper's B."""
+
+
+def inverse_factor(gram: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
+    """The upper Cholesky factor of the inverse of ``gram`` ``(in, in)``, damped: float32."""
+    factor: torch.Tensor = torch.linalg.cholesky(damped_inverse(gram, damping), upper=True)
+    return factor.to(torch.float32)
+
+
+def sparsegpt(
+    weight: torch.Tensor,
+    factor: torch.Tensor,
+    kept: torch.Tensor | None = None,
+    removed: int = 0,
+    columns: int = _COLUMNS,
+) -> torch.Tensor:
+    """The remaining weights ``(out, in)`` of ``weight``, updated column by column; the removed ones are 0.
+
+    ``factor`` ``(in, in)``: the :func:`inverse_factor` of the inputs' Gram matrix, which several
+    masks of one layer can share. ``kept``: which weights remain, bool ``(out, in)``;
+    without it, ``removed`` weights are removed, an equal share of each block of ``columns``, chosen
+    by w^2 / [H^-1]_jj as updated so far. The columns after a removed weight compensate for its error,
+    so the inverse of the remaining Gram matrix is a row of the Cholesky factor of the whole inverse.
+    Frantar & Alistarh, "SparseGPT", ICML 2023, algorithm 1.
+    """
+    updated = weight.to(torch.float32, copy=True)
+    gone, width = 0, updated.shape[1]
+    for first in range(0, width, columns):
+        end = min(width, first + columns)
+        inside = factor[first:end, first:end]
+        now = updated[:, first:end]
+        if kept is None:
+            target = round(removed * end / width) - gone
+            stays = _all_but_lowest(now.square() / inside.diagonal().square(), target)
+            gone += target
+        else:
+            stays = kept[:, first:end]
+        updated[:, end:] -= _clear(now, inside, stays) @ factor[first:end, end:]
+    return updated
+
+
+def _clear(weight: torch.Tensor, factor: torch.Tensor, stays: torch.Tensor) -> torch.Tensor:
+    """Set the weights outside ``stays`` to 0 in ``weight`` ``(out, columns)``, in place; return the scaled errors."""
+    errors = torch.zeros_like(weight)
+    for column in range(weight.shape[1]):
+        error = weight[:, column].masked_fill(stays[:, column], 0) / factor[column, column]
+        weight[:, column:] -= error[:, None] * factor[column, column:]
+        weight[:, column].masked_fill_(~stays[:, column], 0)
+        errors[:, column] = error
+    return errors
+
+
+def _all_but_lowest(score: torch.Tensor, count: int) -> torch.Tensor:
+    """Bool of ``score``'s shape: false for exactly the ``count`` lowest."""
+    lowest = score.flatten().argsort(stable=True)[:count]
+    stays = torch.ones(score.numel(), dtype=torch.bool, device=score.device)
+    stays[lowest] = False
+    return stays.view(score.shape)
