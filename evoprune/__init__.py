@@ -31,6 +31,7 @@ from evoprune.interfaces.genes import Gene, Genes
 from evoprune.interfaces.parts import Finals, Foreseeing, HeldOut, Measured, Outcome, Reporting, TradeOffs
 from evoprune.interfaces.planning import Plan, Planner
 from evoprune.interfaces.problem import Evaluation, Problem, Settings
+from evoprune.interfaces.result import Best, FinalistRow, Result
 from evoprune.interfaces.schema import Checked, Fraction, Positive
 
 __version__ = "0.1.0"
@@ -42,6 +43,7 @@ __all__ = [
     "ROUNDING",
     "Additive",
     "Algorithm",
+    "Best",
     "Budget",
     "CachedFile",
     "Checked",
@@ -51,6 +53,7 @@ __all__ = [
     "Evaluation",
     "Exported",
     "Exporting",
+    "FinalistRow",
     "Finals",
     "Foreseeing",
     "Fraction",
@@ -73,6 +76,7 @@ __all__ = [
     "Quantity",
     "Recovering",
     "Reporting",
+    "Result",
     "Rival",
     "Settings",
     "Standing",

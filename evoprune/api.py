@@ -20,14 +20,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
-
 from evoprune.backends.evaluation import build_problem, limit_threads, this_worker
 from evoprune.console.notebook import table
 from evoprune.console.phase import Phase
 from evoprune.errors import InputError
 from evoprune.experiment import config
-from evoprune.experiment.explain import explain
 from evoprune.experiment.plugin_parameters import check_parameters
 from evoprune.experiment.resolve import Resolved, resolve, resolve_at, resolve_file
 from evoprune.exports.exporting import export
@@ -35,6 +32,7 @@ from evoprune.exports.recovering import recover_into
 from evoprune.files.json_files import read_json
 from evoprune.interfaces.export import Exported, Exporting, Measuring, Recovering, Table
 from evoprune.interfaces.problem import Problem
+from evoprune.interfaces.result import Best, Result
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import is_generation
 from evoprune.records.status import without_result
@@ -43,28 +41,19 @@ from evoprune.search import toolbox
 Columns = dict[str, list[Any]]
 
 
-class Best(BaseModel, extra="ignore", allow_inf_nan=False):
-    """The best candidate: its genes, its fitness (a number an objective), its number in the history if it was bred."""
-
-    genome: list[float] = Field(min_length=1)
-    fitness: list[float] = Field(min_length=1)
-    candidate: int | None
-
-
-class _Result(BaseModel, extra="ignore"):
-    best: Best
-    seed: int = Field(ge=0)
-
-
 @dataclass(frozen=True)
 class Run:
     """A finished run, read from its folder. Make one with :meth:`open` or :func:`run`."""
 
     folder: Path
     resolved: Resolved
-    result: dict[str, Any]
-    """``result.json``; only :attr:`best` and the seed have been checked."""
-    best: Best
+    result: Result
+    """``result.json`` as its problem's own class of results."""
+
+    @property
+    def best(self) -> Best:
+        """The best candidate."""
+        return self.result.best
 
     @classmethod
     def open(cls, folder: str | Path, overrides: Sequence[str] = ()) -> Run:
@@ -76,12 +65,7 @@ class Run:
         resolved = read_experiment(folder, overrides)
         if not (folder / run_folder.RESULT).is_file():
             raise InputError(without_result(folder), str(folder))
-        result = read_json(folder / run_folder.RESULT)
-        try:
-            best = _Result.model_validate(result).best
-        except ValidationError as error:
-            raise InputError(explain(error, _Result), str(folder / run_folder.RESULT)) from None
-        return cls(folder, resolved, result, best)
+        return cls(folder, resolved, recorded.read_result(folder, resolved.problem.Result))
 
     @cached_property
     def problem(self) -> Problem:
@@ -140,7 +124,7 @@ class Run:
         def write(place: Path) -> Exported:
             problem = self.problem
             assert isinstance(problem, Exporting)
-            return problem.export(self.best.genome, self._stored, place, checked)
+            return problem.export(self.best.genome, self.result, place, checked)
 
         out = Path(out)
         return export(out, write, self._made_by, self.resolved.config(), kind.writes_file(out))
@@ -159,7 +143,7 @@ class Run:
         def write(workplace: Path, place: Path) -> Exported:
             problem = self.problem
             assert isinstance(problem, Recovering)
-            return problem.recover(self.best.genome, self._stored, workplace, place, checked)
+            return problem.recover(self.best.genome, self.result, workplace, place, checked)
 
         out = Path(out)
         return recover_into(out, write, self._made_by, self.resolved.config(), kind.writes_file(out))
@@ -171,11 +155,6 @@ class Run:
         execution = read_json(path).get("execution") if path.exists() else None
         threads = execution.get("threads") if isinstance(execution, dict) else None
         return threads if isinstance(threads, int) and 0 < threads <= (os.cpu_count() or 1) else None
-
-    @property
-    def _stored(self) -> dict[str, Any]:
-        """The result, and where the files lie that it speaks of."""
-        return self.result | {"folder": str(self.folder)}
 
     @property
     def _made_by(self) -> dict[str, Any]:
@@ -190,7 +169,7 @@ class Run:
         problem = self.problem
         assert isinstance(problem, Measuring)
         with Phase("measuring"):
-            return problem.compare(self.best.genome, self._stored, checked)
+            return problem.compare(self.best.genome, self.result, checked)
 
 
 def run(

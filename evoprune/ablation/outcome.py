@@ -8,10 +8,10 @@ from pathlib import Path
 
 from evoprune.ablation.campaign import Campaign
 from evoprune.errors import InputError
-from evoprune.files.json_files import read_json
+from evoprune.interfaces.result import Result
 from evoprune.records import recorded
 from evoprune.records.history import Line, may_win
-from evoprune.records.run_folder import HISTORY, RESULT
+from evoprune.records.run_folder import HISTORY
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,8 @@ def finished(variant: str, seed: int, place: Path, weight: float, campaign: Camp
 
     Raises :class:`InputError` where there is no score, or none within the budget.
     """
-    result = read_json(place / RESULT, "the folder of a run")
-    before, spent, unseen = (recorded.number(result.get(key)) for key in ("setup_cost", "work", "unseen"))
-    if before is None:
-        raise InputError("holds no setup_cost: an older version wrote it; run it again", str(place / RESULT))
-    found = curve(recorded.lines(place / HISTORY), weight, before)
+    result = recorded.read_result(place, Result)
+    found = curve(recorded.lines(place / HISTORY), weight, result.setup_cost)
     if not found.work:
         raise InputError("holds no candidate that was scored on all the data", str(place / HISTORY))
     if found.work[0] > campaign.budget:
@@ -58,7 +55,7 @@ def finished(variant: str, seed: int, place: Path, weight: float, campaign: Camp
             f"{found.work[0]:,.0f}; give a larger --budget, and another --name",
             str(place),
         )
-    return Finished(variant, seed, found, spent or found.work[-1], unseen)
+    return Finished(variant, seed, found, result.work or found.work[-1], result.unseen)
 
 
 def curve(lines: Iterable[Line], weight: float, before: float = 0.0) -> Curve:

@@ -7,7 +7,6 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from evoprune.api import Run
 from evoprune.backends import launch
@@ -15,6 +14,7 @@ from evoprune.backends.execution import MAPS, Execution
 from evoprune.errors import Stopped
 from evoprune.interfaces.export import Exporting
 from evoprune.interfaces.parts import reporting
+from evoprune.interfaces.result import Result
 from evoprune.records.run_folder import HISTORY
 
 
@@ -60,7 +60,7 @@ def under_scoop(how: Execution, options: argparse.Namespace) -> int | None:
     return launch.launch(options.arguments, how.workers, how.hostfile)
 
 
-def carry_out(call: Callable[[], dict[str, Any] | None], folder: Path) -> None:
+def carry_out(call: Callable[[], Result | None], folder: Path) -> None:
     """Call ``call``, which runs in ``folder``, and print its result, or how to continue."""
     try:
         result = call()
@@ -79,7 +79,7 @@ def _outcome(run: Run) -> Iterator[str]:
     """What the run found, where that is, and which commands can follow."""
     problem, folder = run.resolved.problem, shlex.quote(str(run.folder))
     yield from reporting(problem).summary(run.result)
-    yield f"best fitness {run.best.fitness[0]:.6g} after {run.result['evaluations']:,} evaluations"
+    yield f"best fitness {run.best.fitness[0]:.6g} after {run.result.evaluations:,} evaluations"
     yield f"result, figures and history: {run.folder}"
     yield f"a page: python -m evoprune report {folder}"
     if issubclass(problem, Exporting):

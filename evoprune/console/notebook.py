@@ -24,8 +24,7 @@ def _rows(run: Run) -> Iterator[tuple[str, str]]:
     yield "run", str(run.folder)
     for label, value in zip(problem.labels_of(run.resolved.settings), run.best.fitness, strict=True):
         yield f"best {label}", plain(value)
-    if isinstance(evaluations := run.result.get("evaluations"), int):
-        yield "candidates evaluated", f"{evaluations:,}"
+    yield "candidates evaluated", f"{run.result.evaluations:,}"
     for line in reporting(problem).summary(run.result):
         name, colon, told = line.partition(": ")
         yield (name, told) if colon else ("", line)

@@ -16,6 +16,7 @@ from evoprune.exports.recovering import recover_into
 from evoprune.fronts.run import PlannedExport, export_of, tell
 from evoprune.interfaces.export import Exported, Rival
 from evoprune.interfaces.parts import Outcome
+from evoprune.interfaces.result import Best
 
 
 def add_rivals(plans: Sequence[PlannedExport], front: Path, options: Mapping[str, Any]) -> None:
@@ -55,8 +56,10 @@ def _export(rival: Rival, like: Resolved, out: Path, options: Mapping[str, Any])
     checked = check_parameters(problem.ExportOptions, options, "options")
 
     def write(workplace: Path, place: Path) -> Exported:
-        result = problem.report(outcome, workplace)  # an interrupted recovery goes on from there
-        result |= {"seed": config["seed"], "folder": str(workplace), "rival": f"{out.parent.name}/{out.stem}"}
+        own = problem.report(outcome, workplace)  # an interrupted recovery goes on from there
+        best = Best.model_construct(genome=list(genome), fitness=list(outcome.best_evaluation.values))  # maybe infinite
+        named = {"best": best, "seed": config["seed"], "folder": workplace, "rival": f"{out.parent.name}/{out.stem}"}
+        result = problem.Result.model_validate({**own, **named})
         exported: Exported = problem.export(genome, result, place, checked)
         return exported
 

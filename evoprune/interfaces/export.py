@@ -83,12 +83,12 @@ class Exporting(ABC):
         return out.suffix in cls.file_suffixes()
 
     @abstractmethod
-    def export(self, genome: Sequence[float], result: Mapping[str, Any], place: Path, options: Any) -> Exported:
+    def export(self, genome: Sequence[float], result: Any, place: Path, options: Any) -> Exported:
         """Write ``genome`` to ``place`` and check what was written.
 
         ``place``: an empty folder; or, with one of :meth:`file_suffixes`, a file to make, beside which others may lie
-        (:func:`evoprune.about`). ``result``: the run's ``result.json``, not yet checked, and the run's folder under
-        ``folder``. ``options``: an :attr:`ExportOptions`. Raises :class:`evoprune.InputError`.
+        (:func:`evoprune.about`). ``result``: a :attr:`evoprune.Problem.Result`, with its ``folder``.
+        ``options``: an :attr:`ExportOptions`. Raises :class:`evoprune.InputError`.
         """
 
     def rivals(self, first: bool) -> Iterator[Rival]:  # noqa: ARG002 - a default
@@ -134,10 +134,10 @@ class Measuring(ABC):
     """What :meth:`compare` and :meth:`measure` may be told; each field is an option of the command ``eval``."""
 
     @abstractmethod
-    def compare(self, genome: Sequence[float], result: Mapping[str, Any], options: Any) -> Table:
+    def compare(self, genome: Sequence[float], result: Any, options: Any) -> Table:
         """Measure ``genome`` beside the known solutions. Raises :class:`evoprune.InputError`.
 
-        ``result``: that of the run which found it, with the run's ``folder``.
+        ``result``: that of the run which found it, with its ``folder``.
         """
 
     @classmethod
@@ -165,9 +165,7 @@ class Recovering(Measuring, Exporting):
     """What :meth:`recover` and :meth:`recover_export` may be told; each field is an option of the command."""
 
     @abstractmethod
-    def recover(
-        self, genome: Sequence[float], result: Mapping[str, Any], workplace: Path, place: Path, options: Any
-    ) -> Exported:
+    def recover(self, genome: Sequence[float], result: Any, workplace: Path, place: Path, options: Any) -> Exported:
         """Train ``genome`` and write it to ``place`` as :meth:`export` does.
 
         What an interrupted call leaves in ``workplace``, a folder that may not exist yet, is continued by the same

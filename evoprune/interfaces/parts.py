@@ -127,13 +127,11 @@ class Reporting(ABC):
     """Installed packages that scores depend on; pages show their versions."""
 
     @abstractmethod
-    def report(self, outcome: Outcome, folder: Path) -> dict[str, Any]:
-        """Draw figures into ``folder``; return what is added to ``result.json``.
+    def report(self, outcome: Outcome, folder: Path) -> Mapping[str, Any]:
+        """Draw figures into ``folder``; return what is added to ``result.json``, as the problem's ``Result`` has it.
 
-        Of these keys the engine reads ``unseen``, the result's score on data that no search saw, for ablations;
-        ``genes``, their names, and ``protocol``, how scores were measured, for pages; and ``figures``, a sentence
-        for each figure by name, which pages show below it. Keys of the engine (``best``, ``work``, ``seed``, ...)
-        keep the engine's value.
+        :class:`evoprune.Result` lists the keys that the engine reads. Its own (``best``, ``work``, ``seed``, ...) keep
+        the engine's value.
         """
 
     @classmethod
@@ -147,8 +145,8 @@ class Reporting(ABC):
         return ()
 
     @classmethod
-    def summary(cls, result: Mapping[str, Any]) -> Sequence[str]:
-        """Lines that tell a person what the run found. ``result``: its ``result.json``.
+    def summary(cls, result: Any) -> Sequence[str]:
+        """Lines that tell a person what the run found. ``result``: a :attr:`evoprune.Problem.Result`.
 
         The first is the verdict, a sentence or two, which the page of the run begins with, too.
         """

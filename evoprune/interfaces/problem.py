@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from evoprune.interfaces.budget import Budget
 from evoprune.interfaces.genes import Genes
+from evoprune.interfaces.result import Result
 from evoprune.interfaces.schema import Checked
 
 
@@ -49,6 +50,9 @@ class Problem(ABC):
 
     Settings: ClassVar[type[Settings]] = Settings
     """The parameters that the YAML file's ``problem`` section may hold."""
+
+    Result: ClassVar[type[Result]] = Result
+    """The class of results: a subclass where :meth:`Reporting.report` adds keys."""
 
     weights: tuple[float, ...] = (-1.0,)
     """One number an objective: negative to minimise, positive to maximise."""

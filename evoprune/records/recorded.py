@@ -8,15 +8,19 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evoprune.errors import InputError
 from evoprune.experiment.explain import explain
+from evoprune.files.json_files import read_json
 from evoprune.interfaces.problem import Evaluation, worst
+from evoprune.interfaces.result import Result
 from evoprune.records.history import Line, is_generation
-from evoprune.records.run_folder import AHEAD, HISTORY
+from evoprune.records.run_folder import AHEAD, HISTORY, RESULT
+
+R = TypeVar("R", bound=Result)
 
 Genome = tuple[float, ...]
 
@@ -111,6 +115,15 @@ def read(folder: Path, weights: tuple[float, ...]) -> RecordedRun:
             raise InputError("expected lines with a fitness alone", str(folder / AHEAD))
         _learn(recorded, line, weights)
     return recorded
+
+
+def read_result(folder: Path, kind: type[R]) -> R:
+    """Return the result of the finished run in ``folder``. ``kind``: its problem's ``Result``."""
+    path = folder / RESULT
+    try:
+        return kind.model_validate(read_json(path, "the folder of a run") | {"folder": folder})
+    except ValidationError as error:
+        raise InputError(explain(error, kind), str(path)) from None
 
 
 def cut_broken_end(folder: Path) -> Iterator[str]:

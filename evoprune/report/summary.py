@@ -18,6 +18,7 @@ from evoprune.figures import draw_convergence, svg
 from evoprune.files.json_files import read_json
 from evoprune.interfaces.parts import Reporting, reporting, titles
 from evoprune.interfaces.problem import Problem
+from evoprune.interfaces.result import Result
 from evoprune.records.history import is_generation
 from evoprune.records.run_folder import CONFIG, ENVIRONMENT, RESULT
 from evoprune.records.status import Status, look
@@ -113,14 +114,12 @@ def _summary(run: api.Run, lines: Sequence[Json], figures: Mapping[str, Path], v
     folder = run.folder
     candidates = {line["candidate"]: line for line in lines if isinstance(line.get("candidate"), int)}
     generations = [line for line in lines if is_generation(line)]
-    protocol = run.result.get("protocol")
-    protocol = protocol if isinstance(protocol, dict) else {}
+    protocol = run.result.protocol or {}
     alike = _alike(protocol)
     environment = _optional(folder / ENVIRONMENT)
-    genes = run.result.get("genes")
-    labels = [f"gene {number}" for number in range(len(run.best.genome))]
-    if isinstance(genes, list) and len(genes) == len(labels):
-        labels = list(map(str, genes))
+    labels = run.result.genes or []
+    if len(labels) != len(run.best.genome):
+        labels = [f"gene {number}" for number in range(len(run.best.genome))]
     config = run.resolved.config()
     ancestors = [] if run.best.candidate is None else family.ancestors(run.best.candidate, candidates)
     return Summary(
@@ -134,7 +133,7 @@ def _summary(run: api.Run, lines: Sequence[Json], figures: Mapping[str, Path], v
         facts=_facts(run),
         tables=_tables(run),
         explained={_told(run).words.get(key, key): sentence for key, sentence in _told(run).explained.items()},
-        front={f"candidate {point['candidate']}": point["fitness"] for point in run.result.get("front", [])},
+        front={f"candidate {point.candidate}": point.fitness for point in run.result.front or []},
         protocol=flat({key: value for key, value in protocol.items() if not any(key in one for one in alike)}),
         described=[{row: {key: one[key][row] for key in one} for row in next(iter(one.values()))} for one in alike],
         references=[line for line in lines if "reference" in line],
@@ -182,7 +181,7 @@ def _facts(run: api.Run) -> Json:
         **_told(run).words,
     }
     facts = {f"{name} of the best": value for name, value in zip(_objectives(run), run.best.fitness, strict=True)}
-    for key, value in run.result.items():
+    for key, value in run.result.as_json().items():
         if not _single(value) or key in _TOLD_ELSEWHERE or (key == "setup_cost" and not value):
             continue
         facts[words.get(key, key)] = _shown(value, key in _told(run).shares)
@@ -209,7 +208,7 @@ def _single(value: Any) -> bool:
 
 def _tables(run: api.Run) -> dict[str, Json]:
     told, tables = _told(run), {}
-    for key, value in run.result.items():
+    for key, value in run.result.as_json().items():
         if isinstance(value, dict) and key not in _NOT_TABLES:
             rows = _table(value, {key} & told.shares, told.shares)
             if all(len(row) <= _MOST_COLUMNS for row in rows.values()):
@@ -249,16 +248,14 @@ def _family(run: api.Run, ancestors: Sequence[Json]) -> Drawn | None:
     return Drawn("family tree", uri(svg(figure), "svg+xml"), family.in_words(ancestors, best))
 
 
-def _times(result: Mapping[str, Any]) -> dict[str, float]:
-    return {words: result[key] for key, words in _TIMES.items() if isinstance(result.get(key), (int, float))}
+def _times(result: Result) -> dict[str, float]:
+    return {words: getattr(result, key) for key, words in _TIMES.items() if key in result.model_fields_set}
 
 
 def _figure(name: str, path: Path, run: api.Run, generations: Sequence[Json]) -> Drawn:
     title = name.replace("_", " ")
-    given = run.result.get("figures")
-    captions = {"convergence": _convergence_in_words(run, generations)} | (given if isinstance(given, dict) else {})
-    words = str(captions.get(name, title))
-    return Drawn(title, uri(path.read_bytes(), "svg+xml"), words)
+    captions = {"convergence": _convergence_in_words(run, generations)} | (run.result.figures or {})
+    return Drawn(title, uri(path.read_bytes(), "svg+xml"), captions.get(name, title))
 
 
 def _convergence_in_words(run: api.Run, generations: Sequence[Json]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from evoprune import api
 from evoprune.errors import InputError
+from evoprune.interfaces.result import Best, Result
 from evoprune.records import recorded
 from evoprune.records.history import may_win
 from evoprune.records.run_folder import HISTORY
@@ -28,7 +29,6 @@ def so_far(folder: Path) -> tuple[api.Run, list[dict[str, Any]]]:
     if not whole:
         raise NothingYet("no candidate has been scored on all the data yet", str(folder))
     line = max(whole, key=lambda line: [w * value for w, value in zip(weights, line["fitness"], strict=True)])
-    best = api.Best(genome=line["genome"], fitness=line["fitness"], candidate=line["candidate"])
+    best = Best(genome=line["genome"], fitness=line["fitness"], candidate=line["candidate"])
     scores = [line for line in lines if "candidate" in line and not line["memo"]]
-    result = {"evaluations": len(scores), "seed": resolved.experiment.seed}
-    return api.Run(folder, resolved, result, best), lines
+    return api.Run(folder, resolved, Result(best=best, evaluations=len(scores), seed=resolved.experiment.seed)), lines

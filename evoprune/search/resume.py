@@ -18,13 +18,14 @@ from evoprune.errors import InputError
 from evoprune.experiment.explain import cut_repr
 from evoprune.experiment.resolve import resolve, resolve_at
 from evoprune.files.json_files import read_json
+from evoprune.interfaces.result import Result
 from evoprune.records import recorded, run_folder
 from evoprune.records.stating import stating
 from evoprune.search.prepared import Prepared, decide, deciding
-from evoprune.search.run import Json, begin, carry_out
+from evoprune.search.run import begin, carry_out
 
 
-def resume(folder: Path, overrides: Sequence[str], execution: Execution) -> Json | None:
+def resume(folder: Path, overrides: Sequence[str], execution: Execution) -> Result | None:
     """Continue the run in ``folder`` without scoring anything twice; return None if it is already complete.
 
     ``overrides`` change its experiment as ``--set`` does. It is continued only if it is

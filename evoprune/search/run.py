@@ -11,17 +11,20 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy
+from pydantic import ValidationError
 
 from evoprune import backends
 from evoprune.backends.execution import Execution
 from evoprune.console.phase import Phase, note
-from evoprune.errors import Stopped
+from evoprune.errors import InputError, Stopped
+from evoprune.experiment.explain import explain
 from evoprune.experiment.resolve import Resolved, refuse_missing
 from evoprune.figures import draw_convergence
 from evoprune.files.json_files import write_json
 from evoprune.interfaces.algorithm import Individual
 from evoprune.interfaces.parts import Outcome, Reporting, TradeOffs, titles
 from evoprune.interfaces.problem import Evaluation, Problem
+from evoprune.interfaces.result import Result
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import History
 from evoprune.records.recorded import Key, RecordedRun
@@ -55,7 +58,7 @@ def run(
     execution: Execution | None = None,
     known: Mapping[Key, Evaluation] = MappingProxyType({}),
     promised: Mapping[str, Any] | None = None,
-) -> Json | None:
+) -> Result | None:
     """Run the experiment and leave everything in ``folder``, which is made; return the result.
 
     What ends it while it is loading can be continued, too: see :func:`evoprune.search.resume.resume`. Raises
@@ -76,7 +79,7 @@ def begin(
     folder: Path,
     execution: Execution,
     known: Mapping[Key, Evaluation] = MappingProxyType({}),
-) -> Json | None:
+) -> Result | None:
     """As :func:`run`, in a ``folder`` that is locked and holds no history yet."""
     with run_folder.stopping_at_full_disks(folder), stating(folder) as status:
         status.begin()
@@ -96,7 +99,7 @@ def begin(
 
 def carry_out(
     run: Prepared, backend: backends.Backend, past: RecordedRun, environment: Json, status: Stating
-) -> Json | None:
+) -> Result | None:
     """Search, from the start or with what is known of the past, and write the result.
 
     None, and nothing is changed, if the past holds the whole search and its result is there.
@@ -116,12 +119,12 @@ def carry_out(
     history = History(folder, past.lines, go_live)
     result = _search(run, backend, history, past)
     if result is not None:
-        write_json(folder / run_folder.RESULT, result)
+        write_json(folder / run_folder.RESULT, result.as_json())
         status.end("done")
     return result
 
 
-def _search(run: Prepared, backend: backends.Backend, history: History, past: RecordedRun) -> Json | None:
+def _search(run: Prepared, backend: backends.Backend, history: History, past: RecordedRun) -> Result | None:
     """Search and report. Returns as :func:`carry_out`."""
     experiment, problem = run.resolved.experiment, run.problem
     reserve = finals_of(problem).reserve
@@ -183,10 +186,10 @@ def _find(
     return _Found(best, front, finals, references, last, seconds)
 
 
-def _report(run: Prepared, evaluator: Evaluator, found: _Found) -> Json:
+def _report(run: Prepared, evaluator: Evaluator, found: _Found) -> Result:
     """The result, with what the problem says of it; draws the figures."""
     problem, folder, seed = run.problem, run.folder, run.resolved.experiment.seed
-    result = {
+    result: Json = {
         "best": _individual(found.best),
         "work": evaluator.work,
         "work_unit": problem.work_unit,
@@ -207,8 +210,11 @@ def _report(run: Prepared, evaluator: Evaluator, found: _Found) -> Json:
         evaluation = evaluator.evaluation_of(found.best.genome)
         front = [(list(individual), individual.fitness.values) for individual in found.front]
         outcome = Outcome(list(found.best), evaluation, found.references, front, title)
-        result = result | problem.report(outcome, folder) | result
-    return result
+        result = {**problem.report(outcome, folder), **result}
+    try:
+        return problem.Result.model_validate(result)
+    except ValidationError as error:
+        raise InputError(explain(error, problem.Result), f"{type(problem).__name__}.report") from None
 
 
 def _choose(problem: Problem, front: Sequence[tuple[float, ...]]) -> int:

@@ -21,6 +21,7 @@ from evoprune import (
     Problem,
     Recovering,
     Reporting,
+    Result,
     Rival,
     Settings,
     Table,
@@ -238,22 +239,21 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         )
 
     @classmethod
-    def summary(cls, result: Mapping[str, Any]) -> list[str]:
+    def summary(cls, result: Result) -> list[str]:
         """The perplexities on the report text."""
-        return summary(result)
+        return summary(result.as_json())
 
     @classmethod
     def file_suffixes(cls) -> list[str]:
         """A suffix for each registered format."""
         return [f".{name}" for name in plugin_names(FORMATS)]
 
-    def export(
-        self, genome: Sequence[float], result: Mapping[str, Any], place: Path, options: ExportOptions
-    ) -> Exported:
+    def export(self, genome: Sequence[float], result: Result, place: Path, options: ExportOptions) -> Exported:
         """Write the smaller model as ``save_pretrained`` does, or in a registered format; check it in a new process."""
         from problems.distillation.phase import weights_in
 
-        return self._format(place)(self.session, genome, options).write(result, place, weights_in(result))
+        told = _told(result)
+        return self._format(place)(self.session, genome, options).write(told, place, weights_in(told))
 
     def rivals(self, first: bool) -> Iterator[Rival]:
         """The known solutions; of the first run also dense, and what transforms know, such as llama.cpp's presets."""
@@ -272,7 +272,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
     def recover(
         self,
         genome: Sequence[float],
-        result: Mapping[str, Any],
+        result: Result,
         workplace: Path,
         place: Path,
         options: RecoverOptions,
@@ -281,7 +281,9 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         from problems.distillation.phase import recover_and_export
 
         kind = self._format(place)
-        return recover_and_export(self.session, genome, self._compared(), result, workplace, place, options, kind)
+        return recover_and_export(
+            self.session, genome, self._compared(), _told(result), workplace, place, options, kind
+        )
 
     @classmethod
     def recover_export(
@@ -304,12 +306,12 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
 
         return load_any(ModelSettings(model=str(folder), device="cpu", dtype=facts["dtype"]))
 
-    def compare(self, genome: Sequence[float], result: Mapping[str, Any], options: EvalOptions) -> Table:
+    def compare(self, genome: Sequence[float], result: Result, options: EvalOptions) -> Table:
         """The known solutions and ``genome``, also as the run recovered it: perplexity, and tasks if requested."""
         from problems.distillation.phase import weights_in
         from problems.language_model.eval import compare
 
-        return compare(self.session, self._compared() | {"evolved": list(genome)}, options, weights_in(result))
+        return compare(self.session, self._compared() | {"evolved": list(genome)}, options, weights_in(_told(result)))
 
     def _compared(self) -> dict[str, list[float]]:
         if isinstance(self._budget, MeasuredBudget):  # what it measured may be of another machine
@@ -336,3 +338,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         from problems.language_model.eval import measure
 
         return measure(source, options)
+
+
+def _told(result: Result) -> dict[str, Any]:
+    return result.as_json() | {"folder": str(result.folder)}

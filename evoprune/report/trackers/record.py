@@ -11,7 +11,7 @@ from typing import Any
 from evoprune import api
 from evoprune.console.formatting import flat
 from evoprune.errors import InputError
-from evoprune.files.json_files import read_json
+from evoprune.interfaces.result import Result
 from evoprune.records import recorded
 from evoprune.records.history import is_generation
 from evoprune.records.run_folder import HISTORY, RESULT
@@ -47,7 +47,7 @@ def record(folder: Path) -> Record:
     if not lines:
         raise InputError("no generation is complete; there is nothing to write", str(folder))
     began = (folder / HISTORY).stat().st_mtime - lines[-1]["seconds"]
-    result = read_json(folder / RESULT) if (folder / RESULT).exists() else {}
+    result = recorded.read_result(folder, Result).as_json() if (folder / RESULT).exists() else {}
     numbers = {k: v for k, v in flat(result).items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
     return Record(folder, flat(api.read_experiment(folder).config()), lines, numbers, began)
 

@@ -252,15 +252,6 @@ class Forgetful(Benchmark):
 """
 
 
-def test_a_run_of_an_older_version_is_not_counted(ablate, capsys):
-    vary = ("--vary", "operators.mate=blend,uniform")
-    _, folder = ablate(*vary)
-    path = folder / "01" / "seed-0" / "result.json"
-    path.write_text(path.read_text().replace('"setup_cost"', '"preparation"'))
-    assert ablate(*vary)[0] == 2
-    assert f"{path}: holds no setup_cost: an older version wrote it" in capsys.readouterr().err
-
-
 def test_a_folder_of_something_else_is_refused(ablate, run, sphere, capsys):
     folder = run(sphere).folder
     before = sorted(folder.iterdir())

@@ -9,7 +9,7 @@ from problems.benchmark import Benchmark
 class Told(Benchmark, Reporting, Exporting):
     def report(self, outcome, folder): return {}
     @classmethod
-    def summary(cls, result): return [f"found by seed {result['seed']}"]
+    def summary(cls, result): return [f"found by seed {result.seed}"]
 
     def export(self, genome, result, folder, options): ...
 """

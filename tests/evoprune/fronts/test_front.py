@@ -21,8 +21,8 @@ class Written(Benchmark, Reporting, Measured, Exporting):
     def export(self, genome, result, place, options):
         if len(genome) == 7: raise InputError("has no form")
         place.write_text(str(genome))
-        assert (Path(result["folder"]) / "weights").read_text() == "kept"  # what the report left for it
-        if "rival" in result: assert result["compared"] == (["dense"] if "uniform" in result["rival"] else [])
+        assert (result.folder / "weights").read_text() == "kept"  # what the report left for it
+        if hasattr(result, "rival"): assert result.compared == (["dense"] if "uniform" in result.rival else [])
         faults = ["too long"] if len(genome) == 5 else []
         return Exported({"loss": len(genome), "bytes": 9 - len(genome), "function": self.settings.function}, [], faults)
 

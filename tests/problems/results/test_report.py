@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from problems.results.report import on_search_text, overfitting, report, sparsity
+from problems.results.summary import summary
 from problems.results.verdict import gap_closed
 from tests.problems.small import counted_sparsity, outcome_of, plain_perplexity
 
@@ -71,7 +72,7 @@ def test_a_model_whose_transform_updates_weights_is_reported_both_ways(language_
         updated = found["perplexity"][f"{role}_reconstructed"]["evolved"]
         assert updated == pytest.approx(plain_perplexity(model, windows.tokens), rel=1e-4)
         assert updated != found["perplexity"][role]["evolved"]
-    assert "reconstructed by sparsegpt: evolved" in problem.summary(found)[-1]
+    assert "reconstructed by sparsegpt: evolved" in summary(found)[-1]
 
 
 def test_blocks_that_are_gone_count_as_removed(language_model):

@@ -1,0 +1,81 @@
+"""The typed result of a run: ``result.json``, written once at the end of a run and read by everything that follows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+
+class Best(BaseModel, extra="ignore", allow_inf_nan=False):
+    """A candidate: its genes, its fitness (a number an objective), its number in the history if it was bred."""
+
+    genome: list[float] = Field(min_length=1)
+    fitness: list[float] = Field(min_length=1)
+    candidate: int | None = None
+
+
+class FinalistRow(BaseModel):
+    """Scores of a finalist, in the search and in the finals; None where it failed."""
+
+    fitness: float | None
+    judged: float | None
+
+
+class Result(BaseModel, extra="allow", protected_namespaces=()):
+    """Base of results: the engine's keys, and those of a problem's report that the engine reads.
+
+    A problem that reports more may declare its own keys in a subclass and name that as its ``Result``::
+
+        class PackedResult(Result):
+            weight: float  # in kg
+
+        class Packing(Problem, Reporting):
+            Result = PackedResult
+
+            def report(self, outcome, folder):
+                return {"weight": self.weigh(outcome.best)}
+
+            @classmethod
+            def summary(cls, result: PackedResult):
+                return [f"{result.weight:.1f} kg"]
+
+    The engine checks what ``report`` returns when it writes the result, and ``result.json`` when it reads it;
+    ``summary``, ``export``, ``compare`` and ``recover`` get the object. Keys that no class declares are kept as they
+    are. Only keys that were set are written, so an optional key has no null in the file unless somebody set it.
+    """
+
+    best: Best
+    work: float = 0.0
+    work_unit: str = ""
+    setup_cost: float = 0.0
+    """The part of ``work`` done before the search."""
+    evaluations: int = 0
+    seconds: float = 0.0
+    seconds_evaluating: float = 0.0
+    """Summed over workers."""
+    failures: int = 0
+    seed: int = Field(ge=0)
+    chosen: str | None = None
+    """Name of the winner of the finals, where known solutions took part."""
+    finalists: dict[str, FinalistRow] | None = None
+    finals_changed_the_result: bool | None = None
+    front: list[Best] | None = None
+    """Candidates that no other dominates, where there are several objectives."""
+
+    unseen: float | None = None
+    """The score on data that the search never saw, for ablations."""
+    genes: list[str] | None = None
+    """Names of the genes."""
+    protocol: dict[str, Any] | None = None
+    """How scores were measured."""
+    figures: dict[str, str] | None = None
+    """A sentence for each figure, by its name."""
+
+    folder: Path | None = Field(default=None, exclude=True)
+    """Folder with the files that the result speaks of, set when it is read; not in ``result.json``."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the keys that were set, as ``result.json`` holds them."""
+        return self.model_dump(mode="json", exclude_unset=True)
