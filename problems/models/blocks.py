@@ -1,4 +1,4 @@
-"""Finds a model's transformer blocks and their prunable matrices, by structure alone."""
+"""Transformer blocks of a model and their prunable matrices, found by structure alone."""
 
 from __future__ import annotations
 
@@ -16,67 +16,66 @@ from evoprune import InputError
 
 @dataclass(frozen=True)
 class Matrix:
-    """A prunable weight matrix.
+    """A prunable weight matrix."""
 
-    ``name``: the module's full name. ``block``: the index of its block. ``kind``: its name
-    within the block, the same in every block. ``module``: the layer; its weight lies
-    ``(out, in)`` for ``Linear`` and ``(in, out)`` for ``Conv1D``.
-    """
-
-    name: str
+    name: str  # of the module, in the model
     block: int
-    kind: str
+    kind: str  # the module's name within its block, the same in every block
     module: nn.Module
 
     @property
     def weight(self) -> torch.Tensor:
-        """The parameter, as the layer stores it."""
+        """The parameter: ``(out, in)`` of a ``Linear``, ``(in, out)`` of a ``Conv1D``."""
         return self.module.weight  # type: ignore[return-value]
 
     @property
     def transposed(self) -> bool:
-        """Whether the weight lies ``(in, out)``."""
+        """Tell whether the weight is stored ``(in, out)``."""
         return isinstance(self.module, Conv1D)
 
     def rows(self, tensor: torch.Tensor) -> torch.Tensor:
-        """A view of ``tensor``, in the weight's layout, as ``(out, in)``; it also converts back."""
+        """View ``tensor``, in the weight's layout, as ``(out, in)``; also converts back."""
         return tensor.T if self.transposed else tensor
 
     @property
     def size(self) -> int:
-        """How many weights it has."""
+        """The number of weights."""
         return self.weight.numel()
 
 
 def prunable(block: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The layers with a two-dimensional weight in ``block``: ``Linear`` and ``Conv1D``, by name."""
+    """Yield the ``Linear`` and ``Conv1D`` layers in ``block`` with their names."""
     for name, module in block.named_modules():
         if isinstance(module, (nn.Linear, Conv1D)):
             yield name, module
 
 
+def has_matrices(module: nn.Module) -> bool:
+    """Tell whether ``module`` contains a prunable layer."""
+    return any(True for _ in prunable(module))
+
+
 def probe_tokens(model: Any) -> torch.Tensor:
-    """A window ``(1, 6)`` of tokens that are in the vocabulary of ``model``, for short runs."""
-    known: int = model.get_input_embeddings().num_embeddings
-    return torch.arange(6, device=model.device)[None] % known
+    """Return a window ``(1, 6)`` of tokens from the vocabulary of ``model``, for short runs."""
+    vocabulary: int = model.get_input_embeddings().num_embeddings
+    return torch.arange(6, device=model.device)[None] % vocabulary
 
 
 def in_features(layer: Any) -> int:
-    """How many inputs ``layer``, a ``Linear`` or ``Conv1D``, has."""
+    """Return the number of inputs of ``layer``, a ``Linear`` or ``Conv1D``."""
     return int(layer.weight.shape[0 if isinstance(layer, Conv1D) else 1])
 
 
 def max_positions(model: Any) -> int | None:
-    """The most tokens that ``model`` reads at once; None where nothing limits it."""
+    """Return the maximum number of tokens that ``model`` reads at once; None for no limit."""
     return getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
 
 def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
-    """The name and the module list of the transformer blocks.
+    """Return the name and the module list of the transformer blocks.
 
-    This is the outermost list whose members are all of one class and contain prunable layers;
-    of several, the one with the most parameters. Raises :class:`evoprune.InputError` if
-    there is none.
+    It is the outermost list of modules of one class that contain prunable layers; of several, the one with the most
+    parameters.
     """
     found: list[tuple[str, nn.ModuleList]] = []
     for name, module in model.named_modules():
@@ -93,12 +92,11 @@ def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
 
 
 def _is_stack(modules: nn.ModuleList) -> bool:
-    classes = {type(module) for module in modules}
-    return len(classes) == 1 and any(True for _ in prunable(modules))
+    return len({type(module) for module in modules}) == 1 and has_matrices(modules)
 
 
 def keep_blocks(model: Any, kept: Sequence[int]) -> None:
-    """Leave only the blocks ``kept``, by number, in ``model``, and say so in its config."""
+    """Remove all blocks but those numbered ``kept`` from ``model``, and update its config."""
     name, blocks = find_blocks(model)
     owner, _, own_name = name.rpartition(".")
     setattr(model.get_submodule(owner), own_name, nn.ModuleList(blocks[block] for block in kept))
@@ -110,16 +108,16 @@ def keep_blocks(model: Any, kept: Sequence[int]) -> None:
 
 
 def number_attentions(model: Any) -> list[tuple[Any, int]]:
-    """Number the attentions that are left without gaps: a cache keeps keys and values by these numbers.
+    """Number the remaining attentions without gaps, as a cache of keys and values requires.
 
-    Where the config says which kind of attention each layer has, a cache has such places too, so that each is numbered
-    among those of its kind. Returns the modules and the numbers that they had.
+    If the config lists a kind of attention for each layer, each is numbered among its kind, as in the cache. Returns
+    the modules and their previous numbers.
     """
     before: list[tuple[Any, int]] = []
     kinds = getattr(model.config.get_text_config(), "layer_types", None) or []
     try:
         blocks = find_blocks(model)[1]
-    except InputError:  # all of their layers were dropped
+    except InputError:  # all layers were dropped
         return before
     kinds = kinds if len(kinds) == len(blocks) else [None] * len(blocks)
     free = {kind: iter([place for place, other in enumerate(kinds) if other == kind]) for kind in set(kinds)}
@@ -134,7 +132,7 @@ def number_attentions(model: Any) -> list[tuple[Any, int]]:
 
 @contextmanager
 def attentions_numbered(model: Any) -> Iterator[None]:
-    """Let ``model``, of which a transform may have dropped attentions, run with a cache of keys and values."""
+    """Let ``model``, without dropped attentions, run with a cache of keys and values."""
     before = number_attentions(model)
     try:
         yield
@@ -144,10 +142,7 @@ def attentions_numbered(model: Any) -> Iterator[None]:
 
 
 def find_matrices(model: nn.Module) -> list[Matrix]:
-    """Every prunable matrix of ``model``, block by block.
-
-    Raises :class:`evoprune.InputError`, also if some weights would silently be left out.
-    """
+    """Return every prunable matrix of ``model``, block by block; refuse models with stacked experts."""
     name, blocks = find_blocks(model)
     if experts := list(dict.fromkeys(name for block in blocks for name in _stacked(block))):
         raise InputError(
@@ -163,12 +158,12 @@ def find_matrices(model: nn.Module) -> list[Matrix]:
 
 
 def count_zeros(matrices: Iterable[Matrix]) -> int:
-    """The number of zeros in ``matrices``, counted in the model."""
+    """Count the zeros in ``matrices``."""
     return sum(int(matrix.weight.numel() - torch.count_nonzero(matrix.weight)) for matrix in matrices)
 
 
 def _stacked(block: nn.Module) -> list[str]:
-    """The parameters of ``block`` with more than two dimensions, as experts have; convolutions are not counted."""
+    """Names of the parameters of ``block`` with more than two dimensions, as of experts; convolutions are left out."""
     return [
         f"{module_name}.{name}"
         for module_name, module in block.named_modules()

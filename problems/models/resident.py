@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from evoprune import InputError
-from problems.models.blocks import Matrix, count_zeros, find_blocks, find_matrices, in_features
+from problems.models.blocks import Matrix, find_blocks, find_matrices, in_features, prunable
 from problems.models.device import device_of, dtype_of, follow_threads, keep_freed_memory
 from problems.models.forward import Forward
 from problems.models.load import load_model
@@ -22,54 +22,56 @@ from problems.models.tensor_file import sha256_of
 
 @dataclass(frozen=True, eq=False)
 class Resident:
-    """One model on one device, its tokenizer, and a way to run it. Transforms change its weights in place."""
+    """One model on one device and its tokenizer; transforms change its weights in place."""
 
     model: Any
     tokenizer: Any
-    source: str
-    """The source of the model, as in the settings."""
+    source: str  # as in the settings
 
     @classmethod
     def load(cls, settings: ModelSettings) -> Resident:
-        """Load the model that ``settings`` name. Raises :class:`evoprune.InputError`."""
+        """Load the model that ``settings`` name."""
         follow_threads()
         return cls(*load_model(settings), settings.model)
 
     @cached_property
     def matrices(self) -> list[Matrix]:
-        """The weight matrices of the blocks, block by block. Raises :class:`evoprune.InputError`."""
+        """The weight matrices of the blocks, block by block."""
         return find_matrices(self.model)
 
     @cached_property
     def prunable_weights(self) -> int:
-        """How many weights the matrices of the blocks were loaded with."""
+        """The number of weights that the matrices of the blocks were loaded with."""
         return sum(matrix.size for matrix in self.matrices)
 
     @property
     def removed_weights(self) -> int:
-        """How many of these are gone now: those that are zero, and those of matrices that were taken out."""
-        running = set(self.model.modules())
-        left = [matrix for matrix in self.matrices if matrix.module in running]
-        return self.prunable_weights - sum(matrix.size for matrix in left) + count_zeros(left)
+        """The number of prunable weights that are zero or gone now; layers in a matrix's place count their own."""
+        layers = [layer for matrix in self.matrices for layer in self._layers_at(matrix)]
+        return self.prunable_weights - sum(int(torch.count_nonzero(layer.weight)) for layer in layers)
 
     @cached_property
     def sublayers(self) -> list[Sublayer]:
-        """The attention and the MLP of each block. Read it before anything is dropped.
-
-        Raises :class:`evoprune.InputError` where a block cannot be taken apart.
-        """
+        """The attention and the MLP of each block; to be read before anything is dropped."""
         return find_sublayers(self.model)
 
     @property
     def attention_width(self) -> int:
-        """The width of what the heads give now, summed over the blocks. Raises as :attr:`sublayers` does."""
-        running = set(self.model.modules())
-        outputs = [sublayer.layers[-1] for sublayer in self.sublayers if sublayer.kind == "attention"]
-        return sum(in_features(layer) for layer in outputs if layer in running)
+        """The width of the heads' outputs now, summed over the blocks."""
+        outputs = {sublayer.layers[-1] for sublayer in self.sublayers if sublayer.kind == "attention"}
+        running = [self._layers_at(matrix) for matrix in self.matrices if matrix.module in outputs]
+        return sum(in_features(layers[0]) for layers in running if layers)
+
+    def _layers_at(self, matrix: Matrix) -> list[Any]:
+        """The layers in the place of ``matrix`` now: its own, those that replace it, or none."""
+        try:
+            return [layer for _, layer in prunable(self.model.get_submodule(matrix.name))]
+        except AttributeError:  # dropped with the module that held it
+            return []
 
     @cached_property
     def block_parameters(self) -> int:
-        """How many parameters the blocks were loaded with."""
+        """The number of parameters that the blocks were loaded with."""
         return sum(parameter.numel() for parameter in find_blocks(self.model)[1].parameters())
 
     @cached_property
@@ -94,31 +96,28 @@ class Resident:
 
     @cached_property
     def parameters(self) -> int:
-        """The number of parameters of the whole model when it was loaded."""
+        """The number of parameters that the model was loaded with."""
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     @cached_property
     def weights_sha256(self) -> str:
-        """The hash of all weights with their dtypes: a layer's statistics depend on the layers before it.
-
-        Read it before anything changes the model.
-        """
+        """The hash of all weights and their dtypes; to be read before anything changes the model."""
         return sha256_of(self.model.state_dict())
 
     @cached_property
     def shapes_sha256(self) -> str:
-        """The hash of the names and shapes of all tensors. Read it before anything changes the model."""
+        """The hash of the names and shapes of all tensors; to be read before anything changes the model."""
         shapes = [(name, tuple(tensor.shape)) for name, tensor in self.model.state_dict().items()]
         return hashlib.sha256(repr(shapes).encode()).hexdigest()
 
     def remember_dense(self) -> None:
-        """Read, while the model is dense, the properties that later are still to be those of the dense model."""
+        """Compute, while the model is dense, the properties that remain those of the dense model."""
         _ = self.weights_sha256, self.shapes_sha256
         _ = self.parameters, self.block_parameters, self.prunable_weights
-        with suppress(InputError):  # of a model that cannot be taken apart, as transforms say that need it
+        with suppress(InputError):  # transforms that need sublayers raise it again
             _ = self.sublayers
 
     def settle_memory(self) -> None:
-        """Call it after all large tensors are made: from then on, a CPU process keeps the memory it frees."""
+        """Let a CPU process keep freed memory from now on; to be called after all large tensors are made."""
         if self.device.type == "cpu":
             keep_freed_memory()

@@ -1,23 +1,22 @@
-"""Takes a model's blocks apart: which modules make up the attention of a block, and which its MLP.
+"""The attention and the MLP of each block, and dropping them.
 
-A block is ``x + attention(norm(x))`` and then, or beside it, ``x + mlp(norm(x))``. Which norms and other modules belong
-to which of the two is read from the flow of tensors in one short run, so that no architecture has to be named.
+A block is ``x + attention(norm(x))`` and then, or beside it, ``x + mlp(norm(x))``. One short run shows which norms and
+other modules belong to which of the two, so that no architecture has to be named.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from evoprune import InputError
-from problems.models.blocks import find_blocks, in_features, probe_tokens, prunable
+from problems.models.blocks import find_blocks, has_matrices, in_features, probe_tokens, prunable
 
 Kind = Literal["attention", "mlp"]
 KINDS: tuple[Kind, Kind] = ("attention", "mlp")
@@ -25,40 +24,35 @@ KINDS: tuple[Kind, Kind] = ("attention", "mlp")
 
 @dataclass(frozen=True)
 class Sublayer:
-    """One attention or MLP of a block, with the norms that are its own.
-
-    ``children``: the block's direct children that make it up, in the order they run, by name. ``output``: the one whose
-    result is added to the hidden states; ``returns_tuple``: whether it returns a tuple that begins with that result.
-    ``layers``: its layers with matrices, in the order they run; the last one gives the sublayer's output.
-    """
+    """One attention or MLP of a block, with its own norms."""
 
     block: int
     kind: Kind
-    children: dict[str, nn.Module]
-    output: str
-    returns_tuple: bool
-    layers: tuple[nn.Module, ...]
+    children: dict[str, nn.Module]  # direct children of the block, by name, in the order in which they run
+    output: str  # the child whose result is added to the hidden states
+    returns_tuple: bool  # that child returns a tuple that begins with its result
+    layers: tuple[nn.Module, ...]  # with matrices, in the order in which they run
 
     @property
     def parameters(self) -> int:
-        """How many parameters it holds."""
+        """The number of parameters."""
         return sum(parameter.numel() for child in self.children.values() for parameter in child.parameters())
 
     @property
     def weights(self) -> int:
-        """How many weights its matrices hold."""
-        held: list[Any] = [layer for child in self.children.values() for _, layer in prunable(child)]
-        return sum(layer.weight.numel() for layer in held)
+        """The number of weights in its matrices."""
+        layers: list[Any] = [layer for child in self.children.values() for _, layer in prunable(child)]
+        return sum(layer.weight.numel() for layer in layers)
 
     @property
     def attention_width(self) -> int:
-        """How wide what its heads give is, which its output matrix reads; 0 for an MLP."""
+        """The width of the heads' outputs together, which the output matrix reads; 0 for an MLP."""
         return in_features(self.layers[-1]) if self.kind == "attention" else 0
 
 
 @dataclass
 class _Call:
-    """One call of a child of a block: where its input and its output lie in memory."""
+    """One call of a child of a block; ``read`` and ``written`` are the addresses of its input and its output."""
 
     name: str
     module: nn.Module
@@ -69,25 +63,22 @@ class _Call:
 
 @torch.no_grad()
 def find_sublayers(model: Any) -> list[Sublayer]:
-    """The attention and the MLP of each block of ``model``, block by block.
-
-    Raises :class:`evoprune.InputError` where a block is not made of these two.
-    """
+    """Return the attention and the MLP of each block of ``model``; refuse blocks that are not made of these two."""
     blocks = find_blocks(model)[1]
-    held: list[Any] = []  # tensors that are alive have addresses of their own
+    alive: list[Any] = []  # no two living tensors share an address
     calls: list[list[_Call]] = [[] for _ in blocks]
     ran: list[dict[nn.Module, None]] = [{} for _ in blocks]  # in the order of the first call
     with ExitStack() as stack:
-        for block, notes, layers in zip(blocks, calls, ran, strict=True):
+        for block, of_block, layers in zip(blocks, calls, ran, strict=True):
             for _, layer in prunable(block):
-                stack.callback(layer.register_forward_hook(partial(_noting_layer, layers)).remove)
+                stack.callback(layer.register_forward_hook(_noting_layer(layers)).remove)
             for name, child in block.named_children():
-                hook = _noting(name, notes, held)
+                hook = _noting_call(name, of_block, alive)
                 stack.callback(child.register_forward_hook(hook, with_kwargs=True).remove)
         model(input_ids=probe_tokens(model), use_cache=False)
     name = type(model).__name__
-    found = [each for at, notes in enumerate(calls) for each in _sublayers(name, at, notes, list(ran[at]))]
-    if (number := first_that_adds_otherwise(model, found)) is not None:
+    found = [each for at, of_block in enumerate(calls) for each in _sublayers(name, at, of_block, list(ran[at]))]
+    if (number := _first_not_residual(model, found)) is not None:
         raise InputError(
             f"the blocks of {name} cannot be taken apart: block {number} changes what it reads also without its "
             "attention and its MLP; expected blocks that add both to it, as in GPT-2 or Llama",
@@ -96,25 +87,56 @@ def find_sublayers(model: Any) -> list[Sublayer]:
     return found
 
 
-def _noting_layer(notes: dict[nn.Module, None], layer: nn.Module, *_: Any) -> None:
-    notes[layer] = None
+def set_dropped(block: nn.Module, sublayer: Sublayer, dropped: bool) -> None:
+    """Replace the children of ``block`` that make up ``sublayer`` by modules that take no time, or put them back."""
+    for name, child in sublayer.children.items():
+        if not dropped:
+            block._modules[name] = child
+        else:
+            block._modules[name] = _Zeros(sublayer.returns_tuple) if name == sublayer.output else _PassedOn()
 
 
-def _noting(name: str, notes: list[_Call], held: list[Any]) -> Any:
+class _Zeros(nn.Module):
+    """In place of a sublayer's output; zeros of its shape, because some blocks add to it in place."""
+
+    def __init__(self, returns_tuple: bool) -> None:
+        super().__init__()
+        self._returns_tuple = returns_tuple
+
+    def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> Any:
+        zeros = torch.zeros_like(hidden_states)
+        return (zeros, None) if self._returns_tuple else zeros
+
+
+class _PassedOn(nn.Module):
+    """In place of a norm or an activation of a dropped sublayer."""
+
+    def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        return hidden_states
+
+
+def _noting_layer(layers: dict[nn.Module, None]) -> Callable[..., None]:
+    return lambda layer, *_: layers.setdefault(layer)
+
+
+def _noting_call(name: str, calls: list[_Call], alive: list[Any]) -> Callable[..., None]:
     def note(module: nn.Module, given: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
-        read = given[0] if given else named.get("hidden_states")
-        written = output[0] if isinstance(output, tuple) else output
+        read, written = _read_and_written(given, named, output)
         if isinstance(read, torch.Tensor) and isinstance(written, torch.Tensor):
-            held.extend((read, written))
-            notes.append(_Call(name, module, read.data_ptr(), written.data_ptr(), isinstance(output, tuple)))
+            alive.extend((read, written))
+            calls.append(_Call(name, module, read.data_ptr(), written.data_ptr(), isinstance(output, tuple)))
 
     return note
 
 
-def _sublayers(model: str, block: int, calls: list[_Call], layers: list[nn.Module]) -> list[Sublayer]:
-    """The chains of ``calls``, each of which reads what the one before it wrote.
+def _read_and_written(given: tuple[Any, ...], named: dict[str, Any], output: Any) -> tuple[Any, Any]:
+    return given[0] if given else named.get("hidden_states"), output[0] if isinstance(output, tuple) else output
 
-    What several calls read, as the one norm of parallel sublayers, belongs to none of them: it stays in the block.
+
+def _sublayers(model: str, block: int, calls: list[_Call], layers: list[nn.Module]) -> list[Sublayer]:
+    """Sublayers from the chains of ``calls`` in which each reads the output of the one before it.
+
+    An output that several calls read, as of the one norm of parallel sublayers, belongs to none of them.
     """
     readers = Counter(call.read for call in calls if call.written != call.read)  # dropout passes on what it reads
     chains: list[list[_Call]] = []
@@ -134,86 +156,46 @@ def _sublayers(model: str, block: int, calls: list[_Call], layers: list[nn.Modul
                 f"like its {kind}; expected one attention and one MLP, as in GPT-2 or Llama",
                 "problem.model",
             )
-    return [_sublayer(block, kind, chain, layers) for kind in KINDS for chain in found[kind]]
+    return [_sublayer(block, kind, found[kind][0], layers) for kind in KINDS]
 
 
 def _sublayer(block: int, kind: Kind, chain: list[_Call], layers: list[nn.Module]) -> Sublayer:
-    output = _output(chain)
+    output = [call for call in chain if has_matrices(call.module)][-1]  # a norm or dropout may follow it
     children = {call.name: call.module for call in chain}
     inside = {module for child in children.values() for module in child.modules()}
     own = tuple(layer for layer in layers if layer in inside)
     return Sublayer(block, kind, children, output.name, output.returns_tuple, own)
 
 
-def _output(chain: list[_Call]) -> _Call:
-    """The last call of a module with matrices; what follows it, a norm or dropout, only passes its result on."""
-    return [call for call in chain if any(True for _ in prunable(call.module))][-1]
-
-
 def _kind(chain: list[_Call]) -> Kind | None:
-    """``attention`` for a chain with a module that is called so, ``mlp`` for another chain with matrices."""
-    if not any(True for call in chain for _ in prunable(call.module)):
+    """Return ``attention`` for a chain with a module of such a name, ``mlp`` for another chain with matrices."""
+    if not any(has_matrices(call.module) for call in chain):
         return None
-    words = [f"{call.name} {type(call.module).__name__}".lower() for call in chain]
-    attends = any("attention" in word.split()[1] or word.split()[0] in {"attn", "self_attn"} for word in words)
+    attends = any(
+        "attention" in type(call.module).__name__.lower() or call.name.lower() in {"attn", "self_attn"}
+        for call in chain
+    )
     return "attention" if attends else "mlp"
 
 
-if TYPE_CHECKING:
-    pass
-
-
-def set_dropped(block: nn.Module, sublayer: Sublayer, dropped: bool) -> None:
-    """Set the children of ``block`` that make up ``sublayer`` to themselves, or to modules that take no time."""
-    for name, child in sublayer.children.items():
-        if not dropped:
-            block._modules[name] = child
-        elif name == sublayer.output:
-            block._modules[name] = _Nothing(sublayer.returns_tuple)
-        else:
-            block._modules[name] = _PassedOn()
-
-
-class _Nothing(nn.Module):
-    """Replaces a sublayer's output by zeros. They have its shape, because some blocks add to it in place."""
-
-    def __init__(self, returns_tuple: bool) -> None:
-        super().__init__()
-        self._returns_tuple = returns_tuple
-
-    def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> Any:
-        """Zeros in the form of the sublayer's output."""
-        zero = torch.zeros_like(hidden_states)
-        return (zero, None) if self._returns_tuple else zero
-
-
-class _PassedOn(nn.Module):
-    """Replaces a norm or an activation of a dropped sublayer."""
-
-    def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        """``hidden_states``, unchanged."""
-        return hidden_states
-
-
 @torch.no_grad()
-def first_that_adds_otherwise(model: Any, sublayers: Sequence[Sublayer]) -> int | None:
-    """The first block that, without its ``sublayers``, changes what it reads; None if there is none.
-
-    Some MLPs, as MPT's, read the hidden states besides and add them themselves.
-    """
+def _first_not_residual(model: Any, sublayers: Sequence[Sublayer]) -> int | None:
+    """The first block that changes its input without its ``sublayers``, as with MPT's MLPs, which add it themselves."""
     blocks, changed = find_blocks(model)[1], set()
 
-    def note(number: int, _: nn.Module, given: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
-        read = given[0] if given else named["hidden_states"]
-        written = output[0] if isinstance(output, tuple) else output
-        if not torch.equal(read.nan_to_num(), written.nan_to_num()):  # weights that were not read yet may be anything
-            changed.add(number)
+    def noting(number: int) -> Callable[..., None]:
+        def note(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
+            read, written = _read_and_written(given, named, output)
+            if not torch.equal(read.nan_to_num(), written.nan_to_num()):  # uninitialised weights may be anything
+                changed.add(number)
+
+        return note
 
     with ExitStack() as stack:
         for sublayer in sublayers:
             set_dropped(blocks[sublayer.block], sublayer, dropped=True)
             stack.callback(set_dropped, blocks[sublayer.block], sublayer, dropped=False)
         for number, block in enumerate(blocks):
-            stack.callback(block.register_forward_hook(partial(note, number), with_kwargs=True).remove)
+            stack.callback(block.register_forward_hook(noting(number), with_kwargs=True).remove)
         model(input_ids=probe_tokens(model), use_cache=False)
     return min(changed, default=None)

@@ -1,11 +1,11 @@
-"""What a resident model is known by."""
-
 import pytest
 import torch
+from torch import nn
 
-from evoprune import InputError
+from problems.models.blocks import find_blocks, in_features
 from problems.models.resident import Resident
 from problems.models.settings import ModelSettings
+from problems.models.sublayers import set_dropped
 from tests.problems.small import random_model, save
 
 
@@ -15,37 +15,48 @@ def settings(tmp_path):
 
 
 @pytest.mark.parametrize("part", ["transformer.wte", "transformer.ln_f", "transformer.h.0.mlp.c_fc"])
-def test_weights_of_every_part_of_the_model_are_in_its_hash(part, settings, tmp_path):
+def test_the_hash_is_of_the_weights_of_every_part_as_they_were_loaded(part, settings, tmp_path):
     resident = Resident.load(settings)
     before = resident.weights_sha256
     assert Resident.load(settings).weights_sha256 == before
     resident.model.get_submodule(part).weight.mul_(1.5)
+    assert resident.weights_sha256 == before
     changed = settings.model_copy(update={"model": save(resident.model, tmp_path / "changed")})
     assert Resident.load(changed).weights_sha256 != before
 
 
 def test_the_number_format_is_in_the_hash(settings):
-    half = settings.model_copy(update={"dtype": "bfloat16"})
-    assert Resident.load(half).dtype == "bfloat16"
-    assert Resident.load(half).weights_sha256 != Resident.load(settings).weights_sha256
+    half = Resident.load(settings.model_copy(update={"dtype": "bfloat16"}))
+    assert half.dtype == "bfloat16"
+    assert half.weights_sha256 != Resident.load(settings).weights_sha256
 
 
-def test_the_hash_is_that_of_what_was_loaded_whatever_changes_the_model_later(settings):
-    resident = Resident.load(settings)
-    before = resident.weights_sha256
+@pytest.fixture
+def resident(model):
+    found = Resident(model, None, "random")
+    found.remember_dense()
+    return found
+
+
+def test_zeros_and_dropped_sublayers_are_removed_weights(resident, model):
+    assert resident.removed_weights == 0
+    resident.matrices[-1].weight[:3] = 0
+    zeros = int((resident.matrices[-1].weight == 0).sum())
+    attention = resident.sublayers[0]
+    width = resident.attention_width
+    set_dropped(find_blocks(model)[1][0], attention, dropped=True)
+    assert resident.removed_weights == attention.weights + zeros
+    assert resident.attention_width == width - attention.attention_width
+
+
+def test_layers_in_the_place_of_a_matrix_count_their_own_weights(resident, model):
+    """As a low-rank pair: it reads as many inputs, and holds fewer weights."""
+    width, output = resident.attention_width, resident.sublayers[0].layers[-1]
+    (matrix,) = (matrix for matrix in resident.matrices if matrix.module is output)
+    inner, outer = nn.Linear(in_features(output), 3), nn.Linear(3, in_features(output))
+    model.set_submodule(matrix.name, nn.Sequential(inner, outer))
+    assert resident.removed_weights == matrix.size - inner.weight.numel() - outer.weight.numel()
+    assert resident.attention_width == width
     with torch.no_grad():
-        resident.matrices[0].weight.zero_()
-    assert resident.weights_sha256 == before
-
-
-def test_a_resident_knows_its_source_its_size_and_its_place(settings):
-    resident = Resident.load(settings)
-    assert resident.source == settings.model
-    assert resident.parameters == sum(p.numel() for p in random_model("gpt2").parameters())
-    assert (resident.dtype, resident.place) == ("float32", "cpu")
-    assert {matrix.block for matrix in resident.matrices} == {0, 1, 2}
-
-
-def test_what_cannot_be_loaded_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"holds no config\.json"):
-        Resident.load(ModelSettings(model=str(tmp_path)))
+        outer.weight.zero_()
+    assert resident.removed_weights == matrix.size - inner.weight.numel()
