@@ -6,7 +6,7 @@ This module is the public interface: all that problems and operators need to imp
 from evoprune.console.formatting import digits, plain
 from evoprune.console.phase import Phase, is_first_process, note, steps
 from evoprune.errors import InputError, Stopped
-from evoprune.experiment.plugin_parameters import check_parameters
+from evoprune.experiment.parameters import check_parameters
 from evoprune.experiment.registry import check_plugin, find_plugin
 from evoprune.experiment.registry import names as plugin_names
 from evoprune.experiment.spec import Choice

@@ -25,7 +25,7 @@ from evoprune.console.notebook import table
 from evoprune.console.phase import Phase
 from evoprune.errors import InputError
 from evoprune.experiment import config
-from evoprune.experiment.plugin_parameters import check_parameters
+from evoprune.experiment.parameters import check_parameters
 from evoprune.experiment.resolve import Resolved, resolve, resolve_at, resolve_file
 from evoprune.exports.exporting import export
 from evoprune.exports.recovering import recover_into

@@ -14,7 +14,7 @@ from typing import cast
 from pydantic import ValidationError
 
 from evoprune.errors import InputError
-from evoprune.experiment import modules, registry
+from evoprune.experiment import registry
 from evoprune.experiment.explain import explain
 from evoprune.interfaces.parts import Finals, Measured
 from evoprune.interfaces.problem import Evaluation, Problem, worst
@@ -55,7 +55,7 @@ def worker_name(process: int | None = None) -> str:
 def build_problem(ref: ProblemRef, device: str | None = None) -> Problem:
     """Build the problem, on ``device`` where its settings say ``device: auto``. Raises :class:`InputError`."""
     for name in ref.plugins:
-        modules.plugin(name, ref.plugin_folders)
+        registry.plugin(name, ref.plugin_folders)
     problem = registry.problem(ref.use, ref.plugins)
     given = json.loads(ref.settings)
     if device and given.get("device") == AUTO:

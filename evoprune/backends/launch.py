@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from evoprune.experiment.modules import HOME
+from evoprune.experiment.registry import HOME
 
 _ANSWER = "EVOPRUNE_ANSWER"
 """Names the environment variable that tells the origin where to write the exit code."""

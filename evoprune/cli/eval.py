@@ -14,7 +14,7 @@ from evoprune.console.formatting import aligned, plain
 from evoprune.console.phase import Phase
 from evoprune.errors import InputError
 from evoprune.experiment.explain import OPTION
-from evoprune.experiment.plugin_parameters import check_parameters
+from evoprune.experiment.parameters import check_parameters
 from evoprune.interfaces.export import Measuring, Table
 from evoprune.records.run_folder import has_experiment
 

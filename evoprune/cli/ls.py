@@ -11,8 +11,9 @@ from pydantic.fields import FieldInfo
 
 from evoprune.errors import InputError, did_you_mean
 from evoprune.experiment import catalogue, parameters
-from evoprune.experiment.modules import HOME
+from evoprune.experiment.registry import HOME
 from evoprune.experiment.spec import Experiment
+from evoprune.interfaces.schema import model_of
 
 
 def add_parser(commands: Any) -> None:
@@ -56,7 +57,7 @@ def _called(name: str) -> Iterator[str]:
 
 def _experiment() -> Iterator[str]:
     yield "experiment"
-    yield from _keys({key: field for key, field in Experiment.model_fields.items() if not parameters.model_of(field)})
+    yield from _keys({key: field for key, field in Experiment.model_fields.items() if not model_of(field)})
     yield ""
 
 

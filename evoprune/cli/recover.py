@@ -10,7 +10,7 @@ from evoprune.api import Run
 from evoprune.cli import experiment, problem_options
 from evoprune.errors import InputError
 from evoprune.experiment.explain import OPTION
-from evoprune.experiment.plugin_parameters import check_parameters
+from evoprune.experiment.parameters import check_parameters
 from evoprune.exports.exporting import refuse_unless_free
 from evoprune.exports.recovering import recover_export
 from evoprune.interfaces.export import Recovering

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from evoprune.experiment.json_schema import json_schema
+from evoprune.experiment.catalogue import json_schema
 
 
 def add_parser(commands: Any) -> None:

@@ -1,11 +1,12 @@
-"""What is installed: operators, problems and problems' own plugins, with the parameters that a user gives."""
+"""The installed operators, problems and problems' own plugins with their parameters, and their JSON Schema."""
 
 from __future__ import annotations
 
 import ast
 import importlib.util
 import inspect
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -13,11 +14,14 @@ from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from pydantic.json_schema import GenerateJsonSchema
 
 from evoprune.experiment import parameters, registry
-from evoprune.experiment.plugin_parameters import schema_of
 from evoprune.experiment.resolve import ALWAYS_SUPPLIED
-from evoprune.experiment.spec import Choice
+from evoprune.experiment.spec import Choice, Experiment
+from evoprune.interfaces.schema import model_of
+
+Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Entry:
     def groups(self) -> dict[str, str]:
         """Of a problem: its keys that name plugins with parameters of their own, and the groups of these plugins."""
         groups = getattr(self.plugin, "plugin_groups", {})
-        return {key: group for key, group in groups.items() if parameters.model_of(self.keys[key]) is Choice}
+        return {key: group for key, group in groups.items() if model_of(self.keys[key]) is Choice}
 
     @property
     def chosen(self) -> dict[str, list[Entry]]:
@@ -74,7 +78,7 @@ def nested(model: type[BaseModel]) -> dict[type[BaseModel], list[str]]:
     """The models of the keys of ``model`` that hold mappings of their own, at any depth, and those keys."""
     found: dict[type[BaseModel], list[str]] = {}
     for key, field in model.model_fields.items():
-        if kind := parameters.model_of(field):
+        if kind := model_of(field):
             found.setdefault(kind, []).append(key)
             for inner, keys in nested(kind).items():
                 found.setdefault(inner, []).extend(f"{key}.{deeper}" for deeper in keys)
@@ -109,8 +113,68 @@ def plain_default(field: FieldInfo) -> Any:
 
 
 def _of_plugin(name: str, plugin: Any) -> Entry:
-    return _entry(name, plugin, schema_of(plugin), frozenset())
+    return _entry(name, plugin, parameters.schema_of(plugin), frozenset())
 
 
 def _entry(name: str, plugin: Callable[..., Any], schema: type[BaseModel], hidden: frozenset[str]) -> Entry:
     return Entry(name, plugin, schema, {key: field for key, field in schema.model_fields.items() if key not in hidden})
+
+
+def json_schema() -> Json:
+    """The schema: an editor that has it completes keys and names of plugins, explains them, and marks typing errors.
+
+    Plugins of problems, such as transforms, are imported for it. Relations between keys, and plugins that are named as
+    ``module:attribute``, are left to ``evoprune validate``.
+    """
+    shared: Json = {}
+    whole = _schema_in(Experiment, "experiment", shared)
+    whole["properties"]["problem"] = _choice(problems(), "problem", shared)
+    slots = {slot: _choice(operators(slot), slot, shared) for slot in parameters.DATA_ARGUMENTS}
+    slots["repair"] = {"anyOf": [slots["repair"], {"type": "null"}]}
+    described = shared["experiment.Operators"]["properties"]
+    for slot, chosen in slots.items():
+        described[slot] = {"description": described[slot].get("description", "")} | chosen
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#", "title": "An experiment of evoprune", **whole,
+        "$defs": shared,
+    }  # fmt: skip
+
+
+def _choice(entries: Iterable[Entry], place: str, shared: Json) -> Json:
+    """A plugin's name, or a mapping with its name under ``use`` and the parameters of that plugin."""
+    schemas, about = {}, {}
+    for entry in entries:
+        schemas[entry.name], about[entry.name] = _parameters(entry, f"{place}.{entry.name}", shared), entry.summary
+    names = {"anyOf": [{"enum": list(schemas)}, {"type": "string", "pattern": ":"}]}
+    cases = []
+    for name, schema in schemas.items():
+        use = {"const": name, "description": about.get(name, "")}
+        then = schema | {"properties": {"use": use} | schema.get("properties", {})}
+        cases.append({"if": {"properties": {"use": {"const": name}}, "required": ["use"]}, "then": then})
+    mapping = {"type": "object", "properties": {"use": names}, "required": ["use"], "allOf": cases}
+    return {"if": {"type": "string"}, "then": names, "else": mapping}
+
+
+def _parameters(entry: Entry, place: str, shared: Json) -> Json:
+    """The schema of the parameters of ``entry``, in which each key that names plugins says which, and their keys."""
+    schema = _schema_in(entry.schema, place, shared)
+    for key, plugins in entry.chosen.items():
+        shared[f"{place}.{key}"] = _choice(plugins, f"{place}.{key}", shared)
+        any_plugin, these = (f'"#/$defs/{place}.{name}"' for name in (Choice.__name__, key))
+        schema["properties"][key] = json.loads(json.dumps(schema["properties"][key]).replace(any_plugin, these))
+    return schema
+
+
+class _Lenient(GenerateJsonSchema):
+    """Objects that the engine supplies to operators have no form in JSON: anything."""
+
+    def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> Json:  # noqa: ARG002
+        return {}
+
+
+def _schema_in(model: type[BaseModel], place: str, shared: Json) -> Json:
+    """The schema of ``model``; those of the models in it go to ``shared``, under names that begin with ``place``."""
+    schema = model.model_json_schema(ref_template=f"#/$defs/{place}.{{model}}", schema_generator=_Lenient)
+    shared |= {f"{place}.{name}": inner for name, inner in schema.pop("$defs", {}).items()}
+    schema.pop("title", None)
+    return schema

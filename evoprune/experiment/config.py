@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,13 @@ from typing import Any
 import yaml
 
 from evoprune.errors import InputError, nearest
-from evoprune.experiment.modules import HOME
+from evoprune.experiment.explain import cut_repr
+from evoprune.experiment.registry import HOME
 
 Config = dict[str, Any]
+
+_MOST_VALUES = 100_000
+"""In a file; aliases of aliases would multiply without bound."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -25,12 +30,36 @@ class _Loader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"expected a name as key, got {key!r}", key_node.start_mark
+                    None, None, f"expected a name as key, got {cut_repr(key)}", key_node.start_mark
                 )
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key '{key}' is given twice", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def _load(text: str) -> Any:
+    """Return the value of ``text``. Raises many kinds of errors, of PyYAML and of Python."""
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _size(node, {}) > _MOST_VALUES:
+            raise ValueError(f"holds more than {_MOST_VALUES:,} values, each alias counted")
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _size(node: yaml.Node, known: dict[yaml.Node, float]) -> float:
+    """The values in ``node``, those of an alias at each place; without end where it is a part of itself."""
+    if node not in known:
+        known[node] = math.inf
+        inner = node.value if isinstance(node, yaml.CollectionNode) else []
+        flat = [each for item in inner for each in (item if isinstance(item, tuple) else (item,))]
+        known[node] = 1 + sum(_size(each, known) for each in flat)
+    return known[node]
 
 
 def find(path: str) -> Path:
@@ -54,7 +83,7 @@ def find(path: str) -> Path:
 def read(path: Path) -> Config:
     """The mapping in the YAML file ``path``. Raises :class:`InputError` with line and column."""
     try:
-        value = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        value = _load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -80,7 +109,7 @@ def override(config: Config, overrides: Iterable[str]) -> Config:
         if not equals or not all(path.split(".")):
             raise InputError("expected KEY=VALUE or ~KEY, with KEY as in operators.mate.alpha", f"--set {setting}")
         try:
-            value = yaml.load(text, _Loader)
+            value = _load(text)
         except Exception:  # as above
             raise InputError(f"'{text}' is not a YAML value", f"--set {setting}") from None
         *parents, key = path.split(".")
@@ -100,7 +129,7 @@ def _section(config: Config, keys: list[str], setting: str) -> Config:
         elif value is None:
             value = config[key] = {}
         if not isinstance(value, dict):
-            raise InputError(f"'{key}' holds {value!r}, which has no keys", f"--set {setting}")
+            raise InputError(f"'{key}' holds {cut_repr(value)}, which has no keys", f"--set {setting}")
         config[key] = config = dict(value)  # an alias in YAML is the same mapping at several places
     return config
 

@@ -1,17 +1,16 @@
-"""Turns pydantic's errors into lines for people: key path, what was expected, the nearest name."""
+"""Pydantic's errors as lines for people: key path, expected value, nearest name."""
 
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from evoprune.errors import did_you_mean, nearest
-from evoprune.experiment.parameters import model_of
-from evoprune.experiment.renamed import answer
-from evoprune.interfaces.schema import Checked
+from evoprune.interfaces.schema import model_of
 
 _KINDS = {
     "float_type": "a number",
@@ -32,6 +31,9 @@ _ANY_OF = "any_of"
 
 _OF_A_UNION = re.compile(r"bool|int|float|str|none|.*\[.*\]")
 """What pydantic adds to the place of a fault to tell alternatives apart."""
+
+_REPR = reprlib.Repr()  # which does not write out all of what is huge
+_REPR.maxstring = _REPR.maxother = 90
 
 OPTION = "--"
 """The prefix of options of a command."""
@@ -77,8 +79,6 @@ def _line(fault: Any, model: type[BaseModel], prefix: str, elsewhere: Mapping[st
     path = ".".join(filter(None, [prefix, *map(str, location)])) or "the file"
     if prefix == OPTION:
         path = f"--{location[0].replace('_', '-')}" if location else "options"
-    if answered := _renamed(fault, model):
-        return f"{path}: {answered}"
     if fault["type"] == "extra_forbidden":
         if path in elsewhere:
             return f"{path}: unknown key; did you mean '{elsewhere[path]}'?"
@@ -88,19 +88,6 @@ def _line(fault: Any, model: type[BaseModel], prefix: str, elsewhere: Mapping[st
     if fault["type"].startswith("value_error"):
         return f"{path}: {fault['msg'].removeprefix('Value error, ')}"
     return f"{path}: {_expected(fault, model)}, got {cut_repr(fault['input'])}{_as_share(fault)}"
-
-
-def _renamed(fault: Any, model: type[BaseModel]) -> str | None:
-    """What to say about an old name of a key or of a value; None where it is neither."""
-    *outer, key = fault["loc"] or ("",)
-    found = _model_at(model, tuple(outer))
-    if found is None or not issubclass(found, Checked):
-        return None
-    if fault["type"] == "extra_forbidden":
-        new = found.renamed.get(str(key))
-        return answer(new) if new else None
-    new = found.renamed.get(f"{key}: {fault['input']}") if isinstance(fault["input"], str) else None
-    return f"'{fault['input']}' {answer(new)}" if new else None
 
 
 def _expected(fault: Any, model: type[BaseModel]) -> str:
@@ -157,7 +144,7 @@ def _example(model: type[BaseModel] | None, given: Any) -> str:
 
 def cut_repr(value: Any) -> str:
     """``value`` as Python writes it, cut to 60 characters."""
-    text = repr(value)
+    text = _REPR.repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -1,4 +1,4 @@
-"""The parameters of an operator, read from its signature and checked with pydantic.
+"""The parameters of a plugin, read from its signature or schema and checked with pydantic.
 
 An operator is a plain function in DEAP's form: first the data that DEAP hands over
 (two individuals for ``mate``, ...), then parameters. Its signature is the schema.
@@ -9,12 +9,12 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Annotated, Any, ClassVar, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, Field, create_model
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model
 
-from evoprune.experiment import renamed
+from evoprune.errors import InputError
+from evoprune.experiment.explain import explain
 from evoprune.interfaces.schema import Checked
 
 DATA_ARGUMENTS = {"algorithm": 1, "select": 2, "mate": 2, "mutate": 1, "repair": 1, "survive": 1}
@@ -37,36 +37,39 @@ Unannotated = Annotated[Any, BeforeValidator(_number_if_written_so)]
 
 
 class Parameters(Checked, arbitrary_types_allowed=True):
-    """Base of the parameters of all operators. The engine supplies objects too, such as a budget."""
-
-    renamed: ClassVar[Mapping[str, str]] = renamed.OPERATOR_PARAMETERS
-
-
-def model_of(field: FieldInfo) -> type[BaseModel] | None:
-    """The model that ``field`` takes a mapping for, null or not; None where it takes something else."""
-    kinds = [field.annotation, *get_args(field.annotation)]
-    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
-
-
-def parameters(function: Callable[..., Any], data: int) -> dict[str, inspect.Parameter]:
-    """The parameters that follow the first ``data`` arguments of ``function``, by name."""
-    found = list(inspect.signature(function).parameters.values())[data:]
-    return {p.name: p for p in found if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+    """Base of the parameters of functions. The engine supplies objects too, such as a budget."""
 
 
 def schema(function: Callable[..., Any], data: int, supplied: Collection[str] = ()) -> type[BaseModel]:
     """A pydantic model of what a user gives: parameters after ``data`` arguments, those in ``supplied`` optional."""
     hints = get_type_hints(function, include_extras=True)
     fields: dict[str, Any] = {}
-    for name, parameter in parameters(function, data).items():
-        kind = hints.get(name, Unannotated)
-        if name in supplied:
-            fields[name] = (kind, Field(None, validate_default=False))
-        elif parameter.default is inspect.Parameter.empty:
-            fields[name] = (kind, ...)
-        else:
-            fields[name] = (kind, parameter.default)
+    for parameter in list(inspect.signature(function).parameters.values())[data:]:
+        if parameter.kind not in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            continue
+        default = ... if parameter.default is parameter.empty else parameter.default
+        if parameter.name in supplied:
+            default = Field(None, validate_default=False)
+        fields[parameter.name] = (hints.get(parameter.name, Unannotated), default)
     return create_model(f"{function.__name__} parameters", __base__=Parameters, **fields)
+
+
+def schema_of(plugin: Any) -> type[BaseModel]:
+    """The schema of the parameters of ``plugin``.
+
+    That is its ``Settings``, or the plugin itself where it is a schema; of a function, its parameters after the first.
+    """
+    kind = getattr(plugin, "Settings", plugin)
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else schema(kind, data=1)
+
+
+def check_parameters(plugin: type[BaseModel] | Callable[..., Any], given: Mapping[str, Any], path: str) -> BaseModel:
+    """Return the parameters ``given`` for ``plugin``, checked against its :func:`schema_of`; ``path``: for messages."""
+    model = schema_of(plugin)
+    try:
+        return model.model_validate(dict(given))
+    except ValidationError as error:
+        raise InputError(explain(error, model, path)) from None
 
 
 def lacking(model: BaseModel, supplied: Mapping[str, Any]) -> Iterator[str]:
@@ -78,9 +81,6 @@ def lacking(model: BaseModel, supplied: Mapping[str, Any]) -> Iterator[str]:
 
 
 def arguments(model: BaseModel, supplied: Mapping[str, Any]) -> dict[str, Any]:
-    """What the operator is registered with: the user's values, then those the engine supplies."""
+    """The arguments that an operator is registered with: the user's values, and those that the engine supplies."""
     given = {name: getattr(model, name) for name in type(model).model_fields}
-    return {
-        name: supplied[name] if name in supplied and name not in model.model_fields_set else value
-        for name, value in given.items()
-    }
+    return given | {name: supplied[name] for name in given if name in supplied and name not in model.model_fields_set}

@@ -1,25 +1,85 @@
-"""Finds problems and operators by name.
+"""Finds problems, operators and other plugins by name, and imports a user's own modules.
 
-A registered name is an entry point in the group ``evoprune.problems`` (``benchmark``) or
-``evoprune.operators`` (``mate.blend``: the slot, then the name). Ours are declared in
-setup.cfg as those of other packages are in theirs. ``module:attribute`` works wherever a
-name does, for ``deap.tools`` and for the modules in the experiment's ``plugins`` (``allowed``
-below). Problems may have groups of their own, found by :func:`find_plugin`.
+A registered name is an entry point, of ours in setup.cfg as of other packages in theirs: ``benchmark`` in the group
+``evoprune.problems``, ``mate.blend`` (slot, name) in ``evoprune.operators``; problems may have groups of their own.
+``module:attribute`` works wherever a name does, for ``deap.tools`` and for the modules in an experiment's ``plugins``.
 """
 
 from __future__ import annotations
 
 import configparser
+import importlib
+import importlib.util
+import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from evoprune.errors import InputError, did_you_mean
-from evoprune.experiment.modules import HOME, import_own_packages, plugin, plugins
 from evoprune.interfaces.problem import Problem
 
+HOME = Path(__file__).resolve().parents[2]
+"""The folder that holds ``evoprune``, ``operators`` and ``problems``: a checkout or site-packages."""
+
 PROBLEMS, OPERATORS = "evoprune.problems", "evoprune.operators"
+
+_OWN = ("operators", "problems")
+
+_plugins: dict[str, ModuleType] = {}
+"""The modules that this process's experiments list under ``plugins``."""
+
+
+@cache
+def import_own_packages() -> None:
+    """Import ``operators`` and ``problems`` from :data:`HOME`, whatever else on Python's path is called so.
+
+    Raises :class:`InputError` where other packages of these names were imported into this process before.
+    """
+    for name in _OWN:
+        folder = HOME / name
+        module = sys.modules.get(name) or _import_package(name, folder)
+        if [Path(place).resolve() for place in getattr(module, "__path__", [])] != [folder]:
+            raise InputError(
+                f"another package '{name}' was imported before evoprune's own at {folder}: {module!r}; give that "
+                "package another name"
+            )
+
+
+def _import_package(name: str, folder: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(
+        name, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    assert spec and spec.loader
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def plugin(name: str, folders: Sequence[str] = ()) -> ModuleType:
+    """Import a user's module, from the first of ``folders`` that holds it, else from Python's path.
+
+    That folder stays at the front of Python's path, for what the module itself imports.
+    """
+    import_own_packages()
+    parts = name.split(".")
+    for folder in map(Path, folders):
+        place = folder.joinpath(*parts)
+        there = all(parts) and (place.is_dir() or place.with_suffix(".py").is_file())
+        if there and folder != HOME and parts[0] not in _OWN:
+            _plugins.pop(name, None)  # else the one known: a run's folder does not record where it was found
+            if str(folder) not in sys.path:
+                sys.path.insert(0, str(folder))
+            break
+    try:
+        if name not in _plugins:
+            _plugins[name] = importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        hint = f" ({parts[0]} is a package of evoprune's own)" if parts[0] in _OWN else ""
+        raise InputError(f"cannot import '{name}': {type(error).__name__}: {error}{hint}") from error
+    return _plugins[name]
 
 
 @cache
@@ -36,7 +96,7 @@ def names(group: str) -> dict[str, EntryPoint]:
 
 
 def problem(name: str, allowed: Sequence[str] = ()) -> type[Problem]:
-    """The problem class called ``name``. Raises :class:`InputError` if there is none."""
+    """Return the problem class called ``name``. ``allowed``: modules for ``module:attribute``."""
     found = _find(PROBLEMS, name, names(PROBLEMS), allowed)
     if not (isinstance(found, type) and issubclass(found, Problem)):
         raise InputError(f"'{name}' is not a subclass of evoprune.Problem")
@@ -44,7 +104,7 @@ def problem(name: str, allowed: Sequence[str] = ()) -> type[Problem]:
 
 
 def operator(slot: str, name: str, allowed: Sequence[str] = ()) -> Callable[..., Any]:
-    """The operator called ``name`` for ``slot``. Raises :class:`InputError` if there is none."""
+    """Return the operator called ``name`` for ``slot``."""
     found = _find(OPERATORS, name, operators(slot), allowed)
     if not callable(found):
         raise InputError(f"'{name}' is not a function")
@@ -58,19 +118,19 @@ def operators(slot: str) -> dict[str, EntryPoint]:
 
 
 def check_plugin(group: str, name: str) -> None:
-    """Raise :class:`InputError` if nothing is called ``name`` in ``group``; what is registered is not imported."""
+    """Raise :class:`InputError` if nothing is called ``name`` in ``group``; registered plugins are not imported."""
     if ":" in name:
-        _attribute(name, sorted(plugins()))
+        _attribute(name, sorted(_plugins))
     else:
         _check_known(group, name, names(group))
 
 
 def find_plugin(group: str, name: str) -> Any:
-    """What is called ``name`` in any ``group`` of entry points. Raises :class:`InputError` if nothing is.
+    """Return the plugin called ``name`` in any ``group`` of entry points.
 
     ``module:attribute`` is found in the modules that this process's experiments list.
     """
-    return _find(group, name, names(group), sorted(plugins()))
+    return _find(group, name, names(group), sorted(_plugins))
 
 
 def _find(group: str, name: str, known: dict[str, EntryPoint], allowed: Sequence[str]) -> Any:
@@ -79,7 +139,7 @@ def _find(group: str, name: str, known: dict[str, EntryPoint], allowed: Sequence
     _check_known(group, name, known)
     try:
         return known[name].load()
-    except Exception as error:  # another package may raise anything
+    except (Exception, SystemExit) as error:  # another package may raise anything
         raise InputError(f"cannot import '{name}' ({known[name].value}): {error}") from error
 
 
@@ -94,7 +154,7 @@ def _attribute(dotted: str, allowed: Sequence[str]) -> Any:
         raise InputError(
             f"'{dotted}' is not allowed: list '{module_name}' under plugins first (deap.tools needs no listing)"
         )
-    module = plugins().get(module_name) or plugin(module_name)
+    module = _plugins.get(module_name) or plugin(module_name)
     try:
         return getattr(module, attribute)
     except AttributeError:

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from evoprune.errors import InputError
-from evoprune.experiment import modules, parameters, registry
+from evoprune.experiment import parameters, registry
 from evoprune.experiment.config import Config, find, override, read
 from evoprune.experiment.explain import explain
 from evoprune.experiment.spec import Choice, Experiment, Operators
@@ -86,7 +86,7 @@ def resolve(config: Config, source: str, folders: Sequence[Path] = ()) -> Resolv
     plugin_folders = tuple(dict.fromkeys(str(folder.resolve()) for folder in [Path(), *folders]))
     for name in experiment.plugins:
         try:
-            modules.plugin(name, plugin_folders)
+            registry.plugin(name, plugin_folders)
         except InputError as error:
             raise InputError(f"plugins: {error}", source) from None
     problem, settings = _problem(experiment, faults)

@@ -10,7 +10,7 @@ from evoprune.api import Run
 from evoprune.backends import evaluation
 from evoprune.console.phase import note
 from evoprune.errors import InputError, Stopped
-from evoprune.experiment.plugin_parameters import check_parameters
+from evoprune.experiment.parameters import check_parameters
 from evoprune.experiment.resolve import Resolved
 from evoprune.exports.recovering import recover_into
 from evoprune.fronts.run import PlannedExport, export_of, tell

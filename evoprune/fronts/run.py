@@ -14,7 +14,7 @@ from evoprune.backends import evaluation
 from evoprune.backends.execution import Execution
 from evoprune.console.phase import note
 from evoprune.errors import InputError, Stopped
-from evoprune.experiment.plugin_parameters import check_parameters
+from evoprune.experiment.parameters import check_parameters
 from evoprune.experiment.resolve import Resolved
 from evoprune.exports.exporting import FACTS, described_in
 from evoprune.interfaces.export import Exporting

@@ -1,11 +1,11 @@
-"""What the schemas of settings and operators are made of."""
+"""Base class and types of the schemas of settings and operators."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, get_args
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 """A share or probability in [0, 1]."""
@@ -20,12 +20,6 @@ class Checked(BaseModel):
     Unknown keys, numbers that are not finite, and YAML's ``true`` for a number are refused.
     """
 
-    renamed: ClassVar[Mapping[str, str]] = {}
-    """Old names, which are refused with the new one: ``{"old_key": "new_key", "key: old_value": "new_value"}``.
-
-    A new name that contains a space is shown as it stands, as a sentence.
-    """
-
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True, protected_namespaces=()
     )
@@ -37,3 +31,9 @@ class Checked(BaseModel):
         if isinstance(value, bool) and {int, float} & {kind, *get_args(kind)}:
             raise ValueError(f"expected a number, got {value}")
         return value
+
+
+def model_of(field: FieldInfo) -> type[BaseModel] | None:
+    """The model that ``field`` takes a mapping for, null or not; None where it takes something else."""
+    kinds = [field.annotation, *get_args(field.annotation)]
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -19,8 +18,6 @@ ScoreName = Annotated[str, registered(SCORES)]
 
 class WeightsSettings(Settings):
     """How single weights are chosen and removed, and how the remaining ones are updated."""
-
-    renamed: ClassVar[Mapping[str, str]] = {"scope: block": "group"}
 
     min_sparsity: Fraction = Field(0.0, description="lower bound of a gene")
     max_sparsity: Fraction = Field(0.9, description="upper bound of a gene")

@@ -1,6 +1,16 @@
 """Each fault of the user's: exit code 2, one message that says where and what, and nothing written."""
 
+from itertools import pairwise
+
 import pytest
+
+
+def laughs(first, form):
+    """YAML under the key ``seed`` whose 400 values are aliases of billions."""
+    names = "abcdefgh"
+    rest = [f"- &{name} {form.format(', '.join(9 * [f'*{inner}']))}" for inner, name in pairwise(names)]
+    return "\n".join(["problem: benchmark", "seed:", f"- &a {first}", *rest])
+
 
 TEXTS = {
     "broken YAML": ("problem: {use: benchmark", "line 1"),
@@ -17,6 +27,9 @@ TEXTS = {
     "key twice": ("problem: benchmark\nseed: 1\nseed: 2", "line 3, column 1: key 'seed' is given twice"),
     "key is a number": ("problem: benchmark\n1: 2", "expected a name as key, got 1"),
     "key is null": ("~: 2", "expected a name as key, got None"),
+    "aliases of aliases": (laughs("[1]", "[{}]"), "values"),
+    "merges of merges": (laughs("{x: 1}", "{{<<: [{}]}}"), "values"),
+    "alias of itself": ("problem: benchmark\nseed: &a [*a]", "values"),
     "undefined anchor": ("problem: *x", "undefined alias"),
     "deep nesting": ("seed: " + "[" * 5000, "cannot be read"),
     "no problem": ("seed: 1", "problem: missing"),
@@ -197,9 +210,3 @@ def test_a_folder_for_runs_that_cannot_be_made(evoprune, sphere, tmp_path):
     (tmp_path / "file").touch()
     answer = evoprune("run", sphere, "--runs-dir", tmp_path / "file" / "runs", folder=tmp_path / "runs")
     assert_refused(answer, "--runs-dir: cannot make the run's folder", "Not a directory")
-
-
-def test_a_plugin_that_breaks_on_import(run, write, plugin):
-    plugin("breaking_plugin", "1 / 0")
-    file = write("{problem: benchmark, plugins: [breaking_plugin]}")
-    assert_refused(run(file), "plugins: cannot import 'breaking_plugin': ZeroDivisionError: division by zero")

@@ -102,52 +102,6 @@ def test_a_budget_is_not_the_users_to_give(plugin):
     assert fault.startswith("operators.mutate.budget: expected an instance of Budget, got 3")
 
 
-RENAMED = """
-from typing import Literal
-from evoprune import Evaluation, Genes, Problem, Settings
-
-class Inner(Settings):
-    length: int = 3
-    renamed = {"size": "length"}
-
-class New(Settings):
-    prior: Literal["none", "curves"] = "none"
-    inner: Inner = Inner()
-    renamed = {
-        "advice": "prior", "gone": "is not needed now",
-        "prior: advised": "curves", "prior: old": "is no longer a choice",
-    }
-
-class Renaming(Problem):
-    Settings = New
-    genes = Genes.real(["x"], 0.0, 1.0)
-    def evaluate(self, genome): return Evaluation((genome[0],))
-"""
-
-
-@pytest.mark.parametrize(
-    ("settings", "line"),
-    [
-        ({"advice": "curves"}, "problem.advice: is called 'prior' now"),
-        ({"prior": "advised"}, "problem.prior: 'advised' is called 'curves' now"),
-        ({"prior": "old"}, "problem.prior: 'old' is no longer a choice"),
-        ({"prior": "x"}, "problem.prior: expected 'none' or 'curves', got 'x'"),
-        ({"gone": 1}, "problem.gone: is not needed now"),
-        ({"inner": {"size": 2}}, "problem.inner.size: is called 'length' now"),
-    ],
-)
-def test_an_old_name_is_answered_with_the_new_one(plugin, settings, line):
-    plugin("renaming_problem", RENAMED)
-    problem = {"use": "renaming_problem:Renaming", **settings}
-    assert faults({"plugins": ["renaming_problem"], "problem": problem}) == [line]
-
-
-@pytest.mark.parametrize(("old", "answer"), [("starts", "is called 'initial_genomes' now"), ("target", "no longer")])
-def test_an_old_parameter_of_operators_is_answered_with_the_new_one(old, answer):
-    (fault,) = faults(benchmark(operators={"mutate": {"use": "gaussian", old: 1}}))
-    assert fault.startswith(f"operators.mutate.{old}: {answer}")
-
-
 def test_modules_must_be_listed(plugin):
     plugin("listed", "def mine(individual, *, strength: float = 0.5):\n    return (individual,)\n")
     config = benchmark(operators={"mutate": "listed:mine"})

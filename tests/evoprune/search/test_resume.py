@@ -355,39 +355,3 @@ def test_a_lengthened_run_that_was_interrupted_in_its_report_is_not_taken_for_do
     answer = resume(folder)
     assert answer.code == 0
     assert result(answer.folder) == result(whole.folder)
-
-
-RENAMED = """
-from evoprune import Evaluation, Genes, Problem, Settings
-
-class New(Settings):
-    prior: str = "none"
-    renamed = {"advice": "prior"}
-
-class Renamed(Problem):
-    Settings = New
-    genes = Genes.real(["x"], 0.0, 1.0)
-    def evaluate(self, genome): return Evaluation((genome[0],))
-"""
-
-
-def test_a_run_with_old_names_is_refused_with_the_new_ones_and_not_changed(run, resume, write, plugin):
-    plugin("renamed_settings", RENAMED)
-    file = write("{plugins: [renamed_settings], problem: 'renamed_settings:Renamed', population: 4, generations: 1}")
-    folder = run(file).folder
-    config = folder / "config.yaml"
-    config.write_text(config.read_text().replace("prior:", "advice:"))
-    before = contents(folder)
-    answer = resume(folder, "generations=3")
-    assert answer.code == 2
-    assert answer.err == f"evoprune: {config}: problem.advice: is called 'prior' now\n"
-    assert contents(folder) == before
-
-
-def test_a_run_whose_result_has_old_names_goes_on(run, resume, sphere):
-    folder = run(sphere, "generations=2").folder
-    whole = run(sphere, "generations=4", name="whole").folder
-    path = folder / "result.json"
-    path.write_text(path.read_text().replace('"setup_cost"', '"preparation"'))
-    assert resume(folder, "generations=4").code == 0
-    assert result(folder) == result(whole)

@@ -6,17 +6,17 @@ import json
 import pytest
 import yaml
 
-from evoprune.experiment import modules
+from evoprune.experiment.registry import HOME
 from evoprune.experiment.resolve import resolve
 
 jsonschema = pytest.importorskip("jsonschema")
 
-EXPERIMENTS = sorted((modules.HOME / "problems").glob("*.yaml"))
+EXPERIMENTS = sorted((HOME / "problems").glob("*.yaml"))
 
 
 @pytest.fixture(scope="module")
 def faults():
-    from evoprune.experiment.json_schema import json_schema
+    from evoprune.experiment.catalogue import json_schema
 
     schema = json.loads(json.dumps(json_schema()))
     jsonschema.Draft7Validator.check_schema(schema)
@@ -56,7 +56,7 @@ def test_every_experiment_is_valid_and_so_is_its_resolved_form(faults, path):
     ],
 )
 def test_what_is_mistyped_is_marked(faults, key, value, fragment):
-    given = yaml.safe_load((modules.HOME / "problems" / "gpt2_mini.yaml").read_text())
+    given = yaml.safe_load((HOME / "problems" / "gpt2_mini.yaml").read_text())
     *sections, last = key.split(".")
     place = given = copy.deepcopy(given)
     for section in sections:
@@ -77,7 +77,7 @@ def test_what_is_mistyped_is_marked(faults, key, value, fragment):
     ],
 )
 def test_so_is_what_is_mistyped_in_a_transform_a_budget_or_a_mapping_inside(faults, key, value, fragment):
-    given = yaml.safe_load((modules.HOME / "problems" / "smollm2_structure.yaml").read_text())
+    given = yaml.safe_load((HOME / "problems" / "smollm2_structure.yaml").read_text())
     given["problem"][key] = value
     assert [message for message in faults(given) if fragment in message], faults(given)
 
