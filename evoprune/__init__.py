@@ -12,7 +12,7 @@ from evoprune.experiment.registry import names as plugin_names
 from evoprune.experiment.spec import Choice
 from evoprune.exports.exporting import CARD, FACTS, about, described_in, load
 from evoprune.files.cache import CachedFile, cache_limit
-from evoprune.files.json_files import finite, read_json, write_json
+from evoprune.files.json_files import atomically, finite, read_json, write_json
 from evoprune.interfaces.algorithm import Algorithm, Evaluate, Generation, Individual
 from evoprune.interfaces.budget import ROUNDING, Additive, Budget, Monotone, Price, solve
 from evoprune.interfaces.coupled import Coupled, Term
@@ -86,6 +86,7 @@ __all__ = [
     "TradeOffs",
     "__version__",
     "about",
+    "atomically",
     "cache_limit",
     "check_parameters",
     "check_plugin",

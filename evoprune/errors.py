@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+import errno
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+_DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
 
 class InputError(Exception):
@@ -28,9 +33,20 @@ class InputError(Exception):
 
 
 class Stopped(Exception):
-    """The run ended before its last generation for a reason outside the input: exit code 3."""
+    """The command ended early for a reason outside the input, as a full disk: exit code 3."""
 
     exit_code = 3
+
+
+@contextmanager
+def stopping_at_full_disks(place: Path) -> Iterator[None]:
+    """Turn errors of a full or failing disk, while ``place`` is written to, into :class:`Stopped`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_TROUBLE:
+            raise
+        raise Stopped(f"cannot write into {place}: {error.strerror}; what was written before is intact") from error
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -16,6 +16,7 @@ from evoprune.ablation.grid import Variant
 from evoprune.errors import InputError
 from evoprune.experiment.explain import explain
 from evoprune.files.json_files import read_json, write_json
+from evoprune.files.locks import is_locked
 from evoprune.records import run_folder
 
 CAMPAIGN = "campaign.json"
@@ -79,7 +80,7 @@ def read(folder: Path) -> Campaign:
 
 def is_running(folder: Path) -> bool:
     """Whether a process is running the ablation in ``folder``."""
-    return run_folder.is_locked(folder, _LOCK)
+    return is_locked(folder / _LOCK)
 
 
 @contextmanager

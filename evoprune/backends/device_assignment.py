@@ -11,16 +11,11 @@ import itertools
 import threading
 from collections.abc import Sequence
 
-from filelock import FileLock, Timeout
-
 from evoprune.backends.base import Scorer
 from evoprune.backends.evaluation import Place, this_worker, worker_name
 from evoprune.backends.execution import Execution
-from evoprune.files.user_folder import user_folder
+from evoprune.files.locks import lock, user_folder
 from evoprune.interfaces.problem import Evaluation
-
-_claims: list[FileLock] = []
-"""The lock of the device that this process claimed; a lock that nothing refers to is released."""
 
 _one_at_a_time = threading.Lock()
 """A worker of Dask's may have several threads, and a problem is built for one: it changes the model's own weights."""
@@ -55,11 +50,6 @@ def _claim(devices: Sequence[str]) -> str | None:
     folder = user_folder()
     for level in itertools.count():
         for device in devices:
-            lock = FileLock(folder / f"{device.replace(':', '-')}.{level}", mode=0o600, thread_local=False)
-            try:
-                lock.acquire(blocking=False)
-            except Timeout:
-                continue
-            _claims.append(lock)
-            return device
+            if lock(folder / f"{device.replace(':', '-')}.{level}", wait=0) is not None:  # until this process ends
+                return device
     return None

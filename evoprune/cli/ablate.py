@@ -60,7 +60,7 @@ def call(options: argparse.Namespace) -> int | None:
     code = execution.under_scoop(how, options)
     if code is not None:
         return code
-    folder = run_folder.choose_to_continue(options.runs_dir, options.name, f"{Path(options.file).stem}-ablation")
+    folder = run_folder.choose(options.runs_dir, options.name, f"{Path(options.file).stem}-ablation", may_exist=True)
     varied = variants(options.vary, _SHARED)
     resolved = [resolve_file(options.file, [*options.set, *variant.settings]) for variant in varied]
     labels = {one.problem.labels_of(one.settings)[0] for one in resolved}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evoprune.console.phase import is_first_process
-from evoprune.errors import InputError
+from evoprune.errors import InputError, stopping_at_full_disks
 from evoprune.experiment import config
 from evoprune.experiment.config import Config
 from evoprune.exports.exporting import EXPERIMENT, FACTS, UNFIT, export, refuse_unless_free
@@ -32,7 +32,7 @@ def recover_into(
     workplace = out.with_name(f"{out.name}.unfinished")
 
     def write_or_stop(place: Path) -> Exported:
-        with run_folder.stopping_at_full_disks(workplace):
+        with stopping_at_full_disks(workplace):
             return write(workplace, place)
 
     with held(workplace):

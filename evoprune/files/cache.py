@@ -1,8 +1,7 @@
-"""Files that can be made again, kept for later runs in a folder of the user's, whose size is limited.
+"""The cache on disk: files that can be made again, in a folder of the user's, whose size is limited.
 
-The folder is that of ``EVOPRUNE_CACHE``, else ``evoprune`` where the user's caches are. Who uses a file holds a shared
-lock on it, who makes one an exclusive lock. Above the limit, files that nobody uses are deleted, the least recently
-used first. A killed process releases its locks too.
+The folder is ``EVOPRUNE_CACHE``, else ``evoprune`` in the user's cache folder. A process holds a shared lock on a file
+that it uses, an exclusive one on a file that it makes. Above the limit, unused files are deleted, the oldest use first.
 """
 
 from __future__ import annotations
@@ -18,7 +17,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from evoprune.errors import InputError
-from evoprune.files.user_folder import private_folder
+from evoprune.files.json_files import PART, atomically
+from evoprune.files.locks import lock, private_folder
 
 FOLDER, LIMIT = "EVOPRUNE_CACHE", "EVOPRUNE_CACHE_GB"
 """The variables of the environment that name the folder, and the most that all files together may take."""
@@ -27,7 +27,7 @@ _GB = 10**9
 _MOST, _SHARE = 10 * _GB, 0.1
 """The limit by default: so many bytes, or that share of what the disk has free without them, whichever is less."""
 
-_KEPT, _PART, _LOCK = ".safetensors", ".part", ".lock"
+_KEPT, _LOCK = ".safetensors", ".lock"
 
 
 def cache_folder() -> Path:
@@ -71,10 +71,6 @@ class Entry:
         except (OSError, SafetensorError):
             return {}
 
-    def delete(self) -> bool:
-        """Delete it unless somebody uses it; whether it is gone."""
-        return _delete(self.path)
-
 
 def entries() -> list[Entry]:
     """All files, the least recently used first. Raises as :func:`cache_folder`."""
@@ -97,15 +93,20 @@ class CachedFile:
         cache_limit()  # a wrong one is told here, not at the end
         self.path = cache_folder() / f"{name}{_KEPT}"
         while True:
-            self._lock = _locked(self.path, fcntl.LOCK_SH)
+            self._lock = self._locked(shared=True)
             if self.exists:
                 os.utime(self.path)
                 return
             os.close(self._lock)
-            self._lock = _locked(self.path, fcntl.LOCK_EX)
+            self._lock = self._locked()
             if not self.exists:
                 return
             os.close(self._lock)
+
+    def _locked(self, shared: bool = False) -> int:
+        found = lock(self.path.with_suffix(_LOCK), shared)
+        assert found is not None  # it waited
+        return found
 
     @property
     def exists(self) -> bool:
@@ -114,13 +115,10 @@ class CachedFile:
 
     def make(self, write: Callable[[Path], None]) -> None:
         """Let ``write`` write the file, completely or not at all, and lock it for use. Raises what ``write`` raises."""
-        part = self.path.with_suffix(_PART)
-        try:
-            write(part)
-            part.replace(self.path)
-        except BaseException:
+        for part in self.path.parent.glob(f"{self.path.name}.*{PART}"):  # what killed processes left
             part.unlink(missing_ok=True)
-            raise
+        with atomically(self.path, sync=False) as part:
+            write(part)
         fcntl.flock(self._lock, fcntl.LOCK_SH)
         make_room()
 
@@ -139,44 +137,31 @@ class CachedFile:
 def clear() -> list[Entry]:
     """Delete all files that nobody uses; returns them. Raises as :func:`cache_folder`."""
     make_room()  # for what killed processes left
-    return [entry for entry in entries() if entry.delete()]
+    return [entry for entry in entries() if _delete(entry.path)]
 
 
 def make_room() -> None:
     """Delete what is too much, as far as nobody uses it, and what killed processes left."""
     with suppress(OSError, InputError):
-        for lock in cache_folder().glob(f"*{_LOCK}"):
-            if not lock.with_suffix(_KEPT).exists():
-                _delete(lock)
+        for path in cache_folder().glob(f"*{_LOCK}"):
+            if not path.with_suffix(_KEPT).exists():
+                _delete(path)
         left, most = entries(), cache_limit()
         excess = sum(entry.bytes for entry in left) - most
         for entry in left:
-            if excess > 0 and entry.delete():
+            if excess > 0 and _delete(entry.path):
                 excess -= entry.bytes
 
 
 def _delete(path: Path) -> bool:
-    """Delete the file ``path``, its beginnings and its lock, unless somebody holds that; whether they are gone."""
+    """Delete the file ``path``, its beginnings and its lock, unless somebody holds that; return whether it is gone."""
     try:
-        lock = _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        held = lock(path.with_suffix(_LOCK), wait=0)
     except OSError:
         return False
-    for suffix in (_KEPT, _PART, _LOCK):
-        path.with_suffix(suffix).unlink(missing_ok=True)
-    os.close(lock)
+    if held is None:
+        return False
+    for each in path.parent.glob(f"{path.stem}.*"):
+        each.unlink(missing_ok=True)
+    os.close(held)
     return True
-
-
-def _locked(path: Path, kind: int) -> int:
-    """A descriptor that holds a lock of ``kind`` on ``path``."""
-    path = path.with_suffix(_LOCK)
-    while True:
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(descriptor, kind)
-            if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
-                return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)  # it was deleted while we waited: begin again

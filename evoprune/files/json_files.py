@@ -1,34 +1,46 @@
-"""Files that are written whole or not at all, and JSON that is checked when it is read."""
+"""Files written atomically, and JSON that is checked when it is read."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from evoprune.errors import InputError
 
 PART = ".tmp"
-"""The suffix of what is being written; a killed process leaves it."""
+"""The suffix of files that are being written; a killed process leaves them."""
+
+
+@contextmanager
+def atomically(path: Path, sync: bool = True) -> Iterator[Path]:
+    """Yield the path of a new file that replaces ``path`` at the end, when it is on the disk (``sync``).
+
+    It is deleted where that fails.
+    """
+    part = path.with_name(f"{path.name}.{os.getpid()}{PART}")  # two processes may write one file at once
+    try:
+        yield part
+        if sync:
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)  # a full disk needs its room
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` so that ``path`` holds what it held or all of it, never a part."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}{PART}")  # two processes may write a page at once
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)  # a full disk needs its room
+    """Write ``text`` to ``path``, atomically."""
+    with atomically(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` so that ``path`` holds the old text or the new one, never a part."""
+    """Write ``value`` to ``path``, atomically."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 

@@ -8,16 +8,13 @@ while an export is left to do.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import platform
 import shutil
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -26,7 +23,8 @@ import yaml
 
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.config import Config
-from evoprune.files.json_files import PART, read_json, write_json, write_text
+from evoprune.files.json_files import PART, read_json, write_text
+from evoprune.files.locks import lock
 
 CONFIG, STATUS, LOCK = "config.yaml", "status.json", "lock"
 """What a run writes before anything is loaded."""
@@ -43,30 +41,20 @@ HISTORY, AHEAD = "history.jsonl", "ahead.jsonl"
 RESULT = "result.json"
 """What it writes at its end."""
 
-_DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
+def choose(runs_dir: Path, name: str | None, stem: str, may_exist: bool = False) -> Path:
+    """Return the folder for a new run, not yet made: ``name``, else ``stem``, the time and this process's number.
 
-def choose(runs_dir: Path, name: str | None, experiment: str) -> Path:
-    """The folder for a new run, not yet made: ``name``, or the experiment's name, the time and this process's number.
-
-    Raises :class:`InputError` if ``name`` is taken or is not a plain folder name.
+    ``may_exist``: a folder called ``name`` may be there.
     """
     if name is not None:
-        folder = choose_to_continue(runs_dir, name, experiment)
-        if _exists(folder):
-            raise InputError(f"'{folder}' exists already; choose another name, nothing was changed", "--name")
-        return folder
-    stem = f"{experiment}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"  # of many that start in the same second
-    candidates = [stem, *(f"{stem}-{number}" for number in range(2, 1000))]
-    return next(runs_dir / c for c in candidates if not _exists(runs_dir / c))
-
-
-def choose_to_continue(runs_dir: Path, name: str | None, experiment: str) -> Path:
-    """As :func:`choose`, but a folder that is called ``name`` may be there."""
-    if name is None:
-        return choose(runs_dir, None, experiment)
-    check_name(name, "--name")
-    return runs_dir / name
+        check_name(name, "--name")
+        if not may_exist and _exists(runs_dir / name):
+            raise InputError(f"'{runs_dir / name}' exists already; choose another name, nothing was changed", "--name")
+        return runs_dir / name
+    stem = f"{stem}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"  # of many that start in the same second
+    names = [stem, *(f"{stem}-{number}" for number in range(2, 1000))]
+    return next(runs_dir / name for name in names if not _exists(runs_dir / name))
 
 
 def check_name(name: str, option: str) -> None:
@@ -90,11 +78,6 @@ def has_experiment(folder: str | Path) -> bool:
         return False
 
 
-def was_begun(folder: Path) -> bool:
-    """Whether a process began to run something in ``folder``, even if it wrote no experiment."""
-    return any((folder / name).is_file() for name in (LOCK, STATUS))
-
-
 def create(folder: Path) -> None:
     """Make ``folder``. Raises :class:`InputError` where it cannot be made or exists."""
     try:
@@ -109,49 +92,18 @@ def create(folder: Path) -> None:
 def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
     """Lock ``folder`` until this process leaves the context or ends.
 
-    Raises :class:`InputError` if another process has the lock, or if ``folder`` cannot be written to.
+    Raises :class:`InputError` if another process has the lock, or if ``folder`` cannot be locked.
     """
     try:
-        file = (folder / name).open("a")
+        held = lock(folder / name, wait=0.1)  # it may be held for a moment by :func:`is_locked`
     except OSError as error:
-        raise InputError(f"cannot be written to: {error.strerror}", str(folder)) from None
-    with file:
-        for tries_left in reversed(range(5)):
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not tries_left:
-                    raise InputError("another process is still running it; nothing was changed", str(folder)) from None
-                time.sleep(0.02)  # it may be held for a moment by :func:`is_locked`
-            except OSError as error:
-                raise InputError(
-                    f"this file system has no locks ({error.strerror}); use another", str(folder)
-                ) from None
-        yield
-
-
-def is_locked(folder: Path, name: str = LOCK) -> bool:
-    """Whether a process holds ``folder``; False where the file system has no such locks."""
-    try:
-        with (folder / name).open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
-@contextmanager
-def stopping_at_full_disks(folder: Path) -> Iterator[None]:
-    """Turns errors of a full or failing disk into :class:`Stopped`."""
+        raise InputError(f"cannot be locked for writing: {error.strerror}", str(folder)) from None
+    if held is None:
+        raise InputError("another process is still running it; nothing was changed", str(folder))
     try:
         yield
-    except OSError as error:
-        if error.errno not in _DISK_TROUBLE:
-            raise
-        raise Stopped(f"cannot write into {folder}: {error.strerror}; what was written before is intact") from error
+    finally:
+        os.close(held)
 
 
 @contextmanager
@@ -209,18 +161,6 @@ def write_config(folder: Path, config: Config, name: str = CONFIG) -> None:
 def read_measured(folder: Path) -> dict[str, Any]:
     """What the run in ``folder`` measured of its machine; empty if nothing. Raises :class:`InputError`."""
     return read_json(folder / MEASURED) if (folder / MEASURED).exists() else {}
-
-
-def write_status(
-    folder: Path, state: str, reason: str | None = None, phase: str | None = None, seconds_left: float | None = None
-) -> None:
-    """Write ``status.json``: running, done, stopped, interrupted or failed, when, and why.
-
-    ``phase``: what a running one does; ``seconds_left``: until that is done.
-    """
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    known = {"state": state, "reason": reason, "at": now, "pid": os.getpid()}
-    write_json(folder / STATUS, known | {"phase": phase, "seconds_left": seconds_left})
 
 
 def environment() -> dict[str, Any]:

@@ -1,25 +1,34 @@
-"""The status of a run, read from its folder during the run or afterwards; nothing is changed there."""
+"""The status of a run: ``status.json``, written while it goes on, and read from its folder at any time."""
 
 from __future__ import annotations
 
+import os
 import shlex
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from evoprune.errors import InputError
+from evoprune.console.phase import listening
+from evoprune.errors import InputError, Stopped
 from evoprune.experiment import config
 from evoprune.experiment.explain import explain
-from evoprune.files.json_files import read_json
+from evoprune.files.json_files import read_json, write_json
+from evoprune.files.locks import is_locked
 from evoprune.records import recorded
 from evoprune.records.history import Line, is_generation
-from evoprune.records.run_folder import CONFIG, HISTORY, LOCK, PROMISED, RESULT, STATUS, is_locked, was_begun
+from evoprune.records.run_folder import CONFIG, HISTORY, LOCK, PROMISED, RESULT, STATUS
 
 RUNNING, KILLED, STARTING = "running", "killed", "starting"
 
+_EVERY = 2.0
+"""Seconds between two statements of what is being done."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -38,6 +47,63 @@ class _Asked(BaseModel, extra="ignore"):
 
     generations: int = Field(ge=0)
     budget: float | None = Field(None, gt=0)
+
+
+class StatusFile:
+    """Writes ``status.json`` into ``folder`` while a run goes on, from :meth:`begin` on."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._lock = folder, threading.Lock()
+        self._told, self._at = "", 0.0
+        self.begun = False
+
+    def begin(self) -> None:
+        """The run goes on from here."""
+        if not self.begun:
+            self.write(RUNNING)
+            self.begun = True
+
+    def end(self, state: str, reason: str | None = None) -> None:
+        """Write how it ended."""
+        self.begun = False
+        self.write(state, reason)
+
+    def tell(self, phase: str, seconds_left: float | None) -> None:
+        """Write what is being done, from any thread; not if something was written just now."""
+        if self.begun and phase != self._told and time.monotonic() - self._at >= _EVERY:
+            with suppress(OSError):  # a full disk is told by what cannot do without it
+                self.write(RUNNING, phase=phase, seconds_left=seconds_left)
+            self._told, self._at = phase, time.monotonic()
+
+    def write(
+        self, state: str, reason: str | None = None, phase: str | None = None, seconds_left: float | None = None
+    ) -> None:
+        """Write the ``state`` (running, done, stopped, interrupted or failed), and why.
+
+        ``phase``: what a running one does; ``seconds_left``: until that is done.
+        """
+        known = {"state": state, "reason": reason, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+        with self._lock:
+            known |= {"pid": os.getpid(), "phase": phase, "seconds_left": seconds_left}
+            write_json(self._folder / STATUS, known)
+
+
+@contextmanager
+def keeping_status(folder: Path) -> Iterator[StatusFile]:
+    """Keep the status of the run in ``folder`` while it goes on; an exception ends it."""
+    status = StatusFile(folder)
+    try:
+        with listening(status.tell):
+            yield status
+    except BaseException as error:
+        if status.begun:
+            with suppress(OSError):
+                if isinstance(error, KeyboardInterrupt):
+                    status.end("interrupted", "interrupted (Ctrl-C or a signal)")
+                else:
+                    expected = isinstance(error, (Stopped, InputError))
+                    status.end("stopped" if expected else "failed", str(error) or type(error).__name__)
+        raise
 
 
 @dataclass(frozen=True)
@@ -82,7 +148,7 @@ def find(folder: Path) -> list[Path]:
 
     Raises :class:`InputError` where there is none.
     """
-    if was_begun(folder):
+    if any((folder / name).is_file() for name in (LOCK, STATUS)):
         return [folder]
     found = sorted(path.parent for name in (LOCK, STATUS) for path in folder.rglob(name))
     if not found:
@@ -94,7 +160,7 @@ def find(folder: Path) -> list[Path]:
 
 def look(folder: Path) -> Status:
     """The status of the run in ``folder``. Raises :class:`InputError` for what no run has written."""
-    held = is_locked(folder)
+    held = is_locked(folder / LOCK)
     if not (folder / STATUS).exists():
         return Status(folder, STARTING) if held else Status(folder, "empty", "it ended before it began")
     stated = _checked(_Stated, read_json(folder / STATUS), folder / STATUS)

@@ -14,13 +14,13 @@ from typing import Any
 from evoprune import backends
 from evoprune.backends.execution import Execution
 from evoprune.console.phase import note
-from evoprune.errors import InputError
+from evoprune.errors import InputError, stopping_at_full_disks
 from evoprune.experiment.explain import cut_repr
 from evoprune.experiment.resolve import resolve, resolve_at
 from evoprune.files.json_files import read_json
 from evoprune.interfaces.result import Result
 from evoprune.records import recorded, run_folder
-from evoprune.records.stating import stating
+from evoprune.records.status import keeping_status
 from evoprune.search.prepared import Prepared, decide, deciding
 from evoprune.search.run import begin, carry_out
 
@@ -60,8 +60,8 @@ def resume(folder: Path, overrides: Sequence[str], execution: Execution) -> Resu
         environment["resumed"] = [*(resumed if isinstance(resumed, list) else []), now]
         note(f"{folder}: {execution.in_words()}")
         with (
-            run_folder.stopping_at_full_disks(folder),
-            stating(folder) as status,
+            stopping_at_full_disks(folder),
+            keeping_status(folder) as status,
             backends.start(run.execution, run.building) as backend,
         ):
             return carry_out(run, backend, past, environment, status)

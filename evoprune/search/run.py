@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from evoprune import backends
 from evoprune.backends.execution import Execution
 from evoprune.console.phase import Phase, note
-from evoprune.errors import InputError, Stopped
+from evoprune.errors import InputError, Stopped, stopping_at_full_disks
 from evoprune.experiment.explain import explain
 from evoprune.experiment.resolve import Resolved, refuse_missing
 from evoprune.figures import draw_convergence
@@ -28,7 +28,7 @@ from evoprune.interfaces.result import Result
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import History
 from evoprune.records.recorded import Key, RecordedRun
-from evoprune.records.stating import Stating, stating
+from evoprune.records.status import StatusFile, keeping_status
 from evoprune.search.early_stopping import EarlyStopping
 from evoprune.search.evaluator import Evaluator
 from evoprune.search.evolution import evolve, generation_line
@@ -81,7 +81,7 @@ def begin(
     known: Mapping[Key, Evaluation] = MappingProxyType({}),
 ) -> Result | None:
     """As :func:`run`, in a ``folder`` that is locked and holds no history yet."""
-    with run_folder.stopping_at_full_disks(folder), stating(folder) as status:
+    with stopping_at_full_disks(folder), keeping_status(folder) as status:
         status.begin()
         run_folder.write_config(folder, resolved.config())
         with Phase("starting"):
@@ -98,7 +98,7 @@ def begin(
 
 
 def carry_out(
-    run: Prepared, backend: backends.Backend, past: RecordedRun, environment: Json, status: Stating
+    run: Prepared, backend: backends.Backend, past: RecordedRun, environment: Json, status: StatusFile
 ) -> Result | None:
     """Search, from the start or with what is known of the past, and write the result.
 

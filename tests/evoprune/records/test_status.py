@@ -5,7 +5,9 @@ import shutil
 
 import pytest
 
+from evoprune.files.locks import is_locked
 from evoprune.records import run_folder
+from evoprune.records.status import StatusFile
 from evoprune.search.progress import time_left
 
 
@@ -17,7 +19,7 @@ def halfway(run, sphere, no_figures):
     end = next(at for at, line in enumerate(lines) if '"generation": 2' in line and '"candidate"' in line)
     (folder / "history.jsonl").write_text("".join(lines[: end + 2]) + lines[end + 2][:20])
     (folder / "result.json").unlink()
-    run_folder.write_status(folder, "running")
+    StatusFile(folder).write("running")
     return folder
 
 
@@ -60,7 +62,7 @@ def test_a_run_that_a_process_holds_is_running_and_has_time_left(halfway, evopru
 
 def test_a_running_phase_is_told_with_its_own_time_where_the_search_has_none(halfway, evoprune):
     (halfway / "history.jsonl").unlink()
-    run_folder.write_status(halfway, "running", None, "calibrating: 2/30 blocks", 70.0)
+    StatusFile(halfway).write("running", None, "calibrating: 2/30 blocks", 70.0)
     with run_folder.locked(halfway):
         out = evoprune("status", halfway).out
     assert "phase: calibrating: 2/30 blocks" in out
@@ -87,12 +89,12 @@ def test_what_needs_a_result_says_how_an_unfinished_run_gets_one(halfway, evopru
 
 
 def test_looking_does_not_hold_the_run(halfway):
-    assert not run_folder.is_locked(halfway)
+    assert not is_locked(halfway / "lock")
     with run_folder.locked(halfway):
-        assert run_folder.is_locked(halfway)
+        assert is_locked(halfway / "lock")
         with pytest.raises(Exception, match="still running"), run_folder.locked(halfway):
             pass
-    assert not run_folder.is_locked(halfway)
+    assert not is_locked(halfway / "lock")
 
 
 def test_a_folder_of_runs_is_a_table_and_one_bad_run_hides_no_other(halfway, evoprune):

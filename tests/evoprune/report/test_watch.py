@@ -8,6 +8,7 @@ import pytest
 from evoprune import InputError
 from evoprune.ablation.campaign import held, read
 from evoprune.records import run_folder
+from evoprune.records.status import StatusFile
 from evoprune.report import watch, write
 from evoprune.report import write as write_page
 
@@ -16,7 +17,7 @@ from evoprune.report import write as write_page
 def unfinished(run, sphere):
     folder = run(sphere).folder
     (folder / "result.json").unlink()
-    run_folder.write_status(folder, "running")
+    StatusFile(folder).write("running")
     return folder
 
 
@@ -28,7 +29,7 @@ def test_a_watched_page_reloads_itself_until_the_run_ends(unfinished, tmp_path):
         def wait(seconds):
             seen.append((seconds, out.read_text()))
             if len(seen) == 2:
-                run_folder.write_status(unfinished, "done")
+                StatusFile(unfinished).write("done")
                 held.close()
 
         watch([unfinished], out, 5.0, wait)
@@ -62,7 +63,7 @@ def test_a_run_that_has_scored_nothing_is_waited_for_while_it_goes_on(unfinished
         watch([unfinished], tmp_path / "page.html", 1.0)
     with ExitStack() as held:
         held.enter_context(run_folder.locked(unfinished))
-        run_folder.write_status(unfinished, "running", None, "calibrating: 2/30 blocks", 70.0)
+        StatusFile(unfinished).write("running", None, "calibrating: 2/30 blocks", 70.0)
 
         def wait(_):
             page = (tmp_path / "page.html").read_text()
@@ -132,7 +133,7 @@ def test_objectives_may_depend_on_the_settings(traded, tmp_path):
     """The best of a run that goes on is that by the objectives which its settings ask for."""
     folder = traded
     (folder / "result.json").unlink()
-    run_folder.write_status(folder, "running")
+    StatusFile(folder).write("running")
     least = min(json.loads(line)["fitness"][0] for line in _candidates(folder))
     html, _ = write_page([folder], tmp_path / "page.html")
     assert f"{least:.4g}"[:5] in html.read_text()

@@ -1,7 +1,9 @@
+import os
+
 import pytest
 
 from evoprune import InputError
-from evoprune.files.user_folder import user_folder
+from evoprune.files.locks import is_locked, lock, user_folder
 
 
 @pytest.fixture
@@ -24,3 +26,18 @@ def test_a_folder_that_others_may_have_prepared_is_refused(temporary, how):
         folder.chmod(0o777)
     with pytest.raises(InputError, match="belongs to you alone"):
         user_folder()
+
+
+def test_a_lock_is_shared_or_alone_until_it_is_closed(tmp_path):
+    path = tmp_path / "lock"
+    assert not is_locked(path)
+    held = lock(path)
+    assert is_locked(path)
+    assert lock(path, wait=0.01) is None
+    os.close(held)
+    both = [lock(path, shared=True, wait=0) for _ in range(2)]
+    assert None not in both
+    assert lock(path, wait=0) is None
+    assert not is_locked(path)
+    for each in both:
+        os.close(each)

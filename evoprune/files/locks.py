@@ -1,0 +1,72 @@
+"""Locks between processes of one host, released when their process ends; and folders of one user for them."""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import os
+import stat
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from evoprune.errors import InputError
+
+
+def lock(path: Path, shared: bool = False, wait: float = math.inf) -> int | None:
+    """Return a descriptor that locks the file ``path``, made where missing, until it is closed.
+
+    None where another process has the lock for ``wait`` seconds. Raises OSError.
+    """
+    end = time.monotonic() + wait
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    while True:
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
+        try:
+            fcntl.flock(descriptor, kind if wait == math.inf else kind | fcntl.LOCK_NB)
+            if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                os.close(descriptor)
+                return None
+            time.sleep(0.02)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # it was deleted meanwhile, or is to be tried again
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process has locked ``path`` for itself; False where the file system has no such locks."""
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def user_folder() -> Path:
+    """The user's own folder under the system's temporary one, made where missing. Raises as :func:`private_folder`."""
+    return private_folder(Path(tempfile.gettempdir()) / f"evoprune-{os.getuid()}", "TMPDIR")
+
+
+def private_folder(folder: Path, variable: str) -> Path:
+    """Return ``folder``, made where missing; the environment's ``variable`` chooses another one.
+
+    Raises :class:`InputError` if that name is taken by somebody else's, or is open to others, and OSError if it cannot
+    be made.
+    """
+    with suppress(FileExistsError):  # possibly by something that is no folder, as checked next
+        folder.mkdir(mode=0o700, parents=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise InputError(
+            f"expected a folder that belongs to you alone (mode 700); remove it, or set {variable} to another folder",
+            str(folder),
+        )
+    return folder
