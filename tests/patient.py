@@ -13,7 +13,7 @@ from pydantic import Field
 from evoprune import Evaluation, Settings
 from evoprune.backends.evaluation import worker_name
 from problems.benchmark.problem import Benchmark, BenchmarkSettings
-from problems.language_model.pruning import Pruning
+from problems.language_model.problem import Pruning
 from problems.language_model.settings import PruningSettings
 
 

@@ -14,6 +14,7 @@ from problems.evaluation.harness import run_tasks
 from problems.evaluation.measure import Measure
 from problems.evaluation.session import Session
 from problems.export.ragged_model import load_any
+from problems.language_model.settings import EvalOptions
 from problems.models.blocks import attentions_numbered
 from problems.models.device import follow_threads
 from problems.models.forward import Forward
@@ -22,7 +23,6 @@ from problems.models.resident import Resident
 from problems.models.settings import ModelSettings, is_path
 from problems.models.tensor_file import Tensors
 from problems.results import protocol
-from problems.results.settings import EvalOptions
 from problems.texts.settings import BUNDLED_REPORT_TEXT, TextSettings
 from problems.texts.windows import Windows, check_length, cut_windows, settings_of
 

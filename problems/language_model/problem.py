@@ -1,10 +1,9 @@
-"""Problems on a language model: genes are those of a transform, fitness is measured on a text."""
+"""The problem of making a language model smaller: genes are those of transforms, fitness is measured on a text."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
-from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,33 +24,36 @@ from evoprune import (
     Rival,
     Settings,
     Table,
+    TradeOffs,
     check_parameters,
     find_plugin,
     plugin_names,
 )
+from problems.allocations import ALLOCATIONS
 from problems.budgets import BUDGETS
 from problems.budgets.measured import MeasuredBudget
 from problems.distillation.judged_models import JudgedModels
 from problems.distillation.settings import RecoverOptions
 from problems.export import FORMATS
 from problems.export.settings import ExportOptions
-from problems.language_model.settings import LanguageModelSettings, chosen_transforms, missing
+from problems.language_model.settings import CompressionSettings, EvalOptions, LanguageModelSettings, PruningSettings
 from problems.models.settings import ModelSettings
 from problems.results.comparison import ComparedExports
 from problems.results.labels import EXPLAINED, SHARES, WORDS, about
-from problems.results.settings import EvalOptions
 from problems.results.summary import summary
+from problems.scores import SCORES
 from problems.transforms import TRANSFORMS
 
 if TYPE_CHECKING:  # these import torch, which checking an experiment does not need
     from problems.export.format import ExportFormat
+    from problems.language_model.baselines import Baselines
     from problems.models.resident import Resident
     from problems.texts.text_splits import Texts
     from problems.transforms.transform import Transform
 
 
-class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reporting, Measured, Recovering):
-    """Make a causal language model smaller by a transform, at the least loss on a text.
+class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reporting, Measured, Recovering, TradeOffs):
+    """Make a causal language model smaller by transforms, at the least loss on a text.
 
     Fitness is perplexity on the search text, or divergence from the dense model.
     """
@@ -72,83 +74,95 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         from problems.evaluation.session import Session
 
         self._measurements: Mapping[str, Any] = {}
-        self.session = Session.start(settings, self._calibrates(settings), self._make_transform)
-
-    @classmethod
-    def _calibrates(cls, settings: Any) -> bool:
-        """Whether the calibration text is used."""
-        return any(kind.calibrates(own) for kind, own in cls._transforms(settings))
+        self.session = Session.start(settings, settings.calibrates, self._make_transform)
 
     def _make_transform(self, resident: Resident, texts: Texts) -> Transform:
         from problems.transforms.stack import combined
 
-        return combined([kind(resident, own, texts) for kind, own in self._transforms(self.settings)])
+        return combined([kind(resident, own, texts) for kind, own in self.settings.chosen_transforms])
 
     @property
     def genes(self) -> Genes:
-        """The genes of the transform."""
+        """Genes of the transforms."""
         return self.session.transform.genes
 
     @cached_property
     def budget(self) -> Budget | None:
-        """What the transform's genes spend."""
+        """The budget that the settings choose; the weights that are left, without a limit, if they are an objective."""
+        transform = self.session.transform
+        if self.settings.trades_off:
+            from problems.budgets.weights import unlimited_weights
+
+            return unlimited_weights(transform)
         if isinstance(self._budget, MeasuredBudget):
-            return self._budget.budget(self.session.transform, self._measurements)
-        return self._budget(self.session.transform) if self._budget else None
+            return self._budget.budget(transform, self._measurements)
+        return self._budget(transform) if self._budget else None
 
     @cached_property
     def _budget(self) -> MeasuredBudget | partial[Budget] | None:
-        """The budget that the settings choose, with its parameters: one that measures, or a function."""
-        chosen = getattr(self.settings, "budget", None)  # a subclass may have a budget of its own
-        if chosen is None:
+        """The budget with its parameters: one that measures, or a function of the transform."""
+        if (chosen := self.settings.budget) is None:
             return None
         kind = find_plugin(BUDGETS, chosen.use)
         given = check_parameters(kind, chosen.parameters, "problem.budget")
         return given if isinstance(given, MeasuredBudget) else partial(kind, **dict(given))
 
     def take_measurements(self) -> Mapping[str, Any]:
-        """What the budget needs to know of this machine."""
         return self._budget.measure(self.session.transform) if isinstance(self._budget, MeasuredBudget) else {}
 
     def use_measurements(self, facts: Mapping[str, Any]) -> None:
-        """Hand ``facts`` to the budget, by which levels of the transform may be left out.
-
-        Raises :class:`evoprune.InputError` where the budget measures nothing, or something else.
-        """
+        """Give ``facts`` to the budget, by which levels of the transform may be left out."""
         if not isinstance(self._budget, MeasuredBudget):
             raise InputError("holds what another problem.budget measured", "measured.json")
         self._budget.settle(self.session.transform, facts)
         self._measurements = facts
-        for known in ("budget", "_uniform_on_budget"):  # those of other facts
+        for known in ("budget", "baselines"):  # those of other facts
             vars(self).pop(known, None)
 
+    @cached_property
+    def baselines(self) -> Baselines:
+        """Known solutions under the budget."""
+        from problems.language_model.baselines import Baselines, SparsityBaselines
+
+        if isinstance(self.settings, PruningSettings):
+            return SparsityBaselines(self.session, self.budget, self.settings)
+        return Baselines(self.session, self.budget)
+
     def initial_genomes(self) -> list[list[float]]:
-        """Where there is a budget, the uniform model and some that the transform knows to be good.
+        return self.baselines.initial_genomes()
 
-        No result is worse than these on the search text.
-        """
-        if (budget := self.budget) is None:
-            return []
-        from problems.transforms.transform import known_within
-
-        return [*self._uniform_on_budget.values(), *known_within(self.session.transform, budget)]
+    def random_genome(self) -> list[float]:
+        return self.baselines.random_genome()
 
     def references(self) -> dict[str, list[float]]:
-        """The dense model and, where there is a budget, the uniform one."""
-        return {"dense": self.session.transform.dense} | self._uniform_on_budget
-
-    def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
-        """The objective on the first ``fidelity`` of the search text's windows; work is counted in tokens."""
-        value, tokens = self.session.fitness.value(genome, fidelity)
-        return Evaluation((value,), work=tokens, measures=self.session.transform.measures())
+        return self.baselines.references
 
     @property
     def contenders(self) -> Mapping[str, Sequence[float]]:
-        """The uniform model, where there is a budget."""
-        return self._uniform_on_budget
+        """Known solutions that may win the finals."""
+        return self.baselines.contenders
+
+    def prior(self) -> list[float] | None:
+        return self.baselines.prior
+
+    @property
+    def setup_cost(self) -> float:
+        """Tokens scored for the first genomes and the prior."""
+        return self.baselines.setup_cost
+
+    def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
+        """Score ``genome`` on the first ``fidelity`` of the search text's windows; work is counted in tokens."""
+        value, tokens = self.session.fitness.value(genome, fidelity)
+        measures = self.session.transform.measures()
+        return Evaluation((value, measures["sparsity"]) if self.settings.trades_off else (value,), tokens, measures)
+
+    def choose(self, front: Sequence[tuple[float, ...]]) -> int:
+        from problems.language_model.baselines import choose
+
+        return choose(front, self.settings.sparsity)
 
     def describe(self) -> str:
-        """The model, the number of weights in its blocks and of genes, the dtype and the device; and remarks."""
+        """Name the model, its prunable weights, genes, dtype and device, and add remarks of the transform."""
         resident = self.session.resident
         model = (
             f"{self.settings.model}, {resident.prunable_weights:,} prunable weights, {len(self.genes)} genes, "
@@ -157,7 +171,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         return "; ".join([model, *self.session.transform.remarks()])
 
     def fingerprint(self) -> dict[str, str]:
-        """Hashes of the weights and of the texts' tokens; of the recovery's where finalists are judged on it.
+        """Hash the weights and the texts' tokens; those of the recovery's text where finalists are judged on it.
 
         The main process reads the report text here, before anything is written; workers do
         not read it. Raises :class:`evoprune.InputError` if it cannot be used.
@@ -171,11 +185,25 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         return known | ({"recovery_text": self.recovery_text.whole.sha256} if self._select else {})
 
     @classmethod
+    def weights_of(cls, settings: Any) -> tuple[float, ...]:
+        """Minimise the score; also maximise sparsity if that is an objective."""
+        return (-1.0, 1.0) if settings.trades_off else (-1.0,)
+
+    @classmethod
+    def labels_of(cls, settings: Any) -> tuple[str, ...]:
+        """The objective with its text, and the sparsity if that is an objective."""
+        return (settings.objective_label, "sparsity of the prunable weights")[: len(cls.weights_of(settings))]
+
+    @classmethod
     def needs(cls, settings: Any) -> Mapping[str, str]:
-        """A repair, if there is a budget: nothing else keeps candidates to it."""
+        """A repair if there is a budget: nothing else keeps candidates to it."""
         if settings.budget is None:
             return {}
-        return {"repair": "without it candidates would not keep to problem.budget; give shift, or no budget"}
+        key, instead = "problem.budget", "no budget"
+        if isinstance(settings, PruningSettings):
+            key = "problem.sparsity"
+            instead = "search trade-offs with algorithm: nsga2 and problem.second_objective: sparsity"
+        return {"repair": f"without it candidates would not keep to {key}; give shift, or {instead}"}
 
     @classmethod
     def unscored(cls, settings: Any) -> list[str]:
@@ -184,40 +212,25 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
 
     @classmethod
     def about(cls, settings: Any) -> str:
-        """The model, what is done to it, and the texts."""
-        return about(settings, [chosen.use for chosen in settings.transforms])
+        return about(settings, settings.about)
 
     @classmethod
-    def drawn_references(cls, settings: Any) -> tuple[str, str]:  # noqa: ARG003 - the same for all
-        """Dense, and uniform at the limit."""
-        return ("dense", "uniform")
-
-    @classmethod
-    def labels_of(cls, settings: Any) -> tuple[str, ...]:
-        """The objective, and the text on which it is measured."""
-        return (settings.objective_label,)
+    def drawn_references(cls, settings: Any) -> tuple[str, str]:
+        return ("dense", settings.uniform)
 
     @classmethod
     def missing(cls, settings: Any) -> list[str]:
-        """The model and the texts, if they are paths; and packages."""
-        of_transforms = (fault for kind, own in cls._transforms(settings) for fault in kind.missing(own))
-        return [*missing(settings), *of_transforms]
+        return list(settings.missing)
 
     @classmethod
     def foresee(cls, settings: Any, work: float | None, evaluations: int) -> Mapping[str, str]:
-        """From the speed of the dense model, measured on some windows."""
+        """Estimate from the speed of the dense model, measured on some windows."""
         from problems.evaluation.cost_estimate import estimate
 
-        return estimate(settings, cls._transforms(settings), cls._calibrates(settings), work, evaluations)
-
-    @classmethod
-    def _transforms(cls, settings: Any) -> list[tuple[Any, Any]]:
-        """The class of each transform, and its settings."""
-        return chosen_transforms(settings)
+        return estimate(settings, settings.chosen_transforms, settings.calibrates, work, evaluations)
 
     @classmethod
     def devices(cls) -> list[str]:
-        """Every CUDA device that PyTorch sees."""
         import torch
 
         return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
@@ -225,11 +238,14 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
     def report(self, outcome: Outcome, folder: Path) -> dict[str, Any]:
         """Score the result on the report text, and recover it if the settings say so."""
         from problems.results.report import report
+        from problems.results.sparsity_report import SparsityTarget
 
-        return self._recovered(report(self.session, outcome, self.budget), outcome, folder)
-
-    def _recovered(self, result: dict[str, Any], outcome: Outcome, folder: Path) -> dict[str, Any]:
-        """``result``, and what the last part of the run adds to it."""
+        settings = self.settings
+        pruned = isinstance(settings, PruningSettings)
+        target = SparsityTarget(settings.sparsity, settings.allocations) if pruned else None
+        result = report(self.session, outcome, folder, self.budget, settings.uniform, target)
+        by_divergence = self._select and not settings.recover.cross_entropy
+        result["protocol"]["finals"] = "divergence" if by_divergence else "perplexity"
         if self.settings.recover is None:
             return result
         from problems.distillation.phase import recover_in_run
@@ -240,7 +256,6 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
 
     @classmethod
     def summary(cls, result: Result) -> list[str]:
-        """The perplexities on the report text."""
         return summary(result.as_json())
 
     @classmethod
@@ -256,15 +271,11 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         return self._format(place)(self.session, genome, options).write(told, place, weights_in(told))
 
     def rivals(self, first: bool) -> Iterator[Rival]:
-        """The known solutions; of the first run also dense, and what transforms know, such as llama.cpp's presets."""
-        from problems.results.baselines import of_others, own
+        from problems.language_model.baselines import rivals
 
-        transforms = self._transforms(self.settings) if first else []
-        others = of_others(type(self), self.settings, transforms)
-        return chain(own(self, self.references(), first), others)  # others do not need this one's model any more
+        return rivals(self, first)
 
     def _format(self, place: Path) -> type[ExportFormat]:
-        """The form of a model in ``place``: a registered one, or a folder."""
         from problems.export.write import Folder
 
         return find_plugin(FORMATS, place.suffix[1:]) if self.writes_file(place) else Folder
@@ -277,7 +288,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         place: Path,
         options: RecoverOptions,
     ) -> Exported:
-        """Train the smaller model to predict what the dense one predicts, then as :meth:`export`."""
+        """Train the smaller model to predict what the dense one predicts, then export it."""
         from problems.distillation.phase import recover_and_export
 
         kind = self._format(place)
@@ -301,13 +312,13 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
 
     @classmethod
     def load(cls, folder: Path, facts: Mapping[str, Any]) -> tuple[Any, Any]:
-        """The model, in evaluation mode, and the tokenizer of an export, whatever shapes its layers have."""
+        """Load an export, whatever shapes its layers have: the model, in evaluation mode, and the tokenizer."""
         from problems.export.ragged_model import load_any
 
         return load_any(ModelSettings(model=str(folder), device="cpu", dtype=facts["dtype"]))
 
     def compare(self, genome: Sequence[float], result: Result, options: EvalOptions) -> Table:
-        """The known solutions and ``genome``, also as the run recovered it: perplexity, and tasks if requested."""
+        """Measure the baselines and ``genome``, also as the run recovered it: perplexity, and tasks if requested."""
         from problems.distillation.phase import weights_in
         from problems.language_model.eval import compare
 
@@ -316,28 +327,40 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
     def _compared(self) -> dict[str, list[float]]:
         if isinstance(self._budget, MeasuredBudget):  # what it measured may be of another machine
             return {"dense": self.session.transform.dense}
-        return self.references()
-
-    @cached_property
-    def _uniform_on_budget(self) -> dict[str, list[float]]:
-        """The uniform genome that takes the least from each gene and keeps the budget; none without one."""
-        if (budget := self.budget) is None:
-            return {}
-        from problems.transforms.transform import uniform_within
-
-        return {"uniform": uniform_within(self.session.transform, budget)}
+        return self.baselines.compared
 
     @classmethod
     def measures(cls, source: str) -> bool:  # noqa: ARG003 - a model's name may be any
-        """Any source may name a model: a path, or a name on the hub. Subclasses leave it to this one."""
+        """Any source may name a model: a path, or a name on the hub. Presets leave it to this class."""
         return cls is LanguageModel
 
     @classmethod
     def measure(cls, source: str, options: EvalOptions) -> Table:
-        """Perplexity, and tasks if requested, of a model: folder, hub id or .gguf file."""
+        """Measure a model, a folder, hub id or .gguf file: perplexity, and tasks if requested."""
         from problems.language_model.eval import measure
 
         return measure(source, options)
+
+
+class Pruning(LanguageModel):
+    """Choose how much of each layer a causal language model loses, at a given global sparsity.
+
+    A gene is the sparsity of a transformer block (or of a matrix); fitness is perplexity on
+    the search text, or divergence from the dense model. The protocol is that of the ESILV report (2025).
+    """
+
+    Settings = PruningSettings
+    plugin_groups = MappingProxyType({"score": SCORES, "allocations": ALLOCATIONS})
+    shares = LanguageModel.shares | {"genes", "by_matrix"}
+
+
+class Compression(LanguageModel):
+    """Make a causal language model small by several transforms under one limit, at the least divergence from dense.
+
+    Cuts come first, recovery may follow, and types are laid on what is left: all is one genome, and one file.
+    """
+
+    Settings = CompressionSettings
 
 
 def _told(result: Result) -> dict[str, Any]:

@@ -1,21 +1,29 @@
-"""Settings of the problems on a language model, as in a YAML file. Imports no torch."""
+"""Settings of the problem on a language model and of its presets, and options of the command ``eval``.
+
+Imports no torch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from evoprune import Choice, Fraction, InputError, check_parameters, find_plugin
+from evoprune import Choice, Fraction, InputError, Settings, check_parameters, find_plugin
 from problems.allocations import ALLOCATIONS
 from problems.budgets import BUDGETS
 from problems.distillation.settings import RunSettings
-from problems.models.settings import model_fault, registered
+from problems.models.settings import Device, Dtype, Source, model_fault, registered
 from problems.texts.settings import TextSettings, text_fault
 from problems.transforms import TRANSFORMS
 from problems.transforms.weights.settings import WeightsSettings
+
+UNIFORM = "uniform"  # the baseline that takes the same share everywhere
+
+AllocationName = Annotated[str, registered(ALLOCATIONS)]
+InitialName = Annotated[str, registered(ALLOCATIONS, UNIFORM)]
 
 
 class LanguageModelSettings(RunSettings):
@@ -27,6 +35,10 @@ class LanguageModelSettings(RunSettings):
     budget: Choice | None = Field(
         None, description="the limit, by a registered name, and its parameters; null is no budget"
     )
+
+    trades_off: ClassVar[bool] = False
+    uniform: ClassVar[str] = UNIFORM
+    """Name of the uniform reference."""
 
     @field_validator("transforms", mode="before", json_schema_input_type=Choice | tuple[Choice, ...])
     @classmethod
@@ -49,14 +61,31 @@ class LanguageModelSettings(RunSettings):
             raise ValueError("; ".join(faults))
         return self
 
+    @property
+    def chosen_transforms(self) -> list[tuple[Any, Any]]:
+        """The class of each transform, and its own settings. Imports torch."""
+        kinds = [find_plugin(TRANSFORMS, chosen.use) for chosen in self.transforms]
+        return [
+            (kind, kind.Settings.model_validate(chosen.parameters))
+            for kind, chosen in zip(kinds, self.transforms, strict=True)
+        ]
 
-def chosen_transforms(settings: LanguageModelSettings) -> list[tuple[Any, Any]]:
-    """The class of each transform, and its own settings."""
-    kinds = [find_plugin(TRANSFORMS, chosen.use) for chosen in settings.transforms]
-    return [
-        (kind, kind.Settings.model_validate(chosen.parameters))
-        for kind, chosen in zip(kinds, settings.transforms, strict=True)
-    ]
+    @property
+    def calibrates(self) -> bool:
+        """Whether the calibration text is used."""
+        return any(kind.calibrates(own) for kind, own in self.chosen_transforms)
+
+    @property
+    def about(self) -> list[str]:
+        """How the model is made smaller, for titles."""
+        return [chosen.use for chosen in self.transforms]
+
+    @property
+    def missing(self) -> Iterator[str]:
+        """A line for each file, folder or package that is not there, with its key where it has one."""
+        yield from _missing(self)
+        for kind, own in self.chosen_transforms:
+            yield from kind.missing(own)
 
 
 class CompressionSettings(LanguageModelSettings):
@@ -68,23 +97,8 @@ class CompressionSettings(LanguageModelSettings):
     )
 
 
-UNIFORM = "uniform"
-"""The name of the uniform allocation among initial genomes."""
-
-TOLERANCE = 1e-4
-"""The largest distance at which a sparsity counts as the target sparsity."""
-
-AllocationName = Annotated[str, registered(ALLOCATIONS)]
-InitialName = Annotated[str, registered(ALLOCATIONS, UNIFORM)]
-
-
-def uniform_name(sparsity: float) -> str:
-    """The name of the uniform allocation at ``sparsity`` among the references."""
-    return f"uniform {100 * sparsity:g}%"
-
-
 class PruningSettings(RunSettings, WeightsSettings):
-    """Parameters of the pruning problem."""
+    """Parameters of the problem ``pruning``: the transform ``weights`` under the budget ``weights``."""
 
     sparsity: Fraction = Field(0.45, description="share of the prunable weights that is removed")
     allocations: tuple[AllocationName, ...] = Field(
@@ -126,9 +140,50 @@ class PruningSettings(RunSettings, WeightsSettings):
         prior = [self.prior] if self.prior else []
         return tuple(dict.fromkeys([*self.allocations, *(n for n in self.initial_genomes if n != UNIFORM), *prior]))
 
+    # as LanguageModelSettings has them
 
-def missing(settings: RunSettings) -> Iterator[str]:
-    """A line for each file, folder or package that is not there, with its key."""
+    @property
+    def budget(self) -> Choice | None:
+        """The share of the weights to remove; None if sparsity is an objective."""
+        return None if self.trades_off else Choice(use="weights", removed=self.sparsity)
+
+    @property
+    def trades_off(self) -> bool:
+        """Whether sparsity is an objective."""
+        return self.second_objective == "sparsity"
+
+    @property
+    def uniform(self) -> str:
+        """Name of the uniform reference."""
+        return uniform_name(self.sparsity) if self.sparsity else "dense"
+
+    @property
+    def chosen_transforms(self) -> list[tuple[Any, Any]]:
+        """The class of each transform, and its own settings. Imports torch."""
+        return [(find_plugin(TRANSFORMS, "weights"), self)]
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether the calibration text is used."""
+        return bool(self.found) or any(kind.calibrates(own) for kind, own in self.chosen_transforms)
+
+    @property
+    def about(self) -> list[str]:
+        """How the model is made smaller, for titles."""
+        return [f"{100 * self.sparsity:.4g}% by {self.score}"]
+
+    @property
+    def missing(self) -> Iterator[str]:
+        """A line for each file, folder or package that is not there, with its key where it has one."""
+        return _missing(self)  # the transform needs nothing else, and asking it would import torch
+
+
+def uniform_name(sparsity: float) -> str:
+    """Return the name of uniform pruning at ``sparsity`` among the references."""
+    return f"uniform {100 * sparsity:g}%"
+
+
+def _missing(settings: RunSettings) -> Iterator[str]:
     if fault := model_fault(settings.model):
         yield f"problem.model: {fault}"
     roles = {"search_text": settings.search_text, "report_text": settings.report_text}
@@ -141,3 +196,32 @@ def missing(settings: RunSettings) -> Iterator[str]:
     text = settings.recover and settings.recover.text
     if text and (fault := text_fault(TextSettings(source=text))):
         yield f"problem.recover.text: {fault}"
+
+
+class EvalOptions(Settings):
+    """Options of the command ``eval``."""
+
+    text: Source | None = Field(
+        None, description="hub id, .txt, .jsonl or .parquet file, bundled:python-docs (default: the run's report text)"
+    )
+    split: str | None = Field(None, description="the hub's or the bundled text's split")
+    column: str = Field("text", description="the column that holds the text, in all but .txt")
+    window: int | None = Field(None, ge=2, description="tokens in a window; windows do not overlap")
+    windows: int | None = Field(None, ge=1, description="windows from the start of the text (default with --text: all)")
+    dtype: Dtype | None = Field(
+        None, description="number format to compute in (default: the run's; float32 for a model)"
+    )
+    device: Device = Field(
+        "auto", description="auto, cpu, cuda, cuda:N or mps; for a model (for a run: --set problem.device=)"
+    )
+    tasks: str | None = Field(
+        None, description="names of lm-evaluation-harness tasks, separated by commas; pip install 'evoprune[lm_eval]'"
+    )
+    include_path: str | None = Field(None, description="a folder with task files of your own")
+    limit: int | None = Field(None, ge=1, description="examples of each task (default: all)")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> EvalOptions:
+        if self.tasks is None and (self.limit, self.include_path) != (None, None):
+            raise ValueError("limit and include_path say how tasks are run; name the tasks, too")
+        return self

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from problems.distillation.settings import RecoverPhaseSettings
 from problems.evaluation.session import Session
 from problems.models.resident import Resident
 
@@ -21,7 +20,6 @@ def of_run(session: Session) -> dict[str, Any]:
     texts = session.texts
     return of_session(session) | {
         "objective": session.settings.objective,
-        "finals": _finals(session.settings.recover),
         "search_text": texts.search.protocol(),
         "held_out_text": texts.held_out.protocol() if texts.held_out else None,
         "report_text": texts.report.protocol(),
@@ -54,8 +52,3 @@ def of_model(resident: Resident) -> dict[str, Any]:
         "dtype": resident.dtype,
         "device": resident.place,
     }
-
-
-def _finals(recover: RecoverPhaseSettings | None) -> str:
-    """What finalists are judged by on held-out windows."""
-    return "divergence" if recover and recover.select and not recover.cross_entropy else "perplexity"

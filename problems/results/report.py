@@ -1,10 +1,11 @@
-"""The report of a finished search: scores on text that it never saw, and their protocol."""
+"""The report of a finished search: scores on text that it never saw, their protocol, and figures."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,37 +17,49 @@ from problems.budgets.reported import ReportedBudget
 from problems.evaluation.session import Session
 from problems.results import protocol
 from problems.results.continuations import written
-from problems.results.verdict import gap_closed
+from problems.results.sparsity_report import SparsityTarget, on_target, sparsity_report
+from problems.results.verdict import EVOLVED, UNIFORM, gap_closed
+from problems.transforms.weights.transform import Weights
 
 Perplexities = dict[str, float | None]
 """Of the references by name, and of the best genome as ``evolved``; None if infinite."""
 
 
-def report(session: Session, outcome: Outcome, budget: Budget | None = None) -> dict[str, Any]:
-    """Score the references and the best genome on every text.
+def report(
+    session: Session, outcome: Outcome, folder: Path, budget: Budget | None = None, uniform: str = UNIFORM,
+    target: SparsityTarget | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Score the references and the best genome on every text; return what ``result.json`` has beside the engine's keys.
 
-    Returns ``cost``, ``sparsity``, ``perplexity``, ``unseen``, ``overfitting``, ``gap_closed``, ``written``, ``genes``
-    and ``protocol`` for ``result.json``.
+    ``uniform``: the reference that is reported as uniform. ``target``: of a search of sparsities of weights, whose
+    figures are drawn into ``folder``; other searches also state the ``cost``.
     """
-    genomes = genomes_of(outcome)
-    perplexity = {"search": on_search_text(session, outcome)}
-    for role, windows in {"held_out": session.texts.held_out, "report": session.texts.report}.items():
-        if windows:
-            perplexity[role] = perplexities(session, genomes, windows.tokens)
-    state: dict[str, dict[str, Any]] = {"cost": cost(session, outcome.best), "sparsity": sparsity(session)}
-    stated = protocol.of_run(session)
-    if isinstance(budget, ReportedBudget):
-        state["cost"][budget.unit] = dict(budget.cost(session.transform, outcome.best))
-        stated[budget.unit] = budget.of
-    if session.transform.updates:
-        perplexity |= reconstructed(session, {name: genome for name, genome in genomes.items() if name != "dense"})
-    return {
-        **state,
-        **judged(perplexity),
-        "written": written(session, genomes),
-        "genes": session.transform.genes.names,
-        "protocol": stated,
+    genomes, texts, transform = genomes_of(outcome), session.texts, session.transform
+    names = {"dense": "dense", UNIFORM: uniform, EVOLVED: EVOLVED}
+    names = {name: reference for name, reference in names.items() if reference in genomes}
+    compared = {name: genomes[reference] for name, reference in names.items()}
+    searched, reported = on_search_text(session, outcome), perplexities(session, genomes, texts.report.tokens)
+    perplexity = {
+        role: {name: scores[reference] for name, reference in names.items()}
+        for role, scores in (("search", searched), ("report", reported))
     }
+    if texts.held_out:
+        perplexity["held_out"] = perplexities(session, compared, texts.held_out.tokens)
+    found: dict[str, Any] = {"protocol": protocol.of_run(session), "genes": transform.genes.names}
+    if target is None:
+        found["cost"] = cost(session, outcome.best)
+        if isinstance(budget, ReportedBudget):
+            found["cost"][budget.unit] = dict(budget.cost(transform, outcome.best))
+            found["protocol"][budget.unit] = budget.of
+    transform.apply(outcome.best)
+    found["sparsity"] = sparsity(session)
+    by_matrix = transform.masks.sparsities() if isinstance(transform, Weights) else {}
+    if transform.updates:
+        perplexity |= reconstructed(session, {name: genome for name, genome in compared.items() if name != "dense"})
+    found |= judged(perplexity, on_target(outcome, found["sparsity"]["prunable"], target))
+    if target is not None:
+        found |= sparsity_report(session, outcome, folder, target, found, searched, reported, by_matrix)
+    return found | {"written": written(session, compared)}
 
 
 def genomes_of(outcome: Outcome) -> dict[str, list[float]]:

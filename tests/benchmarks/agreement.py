@@ -6,7 +6,7 @@ from random import Random
 from statistics import correlation
 from typing import Any
 
-from problems.language_model.pruning import Pruning
+from problems.language_model.problem import Pruning
 from problems.language_model.settings import PruningSettings
 from tests.benchmarks.candidates import child
 from tests.benchmarks.plain import perplexity
@@ -47,7 +47,7 @@ def _climb(problem: Pruning, genome: list[float], steps: int, rng: Random) -> li
 
 
 def _dense(problem: Pruning) -> float:
-    return problem.evaluate(problem.cut.dense).values[0]
+    return problem.evaluate(problem.session.transform.dense).values[0]
 
 
 def _to_reference(problem: Pruning, genome: list[float]) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.profiler import ProfilerActivity, profile
 
-from problems.language_model.pruning import Pruning
+from problems.language_model.problem import Pruning
 from problems.language_model.settings import PruningSettings
 from tests.benchmarks.candidates import unrelated
 
@@ -28,7 +28,7 @@ def breakdown(settings: PruningSettings) -> dict[str, Any]:
     genomes = [unrelated(rng, len(problem.genes), settings.sparsity) for _ in range(4)]
     problem.evaluate(genomes[0])
     start = time.perf_counter()
-    problem.cut.apply(genomes[1])
+    problem.session.transform.apply(genomes[1])
     masks = time.perf_counter() - start
     problem.session.fitness._states.clear()
     with profile(activities=[ProfilerActivity.CPU]) as profiler:

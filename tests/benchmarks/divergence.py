@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from problems.evaluation.objectives import Divergence
-from problems.language_model.pruning import Pruning
+from problems.language_model.problem import Pruning
 from problems.language_model.settings import PruningSettings
 from problems.texts.windows import predictions
 from tests.benchmarks.candidates import unrelated

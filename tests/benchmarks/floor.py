@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import torch
 
-from problems.language_model.pruning import Pruning
+from problems.language_model.problem import Pruning
 from problems.language_model.settings import PruningSettings
 from problems.models.attention import _QUERIES
 from problems.models.forward import _LOGITS_AT_ONCE

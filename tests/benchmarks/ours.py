@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from problems.language_model.pruning import Pruning
+from problems.language_model.problem import Pruning
 from problems.language_model.settings import PruningSettings
 from tests.benchmarks.ways import Way
 

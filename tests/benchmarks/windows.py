@@ -22,7 +22,7 @@ from statistics import mean
 from evoprune import InputError
 from evoprune.experiment.resolve import resolve_file
 from evoprune.files.cache import FOLDER
-from problems.language_model.pruning import Pruning
+from problems.language_model.problem import Pruning
 from problems.language_model.settings import uniform_name
 from tests.benchmarks.results import Line, Results
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from evoprune.cli import main
-from problems.language_model.compression import Compression
+from problems.language_model.problem import Compression
 from tests.docs.conftest import ROOT
 from tests.docs.test_commands import commands
 

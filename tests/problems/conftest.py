@@ -12,8 +12,7 @@ import torch
 
 from evoprune.cli import main
 from problems.evaluation.session import Session
-from problems.language_model.problem import LanguageModel, LanguageModelSettings
-from problems.language_model.pruning import Pruning
+from problems.language_model.problem import LanguageModel, LanguageModelSettings, Pruning
 from problems.language_model.settings import PruningSettings
 from tests.problems.small import ARCHITECTURES, VOCABULARY, problem_in, random_model
 from tests.timings import short_timings  # noqa: F401 - a fixture

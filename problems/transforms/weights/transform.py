@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -78,6 +79,14 @@ class Weights(Transform):
     def uniform(self, share: float) -> list[float]:
         """The sparsity ``share`` in every matrix, even where it lies beyond the bounds."""
         return self.meaning.uniform(share)
+
+    def random_near(self, sparsity: float, spread: float) -> list[float]:
+        """Draw genes uniformly, from the global :mod:`random`, within ``spread`` of uniform at ``sparsity``."""
+        reaches = [spread * share for share in self.meaning.spreads]
+        return [
+            random.uniform(max(gene.low, value - reach), min(gene.up, value + reach))
+            for gene, value, reach in zip(self.genes, self.uniform(sparsity), reaches, strict=True)
+        ]
 
     def apply(self, genome: Sequence[float]) -> None:
         """Mask the matrices whose cut changed."""

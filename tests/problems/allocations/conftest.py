@@ -8,7 +8,7 @@ import pytest
 
 from evoprune import find_plugin
 from problems.allocations import ALLOCATIONS
-from problems.language_model.pruning import Pruning
+from problems.language_model.problem import Pruning
 
 BOUNDS = {"sparsity": 0.5, "min_sparsity": 0.35, "max_sparsity": 0.6}
 LOOSE = {"sparsity": 0.5, "min_sparsity": 0.0, "max_sparsity": 1.0}
@@ -30,5 +30,5 @@ def loose(request: pytest.FixtureRequest, pruning: Callable[..., Pruning]) -> Ca
 def find() -> Callable[[str, Pruning], list[float]]:
     """The allocation of a name for a problem."""
     return lambda name, problem: find_plugin(ALLOCATIONS, name)(
-        problem.cut, problem.budget, problem.session.fitness.loss
+        problem.session.transform, problem.budget, problem.session.fitness.loss
     )

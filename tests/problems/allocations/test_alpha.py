@@ -26,7 +26,8 @@ def test_groups_with_heavier_tails_lose_less(loose, find):
     problem = loose()
     genome = find("alpha", problem)
     exponents = [
-        sum(tail_exponent(m.weight) for m in group.matrices) / len(group.matrices) for group in problem.cut.groups
+        sum(tail_exponent(m.weight) for m in group.matrices) / len(group.matrices)
+        for group in problem.session.transform.groups
     ]
     by_exponent = sorted(range(len(genome)), key=lambda place: exponents[place])
     assert by_exponent == sorted(range(len(genome)), key=lambda place: genome[place])

@@ -7,9 +7,9 @@ from tests.problems.small import random_model, save
 def test_a_global_ranking_removes_the_lowest_scores_of_the_whole_model(loose, find):
     problem = loose()
     genome = find("global", problem)
-    scores = {matrix.name: matrix.weight.abs().flatten() for matrix, _ in problem.cut.scored()}
+    scores = {matrix.name: matrix.weight.abs().flatten() for matrix, _ in problem.session.transform.scored()}
     threshold = torch.cat(list(scores.values())).sort().values[sum(map(len, scores.values())) // 2]
-    for group, gene in zip(problem.cut.groups, genome, strict=True):
+    for group, gene in zip(problem.session.transform.groups, genome, strict=True):
         below = sum(int((scores[matrix.name] < threshold).sum()) for matrix in group.matrices) / group.size
         assert gene == pytest.approx(below, abs=2e-3)
 

@@ -8,7 +8,7 @@ from problems.models.blocks import count_zeros
 
 @pytest.mark.parametrize("genes", ["block", "matrix", "kind", "block_and_kind"])
 def test_what_is_spent_is_the_weights_that_are_left(pruning, genes):
-    transform = pruning(genes=genes).cut
+    transform = pruning(genes=genes).session.transform
     budget = weights(transform, removed=0.4)
     matrices = transform.resident.matrices
     genome = transform.meaning.uniform(0.4)

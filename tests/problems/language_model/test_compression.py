@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from evoprune.cli import main
 from evoprune.experiment.resolve import resolve_file
 from problems.distillation.train import Training
-from problems.language_model.compression import Compression
+from problems.language_model.problem import Compression
 from tests.runs import lines, result
 
 pytest.importorskip("gguf")

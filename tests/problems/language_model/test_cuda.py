@@ -9,7 +9,7 @@ from problems.calibration import gradients
 from problems.evaluation.measure import Measure
 from problems.evaluation.objectives import Perplexity
 from problems.evaluation.prefix_cache import prefix_keys
-from problems.language_model.pruning import Pruning
+from problems.language_model.problem import Pruning
 from problems.language_model.settings import PruningSettings
 from problems.models.blocks import count_zeros
 from problems.models.device import pick_dtype
@@ -63,7 +63,7 @@ def test_all_that_a_session_holds_is_on_the_device():
     on_device = problem()
     on_device.evaluate(UNIFORM)
     model = on_device.session.resident.model
-    held = [*model.parameters(), *model.buffers(), *on_device.cut.masks._stored.values()]
+    held = [*model.parameters(), *model.buffers(), *on_device.session.transform.masks._stored.values()]
     held += [entry.state for entry in on_device.session.fitness._states._entries.values()]
     assert {tensor.device for tensor in held} == {torch.device("cuda:0")}
 
@@ -79,7 +79,7 @@ def test_running_out_of_memory_halves_the_batch():
         return perplexity.add(logits, targets, first)
 
     tokens = whole.session.texts.search.tokens
-    total = fitness.measure.total(tokens, hungry, fitness._states, prefix_keys(whole.cut.marks()))
+    total = fitness.measure.total(tokens, hungry, fitness._states, prefix_keys(whole.session.transform.marks()))
     assert fitness.measure.batch_tokens == 4 * 256
     assert perplexity.value(total, predictions(tokens)) == pytest.approx(value, rel=1e-4)
 

@@ -13,7 +13,7 @@ from evoprune.ablation.grid import Variant
 from evoprune.ablation.outcome import finished as finished_run
 from evoprune.cli import main
 from evoprune.records import recorded
-from problems.language_model.pruning import Pruning
+from problems.language_model.problem import Pruning
 from problems.results.verdict import gap_closed
 from tests.problems.small import plain_perplexity
 from tests.runs import without_times

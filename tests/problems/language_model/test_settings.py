@@ -3,7 +3,7 @@
 import pytest
 
 from problems.distillation.settings import RunSettings
-from problems.results.settings import EvalOptions
+from problems.language_model.settings import EvalOptions
 from problems.texts.settings import TextSettings
 
 REPORT = RunSettings().report_text

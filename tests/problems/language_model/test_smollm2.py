@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from problems.language_model.pruning import Pruning
+from problems.language_model.problem import Pruning
 from problems.language_model.settings import PruningSettings
 from problems.texts.settings import TextSettings
 from tests.problems.small import counted_sparsity

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from problems.results.report import on_search_text, overfitting, report, sparsity
+from problems.results.report import on_search_text, overfitting, sparsity
 from problems.results.summary import summary
 from problems.results.verdict import gap_closed
 from tests.problems.small import counted_sparsity, outcome_of, plain_perplexity
@@ -40,7 +40,7 @@ def test_perplexities_that_are_the_fitness_are_not_measured_again_and_infinity_i
 def test_the_report_states_perplexities_of_each_text_and_leaves_the_best_in_place(language_model, objective):
     problem = language_model(objective=objective)
     best = [0.2, 0.5, 0.3]
-    found = report(problem.session, outcome_of(problem, best))
+    found = problem.report(outcome_of(problem, best), None)
     model, texts = problem.session.resident.model, problem.session.texts
     assert found["sparsity"]["prunable"] == counted_sparsity(model) > 0
     assert found["sparsity"]["model"] < found["sparsity"]["prunable"]
@@ -53,7 +53,7 @@ def test_the_report_states_perplexities_of_each_text_and_leaves_the_best_in_plac
 
 def test_under_a_budget_the_uniform_model_is_reported_beside_the_result(language_model):
     problem = language_model(budget={"use": "weights", "removed": 0.4})
-    found = report(problem.session, outcome_of(problem, [0.2, 0.5, 0.5]))
+    found = problem.report(outcome_of(problem, [0.2, 0.5, 0.5]), None)
     texts, model = problem.session.texts, problem.session.resident.model
     problem.session.transform.apply([0.4] * 3)
     for role, windows in (("search", texts.search), ("held_out", texts.held_out), ("report", texts.report)):
@@ -86,7 +86,7 @@ def test_blocks_that_are_gone_count_as_removed(language_model):
 
 def test_without_held_out_windows_there_is_no_such_perplexity(language_model):
     problem = language_model(held_out_windows=0)
-    found = report(problem.session, outcome_of(problem, [0.2, 0.5, 0.3]))
+    found = problem.report(outcome_of(problem, [0.2, 0.5, 0.3]), None)
     assert set(found["perplexity"]) == {"search", "report"}
 
 

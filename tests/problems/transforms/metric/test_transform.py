@@ -26,7 +26,7 @@ def test_the_contract_is_kept_by_each_architecture(language_model, architecture,
     ("name", "known"), [("wanda", Metric()), ("ria", Metric("identity", "relative", "sqrt", "one"))]
 )
 def test_a_known_score_cuts_the_same_weights(metric, pruning, name, known):
-    cut, searched = pruning(score=name).cut, metric()
+    cut, searched = pruning(score=name).session.transform, metric()
     sparsities = [0.2, 0.5, 0.7]
     cut.apply(sparsities)
     searched.apply([*known.genome, *sparsities])

@@ -26,9 +26,9 @@ def update(cut, genome, **settings):
 def test_zeros_are_the_masks_and_the_next_genome_is_not_touched(problem):
     model = problem.session.resident.model
     before = problem.evaluate(GENOME).values, problem.evaluate(OTHER).values
-    problem.cut.apply(GENOME)
+    problem.session.transform.apply(GENOME)
     masked = weights_of(model)
-    update(problem.cut, GENOME)
+    update(problem.session.transform, GENOME)
     for weight, old in zip(weights_of(model), masked, strict=True):
         assert torch.equal(weight == 0, old == 0)
         assert not torch.equal(weight, old)
@@ -46,12 +46,12 @@ def test_an_interrupted_reconstruction_leaves_nothing_behind(problem, monkeypatc
 
     monkeypatch.setattr("problems.transforms.weights.sequential.Walk", Interrupted)
     with pytest.raises(KeyboardInterrupt):
-        update(problem.cut, GENOME)
+        update(problem.session.transform, GENOME)
     assert problem.evaluate(GENOME).values == before
 
 
 def test_each_block_is_updated_on_what_the_reconstructed_ones_before_it_give(problem):
-    cut, model = problem.cut, problem.session.resident.model
+    cut, model = problem.session.transform, problem.session.resident.model
     update(cut, GENOME)
     done = {matrix.name: matrix.weight.clone() for matrix in cut.matrices}
     middle = [matrix for matrix in cut.matrices if matrix.block == 1]
@@ -66,9 +66,9 @@ def test_each_block_is_updated_on_what_the_reconstructed_ones_before_it_give(pro
 
 @pytest.mark.parametrize("way", ["sparsegpt", "least_squares"])
 def test_sparsegpts_own_mask_is_on_budget_in_each_matrix(problem, way):
-    problem.cut.apply(GENOME)
+    problem.session.transform.apply(GENOME)
     masked = weights_of(problem.session.resident.model)
-    update(problem.cut, GENOME, reconstruct=way, reconstruct_mask="adaptive")
+    update(problem.session.transform, GENOME, reconstruct=way, reconstruct_mask="adaptive")
     for weight, old in zip(weights_of(problem.session.resident.model), masked, strict=True):
         assert int((weight == 0).sum()) == int((old == 0).sum())
         assert not torch.equal(weight == 0, old == 0)
@@ -78,7 +78,7 @@ def test_sparsegpts_own_mask_is_on_budget_in_each_matrix(problem, way):
 def test_a_trained_model_loses_less_and_sparsegpts_own_mask_is_on_budget(bundled):
     """Whatever updates it; least squares does no worse than SparseGPT on what calibrated."""
     problem = bundled(reconstruct="sparsegpt")
-    session, cut = problem.session, problem.cut
+    session, cut = problem.session, problem.session.transform
     measure, genome = session.fitness.measure, [0.4] * 12
     masked = session.fitness.perplexity(genome, session.texts.report.tokens)
     for settings in ({"reconstruct_mask": "score"}, {"reconstruct_mask": "adaptive"}):

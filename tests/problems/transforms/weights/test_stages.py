@@ -131,7 +131,7 @@ def test_a_candidate_scores_the_same_in_any_order_and_from_any_relative(staged):
 def test_the_result_is_reconstructed_from_the_original_weights_as_without_stages(staged):
     done = []
     for stages in (STAGES, ()):
-        cut = staged(reconstruct_stages=stages).cut
+        cut = staged(reconstruct_stages=stages).session.transform
         cut.finalise([0.3, 0.5, 0.6])
         done.append(weights_of(cut.resident.model))
     assert all(map(torch.equal, *done))
@@ -152,7 +152,11 @@ def test_serial_and_processes_agree_and_the_result_states_the_stages(run_on, tmp
 @pytest.mark.slow
 def test_the_bundled_model_is_judged_more_nearly_as_it_is_reconstructed_than_masked_weights_are(bundled):
     problem = bundled(reconstruct="sparsegpt", reconstruct_stages=(0.4,))
-    cut, measure, tokens = problem.cut, problem.session.fitness.measure, problem.session.texts.report.tokens
+    cut, measure, tokens = (
+        problem.session.transform,
+        problem.session.fitness.measure,
+        problem.session.texts.report.tokens,
+    )
     genome = [0.38, 0.42] * 6
     Masks(cut.groups, cut.masks._stored).apply(genome)
     masked = measure.perplexity(tokens)

@@ -14,10 +14,10 @@ from tests.problems.small import counted_sparsity, weights_of
 
 @pytest.fixture(scope="module")
 def transform(small):
-    from problems.language_model.pruning import Pruning
+    from problems.language_model.problem import Pruning
     from problems.language_model.settings import PruningSettings
 
-    return Pruning(PruningSettings(**small | {"score": "wanda"})).cut
+    return Pruning(PruningSettings(**small | {"score": "wanda"})).session.transform
 
 
 def test_the_same_genome_gives_the_same_model_whatever_was_applied_before(transform):
@@ -89,7 +89,7 @@ def test_it_describes_what_scores_depend_on(transform):
     ("settings", "genome", "changes"), [({}, [0.4] * 3, False), ({"reconstruct": "sparsegpt"}, [0.4] * 3, True)]
 )
 def test_to_finalise_is_to_apply_unless_what_remains_is_updated(pruning, settings, genome, changes):
-    made = pruning(**settings).cut
+    made = pruning(**settings).session.transform
     assert made.updates == changes
     made.apply(genome)
     applied = weights_of(made.resident.model)
@@ -103,7 +103,7 @@ def test_to_finalise_is_to_apply_unless_what_remains_is_updated(pruning, setting
 @pytest.mark.parametrize("settings", [{}, {"reconstruct_mask": "adaptive"}, {"reconstruct_stages": (0.2, 0.5)}])
 def test_what_is_kept_is_what_is_computed(pruning, monkeypatch, settings):
     def finalised(genome):
-        made = pruning(score="gblm", scope="group", genes="kind", reconstruct="sparsegpt", **settings).cut
+        made = pruning(score="gblm", scope="group", genes="kind", reconstruct="sparsegpt", **settings).session.transform
         genome = [genome] * len(made.genes)
         made.apply(genome)
         applied = weights_of(made.resident.model)
@@ -123,7 +123,7 @@ def test_what_is_kept_is_what_is_computed(pruning, monkeypatch, settings):
 
 
 def test_dense_is_not_updated(pruning):
-    made = pruning(reconstruct="sparsegpt").cut
+    made = pruning(reconstruct="sparsegpt").session.transform
     before = weights_of(made.resident.model)
     made.finalise(made.dense)
     assert all(map(torch.equal, weights_of(made.resident.model), before))
@@ -136,7 +136,7 @@ def test_a_score_that_was_edited_is_not_taken_for_what_it_was(pruning, tmp_path,
     for sign in ("", "-"):
         (tmp_path / "edited_scores.py").write_text(code.format(sign))
         importlib.reload(plugin("edited_scores"))
-        cut = pruning(score="edited_scores:helped").cut
+        cut = pruning(score="edited_scores:helped").session.transform
         cut.apply([0.5] * 3)
         weight = cut.matrices[0].weight
         means.append(weight[weight != 0].mean())

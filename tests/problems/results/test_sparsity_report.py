@@ -83,7 +83,7 @@ def test_uniform_is_reconstructed_alike_whatever_the_genes_mean(pruning):
     found = []
     for genes in ("block", "block_and_kind"):
         problem = pruning(genes=genes, reconstruct="sparsegpt", reconstruct_mask="score")
-        uniform = problem.cut.meaning.uniform(0.3)
+        uniform = problem.session.transform.uniform(0.3)
         found.append(reconstructed(problem.session, {"uniform": uniform})["report_reconstructed"]["uniform"])
     assert math.isfinite(found[0])
     assert found[0] == pytest.approx(found[1], rel=0.02)

@@ -1,0 +1,188 @@
+"""Known solutions, which a search starts from, is scored beside and is compared with; and those of others."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
+from functools import cached_property, partial
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from evoprune import Budget, Choice, Rival, find_plugin
+from problems.allocations import ALLOCATIONS
+from problems.budgets.weights import weights
+from problems.evaluation.session import Session
+from problems.language_model.settings import UNIFORM, PruningSettings, uniform_name
+from problems.results.sparsity_report import TOLERANCE
+from problems.transforms.transform import known_within, uniform_within
+from problems.transforms.weights.transform import Weights
+
+if TYPE_CHECKING:
+    from problems.language_model.problem import LanguageModel
+
+Genomes = dict[str, list[float]]
+
+_NO_LIMIT = 10**15
+"""More bytes than a model has."""
+
+
+class Baselines:
+    """The dense model; under a budget also the uniform one, and the genomes that the transform recommends."""
+
+    prior: list[float] | None = None
+    setup_cost = 0.0
+
+    def __init__(self, session: Session, budget: Budget | None) -> None:
+        self._session, self._budget = session, budget
+
+    @cached_property
+    def contenders(self) -> Genomes:
+        """Genomes that may win the finals: the uniform one that takes the least from each gene within the budget."""
+        return {UNIFORM: uniform_within(self._session.transform, self._budget)} if self._budget else {}
+
+    @property
+    def references(self) -> Genomes:
+        """Genomes that are scored beside the search."""
+        return {"dense": self._session.transform.dense} | self.contenders
+
+    @property
+    def compared(self) -> Genomes:
+        """Genomes that each measurement of the result is compared with."""
+        return self.references
+
+    def initial_genomes(self) -> list[list[float]]:
+        """Return the first genomes of a search: no result is worse than these on the search text."""
+        transform = self._session.transform
+        return [*self.contenders.values(), *known_within(transform, self._budget)] if self._budget else []
+
+    def random_genome(self) -> list[float]:
+        """Draw a genome from the global :mod:`random`."""
+        return self._session.transform.genes.random()
+
+
+class _Found(NamedTuple):
+    """An allocation without search, and the tokens of the search text scored to find it."""
+
+    genome: list[float]
+    tokens: int
+
+
+class SparsityBaselines(Baselines):
+    """For sparsities as genes: the dense model, uniform at several sparsities, and allocations without search."""
+
+    def __init__(self, session: Session, budget: Budget | None, settings: PruningSettings) -> None:
+        super().__init__(session, budget)
+        self._settings = settings
+        assert isinstance(session.transform, Weights)
+        self._cut = session.transform
+
+    @property
+    def contenders(self) -> Genomes:  # type: ignore[override]
+        """Uniform at the target and the allocations; none if there is no target."""
+        if self._settings.trades_off or not self._settings.sparsity:
+            return {}
+        return {UNIFORM: self._cut.uniform(self._settings.sparsity)} | self._allocations
+
+    @property
+    def references(self) -> Genomes:
+        """Dense, the uniform curve, uniform at the target, and the allocations."""
+        target = self._settings.sparsity
+        sparsities = [*sorted({*self._settings.curve, target}), target]  # last again: others may round to its name
+        curve = {uniform_name(sparsity): self._cut.uniform(sparsity) for sparsity in sparsities if sparsity}
+        return {"dense": self._cut.dense} | curve | self._allocations
+
+    @property
+    def compared(self) -> Genomes:
+        """Dense, and uniform at the target."""
+        return {"dense": self._cut.dense, UNIFORM: self._cut.uniform(self._settings.sparsity)}
+
+    def initial_genomes(self) -> list[list[float]]:
+        """Return the genomes that the settings name; without a target, uniform is all sparsities of the curve."""
+        settings = self._settings
+        sparsities = {settings.sparsity, *(settings.curve if settings.trades_off else ())}
+        within = [s for s in sorted(sparsities) if settings.min_sparsity <= s <= settings.max_sparsity]
+        named = {name: [found.genome] for name, found in self._found.items()}
+        named[UNIFORM] = [self._cut.uniform(sparsity) for sparsity in within]
+        return list(chain.from_iterable(named[name] for name in settings.initial_genomes))
+
+    def random_genome(self) -> list[float]:
+        """Draw genes within ``initial_spread`` of uniform at the target; without one, at any sparsity."""
+        settings = self._settings
+        low, up = settings.min_sparsity, settings.max_sparsity
+        centre = random.uniform(low, up) if settings.trades_off else settings.sparsity
+        return self._cut.random_near(centre, settings.initial_spread)
+
+    @property
+    def prior(self) -> list[float] | None:  # type: ignore[override]
+        """The allocation that guides mutations."""
+        return self._found[self._settings.prior].genome if self._settings.prior else None
+
+    @property
+    def setup_cost(self) -> float:  # type: ignore[override]
+        """Tokens of the search text scored for the first genomes and the prior, without calibration."""
+        used = {*self._settings.initial_genomes, self._settings.prior}
+        return float(sum(self._found[name].tokens for name in self._settings.found if name in used))
+
+    @property
+    def _allocations(self) -> Genomes:
+        return {name: self._found[name].genome for name in self._settings.allocations}
+
+    @cached_property
+    def _found(self) -> dict[str, _Found]:
+        return {name: self._find(name) for name in self._settings.found}
+
+    def _find(self, name: str) -> _Found:
+        fitness = self._session.fitness
+        before = fitness.tokens_scored
+        at_target = weights(self._cut, removed=self._settings.sparsity)  # also where sparsity is an objective
+        genome = find_plugin(ALLOCATIONS, name)(self._cut, at_target, fitness.loss)
+        return _Found(genome, fitness.tokens_scored - before)
+
+
+def choose(front: Sequence[tuple[float, ...]], target: float) -> int:
+    """Return the place in ``front`` of the best score at sparsity ``target`` or above; else of the sparsest.
+
+    The best score of a front belongs to a model that is hardly pruned.
+    """
+    reached = [at for at, (_, sparsity) in enumerate(front) if sparsity >= target - TOLERANCE]
+    if reached:
+        return min(reached, key=lambda at: front[at][0])
+    return max(range(len(front)), key=lambda at: front[at][1])
+
+
+def rivals(problem: LanguageModel, first: bool) -> Iterator[Rival]:
+    """Yield the references of a run, recovered as its result is; of the ``first`` run also dense and others' models.
+
+    Dense is the same for all runs, and is not trained. The models of others are those that transforms know.
+    """
+    known: Mapping[str, Sequence[float]] = problem.references()
+    recover = problem.settings.recover
+    alone = _recovered_by(problem, recover and recover.model_copy(update={"alike": None}))  # the run has trained those
+    for name, genome in known.items():
+        if name != "dense":
+            yield Rival(name, "", partial(_made, alone, genome, known))
+        elif first:
+            yield Rival(name, name, partial(_made, _recovered_by(problem, None), genome, known))
+    kind, settings = type(problem), problem.settings
+    del problem, alone  # the model is not needed any more, and there may be no room for two
+    for place, (transform, its_own) in enumerate(settings.chosen_transforms if first else ()):
+        yield from transform.rivals(its_own, partial(_alone, kind, settings, place))
+
+
+def _made(problem: LanguageModel, genome: Sequence[float], known: Mapping[str, Sequence[float]]) -> Any:
+    return problem, genome, known
+
+
+def _recovered_by(problem: LanguageModel, recover: Any) -> LanguageModel:
+    """Return ``problem`` with its loaded model, and with other settings of its recovery, or None."""
+    same = copy(problem)
+    same.settings = problem.settings.model_copy(update={"recover": recover})
+    return same
+
+
+def _alone(kind: type[LanguageModel], settings: Any, place: int, of_transform: Any) -> LanguageModel:
+    """Return the problem of one transform alone, with other settings, practically no limit, and no recovery."""
+    chosen = Choice(use=settings.transforms[place].use, **of_transform.model_dump(mode="json"))
+    changed = {"transforms": (chosen,), "budget": Choice(use="bytes", at_most=_NO_LIMIT), "recover": None}
+    return kind(settings.model_copy(update=changed))
