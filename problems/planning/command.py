@@ -8,21 +8,14 @@ import time
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from evoprune import InputError, Phase, Plan, Planner
 from problems.distillation.settings import DURATION, seconds_of
 from problems.planning import recipes
 from problems.planning.recipe import Recipe
 
-if TYPE_CHECKING:  # it imports torch, which --help should not wait for
-    from problems.models.resident import Resident
-    from problems.planning.plan import Shares
-    from problems.planning.subject import Subject
-    from problems.planning.texts import Division
-
-_HELD_OUT = 8
-"""Windows that choose between what was found and the uniform model, at most."""
+_HELD_OUT = 8  # windows that choose between the search's result and the uniform model, at most
 
 
 class Prune(Planner):
@@ -35,7 +28,6 @@ class Prune(Planner):
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """A goal of each recipe, and what it is reached with."""
         parser.add_argument("model", metavar="MODEL", help="a folder, a .gguf file, a hub id, or bundled:gpt2-mini")
         goals = parser.add_argument_group("goal", "one of these")
         for goal in _goals():
@@ -57,12 +49,11 @@ class Prune(Planner):
 
     @classmethod
     def plan(cls, options: argparse.Namespace) -> Plan:
-        """See :meth:`evoprune.Planner.plan`."""
         from problems.gguf import ggml
+        from problems.gguf.find import find_base
         from problems.models.resident import Resident
         from problems.models.settings import ModelSettings
-        from problems.planning.plan import share_out
-        from problems.planning.subject import Subject
+        from problems.planning.plan import Subject, longest, share_out
         from problems.planning.texts import SEARCHED, divide, parts_of
         from problems.texts.settings import TextSettings
         from problems.texts.windows import cut_windows
@@ -81,15 +72,23 @@ class Prune(Planner):
             resident = Resident.load(settings)
         loading = time.perf_counter() - start
         if one_file:
-            _refuse_without_base(resident, base)
+            find_base(resident, base)  # raises an error if nothing says what the file holds beside the weights
         with Phase("measuring the model"):
-            text = divide(options.text, parts, resident.tokenizer, _longest(resident))
+            text = divide(options.text, parts, resident.tokenizer, longest(resident))
             windows = cut_windows(TextSettings(**text.settings("search", SEARCHED)), resident.tokenizer, "text")
-            subject = Subject.measured(resident, windows.tokens, loading, one_file, base)
+            subject = Subject.measured(resident, windows, loading, one_file, base)
         recipe, shares = share_out(recipe, subject, text, seconds)
-        experiment = _experiment(recipe, subject, text, shares)
-        experiment["problem"] |= {"model": settings.model, "dtype": resident.dtype}
-        experiment["seed"] = options.seed
+        made = recipe.experiment(subject, shares.evaluations)
+        problem = {
+            **made["problem"],
+            "search_text": text.settings("search", shares.searched),
+            "held_out_windows": _HELD_OUT,
+            "report_text": text.settings("report", shares.report),
+            "calibration_text": text.settings("calibration", shares.calibration),
+            "model": settings.model,
+            "dtype": resident.dtype,
+        }
+        budget = round(shares.evaluations * shares.searched * text.window)
         remarks = [
             f"{options.model}: {subject.prunable:,} weights in {subject.blocks} blocks, {resident.dtype} on "
             f"{resident.place}, {1 / subject.scored:,.0f} tokens/s",
@@ -97,45 +96,26 @@ class Prune(Planner):
             f"about {max(1, round(shares.seconds / 60))} min: {shares.calibration} windows of {text.window} tokens to "
             f"calibrate, {shares.evaluations:.0f} evaluations of {shares.searched}, {shares.report} for the report",
         ]
-        if not subject.heads and "channels" in _uses(experiment):
+        if not subject.heads and _has_channels(problem):
             remarks.append("attentions cannot lose heads in this model: channels of MLPs alone go")
+        experiment = made | {"problem": problem, "budget": budget, "seed": options.seed}
         name = Path(settings.model).stem.replace("bundled:", "")
         return Plan(experiment, name, remarks, {"base": base} if base else {})
 
 
-def _experiment(recipe: Recipe, subject: Subject, text: Division, shares: Shares) -> dict[str, Any]:
-    """That of ``recipe``, with texts and a budget."""
-    made = recipe.experiment(subject, shares.evaluations)
-    made["problem"] |= {
-        "search_text": text.settings("search", shares.searched),
-        "held_out_windows": _HELD_OUT,
-        "report_text": text.settings("report", shares.report),
-        "calibration_text": text.settings("calibration", shares.calibration),
-    }
-    return made | {"budget": round(shares.evaluations * shares.searched * text.window)}
-
-
-def _uses(experiment: dict[str, Any]) -> list[str]:
-    """The names of the transforms of ``experiment``, where it lists several."""
-    transforms = experiment["problem"].get("transforms")
-    return [each["use"] for each in transforms] if isinstance(transforms, list) else []
+def _has_channels(problem: dict[str, Any]) -> bool:
+    transforms = problem.get("transforms")
+    return isinstance(transforms, list) and any(each["use"] == "channels" for each in transforms)
 
 
 def _base(given: str | None) -> str | None:
-    """The path of the file that was given, from the root. Raises :class:`evoprune.InputError` if it is not there."""
+    """The absolute path of the file that was given. Raises :class:`evoprune.InputError` if it is not there."""
     if given is None:
         return None
     path = Path(given).expanduser()
     if not path.is_file():
         raise InputError(f"no such file: {given}", "--base")
     return str(path.resolve())
-
-
-def _refuse_without_base(resident: Resident, base: str | None) -> None:
-    """Raise :class:`evoprune.InputError` where nothing says what a .gguf file holds beside the weights."""
-    from problems.gguf.find import find_base
-
-    find_base(resident, base)
 
 
 def _goals() -> list[type[Recipe]]:
@@ -145,7 +125,7 @@ def _goals() -> list[type[Recipe]]:
 
 
 def _goal(options: argparse.Namespace) -> Recipe:
-    """The one that was given. Raises :class:`evoprune.InputError`."""
+    """The goal that was given. Raises :class:`evoprune.InputError`."""
     asked = {goal: getattr(options, goal.option.removeprefix("--")) for goal in _goals()}
     given = {goal: text for goal, text in asked.items() if text is not None}
     if len(given) != 1:
@@ -161,9 +141,3 @@ def _seconds(text: str) -> float:
     if not seconds:
         raise InputError(f"expected a time such as 90s, 20m or 2h, got '{text}'", "--time")
     return seconds
-
-
-def _longest(resident: Resident) -> int:
-    from problems.models.blocks import max_positions
-
-    return max_positions(resident.model) or 2048

@@ -1,32 +1,117 @@
-"""Divides the time that was given among calibration, search and report."""
+"""Measures the model that is to be made smaller, and divides the time among calibration, search and report."""
 
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 
+import torch
+
 from evoprune import InputError
+from problems.calibration.tensor_cache import cached
+from problems.evaluation.cost_estimate import Pace, mean_inputs, pace
+from problems.models.blocks import in_features, max_positions
+from problems.models.device import free_memory
+from problems.models.resident import Resident
 from problems.planning.recipe import Recipe
-from problems.planning.subject import Subject
 from problems.planning.texts import SEARCHED, Division
 from problems.reconstruction import PASSES, UPDATED
+from problems.texts.windows import Windows
+from problems.transforms.gguf_types.matrices import typed_matrices
+from problems.transforms.gguf_types.settings import TypesSettings
+from problems.transforms.gguf_types.transform import Types
+from problems.transforms.heads.settings import HeadsSettings
+from problems.transforms.heads.transform import Heads
 
-_CALIBRATING, _REPORTING = 0.3, 0.15
-"""Shares of the time, at most."""
+_CALIBRATING, _REPORTING = 0.3, 0.15  # shares of the time, at most
+_CALIBRATION, _REPORT = (8, 128), (8, 48)  # windows, at least and at most
+_SCORED = 6  # times that the report text is scored: dense, uniform and evolved, also updated
+_LOADED = 2  # times that the model is loaded after planning: for the run, and for the export
 
-_CALIBRATION, _REPORT = (8, 128), (8, 48)
-"""Windows, at least and at most."""
 
-_SCORED = 6
-"""How often the report text is scored: dense, uniform and evolved, also updated."""
+@dataclass(frozen=True)
+class Subject:
+    """A model, as far as plans depend on it. Times are in seconds; ``scored`` and ``gradients`` of one token.
 
-_LOADED = 2
-"""How often the model is loaded after this: for the run, and for the export."""
+    ``width``: that of an MLP, None if blocks cannot be taken apart. ``heads``: whether they can be removed.
+    ``inputs``: the mean number of inputs of a weight's layer. ``gradients``: None if there is no memory for them.
+    ``one_file``: whether the result is to be a .gguf file, ``matrices`` of which have types; ``base``: another one.
+    """
+
+    blocks: int
+    kinds: int
+    width: int | None
+    heads: bool
+    inputs: float
+    prunable: int
+    scored: float
+    gradients: float | None
+    loading: float
+    positions: int
+    matrices: int = 0
+    quantising: float = 0.0
+    one_file: bool = False
+    base: str | None = None
+
+    @classmethod
+    def measured(
+        cls, resident: Resident, windows: Windows, loading: float, one_file: bool, base: str | None = None
+    ) -> Subject:
+        """Measure ``resident`` on ``windows``; its pace is kept, so that a command that is repeated goes on."""
+        matrices, threads = resident.matrices, torch.get_num_threads()
+        found = _pace(resident, windows)
+        return cls(
+            blocks=1 + matrices[-1].block,
+            kinds=len({matrix.kind for matrix in matrices}),
+            width=_width(resident),
+            heads=_has_heads(resident),
+            inputs=mean_inputs(resident),
+            prunable=resident.prunable_weights,
+            scored=found.scored,
+            gradients=found.gradients,
+            loading=loading,
+            positions=longest(resident),
+            matrices=len(typed_matrices(resident)) if one_file else 0,
+            quantising=Types.needs_of(resident, TypesSettings()).quantising / threads if one_file else 0.0,
+            one_file=one_file,
+            base=base,
+        )
+
+
+def longest(resident: Resident) -> int:
+    """Return the most tokens that the model reads at once, 2,048 if it has no limit."""
+    return max_positions(resident.model) or 2048
+
+
+def _pace(resident: Resident, windows: Windows) -> Pace:
+    room = resident.device.type != "cpu" or 8 * resident.prunable_weights < free_memory(resident.device)
+
+    def measure() -> dict[str, torch.Tensor]:
+        found = pace(resident, windows.tokens, room)
+        return {"pace": torch.tensor([found.scored, found.gradients or 0.0])}
+
+    what = [windows.sha256, room, torch.get_num_threads()]
+    scored, gradients = cached(resident, "seconds for each token", what, measure)["pace"].tolist()
+    return Pace(scored, gradients or None)
+
+
+def _has_heads(resident: Resident) -> bool:
+    with suppress(InputError):
+        Heads.of_shapes(resident, HeadsSettings())
+        return True
+    return False
+
+
+def _width(resident: Resident) -> int | None:
+    with suppress(InputError):
+        return next(in_features(sublayer.layers[-1]) for sublayer in resident.sublayers if sublayer.kind == "mlp")
+    return None
 
 
 @dataclass(frozen=True)
 class Shares:
-    """What the time is spent on. ``evaluations``: of ``searched`` windows each; ``seconds``: of all."""
+    """Windows of ``calibration`` and ``report``, ``evaluations`` of ``searched`` windows each, ``seconds`` of all."""
 
     calibration: int
     report: int
@@ -36,7 +121,7 @@ class Shares:
 
 
 def share_out(recipe: Recipe, subject: Subject, text: Division, seconds: float) -> tuple[Recipe, Shares]:
-    """``recipe``, or a cheaper one if that does not fit into ``seconds``, and what the time is spent on.
+    """Return ``recipe``, or a cheaper one if that does not fit into ``seconds``, and its shares of them.
 
     Raises :class:`evoprune.InputError` if the time is too short for each.
     """
@@ -51,7 +136,7 @@ def share_out(recipe: Recipe, subject: Subject, text: Division, seconds: float) 
 
 
 def _least_minutes(recipe: Recipe, subject: Subject, text: Division) -> int:
-    """The fewest into which ``recipe`` fits. What it needs grows with the time, of which some parts take a share."""
+    """The fewest that ``recipe`` fits into. Its needs grow with the time, of which some parts take a share."""
     minutes = 1
     while True:
         found, needed = _fitted(recipe, subject, text, 60 * minutes)
@@ -61,14 +146,14 @@ def _least_minutes(recipe: Recipe, subject: Subject, text: Division) -> int:
 
 
 def _fitted(recipe: Recipe, subject: Subject, text: Division, seconds: float) -> tuple[Shares | None, float]:
-    """What fits into ``seconds``, None if that is too little; and the seconds that it needs."""
+    """The shares of ``seconds``, None if they are too few; and the seconds that are needed."""
     window = text.window * subject.scored
-    solving = recipe.seconds_solving(subject)
+    solving = recipe.update_seconds(subject)
     calibrated = window * (1 + (UPDATED * PASSES if solving else 0))
-    calibrated += text.window * (subject.gradients or 0.0) if recipe.with_gradients(subject) else 0.0
+    calibrated += text.window * (subject.gradients or 0.0) if recipe.needs_gradients(subject) else 0.0
     calibration = _within(_CALIBRATION, _CALIBRATING * seconds / calibrated, text.windows("calibration"))
     report = _within(_REPORT, _REPORTING * seconds / (_SCORED * window), text.windows("report"))
-    before = _LOADED * subject.loading + recipe.seconds_before(subject) + UPDATED * solving
+    before = _LOADED * subject.loading + recipe.setup_seconds(subject) + UPDATED * solving
     before += calibration * calibrated + report * _SCORED * window
     least, most = recipe.evaluations(subject)
     for searched in (SEARCHED, SEARCHED // 2):

@@ -1,4 +1,4 @@
-"""Divides a text among search, calibration and report, and says how many windows each part has."""
+"""Divides a text among search, calibration and report."""
 
 from __future__ import annotations
 
@@ -11,45 +11,37 @@ from problems.texts.source import load_text
 
 Json = dict[str, Any]
 
-SEARCHED = 8
-"""Windows that candidates are scored on; as many more are held out, if the text is long enough."""
+SEARCHED = 8  # windows that candidates are scored on; as many more are held out, if the text is long enough
 
 _SHARES = {"search": (0.0, 0.3), "calibration": (0.3, 0.75), "report": (0.75, 1.0)}
 _SPLITS = {"search": "validation", "calibration": "train", "report": "test"}
-
-_ENOUGH = 4_000_000
-"""Characters of a text that are read at most: each part's begin alone is needed of a very long one."""
-
-_WINDOWS = (512, 256, 128)
-"""Tokens in a window: the first of these that the text has enough of."""
-
-_NEEDED = {"search": 12, "calibration": 16, "report": 8}
-"""Windows of each part, at least."""
+_ENOUGH = 4_000_000  # characters read at most: of a long text, each part is its beginning
+_WINDOWS = (512, 256, 128)  # tokens in a window: the first of these that the text has enough of
+_NEEDED = {"search": 12, "calibration": 16, "report": 8}  # windows of each part, at least
 
 
 @dataclass(frozen=True)
 class Division:
-    """Disjoint parts of a text: the settings that read each, the tokens in each, and the tokens in a window."""
+    """Disjoint parts of a text: their settings and tokens by name, the tokens in a window, and a remark for people."""
 
     parts: dict[str, Json]
     tokens: dict[str, int]
     window: int
     remark: str
-    """What a person should know of it."""
 
     def windows(self, part: str) -> int:
-        """How many ``part`` has."""
+        """Return the number of windows in ``part``."""
         return self.tokens[part] // self.window
 
     def settings(self, part: str, windows: int) -> Json:
-        """Those of ``windows`` of ``part``."""
+        """Return the settings that read ``windows`` of ``part``."""
         return self.parts[part] | {"window": self.window, "windows": windows}
 
 
 def parts_of(text: str | None) -> dict[str, Json]:
-    """The settings that read each part of ``text``; None is the bundled text. Raises :class:`evoprune.InputError`.
+    """Return the settings that read each part of ``text``; None is the bundled text.
 
-    Of a long text, each part is as much of its begin as is needed.
+    Raises :class:`evoprune.InputError` if it cannot be read.
     """
     if text is None:
         return {name: {"source": BUNDLED_TEXT, "split": split} for name, split in _SPLITS.items()}
@@ -66,7 +58,7 @@ def parts_of(text: str | None) -> dict[str, Json]:
 
 
 def divide(text: str | None, parts: dict[str, Json], tokenizer: Any, longest: int) -> Division:
-    """``parts``, those of ``text``, in windows of at most ``longest`` tokens.
+    """Divide ``parts``, those of ``text``, into windows of at most ``longest`` tokens.
 
     Raises :class:`evoprune.InputError` for a text that is too short.
     """
@@ -80,19 +72,16 @@ def divide(text: str | None, parts: dict[str, Json], tokenizer: Any, longest: in
             f"{needed / 250:,.0f} kB of English",
             "--text",
         )
-    return Division(parts, tokens, fitting[0], _remark(text, tokens))
+    sizes = ", ".join(f"{count:,} tokens for {name}" for name, count in tokens.items())
+    remark = f"{text} in three parts: {sizes}; the search never sees the report's"
+    if text is None:
+        remark = (
+            f"no --text was given: the Python documentation that comes with Python is used ({sizes}); give a text like "
+            "what the model is for"
+        )
+    return Division(parts, tokens, fitting[0], remark)
 
 
 def _count(settings: Json, tokenizer: Any) -> int:
     text = load_text(TextSettings(**settings), "text")
     return len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
-
-
-def _remark(text: str | None, tokens: dict[str, int]) -> str:
-    sizes = ", ".join(f"{count:,} tokens for {name}" for name, count in tokens.items())
-    if text:
-        return f"{text} in three parts: {sizes}; the search never sees the report's"
-    return (
-        f"no --text was given: the Python documentation that comes with Python is used ({sizes}); give a text like "
-        "what the model is for"
-    )

@@ -1,14 +1,13 @@
-"""A share of the blocks' parameters goes: fewer heads and channels, in a smaller and faster model."""
+"""A share of the blocks' parameters is removed: fewer heads and channels, in a smaller and faster model."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from problems.planning.recipe import Json, Recipe, share
-from problems.planning.structure import EVALUATIONS, narrower
+from problems.planning.recipe import STRUCTURE_EVALUATIONS, Json, Recipe, narrower, share
 
 if TYPE_CHECKING:
-    from problems.planning.subject import Subject
+    from problems.planning.plan import Subject
 
 
 class Goal(Recipe):
@@ -19,13 +18,10 @@ class Goal(Recipe):
 
     @classmethod
     def read(cls, text: str) -> float:
-        """A share."""
         return share(text, cls.option)
 
     def evaluations(self, subject: Subject) -> tuple[float, float]:  # noqa: ARG002
-        """Those of the structure."""
-        return EVALUATIONS
+        return STRUCTURE_EVALUATIONS
 
     def experiment(self, subject: Subject, evaluations: float) -> Json:  # noqa: ARG002
-        """The structure."""
         return narrower(subject, {"use": "parameters", "removed": self.value})

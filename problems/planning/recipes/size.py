@@ -6,19 +6,14 @@ import re
 from typing import TYPE_CHECKING
 
 from evoprune import InputError
-from problems.planning.recipe import Json, Recipe
-from problems.planning.structure import EVALUATIONS, narrower
+from problems.planning.recipe import STRUCTURE_EVALUATIONS, Json, Recipe, additive, narrower
 
 if TYPE_CHECKING:
-    from problems.planning.subject import Subject
+    from problems.planning.plan import Subject
 
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-
-_SCREENING = 0.125
-"""The share of the windows that the cost of a matrix's types is measured on."""
-
-_ROUNDS = (10, 90)
-"""Evaluations after the costs are known, at least and at most."""
+_SCREENING = 0.125  # share of the windows that the cost of a matrix's types is measured on
+_ROUNDS = (10, 90)  # evaluations after the costs are known, at least and at most
 
 
 class Goal(Recipe):
@@ -29,7 +24,6 @@ class Goal(Recipe):
 
     @classmethod
     def read(cls, text: str) -> float:
-        """A number of bytes with a unit."""
         found = re.fullmatch(r"(\d+\.?\d*)\s*([A-Za-z]*)", text.strip())
         units = {unit.lower(): factor for unit, factor in _UNITS.items()}
         if not found or found[2].lower() not in units or not float(found[1]):
@@ -37,23 +31,20 @@ class Goal(Recipe):
         return float(round(float(found[1]) * units[found[2].lower()]))
 
     def experiment(self, subject: Subject, evaluations: float) -> Json:  # noqa: ARG002
-        """Types of GGUF in a file, and the structure else."""
         budget = {"use": "bytes", "at_most": int(self.value)}
         if not subject.one_file:
             return narrower(subject, budget)
         types = {"use": "types", "base": subject.base}
-        return {
-            "problem": {"use": "language_model", "objective": "kl", "transforms": types, "budget": budget},
-            "operators": {"algorithm": {"use": "additive", "screening": _SCREENING}, "repair": "shift"},
-        }
+        problem = {"use": "language_model", "objective": "kl", "transforms": types, "budget": budget}
+        return {"problem": problem, "operators": additive(_SCREENING)}
 
-    def seconds_before(self, subject: Subject) -> float:
-        """Quantising."""
+    def setup_seconds(self, subject: Subject) -> float:
+        """Seconds to quantise."""
         return subject.quantising
 
     def evaluations(self, subject: Subject) -> tuple[float, float]:
         """A part of one for each matrix, and some rounds."""
         if not subject.one_file:
-            return EVALUATIONS
+            return STRUCTURE_EVALUATIONS
         costs = _SCREENING * subject.matrices
         return costs + _ROUNDS[0], costs + _ROUNDS[1]

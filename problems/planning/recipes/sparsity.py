@@ -1,4 +1,4 @@
-"""A share of the weights becomes zero, chosen by gradients and activations, and the others make up for it."""
+"""A share of the weights becomes zero, chosen by gradients and activations, and the others are updated."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from problems.planning.recipe import Json, Recipe, share
 from problems.reconstruction import SOLVING
 
 if TYPE_CHECKING:
-    from problems.planning.subject import Subject
+    from problems.planning.plan import Subject
 
 _SCREENING = 0.25
 
@@ -25,24 +25,22 @@ class Goal(Recipe):
 
     @classmethod
     def read(cls, text: str) -> float:
-        """A share."""
         return share(text, cls.option)
 
-    def with_gradients(self, subject: Subject) -> bool:
+    def needs_gradients(self, subject: Subject) -> bool:
         """If there is memory for them; else the score reads activations alone."""
         return subject.gradients is not None
 
     def cheaper(self) -> Recipe | None:
-        """With the next cheaper update."""
+        """Return the goal with the next cheaper update."""
         left = list(SOLVING)[list(SOLVING).index(self._update) + 1 :]
         return Goal(self.value, left[0]) if left else None
 
-    def seconds_solving(self, subject: Subject) -> float:
-        """That of the update."""
+    def update_seconds(self, subject: Subject) -> float:
         return SOLVING[self._update] * subject.inputs * subject.scored
 
     def evaluations(self, subject: Subject) -> tuple[float, float]:  # noqa: ARG002
-        """Up to those of ``problems/smollm2_best.yaml``."""
+        """Up to the 220 of ``problems/smollm2_best.yaml``."""
         return 12, 220
 
     def experiment(self, subject: Subject, evaluations: float) -> Json:
@@ -52,7 +50,7 @@ class Goal(Recipe):
             "problem": {
                 "use": "pruning",
                 "sparsity": self.value,
-                "score": "gblm" if self.with_gradients(subject) else "wanda",
+                "score": "gblm" if self.needs_gradients(subject) else "wanda",
                 "genes": "block_and_kind" if 3 * probes <= evaluations else "block",
                 "reconstruct": self._update,
                 "curve": [],

@@ -6,26 +6,16 @@ import re
 from typing import TYPE_CHECKING
 
 from evoprune import InputError
-from problems.planning.recipe import Json, Recipe
-from problems.planning.structure import narrower
+from problems.planning.recipe import Json, Recipe, additive, narrower
 
 if TYPE_CHECKING:
-    from problems.planning.subject import Subject
+    from problems.planning.plan import Subject
 
-_TIMED, _SHORT = 8.0, 2.0
-"""Seconds that each level is timed, and where the time given is short."""
-
-_LEVELS, _SCREENING = 15, 0.125
-"""About so many widths and numbers of heads of a block are tried, each on this share of the windows."""
-
-_ROUNDS = (10, 90)
-"""Evaluations beside those, at least and at most."""
-
-_MODELS = 19
-"""How many are timed at most: nine with other widths of the MLPs, nine with other heads, and the smallest."""
-
-_LENGTH = 256
-"""Tokens before the one that is timed."""
+_TIMED, _SHORT = 8.0, 2.0  # seconds that each level is timed, and in a short time
+_LEVELS, _SCREENING = 15, 0.125  # widths and numbers of heads of a block, about; each on this share of the windows
+_ROUNDS = (10, 90)  # evaluations beside those, at least and at most
+_MODELS = 19  # that are timed at most: nine with other widths of MLPs, nine with other heads, and the smallest
+_LENGTH = 256  # tokens before the one that is timed
 
 
 class Goal(Recipe):
@@ -40,28 +30,27 @@ class Goal(Recipe):
 
     @classmethod
     def read(cls, text: str) -> float:
-        """A factor above 1."""
         found = re.fullmatch(r"(\d+\.?\d*)\s*x?", text.strip())
         if not found or not 1 < float(found[1]) <= 100:
             raise InputError(f"expected how many times as fast, above 1, such as 1.5, got '{text}'", cls.option)
         return float(found[1])
 
-    def seconds_before(self, subject: Subject) -> float:  # noqa: ARG002 - the same for all models
-        """Timing."""
+    def setup_seconds(self, subject: Subject) -> float:  # noqa: ARG002 - the same for all models
+        """Seconds to time the levels."""
         return _MODELS * self._timed
 
     def cheaper(self) -> Recipe | None:
-        """With levels that are timed for less long."""
+        """Return the goal with levels that are timed for less long."""
         return Goal(self.value, _SHORT) if self._timed > _SHORT else None
 
     def evaluations(self, subject: Subject) -> tuple[float, float]:
-        """Twice the costs of all levels, as a level takes a whole window where few are searched; and some rounds."""
+        """Twice the costs of all levels, as a level takes a whole window if few are searched; and some rounds."""
         costs = 2 * _SCREENING * _LEVELS * subject.blocks
         return costs + _ROUNDS[0], costs + _ROUNDS[1]
 
     def experiment(self, subject: Subject, evaluations: float) -> Json:  # noqa: ARG002
-        """The structure, by the search that is the best under a time (docs/structure.md)."""
+        """Search as is best under a limit of time (docs/structure.md)."""
         length = min(_LENGTH, subject.positions // 2)
         load = {"phase": "decode", "batch": 1, "length": length, "seconds": self._timed}
         made = narrower(subject, {"use": "milliseconds", "speedup": self.value, **load})
-        return made | {"operators": {"algorithm": {"use": "additive", "screening": _SCREENING}, "repair": "shift"}}
+        return made | {"operators": additive(_SCREENING)}
