@@ -78,7 +78,7 @@ class SparsityBaselines(Baselines):
         self._cut = session.transform
 
     @property
-    def contenders(self) -> Genomes:  # type: ignore[override]
+    def contenders(self) -> Genomes:
         """Uniform at the target and the allocations; none if there is no target."""
         if self._settings.trades_off or not self._settings.sparsity:
             return {}

@@ -263,7 +263,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         """A suffix for each registered format."""
         return [f".{name}" for name in plugin_names(FORMATS)]
 
-    def export(self, genome: Sequence[float], result: Result, place: Path, options: ExportOptions) -> Exported:
+    def export(self, genome: Sequence[float], result: Result, place: Path, options: Any) -> Exported:
         """Write the smaller model as ``save_pretrained`` does, or in a registered format; check it in a new process."""
         from problems.distillation.phase import weights_in
 
@@ -286,7 +286,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         result: Result,
         workplace: Path,
         place: Path,
-        options: RecoverOptions,
+        options: Any,
     ) -> Exported:
         """Train the smaller model to predict what the dense one predicts, then export it."""
         from problems.distillation.phase import recover_and_export
@@ -303,7 +303,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         facts: Mapping[str, Any] | None,
         workplace: Path,
         folder: Path,
-        options: RecoverOptions,
+        options: Any,
     ) -> Exported:
         """As :meth:`recover`, for a folder that an export or ``save_pretrained`` wrote."""
         from problems.distillation.export import recover_export
@@ -317,7 +317,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
 
         return load_any(ModelSettings(model=str(folder), device="cpu", dtype=facts["dtype"]))
 
-    def compare(self, genome: Sequence[float], result: Result, options: EvalOptions) -> Table:
+    def compare(self, genome: Sequence[float], result: Result, options: Any) -> Table:
         """Measure the baselines and ``genome``, also as the run recovered it: perplexity, and tasks if requested."""
         from problems.distillation.phase import weights_in
         from problems.language_model.eval import compare
@@ -335,7 +335,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         return cls is LanguageModel
 
     @classmethod
-    def measure(cls, source: str, options: EvalOptions) -> Table:
+    def measure(cls, source: str, options: Any) -> Table:
         """Measure a model, a folder, hub id or .gguf file: perplexity, and tasks if requested."""
         from problems.language_model.eval import measure
 
