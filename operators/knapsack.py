@@ -1,32 +1,36 @@
-"""The best choice of one value for each gene within a budget, if what the choices cost adds up."""
+"""The multiple-choice knapsack: one value for each gene, within a budget, with the least sum of costs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy
 from numpy.typing import NDArray
 
 from evoprune import ROUNDING, Budget, Coupled
-from operators.gene_tree import Branch, Table, Units, grown
 
 Floats = NDArray[numpy.float64]
 
+Units = NDArray[numpy.int64]
+
+Table = tuple[tuple[int, ...], Units]
+"""Some genes, by their places, and the units that they spend together: an axis for each, by its values."""
+
 Trace = Callable[[int, dict[int, int]], int]
-"""Writes the values that were chosen where some units may be spent, by place; returns the units that are left."""
+"""Takes the units that may be spent, writes the chosen values by place, and returns the units that are left."""
 
-_UNITS, _MARGIN = 2000, 100
-"""What may be spent beyond the least, in units that prices are rounded to; as many more are tried, as they may fit."""
+_UNITS = 2000  # the limit beyond the least spending; prices are rounded to units
+_MARGIN = 100  # units above the limit that are tried too, as rounded prices may fit
 
-_STEPS = 10
-"""Real genes are chosen from as many even steps of their range, and its start."""
+_STEPS = 10  # of a real gene's range, from which, and its start, its value is chosen
 
 
 class Choices:
     """The values that each gene of ``budget`` can be chosen from: its levels, or even steps of its range.
 
-    All values of all genes are numbered, gene by gene; there are ``count``, and ``own`` are those of each gene. What
-    genes spend must add up, as in :class:`evoprune.Additive`, or gene by gene once others are chosen, as in
+    All values of all genes are numbered, gene by gene; there are ``count``, and ``own`` are those of each gene. The
+    budget must be a sum over genes, as in :class:`evoprune.Additive`, or over genes once others are chosen, as in
     :class:`evoprune.Coupled`. Raises ValueError where there is no limit.
     """
 
@@ -40,11 +44,11 @@ class Choices:
         self.count = int(starts[-1])
         self.own = [start + numpy.arange(len(values)) for start, values in zip(starts, self.values, strict=False)]
         self.kinds = [gene.kind for gene, own in zip(budget.genes, self.own, strict=True) for _ in own]
-        """That of the gene of each value."""
+        """The kind of the gene of each value."""
         unit = max(-budget.excess(budget.extreme(most=False)), ROUNDING) / _UNITS
         tables = [(genes, numpy.rint(shares / unit).clip(0).astype(int)) for genes, shares in self._shares()]
         several = [place for place, values in enumerate(self.values) if len(values) > 1]
-        self._trees = grown(several, [_without(genes, table, several) for genes, table in tables])
+        self._trees = gene_trees(several, [_without(genes, table, several) for genes, table in tables])
 
     def harms(self, origin: Sequence[float]) -> dict[int, dict[int, float]]:
         """By a gene's place the harms of its values that are known, by their numbers, as shares of the largest.
@@ -78,7 +82,7 @@ class Choices:
         """
         totals, traces = numpy.zeros(_UNITS + _MARGIN + 1), []
         for tree in self._trees:
-            totals, trace = self._grown(tree, totals, costs, {})
+            totals, trace = self._with(tree, totals, costs, {})
             traces.append(trace)
         genome: list[float] = []
         for most in range(len(totals) - 1, -1, -1):
@@ -91,11 +95,11 @@ class Choices:
                 break
         return genome
 
-    def _grown(self, branch: Branch, totals: Floats, costs: Floats, above: Mapping[int, int]) -> tuple[Floats, Trace]:
+    def _with(self, branch: Branch, totals: Floats, costs: Floats, above: Mapping[int, int]) -> tuple[Floats, Trace]:
         """The least costs by the units spent, with those of ``branch``, given the values chosen ``above`` it."""
         own, size = costs[self.own[branch.place]], len(totals)
         spent = [branch.spent({**above, branch.place: level}) for level in range(len(own))]
-        alike = not branch.below and len(set(spent)) == 1  # as of the types of what is dropped
+        alike = not branch.below and len(set(spent)) == 1  # as of the types of dropped blocks
         levels = [int(own.argmin())] if alike else range(len(own))
         options, below = numpy.full((len(levels), size), numpy.inf), []
         for row, level in zip(options, levels, strict=True):
@@ -103,7 +107,7 @@ class Choices:
             if spent[level] < size:
                 row[spent[level] :] = totals[: size - spent[level]] + own[level]
                 for child in branch.below:
-                    row[:], trace = self._grown(child, row, costs, {**above, branch.place: level})
+                    row[:], trace = self._with(child, row, costs, {**above, branch.place: level})
                     traces.append(trace)
             below.append(traces)
         picks = options.argmin(0).astype(numpy.int16)
@@ -118,7 +122,7 @@ class Choices:
         return options[picks, numpy.arange(size)], traced
 
     def _shares(self) -> list[tuple[tuple[int, ...], Floats]]:
-        """What values spend beyond the least, as shares: in tables over the genes that are spent together."""
+        """Spending beyond the least, as shares: tables over the genes that are spent together."""
         budget, least = self._budget, self._budget.extreme(most=False)
         if isinstance(budget, Coupled):
             at = [int(value) for value in least]
@@ -140,3 +144,45 @@ def _without(genes: Sequence[int], table: Units, several: Collection[int]) -> Ta
     """``table`` without the axes of ``genes`` that have one value, and the other genes."""
     kept = tuple(place for place in genes if place in several)
     return kept, table.reshape([size for place, size in zip(genes, table.shape, strict=True) if place in kept])
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A gene and the branches below it. ``tables``: those of this gene and of genes above it alone."""
+
+    place: int
+    tables: Sequence[Table]
+    below: Sequence[Branch]
+
+    def spent(self, chosen: dict[int, int]) -> int:
+        """The units that the tables give for the values ``chosen``, by place, of this gene and of those above."""
+        return sum(int(table[tuple(chosen[place] for place in genes)]) for genes, table in self.tables)
+
+
+def gene_trees(places: Collection[int], tables: Sequence[Table], above: frozenset[int] = frozenset()) -> list[Branch]:
+    """A tree for each set of genes, by their ``places``, that ``tables`` connect, given the genes ``above``.
+
+    A pseudo-tree (Freuder and Quinn, "Taking advantage of stable sets of variables in constraint satisfaction
+    problems", 1985): the gene that is connected with the most others comes first, so that trees are flat.
+    """
+    near: dict[int, set[int]] = {place: set() for place in places}
+    for genes, _ in tables:
+        inside = [place for place in genes if place in near]
+        for place in inside:
+            near[place].update(inside)
+    branches, seen = [], set()
+    for start in places:
+        if start in seen:
+            continue
+        connected, new = {start}, [start]
+        while new:
+            found = near[new.pop()] - connected
+            connected |= found
+            new += found
+        seen |= connected
+        first = max(sorted(connected), key=lambda place: len(near[place]))
+        known = above | {first}
+        own = [table for table in tables if first in table[0] and known.issuperset(table[0])]
+        rest = [table for table in tables if not known.issuperset(table[0])]
+        branches.append(Branch(first, own, gene_trees(sorted(connected - {first}), rest, known)))
+    return branches

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -147,6 +148,8 @@ class Evaluator:
         fidelity = self._fidelity(asked)
         new: set[Key] = set()
         for number, individual in enumerate(asked.individuals, self.candidates):
+            if not all(map(math.isfinite, individual)):  # the history could not hold it
+                raise Stopped(f"candidate {number}: an operator bred a gene that is not finite: {list(individual)}")
             key = individual.genome, fidelity
             memo = key in self._memo or key in new
             new.add(key)

@@ -1,1 +1,1 @@
-"""Algorithms: what is bred from whom, and on how much data it is scored. A file each."""
+"""Algorithms, a file each: they choose parents, and the share of the data that children are scored on."""

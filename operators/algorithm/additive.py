@@ -1,9 +1,9 @@
-"""Search that takes the loss for a sum of what each gene costs, and learns where that is wrong."""
+"""Search that models the loss as a sum of the costs of genes, and learns interactions from children."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import chain, combinations, islice
 from typing import Annotated
 
@@ -12,55 +12,47 @@ from deap import base
 from pydantic import Field
 
 from evoprune import Algorithm, Budget, Evaluate, Generation, Individual
-from operators.algorithm.breeding import first_population, fittest
-from operators.algorithm.level_costs import level_costs, loss
+from operators.algorithm.breeding import check_limited, cost, first_population, fittest, losses
 from operators.knapsack import Choices, Floats
-from operators.spending import need_limit
 
+_COSTLY = 0.1  # genes that cost more than this share of all have all their levels measured
+
+# Standard deviations of a cost, as shares of it: of its own, common to all costs, and common to those of its kind.
 _OWN, _COMMON, _KIND = 0.3, 0.1, 1.0
-"""How far a cost may be off, as a share of it: alone, with all others, and of several kinds with those of its own."""
 
-_OFF = 0.01
-"""How far a loss may be off the sum of its genes' costs, as a share of it: genes add to each other's harm."""
+_OFF = 0.01  # that of a loss around the sum of its genes' costs, as a share of it: genes add to each other's harm
 
-_FAR = 1.0
-"""Of several kinds: children that lose more than the best one by this share of its loss say little about it."""
+_FAR = 1.0  # of several kinds: children that lose more than the best one by this share of its loss say little about it
 
-_DEAR = 1e3
-"""How many times as much a kind costs where the first children do without it as far as the limit allows."""
+_DEAR = 1e3  # factor on the costs of the kinds that the first children do without, as far as the limit allows
 
-_LEAST = 0.01
-"""For these shares, a cost counts as at least this share of the median one that is not 0."""
+_LEAST = 0.01  # for these shares, a cost counts as at least this share of the median one that is not 0
 
-_ROUNDING = 1e-6
-"""The share of the first variances that keeps the later ones above 0."""
+_ROUNDING = 1e-6  # share of the first variances that keeps the later ones above 0
 
-_TRIES = 8
-"""Draws for each child, if the first ones were scored before."""
+_TRIES = 8  # draws for each child, if the first ones were scored before
 
 
 def additive(
     toolbox: base.Toolbox,
     *,
-    budget: Budget | None,
+    budget: Budget,
     initial_genomes: Sequence[Sequence[float]],
     screening: Annotated[float, Field(gt=0, le=1, description="share of the data for costs and children")] = 0.125,
     offspring: Annotated[int, Field(ge=1, description="children screened in a generation")] = 16,
     survivors: Annotated[int, Field(ge=1, description="of these, scored on all data")] = 2,
 ) -> Algorithm:
-    """Measure what each value of each gene costs alone, and solve the knapsack of these costs.
+    """Measure the cost of each value of each gene alone, and solve the knapsack of these costs.
 
     They are measured once, from the better one of the genomes that spend the most and the least; of a gene's levels
     whose ``harms`` are known only that of the largest, from which the others follow, unless it costs much. The first
-    child is the genome within the budget whose costs add up to the least; the others are so for costs that are drawn
-    from what is believed of them, a normal distribution that each screened child narrows (Thompson sampling: Russo and
-    others, "A tutorial on Thompson sampling", 2018). So children differ where costs are uncertain and little is lost.
-    Where genes are of several kinds, the next children do without some of these: so it is seen soon whether what one
-    kind does adds up to more than another's.
-    Of real genes, even steps are tried. A problem with one objective is expected. Raises
-    :class:`evoprune.InputError` where there is no limit.
+    child is the genome within the budget whose costs have the least sum; the others have the least sum of costs drawn
+    from a normal distribution, which each screened child narrows (Thompson sampling: Russo and others, "A tutorial on
+    Thompson sampling", 2018). So children differ where costs are uncertain and little is lost. Where genes are of
+    several kinds, the next children do without some of these, which soon shows whether the harm of one kind adds up
+    to more than that of another. Of real genes, even steps are tried. A problem with one objective is expected.
     """
-    budget = need_limit(budget, "operators.algorithm: additive")
+    check_limited(budget, "additive")
     people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes)
     yield Evaluate(people)
     (best,) = fittest(people, 1)
@@ -80,15 +72,58 @@ def additive(
         drawn = (_solution(toolbox, best, choices, costs) for costs in belief.drawn(draws, _TRIES * offspring))
         children = [*islice(_unseen(chain(children, drawn), seen), offspring)] or [best.child()]
         yield Evaluate(children, screening)
-        least = loss(fittest(children, 1)[0], origin)
+        least = _loss(fittest(children, 1)[0], origin)
         for child in children:
-            belief.learn(choices.numbers(child), loss(child, origin), least)
+            belief.learn(choices.numbers(child), _loss(child, origin), least)
         chosen = fittest(children, survivors)
         chosen += [child for child in children if child is best and child not in chosen]  # it is known on all the data
         yield Evaluate(chosen)
         (best,) = fittest([best, *chosen], 1)
         yield Generation([best])
         children = []
+
+
+def level_costs(origin: Individual, choices: Choices, screening: float) -> Generator[Evaluate, None, Floats]:
+    """Return the cost of each value beyond ``origin``, scored on the share ``screening``: ``(choices.count,)``.
+
+    Of a gene's values whose harms are known that of the largest is measured, and the others follow; all of them are
+    measured where it costs much: others add to the noise of a short text more than to what is known.
+    """
+    costs, harms = numpy.zeros(choices.count), choices.harms(origin)
+    others = [own[own != number] for own, number in zip(choices.own, choices.numbers(origin), strict=True)]
+    ends = {place: max(shares, key=shares.__getitem__) for place, shares in harms.items()}
+    follow = {number for shares in harms.values() for number in shares} - {*ends.values()}
+    yield from _measured(
+        ([each for each in own if each not in follow] for own in others), origin, choices, screening, costs
+    )
+    much = _COSTLY * sum(costs[end] for end in ends.values())
+    for place, end in ends.items():
+        for number, share in harms[place].items():
+            costs[number] = share * costs[end]
+    dear = [[each for each in others[place] if each in follow] for place, end in ends.items() if costs[end] > much]
+    yield from _measured(dear, origin, choices, screening, costs)
+    return costs
+
+
+def _measured(
+    numbers: Iterable[Sequence[int]], origin: Individual, choices: Choices, screening: float, costs: Floats
+) -> Generator[Evaluate, None, None]:
+    """Measure the values ``numbers`` and write their costs into ``costs``."""
+    probes = {}
+    for number in (number for own in numbers for number in own):
+        probes[number] = origin.child()
+        place, value = choices.value(number)
+        probes[number][place] = value
+    if probes:
+        yield Evaluate([*probes.values()], screening, probe=True)
+    for number, probe in probes.items():
+        costs[number] = _loss(probe, origin)
+
+
+def _loss(individual: Individual, origin: Individual) -> float:
+    """The loss above that of ``origin``, on the same data."""
+    before, after = losses([cost(origin), cost(individual)], above=1.0)
+    return after - before
 
 
 def _solution(toolbox: base.Toolbox, parent: Individual, choices: Choices, costs: Floats) -> Individual:
@@ -99,7 +134,7 @@ def _solution(toolbox: base.Toolbox, parent: Individual, choices: Choices, costs
 
 
 def _unseen(children: Iterable[Individual], seen: set[tuple[float, ...]]) -> Iterator[Individual]:
-    """Those that are not in ``seen``, which notes them."""
+    """The genomes that are not in ``seen``, which are then added to it."""
     for child in children:
         if child.genome not in seen:
             seen.add(child.genome)
@@ -107,7 +142,7 @@ def _unseen(children: Iterable[Individual], seen: set[tuple[float, ...]]) -> Ite
 
 
 class _Belief:
-    """A normal distribution of the ``costs``, ``(count,)``, of values of these ``kinds``."""
+    """A normal distribution of the ``costs`` of values, each of one of ``kinds``: both ``(count,)``."""
 
     def __init__(self, costs: Floats, kinds: Sequence[str]) -> None:
         self.costs, self._kinds = costs, numpy.array(kinds)
@@ -121,13 +156,16 @@ class _Belief:
             self._covariance += _KIND**2 * numpy.outer(own, own)
 
     def without_kinds(self) -> Iterator[Floats]:
-        """The costs as they are; then with some kinds dear, for each choice of these that leaves another one."""
+        """The costs, then the costs with some kinds dear, for each choice of kinds that leaves another one."""
         for count in range(max(1, len(self._several))):
             for dear in combinations(self._several, count):
                 yield numpy.where(numpy.isin(self._kinds, dear), _DEAR * abs(self.costs), self.costs)
 
     def learn(self, numbers: Sequence[int], total: float, least: float) -> None:
-        """The costs ``numbers`` add up to ``total`` (a step of the Kalman filter); ``least``: of those seen with it."""
+        """Learn that the costs ``numbers`` add up to ``total``, by a step of the Kalman filter.
+
+        ``least``: the least loss among the children that were screened together.
+        """
         if self._of_kinds and total - least > _FAR * abs(least):
             return
         with_sum = self._covariance[:, numbers].sum(1)
@@ -136,10 +174,9 @@ class _Belief:
         self._covariance = self._covariance - numpy.outer(gain, with_sum)
 
     def drawn(self, draws: numpy.random.Generator, count: int) -> Iterator[Floats]:
-        """``count`` costs from the distribution, the later ones further from what is expected.
+        """Draw ``count`` costs, the later ones further from the mean.
 
-        Of several kinds the expected costs come first; in others each kind is as dear in all as expected, since what it
-        adds up to is learnt from few children.
+        Of several kinds the mean comes first, and each kind keeps its sum in the others, as few children teach it.
         """
         if self._of_kinds:
             yield self.costs

@@ -1,24 +1,30 @@
-"""What the algorithms share: first populations, and children."""
+"""First populations, children and losses: steps that algorithms share."""
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 from deap import base
 
-from evoprune import Individual, InputError
+from evoprune import Budget, Evaluate, Individual, InputError
 
 FAILED = 700.0
-"""The loss of what could not be scored: about the largest that a perplexity's logarithm can be."""
+"""The loss of a failed candidate: about the largest logarithm that a perplexity can have."""
+
+
+def check_limited(budget: Budget, algorithm: str) -> None:
+    """Raise InputError where ``budget`` has no limit."""
+    if budget.limit is None:
+        raise InputError(
+            f"operators.algorithm: {algorithm} needs a limit, and the problem, as it is set up, has none; "
+            "nsga2 needs none"
+        )
 
 
 def first_population(toolbox: base.Toolbox, size: int, initial_genomes: Sequence[Sequence[float]]) -> list[Individual]:
-    """``size`` repaired individuals: ``initial_genomes`` first, then random ones.
-
-    Raises :class:`evoprune.InputError` if there are more ``initial_genomes`` than that.
-    """
+    """Return ``size`` repaired individuals: ``initial_genomes`` first, then random ones."""
     if len(initial_genomes) > size:
         raise InputError(
             f"population: {size} is fewer than the {len(initial_genomes)} known solutions that the search is to start "
@@ -38,7 +44,7 @@ def breed(
     mutate_probability: float,
     select: Callable[[Sequence[Individual], int], Sequence[Individual]] | None = None,
 ) -> list[Individual]:
-    """``count`` repaired children of parents that ``select`` draws: ``toolbox.select``, if None.
+    """Return ``count`` repaired children; ``select`` draws their parents, ``toolbox.select`` by default.
 
     Both children of a pair are used while there is room.
     """
@@ -72,7 +78,7 @@ def fittest(individuals: Sequence[Individual], count: int) -> list[Individual]:
 
 
 def cost(individual: Individual) -> float:
-    """The first objective as something to make small; infinite where it could not be scored."""
+    """The first objective, to be minimised; infinite for a failed candidate."""
     return -float(individual.fitness.wvalues[0])
 
 
@@ -85,3 +91,13 @@ def losses(costs: Sequence[float], above: float = 0.0) -> list[float]:
     scale = math.log if all(cost > above for cost in finite) else float
     worst = max([FAILED, *map(scale, finite)])
     return [scale(cost) if math.isfinite(cost) else worst for cost in costs]
+
+
+def loss_changes(
+    here: Individual, probes: Sequence[Individual], screening: float
+) -> Generator[Evaluate, None, list[float]]:
+    """The loss of each of ``probes`` above that of ``here``, all measured on the share ``screening`` of the data."""
+    again = here.child()
+    yield Evaluate([again, *probes], screening, probe=True)
+    before, *after = losses([cost(one) for one in (again, *probes)])
+    return [loss - before for loss in after]

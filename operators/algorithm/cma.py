@@ -10,7 +10,7 @@ from deap import base
 from deap.cma import Strategy
 from pydantic import Field
 
-from evoprune import Algorithm, Evaluate, Generation, Genes, Individual, Positive
+from evoprune import Algorithm, Evaluate, Generation, Genes, Individual
 from operators.algorithm.breeding import first_population, fittest
 
 
@@ -21,14 +21,13 @@ def cma(
     initial_genomes: Sequence[Sequence[float]],
     genes: Genes,
     sigma: Annotated[
-        Positive, Field(description="first standard deviation of a real gene, or share of the levels")
+        float, Field(ge=1e-9, le=1e9, description="first standard deviation of a real gene, or share of the levels")
     ] = 0.05,
 ) -> Algorithm:
     """CMA-ES (Hansen and Ostermeier, Evolutionary Computation 9, 2001), DEAP's implementation.
 
-    It starts at the best of the known genomes, or at a random one. What it learns from are the
-    repaired genomes, which are those that were scored. A gene with levels varies by half a level at least, as less
-    would be rounded away.
+    It starts at the best of the known genomes, or at a random one, and learns from the repaired genomes, as only these
+    are scored. A gene with levels varies by half a level at least, as less would be rounded away.
     """
     template: Individual = toolbox.individual()
     people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes)

@@ -1,33 +1,35 @@
-"""Search that measures what each gene costs, and moves the budget to where it is cheap."""
+"""Search that measures the marginal cost of each gene, and moves the budget to where it is cheap."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Generator, Sequence
 from typing import Annotated
 
 from deap import base
 from pydantic import Field
 
 from evoprune import Algorithm, Budget, Evaluate, Fraction, Generation, Individual, Positive
-from operators.algorithm.breeding import first_population, fittest, mutant
-from operators.algorithm.marginals import log_marginals
-from operators.spending import need
+from operators.algorithm.breeding import first_population, fittest, loss_changes, mutant
+from operators.moves import clip, levels_between
 
-_FACTORS = (0.5, 1.0, 2.0)
-"""The lengths that are tried along each direction, in steps."""
+_FACTORS = (0.5, 1.0, 2.0)  # lengths tried along each direction, in steps
 
-_SHORTEST, _LONGEST = 0.005, 0.3
-"""Bounds of the step, so that neither bad luck nor good luck ends the search."""
+_SHORTEST, _LONGEST = 0.005, 0.3  # bounds of the step, so that neither bad nor good luck ends the search
+
+_LEAST = 0.1  # a marginal cost counts as at least this share of the median one: those near zero are noise
 
 
 def equal_marginals(
     toolbox: base.Toolbox,
     *,
-    budget: Budget | None,
+    budget: Budget,
     initial_genomes: Sequence[Sequence[float]],
     probe: Annotated[Positive, Field(description="how far a gene is moved to measure its cost")] = 0.08,
     screening: Annotated[float, Field(gt=0, le=1, description="share of the data for probes and moves")] = 0.25,
-    step: Annotated[Positive, Field(description="first change of a gene for each e-fold of its marginal cost")] = 0.06,
+    step: Annotated[
+        float, Field(gt=0, le=1, description="first change of a gene for each e-fold of its marginal cost")
+    ] = 0.06,
     memory: Annotated[Fraction, Field(description="weight of earlier measurements in the averaged direction")] = 0.5,
     mutants: Annotated[int, Field(ge=1, description="mutants screened in a generation without probes")] = 16,
     mutant_screening: Annotated[float, Field(gt=0, le=1, description="share of the data for mutants")] = 0.125,
@@ -38,22 +40,20 @@ def equal_marginals(
 ) -> Algorithm:
     """Equalise the genes' marginal costs, and where that no longer helps, mutate the best.
 
-    At the best allocation of a budget, what saving one more unit costs is the same everywhere (the Lagrange
-    condition). So, each generation: move each gene alone by ``probe`` to where it saves and take its cost on a part
-    of the data; where costs grow exponentially, moving a gene back by ``step`` for each e-fold that its cost per unit
-    lies above the mean evens them out. Several lengths of step, along this measurement and along the average of the
-    last ones, are screened, and the survivors scored on all data.
+    At the best allocation of a budget, saving one more unit costs the same in every gene (the Lagrange condition). So
+    each generation moves each gene alone by ``probe`` to where it saves, and measures its cost on a part of the data.
+    Where costs grow exponentially, moving a gene back by ``step`` for each e-fold that its cost per unit lies above
+    the mean evens them out. Several lengths of step, along this measurement and along the average of the last ones,
+    are screened, and the survivors scored on all data.
 
-    What is lost once costs little more: a layer that is all but gone has a small marginal cost, so that genes at the
-    bounds where they save the most would stay there. Each of them is also tried where the first start has it.
+    A layer that is all but gone has a small marginal cost, so genes at the bounds where they save the most would stay
+    there. Each of them is also tried at its value in the first genome.
 
-    A measurement costs a probe for each gene. When it brings nothing, mutants of the best are screened for some
-    generations instead (as in ``level_switching``), which finds what the genes do to each other; for twice as many
-    after each that fails. A problem with one objective and a budget is expected, and real genes that are shares:
-    ``probe``, ``step`` and the bounds that it is kept within are on a scale of 0 to 1; of genes with levels they are
-    shares of their range. Raises ValueError where there is no budget.
+    A measurement costs a probe for each gene. After one that brings nothing, mutants of the best are screened for some
+    generations instead (as in ``level_switching``), which finds interactions of genes; for twice as many after each
+    that fails. A problem with one objective is expected, and real genes that are shares: ``probe``, ``step`` and its
+    bounds are on a scale of 0 to 1; of genes with levels they are shares of their range.
     """
-    budget = need(budget, "operators.algorithm: equal_marginals")
     people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes)
     yield Evaluate(people)
     origin, best = people[0], fittest(people, 1)[0]
@@ -89,8 +89,55 @@ def equal_marginals(
         best = winner
 
 
+def log_marginals(
+    centre: Individual, budget: Budget, probe: float, screening: float
+) -> Generator[Evaluate, None, list[float]]:
+    """Return the logarithm of each gene's cost of one unit saved, less their mean; 0 for fixed genes.
+
+    The mean counts each gene by its weight: moving along the result, each gene in the direction that saves,
+    keeps the budget. ``probe``: how far genes are moved; those with levels in shares of their range, but at least
+    by one level.
+    """
+    free, weights = budget.free, budget.weights
+    probes = [_probe(centre, gene, budget, probe) for gene in free]
+    changes = yield from loss_changes(centre, probes, screening)
+    prices = [budget.price(centre, gene, moved[gene] - centre[gene]) for gene, moved in zip(free, probes, strict=True)]
+    costs = [change / -price if price else 0.0 for price, change in zip(prices, changes, strict=True)]
+    floor = _LEAST * sorted(map(abs, costs))[len(costs) // 2] if costs else 0.0
+    logs = [math.log(max(each, floor, 1e-300)) for each in costs]
+    share = sum(weights[gene] for gene in free) or 1.0
+    mean = sum(weights[gene] * value for gene, value in zip(free, logs, strict=True)) / share
+    marginals = [0.0] * len(weights)
+    for gene, value in zip(free, logs, strict=True):
+        marginals[gene] = value - mean
+    return marginals
+
+
+def _probe(centre: Individual, place: int, budget: Budget, probe: float) -> Individual:
+    """``centre`` with one gene moved to where it saves or, where it has hardly any room there, the other way.
+
+    A gene with levels moves on, then the other way, until the budget changes.
+    """
+    gene, moved = budget.genes[place], centre.child()
+    sign = 1.0 if budget.directions[place] > 0 else -1.0
+    width = max(probe * gene.up, 1.0) if gene.levels else probe
+    room, back = gene.up - moved[place], moved[place] - gene.low
+    if sign < 0:
+        room, back = back, room
+    if room > width / 4 or room > back:
+        moved[place] += sign * min(width, room)
+    else:
+        moved[place] = clip(moved[place] - sign * width, gene.low, gene.up)
+    if gene.levels:
+        first, here = gene.nearest(moved[place]), gene.nearest(centre[place])
+        ends = (gene.up, gene.low) if first > here else (gene.low, gene.up)
+        levels = [*levels_between(first, ends[0]), *levels_between(here, ends[1])]
+        moved[place] = next((level for level in levels if budget.price(centre, place, level - here)), first)
+    return moved
+
+
 def _released(toolbox: base.Toolbox, parent: Individual, origin: Individual, budget: Budget) -> list[Individual]:
-    """Repaired children, each with one of the genes that save the most back where it was in ``origin``."""
+    """Repaired children, each with one of the genes that save the most back at its value in ``origin``."""
     children = []
     for gene, end in enumerate(budget.extreme(most=False)):
         if budget.genes[gene].free and (parent[gene] - end) * budget.directions[gene] >= 0:

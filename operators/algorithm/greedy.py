@@ -1,4 +1,4 @@
-"""Greedy removal, and then exchanges of what is removed; both where measured steps of single genes say it is cheap."""
+"""Greedy removal, then local search by exchanges, both guided by measured steps of single genes."""
 
 from __future__ import annotations
 
@@ -12,19 +12,14 @@ from deap import base
 from pydantic import Field
 
 from evoprune import ROUNDING, Algorithm, Budget, Evaluate, Generation, Individual
-from operators.algorithm.breeding import first_population, fittest
-from operators.algorithm.marginals import loss_changes
-from operators.bounds import clip
-from operators.spending import need_limit
+from operators.algorithm.breeding import check_limited, first_population, fittest, loss_changes
+from operators.moves import clip
 
-_ROUNDS = 16
-"""Rounds in which the first removal happens: each measures anew."""
+_ROUNDS = 16  # of the first removal, each with new measurements
 
-_KICK = 2
-"""Exchanges drawn at random from the best genome when all its neighbours are scored."""
+_KICK = 2  # random exchanges from the best genome when all its neighbours are scored
 
-_WIDTH = 0.1
-"""A step, as a share of a gene's range; of genes with levels at least one level."""
+_WIDTH = 0.1  # of a step, as a share of a gene's range; of genes with levels at least one level
 
 Move = tuple[int, float]
 """A gene, and the way of its step: to where it saves (1.0) or spends (-1.0)."""
@@ -36,7 +31,7 @@ Steps = dict[Move, float]
 def greedy(
     toolbox: base.Toolbox,
     *,
-    budget: Budget | None,
+    budget: Budget,
     initial_genomes: Sequence[Sequence[float]],
     screening: Annotated[float, Field(gt=0, le=1, description="share of the data for steps and exchanges")] = 0.125,
     remeasured: Annotated[int, Field(ge=1, description="cheapest steps measured again in a round of removal")] = 8,
@@ -44,17 +39,17 @@ def greedy(
     survivors: Annotated[int, Field(ge=1, description="of these, scored on all data")] = 2,
     patience: Annotated[int, Field(ge=1, description="generations without success before steps are measured anew")] = 1,
 ) -> Algorithm:
-    """Remove what costs the least for what it saves until the budget is kept, then exchange.
+    """Take the steps with the least loss per unit saved until the budget is kept, then exchange steps.
 
     The removal is the greedy algorithm for knapsacks (Dantzig, Operations Research 5, 1957) with costs measured anew:
     in each round only those that were the cheapest before (the lazy greedy algorithm: Minoux, 1978). Then
-    local search: of all genomes in which one gene saves a step and another spends one, with the cheapest other steps
-    that the budget asks for, those that measured steps promise the most of are screened, and the best scored on all
-    data. Where steps were measured at an earlier genome and several generations bring nothing, they are measured anew;
-    where all neighbours are known, two random exchanges are the next start (iterated local search: Lourenço, Martin and
-    Stützle, 2003). Raises :class:`evoprune.InputError` where there is no limit.
+    local search: a neighbour is a genome in which one gene saves a step and another spends one, with the cheapest
+    other steps that the budget needs. The most promising ones by the measured steps are screened, and the best scored
+    on all data. Where steps were measured at an earlier genome and several generations bring nothing, they are measured
+    anew; where all neighbours are known, two random exchanges are the next start (iterated local search: Lourenço,
+    Martin and Stützle, 2003).
     """
-    budget = need_limit(budget, "operators.algorithm: greedy")
+    check_limited(budget, "greedy")
     people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes)
     yield Evaluate(people)
     (best,) = fittest(people, 1)
@@ -93,7 +88,7 @@ def greedy(
 def _removed(
     toolbox: base.Toolbox, parent: Individual, budget: Budget, screening: float, remeasured: int
 ) -> Generator[Evaluate, None, Individual]:
-    """The genome on the budget that greedy steps lead to from the one that spends the most; not scored yet."""
+    """Follow greedy steps from the genome that spends the most to one on the budget, which is not scored yet."""
     here = parent.child()
     here[:] = budget.extreme(most=True)
     costs: dict[int, float] = {}
@@ -130,7 +125,7 @@ def _changes(
 
 
 def _turned(steps: Steps, here: Individual, there: Individual, budget: Budget) -> Steps:
-    """``steps`` at ``there``: what a gene that moved has lost, it gains by moving back."""
+    """``steps`` at ``there``: a gene that moved gains its loss by moving back."""
     turned = dict(steps)
     for gene in budget.free:
         if there[gene] != here[gene]:
@@ -150,7 +145,7 @@ def _moved(genome: Individual, place: int, way: float, budget: Budget) -> Indivi
 def _neighbours(
     toolbox: base.Toolbox, here: Individual, steps: Steps, budget: Budget, seen: set[tuple[float, ...]]
 ) -> Iterator[Individual]:
-    """Repaired children on the budget, those that ``steps`` promise the most of first; they are noted in ``seen``."""
+    """Repaired children on the budget, the most promising by ``steps`` first; they are added to ``seen``."""
     for moves in sorted(_exchanges(here, steps, budget), key=lambda moves: sum(steps[move] for move in moves)):
         child = here.child()
         for move in moves:
@@ -162,7 +157,7 @@ def _neighbours(
 
 
 def _exchanges(here: Individual, steps: Steps, budget: Budget) -> Iterator[list[Move]]:
-    """For each two genes: one saves a step, one spends one, and cheap steps of others bring the genome to the limit."""
+    """Exchanges of two genes: one saves a step, one spends one, and cheap steps of others lead to the limit."""
     shares = {move: budget.share(_moved(here, *move, budget)) - budget.share(here) for move in steps}
     saving = sorted((move for move in steps if shares[move] < 0), key=lambda move: -steps[move] / shares[move])
     spending = sorted((move for move in steps if shares[move] > 0), key=lambda move: steps[move] / shares[move])

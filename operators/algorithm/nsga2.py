@@ -18,7 +18,7 @@ def nsga2(
     mutate_probability: float,
     initial_genomes: Sequence[Sequence[float]],
 ) -> Algorithm:
-    """Keep the fronts that no other solution dominates, and of the last one the most apart (Deb et al., 2002).
+    """Keep the non-dominated fronts, and of the last one the least crowded solutions (Deb et al., 2002).
 
     "A fast and elitist multiobjective genetic algorithm: NSGA-II", IEEE Transactions on
     Evolutionary Computation 6; DEAP's selections. Parents are the winners of tournaments by
@@ -28,7 +28,7 @@ def nsga2(
         raise InputError(f"population: nsga2's tournaments take four at a time; expected a multiple of 4: {population}")
     people = first_population(toolbox, population, initial_genomes)
     yield Evaluate(people)
-    people = tools.selNSGA2(people, population)  # for the distances that tournaments ask for
+    people = tools.selNSGA2(people, population)  # sets the crowding distances that tournaments need
     while True:
         yield Generation(people)
         winners = iter(tools.selTournamentDCD(people, population))

@@ -1,4 +1,4 @@
-"""Random search: the floor that any other algorithm must beat."""
+"""Random search, the baseline of all other algorithms."""
 
 from __future__ import annotations
 

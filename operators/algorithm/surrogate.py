@@ -1,4 +1,4 @@
-"""(mu + lambda) search whose children are screened by a regression on all that was scored."""
+"""(mu + lambda) search whose children are screened by a regression on all scores."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from deap import base
 from numpy.typing import NDArray
 from pydantic import Field
 
-from evoprune import Algorithm, Evaluate, Generation, Positive
+from evoprune import Algorithm, Evaluate, Generation
 from operators.algorithm.breeding import cost, first_population, fittest, losses, mutant
 
-_LEAST_KNOWN = 8
-"""Scores before the regression says anything; mutants until then are taken blindly."""
+_LEAST_KNOWN = 8  # scores that the regression needs; mutants until then are taken blindly
 
 Floats = NDArray[numpy.float64]
 
@@ -32,14 +31,15 @@ def surrogate(
     screening: Annotated[
         float, Field(gt=0, le=1, description="share of the data that children are screened on")
     ] = 0.125,
-    ridge: Annotated[Positive, Field(description="penalty on the regression's coefficients, in observations")] = 0.1,
+    ridge: Annotated[
+        float, Field(ge=1e-9, le=1e9, description="penalty on the regression's coefficients, in observations")
+    ] = 0.1,
 ) -> Algorithm:
-    """As ``level_switching``, but each child is the mutant, of some, that a regression expects most of.
+    """Like ``level_switching``, but each child is the best of several mutants by a regression's prediction.
 
-    A mutant that is only predicted costs nothing, so there may be many (pre-selection: Jin, "A
-    comprehensive survey of fitness approximation in evolutionary computation", Soft Computing 9,
-    2005). What is learnt from are all scores, those on a part of the data too; of several
-    objectives, the first.
+    A prediction costs nothing, so there may be many mutants (pre-selection: Jin, "A comprehensive survey of fitness
+    approximation in evolutionary computation", Soft Computing 9, 2005). The regression learns from all scores, those
+    on a part of the data too; of several objectives, from the first.
     """
     people = first_population(toolbox, max(parents, len(initial_genomes)), initial_genomes)
     yield Evaluate(people)
@@ -68,11 +68,11 @@ class _Known(NamedTuple):
 
 
 def _regression(known: Sequence[_Known], centre: Sequence[float], ridge: float) -> Callable[[Sequence[float]], float]:
-    """Predicts by how much a genome's loss lies above that of ``centre``.
+    """Return a function that predicts a genome's loss above that of ``centre``.
 
     Ridge regression (Hoerl and Kennard, Technometrics 12, 1970) on the differences of genes from
     those of ``centre`` and on their squares. An observation counts the less the higher its
-    loss: what lies near the best decides where to go.
+    loss: those near the best decide the direction.
     """
     sound = [score for score in known if math.isfinite(score.cost)]
     middle = numpy.array(centre)

@@ -1,1 +1,1 @@
-"""Two parents in, two children out, changed in place."""
+"""Crossover: two parents in, two children out, changed in place."""

@@ -9,7 +9,7 @@ from deap import tools
 from pydantic import Field
 
 from evoprune import Individual
-from operators.bounds import clip_genes
+from operators.moves import clip_genes
 
 
 def blend(
@@ -18,7 +18,7 @@ def blend(
     *,
     low: Sequence[float],
     up: Sequence[float],
-    alpha: Annotated[float, Field(ge=0, description="how far beyond the parents a child may lie")] = 0.5,
+    alpha: Annotated[float, Field(ge=0, le=100, description="how far beyond the parents a child may lie")] = 0.5,
 ) -> tuple[Individual, Individual]:
     """BLX-alpha: a child's gene is drawn from the parents' interval, widened by alpha on both sides.
 

@@ -9,7 +9,7 @@ from deap import tools
 from pydantic import Field
 
 from evoprune import Individual, Positive
-from operators.bounds import clip_genes
+from operators.moves import clip_genes
 
 
 def simulated_binary(

@@ -1,1 +1,1 @@
-"""One individual in, a tuple of one out, changed in place."""
+"""Mutation: one individual in, a tuple of one out, changed in place."""

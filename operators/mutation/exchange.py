@@ -1,4 +1,4 @@
-"""Mutation that lets one gene spend what another saves."""
+"""Level switch: one gene spends as much as another saves."""
 
 from __future__ import annotations
 
@@ -10,35 +10,33 @@ from typing import Annotated
 from pydantic import Field
 
 from evoprune import Additive, Budget, Genes, Individual, Positive
-from operators.bounds import clip_genes
-from operators.spending import bound, need, switch
+from operators.moves import bound, clip_genes, switch
 
 
 def exchange(
     individual: Individual,
     *,
     genes: Genes,
-    budget: Budget | None,
+    budget: Budget,
     prior: Sequence[float] | None = None,
     step: Annotated[Positive, Field(description="largest move, as the change of a gene of average weight")] = 0.1,
     moves: Annotated[int, Field(ge=1, description="most moves in one mutation; few are likelier than many")] = 3,
     strength: Annotated[
-        float, Field(ge=0, description="a gene one step further from the prior is e^strength times likelier to move")
+        float,
+        Field(ge=0, le=1e6, description="e-folds of a gene's probability for each step of distance from the prior"),
     ] = 0.0,
 ) -> tuple[Individual]:
     """Let one gene save and another spend as much, once or a few times.
 
     The level switch of EvoPress (Sieberling et al., ICML 2025, section 3.2), for genes of any
     weight and moves of any size up to ``step``: a budget that was kept before is kept after.
-    Genes with levels move by whole levels, at least one; what is spent then stays within the limit, or
-    within what was spent before. The number of moves is the lesser of two draws, as there.
+    Genes with levels move by whole levels, at least one; the genome then stays within the limit or, if it was
+    above, spends no more than before. The number of moves is the lesser of two draws, as there.
 
-    With ``strength``, the gene that saves is likelier one that ``prior``, a genome that something
-    else recommends, would have save, and so for the one that spends: genes are drawn by the softmax
-    of their distance. Raises ValueError for a strength without prior, or with a prior for
-    another number of genes, and where there is no budget.
+    With ``strength``, genes are drawn by the softmax of their distance from ``prior``, a recommended genome: the
+    gene that saves is likelier one that saves more in the prior, the other one likelier one that spends more. Raises
+    ValueError for a strength without prior, or with a prior for another number of genes.
     """
-    budget = need(budget, "operators.mutate: exchange")
     if strength and prior is None:
         raise ValueError("strength needs a prior, and the problem, as it is set up, gives none; set strength to 0")
     if strength and prior is not None and len(prior) != len(individual):
@@ -82,6 +80,6 @@ def _drawn(
 
 
 def _room(genome: Sequence[float], gene: int, budget: Budget, way: float) -> float:
-    """What ``gene``, of a fixed price, can still save (``way`` 1.0) or spend (-1.0); below 0 beyond its bounds."""
+    """The units that ``gene``, of a fixed price, can still save (``way`` 1.0) or spend (-1.0); below 0 if beyond."""
     move = bound(gene, budget, way) - genome[gene]
     return (move if way * budget.directions[gene] > 0 else -move) * budget.weights[gene]

@@ -8,7 +8,7 @@ from deap import tools
 from pydantic import Field
 
 from evoprune import Fraction, Genes, Individual, Positive
-from operators.bounds import another_level, clip_genes
+from operators.moves import another_level, clip_genes
 
 
 def polynomial(

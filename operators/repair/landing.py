@@ -1,26 +1,24 @@
-"""What the repairs share: when there is nothing to repair, and how genes with levels come to levels."""
+"""Rounding of genes with levels to levels within the budget, and the conditions of a repair."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
 from evoprune import ROUNDING, Budget, Genes, Individual, solve
-from operators.spending import bound, need, towards
+from operators.moves import bound, levels_between
 
-_NEAR = 1e-9
-"""Changes that miss the limit by as little, as shares of all that genes can change, are tried."""
+_NEAR = 1e-9  # changes that miss the limit by as little, as shares of all that genes can change, are tried
 
 
 def repaired(
-    individual: Individual, genes: Genes, budget: Budget | None, move: Callable[[Individual, Genes, Budget], None]
+    individual: Individual, genes: Genes, budget: Budget, move: Callable[[Individual, Genes, Budget], None]
 ) -> tuple[Individual]:
-    """``individual``, moved to the limit by ``move``, which takes levels for real numbers, and landed on levels.
+    """Move ``individual`` to the limit by ``move``, which takes levels for real numbers, and land it on levels.
 
-    What needs no repair stays as it is: mutations that keep the budget are common, and a repair is dear where many
-    are bred for each that is scored. Where all genes are at levels, and below the limit, levels change that fit, and no
-    others: known solutions stay what they are. Raises ValueError if there is no limit, or if no genome meets it.
+    A genome that needs no repair stays as it is: mutations that keep the budget are common, and a repair is expensive
+    where many are bred for each that is scored. A genome at levels below the limit only takes levels that fit: known
+    solutions are not changed otherwise. Raises ValueError if there is no limit, or if no genome meets it.
     """
-    budget = need(budget, "operators.repair")
     budget.check_reachable()
     possible = genes.allow(individual)
     if possible and budget.kept(individual):
@@ -80,11 +78,11 @@ def _fill(genome: Individual, meant: Sequence[float], budget: Budget) -> None:
 def _steps(
     genome: Individual, meant: Sequence[float], budget: Budget, way: float
 ) -> Iterator[tuple[int, float, float]]:
-    """Each gene with its next level that saves (``way`` 1.0) or spends (-1.0), and how much; the nearest first."""
+    """Each gene, its next level that saves (``way`` 1.0) or spends (-1.0), and the price; the nearest first."""
     found = []
     for gene in budget.genes.with_levels:
         end = bound(gene, budget, way)
-        for level in towards(genome[gene], end):
+        for level in levels_between(genome[gene], end):
             price = budget.price(genome, gene, level - genome[gene])
             if price * way < 0:
                 further = abs(level - meant[gene]) - abs(genome[gene] - meant[gene])
@@ -94,7 +92,7 @@ def _steps(
 
 
 def _take_up(genome: Individual, budget: Budget) -> None:
-    """Move the real genes towards the bounds where they spend, or save, the most: as far as the limit asks."""
+    """Move the real genes towards the bounds where they spend, or save, the most, until the limit is met."""
     real = [gene for gene in budget.free if not budget.genes[gene].levels]
     if not real or budget.kept(genome):
         return

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from evoprune import Budget, Genes, Individual, solve
-from operators.bounds import clip_genes
+from operators.moves import clip_genes
 from operators.repair.landing import repaired
 
 
-def project(individual: Individual, *, genes: Genes, budget: Budget | None) -> tuple[Individual]:
+def project(individual: Individual, *, genes: Genes, budget: Budget) -> tuple[Individual]:
     """Move to the nearest genome (Euclidean) within the bounds that meets the limit.
 
     The solution is ``clip(gene + multiplier * price)`` with one multiplier for all genes

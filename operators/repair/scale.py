@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from evoprune import Additive, Budget, Genes, Individual, solve
-from operators.bounds import clip_genes
+from operators.moves import clip_genes
 from operators.repair.landing import repaired
 
 
-def scale(individual: Individual, *, genes: Genes, budget: Budget | None) -> tuple[Individual]:
+def scale(individual: Individual, *, genes: Genes, budget: Budget) -> tuple[Individual]:
     """Scale every gene's distance to its bound by one factor, so that the limit is met.
 
     Below the limit, distances to the bounds where genes spend the most shrink; above it, those to the

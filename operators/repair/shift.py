@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from evoprune import Budget, Genes, Individual, solve
-from operators.bounds import clip_genes
+from operators.moves import clip_genes
 from operators.repair.landing import repaired
 
 
-def shift(individual: Individual, *, genes: Genes, budget: Budget | None) -> tuple[Individual]:
+def shift(individual: Individual, *, genes: Genes, budget: Budget) -> tuple[Individual]:
     """Move every gene the same way and as far, clipped to its bounds, so that the limit is met.
 
     The way is the one that saves, or the one that spends; genes with levels move by the same share of their range,

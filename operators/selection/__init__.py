@@ -1,1 +1,1 @@
-"""Who breeds: ``select(individuals, k)`` returns k parents."""
+"""Selection: ``select(individuals, k)`` returns k parents."""

@@ -1,1 +1,1 @@
-"""Who passes to the next generation unchanged."""
+"""Survival: ``survive(individuals)`` returns those that pass to the next generation unchanged."""

@@ -93,5 +93,5 @@ class Knapsack(Problem):
 
     @classmethod
     def labels_of(cls, settings: KnapsackSettings) -> tuple[str, ...]:  # noqa: ARG003 - the same for all
-        """What is maximised."""
+        """The objective: the value that is packed."""
         return ("value",)

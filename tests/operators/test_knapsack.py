@@ -1,5 +1,3 @@
-"""The knapsack of measured costs against all choices there are."""
-
 import itertools
 import random
 
@@ -7,8 +5,7 @@ import numpy
 import pytest
 
 from evoprune import Additive, Coupled, Gene, Genes, Term
-from operators.gene_tree import grown
-from operators.knapsack import Choices
+from operators.knapsack import Choices, gene_trees
 
 
 def drawn(seed, levels=4):
@@ -21,9 +18,8 @@ def drawn(seed, levels=4):
     return budget, numpy.array([rng.uniform(-1, 5) for gene in genes for _ in gene.levels])
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_the_best_choice_is_that_of_trying_all(seed):
-    budget, costs = drawn(seed)
+def check_best(budget, costs):
+    """Check the best choice against all choices there are."""
     choices = Choices(budget)
     assert choices.count == len(costs)
     within = [
@@ -34,6 +30,11 @@ def test_the_best_choice_is_that_of_trying_all(seed):
     found = choices.best(costs)
     assert budget.spent(found) <= budget.limit
     assert sum(costs[choices.numbers(found)]) == pytest.approx(min(within))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_best_choice_is_that_of_trying_all(seed):
+    check_best(*drawn(seed))
 
 
 def test_real_genes_are_chosen_at_even_steps():
@@ -78,21 +79,12 @@ def coupled(seed):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_the_best_choice_of_genes_that_are_spent_together_is_that_of_trying_all(seed):
-    budget, costs = coupled(seed)
-    choices = Choices(budget)
-    found = choices.best(costs)
-    within = [
-        sum(costs[choices.numbers(genome)])
-        for genome in itertools.product(*(map(float, range(len(gene.levels))) for gene in budget.genes))
-        if budget.spent(genome) <= budget.limit
-    ]
-    assert budget.spent(found) <= budget.limit
-    assert sum(costs[choices.numbers(found)]) == pytest.approx(min(within))
+    check_best(*coupled(seed))
 
 
 def test_a_gene_that_many_depend_on_comes_first_and_parts_the_others():
     budget, _ = coupled(0)
-    first, outside = grown(range(11), [(term.genes, term.table.astype(int)) for term in budget.terms])
+    first, outside = gene_trees(range(11), [(term.genes, term.table.astype(int)) for term in budget.terms])
     assert (first.place, outside.place) == (0, 10)
     assert [branch.place for branch in first.below] == [1, 4, 7]
     assert [[leaf.place for leaf in branch.below] for branch in first.below] == [[2, 3], [5, 6], [8, 9]]

@@ -118,7 +118,7 @@ def test_what_a_campaign_of_different_objectives_leaves_says_so(ablate, plugin, 
 
 def test_another_ablation_of_the_same_name_is_refused(ablate, capsys):
     ablate("--vary", "operators.mate=blend,uniform")
-    assert ablate("--vary", "operators.mate=blend,two_point", "--set", "problem.dimensions=4")[0] == 2
+    assert ablate("--vary", "operators.mate=blend,uniform", "--set", "problem.dimensions=4")[0] == 2
     assert "another experiment" in capsys.readouterr().err
 
 
@@ -127,7 +127,7 @@ def test_an_unfinished_run_of_another_ablation_is_not_taken_for_one_of_this(abla
     for path in folder.glob("*/*/result.json"):
         path.unlink()
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    assert ablate("--vary", "operators.mate=two_point,uniform")[0] == 2
+    assert ablate("--vary", "operators.mate=simulated_binary,uniform")[0] == 2
     assert "another experiment" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 

@@ -71,3 +71,10 @@ def test_an_operator_that_needs_what_the_problem_lacks_is_refused(run, write, pl
     assert f"operators.mutate: 'bare_{name}:needs' needs a {name}, and the problem 'bare_{name}:Bare'" in answer.err
     assert not answer.folder.exists()
     assert run(file, f"operators.mutate.use=bare_{name}:may_use").code == 0
+
+
+def test_a_gene_that_is_not_finite_ends_the_run_in_one_line(run, sphere, plugin):
+    plugin("endless", "def mutate(individual): return (individual.__setitem__(0, float('nan')) or individual,)")
+    answer = run(sphere, "plugins=[endless]", "operators.mutate.use=endless:mutate", "mutate_probability=1")
+    assert answer.code == 3
+    assert "not finite" in answer.err.splitlines()[-1]

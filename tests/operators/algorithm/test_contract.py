@@ -1,4 +1,4 @@
-"""What every registered algorithm must keep."""
+"""Laws of every registered algorithm, beside those of evoprune.testing."""
 
 import inspect
 import random
@@ -6,7 +6,7 @@ import random
 import numpy
 import pytest
 
-from evoprune import Generation, InputError
+from evoprune import InputError
 from evoprune.experiment import registry
 from tests.operators.algorithm.conftest import GENES, TARGET, WEIGHTS, drive, loss, space_of
 
@@ -29,20 +29,6 @@ def start(name, toolbox, seed=0, starts=(START,)):
 
 @pytest.mark.parametrize("name", NAMES)
 class TestEvery:
-    def test_who_ends_a_generation_has_been_scored_on_all_the_data(self, name, toolbox):
-        scored = set()
-        steps = start(name, toolbox)
-        for _ in range(20):
-            step = next(steps)
-            if isinstance(step, Generation):
-                assert {individual.genome for individual in step.population} <= scored
-                continue
-            assert 0 < step.fidelity <= 1
-            assert step.individuals
-            for individual in step.individuals:
-                individual.fitness.values = (loss(individual),)
-            scored |= {individual.genome for individual in step.individuals if step.fidelity == 1}
-
     def test_what_can_win_is_on_the_budget(self, name, toolbox):
         """Probes that measure may leave it, and never win."""
         for step in drive(start(name, toolbox), 6)[1]:
@@ -52,22 +38,14 @@ class TestEvery:
                     assert mean == pytest.approx(TARGET, abs=1e-9)
                 assert all(0 <= gene <= 0.9 for gene in individual)
 
-    def test_a_known_start_is_among_the_first_scored(self, name, toolbox):
-        first = drive(start(name, toolbox), 1)[1][0]
-        assert START in [list(individual) for individual in first.individuals]
-
-    def test_the_same_seed_gives_the_same_populations(self, name, toolbox):
-        assert drive(start(name, toolbox), 5)[0] == drive(start(name, toolbox), 5)[0]
-        assert drive(start(name, toolbox, starts=()), 3)[0] != drive(start(name, toolbox, 1, ()), 3)[0]
-
     def test_it_beats_its_start(self, name, toolbox):
-        populations, _ = drive(start(name, toolbox), 40)
+        populations, _ = drive(start(name, toolbox), 12)
         assert min(value for population in populations for _, value in population) < 0.98 * loss(START)
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n not in {"cma", "random_search"}])
 def test_the_best_of_the_population_never_gets_worse(name, toolbox):
-    best = [min(value for _, value in population) for population in drive(start(name, toolbox), 30)[0]]
+    best = [min(value for _, value in population) for population in drive(start(name, toolbox), 10)[0]]
     assert best == sorted(best, reverse=True)
 
 

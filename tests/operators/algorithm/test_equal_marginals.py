@@ -3,8 +3,8 @@ import random
 
 import pytest
 
-from evoprune import Gene, Genes
-from operators.algorithm.equal_marginals import equal_marginals
+from evoprune import Additive, Gene, Genes, Individual, Monotone
+from operators.algorithm.equal_marginals import equal_marginals, log_marginals
 from tests.operators.algorithm.conftest import (
     COSTS,
     GENES,
@@ -95,3 +95,33 @@ def test_fixed_genes_and_genes_without_weights_are_left_alone(toolbox):
     populations, _ = drive(equal_marginals(toolbox, **SPACE | {"budget": held["budget"]}), 8)
     assert all(genome[0] == TARGET for population in populations for genome, _ in population)
     assert populations[-1][0][1] < loss([TARGET] * GENES)
+
+
+LEVELS = Genes([Gene.of_levels("plateau", range(5)), Gene.of_levels("even", range(3))])
+BUDGET = Additive(LEVELS, [[0.0, 1.0, 4.0, 4.0, 9.0], [0.0, 1.0, 2.0]], 5.0)
+
+
+def measured(centre, budget, loss):
+    """The marginal costs, and the genomes that were scored."""
+    marginals = log_marginals(Individual(centre), budget, 0.08, 1.0)
+    probes = next(marginals).individuals
+    for individual in probes:
+        individual.fitness.values = (loss(individual),)
+    with pytest.raises(StopIteration) as done:
+        marginals.send(None)
+    return done.value.value, [list(individual) for individual in probes]
+
+
+@pytest.mark.parametrize(("level", "probe"), [(3.0, 1.0), (2.0, 1.0), (4.0, 3.0), (0.0, 1.0)])
+def test_a_gene_with_levels_is_moved_until_what_it_spends_changes(level, probe):
+    marginals, probes = measured([level, 1.0], BUDGET, lambda genome: 9.0 - sum(genome))
+    assert probes == [[level, 1.0], [probe, 1.0], [level, 0.0]]
+    assert all(map(math.isfinite, marginals))
+
+
+def test_a_gene_that_spends_nothing_where_the_search_is_can_be_measured():
+    """Its weight is not 0, as it counts where the other gene is in the middle of its range."""
+    budget = Monotone(LEVELS, lambda genome: genome[1] * (1 + genome[0]), 5.0)
+    marginals, probes = measured([2.0, 0.0], budget, lambda genome: 9.0 - sum(genome))
+    assert len(probes) == 3
+    assert all(map(math.isfinite, marginals))

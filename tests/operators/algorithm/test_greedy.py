@@ -1,7 +1,6 @@
 import random
 from itertools import combinations
 
-import pytest
 from deap import base
 
 from evoprune import Additive, Genes, Individual, Monotone
@@ -104,8 +103,3 @@ def test_screening_scores_steps_and_exchanges_on_a_part_and_the_best_on_all():
     _, requests = drive(algorithm, 4, harm)
     assert {request.fidelity for request in requests if len(request.individuals) > 1} == {0.5}
     assert all(len(request.individuals) == 1 for request in requests if request.fidelity == 1)
-
-
-def test_it_needs_a_budget():
-    with pytest.raises(ValueError, match="greedy needs a budget"):
-        next(greedy(toolbox_of(DROP, BUDGET), budget=None, initial_genomes=[]))

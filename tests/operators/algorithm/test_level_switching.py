@@ -1,15 +1,19 @@
 import random
 
+import pytest
+
 from operators.algorithm.level_switching import level_switching
 from tests.operators.algorithm.conftest import GENES, TARGET, drive
 
 START = [[TARGET] * GENES]
 
 
-def test_many_are_screened_and_few_scored_in_full(toolbox):
+@pytest.mark.parametrize(("screening", "sizes"), [(0.25, [(9, 0.25), (2, 1.0)]), (1.0, [(9, 1.0)])])
+def test_many_are_screened_and_few_scored_in_full(toolbox, screening, sizes):
     random.seed(0)
-    _, requests = drive(level_switching(toolbox, initial_genomes=START, offspring=9, survivors=2, screening=0.25), 4)
-    assert [(len(r.individuals), r.fidelity) for r in requests] == [(1, 1.0)] + 3 * [(9, 0.25), (2, 1.0)]
+    algorithm = level_switching(toolbox, initial_genomes=START, offspring=9, survivors=2, screening=screening)
+    _, requests = drive(algorithm, 4)
+    assert [(len(r.individuals), r.fidelity) for r in requests] == [(1, 1.0)] + 3 * sizes
 
 
 def test_survivors_are_the_best_of_those_screened(toolbox):
@@ -27,9 +31,3 @@ def test_survivors_are_the_best_of_those_screened(toolbox):
 
     drive(level_switching(toolbox, initial_genomes=START, offspring=12, survivors=3, screening=0.5), 2, score)
     assert len(screened) == 12
-
-
-def test_without_screening_every_child_is_scored_once(toolbox):
-    random.seed(0)
-    _, requests = drive(level_switching(toolbox, initial_genomes=START, offspring=4, survivors=2, screening=1.0), 3)
-    assert [(len(r.individuals), r.fidelity) for r in requests] == [(1, 1.0), (4, 1.0), (4, 1.0)]

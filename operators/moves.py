@@ -1,0 +1,77 @@
+"""Moves of single genes, within their bounds and a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from evoprune import Budget, Gene, Individual, solve
+
+
+def clip(value: float, low: float, up: float) -> float:
+    """The number in [low, up] nearest to ``value``."""
+    return min(max(value, low), up)
+
+
+def clip_genes(individual: Individual, low: Sequence[float], up: Sequence[float]) -> Individual:
+    """Clip every gene to its bounds, in place; a gene with levels may stay between two of them."""
+    individual[:] = map(clip, individual, low, up)
+    return individual
+
+
+def another_level(gene: Gene, old: float, new: float) -> float:
+    """The level of ``gene`` nearest to ``new`` that is not the one of ``old``: at least one level towards ``new``.
+
+    At the last level on that side it is the neighbour on the other side. A fixed gene has no other level.
+    """
+    before, after = gene.nearest(old), gene.nearest(new)
+    if after != before or not gene.free:
+        return after
+    step = 1.0 if new > old else -1.0
+    return before + step if gene.low <= before + step <= gene.up else before - step
+
+
+def levels_between(start: float, end: float) -> Iterator[float]:
+    """The levels from ``start`` to ``end``, both included."""
+    step = 1.0 if end > start else -1.0
+    return (start + step * count for count in range(round(abs(end - start)) + 1))
+
+
+def bound(gene: int, budget: Budget, way: float) -> float:
+    """The bound of ``gene`` where it saves the most (``way`` 1.0) or spends the most (-1.0)."""
+    return budget.genes[gene].up if way * budget.directions[gene] > 0 else budget.genes[gene].low
+
+
+def switch(genome: Individual, saver: int, spender: int, quantum: float, budget: Budget) -> None:
+    """Let gene ``spender`` spend about ``quantum``, in the budget's unit, and gene ``saver`` save as much.
+
+    For genes with levels, which move by at least one level, and for budgets of any form. ``genome``, within its
+    bounds, then spends no more than the limit or, if that is more, than before.
+    """
+    spent, gene = budget.spent(genome), budget.genes[spender]
+    most = spent if budget.limit is None else max(spent, budget.limit)
+    old, begin, end = genome[saver], genome[spender], bound(spender, budget, -1.0)
+    if begin == end:
+        return
+    goal = begin - quantum / budget.weights[spender] * budget.directions[spender]
+    goal = another_level(gene, begin, goal) if gene.levels else clip(goal, gene.low, gene.up)
+    genome[spender] = goal
+    _save(genome, saver, old, bound(saver, budget, 1.0), most, budget)
+    # The saver may have saved too little or, by whole levels, more than the spender has spent.
+    _save(genome, spender, end if budget.genes[saver].levels and not gene.levels else goal, begin, most, budget)
+    _save(genome, saver, old, bound(saver, budget, 1.0), most, budget)
+
+
+def _save(genome: Individual, gene: int, start: float, end: float, most: float, budget: Budget) -> None:
+    """Move ``gene`` from ``start`` towards ``end`` until ``genome`` spends at most ``most``, or to ``end``."""
+
+    def saved(share: float) -> float:
+        genome[gene] = (1 - share) * start + share * end
+        return -budget.spent(genome)
+
+    if budget.genes[gene].levels:
+        for level in levels_between(start, end):
+            genome[gene] = level
+            if budget.spent(genome) <= most:
+                break
+    elif saved(0.0) < -most:
+        saved(solve(saved, -most, 0.0, 1.0))

@@ -1,0 +1,161 @@
+import itertools
+import math
+import random
+
+import pytest
+
+from evoprune import Additive, Gene, Genes, Individual
+from operators.moves import clip
+from operators.repair.landing import land
+from operators.repair.project import project
+from operators.repair.scale import scale
+from operators.repair.shift import shift
+
+every = pytest.mark.parametrize("repair", [project, scale, shift])
+
+
+def problems():
+    """Pairs of a genome, within [0, 1] or a little outside, and the arguments of a repair: its weighted mean is set."""
+    rng = random.Random(1)
+    for _ in range(100):
+        size = rng.randint(2, 8)
+        weights = [rng.choice([1.0, rng.uniform(0.1, 10)]) for _ in range(size)]
+        space = Genes.real([str(place) for place in range(size)], 0.0, 1.0)
+        genes = [rng.uniform(-0.2, 1.2) for _ in range(size)]
+        prices = [-weight for weight in weights]
+        budget = Additive.at_share(space, prices, -rng.uniform(0.05, 0.95), fixed=sum(weights))
+        yield genes, {"genes": space, "budget": budget}
+
+
+def knapsacks():
+    """Small spaces of levels, prices of both signs, with a genome that lies between levels."""
+    rng = random.Random(1)
+    for _ in range(60):
+        genes = Genes([Gene.of_levels(str(place), range(rng.randint(2, 4))) for place in range(rng.randint(1, 5))])
+        prices = [
+            sorted((float(rng.randint(0, 20)) for _ in gene.levels), reverse=rng.random() < 0.5) for gene in genes
+        ]
+        free = Additive(genes, prices, None)
+        budget = Additive(genes, prices, float(rng.randint(int(free.least), int(free.most))))
+        yield budget, [rng.uniform(0, gene.up) for gene in genes]
+
+
+def every_genome(budget):
+    return itertools.product(*(map(float, range(len(gene.levels))) for gene in budget.genes))
+
+
+@every
+def test_a_repair_of_many_weights_lands_on_the_target_and_refuses_others(repair):
+    """Weights of many sizes, some genes fixed; genomes within the bounds, at them and outside."""
+    rng = random.Random(3)
+    for trial in range(100):
+        low = [rng.uniform(-1, 1) for _ in range(1 + trial % 9)]
+        up = [x + rng.choice([0.0, rng.random(), 3.0]) for x in low]
+        genes = Genes([Gene(str(place), *ends) for place, ends in enumerate(zip(low, up, strict=True))])
+        prices = [-(10 ** rng.uniform(-2, 4)) for _ in low]
+        least, most = (Additive.at_share(genes, prices, 0.0).excess(ends) for ends in (up, low))
+        share = rng.choice([0.0, 1.0, rng.random()])
+        budget = Additive.at_share(genes, prices, (1 - share) * least + share * most)
+        for far in (0.0, 3.0):
+            genome = [rng.uniform(a - far, b + far) for a, b in zip(low, up, strict=True)]
+            (child,) = repair(Individual(genome), genes=genes, budget=budget)
+            assert abs(budget.excess(child)) <= 1e-9
+            assert genes.allow(child)
+            assert list(repair(Individual(child), genes=genes, budget=budget)[0]) == list(child)
+        for wrong in (least - 1e-3, most + 1e-3, math.nan):
+            with pytest.raises(ValueError, match="out of reach"):
+                repair(Individual(genes.random()), genes=genes, budget=Additive.at_share(genes, prices, wrong))
+
+
+@every
+def test_a_budget_without_a_limit_is_refused(repair):
+    genes = Genes.real("a", 0.0, 1.0)
+    with pytest.raises(ValueError, match="no limit"):
+        repair(Individual([0.5]), genes=genes, budget=Additive(genes, [1.0], None))
+
+
+@every
+@pytest.mark.parametrize("sparsity", [0.2, 0.5, 0.9])
+def test_a_gene_that_spends_nothing_stays(repair, sparsity):
+    genes = Genes([Gene.of_levels("metric", range(7)), Gene("free of cost", 0.0, 9.0), Gene("a"), Gene("b")])
+    budget = Additive(genes, [0.0, 0.0, -1.0, -3.0], limit=-2.0)
+    (child,) = repair(Individual([5.0, 2.5, sparsity, 0.5]), genes=genes, budget=budget)
+    assert child[:2] == [5.0, 2.5]
+    assert budget.kept(child)
+
+
+@every
+def test_a_genome_at_levels_below_the_limit_only_takes_what_fits(repair):
+    for budget, _ in knapsacks():
+        for start in every_genome(budget):
+            if budget.spent(start) < budget.limit:
+                (found,) = repair(Individual(start), genes=budget.genes, budget=budget)
+                assert budget.spent(found) <= budget.limit
+                for place, (old, new) in enumerate(zip(start, found, strict=True)):
+                    assert budget.spent([*start[:place], new, *start[place + 1 :]]) > budget.spent(start) or old == new
+
+
+@every
+def test_real_genes_take_up_the_rest_that_levels_leave(repair):
+    rng = random.Random(2)
+    genes = Genes([Gene.of_levels("a", range(5)), Gene("b"), Gene.of_levels("c", "xyz"), Gene("d", -1.0, 1.0)])
+    for _ in range(50):
+        budget = Additive(genes, [[0.0, 2.0, 3.0, 7.0, 8.0], -6.0, [5.0, 2.0, 1.0], 4.0], rng.uniform(-1.0, 10.0))
+        (found,) = repair(Individual(genes.random()), genes=genes, budget=budget)
+        assert genes.allow(found)
+        assert budget.spent(found) == pytest.approx(budget.limit, abs=1e-9)
+
+
+def test_landing_is_at_levels_not_above_the_limit_and_no_single_step_up_fits():
+    for budget, genome in knapsacks():
+        landed = Individual(genome)
+        land(landed, budget)
+        assert budget.genes.allow(landed)
+        assert budget.spent(landed) <= budget.limit
+        for place, gene in enumerate(budget.genes):
+            for level in range(len(gene.levels)):
+                other = [*landed[:place], float(level), *landed[place + 1 :]]
+                assert not budget.spent(landed) < budget.spent(other) <= budget.limit
+
+
+def test_a_genome_at_the_limit_is_landed_where_it_is():
+    for budget, _ in knapsacks():
+        for genome in every_genome(budget):
+            if budget.spent(genome) == budget.limit:
+                landed = Individual(genome)
+                land(landed, budget)
+                assert landed == list(genome)
+
+
+def test_a_projection_keeps_the_optimality_conditions():
+    """Karush, Kuhn and Tucker: one multiplier moves all free genes, and pushes the others at their bound."""
+    for genes, space in problems():
+        (found,) = project(Individual(genes), **space)
+        pushes = [(new - old) / w for old, new, w in zip(genes, found, space["budget"].weights, strict=True)]
+        free = [push for push, gene in zip(pushes, found, strict=True) if 1e-9 < gene < 1 - 1e-9]
+        assert free == pytest.approx([free[0]] * len(free), abs=1e-9)
+        for push, gene in zip(pushes, found, strict=True):
+            assert push >= free[0] - 1e-9 or gene > 1e-9
+            assert push <= free[0] + 1e-9 or gene < 1 - 1e-9
+
+
+def test_scaling_multiplies_every_distance_to_the_bound_by_one_factor():
+    for genes, space in problems():
+        clipped = [clip(gene, 0.0, 1.0) for gene in genes]
+        bound = 0.0 if space["budget"].excess(clipped) < 0 else 1.0
+        (found,) = scale(Individual(genes), **space)
+        pairs = [(old, new) for old, new in zip(clipped, found, strict=True) if abs(old - bound) > 1e-3]
+        factors = [(new - bound) / (old - bound) for old, new in pairs]
+        assert 0 <= factors[0] <= 1
+        assert factors == pytest.approx([factors[0]] * len(factors), abs=1e-9)
+
+
+def test_a_shift_keeps_differences_between_genes_away_from_the_bounds():
+    compared = 0
+    for genes, space in problems():
+        (found,) = shift(Individual(genes), **space)
+        free = [(old, new) for old, new in zip(genes, found, strict=True) if 0 < new < 1]
+        for (a, x), (b, y) in itertools.pairwise(free):
+            assert abs((y - x) - (b - a)) < 1e-9
+            compared += 1
+    assert compared > 100
