@@ -2,64 +2,60 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-
-from evoprune import CHECKPOINT, InputError, read_json, write_json
-from problems.models.tensor_file import Tensors, disk_errors
+from evoprune import CHECKPOINT, read_json, write_json
+from problems.models.tensor_file import Tensors, read_checked, replace_file, sync
 
 _STATE, _TENSORS, _BEST, _PLAN = "state.json", "tensors.safetensors", "best.safetensors", "plan.json"
 
 
 class Checkpoints:
-    """Keeps the newest checkpoint and the best weights in ``folder``, which is made."""
+    """The newest checkpoint and the best weights of one training, in ``folder``, which is made."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
     def write(self, step: int, state: Mapping[str, Any], tensors: Tensors) -> None:
-        """Replace the checkpoint by that after ``step``. Raises OSError where the disk is full."""
+        """Replace the checkpoint by that after ``step``. Raises OSError if the disk is full."""
         whole, part = self._folder / f"{CHECKPOINT}{step}", self._folder / "part"
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
-        write_tensors(part / _TENSORS, tensors)
+        replace_file(part / _TENSORS, tensors)
         write_json(part / _STATE, state)
         before = self._found()
         if whole in before:
             return
         part.rename(whole)
-        _sync(self._folder)
+        sync(self._folder)
         for old in before:
             shutil.rmtree(old)
 
     def read(self) -> tuple[dict[str, Any], Tensors] | None:
-        """The newest state and tensors; None where there is none. Raises :class:`evoprune.InputError`."""
+        """Return the newest state and tensors, if there are any. Raises :class:`evoprune.InputError`."""
         found = self._found()
         if not found:
             return None
-        return read_json(found[-1] / _STATE), read_tensors(found[-1] / _TENSORS)
+        return read_json(found[-1] / _STATE), read_checked(found[-1] / _TENSORS)
 
     def write_best(self, tensors: Tensors) -> None:
         """Replace the best weights."""
-        write_tensors(self._folder / _BEST, tensors)
+        replace_file(self._folder / _BEST, tensors)
 
     def best(self) -> Tensors:
-        """The best weights."""
-        return read_tensors(self._folder / _BEST)
+        """Read the best weights."""
+        return read_checked(self._folder / _BEST)
 
     def plan(self, steps: int, train: str) -> None:
-        """Note the number of steps, and what is trained: neither must change when the recovery goes on."""
+        """Write the number of steps and the trained parameters, which stay the same if the recovery is resumed."""
         write_json(self._folder / _PLAN, {"steps": steps, "train": train})
 
     def planned(self) -> dict[str, Any] | None:
-        """``steps`` and ``train``, as they were noted."""
+        """Read the ``steps`` and ``train`` of :meth:`plan`."""
         path = self._folder / _PLAN
         return read_json(path) if path.exists() else None
 
@@ -68,51 +64,22 @@ class Checkpoints:
 
 
 class NoCheckpoints(Checkpoints):
-    """Keeps nothing: of a training that is short enough to be made again."""
+    """Keeps nothing, for a training so short that it can be repeated."""
 
     def __init__(self) -> None:
-        """There is no folder."""
+        pass
 
     def write(self, step: int, state: Mapping[str, Any], tensors: Tensors) -> None:
-        """Keep nothing."""
+        pass
 
     def read(self) -> None:
-        """None."""
+        pass
 
     def write_best(self, tensors: Tensors) -> None:
-        """Keep nothing."""
+        pass
 
     def plan(self, steps: int, train: str) -> None:
-        """Keep nothing."""
+        pass
 
     def planned(self) -> None:
-        """None."""
-
-
-def write_tensors(path: Path, tensors: Tensors) -> None:
-    """Write ``tensors`` so that ``path`` holds what it held or all of them. Raises OSError."""
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with disk_errors(path):
-            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part)
-        _sync(part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)  # a full disk needs its room
-    _sync(path.parent)
-
-
-def read_tensors(path: Path) -> Tensors:
-    """The tensors in ``path``, in main memory. Raises :class:`evoprune.InputError`."""
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"cannot be read: {error}", str(path)) from None
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        pass

@@ -1,85 +1,102 @@
-"""Judges a finalist of a search by what a short recovery makes of it."""
+"""The finals of a search: its best candidates and the known solutions are judged on held-out windows. No torch."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from evoprune import Evaluation, Phase, finite
-from problems.distillation.checkpoint import NoCheckpoints
-from problems.distillation.held_out import decisive, judged
-from problems.distillation.recover import model_of, trained_of
+from evoprune import Evaluation, Finals, HeldOut, finite
 from problems.distillation.settings import RecoverPhaseSettings, RunSettings, SelectSettings
-from problems.distillation.text import RecoveryText, text_settings
-from problems.distillation.train import Training
-from problems.evaluation.session import Session
-from problems.models.device import release_memory
-from problems.models.forward import Forward
-from problems.models.load import convert
+
+if TYPE_CHECKING:  # these import torch, which checking an experiment does not need
+    from problems.distillation.text import RecoveryText
+    from problems.evaluation.session import Session
 
 _TRAINED = 4
-"""What a trained token costs, as scored ones: 8 x parameters operations, the dense model's among them, to 2."""
+"""Cost of a trained token in scored ones: 8 x parameters operations, with those of the dense model, to 2."""
 
 _DIVERGENCE = 3
-"""What measuring the divergence too costs, as passes of the perplexity: one more, and one of the dense model."""
+"""Cost of measuring the divergence too, in passes of the perplexity: another one, and one of the dense model."""
 
 
-def cost(settings: RunSettings) -> float:
-    """What :func:`judge` takes, as tokens that are scored."""
-    recover, select = _chosen(settings)
-    window = text_settings(recover, settings.search_text).window
+class JudgedModels(HeldOut, Finals):
+    """The part of a problem on a language model that decides when the search stops, and which model is its result.
+
+    The result is the best of the search's own, the uniform model and other known solutions, in the form that is
+    exported, on windows of the search text that the search does not see. With ``problem.recover.select`` they are
+    judged by a short recovery instead, with more of the search's best.
+    """
+
+    settings: Any
+    session: Session
+
+    def held_out_value(self, genome: Sequence[float]) -> float | None:
+        """Perplexity on the held-out windows, if there are any."""
+        held_out = self.session.texts.held_out
+        return self.session.fitness.perplexity(genome, held_out.tokens) if held_out else None
+
+    @property
+    def finalists(self) -> int:
+        """One, where there are held-out windows and a known solution to compare it with; or as ``select`` says."""
+        if self._select:
+            return self._select.finalists
+        return int(bool(self.contenders) and self.session.texts.held_out is not None)
+
+    @property
+    def judging_cost(self) -> float:
+        """With ``select`` the tokens scored, and four for each token that is trained on; else nothing.
+
+        A budget does not count measurements on held-out windows, as for early stopping.
+        """
+        return cost(self.settings, self._select) if self._select else 0.0
+
+    def judge(self, genome: Sequence[float]) -> Evaluation:
+        """Perplexity of the final model of ``genome`` on the held-out windows; the session's model is then dense.
+
+        With ``select`` the criterion of a recovery on its own held-out windows, after training as briefly as
+        ``select`` says, or not at all; ``held_out_before``: the same before.
+        """
+        from problems.results.final_model import FinalModel
+
+        final, resident = FinalModel(self.session, genome), self.session.resident
+        if not self._select:
+            held_out = self.session.texts.held_out
+            assert held_out is not None
+            final.reside()
+            value = self.session.fitness.measure.perplexity(held_out.tokens)
+            self.session.transform.apply(self.session.transform.dense)
+            return Evaluation((value,), work=0.0)
+        from problems.distillation.recover import criterion_after
+        from problems.models.device import release_memory
+
+        try:
+            before, after = criterion_after(final, self.settings.recover, self.recovery_text, self._select.tokens)
+        finally:
+            release_memory(resident.device)  # else the next one finds less memory
+        return Evaluation((after,), self.judging_cost, {"held_out_before": finite(before)})
+
+    @cached_property
+    def recovery_text(self) -> RecoveryText:
+        """The text of ``problem.recover``, which must be given; the report text is not read."""
+        from problems.distillation.text import recovery_text
+
+        session = self.session
+        return recovery_text(self.settings.recover, session.resident, session.texts.search, self.settings.report_text)
+
+    @property
+    def _select(self) -> SelectSettings | None:
+        recover = self.settings.recover
+        return recover.select if recover else None
+
+
+def cost(settings: RunSettings, select: SelectSettings) -> float:
+    """Cost of judging one finalist by a short recovery, in scored tokens."""
+    recover = settings.recover
+    assert isinstance(recover, RecoverPhaseSettings)
+    window = recover.text_settings(settings.search_text).window
     step = recover.batch * window
     trained = math.ceil(select.tokens / step) * step
     measured = (2 if trained else 1) * recover.held_out * window
     return float(_TRAINED * trained + (1 if recover.cross_entropy else _DIVERGENCE) * measured)
-
-
-def judge(session: Session, settings: RunSettings, text: RecoveryText, genome: Sequence[float]) -> Evaluation:
-    """How good ``genome``'s final model is on the held-out windows of the recovery's text, as a recovery judges it.
-
-    By perplexity, or by divergence where nothing is learned of the text itself. The windows are no windows of the
-    search, and none that it is trained on before: so briefly as ``select`` says, or not at all. ``held_out_before``:
-    the same before that, of :func:`trained_of`. The session's model is the dense one afterwards.
-    """
-    try:
-        return _judged(session, settings, text, genome)
-    finally:
-        release_memory(session.resident.device)  # else the next one finds less memory
-
-
-def _judged(session: Session, settings: RunSettings, text: RecoveryText, genome: Sequence[float]) -> Evaluation:
-    recover, select = _chosen(settings)
-    resident = session.resident
-    trained = trained_of(session.transform, genome, recover) if select.tokens else list(genome)
-    given = model_of(session, trained)
-    model = given.model
-    if select.tokens:
-        convert(model, resident.device, torch.float32)
-        quantised = trained != list(genome)  # after the training, and measured then
-        short = recover.model_copy(update={"tokens": select.tokens, "time": None, "evaluations": 0 if quantised else 1})
-        training = Training(given, resident.model, text, short, NoCheckpoints(), Phase(quiet=True))
-        training.train_on()
-        values = judged(training.course.curve)
-        before, after = values[0], values[-1]
-        if quantised:
-            model = training.merged()
-            session.transform.encode(model, genome)
-            after = _measured(session, model, text, recover)
-    else:
-        convert(model, resident.device, resident.model.dtype)
-        before = after = _measured(session, model, text, recover)
-    return Evaluation((after,), cost(settings), {"held_out_before": finite(before)})
-
-
-def _measured(session: Session, model: Any, text: RecoveryText, recover: RecoverPhaseSettings) -> float:
-    return decisive(Forward(model), session.resident.forward, text.held_out, recover.cross_entropy)
-
-
-def _chosen(settings: RunSettings) -> tuple[RecoverPhaseSettings, SelectSettings]:
-    recover = settings.recover
-    assert recover is not None
-    assert recover.select is not None
-    return recover, recover.select

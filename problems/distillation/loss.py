@@ -3,22 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.functional import layer_norm, mse_loss
 
-from evoprune import steps
+from evoprune import InputError, steps
 from problems.models.forward import Forward, pieces
 from problems.texts.windows import predictions
 
+PARTS = ("divergence", "cross_entropy", "hidden")
+"""Parts of the loss; the last one is the difference of hidden states."""
+
 Head = nn.Module | None
-"""Turns rows into logits; None where a model's rows are logits already."""
+"""Turns rows into logits; None if a model's rows are logits already."""
+
+
+class Student(nn.Module):
+    """A model in training whose output is its loss: one module, so that several processes can share a batch.
+
+    The loss is the divergence from the teacher, plus ``cross_entropy`` and ``hidden`` times the other two. Raises
+    :class:`evoprune.InputError` if hidden states cannot be matched.
+    """
+
+    def __init__(self, model: Any, forward: Forward, teacher: Forward, cross_entropy: float, hidden: float) -> None:
+        super().__init__()
+        if hidden and forward.depth != teacher.depth:
+            raise InputError(
+                f"the model has {forward.depth} blocks and its dense model {teacher.depth}, and which of them are left "
+                "is not known; recover the run instead of its export, or leave hidden out",
+                "hidden",
+            )
+        self.model = model
+        self._forward, self._teacher, self._cross_entropy, self._hidden = forward, teacher, cross_entropy, hidden
+
+    def forward(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Loss on ``tokens`` ``(windows, window)``, and its :data:`PARTS` ``(3,)`` without weights."""
+        difference = torch.zeros((), device=tokens.device)
+        with ExitStack() as stack:
+            if self._hidden:
+                states, known = (stack.enter_context(m.noting_states()) for m in (self._forward, self._teacher))
+            taught = self._teacher(tokens)[0][:, :-1].flatten(0, 1)
+            rows = self._forward.rows(tokens)[:, :-1].flatten(0, 1)
+            if self._hidden:
+                difference = hidden_difference(states, known)
+        heads = self._forward.head, self._teacher.head
+        loss, parts = distillation(rows, heads[0], tokens[:, 1:].flatten(), taught, heads[1], self._cross_entropy)
+        return loss + self._hidden * difference, torch.cat([parts, difference.detach()[None]])
 
 
 class _Chunked(torch.autograd.Function):
-    """Computes the gradient with the loss, as the logits are gone when the backward pass comes.
+    """Computes the gradient with the loss: the logits are gone when the backward pass comes.
 
     As in Liger Kernel (Hsu et al., 2024). The heads are not trained.
     """
@@ -33,7 +70,6 @@ class _Chunked(torch.autograd.Function):
         teaching: Head,
         cross_entropy: float,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As :func:`distillation`."""
         gradient = torch.empty_like(rows)
         sums = torch.zeros(2, device=rows.device)
         count = len(targets)
@@ -57,7 +93,6 @@ class _Chunked(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor, _: Any) -> tuple[torch.Tensor | None, ...]:
-        """The stored gradient."""
         (gradient,) = ctx.saved_tensors
         return gradient * upstream.to(gradient.dtype), None, None, None, None, None
 
@@ -70,22 +105,22 @@ def distillation(
     teaching: Head,
     cross_entropy: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The loss, a scalar in nats a token, and its parts ``(2,)``: KL(teacher || student), and cross-entropy.
+    """Loss in nats a token, a scalar, and its parts ``(2,)``: KL(teacher || student), and cross-entropy.
 
-    The loss is the divergence plus ``cross_entropy`` (0 or more) times the cross-entropy with ``targets`` ``(n,)``,
-    the next tokens. ``rows`` ``(n, width)``: the input of the student's ``head``, which has a gradient; ``taught`` and
-    ``teaching``: the same of the teacher, without. Losses are computed in float32.
+    ``cross_entropy``: weight of the second part, 0 or more. ``targets`` ``(n,)``: the next tokens. ``rows``
+    ``(n, width)``: input of the student's ``head``, which has a gradient; ``taught`` and ``teaching``: the same of the
+    teacher, without. Computed in float32.
     """
     loss, parts = _Chunked.apply(rows, head, targets, taught, teaching, cross_entropy)
     return loss, parts
 
 
 def hidden_difference(states: Mapping[int, torch.Tensor], taught: Mapping[int, torch.Tensor]) -> torch.Tensor:
-    """The mean squared difference of hidden states ``(windows, window, width)``, a scalar in float32.
+    """Mean squared difference of hidden states ``(windows, window, width)``, a scalar in float32.
 
-    Both are normalised to mean 0 and variance 1 at each token first: Minitron (Muralidharan et al., 2024) compares
-    states after a layer norm. ``states``: by the number of the block that they come after; ``taught``: of the teacher,
-    at least after the same blocks.
+    Both are normalised to mean 0 and variance 1 at each token first, as Minitron (Muralidharan et al., 2024) compares
+    states after a layer norm. ``states``: by the number of the block before; ``taught``: those of the teacher, at least
+    after the same blocks.
     """
     differences = [mse_loss(_normalised(state), _normalised(taught[block])) for block, state in states.items()]
     return torch.stack(differences).mean()

@@ -1,4 +1,4 @@
-"""Recovers models of a session: the evolved one, and known solutions trained alike."""
+"""Recovers the final models of a session: the evolved one, and known solutions trained alike."""
 
 from __future__ import annotations
 
@@ -15,37 +15,36 @@ from typing import Any
 import torch
 
 from evoprune import InputError, Phase, Stopped, finite, is_first_process, note, plain, read_json, write_json
-from problems.distillation import checkpoint
-from problems.distillation.held_out import WORDS, decisive, judged, judged_by
+from problems.distillation.checkpoint import Checkpoints, NoCheckpoints
 from problems.distillation.loss import divergence
+from problems.distillation.progress import held_out_scores
 from problems.distillation.settings import RecoverSettings
 from problems.distillation.text import RecoveryText, refuse_report
-from problems.distillation.train import Training
-from problems.distillation.trained import Given
+from problems.distillation.trainable_parameters import Given
+from problems.distillation.training import Training
 from problems.evaluation.measure import Measure
-from problems.evaluation.session import Session
-from problems.export.write import put_recovered
 from problems.models.device import dtype_of, out_of_memory, release_memory
 from problems.models.forward import Forward
 from problems.models.load import convert, copy_of
 from problems.models.tensor_file import Tensors, sha256_of
+from problems.results.final_model import FinalModel
+from problems.results.learning_curve import criterion, criterion_values
 from problems.results.verdict import EVOLVED
 from problems.texts.windows import Windows
-from problems.transforms.transform import Transform
 
 _BEFORE_TYPES = "trained in 16 bits or more, and measured once they are in the genome's types"
 _IN_TYPES = "trained beside matrices in the genome's types, which stay as they are"
 
 _NOTHING = {"tokens": 0, "time": None}
-"""What the dense model is trained on where the loss is the distance from itself alone."""
+"""Settings of the dense model if the loss is the distance from itself alone."""
 
 Row = dict[str, Any]
-"""What is known of one recovered model:
+"""A recovered model, as ``result.json`` describes it:
 
 ``perplexity_before`` and ``perplexity_after``, ``divergence_before`` and ``divergence_after`` (from the dense model as
 it was, in nats a token), all on the report text; ``behind_dense``, nats a token behind the dense model trained alike,
-if there is one; ``helped``; ``decided``, of the held-out windows, before and after, what says so; ``tokens`` that the
-best weights have seen; ``minutes``; ``trained``; and ``curve``.
+if there is one; ``helped``; ``decided``, the criterion on held-out windows before and after; ``tokens`` that the best
+weights have seen; ``minutes``; ``trained``; and ``curve``.
 """
 
 
@@ -58,21 +57,17 @@ class Teacher:
     report: Windows
 
     def score(self, model: Any) -> dict[str, float | None]:
-        """The perplexity of ``model`` on the report text, and its divergence from this one."""
+        """Perplexity of ``model`` on the report text, and its divergence from this one."""
         tokens, forward = self.report.tokens, Forward(model)
         return {
             "perplexity": finite(Measure(forward, None).perplexity(tokens)),
             "divergence": finite(divergence(forward, Forward(self.model), tokens)),
         }
 
-    def judge(self, model: Any, cross_entropy: float) -> float:
-        """What of ``model`` on the held-out windows decides."""
-        return decisive(Forward(model), Forward(self.model), self.text.held_out, cross_entropy)
-
 
 @dataclass(frozen=True)
 class Recovered:
-    """The rows by name, how they were made, and the weights of the evolved model, by name, but for quantised ones."""
+    """The rows by name, their protocol, and the weights of the evolved model, by name, but for quantised ones."""
 
     rows: dict[str, Row]
     protocol: dict[str, Any]
@@ -84,77 +79,90 @@ class Recovered:
         return bool(self.rows[EVOLVED]["helped"])
 
     def check(self, workplace: Path) -> None:
-        """Raise :class:`evoprune.Stopped` where it did not; the checkpoints in ``workplace`` are of no use then."""
+        """Raise :class:`evoprune.Stopped` if it did not help, and delete the checkpoints in ``workplace``."""
         if not self.helped:
             shutil.rmtree(workplace)
             row = self.rows[EVOLVED]
             before, after = row["decided"]
             raise Stopped(
-                f"the recovery did not help: {WORDS[judged_by(row['curve'])]} {plain(before)} on the held-out windows "
-                f"before, {plain(after)} at best after it; the model stays as it was, and nothing is written"
+                f"the recovery did not help: {criterion(row['curve'])} {plain(before)} on the held-out windows before, "
+                f"{plain(after)} at best after it; the model stays as it was, and nothing is written"
             )
 
 
 def recover(
-    session: Session, genome: Sequence[float], known: Mapping[str, Sequence[float]], settings: RecoverSettings,
-    text: RecoveryText, folder: Path, before: Tensors | None = None, anew: bool = False,
+    final: FinalModel, known: Mapping[str, Sequence[float]], settings: RecoverSettings, text: RecoveryText,
+    folder: Path, anew: bool = False,
 ) -> Recovered:  # fmt: skip
-    """Train ``genome``'s model, and those of ``known`` that ``settings`` name, on ``text``.
+    """Train ``final``, further if it was recovered before, and those of ``known`` that ``settings`` name, on ``text``.
 
-    Checkpoints lie in ``folder``; ``anew``: those of another recovery are deleted. ``before``: the weights that an
-    earlier recovery gave ``genome``, which are trained further. The session's model is the dense one afterwards. Raises
-    :class:`evoprune.InputError`.
+    Checkpoints lie in ``folder``; ``anew``: those of another recovery are deleted. The session's model is the dense one
+    afterwards. Raises :class:`evoprune.InputError`.
     """
-    resident, transform = session.resident, session.transform
+    session = final.session
     refuse_unknown(settings, known)
     refuse_report(text, session.texts.report)
-    genomes = {EVOLVED: list(genome)} | {name: list(known[name]) for name in settings.trained_alike}
-    trained = {name: trained_of(transform, own, settings) for name, own in genomes.items()}
-    identity = {"genomes": genomes, "weights": resident.weights_sha256, "transform": transform.describe()}
-    identity |= {"before": sha256_of(before)} if before else {}
-    teacher = Teacher(resident.model, text, session.texts.report)
-    if before and settings.trained_alike:
+    models = {EVOLVED: final} | {name: FinalModel(session, known[name]) for name in settings.trained_alike}
+    identity = {"genomes": {name: list(model.genome) for name, model in models.items()}}
+    identity |= {"weights": session.resident.weights_sha256, "transform": session.transform.describe()}
+    identity |= {"before": sha256_of(final.recovered)} if final.recovered else {}
+    teacher = Teacher(session.resident.model, text, session.texts.report)
+    if final.recovered and settings.trained_alike:
         raise InputError("the result was recovered before, and these were not; leave it out", "alike")
     begin(folder, settings, teacher, identity, anew)
 
-    def make(name: str) -> Given:
-        return model_of(session, trained[name], before if name == EVOLVED else None)
-
     def stored(name: str, model: Any) -> Any:
-        return model if trained[name] == genomes[name] else encoded(session, genomes[name], model)
+        return _rounded(models[name], model) if models[name].rounds_after(settings.train) else model
 
-    recovered = recover_all(make, teacher, settings, folder, stored)
-    if transform.unencoded(genome) != list(genome):
-        recovered.protocol["weights"] = _IN_TYPES if trained[EVOLVED] == list(genome) else _BEFORE_TYPES
-    return replace(recovered, weights=(before or {}) | recovered.weights)
+    recovered = recover_all(lambda name: _given(models[name], settings.train), teacher, settings, folder, stored)
+    if final.has_types:
+        recovered.protocol["weights"] = _BEFORE_TYPES if final.rounds_after(settings.train) else _IN_TYPES
+    return replace(recovered, weights={**final.recovered, **recovered.weights})
 
 
-def trained_of(transform: Transform, genome: Sequence[float], settings: RecoverSettings) -> list[float]:
-    """The genome whose model is trained for ``genome``.
+def criterion_after(
+    final: FinalModel, settings: RecoverSettings, text: RecoveryText, tokens: int
+) -> tuple[float, float]:
+    """Criterion of ``final`` on the held-out windows before and after training on ``tokens`` tokens of ``text``.
 
-    Where its matrices are trained, they are quantised after that; norms are trained beside matrices in their types.
+    The session's model is the dense one afterwards.
     """
-    return list(genome) if settings.train == "norms" else transform.unencoded(genome)
+    resident, rounds = final.session.resident, final.rounds_after(settings.train)
+    if not tokens:
+        given = _given(final)
+        convert(given.model, resident.device, resident.model.dtype)
+        found = _criterion(given.model, resident.model, text, settings)
+        return found, found
+    given = _given(final, settings.train)
+    convert(given.model, resident.device, torch.float32)
+    short = settings.model_copy(update={"tokens": tokens, "time": None, "evaluations": 0 if rounds else 1})
+    training = Training(given, resident.model, text, short, NoCheckpoints(), Phase(quiet=True))
+    training.train_on()
+    values = criterion_values(training.progress.curve)
+    if not rounds:
+        return values[0], values[-1]
+    model = training.merged()
+    final.round(model)
+    return values[0], _criterion(model, resident.model, text, settings)
 
 
-def model_of(session: Session, genome: Sequence[float], before: Tensors | None = None) -> Given:
-    """A copy of the final model of ``genome``, one of :func:`trained_of`.
-
-    ``before``: the weights that an earlier recovery gave it. The session's model is the dense one afterwards.
-    """
-    transform = session.transform
-    transform.finalise(genome)
-    made = copy_of(session.resident.model, session.resident.model.dtype)
-    held = put_recovered(made, genome, before or {}, transform)
+def _given(final: FinalModel, train: str = "norms") -> Given:
+    """A copy of the model to train for ``final``; the session's model is the dense one afterwards."""
+    transform = final.session.transform
+    model, encoded = final.to_train(train).copy()
     transform.apply(transform.dense)
-    return Given(made, frozenset(held), transform.sparse)
+    return Given(model, frozenset(encoded), transform.sparse)
 
 
-def encoded(session: Session, genome: Sequence[float], model: Any) -> Any:
-    """A copy of ``model``, trained in 16 bits or more, in the types of ``genome``."""
-    stored = copy_of(model, model.dtype)
-    session.transform.encode(stored, genome)
-    return stored.to(model.device)
+def _rounded(final: FinalModel, model: Any) -> Any:
+    copy = copy_of(model, model.dtype)
+    final.round(copy)
+    return copy.to(model.device)
+
+
+def _criterion(model: Any, teacher: Any, text: RecoveryText, settings: RecoverSettings) -> float:
+    scores = held_out_scores(Forward(model), Forward(teacher), text.held_out, settings.cross_entropy)
+    return criterion_values([scores])[0]
 
 
 def refuse_unknown(settings: RecoverSettings, known: Iterable[str]) -> None:
@@ -168,7 +176,7 @@ def begin(
 ) -> None:
     """Make ``folder``, or raise :class:`evoprune.InputError` if it holds the checkpoints of another recovery.
 
-    ``identity``: JSON-able, what tells the models apart. ``anew``: such checkpoints are deleted.
+    ``identity``: JSON-able facts that tell the models apart. ``anew``: such checkpoints are deleted.
     """
     read = {"text": teacher.text.whole.sha256, "report": teacher.report.sha256}
     how = settings.model_dump(exclude={"base"})  # how the result is written may change
@@ -191,8 +199,8 @@ def recover_all(
 ) -> Recovered:  # fmt: skip
     """Train the evolved model and, if that helped, those that are to be trained alike.
 
-    ``make``: gives what is trained under a name, in the dtype it is measured in. ``stored``: what is measured, of a
-    name and its model.
+    ``make``: gives the model to train under a name, in the dtype it is measured in. ``stored``: gives the model to
+    measure, of a name and its trained model.
     """
     rows: dict[str, Row] = {}
     weights: Tensors = {}
@@ -229,7 +237,6 @@ def recover_all(
 
 @contextmanager
 def _enough_memory(device: torch.device) -> Iterator[None]:
-    """Raise :class:`evoprune.Stopped` where there is too little on ``device``."""
     try:
         yield
     except RuntimeError as error:
@@ -244,29 +251,28 @@ def _enough_memory(device: torch.device) -> Iterator[None]:
 def _recover_one(
     name: str, given: Given, teacher: Teacher, settings: RecoverSettings, folder: Path, stored: Callable[[Any], Any]
 ) -> tuple[Any, Row, dict[str, Any]]:
-    """The model, in the dtype it came in, its row, and the settings that were decided here."""
-    model, dtype = given.model, given.model.dtype
+    """Return the model, in the dtype it came in, its row, and the settings that were decided here."""
+    model, dtype, device = given.model, given.model.dtype, teacher.model.device
     with Phase() as phase:
         phase.note(f"recovering {name}")
         phase.now("measuring the report text")
-        convert(model, teacher.model.device, dtype)
+        convert(model, device, dtype)
         first = stored(model)
         before = teacher.score(first)
-        in_types = first is not model  # what is stored is another model than the one that is trained
-        decided = [teacher.judge(first, settings.cross_entropy)] if in_types else []
+        rounds = first is not model
+        decided = [_criterion(first, teacher.model, teacher.text, settings)] if rounds else []
         del first
-        convert(model, teacher.model.device, torch.float32)
-        checkpoints = checkpoint.Checkpoints(folder)
-        training = Training(given, teacher.model, teacher.text, settings, checkpoints, phase)
+        convert(model, device, torch.float32)
+        training = Training(given, teacher.model, teacher.text, settings, Checkpoints(folder), phase)
         model = training.run()
-        convert(model, teacher.model.device, dtype)
+        convert(model, device, dtype)
         model.requires_grad_(False)
-        course = training.course
-        last = stored(model) if course.helped else None
-        if not in_types:
-            decided = judged(course.curve)
-        elif course.helped:
-            decided.append(teacher.judge(last, settings.cross_entropy))
+        progress = training.progress
+        last = stored(model) if progress.helped else None
+        if not rounds:
+            decided = criterion_values(progress.curve)
+        elif progress.helped:
+            decided.append(_criterion(last, teacher.model, teacher.text, settings))
         helped = min(decided) < decided[0]
         after = before  # with the weights that it had
         if helped:
@@ -277,8 +283,8 @@ def _recover_one(
         "helped": helped,
         "decided": [finite(decided[0]), finite(min(decided[1:], default=decided[0]))],
         "tokens": training.tokens,
-        "minutes": round(course.seconds / 60, 2),
+        "minutes": round(progress.seconds / 60, 2),
         "trained": f"{training.train}, {training.trained_parameters:,} parameters",
-        "curve": course.curve,
+        "curve": progress.curve,
     }
     return model, row, {"train": training.train, "tokens": training.planned_tokens, "time": None}

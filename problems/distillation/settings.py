@@ -6,21 +6,25 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from evoprune import Settings
+from evoprune import InputError, Settings
 from problems.evaluation.settings import EvaluationSettings
 from problems.models.settings import Device, Source
+from problems.texts.settings import TextSettings
+
+DEFAULT_WINDOW = 512
+"""Tokens in a window of a text that no run has cut."""
 
 DURATION = r"^\d+(\.\d+)?[smh]$"
-"""The form of a time, as in 90s, 20m or 2h."""
+"""Pattern of a time, as in 90s, 20m or 2h."""
 
 
 def seconds_of(duration: str) -> float:
-    """The seconds of a time of the form :data:`DURATION`."""
+    """Seconds of a time of the form :data:`DURATION`."""
     return float(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]
 
 
 class RecoverSettings(Settings):
-    """How a smaller model is recovered: trained to predict what its dense model predicts."""
+    """Knowledge distillation: a smaller model is trained to predict what its dense model predicts."""
 
     tokens: int | None = Field(None, ge=1, description="tokens to train on (default: 200,000, or what time allows)")
     time: str | None = Field(
@@ -81,6 +85,18 @@ class RecoverSettings(Settings):
     def trained_alike(self) -> list[str]:
         """The names in ``alike``."""
         return [name.strip() for name in (self.alike or "").split(",") if name.strip()]
+
+    def text_settings(self, search: TextSettings | None) -> TextSettings:
+        """The text to train on: the one that is named here, else that of ``search``."""
+        window = self.window or (search.window if search else DEFAULT_WINDOW)
+        if self.text is not None:
+            return TextSettings(
+                source=self.text, split=self.split, column=self.column, window=window, windows=None,
+                begin=search.begin if search else "auto",
+            )  # fmt: skip
+        if search is None:
+            raise InputError("which text to train on is not known; give one", "--text")
+        return search.model_copy(update={"window": window, "windows": None, "sampling": "first"})
 
 
 class SelectSettings(Settings):

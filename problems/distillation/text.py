@@ -18,8 +18,6 @@ from problems.texts.windows import Windows, check_length, unused_windows
 
 _ROLE = "recover.text"
 
-DEFAULT_WINDOW = 512
-
 
 @dataclass(frozen=True)
 class RecoveryText:
@@ -31,13 +29,13 @@ class RecoveryText:
     """All of them."""
 
     def protocol(self) -> dict[str, Any]:
-        """What was read."""
+        """Describe the text."""
         return self.whole.protocol() | {"held_out": len(self.held_out)}
 
 
 def recovery_text(settings: RecoverSettings, resident: Resident, search: Windows, report: TextSettings) -> RecoveryText:
     """The text that ``settings`` name, or that of ``search``, whose windows are left out. Raises as :func:`divided`."""
-    text = text_settings(settings, search.settings)
+    text = settings.text_settings(search.settings)
     seen = [search] if text.identity == search.settings.identity else []
     return divided(text, seen, settings, resident, report)
 
@@ -45,9 +43,9 @@ def recovery_text(settings: RecoverSettings, resident: Resident, search: Windows
 def divided(
     text: TextSettings, seen: Sequence[Windows], settings: RecoverSettings, resident: Resident, report: TextSettings
 ) -> RecoveryText:
-    """The windows of ``text`` but those ``seen``; the held-out ones are spread evenly over it.
+    """Divide the windows of ``text`` but those ``seen``; the held-out ones are spread evenly over it.
 
-    ``resident``: the model to train or its dense one. Raises :class:`evoprune.InputError` where the text has too few
+    ``resident``: the model to train or its dense one. Raises :class:`evoprune.InputError` if the text has too few
     windows, or is that of ``report``.
     """
     if text.identity == report.identity:
@@ -67,7 +65,7 @@ def divided(
 
 
 def refuse_report(text: RecoveryText, report: Windows) -> None:
-    """Raise :class:`evoprune.InputError` where ``text`` holds passages of the ``report`` text."""
+    """Raise :class:`evoprune.InputError` if ``text`` holds passages of the ``report`` text."""
     if holds_much_of(report, text.whole):
         share = share_in_common(report, text.whole)
         raise InputError(
@@ -75,16 +73,3 @@ def refuse_report(text: RecoveryText, report: Windows) -> None:
             "it must not be trained on: give another text",
             text.whole.settings.source,
         )
-
-
-def text_settings(settings: RecoverSettings, search: TextSettings | None) -> TextSettings:
-    """The text that ``settings`` name, or else that of ``search``. Raises :class:`evoprune.InputError`."""
-    window = settings.window or (search.window if search else DEFAULT_WINDOW)
-    if settings.text is not None:
-        return TextSettings(
-            source=settings.text, split=settings.split, column=settings.column, window=window, windows=None,
-            begin=search.begin if search else "auto",
-        )  # fmt: skip
-    if search is None:
-        raise InputError("which text to train on is not known; give one", "--text")
-    return search.model_copy(update={"window": window, "windows": None, "sampling": "first"})

@@ -47,13 +47,6 @@ class Session:
         resident.settle_memory()
         return cls(settings, resident, texts, transform, Fitness(settings, resident, transform, texts.search))
 
-    def final_perplexity(self, genome: Sequence[float], tokens: torch.Tensor) -> float:
-        """The perplexity of ``genome``'s final model on ``tokens`` ``(windows, window)``; afterwards it is dense."""
-        self.transform.finalise(genome)
-        found = self.fitness.measure.perplexity(tokens)
-        self.transform.apply(self.transform.dense)
-        return found
-
 
 class Fitness:
     """Scores genomes on the windows ``search``, and reuses hidden states of related candidates."""

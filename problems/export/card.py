@@ -9,12 +9,12 @@ import yaml
 
 from evoprune import plain
 from problems.export.runtime import lines
+from problems.results.learning_curve import FIGURE
 from problems.results.protocol import PERPLEXITY
-from problems.results.recovery_figures import NAME
 from problems.results.run_record import Cost, RecoveredRow, RunRecord
 from problems.results.verdict import EVOLVED
 
-_FIGURE = f"\n![Held-out windows against the tokens trained on]({NAME}.png)"
+_CURVE = f"\n![Held-out windows against the tokens trained on]({FIGURE}.png)"
 """Of the recovery; it lies beside the card in a folder, and not beside a file."""
 
 
@@ -47,11 +47,11 @@ def _body(run: RunRecord, facts: Mapping[str, Any]) -> Iterator[str]:
         yield from _before_and_after(runtime, facts)
     yield from perplexities(run, facts)
     if run.recovered:
-        yield _FIGURE
+        yield _CURVE
     yield "\n## Protocol\n"
     yield (
         f"{how_measured(run)}; these files hold {facts['dtype']}. A process "
-        f"with {'evoprune' if facts['uneven'] else 'transformers alone'} measured "
+        f"with {'evoprune' if facts['ragged'] else 'transformers alone'} measured "
         f"{plain(facts['check']['perplexity'])} (tolerance {facts['check']['tolerance']:g}, relative).\n"
     )
     if _is_sparse(run, facts):
@@ -160,7 +160,7 @@ def _smaller(name: str, cost: Cost, facts: Mapping[str, Any]) -> Iterator[str]:
     loads = (
         "Its layers differ in shape, so that transformers alone cannot load it: "
         "`model, tokenizer = evoprune.load(folder)` does."
-        if facts["uneven"]
+        if facts["ragged"]
         else "It loads like any other model."
     )
     yield (
@@ -186,7 +186,7 @@ def recovered_card(name: str, teacher: str, rows: Mapping[str, Mapping[str, Any]
     """The text of ``README.md`` for a model that evoprune recovered, but did not make smaller."""
     lines = [f"# {inline(name)}, recovered\n", f"Its dense model is {inline(teacher)}."]
     typed = {key: RecoveredRow.model_validate(row) for key, row in rows.items()}
-    return "\n".join([*lines, *_recovered(typed, {}), _FIGURE]) + "\n"
+    return "\n".join([*lines, *_recovered(typed, {}), _CURVE]) + "\n"
 
 
 def _recovered(rows: Mapping[str, RecoveredRow], how: Mapping[str, Any]) -> Iterator[str]:

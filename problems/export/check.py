@@ -1,9 +1,9 @@
-"""A script: loads an exported model with plain transformers, and prints what it finds as JSON.
+"""A script: loads an exported model with plain transformers, and prints figures as JSON.
 
-``python check.py JOB`` where JOB is a JSON file with ``folder``, ``matrices`` (names of
-layers), ``text`` (a file), ``window`` and ``windows``, ``begin`` (whether each begins with the tokenizer's
-first token), ``dtype``, ``device`` and ``trust_remote_code``, and ``uneven`` for a model that only
-evoprune loads. For any other model it imports nothing of evoprune, so it sees what other users see.
+``python check.py JOB`` where JOB is a JSON file with ``folder``, ``matrices`` (names of layers), ``text`` (a file),
+``window`` and ``windows``, ``begin`` (whether each begins with the tokenizer's first token), ``dtype``, ``device`` and
+``trust_remote_code``, and ``ragged`` for a model that only evoprune loads. For any other model it imports nothing of
+evoprune, on purpose: it sees what other users see.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ def tokenise(tokenizer: Any, job: dict[str, Any]) -> torch.Tensor:
 
 
 def begins(tokenizer: Any) -> list[int]:
-    """The first token that the tokenizer adds before a text by default; none, where it adds none."""
+    """Token that the tokenizer adds before a text by default, if there is one."""
     usual, plain = (tokenizer("0", add_special_tokens=added)["input_ids"] for added in (True, False))
     return usual[:1] if usual[: len(plain)] != plain else []
 
@@ -45,7 +45,7 @@ def perplexity(model: Any, tokens: torch.Tensor) -> float:
 
 
 def zeros(model: Any, names: list[str]) -> dict[str, int]:
-    """How many weights of each matrix are zero."""
+    """Count the zeros of each matrix."""
     weights = {name: model.get_submodule(name).weight for name in names}
     return {name: int(weight.numel() - torch.count_nonzero(weight)) for name, weight in weights.items()}
 
@@ -54,8 +54,8 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     """Load, count, measure."""
     trust = {"trust_remote_code": job["trust_remote_code"]}
     start = time.perf_counter()
-    if job["uneven"]:
-        from problems.export.ragged_model import load  # what transformers alone cannot load
+    if job["ragged"]:
+        from problems.export.ragged_model import load
 
         model = load(Path(job["folder"])).to(getattr(torch, job["dtype"]))
     else:

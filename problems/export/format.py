@@ -1,45 +1,130 @@
-"""The interface of the forms in which a smaller model is written."""
+"""The interface of export formats, which write the model of a run for other programs.
+
+A format of one file is a class that is registered by the suffix of such files, in the group of entry points
+``evoprune.export_formats``, say ``npz = mypackage.formats:Npz``. Then ``python -m evoprune export RUN OUT.npz`` calls::
+
+    class Npz(ExportFormat):
+        def write(self, run, place):
+            model, _ = self.final.copy(torch.float16)
+            arrays = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+            numpy.savez(place, **arrays)
+            with numpy.load(place) as found:
+                faults = [name for name, array in arrays.items() if not numpy.array_equal(found[name], array)]
+            return Exported(self.facts(run, model, [place]), [f"{place.stat().st_size:,} bytes"], faults)
+
+:class:`problems.export.gguf.GgufFile` also has options, measures what it wrote, and describes it in a card.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from evoprune import Exported
+from evoprune import Exported, InputError, Result, __version__
 from problems.evaluation.session import Session
 from problems.export.settings import ExportOptions
+from problems.models.blocks import count_zeros, find_matrices
+from problems.results.final_model import FinalModel
+from problems.results.run_record import RunRecord, run_record
+
+Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class ExportFormat(ABC):
-    """Writes the model of ``genome`` in one form.
+    """Writes the model ``final`` in one form: ``final.copy()`` gives its weights, with those that were recovered."""
 
-    A form of one file is registered under ``evoprune.export_formats``, by the suffix of such files.
-    """
-
-    session: Session
-    genome: Sequence[float]
+    final: FinalModel
     options: ExportOptions
 
-    @abstractmethod
-    def check(self) -> None:
-        """Raise :class:`evoprune.InputError` for what :meth:`write` would refuse: a recovery calls it before it trains.
+    @property
+    def session(self) -> Session:
+        """The model, texts and transform of the run; the dense model is resident, or that of the genome."""
+        return self.final.session
 
-        May make the model of ``genome`` resident.
+    def check(self) -> None:  # noqa: B027 - most refuse nothing
+        """Raise :class:`evoprune.InputError` for options that :meth:`write` refuses: before a recovery trains."""
+
+    @abstractmethod
+    def write(self, run: RunRecord, place: Path) -> Exported:
+        """Write the model to ``place``, a file to make (or an empty folder), and read it back.
+
+        ``run.final_perplexity`` is what the model is expected to have on ``session.texts.report``. Return the
+        :meth:`facts`, lines for people, and differences from the model as faults, which mark what was written as unfit.
+        Raises :class:`evoprune.InputError`.
         """
 
-    @abstractmethod
-    def write(
-        self, result: Mapping[str, Any], place: Path, recovered: Mapping[str, torch.Tensor] | None = None
-    ) -> Exported:
-        """Write the model to ``place``, and check what was written. Raises :class:`evoprune.InputError`.
+    def facts(self, run: RunRecord, model: Any, files: Iterable[Path]) -> Json:
+        """Facts about ``model``, as it is written to ``files``, for ``evoprune.json``."""
+        session, matrices = self.session, find_matrices(model)
+        counts = {matrix.name: (matrix.block, count_zeros([matrix]), matrix.size) for matrix in matrices}
+        denominators = {"prunable": session.resident.prunable_weights, "model": session.resident.parameters}
+        removed = denominators["prunable"] - sum(size - count for _, count, size in counts.values())
+        return file_facts(files) | {
+            "base_model": public_name(run.protocol.model),
+            "transform": session.transform.describe(),
+            "cost": run.cost.model_dump() if run.cost else None,
+            "sparsity": {
+                **{name: removed / size for name, size in denominators.items()},
+                "denominators": denominators,
+                "matrices": {
+                    name: {"block": block, "zeros": count, "weights": size, "sparsity": count / size}
+                    for name, (block, count, size) in counts.items()
+                },
+            },
+            "perplexity": run.perplexity.model_dump(),
+            "gap_closed": run.gap_closed,
+            "chosen": run.chosen,
+            "rival": run.rival,
+            "recovered": {name: row.model_dump() for name, row in run.recovered.items()} if run.recovered else None,
+            "protocol": run.protocol.model_dump(),
+        }
 
-        ``result``: the run's, with the inputs that the model must have. ``place``: see
-        :meth:`evoprune.Exporting.export`. ``recovered``: the model's weights by name, if it was recovered as
-        ``result`` says.
-        """
+
+def run_of(final: FinalModel, result: Result) -> RunRecord:
+    """The run that found ``final``, by its ``result``; without a recovery that did not help.
+
+    Raises :class:`evoprune.InputError` unless the model, the report text and the transform are those of the run.
+    """
+    run, session = run_record(result.as_json()), final.session
+    if session.resident.weights_sha256 != run.protocol.weights_sha256:
+        raise InputError(
+            "the model's weights are not those that the run pruned (another file, revision or dtype): "
+            f"give the same with --set problem.model=..., --set problem.dtype={run.protocol.dtype}"
+        )
+    now, before = session.texts.report.begin, run.protocol.report_text.begin
+    if now != before:
+        raise InputError(
+            f"windows begin with {now or 'no added token'} now, and began with {before or 'none'} in the run: "
+            f"give --set problem.report_text.begin={'true' if before else 'false'}, and the same for its other texts"
+        )
+    if session.texts.report.sha256 != run.protocol.report_text.sha256:
+        raise InputError(
+            f"the report text is not the one that the run reported on ({run.protocol.report_text.source}): "
+            "give the same with --set problem.report_text.source=..."
+        )
+    recorded = run.protocol.model_extra or {}
+    for key, value in session.transform.describe().items():
+        if key in recorded and recorded[key] != value:
+            raise InputError(f"{key} was {recorded[key]} in the run and is {value} now: leave it out of --set")
+    return run if final.recovered else run.model_copy(update={"recovered": None})
+
+
+def public_name(model: str) -> str:
+    """A hub id unchanged; of a file or folder, its name without the path on this machine."""
+    path = Path(model)
+    return path.name if path.is_absolute() or path.exists() else model
+
+
+def file_facts(files: Iterable[Path]) -> Json:
+    """Version, size and hashes of an export of ``files``."""
+    hashes, size = {}, 0
+    for path in files:
+        with path.open("rb") as file:
+            hashes[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+        size += path.stat().st_size
+    return {"evoprune": __version__, "bytes": size, "sha256": hashes}

@@ -1,60 +1,41 @@
-"""The export of a run's best candidate as a .gguf file, which llama.cpp runs, and runs in the check."""
+"""Exports a model as a .gguf file for llama.cpp, which runs the file in the check."""
 
 from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from evoprune import CARD, Exported, InputError, __version__, about, finite, plain
+from evoprune import CARD, Exported, InputError, about, finite, plain
 from problems.evaluation.measure import Measure
 from problems.evaluation.objectives import Divergence
-from problems.evaluation.session import Session
-from problems.export.format import ExportFormat
-from problems.export.gguf_card import card, told
-from problems.export.write import (
-    described,
-    of_what_is_written,
-    put_recovered,
-    refuse_other_inputs,
-    sha256_of,
-)
-from problems.models.blocks import count_zeros, find_matrices
+from problems.export.card import called, front_matter, how_found, how_measured, inline, perplexities, repeat
+from problems.export.format import ExportFormat, Json
+from problems.export.runtime import lines
 from problems.models.forward import Forward
-from problems.models.load import copy_of
-from problems.results.run_record import RunRecord, run_record
+from problems.results.run_record import RunRecord
 
 TOLERANCE = 1e-2
-"""The largest relative difference between the perplexities in llama.cpp, which rounds activations, and of the run."""
+"""Largest relative difference between the perplexities in llama.cpp, which rounds activations, and of the run."""
 
 _KINDS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
-
-Json = dict[str, Any]
 
 
 class GgufFile(ExportFormat):
     """A .gguf file, with its card beside it; checked in llama.cpp."""
 
     def check(self) -> None:
-        """Refuse what llama.cpp has no form for, and a missing package."""
         self._base()
 
-    def write(
-        self, result: Mapping[str, Any], place: Path, recovered: Mapping[str, torch.Tensor] | None = None
-    ) -> Exported:
-        """See :meth:`ExportFormat.write`."""
-        base = self._base()  # before what follows is imported: a package may be missing
+    def write(self, run: RunRecord, place: Path) -> Exported:
+        base = self._base()  # before the following imports: a package may be missing
         from problems.gguf.runtime import checked, compared
         from problems.gguf.write import contents
 
-        session, options = self.session, self.options
-        run, expected = of_what_is_written(run_record(result), recovered)
-        refuse_other_inputs(session, run)
+        session, final, options = self.session, self.final, self.options
         half = _KINDS[options.dtype] if options.dtype else None
         resident, report = session.resident, session.texts.report
         session.transform.apply(session.transform.dense)
@@ -65,28 +46,27 @@ class GgufFile(ExportFormat):
             source = Path(scratch) / "dense.gguf"
             if not options.untimed:
                 contents(resident.model, base, {}, half).write(source)
-            session.transform.finalise(self.genome)
-            model = copy_of(resident.model, resident.model.dtype) if recovered else resident.model
-            held = put_recovered(model, self.genome, recovered or {}, session.transform)
-            made = contents(model, base, held, half)
+            model, encoded = final.copy() if final.recovered else final.reside()
+            made = contents(model, base, encoded, half)
             made.write(place)
             found = checked(place, report, dense)
-            times = None if options.untimed else compared(source, place, found)
-        ours = Measure(Forward(model), session.settings.batch_tokens) if recovered else session.fitness.measure
-        own = {"run_perplexity": expected, "run_divergence": ours.value(report.tokens, dense)}
-        found |= {"tolerance": TOLERANCE, "kl_top": top, **own}
-        faults = _faults(found)
-        facts = _facts(session, run, model, place) | {
+            runtime = None if options.untimed else compared(source, place, found)
+        ours = Measure(Forward(model), session.settings.batch_tokens) if final.recovered else session.fitness.measure
+        found |= {"run_perplexity": run.final_perplexity, "run_divergence": ours.value(report.tokens, dense)}
+        found |= {"tolerance": TOLERANCE, "kl_top": top}
+        size, parameters = place.stat().st_size, sum(parameter.numel() for parameter in model.parameters())
+        facts = self.facts(run, model, [place]) | {
+            "bits_per_weight": 8 * size / parameters,
             "kinds": dict(Counter(made.kinds.values())),
             "architecture": made.layout.architecture,
             "check": {name: finite(value) if isinstance(value, float) else value for name, value in found.items()},
-            "runtime": times,
+            "runtime": runtime,
         }
-        about(place, CARD).write_text(card(run, facts, place.name), encoding="utf-8")
-        return Exported(facts, list(told(facts)), faults)
+        about(place, CARD).write_text(_card(run, facts, place.name), encoding="utf-8")
+        return Exported(facts, list(_summary(facts)), _faults(found))
 
     def _base(self) -> Any:
-        """The base of the model, which is resident afterwards. Raises as :meth:`check`."""
+        """Find the base of the model, which is resident afterwards."""
         refuse_without_packages()
         from problems.gguf.find import find_base
         from problems.gguf.layout import lay_out
@@ -94,20 +74,19 @@ class GgufFile(ExportFormat):
         transform, resident = self.session.transform, self.session.resident
         transform.apply(transform.dense)
         base = find_base(resident, self.options.base or transform.base)
-        transform.apply(self.genome)
+        transform.apply(self.final.genome)
         lay_out(resident.model, base)
         return base
 
 
 def refuse_without_packages() -> None:
-    """Raise :class:`evoprune.InputError` where a package is missing that writes .gguf files, or runs them."""
+    """Raise :class:`evoprune.InputError` if a package is missing that writes .gguf files, or runs them."""
     for name in ("gguf", "llama_cpp_py_sync"):
         if find_spec(name) is None:
             raise InputError(f".gguf files need the package {name}; pip install 'evoprune[gguf]'")
 
 
 def _faults(check: Json) -> list[str]:
-    """How what llama.cpp found differs from the run."""
     if "failure" in check:
         return [check["failure"]]
     found, expected = check["perplexity"], check["run_perplexity"]
@@ -118,14 +97,53 @@ def _faults(check: Json) -> list[str]:
     ]
 
 
-def _facts(session: Session, run: RunRecord, model: Any, path: Path) -> Json:
-    matrices = find_matrices(model)
-    counted = {matrix.name: count_zeros([matrix]) for matrix in matrices}
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    size = path.stat().st_size
-    return described(session, run, matrices, counted) | {
-        "evoprune": __version__,
-        "bytes": size,
-        "bits_per_weight": 8 * size / parameters,
-        "sha256": {path.name: sha256_of(path)},
-    }
+def _card(run: RunRecord, facts: Mapping[str, Any], file: str) -> str:
+    """The model card of ``file``. ``facts``: those of ``evoprune.json``."""
+    head = front_matter(facts, {"library_name": "gguf"}, ["gguf", "llama.cpp", "evoprune"])
+    return "\n".join([*head, *_body(run, facts, file)]) + "\n"
+
+
+def _body(run: RunRecord, facts: Mapping[str, Any], file: str) -> Iterator[str]:
+    made = f"as {called(facts)}" if run.rival else "made smaller"
+    yield f"\n# {inline(facts['base_model'])}, {made} for llama.cpp\n"
+    kinds = ", ".join(f"{count} {kind}" for kind, count in facts["kinds"].items())
+    yield (
+        f"What was changed {how_found(facts)}. The file holds {kinds} tensors in "
+        f"llama.cpp's architecture `{facts['architecture']}`. It runs like any other: `llama-cli -m {file}`.\n"
+    )
+    yield from (f"- {line}" for line in _summary(facts))
+    if runtime := facts["runtime"]:
+        yield (
+            f"\nSpeeds of a prompt of {runtime['length']} tokens, and of tokens after it: both files timed in turn in "
+            f"llama.cpp, {runtime['threads']} thread{'s' * (runtime['threads'] > 1)}, {inline(runtime['processor'])}. "
+            "Memory: of a process that loads and runs the file. Dense is the model before, written in the same way."
+        )
+    yield "\nMeasured in the run, in PyTorch:\n"
+    yield from perplexities(run, facts)
+    yield "\n## Protocol\n"
+    yield (
+        f"{how_measured(run)}. llama.cpp read the same tokens; it rounds activations, so that its perplexity may "
+        f"differ by {facts['check']['tolerance']:.0%}. Divergence is that of the file's predictions from the dense "
+        "model's in PyTorch, in nats a token."
+    )
+    yield from repeat(run, about(Path(file), "experiment.yaml").name)
+
+
+def _summary(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Size, perplexity in llama.cpp, and speed beside the dense model's file, for people."""
+    check, runtime = facts["check"], facts["runtime"]
+    beside = f"; the dense model's file has {runtime['file_bytes']['dense']:,}" if runtime else ""
+    yield f"{facts['bytes']:,} bytes, {facts['bits_per_weight']:.3g} bits for each weight in it{beside}"
+    found, expected = check["perplexity"], check["run_perplexity"]
+    off = f" ({found / expected - 1:+.2%})" if found and expected else ""
+    yield (
+        f"perplexity on the report text in llama.cpp {plain(found)}, in the run {plain(expected)}{off}; divergence "
+        f"from dense {plain(check['divergence'])} nats a token, in PyTorch {plain(check['run_divergence'])}"
+    )
+    if (place := check.get("first_other_token")) is not None:
+        yield (
+            f"llama.cpp's tokenizer reads the report text in other tokens than transformers' from token {place:,} on: "
+            "these figures are of the same tokens"
+        )
+    if runtime:
+        yield from lines(runtime, called(facts))

@@ -1,9 +1,8 @@
-"""Models whose layers differ in shape, which no class of transformers can load: written as they are, and read back.
+"""Reads and writes models whose layers differ in shape, which no class of transformers can load.
 
-``structure.json`` says by which transforms the model was made smaller. Reading builds the dense model of
-``config.json`` without its weights, applies the transforms to it, and then loads the weights. These lie in
-``uneven.safetensors``, a name that ``from_pretrained`` does not look for: it would fill what is missing with random
-numbers.
+``structure.json`` names the transforms that made the model smaller, and their genome. Reading builds the dense model of
+``config.json``, applies the transforms to it, and then loads the weights. These lie in ``ragged.safetensors``, a name
+that ``from_pretrained`` does not look for: it would fill missing weights with random numbers.
 """
 
 from __future__ import annotations
@@ -31,24 +30,24 @@ from problems.transforms.overlay import Overlay
 from problems.transforms.stack import combined
 from problems.transforms.transform import Transform
 
-WEIGHTS = "uneven.safetensors"
+WEIGHTS = "ragged.safetensors"
 
 
 class Structure(BaseModel, extra="forbid", frozen=True):
-    """How a model was made smaller: the transforms, and their genome."""
+    """The transforms that made a model smaller, and their genome."""
 
     transforms: tuple[Choice, ...] = Field(min_length=1)
     genome: tuple[float, ...]
     dtype: str
 
 
-def is_uneven(folder: Path) -> bool:
+def is_ragged(folder: Path) -> bool:
     """Whether ``folder`` holds a model that :func:`load` reads."""
     return (folder / STRUCTURE).is_file()
 
 
 def save(model: Any, transforms: Sequence[Choice], genome: Sequence[float], folder: Path) -> None:
-    """Write ``model``, in main memory, with the config of the dense model it was made of.
+    """Write ``model``, on the CPU, with the config of the dense model it was made of.
 
     ``genome``: the genes that decide shapes, of those ``transforms`` that do.
     """
@@ -70,7 +69,7 @@ def save_like(source: Path, model: Any, folder: Path) -> None:
 
 
 def load(folder: Path) -> Any:
-    """The model in ``folder``, which :func:`save` wrote, in evaluation mode on the CPU.
+    """Load the model that :func:`save` wrote to ``folder``, in evaluation mode on the CPU.
 
     Raises :class:`evoprune.InputError` if the folder holds no such model, or an incomplete one.
     """
@@ -101,13 +100,12 @@ def load(folder: Path) -> Any:
 
 
 def load_any(settings: ModelSettings) -> tuple[Any, Any]:
-    """The model in evaluation mode, and the tokenizer: of a folder that :func:`save` wrote, or of any other source.
+    """Load a model, in evaluation mode, and its tokenizer from a folder that :func:`save` wrote, or any other source.
 
-    A folder of the former kind is read in its own dtype if the settings' is ``auto``.
-    Raises :class:`evoprune.InputError`.
+    The former is read in its own dtype if the settings' is ``auto``. Raises :class:`evoprune.InputError`.
     """
     folder = Path(settings.model)
-    if is_uneven(folder):
+    if is_ragged(folder):
         model, device = load(folder), pick_device(settings.device)
         convert(model, device, model.dtype if settings.dtype == "auto" else pick_dtype(settings.dtype, device))
         return model, load_tokenizer(folder)
@@ -123,9 +121,6 @@ def _structure(path: Path) -> Structure:
 
 
 def _transform(resident: Resident, structure: Structure) -> Transform:
-    """The transforms of ``structure`` on a model without weights: their shapes alone are needed."""
-    made: list[Transform] = []
-    for chosen in structure.transforms:
-        kind = find_plugin(TRANSFORMS, chosen.use)
-        made.append(kind.of_shapes(resident, kind.Settings.model_validate(chosen.parameters)))
-    return combined(made)
+    """The transforms of ``structure`` on a model whose weights were not read yet."""
+    chosen = [(find_plugin(TRANSFORMS, each.use), each.parameters) for each in structure.transforms]
+    return combined([kind.of_shapes(resident, kind.Settings.model_validate(given)) for kind, given in chosen])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from problems.export.ragged_model import load_any
 from problems.models.blocks import max_positions
 from problems.models.device import processor_name
 from problems.models.fresh_process import Failed, environment, run_python
-from problems.models.load import weight_files
+from problems.models.load import bytes_of, weight_files
 from problems.models.settings import ModelSettings
 from problems.models.throughput import Load, Phase, peak_bytes, throughputs
 
@@ -66,11 +66,6 @@ def runtimes(session: Session, dtype: str, folder: Path) -> Json | None:
     sizes = [bytes_of(weight_files(given)), bytes_of(folder.glob("*.safetensors"))]
     both["file_bytes"] = dict(zip(_MODELS, sizes, strict=True))
     return both | shared | {"dtype": dtype, "processor": processor_name(session.resident.device)}
-
-
-def bytes_of(files: Iterable[Path]) -> int:
-    """The bytes of all ``files``."""
-    return sum(path.stat().st_size for path in files)
 
 
 def computing(dtype: str, device: torch.device) -> str:

@@ -15,7 +15,6 @@ import torch
 
 from evoprune import InputError, note
 from problems.evaluation.objectives import Divergence
-from problems.export.runtime import bytes_of
 from problems.models.device import processor_name
 from problems.models.fresh_process import Failed, run_python
 from problems.models.throughput import Load
@@ -72,7 +71,7 @@ def compared(dense: Path, evolved: Path, check: Json) -> Json | None:
     pairs = {phase: [median(of_model) for of_model in both] for phase, both in speeds.items()}
     pairs["peak_bytes"] = [alone["peak_bytes"], check["peak_bytes"]]
     pairs["load_seconds"] = [alone["load_seconds"][0], check["load_seconds"]]
-    pairs["file_bytes"] = [bytes_of([path]) for path in (dense, evolved)]
+    pairs["file_bytes"] = [path.stat().st_size for path in (dense, evolved)]
     both: Json = {name: dict(zip(_MODELS, pair, strict=True)) for name, pair in pairs.items()}
     cpu = processor_name(torch.device("cpu"))
     return both | {"threads": torch.get_num_threads(), "length": times[0]["length"], "processor": cpu}

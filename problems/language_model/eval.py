@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from evoprune import FACTS, InputError, Table, described_in, finite
-from problems.distillation.recover import model_of
 from problems.evaluation.harness import run_tasks
 from problems.evaluation.measure import Measure
-from problems.evaluation.session import Session
 from problems.export.ragged_model import load_any
 from problems.language_model.settings import EvalOptions
 from problems.models.blocks import attentions_numbered
@@ -21,8 +19,9 @@ from problems.models.forward import Forward
 from problems.models.load import convert
 from problems.models.resident import Resident
 from problems.models.settings import ModelSettings, is_path
-from problems.models.tensor_file import Tensors
 from problems.results import protocol
+from problems.results.final_model import FinalModel
+from problems.results.verdict import EVOLVED
 from problems.texts.settings import BUNDLED_REPORT_TEXT, TextSettings
 from problems.texts.windows import Windows, check_length, cut_windows, settings_of
 
@@ -39,17 +38,13 @@ _ARGUMENTS = {
 """The argument of ``eval`` that corresponds to each key of an experiment."""
 
 
-def compare(
-    session: Session,
-    genomes: Mapping[str, Sequence[float]],
-    options: EvalOptions,
-    recovered: Tensors | None = None,
-) -> Table:
-    """A row for each of ``genomes`` by name; if the transform updates weights, another for each updated model.
+def compare(final: FinalModel, known: Mapping[str, Sequence[float]], options: EvalOptions) -> Table:
+    """Measure ``known`` genomes by name and the ``final`` model, in a row each.
 
-    ``recovered``: weights, by name, that a recovery gave the last one, which has a row with them then.
+    If the transform updates weights, each updated model has another row; so has the final one if it was recovered.
     Raises :class:`evoprune.InputError`.
     """
+    session = final.session
     resident = session.resident
     if options.dtype and options.dtype != resident.dtype:
         raise InputError(
@@ -61,20 +56,22 @@ def compare(
     with _named_as_given():
         text = _text(options, own)
         windows = session.texts.windows(text, "text") if text != own else session.texts.report
+    models = {name: FinalModel(session, genome) for name, genome in known.items()} | {EVOLVED: final}
     rows = []
-    for name, genome in genomes.items():
-        session.transform.apply(genome)
+    for name, model in models.items():
+        session.transform.apply(model.genome)
         rows.append(_row(name, resident, session.fitness.measure, windows, options))
     if session.transform.updates:
-        for name, genome in genomes.items():
-            if list(genome) != session.transform.dense:
-                session.transform.finalise(genome)
+        for name, model in models.items():
+            if list(model.genome) != session.transform.dense:
+                model.reside()
                 rows.append(_row(f"{name}, reconstructed", resident, session.fitness.measure, windows, options))
-    if recovered:
-        name, genome = list(genomes.items())[-1]
-        model = model_of(session, genome, recovered).model
-        convert(model, resident.device, model.dtype)
-        row = _row(f"{name}, recovered", resident, Measure(Forward(model), None), windows, options, model)
+    if final.recovered:
+        recovered = final.copy().model
+        session.transform.apply(session.transform.dense)
+        convert(recovered, resident.device, recovered.dtype)
+        measure = Measure(Forward(recovered), None)
+        row = _row(f"{EVOLVED}, recovered", resident, measure, windows, options, recovered)
         rows.append(row | {"sparsity": rows[-1]["sparsity"]})  # zeros stay zero
     return Table(rows, protocol.of_session(session) | _measured(windows, options), _SHARES)
 

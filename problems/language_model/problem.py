@@ -32,7 +32,7 @@ from evoprune import (
 from problems.allocations import ALLOCATIONS
 from problems.budgets import BUDGETS
 from problems.budgets.measured import MeasuredBudget
-from problems.distillation.judged_models import JudgedModels
+from problems.distillation.finals import JudgedModels
 from problems.distillation.settings import RecoverOptions
 from problems.export import FORMATS
 from problems.export.settings import ExportOptions
@@ -179,7 +179,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         known = {"weights": self.session.resident.weights_sha256} | self.session.texts.fingerprint()
         if self.settings.recover is None:
             return known
-        from problems.distillation.phase import check_before_run
+        from problems.language_model.recovery import check_before_run
 
         check_before_run(self.session, self.settings.recover, self.recovery_text, self._compared())
         return known | ({"recovery_text": self.recovery_text.whole.sha256} if self._select else {})
@@ -248,7 +248,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         result["protocol"]["finals"] = "divergence" if by_divergence else "perplexity"
         if self.settings.recover is None:
             return result
-        from problems.distillation.phase import recover_in_run
+        from problems.language_model.recovery import recover_in_run
 
         return recover_in_run(
             self.session, self.settings.recover, self.recovery_text, outcome, self._compared(), result, folder
@@ -265,10 +265,11 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
 
     def export(self, genome: Sequence[float], result: Result, place: Path, options: Any) -> Exported:
         """Write the smaller model as ``save_pretrained`` does, or in a registered format; check it in a new process."""
-        from problems.distillation.phase import weights_in
+        from problems.export.format import run_of
+        from problems.results.final_model import final_model
 
-        told = _told(result)
-        return self._format(place)(self.session, genome, options).write(told, place, weights_in(told))
+        final = final_model(self.session, genome, result)
+        return self._format(place)(final, options).write(run_of(final, result), place)
 
     def rivals(self, first: bool) -> Iterator[Rival]:
         from problems.language_model.baselines import rivals
@@ -276,7 +277,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         return rivals(self, first)
 
     def _format(self, place: Path) -> type[ExportFormat]:
-        from problems.export.write import Folder
+        from problems.export.folder import Folder
 
         return find_plugin(FORMATS, place.suffix[1:]) if self.writes_file(place) else Folder
 
@@ -289,12 +290,11 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         options: Any,
     ) -> Exported:
         """Train the smaller model to predict what the dense one predicts, then export it."""
-        from problems.distillation.phase import recover_and_export
+        from problems.language_model.recovery import recover_and_export
+        from problems.results.final_model import final_model
 
-        kind = self._format(place)
-        return recover_and_export(
-            self.session, genome, self._compared(), _told(result), workplace, place, options, kind
-        )
+        final, kind = final_model(self.session, genome, result), self._format(place)
+        return recover_and_export(final, self._compared(), result, workplace, place, options, kind)
 
     @classmethod
     def recover_export(
@@ -306,7 +306,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
         options: Any,
     ) -> Exported:
         """As :meth:`recover`, for a folder that an export or ``save_pretrained`` wrote."""
-        from problems.distillation.export import recover_export
+        from problems.language_model.recovery import recover_export
 
         return recover_export(source, facts, workplace, folder, options)
 
@@ -319,10 +319,10 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
 
     def compare(self, genome: Sequence[float], result: Result, options: Any) -> Table:
         """Measure the baselines and ``genome``, also as the run recovered it: perplexity, and tasks if requested."""
-        from problems.distillation.phase import weights_in
         from problems.language_model.eval import compare
+        from problems.results.final_model import final_model
 
-        return compare(self.session, self._compared() | {"evolved": list(genome)}, options, weights_in(_told(result)))
+        return compare(final_model(self.session, genome, result), self._compared(), options)
 
     def _compared(self) -> dict[str, list[float]]:
         if isinstance(self._budget, MeasuredBudget):  # what it measured may be of another machine
@@ -361,7 +361,3 @@ class Compression(LanguageModel):
     """
 
     Settings = CompressionSettings
-
-
-def _told(result: Result) -> dict[str, Any]:
-    return result.as_json() | {"folder": str(result.folder)}

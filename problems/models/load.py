@@ -6,7 +6,7 @@ import copy
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from functools import partial
 from logging import ERROR, getLogger
@@ -253,6 +253,11 @@ def weight_files(settings: ModelSettings) -> list[Path]:
         named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
         return sorted(folder / name for name in set(named))
     return [whole] if whole.is_file() else sorted(folder.glob("*.safetensors"))
+
+
+def bytes_of(files: Iterable[Path]) -> int:
+    """Total size of ``files``."""
+    return sum(path.stat().st_size for path in files)
 
 
 def stored_dtype(settings: ModelSettings) -> str | None:

@@ -14,6 +14,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from evoprune import InputError
+
 Tensors = dict[str, torch.Tensor]
 
 _HASH = "sha256"
@@ -34,14 +36,47 @@ def sha256_of(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Raise what safetensors says of a disk that is full, while it writes ``path``, as the OSError of others."""
+def saving(path: Path) -> Iterator[None]:
+    """Have safetensors write ``path``, a file or a folder, with OSErrors and the modes that Python gives."""
     try:
         yield
     except SafetensorError as error:  # in which the system's error is a part of the text
         code = re.search(r"(?:code: |os error )(\d+)", str(error))
         number = int(code[1]) if code else errno.EIO
         raise OSError(number, os.strerror(number), str(path)) from None
+    os.umask(umask := os.umask(0))
+    for file in path.glob("*.safetensors") if path.is_dir() else [path]:
+        file.chmod(0o666 & ~umask)  # it is 0600
+
+
+def replace_file(path: Path, tensors: Tensors) -> None:
+    """Write ``tensors`` so that ``path`` always holds what it held or all of them. Raises OSError."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with saving(part):
+            write_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, {}, part)
+        sync(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)  # a full disk needs its room
+    sync(path.parent)
+
+
+def read_checked(path: Path) -> Tensors:
+    """The tensors that :func:`replace_file` wrote to ``path``. Raises :class:`evoprune.InputError` if it is damaged."""
+    try:
+        return read_tensors(path)[0]
+    except Damaged as error:
+        raise InputError(f"cannot be read: {error}", str(path)) from None
+
+
+def sync(path: Path) -> None:
+    """Have the disk hold the file or folder ``path`` as it is now."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_tensors(tensors: Tensors, about: Mapping[str, str], path: Path) -> None:

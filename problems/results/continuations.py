@@ -9,6 +9,7 @@ import torch
 
 from problems.evaluation.session import Session
 from problems.models.blocks import max_positions
+from problems.results.final_model import FinalModel
 
 PROMPTS = 3
 
@@ -31,8 +32,7 @@ def written(session: Session, genomes: Mapping[str, Sequence[float]]) -> dict[st
     prompts = [decode(row, skip_special_tokens=True) for row in given]
     found: dict[str, dict[str, str]] = {prompt: {} for prompt in prompts}
     for name, genome in genomes.items():
-        dense = list(genome) == session.transform.dense
-        (session.transform.apply if dense or not session.transform.updates else session.transform.finalise)(genome)
+        FinalModel(session, genome).reside()
         for prompt, row in zip(prompts, greedy(resident.model, given, most), strict=True):
             found[prompt][name] = decode(row, skip_special_tokens=True)
     return found

@@ -17,6 +17,7 @@ from problems.budgets.reported import ReportedBudget
 from problems.evaluation.session import Session
 from problems.results import protocol
 from problems.results.continuations import written
+from problems.results.final_model import FinalModel
 from problems.results.sparsity_report import SparsityTarget, on_target, sparsity_report
 from problems.results.verdict import EVOLVED, UNIFORM, gap_closed
 from problems.transforms.weights.transform import Weights
@@ -86,7 +87,7 @@ def reconstructed(session: Session, genomes: Mapping[str, Sequence[float]]) -> d
     texts = {"search_reconstructed": session.texts.search, "report_reconstructed": session.texts.report}
     scores: dict[str, Perplexities] = {role: {} for role in texts}
     for name, genome in genomes.items():
-        session.transform.finalise(genome)
+        FinalModel(session, genome).reside()
         for role, windows in texts.items():
             scores[role][name] = finite(session.fitness.measure.perplexity(windows.tokens))
     return scores

@@ -90,7 +90,7 @@ class Point(_Record):
 
 
 class RecoveredRow(_Record):
-    """What is known of a recovered model: see :data:`problems.distillation.recover.Row`."""
+    """A recovered model: see :data:`problems.distillation.recover.Row`."""
 
     perplexity_before: float | None
     perplexity_after: float | None
@@ -116,6 +116,13 @@ class RunRecord(_Record):
     """What it is, where no run found it: another solution, to compare with."""
     protocol: Protocol
     seed: int
+
+    @property
+    def final_perplexity(self) -> float | None:
+        """Perplexity of the final model on the report text."""
+        if self.recovered:
+            return self.recovered[EVOLVED].perplexity_after
+        return (self.perplexity.report_reconstructed or self.perplexity.report).evolved
 
 
 def run_record(result: Mapping[str, Any]) -> RunRecord:

@@ -27,15 +27,14 @@ from scipy.stats import spearmanr
 
 from evoprune import InputError
 from evoprune.experiment.resolve import resolve_file
-from problems.distillation.held_out import WORDS, judged, judged_by
 from problems.distillation.recover import recover
 from problems.distillation.settings import RecoverSettings
 from problems.distillation.text import RecoveryText, recovery_text
 from problems.evaluation.measure import Measure
-from problems.export.write import put_weights
 from problems.language_model.problem import LanguageModel
 from problems.models.forward import Forward
-from problems.models.load import copy_of
+from problems.results.final_model import FinalModel
+from problems.results.learning_curve import criterion, criterion_values
 from problems.results.verdict import EVOLVED
 from problems.texts.settings import TextSettings
 from problems.texts.windows import cut_windows
@@ -63,7 +62,9 @@ class Compared:
         search = self._problem.evaluate(genome).values[0]
         start = time.process_time()
         with tempfile.TemporaryDirectory() as folder:
-            recovered = recover(session, genome, {}, settings, self._text(settings), Path(folder) / "recovery")
+            recovered = recover(
+                FinalModel(session, genome), {}, settings, self._text(settings), Path(folder) / "recovery"
+            )
         row = recovered.rows[EVOLVED] | {"search": search, "cpu_minutes": (time.process_time() - start) / 60}
         if self._other is not None:
             row |= self._forgotten(genome, recovered.weights)
@@ -75,13 +76,13 @@ class Compared:
 
     def _forgotten(self, genome: list[float], weights: Mapping[str, Any]) -> Line:
         """The perplexity on the other text, with the weights as they were and as trained."""
-        resident, transform = self._session.resident, self._session.transform
-        transform.finalise(genome)
-        model = copy_of(resident.model, resident.model.dtype)
-        transform.apply(transform.dense)
-        before = Measure(Forward(model), None).perplexity(self._other)
-        put_weights(model, weights)
-        return {"other_before": before, "other_after": Measure(Forward(model), None).perplexity(self._other)}
+        transform = self._session.transform
+        found = []
+        for recovered in ({}, weights):
+            model = FinalModel(self._session, genome, recovered).copy().model
+            transform.apply(transform.dense)
+            found.append(Measure(Forward(model), None).perplexity(self._other))
+        return dict(zip(("other_before", "other_after"), found, strict=True))
 
 
 def _recover(settings: Any, tokens: int) -> RecoverSettings:
@@ -124,8 +125,8 @@ def ranks(lines: Sequence[Line]) -> str:
     }
     *shorter, most = each
     final = each[most]
-    what = WORDS[judged_by(next(iter(final.values()))["curve"])]
-    held_out = {name: judged(line["curve"]) for name, line in final.items()}
+    what = criterion(next(iter(final.values()))["curve"])
+    held_out = {name: criterion_values(line["curve"]) for name, line in final.items()}
     results = [
         {name: min(values) for name, values in held_out.items()},
         {name: line[f"{what}_after"] for name, line in final.items()},
@@ -133,7 +134,7 @@ def ranks(lines: Sequence[Line]) -> str:
     scores = {"search text, not trained": {name: line["search"] for name, line in final.items()}}
     scores["held-out windows, not trained"] = {name: values[0] for name, values in held_out.items()}
     for asked in shorter:
-        best = {name: min(judged(line["curve"])) for name, line in each[asked].items()}
+        best = {name: min(criterion_values(line["curve"])) for name, line in each[asked].items()}
         scores[f"held-out windows after {asked:,} tokens"] = best
     first = next(iter(final.values()))["curve"][1]["tokens"]
     scores[f"held-out windows after its first {first:,} tokens"] = {name: v[1] for name, v in held_out.items()}

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from operators.algorithm.level_costs import level_costs
+
 from evoprune import Algorithm, Evaluate, Generation, Individual
 from operators.algorithm.additive import additive
 from operators.algorithm.equal_marginals import equal_marginals
 from operators.algorithm.greedy import greedy
-from operators.algorithm.level_costs import level_costs
 from operators.algorithm.level_switching import level_switching
 from tests.benchmarks.bits.costs import Costs, first_order, fisher, imatrix
 from tests.benchmarks.bits.evopress import evopress

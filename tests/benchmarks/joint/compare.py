@@ -20,11 +20,12 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from operators.algorithm.level_costs import level_costs
+
 from evoprune import Algorithm, Evaluate, Generation, Individual, InputError
 from evoprune.experiment.resolve import resolve_file
 from operators.algorithm.additive import additive
 from operators.algorithm.equal_marginals import equal_marginals
-from operators.algorithm.level_costs import level_costs
 from operators.algorithm.level_switching import level_switching
 from operators.knapsack import Choices
 from problems.language_model.problem import LanguageModel

@@ -9,7 +9,6 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-
 from evoprune.experiment.modules import HOME
 
 UPLOAD = (

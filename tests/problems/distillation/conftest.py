@@ -14,8 +14,9 @@ from evoprune.cli import main
 from problems.distillation.recover import Recovered, recover
 from problems.distillation.settings import RecoverSettings
 from problems.distillation.text import recovery_text
-from problems.distillation.train import Training
+from problems.distillation.training import Training
 from problems.language_model.problem import LanguageModel
+from problems.results.final_model import FinalModel
 from tests.problems.small import problem_in
 
 QUICK = ["--tokens", "1024", "--batch", "4", "--held-out", "4", "--evaluations", "4", "--rate", "0.001"]
@@ -43,7 +44,7 @@ def recovered(run: Path, folder: Path, alike: Sequence[str] = (), **settings: An
     session, quick = problem.session, {"tokens": 1024, "batch": 4, "held_out": 4, "evaluations": 4, "rate": 0.001}
     asked = RecoverSettings(**quick | settings, alike=",".join(alike) or None)
     text = recovery_text(asked, session.resident, session.texts.search, session.texts.report.settings)
-    return recover(session, opened.best.genome, problem.references(), asked, text, folder)
+    return recover(FinalModel(session, opened.best.genome), problem.references(), asked, text, folder)
 
 
 def facts(folder: Path) -> Any:

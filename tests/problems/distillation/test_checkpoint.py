@@ -6,8 +6,8 @@ import resource
 import pytest
 import torch
 
-from problems.distillation import checkpoint
 from problems.distillation.checkpoint import Checkpoints
+from problems.models.tensor_file import read_checked, replace_file
 
 
 def test_the_newest_is_read_back(tmp_path):
@@ -33,14 +33,14 @@ def test_a_half_written_one_is_not_read(tmp_path):
 
 def test_a_full_disk_is_an_error_of_the_system(tmp_path):
     path = tmp_path / "weights.safetensors"
-    checkpoint.write_tensors(path, {"a": torch.ones(2)})
+    replace_file(path, {"a": torch.ones(2)})
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
         with pytest.raises(OSError, match="File too large") as caught:
-            checkpoint.write_tensors(path, {"a": torch.zeros(1000)})
+            replace_file(path, {"a": torch.zeros(1000)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert caught.value.errno == errno.EFBIG
-    assert checkpoint.read_tensors(path)["a"].equal(torch.ones(2))
+    assert read_checked(path)["a"].equal(torch.ones(2))
     assert list(tmp_path.iterdir()) == [path]

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from problems.distillation.export import _teacher
 from problems.distillation.settings import RecoverOptions
+from problems.language_model.recovery import _teacher
 from tests.problems.small import random_model, save
 
 CODE = """

@@ -11,8 +11,7 @@ from evoprune.testing import check_problem
 from problems.distillation.recover import recover
 from problems.distillation.settings import RecoverSettings
 from problems.distillation.text import recovery_text
-from problems.export.write import put_weights
-from problems.models.load import copy_of
+from problems.results.final_model import FinalModel
 from tests.problems.small import plain_perplexity, weights_of
 from tests.runs import lines, result
 
@@ -57,7 +56,9 @@ def test_with_training_it_is_what_a_recovery_of_that_length_measures(finals, tmp
     problem = finals(200)
     genome, session = problem.references()["uniform"], problem.session
     settings = RecoverSettings(**RECOVER | {"tokens": 200, "evaluations": 1})
-    curve = recover(session, genome, {}, settings, session.recovery_text, tmp_path / "r").rows["evolved"]["curve"]
+    curve = recover(FinalModel(session, genome), {}, settings, session.recovery_text, tmp_path / "r").rows["evolved"][
+        "curve"
+    ]
     judged = problem.judge(genome)
     assert judged.values == (curve[-1]["held_out"],)
     assert judged.measures == {"held_out_before": curve[0]["held_out"]}
@@ -69,7 +70,9 @@ def test_where_nothing_of_the_text_is_learned_it_is_the_divergence(finals, tmp_p
     problem = finals(tokens, cross_entropy=0)
     genome, session = problem.references()["uniform"], problem.session
     settings = RecoverSettings(**RECOVER | {"cross_entropy": 0, "tokens": 200, "evaluations": 1})
-    curve = recover(session, genome, {}, settings, session.recovery_text, tmp_path / "r").rows["evolved"]["curve"]
+    curve = recover(FinalModel(session, genome), {}, settings, session.recovery_text, tmp_path / "r").rows["evolved"][
+        "curve"
+    ]
     before, after = (point["held_out_divergence"] for point in curve)
     judged = problem.judge(genome)
     assert judged.values == (pytest.approx(after if tokens else before, rel=1e-4),)
@@ -90,13 +93,9 @@ def test_low_rank_updates_are_a_part_of_what_is_quantised_and_judged(language_mo
     judged = problem.judge(genome)
     assert problem.judge(genome) == judged  # whatever was drawn before
     text = session.recovery_text
-    recovered = recover(session, genome, {}, RecoverSettings(**recipe), text, tmp_path / "r")
+    recovered = recover(FinalModel(session, genome), {}, RecoverSettings(**recipe), text, tmp_path / "r")
     assert recovered.helped
-    session.transform.finalise(session.transform.unencoded(genome))
-    model = copy_of(session.resident.model, session.resident.model.dtype)
-    session.transform.apply(session.transform.dense)
-    put_weights(model, recovered.weights)
-    session.transform.encode(model, genome)
+    model = FinalModel(session, genome, recovered.weights).copy().model
     assert judged.values[0] == pytest.approx(plain_perplexity(model, text.held_out), rel=1e-4)
 
 
@@ -117,7 +116,7 @@ def test_a_recovery_that_helps_only_before_quantising_did_not_help(language_mode
     monkeypatch.setattr(session.transform, "encode", spoilt_when_trained)
     settings = RecoverSettings(**RECOVER | {"tokens": 200})
     text = recovery_text(settings, session.resident, session.texts.search, session.texts.report.settings)
-    row = recover(session, genome, {}, settings, text, tmp_path / "r").rows["evolved"]
+    row = recover(FinalModel(session, genome), {}, settings, text, tmp_path / "r").rows["evolved"]
     assert row["curve"][-1]["held_out"] < row["curve"][0]["held_out"]
     assert not row["helped"]
     assert row["decided"][1] > row["decided"][0]

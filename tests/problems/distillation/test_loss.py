@@ -8,10 +8,10 @@ from torch.nn.functional import cross_entropy, kl_div
 
 from evoprune import InputError
 from problems.distillation import loss
-from problems.distillation.recover import model_of
-from problems.distillation.student import Student
+from problems.distillation.loss import Student
 from problems.models import forward
 from problems.models.forward import Forward
+from problems.results.final_model import FinalModel
 from tests.problems.small import VOCABULARY, random_model
 
 ROWS, WIDTH = 21, 16
@@ -73,7 +73,7 @@ def states_after_blocks(model, tokens):
 def test_the_difference_of_hidden_states_is_that_after_each_block_that_is_left(language_model, tokens):
     session = language_model(transforms={"use": "sublayers", "genes": "block"}).session
     teacher = random_model("gpt2")
-    student = model_of(session, [0, 1, 0]).model.requires_grad_(True)
+    student = FinalModel(session, [0, 1, 0]).copy().model.requires_grad_(True)
     expected, found = copy.deepcopy(student), Student(student, Forward(student), Forward(teacher), 0.3, 0.5)
     total, parts = found(tokens)
     total.backward()

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 
 import evoprune
 from evoprune.cli import main
-from problems.distillation import trained
-from problems.distillation.train import Training
+from problems.distillation import trainable_parameters
+from problems.distillation.training import Training
 from problems.models.blocks import find_matrices
 from tests.problems.distillation.conftest import QUICK, ends_at_step_5, facts, recovered
 from tests.problems.small import random_model, save
@@ -71,7 +71,7 @@ def test_one_that_was_interrupted_ends_with_the_same_weights(run, out, monkeypat
     assert not again.exists()
     assert main([*command[:-2], "--seed", "1"]) == 2
     assert "holds checkpoints of another recovery" in capsys.readouterr().err
-    monkeypatch.setattr(trained, "free_memory", lambda _: 0.0)  # what was trained is trained further
+    monkeypatch.setattr(trainable_parameters, "free_memory", lambda _: 0.0)  # what was trained is trained further
     assert main(command) == 0
     assert "continued after step 4" in capsys.readouterr().err
     for name, weight in weights(out).items():

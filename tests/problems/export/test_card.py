@@ -25,7 +25,7 @@ def facts():
             },
         },
         "check": {"perplexity": 30.5, "tolerance": 0.02},
-        "uneven": False,
+        "ragged": False,
         "bytes": 1200,
     }
 
@@ -48,10 +48,10 @@ def test_the_card_states_perplexities_sparsities_and_protocol(result, facts):
     assert "nothing was trained" in text
 
 
-@pytest.mark.parametrize(("uneven", "loads"), [(False, "like any other model"), (True, "evoprune.load(folder)")])
-def test_a_smaller_model_is_told_by_its_parameters(result, facts, uneven, loads):
+@pytest.mark.parametrize(("ragged", "loads"), [(False, "like any other model"), (True, "evoprune.load(folder)")])
+def test_a_smaller_model_is_told_by_its_parameters(result, facts, ragged, loads):
     cost = {"parameters": {"dense": 200, "evolved": 150}, "bytes": {"dense": 400, "evolved": 300}}
-    text = card(run_record(result | {"cost": cost}), facts | {"uneven": uneven})
+    text = card(run_record(result | {"cost": cost}), facts | {"ragged": ragged})
     assert "with 25.0% of its parameters removed" in text
     assert "has 200 parameters, this model 150; its files of weights have 1,200 bytes" in text
     assert loads in text

@@ -17,7 +17,7 @@ def job(small):
     return {
         "folder": small["model"], "matrices": [matrix.name for matrix in find_matrices(model)], "window": 32,
         "text": small["report_text"]["source"], "windows": 4, "dtype": "float32", "device": "cpu",
-        "trust_remote_code": False, "uneven": False, "begin": False,
+        "trust_remote_code": False, "ragged": False, "begin": False,
     }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 
 from evoprune import Choice, InputError
 from evoprune.cli import main
-from problems.export import ragged_model as uneven
+from problems.export import ragged_model
 from problems.language_model.problem import LanguageModel, LanguageModelSettings
 from problems.models.load import load_model
 from problems.models.settings import ModelSettings
@@ -37,7 +37,7 @@ def sessions(tmp_path_factory):
 def written(sessions, tmp_path):
     def write(architecture):
         session = sessions(architecture)
-        uneven.save(session.resident.model, SUBLAYERS, GENOME, tmp_path)
+        ragged_model.save(session.resident.model, SUBLAYERS, GENOME, tmp_path)
         return session, tmp_path
 
     return write
@@ -46,11 +46,11 @@ def written(sessions, tmp_path):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_logits_are_the_same(written, tokens, architecture):
     session, folder = written(architecture)
-    model = uneven.load(folder)
+    model = ragged_model.load(folder)
     with torch.inference_mode():
         expected = session.resident.model(tokens, use_cache=False).logits
         assert torch.allclose(model(tokens, use_cache=False).logits, expected, atol=1e-5)
-    assert uneven.is_uneven(folder)
+    assert ragged_model.is_ragged(folder)
 
 
 def test_eval_measures_such_a_folder(written, capsys):
@@ -65,7 +65,7 @@ def test_eval_measures_such_a_folder(written, capsys):
 
 
 def test_a_cache_of_keys_and_values_changes_nothing_where_the_first_attention_is_gone(written, tokens):
-    model = uneven.load(written("llama")[1])
+    model = ragged_model.load(written("llama")[1])
     given = {"max_new_tokens": 8, "do_sample": False, "eos_token_id": None}
     with_cache, without = (model.generate(tokens[:1, :6], use_cache=use, **given) for use in (True, False))
     assert torch.equal(with_cache, without)
@@ -77,10 +77,10 @@ def test_what_ends_a_text_is_kept_also_when_it_is_written_again(sessions, tmp_pa
     try:
         for name in ("first", "again"):
             (tmp_path / name).mkdir()
-        uneven.save(model, SUBLAYERS, GENOME, tmp_path / "first")
-        uneven.save_like(tmp_path / "first", uneven.load(tmp_path / "first"), tmp_path / "again")
+        ragged_model.save(model, SUBLAYERS, GENOME, tmp_path / "first")
+        ragged_model.save_like(tmp_path / "first", ragged_model.load(tmp_path / "first"), tmp_path / "again")
         for name in ("first", "again"):
-            kept = uneven.load(tmp_path / name).generation_config
+            kept = ragged_model.load(tmp_path / name).generation_config
             assert (kept.eos_token_id, kept.do_sample) == ([0, 7], True)
     finally:
         model.generation_config = before
@@ -101,9 +101,9 @@ def test_transformers_alone_refuses_it(written):
 @pytest.mark.parametrize(
     ("change", "fragment"),
     [
-        (lambda folder: (folder / uneven.STRUCTURE).write_text("{}"), "is not the description of a model"),
-        (lambda folder: (folder / uneven.STRUCTURE).unlink(), "is not the description of a model"),
-        (lambda folder: (folder / uneven.WEIGHTS).write_bytes(b"x"), "cannot be read"),
+        (lambda folder: (folder / ragged_model.STRUCTURE).write_text("{}"), "is not the description of a model"),
+        (lambda folder: (folder / ragged_model.STRUCTURE).unlink(), "is not the description of a model"),
+        (lambda folder: (folder / ragged_model.WEIGHTS).write_bytes(b"x"), "cannot be read"),
         (lambda folder: _set_genome(folder, [0.0] * 6), "does not hold the weights"),
         (lambda folder: _set_genome(folder, [0.5] * 6), "expected a possible value for each gene"),
     ],
@@ -113,9 +113,9 @@ def test_a_folder_that_was_damaged_is_refused(written, change, fragment):
     _, folder = written("gpt2")
     change(folder)
     with pytest.raises(InputError, match=fragment):
-        uneven.load(folder)
+        ragged_model.load(folder)
 
 
 def _set_genome(folder, genome):
-    structure = json.loads((folder / uneven.STRUCTURE).read_text())
-    (folder / uneven.STRUCTURE).write_text(json.dumps(structure | {"genome": genome}))
+    structure = json.loads((folder / ragged_model.STRUCTURE).read_text())
+    (folder / ragged_model.STRUCTURE).write_text(json.dumps(structure | {"genome": genome}))

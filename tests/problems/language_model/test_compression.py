@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from evoprune.cli import main
 from evoprune.experiment.resolve import resolve_file
-from problems.distillation.train import Training
+from problems.distillation.training import Training
 from problems.language_model.problem import Compression
 from tests.runs import lines, result
 

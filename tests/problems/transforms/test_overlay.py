@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from evoprune import InputError
-from problems.export import ragged_model as uneven
+from problems.export import ragged_model
 from problems.gguf import ggml
 from problems.models.load import copy_of
 from problems.testing.transforms import check_transform
@@ -124,9 +124,9 @@ def test_a_folder_holds_the_shapes_alone_and_the_values_of_types(joint, tmp_path
     problem = joint(*EACH)
     transform, model = problem.session.transform, problem.session.resident.model
     transform.apply(drawn(transform.genes, random.Random(5)))
-    uneven.save(
+    ragged_model.save(
         copy_of(model, model.dtype), problem.settings.transforms, transform.shaping(transform._applied), tmp_path
     )
-    found, expected = uneven.load(tmp_path).state_dict(), model.state_dict()
+    found, expected = ragged_model.load(tmp_path).state_dict(), model.state_dict()
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], expected[name]) for name in found)

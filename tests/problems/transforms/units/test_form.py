@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM, FalconConfig, FalconForCausalLM, PhiConfig, PhiForCausalLM
 
 from evoprune import Choice
-from problems.export import ragged_model as uneven
+from problems.export import ragged_model
 from problems.transforms.units.form import has_form
 from tests.problems.transforms.units.slow import ALL, cut_of
 
@@ -68,8 +68,8 @@ def test_any_widths_are_read_back_with_the_same_logits(architecture, cut, tokens
     """Written with the transform and the genome; what stays is chosen by another score when it is read."""
     transform, genome = cut_of(architecture, cut), [1.0, 0.0, 2.0]
     transform.apply(genome)
-    uneven.save(transform.resident.model, [Choice(use=cut)], genome, tmp_path)
-    loaded = uneven.load(tmp_path)
+    ragged_model.save(transform.resident.model, [Choice(use=cut)], genome, tmp_path)
+    loaded = ragged_model.load(tmp_path)
     expected = transform.resident.model(tokens).logits
     assert (loaded(tokens).logits - expected).abs().max() <= 1e-5 * expected.abs().max()
 

@@ -1,4 +1,4 @@
-"""What a recovery trains, and what it must not change: embeddings, the head, and zeros."""
+"""The parameters that a recovery trains. It must not change embeddings, the head, and zeros."""
 
 from __future__ import annotations
 
@@ -19,25 +19,18 @@ Train = Literal["all", "lora", "norms"]
 RATES: dict[Train, float] = {"all": 3e-4, "lora": 1e-3, "norms": 1e-3}
 """Highest learning rates."""
 
-RANK = 16
-"""Of the updates that LoRA adds (Hu et al., 2022); their scale is 2."""
-
-_CUT = 0.01
-"""A matrix of which nothing is known but its weights was pruned if a larger share is 0."""
-
-_BYTES = 16
-"""Of a parameter in training: float32 weight, gradient and two moments."""
-
-_SHARE = 0.6
-"""Of the free memory for these; the rest is for activations and the dense model's."""
+_RANK = 16  # of the updates that LoRA adds (Hu et al., 2022); their scale is 2
+_PRUNED = 0.01  # a matrix is taken for pruned if a larger share of it is 0
+_BYTES = 16  # of a parameter in training: float32 weight, gradient and two moments
+_SHARE = 0.6  # of the free memory for these; the rest is for activations, and those of the dense model
 
 
 @dataclass(frozen=True)
 class Given:
     """A model to train.
 
-    ``fixed``: the names of its parameters that are quantised and stay as they are. ``sparse``: whether weights were
-    pruned, so that those that are 0 stay 0; a source in a few bits has zeros besides.
+    ``fixed``: names of quantised parameters, which stay as they are. ``sparse``: whether weights were pruned, so that
+    zeros stay zero; a source in a few bits has zeros besides.
     """
 
     model: Any
@@ -45,16 +38,16 @@ class Given:
     sparse: bool = False
 
 
-class Trained:
+class TrainableParameters:
     """The parameters of a model, in float32, that are trained; all others are frozen.
 
-    Beside those that are ``fixed``, ``norms`` are all others but embeddings and head. ``seed``: of the first low-rank
-    updates. Raises :class:`evoprune.InputError` where ``train`` is not possible.
+    ``norms`` are, beside ``fixed`` ones, all others but embeddings and head. ``seed``: of the first low-rank updates.
+    Raises :class:`evoprune.InputError` if ``train`` is not possible.
     """
 
     def __init__(self, given: Given, train: Train, seed: int = 0) -> None:
         model, self.train = given.model, train
-        self._zeros = _zeros(model) if given.sparse else {}
+        self._nonzero = _nonzero(model) if given.sparse else {}
         model.requires_grad_(False)
         self._adapted = None
         if train == "lora":
@@ -62,27 +55,32 @@ class Trained:
             self._adapted = _adapt(model, seed)
         for _, parameter in _candidates(model, train, given.fixed):
             parameter.requires_grad_(True)
-        self.parameters: dict[str, nn.Parameter] = {
+        self.by_name: dict[str, nn.Parameter] = {
             name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
         }
-        """By name; sorted as in the model."""
-        if not self.parameters:
+        """Sorted as in the model."""
+        if not self.by_name:
             raise InputError(f"{train}: the model has none of these that can be trained; use all or lora", "train")
 
+    @property
+    def count(self) -> int:
+        """Number of trained values."""
+        return sum(parameter.numel() for parameter in self.by_name.values())
+
     def keep_zeros(self) -> None:
-        """Take the gradients of zeros away: AdamW then leaves them, their moments and their decay at zero."""
-        for module, mask in self._zeros.items():
+        """Delete the gradients of zeros: AdamW then leaves them, their moments and their decay at zero."""
+        for module, mask in self._nonzero.items():
             weight: Any = module.weight
             if weight.grad is not None:
                 weight.grad.mul_(mask.to(weight.device))
 
     def merged(self, model: Any) -> Any:
-        """``model`` as plain layers."""
+        """Return ``model`` as plain layers."""
         return model if self._adapted is None else self._adapted.merge_and_unload()
 
 
 def refuse_lora(sparse: bool) -> None:
-    """Raise :class:`evoprune.InputError` where low-rank updates are not possible. ``sparse``: of a pruned model."""
+    """Raise :class:`evoprune.InputError` if low-rank updates are not possible. ``sparse``: of a pruned model."""
     if sparse:
         raise InputError("low-rank updates would fill the zeros of the pruned weights; use all or norms", "train")
     if find_spec("peft") is None:
@@ -90,7 +88,7 @@ def refuse_lora(sparse: bool) -> None:
 
 
 def fitting(given: Given, device: torch.device) -> Train:
-    """What can be trained with the memory that is free on ``device``: as much as possible."""
+    """Return the most that can be trained with the free memory of ``device``."""
     needed = _BYTES * sum(parameter.numel() for _, parameter in _candidates(given.model, "all"))
     if needed < _SHARE * free_memory(device):
         return "all"
@@ -98,8 +96,8 @@ def fitting(given: Given, device: torch.device) -> Train:
 
 
 def looks_pruned(model: Any) -> bool:
-    """Whether so many weights of a matrix are 0 that it was pruned."""
-    return any(1 - float(mask.float().mean()) > _CUT for mask in _zeros(model).values())
+    """Whether a matrix has so many zeros that it was pruned."""
+    return any(1 - float(mask.float().mean()) > _PRUNED for mask in _nonzero(model).values())
 
 
 def _adapt(model: Any, seed: int) -> Any:
@@ -107,19 +105,18 @@ def _adapt(model: Any, seed: int) -> Any:
 
     name, blocks = find_blocks(model)
     layers = [f"{name}.{layer}" for layer, _ in prunable(blocks)]
-    config = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=layers, bias="none")
+    config = LoraConfig(r=_RANK, lora_alpha=2 * _RANK, target_modules=layers, bias="none")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return get_peft_model(model, config)
 
 
-def _zeros(model: Any) -> dict[nn.Module, torch.Tensor]:
-    """Which weights are not zero, of each matrix that has some that are."""
+def _nonzero(model: Any) -> dict[nn.Module, torch.Tensor]:
+    """Masks of the weights that are not zero, of matrices that have zeros."""
     return {each.module: each.weight != 0 for each in find_matrices(model) if not each.weight.all()}
 
 
 def _candidates(model: Any, train: Train, fixed: Collection[str] = ()) -> list[tuple[str, nn.Parameter]]:
-    """The parameters that ``train`` names."""
     if train == "lora":
         return [(name, each) for name, each in model.named_parameters() if ".lora_" in name]
     kept = {id(each) for layer in _ends(model) for each in layer.parameters()}

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from evoprune.cli import main
-from problems.export import write
+from problems.export.format import public_name
 from problems.models.attention import NAME
 from problems.models.blocks import find_matrices
 from tests.problems.small import ARCHITECTURES, plain_perplexity
@@ -129,18 +129,18 @@ def test_a_folder_that_holds_anything_is_refused(run_on, tmp_path, capsys):
 
 
 def test_what_fails_half_way_leaves_nothing(run_on, tmp_path, monkeypatch):
-    def fail(session, genome, dtype, folder, recovered):
+    def fail(model, folder):
         (folder / "model.safetensors").touch()
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(write, "_save", fail)
+    monkeypatch.setattr(PreTrainedModel, "save_pretrained", fail)
     assert main(["export", str(run_on("gpt2")), str(tmp_path / "out")]) == 2
     assert not list(tmp_path.iterdir())
 
 
 def test_only_the_own_name_of_a_local_model_is_published(tmp_path):
-    assert write.public_name("owner/name") == "owner/name"
-    assert write.public_name(str(tmp_path / "private" / "model")) == "model"
+    assert public_name("owner/name") == "owner/name"
+    assert public_name(str(tmp_path / "private" / "model")) == "model"
 
 
 def test_an_export_is_in_the_dtype_of_its_source_timed_and_no_larger(run_on, tmp_path, capsys):

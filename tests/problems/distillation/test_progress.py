@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from problems.distillation.course import Course
-from problems.distillation.held_out import PERPLEXITY
+from problems.distillation.progress import Progress
+from problems.results.learning_curve import PERPLEXITY
 
 
 @pytest.mark.parametrize(
@@ -23,15 +23,15 @@ from problems.distillation.held_out import PERPLEXITY
     ],
 )
 def test_a_training_is_stale_while_it_gains_nothing_and_the_best_may_be_of_before(before, measured, best, stale):
-    course = Course(steps=100)
+    progress = Progress(steps=100)
     for tokens, value in enumerate([before, *measured]):
-        course.add(tokens, None, {PERPLEXITY: value})
-    assert (course.best, course.stale) == (best, stale)
-    assert course.helped == (best > 0)
+        progress.add(tokens, None, {PERPLEXITY: value})
+    assert (progress.best, progress.stale) == (best, stale)
+    assert progress.helped == (best > 0)
 
 
 def test_a_loss_that_is_no_number_can_be_kept():
-    course = Course(steps=100)
-    course.add(512, torch.tensor([float("nan"), float("inf"), 1.0]), {PERPLEXITY: float("nan")})
-    assert json.loads(json.dumps(course.curve, allow_nan=False)) == course.curve
-    assert course.curve[0]["hidden"] == 1.0
+    progress = Progress(steps=100)
+    progress.add(512, torch.tensor([float("nan"), float("inf"), 1.0]), {PERPLEXITY: float("nan")})
+    assert json.loads(json.dumps(progress.curve, allow_nan=False)) == progress.curve
+    assert progress.curve[0]["hidden"] == 1.0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from problems.results.recovery_figures import draw_recovery
+from problems.results.learning_curve import draw_recovery
 
 
 def row(*held_out):

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from evoprune import InputError
-from problems.distillation.trained import Given, Trained, looks_pruned
+from problems.distillation.trainable_parameters import Given, TrainableParameters, looks_pruned
 from problems.models.blocks import find_matrices
 from tests.problems.small import random_model
 
 
 def trained_for_a_while(model, tokens, train, fixed=(), sparse=True):
-    trained = Trained(Given(model, fixed, sparse), train)
-    adam = torch.optim.AdamW(trained.parameters.values(), lr=0.01, weight_decay=0.1)
+    trained = TrainableParameters(Given(model, fixed, sparse), train)
+    adam = torch.optim.AdamW(trained.by_name.values(), lr=0.01, weight_decay=0.1)
     for _ in range(4):
         model(input_ids=tokens, labels=tokens).loss.backward()
         trained.keep_zeros()
@@ -65,7 +65,7 @@ def test_low_rank_updates_are_merged_into_plain_layers(tokens):
 
 def test_low_rank_updates_of_a_pruned_model_are_refused():
     with pytest.raises(InputError, match="would fill the zeros"):
-        Trained(Given(random_model("gpt2"), sparse=True), "lora")
+        TrainableParameters(Given(random_model("gpt2"), sparse=True), "lora")
 
 
 def test_zeros_of_a_quantised_source_are_trained(tokens):
@@ -90,4 +90,4 @@ def test_a_model_without_what_is_to_be_trained_is_refused():
         if "norm" in type(module).__name__.lower():
             module.register_parameter("weight", None)
     with pytest.raises(InputError, match="norms: the model has none of these"):
-        Trained(Given(model), "norms")
+        TrainableParameters(Given(model), "norms")

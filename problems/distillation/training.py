@@ -6,49 +6,44 @@ import math
 import os
 import time
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
+import numpy
 import torch
+from tqdm import tqdm
 
 from evoprune import InputError, Phase
-from problems.distillation import checkpoint, schedule
-from problems.distillation.course import Course
-from problems.distillation.held_out import measured
-from problems.distillation.pace import Pace
+from problems.distillation.checkpoint import Checkpoints
+from problems.distillation.loss import PARTS, Student
+from problems.distillation.progress import Progress, held_out_scores
 from problems.distillation.settings import RecoverSettings, seconds_of
-from problems.distillation.student import PARTS, Student
 from problems.distillation.text import RecoveryText
-from problems.distillation.trained import RATES, Given, Trained, fitting
+from problems.distillation.trainable_parameters import RATES, Given, TrainableParameters, fitting
 from problems.models.attention import use_fast_attention
 from problems.models.blocks import find_blocks
 from problems.models.device import pick_dtype
 from problems.models.forward import Forward
 from problems.models.tensor_file import Tensors
 
-_LONGEST_GRADIENT = 1.0
-"""Longer ones are shortened to this norm."""
-
 DEFAULT_TOKENS = 200_000
 
+_LONGEST_GRADIENT = 1.0  # longer ones are clipped to this norm
 _MOMENTS = ("exp_avg", "exp_avg_sq")
+_WARM_UP = 0.05  # the share of the steps in which the learning rate rises
 
 
 class Training:
     """Trains the model that is ``given``, in float32, with its state in ``checkpoints``. ``teacher`` stays as it is.
 
-    Steps read what :mod:`problems.distillation.schedule` says, so that one that was interrupted ends with
-    exactly the same weights. Raises :class:`evoprune.InputError`.
+    A step depends on the seed and its number alone, so that an interrupted training ends with exactly the same weights.
+    Raises :class:`evoprune.InputError`.
     """
 
     def __init__(
-        self,
-        given: Given,
-        teacher: Any,
-        text: RecoveryText,
-        settings: RecoverSettings,
-        checkpoints: checkpoint.Checkpoints,
+        self, given: Given, teacher: Any, text: RecoveryText, settings: RecoverSettings, checkpoints: Checkpoints,
         phase: Phase,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.accelerator = accelerator(teacher.device, settings.accumulate)
         self._text, self._settings, self._phase = text, settings, phase
         self._device = self.accelerator.device
@@ -60,11 +55,10 @@ class Training:
         self._plan = checkpoints.planned() or {}
         train = self._plan.get("train", settings.train)
         train = self._agreed(fitting(given, self._device) if train == "auto" else train)
-        self._trained = Trained(given, train, settings.seed)
-        parameters = list(self._trained.parameters.values())
+        self._parameters = TrainableParameters(given, train, settings.seed)
         fused = self._device.type in {"cpu", "cuda"}
-        self._adam = torch.optim.AdamW(parameters, fused=fused)
-        self._rate = settings.rate or RATES[self._trained.train]
+        self._adam = torch.optim.AdamW(list(self._parameters.by_name.values()), fused=fused)
+        self._rate = settings.rate or RATES[self._parameters.train]
         use_fast_attention(model, torch.bfloat16 if self.accelerator.mixed_precision == "bf16" else model.dtype)
         if settings.checkpointing:
             _keep_no_activations(model)
@@ -72,72 +66,68 @@ class Training:
         student = Student(model, forward, self._teacher, settings.cross_entropy, settings.hidden)
         self._student, self._optimizer = self.accelerator.prepare(student, self._adam)
         self._checkpoints = checkpoints
-        self.course = self._read()
+        self.progress = self._read()
 
     @property
     def train(self) -> str:
-        """What is trained."""
-        return self._trained.train
+        """Kind of the trained parameters."""
+        return self._parameters.train
 
     @property
     def trained_parameters(self) -> int:
-        """How many parameters are trained."""
-        return sum(parameter.numel() for parameter in self._trained.parameters.values())
-
-    @property
-    def _weights(self) -> Tensors:
-        return {f"weight.{name}": parameter for name, parameter in self._trained.parameters.items()}
+        """Number of trained values."""
+        return self._parameters.count
 
     @property
     def tokens(self) -> int:
-        """How many tokens the best weights have seen."""
-        return int(self.course.curve[self.course.best]["tokens"] or 0)
+        """Number of tokens that the best weights were trained on."""
+        return int(self.progress.curve[self.progress.best]["tokens"] or 0)
 
     @property
     def planned_tokens(self) -> int:
-        """How many tokens it trains on to the end."""
-        return self.course.steps * self._per_step
+        """Number of tokens of the whole training."""
+        return self.progress.steps * self._per_step
 
     def run(self) -> Any:
-        """Train to the end; the model with its best weights, as it was given if nothing helped."""
+        """Train to the end; return the model with its best weights, as it was given if nothing helped."""
         self.train_on()
         self.accelerator.wait_for_everyone()
         self._load(self._checkpoints.best())
         return self.merged()
 
     def merged(self) -> Any:
-        """The model as plain layers, with the weights that it has now; nothing can be trained afterwards."""
-        return self._trained.merged(self._model)
+        """Return the model as plain layers, with its weights of now; it cannot be trained afterwards."""
+        return self._parameters.merged(self._model)
 
     def train_on(self) -> None:
         """Train to the end; the weights are the last ones afterwards."""
-        course, settings = self.course, self._settings
-        pace, losses, since = Pace(), torch.zeros(PARTS, device=self._device), 0
-        due = schedule.evaluated(course.steps, settings.evaluations)
-        while course.step < course.steps and course.stale < settings.patience:
+        progress, settings = self.progress, self._settings
+        begun, first, losses, since = time.perf_counter(), progress.step, self._no_losses(), 0
+        due = evaluated_steps(progress.steps, settings.evaluations)
+        while progress.step < progress.steps and progress.stale < settings.patience:
             start = time.perf_counter()
-            rate = self._rate * schedule.share(course.step, course.steps)
-            losses, since = losses + self._step(course.step, rate), since + 1
-            course.step += 1
-            pace.add(self._per_step)
-            left = (course.steps - course.step) * self._per_step
+            rate = self._rate * rate_share(progress.step, progress.steps)
+            losses, since = losses + self._step(progress.step, rate), since + 1
+            progress.step += 1
+            throughput = (progress.step - first) * self._per_step / (time.perf_counter() - begun)
+            left = tqdm.format_interval((progress.steps - progress.step) * self._per_step / throughput)
             self._phase.now(
-                f"step {course.step}/{course.steps}: loss {self._total(losses / since):.4g}, {course.last}, "
-                f"{pace.words(left)}"
+                f"step {progress.step}/{progress.steps}: loss {self._total(losses / since):.4g}, {progress.last}, "
+                f"{throughput:,.0f} tokens/s, {left} left"
             )
-            if course.step in due:
-                self._judge(losses / since, start)
-                losses, since = torch.zeros_like(losses), 0
+            if progress.step in due:
+                self._evaluate(losses / since, start)
+                losses, since = self._no_losses(), 0
             else:
-                course.seconds += time.perf_counter() - start
+                progress.seconds += time.perf_counter() - start
 
-    def _judge(self, losses: torch.Tensor, start: float) -> None:
-        """Measure the held-out windows, and keep what is needed to go on from here."""
-        course = self.course
-        better = course.add(course.step * self._per_step, losses, self._held_out())
-        course.seconds += time.perf_counter() - start
+    def _evaluate(self, losses: torch.Tensor, start: float) -> None:
+        """Measure the held-out windows, and write a checkpoint."""
+        progress = self.progress
+        better = progress.add(progress.step * self._per_step, losses, self._held_out())
+        progress.seconds += time.perf_counter() - start
         self._phase.note(
-            f"{course.curve[-1]['tokens']:,} tokens: loss {self._total(losses):.4g}, {course.last}"
+            f"{progress.curve[-1]['tokens']:,} tokens: loss {self._total(losses):.4g}, {progress.last}"
             f"{'' if better else ', no better'}"
         )
         if self.accelerator.is_main_process:
@@ -145,24 +135,31 @@ class Training:
                 self._checkpoints.write_best(self._weights)
             moments = {
                 f"{kind}.{name}": self._adam.state[each][kind]
-                for name, each in self._trained.parameters.items()
+                for name, each in self._parameters.by_name.items()
                 for kind in _MOMENTS
             }
-            self._checkpoints.write(course.step, vars(course), self._weights | moments)
+            self._checkpoints.write(progress.step, vars(progress), self._weights | moments)
+
+    @property
+    def _weights(self) -> Tensors:
+        return {f"weight.{name}": parameter for name, parameter in self._parameters.by_name.items()}
+
+    def _no_losses(self) -> torch.Tensor:
+        return torch.zeros(len(PARTS), device=self._device)
 
     def _total(self, losses: torch.Tensor) -> float:
         settings = self._settings
         return float(losses[0] + settings.cross_entropy * losses[1] + settings.hidden * losses[2])
 
     def _step(self, step: int, rate: float) -> torch.Tensor:
-        """Train on the windows of ``step``; the mean losses ``(3,)`` of this process's."""
+        """Train on the windows of ``step``; return the mean losses ``(3,)`` of this process's."""
         for group in self._adam.param_groups:
             group["lr"] = rate
-        losses = torch.zeros(PARTS, device=self._device)
+        losses = self._no_losses()
         for parts in self._passes(step):
             if self.accelerator.sync_gradients:
-                self._trained.keep_zeros()
-                self.accelerator.clip_grad_norm_(list(self._trained.parameters.values()), _LONGEST_GRADIENT)
+                self._parameters.keep_zeros()
+                self.accelerator.clip_grad_norm_(list(self._parameters.by_name.values()), _LONGEST_GRADIENT)
             self._optimizer.step()
             self._optimizer.zero_grad()
             losses += parts / self._settings.accumulate
@@ -171,40 +168,40 @@ class Training:
     def _passes(self, step: int) -> Iterator[torch.Tensor]:
         """Add the gradients of ``step``, and yield the losses of each pass."""
         settings, number = self._settings, self.accelerator.num_processes
-        places = schedule.places(step, settings.batch, len(self._text.train), settings.seed)
-        own = self._text.train[places[self.accelerator.process_index :: number]]
-        for windows in own.chunk(settings.accumulate):
+        windows = windows_of(step, settings.batch, len(self._text.train), settings.seed)
+        own = self._text.train[windows[self.accelerator.process_index :: number]]
+        for tokens in own.chunk(settings.accumulate):
             with self.accelerator.accumulate(self._student):
-                loss, parts = self._student(windows.to(self._device))
+                loss, parts = self._student(tokens.to(self._device))
                 self.accelerator.backward(loss)
                 yield parts.detach()
 
     def _held_out(self) -> dict[str, float]:
         with self.accelerator.autocast():
-            found = measured(self._forward, self._teacher, self._text.held_out, self._settings.cross_entropy)
+            found = held_out_scores(self._forward, self._teacher, self._text.held_out, self._settings.cross_entropy)
         return self._agreed(found)  # type: ignore[no-any-return]
 
-    def _read(self) -> Course:
-        """Where the checkpoint ends, or a start."""
+    def _read(self) -> Progress:
+        """Continue from the checkpoint, or start."""
         found = self._checkpoints.read()
         if found is None:
             return self._start()
         state, tensors = found
         self._load(tensors)
-        for name, parameter in self._trained.parameters.items():
+        for name, parameter in self._parameters.by_name.items():
             moments = {kind: tensors[f"{kind}.{name}"].to(parameter.device) for kind in _MOMENTS}
             count = torch.tensor(float(state["step"]), device=parameter.device)
             self._adam.state[parameter] = {"step": count, **moments}
         self._phase.note(f"continued after step {state['step']}")
-        return Course(**state)
+        return Progress(**state)
 
     @torch.no_grad()
     def _load(self, tensors: Tensors) -> None:
-        for name, parameter in self._trained.parameters.items():
+        for name, parameter in self._parameters.by_name.items():
             parameter.copy_(tensors[f"weight.{name}"])
 
-    def _start(self) -> Course:
-        """Measure the model as it is, and decide the number of steps, which a time is turned into once."""
+    def _start(self) -> Progress:
+        """Measure the model as it is, and decide the number of steps."""
         before = time.perf_counter()
         self._phase.now("measuring the held-out windows")
         found = self._held_out()
@@ -213,22 +210,22 @@ class Training:
         if self.accelerator.is_main_process:
             self._checkpoints.plan(steps, self.train)
             self._checkpoints.write_best(self._weights)
-        course = Course(steps)
-        course.add(0, None, found)
+        progress = Progress(steps)
+        progress.add(0, None, found)
         self._phase.note(
             f"{self.train}: {self.trained_parameters:,} parameters, {steps * self._per_step:,} tokens in {steps} "
-            f"steps; {course.last}"
+            f"steps; {progress.last}"
         )
-        return course
+        return progress
 
     def _agreed(self, found: Any) -> Any:
-        """What the first process found: each has a speed, free memory and last digits of its own."""
+        """Return what the first process found: each has a speed, free memory and last digits of its own."""
         from accelerate.utils import broadcast_object_list
 
         return broadcast_object_list([found])[0]
 
     def _planned(self, measuring: float) -> int:
-        """The number of steps; ``measuring``: the seconds that one measurement takes."""
+        """Number of steps; ``measuring``: the seconds that one measurement takes."""
         settings = self._settings
         if settings.time is None:
             tokens = DEFAULT_TOKENS if settings.tokens is None else settings.tokens
@@ -243,10 +240,40 @@ class Training:
         return max(1, int((seconds - 2 * step - measuring * (1 + settings.evaluations)) / step))
 
 
-def accelerator(device: torch.device, accumulate: int = 1) -> Any:
-    """An ``Accelerator`` on ``device``, which computes in bfloat16 where that is fast.
+def rate_share(step: int, steps: int) -> float:
+    """Learning rate of ``step``, from 0 on, as a share of the highest: a linear rise, then a cosine.
 
-    Raises :class:`evoprune.InputError` where accelerate is missing.
+    It is above 0 in each step, and would be 0 in the one after the last.
+    """
+    rise = max(1, round(_WARM_UP * steps))
+    if step < rise:
+        return (step + 1) / (rise + 1)
+    return (1 + math.cos(math.pi * (step - rise + 1) / (steps - rise + 1))) / 2
+
+
+def windows_of(step: int, batch: int, available: int, seed: int) -> list[int]:
+    """Indices of the windows of ``step``, from 0 on: ``batch`` of ``available`` ones, each read once in a pass.
+
+    Each pass over them has an order of its own, decided by ``seed``.
+    """
+    counts = (divmod(count, available) for count in range(step * batch, (step + 1) * batch))
+    return [int(_order(seed, turn, available)[place]) for turn, place in counts]
+
+
+@lru_cache(maxsize=2)  # a step may end one pass and begin the next
+def _order(seed: int, turn: int, available: int) -> numpy.ndarray:
+    return numpy.random.default_rng([seed, turn]).permutation(available)
+
+
+def evaluated_steps(steps: int, evaluations: int) -> list[int]:
+    """Numbers of steps done at which held-out windows are measured: evenly spread, the last is ``steps``."""
+    return sorted({math.ceil(steps * number / evaluations) for number in range(1, evaluations + 1)})
+
+
+def accelerator(device: torch.device, accumulate: int = 1) -> Any:
+    """Make an ``Accelerator`` on ``device``, which computes in bfloat16 if that is fast there.
+
+    Raises :class:`evoprune.InputError` if accelerate is missing.
     """
     try:
         from accelerate import Accelerator
@@ -263,10 +290,7 @@ def accelerator(device: torch.device, accumulate: int = 1) -> Any:
 
 
 def _keep_no_activations(model: Any) -> None:
-    """Compute the activations of each block again in the backward pass; nothing is dropped out.
-
-    Raises :class:`evoprune.InputError` where the model's class does not support it.
-    """
+    """Compute the activations of each block again in the backward pass; nothing is dropped out."""
     try:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     except ValueError as error:

@@ -1,0 +1,87 @@
+"""The weights of a search's result: everything that measures, trains or exports it asks here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import torch
+
+from evoprune import InputError, Result
+from problems.evaluation.session import Session
+from problems.gguf.encoded import Encoded
+from problems.models.load import copy_of
+from problems.models.tensor_file import read_checked
+
+RECOVERED = "recovered.safetensors"
+"""The file in a run's folder with the weights that a recovery trained."""
+
+
+class Weights(NamedTuple):
+    """A model, and its parameters that a .gguf file holds in a quantised type, by name."""
+
+    model: Any
+    encoded: Mapping[str, Encoded]
+
+
+@dataclass(frozen=True)
+class FinalModel:
+    """The model that a search ends with. Its weights, the later ones in place of the earlier:
+
+    1. the transform's final ones of ``genome``: masked, cut or rounded to types, and those that remain updated;
+    2. those that distillation ``recovered``, by the names of parameters;
+    3. if matrices were trained, these are rounded to the types of ``genome`` again.
+    """
+
+    session: Session
+    genome: Sequence[float]
+    recovered: Mapping[str, torch.Tensor] = field(default_factory=dict)
+
+    def reside(self) -> Weights:
+        """Make the session's model that of step 1."""
+        self.session.transform.finalise(self.genome)
+        return Weights(self.session.resident.model, self.session.transform.encoded())
+
+    def copy(self, dtype: torch.dtype | None = None) -> Weights:
+        """Return a copy on the CPU, in ``dtype`` (default: the session's); the session's model is that of step 1.
+
+        Raises :class:`evoprune.InputError` if the recovered weights are those of another model.
+        """
+        resident, encoded = self.reside()
+        model = copy_of(resident, dtype or resident.dtype)
+        _put(model, self.recovered)
+        return Weights(model, self.round(model) if encoded.keys() & self.recovered.keys() else encoded)
+
+    @property
+    def has_types(self) -> bool:
+        """Whether the genome gives matrices a quantised type."""
+        return self.session.transform.unencoded(self.genome) != list(self.genome)
+
+    def rounds_after(self, train: str) -> bool:
+        """Whether matrices are rounded after the training of ``train``; norms are trained beside rounded ones."""
+        return train != "norms" and self.has_types
+
+    def to_train(self, train: str) -> FinalModel:
+        """The model to train for this one, with matrices that are not rounded if that comes later."""
+        before = replace(self, genome=self.session.transform.unencoded(self.genome))
+        return before if self.rounds_after(train) else self
+
+    def round(self, model: Any) -> Mapping[str, Encoded]:
+        """Round the matrices of ``model``, trained as :meth:`to_train` says, to the types of the genome."""
+        return self.session.transform.encode(model, self.genome)
+
+
+def final_model(session: Session, genome: Sequence[float], result: Result) -> FinalModel:
+    """The model of the run with the ``result``: with recovered weights, if these helped."""
+    rows = (result.model_extra or {}).get("recovered")
+    helped = isinstance(rows, dict) and rows.get("evolved", {}).get("helped")
+    return FinalModel(session, genome, read_checked(result.folder / RECOVERED) if helped and result.folder else {})
+
+
+def _put(model: Any, weights: Mapping[str, torch.Tensor]) -> None:
+    parameters = dict(model.named_parameters())
+    for name, weight in weights.items():
+        if name not in parameters or parameters[name].shape != weight.shape:
+            raise InputError(f"the recovered weights are not this model's: {name}")
+        parameters[name].data.copy_(weight)
