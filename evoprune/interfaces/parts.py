@@ -134,6 +134,12 @@ class Reporting(ABC):
         the engine's value.
         """
 
+    def delete_checkpoints(self, folder: Path) -> None:  # noqa: B027 - most have none
+        """Delete from the run's ``folder`` what only an interrupted :meth:`report` needs: ``result.json`` is there now.
+
+        A kill may interrupt this; the next call is after the next result.
+        """
+
     @classmethod
     def about(cls, settings: Any) -> str:
         """What a run is on, in a few words for titles of pages and figures, as a model and a text."""

@@ -121,6 +121,8 @@ def carry_out(
     if result is not None:
         write_json(folder / run_folder.RESULT, result.as_json())
         status.end("done")
+        if isinstance(run.problem, Reporting):
+            run.problem.delete_checkpoints(folder)
     return result
 
 

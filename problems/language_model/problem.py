@@ -254,6 +254,13 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
             self.session, self.settings.recover, self.recovery_text, outcome, self._compared(), result, folder
         )
 
+    def delete_checkpoints(self, folder: Path) -> None:
+        """Delete those of the recovery."""
+        if self.settings.recover:
+            from problems.language_model.recovery import delete_checkpoints
+
+            delete_checkpoints(folder)
+
     @classmethod
     def summary(cls, result: Result) -> list[str]:
         return summary(result.as_json())

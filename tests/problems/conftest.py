@@ -111,6 +111,19 @@ def run_on(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
+def smaller_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that leaves parts of the blocks of a random GPT-2, so that transformers alone cannot load the result."""
+    home = tmp_path_factory.mktemp("sublayers")
+    problem = problem_in(home) | {
+        "use": "language_model", "transforms": "sublayers", "budget": {"use": "parameters", "removed": 0.3},
+    }  # fmt: skip
+    spec = {"problem": problem, "population": 4, "generations": 1, "operators": {"repair": "shift"}}
+    (home / "experiment.yaml").write_text(json.dumps(spec))
+    assert main(["run", str(home / "experiment.yaml"), "--runs-dir", str(home), "--name", "run"]) == 0
+    return home / "run"
+
+
+@pytest.fixture(scope="session")
 def byte_models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
     """What a problem on a random model of a kind is told; ``base`` is the model's own .gguf file."""
     pytest.importorskip("gguf")

@@ -1,4 +1,4 @@
-"""Finalists are judged as a recovery measures them, by what the search and the report do not read."""
+"""The result is the best of the search's own and the known solutions, as they are exported, on held-out windows."""
 
 import json
 import shutil
@@ -8,15 +8,16 @@ import torch
 
 from evoprune.cli import main
 from evoprune.testing import check_problem
-from problems.distillation.recover import recover
-from problems.distillation.settings import RecoverSettings
-from problems.distillation.text import recovery_text
+from problems.distillation.loss import divergence
+from problems.models.forward import Forward
 from problems.results.final_model import FinalModel
+from tests.problems.recoveries import recover_with
 from tests.problems.small import plain_perplexity, weights_of
 from tests.runs import lines, result
 
-RECOVER = {"tokens": 1024, "held_out": 4, "evaluations": 4, "rate": 0.001}
+HALF = {"use": "weights", "removed": 0.5}
 SUBLAYERS = {"transforms": "sublayers", "budget": {"use": "parameters", "removed": 0.3}}
+RECOVER = {"tokens": 1024, "held_out": 4, "evaluations": 4, "rate": 0.001}
 
 
 @pytest.fixture
@@ -24,63 +25,76 @@ def finals(language_model):
     """A problem of sublayers whose finals train on so many tokens."""
 
     def make(tokens, **settings):
-        return language_model(**SUBLAYERS, recover=RECOVER | {"select": {"finalists": 3, "tokens": tokens}} | settings)
+        recover = RECOVER | {"select": {"finalists": 3, "tokens": tokens}} | settings
+        return language_model(**SUBLAYERS | {"recover": recover})
 
     return make
 
 
-@pytest.mark.parametrize("tokens", [0, 200])
-def test_the_contract(finals, tokens):
-    problem = finals(tokens)
+def judge(problem, genome):
+    """The judgement of ``genome``; the model is dense before and after, and the report text is not read."""
     check_problem(problem, trials=1)
-    genome = problem.references()["uniform"]
     before = weights_of(problem.session.resident.model)
-    assert problem.judge(genome).work == problem.judging_cost == (4 * 256 + 2 * 128 if tokens else 128)
+    judged = problem.judge(genome)
     assert all(map(torch.equal, before, weights_of(problem.session.resident.model)))
     assert "report" not in vars(problem.session.texts)
+    assert judged.work == problem.judging_cost
+    return judged
 
 
-def test_without_training_it_is_the_perplexity_of_the_final_model(pruning):
-    select = {"finalists": 2, "tokens": 0}
-    problem = pruning(reconstruct="least_squares", recover=RECOVER | {"select": select})
-    genome, session = problem.references()["uniform 45%"], problem.session
-    found = problem.judge(genome).values[0]
+def test_who_takes_part(language_model, pruning):
+    assert (language_model().finalists, language_model().contenders) == (0, {})
+    within = language_model(budget=HALF)
+    assert (within.finalists, within.contenders) == (1, {"uniform": within.references()["uniform"]})
+    assert language_model(budget=HALF, held_out_windows=0).finalists == 0
+    assert pruning(curve=(0.3, 0.6)).contenders == {"uniform": [0.45] * 3}
+    assert set(pruning(allocations=["global"]).contenders) == {"uniform", "global"}
+    assert pruning(second_objective="sparsity").finalists == 0
+    assert pruning(sparsity=0.0).finalists == 0
+
+
+@pytest.mark.parametrize("reconstruct", ["none", "least_squares"])
+@pytest.mark.parametrize("select", [False, True])
+def test_without_training_it_is_the_perplexity_of_the_final_model(pruning, reconstruct, select):
+    recover = RECOVER | {"select": {"finalists": 2, "tokens": 0}} if select else None
+    problem = pruning(reconstruct=reconstruct, recover=recover)
+    session, genome = problem.session, [0.6, 0.3, 0.45]
+    judged = judge(problem, genome)
+    held_out = problem.recovery_text.held_out if select else session.texts.held_out.tokens
     session.transform.finalise(genome)
-    held_out = session.recovery_text.held_out
-    assert found == pytest.approx(plain_perplexity(session.resident.model, held_out), rel=1e-4)
-    session.transform.apply(genome)
-    assert found != pytest.approx(plain_perplexity(session.resident.model, held_out), rel=1e-3)
+    assert judged.values[0] == pytest.approx(plain_perplexity(session.resident.model, held_out), rel=1e-4)
+    assert judged.work == (128 if select else 0)
 
 
 def test_with_training_it_is_what_a_recovery_of_that_length_measures(finals, tmp_path):
     problem = finals(200)
-    genome, session = problem.references()["uniform"], problem.session
-    settings = RecoverSettings(**RECOVER | {"tokens": 200, "evaluations": 1})
-    curve = recover(FinalModel(session, genome), {}, settings, session.recovery_text, tmp_path / "r").rows["evolved"][
-        "curve"
-    ]
-    judged = problem.judge(genome)
-    assert judged.values == (curve[-1]["held_out"],)
-    assert judged.measures == {"held_out_before": curve[0]["held_out"]}
-    assert curve[-1]["held_out"] != curve[0]["held_out"]
+    genome = problem.references()["uniform"]
+    judged = judge(problem, genome)
+    rows = recover_with(FinalModel(problem.session, genome), tmp_path, tokens=200, evaluations=1).rows
+    before, after = (point["held_out"] for point in rows["evolved"]["curve"])
+    assert (judged.values, judged.measures) == ((after,), {"held_out_before": before})
+    assert judged.work == 4 * 256 + 2 * 128
+    assert before != after
 
 
 @pytest.mark.parametrize("tokens", [0, 200])
-def test_where_nothing_of_the_text_is_learned_it_is_the_divergence(finals, tmp_path, tokens):
+def test_if_nothing_of_the_text_is_learned_it_is_the_divergence(finals, tmp_path, tokens):
     problem = finals(tokens, cross_entropy=0)
     genome, session = problem.references()["uniform"], problem.session
-    settings = RecoverSettings(**RECOVER | {"cross_entropy": 0, "tokens": 200, "evaluations": 1})
-    curve = recover(FinalModel(session, genome), {}, settings, session.recovery_text, tmp_path / "r").rows["evolved"][
-        "curve"
-    ]
-    before, after = (point["held_out_divergence"] for point in curve)
-    judged = problem.judge(genome)
-    assert judged.values == (pytest.approx(after if tokens else before, rel=1e-4),)
-    assert judged.measures == {"held_out_before": pytest.approx(before, rel=1e-4)}
-    assert before != pytest.approx(after, rel=1e-3)
+    judged, final = problem.judge(genome), FinalModel(session, genome)
+    if tokens:
+        rows = recover_with(final, tmp_path, cross_entropy=0, tokens=tokens, evaluations=1).rows
+        before, after = (point["held_out_divergence"] for point in rows["evolved"]["curve"])
+        assert before != after
+    else:  # measured in float32 on any processor, and not as training computes
+        model = final.copy().model
+        session.transform.apply(session.transform.dense)
+        before = after = divergence(Forward(model), session.resident.forward, problem.recovery_text.held_out)
+    assert judged.values == (pytest.approx(after, rel=1e-5),)
+    assert judged.measures == {"held_out_before": pytest.approx(before, rel=1e-5)}
 
 
-def test_low_rank_updates_are_a_part_of_what_is_quantised_and_judged(language_model, tmp_path):
+def test_low_rank_updates_are_a_part_of_what_is_rounded_and_judged(language_model, tmp_path):
     pytest.importorskip("peft")
     pytest.importorskip("llama_cpp_py_sync")
     types = {"use": "types", "types": ["Q4_0"], "importance": False}
@@ -92,56 +106,50 @@ def test_low_rank_updates_are_a_part_of_what_is_quantised_and_judged(language_mo
     genome, session = [gene.up * (place != 0) for place, gene in enumerate(problem.genes)], problem.session
     judged = problem.judge(genome)
     assert problem.judge(genome) == judged  # whatever was drawn before
-    text = session.recovery_text
-    recovered = recover(FinalModel(session, genome), {}, RecoverSettings(**recipe), text, tmp_path / "r")
-    assert recovered.helped
-    model = FinalModel(session, genome, recovered.weights).copy().model
-    assert judged.values[0] == pytest.approx(plain_perplexity(model, text.held_out), rel=1e-4)
-
-
-def test_a_recovery_that_helps_only_before_quantising_did_not_help(language_model, tmp_path, monkeypatch):
-    pytest.importorskip("llama_cpp_py_sync")
-    types = {"use": "types", "types": ["Q4_0"], "importance": False}
-    problem = language_model(transforms=[{"use": "sublayers", "genes": "block"}, types])
-    genome, session = [gene.up * (place != 0) for place, gene in enumerate(problem.genes)], problem.session
-    encode, models = session.transform.encode, []
-
-    def spoilt_when_trained(model, genome):
-        found = encode(model, genome)
-        models.append(model)
-        if len(models) > 1:
-            model.get_input_embeddings().weight.data.mul_(-3)
-        return found
-
-    monkeypatch.setattr(session.transform, "encode", spoilt_when_trained)
-    settings = RecoverSettings(**RECOVER | {"tokens": 200})
-    text = recovery_text(settings, session.resident, session.texts.search, session.texts.report.settings)
-    row = recover(FinalModel(session, genome), {}, settings, text, tmp_path / "r").rows["evolved"]
-    assert row["curve"][-1]["held_out"] < row["curve"][0]["held_out"]
-    assert not row["helped"]
-    assert row["decided"][1] > row["decided"][0]
-    assert row["perplexity_after"] == row["perplexity_before"]
+    weights = recover_with(FinalModel(session, genome), tmp_path, **recipe).weights
+    model, held_out = FinalModel(session, genome, weights).copy().model, problem.recovery_text.held_out
+    assert judged.values[0] == pytest.approx(plain_perplexity(model, held_out), rel=1e-4)
 
 
 @pytest.fixture
-def run(small, tmp_path):
-    """Runs a search of several generations, with finals; returns its folder."""
-    select = {"finalists": 3, "tokens": 256}
-    problem = small | SUBLAYERS | {"use": "language_model", "recover": RECOVER | {"select": select}}
-    spec = {"problem": problem, "population": 6, "generations": 2, "operators": {"repair": "shift"}}
-    (tmp_path / "experiment.yaml").write_text(json.dumps(spec))
+def run(small, tmp_path, capsys):
+    """Runs a search; returns its folder, and the lines that it prints."""
 
-    def call(name, *options):
+    def call(name, problem, population, generations=0, algorithm="random_search", options=()):
+        spec = {"problem": small | problem, "population": population, "generations": generations}
+        spec["operators"] = {"repair": "shift", "algorithm": algorithm}
+        (tmp_path / "experiment.yaml").write_text(json.dumps(spec))
         told = ["--runs-dir", str(tmp_path), "--name", name, *options]
         assert main(["run", str(tmp_path / "experiment.yaml"), *told]) == 0
-        return tmp_path / name
+        return tmp_path / name, capsys.readouterr().out
 
     return call
 
 
-def test_a_run_recovers_the_winner_and_goes_on_in_the_middle_of_its_finals(run, tmp_path, capsys):
-    whole = run("whole")
-    assert "finals, perplexity on held-out windows" in capsys.readouterr().out
+PRUNING = {"use": "pruning", "sparsity": 0.3, "curve": [], "initial_genomes": []}
+
+
+@pytest.mark.parametrize(("spread", "candidates", "chosen"), [(0.3, 2, "uniform"), (0.1, 30, "evolved")])
+def test_the_best_on_held_out_windows_is_the_result(run, spread, candidates, chosen):
+    folder, out = run("run", PRUNING | {"initial_spread": spread}, candidates)
+    found = result(folder)
+    judged = {name: row["judged"] for name, row in found["finalists"].items()}
+    (ours,) = set(judged) - {"uniform"}
+    winner = ours if chosen == "evolved" else "uniform"
+    assert (found["chosen"], min(judged, key=judged.get)) == (chosen, winner)
+    assert f"{winner} won" in out
+    assert ("gained nothing over uniform" in out) == (chosen == "uniform")
+    assert (found["best"]["genome"] == [0.3] * 3) == (chosen == "uniform")
+    assert found["perplexity"]["held_out"]["evolved"] == pytest.approx(judged[winner])
+    assert len([line for line in lines(folder) if "finalist" in line]) == 2
+
+
+SELECTED = SUBLAYERS | {"use": "language_model", "recover": RECOVER | {"select": {"finalists": 3, "tokens": 256}}}
+
+
+def test_a_run_recovers_the_winner_and_resumes_in_the_middle_of_its_finals(run, tmp_path):
+    whole, out = run("whole", SELECTED, 6, 2, "generational")
+    assert "finals, perplexity on held-out windows" in out
     found = result(whole)
     judged = {line["finalist"]: line for line in lines(whole) if "finalist" in line}
     assert len(judged) == 3
@@ -161,7 +169,7 @@ def test_a_run_recovers_the_winner_and_goes_on_in_the_middle_of_its_finals(run, 
 
 @pytest.mark.slow
 def test_workers_judge_alike(run):
-    one, two = run("one", "--threads", "1"), run("two", "-n", "2", "--threads", "1")
+    one, two = (run(str(n), SELECTED, 6, 2, "generational", ["-n", str(n), "--threads", "1"])[0] for n in (1, 2))
     assert lines(one) == lines(two)
     assert _without_minutes(result(one)) == _without_minutes(result(two))
 

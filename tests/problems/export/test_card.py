@@ -4,79 +4,92 @@ import pytest
 import yaml
 
 from problems.export.card import card
+from problems.export.runtime import lines
 from problems.results.run_record import run_record
+
+TEXT = {"source": "/home/me/texts/valid.txt", "window": 32, "windows": 4, "sha256": "abc"}
+SMALLER = {"parameters": {"dense": 200, "evolved": 150}, "bytes": {"dense": 400, "evolved": 300}}
+ROUNDED = {"parameters": {"dense": 200, "evolved": 200}, "bytes": {"dense": 400, "evolved": 300}}
 
 
 @pytest.fixture
-def facts():
-    of_matrix = {"zeros": 10, "weights": 40, "sparsity": 0.25}
-    return {
-        "base_model": "owner/name",
-        "dtype": "float16",
-        "transform": {"reconstruct": "none"},
-        "sparsity": {
-            "prunable": 0.25,
-            "model": 0.2,
-            "denominators": {"prunable": 120, "model": 150},
-            "matrices": {
-                "a": of_matrix | {"block": 0},
-                "b": of_matrix | {"block": 1},
-                "c": of_matrix | {"block": 1, "zeros": 20},
+def write():
+    """The card of a model whose uniform pruning is infinitely bad, with other keys of its result and its facts."""
+
+    def call(run=None, **changed):
+        found = {
+            "sparsity": {"prunable": 0.45, "model": 0.4},
+            "perplexity": {text: {"dense": 20.5, "uniform": None, "evolved": 30.25} for text in ("search", "report")},
+            "gap_closed": None,
+            "protocol": {
+                "model": "owner/name", "weights_sha256": "123", "dtype": "bfloat16", "device": "cpu",
+                "search_text": TEXT, "report_text": TEXT,
             },
-        },
-        "check": {"perplexity": 30.5, "tolerance": 0.02},
-        "ragged": False,
-        "bytes": 1200,
-    }
+            "seed": 7,
+        }  # fmt: skip
+        of_matrix = {"zeros": 10, "weights": 40, "sparsity": 0.25}
+        facts = {
+            "base_model": "owner/name", "dtype": "float16", "transform": {"reconstruct": "none"},
+            "sparsity": {
+                "prunable": 0.25, "model": 0.2, "denominators": {"prunable": 120, "model": 150},
+                "matrices": {
+                    "a": of_matrix | {"block": 0},
+                    "b": of_matrix | {"block": 1},
+                    "c": of_matrix | {"block": 1, "zeros": 20},
+                },
+            },
+            "check": {"perplexity": 30.5, "tolerance": 0.02}, "ragged": False, "bytes": 1200,
+        }  # fmt: skip
+        return card(run_record(found | (run or {})), facts | changed)
+
+    return call
 
 
-def test_the_card_says_what_a_search_gained_nothing_over(result, facts):
-    assert "found by an evolutionary search" in card(run_record(result), facts)
-    text = card(run_record(result | {"chosen": "uniform"}), facts | {"chosen": "uniform"})
-    assert "How much each layer loses is `uniform`: an evolutionary search with evoprune gained nothing over it" in text
+def test_a_search_that_gained_nothing_says_so(write):
+    assert "found by an evolutionary search" in write()
+    text = write({"chosen": "uniform"}, chosen="uniform")
+    assert "`uniform`: an evolutionary search with evoprune gained nothing over it" in text
     assert "found by an evolutionary search" not in text
 
 
-def test_the_card_states_perplexities_sparsities_and_protocol(result, facts):
-    text = card(run_record(result), facts)
-    assert "20.5 | - | 30.25" in text
-    assert "| 0 | 25.00% |" in text
-    assert "| 1 | 37.50% |" in text
-    assert "these files hold float16" in text
-    assert "valid.txt" in text
+def test_it_states_perplexities_sparsities_and_protocol(write):
+    text = write()
+    for fact in ("20.5 | - | 30.25", "| 0 | 25.00% |", "| 1 | 37.50% |", "float16", "valid.txt", "nothing was trained"):
+        assert fact in text
     assert "/home/me" not in text
-    assert "nothing was trained" in text
+    assert "updated by sparsegpt" in write(transform={"reconstruct": "sparsegpt"})
 
 
 @pytest.mark.parametrize(("ragged", "loads"), [(False, "like any other model"), (True, "evoprune.load(folder)")])
-def test_a_smaller_model_is_told_by_its_parameters(result, facts, ragged, loads):
-    cost = {"parameters": {"dense": 200, "evolved": 150}, "bytes": {"dense": 400, "evolved": 300}}
-    text = card(run_record(result | {"cost": cost}), facts | {"ragged": ragged})
-    assert "with 25.0% of its parameters removed" in text
-    assert "has 200 parameters, this model 150; its files of weights have 1,200 bytes" in text
-    assert loads in text
+def test_a_smaller_model_is_described_by_its_parameters(write, ragged, loads):
+    text = write({"cost": SMALLER}, ragged=ragged)
+    for fact in ("25.0% of its parameters", "has 200 parameters, this model 150", "1,200 bytes", loads):
+        assert fact in text
     assert "zero" not in text
     assert yaml.safe_load(text.split("\n---\n")[0])["tags"] == ["pruned", "evoprune"]
 
 
-@pytest.mark.parametrize("cut", [False, True])
-def test_a_model_in_types_is_not_called_pruned_for_the_zeros_that_were_rounded(result, facts, cut):
-    cost = {"parameters": {"dense": 200, "evolved": 150 if cut else 200}, "bytes": {"dense": 400, "evolved": 300}}
-    text = card(run_record(result | {"cost": cost}), facts | {"types": {"Q8_0": 2, "Q4_0": 30}})
-    assert "Matrices have the values that GGUF types hold (2 Q8_0, 30 Q4_0), here in float16" in text
-    assert yaml.safe_load(text.split("\n---\n")[0])["tags"] == ["quantized", *["pruned"] * cut, "evoprune"]
+@pytest.mark.parametrize(("cost", "tags"), [(SMALLER, ["quantized", "pruned"]), (ROUNDED, ["quantized"])])
+def test_a_model_in_types_is_not_called_pruned_for_the_zeros_that_were_rounded(write, cost, tags):
+    text = write({"cost": cost}, types={"Q8_0": 2, "Q4_0": 30})
+    assert "(2 Q8_0, 30 Q4_0)" in text
+    assert yaml.safe_load(text.split("\n---\n")[0])["tags"] == [*tags, "evoprune"]
     assert "zero" not in text
-    assert "pruned to" not in text
 
 
-def test_an_update_of_the_remaining_weights_is_told(result, facts):
-    facts["transform"]["reconstruct"] = "sparsegpt"
-    assert "the remaining weights were updated by sparsegpt" in card(run_record(result), facts)
-
-
-def test_the_front_matter_is_yaml_and_names_cannot_leave_it_or_their_code(result, facts):
-    facts["base_model"] = "a`b: {c}\n---"
-    text = card(run_record(result), facts)
-    head = yaml.safe_load(text.split("\n---\n")[0])
-    assert head["library_name"] == "transformers"
+def test_names_cannot_leave_the_front_matter_or_their_code(write):
+    text = write(base_model="a`b: {c}\n---")
+    assert yaml.safe_load(text.split("\n---\n")[0])["library_name"] == "transformers"
     assert "# `a'b: {c} ---`, pruned" in text
+
+
+def test_runtimes_are_compared_with_the_dense_model():
+    pair = lambda dense, evolved: {"dense": dense, "evolved": evolved}  # noqa: E731
+    found = {"prefill": pair(1000.0, 1500.0), "decode": pair(40.0, 60.0), "peak_bytes": pair(500e6, 400e6)}
+    found |= {"file_bytes": pair(0, 300e6), "load_seconds": pair(1.234, 0.617)}
+    assert lines(found) == [  # files that are not on this machine have no bytes
+        "loading: dense 1.23 s, evolved 0.617 (0.50x)",
+        "prefill: dense 1,000 tokens/s, evolved 1,500 (1.50x)",
+        "decode: dense 40 tokens/s, evolved 60 (1.50x)",
+        "peak memory: dense 500 MB, evolved 400 (0.80x)",
+    ]

@@ -1,4 +1,4 @@
-"""What a stranger's script finds in a folder, here in this process."""
+"""The script that checks a folder, in this process."""
 
 import math
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ pytest.importorskip("llama_cpp_py_sync")
 
 from evoprune.cli import main
 from problems.export import gguf as export
-from problems.gguf import check
+from problems.gguf import check, runtime
 from problems.gguf.write import contents
 from tests.problems.gguf.models import base_of, random_llama, write_model
 
@@ -83,23 +84,23 @@ def test_a_file_is_compared_with_the_dense_model_in_the_same_form_whatever_its_b
     model, larger = random_llama(blocks=4), tmp_path / "larger.gguf"
     contents(model, base_of(model), {}, "F32").write(larger)
     assert main(["export", str(run), str(tmp_path / "small.gguf"), "--base", str(larger)]) == 0
-    runtime = json.loads((tmp_path / "small.evoprune.json").read_text())["runtime"]
+    times = json.loads((tmp_path / "small.evoprune.json").read_text())["runtime"]
     for name in ("prefill", "decode", "peak_bytes", "load_seconds", "file_bytes"):
-        assert runtime[name]["dense"] > 0
-    assert runtime["file_bytes"]["dense"] == base.stat().st_size < larger.stat().st_size
-    assert runtime["file_bytes"]["evolved"] == (tmp_path / "small.gguf").stat().st_size
+        assert times[name]["dense"] > 0
+    assert times["file_bytes"]["dense"] == base.stat().st_size < larger.stat().st_size
+    assert times["file_bytes"]["evolved"] == (tmp_path / "small.gguf").stat().st_size
     told = capsys.readouterr().out
-    assert f"the dense model's file has {runtime['file_bytes']['dense']:,}" in told
+    assert f"the dense model's file has {times['file_bytes']['dense']:,}" in told
     assert "prefill: dense" in told
     assert told.endswith(f"written and checked: {tmp_path / 'small.gguf'}\n")
 
 
 def test_a_file_that_fails_its_check_is_marked(run_of, tmp_path, capsys, monkeypatch):
     run, _ = run_of("gpt2", BLOCKS)
-    monkeypatch.setattr(export, "TOLERANCE", 0.0)
+    monkeypatch.setattr(runtime, "checked", lambda *_: {"perplexity": 1.0, "divergence": 1.0})
     assert main(["export", str(run), str(tmp_path / "small.gguf"), "--untimed"]) == 3
-    assert "must not be used, see small.UNFIT.txt" in capsys.readouterr().err
-    assert "in llama.cpp, but the run's is" in (tmp_path / "small.UNFIT.txt").read_text()
+    assert "must not be used" in capsys.readouterr().err
+    assert "perplexity 1 in llama.cpp" in (tmp_path / "small.UNFIT.txt").read_text()
     assert not json.loads((tmp_path / "small.evoprune.json").read_text())["fit"]
 
 
@@ -143,7 +144,15 @@ def test_a_missing_package_is_named(run_of, tmp_path, capsys, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_takes_no_base(run_of, tmp_path, capsys):
-    run, base = run_of("llama", BLOCKS)
-    assert main(["export", str(run), str(tmp_path / "folder"), "--base", str(base)]) == 2
-    assert "--base: a folder takes nothing from a .gguf file" in capsys.readouterr().err
+@pytest.mark.slow
+@pytest.mark.parametrize("goal", ["--size=150kB", "--remove=25%"])
+def test_a_base_makes_a_file_of_a_pruned_model_folder(byte_models, tmp_path, goal):
+    model = Path(byte_models("llama")["model"])
+    base, out, text = model.with_name("base.gguf"), tmp_path / "small.gguf", tmp_path / "all.txt"
+    text.write_text("".join(random.Random(0).choices("abcdefghijklmnopqrstuvwxyz", k=6000)))
+    told = [str(model), goal, "--text", str(text), "--time=20s", "--runs-dir", str(tmp_path), "--name=run"]
+    assert main(["prune", *told, "--base", str(base), "--out", str(out)]) == 0
+    facts = json.loads((tmp_path / "small.evoprune.json").read_text())
+    assert facts["fit"]
+    assert facts["bytes"] == out.stat().st_size < base.stat().st_size
+    assert not (tmp_path / "run" / "promised.json").exists()

@@ -1,0 +1,82 @@
+"""A training is decided by its seed and settings, whatever it has of time and memory."""
+
+import numpy
+import pytest
+
+from problems.distillation.training import Training, evaluated_steps, rate_share, windows_of
+from tests.problems.recoveries import recovered
+
+
+@pytest.mark.parametrize(("batch", "available"), [(4, 10), (3, 3), (5, 2), (1, 7)])
+def test_each_pass_reads_every_window_once_in_an_order_of_its_own(batch, available):
+    read = [window for step in range(2 * available) for window in windows_of(step, batch, available, seed=3)]
+    passes = numpy.reshape(read, (-1, available))
+    assert (numpy.sort(passes) == numpy.arange(available)).all()
+    assert available < 3 or len(numpy.unique(passes, axis=0)) > 1
+
+
+def test_the_seed_decides_the_order():
+    assert windows_of(0, 8, 50, 0) == windows_of(0, 8, 50, 0) != windows_of(0, 8, 50, 1)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 200])
+def test_rates_rise_to_the_highest_and_fall(steps):
+    shares = [rate_share(step, steps) for step in range(steps)]
+    top = shares.index(max(shares))
+    assert all(0 < one <= 1 for one in shares)
+    assert shares == [*sorted(shares[:top]), *sorted(shares[top:], reverse=True)]
+    assert top <= max(1, 0.05 * steps)
+
+
+@pytest.mark.parametrize(("steps", "count"), [(1, 8), (5, 8), (100, 8), (100, 1)])
+def test_measurements_are_spread_and_end_with_the_last_step(steps, count):
+    found = evaluated_steps(steps, count)
+    assert (found[-1], len(found)) == (steps, min(steps, count))
+    assert found[0] >= 1
+
+
+@pytest.fixture(scope="module")
+def curve(smaller_run, tmp_path_factory):
+    """Perplexity on held-out windows."""
+
+    def of(**settings):
+        rows = recovered(smaller_run, tmp_path_factory.mktemp("recovery"), **settings).rows
+        return [point["held_out"] for point in rows["evolved"]["curve"]]
+
+    usual = of()
+    return lambda **settings: of(**settings) if settings else usual
+
+
+@pytest.mark.parametrize("way", [{"accumulate": 2}, {"checkpointing": True}], ids=str)
+def test_ways_to_need_less_memory_change_nothing_else(curve, way):
+    assert curve(**way) == pytest.approx(curve(), rel=5e-3)
+
+
+def test_hidden_states_count_also_if_no_activations_are_kept(curve):
+    one, other = (curve(hidden=1, checkpointing=way) for way in (False, True))
+    assert other == pytest.approx(one, rel=5e-3)
+    assert one[-1] != pytest.approx(curve()[-1], rel=1e-5)
+
+
+def test_a_time_becomes_tokens_once_for_all(smaller_run, tmp_path, monkeypatch):
+    planned, timed = Training._planned, iter([3, 5])
+
+    def of_each(training, measuring):
+        return next(timed) if training._settings.time else planned(training, measuring)
+
+    monkeypatch.setattr(Training, "_planned", of_each)
+    rows = recovered(smaller_run, tmp_path, ["dense"], tokens=None, time="1m").rows
+    assert [row["curve"][-1]["tokens"] for row in rows.values()] == [3 * 128, 3 * 128]
+
+
+def test_measuring_the_speed_changes_nothing(curve, monkeypatch):
+    plan = Training._planned
+
+    def eight(training, measuring):
+        training._settings = training._settings.model_copy(update={"time": "1m"})
+        assert plan(training, measuring) > 0
+        return 8
+
+    expected = curve()
+    monkeypatch.setattr(Training, "_planned", eight)
+    assert curve(seed=0) == expected

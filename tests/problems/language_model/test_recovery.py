@@ -1,0 +1,277 @@
+"""Recoveries of a run, in a run, and of a folder: better, exported, told, and resumed after an interruption."""
+
+import json
+import math
+import resource
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import evoprune
+from evoprune.api import Run
+from evoprune.cli import main
+from problems.distillation import trainable_parameters
+from problems.distillation.recover import Recovered
+from problems.distillation.settings import RecoverOptions
+from problems.distillation.training import Training
+from problems.language_model import recovery
+from problems.models.blocks import find_matrices
+from tests.problems.recoveries import OPTIONS, RECOVER, check_in_process, facts, stop_at_step_5
+from tests.problems.small import random_model, save
+from tests.runs import result
+
+
+@pytest.fixture(autouse=True)
+def _in_process(monkeypatch):
+    check_in_process(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def out(smaller_run):
+    """The run's result, recovered and checked in a fresh process."""
+    out = smaller_run.parent / "out"
+    assert main(["recover", str(smaller_run), "--out", str(out), *OPTIONS, "--alike", "dense"]) == 0
+    return out
+
+
+def weights(folder):
+    (path,) = folder.glob("*.safetensors")
+    return load_file(path)
+
+
+def test_it_is_better_and_the_card_says_so(smaller_run, out):
+    found, before = facts(out), result(smaller_run)["perplexity"]["report"]["evolved"]
+    row = found["recovered"]["evolved"]
+    assert row["perplexity_before"] == pytest.approx(before, rel=1e-3)
+    assert row["perplexity_after"] < before
+    assert row["divergence_after"] < row["divergence_before"]
+    assert found["check"]["perplexity"] == pytest.approx(row["perplexity_after"], rel=1e-3)
+    assert [point["tokens"] for point in row["curve"]] == [0, 256, 512, 768, 1024]
+    dense = found["recovered"]["dense"]
+    assert dense["divergence_before"] == pytest.approx(0, abs=1e-5)
+    assert row["behind_dense"] == pytest.approx(math.log(row["perplexity_after"] / dense["perplexity_after"]))
+    card = (out / "README.md").read_text()
+    assert "## Recovered" in card
+    assert "(recovery.png)" in card
+    assert (out / "recovery.png").exists()
+    assert not out.with_name("out.unfinished").exists()
+
+
+def test_one_that_was_interrupted_ends_with_the_same_weights(smaller_run, out, monkeypatch, capsys):
+    again = out.with_name("again")
+    command = ["recover", str(smaller_run), "--out", str(again), *OPTIONS, "--alike", "dense"]
+    with monkeypatch.context() as patched:
+        stop_at_step_5(patched, KeyboardInterrupt)
+        assert main(command) == 130
+    assert not again.exists()
+    assert main([*command[:-2], "--seed", "1"]) == 2
+    assert "checkpoints of another recovery" in capsys.readouterr().err
+    monkeypatch.setattr(trainable_parameters, "free_memory", lambda _: 0.0)  # what was trained is trained further
+    assert main(command) == 0
+    assert "continued after step 4" in capsys.readouterr().err
+    for name, weight in weights(out).items():
+        assert torch.equal(weights(again)[name], weight)
+    for name, row in facts(out)["recovered"].items():
+        assert facts(again)["recovered"][name]["curve"] == row["curve"]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "reason"),
+    [
+        (["--rate", "1000", "--patience", "1", "--alike", "dense"], 3, "did not help"),
+        (["--teacher", "bundled:gpt2-mini"], 2, "--teacher"),
+        (["--accumulate", "3"], 2, "batch"),
+        (["--base", "base.gguf"], 2, "--base"),
+    ],
+)
+def test_a_recovery_that_is_refused_or_useless_leaves_nothing(smaller_run, tmp_path, capsys, options, code, reason):
+    assert main(["recover", str(smaller_run), "--out", str(tmp_path / "out"), *OPTIONS, *options]) == code
+    told = capsys.readouterr().err
+    assert reason in told
+    assert "recovering dense" not in told
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_without_room_for_a_checkpoint_is_left_clean(smaller_run, tmp_path, capsys):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, limits[1]))  # room for the weights, not for the moments too
+    try:
+        assert main(["recover", str(smaller_run), "--out", str(tmp_path / "out"), *OPTIONS]) == 3
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "File too large" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def phased(smaller_run, tmp_path_factory):
+    """A run whose last part is a recovery."""
+    home = tmp_path_factory.mktemp("phased")
+    told = f"problem.recover={json.dumps(RECOVER | {'alike': 'dense'})}"
+    command = ["run", str(smaller_run.parent / "experiment.yaml"), "--set", told, "--runs-dir", str(home)]
+    assert main([*command, "--name", "run"]) == 0
+    return home / "run"
+
+
+def test_a_recovery_in_a_run_is_measured_exported_and_shown(phased, tmp_path):
+    row = result(phased)["recovered"]["evolved"]
+    assert row["perplexity_after"] < row["perplexity_before"]
+    assert not list(phased.glob("recovery*/"))
+    last = Run.open(phased).compare().rows[-1]
+    assert (last["model"], last["perplexity"]) == ("evolved, recovered", pytest.approx(row["perplexity_after"]))
+    assert main(["export", str(phased), str(tmp_path / "out"), "--untimed"]) == 0
+    assert facts(tmp_path / "out")["check"]["perplexity"] == pytest.approx(row["perplexity_after"], rel=1e-3)
+    assert (tmp_path / "out" / "recovery.png").exists()
+    assert main(["report", str(phased)]) == 0
+    assert "tokens trained on (evolved: " in (phased / "report.html").read_text()
+
+
+def test_a_flipped_byte_of_recovered_weights_is_noticed(phased, tmp_path, capsys):
+    run = shutil.copytree(phased, tmp_path / "run")
+    path = run / "recovered.safetensors"
+    spoilt = bytearray(path.read_bytes())
+    spoilt[-100] ^= 1
+    path.write_bytes(spoilt)
+    assert main(["export", str(run), str(tmp_path / "out")]) == 2
+    assert "recovered.safetensors" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_kill_while_checkpoints_are_deleted_blocks_no_resume(phased, smaller_run, tmp_path, monkeypatch):
+    told = ["--set", f"problem.recover={json.dumps(RECOVER)}", "--runs-dir", str(tmp_path), "--name", "run"]
+    folder, delete = tmp_path / "run", shutil.rmtree
+
+    def killed(path, *given, **more):
+        if Path(path).parent != folder or not list(path.glob("**/tensors.safetensors")):
+            return delete(path, *given, **more)
+        next(path.glob("**/tensors.safetensors")).unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", killed)
+        assert main(["run", str(smaller_run.parent / "experiment.yaml"), *told]) == 130
+    rows = result(folder)["recovered"]
+    assert rows["evolved"]["curve"] == result(phased)["recovered"]["evolved"]["curve"]
+    assert main(["resume", str(folder)]) == 0
+    assert main(["resume", str(folder), "--set", "generations=2"]) == 0
+    assert not list(folder.glob("recovery*/"))
+
+
+def test_an_interrupted_recovery_in_a_run_may_go_on_in_another_way(smaller_run, tmp_path, monkeypatch, capsys):
+    command = ["run", str(smaller_run.parent / "experiment.yaml"), "--set", f"problem.recover={json.dumps(RECOVER)}"]
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        stop_at_step_5(patched, KeyboardInterrupt)
+        assert main([*command, "--runs-dir", str(tmp_path), "--name", "run"]) == 130
+    before = (folder / "history.jsonl").read_bytes()
+    assert main(["resume", str(folder), "--set", "problem.recover.train=norms"]) == 0
+    assert (folder / "history.jsonl").read_bytes() == before
+    assert result(folder)["recovered"]["evolved"]["trained"].startswith("norms, ")
+    assert main(["recover", str(folder), "--out", str(tmp_path / "new"), *OPTIONS, "--alike", "dense"]) == 2
+    assert "alike" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (["recover.held_out=400"], "expected 400 that are held out"),
+        (["recover.train=lora", "transforms=weights", "budget={use: weights, removed: 0.5}"], "would fill the zeros"),
+    ],
+)
+def test_a_recovery_that_cannot_be_is_refused_before_the_search(smaller_run, tmp_path, capsys, settings, reason):
+    told = [word for setting in settings for word in ("--set", f"problem.{setting}")]
+    command = ["run", str(smaller_run.parent / "experiment.yaml"), *told, "--runs-dir", str(tmp_path), "--name", "run"]
+    assert main(command) == 2
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_is_recovered_further_and_needs_the_runs_texts(smaller_run, out, tmp_path, capsys):
+    search, moved, again = smaller_run.parent / "search.txt", smaller_run.parent / "moved.txt", tmp_path / "again"
+    command = ["recover", str(out), "--out", str(again), *OPTIONS, "--train", "norms"]
+    search.rename(moved)
+    try:
+        assert main(command) == 2
+        assert "search.txt" in capsys.readouterr().err
+        command += ["--text", str(moved)]
+        assert main([*command, "--report-text", str(moved)]) == 2
+        assert "--report-text" in capsys.readouterr().err
+        assert main(command) == 0
+    finally:
+        moved.rename(search)
+    before, after = (facts(folder)["recovered"]["evolved"] for folder in (out, again))
+    assert after["perplexity_before"] == pytest.approx(before["perplexity_after"], rel=1e-3)
+    assert min(point["held_out"] for point in after["curve"][1:]) < after["curve"][0]["held_out"]
+    assert evoprune.load(again)[0].config.vocab_size == 128
+    assert facts(again)["dtype"] == facts(out)["dtype"]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "reason"),
+    [
+        ("new", ["--set", "problem.seed=1"], "--set"),
+        ("new", ["--base", "base.gguf"], "--base"),
+        ("new", ["--alike", "dense"], "--alike"),
+        ("new.gguf", [], "give the run itself for a file"),
+    ],
+)
+def test_an_option_that_does_nothing_for_a_folder_is_refused(out, tmp_path, capsys, name, given, reason):
+    assert main(["recover", str(out), "--out", str(tmp_path / name), *OPTIONS, *given]) == 2
+    assert reason in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("trained", "left"), [("all", {}), ("norms", {"types": {"Q4_0": 4}})])
+def test_matrices_that_were_trained_have_no_values_of_types(trained, left):
+    rows = {"evolved": {"trained": f"{trained}, 64 parameters"}}
+    assert recovery._still_true({"fit": True, "types": {"Q4_0": 4}}, Recovered(rows, {}, {})) == left
+
+
+def test_a_folder_in_float16_stays_so_and_its_zeros_are_counted_as_they_are_written(smaller_run, tmp_path, monkeypatch):
+    train = Training.run
+
+    def smaller(training):
+        model = train(training)
+        find_matrices(model)[0].weight.data[0] *= 1e-9  # zero in float16
+        return model
+
+    half, again = tmp_path / "half", tmp_path / "again"
+    assert main(["export", str(smaller_run), str(half), "--untimed", "--dtype", "float16"]) == 0
+    monkeypatch.setattr(Training, "run", smaller)
+    assert main(["recover", str(half), "--out", str(again), *OPTIONS]) == 0
+    assert {weight.dtype for weight in weights(again).values()} == {torch.float16}
+    before, after = (facts(folder)["check"]["perplexity"] for folder in (half, again))
+    assert facts(again)["recovered"]["evolved"]["perplexity_before"] == pytest.approx(before, rel=1e-3)
+    assert after < before
+
+
+def test_a_folder_of_others_needs_its_dense_model(smaller_run, tmp_path, capsys):
+    theirs, home = save(random_model("gpt2", seed=5), tmp_path / "theirs"), smaller_run.parent
+    command = ["recover", theirs, "--out", str(tmp_path / "out"), *OPTIONS, "--window", "32"]
+    report, text = ["--report-text", str(home / "report.txt")], ["--text", str(home / "search.txt")]
+    for more, reason in (
+        ([], "--teacher"),
+        (["--teacher", str(home / "model"), *report], "--text"),
+        (["--teacher", "bundled:gpt2-mini", *report, *text], "vocab_size"),
+    ):
+        assert main([*command, *more]) == 2
+        assert reason in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main([*command, "--teacher", str(home / "model"), *report, *text]) == 0
+    assert "Its dense model is" in (tmp_path / "out" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("trust", [True, False])
+def test_the_code_of_a_dense_model_runs_only_if_it_is_trusted(tmp_path, monkeypatch, trust):
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.syspath_prepend(tmp_path / "modules")
+    theirs = save(random_model("gpt2"), tmp_path / "theirs")
+    code = "from transformers import GPT2LMHeadModel\nclass Mine(GPT2LMHeadModel): pass\n"
+    (tmp_path / "theirs" / "mine.py").write_text(code)
+    path = tmp_path / "theirs" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"auto_map": {"AutoModelForCausalLM": "mine.Mine"}}))
+    options = RecoverOptions(teacher=theirs, report_text="report.txt", trust_remote_code=trust)
+    assert (type(recovery._teacher(None, options, "float32").model).__name__ == "Mine") == trust
