@@ -155,7 +155,7 @@ class Measuring(ABC):
 
 
 CHECKPOINT = "step-"
-"""How the names of folders begin that hold what a recovery goes on from."""
+"""Prefix of checkpoints in the folder of a recovery."""
 
 
 class Recovering(Measuring, Exporting):
@@ -169,8 +169,8 @@ class Recovering(Measuring, Exporting):
         """Train ``genome`` and write it to ``place`` as :meth:`export` does.
 
         What an interrupted call leaves in ``workplace``, a folder that may not exist yet, is continued by the same
-        call; it is kept if a folder in it begins with :data:`CHECKPOINT`. Raises :class:`evoprune.InputError`, and
-        :class:`evoprune.Stopped` where it did not help.
+        call; it is kept if a name in it begins with :data:`CHECKPOINT`. Raises :class:`evoprune.InputError`, and
+        :class:`evoprune.Stopped` if it did not help.
         """
 
     @classmethod

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from evoprune import InputError, Phase, Stopped, finite, is_first_process, note, plain, read_json, write_json
-from problems.distillation.checkpoint import Checkpoints, NoCheckpoints
+from problems.distillation.checkpoint import Checkpoints
 from problems.distillation.loss import divergence
 from problems.distillation.progress import held_out_scores
 from problems.distillation.settings import RecoverSettings
@@ -136,7 +136,7 @@ def criterion_after(
     given = _given(final, settings.train)
     convert(given.model, resident.device, torch.float32)
     short = settings.model_copy(update={"tokens": tokens, "time": None, "evaluations": 0 if rounds else 1})
-    training = Training(given, resident.model, text, short, NoCheckpoints(), Phase(quiet=True))
+    training = Training(given, resident.model, text, short, Checkpoints(None), Phase(quiet=True))
     training.train_on()
     values = criterion_values(training.progress.curve)
     if not rounds:

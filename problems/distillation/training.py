@@ -52,7 +52,7 @@ class Training:
             raise InputError("expected a multiple of accumulate times the number of processes", "batch")
         model = self._model = given.model
         forward = Forward(model)
-        self._plan = checkpoints.planned() or {}
+        self._plan = checkpoints.planned()
         train = self._plan.get("train", settings.train)
         train = self._agreed(fitting(given, self._device) if train == "auto" else train)
         self._parameters = TrainableParameters(given, train, settings.seed)
@@ -138,7 +138,7 @@ class Training:
                 for name, each in self._parameters.by_name.items()
                 for kind in _MOMENTS
             }
-            self._checkpoints.write(progress.step, vars(progress), self._weights | moments)
+            self._checkpoints.write(vars(progress), self._weights | moments)
 
     @property
     def _weights(self) -> Tensors:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -49,29 +50,28 @@ def saving(path: Path) -> Iterator[None]:
         file.chmod(0o666 & ~umask)  # it is 0600
 
 
-def replace_file(path: Path, tensors: Tensors) -> None:
+def replace_file(path: Path, tensors: Tensors, about: Mapping[str, str] = MappingProxyType({})) -> None:
     """Write ``tensors`` so that ``path`` always holds what it held or all of them. Raises OSError."""
     part = path.with_name(f"{path.name}.part")
     try:
         with saving(part):
-            write_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, {}, part)
-        sync(part)
+            write_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, about, part)
+        _sync(part)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)  # a full disk needs its room
-    sync(path.parent)
+    _sync(path.parent)
 
 
-def read_checked(path: Path) -> Tensors:
-    """The tensors that :func:`replace_file` wrote to ``path``. Raises :class:`evoprune.InputError` if it is damaged."""
+def read_checked(path: Path) -> tuple[Tensors, Mapping[str, str]]:
+    """As :func:`read_tensors`, but raises :class:`evoprune.InputError` if ``path`` is damaged."""
     try:
-        return read_tensors(path)[0]
+        return read_tensors(path)
     except Damaged as error:
         raise InputError(f"cannot be read: {error}", str(path)) from None
 
 
-def sync(path: Path) -> None:
-    """Have the disk hold the file or folder ``path`` as it is now."""
+def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -76,7 +76,7 @@ def final_model(session: Session, genome: Sequence[float], result: Result) -> Fi
     """The model of the run with the ``result``: with recovered weights, if these helped."""
     rows = (result.model_extra or {}).get("recovered")
     helped = isinstance(rows, dict) and rows.get("evolved", {}).get("helped")
-    return FinalModel(session, genome, read_checked(result.folder / RECOVERED) if helped and result.folder else {})
+    return FinalModel(session, genome, read_checked(result.folder / RECOVERED)[0] if helped and result.folder else {})
 
 
 def _put(model: Any, weights: Mapping[str, torch.Tensor]) -> None:

@@ -28,7 +28,7 @@ def parameter_of(matrix: Matrix) -> str:
     return f"{matrix.name}.weight"
 
 
-def is_read_checked(resident: Resident, matrix: Matrix, phase: Phase) -> bool:
+def is_read_whole(resident: Resident, matrix: Matrix, phase: Phase) -> bool:
     """Whether a pass reads all of ``matrix``, one of :func:`typed_matrices`.
 
     Of an embedding it reads a row for each token; of a head, and of an embedding that is the head too, all for the one

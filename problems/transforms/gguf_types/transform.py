@@ -33,7 +33,7 @@ from problems.transforms.gguf_types.levels import (
     sizes,
     worth,
 )
-from problems.transforms.gguf_types.matrices import group_of, is_read_checked, parameter_of, typed_matrices, widths_of
+from problems.transforms.gguf_types.matrices import group_of, is_read_whole, parameter_of, typed_matrices, widths_of
 from problems.transforms.gguf_types.rivals import rivals
 from problems.transforms.gguf_types.settings import COMMON, TypesSettings
 from problems.transforms.gguf_types.sheet import Made, Sheet
@@ -289,7 +289,7 @@ class Types(Overlay):
         """As :meth:`clock`, of files of what cuts leave."""
         from problems.transforms.gguf_types.latency import IDLE, TYPES, Files
 
-        whole = [is_read_checked(self.resident, matrix, load.phase) for matrix in self.matrices]
+        whole = [is_read_whole(self.resident, matrix, load.phase) for matrix in self.matrices]
         return Files(stack, load, [*cuts, *(TYPES if each else IDLE for each in whole)], len(cuts))
 
     def encoded(self) -> Mapping[str, Encoded]:

@@ -145,9 +145,9 @@ def test_a_kill_while_checkpoints_are_deleted_blocks_no_resume(phased, smaller_r
     folder, delete = tmp_path / "run", shutil.rmtree
 
     def killed(path, *given, **more):
-        if Path(path).parent != folder or not list(path.glob("**/tensors.safetensors")):
+        if Path(path).parent != folder or not list(path.glob("**/step-*")):
             return delete(path, *given, **more)
-        next(path.glob("**/tensors.safetensors")).unlink()
+        next(path.glob("**/step-*")).unlink()
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
