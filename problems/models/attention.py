@@ -1,8 +1,7 @@
 """Causal attention in blocks of queries, for processors whose fused kernel is slow in bfloat16.
 
-PyTorch's fused attention on the CPU multiplies bfloat16 well in AMX tiles only. Elsewhere
-the same products through the batched matrix product of oneDNN take a third of the time,
-although the scores of a block of queries are held whole.
+PyTorch's fused attention on the CPU multiplies bfloat16 well in AMX tiles only. Elsewhere oneDNN's batched matrix
+product takes a third of the time.
 """
 
 from __future__ import annotations
@@ -17,14 +16,12 @@ from transformers.masking_utils import sdpa_mask
 from problems.models.device import has_amx
 
 NAME = "evoprune_blocked"
-_QUERIES = 128
-"""Queries in a block: their scores stay in the cache, and keys after a block are never read."""
-
+_QUERIES = 128  # in a block: their scores stay in the cache, and keys after a block are never read
 _HARMLESS = {"use_cache", "position_ids", "cache_position", "is_causal", "sliding_window", "output_attentions"}
 
 
 def use_fast_attention(model: Any, dtype: torch.dtype) -> None:
-    """Give ``model``, which computes in ``dtype``, the attention of this module if it is faster."""
+    """Give ``model``, which computes in ``dtype``, :func:`blocked_attention` if it is faster."""
     wants = dtype == torch.bfloat16 and model.device.type == "cpu" and not has_amx()
     if wants and model.config._attn_implementation == "sdpa":
         AttentionInterface.register(NAME, _attention)
@@ -33,10 +30,10 @@ def use_fast_attention(model: Any, dtype: torch.dtype) -> None:
 
 
 def blocked_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
-    """Causal softmax(scale q k^T) v; ``query`` ``(batch, heads, tokens, size)``, result alike.
+    """Return causal softmax(scale q k^T) v, of the shape of ``query`` ``(batch, heads, tokens, size)``.
 
-    ``key`` and ``value`` may have fewer heads, each shared by as many query heads (grouped-query
-    attention, Ainslie et al., EMNLP 2023). Softmax is taken in float32 within the kernel.
+    ``key`` and ``value`` may have fewer heads, each shared by as many query heads (grouped-query attention, Ainslie et
+    al., EMNLP 2023). The kernel takes the softmax in float32.
     """
     batch, heads, tokens, size = query.shape
     shared = key.shape[1]
@@ -66,7 +63,7 @@ def _attention(
     scaling: float | None = None,
     **others: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Has the signature of transformers; everything but plain causal attention goes to PyTorch's kernel."""
+    """Attention for transformers; everything but plain causal attention goes to PyTorch's kernel."""
     causal = others.get("is_causal")
     causal = getattr(module, "is_causal", True) if causal is None else causal
     unknown = {name for name, value in others.items() if value is not None} - _HARMLESS

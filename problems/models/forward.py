@@ -1,4 +1,4 @@
-"""Runs a model from its start, or from stored hidden states before any of its blocks."""
+"""Runs a model from its start or from stored hidden states, whole or block by block."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from torch import nn
 
 from problems.models.blocks import find_blocks, find_matrices, probe_tokens
 
-_LOGITS_AT_ONCE = 2**24
-"""The most logits held at a time: 64 MiB in float32."""
-
+_LOGITS_AT_ONCE = 2**24  # 64 MiB in float32
 
 Kept = dict[int, torch.Tensor]
 """Hidden states ``(windows, window, width)`` before blocks, by number."""
@@ -24,7 +22,7 @@ Run = Callable[[torch.Tensor, torch.Tensor | None], tuple[torch.Tensor, Kept]]
 
 
 def pieces(count: int, width: int) -> list[slice]:
-    """``count`` rows in pieces whose logits, ``width`` in a row, may be held at once."""
+    """Split ``count`` rows into pieces whose logits, ``width`` in a row, may be held at once."""
     step = max(1, _LOGITS_AT_ONCE // width)
     return [slice(start, min(count, start + step)) for start in range(0, count, step)]
 
@@ -32,9 +30,8 @@ def pieces(count: int, width: int) -> list[slice]:
 class Forward:
     """A causal language model without its head, and its head for some rows at a time.
 
-    A run from block ``start`` on uses the model's own forward, so the model itself handles masks,
-    positions and the final norm: the blocks before ``start`` return their input, and the last of
-    them returns the stored states.
+    A run from block ``start`` on uses the model's own forward, which handles masks, positions and the final norm: the
+    blocks before ``start`` return their input, and the last of them returns the stored states.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -62,9 +59,9 @@ class Forward:
 
     @property
     def bytes_per_token(self) -> int:
-        """The approximate bytes of a token in a forward pass: some copies of the widest layer's activations.
+        """The approximate bytes of a token in a forward pass: some copies of the widest activations, and logits.
 
-        And of the logits, where a model computes those of the whole batch.
+        Logits count where the model computes those of the whole batch.
         """
         widest = 16 * max(max(matrix.weight.shape) for matrix in self._matrices)
         logits = 0 if self._plain_head else 4 * self.vocabulary
@@ -77,11 +74,11 @@ class Forward:
 
     @property
     def threaded(self) -> bool:
-        """Whether several threads may run the model at once, and whether that pays."""
+        """Tell whether several threads may run the model at once, and gain by it."""
         return self.device.type == "cpu" and not self.compiled
 
     def compile(self) -> None:
-        """Compile each block when it first runs, once for all blocks of the same form."""
+        """Compile each block at its first run, once for all blocks of the same form."""
         for block in self._blocks:
             block.forward = torch.compile(block.forward)
         self.compiled = True
@@ -89,18 +86,18 @@ class Forward:
     def __call__(
         self, tokens: torch.Tensor, start: int = 0, state: torch.Tensor | None = None, keep: Collection[int] = ()
     ) -> tuple[torch.Tensor, Kept]:
-        """The head's input for ``tokens`` ``(windows, window)``, and the states before the blocks ``keep``.
+        """Return the head's input for ``tokens`` ``(windows, window)``, and the states before the blocks ``keep``.
 
-        ``state`` ``(windows, window, width)``: the states before block ``start``, if that is
-        above 0. Only blocks after ``start`` can be kept. The first result has a row of
-        ``width`` for each token (of logits, if the model does more than apply its head).
+        ``state`` ``(windows, window, width)``: the states before block ``start``, if that is above 0. Only blocks after
+        ``start`` can be kept. The first result has a row of ``width`` for each token (of logits, if the model does
+        more than apply its head).
         """
         with self.resumed(start, keep) as run:
             return run(tokens, state)
 
     @contextmanager
     def resumed(self, start: int, keep: Collection[int]) -> Iterator[Run]:
-        """Runs from block ``start`` on that keep the states before the blocks ``keep``, several at once in threads."""
+        """Runs from block ``start`` on, in several threads at once, that keep the states before the blocks ``keep``."""
         own = threading.local()
 
         @torch.inference_mode()
@@ -112,17 +109,18 @@ class Forward:
             if start:
                 stack.enter_context(_answering(self._blocks[:start], lambda: own.state))
             for index in keep:
-                stack.enter_context(_noting_input(self._blocks[index], index, lambda: own.kept))
+                hook = _keeping_input(index, lambda: own.kept)
+                stack.callback(self._blocks[index].register_forward_pre_hook(hook, with_kwargs=True).remove)
             yield run
 
     def rows(self, tokens: torch.Tensor) -> torch.Tensor:
-        """The first result of a call for ``tokens`` ``(windows, window)``, with gradients where they are enabled."""
+        """Return the first result of a call for ``tokens``, with gradients where they are enabled."""
         body = self._model.base_model if self._plain_head else self._model
         return body(input_ids=tokens, use_cache=False)[0]  # type: ignore[no-any-return]
 
     @contextmanager
     def noting_states(self) -> Iterator[dict[int, torch.Tensor]]:
-        """By number, what each block returns in the last run; blocks of which nothing is left are not among them."""
+        """Note by number the output of each block in the last run, but for blocks without parameters."""
         notes: dict[int, torch.Tensor] = {}
         with ExitStack() as stack:
             self._let_hooks_run(stack)
@@ -133,15 +131,14 @@ class Forward:
 
     @property
     def head(self) -> nn.Module | None:
-        """What turns rows into logits; None where they are logits already."""
+        """The layer that turns rows into logits; None where they are logits already."""
         return self._model.get_output_embeddings() if self._plain_head else None
 
     @torch.inference_mode()
     def step(self, tokens: torch.Tensor, block: int, state: torch.Tensor | None) -> torch.Tensor:
-        """The states after ``block``, given those before it; the blocks after it do not run.
+        """Return the states after ``block``, given those before it (None before block 0); later blocks do not run.
 
-        ``state`` may be None before block 0. If the model cannot be resumed, all blocks
-        from the first on are run.
+        If the model cannot be resumed, all blocks from the first on run.
         """
         with ExitStack() as stack:
             self._let_hooks_run(stack)
@@ -155,18 +152,18 @@ class Forward:
         raise AssertionError("a model that runs none of its blocks")
 
     def _let_hooks_run(self, stack: ExitStack) -> None:
-        """Until ``stack`` ends: compiled blocks ignore hooks that are added later."""
+        """Run blocks uncompiled until ``stack`` ends: compiled ones ignore hooks that are added later."""
         if "forward" in vars(self._blocks[0]):
             stack.enter_context(torch.compiler.set_stance("force_eager"))
 
     def logits(self, rows: torch.Tensor) -> torch.Tensor:
-        """The logits ``(rows, vocabulary)``, float32, of some rows of a run's result."""
+        """Return the logits ``(rows, vocabulary)``, float32, of some rows of a run's result."""
         if self._plain_head:
             rows = self._model.get_output_embeddings()(rows)
         return rows.float()
 
     def parts(self, count: int) -> list[slice]:
-        """``count`` rows of a run's result, in parts whose logits may be held at once."""
+        """Split ``count`` rows of a run's result into parts whose logits may be held at once."""
         return pieces(count, self.vocabulary)
 
     @property
@@ -177,10 +174,7 @@ class Forward:
 
     @torch.inference_mode()
     def _head_is_plain(self) -> bool:
-        """Whether the model's logits are its head applied to its base's output, and no more.
-
-        Some architectures scale or cap their logits; they run their whole forward.
-        """
+        """Tell whether the logits are the head of the base's output; some architectures scale or cap them."""
         head = self._model.get_output_embeddings()
         if head is None or self._model.base_model is self._model:
             return False
@@ -190,10 +184,9 @@ class Forward:
         return whole.shape == ours.shape and torch.allclose(whole, ours, rtol=1e-3, atol=1e-3)
 
     def _resumes_exactly(self) -> bool:
-        """Whether this architecture gives exactly the same result when it is run from its middle block.
+        """Tell whether a run from the middle block gives the same bits.
 
-        It does not if its blocks return more than a tensor, or exchange other data; it is then
-        always run as a whole.
+        It does not if blocks return more than a tensor, or exchange other data; the model then always runs as a whole.
         """
         middle, tokens = len(self._blocks) // 2, probe_tokens(self._model)
         if not middle:
@@ -206,21 +199,75 @@ class Forward:
         return torch.equal(whole, resumed)
 
 
+class Walk:
+    """Holds the hidden states of ``tokens`` ``(windows, window)`` before one block, at first block 0.
+
+    Each block runs alone; if an architecture cannot be resumed, all blocks run from the first on. States are in the
+    model's dtype.
+    """
+
+    def __init__(self, forward: Forward, tokens: torch.Tensor, batch_tokens: int) -> None:
+        self.tokens = tokens
+        self._forward = forward
+        self._batches = tokens.split(max(1, batch_tokens // tokens.shape[1]))
+        self._states: list[torch.Tensor | None] = [None] * len(self._batches)
+
+    @property
+    def states(self) -> dict[str, torch.Tensor]:
+        """The hidden states now, a tensor for each batch, by name; none before block 0."""
+        return {f"states {number}": state for number, state in enumerate(self._states) if state is not None}
+
+    def restore(self, states: Mapping[str, torch.Tensor]) -> None:
+        """Set :attr:`states` to those of another walk over the same tokens; other tensors may be among them."""
+        device = self._forward.device
+        self._states = [states[f"states {number}"].to(device, copy=True) for number in range(len(self._batches))]
+
+    def run(self, block: int) -> list[torch.Tensor]:
+        """Run ``block``, the present one; return the states after it, one tensor for each batch."""
+        device = self._forward.device
+        return [
+            self._forward.step(batch.to(device), block, state)
+            for batch, state in zip(self._batches, self._states, strict=True)
+        ]
+
+    def advance(self, block: int) -> None:
+        """Run ``block`` and move to the next."""
+        self._states = list(self.run(block))
+
+
 class _Stopped(Exception):
-    """Ends a run after a block; ``states`` is what the block returned."""
+    """Ends a run after a block; ``states`` is the block's output."""
 
     def __init__(self, states: torch.Tensor) -> None:
         super().__init__()
         self.states = states
 
 
+def _states(output: Any) -> torch.Tensor:
+    return output if isinstance(output, torch.Tensor) else output[0]
+
+
 def _stop(_: nn.Module, __: Any, output: Any) -> None:
-    raise _Stopped(output if isinstance(output, torch.Tensor) else output[0])
+    raise _Stopped(_states(output))
+
+
+def _noting_output(number: int, notes: dict[int, torch.Tensor]) -> Callable[..., None]:
+    def note(_: nn.Module, __: Any, output: Any) -> None:
+        notes[number] = _states(output)
+
+    return note
+
+
+def _keeping_input(number: int, kept: Callable[[], Kept]) -> Callable[..., None]:
+    def keep(_: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+        kept()[number] = arguments[0] if arguments else named["hidden_states"]
+
+    return keep
 
 
 @contextmanager
 def _answering(blocks: list[nn.Module], state: Callable[[], torch.Tensor | None]) -> Iterator[None]:
-    """Let all but the last of ``blocks`` return their input, and the last one what ``state`` returns."""
+    """Let all but the last of ``blocks`` return their input, and the last one return ``state()``."""
 
     def same(hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         return hidden_states
@@ -239,60 +286,3 @@ def _answering(blocks: list[nn.Module], state: Callable[[], torch.Tensor | None]
             del block.forward
             if forward is not None:  # a compiled one
                 block.forward = forward
-
-
-def _noting_output(number: int, notes: dict[int, torch.Tensor]) -> Any:
-    def note(_: nn.Module, __: Any, output: Any) -> None:
-        notes[number] = output if isinstance(output, torch.Tensor) else output[0]
-
-    return note
-
-
-@contextmanager
-def _noting_input(block: nn.Module, index: int, notes: Callable[[], Kept]) -> Iterator[None]:
-    """Put the hidden states that ``block`` is given into what ``notes`` returns, as ``index``."""
-
-    def note(_: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
-        notes()[index] = arguments[0] if arguments else named["hidden_states"]
-
-    handle = block.register_forward_pre_hook(note, with_kwargs=True)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-class Walk:
-    """Holds the hidden states of ``tokens`` ``(windows, window)`` before one block, at first block 0.
-
-    Each block runs alone, from the states before it; if an architecture cannot be resumed, all
-    blocks run from the first on. States are in the model's dtype.
-    """
-
-    def __init__(self, forward: Forward, tokens: torch.Tensor, batch_tokens: int) -> None:
-        self.tokens = tokens
-        self._forward = forward
-        self._batches = tokens.split(max(1, batch_tokens // tokens.shape[1]))
-        self._states: list[torch.Tensor | None] = [None] * len(self._batches)
-
-    @property
-    def states(self) -> dict[str, torch.Tensor]:
-        """The hidden states now, a tensor for each batch, by names; none before block 0."""
-        return {f"states {number}": state for number, state in enumerate(self._states) if state is not None}
-
-    def restore(self, states: Mapping[str, torch.Tensor]) -> None:
-        """Go to where another walk over the same tokens had these :attr:`states`, among which may be other tensors."""
-        device = self._forward.device
-        self._states = [states[f"states {number}"].to(device, copy=True) for number in range(len(self._batches))]
-
-    def run(self, block: int) -> list[torch.Tensor]:
-        """Run ``block``, the present one; the states after it, one tensor for each batch."""
-        device = self._forward.device
-        return [
-            self._forward.step(batch.to(device), block, state)
-            for batch, state in zip(self._batches, self._states, strict=True)
-        ]
-
-    def advance(self, block: int) -> None:
-        """Run ``block`` and move to the next."""
-        self._states = list(self.run(block))

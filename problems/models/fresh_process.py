@@ -1,4 +1,4 @@
-"""Runs Python in a fresh process, and reads the JSON that it prints."""
+"""Python in a fresh process that prints JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class Failed(Exception):
-    """The process ended with an error: the last line that it wrote. ``log``: all that it wrote, or its exit code."""
+    """The process failed: the last line of its ``log``, which is all of its stderr, or else its exit code."""
 
     def __init__(self, log: str) -> None:
         super().__init__(log.splitlines()[-1])
@@ -19,7 +19,10 @@ class Failed(Exception):
 
 
 def run_python(*arguments: str, **options: Any) -> dict[str, Any]:
-    """What ``python`` with ``arguments`` prints; ``options`` of ``subprocess.run``. Raises :class:`Failed`."""
+    """Run ``python`` with ``arguments`` and return the JSON that it prints. Raises :class:`Failed`.
+
+    ``options``: of ``subprocess.run``.
+    """
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, **options)
     if done.returncode:
         raise Failed(done.stderr.strip() or f"exit code {done.returncode}")
@@ -27,6 +30,6 @@ def run_python(*arguments: str, **options: Any) -> dict[str, Any]:
 
 
 def environment() -> dict[str, str]:
-    """The environment of a process that imports the same evoprune as this one."""
+    """Return the environment variables of a process that imports the same evoprune as this one."""
     home = str(Path(__file__).resolve().parents[2])
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))}

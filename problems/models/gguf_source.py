@@ -1,4 +1,4 @@
-"""Models in .gguf files: dequantised once and cached, completed by header entries that transformers ignores."""
+"""Models in .gguf files: their header, and the dequantised model in the cache."""
 
 from __future__ import annotations
 
@@ -22,9 +22,12 @@ from evoprune import CachedFile, InputError, __version__, cache_limit
 from problems.models.tensor_file import Damaged, read_tensors, write_tensors
 
 _WEIGHTS = "model.safetensors"
-
-_GROWTH = 8
-"""How many times as large as its file a model may become: from 4 bits a weight to 32."""
+_GROWTH = 8  # the largest model is so many times as large as its file: from 4 bits a weight to 32
+_FACTORS = "rope_freqs.weight"
+_LLAMA3 = {  # the same in all of Llama 3.1 to 3.3; a file holds only the factors that follow from it
+    "rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192,
+}  # fmt: skip
+_BOS_ADDED = {"llama3", "llama-v3", "llama-bpe", "tekken"}  # tokenizers for which llama.cpp adds the token by default
 
 Save = Callable[[Path], None]
 """Writes a model and its tokenizer into a folder as ``save_pretrained`` does, the weights into one file."""
@@ -34,29 +37,29 @@ Save = Callable[[Path], None]
 def as_folder(path: Path, dtype: torch.dtype, save: Save) -> Iterator[Path | None]:
     """A folder with the model in the .gguf file ``path``, its weights in ``dtype``, and its tokenizer.
 
-    ``save`` is called where it is not kept yet. None where it cannot be kept: the cache has no room, or no folder.
+    ``save`` is called if the model is not in the cache yet. None if it cannot be cached.
     """
     with TemporaryDirectory() as scratch, ExitStack() as stack:
-        yield Path(scratch) if _filled(Path(scratch), path, dtype, save, stack) else None
+        yield Path(scratch) if _fill(Path(scratch), path, dtype, save, stack) else None
 
 
-def _filled(folder: Path, path: Path, dtype: torch.dtype, save: Save, stack: ExitStack) -> bool:
-    """Put the model into ``folder``, for as long as ``stack`` lives; whether that was possible."""
+def _fill(folder: Path, path: Path, dtype: torch.dtype, save: Save, stack: ExitStack) -> bool:
+    """Put the model into ``folder``, for as long as ``stack`` lives; return whether that was possible."""
     try:
         if _GROWTH * path.stat().st_size > cache_limit():
             return False
-        file = CachedFile(_name(path, dtype))
+        file = CachedFile(_cache_name(path, dtype))
     except OSError:
         return False
     if not file.exists:
         stack.callback(file.release)
         save(folder)
-        return _packed(folder, file, path.name)
+        return _cache(folder, file, path.name)
     try:
         _, about = read_tensors(file.path)
     except Damaged:
         file.discard()
-        return _filled(folder, path, dtype, save, stack)
+        return _fill(folder, path, dtype, save, stack)
     stack.callback(file.release)
     (folder / _WEIGHTS).symlink_to(file.path)
     for name, text in about.items():
@@ -65,12 +68,10 @@ def _filled(folder: Path, path: Path, dtype: torch.dtype, save: Save, stack: Exi
     return True
 
 
-def _packed(folder: Path, file: CachedFile, model: str) -> bool:
-    """Keep the model in ``folder`` as ``file``: its other files, which are texts, are entries of the metadata."""
-    texts = {each.name: each.read_text(encoding="utf-8") for each in folder.iterdir() if each.name != _WEIGHTS}
-    about = {"what": "dequantised model", "model": model} | {
-        name: text for name, text in texts.items() if _is_text(name)
-    }
+def _cache(folder: Path, file: CachedFile, model: str) -> bool:
+    """Keep the model in ``folder`` as ``file``, with its text files as entries of the metadata."""
+    texts = {each.name: each.read_text(encoding="utf-8") for each in folder.iterdir() if _is_text(each.name)}
+    about = {"what": "dequantised model", "model": model} | texts
     try:
         file.make(partial(write_tensors, load_file(folder / _WEIGHTS), about))
     except (OSError, SafetensorError):  # a full disk
@@ -82,7 +83,7 @@ def _is_text(name: str) -> bool:
     return Path(name).suffix in {".json", ".txt", ".jinja"}
 
 
-def _name(path: Path, dtype: torch.dtype) -> str:
+def _cache_name(path: Path, dtype: torch.dtype) -> str:
     with path.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
     code = inspect.getsource(sys.modules[__name__])  # another version may read more of the file
@@ -90,47 +91,57 @@ def _name(path: Path, dtype: torch.dtype) -> str:
     return hashlib.sha256(repr(what).encode()).hexdigest()[:32]
 
 
-_FACTORS = "rope_freqs.weight"
+class Header:
+    """The metadata and the list of tensors of the .gguf file ``path``."""
 
-_LLAMA3 = {
-    "rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192,
-}  # fmt: skip
-"""The same in all of Llama 3.1 to 3.3; a file holds what follows from it, with a factor."""
+    def __init__(self, path: Path) -> None:
+        from gguf import GGUFReader  # an extra
 
-_BEGIN = {"llama3", "llama-v3", "llama-bpe", "tekken"}
-"""Kinds of tokenizers that llama.cpp lets begin a text with a token where the file says nothing of it."""
+        self._path = path
+        self._reader = GGUFReader(path)
 
+    @property
+    def tensors(self) -> list[tuple[str, int]]:
+        """The format and the size of each tensor."""
+        return [(tensor.tensor_type.name, int(tensor.n_elements)) for tensor in self._reader.tensors]
 
-def complete(path: Path, config: Any, tokenizer: Any) -> None:
-    """Put what the header of ``path`` says into ``config`` and ``tokenizer``, which transformers read from it.
+    @property
+    def tensor_count(self) -> int:
+        """The number of tensors."""
+        return len(self._reader.tensors)
 
-    Raises :class:`evoprune.InputError` for positions that are scaled in a way that is not known here.
-    """
-    from gguf import GGUFReader  # an extra
+    @property
+    def block_count(self) -> int:
+        """The number of transformer blocks that the file claims."""
+        return int(self._value(".block_count", 0))
 
-    reader = GGUFReader(path)
-    fields = {name: field.contents() for name, field in reader.fields.items() if ".rope." in name or ".ggml." in name}
-    if fields.get("tokenizer.ggml.pre") in _BEGIN and "tokenizer.ggml.add_bos_token" not in fields:
-        tokenizer.add_bos_token = True
-    kind = next((value for name, value in fields.items() if name.endswith(".rope.scaling.type")), "none")
-    if kind == "linear":
-        factor = next(value for name, value in fields.items() if name.endswith(".rope.scaling.factor"))
-        known = config.rope_parameters  # of Gemma 3 those of both kinds of attention, one of which is scaled
-        known.get("full_attention", known).update(rope_type="linear", factor=float(factor))
-    tensors = [tensor for tensor in reader.tensors if tensor.name.startswith("rope_f")]
-    if kind not in {"none", "linear"} or [tensor.name for tensor in tensors] not in ([], [_FACTORS]):
-        raise _unknown(path)
-    for tensor in tensors:
-        factors = torch.from_numpy(tensor.data.copy())
-        plain = config.rope_parameters["rope_theta"] ** -(torch.arange(len(factors)) / len(factors))
-        config.rope_parameters |= _LLAMA3 | {"factor": float(factors.max())}
-        scaled, _ = ROPE_INIT_FUNCTIONS["llama3"](config, torch.device("cpu"))
-        if scaled.shape != plain.shape or not torch.allclose(scaled, plain / factors, rtol=1e-3):
-            raise _unknown(path)
+    def _value(self, ending: str, default: Any = None) -> Any:
+        fields = self._reader.fields.items()
+        return next((field.contents() for name, field in fields if name.endswith(ending)), default)
 
+    def complete(self, config: Any, tokenizer: Any) -> None:
+        """Add to ``config`` and ``tokenizer`` what transformers ignores: scaled positions, and a token before texts."""
+        if self._value("tokenizer.ggml.pre") in _BOS_ADDED and self._value("tokenizer.ggml.add_bos_token") is None:
+            tokenizer.add_bos_token = True
+        kind = self._value(".rope.scaling.type", "none")
+        if kind == "linear":
+            known = config.rope_parameters  # Gemma 3 has one for each kind of attention, and scales one
+            factor = float(self._value(".rope.scaling.factor"))
+            known.get("full_attention", known).update(rope_type="linear", factor=factor)
+        tensors = [tensor for tensor in self._reader.tensors if tensor.name.startswith("rope_f")]
+        if kind not in {"none", "linear"} or [tensor.name for tensor in tensors] not in ([], [_FACTORS]):
+            raise self._unknown_scaling()
+        for tensor in tensors:
+            factors = torch.from_numpy(tensor.data.copy())
+            plain = config.rope_parameters["rope_theta"] ** -(torch.arange(len(factors)) / len(factors))
+            config.rope_parameters |= _LLAMA3 | {"factor": float(factors.max())}
+            scaled, _ = ROPE_INIT_FUNCTIONS["llama3"](config, torch.device("cpu"))
+            if scaled.shape != plain.shape or not torch.allclose(scaled, plain / factors, rtol=1e-3):
+                raise self._unknown_scaling()
 
-def _unknown(path: Path) -> InputError:
-    return InputError(
-        f"{path}: its positions are scaled in a way that is not read from .gguf files; give the model's folder instead",
-        "problem.model",
-    )
+    def _unknown_scaling(self) -> InputError:
+        return InputError(
+            f"{self._path}: its positions are scaled in a way that is not read from .gguf files; give the model's "
+            "folder instead",
+            "problem.model",
+        )

@@ -1,4 +1,4 @@
-"""Loads a causal language model and its tokenizer with transformers."""
+"""Causal language models and their tokenizers, loaded with transformers, and their files of weights."""
 
 from __future__ import annotations
 
@@ -25,22 +25,21 @@ from evoprune import InputError
 from problems.models.attention import NAME as BLOCKED_ATTENTION
 from problems.models.attention import use_fast_attention
 from problems.models.device import out_of_memory, pick_device, pick_dtype
-from problems.models.gguf_source import as_folder, complete
+from problems.models.gguf_source import Header, as_folder
 from problems.models.settings import BUNDLED_MODEL, ModelSettings, model_fault
 
 BUNDLED_WEIGHTS = Path(__file__).resolve().parent.parent / "bundled" / "weights"
 
 _KEY = "problem.model"
-
-_NAMED = 4
-"""How many faulty weights an error names."""
+_NAMED = 4  # faulty weights in an error
+_BLOCK_COUNTS = {"num_hidden_layers", "n_layer", "n_layers", "num_layers"}  # keys of config.json
+_DTYPES = {"F64": "float32", "F32": "float32", "BF16": "bfloat16"}  # all others have 16 bits at most
 
 
 def load_model(settings: ModelSettings) -> tuple[nn.Module, Any]:
-    """The model, in evaluation mode on its device in its dtype, and the tokenizer.
+    """Return the model, in evaluation mode on its device in its dtype, and the tokenizer.
 
-    GGUF weights are dequantised to plain parameters. Raises :class:`evoprune.InputError`
-    if the model cannot be loaded, or if weights are missing or not finite.
+    GGUF weights are dequantised to plain parameters. Missing weights and such that are not finite are refused.
     """
     device = pick_device(settings.device)
     dtype = pick_dtype(settings.dtype, device)
@@ -48,10 +47,12 @@ def load_model(settings: ModelSettings) -> tuple[nn.Module, Any]:
     if "gguf_file" in where:
         with as_folder(Path(settings.model), dtype, partial(_save, settings, where, dtype)) as folder:
             model, tokenizer = _read(settings, {"pretrained_model_name_or_path": folder} if folder else where, dtype)
-            model.config._name_or_path = tokenizer.name_or_path = settings.model  # not the folder, which goes
+            model.config._name_or_path = tokenizer.name_or_path = settings.model  # the folder is temporary
     else:
         model, tokenizer = _read(settings, where, dtype)
-    _check_finite(model, settings.model)
+    for name, parameter in model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise InputError(f"'{settings.model}': {name} holds values that are not finite", _KEY)
     try:
         convert(model, device, dtype)
     except RuntimeError as error:
@@ -67,19 +68,40 @@ def load_model(settings: ModelSettings) -> tuple[nn.Module, Any]:
     return model, tokenizer
 
 
+def _where(settings: ModelSettings) -> dict[str, Any]:
+    """Return the arguments of ``from_pretrained`` that say where the model is."""
+    if settings.model == BUNDLED_MODEL:
+        return {"pretrained_model_name_or_path": str(BUNDLED_WEIGHTS)}
+    if settings.model.startswith("bundled:"):
+        raise InputError(f"unknown '{settings.model}'; the bundled model is '{BUNDLED_MODEL}'", _KEY)
+    if fault := model_fault(settings.model):
+        raise InputError(fault, _KEY)
+    path = Path(settings.model)
+    if path.suffix == ".gguf":
+        return {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+    return {
+        "pretrained_model_name_or_path": settings.model,
+        "revision": settings.revision or "main",
+        "trust_remote_code": settings.trust_remote_code,
+    }
+
+
 def _read(settings: ModelSettings, where: Mapping[str, Any], dtype: torch.dtype) -> tuple[Any, Any]:
-    """The model in ``dtype`` and the tokenizer, as transformers finds them ``where``."""
-    loaded_in = torch.float32 if "gguf_file" in where else dtype  # dequantised weights are rounded once, later
+    """Return the model in ``dtype`` and the tokenizer, as transformers finds them ``where``."""
+    is_gguf = "gguf_file" in where
     try:
         with quiet():
-            tokenizer, config = AutoTokenizer.from_pretrained(**where), _config(where)
-            if config is not None:
-                complete(Path(settings.model), config, tokenizer)
+            header = Header(Path(settings.model)) if is_gguf else None
+            _check_block_count(settings, header)
+            tokenizer, config = AutoTokenizer.from_pretrained(**where), None
+            if header:
+                config = _gguf_config(where)
+                header.complete(config, tokenizer)
             model, info = AutoModelForCausalLM.from_pretrained(
                 **where,
                 config=config,
-                dtype=loaded_in,
-                use_safetensors=None if "gguf_file" in where else True,  # never a pickle
+                dtype=torch.float32 if is_gguf else dtype,  # dequantised weights are rounded once, later
+                use_safetensors=None if is_gguf else True,  # never a pickle
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
             )
@@ -88,9 +110,7 @@ def _read(settings: ModelSettings, where: Mapping[str, Any], dtype: torch.dtype)
     except Exception as error:  # the libraries raise many kinds of errors
         raise InputError(_cannot_load(settings, error), _KEY) from None
     _check_complete(info, settings.model)
-    if getattr(model, "is_quantized", False):
-        model = _plain(model, settings)
-    return model, tokenizer
+    return _plain(model, settings) if getattr(model, "is_quantized", False) else model, tokenizer
 
 
 def _save(settings: ModelSettings, where: Mapping[str, Any], dtype: torch.dtype, folder: Path) -> None:
@@ -101,59 +121,26 @@ def _save(settings: ModelSettings, where: Mapping[str, Any], dtype: torch.dtype,
         tokenizer.save_pretrained(folder)
 
 
-def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer in ``folder``."""
-    with quiet():
-        return AutoTokenizer.from_pretrained(folder)
+def _check_block_count(settings: ModelSettings, header: Header | None) -> None:
+    """Refuse more blocks than tensors, for which transformers would take minutes and all memory."""
+    if header:
+        blocks, tensors = header.block_count, header.tensor_count
+    else:
+        files = weight_files(settings)
+        if not files or settings.model.endswith(".gguf"):  # not downloaded yet, or dequantised by us
+            return
+        config = json.loads((files[0].parent / "config.json").read_text(encoding="utf-8"))
+        inner = [value for value in config.values() if isinstance(value, dict)]  # as text_config
+        counts = [value for part in (config, *inner) for key, value in part.items() if key in _BLOCK_COUNTS]
+        blocks = max((count for count in counts if isinstance(count, int)), default=0)
+        tensors = sum(len(_tensors(path)) for path in files)
+    if blocks > tensors:
+        raise InputError(f"'{settings.model}' claims {blocks:,} blocks but holds {tensors:,} tensors", _KEY)
 
 
-def added_bos_token(tokenizer: Any) -> int | None:
-    """Id of the token that ``tokenizer`` itself adds before a text, such as ``<s>``; None if it adds none."""
-    text = "0"  # every vocabulary has tokens for it
-    plain = tokenizer(text, add_special_tokens=False)["input_ids"]
-    usual = tokenizer(text, add_special_tokens=True)["input_ids"]
-    return int(usual[0]) if usual and usual[: len(plain)] != plain else None
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Hide the libraries' progress bars, hints and retries; errors are still raised."""
-    verbosity, hub = logging.get_verbosity(), getLogger("huggingface_hub")
-    level = hub.level
-    logging.set_verbosity_error()
-    hub.setLevel(ERROR)
-    try:
-        with redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
-        hub.setLevel(level)
-
-
-def _where(settings: ModelSettings) -> dict[str, Any]:
-    """The arguments of ``from_pretrained`` that say where the model is."""
-    if settings.model == BUNDLED_MODEL:
-        return {"pretrained_model_name_or_path": str(BUNDLED_WEIGHTS)}
-    if settings.model.startswith("bundled:"):
-        raise InputError(f"unknown '{settings.model}'; the bundled model is '{BUNDLED_MODEL}'", _KEY)
-    path = Path(settings.model)
-    if fault := model_fault(settings.model):
-        raise InputError(fault, _KEY)
-    if path.suffix == ".gguf":
-        return {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
-    return {
-        "pretrained_model_name_or_path": settings.model,
-        "revision": settings.revision or "main",
-        "trust_remote_code": settings.trust_remote_code,
-    }
-
-
-def _config(where: Mapping[str, Any]) -> Any:
-    """The config of a .gguf file; with sizes of a GPT-2 that transformers reads, and does not use. None: the usual."""
-    if "gguf_file" not in where:
-        return None
+def _gguf_config(where: Mapping[str, Any]) -> Any:
     config = AutoConfig.from_pretrained(**where)
-    if config.model_type == "gpt2":
+    if config.model_type == "gpt2":  # transformers reads these sizes, and does not use them
         config.n_positions, config.n_inner = config.n_ctx, config.feed_forward_length
     return config
 
@@ -169,8 +156,21 @@ def _cannot_load(settings: ModelSettings, error: Exception) -> str:
     )
 
 
+def _check_complete(info: Mapping[str, Any], name: str) -> None:
+    """Refuse weights that ``from_pretrained`` filled with random numbers; tied weights are not in ``info``."""
+    faulty = sorted(info["missing_keys"])
+    faulty += sorted(f"{key} {tuple(given)} for {tuple(wanted)}" for key, given, wanted in info["mismatched_keys"])
+    if faulty:
+        more = f" and {len(faulty) - _NAMED} more" if len(faulty) > _NAMED else ""
+        raise InputError(
+            f"'{name}' lacks weights that its config.json requires, or has them in another shape: "
+            f"{', '.join(faulty[:_NAMED])}{more}; give a complete checkpoint of a causal language model",
+            _KEY,
+        )
+
+
 def _plain(quantized: Any, settings: ModelSettings) -> Any:
-    """The same weights in a model without quantisation marks, which would prevent saving it."""
+    """Return the same weights in a model without quantisation marks, which would prevent saving it."""
     config = AutoConfig.for_model(quantized.config.model_type).from_dict(quantized.config.to_dict())
     if hasattr(config, "quantization_config"):
         del config.quantization_config
@@ -198,61 +198,66 @@ def convert(model: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
 
 
 def copy_of(model: nn.Module, dtype: torch.dtype) -> Any:
-    """A copy in ``dtype`` in main memory, with an attention that everyone has: the device may have no room for two."""
-    known: dict[int, Any] = {
+    """Return a copy in ``dtype`` in main memory, with an attention that transformers knows."""
+    parameters: dict[int, Any] = {
         id(parameter): nn.Parameter(parameter.to("cpu", dtype, copy=True), requires_grad=False)
         for parameter in model.parameters()
     }
-    copied: Any = copy.deepcopy(model, known)
+    copied: Any = copy.deepcopy(model, parameters)
     for module in copied.modules():
-        vars(module).pop("forward", None)  # a compiled one computes with the weights of the module that it was made of
+        vars(module).pop("forward", None)  # a compiled one computes with the weights of the original module
     convert(copied, torch.device("cpu"), dtype)
-    if copied.config._attn_implementation == BLOCKED_ATTENTION:  # a name that no one else knows
+    if copied.config._attn_implementation == BLOCKED_ATTENTION:
         copied.set_attn_implementation("sdpa")
     return copied
 
 
-def _check_complete(info: Mapping[str, Any], name: str) -> None:
-    """``info``: the weights that ``from_pretrained`` filled with random numbers; tied weights are not among them."""
-    faulty = sorted(info["missing_keys"])
-    faulty += sorted(f"{key} {tuple(given)} for {tuple(wanted)}" for key, given, wanted in info["mismatched_keys"])
-    if faulty:
-        more = f" and {len(faulty) - _NAMED} more" if len(faulty) > _NAMED else ""
-        raise InputError(
-            f"'{name}' lacks weights that its config.json requires, or has them in another shape: "
-            f"{', '.join(faulty[:_NAMED])}{more}; give a complete checkpoint of a causal language model",
-            _KEY,
-        )
+def load_tokenizer(folder: Path) -> Any:
+    """Return the tokenizer in ``folder``."""
+    with quiet():
+        return AutoTokenizer.from_pretrained(folder)
 
 
-def _check_finite(model: nn.Module, name: str) -> None:
-    for parameter_name, parameter in model.named_parameters():
-        if not torch.isfinite(parameter).all():
-            raise InputError(f"'{name}': {parameter_name} holds values that are not finite", _KEY)
+def added_bos_token(tokenizer: Any) -> int | None:
+    """Return the id of the token that ``tokenizer`` itself adds before a text, such as ``<s>``; else None."""
+    text = "0"  # every vocabulary has tokens for it
+    plain = tokenizer(text, add_special_tokens=False)["input_ids"]
+    usual = tokenizer(text, add_special_tokens=True)["input_ids"]
+    return int(usual[0]) if usual and usual[: len(plain)] != plain else None
 
 
-_FORMATS = {"F64": "float32", "F32": "float32", "BF16": "bfloat16"}
-"""All others have 16 bits at most, and float16 holds them better than bfloat16, which has fewer digits."""
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hide the libraries' progress bars, hints and retries; errors are still raised."""
+    verbosity, hub = logging.get_verbosity(), getLogger("huggingface_hub")
+    level = hub.level
+    logging.set_verbosity_error()
+    hub.setLevel(ERROR)
+    try:
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        hub.setLevel(level)
 
 
 def weight_files(settings: ModelSettings) -> list[Path]:
-    """The .safetensors files, or the .gguf file, of a model that was loaded; none where they are not found."""
+    """Return the .safetensors files, or the .gguf file, of a model; none if it is not on this machine."""
     if settings.model.endswith(".gguf"):
         return [Path(settings.model)]
     folder = BUNDLED_WEIGHTS if settings.model == BUNDLED_MODEL else Path(settings.model)
     if not folder.is_dir():
-        found = try_to_load_from_cache(settings.model, "config.json", revision=settings.revision)
-        if not isinstance(found, str):
+        config = try_to_load_from_cache(settings.model, "config.json", revision=settings.revision)
+        if not isinstance(config, str):
             return []
-        folder = Path(found).parent
-    whole, index = (
-        folder / SAFE_WEIGHTS_NAME,
-        folder / SAFE_WEIGHTS_INDEX_NAME,
-    )  # others may hold the same weights again
-    if not whole.is_file() and index.is_file():
-        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        return sorted(folder / name for name in set(named))
-    return [whole] if whole.is_file() else sorted(folder.glob("*.safetensors"))
+        folder = Path(config).parent
+    whole, index = folder / SAFE_WEIGHTS_NAME, folder / SAFE_WEIGHTS_INDEX_NAME
+    if whole.is_file():  # other files may hold the same weights again
+        return [whole]
+    if index.is_file():
+        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        return sorted(folder / name for name in set(names))
+    return sorted(folder.glob("*.safetensors"))
 
 
 def bytes_of(files: Iterable[Path]) -> int:
@@ -261,25 +266,19 @@ def bytes_of(files: Iterable[Path]) -> int:
 
 
 def stored_dtype(settings: ModelSettings) -> str | None:
-    """The dtype, as in the settings, in which most weights of the source are stored; None where it is not found.
+    """Return the dtype of most weights in the model's files, as in the settings; None if there are no files.
 
-    Weights that were quantised count as float16.
+    Quantised weights count as float16, which holds them more precisely than bfloat16.
     """
     sizes: Counter[str] = Counter()
     for path in weight_files(settings):
-        for kind, size in _gguf(path) if path.suffix == ".gguf" else _safetensors(path):
-            sizes[_FORMATS.get(kind, "float16")] += size
+        for kind, size in Header(path).tensors if path.suffix == ".gguf" else _tensors(path):
+            sizes[_DTYPES.get(kind, "float16")] += size
     return max(sizes, key=lambda dtype: sizes[dtype]) if sizes else None
 
 
-def _safetensors(path: Path) -> list[tuple[str, int]]:
-    """The format and the size of each tensor."""
+def _tensors(path: Path) -> list[tuple[str, int]]:
+    """Return the format and the size of each tensor in the .safetensors file ``path``."""
     with safe_open(path, "pt") as file:
         slices = [file.get_slice(name) for name in file.keys()]  # noqa: SIM118 - it is no mapping
     return [(each.get_dtype(), prod(each.get_shape())) for each in slices]
-
-
-def _gguf(path: Path) -> list[tuple[str, int]]:
-    from gguf import GGUFReader  # an extra, which a model from a .gguf file was loaded with
-
-    return [(tensor.tensor_type.name, int(tensor.n_elements)) for tensor in GGUFReader(path).tensors]

@@ -1,4 +1,4 @@
-"""Settings of a model: its source, device and number format. Imports no torch."""
+"""Settings of a model (its source, device and number format) and faults of its source. Imports no torch."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from pydantic import AfterValidator, Field
 from evoprune import InputError, Settings, check_plugin
 
 BUNDLED_MODEL = "bundled:gpt2-mini"
+STRUCTURE = "structure.json"  # in a folder whose blocks differ: how its model was made
+_RUNS = "runs"  # the default folder of runs
+_TOKENIZERS = ("tokenizer*", "vocab*", "*.model", "*.tiktoken", "merges.txt")
 
 
 def _absolute_if_local(source: str) -> str:
-    """A path that exists becomes absolute, so that a stored experiment works from any folder."""
+    """Make a path that exists absolute, so that a stored experiment works from any folder."""
     try:
         path = Path(source).expanduser()
         return str(path.resolve()) if path.exists() else source
@@ -23,7 +26,7 @@ def _absolute_if_local(source: str) -> str:
 
 
 def registered(group: str, *others: str) -> AfterValidator:
-    """Checks a name of ``group``, or one of ``others``, without importing what it names, which may need torch."""
+    """Return a check for names of ``group`` or ``others`` that does not import the plugins, which may need torch."""
 
     def check(name: str) -> str:
         try:
@@ -42,7 +45,7 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 
 
 class ModelSettings(Settings):
-    """Which model is loaded, and in which format."""
+    """The model, its device and its number format."""
 
     model: Source = Field(BUNDLED_MODEL, description="hub id, local folder, .gguf file, or bundled:gpt2-mini")
     revision: str | None = Field(None, description="branch, tag or commit of a model on the hub")
@@ -53,24 +56,15 @@ class ModelSettings(Settings):
     )
 
 
-_TOKENIZERS = ("tokenizer*", "vocab*", "*.model", "*.tiktoken", "merges.txt")
-
-STRUCTURE = "structure.json"
-"""In a folder whose blocks differ: how its model was made."""
-
-_RUNS = "runs"
-"""The folder that commands make runs in."""
-
-
 def is_path(name: str) -> bool:
-    """Whether ``name`` is meant as a path, even if nothing is there, and not as ``OWNER/NAME`` of the hub."""
+    """Tell whether ``name`` is meant as a path, even if nothing is there, and not as ``OWNER/NAME`` of the hub."""
     path = Path(name)
     written_so = name.startswith((".", "~")) or name.endswith(os.sep) or path.suffix == ".gguf"
     return path.is_absolute() or written_so or len(path.parts) > 2 or path.parts[0] == _RUNS
 
 
-def lacking(folder: Path) -> str | None:
-    """What ``folder`` lacks to be a model's, and what to do about it; None if it has all."""
+def _folder_fault(folder: Path) -> str | None:
+    """Say what a model's ``folder`` lacks, and what to do about it; None if it has all."""
     if not (folder / "config.json").is_file():
         if (folder / "config.yaml").is_file():
             return "is the folder of a run; write its model first: python -m evoprune export"
@@ -89,10 +83,10 @@ def lacking(folder: Path) -> str | None:
 
 
 def model_fault(model: str) -> str | None:
-    """Why there is no model at the path ``model``; None if there may be one, or it is a name on the hub."""
+    """Say why there is no model at the path ``model``; None if there may be one, or it is a name on the hub."""
     path = Path(model)
     if path.is_dir():
-        return f"{path} {lack}" if (lack := lacking(path)) else None
+        return f"{path} {fault}" if (fault := _folder_fault(path)) else None
     if path.suffix == ".gguf":
         return None if path.is_file() else f"{path}: no such file"
     if is_path(model):

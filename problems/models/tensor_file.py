@@ -1,4 +1,4 @@
-"""Tensors in a file that says of itself what it is, and notices damage: it holds the hash of its tensors."""
+"""Tensors in .safetensors files whose metadata describes them and holds their hash."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ from evoprune import InputError
 
 Tensors = dict[str, torch.Tensor]
 
-_HASH = "sha256"
-"""The entry of a file's metadata with the hash of its tensors."""
+_HASH = "sha256"  # the entry of the metadata
 
 
 class Damaged(Exception):
-    """A file is not as it was written."""
+    """A file does not hold what was written."""
 
 
 def sha256_of(tensors: Mapping[str, torch.Tensor]) -> str:
-    """The hash of ``tensors`` with their names, shapes and dtypes."""
+    """Hash ``tensors`` with their names, shapes and dtypes."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
@@ -41,7 +40,7 @@ def saving(path: Path) -> Iterator[None]:
     """Have safetensors write ``path``, a file or a folder, with OSErrors and the modes that Python gives."""
     try:
         yield
-    except SafetensorError as error:  # in which the system's error is a part of the text
+    except SafetensorError as error:  # its text contains the system's error
         code = re.search(r"(?:code: |os error )(\d+)", str(error))
         number = int(code[1]) if code else errno.EIO
         raise OSError(number, os.strerror(number), str(path)) from None
@@ -85,7 +84,7 @@ def write_tensors(tensors: Tensors, about: Mapping[str, str], path: Path) -> Non
 
 
 def read_tensors(path: Path) -> tuple[Tensors, Mapping[str, str]]:
-    """The tensors in ``path``, mapped on the CPU, and what it says of itself. Raises :class:`Damaged`."""
+    """Return the tensors in ``path``, mapped on the CPU, and its metadata. Raises :class:`Damaged`."""
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is not a mapping

@@ -10,15 +10,14 @@ import torch
 
 from problems.models.device import free_memory
 
-_SHARE = 0.5
-"""Of the free memory, for what threads hold at once."""
+_SHARE = 0.5  # of the free memory, for all threads
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")
 
 
 def fitting_threads(device: torch.device, each: float) -> int:
-    """How many threads compute on ``device`` at once, of which each holds so many bytes; above 1 only on a CPU."""
+    """Return how many threads that hold ``each`` bytes may compute on ``device`` at once; 1 if it is no CPU."""
     fitting = _SHARE * free_memory(device) / each
     return max(1, int(min(fitting, torch.get_num_threads()))) if device.type == "cpu" else 1
 
@@ -29,29 +28,25 @@ def map_in_threads(
     """``map(function, works)`` in ``most`` threads (default: as many as PyTorch would use for one call).
 
     A single work is computed by all threads together; where ``most`` is above 1, by one, so that rounding is the same.
-    Threads that share one product wait for each other many thousand times in a pass; beside other processes each of
-    these waits takes a share of the scheduler's time. Threads that compute alone do not wait.
+    Threads that share one product wait for each other many thousand times in a pass, which costs more beside other
+    processes. Threads that compute alone do not wait.
     """
     before = torch.get_num_threads()
     threads = min(most or before, len(works))
     if (most or threads) == 1:
         yield from map(function, works)
         return
+    autocast = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
     torch.set_num_threads(1)  # of this thread, and of MKL in all
     try:
-        with ThreadPoolExecutor(threads, initializer=_begin, initargs=_autocast()) as pool:
+        with ThreadPoolExecutor(threads, initializer=_begin, initargs=autocast) as pool:
             yield from pool.map(function, works)
     finally:
         torch.set_num_threads(before)
 
 
-def _autocast() -> tuple[bool, torch.dtype]:
-    """The state of this thread: whether products are in another format, and in which."""
-    return torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
-
-
 def _begin(autocast: bool, dtype: torch.dtype) -> None:
-    """Prepare a thread to compute as the one that started it; all that is set here is of a thread alone."""
+    """Prepare a thread to compute as the one that started it; these settings belong to a thread."""
     torch.set_num_threads(1)
     torch.set_autocast_enabled("cpu", autocast)
     torch.set_autocast_dtype("cpu", dtype)

@@ -1,7 +1,6 @@
-"""How fast a model runs, and how much memory it takes.
+"""Latency, throughput and memory of a model, run as transformers generates with it.
 
-The model runs as transformers generates with it, without what makes searches faster here: with a cache that grows,
-logits of the last token alone, its own attention, and not compiled.
+That is with a growing cache, logits of the last token alone, its own attention, and not compiled.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -28,10 +28,9 @@ Phase = Literal["decode", "prefill"]
 
 @dataclass(frozen=True)
 class Load:
-    """What a pass processes: ``batch`` sequences at once.
+    """The work of one pass over ``batch`` sequences.
 
-    ``prefill``: ``length`` tokens of each, from the start. ``decode``: one token of each, after ``length`` others whose
-    keys and values are kept.
+    ``prefill``: ``length`` tokens of each, from the start. ``decode``: one token of each, after ``length`` cached ones.
     """
 
     phase: Phase
@@ -40,29 +39,29 @@ class Load:
 
     @property
     def tokens(self) -> int:
-        """How many tokens a pass processes."""
+        """The number of tokens that a pass processes."""
         return self.batch * (self.length if self.phase == "prefill" else 1)
 
     def __str__(self) -> str:
-        """What milliseconds are of, such as ``a token (decode, batch 1, 512 tokens before)``."""
+        """Describe the unit of work, such as ``a token (decode, batch 1, 512 tokens before)``."""
         if self.phase == "decode":
             return f"a token (decode, batch {self.batch}, {self.length} tokens before)"
         return f"a prompt (prefill, batch {self.batch}, {self.length} tokens)"
 
     @property
     def positions(self) -> int:
-        """How many positions the model must have."""
+        """The number of positions that the model must have."""
         return self.length + (self.phase == "decode")
 
 
 def throughputs(models: Sequence[Any], load: Load, seconds: float) -> list[float]:
-    """The tokens a second of each of ``models``, timed in turn for about ``seconds`` (0: once): medians.
+    """Return the median tokens/s of each of ``models``, timed for about ``seconds`` (0: once). Raises ValueError.
 
-    Other work on the machine slows all of them down. Raises ValueError if one has too few positions.
+    They run in turn, so that other work on the machine slows all of them down.
     """
     runs = [timer(model, load) for model in models]
-    for run in runs:  # so that all are warm
-        run()
+    for run in runs:
+        run()  # to warm up
     end = time.perf_counter() + seconds
     rounds: list[list[float]] = []
     while len(rounds) < (3 if seconds else 1) or time.perf_counter() < end:
@@ -72,7 +71,7 @@ def throughputs(models: Sequence[Any], load: Load, seconds: float) -> list[float
 
 @torch.inference_mode()
 def timer(model: Any, load: Load) -> Callable[[], float]:
-    """A function that runs one pass of ``load`` and returns its milliseconds; only for ``model`` as it is now.
+    """Return a function that runs one pass of ``load`` and returns its milliseconds; only for ``model`` as it is now.
 
     Raises ValueError if the model has too few positions.
     """
@@ -105,7 +104,7 @@ def timer(model: Any, load: Load) -> Callable[[], float]:
 
 
 def step_of(model: Any) -> Callable[[torch.Tensor, DynamicCache], torch.Tensor]:
-    """A function that reads new tokens after those in a cache, and returns the logits after the last one."""
+    """Return a function that reads new tokens after those in a cache, and returns the logits after the last one."""
     known = inspect.signature(model.forward).parameters
     name = "cache" if "cache" in known else "past_key_values"  # its older name
     last = {"logits_to_keep": 1} if "logits_to_keep" in known else {}
@@ -126,24 +125,19 @@ def as_generating(model: Any) -> Iterator[None]:
 
 
 def _timed(device: torch.device, work: Callable[[], object]) -> float:
-    """The milliseconds that ``work`` takes."""
-    _finish(device)
+    """Return the milliseconds that ``work`` takes."""
+    finish = partial(torch.accelerator.synchronize, device) if device.type != "cpu" else lambda: None
+    finish()
     start = time.perf_counter()
     work()
-    _finish(device)
+    finish()
     return 1000 * (time.perf_counter() - start)
 
 
-def _finish(device: torch.device) -> None:
-    """Wait until all work that was given to ``device`` is done."""
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
-
-
 def peak_bytes(device: torch.device) -> int:
-    """Of a CUDA device, the most that tensors took so far; else the most memory that this process ever had.
+    """Return the peak memory of tensors on a CUDA device, else of this process.
 
-    Linux counts the memory of the process that started this one as well, but not in ``/proc``.
+    Linux includes that of the parent process, but not in ``/proc``.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)

@@ -41,6 +41,9 @@ BYTES = "bytes"
 PARTS = ("attention", "attention heads", "mlp", "mlp channels")
 """What transforms change in a block: whether its attention and its MLP are there, and what these are made of."""
 
+RECENT_BYTES = 2**29
+"""Bytes of recent results that take about as long to make as a candidate takes to be scored."""
+
 _KNOWN = 3
 """A search starts with at most as many genomes that something else recommends: each is scored on all data."""
 

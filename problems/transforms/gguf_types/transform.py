@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from cachetools import LRUCache
 
 from evoprune import Gene, Genes, InputError, Price, Rival, Term, note
 from problems.calibration.activations import INPUT_NORMS
 from problems.gguf import ggml
 from problems.gguf.encoded import Encoded
 from problems.models.blocks import Matrix
-from problems.models.recent import KEPT, Recent
 from problems.models.resident import Resident
 from problems.models.tensor_file import sha256_of
 from problems.models.throughput import Load
@@ -41,7 +41,7 @@ from problems.transforms.gguf_types.stored import stored_types
 from problems.transforms.latency import Clock
 from problems.transforms.overlay import Beside, Left, Overlay
 from problems.transforms.shapes import Kinds, Shapes
-from problems.transforms.transform import PARAMETERS, WEIGHTS, Needs, Transform, unknown_unit
+from problems.transforms.transform import PARAMETERS, RECENT_BYTES, WEIGHTS, Needs, Transform, unknown_unit
 
 if TYPE_CHECKING:  # it imports gguf, which not everyone has
     from problems.gguf.base import Base
@@ -75,7 +75,7 @@ class Types(Overlay):
         if not self._genes.free:
             raise InputError("no type fits the model's matrices: types need rows of a multiple of 32", "problem.model")
         self._sheets = [Sheet(resident.model, matrix) for matrix in self.matrices]
-        self._recent: Recent[Made] = Recent(KEPT, lambda made: made[0].nbytes)
+        self._recent: LRUCache[Any, Made] = LRUCache(RECENT_BYTES, lambda made: min(RECENT_BYTES, made[0].nbytes))
 
     @classmethod
     def calibrates(cls, settings: TypesSettings) -> bool:
@@ -191,9 +191,9 @@ class Types(Overlay):
         if weight is sheet.whole:
             return held(matrix, self._stored, kind)
         known = matrix.name, kind, sha256_of({"": weight})
-        values, data = self._recent.get(
-            known, lambda: quantised_anew(matrix, weight, kind, self._weighed(matrix, left))
-        )
+        if known not in self._recent:
+            self._recent[known] = quantised_anew(matrix, weight, kind, self._weighed(matrix, left))
+        values, data = self._recent[known]
         return values.clone(), data
 
     def _weighed(self, matrix: Matrix, left: Left) -> torch.Tensor | None:

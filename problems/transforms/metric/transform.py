@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from cachetools import LRUCache
 
 from evoprune import Genes, Price
 from problems.calibration.activations import INPUT_NORMS
 from problems.calibration.statistics import statistics
 from problems.calibration.tensor_cache import Tensors, shared
 from problems.models.blocks import Matrix
-from problems.models.recent import Recent
 from problems.models.resident import Resident
 from problems.texts.text_splits import Texts
 from problems.transforms.metric.metric import PARTS, Metric
@@ -38,7 +38,7 @@ class SearchedScore(Weights):
         super().__init__(resident, settings, texts)
         self._genes = Genes([*Metric.genes(), *self.meaning.genes])
         size = LEVEL_BYTES * resident.prunable_weights
-        self._recent: Recent[Masks] = Recent(_KEPT, lambda _: size)
+        self._recent: LRUCache[Metric, Masks] = LRUCache(_KEPT, lambda _: min(_KEPT, size))
 
     @classmethod
     def needs_of(cls, resident: Resident, settings: WeightsSettings) -> Needs:
@@ -64,7 +64,9 @@ class SearchedScore(Weights):
         """Rank the weights anew if the metric changed, and mask the matrices whose cut changed."""
         metric = Metric.of(genome[: len(PARTS)])
         if metric != self._metric:
-            self._metric, self.masks = metric, self._recent.get(metric, lambda: self._ranked(metric))
+            if metric not in self._recent:
+                self._recent[metric] = self._ranked(metric)
+            self._metric, self.masks = metric, self._recent[metric]
             self.masks.forget()
         super().apply(genome[len(PARTS) :])
 

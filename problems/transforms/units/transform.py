@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, ClassVar, Self
 
 import torch
+from cachetools import LRUCache
 from torch import nn
 
 from evoprune import Gene, Genes, InputError, Price
@@ -17,12 +18,11 @@ from problems.calibration.activations import GRAM
 from problems.calibration.statistics import statistics
 from problems.calibration.tensor_cache import Tensors, code, shared
 from problems.models.blocks import Matrix, in_features
-from problems.models.recent import KEPT, Recent
 from problems.models.resident import Resident
 from problems.models.sublayers import Kind, Sublayer, set_dropped
 from problems.texts.text_splits import Texts
 from problems.transforms.removal import Removal
-from problems.transforms.transform import ATTENTION, PARAMETERS, WEIGHTS, Needs, unknown_unit
+from problems.transforms.transform import ATTENTION, PARAMETERS, RECENT_BYTES, WEIGHTS, Needs, unknown_unit
 from problems.transforms.units.check import tell_apart
 from problems.transforms.units.compensation import losses, refitted
 from problems.transforms.units.form import has_form, set_form
@@ -65,7 +65,9 @@ class UnitCut(Removal):
         self._stored = self._make_stored()
         self._genes = Genes([self._gene(name, blocks) for name, blocks in self._governed.items()])
         self._levels = [0] * len(self._blocks)
-        self._outputs: Recent[torch.Tensor] = Recent(KEPT, lambda weight: weight.nbytes)
+        self._outputs: LRUCache[tuple[int, int], torch.Tensor] = LRUCache(
+            RECENT_BYTES, lambda weight: min(RECENT_BYTES, weight.nbytes)
+        )
 
     @abstractmethod
     def split(self, sublayer: Sublayer, matrices: Mapping[nn.Module, Matrix], interleaved: bool) -> Units:
@@ -104,7 +106,7 @@ class UnitCut(Removal):
         grams = refits = 0
         if settings.compensate:
             grams = 4 * sum(in_features(output) ** 2 for output in outputs)
-            refits = KEPT
+            refits = RECENT_BYTES
         known = frozenset({GRAM}) if settings.score == STRUCTURED else needs(find_score(settings.score))
         return Needs(known, False, grams + refits, grams)
 
@@ -185,13 +187,12 @@ class UnitCut(Removal):
 
     def _refitted(self, block: int, left: int) -> torch.Tensor:
         """The output matrix's weight for ``left`` units, in its layout."""
-
-        def made() -> torch.Tensor:
-            output, gram = self._units[block].output, self._stored[f"gram.{block}"].to(self.resident.device)
-            whole = output.matrix.rows(self._units[block].whole_output)
-            return output.matrix.rows(refitted(whole, gram, self._columns(block, left))).contiguous()
-
-        return self._outputs.get((block, left), made)
+        if (block, left) not in self._outputs:
+            matrix, gram = self._units[block].output.matrix, self._stored[f"gram.{block}"].to(self.resident.device)
+            whole = matrix.rows(self._units[block].whole_output)
+            weight = matrix.rows(refitted(whole, gram, self._columns(block, left))).contiguous()
+            self._outputs[block, left] = weight
+        return self._outputs[block, left]
 
     def _columns(self, block: int, left: int) -> torch.Tensor:
         """The inputs of the output matrix that ``left`` units leave: int64, in order."""

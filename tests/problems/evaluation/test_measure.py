@@ -5,6 +5,7 @@ import torch
 
 from problems.evaluation.measure import Measure, beside, fitting
 from problems.evaluation.objectives import Perplexity
+from problems.evaluation.prefix_cache import PrefixCache
 from problems.models.forward import Forward
 from tests.problems.small import masks_of, perplexity_of, plain_perplexity
 
@@ -79,3 +80,25 @@ def test_other_errors_are_raised(model, tokens):
 
     with pytest.raises(RuntimeError, match="no such luck"):
         Measure(Forward(model), None).total(tokens, broken)
+
+
+@pytest.fixture
+def threads():
+    """PyTorch may use three threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_the_loss_is_the_same_to_the_last_bit_with_any_number_of_threads(model, tokens, threads):
+    def measured():
+        states, measure = PrefixCache(3, 32 * 64, 2**20), Measure(Forward(model), 32)
+        names = [b"", b"a", b"b"]
+        totals = [measure.total(tokens, Perplexity().add, states, names) for _ in range(2)]  # the second from states
+        assert states.bytes
+        return totals
+
+    with_threads = measured()
+    torch.set_num_threads(1)
+    assert with_threads == measured()

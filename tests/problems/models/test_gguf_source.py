@@ -1,37 +1,29 @@
-"""Models in .gguf files, dequantised once."""
-
-import sys
-
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 pytest.importorskip("gguf")
 
+from evoprune import InputError
 from evoprune.files.cache import entries
-from problems.bundled import base
 from problems.models import load
+from problems.models.load import stored_dtype
 from problems.models.settings import ModelSettings
-
-TEXT = "def main(arguments):\n    return  1234567"
+from tests.problems.gguf.models import random_gpt2, write_model
 
 
 @pytest.fixture(scope="module")
-def gguf_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("gguf") / "bundled.gguf"
-    before, sys.argv = sys.argv, ["base", str(path)]
-    base.main()
-    sys.argv = before
-    return path
+def path(tmp_path_factory):
+    return write_model(random_gpt2(), tmp_path_factory.mktemp("gguf") / "tiny.gguf")
 
 
 @pytest.fixture
-def loaded(gguf_file, tmp_path, monkeypatch):
-    """Loads the file with an empty cache: its weights, config and some tokens."""
-    monkeypatch.setenv("EVOPRUNE_CACHE", str(tmp_path / "cache"))
+def loaded(path):
+    """Loads the file: its weights, its config and some tokens."""
 
     def now():
-        model, tokenizer = load.load_model(ModelSettings(model=str(gguf_file), dtype="bfloat16", device="cpu"))
-        return model.state_dict(), model.config.to_dict(), tokenizer(TEXT)["input_ids"]
+        model, tokenizer = load.load_model(ModelSettings(model=str(path), dtype="bfloat16", device="cpu"))
+        return model.state_dict(), model.config.to_dict(), tokenizer("the other")["input_ids"]
 
     return now
 
@@ -42,10 +34,10 @@ def same(one, other):
 
 def test_the_second_time_the_file_is_not_parsed_and_the_model_is_the_same(loaded, monkeypatch):
     first = loaded()
-    monkeypatch.setattr(load, "_save", lambda *_: pytest.fail("parsed again"))
-    assert same(first, loaded())
     (entry,) = entries()
-    assert entry.about()["model"] == "bundled.gguf"
+    assert entry.about()["model"] == "tiny.gguf"
+    monkeypatch.setattr(load, "Header", lambda _: pytest.fail("parsed again"))
+    assert same(first, loaded())
 
 
 def test_a_damaged_copy_is_made_again(loaded):
@@ -60,8 +52,22 @@ def test_a_damaged_copy_is_made_again(loaded):
 
 def test_without_room_nothing_is_kept_and_the_model_is_the_same(loaded, monkeypatch):
     first = loaded()
-    monkeypatch.setenv("EVOPRUNE_CACHE_GB", "0")
     entries()[0].delete()
+    monkeypatch.setenv("EVOPRUNE_CACHE_GB", "0")
     second = loaded()
     assert not entries()
     assert all(torch.equal(tensor, second[0][name]) for name, tensor in first[0].items())
+
+
+def test_quantised_weights_have_16_bits(path):
+    assert stored_dtype(ModelSettings(model=str(path))) == "float16"
+
+
+def test_more_blocks_than_tensors_are_refused_before_they_are_built(path, tmp_path, monkeypatch):
+    content, key = bytearray(path.read_bytes()), b"gpt2.block_count"
+    place = content.index(key) + len(key) + 4  # a type is between key and value
+    content[place : place + 4] = (2**31).to_bytes(4, "little")
+    (tmp_path / "many.gguf").write_bytes(content)
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", lambda **_: pytest.fail("built"))
+    with pytest.raises(InputError, match="2,147,483,648 blocks"):
+        load.load_model(ModelSettings(model=str(tmp_path / "many.gguf"), dtype="float32", device="cpu"))

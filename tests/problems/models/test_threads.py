@@ -1,14 +1,8 @@
-"""Batches in threads of their own."""
-
 import threading
 
 import pytest
 import torch
 
-from problems.evaluation.measure import Measure
-from problems.evaluation.objectives import Perplexity
-from problems.evaluation.prefix_cache import PrefixCache
-from problems.models.forward import Forward
 from problems.models.threads import map_in_threads
 
 
@@ -50,16 +44,3 @@ def test_an_error_comes_through_and_leaves_the_number_of_threads(threads):
     with pytest.raises(ZeroDivisionError):
         list(map_in_threads(lambda number: 1 / number, range(threads)))
     assert torch.get_num_threads() == threads
-
-
-def test_the_loss_is_the_same_to_the_last_bit_with_any_number_of_threads(model, tokens, threads):
-    def measured():
-        states, measure = PrefixCache(3, 32 * 64, 2**20), Measure(Forward(model), 32)
-        names = [b"", b"a", b"b"]
-        totals = [measure.total(tokens, Perplexity().add, states, names) for _ in range(2)]  # the second from states
-        assert states.bytes
-        return totals
-
-    with_threads = measured()
-    torch.set_num_threads(1)
-    assert with_threads == measured()
