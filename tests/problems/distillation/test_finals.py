@@ -167,13 +167,6 @@ def test_a_run_recovers_the_winner_and_resumes_in_the_middle_of_its_finals(run, 
     assert _without_minutes(result(cut)) == _without_minutes(found)
 
 
-@pytest.mark.slow
-def test_workers_judge_alike(run):
-    one, two = (run(str(n), SELECTED, 6, 2, "generational", ["-n", str(n), "--threads", "1"])[0] for n in (1, 2))
-    assert lines(one) == lines(two)
-    assert _without_minutes(result(one)) == _without_minutes(result(two))
-
-
 def _without_minutes(found):
     for row in found["recovered"].values():
         del row["minutes"]
