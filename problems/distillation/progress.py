@@ -1,4 +1,4 @@
-"""How far a training is, measured on held-out windows, and which of its weights are the best."""
+"""The progress of a training, measured on held-out windows."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Progress:
 
     @property
     def helped(self) -> bool:
-        """Whether any point is better than the model as it was given."""
+        """True if any point is better than the model as it was given."""
         return self.best > 0
 
     @property

@@ -75,7 +75,7 @@ class Recovered:
 
     @property
     def helped(self) -> bool:
-        """Whether the evolved model became better on the held-out windows."""
+        """True if the evolved model became better on the held-out windows."""
         return bool(self.rows[EVOLVED]["helped"])
 
     def check(self, workplace: Path) -> None:

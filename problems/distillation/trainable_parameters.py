@@ -96,7 +96,7 @@ def fitting(given: Given, device: torch.device) -> Train:
 
 
 def looks_pruned(model: Any) -> bool:
-    """Whether a matrix has so many zeros that it was pruned."""
+    """Return True if a matrix has so many zeros that it was pruned."""
     return any(1 - float(mask.float().mean()) > _PRUNED for mask in _nonzero(model).values())
 
 

@@ -1,4 +1,4 @@
-"""The model card: what was changed in the model, its perplexities, and how to repeat the run."""
+"""Model cards: the change of the model, its perplexities, and how to repeat the run."""
 
 from __future__ import annotations
 
@@ -15,22 +15,18 @@ from problems.results.run_record import Cost, RecoveredRow, RunRecord
 from problems.results.verdict import EVOLVED
 
 _CURVE = f"\n![Held-out windows against the tokens trained on]({FIGURE}.png)"
-"""Of the recovery; it lies beside the card in a folder, and not beside a file."""
 
 
 def card(run: RunRecord, facts: Mapping[str, Any]) -> str:
-    """The text of ``README.md``. ``facts``: what ``evoprune.json`` holds."""
-    tags = (
-        ["quantized"] * bool(_types(facts))
-        + ["pruned"] * _is_smaller(run)
-        + ["pruned", "sparse"] * _is_sparse(run, facts)
-    )
+    """Text of ``README.md`` in a folder. ``facts``: those of ``evoprune.json``."""
+    tags = ["quantized"] * bool(_types(facts)) + ["pruned"] * _is_smaller(run)
+    tags = ["pruned", "sparse"] if _is_sparse(run, facts) else tags
     head = front_matter(facts, {"library_name": "transformers"}, [*tags, "evoprune"])
     return "\n".join([*head, *_body(run, facts)]) + "\n"
 
 
 def front_matter(facts: Mapping[str, Any], library: Mapping[str, str], tags: Sequence[str]) -> Iterator[str]:
-    """The head of a card, which the hub reads."""
+    """Head of a card, which the hub reads."""
     head = {**library, "pipeline_tag": "text-generation", "base_model": facts["base_model"], "tags": tags}
     yield "---"
     yield yaml.safe_dump(head, sort_keys=False, allow_unicode=True).rstrip()
@@ -64,17 +60,17 @@ def _is_smaller(run: RunRecord) -> bool:
 
 
 def _types(facts: Mapping[str, Any]) -> str:
-    """How many matrices have the values of which GGUF types; nothing where none has."""
+    """Number of matrices with the values of each GGUF type."""
     return ", ".join(f"{count} {kind}" for kind, count in facts.get("types", {}).items())
 
 
 def _is_sparse(run: RunRecord, facts: Mapping[str, Any]) -> bool:
-    """Whether weights were set to zero: where some were rounded to it, zeros say nothing."""
+    """Return True if weights were set to zero; some may be rounded to it besides."""
     return not _is_smaller(run) and not _types(facts)
 
 
 def perplexities(run: RunRecord, facts: Mapping[str, Any]) -> Iterator[str]:
-    """The table of what the run measured, and what training gave back."""
+    """The tables of the run's perplexities, and of the recovery."""
     staged = facts["transform"].get("reconstruct_stages")
     judged = "text, assembled from reconstructed layers" if staged else "text"
     yield f"| perplexity | dense | uniform | {called(facts)} |\n|---|---|---|---|"
@@ -88,7 +84,7 @@ def perplexities(run: RunRecord, facts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def how_measured(run: RunRecord) -> str:
-    """The protocol of the run, without an end."""
+    """The protocol of the run: the beginning of a paragraph."""
     text = run.protocol.report_text
     return (
         f"Perplexity is {PERPLEXITY}. Report text, which the search never saw: "
@@ -99,7 +95,7 @@ def how_measured(run: RunRecord) -> str:
 
 
 def repeat(run: RunRecord, experiment: str) -> Iterator[str]:
-    """How the run is repeated, if one found it. ``experiment``: the name of its file."""
+    """The command that repeats the run, if one found the model. ``experiment``: the name of its file."""
     if run.rival:
         return
     yield "\n## Repeat the run\n"
@@ -108,7 +104,6 @@ def repeat(run: RunRecord, experiment: str) -> Iterator[str]:
 
 
 def _sparse(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
-    """What holds of a model whose weights were set to zero."""
     sparsity = facts["sparsity"]
     update = facts["transform"].get("reconstruct", "none")
     updated = [] if update == "none" else [f"the remaining weights were updated by {update}"]
@@ -117,21 +112,19 @@ def _sparse(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
     yield f"\n# {name}, pruned to {sparsity['prunable']:.1%}\n"
     yield (
         f"{sparsity['prunable']:.2%} of the {sparsity['denominators']['prunable']:,} prunable weights of {name} are "
-        f"zero ({sparsity['model']:.2%} of all {sparsity['denominators']['model']:,}). How much each layer loses "
+        f"zero ({sparsity['model']:.2%} of all {sparsity['denominators']['model']:,}). The sparsity of each layer "
         f"{how_found(facts)}; {rest}. It loads like any other "
         "model. The zeros are unstructured: in this form they save neither memory nor time.\n"
     )
 
 
 def _rounded(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
-    """What holds of a model whose matrices have types."""
     trained = "Weights were trained, too. " if facts.get("recovered") else ""
     yield f"\n# {name}, rounded to GGUF types\n"
-    yield f"What type each matrix has {how_found(facts)}. {trained}{_in_full(facts)} It loads like any other model.\n"
+    yield f"The type of each matrix {how_found(facts)}. {trained}{_in_full(facts)} It loads like any other model.\n"
 
 
 def _in_full(facts: Mapping[str, Any]) -> str:
-    """That these files are not those of types."""
     return (
         f"Matrices have the values that GGUF types hold ({_types(facts)}), here in {facts['dtype']}, so that these "
         "files are not smaller by it: `python -m evoprune export RUN OUT.gguf` writes the small one."
@@ -139,13 +132,13 @@ def _in_full(facts: Mapping[str, Any]) -> str:
 
 
 def called(facts: Mapping[str, Any]) -> str:
-    """What the model is called beside others: a rival by its own name."""
+    """Name of the model in tables: a baseline of others has its own."""
     rival = facts.get("rival")
     return inline(rival) if rival else EVOLVED
 
 
 def how_found(facts: Mapping[str, Any]) -> str:
-    """How it was decided what goes."""
+    """Origin of the choice: the end of a sentence."""
     if rival := facts.get("rival"):
         return f"is that of {inline(rival)}, to compare results of a search with"
     if facts.get("chosen", EVOLVED) == EVOLVED:
@@ -154,7 +147,6 @@ def how_found(facts: Mapping[str, Any]) -> str:
 
 
 def _smaller(name: str, cost: Cost, facts: Mapping[str, Any]) -> Iterator[str]:
-    """What holds of a model that has fewer parameters."""
     dense, evolved = cost.parameters.dense, cost.parameters.evolved
     yield f"\n# {name} with {1 - evolved / dense:.1%} of its parameters removed\n"
     loads = (
@@ -165,7 +157,7 @@ def _smaller(name: str, cost: Cost, facts: Mapping[str, Any]) -> Iterator[str]:
     )
     yield (
         f"{name} has {dense:,} parameters, this model {evolved:,}; its files of weights have {facts['bytes']:,} bytes. "
-        f"What was removed {how_found(facts)}; "
+        f"The cut {how_found(facts)}; "
         f"{'the rest was then' if facts.get('recovered') else 'nothing was'} trained. {loads}\n"
     )
     if _types(facts):
@@ -183,14 +175,13 @@ def _before_and_after(runtime: Mapping[str, Any], facts: Mapping[str, Any]) -> I
 
 
 def recovered_card(name: str, teacher: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """The text of ``README.md`` for a model that evoprune recovered, but did not make smaller."""
+    """Text of ``README.md`` for a model that evoprune recovered, but did not make smaller."""
     lines = [f"# {inline(name)}, recovered\n", f"Its dense model is {inline(teacher)}."]
     typed = {key: RecoveredRow.model_validate(row) for key, row in rows.items()}
     return "\n".join([*lines, *_recovered(typed, {}), _CURVE]) + "\n"
 
 
 def _recovered(rows: Mapping[str, RecoveredRow], how: Mapping[str, Any]) -> Iterator[str]:
-    """What training gave back: before and after."""
     yield "\n## Recovered\n"
     text = how.get("text", {}).get("source")
     of = f" of {inline(str(text).rsplit('/', 1)[-1])}" if text else ""
@@ -209,7 +200,7 @@ def _recovered(rows: Mapping[str, RecoveredRow], how: Mapping[str, Any]) -> Iter
 
 
 def _behind(dense: RecoveredRow | None) -> str:
-    """What the last column of :func:`_recovered` says. ``dense``: the dense model's row, if there is one."""
+    """Explain the last column of :func:`_recovered`. ``dense``: the dense model's row, if there is one."""
     if dense is None:
         return ""
     if not dense.tokens:
@@ -236,5 +227,5 @@ def _by_block(matrices: Mapping[str, Mapping[str, int]]) -> dict[int, tuple[int,
 
 
 def inline(text: str) -> str:
-    """``text`` as inline code, in which Markdown has no effect."""
+    """Quote ``text`` as code, in which Markdown has no effect."""
     return f"`{' '.join(text.replace('`', chr(39)).split())}`"

@@ -108,7 +108,7 @@ def _body(run: RunRecord, facts: Mapping[str, Any], file: str) -> Iterator[str]:
     yield f"\n# {inline(facts['base_model'])}, {made} for llama.cpp\n"
     kinds = ", ".join(f"{count} {kind}" for kind, count in facts["kinds"].items())
     yield (
-        f"What was changed {how_found(facts)}. The file holds {kinds} tensors in "
+        f"The change {how_found(facts)}. The file holds {kinds} tensors in "
         f"llama.cpp's architecture `{facts['architecture']}`. It runs like any other: `llama-cli -m {file}`.\n"
     )
     yield from (f"- {line}" for line in _summary(facts))

@@ -42,7 +42,7 @@ class Structure(BaseModel, extra="forbid", frozen=True):
 
 
 def is_ragged(folder: Path) -> bool:
-    """Whether ``folder`` holds a model that :func:`load` reads."""
+    """Return True if ``folder`` holds a model that :func:`load` reads."""
     return (folder / STRUCTURE).is_file()
 
 

@@ -1,4 +1,4 @@
-"""Measures how fast the dense and the written model run, and what memory each takes, in processes of their own.
+"""Measures speed and memory of the dense and the written model, in processes of their own.
 
 ``python -m problems.export.runtime JOB`` prints figures as JSON. JOB is JSON: the ``models``, each with
 the fields of :class:`ModelSettings`, the number of ``threads``, the ``length`` of texts, and how many ``seconds`` to
@@ -27,23 +27,19 @@ from problems.models.load import bytes_of, weight_files
 from problems.models.settings import ModelSettings
 from problems.models.throughput import Load, Phase, peak_bytes, throughputs
 
-_LENGTH = 512
-"""Tokens of a prompt, and before the one that is decoded, if the model has as many positions."""
-
-_SECONDS = 4.0
-"""How long each phase is timed."""
-
+_LENGTH = 512  # tokens of a prompt, and before the one that is decoded, if the model has as many positions
+_SECONDS = 4.0  # for each phase
 _MODELS = ("dense", "evolved")
 
 Json = dict[str, Any]
 
 
 def runtimes(session: Session, dtype: str, folder: Path) -> Json | None:
-    """``prefill``, ``decode`` in tokens a second, ``peak_bytes``, ``load_seconds``, ``file_bytes``: pairs of numbers.
+    """Measure ``prefill`` and ``decode`` in tokens a second, ``peak_bytes``, ``load_seconds`` and ``file_bytes``.
 
-    Each is a mapping of ``dense`` and ``evolved``, which is what was written to ``folder``. Beside them the
-    circumstances. Both models compute in ``dtype``, and are timed in turn in one process; memory and the time that
-    loading takes are those of a process for each. None where a process could not measure.
+    Each is a mapping of ``dense`` and ``evolved``, the model in ``folder``; besides, the circumstances. Both compute in
+    ``dtype``, and are timed in turn in one process; memory and the time of loading are those of a process for each.
+    None if a process failed.
     """
     given = session.settings
     options = given.model_dump(mode="json", include={"revision", "trust_remote_code"})
@@ -69,12 +65,12 @@ def runtimes(session: Session, dtype: str, folder: Path) -> Json | None:
 
 
 def computing(dtype: str, device: torch.device) -> str:
-    """The dtype to compute in with weights in ``dtype``: most CPUs are many times slower in float16 than in float32."""
+    """The dtype to compute in with weights in ``dtype``: in float16 most CPUs are many times slower than in float32."""
     return "float32" if dtype == "float16" and device.type == "cpu" else dtype
 
 
 def lines(found: Mapping[str, Any], name: str = "evolved") -> list[str]:
-    """``found`` by :func:`runtimes`, for people. ``name``: what the smaller model is called."""
+    """Lines for people on the figures of :func:`runtimes`. ``name``: that of the smaller model."""
     named = [
         ("files", "MB", "file_bytes", 1e6),
         ("loading", "s", "load_seconds", 1.0),

@@ -55,11 +55,11 @@ class FinalModel:
 
     @property
     def has_types(self) -> bool:
-        """Whether the genome gives matrices a quantised type."""
+        """True if the genome gives matrices a quantised type."""
         return self.session.transform.unencoded(self.genome) != list(self.genome)
 
     def rounds_after(self, train: str) -> bool:
-        """Whether matrices are rounded after the training of ``train``; norms are trained beside rounded ones."""
+        """Return True if matrices are rounded after the training of ``train``; norms are trained beside rounded ones."""
         return train != "norms" and self.has_types
 
     def to_train(self, train: str) -> FinalModel:

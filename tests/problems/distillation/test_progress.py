@@ -1,4 +1,4 @@
-"""Which weights of a training are the best, and when it no longer gains."""
+"""The best weights of a training are known, and when it no longer gains."""
 
 import json
 

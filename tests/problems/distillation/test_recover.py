@@ -1,4 +1,4 @@
-"""What is recovered is better, or stays as it was; zeros stay zero."""
+"""A recovered model is better, or it stays as it was; zeros stay zero."""
 
 import math
 

@@ -27,7 +27,7 @@ def changed_by_training(model, tokens, train, fixed=(), sparse=True):
 
 
 def names_of(model):
-    """Those of matrices, of embeddings and the head, and of the rest."""
+    """Names of matrices, and of the other parameters but embeddings and the head."""
     ends = [module for module in model.modules() if isinstance(module, torch.nn.Embedding)]
     kept = {id(each) for module in [*ends, model.get_output_embeddings()] for each in module.parameters()}
     matrices = {f"{matrix.name}.weight" for matrix in find_matrices(model)}

@@ -1,4 +1,4 @@
-"""What is written loads anywhere, is what the run found, and is marked where it is not."""
+"""An exported folder loads anywhere and is the model of the run, or it is marked."""
 
 import json
 import os

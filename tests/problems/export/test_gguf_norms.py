@@ -55,7 +55,7 @@ def check_quantised_are_equal(path, other):
 
 
 def check_recovered(path):
-    """What is said of the recovery holds of the file in llama.cpp; returns its row."""
+    """The facts of the recovery hold for the file in llama.cpp; returns its row."""
     facts = json.loads(path.with_name(f"{path.stem}.evoprune.json").read_text())
     row = facts["recovered"]["evolved"]
     assert row["divergence_after"] < row["divergence_before"]
