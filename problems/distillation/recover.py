@@ -103,18 +103,14 @@ def recover(
     refuse_unknown(settings, known)
     refuse_report(text, session.texts.report)
     models = {EVOLVED: final} | {name: FinalModel(session, known[name]) for name in settings.trained_alike}
-    identity = {"genomes": {name: list(model.genome) for name, model in models.items()}}
+    identity: dict[str, Any] = {"genomes": {name: list(model.genome) for name, model in models.items()}}
     identity |= {"weights": session.resident.weights_sha256, "transform": session.transform.describe()}
     identity |= {"before": sha256_of(final.recovered)} if final.recovered else {}
     teacher = Teacher(session.resident.model, text, session.texts.report)
     if final.recovered and settings.trained_alike:
         raise InputError("the result was recovered before, and these were not; leave it out", "alike")
     begin(folder, settings, teacher, identity, anew)
-
-    def stored(name: str, model: Any) -> Any:
-        return _rounded(models[name], model) if models[name].rounds_after(settings.train) else model
-
-    recovered = recover_all(lambda name: _given(models[name], settings.train), teacher, settings, folder, stored)
+    recovered = recover_all(lambda name: _given(models[name], settings.train), teacher, settings, folder)
     if final.has_types:
         recovered.protocol["weights"] = _BEFORE_TYPES if final.rounds_after(settings.train) else _IN_TYPES
     return replace(recovered, weights={**final.recovered, **recovered.weights})
@@ -151,7 +147,8 @@ def _given(final: FinalModel, train: str = "norms") -> Given:
     transform = final.session.transform
     model, encoded = final.to_train(train).copy()
     transform.apply(transform.dense)
-    return Given(model, frozenset(encoded), transform.sparse)
+    rounded = partial(_rounded, final) if final.rounds_after(train) else None
+    return Given(model, frozenset(encoded), transform.sparse, rounded)
 
 
 def _rounded(final: FinalModel, model: Any) -> Any:
@@ -193,14 +190,10 @@ def begin(
         write_json(path, now)
 
 
-def recover_all(
-    make: Callable[[str], Given], teacher: Teacher, settings: RecoverSettings, folder: Path,
-    stored: Callable[[str, Any], Any] = lambda _, model: model,
-) -> Recovered:  # fmt: skip
+def recover_all(make: Callable[[str], Given], teacher: Teacher, settings: RecoverSettings, folder: Path) -> Recovered:
     """Train the evolved model and, if that helped, those that are to be trained alike.
 
-    ``make``: gives the model to train under a name, in the dtype it is measured in. ``stored``: gives the model to
-    measure, of a name and its trained model.
+    ``make``: gives the model to train under a name, in the dtype it is measured in.
     """
     rows: dict[str, Row] = {}
     weights: Tensors = {}
@@ -208,9 +201,8 @@ def recover_all(
         given = make(name)
         own = _NOTHING if name == "dense" and not settings.cross_entropy else {}
         with _enough_memory(teacher.model.device):
-            model, rows[name], plan = _recover_one(
-                name, given, teacher, settings.model_copy(update=own), folder / name, partial(stored, name)
-            )
+            own_settings = settings.model_copy(update=own)
+            model, rows[name], plan = _recover_one(name, given, teacher, own_settings, folder / name)
         if name == EVOLVED:
             settings = settings.model_copy(update=plan)  # auto and a time are decided once
             kept = ((key, each) for key, each in model.named_parameters() if key not in given.fixed)
@@ -249,7 +241,7 @@ def _enough_memory(device: torch.device) -> Iterator[None]:
 
 
 def _recover_one(
-    name: str, given: Given, teacher: Teacher, settings: RecoverSettings, folder: Path, stored: Callable[[Any], Any]
+    name: str, given: Given, teacher: Teacher, settings: RecoverSettings, folder: Path
 ) -> tuple[Any, Row, dict[str, Any]]:
     """Return the model, in the dtype it came in, its row, and the settings that were decided here."""
     model, dtype, device = given.model, given.model.dtype, teacher.model.device
@@ -257,10 +249,9 @@ def _recover_one(
         phase.note(f"recovering {name}")
         phase.now("measuring the report text")
         convert(model, device, dtype)
-        first = stored(model)
+        first = given.rounded(model) if given.rounded else model
         before = teacher.score(first)
-        rounds = first is not model
-        decided = [_criterion(first, teacher.model, teacher.text, settings)] if rounds else []
+        decided = [_criterion(first, teacher.model, teacher.text, settings)] if given.rounded else []
         del first
         convert(model, device, torch.float32)
         training = Training(given, teacher.model, teacher.text, settings, Checkpoints(folder), phase)
@@ -268,8 +259,8 @@ def _recover_one(
         convert(model, device, dtype)
         model.requires_grad_(False)
         progress = training.progress
-        last = stored(model) if progress.helped else None
-        if not rounds:
+        last = given.rounded(model) if given.rounded and progress.helped else model
+        if not given.rounded:
             decided = criterion_values(progress.curve)
         elif progress.helped:
             decided.append(_criterion(last, teacher.model, teacher.text, settings))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -30,12 +30,14 @@ class Given:
     """A model to train.
 
     ``fixed``: names of quantised parameters, which stay as they are. ``sparse``: whether weights were pruned, so that
-    zeros stay zero; a source in a few bits has zeros besides.
+    zeros stay zero; a source in a few bits has zeros besides. ``rounded``: gives a copy of the trained model that is
+    quantised, if this comes after the training.
     """
 
     model: Any
     fixed: Collection[str] = ()
     sparse: bool = False
+    rounded: Callable[[Any], Any] | None = None
 
 
 class TrainableParameters:

@@ -59,7 +59,7 @@ class FinalModel:
         return self.session.transform.unencoded(self.genome) != list(self.genome)
 
     def rounds_after(self, train: str) -> bool:
-        """Return True if matrices are rounded after the training of ``train``; norms are trained beside rounded ones."""
+        """Return True if matrices are rounded after training ``train``; norms are trained beside rounded ones."""
         return train != "norms" and self.has_types
 
     def to_train(self, train: str) -> FinalModel:
