@@ -17,7 +17,7 @@ from evoprune.interfaces.problem import Evaluation
 from evoprune.records import recorded
 from evoprune.records.recorded import Key
 from evoprune.records.run_folder import MEASURED
-from evoprune.search.to_its_end import refuse_other, run_to_its_end
+from evoprune.search.run import refuse_other, run_to_its_end
 from evoprune.search.toolbox import problem_ref
 
 Memo = dict[Key, Evaluation]

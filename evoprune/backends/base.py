@@ -47,12 +47,12 @@ class Stalled(Exception):
 class Backend(ABC):
     """Evaluates genomes. :meth:`map` is what the toolbox registers as ``map``.
 
-    ``stall_after``: seconds without any result after which :meth:`map` gives up; None
-    derives it from the slowest evaluation so far, to begin with ``slowest``.
+    ``stall_after``: seconds without any result after which :meth:`map` gives up; None: an hour before the first
+    result, then ten times the slowest evaluation so far, at least ``slowest``.
     """
 
     def __init__(self, stall_after: float | None = None, slowest: float = 0.0) -> None:
-        self._stall_after, self._slowest = stall_after, slowest
+        self._stall_after, self._slowest, self._answered = stall_after, slowest, False
         self._numbers = itertools.count()
 
     @property
@@ -126,10 +126,11 @@ class Backend(ABC):
             waited = time.monotonic() - start
             if waited > self.stall_after:
                 raise Lost(f"no result for {waited:.0f} s; give --stall-after SECONDS if evaluations may take longer")
+        self._answered = True
         self._slowest = max([self._slowest, *(evaluation.seconds for _, evaluation in results)])
         return results
 
     @property
     def stall_after(self) -> float:
         """Seconds without a result after which the run counts as stalled."""
-        return self._stall_after or max(60.0, 10 * self._slowest)
+        return self._stall_after or max(60.0 if self._answered else 3600.0, 10 * self._slowest)

@@ -19,6 +19,7 @@ from typing import Any
 
 from evoprune.backends.base import Backend, Call, Lost
 from evoprune.backends.device_assignment import evaluate_on_own_device
+from evoprune.backends.evaluation import failed
 from evoprune.backends.execution import Execution
 from evoprune.errors import InputError
 from evoprune.interfaces.problem import Evaluation
@@ -174,6 +175,6 @@ def _result(task: Any, timeout: float) -> Evaluation:
     """
     if task.status == "error":
         error = task.exception()
-        return Evaluation((), failure=f"{type(error).__name__}: {error}")
+        return failed(f"{type(error).__name__}: {error}")
     result: Evaluation = task.result(timeout)
     return result

@@ -82,6 +82,11 @@ def limit_threads(threads: int | None) -> None:
         os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
 
 
+def failed(why: str, worker: str = "") -> Evaluation:
+    """An evaluation that failed before it could say its values and its work."""
+    return Evaluation((), work=0.0, failure=why, worker=worker)
+
+
 class Worker:
     """What a process that evaluates keeps: its device, the name it signs scores with, and one problem, built once.
 
@@ -132,14 +137,14 @@ class Worker:
     def _score(self, ref: ProblemRef, score: Callable[[Problem], Evaluation]) -> Evaluation:
         try:
             problem = self.problem(ref)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             why = f"the problem cannot be built: {type(error).__name__}: {error}"
-            return Evaluation((), failure=why, worker=self.name)
+            return failed(why, self.name)
         start = time.perf_counter()
         try:
             evaluation = _checked(score(problem), problem.weights)
-        except Exception as error:
-            evaluation = Evaluation(worst(problem.weights), failure=f"{type(error).__name__}: {error}")
+        except (Exception, SystemExit) as error:
+            evaluation = failed(f"{type(error).__name__}: {error}")
         return replace(evaluation, seconds=time.perf_counter() - start, worker=self.name)
 
 

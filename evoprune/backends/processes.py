@@ -16,8 +16,10 @@ from contextlib import suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 
+from tqdm import tqdm
+
 from evoprune.backends.base import Backend, Call
-from evoprune.backends.evaluation import Place, this_worker, worker_name
+from evoprune.backends.evaluation import Place, failed, this_worker, worker_name
 from evoprune.interfaces.problem import Evaluation
 
 _CONTEXT = multiprocessing.get_context("spawn")  # CUDA and threads do not work in a forked process
@@ -107,7 +109,7 @@ class _Worker:
             code = self._process.exitcode or 0
             how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
             self._start()
-            return number, Evaluation((), failure=f"its worker died ({how})", worker=name)
+            return number, failed(f"its worker died ({how})", name)
 
     def end(self, grace: float = 0.0) -> None:
         """Make sure that the process is gone; one that is dying has ``grace`` seconds to leave its exit code."""
@@ -122,6 +124,7 @@ def _work(pipe: Connection, place: Place) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the main process's to handle
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # of processes that an evaluation starts
     threading.Thread(target=_end_with_main_process, daemon=True).start()
+    tqdm.set_lock(threading.RLock())  # by default it is a semaphore, which a killed process would leak
     this_worker.assign(place, worker_name())
     while True:
         try:

@@ -21,6 +21,7 @@ from scoop._comm import Shutdown
 
 from evoprune.backends.base import Backend, Call, Lost
 from evoprune.backends.device_assignment import evaluate_on_own_device
+from evoprune.backends.evaluation import failed
 from evoprune.backends.execution import Execution
 from evoprune.interfaces.problem import Evaluation
 
@@ -91,7 +92,7 @@ class Scoop(Backend):
     def _result(self, task: Any) -> tuple[int, Evaluation]:
         task._delete()
         error = task.exceptionValue
-        evaluation = Evaluation((), failure=f"{type(error).__name__}: {error}") if error else task.resultValue
+        evaluation = failed(f"{type(error).__name__}: {error}") if error else task.resultValue
         return self._numbers_of.pop(task), evaluation
 
 

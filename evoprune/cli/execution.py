@@ -14,7 +14,6 @@ from evoprune.backends.execution import MAPS, Execution
 from evoprune.errors import Stopped
 from evoprune.interfaces.export import Exporting
 from evoprune.interfaces.parts import reporting
-from evoprune.interfaces.result import Result
 from evoprune.records.run_folder import HISTORY
 
 
@@ -35,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stall-after",
         type=float,
         metavar="SECONDS",
-        help="stop when no result arrives for so long (default: ten times the slowest so far, 60 at least)",
+        help="stop when no result arrives for so long (default: ten times the slowest so far, 60 at least; an hour "
+        "before the first)",
     )
 
 
@@ -60,17 +60,17 @@ def under_scoop(how: Execution, options: argparse.Namespace) -> int | None:
     return launch.launch(options.arguments, how.workers, how.hostfile)
 
 
-def carry_out(call: Callable[[], Result | None], folder: Path) -> None:
+def carry_out(call: Callable[[], bool], folder: Path) -> None:
     """Call ``call``, which runs in ``folder``, and print its result, or how to continue."""
     try:
-        result = call()
+        ran = call()
     except (KeyboardInterrupt, Stopped):
         if folder.exists():
             if (folder / HISTORY).exists():
                 print(f"the scores so far are in {folder / HISTORY}", file=sys.stderr)
             print(f"to continue: python -m evoprune resume {shlex.quote(str(folder))}", file=sys.stderr)
         raise
-    if result is None:
+    if not ran:
         print("the run is done already; to extend it, raise generations or budget, as in --set generations=N")
     print(*_outcome(Run.open(folder)), sep="\n")
 

@@ -37,7 +37,7 @@ def add_parser(commands: Any) -> None:
 def call(options: argparse.Namespace) -> int | None:
     """Continue the runs that ``options`` name, one after the other; one that cannot be continued stops no other."""
     from evoprune.cli.runs import to_continue
-    from evoprune.search.resume import resume  # as in run: NumPy and matplotlib
+    from evoprune.search.run import resume  # as in run: NumPy and matplotlib
 
     how = execution.read(options)
     code = execution.under_scoop(how, options)

@@ -18,7 +18,7 @@ from evoprune.experiment.parameters import check_parameters
 from evoprune.experiment.resolve import Resolved
 from evoprune.exports.exporting import FACTS, described_in
 from evoprune.interfaces.export import Exporting
-from evoprune.search.to_its_end import refuse_other, run_to_its_end
+from evoprune.search.run import refuse_other, run_to_its_end
 
 
 @dataclass(frozen=True)

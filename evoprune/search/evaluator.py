@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy
@@ -19,10 +19,8 @@ from evoprune.backends import Backend, Stalled
 from evoprune.errors import Stopped
 from evoprune.interfaces.algorithm import Evaluate, Individual
 from evoprune.interfaces.problem import Evaluation, Problem, worst
-from evoprune.records.history import History, scored
+from evoprune.records.history import History, Line, may_win, scored
 from evoprune.records.recorded import Genome, Key, RecordedRun
-from evoprune.search.candidate import Candidate, Finalist, Reference
-from evoprune.search.finals import finals_of
 from evoprune.search.progress import Progress
 
 _FEW = 10
@@ -31,7 +29,15 @@ _FEW = 10
 _DEARER = 30.0
 """How many evaluations judging a finalist may take the time of, at least: it may do what costs no work by its unit."""
 
-Asked = Candidate | Reference | Finalist
+
+@dataclass(frozen=True)
+class _Asked:
+    """A genome to score, its name in messages, and the part of its history line that is known before."""
+
+    label: str
+    line: Line
+    genome: Genome
+    fidelity: float = 1.0
 
 
 class Evaluator:
@@ -40,7 +46,7 @@ class Evaluator:
     ``evaluations`` counts scores (memo hits and references not), ``work`` what they cost in
     the problem's unit with its ``setup_cost``, ``busy`` the seconds spent in ``evaluate``. ``best`` is a copy of the
     best individual that may become the result, by its first objective, and ``leading`` holds as many distinct ones as
-    there are finalists; ``front`` holds those that no other dominates, where there are several objectives.
+    there are ``finalists``; ``front`` holds those that no other dominates, where there are several objectives.
     """
 
     def __init__(
@@ -52,6 +58,7 @@ class Evaluator:
         progress: Progress,
         max_failures: float,
         recorded: RecordedRun,
+        finalists: int = 0,
     ) -> None:
         self._toolbox, self._problem, self._backend = toolbox, problem, backend
         self._history, self._progress = history, progress
@@ -59,26 +66,26 @@ class Evaluator:
         self._memo: dict[Key, Evaluation] = {}
         self._known: dict[Genome, Evaluation] = {}
         self._numbers: dict[Genome, int] = {}
+        self._usual_work: dict[float, float] = {}
         self._last_failure, self._spent, self._wall = "", 0.0, 0.0
         self.best: Individual | None = None
         self.front = ParetoFront()
-        self.leading = HallOfFame(max(1, finals_of(problem).number))
+        self.leading = HallOfFame(max(1, finalists))
         self.candidates = self.evaluations = self.failures = 0
         self.work, self.busy = problem.setup_cost, 0.0
 
     def references(self, genomes: Mapping[str, list[float]]) -> dict[str, tuple[list[float], Evaluation]]:
         """Score known solutions. They are not part of the search, so the memo does not learn them."""
+        asked = [_Asked(n, {"reference": n, "genome": list(g)}, tuple(g)) for n, g in genomes.items()]
+        self._history.expect(one.line for one in asked)
         results = {}
-        asked = [Reference(name, tuple(genome)) for name, genome in genomes.items()]
-        self._history.expect(reference.line for reference in asked)
         with draws_apart(), self._backend.at_work():
-            for reference, evaluation in zip(
-                asked, self._in_order(asked, self._recorded.references, self._toolbox.evaluate), strict=True
-            ):
-                self._history.write(reference.line | scored(evaluation))
-                self._progress.reference(reference.label, evaluation)
-                results[reference.label] = (list(reference.genome), evaluation)
-                self._known[reference.genome] = evaluation
+            evaluations = self._in_order(asked, self._recorded.references, self._toolbox.evaluate)
+            for one, evaluation in zip(asked, map(self._with_work, evaluations), strict=True):
+                self._history.write(one.line | scored(evaluation))
+                self._progress.reference(one.label, evaluation)
+                results[one.label] = (list(one.genome), evaluation)
+                self._known[one.genome] = evaluation
         self._spent = 0.0  # the search's idle time is the search's alone
         self._history.caught_up()
         return results
@@ -90,34 +97,40 @@ class Evaluator:
         or when no more results come.
         """
         self._progress.begin(generation, len(asked.individuals))
-        candidates = list(self._candidates(asked, generation))
+        fidelity = asked.fidelity if self._problem.has_fidelities else 1.0
+        candidates = list(self._candidates(asked, generation, fidelity))
         self._history.expect(candidate.line for candidate in candidates)
         start = time.perf_counter()
         results = self._in_order(
-            [one for one in candidates if not one.memo],
+            [one for one in candidates if not one.line["memo"]],
             self._recorded.candidates,
-            partial(self._toolbox.evaluate, fidelity=self._fidelity(asked)),
+            partial(self._toolbox.evaluate, fidelity=fidelity),
         )
         with draws_apart(), self._backend.at_work():
             for individual, candidate in zip(asked.individuals, candidates, strict=True):
-                if not candidate.memo:
-                    self._memo[candidate.genome, candidate.fidelity] = self._count(next(results))
+                if not candidate.line["memo"]:
+                    evaluation = self._with_work(next(results), fidelity)
+                    self._memo[candidate.genome, fidelity] = evaluation
+                    self._count(evaluation)
                 self._record(individual, candidate)
             self._wall += time.perf_counter() - start
         self._history.caught_up()
         self._check_failures()
 
-    def judge(self, asked: Sequence[Finalist], cost: float) -> list[Evaluation]:
+    def judge(self, genomes: Mapping[int | str, Genome], cost: float) -> list[Evaluation]:
         """Judge finalists, which were scored before, once more, see :class:`evoprune.Finals`; record it.
 
-        ``cost``: that of judging one of them.
+        ``genomes``: by a candidate's number, or the name of a known solution. ``cost``: of judging one.
         """
         slower = max(_DEARER, cost * self.evaluations / max(1.0, self.work))
+        asked = [_Asked(f"finalist {n}", {"finalist": n, "genome": list(g)}, g) for n, g in genomes.items()]
         self._history.expect(one.line for one in asked)
         found = []
         with draws_apart(), self._backend.at_work():
             judged = self._in_order(asked, self._recorded.finalists, self._toolbox.judge, slower=slower)
             for one, evaluation in zip(asked, judged, strict=True):
+                if evaluation.failure and not evaluation.work:
+                    evaluation = replace(evaluation, work=cost)
                 self.work += evaluation.work
                 self.busy += evaluation.seconds
                 self._history.write(one.line | scored(evaluation), sync=True)
@@ -127,7 +140,7 @@ class Evaluator:
         return found
 
     def evaluation_of(self, genome: Genome) -> Evaluation:
-        """How ``genome``, which was scored before on all the data, scored, as a candidate or a known solution."""
+        """The score of ``genome`` on all the data, as a candidate or a known solution."""
         return self._memo.get((genome, 1.0)) or self._known[genome]
 
     def known(self, genome: Genome) -> Individual:
@@ -143,24 +156,24 @@ class Evaluator:
         self._spent = self._wall = 0.0
         return max(0.0, idle)
 
-    def _candidates(self, asked: Evaluate, generation: int) -> Iterator[Candidate]:
-        """The individuals that are ``asked`` about, numbered."""
-        fidelity = self._fidelity(asked)
-        new: set[Key] = set()
+    def _candidates(self, asked: Evaluate, generation: int, fidelity: float) -> Iterator[_Asked]:
+        new: set[Genome] = set()
         for number, individual in enumerate(asked.individuals, self.candidates):
-            if not all(map(math.isfinite, individual)):  # the history could not hold it
-                raise Stopped(f"candidate {number}: an operator bred a gene that is not finite: {list(individual)}")
-            key = individual.genome, fidelity
-            memo = key in self._memo or key in new
-            new.add(key)
-            yield Candidate(number, generation, individual.parents, individual.genome, memo, fidelity, asked.probe)
-
-    def _fidelity(self, asked: Evaluate) -> float:
-        return asked.fidelity if self._problem.has_fidelities else 1.0
+            genome = individual.genome
+            if not all(map(math.isfinite, genome)):  # the history could not hold it
+                raise Stopped(f"candidate {number}: an operator bred a gene that is not finite: {list(genome)}")
+            line: Line = {"candidate": number, "generation": generation, "parents": list(individual.parents)}
+            line |= {"genome": list(genome), "memo": (genome, fidelity) in self._memo or genome in new}
+            if fidelity < 1:
+                line["fidelity"] = fidelity
+            if asked.probe:
+                line["probe"] = True
+            new.add(genome)
+            yield _Asked(str(number), line, genome, fidelity)
 
     def _in_order(
         self,
-        asked: Sequence[Asked],
+        asked: Sequence[_Asked],
         known: Mapping[Key, Evaluation],
         score: Callable[[Sequence[float]], Evaluation],
         **how: float,
@@ -181,9 +194,9 @@ class Evaluator:
             yield ready.pop(turn)
 
     def _next(
-        self, arriving: Iterator[tuple[int, Evaluation]], rest: Sequence[int], asked: Sequence[Asked]
+        self, arriving: Iterator[tuple[int, Evaluation]], rest: Sequence[int], asked: Sequence[_Asked]
     ) -> tuple[int, Evaluation]:
-        """The next score that the workers bring, and the place in ``asked`` that it belongs to."""
+        """The next score that the workers bring, and its index in ``asked``."""
         try:
             index, evaluation = next(arriving)
         except Stalled as stall:
@@ -194,21 +207,27 @@ class Evaluator:
             evaluation = replace(evaluation, values=worst(self._problem.weights))
         return rest[index], evaluation
 
-    def _count(self, evaluation: Evaluation) -> Evaluation:
+    def _with_work(self, evaluation: Evaluation, fidelity: float = 1.0) -> Evaluation:
+        """``evaluation``; one that failed before it could tell its work counts as the last that told it, in order."""
+        if evaluation.failure and not evaluation.work:
+            return replace(evaluation, work=self._usual_work.get(fidelity, 1.0))
+        self._usual_work[fidelity] = evaluation.work
+        return evaluation
+
+    def _count(self, evaluation: Evaluation) -> None:
         self.evaluations += 1
         self.work += evaluation.work
         self.busy += evaluation.seconds
         if evaluation.failure is not None:
             self.failures += 1
             self._last_failure = evaluation.failure
-        return evaluation
 
-    def _record(self, individual: Individual, candidate: Candidate) -> None:
+    def _record(self, individual: Individual, candidate: _Asked) -> None:
         evaluation = self._memo[candidate.genome, candidate.fidelity]
         individual.ident = self.candidates
         individual.fitness.values = evaluation.values
-        if candidate.may_win:
-            self._numbers.setdefault(candidate.genome, candidate.number)
+        if may_win(candidate.line):
+            self._numbers.setdefault(candidate.genome, self.candidates)
             if self.best is None or individual.fitness > self.best.fitness:
                 self.best = deepcopy(individual)
             if evaluation.failure is None:
@@ -230,7 +249,7 @@ class Evaluator:
 
 @contextmanager
 def draws_apart() -> Iterator[None]:
-    """What evaluations and workers' libraries draw in this process is no part of the run's random draws."""
+    """Keep random draws of evaluations and of workers' libraries in this process apart from the run's."""
     states = random.getstate(), numpy.random.get_state()
     try:
         yield

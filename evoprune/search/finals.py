@@ -7,17 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from evoprune.errors import InputError
 from evoprune.files.json_files import finite
 from evoprune.interfaces.algorithm import Individual
 from evoprune.interfaces.parts import Finals
 from evoprune.interfaces.problem import Evaluation, Problem
-from evoprune.search.candidate import Finalist
-
-if TYPE_CHECKING:
-    from evoprune.search.evaluator import Evaluator
+from evoprune.search.evaluator import Evaluator
 
 Json = dict[str, Any]
 
@@ -82,13 +79,15 @@ def hold(problem: Problem, best: Individual, evaluator: Evaluator) -> tuple[Indi
     finalists = [*ours, *map(evaluator.known, theirs)]
     if len(finalists) == 1:
         return best, _chosen(best, held)
-    asked = [Finalist(one.ident or 0, one.genome) for one in ours]
-    asked += [Finalist(held.known[genome], genome) for genome in theirs]
-    judged = evaluator.judge(asked, held.cost)
+    names = [*(one.ident or 0 for one in ours), *(held.known[genome] for genome in theirs)]
+    judged = evaluator.judge(dict(zip(names, (one.genome for one in finalists), strict=True)), held.cost)
     winner = _winner(finalists, judged, problem.weights[0])
     rows = {
-        of.row: {"fitness": finite(one.fitness.values[0]), "judged": finite(evaluation.values[0])}
-        for of, one, evaluation in zip(asked, finalists, judged, strict=True)
+        name if isinstance(name, str) else f"candidate {name}": {
+            "fitness": finite(one.fitness.values[0]),
+            "judged": finite(evaluation.values[0]),
+        }
+        for name, one, evaluation in zip(names, finalists, judged, strict=True)
     }
     return winner, _chosen(winner, held) | {"finalists": rows, "finals_changed_the_result": winner is not best}
 

@@ -21,7 +21,6 @@ from evoprune.interfaces.problem import Problem
 from evoprune.search import toolbox
 from evoprune.search.early_stopping import check_patience
 from evoprune.search.finals import check_finals
-from evoprune.search.preflight import try_operators
 
 FREE_KEYS = frozenset({"generations", "budget", "max_failures"})
 """Keys of an experiment that decide no line of its history, only how many there will be."""
@@ -65,7 +64,7 @@ class Prepared:
                 fingerprint["measured"] = hashlib.sha256(ref.measured.encode()).hexdigest()
             phase.now("trying the operators")
             tools = toolbox.build(resolved, problem, ref)
-            try_operators(tools, resolved)
+            toolbox.try_operators(tools, resolved)
         check_finals(problem, resolved.experiment.budget)
         if resolved.experiment.patience is not None:
             check_patience(problem, tools)

@@ -1,85 +1,59 @@
-"""A run from a resolved experiment to a folder with its result."""
+"""Runs: an experiment is begun in a new folder, or continued in one that is there.
+
+The experiment and the scores decide a run, so its history is all that continuing needs: the same
+search is made again from its start, with the recorded scores in place of evaluations.
+"""
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy
-from pydantic import ValidationError
-
 from evoprune import backends
 from evoprune.backends.execution import Execution
 from evoprune.console.phase import Phase, note
-from evoprune.errors import InputError, Stopped, stopping_at_full_disks
-from evoprune.experiment.explain import explain
-from evoprune.experiment.resolve import Resolved, refuse_missing
-from evoprune.figures import draw_convergence
-from evoprune.files.json_files import write_json
-from evoprune.interfaces.algorithm import Individual
-from evoprune.interfaces.parts import Outcome, Reporting, TradeOffs, titles
-from evoprune.interfaces.problem import Evaluation, Problem
-from evoprune.interfaces.result import Result
+from evoprune.errors import InputError, stopping_at_full_disks
+from evoprune.experiment.explain import cut_repr
+from evoprune.experiment.resolve import Resolved, refuse_missing, resolve_at
+from evoprune.files.json_files import read_json, write_json
+from evoprune.interfaces.problem import Evaluation
 from evoprune.records import recorded, run_folder
-from evoprune.records.history import History
+from evoprune.records.history import is_generation
 from evoprune.records.recorded import Key, RecordedRun
-from evoprune.records.status import StatusFile, keeping_status
-from evoprune.search.early_stopping import EarlyStopping
-from evoprune.search.evaluator import Evaluator
-from evoprune.search.evolution import evolve, generation_line
-from evoprune.search.finals import finals_of, hold
+from evoprune.records.status import keeping_status
+from evoprune.search.finals import finals_of
 from evoprune.search.prepared import Prepared, decide, deciding
-from evoprune.search.progress import Progress
+from evoprune.search.search import carry_out
 
-Json = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What a search found. ``front``: what no other dominates; ``finals``: what the result says of them."""
-
-    best: Individual
-    front: Sequence[Individual]
-    finals: Json
-    references: Mapping[str, tuple[list[float], Evaluation]]
-    last: int
-    """The number of the last generation."""
-    seconds: float
+_NOTHING: Mapping[Key, Evaluation] = MappingProxyType({})
 
 
 def run(
     resolved: Resolved,
     folder: Path,
     execution: Execution | None = None,
-    known: Mapping[Key, Evaluation] = MappingProxyType({}),
+    known: Mapping[Key, Evaluation] = _NOTHING,
     promised: Mapping[str, Any] | None = None,
-) -> Result | None:
-    """Run the experiment and leave everything in ``folder``, which is made; return the result.
+) -> bool:
+    """Run the experiment and leave everything in ``folder``, which is made; return True.
 
-    What ends it while it is loading can be continued, too: see :func:`evoprune.search.resume.resume`. Raises
+    A run that was interrupted while it was loading can be continued, too: see :func:`resume`. Raises
     :class:`InputError` for the user's input, and the folder is gone again if nothing was recorded; :class:`Stopped`
-    when the run ends early; and lets ``KeyboardInterrupt`` through. ``status.json`` tells which it was. ``known`` are
+    when the run ends early; and lets ``KeyboardInterrupt`` through. ``status.json`` tells which it was. ``known``:
     scores of candidates on the same problem, which need not be computed again. ``promised``: what the caller will do
-    after the run, which is written into ``folder`` so that it is not forgotten where the run is interrupted.
+    after the run, written into ``folder`` so that it is not forgotten where the run is interrupted.
     """
     refuse_missing(resolved)
     with run_folder.made(folder):
         if promised is not None:
             write_json(folder / run_folder.PROMISED, promised)
-        return begin(resolved, folder, execution or Execution(), known)
+        return _begin(resolved, folder, execution or Execution(), known)
 
 
-def begin(
-    resolved: Resolved,
-    folder: Path,
-    execution: Execution,
-    known: Mapping[Key, Evaluation] = MappingProxyType({}),
-) -> Result | None:
+def _begin(resolved: Resolved, folder: Path, execution: Execution, known: Mapping[Key, Evaluation] = _NOTHING) -> bool:
     """As :func:`run`, in a ``folder`` that is locked and holds no history yet."""
     with stopping_at_full_disks(folder), keeping_status(folder) as status:
         status.begin()
@@ -97,138 +71,105 @@ def begin(
             return carry_out(prepared, backend, RecordedRun(candidates=dict(known)), environment, status)
 
 
-def carry_out(
-    run: Prepared, backend: backends.Backend, past: RecordedRun, environment: Json, status: StatusFile
-) -> Result | None:
-    """Search, from the start or with what is known of the past, and write the result.
+def resume(folder: Path, overrides: Sequence[str], execution: Execution) -> bool:
+    """Continue the run in ``folder`` without scoring anything twice; return whether anything was left to do.
 
-    None, and nothing is changed, if the past holds the whole search and its result is there.
+    ``overrides`` change its experiment as ``--set`` does. It is continued only if it is
+    still the same run: all that it recorded is compared with what it would record now. A run that ended before it
+    scored anything begins again. Raises as :func:`run` does; an :class:`InputError` has changed nothing.
     """
-    folder = run.folder
-
-    def go_live() -> None:
-        (folder / run_folder.RESULT).unlink(missing_ok=True)  # that of a run which is lengthened
-        status.begin()
-        run_folder.write_config(folder, run.resolved.config())
-        if run.measured:
-            write_json(folder / run_folder.MEASURED, run.measured)
-        write_json(folder / run_folder.ENVIRONMENT, environment)
-        for told in recorded.cut_broken_end(folder):
-            note(told)
-
-    history = History(folder, past.lines, go_live)
-    result = _search(run, backend, history, past)
-    if result is not None:
-        write_json(folder / run_folder.RESULT, result.as_json())
-        status.end("done")
-        if isinstance(run.problem, Reporting):
-            run.problem.delete_checkpoints(folder)
-    return result
-
-
-def _search(run: Prepared, backend: backends.Backend, history: History, past: RecordedRun) -> Result | None:
-    """Search and report. Returns as :func:`carry_out`."""
-    experiment, problem = run.resolved.experiment, run.problem
-    reserve = finals_of(problem).reserve
-    budget = experiment.budget and experiment.budget - reserve  # what the search itself may spend
-    with Progress(experiment.generations, budget, problem.work_unit, past.seconds, problem.setup_cost) as progress:
-        run.toolbox.register("map", backend.map)
-        random.seed(experiment.seed)
-        numpy.random.seed(experiment.seed)  # for DEAP's operators that draw from numpy
-        progress.note(f"{run.folder}: {problem.describe()}")
-        if budget and reserve:
-            whole = f"a budget of {experiment.budget:,.0f} {problem.work_unit}"
-            progress.note(f"{reserve:,.0f} of {whole} are kept for the finals")
-        if not past.lines:
-            history.go_live()
-        evaluator = Evaluator(run.toolbox, problem, backend, history, progress, experiment.max_failures, past)
-        found = _find(run, evaluator, history, past, progress, budget)
-        if history.at_end and (run.folder / run_folder.RESULT).exists():
-            return None
-        history.go_live()
-        if failure := evaluator.evaluation_of(found.best.genome).failure:
-            raise Stopped(f"every candidate failed; the last one: {failure}")
-        if experiment.budget and evaluator.work < experiment.budget:
-            why = f"; generations={found.last} ended it" if found.last == experiment.generations else ""
-            spent = f"{evaluator.work:,.0f} of a budget of {experiment.budget:,.0f} {problem.work_unit} were spent"
-            progress.note(spent + why)
-        progress.note("the search is done; writing the report on its best candidate")
-        progress.now("writing the report")
-        return _report(run, evaluator, found)
+    run_folder.refuse_links(folder)
+    there = {path.name for path in folder.iterdir()}
+    if {run_folder.CONFIG, run_folder.STATUS} <= there and not {run_folder.ENVIRONMENT, run_folder.HISTORY} & there:
+        with run_folder.locked(folder):
+            return _begin(resolve_at(folder / run_folder.CONFIG, overrides), folder, execution)
+    if run_folder.ENVIRONMENT not in there:
+        raise InputError(
+            f"holds no {run_folder.ENVIRONMENT}, so there is no run to continue; expected RUN_DIR", str(folder)
+        )
+    with run_folder.locked(folder):
+        environment = read_json(folder / run_folder.ENVIRONMENT)
+        resolved = resolve_at(folder / run_folder.CONFIG, overrides)
+        now = run_folder.environment()
+        _refuse_change(_version(environment), _version(now), "the version of evoprune", folder)
+        _refuse_change(environment.get("experiment"), deciding(resolved), "experiment", folder)
+        execution = decide(resolved, execution)
+        run = Prepared.of(resolved, folder, execution, run_folder.read_measured(folder))
+        _refuse_change(environment.get("fingerprint"), run.fingerprint, "fingerprint", folder)
+        past = recorded.read(folder, run.problem.weights)
+        _refuse_shorter(run, past)
+        if past.generation == resolved.experiment.generations and (folder / run_folder.RESULT).exists():
+            return False  # at once; one that its budget or patience ended finds out where its past ends
+        resumed = environment.get("resumed")
+        environment["resumed"] = [
+            *(resumed if isinstance(resumed, list) else []),
+            now | {"execution": asdict(run.execution)},
+        ]
+        note(f"{folder}: {execution.in_words()}")
+        with (
+            stopping_at_full_disks(folder),
+            keeping_status(folder) as status,
+            backends.start(run.execution, run.building) as backend,
+        ):
+            return carry_out(run, backend, past, environment, status)
 
 
-def _find(
-    run: Prepared,
-    evaluator: Evaluator,
-    history: History,
-    past: RecordedRun,
-    progress: Progress,
-    budget: float | None,
-) -> _Found:
-    """Score the known solutions, search and hold the finals. ``budget``: what the search itself may spend."""
-    experiment, problem = run.resolved.experiment, run.problem
-    stopping = EarlyStopping(problem, experiment.patience, past.watched)
-    references = evaluator.references(problem.references())
-    start = time.perf_counter() - past.seconds
-
-    def after_generation(number: int, population: Sequence[Individual]) -> None:
-        line = generation_line(number, population, evaluator) | stopping.update(number, evaluator.best)
-        times = {"idle": round(evaluator.idle_share(), 4), "seconds": round(time.perf_counter() - start, 6)}
-        history.write(line | times, sync=True)
-        if history.live:
-            progress.generation(number, line["median"])
-
-    best, last = evolve(run.toolbox, experiment, evaluator, stopping, budget, after_generation)
-    progress.now("judging the finalists")
-    best, finals = hold(problem, best, evaluator)
-    seconds = time.perf_counter() - start
-    front = sorted(evaluator.front, key=lambda individual: individual.fitness, reverse=True)
-    if front:
-        best = front[_choose(problem, [individual.fitness.values for individual in front])]
-    return _Found(best, front, finals, references, last, seconds)
+def _version(environment: Mapping[str, Any]) -> Any:
+    packages = environment.get("packages")
+    return packages.get("evoprune") if isinstance(packages, dict) else None
 
 
-def _report(run: Prepared, evaluator: Evaluator, found: _Found) -> Result:
-    """The result, with what the problem says of it; draws the figures."""
-    problem, folder, seed = run.problem, run.folder, run.resolved.experiment.seed
-    result: Json = {
-        "best": _individual(found.best),
-        "work": evaluator.work,
-        "work_unit": problem.work_unit,
-        "setup_cost": problem.setup_cost,
-        "evaluations": evaluator.evaluations,
-        "seconds": found.seconds,
-        "seconds_evaluating": evaluator.busy,
-        "failures": evaluator.failures,
-        "seed": seed,
-        **found.finals,
-    }
-    title, drawn = titles(run.resolved.problem, problem.settings, seed)
-    lines = list(recorded.lines(folder / run_folder.HISTORY))
-    draw_convergence(lines, problem.labels_of(problem.settings)[0], folder, title, drawn)
-    if found.front:
-        result["front"] = [_individual(individual) for individual in found.front]
-    if isinstance(problem, Reporting):
-        evaluation = evaluator.evaluation_of(found.best.genome)
-        front = [(list(individual), individual.fitness.values) for individual in found.front]
-        outcome = Outcome(list(found.best), evaluation, found.references, front, title)
-        result = {**problem.report(outcome, folder), **result}
-    try:
-        return problem.Result.model_validate(result)
-    except ValidationError as error:
-        raise InputError(explain(error, problem.Result), f"{type(problem).__name__}.report") from None
+def _refuse_change(before: Any, now: Any, key: str, folder: Path) -> None:
+    """Raise :class:`InputError` with the first key whose value has changed since the run began."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for inner in sorted({*before, *now}):
+            _refuse_change(before.get(inner), now.get(inner), f"{key}.{inner}", folder)
+    elif before != now:
+        raise InputError(
+            f"{key} was {cut_repr(before)} when the run began and is {cut_repr(now)} now; the scores so far depend on "
+            "it, so the run cannot be continued; nothing was changed",
+            str(folder),
+        )
 
 
-def _choose(problem: Problem, front: Sequence[tuple[float, ...]]) -> int:
-    """Which of ``front`` is the result: what the problem says, else the best by the first objective."""
-    if isinstance(problem, TradeOffs):
-        return problem.choose(front)
-    return max(range(len(front)), key=lambda at: problem.weights[0] * front[at][0])
+def _refuse_shorter(run: Prepared, past: RecordedRun) -> None:
+    """Raise :class:`InputError` if the search went further than the experiment asks for now."""
+    experiment, spent = run.resolved.experiment, 0.0
+    if past.generation > experiment.generations:
+        raise InputError(
+            f"generations: the run has {past.generation} already, more than {experiment.generations}", str(run.folder)
+        )
+    if experiment.budget is None:
+        return
+    budget = experiment.budget - finals_of(run.problem).reserve
+    for line in past.lines:
+        if spent >= budget and "finalist" not in line:
+            raise InputError(
+                f"budget: the run had spent {spent:,.0f} {run.problem.work_unit} before its last generation, more than "
+                f"{budget:,.0f}; give a larger budget",
+                str(run.folder),
+            )
+        if is_generation(line):
+            spent = recorded.number(line.get("work")) or 0.0
 
 
-def _individual(individual: Individual) -> Json:
-    return {
-        "genome": list(individual),
-        "fitness": list(individual.fitness.values),
-        "candidate": individual.ident,
-    }
+def run_to_its_end(resolved: Resolved, place: Path, how: Execution, known: Mapping[Key, Evaluation] = _NOTHING) -> None:
+    """Run ``resolved`` in ``place``, or continue what is there; do nothing if it is finished. See :func:`run`."""
+    if (place / run_folder.RESULT).exists():
+        return
+    if (place / run_folder.ENVIRONMENT).exists():
+        resume(place, (), how)
+        return
+    if place.exists():  # it ended before it scored anything
+        run_folder.discard(place)
+    run(resolved, place, how, known)
+
+
+def refuse_other(resolved: Resolved, place: Path, instead: str) -> None:
+    """Raise :class:`InputError` if the run in ``place``, finished or not, is of another experiment.
+
+    ``instead``: what to do then.
+    """
+    path = place / run_folder.CONFIG
+    if path.exists() and resolve_at(path, ()).config() != resolved.config():
+        raise InputError(f"holds a run of another experiment; {instead}", str(place))

@@ -97,7 +97,7 @@ def sphere(write):
 @pytest.fixture
 def no_figures(monkeypatch):
     """Figures take longer than all the rest of a small run."""
-    monkeypatch.setattr("evoprune.search.run.draw_convergence", lambda *_: None)
+    monkeypatch.setattr("evoprune.search.search.draw_convergence", lambda *_: None)
 
 
 @pytest.fixture

@@ -125,7 +125,8 @@ def test_scores_that_came_ahead_of_their_turn_are_not_scored_again(run, resume, 
 @pytest.mark.parametrize(
     ("settings", "fragment"),
     [
-        (["generations=3"], "the run has 4 already, more than 3"),
+        (["generations=3"], "generations: the run has 4"),
+        (["budget=0.7"], "budget: the run had spent"),
         (["seed=4"], "experiment.seed was 3 when the run began and is 4 now"),
         (["problem.dimensions=4"], "experiment.problem.dimensions was 3"),
         (["operators.mutate.sigma=0.3", "generations=9"], "experiment.operators.mutate.sigma was 0.2"),
@@ -139,6 +140,16 @@ def test_another_experiment_is_refused(run, resume, counted, settings, fragment)
     assert answer.code == 2
     assert fragment in answer.err
     assert contents(folder) == before
+
+
+def test_a_run_of_another_version_is_refused(run, resume, counted):
+    folder = run(counted.file).folder
+    environment = json.loads((folder / "environment.json").read_text())
+    environment["packages"]["evoprune"] = "0.0.1"
+    (folder / "environment.json").write_text(json.dumps(environment))
+    answer = resume(folder, "generations=9")
+    assert answer.code == 2
+    assert "0.0.1" in answer.err
 
 
 def test_a_config_edited_by_hand_is_refused(run, resume, counted):
@@ -350,7 +361,7 @@ def test_a_lengthened_run_that_was_interrupted_in_its_report_is_not_taken_for_do
     whole = run(sphere, "generations=6", name="whole")
     folder = run(sphere, "generations=2").folder
     with monkeypatch.context() as patched:
-        patched.setattr("evoprune.search.run.draw_convergence", interrupted)
+        patched.setattr("evoprune.search.search.draw_convergence", interrupted)
         assert resume(folder, "generations=6").code == 130
     answer = resume(folder)
     assert answer.code == 0

@@ -80,9 +80,11 @@ class Failing(Problem):
 
     def evaluate(self, genome):
         if genome[0] >= self.settings.share:
-            return Evaluation((genome[1],))
+            return Evaluation((genome[1],), work=100.0)
         if self.settings.how == "raise":
             raise RuntimeError("out of paper")
+        if self.settings.how == "exit":
+            raise SystemExit(7)
         return Evaluation((math.nan,))
 """
 
@@ -110,7 +112,9 @@ def test_a_run_of_failures_stops_and_says_why(run, failing, settings):
 
 
 @pytest.mark.usefixtures("no_figures")
-@pytest.mark.parametrize(("how", "reason"), [("raise", "RuntimeError: out of paper"), ("nan", "not a finite number")])
+@pytest.mark.parametrize(
+    ("how", "reason"), [("raise", "RuntimeError: out of paper"), ("exit", "SystemExit"), ("nan", "not a finite")]
+)
 def test_failed_candidates_are_recorded_and_the_run_goes_on(run, failing, how, reason):
     answer = run(failing, "problem.share=0.3", f"problem.how={how}")
     assert answer.code == 0
@@ -121,6 +125,9 @@ def test_failed_candidates_are_recorded_and_the_run_goes_on(run, failing, how, r
     result = answer.json("result.json")
     assert result["failures"] == len(failed)
     assert result["best"]["genome"][0] >= 0.3
+    first = next(at for at, line in enumerate(answer.candidates) if "failure" not in line)
+    works = {line["work"] for line in answer.candidates[first:] if "failure" in line}
+    assert works == {1.0 if how == "nan" else 100.0}  # one that could not tell its work counts as the others
 
 
 def test_more_failures_than_max_failures_stop_the_run(run, failing):

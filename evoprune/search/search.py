@@ -1,0 +1,180 @@
+"""One search, from its first draw or from what is recorded of it, to its result."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+from pydantic import ValidationError
+
+from evoprune.backends import Backend
+from evoprune.console.phase import note
+from evoprune.errors import InputError, Stopped
+from evoprune.experiment.explain import explain
+from evoprune.figures import draw_convergence
+from evoprune.files.json_files import write_json
+from evoprune.interfaces.algorithm import Individual
+from evoprune.interfaces.parts import Outcome, Reporting, TradeOffs, titles
+from evoprune.interfaces.problem import Evaluation, Problem
+from evoprune.interfaces.result import Result
+from evoprune.records import recorded, run_folder
+from evoprune.records.history import History
+from evoprune.records.recorded import RecordedRun
+from evoprune.records.status import StatusFile
+from evoprune.search.early_stopping import EarlyStopping
+from evoprune.search.evaluator import Evaluator
+from evoprune.search.evolution import evolve, generation_line
+from evoprune.search.finals import finals_of, hold
+from evoprune.search.prepared import Prepared
+from evoprune.search.progress import Progress
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a search found. ``front``: what no other dominates; ``finals``: keys of the result; ``last`` generation."""
+
+    best: Individual
+    front: Sequence[Individual]
+    finals: Json
+    references: Mapping[str, tuple[list[float], Evaluation]]
+    last: int
+    seconds: float
+
+
+def carry_out(run: Prepared, backend: Backend, past: RecordedRun, environment: Json, status: StatusFile) -> bool:
+    """Search, from the start or with what is known of the ``past``, and write the result.
+
+    Return whether that was needed: nothing is changed if the past holds the whole search and its result is there.
+    """
+    folder = run.folder
+
+    def go_live() -> None:
+        (folder / run_folder.RESULT).unlink(missing_ok=True)  # that of a run which is lengthened
+        status.begin()
+        run_folder.write_config(folder, run.resolved.config())
+        if run.measured:
+            write_json(folder / run_folder.MEASURED, run.measured)
+        write_json(folder / run_folder.ENVIRONMENT, environment)
+        for told in recorded.cut_broken_end(folder):
+            note(told)
+
+    result = _search(run, backend, History(folder, past.lines, go_live), past)
+    if result is None:
+        return False
+    write_json(folder / run_folder.RESULT, result.as_json())
+    status.end("done")
+    if isinstance(run.problem, Reporting):
+        run.problem.delete_checkpoints(folder)
+    return True
+
+
+def _search(run: Prepared, backend: Backend, history: History, past: RecordedRun) -> Result | None:
+    """Search and report; None as :func:`carry_out` returns False."""
+    experiment, problem = run.resolved.experiment, run.problem
+    finals = finals_of(problem)
+    budget = experiment.budget and experiment.budget - finals.reserve  # of the search itself
+    with Progress(experiment.generations, budget, problem.work_unit, past.seconds, problem.setup_cost) as progress:
+        run.toolbox.register("map", backend.map)
+        random.seed(experiment.seed)
+        numpy.random.seed(experiment.seed)  # for DEAP's operators that draw from numpy
+        progress.note(f"{run.folder}: {problem.describe()}")
+        if budget and finals.reserve:
+            whole = f"a budget of {experiment.budget:,.0f} {problem.work_unit}"
+            progress.note(f"{finals.reserve:,.0f} of {whole} are kept for the finals")
+        if not past.lines:
+            history.go_live()
+        evaluator = Evaluator(
+            run.toolbox, problem, backend, history, progress, experiment.max_failures, past, finals.number
+        )
+        found = _find(run, evaluator, history, past, progress, budget)
+        if history.at_end and (run.folder / run_folder.RESULT).exists():
+            return None
+        history.go_live()
+        if failure := evaluator.evaluation_of(found.best.genome).failure:
+            raise Stopped(f"every candidate failed; the last one: {failure}")
+        if experiment.budget and evaluator.work < experiment.budget:
+            why = f"; generations={found.last} ended it" if found.last == experiment.generations else ""
+            spent = f"{evaluator.work:,.0f} of a budget of {experiment.budget:,.0f} {problem.work_unit} were spent"
+            progress.note(spent + why)
+        progress.note("the search is done; writing the report on its best candidate")
+        progress.now("writing the report")
+        return _report(run, evaluator, found)
+
+
+def _find(
+    run: Prepared,
+    evaluator: Evaluator,
+    history: History,
+    past: RecordedRun,
+    progress: Progress,
+    budget: float | None,
+) -> _Found:
+    """Score the known solutions, search and hold the finals. ``budget``: of the search itself."""
+    experiment, problem = run.resolved.experiment, run.problem
+    stopping = EarlyStopping(problem, experiment.patience, past.watched)
+    references = evaluator.references(problem.references())
+    start = time.perf_counter() - past.seconds
+
+    def after_generation(number: int, population: Sequence[Individual]) -> None:
+        line = generation_line(number, population, evaluator) | stopping.update(number, evaluator.best)
+        times = {"idle": round(evaluator.idle_share(), 4), "seconds": round(time.perf_counter() - start, 6)}
+        history.write(line | times, sync=True)
+        if history.live:
+            progress.generation(number, line["median"])
+
+    best, last = evolve(run.toolbox, experiment, evaluator, stopping, budget, after_generation)
+    progress.now("judging the finalists")
+    best, finals = hold(problem, best, evaluator)
+    seconds = time.perf_counter() - start
+    front = sorted(evaluator.front, key=lambda individual: individual.fitness, reverse=True)
+    if front:
+        best = front[_choose(problem, [individual.fitness.values for individual in front])]
+    return _Found(best, front, finals, references, last, seconds)
+
+
+def _choose(problem: Problem, front: Sequence[tuple[float, ...]]) -> int:
+    """The index in ``front`` of the result: the problem's choice, else the best by the first objective."""
+    if isinstance(problem, TradeOffs):
+        return problem.choose(front)
+    return max(range(len(front)), key=lambda at: problem.weights[0] * front[at][0])
+
+
+def _report(run: Prepared, evaluator: Evaluator, found: _Found) -> Result:
+    """The result with the problem's report; draws the figures."""
+    problem, folder, seed = run.problem, run.folder, run.resolved.experiment.seed
+    result: Json = {
+        "best": _individual(found.best),
+        "work": evaluator.work,
+        "work_unit": problem.work_unit,
+        "setup_cost": problem.setup_cost,
+        "evaluations": evaluator.evaluations,
+        "seconds": found.seconds,
+        "seconds_evaluating": evaluator.busy,
+        "failures": evaluator.failures,
+        "seed": seed,
+        **found.finals,
+    }
+    title, drawn = titles(run.resolved.problem, problem.settings, seed)
+    lines = list(recorded.lines(folder / run_folder.HISTORY))
+    draw_convergence(lines, problem.labels_of(problem.settings)[0], folder, title, drawn)
+    if found.front:
+        result["front"] = [_individual(individual) for individual in found.front]
+    if isinstance(problem, Reporting):
+        evaluation = evaluator.evaluation_of(found.best.genome)
+        front = [(list(individual), individual.fitness.values) for individual in found.front]
+        outcome = Outcome(list(found.best), evaluation, found.references, front, title)
+        result = {**problem.report(outcome, folder), **result}
+    try:
+        return problem.Result.model_validate(result)
+    except ValidationError as error:
+        raise InputError(explain(error, problem.Result), f"{type(problem).__name__}.report") from None
+
+
+def _individual(individual: Individual) -> Json:
+    return {"genome": list(individual), "fitness": list(individual.fitness.values), "candidate": individual.ident}
