@@ -86,16 +86,13 @@ def test_what_ends_a_text_is_kept_also_when_it_is_written_again(sessions, tmp_pa
         model.generation_config = before
 
 
-def test_it_is_no_model_to_be_cut_again(written):
+def test_transformers_alone_refuses_it_and_it_is_not_cut_again(written):
     session, folder = written("llama")
     session.resident.tokenizer.save_pretrained(folder)
-    with pytest.raises(InputError, match="is an export whose blocks differ, which is not cut again"):
-        load_model(ModelSettings(model=str(folder)))
-
-
-def test_transformers_alone_refuses_it(written):
     with pytest.raises(OSError, match="no file named model"):
-        AutoModelForCausalLM.from_pretrained(written("gpt2")[1])
+        AutoModelForCausalLM.from_pretrained(folder)
+    with pytest.raises(InputError, match="not cut again"):
+        load_model(ModelSettings(model=str(folder)))
 
 
 @pytest.mark.parametrize(
