@@ -11,7 +11,8 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.text import Text
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from evoprune.console.formatting import digits
 
@@ -46,6 +47,7 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "svg.hashsalt": "evoprune",  # the same data gives the same file
     "svg.fonttype": "none",
+    "text.parse_math": False,  # names of runs and models may hold dollars
 }
 
 
@@ -58,18 +60,23 @@ def new(width: float = 7.0, height: float = 4.2) -> tuple[Figure, Axes]:
 
 def save(figure: Figure, folder: Path, name: str) -> None:
     """Save ``figure`` as ``name.png`` and ``name.svg`` in ``folder``."""
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(folder / f"{name}.png", dpi=150)
+    _write(figure, folder / f"{name}.png", format="png", dpi=150)
     (folder / f"{name}.svg").write_bytes(svg(figure))
 
 
 def svg(figure: Figure) -> bytes:
     """``figure`` as an SVG file's content, whose colours are lighter where the reader prefers a dark page."""
     content = BytesIO()
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(content, format="svg", metadata={"Date": None})
+    _write(figure, content, format="svg", metadata={"Date": None})
     head, end, rest = content.getvalue().partition(b"<defs>")
     return head + _DARK.encode() + end + rest
+
+
+def _write(figure: Figure, place: Path | BytesIO, **options: Any) -> None:
+    for part in figure.findobj(Text):  # drawn outside of the style
+        part.set_parse_math(False)
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(place, **options)
 
 
 def entitle(axes: Axes, title: str, about: str) -> None:
@@ -94,8 +101,15 @@ def log_scale_if_wide(axes: Axes, values: Sequence[float]) -> None:
     if max(values) < 1e6:
         thousands(axes.yaxis)
     else:
-        axes.yaxis.set_major_formatter(LogFormatterSciNotation())
+        axes.yaxis.set_major_formatter(FuncFormatter(_power))
     axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _power(value: float, _: int) -> str:
+    """A power of ten, or a small multiple of one, without matplotlib's mathematics."""
+    factor, _e, exponent = f"{value:.0e}".partition("e")
+    raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"10{raised}" if factor == "1" else f"{factor}×10{raised}"  # noqa: RUF001
 
 
 def draw_convergence(

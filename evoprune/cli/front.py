@@ -47,10 +47,10 @@ def call(options: argparse.Namespace) -> None:
     """Make the front that ``options`` name."""
     # these bring in NumPy and matplotlib, which --help should not wait for
     from evoprune.ablation.grid import variants
+    from evoprune.fronts.page import write
     from evoprune.fronts.points import read
     from evoprune.fronts.rivals import add_rivals
     from evoprune.fronts.run import carry_out, names, plan
-    from evoprune.report.front import write
 
     how = execution.read(options)
     if how.map == "scoop":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +47,7 @@ def call(options: argparse.Namespace) -> None:
     from evoprune.cli.runs import to_report
     from evoprune.records.status import find
     from evoprune.report import watch, write  # brings in Jinja2 and matplotlib, which --help should not wait for
-    from evoprune.report.trackers.record import Tracker, record
+    from evoprune.report.trackers import TRACKERS, read_record
 
     if not 0 < options.every < float("inf"):
         raise InputError(f"expected a number of seconds above 0, got {options.every:g}", "--every")
@@ -61,6 +60,5 @@ def call(options: argparse.Namespace) -> None:
         html, markdown = write(runs, out)
     print(f"{html}\n{markdown}")
     for name in (name for name in _TRACKERS if getattr(options, name)):
-        write_to: Tracker = import_module(f"evoprune.report.trackers.{name}").write
         for run in (member for folder in runs for member in find(folder)):
-            print(write_to(record(run)))
+            print(TRACKERS[name](read_record(run)))

@@ -10,7 +10,7 @@ from evoprune.console.phase import note
 from evoprune.errors import InputError
 from evoprune.records.run_folder import RESULT, STATUS, has_experiment
 from evoprune.records.status import find, look
-from evoprune.report.unfinished import so_far
+from evoprune.report.reading import so_far
 
 
 def to_report(folders: Sequence[Path], watch: bool = False) -> list[Path]:

@@ -1,71 +1,49 @@
-"""The contents of a page about one ablation, read from its folder, finished or not."""
+"""The page about one ablation, read from its folder, finished or not."""
 
 from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from evoprune import api
 from evoprune.ablation.campaign import Campaign, is_running, read
 from evoprune.ablation.compare import in_words
 from evoprune.ablation.grid import Variant
-from evoprune.ablation.outcome import Finished, finished
 from evoprune.ablation.results import HEAD, NOT_COMPARED, cells, compared, draw_curves
+from evoprune.ablation.runs import Finished, finished
 from evoprune.console.formatting import plain
-from evoprune.figures import svg
 from evoprune.records import recorded
 from evoprune.records.run_folder import CONFIG, HISTORY, RESULT
 from evoprune.records.status import RUNNING, look
-from evoprune.report.summary import Drawn, machine, repeating, uri
-from evoprune.report.unfinished import NothingYet
+from evoprune.report.page import Block, Details, code, drawing, facts, items, table, text
+from evoprune.report.reading import NothingYet
+from evoprune.report.run import machine, repeating
 
 
 @dataclass(frozen=True)
 class Member:
-    """One run of an ablation; ``found`` only if it is finished, ``state`` only if there is anything of it."""
+    """One run of an ablation; ``found`` only if it is finished."""
 
     place: Path
     """Within the ablation's folder."""
     variant: str
     seed: int
     state: str
-    reason: str | None
-    found: Finished | None
-    minimised: bool
-    failures: list[str]
-    """What went wrong in single candidates."""
+    reason: str | None = None
+    found: Finished | None = None
+    minimised: bool = True
+    failures: Sequence[str] = ()
+    """The reasons of failed candidates."""
 
 
-@dataclass(frozen=True)
-class Ablation:
-    """An ablation as the templates take it."""
+def blocks(folder: Path) -> Iterator[Block]:
+    """The page on the ablation in ``folder``; it compares the seeds that every variant has finished.
 
-    name: str
-    facts: dict[str, Any]
-    head: list[str]
-    tables: dict[str, tuple[list[list[str]], list[str]]]
-    """By title: the rows, and what differs in sentences."""
-    curves: Drawn | None
-    """None where variants differ in what they minimise."""
-    members: list[list[str]]
-    """A row for each run, under ``members_head``."""
-    members_head: list[str]
-    failures: list[str]
-    environment: dict[str, str]
-    command: str
-    config: str
-    """The experiment of the first run that is finished."""
-
-
-def summarise(folder: Path) -> Ablation:
-    """Read the ablation in ``folder``. What is compared are the seeds that every variant has finished.
-
-    Raises :class:`evoprune.InputError` for what is no ablation, and :class:`NothingYet` while there is no such seed.
+    Raises :class:`NothingYet` while there is no such seed.
     """
     campaign = read(folder)
     members = [_member(folder, campaign, *planned) for planned in campaign.places()]
@@ -78,38 +56,39 @@ def summarise(folder: Path) -> Ablation:
             "there is nothing to compare yet; 'evoprune status' shows how far the runs are",
             str(folder),
         )
-    first = next(member for member in members if member.found)
     seeds = len({run.seed for run in whole})
-    unseen = all(run.unseen is not None for run in whole)
-    return Ablation(
-        name=folder.resolve().name,
-        facts=_facts(folder, campaign, members, seeds),
-        head=HEAD,
-        tables={
-            title[0].upper() + title[1:]: (list(map(cells, rows)), in_words(rows, seeds).splitlines())
-            for title, rows in compared(whole, campaign).items()
-        },
-        curves=_curves(whole, campaign),
-        members=[_row(member, campaign.budget, unseen) for member in members],
-        members_head=[
-            "run",
-            "variant",
-            "seed",
-            "state",
-            "best within the budget",
-            *(["unseen data"] if unseen else []),
-        ],
-        failures=[line for member in members for line in _failures(member)],
-        environment=machine(campaign.environment, api.read_experiment(folder / first.place).problem),
-        command=repeating(campaign.environment),
-        config=(folder / first.place / CONFIG).read_text(encoding="utf-8"),
+    yield facts(_facts(folder, campaign, members, seeds))
+    for title, rows in compared(whole, campaign).items():
+        yield f"## {text(title[0].upper() + title[1:])}"
+        yield table(HEAD, map(cells, rows))
+        yield items(in_words(rows, seeds).splitlines())
+    yield (
+        "Intervals are bootstrapped. p: Mann-Whitney, two-sided, against the first variant, corrected by Holm's method "
+        "for the number of comparisons."
     )
+    if campaign.label is not None:
+        figure = draw_curves(whole, campaign.budget, campaign.unit, campaign.label)
+        yield drawing("best so far", figure, _describe_curves(whole, campaign))
+    yield "## Runs"
+    unseen = all(run.unseen is not None for run in whole)
+    head = ["run", "variant", "seed", "state", "best within the budget", *(["unseen data"] if unseen else [])]
+    yield table(head, (_row(member, campaign.budget)[: len(head)] for member in members))
+    yield f"Each is a folder within {text(folder.resolve().name)}; `evoprune report` writes a page on it."
+    yield "## Failures"
+    yield items(line for member in members for line in _failures(member)) or "None."
+    first = folder / next(member.place for member in members if member.found)
+    yield "## Environment"
+    yield facts(machine(campaign.environment, api.read_experiment(first).problem))
+    yield "## Repeat"
+    yield code(repeating(campaign.environment))
+    yield "An ablation that has the `--name` already is continued: only missing runs are made."
+    yield Details("The first run's experiment, whole", code((first / CONFIG).read_text(encoding="utf-8")))
 
 
 def _member(folder: Path, campaign: Campaign, variant: Variant, seed: int, place: Path) -> Member:
     at = folder / place
     if not at.is_dir():
-        return Member(place, variant.name, seed, "not begun", None, None, True, [])
+        return Member(place, variant.name, seed, "not begun")
     status = look(at)
     lines = recorded.lines(at / HISTORY)
     failures = [line["failure"] for line in lines if "candidate" in line and line.get("failure") and not line["memo"]]
@@ -121,7 +100,7 @@ def _member(folder: Path, campaign: Campaign, variant: Variant, seed: int, place
     return Member(place, variant.name, seed, status.state, status.reason, found, minimised, failures)
 
 
-def _facts(folder: Path, campaign: Campaign, members: Sequence[Member], seeds: int) -> dict[str, Any]:
+def _facts(folder: Path, campaign: Campaign, members: Sequence[Member], seeds: int) -> dict[str, str]:
     done = sum(member.found is not None for member in members)
     state = f"{done} of {len(members)} runs finished"
     if done == len(members):
@@ -144,15 +123,8 @@ def _facts(folder: Path, campaign: Campaign, members: Sequence[Member], seeds: i
     }
 
 
-def _curves(runs: Sequence[Finished], campaign: Campaign) -> Drawn | None:
-    if campaign.label is None:
-        return None
-    figure = draw_curves(runs, campaign.budget, campaign.unit, campaign.label)
-    return Drawn("best so far", uri(svg(figure), "svg+xml"), _in_words(runs, campaign))
-
-
-def _in_words(runs: Sequence[Finished], campaign: Campaign) -> str:
-    """The curves for who does not see them: the medians at each quarter of the budget."""
+def _describe_curves(runs: Sequence[Finished], campaign: Campaign) -> str:
+    """The medians of the curves at each quarter of the budget, in words."""
     told = []
     for variant in campaign.variants:
         curves = [run.curve for run in runs if run.variant == variant.name]
@@ -162,17 +134,14 @@ def _in_words(runs: Sequence[Finished], campaign: Campaign) -> str:
     return f"Median of the best so far after {quarters}. {'; '.join(told)}."
 
 
-def _row(member: Member, budget: float, unseen: bool) -> list[str]:
+def _row(member: Member, budget: float) -> list[object]:
     found = member.found
     scores = [found.curve.at(budget), found.unseen] if found else [None, None]
-    shown = map(plain, scores if unseen else scores[:1])
-    return [str(member.place), member.variant, str(member.seed), member.state, *shown]
+    return [str(member.place), member.variant, member.seed, member.state, *scores]
 
 
-def _failures(member: Member) -> list[str]:
-    lines = []
+def _failures(member: Member) -> Iterator[str]:
     if member.reason:
-        lines.append(f"{member.place} {member.state}: {member.reason}")
+        yield f"{member.place} {member.state}: {member.reason}"
     if member.failures:
-        lines.append(f"{member.place}: {len(member.failures)} candidates failed; the first: {member.failures[0]}")
-    return lines
+        yield f"{member.place}: {len(member.failures)} candidates failed; the first: {member.failures[0]}"

@@ -60,7 +60,7 @@ seed: 1
 def _no_files_of_figures(monkeypatch, request):
     """Saving figures takes longer than all the rest, and one test looks for them."""
     if "names_every_file" not in request.node.name:
-        monkeypatch.setattr("evoprune.report.front.save", lambda *_: None)
+        monkeypatch.setattr("evoprune.fronts.page.save", lambda *_: None)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import random
 import pytest
 
 from evoprune import Quantity
+from evoprune.fronts.page import draw
 from evoprune.fronts.points import Front, Point
 
 QUANTITIES = {
@@ -54,3 +55,12 @@ def test_only_what_was_measured_is_an_axis_and_nothing_that_is_better_no_way():
     mixed = front((1, 10, 5), (2, 20, None))
     assert mixed.axes == ["bytes", "speed"]
     assert kept(mixed, "speed") == {"a/0"}
+
+
+def test_a_lossless_file_leaves_the_scale_to_the_others():
+    lossless, others = (1e-9, 9.0), [(0.5, 1.0), (0.01, 2.0), (0.002, 3.0)]
+    (axes,) = draw(front(*others, lossless), "bytes").axes
+    least, most = axes.get_ylim()
+    place = axes.transData.transform
+    assert least == 0
+    assert place((1, 0.5))[1] - place((1, 0.002))[1] > 0.4 * (place((1, most))[1] - place((1, least))[1])

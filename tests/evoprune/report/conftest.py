@@ -8,11 +8,11 @@ VOID = {"meta", "img", "br", "link", "input"}
 
 
 class Page(HTMLParser):
-    """Refuses tags that are not closed in order; collects all tags with their attributes."""
+    """Refuses tags that are not closed in order; collects all tags with their attributes, and texts."""
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.tags = [], []
+        self.open, self.tags, self.texts = [], [], []
         self.feed(text)
         assert not self.open
 
@@ -23,6 +23,9 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
 
     def named(self, tag):
         """The attributes of each ``tag``."""

@@ -3,7 +3,7 @@
 import pytest
 from matplotlib.collections import LineCollection, PathCollection
 
-from evoprune.report import family
+from evoprune.report import figures
 
 
 def line(number, parents, fitness, generation):
@@ -17,8 +17,7 @@ def chain(length):
 
 def drawn(candidates, best, weight=-1.0):
     """The links, the points, and the line of the better parents, in a figure of the ancestors of ``best``."""
-    figure = family.draw(family.ancestors(best, candidates), best, "fitness", weight)
-    (axes,) = figure.axes
+    (axes,) = figures.draw_family(figures.ancestors(best, candidates), best, "fitness", weight).axes
     links = [c.get_segments() for c in axes.collections if isinstance(c, LineCollection)]
     points = [tuple(p) for c in axes.collections if isinstance(c, PathCollection) for p in c.get_offsets().tolist()]
     better = [list(zip(*one.get_data(), strict=True)) for one in axes.lines]
@@ -30,7 +29,7 @@ def test_each_ancestor_is_a_point_and_each_parent_a_line(run, sphere):
     candidates = {line["candidate"]: line for line in answer.candidates}
     best = answer.json("result.json")["best"]["candidate"]
     place = {n: (line["generation"], line["fitness"][0]) for n, line in candidates.items()}
-    found = {line["candidate"] for line in family.ancestors(best, candidates)}
+    found = {line["candidate"] for line in figures.ancestors(best, candidates)}
     links, points, better = drawn(candidates, best)
     assert sorted(points) == sorted(place[n] for n in found)
     assert sorted(links) == sorted((place[p], place[n]) for n in found for p in candidates[n]["parents"])
@@ -45,20 +44,17 @@ def test_the_better_parent_is_the_one_that_the_objective_prefers(weight, better)
     assert drawn(candidates, 2, weight)[2] == [(1, 3.0), (0, better)]
 
 
-@pytest.mark.parametrize("length", [2, family.MOST, 2 * family.MOST])
+@pytest.mark.parametrize("length", [2, figures.MOST_ANCESTORS, 2 * figures.MOST_ANCESTORS])
 def test_a_long_line_is_cut(length):
     _, points, better = drawn(chain(length), length - 1)
-    assert len(points) == len(better) == min(length, family.MOST)
-    words = family.in_words(family.ancestors(length - 1, chain(length)), length - 1)
-    assert ("older ones are left out" in words) == (length > family.MOST)
+    assert len(points) == len(better) == min(length, figures.MOST_ANCESTORS)
+    words = figures.describe_family(figures.ancestors(length - 1, chain(length)), length - 1)
+    assert ("older ones are left out" in words) == (length > figures.MOST_ANCESTORS)
 
 
 def test_an_ancestor_that_failed_has_no_point():
-    candidates = chain(4) | {1: line(1, [0], None, 1)}
-    links, points, better = drawn(candidates, 3)
-    assert len(points) == 3
-    assert len(links) == 1
-    assert len(better) == 2
+    links, points, better = drawn(chain(4) | {1: line(1, [0], None, 1)}, 3)
+    assert (len(points), len(links), len(better)) == (3, 1, 2)
 
 
 def test_parents_in_a_ring_end():

@@ -1,18 +1,19 @@
-"""Draws a front: how good each export is against what it takes; in a page, a point says what it is."""
+"""The page about a front, and its figures: the worth of each export against its cost."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 
-from evoprune.figures import COLOURS, entitle, log_scale_if_wide, new, svg, thousands
+from evoprune.figures import COLOURS, entitle, log_scale_if_wide, new, save, svg, thousands
 from evoprune.fronts.points import Front, Point
+from evoprune.report.page import Block, Drawing, items, table, text, write_page
 
 _SVG, _LINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
@@ -84,8 +85,8 @@ def _scale(axes: Axes, worths: Sequence[float]) -> None:
         thousands(axes.yaxis)
 
 
-def in_words(front: Front, axis: str) -> str:
-    """What :func:`draw` shows, for who cannot see it."""
+def describe(front: Front, axis: str) -> str:
+    """Return :func:`draw` in words."""
     names = [point.name for point in front.kept(axis, front.measured(axis))]
     return (
         f"{front.quantities[front.worth].label} against {front.quantities[axis].label}. "
@@ -93,39 +94,73 @@ def in_words(front: Front, axis: str) -> str:
     )
 
 
-def told(front: Front, point: Point) -> str:
-    """What the page says of ``point`` where it is pointed at."""
-    known = [key for key in front.quantities if point.values.get(key) is not None]
-    return "\n".join([point.name, *(f"{front.quantities[key].label}: {point.told(key)}" for key in known)])
+def write(front: Front, folder: Path) -> tuple[Path, Path]:
+    """Write ``front.html``, the same as Markdown, and a figure for each axis, ``front_AXIS.png`` and ``.svg``.
 
-
-def interactive(front: Front, axis: str) -> Markup:
-    """:func:`draw` as an element of a page: a point says what it is where it is pointed at, and leads to its row.
-
-    The row's id is :func:`row_id`.
+    All into ``folder``. Returns the first two.
     """
+    page = write_page(folder.resolve().name, _blocks(front), folder / "front.html")
+    for axis in front.axes:
+        save(draw(front, axis), folder, f"front_{axis}")
+    return page
+
+
+def _blocks(front: Front) -> Iterator[Block]:
+    yield (
+        "Every point is a file that was written, loaded again and measured. Point at one to see what it is; its link "
+        "leads to its row. Pale points are beaten: another file is at least as good in both, and better in one."
+    )
+    yield f"Measured on {text(front.measured_on)}."
+    for axis in front.axes:
+        yield Drawing(axis, interactive(front, axis), describe(front, axis), inline=True)
+    yield "## Files"
+    unbeaten = {axis: front.kept(axis, front.measured(axis)) for axis in front.axes}
+    head = ["file", *(quantity.label for quantity in front.quantities.values()), "unbeaten in"]
+    yield table(
+        head,
+        (
+            [
+                point.name,
+                *map(point.told, front.quantities),
+                ", ".join(axis for axis in front.axes if point in unbeaten[axis]) or "-",
+            ]
+            for point in _ranked(front)
+        ),
+    )
+    yield "The best first."
+    if front.unfit:
+        yield "## Not shown"
+        yield "These failed the check that follows writing."
+        yield items(front.unfit)
+
+
+def interactive(front: Front, axis: str) -> bytes:
+    """:func:`draw` as an SVG element: a point says what it is where it is pointed at, and links to its row."""
     ElementTree.register_namespace("", _SVG)
     ElementTree.register_namespace("xlink", _LINK)
     drawing = ElementTree.fromstring(svg(draw(front, axis)))
+    ranked = _ranked(front)
     for point in front.measured(axis):
         (mark,) = drawing.findall(f".//*[@id='{_mark(front, axis, point)}']")
-        link = ElementTree.Element(f"{{{_SVG}}}a", {"href": f"#{row_id(front, point)}"})
-        ElementTree.SubElement(link, f"{{{_SVG}}}title").text = told(front, point)
+        link = ElementTree.Element(f"{{{_SVG}}}a", {"href": f"#row-{ranked.index(point)}"})
+        known = [key for key in front.quantities if point.values.get(key) is not None]
+        title = [point.name, *(f"{front.quantities[key].label}: {point.told(key)}" for key in known)]
+        ElementTree.SubElement(link, f"{{{_SVG}}}title").text = "\n".join(title)
         link.extend(mark)
         mark[:] = [link]
     for size in ("width", "height"):
         del drawing.attrib[size]  # the page says how wide it is
-    drawing.attrib |= {"role": "img", "aria-label": in_words(front, axis)}
-    return Markup(ElementTree.tostring(drawing, encoding="unicode"))
+    drawing.attrib |= {"role": "img", "aria-label": describe(front, axis)}
+    return ElementTree.tostring(drawing, encoding="unicode").encode()
 
 
-def row_id(front: Front, point: Point) -> str:
-    """The id of the row on ``point`` in the page's table."""
-    return f"file-{front.points.index(point)}"
+def _ranked(front: Front) -> list[Point]:
+    """The points in the order of the page's rows."""
+    return sorted(front.points, key=lambda point: point.values[front.worth])
 
 
 def _mark(front: Front, axis: str, point: Point) -> str:
-    return f"{axis}-{row_id(front, point)}"
+    return f"{axis}-{front.points.index(point)}"
 
 
 def _places(front: Front, axis: str, points: Sequence[Point]) -> tuple[list[float], list[float]]:

@@ -1,0 +1,180 @@
+"""Reads a run for its page, whether it is finished or not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from evoprune import api
+from evoprune.console.formatting import Share, flat
+from evoprune.errors import InputError
+from evoprune.figures import draw_convergence
+from evoprune.interfaces.parts import Reporting, reporting, titles
+from evoprune.interfaces.problem import Problem
+from evoprune.interfaces.result import Best, Result
+from evoprune.records import recorded
+from evoprune.records.history import is_generation, may_win
+from evoprune.records.run_folder import HISTORY, RESULT
+from evoprune.records.status import Status, look
+
+_ELSEWHERE = {"best", "protocol", "genes", "curve", "figures", "work_unit", "seconds", "seconds_evaluating"}
+"""Keys of a result that have a place of their own on the page."""
+
+_MOST_COLUMNS = 20
+"""A table with more is for programs, which read result.json."""
+
+Json = dict[str, Any]
+
+
+class NothingYet(InputError):
+    """Too little is scored for a report; that may change while runs continue."""
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A run, its history and its figures (SVG) by name."""
+
+    run: api.Run
+    lines: list[Json]
+    figures: Mapping[str, bytes]
+    status: Status
+    name: str
+    finished: bool
+
+    @cached_property
+    def problem(self) -> type[Problem]:
+        """The problem of the run."""
+        return self.run.resolved.problem
+
+    @cached_property
+    def told(self) -> type[Reporting]:
+        """The problem's words for its results."""
+        return reporting(self.problem)
+
+    @cached_property
+    def objectives(self) -> tuple[str, ...]:
+        """The names of the objectives."""
+        return self.problem.labels_of(self.run.resolved.settings)
+
+    @property
+    def about(self) -> str:
+        """The model and the texts, for titles."""
+        return _titles(self.run)[0]
+
+    @property
+    def references(self) -> dict[str, float]:
+        """Fitness of the known solutions that figures of the search show."""
+        shown = _titles(self.run)[1]
+        return {line["reference"]: line["fitness"][0] for line in self.lines if line.get("reference") in shown}
+
+    @cached_property
+    def generations(self) -> list[Json]:
+        """The lines of the history on generations."""
+        return [line for line in self.lines if is_generation(line)]
+
+    @cached_property
+    def settings(self) -> Json:
+        """The experiment, by dotted key."""
+        return flat(self.run.resolved.config())
+
+    @cached_property
+    def facts(self) -> Json:
+        """The best's fitness and the result's single values, by their names with units."""
+        words = {
+            "work": f"work, in {self.problem.work_unit}",
+            "setup_cost": f"of it before the search, in {self.problem.work_unit}",
+            "evaluations": "candidates evaluated",
+            "failures": "candidates that failed",
+            "chosen": "who won the finals",
+            "finals_changed_the_result": "another finalist than the search's best was chosen",
+            **self.told.words,
+        }
+        found = {f"{name} of the best": v for name, v in zip(self.objectives, self.run.best.fitness, strict=True)}
+        for key, value in self.run.result.as_json().items():
+            if _is_single(value) and key not in _ELSEWHERE and (value or key != "setup_cost"):
+                found[words.get(key, key)] = _shown(value, key in self.told.shares)
+        return found
+
+    @cached_property
+    def tables(self) -> dict[str, Json]:
+        """The result's tables by name: row to column to value."""
+        found = {}
+        for key, value in self.run.result.as_json().items():
+            if isinstance(value, dict) and value and key not in _ELSEWHERE:
+                rows = _rows(value, key in self.told.shares, self.told.shares)
+                if all(len(row) <= _MOST_COLUMNS for row in rows.values()):
+                    found[self.told.words.get(key, key)] = rows
+        return found
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """All numbers of :attr:`facts` and :attr:`tables`."""
+        nested = {
+            " ".join(filter(None, [title, row, column])): cell
+            for title, rows in self.tables.items()
+            for row, cells in rows.items()
+            for column, cell in cells.items()
+        }
+        both = (self.facts | nested).items()
+        return {name: v for name, v in both if isinstance(v, (int, float)) and not isinstance(v, bool)}
+
+
+def read_run(folder: Path) -> Reported:
+    """Read the run in ``folder``. Raises :class:`NothingYet` while nothing is scored."""
+    if (folder / RESULT).exists() and not look(folder).is_running:
+        run = api.Run.open(folder)
+        drawn = {name: path.read_bytes() for name, path in run.figures.items()}
+        return Reported(run, run.lines, drawn, look(folder), folder.resolve().name, finished=True)
+    run, lines = so_far(folder)
+    with TemporaryDirectory() as place:
+        labels = run.resolved.problem.labels_of(run.resolved.settings)
+        draw_convergence(lines, labels[0], Path(place), *_titles(run))
+        drawn = {"convergence": (Path(place) / "convergence.svg").read_bytes()}
+    return Reported(run, lines, drawn, look(folder), folder.resolve().name, finished=False)
+
+
+def so_far(folder: Path) -> tuple[api.Run, list[Json]]:
+    """Return the run in ``folder`` with its best so far as the result, and the history."""
+    if not (folder / HISTORY).exists() and look(folder).is_running:
+        raise NothingYet("has only begun", str(folder))
+    resolved = api.read_experiment(folder)
+    weights = resolved.problem.weights_of(resolved.settings)
+    lines = list(recorded.lines(folder / HISTORY))
+    whole = [line for line in lines if may_win(line) and not line.get("failure")]
+    if not whole:
+        raise NothingYet("no candidate has been scored on all the data yet", str(folder))
+    line = max(whole, key=lambda line: [w * value for w, value in zip(weights, line["fitness"], strict=True)])
+    best = Best(genome=line["genome"], fitness=line["fitness"], candidate=line["candidate"])
+    scores = [line for line in lines if "candidate" in line and not line["memo"]]
+    return api.Run(folder, resolved, Result(best=best, evaluations=len(scores), seed=resolved.experiment.seed)), lines
+
+
+def _titles(run: api.Run) -> tuple[str, Collection[str]]:
+    return titles(run.resolved.problem, run.resolved.settings, run.resolved.experiment.seed)
+
+
+def _rows(value: Json, all_shares: bool, shares: Collection[str]) -> dict[str, Json]:
+    """Rows of columns; a mapping of single values becomes one row. Lists are for programs."""
+    rows = value if all(isinstance(row, dict) for row in value.values()) else {"": value}
+    return {
+        name: {
+            k: _shown(cell, all_shares or not shares.isdisjoint({name, k}))
+            for k, cell in row.items()
+            if _is_single(cell)
+        }
+        for name, row in rows.items()
+    }
+
+
+def _shown(value: Any, share: bool) -> Any:
+    if isinstance(value, str):
+        return value.replace("\n", "\N{RETURN SYMBOL}")  # which a page would show as nothing
+    return Share(value) if share and isinstance(value, float | int) else value
+
+
+def _is_single(value: Any) -> bool:
+    return isinstance(value, (int, float, str)) or value is None

@@ -1,0 +1,160 @@
+"""One run's part of a page."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from evoprune.console.formatting import Share, flat, interval, plain
+from evoprune.files.json_files import read_json
+from evoprune.interfaces.parts import reporting
+from evoprune.interfaces.problem import Problem
+from evoprune.records.run_folder import CONFIG, ENVIRONMENT
+from evoprune.report import figures
+from evoprune.report.page import Block, Details, Drawing, bars, code, drawing, facts, items, table, text
+from evoprune.report.reading import Json, Reported
+
+
+def blocks(one: Reported, level: int = 2) -> Iterator[Block]:
+    """The page's part on ``one``, with headings of ``level`` and deeper."""
+    head, result = "#" * level, one.run.result
+    yield text(one.about)
+    if one.finished:
+        yield from (f"> {text(verdict)}" for verdict in one.told.summary(result)[:1])
+    yield f"{head} Result"
+    now = {"now": one.status.phase, "time left": interval(one.status.seconds_left)} if one.status.phase else {}
+    explained = {one.told.words.get(key, key): sentence for key, sentence in one.told.explained.items()}
+    yield facts({"state": one.status.state, **now, **one.facts}, explained)
+    for title, rows in one.tables.items():
+        yield f"{head}# {text(title)}"
+        if title in explained:
+            yield f"*{text(explained[title])}*"
+        yield _table(rows)
+    if result.front:
+        yield f"{head}# Candidates that no other dominates"
+        yield table(["", *one.objectives], ([f"candidate {point.candidate}", *point.fitness] for point in result.front))
+    yield from _drawings(one)
+    yield f"{head} The best candidate's genes"
+    yield "Chosen by the search; the longest bar is the largest" + (
+        ", pale bars are below 0." if min(one.run.best.genome) < 0 else "."
+    )
+    yield _genes(one)
+    yield f"{head} Convergence"
+    yield "Half of the population lies between the quartiles."
+    columns = ["generation", "best", "lower quartile", "median", "upper quartile", "worst"]
+    generations = (
+        [g["generation"], g["best"], g["quartiles"][0], g["median"], g["quartiles"][1], g["worst"]]
+        for g in one.generations
+    )
+    yield Details("The population after each generation", table(columns, generations))
+    if references := [line for line in one.lines if "reference" in line]:
+        yield f"{head} Known solutions, on the search's data"
+        yield table(["name", *one.objectives], ([line["reference"], *line["fitness"]] for line in references))
+    yield from _family(one, head)
+    if result.seconds:
+        yield f"{head} Time"
+        times = {"search, from its first generation": result.seconds}
+        times |= {"evaluations, summed over workers": result.seconds_evaluating}
+        yield facts({name: f"{plain(seconds)} s" for name, seconds in times.items()})
+    failures = [line for line in one.lines if "candidate" in line and line.get("failure")]
+    yield f"{head} Failures"
+    yield items(f"candidate {line['candidate']}: {line['failure']}" for line in failures) or "None."
+    yield from _protocol(result.protocol or {}, head)
+    path = one.run.folder / ENVIRONMENT
+    environment = read_json(path) if path.exists() else {}
+    yield f"{head} Environment"
+    yield facts(machine(environment, one.problem))
+    yield f"{head} Repeat"
+    again = shlex.join(["python", "-m", "evoprune", "run", str(one.run.folder / CONFIG)])
+    yield code(repeating(environment) or again)
+    config = yaml.safe_dump(one.run.resolved.config(), sort_keys=False, allow_unicode=True)
+    yield Details("The experiment", code(config))
+
+
+def _table(rows: Mapping[str, Json]) -> str:
+    columns = list(next(iter(rows.values())))
+    return table(["", *columns], ([name, *(row.get(column) for column in columns)] for name, row in rows.items()))
+
+
+def _drawings(one: Reported) -> Iterator[Drawing]:
+    first, *others = one.objectives
+    last = max(0, len(one.generations) - 1)
+    ends = " to ".join(plain(line["best"]) for line in [*one.generations[:1], *one.generations[1:][-1:]])
+    spread = f"{first} alone, of {1 + len(others)} objectives" if others else f"best {first}: {ends}"
+    words = {"convergence": f"The population over {last} generations; {spread}."} | (one.run.result.figures or {})
+    for name, image in one.figures.items():
+        title = name.replace("_", " ")
+        yield Drawing(title, image, words.get(name, title))
+
+
+def _genes(one: Reported) -> str:
+    best, names = one.run.best.genome, one.run.result.genes or []
+    if len(names) != len(best):
+        names = [f"gene {number}" for number in range(len(best))]
+    values = map(Share, best) if "genes" in one.told.shares else best
+    return table(["gene", "value", "bar"], zip(names, values, bars(best), strict=True))
+
+
+def _family(one: Reported, head: str) -> Iterator[Block]:
+    best = one.run.best.candidate
+    candidates = {line["candidate"]: line for line in one.lines if isinstance(line.get("candidate"), int)}
+    family = [] if best is None else figures.ancestors(best, candidates)
+    if best is None or not family:
+        return
+    yield f"{head} Family tree of the best candidate"
+    if len(family) > 1:
+        weight = one.problem.weights_of(one.run.resolved.settings)[0]
+        figure = figures.draw_family(family, best, one.objectives[0], weight)
+        yield drawing("family tree", figure, figures.describe_family(family, best))
+    rows = (
+        [
+            line["candidate"],
+            line["generation"],
+            line["fitness"][0],
+            " and ".join(map(str, line["parents"])) or "drawn at random",
+        ]
+        for line in family
+    )
+    head_row = ["candidate", "generation", one.objectives[0], "bred from"]
+    yield Details(f"{len(family)} candidates, the best first", table(head_row, rows))
+
+
+def _protocol(protocol: Json, head: str) -> Iterator[Block]:
+    """Values of the protocol, and a table for each group of its mappings that have the same keys."""
+    if not protocol:
+        return
+    groups: dict[frozenset[str], Json] = {}
+    for key, value in protocol.items():
+        if isinstance(value, dict) and value:
+            groups.setdefault(frozenset(value), {})[key] = value
+    alike = [group for group in groups.values() if len(group) > 1]
+    yield f"{head} Protocol"
+    yield "The measurement of these numbers; numbers under another protocol cannot be compared with them."
+    for group in alike:
+        keys = next(iter(group.values()))
+        yield table(["", *group], ([key, *(one[key] for one in group.values())] for key in keys))
+    yield facts(flat({key: value for key, value in protocol.items() if not any(key in group for group in alike)}))
+
+
+def machine(environment: Mapping[str, Any], problem: type[Problem]) -> dict[str, str]:
+    """The machine of an ``environment``, and the versions of the packages that ``problem`` depends on."""
+    installed = environment.get("packages")
+    versions = installed if isinstance(installed, dict) else {}
+    told = {k: environment[k] for k in ("python", "platform", "cores") if k in environment}
+    told |= {name: versions[name] for name in ("evoprune", "deap", *reporting(problem).packages) if name in versions}
+    return {name: str(value) for name, value in told.items()}
+
+
+def repeating(environment: Mapping[str, Any]) -> str:
+    """The shell command that repeats what ``environment`` records; empty where it was not one command."""
+    command = environment.get("command")
+    if not isinstance(command, list) or not all(isinstance(word, str) for word in command) or not command:
+        return ""
+    program = Path(command[0])  # a notebook's or a script's, where Python called us
+    if "evoprune" not in {program.name, program.parent.name} or environment.get("resumed"):
+        return ""
+    return shlex.join(["python", "-m", "evoprune", *command[1:]])
