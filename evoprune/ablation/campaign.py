@@ -61,17 +61,11 @@ class Campaign(BaseModel, extra="ignore", allow_inf_nan=False):
 
 def is_campaign(folder: Path) -> bool:
     """Whether ``folder`` is an ablation's, finished or not."""
-    return any((folder / name).is_file() for name in (CAMPAIGN, "ablation.json"))
+    return (folder / CAMPAIGN).is_file()
 
 
 def read(folder: Path) -> Campaign:
     """The options of the ablation in ``folder``. Raises :class:`InputError`."""
-    if not (folder / CAMPAIGN).exists():
-        raise InputError(
-            f"this ablation holds no {CAMPAIGN}; give the command that made it again with --name {folder.name}: "
-            "no run is repeated",
-            str(folder),
-        )
     try:
         return Campaign.model_validate(read_json(folder / CAMPAIGN))
     except ValidationError as error:

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from evoprune.ablation.campaign import Campaign
 from evoprune.ablation.compare import CONFIDENCE, Row, compare, in_words
-from evoprune.ablation.outcome import Finished
+from evoprune.ablation.runs import Finished
+from evoprune.console.formatting import aligned
 from evoprune.figures import COLOURS, log_scale_if_wide, new, save, thousands
 from evoprune.files.json_files import write_json
 
@@ -28,18 +29,16 @@ NOT_COMPARED = "it differs between the variants, so that only their results on u
 
 
 def write_results(runs: Sequence[Finished], campaign: Campaign, folder: Path) -> str:
-    """Write ``ablation.json``, ``ablation.md`` and ``curves`` into ``folder``; return the text of the second."""
+    """Write ``ablation.json`` and ``curves`` into ``folder``; return the tables as text."""
     found = compared(runs, campaign)
     seeds = len({run.seed for run in runs})
-    sections = [_section(title, rows, seeds) for title, rows in found.items()]
-    if campaign.label is None:
-        sections.insert(0, f"The objective: {NOT_COMPARED}.")
-    text = "\n\n".join(sections) + "\n"
-    (folder / "ablation.md").write_text(text, encoding="utf-8")
     write_json(folder / "ablation.json", {title: [asdict(row) for row in rows] for title, rows in found.items()})
     if campaign.label is not None:
         save(draw_curves(runs, campaign.budget, campaign.unit, campaign.label), folder, "curves")
-    return text
+    sections = [] if campaign.label is not None else [f"The objective: {NOT_COMPARED}."]
+    for title, rows in found.items():
+        sections.append("\n".join([f"{title}:", "", *aligned([HEAD, *map(cells, rows)]), "", in_words(rows, seeds)]))
+    return "\n\n".join(sections) + "\n"
 
 
 def compared(runs: Sequence[Finished], campaign: Campaign) -> dict[str, list[Row]]:
@@ -68,12 +67,6 @@ def cells(row: Row) -> list[str]:
     quartiles, interval = (" to ".join(f"{v:.4g}" for v in pair) for pair in (row.quartiles, row.interval))
     p = "" if row.p is None else f"{row.p:.3g}"
     return [row.variant, str(row.runs), f"{row.median:.4g}", quartiles, interval, p]
-
-
-def _section(title: str, rows: Sequence[Row], seeds: int) -> str:
-    lines = [HEAD, ["---"] * len(HEAD), *map(cells, rows)]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"## {title[0].upper()}{title[1:]}\n\n{table}\n\n{in_words(rows, seeds)}"
 
 
 def draw_curves(runs: Sequence[Finished], budget: float, unit: str, label: str) -> Figure:

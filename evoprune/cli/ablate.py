@@ -47,7 +47,7 @@ def call(options: argparse.Namespace) -> int | None:
     from evoprune.ablation.campaign import Campaign
     from evoprune.ablation.grid import variants
     from evoprune.ablation.results import write_results
-    from evoprune.ablation.run import carry_out
+    from evoprune.ablation.runs import carry_out
     from evoprune.report import write
 
     if not 1 <= options.seeds <= 10_000:

@@ -49,7 +49,7 @@ def call(options: argparse.Namespace) -> None:
     from evoprune.ablation.grid import variants
     from evoprune.fronts.page import write
     from evoprune.fronts.points import read
-    from evoprune.fronts.rivals import add_rivals
+    from evoprune.fronts.run import add_rivals
     from evoprune.fronts.run import carry_out, names, plan
 
     how = execution.read(options)

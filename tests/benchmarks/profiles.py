@@ -24,7 +24,7 @@ import numpy
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from evoprune.ablation.outcome import improvements
+from evoprune.ablation.runs import improvements
 from evoprune.figures import COLOURS, GREY, new, save
 from evoprune.records import recorded, run_folder
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from evoprune.ablation.outcome import improvements
+from evoprune.ablation.runs import improvements
 from tests.runs import without_times
 
 pytestmark = pytest.mark.usefixtures("no_figures")

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from evoprune.ablation.campaign import Campaign
 from evoprune.ablation.grid import Variant
-from evoprune.ablation.outcome import finished as finished_run
+from evoprune.ablation.runs import finished as finished_run
 from evoprune.cli import main
 from evoprune.records import recorded
 from problems.language_model.problem import Pruning
