@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from evoprune.backends.evaluation import build_problem, limit_threads, this_worker
-from evoprune.console.notebook import table
+from evoprune.console.formatting import plain
 from evoprune.console.phase import Phase
 from evoprune.errors import InputError
 from evoprune.experiment import config
@@ -31,6 +32,7 @@ from evoprune.exports.exporting import export
 from evoprune.exports.recovering import recover_into
 from evoprune.files.json_files import read_json
 from evoprune.interfaces.export import Exported, Exporting, Measuring, Recovering, Table
+from evoprune.interfaces.parts import reporting
 from evoprune.interfaces.problem import Problem
 from evoprune.interfaces.result import Best, Result
 from evoprune.records import recorded, run_folder
@@ -82,8 +84,19 @@ class Run:
         return problem
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        return table(self)
+        """A small table, for notebooks."""
+        rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in self._rows())
+        return f'<table style="text-align: left">{rows}</table>'
+
+    def _rows(self) -> Iterator[tuple[str, str]]:
+        problem = self.resolved.problem
+        yield "run", str(self.folder)
+        for label, value in zip(problem.labels_of(self.resolved.settings), self.best.fitness, strict=True):
+            yield f"best {label}", plain(value)
+        yield "candidates evaluated", f"{self.result.evaluations:,}"
+        for line in reporting(problem).summary(self.result):
+            name, colon, told = line.partition(": ")
+            yield (name, told) if colon else ("", line)
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -116,15 +129,12 @@ class Run:
         Raises :class:`evoprune.InputError` for what cannot be done, and
         :class:`evoprune.errors.Stopped` where the check of what was written fails.
         """
-        kind = self.resolved.problem
-        if not issubclass(kind, Exporting):
-            raise InputError(f"the problem {kind.__name__} has nothing to export", str(self.folder))
+        kind = self._kind(Exporting, "export")
         checked = check_parameters(kind.ExportOptions, options, "options")
 
         def write(place: Path) -> Exported:
-            problem = self.problem
-            assert isinstance(problem, Exporting)
-            return problem.export(self.best.genome, self.result, place, checked)
+            problem: Any = self.problem
+            return problem.export(self.best.genome, self.result, place, checked)  # type: ignore[no-any-return]
 
         out = Path(out)
         return export(out, write, self._made_by, self.resolved.config(), kind.writes_file(out))
@@ -135,22 +145,33 @@ class Run:
         Called again, it continues what was interrupted. Raises as :meth:`export`, and
         :class:`evoprune.errors.Stopped` also where it did not help.
         """
-        kind = self.resolved.problem
-        if not issubclass(kind, Recovering):
-            raise InputError(f"the problem {kind.__name__} has nothing to recover", str(self.folder))
+        kind = self._kind(Recovering, "recover")
         checked = check_parameters(kind.RecoverOptions, options, "options")
 
         def write(workplace: Path, place: Path) -> Exported:
-            problem = self.problem
-            assert isinstance(problem, Recovering)
-            return problem.recover(self.best.genome, self.result, workplace, place, checked)
+            problem: Any = self.problem
+            return problem.recover(self.best.genome, self.result, workplace, place, checked)  # type: ignore[no-any-return]
 
         out = Path(out)
         return recover_into(out, write, self._made_by, self.resolved.config(), kind.writes_file(out))
 
+    def compare(self, **options: Any) -> Table:
+        """Measure the best candidate beside the known solutions; ``options`` are the problem's."""
+        checked = check_parameters(self._kind(Measuring, "measure beyond its fitness").EvalOptions, options, "options")
+        problem: Any = self.problem
+        with Phase("measuring"):
+            return problem.compare(self.best.genome, self.result, checked)  # type: ignore[no-any-return]
+
+    def _kind(self, part: Any, does: str) -> Any:
+        """The class of the problem, which has ``part``."""
+        kind = self.resolved.problem
+        if not issubclass(kind, part):
+            raise InputError(f"the problem {kind.__name__} has nothing to {does}", str(self.folder))
+        return kind
+
     @property
     def _threads(self) -> int | None:
-        """Those that the run gave each evaluation, if it was told: what it keeps for later is found by them, too."""
+        """The threads of each evaluation of the run, if they were set: files in the cache are found by them, too."""
         path = self.folder / run_folder.ENVIRONMENT
         execution = read_json(path).get("execution") if path.exists() else None
         threads = execution.get("threads") if isinstance(execution, dict) else None
@@ -159,17 +180,6 @@ class Run:
     @property
     def _made_by(self) -> dict[str, Any]:
         return {"seed": self.resolved.experiment.seed, "best": self.best.model_dump()}
-
-    def compare(self, **options: Any) -> Table:
-        """Measure the best candidate beside the known solutions; ``options`` are the problem's."""
-        kind = self.resolved.problem
-        if not issubclass(kind, Measuring):
-            raise InputError(f"the problem {kind.__name__} has nothing to measure beyond its fitness", str(self.folder))
-        checked = check_parameters(kind.EvalOptions, options, "options")
-        problem = self.problem
-        assert isinstance(problem, Measuring)
-        with Phase("measuring"):
-            return problem.compare(self.best.genome, self.result, checked)
 
 
 def run(

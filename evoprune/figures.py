@@ -23,7 +23,7 @@ COLOURS = (BLUE, ORANGE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9", GREY, "#000
 """For curves that lie in one figure."""
 
 _LIGHTER = {"#000000": "#e8e8e8", BLUE: "#56b4e9", ORANGE: "#ff9b52", GREY: "#a8a8a8", "#009e73": "#2fd0a5"}
-"""What these colours are on a dark page, where they would hardly be seen."""
+"""The same colours for a dark page."""
 
 _DARK = (
     "<style>@media (prefers-color-scheme: dark) {"

@@ -1,7 +1,4 @@
-"""Reads and writes what an ablation's folder says: the options it was started with, and its runs.
-
-The folder may come from anywhere, so what is read is checked.
-"""
+"""The folder of an ablation: the options it was started with, and its lock."""
 
 from __future__ import annotations
 
@@ -33,18 +30,18 @@ class Campaign(BaseModel, extra="ignore", allow_inf_nan=False):
     """Of all variants, as ``--set`` takes them."""
     variants: list[Variant] = Field(min_length=1)
     seeds: int = Field(ge=1, le=10_000)
-    """How many: 0, 1, ..."""
+    """The number of seeds: 0, 1, ..."""
     budget: float = Field(gt=0)
     """Work of each run, in ``unit``."""
     unit: str
     label: str | None = "fitness"
-    """What figures call the first objective; None where variants differ in it, which then is not compared."""
+    """The name of the first objective; None where variants differ in it, which then is not compared."""
     environment: dict[str, Any] = {}
     """The command and the machine that started or last continued it."""
 
     @property
     def varied(self) -> dict[str, list[str]]:
-        """The values of each key that is varied."""
+        """The values of each varied key."""
         pairs = [setting.partition("=")[::2] for variant in self.variants for setting in variant.settings]
         return {key: list(dict.fromkeys(value for k, value in pairs if k == key)) for key, _ in pairs}
 
@@ -60,12 +57,12 @@ class Campaign(BaseModel, extra="ignore", allow_inf_nan=False):
 
 
 def is_campaign(folder: Path) -> bool:
-    """Whether ``folder`` is an ablation's, finished or not."""
+    """Return whether ``folder`` is an ablation's, finished or not."""
     return (folder / CAMPAIGN).is_file()
 
 
 def read(folder: Path) -> Campaign:
-    """The options of the ablation in ``folder``. Raises :class:`InputError`."""
+    """Read the options of the ablation in ``folder``."""
     try:
         return Campaign.model_validate(read_json(folder / CAMPAIGN))
     except ValidationError as error:
@@ -73,16 +70,13 @@ def read(folder: Path) -> Campaign:
 
 
 def is_running(folder: Path) -> bool:
-    """Whether a process is running the ablation in ``folder``."""
+    """Return whether a process is running the ablation in ``folder``."""
     return is_locked(folder / _LOCK)
 
 
 @contextmanager
 def held(folder: Path, campaign: Campaign) -> Iterator[None]:
-    """Lock ``folder`` for this process and write the options; it is removed again if no run was started.
-
-    Raises :class:`InputError` if another process has the lock, if ``folder`` holds something else, or cannot be made.
-    """
+    """Lock ``folder`` for this process and write the options; it is removed again if no run was started."""
     if not folder.exists():
         run_folder.create(folder)
     elif not is_campaign(folder) and any(path.name != _LOCK for path in folder.iterdir()):

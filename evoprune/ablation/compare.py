@@ -32,7 +32,7 @@ class Row:
 
     @property
     def differs(self) -> bool:
-        """Whether it differs from the first variant, at 1 - ``CONFIDENCE``."""
+        """True if it differs from the first variant, at 1 - ``CONFIDENCE``."""
         return self.p is not None and self.p < 1 - CONFIDENCE
 
 
@@ -70,7 +70,7 @@ def least_possible_p(seeds: int, variants: int) -> float:
 
 
 def in_words(rows: Sequence[Row], seeds: int) -> str:
-    """Which variants differ from the first, which do not, and whether so many seeds could show a difference."""
+    """Say of each variant whether it differs from the first, and whether so many seeds could show a difference."""
     first, *others = rows
     least = least_possible_p(seeds, len(rows))
     lines = []

@@ -85,10 +85,7 @@ def carry_out(campaign: Campaign, folder: Path, how: Execution) -> Iterator[Fini
 
 
 def finished(variant: str, seed: int, place: Path, weight: float, campaign: Campaign) -> Finished:
-    """Read the finished run in ``place``. ``weight``: negative if its first objective is minimised.
-
-    Raises :class:`InputError` where there is no score, or none within the budget.
-    """
+    """Read the finished run in ``place``. ``weight``: negative if its first objective is minimised."""
     result = recorded.read_result(place, Result)
     found = curve(recorded.lines(place / HISTORY), weight, result.setup_cost)
     if not found.work:

@@ -1,4 +1,4 @@
-"""``evoprune ablate PROBLEM.yaml --vary KEY=A,B``: variants compared at an equal budget, over several seeds."""
+"""The command ``ablate``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from evoprune.cli import execution, experiment
+from evoprune.cli.options import add_command, add_execution, add_set, read_execution, under_scoop
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.resolve import resolve_file
 from evoprune.records import run_folder
@@ -17,32 +17,29 @@ _SHARED = {"seed": "--seeds", "budget": "--budget", "generations": "--budget"}
 """Keys that are the same for all variants, and the option that sets them."""
 
 
-def add_parser(commands: Any) -> None:
-    """Add this command to ``commands``."""
-    parser = commands.add_parser(
-        "ablate",
-        help="compare variants of an experiment",
-        description=__doc__,
-        epilog="example: python -m evoprune ablate problems/gpt2_mini.yaml --vary operators.mate=blend,uniform "
-        "--seeds 5 --budget 400000",
+def add_ablate(commands: Any) -> None:
+    """Add the command ``ablate``."""
+    example = (
+        "python -m evoprune ablate problems/gpt2_mini.yaml --vary operators.mate=blend,uniform --seeds 5 "
+        "--budget 400000"
     )
+    parser = add_command(commands, ablate, "compare variants of an experiment", example)
     parser.add_argument("file", metavar="PROBLEM.yaml", help="the experiment; see the folder problems/")
     parser.add_argument(
-        "--vary", action="append", default=[], metavar="KEY=A,B", help="values of a key; repeat for all combinations"
+        "--vary", action="append", required=True, metavar="KEY=A,B", help="values of a key; repeat for all combinations"
     )
-    experiment.add_set(parser, "for all variants, as in run")
+    add_set(parser, "for all variants, as in run")
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="runs of each variant (default: 5)")
     parser.add_argument(
         "--budget", type=float, required=True, metavar="N", help="work of each run, in the problem's unit"
     )
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="where the ablation's folder is made")
     parser.add_argument("--name", help="the folder's name; an ablation that exists is continued")
-    execution.add_arguments(parser)
-    parser.set_defaults(call=call)
+    add_execution(parser)
 
 
-def call(options: argparse.Namespace) -> int | None:
-    """Run the ablation that ``options`` name."""
+def ablate(options: argparse.Namespace) -> int | None:
+    """Compare variants of an experiment at an equal budget, over several seeds."""
     # these bring in SciPy, NumPy and matplotlib, which --help should not wait for
     from evoprune.ablation.campaign import Campaign
     from evoprune.ablation.grid import variants
@@ -54,10 +51,8 @@ def call(options: argparse.Namespace) -> int | None:
         raise InputError(f"expected a number between 1 and 10000, got {options.seeds}", "--seeds")
     if not 0 < options.budget < float("inf"):
         raise InputError(f"expected a number above 0, got {options.budget:g}", "--budget")
-    if not options.vary:
-        raise InputError("give what to vary at least once, as in --vary operators.mate=blend,uniform", "--vary")
-    how = execution.read(options)
-    code = execution.under_scoop(how, options)
+    how = read_execution(options)
+    code = under_scoop(how, options)
     if code is not None:
         return code
     folder = run_folder.choose(options.runs_dir, options.name, f"{Path(options.file).stem}-ablation", may_exist=True)

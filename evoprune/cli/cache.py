@@ -1,4 +1,4 @@
-"""``evoprune cache``: what is kept for later runs because it takes long to compute, such as levels of weights."""
+"""The command ``cache``."""
 
 from __future__ import annotations
 
@@ -11,25 +11,24 @@ from typing import Any
 
 from tqdm import tqdm
 
+from evoprune.cli.options import add_command
 from evoprune.console.formatting import aligned
 from evoprune.files.cache import Entry, cache_folder, cache_limit, clear, entries
 
 
-def add_parser(commands: Any) -> None:
-    """Add this command to ``commands``."""
-    parser = commands.add_parser(
-        "cache",
-        help="list what is kept for later runs, or delete it",
-        description=__doc__,
-        epilog="The folder is EVOPRUNE_CACHE, its limit EVOPRUNE_CACHE_GB; example: python -m evoprune cache --clear",
-    )
+def add_cache(commands: Any) -> None:
+    """Add the command ``cache``."""
+    example = "python -m evoprune cache --clear"
+    parser = add_command(commands, cache, "list the files kept for later runs, or delete them", example)
     parser.add_argument("--clear", action="store_true", help="delete all that no process uses")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(call=call)
 
 
-def call(options: argparse.Namespace) -> None:
-    """List the files, after deleting them if ``options`` say so."""
+def cache(options: argparse.Namespace) -> None:
+    """List or delete the files that are kept for later runs because they take long to compute.
+
+    Their folder is that of EVOPRUNE_CACHE, and EVOPRUNE_CACHE_GB limits its size.
+    """
     if options.clear:
         gone = clear()
         if not options.json:

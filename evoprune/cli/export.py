@@ -1,4 +1,4 @@
-"""``evoprune export RUN_DIR OUT``: write a run's best candidate in a form that other tools use, and check it."""
+"""The commands ``export`` and ``recover``."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from evoprune.api import Run
-from evoprune.cli import experiment, problem_options
-from evoprune.exports.exporting import refuse_unless_free
-from evoprune.exports.hub import push, refuse_unready
+from evoprune.cli.options import add_command, add_declared, add_set, problem_of, read_declared
+from evoprune.errors import InputError
+from evoprune.experiment.explain import OPTION
+from evoprune.experiment.parameters import check_parameters
+from evoprune.exports.exporting import push, refuse_unready
+from evoprune.exports.recovering import recover_export
+from evoprune.interfaces.export import Exported, Recovering
+from evoprune.records.run_folder import has_experiment
 
 
-def add_parser(commands: Any) -> None:
-    """Add this command to ``commands``."""
-    parser = commands.add_parser(
-        "export",
-        help="write a run's best candidate for other tools",
-        description=__doc__,
-        epilog="example: python -m evoprune export runs/gpt2_mini-20260101-120000-4711 pruned --dtype float16",
-    )
+def add_export(commands: Any) -> None:
+    """Add the command ``export``."""
+    example = "python -m evoprune export runs/gpt2_mini-20260101-120000-4711 pruned --dtype float16"
+    parser = add_command(commands, export, "write a run's best candidate for other tools", example)
     parser.add_argument("run", metavar="RUN_DIR", help="the folder of a finished run")
     parser.add_argument(
         "out",
@@ -27,26 +28,58 @@ def add_parser(commands: Any) -> None:
         type=Path,
         help="the folder to make, or a file with a suffix that the problem knows; it must not exist",
     )
-    experiment.add_set(
-        parser, "override a key of the run's experiment, as in problem.model=where/it/is/now or problem.device=cpu"
-    )
+    add_set(parser, "override a key of the run's experiment, as in problem.model=where/it/is/now or problem.device=cpu")
     parser.add_argument(
         "--push",
         metavar="OWNER/NAME",
         help="upload it to this repository of the Hugging Face hub, which is made, private, if it is not there; "
         "evoprune.json and experiment.yaml hold the names of your files",
     )
-    problem_options.add(parser, "ExportOptions")
-    parser.set_defaults(call=call)
+    add_declared(parser, "ExportOptions")
 
 
-def call(options: argparse.Namespace) -> None:
-    """Export the run that ``options`` name."""
-    refuse_unless_free(options.out)
+def export(options: argparse.Namespace) -> None:
+    """Write a run's best candidate in a form that other tools use, and check it."""
     if options.push:
         refuse_unready(options.push)
-    exported = Run.open(options.run, options.set).export(options.out, **problem_options.given(options))
-    print(*exported.summary, sep="\n")
-    print(f"written and checked: {options.out}")
+    _tell(Run.open(options.run, options.set).export(options.out, **read_declared(options)), options.out)
     if options.push:
         print(f"uploaded: {push(options.out, options.push)}")
+
+
+def add_recover(commands: Any) -> None:
+    """Add the command ``recover``."""
+    example = "python -m evoprune recover runs/a-20260101-120000-4711 --out recovered --time 20m"
+    told = "train a run's result, or an exported model, back towards its dense model"
+    parser = add_command(commands, recover, told, example)
+    parser.add_argument("source", metavar="SOURCE", help="the folder of a finished run, or of an exported model")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="the folder to make, or of a run a file such as OUT.gguf; one that holds anything is refused",
+    )
+    parser.add_argument("--problem", help="what recovers a SOURCE that is no run (default: the one problem that can)")
+    add_set(parser, "override a key of the run's experiment")
+    add_declared(parser, "RecoverOptions")
+
+
+def recover(options: argparse.Namespace) -> None:
+    """Train a smaller model to predict what its dense model predicts.
+
+    The same command continues one that was interrupted.
+    """
+    given = read_declared(options)
+    if has_experiment(options.source):
+        recovered = Run.open(options.source, options.set).recover(options.out, **given)
+    elif options.set:
+        raise InputError("changes a run's experiment, and SOURCE is no run; leave it out", "--set")
+    else:
+        problem = problem_of(options, Recovering)  # type: ignore[type-abstract]
+        checked = check_parameters(problem.RecoverOptions, given, OPTION)
+        recovered = recover_export(problem, Path(options.source), options.out, checked)
+    _tell(recovered, options.out)
+
+
+def _tell(exported: Exported, out: Path) -> None:
+    print(*exported.summary, f"written and checked: {out}", sep="\n")

@@ -1,58 +1,72 @@
-"""``evoprune ls``: the keys of an experiment, the operators and problems that are installed, or what is called NAME."""
+"""Commands that describe what is installed: ``ls`` for people, ``schema`` for editors, ``completion`` for shells."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from evoprune.cli.options import add_command
 from evoprune.errors import InputError, did_you_mean
-from evoprune.experiment import catalogue, parameters
-from evoprune.experiment.registry import HOME
+from evoprune.experiment import catalogue, parameters, registry
 from evoprune.experiment.spec import Experiment
 from evoprune.interfaces.schema import model_of
 
 
-def add_parser(commands: Any) -> None:
-    """Add this command to ``commands``."""
-    parser = commands.add_parser("ls", help="list keys, operators and problems", description=__doc__)
+def add_ls(commands: Any) -> None:
+    """Add the command ``ls``."""
+    example = "python -m evoprune ls blend"
+    parser = add_command(commands, ls, "list keys, operators, problems and other plugins", example)
     parser.add_argument(
         "what",
         nargs="?",
         metavar="WHAT",
-        help="experiment, operators, problems, or the name of an operator, problem, transform or budget, for its keys "
-        "(default: all, but for keys of transforms and budgets)",
+        help="experiment, operators, problems, another kind of plugins such as transforms, or the name of a plugin, "
+        "for its keys (default: all, but for keys of transforms and budgets)",
     )
-    parser.set_defaults(call=call)
 
 
-def call(options: argparse.Namespace) -> None:
-    """Print the list. Raises :class:`evoprune.InputError` if nothing has the name that was given."""
+def ls(options: argparse.Namespace) -> None:
+    """List the keys of an experiment, the installed plugins by kind, or the plugin that is called WHAT."""
     sections = {"experiment": _experiment, "operators": _operators, "problems": _problems}
-    if options.what in {None, *sections}:
-        chosen = [lines() for name, lines in sections.items() if options.what in {None, name}]
+    others = registry.other_groups()
+    if options.what is None:
+        chosen = [*(lines() for lines in sections.values()), *map(_group, others)]
+    elif options.what in sections:
+        chosen = [sections[options.what]()]
+    elif f"evoprune.{options.what}" in others:
+        chosen = [_group(f"evoprune.{options.what}")]
     else:
-        chosen = [_called(options.what)]
+        chosen = [_called(options.what, [*sections, *(group.removeprefix("evoprune.") for group in others)])]
     for lines in chosen:
         print(*lines, sep="\n")
 
 
-def _called(name: str) -> Iterator[str]:
-    """All that is installed under ``name``, each with its place in an experiment."""
+def _called(name: str, kinds: Iterable[str]) -> Iterator[str]:
+    """All plugins that are called ``name``, each with its place in an experiment."""
     places = {f"operators.{slot}": list(catalogue.operators(slot)) for slot in parameters.DATA_ARGUMENTS}
     places["problem"] = list(catalogue.problems())
+    with_keys = set()
     for problem in places["problem"]:
         places |= {f"problem.{key}": plugins for key, plugins in problem.chosen.items()}
-    known = {entry.name for entries in places.values() for entry in entries}
-    if name not in known:
+        with_keys |= set(problem.groups.values())
+    found = {place: chosen for place, entries in places.items() if (chosen := [e for e in entries if e.name == name])}
+    groups = [group for group in registry.other_groups() if group not in with_keys]
+    bare = [group for group in groups if name in registry.names(group)]
+    if not found and not bare:
+        known = {entry.name for entries in places.values() for entry in entries}
+        known = known.union(kinds, *(registry.names(group) for group in groups))
         raise InputError(f"nothing that is installed is called '{name}'{did_you_mean(name, known)}", "ls")
-    for place, entries in places.items():
-        if found := [entry for entry in entries if entry.name == name]:
-            yield place
-            yield from _entries(found)
+    for place, entries in found.items():
+        yield place
+        yield from _entries(entries)
+    for group in bare:
+        yield group.removeprefix("evoprune.")
+        yield from _line(name, catalogue.summaries(group)[name])
 
 
 def _experiment() -> Iterator[str]:
@@ -76,20 +90,34 @@ def _problems() -> Iterator[str]:
             yield f"    in {', '.join(keys)}:"
             yield from _keys(model.model_fields)
         yield ""
-        for setting, plugins in catalogue.plugins(entry.name):
-            hint = " (python -m evoprune ls NAME: the keys of one)" if setting in entry.groups else ""
-            yield f"{entry.name}: {setting}{hint}"
-            yield from (f"  {name:20} {summary}".rstrip() for name, summary in plugins.items())
-            yield ""
     yield "experiments that come with evoprune"
-    for path in sorted((HOME / "problems").glob("*.yaml")):
-        yield f"  problems/{path.name:24} {_first_comment(path.read_text(encoding='utf-8'))}"
+    for path in sorted((registry.HOME / "problems").glob("*.yaml")):
+        yield from _line(f"problems/{path.name}", _first_comment(path.read_text(encoding="utf-8")), 33)
+    yield ""
+
+
+def _group(group: str) -> Iterator[str]:
+    """The plugins of ``group``, ours and those of other packages, with the keys of problems that name them."""
+    used = [
+        f"{problem.name}: {key}"
+        for problem in catalogue.problems()
+        for key, name in problem.plugin.plugin_groups.items()  # type: ignore[attr-defined]
+        if name == group
+    ]
+    yield group.removeprefix("evoprune.") + (f" ({'; '.join(used)})" if used else "")
+    for name, summary in catalogue.summaries(group).items():
+        yield from _line(name, summary)
+    yield ""
+
+
+def _line(name: str, summary: str, width: int = 20) -> Iterator[str]:
+    yield f"  {name:{width}} {summary}".rstrip()
 
 
 def _entries(entries: Iterable[catalogue.Entry]) -> Iterator[str]:
     """A line for each plugin, then one for each parameter that a user gives."""
     for entry in entries:
-        yield f"  {entry.name:20} {entry.summary}"
+        yield from _line(entry.name, entry.summary)
         yield from _keys(entry.keys)
 
 
@@ -106,3 +134,37 @@ def _as_yaml(value: Any) -> str:
 def _first_comment(text: str) -> str:
     first = text.split("\n", 1)[0]
     return first.removeprefix("#").strip() if first.startswith("#") else ""
+
+
+def add_schema(commands: Any) -> None:
+    """Add the command ``schema``."""
+    told = "print the JSON Schema of experiments, for editors"
+    add_command(commands, schema, told, "evoprune schema > evoprune.schema.json")
+
+
+def schema(_: argparse.Namespace) -> None:
+    """Print the JSON Schema of experiments, by which editors complete and check YAML files."""
+    print(json.dumps(catalogue.json_schema(), indent=1))
+
+
+def add_completion(commands: Any) -> None:
+    """Add the command ``completion``."""
+    example = "evoprune completion bash > ~/.local/share/bash-completion/completions/evoprune"
+    parser = add_command(commands, completion, "print a script that completes commands in a shell", example)
+    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="which shell's")
+
+
+def completion(options: argparse.Namespace) -> None:
+    """Print a script by which a shell completes commands, options and files.
+
+    It is made by shtab (``pip install 'evoprune[completion]'``) and holds all it needs, so that no Tab starts Python.
+    """
+    try:
+        import shtab
+    except ImportError:
+        raise InputError("needs shtab: pip install 'evoprune[completion]'", "completion") from None
+    for command in options.commands.values():
+        for action in command._actions:
+            if action.type is Path or action.dest in {"file", "run", "source"}:
+                action.complete = shtab.FILE
+    print(shtab.complete(options.whole, options.shell))

@@ -14,50 +14,47 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from evoprune import __version__
-from evoprune.cli import (
-    ablate,
-    cache,
-    completion,
-    eval,
-    export,
-    front,
-    ls,
-    planned,
-    recover,
-    report,
-    resume,
-    run,
-    schema,
-    status,
-    validate,
-)
+from evoprune.cli import planned
+from evoprune.cli.ablate import add_ablate
+from evoprune.cli.cache import add_cache
+from evoprune.cli.eval import add_eval
+from evoprune.cli.export import add_export, add_recover
+from evoprune.cli.front import add_front
+from evoprune.cli.ls import add_completion, add_ls, add_schema
+from evoprune.cli.report import add_report
+from evoprune.cli.run import add_resume, add_run, add_validate
+from evoprune.cli.status import add_status
 from evoprune.console.phase import is_launched
-from evoprune.errors import InputError, Stopped, did_you_mean
+from evoprune.errors import DISK_TROUBLE, InputError, Stopped, did_you_mean
 
 COMMANDS = {
-    module.__name__.rpartition(".")[2]: module
-    for module in (
-        run,
-        status,
-        resume,
-        ablate,
-        front,
-        export,
-        recover,
-        eval,
-        report,
-        validate,
-        ls,
-        cache,
-        schema,
-        completion,
+    add.__name__.removeprefix("add_"): add
+    for add in (
+        add_run,
+        add_status,
+        add_resume,
+        add_ablate,
+        add_front,
+        add_export,
+        add_recover,
+        add_eval,
+        add_report,
+        add_validate,
+        add_ls,
+        add_cache,
+        add_schema,
+        add_completion,
     )
 }
 
+_FIRST = ("run", "report", "export")
+"""Commands that the short help shows, after those that plan an experiment."""
+
 _LAUNCHED = {"recover"}
-"""What accelerate's launcher may start."""
+"""Commands that accelerate's launcher may start."""
 
 _INTERRUPTED = 130
 
@@ -67,7 +64,7 @@ have the core of the one that all wait for when another process is busy, and a r
 sleep at once, as with ``OMP_WAIT_POLICY=PASSIVE``, a token takes up to three times as long, also in the processes that
 time models. For GNU's OpenMP (how often it looks) and LLVM's (milliseconds)."""
 
-_OUT_OF_REACH = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG}
+_OUT_OF_REACH = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
 """Errors of a path that a user gave; other errors of the system keep their traceback."""
 
 
@@ -93,10 +90,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, `head` say, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        if error.errno not in _OUT_OF_REACH or error.filename is None:
-            raise
-        print(f"evoprune: {error.filename}: {error.strerror}; expected a path that you may use", file=sys.stderr)
-        return InputError.exit_code
+        if error.errno in _OUT_OF_REACH and error.filename is not None:
+            print(f"evoprune: {error.filename}: {error.strerror}; expected a path that you may use", file=sys.stderr)
+            return InputError.exit_code
+        if error.errno in DISK_TROUBLE:
+            print(f"evoprune: cannot write: {error.strerror}", file=sys.stderr)
+            return Stopped.exit_code
+        raise
     return 0
 
 
@@ -104,26 +104,32 @@ def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     whole = argparse.ArgumentParser(
         prog="evoprune",
-        description="Evolutionary search on DEAP.",
+        description="evoprune makes language models smaller and faster by evolutionary search.",
         epilog="example: python -m evoprune run problems/gpt2_mini.yaml",
     )
     whole.add_argument("--version", action="version", version=f"evoprune {__version__}")
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in COMMANDS.values():
-        command.add_parser(commands)
     planned.add_parsers(commands)
+    for add in COMMANDS.values():
+        add(commands)
     for one in commands.choices.values():
         one.description = str(one.description).replace("``", "")  # docstrings are marked up for the site
         one.add_argument("-q", "--quiet", action="store_true", help="do not show progress: the result and errors alone")
         one.set_defaults(parser=one)
+    whole.set_defaults(whole=whole, commands=commands)
     return whole
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     """``arguments`` as options; exits with the command's usage where they are not understood."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise InputError("is not valid UTF-8", ascii(argument)) from None
     whole = parser()
     if not arguments:
-        whole.exit(2, whole.format_help())
+        whole.exit(2, _short_help(whole.get_default("commands")))
     if arguments[0] == "help":
         arguments = [*arguments[1:2], "--help"]
     known = [*COMMANDS, *planned.names()]
@@ -133,13 +139,19 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         planned.find(arguments[0])
     options, unknown = whole.parse_known_args(arguments, argparse.Namespace(arguments=arguments, errors=sys.stderr))
     if unknown:
-        hint = (
-            "; keys of the experiment are given as --set KEY=VALUE, as in --set population=40"
-            if "set" in options
-            else ""
-        )
-        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        hint = "; keys of the experiment are given as --set KEY=VALUE, as in --set population=40"
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint if 'set' in options else ''}")
     return options
+
+
+def _short_help(commands: Any) -> str:
+    """A few commands to begin with, each with an example."""
+    lines = ["evoprune makes language models smaller and faster by evolutionary search.", ""]
+    helps = {action.dest: action.help for action in commands._choices_actions}
+    for name in [*(name for name in planned.names() if name in helps), *_FIRST]:
+        example = commands.choices[name].epilog.removeprefix("example: ")
+        lines += [f"  {name}: {helps[name]}", f"    {example}", ""]
+    return "\n".join([*lines, "All commands: evoprune --help. Options of one: evoprune COMMAND --help.", ""])
 
 
 @contextmanager

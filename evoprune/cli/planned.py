@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from evoprune.backends.evaluation import limit_threads
-from evoprune.cli import execution
-from evoprune.cli.promised import keep
+from evoprune.cli.options import add_command, add_execution, read_execution
+from evoprune.cli.run import add_place, carry_out, keep_promise
 from evoprune.console.phase import Phase, note
 from evoprune.errors import InputError
 from evoprune.experiment import registry
@@ -46,22 +46,16 @@ def add_parsers(commands: Any) -> None:
             planner = find(name)
         except InputError:  # which is reported when it is called
             continue
-        parser = commands.add_parser(
-            name, help=planner.help, description=planner.__doc__, epilog=f"example: {planner.example}"
-        )
+        parser = add_command(commands, partial(_call, planner), planner.help, planner.example, name, planner.__doc__)
         planner.add_arguments(parser)
         parser.add_argument("--out", type=Path, help="where the result is exported, as by the command export")
-        execution.add_arguments(parser)
-        parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="where the run's folder is made")
-        parser.add_argument("--name", help="the run's name (default: that of what is planned, and the time)")
+        add_execution(parser)
+        add_place(parser, "that of what is planned")
         parser.add_argument("--print-config", action="store_true", help="print the experiment as YAML and stop")
-        parser.set_defaults(call=partial(_call, planner))
 
 
 def _call(planner: type[Planner], options: argparse.Namespace) -> int | None:
-    how = execution.read(options)
-    if how.map == "scoop":
-        raise InputError("is for 'run': give it what --print-config prints", "--map scoop")
+    how = read_execution(options, scoop_for="'run': give it what --print-config prints")
     if options.out:
         refuse_unless_free(options.out)
     with Phase("planning"):
@@ -79,6 +73,6 @@ def _call(planner: type[Planner], options: argparse.Namespace) -> int | None:
         refuse_unless_free(options.out, resolved.problem.writes_file(options.out))
     folder = run_folder.choose(options.runs_dir, options.name, plan.name)
     promised = {"out": str(options.out.absolute()) if options.out else None, "options": dict(plan.export)}
-    execution.carry_out(lambda: run(resolved, folder, how, promised=promised), folder)
-    keep(folder)
+    carry_out(lambda: run(resolved, folder, how, promised=promised), folder)
+    keep_promise(folder)
     return None

@@ -1,4 +1,4 @@
-"""``evoprune report RUN_DIR...``: one page about a run, about several side by side, or about an ablation."""
+"""The command ``report``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from evoprune.cli.options import add_command
 from evoprune.errors import InputError
 
 _TRACKERS = {
@@ -13,17 +14,13 @@ _TRACKERS = {
     "wandb": "Weights & Biases, or with WANDB_MODE=offline its folder wandb",
     "mlflow": "MLflow, to where MLFLOW_TRACKING_URI says",
 }
-"""What a run's history can be handed to, by the name of the option, of the extra that it needs and of its module."""
+"""By the name of the option, and of the extra that it needs."""
 
 
-def add_parser(commands: Any) -> None:
-    """Add this command to ``commands``."""
-    parser = commands.add_parser(
-        "report",
-        help="write a page about runs or an ablation",
-        description=__doc__,
-        epilog="example: python -m evoprune report runs/seed0 runs/seed1 runs/seed2 --out seeds.html",
-    )
+def add_report(commands: Any) -> None:
+    """Add the command ``report``."""
+    example = "python -m evoprune report runs/seed0 runs/seed1 runs/seed2 --out seeds.html"
+    parser = add_command(commands, report, "write a page about runs or an ablation", example)
     parser.add_argument(
         "runs",
         metavar="RUN_DIR",
@@ -39,14 +36,13 @@ def add_parser(commands: Any) -> None:
     for name, what in _TRACKERS.items():
         told = f"hand each run's history to {what}, too; pip install 'evoprune[{name}]'"
         parser.add_argument(f"--{name}", action="store_true", help=told)
-    parser.set_defaults(call=call)
 
 
-def call(options: argparse.Namespace) -> None:
-    """Write the page on what ``options`` name."""
+def report(options: argparse.Namespace) -> None:
+    """Write one page about a run, about several side by side, or about an ablation."""
     from evoprune.cli.runs import to_report
     from evoprune.records.status import find
-    from evoprune.report import watch, write  # brings in Jinja2 and matplotlib, which --help should not wait for
+    from evoprune.report import watch, write  # brings in matplotlib, which --help should not wait for
     from evoprune.report.trackers import TRACKERS, read_record
 
     if not 0 < options.every < float("inf"):

@@ -1,46 +1,197 @@
-"""``evoprune run PROBLEM.yaml``: run a search, and write its result into a folder."""
+"""The commands ``run``, ``resume`` and ``validate``, and what is told and done at the end of a run."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from evoprune.cli import execution, experiment
+from evoprune.api import Run
+from evoprune.backends.evaluation import limit_threads, this_worker
+from evoprune.cli.options import (
+    add_command,
+    add_execution,
+    add_experiment,
+    add_set,
+    read_execution,
+    read_experiment,
+    under_scoop,
+)
+from evoprune.console.phase import Phase
+from evoprune.errors import InputError, Stopped
+from evoprune.experiment.resolve import refuse_missing
+from evoprune.files.json_files import read_json
+from evoprune.interfaces.export import Exporting
+from evoprune.interfaces.parts import Foreseeing, reporting
+from evoprune.interfaces.result import Result
 from evoprune.records import run_folder
 
 
-def add_parser(commands: Any) -> None:
-    """Add this command to ``commands``."""
-    parser = commands.add_parser(
-        "run",
-        help="run an experiment",
-        description=__doc__,
-        epilog="example: python -m evoprune run problems/gpt2_mini.yaml --set operators.mate.use=uniform --seed 1",
-    )
-    experiment.add_arguments(parser)
-    execution.add_arguments(parser)
-    parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="where the run's folder is made")
-    parser.add_argument("--name", help="the folder's name (default: the file's name and the time)")
+def add_run(commands: Any) -> None:
+    """Add the command ``run``."""
+    example = "python -m evoprune run problems/gpt2_mini.yaml --set operators.mate.use=uniform --seed 1"
+    parser = add_command(commands, run, "run an experiment", example)
+    add_experiment(parser)
+    add_execution(parser)
+    add_place(parser, "the file's name")
     parser.add_argument("--print-config", action="store_true", help="print the resolved experiment and stop")
-    parser.set_defaults(call=call)
 
 
-def call(options: argparse.Namespace) -> int | None:
-    """Run the experiment that ``options`` name."""
+def add_place(parser: argparse.ArgumentParser, named_after: str) -> None:
+    """Add ``--runs-dir`` and ``--name``."""
+    parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="where the run's folder is made")
+    parser.add_argument("--name", help=f"the folder's name (default: {named_after} and the time)")
+
+
+def run(options: argparse.Namespace) -> int | None:
+    """Run a search, and write its result into a folder."""
     from evoprune.search.run import run  # brings in NumPy and matplotlib, which --help should not wait for
 
-    how = execution.read(options)
-    resolved = experiment.read(options)
+    how = read_execution(options)
+    resolved = read_experiment(options)
     if options.print_config:
         yaml.safe_dump(resolved.config(), sys.stdout, sort_keys=False, allow_unicode=True)
         return None
-    code = execution.under_scoop(how, options)
+    code = under_scoop(how, options)
     if code is not None:
         return code
     folder = run_folder.choose(options.runs_dir, options.name, Path(options.file).stem)
-    execution.carry_out(lambda: run(resolved, folder, how), folder)
+    carry_out(lambda: run(resolved, folder, how), folder)
     return 0
+
+
+def add_resume(commands: Any) -> None:
+    """Add the command ``resume``."""
+    example = "python -m evoprune resume runs/gpt2_mini-20250101-120000-4711 --set generations=40"
+    parser = add_command(commands, resume, "continue a run that ended early", example)
+    parser.add_argument(
+        "folders",
+        type=Path,
+        nargs="+",
+        metavar="RUN_DIR",
+        help="the folder of a run, or one that contains runs, of which those that ended early are continued",
+    )
+    add_set(
+        parser, "generations, budget, max_failures, or what no score depends on, such as problem.recover; repeatable"
+    )
+    add_execution(parser)
+
+
+def resume(options: argparse.Namespace) -> int | None:
+    """Continue runs that ended early, or add generations to one that is done.
+
+    One that cannot be continued stops no other.
+    """
+    from evoprune.cli.runs import to_continue
+    from evoprune.search.resume import resume  # as in run: NumPy and matplotlib
+
+    how = read_execution(options)
+    code = under_scoop(how, options)
+    if code is not None:
+        return code
+    folders = to_continue(options.folders)
+    code = 0
+    for folder in folders:
+        try:
+            carry_out(lambda folder=folder: resume(folder, options.set, how), folder)  # type: ignore[misc]
+            keep_promise(folder)
+        except (InputError, Stopped) as error:
+            if folder == folders[-1] and not code:
+                raise
+            print(f"evoprune: {error}", file=options.errors)  # which --quiet does not silence
+            code = error.exit_code
+        this_worker.forget()  # the run's problem, which may be large
+    return code
+
+
+def add_validate(commands: Any) -> None:
+    """Add the command ``validate``."""
+    example = "python -m evoprune validate problems/gpt2_mini.yaml --measure"
+    parser = add_command(commands, validate, "check an experiment, and say what it will need", example)
+    add_experiment(parser)
+    parser.add_argument(
+        "--measure", action="store_true", help="say what the run will need: minutes, memory, disk; loads the model"
+    )
+    add_execution(parser)
+
+
+def validate(options: argparse.Namespace) -> None:
+    """Check an experiment without running anything, and say what it will need."""
+    resolved = read_experiment(options)
+    refuse_missing(resolved, options.file)
+    if not options.measure:
+        print(f"{options.file}: valid (data are not read; --measure says what it will need)")
+        return
+    asked, kind = resolved.experiment, resolved.problem
+    if not issubclass(kind, Foreseeing):
+        raise InputError(f"the problem {asked.problem.use} has nothing to measure beforehand", "--measure")
+    limit_threads(read_execution(options).with_threads().threads)
+    with Phase("loading and measuring"):
+        needs = kind.foresee(resolved.settings, asked.budget, asked.population * (asked.generations + 1))
+    print(f"{options.file}: valid", *(f"{name}: {words}" for name, words in needs.items()), sep="\n")
+
+
+def carry_out(call: Callable[[], Result | None], folder: Path) -> None:
+    """Call ``call``, which runs in ``folder``, and print its result, or how to continue."""
+    try:
+        result = call()
+    except (KeyboardInterrupt, Stopped):
+        if folder.exists():
+            if (folder / run_folder.HISTORY).exists():
+                print(f"the scores so far are in {folder / run_folder.HISTORY}", file=sys.stderr)
+            _say_how_to_continue(folder)
+        raise
+    if result is None:
+        print("the run is done already; to extend it, raise generations or budget, as in --set generations=N")
+    print(*_outcome(Run.open(folder)), sep="\n")
+
+
+def _outcome(run: Run) -> Iterator[str]:
+    """The result, its place, and the commands that can follow."""
+    problem, folder = run.resolved.problem, shlex.quote(str(run.folder))
+    yield from reporting(problem).summary(run.result)
+    yield f"best fitness {run.best.fitness[0]:.6g} after {run.result.evaluations:,} evaluations"
+    yield f"result, figures and history: {run.folder}"
+    yield f"a page: python -m evoprune report {folder}"
+    if issubclass(problem, Exporting):
+        yield f"to export it: python -m evoprune export {folder} OUT"
+
+
+def keep_promise(folder: Path) -> None:
+    """Write the page and the export that the run in ``folder`` was begun for, if any is left to write.
+
+    ``promised.json`` says so until it is done; where the command was interrupted, ``resume`` does it.
+    """
+    path = folder / run_folder.PROMISED
+    if not path.exists():
+        return
+    from evoprune.report import write  # brings in matplotlib, which --help should not wait for
+
+    promise = read_json(path)
+    out, options = promise.get("out"), promise.get("options", {})
+    if not (out is None or isinstance(out, str)):
+        raise InputError(f"out: expected a path or null, got {out!r:.60}", str(path))
+    if not isinstance(options, dict):
+        raise InputError(f"options: expected a mapping, got {options!r:.60}", str(path))
+    page, _ = write([folder], folder / "report.html")
+    print(f"the page: {page}")
+    print(f"to repeat it: python -m evoprune run {shlex.quote(str(folder / run_folder.CONFIG))}")
+    if out:
+        this_worker.forget()  # there may be no room for two
+        try:
+            with run_folder.locked(folder):
+                exported = Run.open(folder).export(out, **options)
+        except KeyboardInterrupt:
+            _say_how_to_continue(folder)
+            raise
+        print(*exported.summary, f"written and checked: {out}", sep="\n")
+    path.unlink()
+
+
+def _say_how_to_continue(folder: Path) -> None:
+    print(f"to continue: python -m evoprune resume {shlex.quote(str(folder))}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The folders of runs that a command is given: a folder that contains runs stands for all of them."""
+"""Folders of runs as arguments: a folder that contains runs stands for all of them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from evoprune.report.reading import so_far
 
 
 def to_report(folders: Sequence[Path], watch: bool = False) -> list[Path]:
-    """The runs in ``folders``, and ablations as they are. Of a folder of runs, those that have scored something.
+    """Return the runs in ``folders``, and ablations as they are; of a folder of runs, those with a score.
 
-    ``watch``: and those that are running. Raises :class:`evoprune.InputError` where there is none.
+    ``watch``: and those that are running.
     """
     found = []
     for folder in folders:
@@ -27,10 +27,7 @@ def to_report(folders: Sequence[Path], watch: bool = False) -> list[Path]:
 
 
 def to_continue(folders: Sequence[Path]) -> list[Path]:
-    """The runs in ``folders``; of a folder of runs, those that ended early.
-
-    Raises :class:`evoprune.InputError` where there is none.
-    """
+    """Return the runs in ``folders``; of a folder of runs, those that ended early."""
     found = [run for folder in folders for run in ([folder] if _stands_for_itself(folder) else _ended_early(folder))]
     if not found:
         raise InputError("holds no run that ended early; there is nothing to continue", str(folders[0]))
@@ -38,7 +35,6 @@ def to_continue(folders: Sequence[Path]) -> list[Path]:
 
 
 def _stands_for_itself(folder: Path) -> bool:
-    """Whether ``folder`` is a run's, or contains none, so that it does not stand for those in it."""
     return has_experiment(folder) or not any(folder.rglob(STATUS))
 
 
@@ -56,7 +52,7 @@ def _ended_early(folder: Path) -> list[Path]:
 
 
 def _usable(folder: Path, wanted: Callable[[Path], bool]) -> list[Path]:
-    """The runs in ``folder`` that are ``wanted``; one that cannot be read is told, and hinders no other."""
+    """Return the runs in ``folder`` that are ``wanted``; one that cannot be read is told, and hinders no other."""
     runs = []
     for run in find(folder):
         try:

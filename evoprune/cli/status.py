@@ -1,4 +1,4 @@
-"""``evoprune status [RUN_DIR...]``: the progress of runs, or of all runs in a folder."""
+"""The command ``status``."""
 
 from __future__ import annotations
 
@@ -12,19 +12,15 @@ from typing import Any
 
 from tqdm import tqdm
 
+from evoprune.cli.options import add_command
 from evoprune.console.formatting import aligned, interval, plain
 from evoprune.errors import InputError
 from evoprune.records.status import Status, find, look
 
 
-def add_parser(commands: Any) -> None:
-    """Add this command to ``commands``."""
-    parser = commands.add_parser(
-        "status",
-        help="show the state and progress of runs",
-        description=__doc__,
-        epilog="example: python -m evoprune status runs",
-    )
+def add_status(commands: Any) -> None:
+    """Add the command ``status``."""
+    parser = add_command(commands, status, "show the state and progress of runs", "python -m evoprune status runs")
     parser.add_argument(
         "folders",
         nargs="*",
@@ -34,16 +30,15 @@ def add_parser(commands: Any) -> None:
         help="the folder of a run, or one with runs at any depth, such as an ablation (default: runs)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(call=call)
 
 
-def call(options: argparse.Namespace) -> None:
-    """Print the status of the runs that ``options`` name."""
+def status(options: argparse.Namespace) -> None:
+    """Show the progress of runs, or of all runs in a folder."""
     runs = {run: folder for folder in options.folders for run in find(folder)}
     alone = list(runs) == options.folders
     found = [look(run) if alone and len(runs) == 1 else _look_or_say(run) for run in runs]
     if options.json:
-        print(json.dumps([asdict(status) | {"folder": str(status.folder)} for status in found], indent=2))
+        print(json.dumps([asdict(one) | {"folder": str(one.folder)} for one in found], indent=2))
     else:
         names = [str(run if alone else run.relative_to(folder)) for run, folder in runs.items()]
         print(*(_lines(found[0]) if alone and len(runs) == 1 else _table(found, names)), sep="\n")

@@ -88,7 +88,12 @@ def nested(model: type[BaseModel]) -> dict[type[BaseModel], list[str]]:
 def plugins(problem: str) -> Iterator[tuple[str, dict[str, str]]]:
     """Of the registered ``problem``: what each of its own groups is called, and the plugins there with a summary."""
     for title, group in registry.problem(problem).plugin_groups.items():
-        yield title, {name: _summary_in_source(entry) for name, entry in sorted(registry.names(group).items())}
+        yield title, summaries(group)
+
+
+def summaries(group: str) -> dict[str, str]:
+    """The plugins of a ``group`` of entry points, with the first line of their docstrings."""
+    return {name: _summary_in_source(entry) for name, entry in sorted(registry.names(group).items())}
 
 
 def _summary_in_source(entry: EntryPoint) -> str:

@@ -87,12 +87,23 @@ def names(group: str) -> dict[str, EntryPoint]:
     """All entry points of ``group`` by name; those of a bare checkout come from its setup.cfg."""
     import_own_packages()
     found = {entry.name: entry for entry in entry_points(group=group)}
-    parser = configparser.ConfigParser()
-    if parser.read(HOME / "setup.cfg", encoding="utf-8") and parser.has_section("options.entry_points"):
-        for line in parser.get("options.entry_points", group, fallback="").strip().splitlines():
-            name, _, value = (part.strip() for part in line.partition("="))
-            found[name] = EntryPoint(name, value, group)
+    for line in _of_checkout().get(group, "").strip().splitlines():
+        name, _, value = (part.strip() for part in line.partition("="))
+        found[name] = EntryPoint(name, value, group)
     return found
+
+
+def other_groups() -> list[str]:
+    """The groups of plugins besides operators and problems, of ours and of other packages."""
+    found = {group for group in {*entry_points().groups, *_of_checkout()} if group.startswith("evoprune.")}
+    return sorted(found - {PROBLEMS, OPERATORS})
+
+
+def _of_checkout() -> dict[str, str]:
+    """The lines of entry points in the checkout's setup.cfg, by group."""
+    parser = configparser.ConfigParser()
+    read = parser.read(HOME / "setup.cfg", encoding="utf-8") and parser.has_section("options.entry_points")
+    return dict(parser["options.entry_points"]) if read else {}
 
 
 def problem(name: str, allowed: Sequence[str] = ()) -> type[Problem]:

@@ -1,4 +1,4 @@
-"""Writes an export completely or not at all, and marks one that failed its check.
+"""Writes an export completely or not at all, marks one that failed its check, and uploads one to the hub.
 
 An export is a folder, or one file: what a folder holds beside it then lies in files whose names begin with its own.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from evoprune.console.phase import Phase
-from evoprune.errors import InputError, Stopped
+from evoprune.errors import InputError, Stopped, stopping_at_full_disks
 from evoprune.experiment.config import Config
 from evoprune.experiment.resolve import resolve_at
 from evoprune.files.json_files import read_json, write_json
@@ -24,12 +24,12 @@ FACTS, EXPERIMENT, CARD, UNFIT = "evoprune.json", "experiment.yaml", "README.md"
 
 
 def about(out: Path, name: str) -> Path:
-    """Where the file ``name`` about the exported file ``out`` lies: ``small.README.md`` beside ``small.gguf``."""
+    """Return the path of the file ``name`` about the exported file ``out``: ``small.README.md`` for ``small.gguf``."""
     return out.with_name(f"{out.stem}.{name}")
 
 
 def described_in(out: Path, name: str, is_file: bool) -> Path:
-    """Where the file ``name`` about the export ``out`` lies: see :func:`about`, or in the folder that it is."""
+    """Return the path of the file ``name`` about the export ``out``: as :func:`about`, or in the folder that it is."""
     return about(out, name) if is_file else out / name
 
 
@@ -50,25 +50,23 @@ def export(
     _clear_parts(out)
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
-        part.mkdir(parents=True)
-    except OSError as error:
-        raise InputError(f"cannot make the folder '{part}': {error.strerror}", str(out)) from None
-    try:
-        target = part / out.name if is_file else part
-        with Phase(f"writing and checking {out}"):
-            exported = write(target)
-        state = {"fit": not exported.faults, "faults": list(exported.faults)}
-        facts, described, unfit = (described_in(target, name, is_file) for name in (FACTS, EXPERIMENT, UNFIT))
-        write_json(facts, {**state, **made_by, **exported.facts})
-        if experiment is not None:
-            run_folder.write_config(part, experiment, described.name)
-        if exported.faults:
-            text = "\n".join(["Do not use these files: what was written is not what the run found.", *exported.faults])
-            unfit.write_text(text + "\n", encoding="utf-8")
-        if is_file:
-            _move(part, out)
-        else:
-            part.replace(out)
+        with stopping_at_full_disks(out.parent):
+            part.mkdir(parents=True)
+            target = part / out.name if is_file else part
+            with Phase(f"writing and checking {out}"):
+                exported = write(target)
+            state = {"fit": not exported.faults, "faults": list(exported.faults)}
+            facts, described, unfit = (described_in(target, name, is_file) for name in (FACTS, EXPERIMENT, UNFIT))
+            write_json(facts, {**state, **made_by, **exported.facts})
+            if experiment is not None:
+                run_folder.write_config(part, experiment, described.name)
+            if exported.faults:
+                lines = ["Do not use these files: what was written is not what the run found.", *exported.faults]
+                unfit.write_text("\n".join([*lines, ""]), encoding="utf-8")
+            if is_file:
+                _move(part, out)
+            else:
+                part.replace(out)
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror or error}", str(out)) from None
     finally:
@@ -80,7 +78,7 @@ def export(
 
 
 def _clear_parts(out: Path) -> None:
-    """Delete what processes that were killed left of ``out``."""
+    """Delete unfinished exports to ``out`` of processes that were killed."""
     if not out.parent.is_dir():
         return
     for path in out.parent.iterdir():
@@ -100,9 +98,9 @@ def _is_running(pid: int) -> bool:
 
 
 def load(folder: str | Path) -> Any:
-    """What the command ``export`` wrote to ``folder``, ready to use from Python: a model and its tokenizer, say.
+    """Return an export ready to use from Python: a model and its tokenizer, say.
 
-    Raises :class:`InputError` if the folder is no export, or if it failed its check.
+    Raises :class:`InputError` if ``folder`` is no export, or if it failed its check.
     """
     folder = Path(folder)
     facts = read_json(folder / FACTS, "the folder of an export")
@@ -120,15 +118,15 @@ def refuse_unless_free(out: Path, is_file: bool = False) -> None:
     Also where it cannot be made: a search may take hours before it is written.
     """
     try:
-        taken = out.exists() and (is_file or not (out.is_dir() and not any(out.iterdir())))
-        home = next(folder for folder in out.absolute().parents if folder.exists())
+        taken = os.path.lexists(out) and (is_file or out.is_symlink() or not out.is_dir() or any(out.iterdir()))
+        home = next((folder for folder in out.absolute().parents if folder.exists()), None)
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", str(out)) from None
     if taken or not out.name:
         raise InputError(
             "exists already and is not an empty folder; choose another name, nothing was changed", str(out)
         )
-    if not (home.is_dir() and os.access(home, os.W_OK | os.X_OK)):
+    if home is None or not (home.is_dir() and os.access(home, os.W_OK | os.X_OK)):
         raise InputError(f"cannot be written: '{home}' is no folder in which this user may make files", str(out))
     if is_file:
         for name in (FACTS, EXPERIMENT, CARD, UNFIT):
@@ -145,3 +143,45 @@ def _move(part: Path, out: Path) -> None:
         for path in moved:
             path.unlink()
         raise
+
+
+def refuse_unready(name: str) -> None:
+    """Raise :class:`InputError` where nothing can be uploaded to the repository ``name``."""
+    import huggingface_hub  # slow to import
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise InputError(f"expected OWNER/NAME: {str(error).splitlines()[0]}", f"--push {name}") from None
+    if huggingface_hub.constants.HF_HUB_OFFLINE:
+        raise InputError("HF_HUB_OFFLINE is set, so nothing can be uploaded; unset it", "--push")
+    if huggingface_hub.get_token() is None:
+        raise InputError("needs a token that may write: run `hf auth login`, or set HF_TOKEN", "--push")
+
+
+def push(out: Path, name: str) -> str:
+    """Upload ``out``, a folder or one file and those about it, to the repository ``name``; return its address.
+
+    A repository that does not exist is made, private. Raises :class:`evoprune.errors.Stopped` where the hub refuses or
+    cannot be reached; ``out`` stays as it is.
+    """
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+    operations = [CommitOperationAdd(place, path) for place, path in _files(out).items()]
+    api = HfApi(library_name="evoprune")
+    try:
+        made = api.create_repo(name, private=True, exist_ok=True)
+        api.create_commit(made.repo_id, operations, commit_message="Upload a model that evoprune made")
+    except Exception as error:  # of HTTP, of the network, of the hub's rules
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise Stopped(f"{out} is written and whole, but was not uploaded to {name}: {reason}") from None
+    return str(made)
+
+
+def _files(out: Path) -> dict[str, Path]:
+    """The files of an export by their places in the repository, where the card of a single file is the card of all."""
+    if out.is_dir():
+        return {path.relative_to(out).as_posix(): path for path in sorted(out.rglob("*")) if path.is_file()}
+    beside = [out, *(about(out, name) for name in (FACTS, EXPERIMENT, CARD))]
+    return {(CARD if path == about(out, CARD) else path.name): path for path in beside if path.exists()}

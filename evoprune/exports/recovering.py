@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evoprune.console.phase import is_first_process
-from evoprune.errors import InputError, stopping_at_full_disks
+from evoprune.errors import InputError
 from evoprune.experiment import config
 from evoprune.experiment.config import Config
 from evoprune.exports.exporting import EXPERIMENT, FACTS, UNFIT, export, refuse_unless_free
@@ -31,12 +31,8 @@ def recover_into(
     refuse_unless_free(out, is_file)
     workplace = out.with_name(f"{out.name}.unfinished")
 
-    def write_or_stop(place: Path) -> Exported:
-        with stopping_at_full_disks(workplace):
-            return write(workplace, place)
-
     with held(workplace):
-        exported = export(out, write_or_stop, made_by, experiment, is_file)
+        exported = export(out, lambda place: write(workplace, place), made_by, experiment, is_file)
         shutil.rmtree(workplace)
     return exported
 

@@ -1,4 +1,4 @@
-"""The points of a front: the exports in the folders of a folder, and which of them no other one beats.
+"""The points of a front: the exports in the folders of a folder, and the unbeaten ones among them.
 
 A folder is a family, named by what its exports have in common: ``joint/1.6e6.gguf``, ``presets/Q4_0.gguf``.
 """
@@ -27,19 +27,15 @@ class Point:
     values: Mapping[str, Any]
 
     def told(self, key: str) -> str:
-        """The value of a quantity for people: a dash where it was not measured."""
+        """Return the value of a quantity for people: a dash where it was not measured."""
         value = self.values.get(key)
         return f"{value:,}" if isinstance(value, int) else plain(value)
 
     def beats(self, other: Point, compared: Mapping[str, Quantity]) -> bool:
-        """Whether it is better than ``other`` in one of the quantities ``compared``, and worse in none."""
-        pairs = [self._pair(other, *item) for item in compared.items()]
+        """Return whether this is better than ``other`` in one of the quantities ``compared``, and worse in none."""
+        signs = {key: 1.0 if quantity.better == "lower" else -1.0 for key, quantity in compared.items()}
+        pairs = [(sign * self.values[key], sign * other.values[key]) for key, sign in signs.items()]
         return all(mine <= theirs for mine, theirs in pairs) and any(mine < theirs for mine, theirs in pairs)
-
-    def _pair(self, other: Point, key: str, quantity: Quantity) -> tuple[float, float]:
-        """Its own value and that of ``other``, the lower one being better."""
-        sign = 1.0 if quantity.better == "lower" else -1.0
-        return sign * self.values[key], sign * other.values[key]
 
 
 @dataclass(frozen=True)
@@ -53,32 +49,28 @@ class Front:
 
     @property
     def worth(self) -> str:
-        """The quantity that says how good an export is."""
+        """The quantity by which exports are good."""
         return next(iter(self.quantities))
 
     @property
     def axes(self) -> list[str]:
-        """The quantities that this one is drawn against: those that are better one way, and measured."""
+        """The quantities that the worth is drawn against: those that are better one way, and measured."""
         compared = [key for key, quantity in self.quantities.items() if quantity.better and key != self.worth]
         return [key for key in compared if self.measured(key)]
 
     def measured(self, axis: str) -> list[Point]:
-        """The points whose ``axis`` was measured, in its order."""
+        """Return the points whose ``axis`` was measured, in its order."""
         found = [point for point in self.points if point.values.get(axis) is not None]
         return sorted(found, key=lambda point: point.values[axis])
 
     def kept(self, axis: str, points: Sequence[Point]) -> list[Point]:
-        """Those of ``points`` that no other one of them beats, in worth and on ``axis``; equal ones are all kept."""
+        """Return the ``points`` that no other one beats, in worth and on ``axis``; equal ones are all kept."""
         compared = {key: self.quantities[key] for key in (self.worth, axis)}
         return [point for point in points if not any(other.beats(point, compared) for other in points)]
 
 
 def read(folder: Path) -> Front:
-    """The exports in the folders of ``folder``.
-
-    Raises :class:`InputError` where there is none that can be used, a file is missing that is described, or they were
-    not measured on the same.
-    """
+    """Read the exports in the folders of ``folder``, which must have been measured on the same."""
     points, unfit, known = [], [], None
     for facts_file in sorted([*folder.glob(f"*/*.{FACTS}"), *folder.glob(f"*/*/{FACTS}")]):
         facts, (out, problem) = read_json(facts_file), _described(facts_file)
@@ -101,7 +93,7 @@ def read(folder: Path) -> Front:
 
 
 def _described(facts_file: Path) -> tuple[Path, type[Exporting]]:
-    """The export that ``facts_file`` describes, and its problem."""
+    """Return the export that ``facts_file`` describes, and its problem."""
     stem = facts_file.name.removesuffix(FACTS).removesuffix(".")
     in_folder = not stem
     experiment = facts_file.with_name(EXPERIMENT if in_folder else f"{stem}.{EXPERIMENT}")

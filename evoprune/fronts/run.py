@@ -35,11 +35,9 @@ class PlannedExport:
 
 
 def plan(experiments: Mapping[str, Resolved], family: Path, options: Mapping[str, Any]) -> list[PlannedExport]:
-    """A point for each of ``experiments``, by its name, in the folder ``family``.
+    """Return a point for each of ``experiments``, by its name, in the folder ``family``, and check the ``options``.
 
-    It is exported as a file where its problem has such a form, the first that it names, and else as a folder. Raises
-    :class:`InputError` for a problem whose exports are not compared or that has not these ``options`` of an export, and
-    where another experiment has a point's name.
+    It is exported as a file where its problem has such a form, the first that it names, and else as a folder.
     """
     plans = []
     for name, resolved in experiments.items():
@@ -53,17 +51,14 @@ def plan(experiments: Mapping[str, Resolved], family: Path, options: Mapping[str
 
 
 def export_of(problem: type[Exporting], family: Path, name: str) -> tuple[Path, Path]:
-    """Where the export ``name`` of ``problem`` goes in the folder ``family``, and the facts about it."""
+    """Return the paths of the export ``name`` of ``problem`` in the folder ``family``, and of the facts about it."""
     suffix = next(iter(problem.file_suffixes()), "")
     out = family / f"{name}{suffix}"
     return out, described_in(out, FACTS, bool(suffix))
 
 
 def names(variants: Sequence[Variant]) -> list[str]:
-    """A file name for each of ``variants``: the values that it gives its keys.
-
-    Raises :class:`InputError` where two have the same one.
-    """
+    """Return a file name for each of ``variants``: the values that it gives its keys."""
     found = ["-".join(_plain(setting.partition("=")[2]) for setting in variant.settings) for variant in variants]
     if len(set(found)) < len(found):
         raise InputError("two values would have the same file name; give one of them another --family", "--vary")
@@ -73,7 +68,7 @@ def names(variants: Sequence[Variant]) -> list[str]:
 def carry_out(plans: Sequence[PlannedExport], how: Execution, options: Mapping[str, Any]) -> None:
     """Run and export each of ``plans``; an export that cannot be made, or fails its check, is told; others are made.
 
-    ``options``: the problem's, of its export. Raises as a run does.
+    ``options``: of each export.
     """
     for point in plans:
         run_to_its_end(point.resolved, point.place, how)
@@ -106,7 +101,7 @@ def add_rivals(plans: Sequence[PlannedExport], front: Path, options: Mapping[str
 
 
 def _rivals(point: PlannedExport, first: bool) -> Iterator[Rival]:
-    """Those of the run of ``point``. The problem lives as long as they need it: there may be no room for two."""
+    """The rivals of the run of ``point``. The problem lives as long as they need it: there may be no room for two."""
     evaluation.this_worker.forget()
     problem: Any = Run.open(point.place).problem
     rivals: Iterator[Rival] = problem.rivals(first)
@@ -135,7 +130,7 @@ def _export(rival: Rival, like: Resolved, out: Path, options: Mapping[str, Any])
 
 
 def tell(out: Path, error: Exception) -> None:
-    """Say that ``out`` is not there, and why; some errors begin with its name."""
+    """Say that ``out`` could not be made; some errors begin with its name."""
     note(str(error) if str(error).startswith(str(out)) else f"{out}: {error}")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -34,9 +33,11 @@ def write(folders: Sequence[Path], out: Path, refresh: float | None = None) -> t
             from evoprune.report import ablation  # brings in SciPy, which a page on runs should not wait for
 
             return write_page(folder.resolve().name, ablation.blocks(folder), out, refresh)
-        names = _names(folders)
-        runs = [replace(read_run(folder), name=name) for folder, name in zip(folders, names, strict=True)]
-        return write_page(", ".join(names), _side_by_side(runs) if len(runs) > 1 else blocks(runs[0]), out, refresh)
+        runs = list(map(read_run, folders))
+        for run, name in zip(runs, _names(folders), strict=True):
+            run.name = name
+        title = ", ".join(run.name for run in runs)
+        return write_page(title, _side_by_side(runs) if len(runs) > 1 else blocks(runs[0]), out, refresh)
 
 
 def watch(

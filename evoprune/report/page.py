@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from evoprune import __version__
 from evoprune.console.formatting import plain
-from evoprune.errors import InputError
+from evoprune.errors import InputError, stopping_at_full_disks
 from evoprune.figures import svg
 from evoprune.files.json_files import write_text
 
@@ -120,8 +120,9 @@ def write_page(title: str, blocks: Iterable[Block], out: Path, refresh: float | 
     }
     for path, content in texts.items():
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_text(path, content)
+            with stopping_at_full_disks(path.parent):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_text(path, content)
         except OSError as error:
             raise InputError(f"cannot be written: {error.strerror}", str(path)) from None
     html, markdown = texts

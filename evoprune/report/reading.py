@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,13 +12,12 @@ from evoprune import api
 from evoprune.console.formatting import Share, flat
 from evoprune.errors import InputError
 from evoprune.figures import draw_convergence
-from evoprune.interfaces.parts import Reporting, reporting, titles
-from evoprune.interfaces.problem import Problem
+from evoprune.interfaces.parts import reporting, titles
 from evoprune.interfaces.result import Best, Result
 from evoprune.records import recorded
 from evoprune.records.history import is_generation, may_win
 from evoprune.records.run_folder import HISTORY, RESULT
-from evoprune.records.status import Status, look
+from evoprune.records.status import look
 
 _ELSEWHERE = {"best", "protocol", "genes", "curve", "figures", "work_unit", "seconds", "seconds_evaluating"}
 """Keys of a result that have a place of their own on the page."""
@@ -34,52 +32,18 @@ class NothingYet(InputError):
     """Too little is scored for a report; that may change while runs continue."""
 
 
-@dataclass(frozen=True)
 class Reported:
-    """A run, its history and its figures (SVG) by name."""
+    """A run, its history, and its figures (SVG) by name."""
 
-    run: api.Run
-    lines: list[Json]
-    figures: Mapping[str, bytes]
-    status: Status
-    name: str
-    finished: bool
-
-    @cached_property
-    def problem(self) -> type[Problem]:
-        """The problem of the run."""
-        return self.run.resolved.problem
-
-    @cached_property
-    def told(self) -> type[Reporting]:
-        """The problem's words for its results."""
-        return reporting(self.problem)
-
-    @cached_property
-    def objectives(self) -> tuple[str, ...]:
-        """The names of the objectives."""
-        return self.problem.labels_of(self.run.resolved.settings)
-
-    @property
-    def about(self) -> str:
-        """The model and the texts, for titles."""
-        return _titles(self.run)[0]
-
-    @property
-    def references(self) -> dict[str, float]:
-        """Fitness of the known solutions that figures of the search show."""
-        shown = _titles(self.run)[1]
-        return {line["reference"]: line["fitness"][0] for line in self.lines if line.get("reference") in shown}
-
-    @cached_property
-    def generations(self) -> list[Json]:
-        """The lines of the history on generations."""
-        return [line for line in self.lines if is_generation(line)]
-
-    @cached_property
-    def settings(self) -> Json:
-        """The experiment, by dotted key."""
-        return flat(self.run.resolved.config())
+    def __init__(self, run: api.Run, lines: list[Json], figures: Mapping[str, bytes], finished: bool) -> None:
+        self.run, self.lines, self.figures, self.finished = run, lines, figures, finished
+        resolved = run.resolved
+        self.name, self.status, self.settings = run.folder.resolve().name, look(run.folder), flat(resolved.config())
+        self.problem, self.told = resolved.problem, reporting(resolved.problem)
+        self.objectives = self.problem.labels_of(resolved.settings)
+        self.about, drawn = _titles(run)
+        self.references = {line["reference"]: line["fitness"][0] for line in lines if line.get("reference") in drawn}
+        self.generations = [line for line in lines if is_generation(line)]
 
     @cached_property
     def facts(self) -> Json:
@@ -128,13 +92,13 @@ def read_run(folder: Path) -> Reported:
     if (folder / RESULT).exists() and not look(folder).is_running:
         run = api.Run.open(folder)
         drawn = {name: path.read_bytes() for name, path in run.figures.items()}
-        return Reported(run, run.lines, drawn, look(folder), folder.resolve().name, finished=True)
+        return Reported(run, run.lines, drawn, finished=True)
     run, lines = so_far(folder)
     with TemporaryDirectory() as place:
         labels = run.resolved.problem.labels_of(run.resolved.settings)
         draw_convergence(lines, labels[0], Path(place), *_titles(run))
         drawn = {"convergence": (Path(place) / "convergence.svg").read_bytes()}
-    return Reported(run, lines, drawn, look(folder), folder.resolve().name, finished=False)
+    return Reported(run, lines, drawn, finished=False)
 
 
 def so_far(folder: Path) -> tuple[api.Run, list[Json]]:

@@ -51,11 +51,12 @@ def test_it_deletes_what_nobody_uses(kept, evoprune):
     assert "0 files, 0" in evoprune("cache", "--clear").out.splitlines()[-1]
 
 
-def test_a_folder_that_cannot_be_had_is_told_in_a_line(evoprune, cache, monkeypatch):
-    monkeypatch.setenv("EVOPRUNE_CACHE", "/dev/null/cache")
+@pytest.mark.parametrize("place", ["/dev/null/cache", "/proc/x"])
+def test_a_folder_that_cannot_be_had_is_told_in_a_line(evoprune, cache, monkeypatch, place):
+    monkeypatch.setenv("EVOPRUNE_CACHE", place)
     answer = evoprune("cache")
     assert answer.code == 2
-    assert answer.err.startswith("evoprune: /dev/null/cache: ")
+    assert answer.err.startswith(f"evoprune: {place}: ")
 
 
 def test_a_folder_that_others_may_enter_is_refused_in_a_line(evoprune, cache):

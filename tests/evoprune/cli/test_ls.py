@@ -1,24 +1,50 @@
+"""What is installed, for people, editors and shells."""
+
+import json
+import shutil
+import subprocess
+from importlib.metadata import EntryPoint
+
 import pytest
 
+from evoprune.cli.main import COMMANDS
 from evoprune.experiment import parameters, registry
 from evoprune.experiment.resolve import ALWAYS_SUPPLIED
 from evoprune.experiment.spec import Experiment
 
 
-def test_everything_registered_is_listed(evoprune):
-    lines = evoprune("ls").out.splitlines()
+@pytest.fixture
+def everything(evoprune):
+    return evoprune("ls").out
+
+
+def keys_in(text):
+    return {line.split()[0] for line in text.splitlines() if line.startswith("      ")}
+
+
+def test_everything_registered_is_listed_with_what_it_is(everything):
     for slot in parameters.DATA_ARGUMENTS:
-        assert f"operators.{slot}" in lines
-        for name in registry.operators(slot):
-            assert any(line.startswith(f"  {name} ") for line in lines)
-    for name in registry.names(registry.PROBLEMS):
-        assert any(line.startswith(f"  {name} ") for line in lines)
-    for path in (registry.HOME / "problems").glob("*.yaml"):
-        assert any(line.startswith(f"  problems/{path.name} ") for line in lines)
+        section = everything.split(f"operators.{slot}\n")[1].split("\n\n")[0]
+        assert all(f"\n  {name} " in f"\n{section}" for name in registry.operators(slot))
+    for group in [registry.PROBLEMS, *registry.other_groups()]:
+        assert all(f"\n  {name} " in everything for name in registry.names(group))
+    assert all(f"\n  problems/{path.name} " in everything for path in (registry.HOME / "problems").glob("*.yaml"))
+    entries = [line for line in everything.splitlines() if line.startswith("  ") and line[2] != " "]
+    assert all(len(line.split()) > 2 for line in entries)
+    assert "sigma                = 0.05       standard deviation of a change" in everything
 
 
-def test_parameters_are_listed_with_default_and_meaning(evoprune):
-    assert "sigma                = 0.05       standard deviation of a change" in evoprune("ls").out
+def test_plugins_of_other_packages_are_listed_by_kind_and_by_name(evoprune, plugin, monkeypatch):
+    plugin("elsewhere", 'def mine(weights):\n    """My own score."""\n')
+    known, foreign = registry.names, EntryPoint("mine", "elsewhere:mine", "evoprune.scores")
+    monkeypatch.setattr(
+        registry, "names", lambda group: known(group) | ({"mine": foreign} if group == foreign.group else {})
+    )
+    for what in ([], ["scores"], ["mine"]):
+        answer = evoprune("ls", *what)
+        assert answer.code == 0
+        assert "  mine                 My own score." in answer.out.splitlines()
+    assert "gguf" in evoprune("ls", "export_formats").out
 
 
 @pytest.mark.parametrize(("name", "place"), [("channels", "problem.transforms"), ("blend", "operators.mate")])
@@ -29,49 +55,71 @@ def test_one_by_its_name(evoprune, name, place):
 def test_a_name_that_nothing_has(evoprune):
     found = evoprune("ls", "chanels")
     assert found.code == 2
-    assert "nothing that is installed is called 'chanels'; did you mean 'channels'?" in found.err
+    assert "did you mean 'channels'?" in found.err
 
 
 def test_keys_of_a_transform_and_of_a_budget(evoprune):
-    assert {"step", "score", "compensate"} <= keys_in(evoprune("ls", "channels").out.splitlines())
-    assert keys_in(evoprune("ls", "parameters").out.splitlines()) == {"removed"}
+    assert {"step", "score", "compensate"} <= keys_in(evoprune("ls", "channels").out)
+    assert keys_in(evoprune("ls", "parameters").out) == {"removed"}
 
 
-def test_what_the_engine_supplies_is_not_the_users_to_give(evoprune):
-    assert not keys_in(evoprune("ls", "operators").out.splitlines()) & ALWAYS_SUPPLIED
+def test_one_kind_alone_without_what_the_engine_supplies(evoprune):
+    operators = keys_in(evoprune("ls", "operators").out)
+    assert "sigma" in operators
+    assert not operators & ({"dimensions"} | ALWAYS_SUPPLIED)
+    assert keys_in(evoprune("ls", "experiment").out) == set(Experiment.model_fields) - {"problem", "operators"}
+    problems = evoprune("ls", "problems").out
+    assert "dimensions" in keys_in(problems)
+    _, texts, *_ = problems.split("    in search_text, report_text, calibration_text:\n")
+    assert {"source", "window", "sampling"} <= keys_in(texts.split("\n\n")[0])
 
 
-def keys_in(lines):
-    return {line.split()[0] for line in lines if line.startswith("      ")}
+@pytest.mark.parametrize(("group", "key"), [("scores", "score"), ("allocations", "allocations")])
+def test_a_problems_own_plugins_are_listed_with_what_their_source_says(evoprune, group, key):
+    head, *lines = evoprune("ls", group).out.strip().splitlines()
+    assert head == f"{group} (pruning: {key})"
+    told = {line.split()[0]: line[2:].split(maxsplit=1)[1] for line in lines}
+    registered = registry.names(f"evoprune.{group}")
+    assert told == {name: entry.load().__doc__.split("\n")[0] for name, entry in registered.items()}
 
 
-def test_the_experiments_own_keys_and_those_of_nested_settings_are_listed(evoprune):
-    assert keys_in(evoprune("ls", "experiment").out.splitlines()) == set(Experiment.model_fields) - {
-        "problem",
-        "operators",
-    }
-    _, texts, *_ = evoprune("ls", "problems").out.split("    in search_text, report_text, calibration_text:\n")
-    assert {"source", "window", "sampling"} <= keys_in(texts.split("\n\n")[0].splitlines())
+def test_the_schema_is_printed(evoprune):
+    printed = json.loads(evoprune("schema").out)
+    assert {"problem", "operators", "population"} <= set(printed["properties"])
 
 
-@pytest.mark.parametrize("title", ["score", "allocations"])
-def test_a_problems_own_plugins_are_listed_with_what_their_source_says(evoprune, title):
-    section = evoprune("ls", "problems").out.split(f"pruning: {title}\n")[1].split("\n\n")[0]
-    group = registry.problem("pruning").plugin_groups[title]
-    told = {line.split()[0]: line[2:].split(maxsplit=1)[1] for line in section.splitlines()}
-    assert told == {name: entry.load().__doc__.split("\n")[0] for name, entry in registry.names(group).items()}
+@pytest.fixture
+def script(evoprune, tmp_path):
+    pytest.importorskip("shtab")
+    answer = evoprune("completion", "bash")
+    assert answer.code == 0
+    (tmp_path / "completion.bash").write_text(answer.out)
+    return tmp_path / "completion.bash"
 
 
-@pytest.mark.parametrize(
-    ("what", "there", "absent"), [("operators", "sigma", "dimensions"), ("problems", "dimensions", "sigma")]
-)
-def test_one_kind_alone(evoprune, what, there, absent):
-    out = evoprune("ls", what).out
-    assert f" {there} " in out
-    assert f" {absent} " not in out
+def completed(script, *words):
+    """What bash offers for the last of ``words``."""
+    line = " ".join(words)
+    told = f"""
+        source {script}
+        COMP_WORDS=({" ".join(word or "''" for word in words)}); COMP_CWORD={len(words) - 1}
+        COMP_LINE={json.dumps(line)}; COMP_POINT={len(line)}
+        $(complete -p evoprune | sed 's/.*-F \\([^ ]*\\).*/\\1/')
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+        """
+    return subprocess.run(["bash", "-c", told], capture_output=True, text=True, cwd=script.parent).stdout.split()
 
 
-def test_every_entry_says_what_it_is(evoprune):
-    entries = [line for line in evoprune("ls").out.splitlines() if line.startswith("  ") and line[2] != " "]
-    assert len(entries) > 15
-    assert all(len(line.split()) > 2 for line in entries)
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_bash_completes_commands_options_and_files(script):
+    (script.parent / "mine.yaml").touch()
+    assert completed(script, "evoprune", "re") == [name for name in ("resume", "recover", "report") if name in COMMANDS]
+    assert "--runs-dir" in completed(script, "evoprune", "run", "--ru")
+    assert completed(script, "evoprune", "run", "mi") == ["mine.yaml"]
+
+
+def test_without_shtab_one_line_says_what_to_install(evoprune, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "shtab", None)
+    answer = evoprune("completion", "bash")
+    assert answer.code == 2
+    assert answer.err == "evoprune: completion: needs shtab: pip install 'evoprune[completion]'\n"

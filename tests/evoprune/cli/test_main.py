@@ -1,3 +1,4 @@
+import errno
 import os
 import re
 import subprocess
@@ -12,7 +13,7 @@ from evoprune.cli.main import parser
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["run"], ["run", "x.yaml", "--sed", "1", "--what"], ["run", "x.yaml", "--set"], ["ls", "a", "b"]],
+    [["run"], ["run", "x.yaml", "--sed", "1", "--what"], ["run", "x.yaml", "--set"], ["ls", "a", "b"]],
     ids=" ".join,
 )
 def test_a_wrong_command_line_is_argparse_s_to_refuse(arguments, capsys):
@@ -20,6 +21,35 @@ def test_a_wrong_command_line_is_argparse_s_to_refuse(arguments, capsys):
         main(arguments)
     assert refused.value.code == 2
     assert "usage: evoprune" in capsys.readouterr().err
+
+
+def test_without_a_command_a_short_help_begins_with_prune(capsys):
+    with pytest.raises(SystemExit) as left:
+        main([])
+    assert left.value.code == 2
+    told = capsys.readouterr().err
+    assert told.index("evoprune prune ") < told.index("evoprune run ") < told.index("evoprune export ")
+    assert len(told.splitlines()) < 20
+
+
+@pytest.mark.parametrize("arguments", [["export", "runs/a", "a\udcff"], ["run", "\udcff"], ["\udcff"]], ids=ascii)
+def test_an_argument_that_is_not_utf_8_is_refused(arguments, capsys):
+    assert main(arguments) == 2
+    assert "UTF-8" in capsys.readouterr().err
+
+
+def test_a_full_disk_stops_any_command(evoprune, run, sphere, no_figures, monkeypatch):
+    folder = run(sphere).folder
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("evoprune.report.page.write_text", full)
+    answer = evoprune("report", folder)
+    assert answer.code == 3
+    assert "No space left on device" in answer.err
+    monkeypatch.setattr("evoprune.cli.status.look", full)
+    assert evoprune("status", folder).code == 3
 
 
 def test_a_mistyped_command_is_answered_with_the_nearest_one(capsys):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from evoprune import Exported, InputError, Stopped
+from evoprune import Exported, Exporting, InputError, Stopped
 from evoprune.exports.exporting import about, export, load
 
 
@@ -54,13 +54,44 @@ def test_nothing_is_overwritten(tmp_path, taken):
     assert (tmp_path / taken).read_text() == "mine"
 
 
+def unwritten(place):
+    raise AssertionError(place)
+
+
+@pytest.mark.parametrize("is_file", [False, True])
+@pytest.mark.parametrize("target", ["nowhere", "empty"])
+def test_a_link_is_refused_before_the_work(tmp_path, target, is_file):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / target)
+    with pytest.raises(InputError, match="out: exists already"):
+        export(tmp_path / "out", unwritten, {}, None, is_file)
+
+
+@pytest.mark.parametrize("out", ["/", ".", "..", "/dev/null/out"])
+def test_a_place_that_cannot_be_made_is_refused_before_the_work(out):
+    with pytest.raises(InputError):
+        export(Path(out), unwritten, {}, None)
+
+
 def test_an_empty_folder_is_no_place_for_a_file(tmp_path):
     (tmp_path / "small.bin").mkdir()
     with pytest.raises(InputError, match="exists already"):
         export(tmp_path / "small.bin", writing(), {}, None, is_file=True)
 
 
-def test_what_cannot_be_moved_leaves_nothing(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("name", "is_file"), [("a.txt", True), ("a", False), ("model-0.5", False), ("a.txt.d", None)])
+def test_a_suffix_that_no_export_has_is_refused(name, is_file):
+    class Written(Exporting):
+        file_suffixes = classmethod(lambda cls: [".txt"])
+
+    if is_file is None:
+        with pytest.raises(InputError, match=r"\.txt"):
+            Written.writes_file(Path(name))
+    else:
+        assert Written.writes_file(Path(name)) == is_file
+
+
+def test_a_full_disk_stops_the_export_and_leaves_nothing(tmp_path, monkeypatch):
     replace = Path.replace
 
     def fail(path, target):
@@ -69,7 +100,7 @@ def test_what_cannot_be_moved_leaves_nothing(tmp_path, monkeypatch):
         return replace(path, target)
 
     monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(InputError, match="No space left on device"):
+    with pytest.raises(Stopped, match="No space left on device"):
         export(tmp_path / "small.bin", writing(), {}, None, is_file=True)
     assert names(tmp_path) == set()
 

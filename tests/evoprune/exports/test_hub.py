@@ -9,10 +9,11 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from evoprune.experiment.modules import HOME
+
+from evoprune.experiment.registry import HOME
 
 UPLOAD = (
-    "import sys; from pathlib import Path; from evoprune.exports.hub import push;"
+    "import sys; from pathlib import Path; from evoprune.exports.exporting import push;"
     " print(push(Path(sys.argv[1]), sys.argv[2]))"
 )
 

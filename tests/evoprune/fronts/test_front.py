@@ -86,8 +86,8 @@ def test_each_limit_is_run_and_exported_and_the_page_names_every_file(front):
     assert answer.code == 0, answer.err
     assert {path.name for path in answer.folder.glob("small/*.txt")} == {"3.txt", "4.txt"}
     assert len(list(answer.folder.glob("small/runs/*/result.json"))) == 2
-    page = Page((answer.folder / "front.html").read_text())
-    titles = (answer.folder / "front.html").read_text().split("<title>")
+    text = (answer.folder / "front.html").read_text()
+    page, titles = Page(text), text.split("<title>")
     rows = {attributes["id"] for attributes in page.named("tr") if "id" in attributes}
     assert {attributes["href"] for attributes in page.named("a")} == {f"#{row}" for row in rows}
     for name in ("small/3.txt", "small/4.txt"):
@@ -95,22 +95,14 @@ def test_each_limit_is_run_and_exported_and_the_page_names_every_file(front):
         assert name in (answer.folder / "front.md").read_text()
         assert name in answer.out
     assert {path.name for path in answer.folder.glob("front_*")} == {"front_bytes.png", "front_bytes.svg"}
-
-
-def test_the_page_works_alone_and_nothing_in_it_becomes_markup(front):
-    text = (front().folder / "front.html").read_text()
-    page = Page(text)
-    assert not page.named("script")
-    assert not page.named("img")
-    assert "<b>" not in text
+    assert not page.named("script") + page.named("b") + page.named("img")
     assert all(drawing["aria-label"] and "width" not in drawing for drawing in page.named("svg"))
 
 
 def test_given_again_it_makes_only_what_is_missing(front):
     folder = front().folder
     before = made(folder)
-    answer = front(dimensions="3,4,6")
-    assert answer.code == 0, answer.err
+    assert front(dimensions="3,4,6").code == 0
     after = made(folder)
     assert before == {path: after[path] for path in before}
     assert (folder / "small" / "6.txt").exists()
@@ -145,37 +137,32 @@ def test_another_family_joins_the_same_front(front):
     assert all(name in text for name in ("small/3.txt", "small/4.txt", "larger/3.txt", "larger/6.txt"))
 
 
-def test_an_export_that_failed_its_check_is_told_and_not_drawn(front):
-    answer = front(dimensions="4,5,6")
+def test_an_export_that_failed_its_check_or_is_refused_is_told_and_the_others_are_made(front):
+    answer = front(dimensions="5,7,6")
     assert answer.code == 0, answer.err
     text = (answer.folder / "front.html").read_text()
     assert "<title>small/5.txt" not in text
     assert "small/5.txt: too long" in text
     assert "unfit: small/5.txt: too long" in answer.out
-    assert (answer.folder / "small" / "6.txt").exists()
-
-
-def test_an_export_that_is_refused_is_told_and_the_others_are_made(front):
-    answer = front(dimensions="7,3")
-    assert answer.code == 0, answer.err
     assert "small/7.txt: has no form" in answer.err
-    assert {path.name for path in answer.folder.glob("*/*.txt")} == {"3.txt"}
+    assert {path.name for path in answer.folder.glob("*/*.txt")} == {"5.txt", "6.txt"}
 
 
-def test_a_file_that_is_missing_is_told_in_one_line(front):
-    (front().folder / "small" / "4.txt").unlink()
-    answer = front()
-    assert answer.code == 2
-    (line,) = answer.err.splitlines()[-1:]
-    assert "small/4" in line
-    assert "is missing, though 4.evoprune.json describes it: put it back, or delete 4.* to export it again" in line
+def test_damaged_fronts_are_refused_in_one_line(front):
+    folder = front().folder
+    facts, export = folder / "small" / "4.evoprune.json", folder / "small" / "4.txt"
+    for path, spoil in ((export, export.unlink), (facts, lambda: facts.write_text("{"))):
+        spoil()
+        answer = front()
+        assert answer.code == 2
+        assert str(path.with_suffix("") if path == export else path) in answer.err.splitlines()[-1]
 
 
 def test_another_experiment_in_the_same_family_is_refused_before_anything_runs(front):
     before = made(front().folder)
     answer = front("--set", "population=8", dimensions="4,7")
     assert answer.code == 2
-    assert "holds a run of another experiment; give another --family, or another --out" in answer.err
+    assert "--family" in answer.err
     assert made(answer.folder) == before
 
 
@@ -183,31 +170,23 @@ def test_exports_measured_on_something_else_are_not_compared(front):
     front()
     answer = front("--set", "problem.function=rastrigin", "--family", "other")
     assert answer.code == 2
-    assert "small/3.txt: was measured on sphere, and other/3.txt on rastrigin: they cannot be compared" in answer.err
-
-
-def test_facts_that_are_not_json_are_told_in_one_line(front):
-    (front().folder / "small" / "4.evoprune.json").write_text("{")
-    answer = front()
-    assert answer.code == 2
-    assert "4.evoprune.json: is not JSON that can be read" in answer.err
+    assert all(fact in answer.err for fact in ("small/3.txt", "sphere", "other/3.txt", "rastrigin"))
 
 
 def test_what_exports_nothing_is_refused(evoprune, sphere, tmp_path):
     answer = evoprune("front", sphere, "--out", tmp_path / "front", "--vary", "problem.dimensions=2,3")
     assert answer.code == 2
-    assert "the problem benchmark has no exports that are compared" in answer.err
+    assert "benchmark" in answer.err
     assert not (tmp_path / "front").exists()
 
 
-@pytest.mark.parametrize("family", ["..", "a/b"])
-def test_a_family_is_a_plain_name(front, family):
-    answer = front("--family", family)
+def test_a_family_is_a_plain_name(front):
+    answer = front("--family", "a/b")
     assert answer.code == 2
-    assert "expected a plain folder name" in answer.err
+    assert "--family" in answer.err
 
 
 def test_points_are_named_by_their_values_and_no_two_alike():
     assert names(variants(["a.b=1e6,2.5e6", "c=x,y"])) == ["1e6-x", "1e6-y", "2.5e6-x", "2.5e6-y"]
-    with pytest.raises(InputError, match="two values would have the same file name"):
+    with pytest.raises(InputError, match="--vary"):
         names(variants(["c='x y',x/y"]))

@@ -5,7 +5,7 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from evoprune.cli import problem_options
+from evoprune.cli import options as cli_options
 from evoprune.experiment import registry
 
 PLUGIN = """
@@ -32,15 +32,15 @@ def parser(plugin, monkeypatch):
     monkeypatch.setattr(registry, "names", lambda group: registered)
     made = argparse.ArgumentParser()
     made.add_argument("--depth")
-    problem_options.add(made, "EvalOptions")
+    cli_options.add_declared(made, "EvalOptions")
     return made
 
 
 def test_a_field_is_an_option_and_only_what_is_given_is_passed_on(parser):
     options = parser.parse_args(["--deep-look", "--text", "mine.txt", "--depth", "9"])
     assert options.depth == "9"
-    assert problem_options.given(options) == {"deep_look": True, "text": "mine.txt"}
-    assert problem_options.given(parser.parse_args([])) == {}
+    assert cli_options.read_declared(options) == {"deep_look": True, "text": "mine.txt"}
+    assert cli_options.read_declared(parser.parse_args([])) == {}
 
 
 def test_options_are_told_of_by_problem(parser):

@@ -1,0 +1,164 @@
+"""Options that several commands share: of the experiment, of where it runs, and those that problems declare."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any, Literal, TypeVar
+
+from pydantic.fields import FieldInfo
+
+from evoprune.backends import launch
+from evoprune.backends.execution import MAPS, Execution
+from evoprune.errors import InputError
+from evoprune.experiment import catalogue, registry
+from evoprune.experiment.resolve import Resolved, resolve_file
+from evoprune.interfaces.export import Exporting, Measuring, Recovering
+
+Kind = Literal["EvalOptions", "ExportOptions", "RecoverOptions"]
+
+_PARTS = {"EvalOptions": Measuring, "ExportOptions": Exporting, "RecoverOptions": Recovering}
+
+Part = TypeVar("Part", bound=Measuring)
+
+_GIVEN = "given_to_problem"
+
+
+def add_command(
+    commands: Any,
+    call: Callable[[argparse.Namespace], int | None],
+    help: str,
+    example: str,
+    name: str = "",
+    about: str | None = None,
+) -> argparse.ArgumentParser:
+    """Add the command that ``call`` carries out, which is called and described as that is; return its parser."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name or call.__name__, help=help, description=about or call.__doc__, epilog=f"example: {example}"
+    )
+    parser.set_defaults(call=call)
+    return parser
+
+
+def add_set(parser: argparse.ArgumentParser, explanation: str) -> None:
+    """Add ``--set`` with the help text ``explanation``."""
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=explanation)
+
+
+def add_experiment(parser: argparse.ArgumentParser) -> None:
+    """Add the experiment's file, ``--set`` and ``--seed``."""
+    parser.add_argument("file", metavar="PROBLEM.yaml", help="the experiment; see the folder problems/")
+    add_set(parser, "override a key, as in operators.mutate.sigma=0.1; ~KEY deletes it; repeatable, the last wins")
+    parser.add_argument("--seed", help="the same as --set seed=N")
+
+
+def read_experiment(options: argparse.Namespace) -> Resolved:
+    """Return the checked experiment that ``options`` name."""
+    return resolve_file(options.file, options.set + ([f"seed={options.seed}"] if options.seed is not None else []))
+
+
+def add_execution(parser: argparse.ArgumentParser) -> None:
+    """Add ``--map`` and the options that belong to it."""
+    group = parser.add_argument_group(
+        "execution", "where candidates are evaluated; with the same --threads, the history does not depend on it"
+    )
+    group.add_argument("--map", choices=MAPS, help="default: processes where there are several workers, else serial")
+    group.add_argument(
+        "-n", "--workers", type=int, metavar="N", help="parallel evaluations (default: one for each device)"
+    )
+    group.add_argument("--devices", default="auto", metavar="LIST", help="auto, cpu, or a list such as cuda:0,cuda:1")
+    group.add_argument("--threads", type=int, metavar="N", help="CPU threads of an evaluation (default: cores/workers)")
+    group.add_argument("--scheduler", metavar="ADDRESS", help="Dask's scheduler, such as tcp://host:8786")
+    group.add_argument("--hostfile", metavar="FILE", help="SCOOP's hosts: lines 'host n', this host first")
+    group.add_argument(
+        "--stall-after",
+        type=float,
+        metavar="SECONDS",
+        help="stop when no result arrives for so long (default: ten times the slowest so far, 60 at least)",
+    )
+
+
+def read_execution(options: argparse.Namespace, scoop_for: str = "") -> Execution:
+    """Return the execution that ``options`` name. ``scoop_for``: the command that alone runs under SCOOP, if any."""
+    if scoop_for and options.map == "scoop":
+        raise InputError(f"is for {scoop_for}", "--map scoop")
+    devices = () if options.devices == "auto" else tuple(options.devices.split(","))
+    return Execution(
+        options.map or ("scoop" if launch.running() else None),
+        launch.size() or options.workers,
+        devices,
+        options.threads,
+        options.scheduler,
+        options.hostfile,
+        options.stall_after,
+    )
+
+
+def under_scoop(how: Execution, options: argparse.Namespace) -> int | None:
+    """Start this command again under SCOOP if it must run there; return its exit code, or None if it need not."""
+    if how.map != "scoop" or launch.running():
+        return None
+    return launch.launch(options.arguments, how.workers, how.hostfile)
+
+
+def add_declared(parser: argparse.ArgumentParser, kind: Kind) -> None:
+    """Add ``--name`` for each field of ``kind`` of each registered problem. To be called after the parser's own."""
+    names = []
+    declared = {problem: _fields(problem, kind) for problem in sorted(registry.names(registry.PROBLEMS))}
+    for fields in declared.values():
+        alike = [name for name, others in declared.items() if others.keys() == fields.keys()]
+        group = parser.add_argument_group(f"options of {', '.join(alike)}") if fields else parser
+        for name, field in fields.items():
+            switch: dict[str, Any] = {"action": "store_true", "default": None} if field.annotation is bool else {}
+            with suppress(argparse.ArgumentError):  # the command or another problem has this option
+                group.add_argument(f"--{name.replace('_', '-')}", **switch, help=_help(field))
+                names.append(name)
+    parser.set_defaults(**{_GIVEN: names})
+
+
+def read_declared(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options made by :func:`add_declared` that were given, not yet checked."""
+    return {name: getattr(options, name) for name in getattr(options, _GIVEN) if getattr(options, name) is not None}
+
+
+def problem_of(options: argparse.Namespace, part: type[Part]) -> type[Part]:
+    """Return the problem for the ``source`` of ``options``, which is no run: the one with ``part`` that can measure it.
+
+    Or the one that ``options.problem`` names.
+    """
+    does = "recover" if issubclass(part, Recovering) else "measure"
+    if options.problem:
+        problem = registry.problem(options.problem)
+        if not issubclass(problem, part):
+            raise InputError(f"the problem {options.problem} has nothing to {does}", "--problem")
+        return problem
+    found = {name: problem for name, problem in _having(part) if problem.measures(options.source)}
+    if not found:
+        raise InputError(f"is no run's folder, and no installed problem can {does} it", options.source)
+    if len(found) > 1:
+        raise InputError(f"several problems can {does} it: {', '.join(found)}; choose with --problem", options.source)
+    return next(iter(found.values()))
+
+
+def _having(part: type[Part]) -> Iterator[tuple[str, type[Part]]]:
+    for name in sorted(registry.names(registry.PROBLEMS)):
+        with suppress(InputError):  # it cannot be imported, which is reported when it is used
+            problem = registry.problem(name)
+            if issubclass(problem, part):
+                yield name, problem
+
+
+def _fields(problem: str, kind: Kind) -> Mapping[str, FieldInfo]:
+    try:
+        found = registry.problem(problem)
+    except InputError:  # it cannot be imported, which is reported when it is used
+        return {}
+    fields: Mapping[str, FieldInfo] = getattr(found, kind).model_fields if issubclass(found, _PARTS[kind]) else {}
+    return fields
+
+
+def _help(field: FieldInfo) -> str:
+    default = catalogue.plain_default(field)
+    told = "" if default is None or default is False else f" (default: {default})"
+    return f"{field.description or ''}{told}".replace("%", "%%")
