@@ -28,7 +28,7 @@ from evoprune.errors import InputError
 from evoprune.experiment import config
 from evoprune.experiment.parameters import check_parameters
 from evoprune.experiment.resolve import Resolved, resolve, resolve_at, resolve_file
-from evoprune.exports.exporting import export
+from evoprune.exports.exporting import export, is_one_file
 from evoprune.exports.recovering import recover_into
 from evoprune.files.json_files import read_json
 from evoprune.interfaces.export import Exported, Exporting, Measuring, Recovering, Table
@@ -137,7 +137,7 @@ class Run:
             return problem.export(self.best.genome, self.result, place, checked)  # type: ignore[no-any-return]
 
         out = Path(out)
-        return export(out, write, self._made_by, self.resolved.config(), kind.writes_file(out))
+        return export(out, write, self._made_by, self.resolved.config(), is_one_file(kind, out))
 
     def recover(self, out: str | Path, **options: Any) -> Exported:
         """Train the best candidate back towards the dense one and export it; ``options`` are the problem's.
@@ -153,7 +153,7 @@ class Run:
             return problem.recover(self.best.genome, self.result, workplace, place, checked)  # type: ignore[no-any-return]
 
         out = Path(out)
-        return recover_into(out, write, self._made_by, self.resolved.config(), kind.writes_file(out))
+        return recover_into(out, write, self._made_by, self.resolved.config(), is_one_file(kind, out))
 
     def compare(self, **options: Any) -> Table:
         """Measure the best candidate beside the known solutions; ``options`` are the problem's."""

@@ -96,17 +96,12 @@ def in_words(rows: Sequence[Row], seeds: int) -> str:
 
 
 def _difference(first: Sequence[float], other: Sequence[float]) -> float:
-    """The p of one comparison: exact where seeds are few, with ties too, of which SciPy's own test has none."""
+    """The p of one comparison: exact where seeds are few, also with ties."""
     if min(len(first), len(other)) < 2:
         return 1.0
-    if len({*first, *other}) == len(first) + len(other):
-        return float(stats.mannwhitneyu(first, other, alternative="two-sided").pvalue)
-    ranks = stats.rankdata([*first, *other])
-    found = stats.permutation_test(
-        (ranks[: len(first)], ranks[len(first) :]), lambda a, b, axis: a.mean(axis) - b.mean(axis),
-        vectorized=True, n_resamples=_RESAMPLES, random_state=numpy.random.default_rng(0),
-    )  # fmt: skip
-    return float(found.pvalue)
+    ties = len({*first, *other}) < len(first) + len(other)
+    method = stats.PermutationMethod(n_resamples=_RESAMPLES, random_state=0) if ties else "auto"
+    return float(stats.mannwhitneyu(first, other, alternative="two-sided", method=method).pvalue)
 
 
 def _interval(values: Sequence[float]) -> tuple[float, float]:

@@ -163,7 +163,7 @@ def completion(options: argparse.Namespace) -> None:
         import shtab
     except ImportError:
         raise InputError("needs shtab: pip install 'evoprune[completion]'", "completion") from None
-    for command in options.commands.values():
+    for command in options.commands.choices.values():
         for action in command._actions:
             if action.type is Path or action.dest in {"file", "run", "source"}:
                 action.complete = shtab.FILE

@@ -75,7 +75,8 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
         "--stall-after",
         type=float,
         metavar="SECONDS",
-        help="stop when no result arrives for so long (default: ten times the slowest so far, 60 at least)",
+        help="stop when no result arrives for so long (default: ten times the slowest so far, 60 at least; an hour "
+        "before the first)",
     )
 
 

@@ -17,7 +17,7 @@ from evoprune.console.phase import Phase, note
 from evoprune.errors import InputError
 from evoprune.experiment import registry
 from evoprune.experiment.resolve import resolve
-from evoprune.exports.exporting import refuse_unless_free
+from evoprune.exports.exporting import is_one_file, refuse_unless_free
 from evoprune.interfaces.export import Exporting
 from evoprune.interfaces.planning import Planner
 from evoprune.records import run_folder
@@ -70,7 +70,7 @@ def _call(planner: type[Planner], options: argparse.Namespace) -> int | None:
         yaml.safe_dump(dict(plan.experiment), sys.stdout, sort_keys=False, allow_unicode=True)
         return None
     if options.out and issubclass(resolved.problem, Exporting):
-        refuse_unless_free(options.out, resolved.problem.writes_file(options.out))
+        refuse_unless_free(options.out, is_one_file(resolved.problem, options.out))
     folder = run_folder.choose(options.runs_dir, options.name, plan.name)
     promised = {"out": str(options.out.absolute()) if options.out else None, "options": dict(plan.export)}
     carry_out(lambda: run(resolved, folder, how, promised=promised), folder)

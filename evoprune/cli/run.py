@@ -28,7 +28,6 @@ from evoprune.experiment.resolve import refuse_missing
 from evoprune.files.json_files import read_json
 from evoprune.interfaces.export import Exporting
 from evoprune.interfaces.parts import Foreseeing, reporting
-from evoprune.interfaces.result import Result
 from evoprune.records import run_folder
 
 
@@ -88,7 +87,7 @@ def resume(options: argparse.Namespace) -> int | None:
     One that cannot be continued stops no other.
     """
     from evoprune.cli.runs import to_continue
-    from evoprune.search.resume import resume  # as in run: NumPy and matplotlib
+    from evoprune.search.run import resume  # as in run: NumPy and matplotlib
 
     how = read_execution(options)
     code = under_scoop(how, options)
@@ -136,17 +135,17 @@ def validate(options: argparse.Namespace) -> None:
     print(f"{options.file}: valid", *(f"{name}: {words}" for name, words in needs.items()), sep="\n")
 
 
-def carry_out(call: Callable[[], Result | None], folder: Path) -> None:
+def carry_out(call: Callable[[], bool], folder: Path) -> None:
     """Call ``call``, which runs in ``folder``, and print its result, or how to continue."""
     try:
-        result = call()
+        ran = call()
     except (KeyboardInterrupt, Stopped):
         if folder.exists():
             if (folder / run_folder.HISTORY).exists():
                 print(f"the scores so far are in {folder / run_folder.HISTORY}", file=sys.stderr)
             _say_how_to_continue(folder)
         raise
-    if result is None:
+    if not ran:
         print("the run is done already; to extend it, raise generations or budget, as in --set generations=N")
     print(*_outcome(Run.open(folder)), sep="\n")
 

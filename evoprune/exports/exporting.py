@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from evoprune.console.phase import Phase
-from evoprune.errors import InputError, Stopped, stopping_at_full_disks
+from evoprune.errors import InputError, Stopped, did_you_mean, stopping_at_full_disks
 from evoprune.experiment.config import Config
 from evoprune.experiment.resolve import resolve_at
 from evoprune.files.json_files import read_json, write_json
@@ -110,6 +110,14 @@ def load(folder: str | Path) -> Any:
     if not issubclass(asked.problem, Exporting):
         raise InputError(f"the problem {asked.experiment.problem.use} exports nothing", str(folder))
     return asked.problem.load(folder, facts)
+
+
+def is_one_file(problem: type[Exporting], out: Path) -> bool:
+    """Return whether ``problem`` exports to ``out`` as one file; refuse a suffix of letters that it does not know."""
+    known = problem.file_suffixes()
+    if known and out.suffix not in known and out.suffix[1:2].isalpha():  # model-0.5 is a folder
+        raise InputError(f"no export ends in {out.suffix}{did_you_mean(out.suffix, known)}", str(out))
+    return out.suffix in known
 
 
 def refuse_unless_free(out: Path, is_file: bool = False) -> None:

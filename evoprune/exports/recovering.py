@@ -12,7 +12,7 @@ from evoprune.console.phase import is_first_process
 from evoprune.errors import InputError
 from evoprune.experiment import config
 from evoprune.experiment.config import Config
-from evoprune.exports.exporting import EXPERIMENT, FACTS, UNFIT, export, refuse_unless_free
+from evoprune.exports.exporting import EXPERIMENT, FACTS, UNFIT, export, is_one_file, refuse_unless_free
 from evoprune.files.json_files import read_json
 from evoprune.interfaces.export import CHECKPOINT, Exported, Recovering
 from evoprune.records import run_folder
@@ -41,7 +41,7 @@ def recover_export(problem: type[Recovering], source: Path, out: Path, options: 
     """Recover what lies in the folder ``source``. Raises :class:`InputError`, and ``Stopped`` if it did not help."""
     if not source.is_dir():
         raise InputError("no such folder; expected a run's, or an exported model's", str(source))
-    if problem.writes_file(out):
+    if is_one_file(problem, out):
         raise InputError("what lies in a folder is recovered to a folder; give the run itself for a file", str(out))
     ours = (source / FACTS).exists()
     facts = read_json(source / FACTS) if ours else None

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
-from evoprune.errors import InputError, did_you_mean
+from evoprune.errors import InputError
 from evoprune.interfaces.schema import Checked
 
 
@@ -79,13 +79,8 @@ class Exporting(ABC):
 
     @classmethod
     def writes_file(cls, out: Path) -> bool:
-        """Whether an export to ``out`` is one file, by its suffix; other suffixes of letters are refused."""
-        known = cls.file_suffixes()
-        if known and out.suffix not in known and out.suffix[1:2].isalpha():  # model-0.5 is a folder
-            raise InputError(
-                f"no export ends in {out.suffix}{did_you_mean(out.suffix, known)}; a folder needs no suffix", str(out)
-            )
-        return out.suffix in known
+        """Whether an export to ``out`` is one file, by its suffix."""
+        return out.suffix in cls.file_suffixes()
 
     @abstractmethod
     def export(self, genome: Sequence[float], result: Any, place: Path, options: Any) -> Exported:

@@ -51,7 +51,6 @@ class Prune(Planner):
     def plan(cls, options: argparse.Namespace) -> Plan:
         from problems.gguf import ggml
         from problems.gguf.find import find_base
-        from problems.language_model.problem import LanguageModel
         from problems.models.resident import Resident
         from problems.models.settings import ModelSettings
         from problems.planning.plan import Subject, longest, share_out
@@ -60,7 +59,7 @@ class Prune(Planner):
         from problems.texts.windows import cut_windows
 
         recipe, seconds = _goal(options), _seconds(options.time)
-        one_file = options.out is not None and LanguageModel.writes_file(options.out)
+        one_file = options.out is not None and options.out.suffix == ".gguf"
         if options.base and not one_file:
             raise InputError("is for --out FILE.gguf", "--base")
         if one_file and (lacking := ggml.missing()):

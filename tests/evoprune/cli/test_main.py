@@ -62,7 +62,7 @@ def test_a_mistyped_command_is_answered_with_the_nearest_one(capsys):
     [
         (["run", "x.yaml", "--sparsity", "0.5"], True),
         (["run", "x.yaml", "--set", "problem.sparsity", "0.5"], True),
-        (["ablate", "x.yaml", "--budget", "9", "--set", "a=1", "b=2"], True),
+        (["ablate", "x.yaml", "--budget", "9", "--vary", "a=1,2", "b=2"], True),
         (["report", "runs/a", "--seed", "1"], False),
     ],
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from evoprune import Exported, Exporting, InputError, Stopped
-from evoprune.exports.exporting import about, export, load
+from evoprune.exports.exporting import about, export, is_one_file, load
 
 
 def writing(faults=()):
@@ -86,9 +86,9 @@ def test_a_suffix_that_no_export_has_is_refused(name, is_file):
 
     if is_file is None:
         with pytest.raises(InputError, match=r"\.txt"):
-            Written.writes_file(Path(name))
+            is_one_file(Written, Path(name))
     else:
-        assert Written.writes_file(Path(name)) == is_file
+        assert is_one_file(Written, Path(name)) == is_file
 
 
 def test_a_full_disk_stops_the_export_and_leaves_nothing(tmp_path, monkeypatch):

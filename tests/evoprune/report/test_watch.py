@@ -15,7 +15,7 @@ from evoprune.report import watch, write
 def unfinished(run, sphere):
     folder = run(sphere).folder
     (folder / "result.json").unlink()
-    run_folder.write_status(folder, "running")
+    StatusFile(folder).write("running")
     return folder
 
 
