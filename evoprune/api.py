@@ -28,8 +28,7 @@ from evoprune.errors import InputError
 from evoprune.experiment import config
 from evoprune.experiment.parameters import check_parameters
 from evoprune.experiment.resolve import Resolved, resolve, resolve_at, resolve_file
-from evoprune.exports.exporting import export, is_one_file
-from evoprune.exports.recovering import recover_into
+from evoprune.exports.exporting import export, is_one_file, recover_into
 from evoprune.files.json_files import read_json
 from evoprune.interfaces.export import Exported, Exporting, Measuring, Recovering, Table
 from evoprune.interfaces.parts import reporting

@@ -18,15 +18,12 @@ from typing import Any
 
 from evoprune import __version__
 from evoprune.cli import planned
-from evoprune.cli.ablate import add_ablate
-from evoprune.cli.cache import add_cache
-from evoprune.cli.eval import add_eval
-from evoprune.cli.export import add_export, add_recover
-from evoprune.cli.front import add_front
+from evoprune.cli.ablate import add_ablate, add_front
+from evoprune.cli.export import add_eval, add_export, add_recover
 from evoprune.cli.ls import add_completion, add_ls, add_schema
 from evoprune.cli.report import add_report
 from evoprune.cli.run import add_resume, add_run, add_validate
-from evoprune.cli.status import add_status
+from evoprune.cli.status import add_cache, add_status
 from evoprune.console.phase import is_launched
 from evoprune.errors import DISK_TROUBLE, InputError, Stopped, did_you_mean
 

@@ -1,4 +1,4 @@
-"""Writes an export completely or not at all, marks one that failed its check, and uploads one to the hub.
+"""Writes an export completely or not at all, marks one that failed its check, recovers and uploads one.
 
 An export is a folder, or one file: what a folder holds beside it then lies in files whose names begin with its own.
 """
@@ -8,16 +8,18 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from evoprune.console.phase import Phase
+from evoprune.console.phase import Phase, is_first_process
 from evoprune.errors import InputError, Stopped, did_you_mean, stopping_at_full_disks
+from evoprune.experiment import config
 from evoprune.experiment.config import Config
 from evoprune.experiment.resolve import resolve_at
 from evoprune.files.json_files import read_json, write_json
-from evoprune.interfaces.export import Exported, Exporting
+from evoprune.interfaces.export import CHECKPOINT, Exported, Exporting, Recovering
 from evoprune.records import run_folder
 
 FACTS, EXPERIMENT, CARD, UNFIT = "evoprune.json", "experiment.yaml", "README.md", "UNFIT.txt"
@@ -193,3 +195,72 @@ def _files(out: Path) -> dict[str, Path]:
         return {path.relative_to(out).as_posix(): path for path in sorted(out.rglob("*")) if path.is_file()}
     beside = [out, *(about(out, name) for name in (FACTS, EXPERIMENT, CARD))]
     return {(CARD if path == about(out, CARD) else path.name): path for path in beside if path.exists()}
+
+
+_LOCK = "unfinished.lock"
+"""Not ``lock``, which makes a folder a run's."""
+
+Write = Callable[[Path, Path], Exported]
+"""Recovers with checkpoints in the first folder, and writes into the second, or the file."""
+
+
+def recover_into(
+    out: Path, write: Write, made_by: Mapping[str, Any], experiment: Config | None, is_file: bool = False
+) -> Exported:
+    """As :func:`export`, for training that can be continued: its checkpoints are beside ``out`` until that is there."""
+    refuse_unless_free(out, is_file)
+    workplace = out.with_name(f"{out.name}.unfinished")
+
+    with held(workplace):
+        exported = export(out, lambda place: write(workplace, place), made_by, experiment, is_file)
+        shutil.rmtree(workplace)
+    return exported
+
+
+def recover_export(problem: type[Recovering], source: Path, out: Path, options: Any) -> Exported:
+    """Recover what lies in the folder ``source``. Raises :class:`InputError`, and ``Stopped`` if it did not help."""
+    if not source.is_dir():
+        raise InputError("no such folder; expected a run's, or an exported model's", str(source))
+    if is_one_file(problem, out):
+        raise InputError("what lies in a folder is recovered to a folder; give the run itself for a file", str(out))
+    ours = (source / FACTS).exists()
+    facts = read_json(source / FACTS) if ours else None
+    if facts and not facts.get("fit"):
+        raise InputError(f"must not be used: see {UNFIT} there", str(source))
+    made_by: dict[str, Any] = {key: facts[key] for key in ("seed", "best") if key in facts} if facts else {}
+    described = source / EXPERIMENT
+    experiment = config.read(described) if ours and described.exists() else None
+
+    def write(workplace: Path, folder: Path) -> Exported:
+        return problem.recover_export(source, facts, workplace, folder, options)
+
+    return recover_into(out, write, made_by, experiment)
+
+
+def clear(workplace: Path) -> None:
+    """Delete ``workplace``, if it is there, and no work was done: it holds no checkpoints."""
+    if workplace.exists() and not any(workplace.glob(f"**/{CHECKPOINT}*")):
+        shutil.rmtree(workplace)
+
+
+@contextmanager
+def held(workplace: Path) -> Iterator[None]:
+    """Make ``workplace``, and keep other processes out, but for those that a launcher started beside this one.
+
+    It is gone again where no work was done. Raises :class:`InputError`.
+    """
+    if not is_first_process():
+        yield
+        return
+    new = not workplace.exists()
+    try:
+        workplace.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot be made: {error.strerror}", str(workplace)) from None
+    try:
+        with run_folder.locked(workplace, _LOCK):
+            yield
+    except BaseException:  # an interruption, too: what holds no checkpoints would only refuse other options later
+        if new:
+            clear(workplace)
+        raise

@@ -16,8 +16,7 @@ from evoprune.console.phase import note
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.parameters import check_parameters
 from evoprune.experiment.resolve import Resolved
-from evoprune.exports.exporting import FACTS, described_in
-from evoprune.exports.recovering import recover_into
+from evoprune.exports.exporting import FACTS, described_in, recover_into
 from evoprune.interfaces.export import Exported, Exporting, Rival
 from evoprune.interfaces.parts import Outcome
 from evoprune.interfaces.result import Best

@@ -9,10 +9,9 @@ from pathlib import Path
 from statistics import median
 
 from evoprune.ablation import campaign
-from evoprune.console.formatting import Share, interval, plain
+from evoprune.console.formatting import Share, plain
 from evoprune.errors import InputError
-from evoprune.records.run_folder import STATUS
-from evoprune.records.status import find, look
+from evoprune.records.status import look
 from evoprune.report import figures
 from evoprune.report.page import Block, drawing, table, text, write_page
 from evoprune.report.reading import NothingYet, Reported, read_run
@@ -45,7 +44,7 @@ def watch(
 ) -> tuple[Path, Path]:
     """Write the page every ``seconds`` until nothing in it is running; return as :func:`write`.
 
-    The last page is that of what is finished, and reloads itself no more.
+    The first page is written when something is scored; the last one reloads itself no more.
     """
     while any(map(_is_running, folders)):
         try:
@@ -53,25 +52,12 @@ def watch(
         except NothingYet:
             if not any(map(_is_running, folders)):
                 raise
-            _write_states(folders, out, seconds)
         wait(seconds)
     return write(folders, out)
 
 
 def _is_running(folder: Path) -> bool:
     return campaign.is_running(folder) or look(folder).is_running
-
-
-def _write_states(folders: Sequence[Path], out: Path, refresh: float) -> None:
-    """Write a page on the progress of runs that have scored too little for a report."""
-    runs = []
-    for folder in folders:
-        only_begun = campaign.is_campaign(folder) and not any(folder.rglob(STATUS))
-        runs += list(map(look, [folder] if only_begun else find(folder)))
-    rows = ([one.folder.name, one.state, one.phase, interval(one.seconds_left)] for one in runs)
-    told = "Too little is scored for a report yet. This page is written again until enough is."
-    parts = [table(["run", "state", "now", "time left"], rows), told]
-    write_page(", ".join(one.folder.name for one in runs), parts, out, refresh)
 
 
 @contextmanager

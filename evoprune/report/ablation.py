@@ -11,9 +11,8 @@ from statistics import median
 
 from evoprune import api
 from evoprune.ablation.campaign import Campaign, is_running, read
-from evoprune.ablation.compare import in_words
 from evoprune.ablation.grid import Variant
-from evoprune.ablation.results import HEAD, NOT_COMPARED, cells, compared, draw_curves
+from evoprune.ablation.results import HEAD, NOT_COMPARED, cells, compared, draw_curves, in_words
 from evoprune.ablation.runs import Finished, finished
 from evoprune.console.formatting import plain
 from evoprune.records import recorded

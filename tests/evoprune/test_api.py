@@ -48,12 +48,6 @@ def test_history_comes_in_columns(finished):
     assert list(finished.generations["generation"]) == [0, 1, 2]
 
 
-def test_without_pandas_columns_are_lists(finished, monkeypatch):
-    monkeypatch.setattr(api, "find_spec", lambda _: None)
-    assert isinstance(finished.history, dict)
-    assert isinstance(finished.history["genome"], list)
-
-
 def test_a_problem_without_an_export_says_so(finished, tmp_path):
     with pytest.raises(InputError, match="nothing to export"):
         finished.export(tmp_path / "out")
@@ -65,24 +59,6 @@ def test_a_result_that_is_none_is_refused(finished, text):
     (finished.folder / "result.json").write_text(text)
     with pytest.raises(InputError, match=r"result\.json"):
         api.Run.open(finished.folder)
-
-
-def test_a_run_that_has_not_finished_is_refused(finished):
-    (finished.folder / "result.json").unlink()
-    with pytest.raises(InputError, match=r"has no result\.json"):
-        api.Run.open(finished.folder)
-
-
-def test_a_folder_of_something_else_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"holds no config\.yaml"):
-        api.Run.open(tmp_path)
-
-
-def test_a_history_line_that_is_no_object_is_refused(finished):
-    with (finished.folder / "history.jsonl").open("a") as file:
-        file.write(json.dumps([1]) + "\n")
-    with pytest.raises(InputError, match=r"history\.jsonl"):
-        _ = finished.history
 
 
 def test_a_mapping_that_yaml_could_not_hold_is_refused(tmp_path):

@@ -139,18 +139,6 @@ def test_another_ablation_of_the_same_name_is_refused(ablation, ablate, capsys):
     assert content(ablation) == before
 
 
-def test_a_bad_variant_is_found_before_anything_runs(ablate, capsys):
-    code, folder = ablate("--vary", "operators.mate=blend,blandly")
-    assert code == 2
-    assert "did you mean 'blend'" in capsys.readouterr().err
-    assert not folder.exists()
-
-
-def test_a_curve_gives_the_best_that_a_budget_bought():
-    found = Curve([10.0, 20.0, 40.0], [5.0, 4.0, 1.0])
-    assert [found.at(budget) for budget in (10, 39, 40, 1000)] == [5, 4, 1, 1]
-
-
 def test_a_budget_that_buys_no_score_is_refused_after_the_first_run(ablate, capsys):
     code, folder = ablate(*VARY, "--budget", "0.5")
     assert code == 2

@@ -3,7 +3,7 @@ from itertools import combinations
 
 import pytest
 
-from evoprune.ablation.compare import compare, holm, in_words, least_possible_p
+from evoprune.ablation.results import compare, holm, in_words, least_possible_p
 
 
 def exact_p(first, other):
@@ -56,9 +56,3 @@ def test_words_tell_what_differs_and_when_none_could():
     assert "c is not shown to differ from a" in text
     assert "too few" in in_words(compare({"a": [1, 2, 3], "b": [4, 5, 6]}), 3)
     assert least_possible_p(3, 2) == pytest.approx(0.1)
-
-
-def test_one_seed_is_compared_without_pretence():
-    row = compare({"a": [1.0], "b": [2.0]})[1]
-    assert row.interval == (2.0, 2.0)
-    assert not row.differs

@@ -54,8 +54,3 @@ def test_what_all_variants_share_is_given_once():
     with pytest.raises(InputError, match="all variants share it; give --seeds instead"):
         variants(["seed=1,2"], {"seed": "--seeds"})
     assert [variant.name for variant in variants(["seed=1,2"])] == ["seed=1", "seed=2"]
-
-
-def test_a_key_is_varied_once():
-    with pytest.raises(InputError, match="twice"):
-        variants(["score=a,b", "problem.score=c,d"])

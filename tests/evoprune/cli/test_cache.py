@@ -1,7 +1,5 @@
 """The command tells what is kept, and deletes it."""
 
-import json
-
 import numpy
 import pytest
 from safetensors.numpy import save_file
@@ -33,12 +31,6 @@ def test_it_lists_what_there_is(kept, evoprune, cache):
     assert sum("damaged" in line for line in lines) == 1
     assert total.startswith("3 files, 408kB of at most ")
     assert total.endswith(f"in {cache}")
-
-
-def test_as_json_too(kept, evoprune):
-    found = json.loads(evoprune("cache", "--json").out)
-    assert {one.get("model") for one in found} == {"models/small", "models/large", None}
-    assert {one["bytes"] > 10 for one in found if "model" in one} == {True}
 
 
 def test_it_deletes_what_nobody_uses(kept, evoprune):

@@ -1,6 +1,5 @@
 import errno
 import os
-import re
 import subprocess
 import sys
 
@@ -8,7 +7,6 @@ import pytest
 
 from evoprune import __version__
 from evoprune.cli import main
-from evoprune.cli.main import parser
 
 
 @pytest.mark.parametrize(
@@ -87,13 +85,6 @@ def test_help_and_version_are_fine(arguments, capsys):
     assert (__version__ if "--version" in arguments else "usage: evoprune") in capsys.readouterr().out
 
 
-def test_help_shows_no_markup(capsys):
-    for command in re.findall(r"^    (\w+) ", parser().format_help(), re.M):
-        with pytest.raises(SystemExit):
-            main([command, "--help"])
-        assert "``" not in capsys.readouterr().out
-
-
 # The pipe's reader leaves at once, as `| head` does.
 def test_a_reader_that_leaves_is_no_error():
     process = subprocess.Popen([sys.executable, "-m", "evoprune", "ls"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -132,15 +123,6 @@ def test_a_path_that_cannot_be_looked_at_is_named(command, evoprune):
     assert "File name too long" in line
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may look into every folder")
-def test_a_folder_of_somebody_else_s_is_named(evoprune, tmp_path):
-    closed = tmp_path / "closed"
-    closed.mkdir(mode=0)
-    answer = evoprune("status", closed / "run")
-    assert answer.code == 2
-    assert answer.err.startswith(f"evoprune: {closed}")
-
-
 def test_a_launcher_of_several_processes_is_for_a_training_alone(evoprune, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     answer = evoprune("run", "problems/rastrigin.yaml")
@@ -157,24 +139,3 @@ def test_quiet_leaves_the_result_and_errors(evoprune, sphere, tmp_path):
     refused = evoprune("run", tmp_path / "nothing.yaml", "-q")
     assert refused.code == 2
     assert "no such file" in refused.err
-
-
-@pytest.mark.parametrize(("given", "meant"), [("fp16", "float16"), ("bf16", "bfloat16"), ("fp32", "float32")])
-def test_a_number_format_by_another_name_is_answered_with_ours(evoprune, given, meant):
-    answer = evoprune("eval", "bundled:gpt2-mini", "--dtype", given)
-    assert answer.code == 2
-    assert f"(did you mean '{meant}'?), got '{given}'" in answer.err
-
-
-def test_how_threads_wait_is_the_user_s_choice(monkeypatch):
-    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
-        monkeypatch.setenv(name, "")  # so that it is as before after the test, whatever a command sets
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
-    main(["ls", "problems"])
-    assert "GOMP_SPINCOUNT" not in os.environ
-    monkeypatch.delenv("OMP_WAIT_POLICY")
-    monkeypatch.setenv("KMP_BLOCKTIME", "7")
-    main(["ls", "problems"])
-    assert os.environ["KMP_BLOCKTIME"] == "7"
-    assert int(os.environ["GOMP_SPINCOUNT"]) > 0

@@ -4,7 +4,6 @@ import shlex
 from pathlib import Path
 
 import pytest
-import yaml
 
 from evoprune.experiment import registry
 
@@ -52,23 +51,6 @@ def test_files_and_folders_that_are_not_there_are_told_by_key(evoprune, tmp_path
     assert not (tmp_path / "runs").exists()
 
 
-def test_settings_are_checked_too(evoprune):
-    answer = evoprune("validate", "problems/gpt2_mini.yaml", "--set", "operators.mate.use=unifrom", "--seed", "x")
-    assert answer.code == 2
-    assert "did you mean 'uniform'?" in answer.err
-    assert "seed: " in answer.err
-
-
-def test_print_config_shows_what_would_run_and_runs_nothing(evoprune, tmp_path):
-    answer = evoprune(
-        "run", "problems/rastrigin.yaml", "--runs-dir", tmp_path / "runs", "--print-config", "--seed", "7"
-    )
-    config = yaml.safe_load(answer.out)
-    assert config["seed"] == 7
-    assert config["problem"]["low"] == -5.12
-    assert not (tmp_path / "runs").exists()
-
-
 TOLD = """
 from evoprune import Exporting, Reporting
 from problems.benchmark import Benchmark
@@ -80,14 +62,6 @@ class Told(Benchmark, Reporting, Exporting):
 
     def export(self, genome, result, folder, options): ...
 """
-
-
-def test_it_begins_with_where_it_writes_and_on_what(run, sphere, no_figures):
-    answer = run(sphere)
-    first, second, *_ = answer.err.splitlines()
-    assert first.startswith(f"{answer.folder}: 1 worker with ")
-    assert all(option in first for option in ("-n", "--threads", "--devices"))
-    assert second == f"{answer.folder}: 3 genes"
 
 
 def test_it_ends_with_what_was_found_and_what_to_do_with_it(run, sphere, evoprune, no_figures):

@@ -73,12 +73,6 @@ def test_a_place_that_cannot_be_made_is_refused_before_the_work(out):
         export(Path(out), unwritten, {}, None)
 
 
-def test_an_empty_folder_is_no_place_for_a_file(tmp_path):
-    (tmp_path / "small.bin").mkdir()
-    with pytest.raises(InputError, match="exists already"):
-        export(tmp_path / "small.bin", writing(), {}, None, is_file=True)
-
-
 @pytest.mark.parametrize(("name", "is_file"), [("a.txt", True), ("a", False), ("model-0.5", False), ("a.txt.d", None)])
 def test_a_suffix_that_no_export_has_is_refused(name, is_file):
     class Written(Exporting):

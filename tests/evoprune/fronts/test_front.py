@@ -129,14 +129,6 @@ def test_rivals_are_exported_once_beside_the_results(front):
     assert "unfit: small, uniform/5.txt: too long" in answer.out
 
 
-def test_another_family_joins_the_same_front(front):
-    front()
-    answer = front("--set", "population=8", "--family", "larger", dimensions="3,6")
-    assert answer.code == 0, answer.err
-    text = (answer.folder / "front.html").read_text()
-    assert all(name in text for name in ("small/3.txt", "small/4.txt", "larger/3.txt", "larger/6.txt"))
-
-
 def test_an_export_that_failed_its_check_or_is_refused_is_told_and_the_others_are_made(front):
     answer = front(dimensions="5,7,6")
     assert answer.code == 0, answer.err
@@ -172,19 +164,6 @@ def test_exports_measured_on_something_else_are_not_compared(front):
     answer = front("--set", "problem.function=rastrigin", "--family", "other")
     assert answer.code == 2
     assert all(fact in answer.err for fact in ("small/3.txt", "sphere", "other/3.txt", "rastrigin"))
-
-
-def test_what_exports_nothing_is_refused(evoprune, sphere, tmp_path):
-    answer = evoprune("front", sphere, "--out", tmp_path / "front", "--vary", "problem.dimensions=2,3")
-    assert answer.code == 2
-    assert "benchmark" in answer.err
-    assert not (tmp_path / "front").exists()
-
-
-def test_a_family_is_a_plain_name(front):
-    answer = front("--family", "a/b")
-    assert answer.code == 2
-    assert "--family" in answer.err
 
 
 def test_points_are_named_by_their_values_and_no_two_alike():

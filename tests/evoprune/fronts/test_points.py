@@ -40,12 +40,6 @@ def test_what_is_kept_is_unbeaten_and_what_is_not_is_beaten_by_one_that_is(axis,
             assert (set(at_least) == {(loss, other)}) == (name in names)
 
 
-def test_the_better_way_decides():
-    found = front((1, 10, 5), (2, 20, 9), (3, 30, 1))
-    assert kept(found, "bytes") == {"a/0"}
-    assert kept(found, "speed") == {"a/0", "a/1"}
-
-
 def test_equal_points_are_all_kept():
     assert kept(front((1, 10), (1, 10), (1, 11)), "bytes") == {"a/0", "a/1"}
 

@@ -50,13 +50,3 @@ def test_a_long_line_is_cut(length):
     assert len(points) == len(better) == min(length, figures.MOST_ANCESTORS)
     words = figures.describe_family(figures.ancestors(length - 1, chain(length)), length - 1)
     assert ("older ones are left out" in words) == (length > figures.MOST_ANCESTORS)
-
-
-def test_an_ancestor_that_failed_has_no_point():
-    links, points, better = drawn(chain(4) | {1: line(1, [0], None, 1)}, 3)
-    assert (len(points), len(links), len(better)) == (3, 1, 2)
-
-
-def test_parents_in_a_ring_end():
-    candidates = {0: line(0, [1], 1.0, 0), 1: line(1, [0], 2.0, 0)}
-    assert len(drawn(candidates, 1)[1]) == 2

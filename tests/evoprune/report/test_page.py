@@ -107,12 +107,6 @@ def test_a_history_of_another_form_is_refused(run, sphere, evoprune, line):
     assert not (folder / "report.html").exists()
 
 
-def test_a_folder_without_a_run_is_refused(evoprune, tmp_path):
-    answer = evoprune("report", tmp_path)
-    assert answer.code == 2
-    assert "config.yaml" in answer.err
-
-
 def test_a_result_is_told_in_the_problems_words(report, evoprune, tmp_path, monkeypatch):
     (folder,), _, _ = report(1)
     said = {
@@ -176,13 +170,6 @@ def test_a_page_is_called_what_was_asked(run, sphere, evoprune, tmp_path, out, m
     assert evoprune("report", run(sphere).folder, "--out", tmp_path / out).code == 0
     assert (tmp_path / made).is_file()
     assert evoprune("report", tmp_path / "runs" / "run", "--out", tmp_path).code == 2
-
-
-def test_a_lengthened_run_is_repeated_from_its_config(run, sphere, evoprune, no_figures):
-    folder = run(sphere).folder
-    evoprune("resume", folder, "--set", "generations=5")
-    evoprune("report", folder)
-    assert f"python -m evoprune run {folder / 'config.yaml'}" in (folder / "report.md").read_text()
 
 
 def test_a_folder_of_runs_is_all_of_its_runs_but_those_without_a_score(report, evoprune, no_figures):

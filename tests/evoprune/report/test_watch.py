@@ -63,38 +63,25 @@ def test_a_page_without_a_place_is_not_waited_for(unfinished, tmp_path):
 
 
 @pytest.mark.parametrize("lacking", [["history.jsonl"], ["history.jsonl", "config.yaml"]])
-def test_a_run_that_has_scored_nothing_is_waited_for_while_it_goes_on(unfinished, watched, tmp_path, lacking):
-    kept = {unfinished / name: (unfinished / name).read_text() for name in lacking}
+def test_a_run_that_has_scored_nothing_is_waited_for_while_it_goes_on(unfinished, tmp_path, lacking):
+    kept, out = {unfinished / name: (unfinished / name).read_text() for name in lacking}, tmp_path / "page.html"
     for path in kept:
         path.unlink()
     with pytest.raises(InputError):
-        watch([unfinished], tmp_path / "page.html", 1.0)
-    StatusFile(unfinished).write("running", None, "calibrating: 2/30 blocks", 70.0)
-    during, after = watched(lambda: [path.write_text(text) for path, text in kept.items()])
-    assert "Too little is scored" in during
-    if "config.yaml" not in lacking:
-        assert "calibrating: 2/30 blocks" in during
-        assert "01:10" in during
-    assert "Too little is scored" not in after
+        watch([unfinished], out, 1.0)
+    with ExitStack() as held:
+        held.enter_context(run_folder.locked(unfinished))
+
+        def wait(_):
+            assert not out.exists()
+            for path, text in kept.items():
+                path.write_text(text)
+            held.close()
+
+        watch([unfinished], out, 1.0, wait)
+    assert out.exists()
 
 
 def test_a_folder_of_something_else_is_not_waited_for(unfinished, tmp_path):
     with run_folder.locked(unfinished), pytest.raises(InputError, match="nowhere"):
         watch([unfinished, tmp_path / "nowhere"], tmp_path / "page.html", 1.0)
-
-
-@pytest.mark.parametrize("every", ["0", "nan", "inf"])
-def test_an_interval_that_is_none_is_refused(unfinished, evoprune, every):
-    answer = evoprune("report", unfinished, "--watch", "--every", every)
-    assert answer.code == 2
-    assert "--every" in answer.err
-
-
-def test_objectives_may_depend_on_the_settings(traded, tmp_path):
-    """The best of a run that goes on is that by the objectives which its settings ask for."""
-    (traded / "result.json").unlink()
-    StatusFile(traded).write("running")
-    lines = map(json.loads, (traded / "history.jsonl").read_text().splitlines())
-    least = min(line["fitness"][0] for line in lines if "candidate" in line)
-    _, markdown = write([traded], tmp_path / "page.html")
-    assert f"| cost of the best | {least:.6g} |" in markdown.read_text()
