@@ -27,25 +27,12 @@ from evoprune.cli.status import add_cache, add_status
 from evoprune.console.phase import is_launched
 from evoprune.errors import DISK_TROUBLE, InputError, Stopped, did_you_mean
 
-COMMANDS = {
-    add.__name__.removeprefix("add_"): add
-    for add in (
-        add_run,
-        add_status,
-        add_resume,
-        add_ablate,
-        add_front,
-        add_export,
-        add_recover,
-        add_eval,
-        add_report,
-        add_validate,
-        add_ls,
-        add_cache,
-        add_schema,
-        add_completion,
-    )
-}
+_ADDED = (
+    add_run, add_status, add_resume, add_ablate, add_front, add_export, add_recover, add_eval, add_report, add_validate,
+    add_ls, add_cache, add_schema, add_completion,
+)  # fmt: skip
+
+COMMANDS = {add.__name__.removeprefix("add_"): add for add in _ADDED}
 
 _FIRST = ("run", "report", "export")
 """Commands that the short help shows, after those that plan an experiment."""

@@ -7,14 +7,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 from evoprune import api
 from evoprune.ablation.campaign import Campaign, is_running, read
 from evoprune.ablation.grid import Variant
 from evoprune.ablation.results import HEAD, NOT_COMPARED, cells, compared, draw_curves, in_words
 from evoprune.ablation.runs import Finished, finished
-from evoprune.console.formatting import plain
 from evoprune.records import recorded
 from evoprune.records.run_folder import CONFIG, HISTORY, RESULT
 from evoprune.records.status import RUNNING, look
@@ -57,7 +55,8 @@ def blocks(folder: Path) -> Iterator[Block]:
         )
     seeds = len({run.seed for run in whole})
     yield facts(_facts(folder, campaign, members, seeds))
-    for title, rows in compared(whole, campaign).items():
+    tables = compared(whole, campaign)
+    for title, rows in tables.items():
         yield f"## {text(title[0].upper() + title[1:])}"
         yield table(HEAD, map(cells, rows))
         yield items(in_words(rows, seeds).splitlines())
@@ -67,7 +66,8 @@ def blocks(folder: Path) -> Iterator[Block]:
     )
     if campaign.label is not None:
         figure = draw_curves(whole, campaign.budget, campaign.unit, campaign.label)
-        yield drawing("best so far", figure, _describe_curves(whole, campaign))
+        medians = "; ".join(f"{row.variant}: {row.median:.4g}" for row in next(iter(tables.values())))
+        yield drawing("best so far", figure, f"The median of the best so far ends at {medians}.")
     yield "## Runs"
     unseen = all(run.unseen is not None for run in whole)
     head = ["run", "variant", "seed", "state", "best within the budget", *(["unseen data"] if unseen else [])]
@@ -120,17 +120,6 @@ def _facts(folder: Path, campaign: Campaign, members: Sequence[Member], seeds: i
         **({"objective": NOT_COMPARED} if campaign.label is None else {}),
         "better is": "lower" if minimised else "higher",
     }
-
-
-def _describe_curves(runs: Sequence[Finished], campaign: Campaign) -> str:
-    """The medians of the curves at each quarter of the budget, in words."""
-    told = []
-    for variant in campaign.variants:
-        curves = [run.curve for run in runs if run.variant == variant.name]
-        at = [median(curve.at(campaign.budget * quarter / 4) for curve in curves) for quarter in range(1, 5)]
-        told.append(f"{variant.name}: {', '.join(map(plain, at))}")
-    quarters = f"a quarter, a half, three quarters and all of {campaign.budget:,.0f} {campaign.unit}"
-    return f"Median of the best so far after {quarters}. {'; '.join(told)}."
 
 
 def _row(member: Member, budget: float) -> list[object]:

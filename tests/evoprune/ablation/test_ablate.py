@@ -111,16 +111,6 @@ class Other(Labelled):
 """
 
 
-def test_different_objectives_are_not_compared(ablate, plugin, capsys):
-    plugin("labelled", LABELLED)
-    settings = ["--set", "plugins=[labelled]", "--set", "problem.use=labelled:Labelled"]
-    code, folder = ablate("--vary", "problem.label=a,b", *settings)
-    assert code == 0
-    assert "it differs between the variants" in capsys.readouterr().out
-    assert not list(folder.glob("curves.*"))
-    assert "it differs between the variants" in (folder / "report.md").read_text()
-
-
 def test_problems_that_differ_in_their_class_alone_share_no_score(ablate, plugin):
     plugin("labelled", LABELLED)
     code, folder = ablate("--vary", "problem.use=labelled:Labelled,labelled:Other", "--set", "plugins=[labelled]")
@@ -196,22 +186,6 @@ def test_what_failed_in_one_run_is_tried_in_the_next(ablate, plugin):
         for path in sorted(folder.glob("*/*/history.jsonl"))
     ]
     assert failed == [1, 0]
-
-
-def test_a_folder_of_something_else_is_refused(ablate, run, sphere, capsys):
-    folder = run(sphere).folder
-    before = content(folder)
-    assert ablate("--vary", "population=8,9", "--runs-dir", str(folder.parent), name=folder.name)[0] == 2
-    assert "no ablation's" in capsys.readouterr().err
-    assert content(folder) == before
-
-
-def test_an_ablation_that_another_process_is_at_is_refused(ablation, ablate, capsys):
-    before = (ablation / "campaign.json").read_bytes()
-    with locked(ablation, "campaign.lock"):
-        assert ablate(*VARY)[0] == 2
-    assert "still running" in capsys.readouterr().err
-    assert (ablation / "campaign.json").read_bytes() == before
 
 
 def test_nothing_is_left_where_no_run_can_begin(plugin, write, evoprune, tmp_path):

@@ -123,13 +123,6 @@ def test_a_path_that_cannot_be_looked_at_is_named(command, evoprune):
     assert "File name too long" in line
 
 
-def test_a_launcher_of_several_processes_is_for_a_training_alone(evoprune, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    answer = evoprune("run", "problems/rastrigin.yaml")
-    assert (answer.code, answer.out) == (2, "")
-    assert answer.err.startswith("evoprune: accelerate launch: starts several processes, which share a training alone")
-
-
 def test_quiet_leaves_the_result_and_errors(evoprune, sphere, tmp_path):
     told = evoprune("run", sphere, "--runs-dir", tmp_path / "runs", "--name", "a")
     quiet = evoprune("run", sphere, "--runs-dir", tmp_path / "runs", "--name", "b", "--quiet")

@@ -41,10 +41,3 @@ def test_a_field_is_an_option_and_only_what_is_given_is_passed_on(parser):
     assert options.depth == "9"
     assert cli_options.read_declared(options) == {"deep_look": True, "text": "mine.txt"}
     assert cli_options.read_declared(parser.parse_args([])) == {}
-
-
-def test_options_are_told_of_by_problem(parser):
-    text = parser.format_help()
-    assert "options of other:" in text
-    assert "look into 100% of it" in text
-    assert text.count("--text TEXT ") == 1

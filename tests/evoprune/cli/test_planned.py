@@ -149,23 +149,6 @@ def test_a_plan_is_printed_as_a_file_that_runs(evoprune, write, tmp_path):
     assert evoprune("validate", write(answer.out)).code == 0
 
 
-@pytest.mark.usefixtures("command")
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["10"], "evoprune: size: too large\n"),
-        (["3", "--out", "docs"], "evoprune: docs: exists already and is not an empty folder; "),
-        (["3", "-n", "0"], "evoprune: -n: expected a number between 1 and 100000"),
-    ],
-)
-def test_wrong_input_is_one_line_and_leaves_nothing(evoprune, tmp_path, arguments, message):
-    answer = evoprune("tiny", *arguments, "--runs-dir", tmp_path / "runs")
-    assert (answer.code, answer.out) == (2, "")
-    assert answer.err.startswith(message)
-    assert answer.err.count("\n") == 1
-    assert not (tmp_path / "runs").exists()
-
-
 def test_what_is_no_planner_is_refused_by_name_and_hinders_no_other_command(command, evoprune):
     command("NoPlanner")
     assert evoprune("ls", "experiment").code == 0

@@ -40,10 +40,6 @@ def test_what_is_kept_is_unbeaten_and_what_is_not_is_beaten_by_one_that_is(axis,
             assert (set(at_least) == {(loss, other)}) == (name in names)
 
 
-def test_equal_points_are_all_kept():
-    assert kept(front((1, 10), (1, 10), (1, 11)), "bytes") == {"a/0", "a/1"}
-
-
 def test_only_what_was_measured_is_an_axis_and_nothing_that_is_better_no_way():
     assert front((1, 10, None, 50.0), (2, 20, None, 60.0)).axes == ["bytes"]
     mixed = front((1, 10, 5), (2, 20, None))

@@ -58,16 +58,6 @@ def test_nothing_of_the_folder_becomes_markup(ablation, evoprune):
     assert "alert(1)" in (ablation / "report.html").read_text()
 
 
-def test_a_campaign_of_another_form_is_refused(ablation, evoprune):
-    sound = json.loads((ablation / "campaign.json").read_text())
-    changes = {"seeds": 10**9, "budget": -1, "variants": [], "settings": "a", "unit": None, "environment": []}
-    for key, value in changes.items():
-        (ablation / "campaign.json").write_text(json.dumps(sound | {key: value}))
-        answer = evoprune("report", ablation)
-        assert answer.code == 2
-        assert f"campaign.json: {key}" in answer.err
-
-
 def test_a_watched_page_reloads_itself_until_the_ablation_ends(ablation, tmp_path):
     """First while nothing can be compared, then while one run is missing."""
     out, seen = tmp_path / "page.html", []

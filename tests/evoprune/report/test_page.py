@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-import shutil
 from xml.etree import ElementTree
 
 import pytest
@@ -67,14 +66,6 @@ def test_runs_of_other_experiments_have_no_median_but_are_told_apart(run, sphere
     text = (tmp_path / "report.md").read_text()
     assert "median (range)" not in text
     assert "Differs in: operators.mate, generations." in text
-
-
-def test_runs_of_one_name_are_told_apart_by_the_folders_above(run, sphere, evoprune, tmp_path, no_figures):
-    places = [tmp_path / f"{seed}" / "run" for seed in (1, 2)]
-    for place in places:
-        shutil.copytree(run(sphere, name=place.parent.name).folder, place)
-    assert evoprune("report", *places, "--out", tmp_path / "report.html").code == 0
-    assert "| number | 1/run | 2/run |" in (tmp_path / "report.md").read_text()
 
 
 @pytest.mark.parametrize(
