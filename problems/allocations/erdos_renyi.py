@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from evoprune import Budget
 from problems.allocations.fitting import Loss, fit
-from problems.transforms.weights.groups import Group
+from problems.transforms.weights.genes import Group
 from problems.transforms.weights.transform import Weights
 
 

@@ -8,7 +8,7 @@ from evoprune import Budget
 from problems.allocations.fitting import Loss, shift
 from problems.calibration.activations import INPUT_NORMS
 from problems.scores.wanda import wanda
-from problems.transforms.weights.groups import Group
+from problems.transforms.weights.genes import Group
 from problems.transforms.weights.transform import Weights
 
 _OUTLIER = 5.0

@@ -1,4 +1,4 @@
-"""Times what each level of each gene saves, in the whole model.
+"""Measures the time that each level of each gene saves, in the whole model.
 
 A block that runs alone in a loop keeps its weights in the processor's cache, which it cannot in a model. So all genes
 that are alike and have a level, or some of them, take it together, the whole model is timed in turn with the dense one,
@@ -15,18 +15,19 @@ import numpy
 from scipy.optimize import isotonic_regression
 
 from evoprune import Coupled, Phase, steps
+from problems.budgets.latency_terms import time_terms, timer_of
 from problems.models.throughput import Load
-from problems.transforms.latency import Clock
+from problems.transforms.latency import Timer
 from problems.transforms.transform import Transform
 
 _PASSES = 3
-"""How often all models are timed, one after the other: other work slows some kinds of computing more than others."""
+"""Rounds over all models, one after the other: other work slows some kinds of computing more than others."""
 
 _RARE = 0.1
 """A level that less than this share of a class can have is not timed: noise would be larger than what it saves."""
 
 TIMED = 8
-"""How many levels of a gene are timed at most; the last one, which may drop the sublayer, is timed besides."""
+"""The most levels of a gene that are timed; the last one, which may drop the sublayer, is timed besides."""
 
 
 def savings(bare: Transform, load: Load, seconds: float) -> tuple[float, list[list[float]]]:
@@ -39,29 +40,29 @@ def savings(bare: Transform, load: Load, seconds: float) -> tuple[float, list[li
     faster and faster are made to fall, at the least squared error; of other genes each level is timed. Where the model
     of all fastest levels saves less than these do together, all are scaled down to that. The resident model, which
     must be dense, is so afterwards. Raises
-    :class:`evoprune.InputError` as :class:`problems.transforms.latency.Clock` does.
+    :class:`evoprune.InputError` as :class:`problems.transforms.latency.Timer` does.
     """
-    clock, levels = bare.clock(load), [gene.levels for gene in bare.genes]
-    sizes = clock.sizes()
-    jobs = _jobs(clock, levels, sizes)
+    timer, levels = timer_of(bare, load), [gene.levels for gene in bare.genes]
+    sizes = timer.sizes()
+    jobs = _jobs(timer, levels, sizes)
     genomes = [
         [float(own.index(job.level)) if gene in job.taking else 0.0 for gene, own in enumerate(levels)] for job in jobs
     ]
-    dense, shares = _times(clock, genomes, load, seconds)
+    dense, shares = _times(timer, genomes, load, seconds)
     found: list[dict[Any, float]] = [{} for _ in levels]
     for job, share in zip(jobs, shares, strict=True):
         lost = {gene: sizes[gene][0] - sizes[gene][levels[gene].index(job.level)] for gene in job.genes}
         whole = sum(lost[gene] for gene in job.taking)
         for gene in job.genes:
             found[gene][job.level] = share * (lost[gene] / whole if whole else 1 / len(job.taking))
-    falls = map(clock.falls, range(len(levels)))
+    falls = map(timer.falls, range(len(levels)))
     rows = [_table(*each) for each in zip(levels, sizes, found, falls, strict=True)]
     taking = {gene for job in jobs for gene in job.taking}
     fastest = [_fastest(row) if gene in taking else 0.0 for gene, row in enumerate(rows)]
-    together = -Coupled(bare.genes, bare.time_terms(rows), None).spent(fastest)
+    together = -Coupled(bare.genes, time_terms(bare, rows), None).spent(fastest)
     if not together:
         return dense, [[0.0] * len(row) for row in rows]
-    _, (share,) = _times(clock, [fastest], load, seconds)
+    _, (share,) = _times(timer, [fastest], load, seconds)
     scale = min(1.0, max(0.0, -share) / together)
     return dense, [[min(change, 0.0) * scale * dense for change in row] for row in rows]
 
@@ -74,26 +75,26 @@ class _Job(NamedTuple):
     taking: list[int]
 
 
-def _jobs(clock: Clock, levels: Sequence[Sequence[Any]], sizes: Sequence[Sequence[float]]) -> list[_Job]:
+def _jobs(timer: Timer, levels: Sequence[Sequence[Any]], sizes: Sequence[Sequence[float]]) -> list[_Job]:
     """The levels that are timed of each class of genes that are alike. ``levels`` and ``sizes``: of each gene."""
     jobs = []
-    for alike in clock.alike():
-        places = timed_levels if clock.falls(alike[0]) else lambda count: list(range(1, count))
+    for alike in timer.alike():
+        places = timed_levels if timer.falls(alike[0]) else lambda count: list(range(1, count))
         timed = (levels[gene][at] for gene in alike for at in places(len(levels[gene])))
         most = sum(_most(sizes[gene]) for gene in alike)
         for level in dict.fromkeys(timed):
             genes = [gene for gene in alike if level in levels[gene]]
             if sum(_most(sizes[gene]) for gene in genes) >= _RARE * most:
-                jobs.append(_Job(level, genes, clock.together(genes)))
+                jobs.append(_Job(level, genes, timer.together(genes)))
     return jobs
 
 
 def _most(sizes: Sequence[float]) -> float:
-    """What the last level changes."""
+    """The size that the last level changes."""
     return sizes[0] - sizes[-1]
 
 
-def _times(clock: Clock, genomes: Sequence[list[float]], load: Load, seconds: float) -> tuple[float, list[float]]:
+def _times(timer: Timer, genomes: Sequence[list[float]], load: Load, seconds: float) -> tuple[float, list[float]]:
     """The milliseconds of the dense model's pass, and the share of it by which each of ``genomes`` takes longer.
 
     The dense model is resident afterwards.
@@ -101,14 +102,14 @@ def _times(clock: Clock, genomes: Sequence[list[float]], load: Load, seconds: fl
     pairs: list[list[tuple[float, float]]] = [[] for _ in genomes]
     for turn in steps(range(_PASSES * len(genomes)), f"timing {load.phase}", "turn"):
         place = turn % len(genomes)
-        pairs[place] += clock.rounds(genomes[place], seconds / _PASSES)
-    clock.transform.apply(clock.transform.dense)
+        pairs[place] += timer.rounds(genomes[place], seconds / _PASSES)
+    timer.transform.apply(timer.transform.dense)
     dense = median(before for of_model in pairs for before, _ in of_model)
     return dense, [median(after / before for before, after in of_model) - 1 for of_model in pairs]
 
 
 def _table(levels: Sequence[Any], sizes: Sequence[float], found: Mapping[Any, float], falls: bool) -> list[float]:
-    """What each level changes; where it ``falls``, made to, and interpolated by ``sizes`` from what is ``found``."""
+    """The change of each level; where it ``falls``, made to, and interpolated by ``sizes`` from what is ``found``."""
     if not falls:
         return [found.get(level, 0.0) for level in levels]
     at = [place for place, level in enumerate(levels) if level in found]
@@ -127,7 +128,7 @@ def _fastest(row: Sequence[float]) -> float:
 
 
 def timed_levels(count: int) -> list[int]:
-    """Which of ``count`` levels are timed: some evenly apart, the last but one, and the last. Level 0 is dense."""
+    """The levels of ``count`` that are timed: some evenly apart, the last but one, and the last. Level 0 is dense."""
     apart = numpy.linspace(0, count - 2, min(TIMED, count - 2) + 1).round()[1:].astype(int)
     return [*apart.tolist(), count - 1]
 
@@ -135,7 +136,7 @@ def timed_levels(count: int) -> list[int]:
 def compared(transform: Transform, genome: Sequence[float], load: Load, seconds: float) -> tuple[float, float]:
     """The milliseconds of a pass of the dense model and of that of ``genome``, timed in turn."""
     with Phase(f"timing {load.phase}, dense and evolved"):
-        clock = transform.clock(load)
-        rounds = [pair for _ in range(_PASSES) for pair in clock.rounds(genome, seconds / _PASSES)]
+        timer = timer_of(transform, load)
+        rounds = [pair for _ in range(_PASSES) for pair in timer.rounds(genome, seconds / _PASSES)]
     dense, other = (median(times) for times in zip(*rounds, strict=True))
     return dense, other

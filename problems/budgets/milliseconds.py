@@ -10,20 +10,19 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from evoprune import Checked, Coupled, InputError
+from problems.budgets.base import MeasuredBudget, ReportedBudget
 from problems.budgets.latency_table import compared, savings
-from problems.budgets.measured import MeasuredBudget
-from problems.budgets.reported import ReportedBudget
+from problems.budgets.latency_terms import time_terms, timer_of
 from problems.models.throughput import Load, Phase
 from problems.transforms.transform import Transform
 
 
 class Times(Checked):
-    """What ``measured.json`` holds: on what was measured, and how long a pass takes.
+    """The content of ``measured.json``: the circumstances, and the latency of a pass.
 
     ``runtime``: what ran the models, of some ``version``. ``dense``: milliseconds of the dense model. ``genes``: for
-    each gene, by its name, the levels that are worth their time, and what each changes ``dense`` by, at most 0.
-    ``timed``: for each gene all levels among which these were found. ``weights``, ``shapes``: hashes of the dense
-    model's.
+    each gene, by its name, what each of its levels changes ``dense`` by, at most 0. ``weights``, ``shapes``: hashes of
+    the dense model's.
     """
 
     device: str
@@ -38,27 +37,25 @@ class Times(Checked):
     runtime: str
     version: str
     dense: float = Field(gt=0)
-    timed: dict[str, list[str]] = Field(default_factory=dict)
     genes: dict[str, dict[str, Annotated[float, Field(le=0)]]]
 
 
 _SECONDS = 10.0
-"""How long the dense model and the result are timed in turn."""
+"""The time for which the dense model and the result are timed in turn."""
 
 _MAY_DIFFER = ("weights",)
-"""What times are good for whatever it is; all else must be the same."""
+"""Circumstances that times do not depend on; all others must be the same."""
 
 
 class TimeBudget(Coupled, ReportedBudget):
-    """What a pass of ``load`` takes, from what the genes save. The limit is ``dense / speedup``.
+    """The latency of a pass of ``load``, from what the genes save. The limit is ``dense / speedup``.
 
     Raises :class:`evoprune.InputError` if no genome is as fast.
     """
 
     def __init__(self, transform: Transform, times: Times, load: Load, speedup: float) -> None:
-        terms = transform.time_terms(
-            [[times.genes[gene.name][str(level)] for level in gene.levels] for gene in transform.genes]
-        )
+        changes = [[times.genes[gene.name][str(level)] for level in gene.levels] for gene in transform.genes]
+        terms = time_terms(transform, changes)
         super().__init__(transform.genes, terms, times.dense / speedup, "milliseconds", lambda _: times.dense)
         self.load, self.speedup, self.of = load, speedup, f"{load} in {times.runtime}"
         if self.least > times.dense / speedup:
@@ -90,7 +87,7 @@ class Milliseconds(MeasuredBudget):
     table: str | None = Field(None, description="measured.json of a run on this machine; null measures anew")
 
     def measure(self, transform: Transform) -> Mapping[str, Any]:
-        """The times of levels that are worth them, as a :class:`Times` of JSON: measured now, or read from ``table``.
+        """The :class:`Times` as JSON: measured now, or read from ``table``.
 
         Raises :class:`evoprune.InputError` where zeros are all that ``transform`` makes, or ``table`` holds no times.
         """
@@ -104,21 +101,15 @@ class Milliseconds(MeasuredBudget):
             gene.name: dict(zip(map(str, gene.levels), changed, strict=True))
             for gene, changed in zip(bare.genes, changes, strict=True)
         }
-        genes = {name: {level: found[name][level] for level in own} for name, own in transform.worth(found).items()}
-        timed = {name: list(own) for name, own in found.items()}
-        return Times(**_circumstances(transform, self._load), dense=dense, timed=timed, genes=genes).model_dump()
+        return Times(**_circumstances(transform, self._load), dense=dense, genes=found).model_dump()
 
     def settle(self, transform: Transform, facts: Mapping[str, Any]) -> None:
         """Let ``transform`` have the levels that are worth their time.
 
         Raises :class:`evoprune.InputError` where ``facts`` are of other genes or levels.
         """
-        times = self._times(facts)
-        levels = {name: sorted(own, key=own.__getitem__, reverse=True) for name, own in times.genes.items()}
         try:
-            if levels.keys() != set(transform.genes.names):
-                raise ValueError("other genes")
-            transform.use_levels(levels, times.timed)
+            transform.use_times(self._times(facts).genes)
         except ValueError:
             why = "its times are of other genes or levels than those of problem.transforms"
             raise InputError(why, self._source) from None
@@ -153,11 +144,11 @@ class Milliseconds(MeasuredBudget):
 
 
 def _circumstances(transform: Transform, load: Load) -> dict[str, Any]:
-    """What times depend on, beside the genome."""
+    """The circumstances that times depend on, beside the genome."""
     resident = transform.resident
     of_load = {"phase": load.phase, "batch": load.batch, "length": load.length}
     of_model = {"shapes": resident.shapes_sha256, "weights": resident.weights_sha256}
-    return {**transform.clock(load).circumstances(), **of_load, **of_model}
+    return {**timer_of(transform, load).circumstances(), **of_load, **of_model}
 
 
 def _read(path: Path) -> Mapping[str, Any]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from evoprune import Additive, Budget, Fraction
 from problems.models.resident import Resident
-from problems.transforms.transform import ATTENTION, WEIGHTS, Transform, summed_prices
+from problems.transforms.transform import ATTENTION, WEIGHTS, Transform
 
 LENGTH = 512
-"""The tokens of a sequence, if nothing else is said."""
+"""The tokens of a sequence by default."""
 
 
 def operations(
@@ -26,7 +27,14 @@ def operations(
 
     :func:`counted` says what counts. Those of the head are spent, but not part of the share.
     """
-    prices, blocks = summed_prices(transform, {WEIGHTS: counted(1, 0, length), ATTENTION: counted(0, 1, length)})
+
+    def each(weights: Any, widths: Any) -> Any:
+        if isinstance(weights, Sequence):
+            return list(map(each, weights, widths))
+        return counted(1, 0, length) * weights + counted(0, 1, length) * widths
+
+    costs = transform.costs(WEIGHTS), transform.costs(ATTENTION)
+    prices, blocks = each(*(own for own, _ in costs)), each(*(fixed for _, fixed in costs))
     head = counted(head_weights(transform.resident), 0, length)
     return Additive(transform.genes, prices, head + (1 - removed) * blocks, "operations", head + blocks)
 
@@ -43,7 +51,7 @@ def counted(weights: float, attention_width: float, length: int) -> float:
 
 
 def head_weights(resident: Resident) -> int:
-    """How many weights the head's matrix has, which gives the logits of each token."""
+    """The weights of the head's matrix, which gives the logits of each token."""
     head = resident.model.get_output_embeddings()
     return 0 if head is None else int(head.weight.numel())
 

@@ -25,6 +25,6 @@ def weights(
     total = counted.spent(transform.dense)
     if isinstance(counted, Additive) and not transform.genes.with_levels:
         share = removed * (total / counted.scale)  # exact where genes are shares of the weights
-        prices, fixed = transform.prices(WEIGHTS)
+        prices, fixed = transform.costs(WEIGHTS)
         return Additive.at_share(transform.genes, prices, -share, WEIGHTS, fixed)
     return transform.budget(WEIGHTS, (1 - removed) * total)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from problems.gguf.find import find_base
+from problems.gguf.base import find_base
 from problems.gguf.write import contents
 from problems.models.resident import Resident
 from problems.models.settings import ModelSettings

@@ -28,6 +28,7 @@ from problems.results.learning_curve import draw_recovery
 from problems.results.run_record import RunRecord
 from problems.texts.source import load_text
 from problems.texts.windows import Windows
+from problems.transforms.encoding import cutting
 
 _ROOM = 1.5
 """The check takes a GPU if so many times the bytes of the weights are free: this process holds its model there, too."""
@@ -56,7 +57,7 @@ class Folder(ExportFormat):
                 session.transform.write(model)
                 model.save_pretrained(place)
             else:
-                shaping = session.transform.shaping(final.genome)
+                shaping = cutting(session.transform, final.genome)
                 ragged_model.save(model, settings.transforms, shaping, place)  # type: ignore[attr-defined]
         facts = self.facts(run, model, []) | folder_facts(place, dtype)
         facts["types"] = dict(Counter(each.kind for each in encoded.values()))

@@ -17,6 +17,8 @@ from problems.export.format import ExportFormat, Json
 from problems.export.runtime import lines
 from problems.models.forward import Forward
 from problems.results.run_record import RunRecord
+from problems.texts.source import load_text
+from problems.transforms.encoding import base_of
 
 TOLERANCE = 1e-2
 """Largest relative difference between the perplexities in llama.cpp, which rounds activations, and of the run."""
@@ -49,7 +51,8 @@ class GgufFile(ExportFormat):
             model, encoded = final.copy() if final.recovered else final.reside()
             made = contents(model, base, encoded, half)
             made.write(place)
-            found = checked(place, report, dense)
+            text = load_text(report.settings, "report_text")
+            found = checked(place, text, report.tokens, report.begin is not None, dense.known)
             runtime = None if options.untimed else compared(source, place, found)
         ours = Measure(Forward(model), session.settings.batch_tokens) if final.recovered else session.fitness.measure
         found |= {"run_perplexity": run.final_perplexity, "run_divergence": ours.value(report.tokens, dense)}
@@ -68,12 +71,12 @@ class GgufFile(ExportFormat):
     def _base(self) -> Any:
         """Find the base of the model, which is resident afterwards."""
         refuse_without_packages()
-        from problems.gguf.find import find_base
+        from problems.gguf.base import find_base
         from problems.gguf.layout import lay_out
 
         transform, resident = self.session.transform, self.session.resident
         transform.apply(transform.dense)
-        base = find_base(resident, self.options.base or transform.base)
+        base = find_base(resident, self.options.base or base_of(transform))
         transform.apply(self.final.genome)
         lay_out(resident.model, base)
         return base

@@ -123,4 +123,4 @@ def _structure(path: Path) -> Structure:
 def _transform(resident: Resident, structure: Structure) -> Transform:
     """The transforms of ``structure`` on a model whose weights were not read yet."""
     chosen = [(find_plugin(TRANSFORMS, each.use), each.parameters) for each in structure.transforms]
-    return combined([kind.of_shapes(resident, kind.Settings.model_validate(given)) for kind, given in chosen])
+    return combined([kind(resident, kind.Settings.model_validate(given), None) for kind, given in chosen])

@@ -1,12 +1,14 @@
 """Quantises and dequantises rows of weights by ggml, the library of llama.cpp.
 
-Kinds are GGUF's names, such as ``F16``, ``Q8_0`` or ``Q4_K``. The library is that of an installed PyPI package.
+Kinds are GGUF's names, such as ``F16``, ``Q8_0`` or ``Q4_K``. The library is that of an installed PyPI package; the
+package ``gguf`` is imported when it is needed.
 """
 
 from __future__ import annotations
 
 import ctypes
 import sys
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,23 +31,34 @@ _PLAIN = ("F32", "F16", "BF16")
 _MISSING = "GGUF files need llama.cpp's library; pip install 'evoprune[gguf]'"
 
 
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """A matrix as a .gguf file holds it. ``data``: ``(out, bytes of a row)``.
+
+    Rows are outputs, also where the layer stores its weight ``(in, out)``, in the order of the model's.
+    """
+
+    kind: str
+    data: Bytes
+
+
 def missing() -> str | None:
-    """What to install, if a package is not there without which nothing can be quantised; None if all are."""
+    """The command that installs the packages without which nothing can be quantised; None if they are there."""
     return None if find_spec("gguf") and any(_candidates()) else _MISSING
 
 
 def version() -> str:
-    """Which ggml it is: another one may quantise otherwise."""
+    """The version of ggml: another one may quantise otherwise."""
     return f"{_library().ggml_version().decode()} {_library().ggml_commit().decode()}"
 
 
 def fits(kind: str, width: int) -> bool:
-    """Whether rows of ``width`` weights can be of ``kind``, so that ggml can quantise them."""
+    """Return whether ggml can quantise rows of ``width`` weights to ``kind``."""
     return _known(kind) and width % block_size(kind) == 0
 
 
 def block_size(kind: str) -> int:
-    """How many weights ``kind`` stores together. Raises :class:`evoprune.InputError` if ggml cannot quantise to it."""
+    """The weights that ``kind`` stores together. Raises :class:`evoprune.InputError` if ggml cannot quantise to it."""
     if not _known(kind):
         raise InputError(f"'{kind}' is no type that ggml quantises to; expected a name such as Q8_0, Q4_K or IQ4_NL")
     return int(_library().ggml_blck_size(_numbers()[kind]))
@@ -98,12 +111,12 @@ def dequantize(data: Bytes, kind: str, width: int) -> Floats:
 
 
 def _known(kind: str) -> bool:
-    """Whether ggml can quantise to ``kind``: it ends the process if asked for another."""
+    """Return whether ggml can quantise to ``kind``: it ends the process if asked for another."""
     return kind in _PLAIN or (kind in _numbers() and hasattr(_library(), "quantize" + _suffix(kind)))
 
 
 def _suffix(kind: str) -> str:
-    """How functions for ``kind`` end: ``_q4_K`` for ``Q4_K``."""
+    """The suffix of functions for ``kind``: ``_q4_K`` for ``Q4_K``."""
     return "_" + (kind[:-2].lower() + "_K" if kind.endswith("_K") else kind.lower())
 
 

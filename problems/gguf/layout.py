@@ -1,4 +1,10 @@
-"""What a .gguf file of a smaller model holds: its architecture in llama.cpp, its metadata, and its tensors."""
+"""The layout of a .gguf file of a smaller model: its architecture in llama.cpp, its metadata, and its tensors.
+
+Llama models whose blocks differ in width have the architecture ``deci``. It was made for the models of NVIDIA that a
+search made smaller (Puzzle, Bercovich et al., 2024): widths for each block, and blocks without attention. llama.cpp
+does not run the attention of a block that has no MLP, and does not load a first block without attention, so that these
+get a few channels, or one head, of zeros.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +13,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gguf import LlamaFileType
+from gguf import GGUFValue, GGUFValueType, LlamaFileType
 
 from evoprune import InputError
 from problems.gguf.base import Base, Fields, whole_number
 from problems.gguf.names import LLAMA, Slot, find_slots, head_size, hidden_size
-from problems.gguf.ragged import UNEVEN, Widths, filled, uneven_fields
+
+DECI = "deci"
+
+_CHANNELS = 32
+"""The fewest channels whose rows fit quantised kernels."""
+
+_SIZED_HEADS = ("llama", "qwen3")
+"""Architectures whose heads are as wide in llama.cpp as the file says; others divide the width by their number."""
+
+_ATTENTION, _DOWN = ("attn_q.weight", "attn_k.weight"), "ffn_down.weight"
+"""Tensors that tell widths; ``ffn_up`` would not do, as it holds the gate too in some models."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A file but for its numbers. Slots are in the order of the file."""
+    """A file without its numbers. Slots are in the order of the file."""
 
     architecture: str
     fields: Fields
@@ -33,10 +49,25 @@ class Layout:
         return replace(self, fields={**self.fields, **given})
 
 
+@dataclass(frozen=True)
+class Widths:
+    """The widths of a block: its heads, its heads of keys and values, and the channels of its MLP; 0 if it has none."""
+
+    heads: int
+    groups: int
+    channels: int
+
+    @classmethod
+    def of(cls, block: Mapping[str, Slot], size: int) -> Widths:
+        """Read from the shapes of the tensors of ``block``, with heads of ``size``."""
+        heads, groups = (block[name].shape[0] // size if name in block else 0 for name in _ATTENTION)
+        return cls(heads, groups, block[_DOWN].shape[1] if _DOWN in block else 0)
+
+
 def lay_out(model: Any, base: Base) -> Layout:
     """The file of ``model`` as it is now. Raises :class:`evoprune.InputError` if llama.cpp has no such model."""
     slots = find_slots(model, base.architecture)
-    architecture, fields, added = arranged(blocks_of(slots), base, hidden_size(model), head_size(model))
+    architecture, fields, added = arranged(_blocks_of(slots), base, hidden_size(model), head_size(model))
     return Layout(architecture, fields, [*slots, *added])
 
 
@@ -50,7 +81,8 @@ def arranged(
     """
     widths = [Widths.of(block, size) for block in blocks]
     even = len({tuple(sorted((name, slot.shape) for name, slot in block.items())) for block in blocks}) == 1
-    if even and (widths[0].whole or base.architecture != LLAMA):
+    whole = widths[0].heads and widths[0].channels
+    if even and (whole or base.architecture != LLAMA):
         return base.architecture, _even_fields(base, blocks[0], widths[0], len(blocks), size), []
     if base.architecture != LLAMA:
         raise InputError(
@@ -58,11 +90,11 @@ def arranged(
             "folder, or search whole blocks, or one width for all of them (genes: block, genes: model)",
             "problem.transforms",
         )
-    added, widths = filled(widths, hidden, size)
-    return UNEVEN, uneven_fields(base.fields, widths, size), added
+    added, widths = _filled(widths, hidden, size)
+    return DECI, _deci_fields(base.fields, widths, size), added
 
 
-def blocks_of(slots: Sequence[Slot]) -> list[dict[str, Slot]]:
+def _blocks_of(slots: Sequence[Slot]) -> list[dict[str, Slot]]:
     """The slots of each block, by their names within it."""
     blocks: dict[int, dict[str, Slot]] = {}
     for slot in slots:
@@ -72,18 +104,10 @@ def blocks_of(slots: Sequence[Slot]) -> list[dict[str, Slot]]:
     return [blocks[number] for number in sorted(blocks)]
 
 
-_SIZED_HEADS = ("llama", "qwen3")
-"""Architectures whose heads are as wide in llama.cpp as the file says; others divide the width by their number."""
-
-
-def _no_fewer_heads(architecture: str) -> InputError:
-    return InputError(
-        f"llama.cpp's {architecture} cannot have fewer heads: export it to a folder", "problem.transforms"
-    )
-
-
 def _even_fields(base: Base, block: Mapping[str, Slot], widths: Widths, count: int, size: int) -> Fields:
+    """The metadata of ``count`` blocks with the same ``widths``."""
     name = base.architecture
+    fewer = InputError(f"llama.cpp's {name} cannot have fewer heads: export it to a folder", "problem.transforms")
     given = {f"{name}.block_count": count}
     if widths.channels:
         given[f"{name}.feed_forward_length"] = widths.channels
@@ -91,8 +115,44 @@ def _even_fields(base: Base, block: Mapping[str, Slot], widths: Widths, count: i
         given |= {f"{name}.attention.head_count": widths.heads, f"{name}.attention.head_count_kv": widths.groups}
         if base.fields[f"{name}.attention.head_count"].value != widths.heads:
             if name not in _SIZED_HEADS:
-                raise _no_fewer_heads(name)
+                raise fewer
             given |= {f"{name}.attention.key_length": size, f"{name}.attention.value_length": size}
     elif block["attn_output.weight"].shape[0] != block["attn_output.weight"].shape[1]:
-        raise _no_fewer_heads(name)
+        raise fewer
     return {**base.fields, **{key: whole_number(value) for key, value in given.items()}}
+
+
+def _deci_fields(fields: Fields, widths: Sequence[Widths], size: int) -> Fields:
+    """The metadata of a Llama model whose blocks have these ``widths``, and heads of ``size``."""
+    old = f"{LLAMA}."
+    own = {(f"{DECI}.{key.removeprefix(old)}" if key.startswith(old) else key): at for key, at in fields.items()}
+    plain = {"block_count": len(widths), "attention.key_length": size, "attention.value_length": size}
+    arrays = {
+        "attention.head_count": [found.heads for found in widths],
+        "attention.head_count_kv": [found.groups for found in widths],
+        "feed_forward_length": [found.channels for found in widths],
+    }
+    given: dict[str, Any] = {key: whole_number(value) for key, value in plain.items()}
+    given |= {key: GGUFValue(value, GGUFValueType.ARRAY, GGUFValueType.INT32) for key, value in arrays.items()}
+    given["rope.dimension_count"] = whole_number(size)
+    return {**own, **{f"{DECI}.{key}": value for key, value in given.items()}}
+
+
+def _filled(widths: Sequence[Widths], hidden: int, size: int) -> tuple[list[Slot], list[Widths]]:
+    """The tensors of zeros without which llama.cpp does not run the blocks ``widths``, and the widths with them."""
+    slots, now = [], list(widths)
+    for number, found in enumerate(widths):
+        if not found.channels:
+            slots += _zeros(number, "ffn_norm", ("ffn_gate", "ffn_up"), "ffn_down", hidden, _CHANNELS)
+            now[number] = replace(found, channels=_CHANNELS)
+    if not widths[0].heads:
+        slots += _zeros(0, "attn_norm", ("attn_q", "attn_k", "attn_v"), "attn_output", hidden, size)
+        now[0] = replace(now[0], heads=1, groups=1)
+    return slots, now
+
+
+def _zeros(block: int, norm: str, inputs: Sequence[str], output: str, hidden: int, width: int) -> list[Slot]:
+    """A sublayer that gives zeros: matrices that read the hidden states, one that writes them, and a norm of ones."""
+    named = dict.fromkeys(inputs, ((width, hidden), 0.0))
+    named |= {output: ((hidden, width), 0.0), norm: ((hidden,), 1.0)}
+    return [Slot(f"blk.{block}.{name}.weight", shape, None, fill=fill) for name, (shape, fill) in named.items()]

@@ -1,4 +1,4 @@
-"""Where the parameters of a transformers model lie in a .gguf file: names, shapes, and the order of rows."""
+"""The names, shapes and order of rows that the parameters of a transformers model have in a .gguf file."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def hidden_size(model: Any) -> int:
 
 
 def find_slots(model: Any, architecture: str) -> list[Slot]:
-    """Where each parameter of ``model`` as it is now lies; blocks without matrices are left out, and the rest numbered.
+    """The tensor of each parameter of ``model`` as it is now; blocks without matrices are left out, the rest numbered.
 
     Raises :class:`evoprune.InputError` for a parameter that the ``architecture`` has no place for.
     """

@@ -1,11 +1,11 @@
-"""What llama.cpp makes of .gguf files: each is loaded in a new process, which imports nothing of evoprune."""
+"""Runs .gguf files in llama.cpp: each in a new process, which imports nothing of evoprune."""
 
 from __future__ import annotations
 
 import json
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -14,12 +14,11 @@ import numpy as np
 import torch
 
 from evoprune import InputError, note
-from problems.evaluation.objectives import Divergence
+from problems.gguf.base import Base
+from problems.gguf.write import contents
 from problems.models.device import processor_name
 from problems.models.fresh_process import Failed, run_python
 from problems.models.throughput import Load
-from problems.texts.source import load_text
-from problems.texts.windows import Windows
 
 _LENGTH = 512
 """Tokens of a prompt, if the model has as many positions."""
@@ -35,20 +34,21 @@ _MODELS = ("dense", "evolved")
 Json = dict[str, Any]
 
 
-def checked(path: Path, report: Windows, dense: Divergence) -> Json:
-    """What llama.cpp finds of the file ``path`` on the report text: ``perplexity``, ``divergence`` from ``dense``.
+def checked(path: Path, text: str, tokens: torch.Tensor, begin: bool, dense: Mapping[str, torch.Tensor]) -> Json:
+    """Measure the file ``path`` on ``tokens`` ``(windows, window)``: ``perplexity``, and ``divergence`` from ``dense``.
 
-    Besides ``load_seconds``, ``peak_bytes``, and ``first_other_token``, the first token of the text that llama.cpp's
+    ``text``: that of the tokens; ``begin``: whether each window begins with a token that is not part of it. ``dense``:
+    the dense model's probabilities, :attr:`problems.evaluation.objectives.Divergence.known`. Returned besides:
+    ``load_seconds``, ``peak_bytes``, and ``first_other_token``, the first token of the text that llama.cpp's
     tokenizer has otherwise than transformers'; None if there is none. If it cannot be run, ``failure`` says why.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        known, text = Path(scratch) / "known.npz", Path(scratch) / "text.txt"
-        text.write_text(load_text(report.settings, "report_text"), encoding="utf-8", newline="")
-        kept = {name: tensor.numpy() for name, tensor in dense.known.items()} | {"tokens": report.tokens.numpy()}
-        np.savez(known, allow_pickle=False, **kept)
-        begin = report.begin is not None
+        known, words = Path(scratch) / "known.npz", Path(scratch) / "text.txt"
+        words.write_text(text, encoding="utf-8", newline="")
+        arrays = {name: tensor.numpy() for name, tensor in dense.items()} | {"tokens": tokens.numpy()}
+        np.savez(known, allow_pickle=False, **arrays)
         _tell([path])
-        found = _in_fresh_process([path], 0.0, known=str(known), text=str(text), begin=begin)
+        found = _in_fresh_process([path], 0.0, known=str(known), text=str(words), begin=begin)
     if "failure" in found:
         return {"perplexity": math.inf, "divergence": math.inf, "failure": f"cannot be run: {found['failure']}"}
     wanted = ("perplexity", "divergence", "first_other_token", "peak_bytes")
@@ -78,7 +78,7 @@ def compared(dense: Path, evolved: Path, check: Json) -> Json | None:
 
 
 def milliseconds(models: Sequence[Path], load: Load, seconds: float) -> list[float]:
-    """What a pass of ``load``, of one sequence, takes of each of ``models``, timed in turn for some ``seconds``.
+    """The latency of a pass of ``load``, of one sequence, of each of ``models``, timed in turn for some ``seconds``.
 
     Raises :class:`evoprune.InputError` where llama.cpp cannot run one of them, or has too few positions for it.
     """
@@ -91,22 +91,45 @@ def milliseconds(models: Sequence[Path], load: Load, seconds: float) -> list[flo
     return [1000 * passed / speed for speed in found[load.phase]]
 
 
+def presets(model: Any, base: Base, importance: bool) -> dict[str, dict[str, str]]:
+    """By the name of a preset, such as ``Q4_K_M``, the type of each parameter that llama.cpp quantises with it.
+
+    ``model``: a dense one. ``importance``: whether there is an importance matrix, as some presets then choose other
+    types. Raises :class:`evoprune.InputError` where llama.cpp cannot quantise it.
+    """
+    whole = contents(model, base, {})
+    parameters = {slot.name: slot.parameter for slot in whole.layout.slots if slot.parameter}
+    with tempfile.TemporaryDirectory() as scratch:
+        outline = Path(scratch) / "outline.gguf"
+        whole.write_outline(outline)
+        try:
+            found = _run({"file": str(outline), "importance": importance})
+        except Failed as failed:
+            raise InputError(f"llama.cpp does not say what its presets are: {_reason(failed.log)}") from None
+    return {
+        name: {parameters[tensor]: kind for tensor, kind in kinds.items() if tensor in parameters}
+        for name, kinds in found.items()
+    }
+
+
 def _tell(models: Sequence[Path]) -> None:
     note(f"running {' and '.join(path.name for path in models)} in llama.cpp, in a process of its own")
 
 
 def _in_fresh_process(models: Sequence[Path], seconds: float, **more: Any) -> Json:
-    """What ``check.py`` prints; ``failure`` if it fails. ``more`` of its job."""
+    """What the script measures; ``failure`` if it fails. ``more`` of its job."""
     job = {"models": [str(path.resolve()) for path in models], "seconds": seconds, "threads": torch.get_num_threads()}
-    job |= {"length": _LENGTH, "phases": ["prefill", "decode"]} | more
-    script = Path(__file__).with_name("check.py")
     try:
-        return run_python("-P", str(script), json.dumps(job))
+        return _run(job | {"length": _LENGTH, "phases": ["prefill", "decode"]} | more)
     except Failed as failed:
-        return {"failure": reason(failed.log)}
+        return {"failure": _reason(failed.log)}
 
 
-def reason(log: str) -> str:
+def _run(job: Json) -> Json:
+    return run_python("-P", str(Path(__file__).with_name("llama.py")), json.dumps(job))
+
+
+def _reason(log: str) -> str:
     """Why llama.cpp, or the script, failed: the first error in its log, or else the last line."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     told = [line.split("error loading model: ")[1] for line in lines if "error loading model: " in line]

@@ -15,7 +15,7 @@ Shape = tuple[int, ...]
 _ALIGNMENT: int = GGUF_DEFAULT_ALIGNMENT
 
 HEAD_BYTES = 4 + 4 + 8 + 8 + 8 + len("general.architecture") + 4
-"""The format, its version, how many tensors and fields; and the key of the architecture, whose name follows."""
+"""Of the format, its version, the numbers of tensors and fields, and the key of the architecture."""
 
 _BYTES = {
     GGUFValueType.UINT8: 1, GGUFValueType.INT8: 1, GGUFValueType.BOOL: 1,
@@ -28,14 +28,9 @@ _BYTES = {
 def file_bytes(architecture: str, fields: Fields, tensors: Iterable[tuple[str, str, Shape]]) -> int:
     """The bytes of a file with ``fields``, besides its architecture, and ``tensors``: name, kind and shape of each."""
     listed = list(tensors)
-    head = header_bytes(architecture, fields, [(name, shape) for name, _, shape in listed])
-    return head + sum(tensor_bytes(kind, shape) for _, kind, shape in listed)
-
-
-def header_bytes(architecture: str, fields: Fields, tensors: Iterable[tuple[str, Shape]]) -> int:
-    """The bytes before the first tensor: they do not depend on the kinds of tensors. ``tensors``: name and shape."""
-    own = sum(field_bytes(key, found) for key, found in fields.items())
-    return padded(HEAD_BYTES + string_bytes(architecture) + own + sum(info_bytes(*tensor) for tensor in tensors))
+    head = HEAD_BYTES + string_bytes(architecture) + sum(field_bytes(key, found) for key, found in fields.items())
+    head += sum(info_bytes(name, shape) for name, _, shape in listed)
+    return padded(head) + sum(tensor_bytes(kind, shape) for _, kind, shape in listed)
 
 
 def field_bytes(key: str, found: Any) -> int:
@@ -44,12 +39,12 @@ def field_bytes(key: str, found: Any) -> int:
 
 
 def info_bytes(name: str, shape: Shape) -> int:
-    """The bytes of the header that say what a tensor is."""
+    """The bytes of the header that describe one tensor."""
     return string_bytes(name) + 4 + 8 * len(shape) + 4 + 8
 
 
 def tensor_bytes(kind: str, shape: Shape) -> int:
-    """The bytes that a tensor of ``kind`` takes, with what follows it up to the next one."""
+    """The bytes of a tensor of ``kind``, with the padding after it."""
     weights, size = GGML_QUANT_SIZES[GGMLQuantizationType[kind]]
     return padded(prod(shape) // weights * size)
 
@@ -68,5 +63,5 @@ def string_bytes(text: str) -> int:
 
 
 def padded(size: int) -> int:
-    """``size``, and what follows up to the next tensor."""
+    """``size``, rounded up to where the next tensor may begin."""
     return -(-size // _ALIGNMENT) * _ALIGNMENT

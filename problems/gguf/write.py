@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from evoprune import InputError
 from problems.gguf import ggml
 from problems.gguf.base import Base
-from problems.gguf.encoded import Encoded
+from problems.gguf.ggml import Encoded
 from problems.gguf.layout import Layout, lay_out
 from problems.gguf.names import Slot
 from problems.gguf.size import file_bytes
@@ -26,12 +26,12 @@ VECTORS = "F32"
 """The kind of tensors with one dimension: llama.cpp has kernels for no other."""
 
 _ZEROS = "Q4_0"
-"""The kind of matrices of zeros, where their width allows it: they take room for nothing."""
+"""The kind of matrices of zeros, where their width allows it: the smallest."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """All that a file will hold. ``kinds``: by the tensors' names. ``encoded``, ``weights``: by parameters' names."""
+    """The contents of a file. ``kinds``: by the tensors' names. ``encoded``, ``weights``: by parameters' names."""
 
     layout: Layout
     kinds: Mapping[str, str]
@@ -102,7 +102,7 @@ def plain_kind(slot: Slot, half: str) -> str:
 
 
 def contents(model: Any, base: Base, encoded: Mapping[str, Encoded], half: str | None = None) -> Contents:
-    """What a file of ``model`` as it is now holds: ``encoded`` matrices as they are, the others in ``half``.
+    """The contents of a file of ``model`` as it is now: ``encoded`` matrices as they are, the others in ``half``.
 
     ``half``: a kind; None is that of ``base``. Raises :class:`evoprune.InputError` if llama.cpp has no such model, or
     encoded rows are not as wide as the model's.

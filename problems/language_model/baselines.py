@@ -15,7 +15,7 @@ from problems.budgets.weights import weights
 from problems.evaluation.session import Session
 from problems.language_model.settings import UNIFORM, PruningSettings, uniform_name
 from problems.results.sparsity_report import TOLERANCE
-from problems.transforms.transform import known_within, uniform_within
+from problems.transforms.transform import initial_within, uniform_within
 from problems.transforms.weights.transform import Weights
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Baselines:
     def initial_genomes(self) -> list[list[float]]:
         """Return the first genomes of a search: no result is worse than these on the search text."""
         transform = self._session.transform
-        return [*self.contenders.values(), *known_within(transform, self._budget)] if self._budget else []
+        return [*self.contenders.values(), *initial_within(transform, self._budget)] if self._budget else []
 
     def random_genome(self) -> list[float]:
         """Draw a genome from the global :mod:`random`."""

@@ -31,7 +31,7 @@ from evoprune import (
 )
 from problems.allocations import ALLOCATIONS
 from problems.budgets import BUDGETS
-from problems.budgets.measured import MeasuredBudget
+from problems.budgets.base import MeasuredBudget
 from problems.distillation.finals import JudgedModels
 from problems.distillation.settings import RecoverOptions
 from problems.export import FORMATS

@@ -50,7 +50,7 @@ class Prune(Planner):
     @classmethod
     def plan(cls, options: argparse.Namespace) -> Plan:
         from problems.gguf import ggml
-        from problems.gguf.find import find_base
+        from problems.gguf.base import find_base
         from problems.models.resident import Resident
         from problems.models.settings import ModelSettings
         from problems.planning.plan import Subject, longest, share_out

@@ -19,10 +19,8 @@ from problems.planning.texts import SEARCHED, Division
 from problems.reconstruction import PASSES, UPDATED
 from problems.texts.windows import Windows
 from problems.transforms.gguf_types.matrices import typed_matrices
-from problems.transforms.gguf_types.settings import TypesSettings
 from problems.transforms.gguf_types.transform import Types
-from problems.transforms.heads.settings import HeadsSettings
-from problems.transforms.heads.transform import Heads
+from problems.transforms.widths.heads import Heads
 
 _CALIBRATING, _REPORTING = 0.3, 0.15  # shares of the time, at most
 _CALIBRATION, _REPORT = (8, 128), (8, 48)  # windows, at least and at most
@@ -73,7 +71,7 @@ class Subject:
             loading=loading,
             positions=longest(resident),
             matrices=len(typed_matrices(resident)) if one_file else 0,
-            quantising=Types.needs_of(resident, TypesSettings()).quantising / threads if one_file else 0.0,
+            quantising=Types.needs_of(resident, Types.Settings()).quantising / threads if one_file else 0.0,
             one_file=one_file,
             base=base,
         )
@@ -98,7 +96,7 @@ def _pace(resident: Resident, windows: Windows) -> Pace:
 
 def _has_heads(resident: Resident) -> bool:
     with suppress(InputError):
-        Heads.of_shapes(resident, HeadsSettings())
+        Heads(resident, Heads.Settings(), None)
         return True
     return False
 

@@ -10,9 +10,10 @@ import torch
 
 from evoprune import InputError, Result
 from problems.evaluation.session import Session
-from problems.gguf.encoded import Encoded
+from problems.gguf.ggml import Encoded
 from problems.models.load import copy_of
 from problems.models.tensor_file import read_checked
+from problems.transforms.encoding import encode, encoded, unencoded
 
 RECOVERED = "recovered.safetensors"
 """The file in a run's folder with the weights that a recovery trained."""
@@ -41,7 +42,7 @@ class FinalModel:
     def reside(self) -> Weights:
         """Make the session's model that of step 1."""
         self.session.transform.finalise(self.genome)
-        return Weights(self.session.resident.model, self.session.transform.encoded())
+        return Weights(self.session.resident.model, encoded(self.session.transform))
 
     def copy(self, dtype: torch.dtype | None = None) -> Weights:
         """Return a copy on the CPU, in ``dtype`` (default: the session's); the session's model is that of step 1.
@@ -56,7 +57,7 @@ class FinalModel:
     @property
     def has_types(self) -> bool:
         """True if the genome gives matrices a quantised type."""
-        return self.session.transform.unencoded(self.genome) != list(self.genome)
+        return unencoded(self.session.transform, self.genome) != list(self.genome)
 
     def rounds_after(self, train: str) -> bool:
         """Return True if matrices are rounded after training ``train``; norms are trained beside rounded ones."""
@@ -64,12 +65,12 @@ class FinalModel:
 
     def to_train(self, train: str) -> FinalModel:
         """The model to train for this one, with matrices that are not rounded if that comes later."""
-        before = replace(self, genome=self.session.transform.unencoded(self.genome))
+        before = replace(self, genome=unencoded(self.session.transform, self.genome))
         return before if self.rounds_after(train) else self
 
     def round(self, model: Any) -> Mapping[str, Encoded]:
         """Round the matrices of ``model``, trained as :meth:`to_train` says, to the types of the genome."""
-        return self.session.transform.encode(model, self.genome)
+        return encode(self.session.transform, model, self.genome)
 
 
 def final_model(session: Session, genome: Sequence[float], result: Result) -> FinalModel:

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from evoprune import Budget, InputError, Outcome, finite
-from problems.budgets.file_bytes import unlimited_bytes
+from problems.budgets.base import ReportedBudget
+from problems.budgets.file_size import unlimited_bytes
 from problems.budgets.operations import LENGTH, of_model
-from problems.budgets.reported import ReportedBudget
 from problems.evaluation.session import Session
 from problems.results import protocol
 from problems.results.continuations import written

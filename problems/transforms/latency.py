@@ -1,4 +1,4 @@
-"""How the models of genomes are timed: in turn with the dense one, by what is to run them."""
+"""Times the models of genomes, in turn with the dense one."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ from problems.models.device import processor_name
 from problems.models.throughput import Load, timer
 from problems.transforms.transform import ATTENTION, PARAMETERS, WEIGHTS, Transform
 
-_UNITS = (WEIGHTS, PARAMETERS, ATTENTION)
-"""What a pass takes its time for: where levels leave the same of these, they are taken to be as fast."""
-
-_TURN = 0.25
-"""Seconds of one turn, if a pass does not take longer."""
+_UNITS = (WEIGHTS, PARAMETERS, ATTENTION)  # levels that leave the same of these are taken to be as fast
+_TURN = 0.25  # seconds of one turn, if a pass does not take longer
 
 Run = Callable[[], float]
+"""Runs a pass, and returns its milliseconds."""
+
 Genome = list[float]
 
 
-class Clock(ABC):
+class Timer(ABC):
     """Times the models of ``transform`` under one ``load``."""
 
     def __init__(self, transform: Transform, load: Load) -> None:
@@ -34,16 +33,13 @@ class Clock(ABC):
 
     @abstractmethod
     def circumstances(self) -> dict[str, Any]:
-        """What times depend on beside model and load, JSON-able.
-
-        ``runtime`` and its ``version``, ``device``, ``processor``, ``threads`` and ``dtype``.
-        """
+        """JSON-able: ``runtime`` and its ``version``, ``device``, ``processor``, ``threads`` and ``dtype``."""
 
     @abstractmethod
     def sizes(self) -> list[list[float]]:
-        """What each level of each gene alone changes: times of levels between others are interpolated by it.
+        """The size that each level of each gene alone changes: times of other levels are interpolated by it.
 
-        Raises :class:`evoprune.InputError` for what cannot run.
+        Raises :class:`evoprune.InputError` for models that cannot run.
         """
 
     @abstractmethod
@@ -58,7 +54,7 @@ class Clock(ABC):
         return genes
 
     def falls(self, gene: int) -> bool:  # noqa: ARG002 - the same for all genes of most
-        """Whether no level of ``gene`` is slower than the one before; if not, each level is timed by itself."""
+        """Return whether each level of ``gene`` is as fast as the one before; if not, each is timed by itself."""
         return True
 
     @abstractmethod
@@ -70,8 +66,8 @@ class Clock(ABC):
         """
 
 
-class Passes(Clock):
-    """Passes of the resident model, as transformers generates with it."""
+class PassTimer(Timer):
+    """Times passes of the resident model, as transformers generates with it."""
 
     def __init__(self, transform: Transform, load: Load, kinds: Sequence[Any] | None = None) -> None:
         """``kinds``: of each gene, what it changes; None where weights, parameters and attention tell it."""
@@ -79,7 +75,6 @@ class Passes(Clock):
         self._kinds = kinds
 
     def circumstances(self) -> dict[str, Any]:
-        """Those of PyTorch, where the resident model lies."""
         resident = self.transform.resident
         return {
             "runtime": "transformers",
@@ -91,20 +86,15 @@ class Passes(Clock):
         }
 
     def sizes(self) -> list[list[float]]:
-        """Weights of the blocks' matrices."""
         return changes(self.transform, WEIGHTS)
 
     def alike(self) -> list[list[int]]:
-        """Those that change the same kind of thing.
-
-        Raises :class:`evoprune.InputError` for a transform whose genes have no levels, the first of which is dense.
-        """
         if self._kinds is not None:
             return grouped(self.transform, self._kinds)
-        return grouped(self.transform, zip(*(self.transform.prices(unit)[0] for unit in _UNITS), strict=True))
+        known = [unit for unit in _UNITS if unit in self.transform.units]
+        return grouped(self.transform, zip(*(self.transform.costs(unit)[0] for unit in known), strict=True))
 
     def rounds(self, genome: Sequence[float], seconds: float) -> Iterator[tuple[float, float]]:
-        """See :meth:`Clock.rounds`; afterwards one of both models is resident."""
         own = list(genome)
         yield from in_turn(self.transform, (self.transform.dense, self._dense), (own, self._start(own)), seconds)
 
@@ -122,7 +112,7 @@ class Passes(Clock):
 
 
 def changes(transform: Transform, unit: str) -> list[list[float]]:
-    """What each level of each gene alone changes of what the dense model spends in ``unit``."""
+    """The cost in ``unit`` that each level of each gene alone adds to that of the dense model."""
     budget = transform.budget(unit, None)
     return [
         [budget.price(transform.dense, place, level) for level in range(len(gene.levels))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -20,10 +20,10 @@ Kinds = Mapping[str, tuple[int, Sequence[str]]]
 
 @dataclass(frozen=True)
 class Shapes:
-    """The ``dense`` shape of each parameter, by name; and by a gene's place, what each of its levels ``cuts`` it to.
+    """The ``dense`` shape of each parameter, by name; and by a gene's place, the shapes at its levels in ``cuts``.
 
-    A parameter that is dropped has a shape of zeros. Where several genes cut it, each size is the least of theirs.
-    ``counts``: how many levels each gene has.
+    A parameter that is not there, dropped or yet to be added, has a shape of zeros. Where several genes change one,
+    each size is the least of theirs. ``counts``: the number of levels of each gene.
     """
 
     dense: Mapping[str, Shape]
@@ -33,30 +33,43 @@ class Shapes:
     @classmethod
     def of(cls, model: Any, transforms: Sequence[Transform]) -> Shapes:
         """Try each level of each gene of ``transforms``, one after the other, on ``model``, which is dense."""
-        dense = _shapes(model)
-        cuts: dict[str, dict[int, list[Shape]]] = {name: {} for name in dense}
-        counts: list[int] = []
+        dense, tried = _shapes(model), []
         for transform in transforms:
             bare = transform.bare()
             for place, gene in enumerate(bare.genes):
-                tried = []
+                levels = []
                 for level in range(len(gene.levels)):
                     genome = bare.dense
                     genome[place] = float(level)
                     bare.apply(genome)
-                    tried.append(_shapes(model))
-                for name, shape in dense.items():
-                    found = [shapes.get(name, (0,) * len(shape)) for shapes in tried]
-                    if any(each != shape for each in found):
-                        cuts[name][len(counts)] = found
-                counts.append(len(gene.levels))
+                    levels.append(_shapes(model))
+                tried.append(levels)
             bare.apply(bare.dense)
-        return cls(dense, cuts, counts)
+        return cls._of(dense, tried, [name for name, _ in model.named_modules() if name])
+
+    @classmethod
+    def _of(cls, dense: dict[str, Shape], tried: Sequence[Sequence[dict[str, Shape]]], modules: list[str]) -> Shapes:
+        """``tried``: the shapes at each level of each gene."""
+        cuts: dict[str, dict[int, list[Shape]]] = {}
+        added = {name: (0,) * len(shape) for levels in tried for each in levels for name, shape in each.items()}
+        every = dense | {name: zeros for name, zeros in added.items() if name not in dense}
+        for name, shape in every.items():
+            found = [[each.get(name, (0,) * len(shape)) for each in levels] for levels in tried]
+            cuts[name] = {place: own for place, own in enumerate(found) if any(each != shape for each in own)}
+        for name in every.keys() - dense.keys():  # what a gene adds goes with the module that it is in
+            most = _each(max, [shape for own in cuts[name].values() for shape in own])
+            home = max((module for module in modules if name.startswith(f"{module}.")), key=len, default="")
+            inside = [other for other in dense if other.startswith(f"{home}.")]
+            for place, levels in enumerate(tried):
+                gone = [bool(inside) and not any(other in each for other in inside) for each in levels]
+                if place not in cuts[name] and any(gone):
+                    cuts[name][place] = [(0,) * len(most) if each else most for each in gone]
+        return cls(every, cuts, [len(levels) for levels in tried])
 
     def shape(self, name: str, levels: Sequence[int]) -> Shape:
-        """That of the parameter ``name`` where genes have these ``levels``."""
-        found = [self.dense[name], *(shapes[levels[place]] for place, shapes in self.cuts[name].items())]
-        return tuple(map(min, zip(*found, strict=True)))
+        """The shape of the parameter ``name`` where genes have these ``levels``."""
+        cuts = self.cuts[name]
+        return _each(min, [shapes[levels[place]] for place, shapes in cuts.items()]) if cuts else self.dense[name]
 
     def changed(self, place: int) -> list[tuple[Shape, tuple[Shape, ...]]]:
         """The dense shape of each parameter that the gene at ``place`` cuts, and those at its levels; sorted."""
@@ -64,12 +77,11 @@ class Shapes:
 
     def possible(self, name: str) -> set[Shape]:
         """All shapes that the parameter ``name`` may have while it is there."""
-        tables = product(*self.cuts[name].values())
-        found = {tuple(map(min, zip(self.dense[name], *shapes, strict=True))) for shapes in tables}
+        found = {_each(min, [self.dense[name], *shapes]) for shapes in product(*self.cuts[name].values())}
         return {shape for shape in found if all(shape)}
 
     def terms(self, count: Callable[[str, Shape, str | None], float], kinds: Kinds | None = None) -> list[Term]:
-        """What ``count`` says of each parameter: by its name, its shape, and its type if it is one of ``kinds``."""
+        """The sum of ``count`` over all parameters: by name, shape, and type if it is one of ``kinds``."""
         kinds = kinds or {}
         tables: dict[tuple[int, ...], Any] = {}
         for name in self.dense:
@@ -89,3 +101,8 @@ class Shapes:
 
 def _shapes(model: Any) -> dict[str, Shape]:
     return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+
+
+def _each(best: Callable[[Iterable[int]], int], shapes: Sequence[Shape]) -> Shape:
+    """The least, or the most, of each size."""
+    return tuple(map(best, zip(*shapes, strict=True)))

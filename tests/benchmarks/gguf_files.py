@@ -20,14 +20,15 @@ import torch
 from problems.evaluation.measure import Measure
 from problems.evaluation.objectives import Divergence
 from problems.gguf import ggml
-from problems.gguf.check import Llama
-from problems.gguf.encoded import Encoded
-from problems.gguf.find import find_base
+from problems.gguf.base import find_base
+from problems.gguf.ggml import Encoded
+from problems.gguf.llama import Llama
 from problems.gguf.runtime import checked
 from problems.gguf.write import contents
 from problems.models.resident import Resident
 from problems.models.settings import ModelSettings
 from problems.texts.settings import TextSettings
+from problems.texts.source import load_text
 from problems.texts.windows import Windows, cut_windows
 
 FILES = {"F16": None, "Q8_0": ("Q8_0", "Q8_0"), "Q4_0": ("Q4_0", "Q8_0")}
@@ -73,7 +74,9 @@ def rows(resident: Resident, windows: Windows) -> Iterator[dict[str, Any]]:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"{name}.gguf"
             made.write(path)
-            found = checked(path, windows, dense)
+            found = checked(
+                path, load_text(windows.settings, "text"), windows.tokens, windows.begin is not None, dense.known
+            )
             prefill, decode = speeds(path)
         own = {"perplexity": measure.perplexity(windows.tokens), "divergence": measure.value(windows.tokens, dense)}
         yield {"file": name, "bytes": made.bytes, "pytorch": own, "llama.cpp": found, "prompt": prefill, "new": decode}

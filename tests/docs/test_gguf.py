@@ -15,7 +15,7 @@ FEWER = ["--set", "budget=12288", "--set", "problem.report_text.windows=8"]
 def test_the_first_commands_give_a_file_that_llama_runs(tmp_path, monkeypatch, capsys):
     pytest.importorskip("gguf")
     pytest.importorskip("llama_cpp_py_sync")
-    from problems.gguf.check import Llama
+    from problems.gguf.llama import Llama
 
     monkeypatch.chdir(tmp_path)
     run, export = commands(ROOT / "docs" / "gguf.md")[:2]

@@ -27,7 +27,7 @@ from problems.evaluation.objectives import Perplexity
 from problems.models.blocks import find_matrices
 from problems.models.forward import Forward
 from problems.texts.windows import predictions
-from problems.transforms.weights.groups import group
+from problems.transforms.weights.genes import group
 from problems.transforms.weights.masks import BASE, LEVEL, Masks
 from problems.transforms.weights.ranks import levels, ranks_in_matrix
 

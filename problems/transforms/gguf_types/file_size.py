@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from evoprune import Term
+from evoprune import InputError, Term
 from problems.gguf.base import Base
 from problems.gguf.layout import Layout, arranged
 from problems.gguf.names import Slot, find_slots, head_size, hidden_size
@@ -31,6 +31,8 @@ class CutBytes:
         self._base, self._shapes = base, shapes
         self._hidden, self._size = hidden_size(model), head_size(model)
         self._slots = {str(slot.parameter): slot for slot in find_slots(model, base.architecture)}
+        if added := shapes.dense.keys() - self._slots.keys():
+            raise InputError(f"{min(added)} has no place in .gguf files of {base.architecture}", "problem.transforms")
         self._inside: dict[int, list[str]] = {}
         for parameter, slot in self._slots.items():
             if slot.name.startswith("blk."):

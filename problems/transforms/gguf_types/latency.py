@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,16 @@ import torch
 from evoprune import InputError, Stopped
 from problems.gguf import ggml
 from problems.gguf.base import Base
-from problems.gguf.find import find_base
 from problems.gguf.runtime import milliseconds
 from problems.gguf.write import contents
 from problems.models.device import processor_name
 from problems.models.throughput import Load
-from problems.transforms.latency import Clock, changes, grouped
+from problems.transforms.latency import Timer, changes, grouped
+from problems.transforms.overlay import Overlay
 from problems.transforms.transform import BYTES, Transform
 
 _PROCESSES = 2
-"""How many processes time a model: the same file may be a third slower in one than in another, from start to end."""
+"""Processes that time a model: the same file may be a third slower in one than in another, from start to end."""
 
 TYPES, IDLE = "types", "idle"
 """Kinds of genes that choose the type of a matrix.
@@ -32,21 +32,25 @@ no type of it saves time.
 """
 
 
-class Files(Clock):
-    """Files of a transform that gives matrices other types, and may cut; the dense one has 16 bits, and all matrices.
+class FileTimer(Timer):
+    """Times files of a transform that gives matrices other types, and may cut; the dense one has 16 bits.
 
     Of one sequence at a time.
     """
 
-    def __init__(self, transform: Transform, load: Load, kinds: Sequence[Any], cuts: int = 0) -> None:
-        """``kinds``: of each gene, what shapes it changes, :data:`TYPES` or :data:`IDLE`. The first ``cuts`` genes cut.
+    def __init__(
+        self, transform: Transform, load: Load, kinds: Sequence[Any], cuts: int, overlay: Overlay,
+        base: Callable[[], Base],
+    ) -> None:  # fmt: skip
+        """``kinds``: of each gene, the shapes that it changes, :data:`TYPES` or :data:`IDLE`.
 
+        The first ``cuts`` genes of ``transform`` cut, the others are those of ``overlay``. ``base``: that of its files.
         Raises :class:`evoprune.InputError` for several sequences.
         """
         super().__init__(transform, load)
         if load.batch > 1:
             raise InputError("llama.cpp is timed with one sequence; expected 1", "problem.budget.batch")
-        self._kinds, self._cuts = kinds, cuts
+        self._kinds, self._cuts, self._overlay, self._base = kinds, cuts, overlay, base
         self._there: list[float] | None = None
 
     def circumstances(self) -> dict[str, Any]:
@@ -61,7 +65,6 @@ class Files(Clock):
         return of_files | {"threads": torch.get_num_threads(), "dtype": "16 bits"}
 
     def sizes(self) -> list[list[float]]:
-        """Bytes of the file."""
         return changes(self.transform, BYTES)
 
     def alike(self) -> list[list[int]]:
@@ -88,10 +91,6 @@ class Files(Clock):
         return tempfile.TemporaryDirectory()
 
     @cached_property
-    def _base(self) -> Base:
-        return find_base(self.transform.resident, self.transform.base)
-
-    @cached_property
     def _dense(self) -> Path:
         return self._written(self.transform.dense, "dense")
 
@@ -109,7 +108,7 @@ class Files(Clock):
         path = self._place(name)
         self.transform.apply(genome)
         try:
-            contents(self.transform.resident.model, self._base, self.transform.encoded()).write(path)
+            contents(self.transform.resident.model, self._base(), self._overlay.encoded()).write(path)
         except OSError as error:
             raise Stopped(
                 f"cannot write {path}: {error.strerror}; timing needs room for two files of the model in 16 bits: "

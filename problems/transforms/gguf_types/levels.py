@@ -1,29 +1,37 @@
-"""Each matrix in each type, quantised once, and which of these are worth having."""
+"""Each matrix in each type: quantised once, kept for all processes and runs, and compared in bytes and in error."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 
 import numpy as np
 import torch
 
 from evoprune import steps
-from problems.calibration.tensor_cache import Tensors
+from problems import gguf
+from problems.calibration.activations import INPUT_NORMS
+from problems.calibration.statistics import statistics
+from problems.calibration.tensor_cache import Tensors, code, shared
 from problems.gguf import ggml
 from problems.models.blocks import Matrix
-
-DENSE = "16 bits"
-"""The name of the level that changes nothing: a file holds such a matrix in 16 bits."""
+from problems.models.resident import Resident
+from problems.texts.windows import Windows
+from problems.transforms import gguf_types
+from problems.transforms.gguf_types.matrices import DENSE, Copy, widths_of
 
 DATA, ERROR = "data", "error"
-"""What is stored of a matrix in a type: what a file holds, and the relative error."""
+"""Stored of a matrix in a type: the bytes in a file, and the relative error."""
 
 IMPORTANCE = "importance"
-"""What is stored of a matrix besides, under :data:`DENSE`: see :func:`quantised`."""
+"""Stored of a matrix besides, under :data:`DENSE`: see :func:`quantised`."""
 
 _EXACT = 1e-6
 """The relative squared error of a type that reproduces a matrix: that of 16-bit scales is 1e-7, of 8 bits 5e-5."""
+
+_LEAST = 1e-6
+"""Inputs count at least as this share of the mean one: ggml fails where a whole block of them has no weight."""
 
 _SLICE = 2**24
 """Weights that a thread quantises at once, of which it holds some float32 copies: an embedding may have a billion."""
@@ -32,6 +40,44 @@ _SLICE = 2**24
 def key(what: str, kind: str, matrix: Matrix) -> str:
     """The name of a stored tensor."""
     return f"{what} {kind}: {matrix.name}"
+
+
+def stored_types(
+    resident: Resident, matrices: Sequence[Matrix], kinds: Sequence[str], calibration: Windows | None
+) -> Tensors:
+    """The tensors of :func:`quantised` for ``matrices`` in each of ``kinds`` that fits one; on the CPU.
+
+    ``calibration``: the text that gives inputs their importance; None for none.
+    """
+    what = [code(gguf_types, gguf), ggml.version(), *([calibration.identity] if calibration else [])]
+    cpu = torch.device("cpu")  # all types of a model take some times its memory
+
+    @cache
+    def importance() -> Tensors:
+        """Kept too, as other runs may have other types."""
+        if calibration is None:
+            return {}
+        made = partial(importance_of, resident, calibration.tokens)
+        return shared(resident, "importance of inputs", what, made, cpu)
+
+    stored: Tensors = {}
+    for kind in kinds:
+        if any(ggml.fits(kind, width) for width in widths_of(matrices)):
+            stored |= shared(
+                resident,
+                f"matrices in {kind}",
+                what,
+                lambda kind=kind: quantised(matrices, importance(), kind),  # type: ignore[misc]
+                cpu,
+            )
+    return stored
+
+
+def importance_of(resident: Resident, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The mean square of each input of the blocks' matrices on ``tokens``, by their names; float32, on the CPU."""
+    known = statistics(resident.model, tokens, resident.matrices, {INPUT_NORMS})
+    squares = {matrix.name: found[INPUT_NORMS].square() / tokens.numel() for matrix, found in known}
+    return {name: mean.clamp(min=_LEAST * float(mean.mean()) or 1.0).cpu() for name, mean in squares.items()}
 
 
 def quantised(matrices: Sequence[Matrix], importance: Mapping[str, torch.Tensor], kind: str) -> Tensors:
@@ -64,17 +110,15 @@ def quantised(matrices: Sequence[Matrix], importance: Mapping[str, torch.Tensor]
     return stored
 
 
-def held(matrix: Matrix, stored: Mapping[str, torch.Tensor], kind: str) -> tuple[torch.Tensor, ggml.Bytes]:
-    """The values of ``matrix`` in ``kind``, as its layer stores them, and what a file holds."""
+def held(matrix: Matrix, stored: Mapping[str, torch.Tensor], kind: str) -> Copy:
+    """The values of ``matrix`` in ``kind``, as its layer stores them, and the bytes in a file."""
     data = stored[key(DATA, kind, matrix)].numpy()
     width = matrix.rows(matrix.weight).shape[1]
     return _values(matrix, matrix.weight, ggml.dequantize(data, kind, width)), data
 
 
-def quantised_anew(
-    matrix: Matrix, weight: torch.Tensor, kind: str, importance: torch.Tensor | None
-) -> tuple[torch.Tensor, ggml.Bytes]:
-    """Other weights of ``matrix``, in its layout, in ``kind``: the values in that layout, and what a file holds.
+def quantised_anew(matrix: Matrix, weight: torch.Tensor, kind: str, importance: torch.Tensor | None) -> Copy:
+    """Other weights of ``matrix``, in its layout, in ``kind``: the values in that layout, and the bytes in a file.
 
     ``importance``: of its inputs, float32 ``(in,)``.
     """
@@ -95,7 +139,7 @@ def sizes(matrix: Matrix, stored: Mapping[str, torch.Tensor], kinds: Iterable[st
 
 
 def worth(matrix: Matrix, stored: Mapping[str, torch.Tensor], costs: Mapping[str, float]) -> list[str]:
-    """The levels of ``matrix``: dense, and of what has ``costs`` what no other one matches in cost and in error.
+    """The levels of ``matrix``: dense, and the types of ``costs`` that no other one matches in cost and in error.
 
     From more to less cost; of equals the first.
     """
@@ -114,7 +158,7 @@ def errors(matrix: Matrix, stored: Mapping[str, torch.Tensor], kinds: Iterable[s
 
 
 def is_exact(matrix: Matrix, stored: Mapping[str, torch.Tensor], kind: str) -> bool:
-    """Whether ``kind``, not dense, reproduces ``matrix``."""
+    """Return whether ``kind``, not dense, reproduces ``matrix``."""
     return kind != DENSE and float(stored[key(ERROR, kind, matrix)]) < _EXACT
 
 

@@ -1,4 +1,4 @@
-"""A type of GGUF for each matrix: candidates are switched between types that were quantised once."""
+"""The transform ``types``: a type of GGUF for each matrix, which was quantised once to each of them."""
 
 from __future__ import annotations
 
@@ -11,42 +11,74 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from cachetools import LRUCache
+from pydantic import Field, model_validator
 
-from evoprune import Gene, Genes, InputError, Price, Rival, Term, note
+from evoprune import Gene, Genes, InputError, Price, Rival, Settings, Term, note
 from problems.calibration.activations import INPUT_NORMS
 from problems.gguf import ggml
-from problems.gguf.encoded import Encoded
+from problems.gguf.ggml import Encoded
 from problems.models.blocks import Matrix
 from problems.models.resident import Resident
+from problems.models.settings import Source
 from problems.models.tensor_file import sha256_of
 from problems.models.throughput import Load
 from problems.texts.text_splits import Texts
-from problems.transforms.gguf_types.bits import Bits
-from problems.transforms.gguf_types.levels import (
+from problems.transforms.gguf_types import levels
+from problems.transforms.gguf_types.matrices import (
     DENSE,
-    IMPORTANCE,
-    errors,
-    held,
-    is_exact,
-    key,
-    quantised_anew,
-    sizes,
-    worth,
+    Copy,
+    TypedMatrix,
+    group_of,
+    is_read_whole,
+    parameter_of,
+    typed_matrices,
+    widths_of,
 )
-from problems.transforms.gguf_types.matrices import group_of, is_read_whole, parameter_of, typed_matrices, widths_of
-from problems.transforms.gguf_types.rivals import rivals
-from problems.transforms.gguf_types.settings import COMMON, TypesSettings
-from problems.transforms.gguf_types.sheet import Made, Sheet
-from problems.transforms.gguf_types.stored import stored_types
-from problems.transforms.latency import Clock
+from problems.transforms.gguf_types.presets import Bits, rivals
+from problems.transforms.latency import Timer
 from problems.transforms.overlay import Beside, Left, Overlay
 from problems.transforms.shapes import Kinds, Shapes
-from problems.transforms.transform import PARAMETERS, RECENT_BYTES, WEIGHTS, Needs, Transform, unknown_unit
+from problems.transforms.transform import BYTES, PARAMETERS, RECENT_BYTES, WEIGHTS, Needs, Prices, Transform
 
 if TYPE_CHECKING:  # it imports gguf, which not everyone has
     from problems.gguf.base import Base
 
 QUANTISING = 1.5e-7  # s of one thread for each weight in each type, roughly: types of 32 weights take less
+
+COMMON = (
+    "Q8_0", "Q6_K", "Q5_1", "Q5_0", "Q5_K", "Q4_1", "Q4_0", "Q4_K", "IQ4_NL", "IQ4_XS", "MXFP4",
+    "Q3_K", "IQ3_S", "IQ3_XXS", "Q2_K",
+)  # fmt: skip
+"""The types by default; ggml takes long for the others, which are for large models."""
+
+
+class TypesSettings(Settings):
+    """The types that a matrix may have, and how it is quantised."""
+
+    types: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="GGUF types to choose from, as far as widths allow; null: 15 usual ones, Q8_0 to Q2_K",
+    )
+    base: Source | None = Field(
+        None,
+        description="a .gguf file of the same model, in any types, that gives tokenizer and metadata; null: the model "
+        "itself if it is one",
+    )
+    importance: bool = Field(
+        True, description="weigh each input's error by its mean square on the calibration text (an importance matrix)"
+    )
+    source_types: bool = Field(
+        True,
+        description="if the source is quantised: allow the types that reproduce its matrices exactly; false leaves "
+        "them out, so that no type looks better than it is",
+    )
+
+    @model_validator(mode="after")
+    def _each_once(self) -> TypesSettings:
+        if self.types and len(set(self.types)) < len(self.types):
+            raise ValueError("types: expected each type once")
+        return self
 
 
 class Types(Overlay):
@@ -60,22 +92,23 @@ class Types(Overlay):
 
     Settings = TypesSettings
     settings: TypesSettings
+    units = (WEIGHTS, PARAMETERS, BYTES)
 
-    def __init__(self, resident: Resident, settings: TypesSettings, texts: Texts) -> None:
+    def __init__(self, resident: Resident, settings: TypesSettings, texts: Texts | None) -> None:
         super().__init__(resident, settings, texts)
         self.matrices = typed_matrices(resident)
         self._every = False  # whether all types are levels
         self._kinds = settings.types or COMMON
         self._check_types()
-        calibration = texts.calibration if settings.importance else None
-        self._stored = stored_types(resident, self.matrices, self._kinds, calibration)
+        calibration = self.texts.calibration if settings.importance else None
+        self._stored = levels.stored_types(resident, self.matrices, self._kinds, calibration)
         exact = settings.source_types
-        self._sizes = [sizes(matrix, self._stored, self._kinds, exact) for matrix in self.matrices]
+        self._sizes = [levels.sizes(matrix, self._stored, self._kinds, exact) for matrix in self.matrices]
         self._genes = self._of_sizes()
         if not self._genes.free:
             raise InputError("no type fits the model's matrices: types need rows of a multiple of 32", "problem.model")
-        self._sheets = [Sheet(resident.model, matrix) for matrix in self.matrices]
-        self._recent: LRUCache[Any, Made] = LRUCache(RECENT_BYTES, lambda made: min(RECENT_BYTES, made[0].nbytes))
+        self._typed = [TypedMatrix(resident.model, matrix) for matrix in self.matrices]
+        self._recent: LRUCache[Any, Copy] = LRUCache(RECENT_BYTES, lambda made: min(RECENT_BYTES, made[0].nbytes))
 
     @classmethod
     def calibrates(cls, settings: TypesSettings) -> bool:
@@ -84,24 +117,29 @@ class Types(Overlay):
 
     @classmethod
     def needs_of(cls, resident: Resident, settings: TypesSettings) -> Needs:
-        """All matrices as they lie on the model, in memory, and what files hold of them in each type, on the disk."""
-        laid = stored = quantised = 0
+        """A copy of all matrices in memory, and all types of each on the disk."""
+        copies = stored = quantised = 0
         for matrix in typed_matrices(resident):
             rows, width = matrix.rows(matrix.weight).shape
             kinds = [kind for kind in settings.types or COMMON if ggml.fits(kind, width)]
-            laid += matrix.weight.nbytes
+            copies += matrix.weight.nbytes
             quantised += rows * width * len(kinds)
             stored += rows * sum(ggml.row_bytes(kind, width) for kind in kinds)
         statistics = frozenset({INPUT_NORMS} if settings.importance else ())
-        return Needs(statistics, False, laid, stored, QUANTISING * quantised)
+        return Needs(statistics, False, copies, stored, QUANTISING * quantised)
 
     @classmethod
     def missing(cls, settings: TypesSettings) -> list[str]:
-        """The packages by which weights are quantised, and the base."""
+        """The packages that quantise weights, and the base."""
         faults = [f"problem.transforms: {found}"] if (found := ggml.missing()) else []
         if settings.base and not Path(settings.base).is_file():
             faults.append(f"problem.transforms.base: {settings.base}: no such file")
         return faults
+
+    @classmethod
+    def rivals(cls, settings: TypesSettings, alone: Callable[[TypesSettings], Any]) -> Iterator[Rival]:
+        """llama.cpp's presets."""
+        return rivals(settings, alone)
 
     @property
     def genes(self) -> Genes:
@@ -112,7 +150,7 @@ class Types(Overlay):
         """The same bits for all matrices, ``share`` of the way from the most to the fewest that any type has."""
         return self._bits.uniform(share)
 
-    def known(self) -> Sequence[list[float]]:
+    def initial_genomes(self) -> Sequence[list[float]]:
         """llama.cpp's presets; where a type of theirs is no level, the first that has no more bits.
 
         So a preset gets better where another type matches one of its own in bytes, with less error.
@@ -135,28 +173,23 @@ class Types(Overlay):
             raise InputError(f"{name} cannot be stored in {kind} by problem.transforms")
         return genome
 
-    @property
-    def _bits(self) -> Bits:
-        return Bits(self._genes, [sheet.shape[1] for sheet in self._sheets])
-
-    @classmethod
-    def rivals(cls, settings: TypesSettings, alone: Callable[[TypesSettings], Any]) -> Iterator[Rival]:
-        """llama.cpp's presets."""
-        return rivals(settings, alone)
-
     def presets(self) -> dict[str, list[str]]:
         """The type of each matrix in each of llama.cpp's presets; the model must be dense.
 
         Raises :class:`evoprune.InputError` where llama.cpp does not say it.
         """
-        from problems.gguf.presets import presets
+        from problems.gguf.runtime import presets
 
         names = [parameter_of(matrix) for matrix in self.matrices]
         found = presets(self.resident.model, self._base, self.settings.importance)
         return {preset: [kinds.get(name, DENSE) for name in names] for preset, kinds in found.items()}
 
-    def lie_on(self, shapes: Shapes) -> None:
-        """See :meth:`Overlay.lie_on`: types stay whose blocks of weights divide all widths that may be left."""
+    @property
+    def base(self) -> str | None:
+        return self.settings.base
+
+    def fit(self, shapes: Shapes) -> None:
+        """See :meth:`Overlay.fit`: types stay whose blocks of weights divide all widths that may be left."""
         fitting = []
         for matrix, own in zip(self.matrices, self._sizes, strict=True):
             widths = {shape[0 if matrix.transposed else 1] for shape in shapes.possible(parameter_of(matrix))}
@@ -173,60 +206,56 @@ class Types(Overlay):
             )
 
     def lift(self) -> None:
-        """Put back all weights that lie beneath."""
-        for sheet in self._sheets:
-            sheet.lift()
+        for typed in self._typed:
+            typed.lift()
 
     @torch.no_grad()
     def lay(self, genome: Sequence[float], left: Left) -> None:
-        """Put the matrices in their types in the places of those that have another type now, or were changed."""
+        """Replace the matrices that have another type now, or were changed."""
         there = set(self.resident.model.modules())
-        for sheet, kind in zip(self._sheets, self._genes.chosen(genome), strict=True):
-            kind = kind if sheet.matrix.module in there else DENSE
-            sheet.lay(kind, partial(self._in_type, sheet, kind, left))
+        for typed, kind in zip(self._typed, self._genes.chosen(genome), strict=True):
+            kind = kind if typed.matrix.module in there else DENSE
+            typed.lay(kind, partial(self._in_type, typed, kind, left))
 
-    def _in_type(self, sheet: Sheet, kind: str, left: Left, weight: torch.Tensor) -> Made:
-        """``weight``, what is now of a matrix, in ``kind``."""
-        matrix = sheet.matrix
-        if weight is sheet.whole:
-            return held(matrix, self._stored, kind)
+    def _in_type(self, typed: TypedMatrix, kind: str, left: Left, weight: torch.Tensor) -> Copy:
+        """``weight``, the present one of a matrix, in ``kind``."""
+        matrix = typed.matrix
+        if weight is typed.whole:
+            return levels.held(matrix, self._stored, kind)
         known = matrix.name, kind, sha256_of({"": weight})
         if known not in self._recent:
-            self._recent[known] = quantised_anew(matrix, weight, kind, self._weighed(matrix, left))
+            self._recent[known] = levels.quantised_anew(matrix, weight, kind, self._weighed(matrix, left))
         values, data = self._recent[known]
         return values.clone(), data
 
     def _weighed(self, matrix: Matrix, left: Left) -> torch.Tensor | None:
         """The importance of the inputs that ``matrix`` has."""
-        importance, kept = self._stored.get(key(IMPORTANCE, DENSE, matrix)), left().get(matrix.name)
+        importance = self._stored.get(levels.key(levels.IMPORTANCE, DENSE, matrix))
+        kept = left().get(matrix.name)
         return importance if importance is None or kept is None else importance[kept.cpu()]
 
     def marks(self) -> Sequence[Hashable]:
         """The types of each block's matrices, and for the first block that of the embedding."""
         kinds: list[list[str]] = [[] for _ in range(1 + self.resident.matrices[-1].block)]
-        for sheet in self._sheets:
-            if sheet.matrix.block < len(kinds):
-                kinds[sheet.matrix.block].append(sheet.kind)
+        for typed in self._typed:
+            if typed.matrix.block < len(kinds):
+                kinds[typed.matrix.block].append(typed.kind)
         return [tuple(of_block) for of_block in kinds]
 
-    def prices(self, unit: str) -> tuple[list[Price], float]:
-        """No weight and no parameter is saved."""
-        totals = {WEIGHTS: self.resident.prunable_weights, PARAMETERS: self.resident.parameters}
-        if unit not in totals:
-            raise unknown_unit(self, unit, list(totals))
-        return [[0.0] * len(gene.levels) for gene in self._genes], float(totals[unit])
-
-    def byte_prices(self) -> tuple[list[Price], float]:
-        """What a .gguf file weighs, to the byte: its header, metadata and tokenizer too.
+    def prices(self, unit: str) -> Prices:
+        """No weight and no parameter is saved. Bytes are those of the .gguf file, with its header and tokenizer.
 
         Raises :class:`evoprune.InputError` where it cannot be known what these are, or llama.cpp has no such model.
         """
+        if unit != BYTES:
+            total = self.resident.prunable_weights if unit == WEIGHTS else self.resident.parameters
+            return [[0.0] * len(gene.levels) for gene in self._genes], float(total)
         from problems.gguf.size import tensor_bytes
 
         dense, base = self._dense_bytes, self._base
         prices: list[Price] = []
-        for sheet, gene in zip(self._sheets, self._genes, strict=True):
-            own = [tensor_bytes(base.half if kind == DENSE else kind, sheet.shape) for kind in gene.levels]
+        for typed, gene in zip(self._typed, self._genes, strict=True):
+            own = [tensor_bytes(base.half if kind == DENSE else kind, typed.shape) for kind in gene.levels]
             prices.append([float(size - own[0]) for size in own])
         return prices, dense
 
@@ -238,13 +267,12 @@ class Types(Overlay):
 
     @cached_property
     def _base(self) -> Base:
-        """What files hold beside the weights; found while the model is dense, and read once: it has all the tokens."""
-        from problems.gguf.find import find_base
+        """Found while the model is dense, and read once: it has all the tokens."""
+        from problems.gguf.base import find_base
 
         return find_base(self.resident, self.base)
 
     def byte_terms(self, shapes: Shapes) -> tuple[list[Term], Beside]:
-        """What a .gguf file of the model weighs, as :meth:`byte_prices` does, once it is cut to ``shapes``."""
         from problems.transforms.gguf_types.file_size import CutBytes
 
         base = self._base
@@ -256,7 +284,6 @@ class Types(Overlay):
         return counted.terms, counted.beside
 
     def kinds(self, shapes: Shapes) -> Kinds:
-        """The levels of each matrix, by the name of its parameter."""
         own = enumerate(zip(self.matrices, self._genes, strict=True), len(shapes.counts))
         return {parameter_of(matrix): (place, gene.levels) for place, (matrix, gene) in own}
 
@@ -267,47 +294,36 @@ class Types(Overlay):
         bare._genes = bare._of_sizes()
         return bare
 
-    def worth(self, times: Mapping[str, Mapping[str, float]]) -> dict[str, list[str]]:
-        """What no other type matches in time and in error, from more to less time."""
-        return {matrix.name: worth(matrix, self._stored, times[matrix.name]) for matrix in self.matrices}
-
-    def use_levels(self, levels: Mapping[str, Sequence[str]], timed: Mapping[str, Sequence[str]]) -> None:
-        """See :meth:`Transform.use_levels`."""
+    def use_times(self, times: Mapping[str, Mapping[str, float]]) -> None:
+        """Leave the types that no other one matches in time and in error, slowest first."""
         found = []
         for matrix, there in zip(self.matrices, self._sizes, strict=True):
-            own = list(levels[matrix.name])
-            if own[0] != DENSE or set(own) - there.keys() or there.keys() - set(timed.get(matrix.name, ())):
+            own = times.get(matrix.name, {})
+            if there.keys() - own.keys():
                 raise ValueError("other types")
-            found.append(own)
+            found.append(levels.worth(matrix, self._stored, {kind: own[kind] for kind in own if kind in there}))
         self._genes = self._of_levels(found)
 
-    def clock(self, load: Load) -> Clock:
-        """That of llama.cpp, which runs the files."""
-        return self.clock_on(self, load, [])
+    def timer(self, whole: Transform, load: Load, cuts: Sequence[Any]) -> Timer:
+        """llama.cpp, which runs the files."""
+        from problems.transforms.gguf_types.latency import IDLE, TYPES, FileTimer
 
-    def clock_on(self, stack: Transform, load: Load, cuts: Sequence[Any]) -> Clock:
-        """As :meth:`clock`, of files of what cuts leave."""
-        from problems.transforms.gguf_types.latency import IDLE, TYPES, Files
-
-        whole = [is_read_whole(self.resident, matrix, load.phase) for matrix in self.matrices]
-        return Files(stack, load, [*cuts, *(TYPES if each else IDLE for each in whole)], len(cuts))
+        read = [is_read_whole(self.resident, matrix, load.phase) for matrix in self.matrices]
+        kinds = [*cuts, *(TYPES if each else IDLE for each in read)]
+        return FileTimer(whole, load, kinds, len(cuts), self, lambda: self._base)
 
     def encoded(self) -> Mapping[str, Encoded]:
-        """The matrices that are not in 16 bits now."""
-        return {
-            parameter_of(sheet.matrix): Encoded(sheet.kind, sheet.data)
-            for sheet in self._sheets
-            if sheet.data is not None
-        }
+        typed = {parameter_of(each.matrix): (each.kind, each.data) for each in self._typed}
+        return {name: Encoded(kind, data) for name, (kind, data) in typed.items() if data is not None}
 
     @torch.no_grad()
-    def encode_left(self, model: Any, genome: Sequence[float], left: Left) -> Mapping[str, Encoded]:
+    def encode(self, model: Any, genome: Sequence[float], left: Left) -> Mapping[str, Encoded]:
         """Quantise the matrices of ``model``, with the importance of the inputs of the dense one."""
         there, found = dict(model.named_modules()), {}
         for matrix, kind in zip(self.matrices, self._genes.chosen(genome), strict=True):
             if kind != DENSE and matrix.name in there:
                 weight = there[matrix.name].weight
-                values, data = quantised_anew(matrix, weight, kind, self._weighed(matrix, left))
+                values, data = levels.quantised_anew(matrix, weight, kind, self._weighed(matrix, left))
                 weight.copy_(values)
                 found[parameter_of(matrix)] = Encoded(kind, data)
         return found
@@ -338,18 +354,24 @@ class Types(Overlay):
             kind
             for matrix, gene in zip(self.matrices, self._genes, strict=True)
             for kind in gene.levels
-            if is_exact(matrix, self._stored, kind)
+            if levels.is_exact(matrix, self._stored, kind)
         )
+
+    @property
+    def _bits(self) -> Bits:
+        return Bits(self._genes, [typed.shape[1] for typed in self._typed])
 
     def _of_sizes(self) -> Genes:
         """The genes whose levels are worth their bytes; of all that fits, if every type is a level."""
+        if self._every:
+            return self._of_levels([[*own] for own in self._sizes])
         both = zip(self.matrices, self._sizes, strict=True)
-        return self._of_levels([[*own] if self._every else worth(matrix, self._stored, own) for matrix, own in both])
+        return self._of_levels([levels.worth(matrix, self._stored, own) for matrix, own in both])
 
-    def _of_levels(self, levels: Sequence[list[str]]) -> Genes:
+    def _of_levels(self, found: Sequence[list[str]]) -> Genes:
         genes, blocks = [], self.resident.matrices
-        for matrix, kinds in zip(self.matrices, levels, strict=True):
-            harms = errors(matrix, self._stored, kinds)
+        for matrix, kinds in zip(self.matrices, found, strict=True):
+            harms = levels.errors(matrix, self._stored, kinds)
             genes.append(Gene.of_levels(matrix.name, kinds, group_of(matrix, blocks), harms if any(harms) else []))
         return Genes(genes)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from problems.models.blocks import Matrix
-from problems.transforms.weights.groups import Group
+from problems.transforms.weights.genes import Group
 from problems.transforms.weights.ranks import cut_at
 
 BASE, LEVEL, SPLIT = "base.", "level.", "split."
@@ -45,11 +45,11 @@ class Masks:
 
     ``stored`` holds each matrix's original weights and the levels of them (see
     :mod:`problems.transforms.weights.ranks`), and for weights that are compared in a whole group the
-    split of its loss (see :func:`problems.transforms.weights.groups.split`). It is only read; the
+    split of its loss (see :func:`problems.transforms.weights.genes.split`). It is only read; the
     model's own parameters are overwritten. ``meaning`` turns a genome into a sparsity for each group.
 
     ``stages``: sparsities, rising, at which ``stored`` has updated weights too (see
-    :mod:`problems.transforms.weights.stages`). A matrix is cut from those of the stage that is
+    :mod:`problems.transforms.weights.reconstruction`). A matrix is cut from those of the stage that is
     nearest to its cut, or from the original ones, whose stage is 0. No update compensates for
     weights that are removed above a stage, or restored below it.
     """

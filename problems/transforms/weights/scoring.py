@@ -12,7 +12,7 @@ from problems.calibration.statistics import statistics
 from problems.calibration.tensor_cache import Tensors
 from problems.models.blocks import Matrix
 from problems.scores.base import find_score, needs, scope_of, source
-from problems.transforms.weights.groups import Group, split
+from problems.transforms.weights.genes import Group, split
 from problems.transforms.weights.masks import BASE, LEVEL, SPLIT
 from problems.transforms.weights.ranks import levels, ranks_in_matrix, ranks_in_rows
 

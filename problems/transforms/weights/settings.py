@@ -1,4 +1,4 @@
-"""The parameters of the cut in single weights. Imports no torch."""
+"""The settings of the transform ``weights``. Imports no torch."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from pydantic import Field, model_validator
 
 from evoprune import Fraction, Settings
 from problems.models.settings import registered
-
-SCORES = "evoprune.scores"
-"""The group of entry points of scores."""
+from problems.scores import SCORES
 
 ScoreName = Annotated[str, registered(SCORES)]
 
 
 class WeightsSettings(Settings):
-    """How single weights are chosen and removed, and how the remaining ones are updated."""
+    """The choice of the weights that are removed, and the update of the remaining ones."""
 
     min_sparsity: Fraction = Field(0.0, description="lower bound of a gene")
     max_sparsity: Fraction = Field(0.9, description="upper bound of a gene")

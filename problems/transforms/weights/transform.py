@@ -1,4 +1,4 @@
-"""The cut in single weights: each group of matrices loses a share of its weights, the lowest scores first."""
+"""The transform ``weights``: each group of matrices loses a share of its weights, the lowest scores first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from evoprune import Genes, Price
+from evoprune import Genes
 from problems import reconstruction as updating
 from problems import scores
 from problems import transforms as cuts
@@ -18,14 +18,14 @@ from problems.calibration.statistics import Statistics, statistics
 from problems.calibration.tensor_cache import Tensors, cached, code, shared
 from problems.models.blocks import Matrix
 from problems.models.resident import Resident
+from problems.scores.base import find_score, needs
 from problems.texts.text_splits import Texts
-from problems.transforms.transform import WEIGHTS, Needs, Transform, unknown_unit
+from problems.transforms.transform import WEIGHTS, Needs, Prices, Transform
 from problems.transforms.weights.genes import make_genes
 from problems.transforms.weights.masks import Masks
+from problems.transforms.weights.reconstruction import reconstruct, reconstruct_at_stages
 from problems.transforms.weights.scoring import Scoring
-from problems.transforms.weights.sequential import reconstruct
 from problems.transforms.weights.settings import WeightsSettings
-from problems.transforms.weights.stages import reconstruct_at_stages
 
 LEVEL_BYTES, _FLOAT_BYTES = 2, 4
 """Of one weight."""
@@ -35,10 +35,11 @@ class Weights(Transform):
     """Set weights to zero, chosen by a score; a gene is the sparsity of a block, a matrix or a kind of matrix."""
 
     sparse = True
+    units = (WEIGHTS,)
     Settings = WeightsSettings
     settings: WeightsSettings
 
-    def __init__(self, resident: Resident, settings: WeightsSettings, texts: Texts) -> None:
+    def __init__(self, resident: Resident, settings: WeightsSettings, texts: Texts | None) -> None:
         super().__init__(resident, settings, texts)
         self.matrices = resident.matrices
         self.meaning = make_genes(self.matrices, settings)
@@ -49,16 +50,12 @@ class Weights(Transform):
     @classmethod
     def calibrates(cls, settings: WeightsSettings) -> bool:
         """True if a score reads statistics or weights are updated."""
-        from problems.scores.base import find_score, needs
-
         names = {settings.score, *settings.scores.values()}
         return settings.reconstruct != "none" or any(needs(find_score(name)) for name in names)
 
     @classmethod
     def needs_of(cls, resident: Resident, settings: WeightsSettings) -> Needs:
         """The original weights and their levels; gradients while they are summed; updated weights of two genomes."""
-        from problems.scores.base import find_score, needs
-
         names = frozenset().union(*(needs(find_score(name)) for name in {settings.score, *settings.scores.values()}))
         weights, size = resident.prunable_weights, resident.model.dtype.itemsize
         stored = weights * (size + LEVEL_BYTES) * (1 + len(settings.reconstruct_stages))
@@ -96,10 +93,8 @@ class Weights(Transform):
         """The cuts of each block's matrices."""
         return self.masks.block_cuts()
 
-    def prices(self, unit: str) -> tuple[list[Price], float]:
+    def prices(self, unit: str) -> Prices:  # noqa: ARG002 - the only one
         """Each gene saves the weights it governs, for each 1 of sparsity."""
-        if unit != WEIGHTS:
-            raise unknown_unit(self, unit, [WEIGHTS])
         return [-weight for weight in self.meaning.weights], float(self.masks.total)
 
     def measures(self) -> dict[str, float]:
@@ -108,7 +103,6 @@ class Weights(Transform):
 
     @property
     def updates(self) -> bool:
-        """Whether the settings name a reconstruction."""
         return self.settings.reconstruct != "none"
 
     def finalise(self, genome: Sequence[float]) -> None:

@@ -13,16 +13,17 @@ import torch
 
 from problems.evaluation.objectives import Divergence, Perplexity
 from problems.evaluation.session import Session
-from problems.gguf.encoded import Encoded
-from problems.gguf.find import find_base
+from problems.gguf.base import find_base
+from problems.gguf.ggml import Encoded
 from problems.gguf.runtime import checked
 from problems.gguf.size import tensor_bytes
 from problems.gguf.write import contents
 from problems.models.blocks import Matrix
+from problems.texts.source import load_text
 from problems.texts.windows import predictions
-from problems.transforms.gguf_types.levels import DENSE, quantised_anew
-from problems.transforms.gguf_types.sheet import Made
-from problems.transforms.gguf_types.stored import importance_of
+from problems.transforms.encoding import base_of, encoded
+from problems.transforms.gguf_types.levels import DENSE, importance_of, quantised_anew
+from problems.transforms.gguf_types.matrices import Copy as Made
 from problems.transforms.gguf_types.transform import Types
 from tests.benchmarks.depth.account import _both
 
@@ -53,23 +54,25 @@ class Kinds:
     def bytes(self, kinds: Sequence[str]) -> int:
         """The bytes of the file."""
         shapes = [tuple(matrix.rows(matrix.weight).shape) for matrix in self.transform.matrices]
-        half = find_base(self._session.resident, self.transform.base).half
+        half = find_base(self._session.resident, base_of(self.transform)).half
         saved = sum(
             tensor_bytes(half, shape) - tensor_bytes(kind, shape)
             for kind, shape in zip(kinds, shapes, strict=True)
             if kind != DENSE
         )
-        return int(self.transform.byte_prices()[1]) - saved
+        return int(self.transform.costs("bytes")[1]) - saved
 
     def in_llama(self, kinds: Sequence[str]) -> dict[str, Any]:
         """What llama.cpp finds of the real file, and its bytes."""
         self.transform.apply(self.transform.dense)
-        base = find_base(self._session.resident, self.transform.base)
+        base = find_base(self._session.resident, base_of(self.transform))
         encoded = {} if set(kinds) == {DENSE} else self._give(kinds)
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / "model.gguf"
             contents(self._session.resident.model, base, encoded).write(path)
-            found = checked(path, self._session.texts.report, self._divergence)
+            report = self._session.texts.report
+            text = load_text(report.settings, "report_text")
+            found = checked(path, text, report.tokens, report.begin is not None, self._divergence.known)
             return {key: found.get(key) for key in ("perplexity", "divergence", "failure")} | {
                 "bytes": path.stat().st_size
             }
@@ -89,7 +92,7 @@ class Kinds:
     def _give(self, kinds: Sequence[str]) -> Mapping[str, Encoded]:
         """Give the matrices ``kinds``; what a file holds of them."""
         transform = self.transform
-        places = zip(transform._sheets, kinds, transform.genes, strict=True)
+        places = zip(transform._typed, kinds, transform.genes, strict=True)
         others = [(sheet, kind) for sheet, kind, gene in places if kind not in gene.levels]
         importance = self.importance if others else {}  # before anything is laid: it makes the model dense
         genome = [
@@ -99,7 +102,7 @@ class Kinds:
         transform.apply(genome)
         for sheet, kind in others:
             sheet.lay(kind, partial(self._in_type, sheet.matrix, kind, importance.get(sheet.matrix.name)))
-        return transform.encoded()
+        return encoded(transform)
 
     @staticmethod
     def _in_type(matrix: Matrix, kind: str, weighed: numpy.ndarray | None, weight: torch.Tensor) -> Made:

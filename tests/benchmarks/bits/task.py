@@ -96,7 +96,7 @@ class Task:
 
     def prices(self) -> Floats:
         """The bytes of each level, in the order of :attr:`choices`: ``(choices.count,)``."""
-        return numpy.concatenate([numpy.asarray(price) for price in self.transform.byte_prices()[0]])
+        return numpy.concatenate([numpy.asarray(price) for price in self.transform.costs("bytes")[0]])
 
     def toolbox(self) -> base.Toolbox:
         """What the product's searches use."""

@@ -32,7 +32,7 @@ from operators.mutation.gaussian import gaussian
 from operators.repair.shift import shift
 from operators.selection.tournament import tournament
 from operators.survival.elitist import elitist
-from problems.transforms.metric.metric import PARTS, Metric
+from problems.transforms.metric import PARTS, Metric
 from tests.benchmarks.known import evaluations
 
 SEEDS = range(3)

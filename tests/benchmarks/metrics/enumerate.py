@@ -17,7 +17,7 @@ from pathlib import Path
 
 from evoprune import steps
 from problems.language_model.problem import LanguageModel
-from problems.transforms.metric.metric import PARTS, Metric
+from problems.transforms.metric import PARTS, Metric
 from tests.benchmarks.results import Results
 
 SPARSITY = 0.45

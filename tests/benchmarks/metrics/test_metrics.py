@@ -6,7 +6,7 @@ import torch
 
 from evoprune import Individual
 from operators.algorithm.random_search import random_search
-from problems.transforms.metric.metric import PARTS, Metric
+from problems.transforms.metric import PARTS, Metric
 from problems.transforms.weights.ranks import ranks_in_rows
 from tests.benchmarks.metrics import compare
 from tests.benchmarks.metrics.enumerate import representative

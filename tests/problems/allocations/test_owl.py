@@ -1,7 +1,7 @@
 import pytest
 
 from problems.models.blocks import find_matrices
-from problems.transforms.weights.groups import group
+from problems.transforms.weights.genes import group
 from tests.problems.small import random_model, save
 
 

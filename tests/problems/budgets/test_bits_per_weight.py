@@ -3,7 +3,7 @@
 import pytest
 
 from evoprune.testing import check_budget
-from problems.budgets.file_bytes import unlimited_bytes
+from problems.budgets.file_size import unlimited_bytes
 
 STRUCTURE = {"transforms": ["heads", "channels"]}
 

@@ -5,7 +5,7 @@ from safetensors.torch import save_model
 
 from evoprune import InputError
 from evoprune.testing import check_budget
-from problems.budgets.file_bytes import file_bytes
+from problems.budgets.file_size import file_bytes
 
 STRUCTURE = {"transforms": ["heads", "channels"]}
 

@@ -9,9 +9,10 @@ import torch
 from evoprune import Coupled, InputError
 from problems.budgets import latency_table as timing
 from problems.budgets.latency_table import compared, savings, timed_levels
+from problems.budgets.latency_terms import time_terms, timer_of
 from problems.models.throughput import Load
 from problems.transforms import latency as clock
-from problems.transforms.latency import Passes, in_turn
+from problems.transforms.latency import PassTimer, in_turn
 from problems.transforms.transform import WEIGHTS
 
 WIDTHS = ["heads", {"use": "channels", "step": 32}]
@@ -55,7 +56,7 @@ def weights_for_times(monkeypatch):
     ],
 )
 def test_genes_of_equal_shapes_are_alike(transform, transforms, expected):
-    assert transform(transforms).clock(DECODE).alike() == expected
+    assert timer_of(transform(transforms), DECODE).alike() == expected
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 9, 10, 11, 49, 1000])
@@ -110,7 +111,7 @@ def test_what_one_cut_drops_and_another_makes_narrower_is_timed_too(transform, w
     made = transform(["sublayers", {"use": "channels", "step": 32, "drop": False}])
     weights_for_times(made)
     dense, tables = savings(made, DECODE, 0.0)
-    budget, whole = Coupled(made.genes, made.time_terms(tables), None), made.resident.prunable_weights
+    budget, whole = Coupled(made.genes, time_terms(made, tables), None), made.resident.prunable_weights
     rng = random.Random(0)
     for _ in range(5):
         genome = [float(rng.randint(0, int(gene.up))) for gene in made.genes]
@@ -157,7 +158,7 @@ def test_all_models_are_timed_before_one_is_timed_again(transform, monkeypatch):
         seen.append((tuple(genome), seconds))
         return [(2.0, 1.0)]
 
-    monkeypatch.setattr(Passes, "rounds", rounds)
+    monkeypatch.setattr(PassTimer, "rounds", rounds)
     dense, _ = savings(transform("sublayers"), DECODE, 6.0)
     assert dense == 2.0
     attentions, mlps, *_, both = seen

@@ -5,8 +5,8 @@ from tests.problems.small import outcome_of
 
 BUDGET = """
 from evoprune import Additive
-from problems.budgets.measured import MeasuredBudget
-from problems.budgets.reported import ReportedBudget
+from problems.budgets.base import MeasuredBudget
+from problems.budgets.base import ReportedBudget
 
 
 class Blocks(Additive, ReportedBudget):

@@ -55,8 +55,8 @@ def test_weights_are_measured_as_they_are_rounded(typed, tmp_path):
 def test_a_recovery_that_helps_only_before_rounding_did_not_help(typed, tmp_path, monkeypatch):
     encode, models = typed.session.transform.encode, []
 
-    def spoilt_when_trained(model, genome):
-        found = encode(model, genome)
+    def spoilt_when_trained(model, *given):
+        found = encode(model, *given)
         models.append(model)
         if len(models) > 1:
             model.get_input_embeddings().weight.data.mul_(-3)

@@ -15,9 +15,10 @@ from gguf import GGUFReader
 from evoprune.api import Run
 from evoprune.cli import main
 from problems.export import gguf as export
-from problems.gguf import check, runtime
-from problems.gguf.find import find_base
+from problems.gguf import llama, runtime
+from problems.gguf.base import find_base
 from problems.gguf.write import contents
+from problems.transforms.encoding import encoded
 from tests.problems.gguf.models import base_of, random_llama, write_model
 from tests.runs import lines, result
 
@@ -80,7 +81,7 @@ def test_a_run_becomes_a_checked_file(run_of, kind, transforms, settings, tmp_pa
     assert facts["check"]["divergence"] == pytest.approx(facts["check"]["run_divergence"], rel=5e-2)
     assert facts["fit"]
     assert facts["bytes"] == out.stat().st_size
-    assert check.Llama(str(out), 1).width == 260
+    assert llama.Llama(str(out), 1).width == 260
     assert f"{out.stat().st_size:,} bytes" in (tmp_path / "small.README.md").read_text()
 
 
@@ -204,7 +205,7 @@ def test_a_run_trains_norms_of_its_quantised_result(recovered_file, tmp_path):
     session = Run.open(folder).problem.session
     base = find_base(session.resident)
     session.transform.apply(found["best"]["genome"])
-    contents(session.resident.model, base, session.transform.encoded()).write(tmp_path / "untrained.gguf")
+    contents(session.resident.model, base, encoded(session.transform)).write(tmp_path / "untrained.gguf")
     check_quantised_are_equal(small, tmp_path / "untrained.gguf")
 
 

@@ -18,9 +18,8 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from problems.gguf.base import Base, whole_number
+from problems.gguf.base import Base, own_base, whole_number
 from problems.gguf.names import head_size
-from problems.gguf.own import own_base
 from problems.gguf.write import contents
 
 END = "<|endoftext|>"

@@ -7,15 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-pytest.importorskip("gguf")
-pytest.importorskip("llama_cpp_py_sync")
-
 from evoprune import InputError
 from problems.gguf import ggml
-from problems.gguf.base import TOKENS, read_base
-from problems.gguf.encoded import Encoded
-from problems.gguf.find import find_base
-from problems.gguf.own import own_base
+from problems.gguf.base import TOKENS, find_base, own_base, read_base
+from problems.gguf.ggml import Encoded
 from problems.gguf.write import contents
 from problems.models.resident import Resident
 from tests.problems.gguf.models import (
@@ -51,26 +46,23 @@ def test_weights_that_a_file_holds_in_another_form_are_refused(form, path):
         model.model.layers[0].input_layernorm.weight.data += 1
     else:
         attention.q_proj.weight.data = attention.q_proj.weight[torch.randperm(64)]
-    with pytest.raises(InputError, match=r"base\.gguf: llama.cpp keeps blk\.0\.attn_.* in another form"):
+    with pytest.raises(InputError, match=r"base\.gguf: .*blk\.0\.attn_.*form"):
         find_base(resident(model), str(path))
 
 
 @pytest.mark.parametrize("kind", ["Q8_0", "Q4_0"])
 def test_a_quantised_base_is_one_of_the_model(kind, tmp_path):
-    model = random_llama()
-    path = tmp_path / "quantised.gguf"
-    encoded = {
-        name: Encoded(kind, ggml.quantize(weight.numpy(), kind))
-        for name, weight in model.named_parameters()
-        if weight.dim() == 2
-    }
+    model, path = random_llama(), tmp_path / "quantised.gguf"
+    matrices = {name: weight.numpy() for name, weight in model.named_parameters() if weight.dim() == 2}
+    encoded = {name: Encoded(kind, ggml.quantize(weight, kind)) for name, weight in matrices.items()}
     contents(model, base_of(model), encoded).write(path)
     assert find_base(resident(model), str(path)).path == path
 
 
 def test_a_gpt2_is_its_own_base_and_another_model_needs_one():
     assert find_base(resident(random_gpt2())).architecture == "gpt2"
-    with pytest.raises(InputError, match=r"owner/name: .*give it with --base"):
+    assert own_base(random_gpt2(), object(), "a tokenizer written in Python") is None
+    with pytest.raises(InputError, match=r"owner/name: .*--base"):
         find_base(resident(random_llama()))
 
 
@@ -83,21 +75,15 @@ def test_tokens_that_have_no_row_of_the_embedding_are_left_out():
     assert without.fields.keys() - base.fields.keys() == {"tokenizer.ggml.eos_token_id"}
 
 
-def test_a_tokenizer_written_in_python_gives_no_base():
-    assert own_base(random_gpt2(), object(), "tiny") is None
-
-
-@pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.999])
-def test_a_truncated_file_is_refused(path, share):
-    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(InputError, match=r"base\.gguf: is no .gguf file, or a truncated one"):
-        read_base(path)
-
-
-def test_what_is_missing_or_has_no_tokenizer_is_refused(tmp_path):
-    with pytest.raises(InputError, match="cannot be read: No such file"):
+def test_a_file_that_cannot_be_used_is_refused(path, tmp_path):
+    whole = path.read_bytes()
+    for share in (0.0, 0.001, 0.1, 0.5, 0.999):
+        path.write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(InputError, match=r"base\.gguf: .*truncated"):
+            read_base(path)
+    with pytest.raises(InputError, match="No such file"):
         read_base(tmp_path / "nothing.gguf")
-    with pytest.raises(InputError, match="holds no tokenizer"):
+    with pytest.raises(InputError, match="no tokenizer"):
         read_base(write_empty(tmp_path / "empty.gguf"))
 
 
@@ -120,6 +106,6 @@ def test_other_tokens_are_another_model(path):
     vocabulary = byte_tokenizer().get_vocab()
     base.refuse_another(base.shapes, vocabulary)
     turned = {token: len(vocabulary) - 1 - number for token, number in vocabulary.items()}
-    with pytest.raises(InputError, match="is the file of another model: 260 of the model's 260 tokens are others"):
+    with pytest.raises(InputError, match="260 of the model's 260 tokens"):
         base.refuse_another(base.shapes, turned)
     replace(base, path=None).refuse_another({}, turned)  # made of the model itself

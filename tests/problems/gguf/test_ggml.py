@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import gguf
 import numpy as np
 import pytest
 
 from evoprune import InputError
 from problems.gguf import ggml
-
-gguf = pytest.importorskip("gguf")
-pytest.importorskip("llama_cpp_py_sync")
 
 ROUNDED = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1")
 """Kinds that the reference quantises too, by the same rounding."""

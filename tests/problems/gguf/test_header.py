@@ -7,16 +7,12 @@ from dataclasses import replace
 import numpy
 import pytest
 import torch
+from gguf import GGUFValue, GGUFValueType
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-pytest.importorskip("gguf")
-pytest.importorskip("llama_cpp_py_sync")
-
-from gguf import GGUFValue, GGUFValueType
-
 from evoprune import InputError
-from problems.gguf.check import Llama
+from problems.gguf.llama import Llama
 from problems.gguf.write import contents
 from problems.models.load import load_model
 from problems.models.settings import ModelSettings

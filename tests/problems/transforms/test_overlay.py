@@ -13,6 +13,7 @@ from problems.export import ragged_model
 from problems.gguf import ggml
 from problems.models.load import copy_of
 from problems.testing.transforms import check_transform
+from problems.transforms.encoding import cutting, encode, encoded, unencoded
 from problems.transforms.shapes import Shapes
 from tests.problems.small import problem_in
 
@@ -64,11 +65,11 @@ def test_a_narrower_matrix_is_quantised_as_it_is_left_with_the_importance_of_its
     transform.apply(plain)
     left = transform.inputs_left(plain)
     weights = {name: weight.clone() for name, weight in model.named_parameters()}
-    whole = transform.encode(model, plain)
+    whole = encode(transform, model, plain)
     assert whole == {}
     typed = [*plain[:6], *(gene.up for gene in transform.genes[6:])]
     transform.apply(typed)
-    held = transform.encoded()
+    held = encoded(transform)
     importance = {
         matrix.name: problem.session.transform._overlay._stored[f"importance 16 bits: {matrix.name}"]
         for matrix in problem.session.resident.matrices
@@ -93,11 +94,11 @@ def test_what_was_trained_is_quantised_to_the_same_types(joint):
     rng = random.Random(3)
     genome = drawn(transform.genes, rng)
     transform.apply(genome)
-    held = transform.encoded()
+    held = encoded(transform)
     expected = {name: weight.clone() for name, weight in transform.resident.model.named_parameters()}
-    transform.apply(transform.unencoded(genome))
-    assert not transform.encoded()
-    found = transform.encode(transform.resident.model, genome)
+    transform.apply(unencoded(transform, genome))
+    assert not encoded(transform)
+    found = encode(transform, transform.resident.model, genome)
     assert {name: each.kind for name, each in found.items()} == {name: each.kind for name, each in held.items()}
     assert all(numpy.array_equal(found[name].data, held[name].data) for name in held)
     assert all(torch.equal(weight, expected[name]) for name, weight in transform.resident.model.named_parameters())
@@ -111,13 +112,13 @@ def test_types_that_some_width_does_not_allow_are_no_levels(joint):
     dense = {
         f"{name}.weight": tuple(matrix.weight.shape) for name, matrix in zip(names, transform.matrices, strict=True)
     }
-    transform.lie_on(Shapes(dense, {name: odd.get(name, {}) for name in dense}, [2]))
+    transform.fit(Shapes(dense, {name: odd.get(name, {}) for name in dense}, [2]))
     after = [gene.levels for gene in transform.genes]
     assert after[1] == ("16 bits",)
     assert [*after[:1], *after[2:]] == [*before[:1], *before[2:]]
     every = {name: {0: [shape, (48, 48)]} for name, shape in dense.items()}
     with pytest.raises(InputError, match="no type fits what cuts may leave of the matrices"):
-        transform.lie_on(Shapes(dense, every, [2]))
+        transform.fit(Shapes(dense, every, [2]))
 
 
 def test_a_folder_holds_the_shapes_alone_and_the_values_of_types(joint, tmp_path):
@@ -125,7 +126,7 @@ def test_a_folder_holds_the_shapes_alone_and_the_values_of_types(joint, tmp_path
     transform, model = problem.session.transform, problem.session.resident.model
     transform.apply(drawn(transform.genes, random.Random(5)))
     ragged_model.save(
-        copy_of(model, model.dtype), problem.settings.transforms, transform.shaping(transform._applied), tmp_path
+        copy_of(model, model.dtype), problem.settings.transforms, cutting(transform, transform._applied), tmp_path
     )
     found, expected = ragged_model.load(tmp_path).state_dict(), model.state_dict()
     assert found.keys() == expected.keys()

@@ -1,15 +1,13 @@
 """Several transforms of one model as one."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from evoprune import InputError
 from evoprune.testing import check_budget
 from problems.testing.transforms import check_transform
-from problems.transforms.heads.transform import Heads
 from problems.transforms.stack import Stack
 from problems.transforms.transform import PARAMETERS, WEIGHTS
+from problems.transforms.widths.heads import Heads
 
 
 @pytest.fixture
@@ -38,13 +36,6 @@ def test_what_is_spent_is_what_the_model_still_has(language_model, stacked, unit
         PARAMETERS: sum(parameter.numel() for parameter in model.parameters()),
     }
     assert budget.spent(genome) == counted[unit]
-
-
-def test_the_base_file_is_the_one_that_a_transform_names(language_model):
-    transforms = [language_model(transforms=name).session.transform for name in ("heads", "channels")]
-    assert Stack(transforms).base is None
-    transforms[1].settings = SimpleNamespace(base="base.gguf", drop=True)
-    assert Stack(transforms).base == "base.gguf"
 
 
 def test_parts_are_finalised_in_the_model_that_all_of_them_changed(stacked, monkeypatch):

@@ -8,11 +8,12 @@ import pytest
 
 from evoprune import InputError
 from evoprune.testing import check_budget
-from problems.gguf.find import find_base
+from problems.gguf.base import find_base
 from problems.gguf.ggml import row_bytes
 from problems.gguf.write import contents
 from problems.language_model.problem import LanguageModel, LanguageModelSettings
 from problems.results.report import cost
+from problems.transforms.encoding import encoded
 
 pytest.importorskip("llama_cpp_py_sync")
 
@@ -39,7 +40,7 @@ def test_every_byte_of_the_file_counts(problem, tmp_path):
         genome = [float(rng.randint(0, int(gene.up))) for gene in transform.genes]
         transform.apply(genome)
         path = tmp_path / f"{number}.gguf"
-        contents(transform.resident.model, base, transform.encoded()).write(path)
+        contents(transform.resident.model, base, encoded(transform)).write(path)
         assert problem.budget.spent(genome) == path.stat().st_size
 
 
@@ -56,10 +57,10 @@ def test_the_result_states_bytes_and_bits(problem):
 def test_a_search_starts_with_the_presets_that_fill_the_budget_the_most(problem):
     transform = problem.session.transform
     sizes = {name: row_bytes(name, 320) for name in ("Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0", "IQ4_NL", "MXFP4")}
-    for kinds, genome in zip(transform.presets().values(), transform.known(), strict=True):
+    for kinds, genome in zip(transform.presets().values(), transform.initial_genomes(), strict=True):
         for kind, own, gene in zip(kinds, problem.genes.chosen(genome), problem.genes, strict=True):
             assert own == kind if kind in gene.levels else sizes[own] <= sizes[kind]
-    every = sorted({problem.budget.spent(genome) for genome in transform.known()})
+    every = sorted({problem.budget.spent(genome) for genome in transform.initial_genomes()})
     uniform, *known = bundled(use="bytes", at_most=every[-2]).initial_genomes()
     assert [problem.budget.spent(genome) for genome in known] == every[-2:-5:-1]
     assert uniform == problem.references()["uniform"]
@@ -71,12 +72,12 @@ def test_beside_cuts_presets_cut_nothing():
     cuts = len(stacked.genes) - len(alone.genes)
     left = [1.0] * cuts + [0.0] * len(alone.genes)
     stacked.session.transform.apply(left)  # whatever is resident
-    known = [genome[cuts:] for genome in stacked.session.transform.known() if genome[:cuts] == [0.0] * cuts]
-    assert known == alone.session.transform.known()
+    known = [genome[cuts:] for genome in stacked.session.transform.initial_genomes() if genome[:cuts] == [0.0] * cuts]
+    assert known == alone.session.transform.initial_genomes()
 
 
 def test_without_a_base_a_search_starts_without_presets(language_model, capsys):
-    assert language_model(transforms=TYPES).session.transform.known() == []
+    assert language_model(transforms=TYPES).session.transform.initial_genomes() == []
     assert "the search starts without llama.cpp's presets: " in capsys.readouterr().err
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 
+import gguf
 import pytest
 
 from evoprune import InputError
@@ -13,14 +14,12 @@ from evoprune.cli import main
 from evoprune.testing import check_budget
 from problems.budgets import latency_table as timing
 from problems.budgets.latency_table import compared
+from problems.budgets.latency_terms import timer_of
 from problems.budgets.milliseconds import Milliseconds
 from problems.models.throughput import Load
 from problems.transforms.gguf_types import latency as clock
-from problems.transforms.gguf_types.levels import DENSE
+from problems.transforms.gguf_types.matrices import DENSE
 from tests.runs import lines
-
-gguf = pytest.importorskip("gguf")
-pytest.importorskip("llama_cpp_py_sync")
 
 TYPES = {"use": "types", "types": ["Q8_0", "Q4_0"], "importance": False}
 BLOCKS = {"use": "sublayers", "genes": "block"}
@@ -60,7 +59,7 @@ def test_what_is_measured_says_what_a_file_of_any_genome_takes(transform, bytes_
 
 def test_a_matrix_that_lacks_a_type_is_timed_with_the_others(problem_on, bytes_for_times, monkeypatch):
     made, calls, timed = problem_on("gpt2", TYPES).session.transform, [], clock.milliseconds
-    shapes = [sheet.shape for sheet in made._sheets]
+    shapes = [each.shape for each in made._typed]
     del made._sizes[1]["Q8_0"]
     monkeypatch.setattr(clock, "milliseconds", lambda *given: calls.append(given) or timed(*given))
     genes = list(ASKED.measure(made)["genes"].values())
@@ -95,7 +94,7 @@ def test_a_type_that_is_slow_does_not_hide_what_others_save(problem_on, monkeypa
 
 
 def test_no_file_is_timed_that_lost_more_than_half_of_its_blocks(transform):
-    timed = transform.clock(Load("decode", length=16))
+    timed = timer_of(transform, Load("decode", length=16))
     classes = timed.alike()
     assert classes[:2] == [[0, 1, 2, 3], [4]]
     assert [timed.together(genes) for genes in classes] == [[2, 3], *classes[1:]]

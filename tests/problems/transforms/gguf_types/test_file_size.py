@@ -9,9 +9,10 @@ import pytest
 
 from evoprune import InputError
 from evoprune.testing import check_budget
-from problems.gguf.find import find_base
+from problems.gguf.base import find_base
 from problems.gguf.write import contents
 from problems.results.report import cost
+from problems.transforms.encoding import base_of, encoded
 
 pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")
@@ -46,12 +47,12 @@ def problem_of(problem_on, byte_models):
 def test_every_byte_of_the_file_counts(problem_of, name, tmp_path):
     transform, rng = problem_of(name).session.transform, random.Random(1)
     budget = transform.budget("bytes", None)
-    base = find_base(transform.resident, transform.base)
+    base = find_base(transform.resident, base_of(transform))
     for number in range(12):
         genome = [float(rng.randint(0, int(gene.up))) for gene in transform.genes]
         transform.apply(genome)
         path = tmp_path / f"{number}.gguf"
-        contents(transform.resident.model, base, transform.encoded()).write(path)
+        contents(transform.resident.model, base, encoded(transform)).write(path)
         assert budget.spent(genome) == path.stat().st_size
     assert transform.budget("bytes", None, "bits", 8.0).spent(genome) == 8 * path.stat().st_size
 

@@ -8,13 +8,15 @@ import torch
 from evoprune import InputError, Stopped
 from evoprune.testing import check_budget
 from problems.budgets.latency_table import compared
+from problems.budgets.latency_terms import timer_of
 from problems.budgets.milliseconds import Milliseconds
 from problems.gguf import ggml, runtime
-from problems.gguf.find import find_base
+from problems.gguf.base import find_base
 from problems.gguf.write import contents
 from problems.language_model.problem import LanguageModel, LanguageModelSettings
 from problems.models.device import processor_name
 from problems.models.throughput import Load
+from problems.transforms.encoding import encoded
 from tests.problems.gguf.models import base_of, random_gpt2
 
 pytest.importorskip("llama_cpp_py_sync")
@@ -32,28 +34,28 @@ def transform():
 
 
 def test_all_matrices_are_alike_to_a_type(transform):
-    assert transform.clock(DECODE).alike() == [transform.genes.free]
+    assert timer_of(transform, DECODE).alike() == [transform.genes.free]
 
 
 def test_files_that_are_timed_hold_the_types_of_their_genomes(transform):
-    clock, genome = transform.clock(DECODE), [gene.up for gene in transform.genes]
+    clock, genome = timer_of(transform, DECODE), [gene.up for gene in transform.genes]
     assert all(milliseconds > 0 for pair in clock.rounds(genome, 0.0) for milliseconds in pair)
     base = find_base(transform.resident)
     for name, timed in {"dense": transform.dense, "other": genome}.items():
         transform.apply(timed)
-        expected = contents(transform.resident.model, base, transform.encoded()).bytes
+        expected = contents(transform.resident.model, base, encoded(transform)).bytes
         assert clock._written(timed, name).stat().st_size == expected
 
 
 def test_times_are_of_the_processor_that_llama_cpp_runs_on_whatever_the_search_has(transform, monkeypatch):
     monkeypatch.setattr(type(transform.resident), "device", torch.device("cuda"))
-    found = transform.clock(DECODE).circumstances()
+    found = timer_of(transform, DECODE).circumstances()
     assert (found["device"], found["processor"]) == ("cpu", processor_name(torch.device("cpu")))
     assert found["version"] == ggml.version()
 
 
 def test_a_file_that_cannot_be_written_is_told_with_its_place(transform):
-    clock = transform.clock(DECODE)
+    clock = timer_of(transform, DECODE)
     clock._folder.cleanup()
     with pytest.raises(Stopped, match=r"cannot write .*dense\.gguf: No such file.* set TMPDIR"):
         list(clock.rounds(transform.dense, 0.0))
@@ -73,7 +75,7 @@ def test_more_tokens_than_positions_and_several_sequences_are_refused(transform)
     with pytest.raises(InputError, match=r"problem\.budget\.length: llama\.cpp has room for \d+ tokens"):
         compared(transform, transform.dense, Load("prefill", length=100_000), 0.0)
     with pytest.raises(InputError, match=r"problem\.budget\.batch: llama\.cpp is timed with one sequence"):
-        transform.clock(Load("decode", batch=2))
+        timer_of(transform, Load("decode", batch=2))
 
 
 @pytest.mark.slow

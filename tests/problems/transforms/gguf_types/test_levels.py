@@ -7,10 +7,10 @@ from itertools import pairwise
 
 import pytest
 
+from problems.transforms.encoding import encoded
 from problems.transforms.gguf_types import levels
-from problems.transforms.gguf_types.levels import DATA, DENSE, ERROR, IMPORTANCE, key, quantised
+from problems.transforms.gguf_types.levels import DATA, DENSE, ERROR, IMPORTANCE, importance_of, key, quantised
 from problems.transforms.gguf_types.matrices import typed_matrices
-from problems.transforms.gguf_types.stored import importance_of
 
 pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")
@@ -24,7 +24,7 @@ def test_once_times_are_known_no_level_is_matched_in_time_and_in_error(types, se
     for name, own in times.items():
         own[DENSE] = 0.0
         times[name] = {kind: min(0.0, time) for kind, time in own.items()}
-    transform.use_levels(transform.worth(times), times)
+    transform.use_times(times)
     for gene in transform.genes:
         own = times[gene.name]
         harms = dict(zip(every[gene.name].levels, every[gene.name].harms, strict=True))
@@ -42,7 +42,7 @@ def check_transform_levels(transform):
     """Each level is what the model gets; the uniform models and those of presets are there."""
     genome = [gene.up for gene in transform.genes]
     transform.apply(genome)
-    held = [(name, each.kind) for name, each in transform.encoded().items()]
+    held = [(name, each.kind) for name, each in encoded(transform).items()]
     last = [(f"{gene.name}.weight", gene.levels[-1]) for gene in transform.genes if gene.free]
     assert held == last
     transform.apply(transform.dense)
@@ -74,33 +74,28 @@ def test_a_run_with_other_types_looks_at_no_inputs_again(types, monkeypatch):
         raise AssertionError("looked at again")
 
     first = types(types=["Q8_0"])
-    monkeypatch.setattr("problems.transforms.gguf_types.stored.importance_of", again)
+    monkeypatch.setattr("problems.transforms.gguf_types.levels.importance_of", again)
     second = types(types=["Q8_0", "Q4_0"])
     name = next(name for name in first._stored if name.startswith(IMPORTANCE))
     assert first._stored[name].equal(second._stored[name])
 
 
-def test_levels_that_the_transform_has_not_are_refused_and_so_are_types_that_were_not_timed(types):
+def test_times_that_lack_a_type_or_a_matrix_are_refused(types):
     transform = types(importance=False, types=["Q8_0", "Q4_0"])
-    names = transform.genes.names
-    own, every = (dict.fromkeys(names, kinds) for kinds in ([DENSE, "Q4_0"], [DENSE, "Q8_0", "Q4_0"]))
-    for wrong, timed in [
-        (own | {names[1]: [DENSE, "Q5_0"]}, every | {names[1]: [*every[names[1]], "Q5_0"]}),
-        (own | {names[1]: ["Q4_0"]}, every),
-        (own, every | {names[1]: [DENSE, "Q4_0"]}),
-        (own, {}),
-    ]:
+    names, every = transform.genes.names, {DENSE: 0.0, "Q8_0": -1.0, "Q4_0": -2.0, "Q5_0": -3.0}
+    known = dict.fromkeys(names, every)
+    for wrong in (known | {names[1]: {DENSE: 0.0, "Q4_0": -1.0}}, {}):
         with pytest.raises(ValueError, match="other types"):
-            transform.use_levels(wrong, timed)
-    transform.use_levels(own, every)
-    assert {gene.levels for gene in transform.genes} == {(DENSE, "Q4_0")}
+            transform.use_times(wrong)
+    transform.use_times(known)
+    assert {gene.levels for gene in transform.genes} == {(DENSE, "Q8_0", "Q4_0")}
 
 
 def test_a_type_that_is_a_level_stands_for_itself_in_a_preset(types):
     transform = types(importance=False, types=["Q8_0", "Q5_0", "Q4_0"])
     slow = {DENSE: 0.0, "Q5_0": -1.0, "Q8_0": -2.0, "Q4_0": -3.0}
     times = dict.fromkeys(transform.genes.names, slow)
-    transform.use_levels(transform.worth(times), times)
+    transform.use_times(times)
     assert {gene.levels for gene in transform.genes} == {(DENSE, "Q8_0", "Q4_0")}
     for kind, expected in {"Q8_0": "Q8_0", "Q5_0": "Q4_0", "Q4_0": "Q4_0"}.items():
         genome = transform.genome_of([kind] * len(transform.genes))

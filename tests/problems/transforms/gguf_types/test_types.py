@@ -13,11 +13,13 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from evoprune import InputError
 from evoprune.cli import main
+from problems.budgets.latency_terms import timer_of
 from problems.gguf import ggml
 from problems.language_model.problem import LanguageModel, LanguageModelSettings
 from problems.models.resident import Resident
 from problems.models.throughput import Load
 from problems.testing.transforms import check_transform
+from problems.transforms.encoding import encoded
 from tests.problems.small import ARCHITECTURES, VOCABULARY, inputs_of, problem_in, save
 
 gguf = pytest.importorskip("gguf")
@@ -64,7 +66,7 @@ def test_the_model_has_the_values_that_a_file_would_hold(types):
     for level in range(1, 5):
         genome = [float(min(level, gene.up)) for gene in transform.genes]
         transform.apply(genome)
-        held = transform.encoded()
+        held = encoded(transform)
         names = [f"{name}.weight" for name in transform.genes.names]
         kinds = transform.genes.chosen(genome)
         assert {name: each.kind for name, each in held.items()} == dict(zip(names, kinds, strict=True))
@@ -75,7 +77,7 @@ def test_the_model_has_the_values_that_a_file_would_hold(types):
             else:
                 assert torch.equal(parameter, dense[name])
     transform.apply(transform.dense)
-    assert not transform.encoded()
+    assert not encoded(transform)
     assert all(torch.equal(parameter, dense[name]) for name, parameter in model.named_parameters())
 
 
@@ -87,7 +89,7 @@ def test_levels_fall_in_bytes_and_rise_in_weighted_error(types):
     sizes, errors = {}, {}
     for level in range(12):
         transform.apply([float(min(level, gene.up)) for gene in transform.genes])
-        for name, held in transform.encoded().items():
+        for name, held in encoded(transform).items():
             own = name.removesuffix(".weight")
             weights = rows_of(dense[name], model.get_submodule(own))
             off = ((read(held, weights.shape[1]) - weights).astype(float) ** 2).sum(0)
@@ -106,7 +108,7 @@ def test_what_it_will_need_is_what_it_has(types):
     needs = type(transform).needs_of(transform.resident, transform.settings)
     assert needs.disk == sum(held.nbytes for name, held in transform._stored.items() if name.startswith("data "))
     transform.apply([gene.up for gene in transform.genes])
-    assert needs.memory == sum(sheet._above.nbytes for sheet in transform._sheets if sheet._above is not sheet.whole)
+    assert needs.memory == sum(each._above.nbytes for each in transform._typed if each._above is not each.whole)
     assert needs.statistics == {"input_norms"}
 
 
@@ -219,7 +221,9 @@ def test_matrices_of_which_a_pass_reads_some_rows_are_not_timed(
     ).session.transform
     for phase, idle in {"decode": in_decoding, "prefill": in_reading}.items():
         every = list(range(len(transform.genes)))
-        assert transform.clock(Load(phase, length=16)).alike() == [sorted({*every} - {every[place] for place in idle})]
+        assert timer_of(transform, Load(phase, length=16)).alike() == [
+            sorted({*every} - {every[place] for place in idle})
+        ]
 
 
 def test_without_a_base_no_file_can_be_timed(language_model):
@@ -257,5 +261,5 @@ def test_rows_of_256_can_have_types_of_256_on_every_matrix(wide):
     values = [problem.evaluate([float(min(level, gene.up)) for gene in problem.genes]).values[0] for level in range(6)]
     assert len(set(values)) == 6
     problem.session.transform.apply([gene.up for gene in problem.genes])
-    for held in problem.session.transform.encoded().values():
+    for held in encoded(problem.session.transform).values():
         assert gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[held.kind]][0] == 256

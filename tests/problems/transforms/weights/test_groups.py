@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from problems.models.blocks import find_matrices
-from problems.transforms.weights.groups import group, split
+from problems.transforms.weights.genes import group, split
 from tests.problems.small import random_model
 
 

@@ -7,7 +7,7 @@ from evoprune import InputError
 from evoprune.experiment.registry import names, plugin
 from problems.models.blocks import find_matrices
 from problems.scores import SCORES
-from problems.transforms.weights.groups import group
+from problems.transforms.weights.genes import group
 from problems.transforms.weights.masks import Masks
 from problems.transforms.weights.scoring import Scoring
 from problems.transforms.weights.settings import WeightsSettings

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from problems.reconstruction.sparsegpt import inverse_factor, sparsegpt
 
 from problems.models.forward import Walk
-from problems.reconstruction.update import inverse_factor, sparsegpt
-from problems.transforms.weights.sequential import reconstruct
+from problems.transforms.weights.reconstruction import reconstruct
 from tests.problems.small import counted_sparsity, inputs_of, weights_of
 
 GENOME, OTHER = [0.3, 0.4, 0.5], [0.2] * 3
@@ -44,7 +44,7 @@ def test_an_interrupted_reconstruction_leaves_nothing_behind(problem, monkeypatc
                 raise KeyboardInterrupt
             super().advance(block)
 
-    monkeypatch.setattr("problems.transforms.weights.sequential.Walk", Interrupted)
+    monkeypatch.setattr("problems.transforms.weights.reconstruction.Walk", Interrupted)
     with pytest.raises(KeyboardInterrupt):
         update(problem.session.transform, GENOME)
     assert problem.evaluate(GENOME).values == before

@@ -14,11 +14,11 @@ from problems.calibration.statistics import statistics
 from problems.models.blocks import find_matrices
 from problems.reconstruction.update import inverse_factor, least_squares, sparsegpt
 from problems.transforms.weights import ranks
-from problems.transforms.weights.groups import group
+from problems.transforms.weights.genes import group
 from problems.transforms.weights.masks import Masks
+from problems.transforms.weights.reconstruction import reconstruct_at_stages
 from problems.transforms.weights.scoring import Scoring
 from problems.transforms.weights.settings import WeightsSettings
-from problems.transforms.weights.stages import reconstruct_at_stages
 from tests.problems.small import random_model, weights_of
 from tests.runs import without_times
 

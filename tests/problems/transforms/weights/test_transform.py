@@ -116,7 +116,7 @@ def test_what_is_kept_is_what_is_computed(pruning, monkeypatch, settings):
     def again(*_):
         raise AssertionError("computed again")
 
-    for name in ("scoring.statistics", "stages.update", "sequential.update"):
+    for name in ("scoring.statistics", "reconstruction.update", "reconstruction.update"):
         monkeypatch.setattr(f"problems.transforms.weights.{name}", again)
     assert all(map(torch.equal, finalised(0.4), computed))
     assert all(map(torch.equal, finalised(0.6), other))

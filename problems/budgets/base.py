@@ -1,0 +1,53 @@
+"""The interfaces of budgets that measure the machine, or add to the result. Imports no torch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from evoprune import Budget, Settings
+
+if TYPE_CHECKING:  # it imports torch, which checking an experiment does not need
+    from problems.transforms.transform import Transform
+
+
+class MeasuredBudget(Settings, ABC):
+    """A budget that needs facts of the machine; its fields are the user's parameters.
+
+    The facts are measured once in a run, kept in its ``measured.json``, and read again when the run is resumed.
+    """
+
+    @abstractmethod
+    def measure(self, transform: Transform) -> Mapping[str, Any]:
+        """Measure, in the process that breeds: JSON-able facts, at least one. Raises :class:`evoprune.InputError`."""
+
+    def settle(self, transform: Transform, facts: Mapping[str, Any]) -> None:
+        """Leave out levels of ``transform`` that ``facts`` say are not worth it, by :meth:`Transform.use_times`.
+
+        Called before genes and budget are asked for, in each process that has the problem, on any machine. By default
+        all levels stay. Raises :class:`evoprune.InputError` where ``facts`` are of other genes or levels.
+        """
+
+    @abstractmethod
+    def budget(self, transform: Transform, facts: Mapping[str, Any]) -> Budget:
+        """The budget over the genes of ``transform``. ``facts``: as of :meth:`measure`; empty if nothing was measured.
+
+        Raises :class:`evoprune.InputError` where ``facts`` are of another machine or model.
+        """
+
+
+class ReportedBudget(Budget):
+    """A budget whose unit is not among the costs that each result states.
+
+    ``of``: what was counted and how, for people. ``result.json`` has it in ``protocol``, under the budget's unit.
+    """
+
+    of: str
+
+    @abstractmethod
+    def cost(self, transform: Transform, best: Sequence[float]) -> Mapping[str, float]:
+        """The costs of the ``dense`` model and of ``best``, called ``evolved``, in the unit; others by their name.
+
+        ``result.json`` has them in ``cost``, under the unit. Any model may be resident afterwards.
+        """

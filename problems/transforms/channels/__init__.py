@@ -1,1 +1,0 @@
-"""The cut in width: removes channels of MLPs."""

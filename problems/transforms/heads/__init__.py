@@ -1,1 +1,0 @@
-"""The cut in heads: removes heads of attentions."""

@@ -1,1 +1,0 @@
-"""The cut in single weights, by a score that is searched too."""

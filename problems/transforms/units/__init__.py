@@ -1,1 +1,0 @@
-"""Cuts that make sublayers narrower: what channels and heads share."""

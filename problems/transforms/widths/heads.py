@@ -1,0 +1,61 @@
+"""The transform ``heads``: the attentions of some blocks have fewer heads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import nn
+
+from evoprune import InputError
+from problems.models.blocks import Matrix
+from problems.models.sublayers import Sublayer
+from problems.transforms.widths.unit_cut import UnitCut
+from problems.transforms.widths.units import Units, split
+
+
+class Heads(UnitCut):
+    """Leave heads of attentions out; the last level drops the attention.
+
+    A head's rows in the matrices of queries, keys and values go, and the columns of the output matrix that read it.
+    Where query heads share keys and values (grouped-query attention, Ainslie et al., EMNLP 2023), they go together.
+    """
+
+    kind = "attention"
+    noun = "heads"
+
+    def split(self, sublayer: Sublayer, matrices: Mapping[nn.Module, Matrix], interleaved: bool) -> Units:
+        """As many units as there are heads of keys and values; the three matrices may be fused."""
+        heads, groups = self._counts
+        output = matrices[sublayer.layers[-1]]
+        width = output.rows(output.weight).shape[1]
+        if heads % groups or width % heads:
+            raise InputError(
+                f"the attention of block {sublayer.block} cannot be narrowed: {output.kind} has {width} inputs for "
+                f"{heads} heads in {groups} groups",
+                "problem.model",
+            )
+        query, key = width // groups, width // heads
+        return split(sublayer, matrices, groups, [[query], [key], [query, key, key]], interleaved)
+
+    def steps(self, units: Units) -> Sequence[int]:
+        """From all heads down to none."""
+        return range(units.count, -1, -1)
+
+    def size(self, units: Units) -> int:
+        """The query heads that share one head of keys and values."""
+        return self._counts[0] // units.count
+
+    def form(self, left: int) -> Mapping[str, int]:
+        """The numbers of heads, and the size of a head, which stays."""
+        heads, groups = self._counts
+        size = self._units[0].output.places.shape[1] * groups // heads
+        entries = {"num_attention_heads": left * heads // groups, "head_dim": size}  # some read head_dim if it is there
+        grouped = hasattr(self.resident.model.config.get_text_config(), "num_key_value_heads")
+        return entries | ({"num_key_value_heads": left} if grouped else {})
+
+    @property
+    def _counts(self) -> tuple[int, int]:
+        """The query heads of an attention, and its heads of keys and values."""
+        config = self.resident.model.config.get_text_config()
+        heads: int = config.num_attention_heads
+        return heads, getattr(config, "num_key_value_heads", None) or heads

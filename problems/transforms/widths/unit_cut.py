@@ -1,0 +1,340 @@
+"""The base of ``heads`` and ``channels``: a gene for each block is the number of units that stay."""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from cachetools import LRUCache
+from pydantic import Field
+from torch import nn
+
+from evoprune import Gene, Genes, InputError, Price, Settings
+from problems import scores
+from problems import transforms as cuts
+from problems.calibration.activations import GRAM
+from problems.calibration.statistics import statistics
+from problems.calibration.tensor_cache import Tensors, code, shared
+from problems.models.blocks import Matrix, find_blocks, in_features
+from problems.models.resident import Resident
+from problems.models.settings import registered
+from problems.models.sublayers import Kind, Sublayer, set_dropped
+from problems.scores import SCORES
+from problems.scores.base import find_score, needs
+from problems.texts.text_splits import Texts
+from problems.transforms.sublayers import protected
+from problems.transforms.transform import ATTENTION, PARAMETERS, RECENT_BYTES, WEIGHTS, Needs, Prices, Transform
+from problems.transforms.weights.scoring import Scoring
+from problems.transforms.widths.refit import best_first, losses, refitted
+from problems.transforms.widths.units import Units, tell_apart
+
+STRUCTURED = "structured_obs"
+"""The name of the order that is no score of single weights."""
+
+
+class UnitsSettings(Settings):
+    """Which units are removed first, which blocks lose none, and what the remaining weights make up for."""
+
+    score: Annotated[str, registered(SCORES, STRUCTURED)] = Field(
+        "magnitude",
+        description="ranks the units by the sum of the scores of their weights, the lowest are removed first: "
+        f"magnitude, wanda, ria, obs, taylor, fisher, gblm; or {STRUCTURED}: by what the output matrix loses without "
+        "them when it makes up for it",
+    )
+    genes: Literal["block", "model"] = Field(
+        "block", description="whether each block has a gene, or one gene says how many units stay in all of them"
+    )
+    keep: tuple[int, ...] = Field(
+        (), description="blocks that lose nothing, counted from 0; -1 is the last: [0, -1] is the first and the last"
+    )
+    drop: bool = Field(
+        True, description="whether the last level drops the sublayer with its norm; else it keeps the fewest units"
+    )
+    compensate: bool = Field(
+        False,
+        description="refit the output matrix of a narrower sublayer on the calibration text, by least squares, to the "
+        "outputs of the dense one",
+    )
+
+
+class UnitCut(Transform):
+    """Leave units out of the attention or of the MLP of each block, the ones with the lowest scores first.
+
+    The tensors in the layers get smaller, so that a candidate takes less time. Subclasses say what a unit is.
+    """
+
+    kind: ClassVar[Kind]
+    """The sublayer that is made of units."""
+
+    noun: ClassVar[str]
+    """The plural that levels count and genes are named after."""
+
+    Settings = UnitsSettings
+    settings: UnitsSettings
+    units = (WEIGHTS, PARAMETERS, ATTENTION)
+
+    def __init__(self, resident: Resident, settings: UnitsSettings, texts: Texts | None) -> None:
+        if texts is None:  # any units may stay
+            settings = settings.model_copy(update={"score": "magnitude", "compensate": False})
+        super().__init__(resident, settings, texts)
+        self._blocks = list(find_blocks(resident.model)[1])
+        self._units = self._found()
+        self._totals = {
+            WEIGHTS: sum(matrix.size for matrix in resident.matrices),
+            PARAMETERS: resident.parameters,
+            ATTENTION: resident.attention_width,
+        }
+        lasts, kept = None if settings.drop else -1, protected(settings.keep, len(self._blocks))
+        self._left = [list(self.steps(units))[: 1 if at in kept else lasts] for at, units in enumerate(self._units)]
+        if all(len(left) == 1 for left in self._left):
+            raise InputError(f"no block has {self.noun} that may be left out", "problem.transforms.keep")
+        self._governed = self._governed_by_each(kept)
+        self._structured = settings.score == STRUCTURED
+        self._scoring = None if self._structured else Scoring(self._matrices, settings.score, {}, "auto")
+        self._stored = self._make_stored()
+        self._genes = Genes([self._gene(name, blocks) for name, blocks in self._governed.items()])
+        self._levels = [0] * len(self._blocks)
+        self._outputs: LRUCache[tuple[int, int], torch.Tensor] = LRUCache(
+            RECENT_BYTES, lambda weight: min(RECENT_BYTES, weight.nbytes)
+        )
+
+    @abstractmethod
+    def split(self, sublayer: Sublayer, matrices: Mapping[nn.Module, Matrix], interleaved: bool) -> Units:
+        """``sublayer`` taken apart; see :func:`problems.transforms.widths.units.split`."""
+
+    @abstractmethod
+    def steps(self, units: Units) -> Sequence[int]:
+        """The numbers of ``units`` that stay, one for each level: from all down to 0."""
+
+    @abstractmethod
+    def size(self, units: Units) -> int:
+        """The number of heads or channels in one of ``units``."""
+
+    @abstractmethod
+    def form(self, left: int) -> Mapping[str, int]:
+        """The entries of a config for a model with ``left`` units in each block."""
+
+    @classmethod
+    def calibrates(cls, settings: UnitsSettings) -> bool:
+        """True if the score reads statistics or output matrices are refitted."""
+        return settings.compensate or settings.score == STRUCTURED or bool(needs(find_score(settings.score)))
+
+    @property
+    def genes(self) -> Genes:
+        """The units that stay, in the order of the blocks; genes of protected blocks have one level."""
+        return self._genes
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """The units, and whether their sublayer is there, if the last level drops it."""
+        return frozenset({f"{self.kind} {self.noun}"} | ({self.kind} if self.settings.drop else set()))
+
+    @classmethod
+    def needs_of(cls, resident: Resident, settings: UnitsSettings) -> Needs:
+        """Gram matrices of the inputs of the output matrices, or the statistics of the score; and what is refitted."""
+        outputs: list[Any] = [sublayer.layers[-1] for sublayer in resident.sublayers if sublayer.kind == cls.kind]
+        grams = refits = 0
+        if settings.compensate:
+            grams = 4 * sum(in_features(output) ** 2 for output in outputs)
+            refits = RECENT_BYTES
+        known = frozenset({GRAM}) if settings.score == STRUCTURED else needs(find_score(settings.score))
+        return Needs(known, False, grams + refits, grams)
+
+    @torch.no_grad()
+    def apply(self, genome: Sequence[float]) -> None:
+        """Narrow, drop or restore the sublayers whose level changed."""
+        for block, level in self._levels_of(genome).items():
+            if level != self._levels[block]:
+                self._set(block, level)
+                self._levels[block] = level
+
+    def inputs_left(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:
+        """Those of the output matrices that are narrower."""
+        left = {block: self._left[block][level] for block, level in self._levels_of(genome).items()}
+        return {
+            self._units[block].output.matrix.name: self._columns(block, count)
+            for block, count in left.items()
+            if 0 < count < self._units[block].count
+        }
+
+    def marks(self) -> Sequence[Hashable]:
+        """The level of each block."""
+        return list(self._levels)
+
+    def prices(self, unit: str) -> Prices:
+        """Each level saves the cost of the removed units, or of the whole sublayer."""
+        prices: list[Price] = [
+            [
+                0.0 - sum(_removed(self._units[block], self._left[block][level], unit) for block in blocks)
+                for level in range(len(gene.levels))
+            ]
+            for blocks, gene in zip(self._governed.values(), self._genes, strict=True)
+        ]
+        return prices, float(self._totals[unit])
+
+    @property
+    def plain(self) -> bool:
+        """Whether each block has as many units, and transformers can build such a model."""
+        left = self._left_everywhere
+        model, units = self.resident.model, self._units[0]
+        return bool(left) and (left == units.count or has_form(model, self.form(left)))
+
+    def write(self, model: Any) -> None:
+        """Write the number of units of each block into the config."""
+        if (left := self._left_everywhere) != self._units[0].count:
+            set_form(model.config, self.form(left))
+
+    @property
+    def _left_everywhere(self) -> int:
+        """The number of units that each block has now; 0 where blocks differ."""
+        found = {left[level] for left, level in zip(self._left, self._levels, strict=True)}
+        return found.pop() if len(found) == 1 else 0
+
+    def describe(self) -> dict[str, Any]:
+        """The settings."""
+        return {self.noun: self.settings.model_dump(mode="json")}
+
+    def kept(self, block: int, left: int) -> torch.Tensor:
+        """The ``left`` units of ``block`` that stay: int64, in their order in the model."""
+        order = self._stored[f"order.{block}"].to(self.resident.device)
+        return order[:left].sort().values
+
+    def _set(self, block: int, level: int) -> None:
+        units, left = self._units[block], self._left[block][level]
+        if 0 < left < units.count:  # first, as refitting may fail
+            units.narrow(self.kept(block, left), self._refitted(block, left) if self.settings.compensate else None)
+        else:
+            units.restore()
+        if bool(left) != bool(self._left[block][self._levels[block]]):
+            set_dropped(self._blocks[block], units.sublayer, dropped=not left)
+
+    def _refitted(self, block: int, left: int) -> torch.Tensor:
+        """The output matrix's weight for ``left`` units, in its layout."""
+        if (block, left) not in self._outputs:
+            matrix, gram = self._units[block].output.matrix, self._stored[f"gram.{block}"].to(self.resident.device)
+            whole = matrix.rows(self._units[block].whole_output)
+            weight = matrix.rows(refitted(whole, gram, self._columns(block, left))).contiguous()
+            self._outputs[block, left] = weight
+        return self._outputs[block, left]
+
+    def _columns(self, block: int, left: int) -> torch.Tensor:
+        """The inputs of the output matrix that ``left`` units leave: int64, in order."""
+        return self._units[block].output.places[self.kept(block, left)].flatten().sort().values
+
+    def _levels_of(self, genome: Sequence[float]) -> dict[int, int]:
+        """The level of each block that a gene governs."""
+        pairs = zip(self._governed.values(), map(int, genome), strict=True)
+        return {block: level for blocks, level in pairs for block in blocks}
+
+    def _governed_by_each(self, kept: set[int]) -> dict[str, list[int]]:
+        """The blocks that each gene governs, by its name: one, or all but those ``kept``."""
+        blocks = range(len(self._blocks))
+        if self.settings.genes == "block":
+            return {f"{self.noun} {block}": [block] for block in blocks}
+        governed = [block for block in blocks if block not in kept]
+        if len({tuple(self._left[block]) for block in governed}) > 1:
+            raise InputError(f"its blocks have different numbers of {self.noun}: give genes: block", "problem.model")
+        return {self.noun: governed}
+
+    def _gene(self, name: str, blocks: Sequence[int]) -> Gene:
+        left, size = self._left[blocks[0]], self.size(self._units[blocks[0]])
+        group = f"block {blocks[0]}" if self.settings.genes == "block" else ""
+        return Gene.of_levels(name, [count * size for count in left], group, self._harms(blocks, left))
+
+    def _harms(self, blocks: Sequence[int], left: Sequence[int]) -> list[float | None]:
+        """The output error of one block with ``left`` units; empty of more blocks, or where nothing is refitted.
+
+        Errors of several blocks do not compare, and what a dropped sublayer costs does not follow from its error.
+        """
+        if not self.settings.compensate or len(blocks) > 1:
+            return []
+        lost = self._stored[f"lost.{blocks[0]}"]
+        harms = [float(lost[count]) if count else None for count in left]
+        return harms if any(harms) else []
+
+    def _found(self) -> Sequence[Units]:
+        model = self.resident.model
+        matrices = {matrix.module: matrix for matrix in self.resident.matrices}
+        sublayers = [sublayer for sublayer in self.resident.sublayers if sublayer.kind == self.kind]
+        return tell_apart(model, lambda interleaved: [self.split(each, matrices, interleaved) for each in sublayers])
+
+    @property
+    def _matrices(self) -> list[Matrix]:
+        return [part.matrix for units in self._units for part in units.parts]
+
+    def _make_stored(self) -> Tensors:
+        """The order of each block's units, the best first, and what refitting needs; the same in all processes."""
+        settings, tokens = self.settings, torch.empty(0, 1, dtype=torch.int64)
+        if self._texts is None:
+            return self._computed(tokens)
+        what: list[object] = [code(cuts, scores), self.noun, settings.score, settings.compensate]
+        if self._scoring:
+            what += [sorted(self._scoring.describe().items()), self._scoring.code]
+        if self.calibrates(settings):
+            tokens = self.texts.calibration.tokens
+            what += [self.texts.calibration.identity]
+        label = f"order: {self.noun} by {settings.score}"
+        # in main memory: the Gram matrices of all blocks may be larger than the model
+        return shared(self.resident, label, what, partial(self._computed, tokens), torch.device("cpu"))
+
+    def _computed(self, tokens: torch.Tensor) -> Tensors:
+        model = self.resident.model
+        parts = {part.matrix.name: part for units in self._units for part in units.parts}
+        stored: Tensors = {}
+        if self.settings.compensate or self._structured:
+            for matrix, known in statistics(model, tokens, [units.output.matrix for units in self._units], {GRAM}):
+                if self.settings.compensate:
+                    stored[f"gram.{matrix.block}"] = known[GRAM].cpu()
+                if self._structured:
+                    places = parts[matrix.name].places
+                    stored[f"order.{matrix.block}"] = best_first(matrix.rows(matrix.weight), known[GRAM], places)
+        if self._scoring:
+            sums: dict[int, torch.Tensor] = {}
+            for matrix, score in self._scoring.scored(model, tokens):
+                sums[matrix.block] = sums.get(matrix.block, 0.0) + parts[matrix.name].sums(score)
+            stored |= {f"order.{block}": each.argsort(descending=True, stable=True) for block, each in sums.items()}
+        if self.settings.compensate:
+            for block, units in enumerate(self._units):
+                weight, places = units.output.matrix.rows(units.whole_output), units.output.places
+                gram = stored[f"gram.{block}"].to(weight.device)
+                each = losses(weight, gram, places[stored[f"order.{block}"]].flatten())
+                stored[f"lost.{block}"] = each[:: places.shape[1]].contiguous()
+        return stored
+
+
+def _removed(units: Units, left: int, unit: str) -> int:
+    """The amount in ``unit`` that is removed where ``left`` of ``units`` stay."""
+    each, whole = {
+        WEIGHTS: (units.weights, units.sublayer_weights),
+        PARAMETERS: (units.parameters, units.sublayer_parameters),
+        ATTENTION: (units.attention_width // units.count, units.attention_width),
+    }[unit]
+    return (units.count - left) * each if left else whole
+
+
+def has_form(model: Any, entries: Mapping[str, int]) -> bool:
+    """Return whether transformers, told ``entries`` in the config, builds blocks of the shapes of ``model``."""
+    config = copy.deepcopy(model.config)
+    try:
+        set_form(config, entries)
+        fresh = type(config).from_dict(config.to_dict())  # its own checks
+        with torch.device("meta"):
+            plain = type(model)(fresh)
+        theirs, ours = (_shapes_of(find_blocks(each)[1][0]) for each in (plain, model))
+        return theirs == ours
+    except Exception:  # model classes and checks of configs raise many kinds of errors
+        return False
+
+
+def set_form(config: Any, entries: Mapping[str, int]) -> None:
+    """Put ``entries`` into ``config``."""
+    for name, value in entries.items():
+        setattr(config.get_text_config(), name, value)
+
+
+def _shapes_of(block: Any) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(parameter.shape) for name, parameter in block.named_parameters()}

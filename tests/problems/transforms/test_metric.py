@@ -1,0 +1,104 @@
+"""Metrics: each part against its definition number by number, and the known scores among them."""
+
+import math
+from itertools import product
+
+import pytest
+import torch
+
+from problems.scores.ria import ria
+from problems.scores.wanda import wanda
+from problems.transforms.metric import PARTS, Metric
+
+ROWS, COLUMNS = 4, 6
+
+
+@pytest.fixture
+def layer():
+    """A weight ``(out, in)`` and its inputs' norms, float64."""
+    generator = torch.Generator().manual_seed(0)
+    weight, norms = torch.randn(ROWS, COLUMNS, generator=generator), torch.rand(COLUMNS, generator=generator)
+    return weight.double(), 3 * norms.double()
+
+
+def transformed(name, value, largest):
+    return {
+        "exp": lambda: math.exp(value - largest),
+        "square": lambda: value**2,
+        "identity": lambda: value,
+        "sqrt": lambda: math.sqrt(value),
+        "log": lambda: math.log(1 + value),
+        "tanh": lambda: math.tanh(value),
+        "sigmoid": lambda: 1 / (1 + math.exp(-value)),
+    }[name]()
+
+
+def scaled_weight(name, sizes, row, column):
+    every = [size for line in sizes for size in line]
+    of_row, of_column = sum(sizes[row]), sum(line[column] for line in sizes)
+    factor = {
+        "sum": 1 / sum(every),
+        "norm": 1 / math.sqrt(sum(size**2 for size in every)),
+        "row": 1 / of_row,
+        "column": 1 / of_column,
+        "relative": 1 / of_row + 1 / of_column,
+        "mean": len(every) / sum(every),
+        "one": 1.0,
+    }[name]
+    return sizes[row][column] * factor
+
+
+def scaled_norm(name, norms, column):
+    count = len(norms)
+    factor = {
+        "sum": 1 / sum(norms),
+        "norm": 1 / math.sqrt(sum(norm**2 for norm in norms)),
+        "max": 1 / max(norms),
+        "rms": 1 / math.sqrt(sum(norm**2 for norm in norms) / count),
+        "mean": count / sum(norms),
+        "mean_root": (count / sum(map(math.sqrt, norms))) ** 2,
+        "one": 1.0,
+    }[name]
+    return norms[column] * factor
+
+
+def slowly(metric, weight, norms):
+    sizes, norms = weight.abs().tolist(), norms.tolist()
+    places = list(product(range(ROWS), range(COLUMNS)))
+    weights = {place: scaled_weight(metric.weight_coefficient, sizes, *place) for place in places}
+    inputs = [scaled_norm(metric.input_coefficient, norms, column) for column in range(COLUMNS)]
+    return [
+        transformed(metric.weight_transform, weights[row, column], max(weights.values()))
+        * transformed(metric.input_transform, inputs[column], max(inputs))
+        for row, column in places
+    ]
+
+
+def test_there_are_2401_metrics_and_each_is_that_of_its_genome():
+    metrics = [Metric(*parts) for parts in product(*PARTS.values())]
+    assert len(set(metrics)) == 2401
+    assert all(Metric.of(metric.genome) == metric for metric in metrics)
+    assert len({str(metric) for metric in metrics}) == 2401
+
+
+@pytest.mark.parametrize("place", range(4), ids=[*PARTS])
+def test_each_part_is_what_it_is_defined_to_be(layer, place):
+    for part in [*PARTS.values()][place]:
+        for others in ("identity", "one", "identity", "one"), ("tanh", "mean", "log", "mean"):
+            metric = Metric(*[*others[:place], part, *others[place + 1 :]])
+            assert metric.score(*layer).flatten().tolist() == pytest.approx(slowly(metric, *layer), rel=1e-9)
+
+
+def test_wanda_and_ria_are_among_them(layer):
+    weight, norms = layer
+    assert torch.equal(Metric().score(weight, norms), wanda(weight, input_norms=norms))
+    score = Metric("identity", "relative", "sqrt", "one").score(weight, norms)
+    assert torch.allclose(score, ria(weight, input_norms=norms))
+
+
+def test_every_metric_is_finite_whatever_the_layer():
+    weight = torch.randn(ROWS, COLUMNS)
+    weight[1], weight[:, 2] = 0.0, 0.0
+    for weights, norms in product((weight, torch.zeros_like(weight)), (torch.zeros(COLUMNS), torch.full((6,), 1e6))):
+        for parts in product(*PARTS.values()):
+            assert torch.isfinite(Metric(*parts).score(weights, norms)).all()
