@@ -90,7 +90,6 @@ def _jobs(timer: Timer, levels: Sequence[Sequence[Any]], sizes: Sequence[Sequenc
 
 
 def _most(sizes: Sequence[float]) -> float:
-    """The size that the last level changes."""
     return sizes[0] - sizes[-1]
 
 

@@ -18,18 +18,23 @@ from problems.transforms.encoding import overlay_of
 from problems.transforms.latency import PassTimer, Timer
 from problems.transforms.shapes import Kinds, Shape, Shapes
 from problems.transforms.stack import Stack
-from problems.transforms.transform import Transform
+from problems.transforms.transform import ATTENTION, PARAMETERS, WEIGHTS, Transform
+
+_UNITS = (WEIGHTS, PARAMETERS, ATTENTION)  # levels that leave the same of these are taken to be as fast
 
 
 def timer_of(transform: Transform, load: Load) -> Timer:
     """The timer of the models of ``transform``: its overlay's if it has one, as that decides what runs them."""
     shapes, overlay = _shapes_of(transform), overlay_of(transform)
-    kinds = [shapes.changed(place) for place in range(len(shapes.counts))] if shapes else None
-    return overlay.timer(transform, load, kinds or []) if overlay else PassTimer(transform, load, kinds)
+    cuts: list[Any] = [shapes.changed(place) for place in range(len(shapes.counts))] if shapes else []
+    if overlay:
+        return overlay.timer(transform, load, cuts)
+    known = [transform.costs(unit)[0] for unit in _UNITS if unit in transform.units]
+    return PassTimer(transform, load, cuts or list(zip(*known, strict=True)))
 
 
 def time_terms(transform: Transform, changes: Sequence[Sequence[float]]) -> list[Term]:
-    """What genomes change the milliseconds of a pass by; see :class:`evoprune.Coupled`.
+    """The milliseconds that genomes add to a pass of the dense model; see :class:`evoprune.Coupled`.
 
     ``changes``: what each level of each gene alone changes them by, at most 0 and falling.
     """
@@ -44,7 +49,7 @@ def _shapes_of(transform: Transform) -> Shapes | None:
 
 
 def cut_times(shapes: Shapes, changes: Sequence[Sequence[float]], kinds: Kinds) -> list[Term]:
-    """What genomes change the milliseconds of the dense model's pass by, at most 0 and falling with each level.
+    """The milliseconds that genomes add to a pass of the dense model, at most 0 and falling with each level.
 
     ``changes``: first of the genes that cut to ``shapes``, then of those of ``kinds``, whose first level is dense. A
     parameter takes no less than nothing.

@@ -131,7 +131,6 @@ class Milliseconds(MeasuredBudget):
 
     @property
     def _source(self) -> str:
-        """The name of the file with the times."""
         return self.table or "measured.json"
 
     def _times(self, facts: Mapping[str, Any]) -> Times:
@@ -144,7 +143,6 @@ class Milliseconds(MeasuredBudget):
 
 
 def _circumstances(transform: Transform, load: Load) -> dict[str, Any]:
-    """The circumstances that times depend on, beside the genome."""
     resident = transform.resident
     of_load = {"phase": load.phase, "batch": load.batch, "length": load.length}
     of_model = {"shapes": resident.shapes_sha256, "weights": resident.weights_sha256}

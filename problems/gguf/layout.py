@@ -95,7 +95,6 @@ def arranged(
 
 
 def _blocks_of(slots: Sequence[Slot]) -> list[dict[str, Slot]]:
-    """The slots of each block, by their names within it."""
     blocks: dict[int, dict[str, Slot]] = {}
     for slot in slots:
         if slot.name.startswith("blk."):
@@ -153,6 +152,6 @@ def _filled(widths: Sequence[Widths], hidden: int, size: int) -> tuple[list[Slot
 
 def _zeros(block: int, norm: str, inputs: Sequence[str], output: str, hidden: int, width: int) -> list[Slot]:
     """A sublayer that gives zeros: matrices that read the hidden states, one that writes them, and a norm of ones."""
-    named = dict.fromkeys(inputs, ((width, hidden), 0.0))
-    named |= {output: ((hidden, width), 0.0), norm: ((hidden,), 1.0)}
-    return [Slot(f"blk.{block}.{name}.weight", shape, None, fill=fill) for name, (shape, fill) in named.items()]
+    zeros = dict.fromkeys(inputs, (width, hidden)) | {output: (hidden, width)}
+    slots = [Slot(f"blk.{block}.{name}.weight", shape, None) for name, shape in zeros.items()]
+    return [*slots, Slot(f"blk.{block}.{norm}.weight", (hidden,), None, fill=1.0)]

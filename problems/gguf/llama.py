@@ -205,7 +205,6 @@ def peak_bytes() -> int:
 
 
 def _prefill(model: Llama, prompt: NDArray[np.int32]) -> float:
-    """The seconds that a token of the prompt takes."""
     model.cut(0)
     start = time.perf_counter()
     model.read(prompt, 0)
@@ -213,7 +212,6 @@ def _prefill(model: Llama, prompt: NDArray[np.int32]) -> float:
 
 
 def _decode(model: Llama, prompt: NDArray[np.int32]) -> float:
-    """The seconds that a token after the prompt takes."""
     model.cut(len(prompt))
     start = time.perf_counter()
     for place in range(_GENERATED):

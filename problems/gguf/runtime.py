@@ -117,7 +117,7 @@ def _tell(models: Sequence[Path]) -> None:
 
 
 def _in_fresh_process(models: Sequence[Path], seconds: float, **more: Any) -> Json:
-    """What the script measures; ``failure`` if it fails. ``more`` of its job."""
+    """Measure by the script; ``failure`` if it fails. ``more``: of its job."""
     job = {"models": [str(path.resolve()) for path in models], "seconds": seconds, "threads": torch.get_num_threads()}
     try:
         return _run(job | {"length": _LENGTH, "phases": ["prefill", "decode"]} | more)

@@ -21,9 +21,10 @@ from problems.evaluation.measure import Measure
 from problems.evaluation.objectives import Perplexity
 from problems.evaluation.session import Session
 from problems.models.blocks import find_blocks
+from problems.transforms.encoding import encoded
 
 _TOLERANCE = 1e-3
-"""How far the weights counted in a model may be from those that the budget counts, as a share of all."""
+"""The largest difference between the weights in a model and those that the budget counts, as a share of all."""
 
 Weights = dict[str, torch.Tensor]
 
@@ -38,8 +39,8 @@ def check_transform(session: Session, pairs: int = 6, seed: int = 0) -> None:
     check_genes(transform.genes)
     assert len(transform.dense) == len(transform.genes), "dense: expected a value for each gene"
     assert transform.uniform(0.0) == transform.dense, "uniform: expected the dense genome for a share of 0"
-    for genome in transform.known():
-        assert genome == transform.genes.nearest(genome), "known: expected a genome of the transform's genes"
+    for genome in transform.initial_genomes():
+        assert genome == transform.genes.nearest(genome), "initial_genomes: expected genomes of the transform's genes"
     budget = unlimited_weights(transform)
     check_budget(budget)
     before = _weights(session)
@@ -97,7 +98,7 @@ def _check_counted(session: Session, budget: Budget, genome: Sequence[float]) ->
     session.transform.apply(session.transform.dense)
     already = session.resident.removed_weights
     session.transform.apply(genome)
-    if session.transform.encoded():
+    if encoded(session.transform):
         return  # weights that are rounded to zero are not removed
     total = session.resident.prunable_weights
     left = total - session.resident.removed_weights

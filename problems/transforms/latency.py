@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from statistics import median
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from evoprune import InputError
 from problems.models.device import processor_name
 from problems.models.throughput import Load, timer
-from problems.transforms.transform import ATTENTION, PARAMETERS, WEIGHTS, Transform
+from problems.transforms.transform import WEIGHTS, Transform
 
-_UNITS = (WEIGHTS, PARAMETERS, ATTENTION)  # levels that leave the same of these are taken to be as fast
 _TURN = 0.25  # seconds of one turn, if a pass does not take longer
 
 Run = Callable[[], float]
@@ -28,34 +27,16 @@ Genome = list[float]
 class Timer(ABC):
     """Times the models of ``transform`` under one ``load``."""
 
-    def __init__(self, transform: Transform, load: Load) -> None:
-        self.transform, self.load = transform, load
+    unit: ClassVar[str] = WEIGHTS
+    """Times of levels between others are interpolated by their costs in this unit."""
+
+    def __init__(self, transform: Transform, load: Load, kinds: Sequence[Any]) -> None:
+        """``kinds``: of each gene, what it changes: within equal ones the same level changes the time alike."""
+        self.transform, self.load, self.kinds = transform, load, kinds
 
     @abstractmethod
     def circumstances(self) -> dict[str, Any]:
         """JSON-able: ``runtime`` and its ``version``, ``device``, ``processor``, ``threads`` and ``dtype``."""
-
-    @abstractmethod
-    def sizes(self) -> list[list[float]]:
-        """The size that each level of each gene alone changes: times of other levels are interpolated by it.
-
-        Raises :class:`evoprune.InputError` for models that cannot run.
-        """
-
-    @abstractmethod
-    def alike(self) -> list[list[int]]:
-        """The free genes, grouped: within a group the same level changes the time alike.
-
-        Raises :class:`evoprune.InputError` for genes that cannot be timed.
-        """
-
-    def together(self, genes: list[int]) -> list[int]:
-        """Those of ``genes``, which are alike, that take a level together in a model that is timed: all by default."""
-        return genes
-
-    def falls(self, gene: int) -> bool:  # noqa: ARG002 - the same for all genes of most
-        """Return whether each level of ``gene`` is as fast as the one before; if not, each is timed by itself."""
-        return True
 
     @abstractmethod
     def rounds(self, genome: Sequence[float], seconds: float) -> Iterator[tuple[float, float]]:
@@ -65,14 +46,42 @@ class Timer(ABC):
         Raises :class:`evoprune.InputError` for more tokens than the model has positions.
         """
 
+    def sizes(self) -> list[list[float]]:
+        """The cost that each level of each gene alone adds to that of the dense model.
+
+        Raises :class:`evoprune.InputError` for models that cannot run.
+        """
+        budget, dense = self.transform.budget(self.unit, None), self.transform.dense
+        return [
+            [budget.price(dense, place, level) for level in range(len(gene.levels))]
+            for place, gene in enumerate(self.transform.genes)
+        ]
+
+    def alike(self) -> list[list[int]]:
+        """The free genes, those together that are of one kind.
+
+        Raises :class:`evoprune.InputError` for a transform whose genes have no levels, the first of which is dense.
+        """
+        classes: dict[str, list[int]] = {}
+        for place, (gene, kind) in enumerate(zip(self.transform.genes, self.kinds, strict=True)):
+            if not gene.free:
+                continue
+            if not gene.levels or self.transform.dense[place]:
+                raise InputError(f"gene '{gene.name}' has no levels, from dense on, to be timed", "problem.budget")
+            classes.setdefault(repr(kind), []).append(place)
+        return list(classes.values())
+
+    def together(self, genes: list[int]) -> list[int]:
+        """The genes among alike ``genes`` that take a level together in a model that is timed: all by default."""
+        return genes
+
+    def falls(self, gene: int) -> bool:  # noqa: ARG002 - the same for all genes of most
+        """Return whether each level of ``gene`` is as fast as the one before; if not, each is timed by itself."""
+        return True
+
 
 class PassTimer(Timer):
     """Times passes of the resident model, as transformers generates with it."""
-
-    def __init__(self, transform: Transform, load: Load, kinds: Sequence[Any] | None = None) -> None:
-        """``kinds``: of each gene, what it changes; None where weights, parameters and attention tell it."""
-        super().__init__(transform, load)
-        self._kinds = kinds
 
     def circumstances(self) -> dict[str, Any]:
         resident = self.transform.resident
@@ -84,15 +93,6 @@ class PassTimer(Timer):
             "threads": torch.get_num_threads(),
             "dtype": resident.dtype,
         }
-
-    def sizes(self) -> list[list[float]]:
-        return changes(self.transform, WEIGHTS)
-
-    def alike(self) -> list[list[int]]:
-        if self._kinds is not None:
-            return grouped(self.transform, self._kinds)
-        known = [unit for unit in _UNITS if unit in self.transform.units]
-        return grouped(self.transform, zip(*(self.transform.costs(unit)[0] for unit in known), strict=True))
 
     def rounds(self, genome: Sequence[float], seconds: float) -> Iterator[tuple[float, float]]:
         own = list(genome)
@@ -109,30 +109,6 @@ class PassTimer(Timer):
             return timer(self.transform.resident.model, self.load)
         except ValueError as error:
             raise InputError(str(error), "problem.budget.length") from None
-
-
-def changes(transform: Transform, unit: str) -> list[list[float]]:
-    """The cost in ``unit`` that each level of each gene alone adds to that of the dense model."""
-    budget = transform.budget(unit, None)
-    return [
-        [budget.price(transform.dense, place, level) for level in range(len(gene.levels))]
-        for place, gene in enumerate(transform.genes)
-    ]
-
-
-def grouped(transform: Transform, kinds: Iterable[Any]) -> list[list[int]]:
-    """The free genes, those together that have the same of ``kinds``, of which each gene has one.
-
-    Raises :class:`evoprune.InputError` for a transform whose genes have no levels, the first of which is dense.
-    """
-    classes: dict[str, list[int]] = {}
-    for place, (gene, kind) in enumerate(zip(transform.genes, kinds, strict=True)):
-        if not gene.free:
-            continue
-        if not gene.levels or transform.dense[place]:
-            raise InputError(f"gene '{gene.name}' has no levels, from dense on, that could be timed", "problem.budget")
-        classes.setdefault(repr(kind), []).append(place)
-    return list(classes.values())
 
 
 def in_turn(

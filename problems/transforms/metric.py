@@ -155,22 +155,18 @@ class SearchedScore(Weights):
 
     @classmethod
     def needs_of(cls, resident: Resident, settings: WeightsSettings) -> Needs:
-        """As of ``weights``, and the levels of other metrics: of one at least."""
         needs, levels = super().needs_of(resident, settings), LEVEL_BYTES * resident.prunable_weights
         return replace(needs, memory=needs.memory + max(levels, _KEPT))
 
     @property
     def genes(self) -> Genes:
-        """The parts of the metric, then sparsities."""
         return self._genes
 
     @property
     def dense(self) -> list[float]:
-        """Wanda's metric, and no sparsity."""
         return self.uniform(0.0)
 
     def uniform(self, share: float) -> list[float]:
-        """The sparsity ``share`` in every matrix, by Wanda's metric."""
         return [*Metric().genome, *super().uniform(share)]
 
     def apply(self, genome: Sequence[float]) -> None:
@@ -184,16 +180,13 @@ class SearchedScore(Weights):
         super().apply(genome[len(PARTS) :])
 
     def marks(self) -> Sequence[Hashable]:
-        """The metric, and the cuts of each block's matrices."""
         return [(self._metric, cuts) for cuts in super().marks()]
 
     def prices(self, unit: str) -> Prices:
-        """As those of ``weights``; the metric costs nothing."""
         prices, fixed = super().prices(unit)
         return [*(0.0 for _ in PARTS), *prices], fixed
 
     def measures(self) -> dict[str, Any]:
-        """The sparsity, and the metric as people read it."""
         return super().measures() | {"metric": str(self._metric)}
 
     def describe(self) -> dict[str, Any]:
@@ -202,7 +195,6 @@ class SearchedScore(Weights):
         return super().describe() | {"scores": scopes, "metrics": {part: list(names) for part, names in PARTS.items()}}
 
     def _stored(self) -> Tensors:
-        """The original weights, and the levels of the first metric."""
         self._known = self._originals()
         what = [self.texts.calibration.identity]
         self._norms = shared(self.resident, "norms of inputs", what, self._gathered)
@@ -216,7 +208,6 @@ class SearchedScore(Weights):
         return Masks(self.groups, self._levels(metric), self.meaning.sparsities)
 
     def _levels(self, metric: Metric) -> Tensors:
-        """The original weights, and their levels by ``metric``."""
         return self._known | self.scoring.levels_of(self._scored(metric), self.groups)
 
     def _scored(self, metric: Metric) -> Iterator[tuple[Matrix, torch.Tensor]]:

@@ -28,7 +28,6 @@ class Stack(Transform):
     """
 
     def __init__(self, transforms: Sequence[Transform]) -> None:
-        """Raises :class:`evoprune.InputError` where two of them cannot be combined."""
         super().__init__(transforms[0].resident, None, None)
         for one, other in combinations(transforms, 2):
             _refuse(one, other)
@@ -58,11 +57,10 @@ class Stack(Transform):
         return [value for transform in self.transforms for value in transform.dense]
 
     def uniform(self, share: float) -> list[float]:
-        """The same share in each."""
         return [value for transform in self.transforms for value in transform.uniform(share)]
 
     def initial_genomes(self) -> Sequence[list[float]]:
-        """Those of each, which are asked about the dense model, with nothing changed by the others."""
+        """The initial genomes of each for the dense model, with nothing changed by the others."""
         dense = self.dense
         with self._made_dense():
             return [
@@ -84,7 +82,6 @@ class Stack(Transform):
         self._lay(genome)
 
     def marks(self) -> Sequence[Hashable]:
-        """For each block, the marks of all transforms."""
         return list(zip(*(transform.marks() for transform in self.transforms), strict=True))
 
     def prices(self, unit: str) -> Prices:
@@ -132,7 +129,6 @@ class Stack(Transform):
             transform.write(model)
 
     def describe(self) -> dict[str, Any]:
-        """The facts of each, by the name of its class."""
         return {type(transform).__name__: transform.describe() for transform in self.transforms}
 
     def remarks(self) -> list[str]:
@@ -156,7 +152,6 @@ class Stack(Transform):
         return Genes([replace(gene, kind=type(each).__name__) for each in self.transforms for gene in each.genes])
 
     def _parts(self, genome: Sequence[float]) -> list[tuple[Transform, Sequence[float]]]:
-        """Each transform with its own genes."""
         return [(each, genome[own]) for each, own in zip(self.transforms, self._slices, strict=True)]
 
     def _cut(self, genome: Sequence[float]) -> None:

@@ -58,7 +58,6 @@ class Sublayers(Transform):
 
     @property
     def parts(self) -> frozenset[str]:
-        """Attentions and MLPs, but not their units."""
         return frozenset(KINDS)
 
     @property
@@ -75,7 +74,6 @@ class Sublayers(Transform):
         return genome
 
     def apply(self, genome: Sequence[float]) -> None:
-        """Remove and restore the modules of the blocks that changed."""
         before = self._dropped
         groups = zip(genome, self._groups.values(), strict=True)
         self._dropped = {(each.block, each.kind) for value, group in groups if value for each in group}
@@ -85,7 +83,6 @@ class Sublayers(Transform):
                 set_dropped(self._blocks[sublayer.block], sublayer, dropped=key in self._dropped)
 
     def marks(self) -> Sequence[tuple[str, ...]]:
-        """The kinds of sublayers that each block has lost."""
         return [tuple(kind for kind in KINDS if (block, kind) in self._dropped) for block in range(len(self._blocks))]
 
     def prices(self, unit: str) -> Prices:
@@ -98,7 +95,7 @@ class Sublayers(Transform):
 
     @property
     def plain(self) -> bool:
-        """Whether each block is whole or gone, and one is left."""
+        """True if each block is whole or gone, and one is left."""
         return {len(kinds) for kinds in self.marks()} in ({0}, {0, len(KINDS)})
 
     def write(self, model: Any) -> None:
@@ -120,7 +117,6 @@ def protected(keep: Sequence[int], count: int) -> set[int]:
 
 
 def _grouped(sublayers: Sequence[Sublayer], genes: str) -> dict[str, list[Sublayer]]:
-    """The sublayers that each gene keeps or drops together, by the gene's name."""
     groups: dict[str, list[Sublayer]] = {}
     for sublayer in sublayers:
         name = f"block {sublayer.block}" if genes == "block" else f"{sublayer.kind} {sublayer.block}"

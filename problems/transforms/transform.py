@@ -55,17 +55,18 @@ class Transform(ABC):
     """Applies genomes to a resident model, in place; applying ``dense`` restores it.
 
     The model is dense when a transform is made. The same genome gives exactly the same model on the same device,
-    whatever genome was applied before.
+    whatever genome was applied before. A subclass has ``genes``, ``apply``, ``marks`` and ``prices``; all else has a
+    default: the search's, the result's, and that of shapes and latency, which combinations and exports ask for.
     """
 
     Settings: ClassVar[type[Checked]] = Checked
     """Its keys in the YAML file, besides ``use``."""
 
-    units: Collection[str] = (WEIGHTS, PARAMETERS)
+    units: Collection[str] = (WEIGHTS,)
     """The units that :meth:`prices` knows: weights at least."""
 
     sparse: bool = False
-    """Whether it sets weights to zero in place, where they take as much room as before."""
+    """True if it sets weights to zero in place, where they take as much room as before."""
 
     def __init__(self, resident: Resident, settings: Any, texts: Texts | None) -> None:
         """Raise :class:`evoprune.InputError` for a model that it cannot change.
@@ -81,7 +82,110 @@ class Transform(ABC):
         assert self._texts is not None
         return self._texts
 
-    # before it is made
+    @property
+    @abstractmethod
+    def genes(self) -> Genes:
+        """The genes of the search. Transforms that are combined must have genes of different names."""
+
+    @abstractmethod
+    def apply(self, genome: Sequence[float]) -> None:
+        """Make the resident model that of ``genome``. Write only what differs from the genome applied before."""
+
+    @abstractmethod
+    def marks(self) -> Sequence[Hashable]:
+        """For each block, a value whose ``repr`` identifies its present weights: equal marks mean equal blocks.
+
+        A candidate is scored from the first block whose mark differs from that of an earlier candidate.
+        """
+
+    @abstractmethod
+    def prices(self, unit: str) -> Prices:
+        """The costs of genomes in ``unit``, one of :attr:`units`."""
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """The :data:`PARTS` of a block that it changes: transforms of different parts can be combined."""
+        return frozenset(PARTS)
+
+    @property
+    def dense(self) -> list[float]:
+        """The genome that changes nothing: by default the lowest value, or first level, of each gene."""
+        return [gene.low for gene in self.genes]
+
+    def uniform(self, share: float) -> list[float]:
+        """The genome that takes the ``share``, in [0, 1], of the range of each gene: the baseline of searches."""
+        return at_share(self.genes, share)
+
+    def initial_genomes(self) -> Sequence[list[float]]:
+        """Genomes that are known to be good, for a search to start with."""
+        return []
+
+    def costs(self, unit: str) -> Prices:
+        """As :meth:`prices`; bytes are those of all parameters, as the model runs, unless it knows better.
+
+        Raises :class:`evoprune.InputError` for a unit that it does not know.
+        """
+        if unit in self.units:
+            return self.prices(unit)
+        if unit == BYTES:
+            return scaled(self.costs(PARAMETERS), self.resident.model.dtype.itemsize)
+        known = ", ".join(self.units)
+        raise InputError(f"{type(self).__name__} counts in {known}, not in '{unit}'", "problem.budget")
+
+    def budget(self, unit: str, limit: float | None, name: str | None = None, scale: float = 1.0) -> Budget:
+        """At most ``limit`` of ``scale`` times the cost in ``unit``, which people call ``name``. Raises as costs."""
+        prices, fixed = scaled(self.costs(unit), scale)
+        return Additive(self.genes, prices, limit, name or unit, fixed)
+
+    def measures(self) -> Mapping[str, Any]:
+        """JSON-able facts about the model as it is now, for the history."""
+        return {}
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able facts that a score depends on, for protocols."""
+        return {}
+
+    def remarks(self) -> list[str]:
+        """Warnings about this model, shown before the search: phrases for a line of progress."""
+        return []
+
+    @property
+    def updates(self) -> bool:
+        """True if :meth:`finalise` does more than :meth:`apply`."""
+        return False
+
+    def finalise(self, genome: Sequence[float]) -> None:
+        """Make the resident model the final one of ``genome``, including updates of the remaining weights."""
+        self.apply(genome)
+
+    @property
+    def plain(self) -> bool:
+        """True if the model as it is now can be saved in a form that transformers loads, after :meth:`write`."""
+        return True
+
+    def write(self, model: Any) -> None:  # noqa: B027 - most transforms change values only
+        """Change ``model``, a copy of the resident model as finalised, into the model that is saved, if :attr:`plain`.
+
+        Nothing has to be changed where only the values of weights differ.
+        """
+
+    def inputs_left(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:  # noqa: ARG002 - most leave all
+        """The remaining inputs, int64 in order, of matrices that lose some, by the matrices' names."""
+        return {}
+
+    def bare(self) -> Transform:
+        """The same transform of the same model, which must be dense, without texts; with all levels there may be."""
+        return type(self)(self.resident, self.settings, None)
+
+    def use_times(self, times: Mapping[str, Mapping[str, float]]) -> None:
+        """Leave only the levels that are worth their time, slowest first.
+
+        ``times``: for each gene of :meth:`bare`, what each of its levels changes a pass by, at most 0. Raises
+        ValueError where these are other genes or levels.
+        """
+        own = {gene.name: {*map(str, gene.levels)} for gene in self.genes}
+        if own != {name: {*levels} for name, levels in times.items()}:
+            raise ValueError("other genes or levels")
 
     @classmethod
     def calibrates(cls, settings: Any) -> bool:  # noqa: ARG003 - a default
@@ -105,117 +209,6 @@ class Transform(ABC):
         ``alone`` makes the problem that has no other transform, of other ``settings``, and no limit.
         """
         return iter(())
-
-    # the search
-
-    @property
-    def parts(self) -> frozenset[str]:
-        """The :data:`PARTS` of a block that it changes: transforms of different parts can be combined."""
-        return frozenset(PARTS)
-
-    @property
-    @abstractmethod
-    def genes(self) -> Genes:
-        """The genes of the search. Transforms that are combined must have genes of different names."""
-
-    @property
-    def dense(self) -> list[float]:
-        """The genome that changes nothing: by default the lowest value, or first level, of each gene."""
-        return [gene.low for gene in self.genes]
-
-    def uniform(self, share: float) -> list[float]:
-        """The genome that takes the ``share``, in [0, 1], of the range of each gene: the baseline of searches."""
-        return at_share(self.genes, share)
-
-    def initial_genomes(self) -> Sequence[list[float]]:
-        """Genomes that are known to be good, for a search to start with."""
-        return []
-
-    @abstractmethod
-    def apply(self, genome: Sequence[float]) -> None:
-        """Make the resident model that of ``genome``. Write only what differs from the genome applied before."""
-
-    @abstractmethod
-    def marks(self) -> Sequence[Hashable]:
-        """For each block, a value whose ``repr`` identifies its present weights: equal marks mean equal blocks.
-
-        A candidate is scored from the first block whose mark differs from that of an earlier candidate.
-        """
-
-    @abstractmethod
-    def prices(self, unit: str) -> Prices:
-        """The costs of genomes in ``unit``, one of :attr:`units`."""
-
-    def costs(self, unit: str) -> Prices:
-        """As :meth:`prices`; bytes are those of all parameters, as the model runs, unless it knows better.
-
-        Raises :class:`evoprune.InputError` for a unit that it does not know.
-        """
-        if unit in self.units:
-            return self.prices(unit)
-        if unit == BYTES:
-            return scaled(self.costs(PARAMETERS), self.resident.model.dtype.itemsize)
-        known = ", ".join(self.units)
-        raise InputError(f"{type(self).__name__} counts in {known}, not in '{unit}'", "problem.budget")
-
-    def budget(self, unit: str, limit: float | None, name: str | None = None, scale: float = 1.0) -> Budget:
-        """At most ``limit`` of ``scale`` times the cost in ``unit``, which people call ``name``. Raises as costs."""
-        prices, fixed = scaled(self.costs(unit), scale)
-        return Additive(self.genes, prices, limit, name or unit, fixed)
-
-    def measures(self) -> Mapping[str, Any]:
-        """JSON-able facts about the model as it is now, for the history."""
-        return {}
-
-    # its result
-
-    @property
-    def updates(self) -> bool:
-        """Whether :meth:`finalise` does more than :meth:`apply`."""
-        return False
-
-    def finalise(self, genome: Sequence[float]) -> None:
-        """Make the resident model the final one of ``genome``, including updates of the remaining weights."""
-        self.apply(genome)
-
-    @property
-    def plain(self) -> bool:
-        """Whether the model as it is now can be saved in a form that transformers loads, after :meth:`write`."""
-        return True
-
-    def write(self, model: Any) -> None:  # noqa: B027 - most transforms change values only
-        """Change ``model``, a copy of the resident model as finalised, into the model that is saved, if :attr:`plain`.
-
-        Nothing has to be changed where only the values of weights differ.
-        """
-
-    def describe(self) -> dict[str, Any]:
-        """JSON-able facts that a score depends on, for protocols."""
-        return {}
-
-    def remarks(self) -> list[str]:
-        """Warnings about this model, shown before the search: phrases for a line of progress."""
-        return []
-
-    # shapes and latency
-
-    def inputs_left(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:  # noqa: ARG002 - most leave all
-        """The remaining inputs, int64 in order, of matrices that lose some, by the matrices' names."""
-        return {}
-
-    def bare(self) -> Transform:
-        """The same transform of the same model, which must be dense, without texts; with all levels there may be."""
-        return type(self)(self.resident, self.settings, None)
-
-    def use_times(self, times: Mapping[str, Mapping[str, float]]) -> None:
-        """Leave only the levels that are worth their time, slowest first.
-
-        ``times``: for each gene of :meth:`bare`, what each of its levels changes a pass by, at most 0. Raises
-        ValueError where these are other genes or levels.
-        """
-        own = {gene.name: {*map(str, gene.levels)} for gene in self.genes}
-        if own != {name: {*levels} for name, levels in times.items()}:
-            raise ValueError("other genes or levels")
 
 
 def at_share(genes: Sequence[Gene], share: float) -> list[float]:

@@ -17,7 +17,7 @@ from problems.gguf.runtime import milliseconds
 from problems.gguf.write import contents
 from problems.models.device import processor_name
 from problems.models.throughput import Load
-from problems.transforms.latency import Timer, changes, grouped
+from problems.transforms.latency import Timer
 from problems.transforms.overlay import Overlay
 from problems.transforms.transform import BYTES, Transform
 
@@ -38,6 +38,8 @@ class FileTimer(Timer):
     Of one sequence at a time.
     """
 
+    unit = BYTES
+
     def __init__(
         self, transform: Transform, load: Load, kinds: Sequence[Any], cuts: int, overlay: Overlay,
         base: Callable[[], Base],
@@ -47,10 +49,10 @@ class FileTimer(Timer):
         The first ``cuts`` genes of ``transform`` cut, the others are those of ``overlay``. ``base``: that of its files.
         Raises :class:`evoprune.InputError` for several sequences.
         """
-        super().__init__(transform, load)
+        super().__init__(transform, load, kinds)
         if load.batch > 1:
             raise InputError("llama.cpp is timed with one sequence; expected 1", "problem.budget.batch")
-        self._kinds, self._cuts, self._overlay, self._base = kinds, cuts, overlay, base
+        self._cuts, self._overlay, self._base = cuts, overlay, base
         self._there: list[float] | None = None
 
     def circumstances(self) -> dict[str, Any]:
@@ -64,23 +66,18 @@ class FileTimer(Timer):
         }
         return of_files | {"threads": torch.get_num_threads(), "dtype": "16 bits"}
 
-    def sizes(self) -> list[list[float]]:
-        return changes(self.transform, BYTES)
-
     def alike(self) -> list[list[int]]:
-        """Those that change the same kind of thing, but for idle ones."""
-        return [genes for genes in grouped(self.transform, self._kinds) if self._kinds[genes[0]] != IDLE]
+        """The genes that change the same kind of thing, without idle ones."""
+        return [genes for genes in super().alike() if self.kinds[genes[0]] != IDLE]
 
     def together(self, genes: list[int]) -> list[int]:
-        """The last half of those that cut: there is no file of a model that lost all of its blocks."""
         return genes[len(genes) // 2 :] if genes[0] < self._cuts else genes
 
     def falls(self, gene: int) -> bool:
         """False of types: one with fewer bytes may take longer to decode."""
-        return bool(self._kinds[gene] != TYPES)
+        return bool(self.kinds[gene] != TYPES)
 
     def rounds(self, genome: Sequence[float], seconds: float) -> Iterator[tuple[float, float]]:
-        """A pair of medians of each process: some new ones, one after the other, time both files in turn."""
         files = [self._dense, self._other(genome)]
         for _ in range(_PROCESSES):
             dense, other = milliseconds(files, self.load, seconds / _PROCESSES)
@@ -95,7 +92,6 @@ class FileTimer(Timer):
         return self._written(self.transform.dense, "dense")
 
     def _other(self, genome: Sequence[float]) -> Path:
-        """The file of ``genome``, which is written unless it is the one that was timed last."""
         if self._there != list(genome):
             self._written(genome, "other")
             self._there = list(genome)

@@ -174,7 +174,6 @@ def _rows(matrix: Matrix, weight: torch.Tensor, rows: slice) -> ggml.Floats:
 
 
 def _values(matrix: Matrix, weight: torch.Tensor, rows: ggml.Floats) -> torch.Tensor:
-    """``rows`` in the layout, number format and place of ``weight``."""
     return matrix.rows(torch.from_numpy(rows)).to(weight.detach(), copy=True).contiguous()
 
 

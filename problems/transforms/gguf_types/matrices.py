@@ -35,7 +35,6 @@ class TypedMatrix:
         self._beneath = self._above = self.whole
 
     def lift(self) -> None:
-        """Put back the weight beneath the copy."""
         if self.matrix.weight is self._above:
             self._put(self._beneath)
 

@@ -112,7 +112,6 @@ class Types(Overlay):
 
     @classmethod
     def calibrates(cls, settings: TypesSettings) -> bool:
-        """True if inputs have an importance."""
         return settings.importance
 
     @classmethod
@@ -130,7 +129,6 @@ class Types(Overlay):
 
     @classmethod
     def missing(cls, settings: TypesSettings) -> list[str]:
-        """The packages that quantise weights, and the base."""
         faults = [f"problem.transforms: {found}"] if (found := ggml.missing()) else []
         if settings.base and not Path(settings.base).is_file():
             faults.append(f"problem.transforms.base: {settings.base}: no such file")
@@ -138,12 +136,10 @@ class Types(Overlay):
 
     @classmethod
     def rivals(cls, settings: TypesSettings, alone: Callable[[TypesSettings], Any]) -> Iterator[Rival]:
-        """llama.cpp's presets."""
         return rivals(settings, alone)
 
     @property
     def genes(self) -> Genes:
-        """The type of each matrix; the first level is dense."""
         return self._genes
 
     def uniform(self, share: float) -> list[float]:
@@ -211,7 +207,6 @@ class Types(Overlay):
 
     @torch.no_grad()
     def lay(self, genome: Sequence[float], left: Left) -> None:
-        """Replace the matrices that have another type now, or were changed."""
         there = set(self.resident.model.modules())
         for typed, kind in zip(self._typed, self._genes.chosen(genome), strict=True):
             kind = kind if typed.matrix.module in there else DENSE
@@ -229,7 +224,6 @@ class Types(Overlay):
         return values.clone(), data
 
     def _weighed(self, matrix: Matrix, left: Left) -> torch.Tensor | None:
-        """The importance of the inputs that ``matrix`` has."""
         importance = self._stored.get(levels.key(levels.IMPORTANCE, DENSE, matrix))
         kept = left().get(matrix.name)
         return importance if importance is None or kept is None else importance[kept.cpu()]
@@ -305,7 +299,6 @@ class Types(Overlay):
         self._genes = self._of_levels(found)
 
     def timer(self, whole: Transform, load: Load, cuts: Sequence[Any]) -> Timer:
-        """llama.cpp, which runs the files."""
         from problems.transforms.gguf_types.latency import IDLE, TYPES, FileTimer
 
         read = [is_read_whole(self.resident, matrix, load.phase) for matrix in self.matrices]
@@ -329,7 +322,6 @@ class Types(Overlay):
         return found
 
     def describe(self) -> dict[str, Any]:
-        """The types, how they are quantised, and how many matrices each type reproduces."""
         settings = self.settings
         return {
             "types": list(self._kinds),
@@ -338,7 +330,6 @@ class Types(Overlay):
         }
 
     def remarks(self) -> list[str]:
-        """That types seem better than they are, where the source was stored in such types."""
         if not self.reproduced:
             return []
         found = ", ".join(f"{kind} of {count}" for kind, count in self.reproduced.items())
@@ -376,7 +367,6 @@ class Types(Overlay):
         return Genes(genes)
 
     def _check_types(self) -> None:
-        """Raise :class:`evoprune.InputError` for a chosen type that ggml does not know, or that no matrix can have."""
         for kind in self.settings.types or ():
             widths = widths_of(self.matrices)
             if not any(ggml.fits(kind, width) for width in widths):

@@ -30,7 +30,6 @@ class Group:
 
     @property
     def size(self) -> int:
-        """The number of weights that the gene governs."""
         return sum(matrix.size for matrix in self.matrices)
 
     def cuts(self, sparsity: float, tables: Sequence[torch.Tensor] = ()) -> list[tuple[int, int]]:
@@ -77,7 +76,6 @@ class Meaning:
 
     @cached_property
     def genes(self) -> Genes:
-        """``min_sparsity`` to ``max_sparsity`` for every gene."""
         return Genes.real(self.names, self._settings.min_sparsity, self._settings.max_sparsity)
 
     @property
@@ -129,7 +127,6 @@ class BlockAndKind(Meaning):
         return [1.0] * self._blocks + [0.5] * (len(self.names) - self._blocks)
 
     def uniform(self, sparsity: float) -> list[float]:
-        """``sparsity`` for blocks, 0 for kinds."""
         return [sparsity] * self._blocks + [0.0] * (len(self.names) - self._blocks)
 
     def sparsities(self, genome: Sequence[float]) -> Sequence[float]:
@@ -155,7 +152,7 @@ def make_genes(matrices: Sequence[Matrix], settings: WeightsSettings) -> Meaning
 
 
 def split(scores: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """How many weights each matrix of a group loses if the lowest ``scores`` of the whole group are removed.
+    """The weights that each matrix of a group loses if the lowest ``scores`` of the whole group are removed.
 
     For each matrix a table, int64 ``(places,)``: how many weights of it and of those before
     it are among the lowest, at evenly spaced sparsities from 0 to 1.

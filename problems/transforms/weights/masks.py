@@ -100,7 +100,7 @@ class Masks:
         return self._stored[BASE + matrix.name]
 
     def kept(self, matrix: Matrix) -> torch.Tensor:
-        """Which weights of ``matrix`` the score keeps at its present cut: bool, as its layer stores them."""
+        """The weights of ``matrix`` that the score keeps at its present cut: bool, as its layer stores them."""
         return self._stored[LEVEL + matrix.name] >= self._cuts[matrix.name][0]
 
     def _version(self, matrix: Matrix, cut: int) -> _Version:

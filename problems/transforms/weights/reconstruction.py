@@ -53,7 +53,6 @@ def reconstruct(resident: Resident, settings: WeightsSettings, masks: Masks, tok
 
 
 def _update_block(settings: WeightsSettings, masks: Masks, walk: Walk, block: int, matrices: Sequence[Matrix]) -> None:
-    """Prune and update the layers of one block."""
     for matrix in matrices:
         matrix.weight.copy_(masks.base(matrix))
     known = gather(walk, block, matrices, {GRAM}, advance=False)
@@ -67,7 +66,6 @@ def _update_block(settings: WeightsSettings, masks: Masks, walk: Walk, block: in
 
 @torch.no_grad()  # each thread has its own
 def _update(settings: WeightsSettings, masks: Masks, matrix: Matrix, gram: torch.Tensor) -> None:
-    """Prune and update one layer, whose weights are dense."""
     kept = masks.kept(matrix).to(gram.device)
     if kept.all():
         return

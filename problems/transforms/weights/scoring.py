@@ -73,7 +73,7 @@ class Scoring:
         return {BASE + matrix.name: matrix.weight.detach().clone() for matrix in self._matrices}
 
     def levels(self, model: Any, groups: Sequence[Group], tokens: torch.Tensor) -> Tensors:
-        """What else masks need: the levels of the weights, and how groups split their loss."""
+        """The levels of the weights, and the split of each group's loss, as masks need them."""
         return self.levels_of(self.scored(model, tokens), groups)
 
     def levels_of(self, scored: Iterable[tuple[Matrix, torch.Tensor]], groups: Sequence[Group]) -> Tensors:
@@ -90,7 +90,6 @@ class Scoring:
         return stored
 
     def _split_finished(self, groups: Sequence[Group], waiting: Tensors, stored: Tensors) -> None:
-        """Split the groups all of whose matrices are scored, and drop their scores."""
         for group in groups:
             names = [matrix.name for matrix in group.matrices]
             if all(name in waiting for name in names):

@@ -65,12 +65,10 @@ class Weights(Transform):
 
     @property
     def genes(self) -> Genes:
-        """Sparsities within ``min_sparsity`` and ``max_sparsity``."""
         return self.meaning.genes
 
     @property
     def dense(self) -> list[float]:
-        """No sparsity anywhere."""
         return self.meaning.uniform(0.0)
 
     def uniform(self, share: float) -> list[float]:
@@ -86,19 +84,15 @@ class Weights(Transform):
         ]
 
     def apply(self, genome: Sequence[float]) -> None:
-        """Mask the matrices whose cut changed."""
         self.masks.apply(genome)
 
     def marks(self) -> Sequence[Hashable]:
-        """The cuts of each block's matrices."""
         return self.masks.block_cuts()
 
     def prices(self, unit: str) -> Prices:  # noqa: ARG002 - the only one
-        """Each gene saves the weights it governs, for each 1 of sparsity."""
         return [-weight for weight in self.meaning.weights], float(self.masks.total)
 
     def measures(self) -> dict[str, float]:
-        """The share of the blocks' weights that is removed."""
         return {"sparsity": self.masks.sparsity}
 
     @property
@@ -106,13 +100,11 @@ class Weights(Transform):
         return self.settings.reconstruct != "none"
 
     def finalise(self, genome: Sequence[float]) -> None:
-        """Mask the model, and update the remaining weights where the settings say so."""
         self.apply(genome)
         if self.updates and self.masks.sparsity:
             self._reconstruct()
 
     def describe(self) -> dict[str, Any]:
-        """Scores, and the settings of the reconstruction."""
         settings = self.settings
         return {
             "scores": self.scoring.describe(),
@@ -138,7 +130,6 @@ class Weights(Transform):
         return self.texts.calibration.tokens if self.scoring.needs else torch.empty(0, 1, dtype=torch.int64)
 
     def _stored(self) -> Tensors:
-        """The original weights and their levels, and those of the stages."""
         resident, stages = self.resident, self.settings.reconstruct_stages
         stored = self._originals()
         label = f"levels: {self._scores}"
@@ -160,7 +151,6 @@ class Weights(Transform):
 
     @torch.no_grad()
     def _reconstruct(self) -> None:
-        """Update the remaining weights of the model as it is masked now."""
         label = f"updated weights: {self.settings.reconstruct} at {self.masks.sparsity:.1%}, {self._scores}"
         what = [*self._updated_by, sorted(self.masks.sparsities().items()), self.resident.forward.compiled]
         updated = cached(self.resident, label, what, self._reconstructed)
@@ -174,18 +164,17 @@ class Weights(Transform):
 
     @property
     def _scores(self) -> str:
-        """The scores as people read them."""
         return ", ".join(dict.fromkeys(self.scoring.describe().values()))
 
     @property
     def _scored_by(self) -> list[object]:
-        """What levels depend on."""
+        """The facts that levels depend on."""
         groups = [group.name for group in self.groups] if self.settings.scope == "group" else []
         known = self.texts.calibration.identity if self.scoring.needs else None
         return [code(cuts, scores), sorted(self.scoring.describe().items()), self.scoring.code, groups, known]
 
     @property
     def _updated_by(self) -> list[object]:
-        """What updated weights depend on, besides the sparsities."""
+        """The facts that updated weights depend on, besides the sparsities."""
         how = self.settings.reconstruct, self.settings.reconstruct_mask
         return [code(updating), *self._scored_by, *how, self.texts.calibration.identity]

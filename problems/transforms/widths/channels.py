@@ -43,7 +43,6 @@ class Channels(UnitCut):
         return split(sublayer, matrices, width, [[1], [1, 1]], interleaved)
 
     def steps(self, units: Units) -> Sequence[int]:
-        """From all channels down to none."""
         step = self.settings.step
         if units.count % step:
             raise InputError(
@@ -52,10 +51,8 @@ class Channels(UnitCut):
         return range(units.count, -1, -step)
 
     def size(self, units: Units) -> int:  # noqa: ARG002 - a unit is a channel
-        """One."""
         return 1
 
     def form(self, left: int) -> Mapping[str, int]:
-        """The width of an MLP."""
         config = self.resident.model.config.get_text_config()
         return {name: left for name in WIDTHS if hasattr(config, name)}

@@ -38,7 +38,6 @@ class Heads(UnitCut):
         return split(sublayer, matrices, groups, [[query], [key], [query, key, key]], interleaved)
 
     def steps(self, units: Units) -> Sequence[int]:
-        """From all heads down to none."""
         return range(units.count, -1, -1)
 
     def size(self, units: Units) -> int:
@@ -46,7 +45,6 @@ class Heads(UnitCut):
         return self._counts[0] // units.count
 
     def form(self, left: int) -> Mapping[str, int]:
-        """The numbers of heads, and the size of a head, which stays."""
         heads, groups = self._counts
         size = self._units[0].output.places.shape[1] * groups // heads
         entries = {"num_attention_heads": left * heads // groups, "head_dim": size}  # some read head_dim if it is there
@@ -55,7 +53,6 @@ class Heads(UnitCut):
 
     @property
     def _counts(self) -> tuple[int, int]:
-        """The query heads of an attention, and its heads of keys and values."""
         config = self.resident.model.config.get_text_config()
         heads: int = config.num_attention_heads
         return heads, getattr(config, "num_key_value_heads", None) or heads

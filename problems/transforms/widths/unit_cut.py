@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from abc import abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
@@ -30,14 +29,14 @@ from problems.transforms.sublayers import protected
 from problems.transforms.transform import ATTENTION, PARAMETERS, RECENT_BYTES, WEIGHTS, Needs, Prices, Transform
 from problems.transforms.weights.scoring import Scoring
 from problems.transforms.widths.refit import best_first, losses, refitted
-from problems.transforms.widths.units import Units, tell_apart
+from problems.transforms.widths.units import Units, has_form, set_form, tell_apart
 
 STRUCTURED = "structured_obs"
 """The name of the order that is no score of single weights."""
 
 
 class UnitsSettings(Settings):
-    """Which units are removed first, which blocks lose none, and what the remaining weights make up for."""
+    """The order of units, the blocks that lose none, and whether remaining weights are refitted."""
 
     score: Annotated[str, registered(SCORES, STRUCTURED)] = Field(
         "magnitude",
@@ -153,7 +152,7 @@ class UnitCut(Transform):
                 self._levels[block] = level
 
     def inputs_left(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:
-        """Those of the output matrices that are narrower."""
+        """The inputs of the output matrices that are narrower."""
         left = {block: self._left[block][level] for block, level in self._levels_of(genome).items()}
         return {
             self._units[block].output.matrix.name: self._columns(block, count)
@@ -162,11 +161,9 @@ class UnitCut(Transform):
         }
 
     def marks(self) -> Sequence[Hashable]:
-        """The level of each block."""
         return list(self._levels)
 
     def prices(self, unit: str) -> Prices:
-        """Each level saves the cost of the removed units, or of the whole sublayer."""
         prices: list[Price] = [
             [
                 0.0 - sum(_removed(self._units[block], self._left[block][level], unit) for block in blocks)
@@ -178,7 +175,7 @@ class UnitCut(Transform):
 
     @property
     def plain(self) -> bool:
-        """Whether each block has as many units, and transformers can build such a model."""
+        """True if each block has as many units, and transformers can build such a model."""
         left = self._left_everywhere
         model, units = self.resident.model, self._units[0]
         return bool(left) and (left == units.count or has_form(model, self.form(left)))
@@ -195,7 +192,6 @@ class UnitCut(Transform):
         return found.pop() if len(found) == 1 else 0
 
     def describe(self) -> dict[str, Any]:
-        """The settings."""
         return {self.noun: self.settings.model_dump(mode="json")}
 
     def kept(self, block: int, left: int) -> torch.Tensor:
@@ -226,7 +222,6 @@ class UnitCut(Transform):
         return self._units[block].output.places[self.kept(block, left)].flatten().sort().values
 
     def _levels_of(self, genome: Sequence[float]) -> dict[int, int]:
-        """The level of each block that a gene governs."""
         pairs = zip(self._governed.values(), map(int, genome), strict=True)
         return {block: level for blocks, level in pairs for block in blocks}
 
@@ -314,27 +309,3 @@ def _removed(units: Units, left: int, unit: str) -> int:
         ATTENTION: (units.attention_width // units.count, units.attention_width),
     }[unit]
     return (units.count - left) * each if left else whole
-
-
-def has_form(model: Any, entries: Mapping[str, int]) -> bool:
-    """Return whether transformers, told ``entries`` in the config, builds blocks of the shapes of ``model``."""
-    config = copy.deepcopy(model.config)
-    try:
-        set_form(config, entries)
-        fresh = type(config).from_dict(config.to_dict())  # its own checks
-        with torch.device("meta"):
-            plain = type(model)(fresh)
-        theirs, ours = (_shapes_of(find_blocks(each)[1][0]) for each in (plain, model))
-        return theirs == ours
-    except Exception:  # model classes and checks of configs raise many kinds of errors
-        return False
-
-
-def set_form(config: Any, entries: Mapping[str, int]) -> None:
-    """Put ``entries`` into ``config``."""
-    for name, value in entries.items():
-        setattr(config.get_text_config(), name, value)
-
-
-def _shapes_of(block: Any) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(parameter.shape) for name, parameter in block.named_parameters()}

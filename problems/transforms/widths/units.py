@@ -1,10 +1,12 @@
 """The units of a sublayer, channels or heads: their rows and columns in its matrices.
 
-Two short runs find out whether the rows of a fused matrix are interleaved.
+Two short runs find out whether the rows of a fused matrix are interleaved. Equal numbers of units may have a form in
+the config, so that transformers builds the narrower model itself.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ import torch
 from torch import nn
 
 from evoprune import InputError
-from problems.models.blocks import Matrix, probe_tokens
+from problems.models.blocks import Matrix, find_blocks, probe_tokens
 from problems.models.device import sum_dtype
 from problems.models.sublayers import Sublayer
 
@@ -215,3 +217,27 @@ def _first_output(model: Any, units: Units) -> torch.Tensor:
     finally:
         handle.remove()
     return (noted[0] if layer.bias is None else noted[0] - layer.bias).float()
+
+
+def has_form(model: Any, entries: Mapping[str, int]) -> bool:
+    """Return whether transformers, told ``entries`` in the config, builds blocks of the shapes of ``model``."""
+    config = copy.deepcopy(model.config)
+    try:
+        set_form(config, entries)
+        fresh = type(config).from_dict(config.to_dict())  # its own checks
+        with torch.device("meta"):
+            plain = type(model)(fresh)
+        theirs, ours = (_shapes_of(find_blocks(each)[1][0]) for each in (plain, model))
+        return theirs == ours
+    except Exception:  # model classes and checks of configs raise many kinds of errors
+        return False
+
+
+def set_form(config: Any, entries: Mapping[str, int]) -> None:
+    """Put ``entries`` into ``config``."""
+    for name, value in entries.items():
+        setattr(config.get_text_config(), name, value)
+
+
+def _shapes_of(block: Any) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(parameter.shape) for name, parameter in block.named_parameters()}

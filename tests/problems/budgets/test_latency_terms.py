@@ -1,4 +1,4 @@
-"""What a pass of a cut and quantised model takes, against a sum over the parameters that the model has then."""
+"""The latency of a cut and quantised model, against a sum over the parameters that the model has then."""
 
 from __future__ import annotations
 
@@ -85,21 +85,6 @@ def test_a_parameter_takes_as_long_as_its_size_and_type_say(stacked, cuts, rate)
     for _ in range(20):
         genome = [float(rng.randint(0, int(gene.up))) for gene in transform.genes]
         assert budget.spent(genome) == pytest.approx(passed(transform, genome, rate, SAVED), rel=1e-6)
-
-
-def test_a_parameter_takes_no_less_than_nothing(stacked):
-    transform = stacked(BLOCKS, WIDTH)
-    _, tables = measured(transform, one_for_all, SAVED)
-    more = [[2 * change if name != EMBEDDING else change for change in table]
-            for name, table in zip(transform.genes.names, tables, strict=True)]  # fmt: skip
-    for place in range(4):
-        more[place] = tables[place]
-    dense, _ = measured(transform, one_for_all, SAVED)
-    budget = Coupled(transform.genes, time_terms(transform, more), None, "milliseconds", lambda _: dense)
-    genome = [0.0, 1.0, 0.0, 2.0, *(gene.up for gene in transform.genes[4:])]
-    assert budget.spent(genome) == pytest.approx(
-        passed(transform, genome, one_for_all, {"16 bits": 0.0, "Q8_0": 0.8, "Q4_0": 1.4}) + 0.7
-    )
 
 
 def test_noisy_times_keep_the_laws_of_budgets(stacked):

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from evoprune import InputError
 from evoprune.testing import check_budget
 from problems.budgets.operations import of_model, operations
 from problems.language_model.problem import LanguageModel, LanguageModelSettings
@@ -71,8 +70,3 @@ def test_attention_costs_more_in_longer_sequences(problems):
         for budget in (operations(transform, removed=0.1, length=length) for length in (100, 200))
     ]
     assert saved[1] - saved[0] == 2 * 100 * 64
-
-
-def test_a_transform_that_leaves_zeros_is_refused(language_model):
-    with pytest.raises(InputError, match="Weights counts in weights, not in 'attention width'"):
-        _ = language_model(budget={"use": "operations", "removed": 0.25}).budget

@@ -1,13 +1,14 @@
-"""The budget in weights, against weights that are counted."""
+"""The budgets in weights and in parameters, against those that are counted."""
 
 import pytest
 
+from problems.budgets.parameters import parameters
 from problems.budgets.weights import unlimited_weights, weights
 from problems.models.blocks import count_zeros
 
 
 @pytest.mark.parametrize("genes", ["block", "matrix", "kind", "block_and_kind"])
-def test_what_is_spent_is_the_weights_that_are_left(pruning, genes):
+def test_the_spent_weights_are_those_that_are_left(pruning, genes):
     transform = pruning(genes=genes).session.transform
     budget = weights(transform, removed=0.4)
     matrices = transform.resident.matrices
@@ -18,6 +19,7 @@ def test_what_is_spent_is_the_weights_that_are_left(pruning, genes):
     assert budget.spent(transform.dense) == total
     assert budget.limit == pytest.approx(0.6 * total)
     assert budget.kept(genome)
+    assert unlimited_weights(transform).limit is None
 
 
 def test_the_excess_is_the_mean_of_the_genes_less_the_share_that_goes(session):
@@ -27,9 +29,11 @@ def test_the_excess_is_the_mean_of_the_genes_less_the_share_that_goes(session):
     assert weights(session.transform, removed=0.45).excess(genome) == pytest.approx(0.45 - mean, abs=1e-15)
 
 
-def test_without_a_share_it_counts_and_limits_nothing(session):
-    budget = unlimited_weights(session.transform)
-    assert budget.limit is None
-    assert budget.spent([0.0] * 3) > budget.spent([0.5] * 3)
-    with pytest.raises(ValueError, match="no limit"):
-        budget.excess([0.5] * 3)
+def test_parameters_are_limited_to_a_share_of_the_blocks_whatever_was_applied_before(language_model):
+    transform = language_model(transforms={"use": "sublayers", "genes": "block"}).session.transform
+    budget = parameters(transform, removed=0.5)
+    assert budget.excess([1.0, 1.0, 0.0]) < 0 < budget.excess([1.0, 0.0, 0.0])
+    transform.apply([1.0, 0.0, 1.0])
+    assert parameters(transform, removed=0.5).limit == budget.limit
+    left = sum(parameter.numel() for parameter in transform.resident.model.parameters())
+    assert budget.spent([1.0, 0.0, 1.0]) == left

@@ -1,4 +1,4 @@
-"""What a budget counts of a model that is cut and quantised is what its file weighs, to the byte."""
+"""The counted bytes of a model that is quantised, and may be cut, are those of its file."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ import pytest
 from evoprune import InputError
 from evoprune.testing import check_budget
 from problems.gguf.base import find_base
+from problems.gguf.ggml import row_bytes
 from problems.gguf.write import contents
+from problems.language_model.problem import LanguageModel, LanguageModelSettings
 from problems.results.report import cost
 from problems.transforms.encoding import base_of, encoded
 
-pytest.importorskip("gguf")
-pytest.importorskip("llama_cpp_py_sync")
-
-TYPES = {"use": "types", "types": ["Q8_0", "Q4_0"], "importance": False}
+TYPES = {"use": "types", "types": ["Q8_0", "Q4_0", "MXFP4"], "importance": False}
 BLOCKS = {"use": "sublayers", "genes": "block", "keep": [0]}
 WIDTH = {"use": "channels", "genes": "model", "drop": False}
 
@@ -43,12 +42,24 @@ def problem_of(problem_on, byte_models):
     return made
 
 
-@pytest.mark.parametrize("name", CUTS)
-def test_every_byte_of_the_file_counts(problem_of, name, tmp_path):
-    transform, rng = problem_of(name).session.transform, random.Random(1)
-    budget = transform.budget("bytes", None)
+def bundled(transforms=TYPES, **budget):
+    """The problem on the bundled model, which needs no base file."""
+    text = {"source": "bundled:python-docs", "window": 64, "split": "validation", "windows": 2}
+    given = {"dtype": "float32", "device": "cpu", "search_text": text, "transforms": transforms, "budget": budget}
+    return LanguageModel(LanguageModelSettings(**given))
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return bundled(use="bytes", at_most=3_000_000)
+
+
+def check_bytes(transform, tmp_path, count):
+    budget, rng = transform.budget("bytes", None), random.Random(1)
+    check_budget(budget)
+    transform.apply(transform.dense)
     base = find_base(transform.resident, base_of(transform))
-    for number in range(12):
+    for number in range(count):
         genome = [float(rng.randint(0, int(gene.up))) for gene in transform.genes]
         transform.apply(genome)
         path = tmp_path / f"{number}.gguf"
@@ -57,41 +68,73 @@ def test_every_byte_of_the_file_counts(problem_of, name, tmp_path):
     assert transform.budget("bytes", None, "bits", 8.0).spent(genome) == 8 * path.stat().st_size
 
 
-@pytest.mark.parametrize("name", ["gpt2", "both"])
-def test_the_laws_of_budgets(problem_of, name):
-    check_budget(problem_of(name).session.transform.budget("bytes", None))
+@pytest.mark.parametrize("name", CUTS)
+def test_every_byte_of_the_file_of_a_cut_model_counts(problem_of, name, tmp_path):
+    check_bytes(problem_of(name).session.transform, tmp_path, 6)
 
 
-def test_counting_leaves_the_model_as_it_is(problem_of):
+def test_every_byte_of_the_file_counts(problem, tmp_path):
+    check_bytes(problem.session.transform, tmp_path, 2)
+
+
+def test_the_result_states_the_costs_and_counting_leaves_the_model_as_it_is(problem_of):
     problem = problem_of("both")
     transform = problem.session.transform
     genome = [gene.up for gene in transform.genes]
     genome[0] = genome[-1] = 0.0
     found = cost(problem.session, genome)
-    assert found["bytes"]["evolved"] == transform.budget("bytes", None).spent(genome)
-    assert found["parameters"]["evolved"] == sum(each.numel() for each in transform.resident.model.parameters())
-    assert found["parameters"]["evolved"] == transform.budget("parameters", None).spent(genome)
+    left = sum(each.numel() for each in transform.resident.model.parameters())
+    size = transform.budget("bytes", None).spent(genome)
+    assert found["parameters"]["evolved"] == left == transform.budget("parameters", None).spent(genome)
+    assert found["bytes"]["evolved"] == size
+    assert found["bits_per_weight"]["evolved"] == pytest.approx(8 * size / left)
 
 
-@pytest.mark.parametrize("cuts", [["sublayers"], ["channels"], [{"use": "sublayers", "genes": "block"}, "heads"]])
-def test_what_llama_has_no_form_of_is_refused_before_the_search(problem_on, cuts):
-    cuts = [cut if cut != "heads" else {"use": "heads", "drop": False} for cut in cuts]
+def test_a_search_starts_with_the_presets_that_fill_the_budget_the_most(problem):
+    transform = problem.session.transform
+    sizes = {name: row_bytes(name, 320) for name in ("Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0", "IQ4_NL", "MXFP4")}
+    initial = transform.initial_genomes()
+    for kinds, genome in zip(transform.presets().values(), initial, strict=True):
+        for kind, own, gene in zip(kinds, problem.genes.chosen(genome), problem.genes, strict=True):
+            assert own == kind if kind in gene.levels else sizes[own] <= sizes[kind]
+    every = sorted({problem.budget.spent(genome) for genome in initial})
+    uniform, *known = bundled(use="bytes", at_most=every[-2]).initial_genomes()
+    assert [problem.budget.spent(genome) for genome in known] == every[-2:-5:-1]
+    assert uniform == problem.references()["uniform"]
+
+
+def test_beside_cuts_presets_cut_nothing():
+    alone = bundled(use="bytes", at_most=9_000_000)
+    stacked = bundled(transforms=[{"use": "sublayers"}, TYPES], use="bytes", at_most=9_000_000)
+    cuts = len(stacked.genes) - len(alone.genes)
+    left = [1.0] * cuts + [0.0] * len(alone.genes)
+    stacked.session.transform.apply(left)  # whatever is resident
+    initial = stacked.session.transform.initial_genomes()
+    assert [genome[cuts:] for genome in initial] == alone.session.transform.initial_genomes()
+    assert all(genome[:cuts] == [0.0] * cuts for genome in initial)
+
+
+def test_without_a_base_bytes_and_presets_are_not_known(language_model, capsys):
+    assert language_model(transforms=TYPES).session.transform.initial_genomes() == []
+    assert "presets" in capsys.readouterr().err
+    with pytest.raises(InputError, match="base"):
+        _ = language_model(transforms=TYPES, budget={"use": "bytes", "removed": 0.5}).budget
+
+
+def test_out_of_reach_says_the_least_and_the_most():
+    with pytest.raises(InputError, match=r"^problem\.budget: .*4\.5 bits a weight .*least .* 4\.\d+, the most 16\.3"):
+        bundled(use="bits_per_weight", at_most=4.5).initial_genomes()
+
+
+@pytest.mark.parametrize("cuts", [["sublayers"], ["channels"], [BLOCKS, {"use": "heads", "drop": False}]])
+def test_shapes_that_llama_cpp_has_no_form_of_are_refused_before_the_search(problem_on, cuts):
     transform = problem_on("gpt2", [*cuts, TYPES]).session.transform
-    with pytest.raises(InputError, match=r"llama\.cpp has no form of gpt2 for that|cannot have fewer heads"):
+    with pytest.raises(InputError, match=r"llama\.cpp.* gpt2"):
         transform.budget("bytes", None)
 
 
-def test_what_does_not_add_up_is_said(problem_of):
-    with pytest.raises(InputError, match=r"problem\.budget: what Sublayers and Channels and Types spend together is"):
+def test_combinations_that_cannot_be_counted_are_refused(problem_on, problem_of):
+    with pytest.raises(InputError, match=r"problem\.budget: what Sublayers and Channels and Types"):
         problem_of("gpt2").session.transform.prices("weights")
-
-
-def test_zeros_are_refused_with_types(problem_on):
-    with pytest.raises(InputError, match=r"Weights and Types: zeros save no byte in a \.gguf file"):
+    with pytest.raises(InputError, match=r"Weights and Types"):
         problem_on("gpt2", ["weights", TYPES])
-
-
-def test_types_that_no_width_left_allows_are_no_levels(problem_on):
-    heads = problem_on("llama", [{"use": "heads", "drop": False}, TYPES])
-    outputs = [gene.levels for gene in heads.genes if gene.name.endswith("o_proj")]
-    assert outputs == [("16 bits", "Q8_0", "Q4_0")] * 4  # widths of 64 and 32

@@ -10,16 +10,14 @@ from evoprune.testing import check_budget
 from problems.budgets.latency_table import compared
 from problems.budgets.latency_terms import timer_of
 from problems.budgets.milliseconds import Milliseconds
-from problems.gguf import ggml, runtime
+from problems.gguf import ggml
 from problems.gguf.base import find_base
 from problems.gguf.write import contents
 from problems.language_model.problem import LanguageModel, LanguageModelSettings
 from problems.models.device import processor_name
 from problems.models.throughput import Load
 from problems.transforms.encoding import encoded
-from tests.problems.gguf.models import base_of, random_gpt2
-
-pytest.importorskip("llama_cpp_py_sync")
+from tests.problems.small import problem_in
 
 DECODE = Load("decode", length=16)
 
@@ -33,18 +31,15 @@ def transform():
     return LanguageModel(LanguageModelSettings(**given)).session.transform
 
 
-def test_all_matrices_are_alike_to_a_type(transform):
-    assert timer_of(transform, DECODE).alike() == [transform.genes.free]
-
-
 def test_files_that_are_timed_hold_the_types_of_their_genomes(transform):
-    clock, genome = timer_of(transform, DECODE), [gene.up for gene in transform.genes]
-    assert all(milliseconds > 0 for pair in clock.rounds(genome, 0.0) for milliseconds in pair)
+    timer, genome = timer_of(transform, DECODE), [gene.up for gene in transform.genes]
+    assert timer.alike() == [transform.genes.free]
+    assert all(milliseconds > 0 for pair in timer.rounds(genome, 0.0) for milliseconds in pair)
     base = find_base(transform.resident)
     for name, timed in {"dense": transform.dense, "other": genome}.items():
         transform.apply(timed)
         expected = contents(transform.resident.model, base, encoded(transform)).bytes
-        assert clock._written(timed, name).stat().st_size == expected
+        assert timer._written(timed, name).stat().st_size == expected
 
 
 def test_times_are_of_the_processor_that_llama_cpp_runs_on_whatever_the_search_has(transform, monkeypatch):
@@ -55,26 +50,16 @@ def test_times_are_of_the_processor_that_llama_cpp_runs_on_whatever_the_search_h
 
 
 def test_a_file_that_cannot_be_written_is_told_with_its_place(transform):
-    clock = timer_of(transform, DECODE)
-    clock._folder.cleanup()
-    with pytest.raises(Stopped, match=r"cannot write .*dense\.gguf: No such file.* set TMPDIR"):
-        list(clock.rounds(transform.dense, 0.0))
-
-
-def test_a_prompt_may_have_all_positions(tmp_path):
-    path = tmp_path / "tiny.gguf"
-    model = random_gpt2()
-    contents(model, base_of(model), {}).write(path)
-    most = model.config.n_positions
-    assert runtime.milliseconds([path], Load("prefill", length=most), 0.0)[0] > 0
-    with pytest.raises(InputError, match=f"llama.cpp has room for {most} tokens"):
-        runtime.milliseconds([path], Load("prefill", length=most + 1), 0.0)
+    timer = timer_of(transform, DECODE)
+    timer._folder.cleanup()
+    with pytest.raises(Stopped, match=r"dense\.gguf: No such file.* TMPDIR"):
+        list(timer.rounds(transform.dense, 0.0))
 
 
 def test_more_tokens_than_positions_and_several_sequences_are_refused(transform):
-    with pytest.raises(InputError, match=r"problem\.budget\.length: llama\.cpp has room for \d+ tokens"):
+    with pytest.raises(InputError, match=r"problem\.budget\.length"):
         compared(transform, transform.dense, Load("prefill", length=100_000), 0.0)
-    with pytest.raises(InputError, match=r"problem\.budget\.batch: llama\.cpp is timed with one sequence"):
+    with pytest.raises(InputError, match=r"problem\.budget\.batch"):
         timer_of(transform, Load("decode", batch=2))
 
 
@@ -83,12 +68,24 @@ def test_a_budget_of_milliseconds_is_of_llama_cpp(transform):
     asked = Milliseconds(speedup=1.0001, length=16, seconds=0.0)
     found = asked.measure(transform)
     assert found["runtime"] == "llama.cpp"
-    faster = found | {"genes": {name: dict.fromkeys(levels, 0.0) | {"Q8_0": -0.01, "Q4_0": -0.02}
-                                for name, levels in found["genes"].items()}}  # fmt: skip
-    budget = asked.budget(transform, faster)
+    times = {name: dict.fromkeys(own, 0.0) | {"Q8_0": -0.01, "Q4_0": -0.02} for name, own in found["genes"].items()}
+    budget = asked.budget(transform, found | {"genes": times})
     check_budget(budget)
-    assert budget.of == "a token (decode, batch 1, 16 tokens before) in llama.cpp"
-    with pytest.raises(InputError, match=r"measured with runtime transformers, this run has llama\.cpp"):
-        asked.budget(transform, faster | {"runtime": "transformers"})
-    with pytest.raises(InputError, match="measured with version another, this run has"):
-        asked.budget(transform, faster | {"version": "another"})
+    assert budget.of.endswith("in llama.cpp")
+    for name, other in {"runtime": "transformers", "version": "another"}.items():
+        with pytest.raises(InputError, match=f"measured with {name} {other}, this run has"):
+            asked.budget(transform, found | {name: other})
+
+
+@pytest.mark.parametrize(("architecture", "in_decoding", "in_reading"), [("llama", [0], [0, -1]), ("gpt2", [], [0])])
+def test_matrices_of_which_a_pass_reads_some_rows_are_not_timed(
+    language_model, architecture, in_decoding, in_reading, tmp_path
+):
+    given = problem_in(tmp_path, architecture) | {
+        "transforms": {"use": "types", "types": ["Q8_0"], "importance": False}
+    }
+    transform = language_model(**given).session.transform
+    for phase, idle in {"decode": in_decoding, "prefill": in_reading}.items():
+        every = list(range(len(transform.genes)))
+        timed = sorted({*every} - {every[place] for place in idle})
+        assert timer_of(transform, Load(phase, length=16)).alike() == [timed]

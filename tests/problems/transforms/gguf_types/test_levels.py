@@ -1,4 +1,4 @@
-"""Which types are levels once times are known, and which level stands for what others ask for."""
+"""Matrices in types, the types that are levels once times are known, and genomes by bits."""
 
 from __future__ import annotations
 
@@ -9,21 +9,18 @@ import pytest
 
 from problems.transforms.encoding import encoded
 from problems.transforms.gguf_types import levels
-from problems.transforms.gguf_types.levels import DATA, DENSE, ERROR, IMPORTANCE, importance_of, key, quantised
-from problems.transforms.gguf_types.matrices import typed_matrices
-
-pytest.importorskip("gguf")
-pytest.importorskip("llama_cpp_py_sync")
+from problems.transforms.gguf_types.levels import DATA, ERROR, IMPORTANCE, importance_of, key, quantised
+from problems.transforms.gguf_types.matrices import DENSE, typed_matrices
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_once_times_are_known_no_level_is_matched_in_time_and_in_error(types, seed):
     transform, rng = types(importance=False), random.Random(seed)
     every = {gene.name: gene for gene in transform.bare().genes}
-    times = {name: {kind: -round(rng.uniform(-1, 3), 1) for kind in gene.levels} for name, gene in every.items()}
-    for name, own in times.items():
-        own[DENSE] = 0.0
-        times[name] = {kind: min(0.0, time) for kind, time in own.items()}
+    times = {
+        name: {kind: min(0.0, -round(rng.uniform(-1, 3), 1)) for kind in gene.levels} | {DENSE: 0.0}
+        for name, gene in every.items()
+    }
     transform.use_times(times)
     for gene in transform.genes:
         own = times[gene.name]
@@ -32,52 +29,14 @@ def test_once_times_are_known_no_level_is_matched_in_time_and_in_error(types, se
         taken = [own[kind] for kind in gene.levels]
         assert taken == sorted(set(taken), reverse=True)
         for kind in every[gene.name].levels:
-            matched = any(own[level] <= own[kind] and harms[level] <= harms[kind] for level in gene.levels)
-            assert matched
+            assert any(own[level] <= own[kind] and harms[level] <= harms[kind] for level in gene.levels)
         assert list(gene.harms) == [harms[kind] for kind in gene.levels]
-    check_transform_levels(transform)
-
-
-def check_transform_levels(transform):
-    """Each level is what the model gets; the uniform models and those of presets are there."""
-    genome = [gene.up for gene in transform.genes]
-    transform.apply(genome)
+    transform.apply([gene.up for gene in transform.genes])
     held = [(name, each.kind) for name, each in encoded(transform).items()]
-    last = [(f"{gene.name}.weight", gene.levels[-1]) for gene in transform.genes if gene.free]
-    assert held == last
-    transform.apply(transform.dense)
+    assert held == [(f"{gene.name}.weight", gene.levels[-1]) for gene in transform.genes if gene.free]
     uniform = [transform.uniform(step / 10) for step in range(11)]
-    assert uniform[0] == transform.dense
-    assert uniform[-1] == [gene.up for gene in transform.genes]
+    assert (uniform[0], uniform[-1]) == (transform.dense, [gene.up for gene in transform.genes])
     assert all(one <= other for genome, after in pairwise(uniform) for one, other in zip(genome, after, strict=True))
-
-
-@pytest.mark.parametrize("weighed", [True, False])
-def test_a_matrix_that_is_quantised_some_rows_at_a_time_is_the_same(language_model, monkeypatch, weighed):
-    session = language_model(transforms={"use": "types", "types": ["Q8_0"]}).session
-    matrices = typed_matrices(session.resident)
-    importance = importance_of(session.resident, session.texts.calibration.tokens) if weighed else {}
-    whole = quantised(matrices, importance, "Q4_0")
-    monkeypatch.setattr(levels, "_SLICE", 7 * matrices[0].rows(matrices[0].weight).shape[1])
-    divided = quantised(matrices, importance, "Q4_0")
-    assert whole.keys() == divided.keys()
-    for matrix in matrices:
-        data = key(DATA, "Q4_0", matrix)
-        assert whole[data].equal(divided[data])
-        error = key(ERROR, "Q4_0", matrix)
-        assert float(divided[error]) == pytest.approx(float(whole[error]), rel=1e-12)
-        assert (key(IMPORTANCE, DENSE, matrix) in divided) == (matrix.name in importance)
-
-
-def test_a_run_with_other_types_looks_at_no_inputs_again(types, monkeypatch):
-    def again(*_):
-        raise AssertionError("looked at again")
-
-    first = types(types=["Q8_0"])
-    monkeypatch.setattr("problems.transforms.gguf_types.levels.importance_of", again)
-    second = types(types=["Q8_0", "Q4_0"])
-    name = next(name for name in first._stored if name.startswith(IMPORTANCE))
-    assert first._stored[name].equal(second._stored[name])
 
 
 def test_times_that_lack_a_type_or_a_matrix_are_refused(types):
@@ -91,19 +50,40 @@ def test_times_that_lack_a_type_or_a_matrix_are_refused(types):
     assert {gene.levels for gene in transform.genes} == {(DENSE, "Q8_0", "Q4_0")}
 
 
-def test_a_type_that_is_a_level_stands_for_itself_in_a_preset(types):
+@pytest.mark.parametrize("weighed", [True, False])
+def test_a_matrix_that_is_quantised_some_rows_at_a_time_is_the_same(language_model, monkeypatch, weighed):
+    session = language_model(transforms={"use": "types", "types": ["Q8_0"]}).session
+    matrices = typed_matrices(session.resident)
+    importance = importance_of(session.resident, session.texts.calibration.tokens) if weighed else {}
+    whole = quantised(matrices, importance, "Q4_0")
+    monkeypatch.setattr(levels, "_SLICE", 7 * matrices[0].rows(matrices[0].weight).shape[1])
+    divided = quantised(matrices, importance, "Q4_0")
+    assert whole.keys() == divided.keys()
+    for matrix in matrices:
+        data, error = key(DATA, "Q4_0", matrix), key(ERROR, "Q4_0", matrix)
+        assert whole[data].equal(divided[data])
+        assert float(divided[error]) == pytest.approx(float(whole[error]), rel=1e-12)
+        assert (key(IMPORTANCE, DENSE, matrix) in divided) == (matrix.name in importance)
+
+
+def test_a_run_with_other_types_reads_no_inputs_again(types, monkeypatch):
+    def again(*_):
+        raise AssertionError("read again")
+
+    first = types(types=["Q8_0"])
+    monkeypatch.setattr(levels, "importance_of", again)
+    second = types(types=["Q8_0", "Q4_0"])
+    name = next(name for name in first._stored if name.startswith(IMPORTANCE))
+    assert first._stored[name].equal(second._stored[name])
+
+
+def test_genomes_by_bits(types):
     transform = types(importance=False, types=["Q8_0", "Q5_0", "Q4_0"])
-    slow = {DENSE: 0.0, "Q5_0": -1.0, "Q8_0": -2.0, "Q4_0": -3.0}
-    times = dict.fromkeys(transform.genes.names, slow)
-    transform.use_times(times)
-    assert {gene.levels for gene in transform.genes} == {(DENSE, "Q8_0", "Q4_0")}
-    for kind, expected in {"Q8_0": "Q8_0", "Q5_0": "Q4_0", "Q4_0": "Q4_0"}.items():
-        genome = transform.genome_of([kind] * len(transform.genes))
-        assert set(transform.genes.chosen(genome)) == {expected}
-
-
-def test_uniform_is_one_number_of_bits_for_all(types):
-    transform = types(types=["Q8_0", "Q5_0", "Q4_0"], importance=False)
     kinds = [set(transform.genes.chosen(transform.uniform(step / 100))) for step in range(101)]
     found = [each for place, each in enumerate(kinds) if each != kinds[place - 1]]
     assert found == [{"16 bits"}, {"Q8_0"}, {"Q5_0"}, {"Q4_0"}]
+    times = {DENSE: 0.0, "Q5_0": -1.0, "Q8_0": -2.0, "Q4_0": -3.0}
+    transform.use_times(dict.fromkeys(transform.genes.names, times))
+    for kind, expected in {"Q8_0": "Q8_0", "Q5_0": "Q4_0", "Q4_0": "Q4_0"}.items():
+        genome = transform.genome_of([kind] * len(transform.genes))
+        assert set(transform.genes.chosen(genome)) == {expected}

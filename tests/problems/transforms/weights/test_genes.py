@@ -1,13 +1,16 @@
+"""The sparsities of genomes, groups of matrices, and how a group shares its cut."""
+
 import random
 
 import pytest
+import torch
 
 from evoprune import Additive
 from problems.allocations.fitting import shift
 from problems.models.blocks import find_matrices
-from problems.transforms.weights.genes import make_genes
+from problems.transforms.weights.genes import group, make_genes, split
 from problems.transforms.weights.settings import WeightsSettings
-from tests.problems.small import masks_of
+from tests.problems.small import masks_of, random_model
 
 SHAPES = ("block", "matrix", "kind", "block_and_kind")
 
@@ -43,11 +46,6 @@ def test_uniform_is_the_same_for_every_matrix(meaning, sparsity):
     assert list(meaning.sparsities(meaning.uniform(sparsity))) == pytest.approx([sparsity] * len(meaning.groups))
 
 
-def test_every_matrix_is_in_one_group(meaning, model):
-    names = [matrix.name for group in meaning.groups for matrix in group.matrices]
-    assert sorted(names) == sorted(matrix.name for matrix in find_matrices(model))
-
-
 def test_block_and_kind_add_up(model):
     meaning = make_genes(find_matrices(model), WeightsSettings(genes="block_and_kind"))
     kinds = len(meaning.names) - 3
@@ -63,3 +61,28 @@ def test_masks_count_what_the_genes_mean(model):
     rng = random.Random(1)
     for _ in range(5):
         assert masks.apply(drawn(meaning, 0.45, rng)) == pytest.approx(0.45, abs=1e-4)
+
+
+@pytest.mark.parametrize(("genes", "count"), [("block", 3), ("kind", 4), ("matrix", 12), ("block_and_kind", 12)])
+def test_groups_part_the_matrices(genes, count):
+    matrices = find_matrices(random_model("gpt2"))
+    groups = group(matrices, genes)
+    assert len(groups) == len({one.name for one in groups}) == count
+    assert sorted(m.name for one in groups for m in one.matrices) == sorted(m.name for m in matrices)
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.123456, 0.5, 1.0])
+def test_what_a_group_loses_is_its_share_to_half_a_level(sparsity):
+    (of_block, *_) = group(find_matrices(random_model("gpt2")), "block")
+    cuts = of_block.cuts(sparsity)
+    assert sum(removed for _, removed in cuts) == pytest.approx(sparsity * of_block.size, abs=1)
+    for matrix, (_, removed) in zip(of_block.matrices, cuts, strict=True):
+        assert removed / matrix.size == pytest.approx(sparsity, abs=1e-3)
+
+
+def test_a_split_takes_the_lowest_scores_of_all_together():
+    low, high = torch.arange(10.0), torch.arange(100.0, 110.0)
+    tables = split([high, low])
+    half = len(tables[0]) // 2
+    assert tables[0][[0, half, -1]].tolist() == [0, 0, 10]  # of the higher ones none goes before all the lower ones
+    assert tables[1][[0, half, -1]].tolist() == [0, 10, 20]  # counted up over the matrices

@@ -1,26 +1,88 @@
-"""Candidates from weights that were updated beforehand: at the stages, between them, and in a search."""
+"""Updates of the result block by block, and of candidates at stages and between them."""
 
-import json
-import math
 import random
 
 import pytest
 import torch
 
-from evoprune.cli import main
-from evoprune.records import recorded
 from problems.calibration.linear_algebra import damped_inverse
 from problems.calibration.statistics import statistics
 from problems.models.blocks import find_matrices
+from problems.models.forward import Walk
 from problems.reconstruction.update import inverse_factor, least_squares, sparsegpt
 from problems.transforms.weights import ranks
 from problems.transforms.weights.genes import group
 from problems.transforms.weights.masks import Masks
-from problems.transforms.weights.reconstruction import reconstruct_at_stages
+from problems.transforms.weights.reconstruction import reconstruct, reconstruct_at_stages
 from problems.transforms.weights.scoring import Scoring
 from problems.transforms.weights.settings import WeightsSettings
-from tests.problems.small import random_model, weights_of
-from tests.runs import without_times
+from tests.problems.small import inputs_of, random_model, weights_of
+
+GENOME, OTHER = [0.3, 0.4, 0.5], [0.2] * 3
+
+
+@pytest.fixture
+def problem(pruning):
+    """On the small model; what goes is what the score says."""
+    return pruning(reconstruct="sparsegpt", reconstruct_mask="score")
+
+
+def update(cut, genome, **settings):
+    """Mask the model of ``cut``, and reconstruct it with its settings changed."""
+    cut.apply(genome)
+    reconstruct(cut.resident, cut.settings.model_copy(update=settings), cut.masks, cut.texts.calibration.tokens)
+
+
+def test_zeros_are_the_masks_and_the_next_genome_is_not_touched(problem):
+    model = problem.session.resident.model
+    before = problem.evaluate(GENOME).values, problem.evaluate(OTHER).values
+    problem.session.transform.apply(GENOME)
+    masked = weights_of(model)
+    update(problem.session.transform, GENOME)
+    for weight, old in zip(weights_of(model), masked, strict=True):
+        assert torch.equal(weight == 0, old == 0)
+        assert not torch.equal(weight, old)
+    assert (problem.evaluate(GENOME).values, problem.evaluate(OTHER).values) == before
+
+
+def test_an_interrupted_reconstruction_leaves_nothing_behind(problem, monkeypatch):
+    before = problem.evaluate(GENOME).values
+
+    class Interrupted(Walk):
+        def advance(self, block):
+            if block == 1:
+                raise KeyboardInterrupt
+            super().advance(block)
+
+    monkeypatch.setattr("problems.transforms.weights.reconstruction.Walk", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        update(problem.session.transform, GENOME)
+    assert problem.evaluate(GENOME).values == before
+
+
+def test_each_block_is_updated_on_what_the_reconstructed_ones_before_it_give(problem):
+    cut, model = problem.session.transform, problem.session.resident.model
+    update(cut, GENOME)
+    done = {matrix.name: matrix.weight.clone() for matrix in cut.matrices}
+    middle = [matrix for matrix in cut.matrices if matrix.block == 1]
+    for matrix in middle:  # dense again, between those before it and after it as they came out
+        matrix.weight.copy_(cut.masks.base(matrix))
+    inputs = inputs_of(model, problem.session.texts.calibration.tokens)
+    for matrix in middle:
+        rows, kept = torch.from_numpy(inputs[matrix.name]), matrix.rows(done[matrix.name] != 0)
+        expected = sparsegpt(matrix.rows(matrix.weight), inverse_factor(rows.T @ rows / len(rows)), kept)
+        assert torch.allclose(matrix.rows(done[matrix.name]), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("way", ["sparsegpt", "least_squares"])
+def test_sparsegpts_own_mask_is_on_budget_in_each_matrix(problem, way):
+    problem.session.transform.apply(GENOME)
+    masked = weights_of(problem.session.resident.model)
+    update(problem.session.transform, GENOME, reconstruct=way, reconstruct_mask="adaptive")
+    for weight, old in zip(weights_of(problem.session.resident.model), masked, strict=True):
+        assert int((weight == 0).sum()) == int((old == 0).sum())
+        assert not torch.equal(weight == 0, old == 0)
+
 
 STAGES = (0.25, 0.5, 0.75)
 
@@ -135,33 +197,3 @@ def test_the_result_is_reconstructed_from_the_original_weights_as_without_stages
         cut.finalise([0.3, 0.5, 0.6])
         done.append(weights_of(cut.resident.model))
     assert all(map(torch.equal, *done))
-
-
-@pytest.mark.slow
-def test_serial_and_processes_agree_and_the_result_states_the_stages(run_on, tmp_path):
-    run, found = run_on("gpt2", reconstruct="sparsegpt", stages=STAGES), []
-    for way in (["serial"], ["processes", "-n", "2", "--stall-after", "600"]):
-        options = ["--map", *way, "--threads", "1", "--runs-dir", str(tmp_path), "--name", way[0]]
-        assert main(["run", str(run / "config.yaml"), *options]) == 0
-        result = json.loads((tmp_path / way[0] / "result.json").read_text())
-        assert result["protocol"]["reconstruct_stages"] == list(STAGES)
-        found.append((without_times(recorded.lines(tmp_path / way[0] / "history.jsonl")), result["perplexity"]))
-    assert found[0] == found[1]
-
-
-@pytest.mark.slow
-def test_the_bundled_model_is_judged_more_nearly_as_it_is_reconstructed_than_masked_weights_are(bundled):
-    problem = bundled(reconstruct="sparsegpt", reconstruct_stages=(0.4,))
-    cut, measure, tokens = (
-        problem.session.transform,
-        problem.session.fitness.measure,
-        problem.session.texts.report.tokens,
-    )
-    genome = [0.38, 0.42] * 6
-    Masks(cut.groups, cut.masks._stored).apply(genome)
-    masked = measure.perplexity(tokens)
-    cut.masks.forget()
-    staged = problem.session.fitness.perplexity(genome, tokens)
-    cut.finalise(genome)
-    far, near = (abs(math.log(value / measure.perplexity(tokens))) for value in (masked, staged))
-    assert near < 0.2 * far

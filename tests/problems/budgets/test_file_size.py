@@ -1,0 +1,42 @@
+"""The budgets of the file, against the size of a file that is written."""
+
+import pytest
+from safetensors.torch import save_model
+
+from evoprune import InputError
+from evoprune.testing import check_budget
+from problems.budgets.file_size import file_bytes
+
+WIDTHS = ["heads", "channels"]
+GENOME = [1.0, 0.0, 4.0, 0.0, 2.0, 4.0]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_bytes_are_those_of_a_file_beside_its_header(language_model, tmp_path, dtype):
+    problem = language_model(transforms=WIDTHS, dtype=dtype, budget={"use": "bits_per_weight", "at_most": 24})
+    transform = problem.session.transform
+    transform.apply(GENOME)
+    save_model(transform.resident.model, str(tmp_path / "weights"))
+    written = (tmp_path / "weights").read_bytes()
+    size = len(written) - 8 - int.from_bytes(written[:8], "little")
+    assert file_bytes(transform, removed=0.25).spent(GENOME) == size
+    assert problem.budget.spent(GENOME) == pytest.approx(8 * size / transform.resident.parameters)
+    check_budget(problem.budget)
+
+
+def test_a_share_is_one_of_the_whole_dense_file(language_model):
+    problem = language_model(transforms=WIDTHS, budget={"use": "bytes", "removed": 0.25})
+    assert problem.budget.limit == 0.75 * 4 * problem.session.resident.parameters
+    assert file_bytes(problem.session.transform, at_most=10**6).limit == 10**6
+
+
+@pytest.mark.parametrize("given", [{}, {"removed": 0.25, "at_most": 10**6}])
+def test_one_of_two_limits_is_asked_for(language_model, given):
+    with pytest.raises(InputError, match="at_most and removed"):
+        _ = language_model(transforms=WIDTHS, budget={"use": "bytes", **given}).budget
+
+
+@pytest.mark.parametrize("use", ["bytes", "operations"])
+def test_a_transform_that_leaves_zeros_is_refused(language_model, use):
+    with pytest.raises(InputError, match="Weights counts in weights"):
+        _ = language_model(budget={"use": use, "removed": 0.25}).budget

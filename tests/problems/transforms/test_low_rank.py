@@ -1,0 +1,86 @@
+"""The interface carries a low-rank transform that is one file elsewhere: its contract, budgets, resume and export."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+import torch
+
+from evoprune import InputError
+from evoprune.cli import main
+from evoprune.testing import check_budget
+from problems.testing.transforms import check_transform
+from tests.problems.small import ARCHITECTURES, problem_in
+
+LOW_RANK = {"use": "tests.problems.transforms.low_rank:LowRank"}
+
+
+def drawn(genes, rng):
+    return [float(rng.randint(0, int(gene.up))) for gene in genes]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_it_keeps_the_contract(language_model, architecture, tmp_path):
+    check_transform(language_model(**problem_in(tmp_path, architecture), transforms=LOW_RANK).session, pairs=2)
+
+
+def test_its_matrices_are_the_nearest_of_their_rank(language_model):
+    session = language_model(transforms=LOW_RANK).session
+    matrix = session.resident.matrices[0]
+    whole = matrix.rows(matrix.weight).clone()
+    session.transform.apply([2.0, 0.0, 0.0])
+    first, second = session.resident.model.get_submodule(matrix.name)
+    left, values, right = torch.linalg.svd(whole)
+    rank = first.out_features
+    expected = left[:, :rank] * values[:rank] @ right[:rank]
+    assert torch.allclose(second.weight @ first.weight, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("cuts", [[], ["sublayers"], [{"use": "sublayers", "genes": "block"}]])
+@pytest.mark.parametrize("unit", ["parameters", "bytes"])
+def test_factors_are_counted_wherever_they_are(language_model, cuts, unit):
+    session = language_model(transforms=[*cuts, LOW_RANK]).session
+    transform, rng = session.transform, random.Random(0)
+    budget = transform.budget(unit, None)
+    check_budget(budget)
+    for _ in range(10):
+        genome = drawn(transform.genes, rng)
+        transform.apply(genome)
+        left = sum(each.numel() for each in session.resident.model.parameters())
+        assert budget.spent(genome) == left * (4 if unit == "bytes" else 1)
+
+
+def test_a_file_of_llama_cpp_has_no_place_for_factors(language_model, byte_models):
+    transforms = [LOW_RANK, {"use": "types", "types": ["Q8_0"], "importance": False}]
+    problem = language_model(**byte_models("gpt2"), transforms=transforms)
+    with pytest.raises(InputError, match=r"\.gguf"):
+        problem.session.transform.budget("bytes", None)
+
+
+def test_a_run_is_resumed_exactly_and_exported_to_a_folder(tmp_path):
+    problem = problem_in(tmp_path) | {"use": "language_model", "transforms": LOW_RANK}
+    problem |= {"budget": {"use": "bytes", "removed": 0.2}}
+    spec = {"problem": problem, "population": 4, "generations": 3, "operators": {"repair": "shift"}}
+    (tmp_path / "experiment.yaml").write_text(json.dumps(spec))
+    run = tmp_path / "run"
+    assert main(["run", str(tmp_path / "experiment.yaml"), "--runs-dir", str(tmp_path), "--name", "run"]) == 0
+
+    def scored():
+        lines = map(json.loads, (run / "history.jsonl").read_text().splitlines())
+        return [(line.get("genome"), line.get("values")) for line in lines]
+
+    whole, result = scored(), json.loads((run / "result.json").read_text())
+    for name in ("result.json", "status.json"):
+        (run / name).unlink()
+    lines = (run / "history.jsonl").read_text().splitlines(keepends=True)
+    (run / "history.jsonl").write_text("".join(lines[:6]))
+    assert main(["resume", str(run)]) == 0
+    assert scored() == whole
+    assert main(["export", str(run), str(tmp_path / "smaller"), "--untimed"]) == 0
+    facts = json.loads((tmp_path / "smaller" / "evoprune.json").read_text())
+    cost = result["cost"]["parameters"]
+    assert 0 < facts["sparsity"]["prunable"] < 1
+    assert facts["bytes"] == pytest.approx(4 * cost["evolved"], rel=0.02)
+    assert facts["check"]["perplexity"] == pytest.approx(result["perplexity"]["report"]["evolved"], rel=1e-3)
