@@ -29,8 +29,10 @@ def timer_of(transform: Transform, load: Load) -> Timer:
     cuts: list[Any] = [shapes.changed(place) for place in range(len(shapes.counts))] if shapes else []
     if overlay:
         return overlay.timer(transform, load, cuts)
-    known = [transform.costs(unit)[0] for unit in _UNITS if unit in transform.units]
-    return PassTimer(transform, load, cuts or list(zip(*known, strict=True)))
+    if not shapes:
+        costs = [transform.costs(unit)[0] for unit in _UNITS if unit in transform.units]
+        cuts = list(zip(*costs, strict=True))
+    return PassTimer(transform, load, cuts)
 
 
 def time_terms(transform: Transform, changes: Sequence[Sequence[float]]) -> list[Term]:

@@ -14,7 +14,21 @@ from evoprune.testing import check_budget
 from problems.testing.transforms import check_transform
 from tests.problems.small import ARCHITECTURES, problem_in
 
-LOW_RANK = {"use": "tests.problems.transforms.low_rank:LowRank"}
+LOW_RANK = {"use": "low_rank"}
+
+
+@pytest.fixture(autouse=True)
+def _installed(tmp_path_factory, monkeypatch):
+    """Someone else's package, as pip would leave it: found by this process and those that it starts."""
+    home = tmp_path_factory.mktemp("site-packages")
+    about = home / "stranger-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(
+        "[evoprune.transforms]\nlow_rank = tests.problems.transforms.low_rank:LowRank\n"
+    )
+    monkeypatch.syspath_prepend(home)
+    monkeypatch.setenv("PYTHONPATH", str(home))
 
 
 def drawn(genes, rng):

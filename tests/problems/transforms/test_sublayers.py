@@ -87,5 +87,3 @@ def test_dropping_saves_weights_or_parameters(sublayers):
         counted = [p.numel() for p in blocks[0].parameters() if unit == "parameters" or p.dim() == 2]
         assert prices[0] == [0.0, -sum(counted)]
         assert fixed == (transform.resident.parameters if unit == "parameters" else 3 * sum(counted))
-    with pytest.raises(InputError, match="counts in weights, parameters, attention width, not in 'bytes'"):
-        transform.prices("bytes")
