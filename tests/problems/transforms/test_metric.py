@@ -143,7 +143,7 @@ def test_metrics_that_were_forgotten_are_ranked_again(metric, monkeypatch):
     for genome in genomes[1:]:
         made.apply(genome)
         assert made.marks() != marks
-        assert len(made._recent._known) * levels <= max(50_000, levels) < len(genomes) * levels
+        assert len(made._recent) * levels <= max(50_000, levels) < len(genomes) * levels
     assert not all(map(torch.equal, weights_of(made.resident.model), before))
     made.apply(genomes[0])
     assert all(map(torch.equal, weights_of(made.resident.model), before))
