@@ -11,7 +11,6 @@ from problems.budgets.latency_table import TIMED, savings, timed_levels
 from problems.budgets.latency_terms import time_terms, timer_of
 from problems.models.throughput import Load
 from problems.transforms import latency
-from problems.transforms.latency import PassTimer, in_turn
 from problems.transforms.transform import WEIGHTS
 
 WIDTHS = ["heads", {"use": "channels", "step": 32}]
@@ -126,32 +125,6 @@ def test_nothing_is_refitted_to_be_timed(language_model):
     bare = made.bare()
     assert list(bare.genes) == [replace(gene, harms=()) for gene in made.genes]
     assert not any(part["channels"]["compensate"] for part in bare.describe().values() if "channels" in part)
-
-
-def test_passes_of_two_models_are_timed_in_turn(transform):
-    made, seen = transform("sublayers"), []
-    genomes = [made.dense, [1.0] * 6]
-    dense, other = [(genome, lambda: seen.append(made.marks()) or 1.0) for genome in genomes]
-    for _ in range(3):
-        assert list(in_turn(made, dense, other, 0.0)) == [(1.0, 1.0)]
-    assert seen[0] != seen[1]
-    assert seen == seen[:2] * 3
-
-
-def test_all_models_are_timed_before_one_is_timed_again(transform, monkeypatch):
-    seen = []
-
-    def rounds(_, genome, seconds):
-        seen.append((tuple(genome), seconds))
-        return [(2.0, 1.0)]
-
-    monkeypatch.setattr(PassTimer, "rounds", rounds)
-    dense, _ = savings(transform("sublayers"), DECODE, 6.0)
-    assert dense == 2.0
-    attentions, mlps, *_, both = seen
-    assert seen == [attentions, mlps] * 3 + [both] * 3
-    assert len({attentions, mlps, both}) == 3
-    assert {seconds for _, seconds in seen} == {2.0}
 
 
 def test_real_genes_are_refused_and_so_are_more_tokens_than_positions(transform):

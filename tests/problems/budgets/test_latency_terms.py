@@ -85,14 +85,3 @@ def test_a_parameter_takes_as_long_as_its_size_and_type_say(stacked, cuts, rate)
     for _ in range(20):
         genome = [float(rng.randint(0, int(gene.up))) for gene in transform.genes]
         assert budget.spent(genome) == pytest.approx(passed(transform, genome, rate, SAVED), rel=1e-6)
-
-
-def test_noisy_times_keep_the_laws_of_budgets(stacked):
-    transform, rng = stacked(BLOCKS, WIDTH), random.Random(1)
-    falling = [
-        sorted((-rng.random() if level else 0.0 for level in range(len(gene.levels))), reverse=True)
-        for gene in transform.genes
-    ]
-    check_budget(Coupled(transform.genes, time_terms(transform, falling), None))
-    for term in time_terms(transform, falling):
-        assert term.table.max() <= 0

@@ -87,18 +87,6 @@ def test_what_holds_no_times_is_refused(transform, measured, tmp_path):
             Milliseconds(**GIVEN, table=str(table)).measure(transform)
 
 
-def test_other_measurements_make_another_budget(language_model, measured):
-    with pytest.raises(InputError, match=r"measured\.json"):
-        language_model(transforms=WIDTHS).use_measurements(measured)
-    problem = language_model(transforms=WIDTHS, budget=BUDGET)
-    with pytest.raises(InputError, match="holds no times"):
-        _ = problem.budget
-    problem.use_measurements(measured)
-    assert problem.budget.limit == 60 / 1.1
-    problem.use_measurements(measured | {"dense": 66.0})
-    assert problem.budget.limit == 66 / 1.1
-
-
 @pytest.fixture
 def run(tmp_path):
     """Runs an experiment under the budget; returns the exit code and the run's folder."""
@@ -140,10 +128,3 @@ def test_a_run_keeps_its_times_and_is_resumed_with_them(run, capsys, transform, 
     (folder / "measured.json").write_text(json.dumps(measured | {"processor": "Z80"}))
     assert main(["resume", str(folder)]) == 2
     assert "processor Z80" in capsys.readouterr().err
-
-
-def test_a_run_that_cannot_be_as_fast_writes_nothing(run, capsys):
-    code, folder = run("run", speedup=1000.0)
-    assert code == 2
-    assert "problem.budget.speedup: a speed-up of 1000x is out of reach" in capsys.readouterr().err
-    assert not folder.exists()

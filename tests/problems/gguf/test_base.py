@@ -66,15 +66,6 @@ def test_a_gpt2_is_its_own_base_and_another_model_needs_one():
         find_base(resident(random_llama()))
 
 
-def test_tokens_that_have_no_row_of_the_embedding_are_left_out():
-    tokenizer = byte_tokenizer()
-    tokenizer.add_special_tokens({"pad_token": "[PAD]", "eos_token": "[PAD]"})
-    base, without = (own_base(random_gpt2(), each, "tiny") for each in (tokenizer, byte_tokenizer()))
-    assert len(tokenizer) == VOCABULARY + 1
-    assert base.fields[TOKENS] == without.fields[TOKENS]
-    assert without.fields.keys() - base.fields.keys() == {"tokenizer.ggml.eos_token_id"}
-
-
 def test_a_file_that_cannot_be_used_is_refused(path, tmp_path):
     whole = path.read_bytes()
     for share in (0.0, 0.001, 0.1, 0.5, 0.999):

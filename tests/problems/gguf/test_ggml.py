@@ -36,14 +36,6 @@ def test_dequantises_as_the_reference(weights, kind):
     assert data.shape == (8, ggml.row_bytes(kind, 256))
 
 
-@pytest.mark.parametrize("kind", (*OF_32, *OF_256))
-def test_more_bits_are_nearer(weights, kind):
-    def error(of: str) -> float:
-        return float(((ggml.dequantize(ggml.quantize(weights, of), of, 256) - weights) ** 2).mean())
-
-    assert error("Q8_0") <= error(kind) < 0.5
-
-
 @pytest.mark.parametrize("kind", ("Q4_0", "Q4_1", "Q5_1", "IQ4_NL", "Q4_K", "IQ2_XXS"))
 def test_importance_counts(weights, kind):
     ends = np.geomspace(0.01, 100, 256, dtype=np.float32)

@@ -97,15 +97,6 @@ def test_the_bytes_are_known_before(half, tmp_path):
         assert made.bytes == path.stat().st_size
 
 
-def test_the_outline_has_the_header_and_the_bytes_of_the_file(tmp_path):
-    model = random_llama()
-    whole, outline = tmp_path / "whole.gguf", tmp_path / "outline.gguf"
-    contents(model, base_of(model), {}).write(whole)
-    contents(model, base_of(model), {}).write_outline(outline)
-    header = min(tensor.data_offset for tensor in GGUFReader(whole).tensors)
-    assert outline.read_bytes() == whole.read_bytes()[:header] + bytes(whole.stat().st_size - header)
-
-
 def test_a_written_file_is_a_base(tmp_path):
     model = random_llama()
     extra = {"rope_freqs.weight": np.linspace(1, 8, 8, dtype=np.float32)}
@@ -123,13 +114,6 @@ def test_a_model_that_transformers_does_not_load_is_told_in_a_short_line(tmp_pat
     with pytest.raises(InputError, match=r"deci") as told:
         read_back(write_empty(tmp_path / "uneven.gguf", "deci"))
     assert len(str(told.value)) < 400
-
-
-def test_rows_of_another_width_are_refused():
-    model, name = random_llama(), "model.layers.1.mlp.down_proj.weight"
-    encoded = {name: Encoded("Q8_0", ggml.quantize(np.zeros((64, 64), np.float32), "Q8_0"))}
-    with pytest.raises(InputError, match=rf"{name} .*64 x 96"):
-        contents(model, base_of(model), encoded)
 
 
 def test_heads_do_not_get_fewer_where_llama_cpp_divides_the_width_by_their_number():

@@ -149,16 +149,6 @@ def test_metrics_that_were_forgotten_are_ranked_again(metric, monkeypatch):
     assert all(map(torch.equal, weights_of(made.resident.model), before))
 
 
-def test_the_metric_costs_nothing_and_is_told(metric):
-    made = metric()
-    prices, total = made.prices("weights")
-    assert prices[:4] == [0.0] * 4
-    assert -sum(prices) == total
-    made.apply([*Metric("sqrt", "row", "log", "mean").genome, 0.3, 0.4, 0.5])
-    assert made.measures()["metric"] == "sqrt(|W| row) log(|x| mean)"
-    assert made.describe()["scores"]["mlp.c_fc"] == "searched by row"
-
-
 def test_updates_are_those_of_the_metric(metric):
     made = metric(reconstruct="sparsegpt", reconstruct_mask="score")
     found = []

@@ -49,13 +49,6 @@ def test_the_contract_is_kept(joint, cuts, architecture, tmp_path):
     check_transform(joint(*cuts, architecture=architecture, home=tmp_path).session, pairs=2)
 
 
-def test_types_come_last_and_the_genes_of_cuts_first(joint, language_model):
-    problem = language_model(transforms=[TYPES, *EACH])
-    names = problem.genes.names
-    assert names == joint(*EACH).genes.names
-    assert names[:6] == ["heads 0", "heads 1", "heads 2", "channels 0", "channels 1", "channels 2"]
-
-
 def test_a_narrower_matrix_is_quantised_as_it_is_left_with_the_importance_of_its_inputs(joint):
     problem = joint(*EACH)
     transform, names = problem.session.transform, problem.genes.names

@@ -4,7 +4,6 @@ import pytest
 import torch
 from transformers import FalconConfig, FalconForCausalLM
 
-from evoprune import InputError
 from problems.models.blocks import find_blocks
 from problems.models.sublayers import find_sublayers, set_dropped
 from problems.testing.transforms import check_transform
@@ -71,12 +70,6 @@ def test_blocks_that_are_kept_have_no_choice(sublayers):
     transform = sublayers(genes="block", keep=(0, -1))
     assert transform.genes.names == ["block 0", "block 1", "block 2"]
     assert transform.genes.free == [1]
-
-
-@pytest.mark.parametrize(("keep", "message"), [((3,), "there is no block 3"), ((0, 1, 2), "nothing is left to drop")])
-def test_keeping_what_is_not_there_or_all_is_refused(sublayers, keep, message):
-    with pytest.raises(InputError, match=message):
-        sublayers(keep=keep)
 
 
 def test_dropping_saves_weights_or_parameters(sublayers):

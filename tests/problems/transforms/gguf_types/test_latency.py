@@ -42,13 +42,6 @@ def test_files_that_are_timed_hold_the_types_of_their_genomes(transform):
         assert timer._written(timed, name).stat().st_size == expected
 
 
-def test_times_are_of_the_processor_that_llama_cpp_runs_on_whatever_the_search_has(transform, monkeypatch):
-    monkeypatch.setattr(type(transform.resident), "device", torch.device("cuda"))
-    found = timer_of(transform, DECODE).circumstances()
-    assert (found["device"], found["processor"]) == ("cpu", processor_name(torch.device("cpu")))
-    assert found["version"] == ggml.version()
-
-
 def test_a_file_that_cannot_be_written_is_told_with_its_place(transform):
     timer = timer_of(transform, DECODE)
     timer._folder.cleanup()

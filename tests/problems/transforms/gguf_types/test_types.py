@@ -84,15 +84,6 @@ def test_levels_fall_in_bytes_and_rise_in_weighted_error(types):
         assert numpy.array(gene.harms) / gene.harms[-1] == pytest.approx(shares, rel=1e-3)
 
 
-def test_what_it_will_need_is_what_it_has(types):
-    transform = types()
-    needs = type(transform).needs_of(transform.resident, transform.settings)
-    assert needs.disk == sum(held.nbytes for name, held in transform._stored.items() if name.startswith("data "))
-    transform.apply([gene.up for gene in transform.genes])
-    assert needs.memory == sum(each._above.nbytes for each in transform._typed if each._above is not each.whole)
-    assert needs.statistics == {"input_norms"}
-
-
 def test_the_embedding_belongs_to_the_first_block_and_a_head_to_none(language_model, tmp_path):
     given = problem_in(tmp_path, "gpt_neox")
     transform = language_model(**given, transforms={"use": "types", "importance": False}).session.transform

@@ -54,15 +54,6 @@ def test_block_and_kind_add_up(model):
     assert list(meaning.sparsities(genome)) == pytest.approx(expected)
 
 
-def test_masks_count_what_the_genes_mean(model):
-    meaning = make_genes(find_matrices(model), WeightsSettings(genes="block_and_kind"))
-    masks = masks_of(model, "block_and_kind")
-    masks._meaning = meaning.sparsities
-    rng = random.Random(1)
-    for _ in range(5):
-        assert masks.apply(drawn(meaning, 0.45, rng)) == pytest.approx(0.45, abs=1e-4)
-
-
 @pytest.mark.parametrize(("genes", "count"), [("block", 3), ("kind", 4), ("matrix", 12), ("block_and_kind", 12)])
 def test_groups_part_the_matrices(genes, count):
     matrices = find_matrices(random_model("gpt2"))

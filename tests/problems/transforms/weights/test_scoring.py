@@ -72,7 +72,3 @@ def test_a_score_that_gives_nonsense_is_refused(tokens, tmp_path, monkeypatch):
     for name in ("nan", "few"):
         with pytest.raises(InputError, match="scores that are not finite, or not one for each weight"):
             masks(random_model("gpt2"), tokens, score=f"odd_scores:{name}")
-
-
-def test_a_model_without_need_of_statistics_is_never_run(model):
-    assert masks(model, torch.empty(0, 1))[0].apply([0.5, 0.5, 0.5]) == pytest.approx(0.5, abs=1e-4)

@@ -26,25 +26,6 @@ def test_a_mark_tells_what_was_done_to_its_block_and_to_no_other(transform):
     assert [mark == old for mark, old in zip(transform.marks(), before, strict=True)] == [True, False, True]
 
 
-def test_only_matrices_whose_cut_changed_are_written(transform):
-    transform.apply([0.1, 0.5, 0.7])
-    first, second = (matrix.weight for matrix in (transform.matrices[0], transform.matrices[-1]))
-    with torch.no_grad():
-        first[0, 0] = second[0, 0] = 123.0
-    transform.apply([0.1, 0.5, 0.6])
-    assert (first[0, 0] == 123, second[0, 0] == 123) == (True, False)
-    transform.masks.forget()
-    transform.apply([0.1, 0.5, 0.6])
-    assert first[0, 0] != 123
-
-
-def test_scores_are_of_the_dense_model_whatever_stands_there(transform):
-    transform.apply(transform.dense)
-    before = {matrix.name: score.clone() for matrix, score in transform.scored()}
-    transform.apply([0.8] * 3)
-    assert all(torch.equal(score, before[matrix.name]) for matrix, score in transform.scored())
-
-
 @pytest.mark.parametrize(
     ("settings", "calibrates"),
     [
