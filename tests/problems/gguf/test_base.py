@@ -9,12 +9,11 @@ import torch
 
 from evoprune import InputError
 from problems.gguf import ggml
-from problems.gguf.base import TOKENS, find_base, own_base, read_base
+from problems.gguf.base import find_base, own_base, read_base
 from problems.gguf.ggml import Encoded
 from problems.gguf.write import contents
 from problems.models.resident import Resident
 from tests.problems.gguf.models import (
-    VOCABULARY,
     base_of,
     byte_tokenizer,
     random_gpt2,

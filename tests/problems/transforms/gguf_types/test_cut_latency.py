@@ -68,6 +68,31 @@ def test_a_matrix_that_lacks_a_type_is_timed_with_the_others(problem_on, bytes_f
     assert same == [same[0]] * len(same)
 
 
+def test_a_type_that_one_small_matrix_alone_may_have_is_not_timed(problem_on, bytes_for_times, monkeypatch):
+    made, calls, timed = problem_on("gpt2", TYPES).session.transform, [], latency.milliseconds
+    for place, sizes in enumerate(made._sizes):
+        if place != 1:
+            del sizes["Q4_0"]
+    monkeypatch.setattr(latency, "milliseconds", lambda *given: calls.append(given) or timed(*given))
+    times = ASKED.measure(made)
+    assert len(calls) == 2 * latency._PROCESSES * latency_table._PASSES
+    ASKED.settle(made, times)
+    assert made.genes[1].levels == (DENSE, "Q8_0")
+
+
+def test_a_type_that_is_slow_does_not_hide_what_others_save(problem_on, monkeypatch):
+    made = problem_on("gpt2", TYPES).session.transform
+
+    def timed(paths, *_):
+        return [30.0 if "Q4_0" in types_in(path) else 20.0 if "Q8_0" in types_in(path) else 25.0 for path in paths]
+
+    monkeypatch.setattr(latency, "milliseconds", timed)
+    times = ASKED.measure(made)
+    assert sum(own["Q8_0"] for own in times["genes"].values()) == pytest.approx(-5)
+    ASKED.settle(made, times)
+    assert {gene.levels for gene in made.genes} == {(DENSE, "Q8_0")}
+
+
 def test_no_file_is_timed_that_lost_more_than_half_of_its_blocks(transform):
     timed = timer_of(transform, Load("decode", length=16))
     classes = timed.alike()

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from evoprune import InputError, Stopped
 from evoprune.testing import check_budget
 from problems.budgets.latency_table import compared
 from problems.budgets.latency_terms import timer_of
 from problems.budgets.milliseconds import Milliseconds
-from problems.gguf import ggml
 from problems.gguf.base import find_base
 from problems.gguf.write import contents
 from problems.language_model.problem import LanguageModel, LanguageModelSettings
-from problems.models.device import processor_name
 from problems.models.throughput import Load
 from problems.transforms.encoding import encoded
 from tests.problems.small import problem_in

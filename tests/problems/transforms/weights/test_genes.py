@@ -10,7 +10,7 @@ from problems.allocations.fitting import shift
 from problems.models.blocks import find_matrices
 from problems.transforms.weights.genes import group, make_genes, split
 from problems.transforms.weights.settings import WeightsSettings
-from tests.problems.small import masks_of, random_model
+from tests.problems.small import random_model
 
 SHAPES = ("block", "matrix", "kind", "block_and_kind")
 
