@@ -16,6 +16,7 @@ from tests.problems.small import ARCHITECTURES, plain_perplexity
 from tests.runs import result
 
 STAGES = (0.25, 0.5, 0.75)
+OTHERS = [name for name in ARCHITECTURES if name not in ("gpt2", "llama")]
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_a_fresh_process_without_evoprune_loads_it_and_others_may_read_it(run_on
 
 
 @pytest.mark.usefixtures("_in_process")
-@pytest.mark.parametrize("architecture", ARCHITECTURES[1:])
+@pytest.mark.parametrize("architecture", ["llama", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
 def test_a_plain_load_has_the_runs_zeros_and_perplexity(run_on, architecture, tmp_path):
     run, out = run_on(architecture), tmp_path / "out"
     assert main(["export", str(run), str(out), "--untimed"]) == 0
