@@ -20,14 +20,12 @@ from problems.models.throughput import Load
 from problems.transforms.latency import Timer
 from problems.transforms.transform import Transform
 
-_PASSES = 3
-"""Rounds over all models, one after the other: other work slows some kinds of computing more than others."""
+_PASSES = 3  # rounds over all models, one after the other: other work slows some kinds of computing more than others
 
 _RARE = 0.1
 """A level that less than this share of a class can have is not timed: noise would be larger than what it saves."""
 
-TIMED = 8
-"""The most levels of a gene that are timed; the last one, which may drop the sublayer, is timed besides."""
+TIMED = 8  # the most levels of a gene that are timed; the last one, which may drop the sublayer, is timed besides
 
 
 def savings(bare: Transform, load: Load, seconds: float) -> tuple[float, list[list[float]]]:
@@ -108,7 +106,6 @@ def _times(timer: Timer, genomes: Sequence[list[float]], load: Load, seconds: fl
 
 
 def _table(levels: Sequence[Any], sizes: Sequence[float], found: Mapping[Any, float], falls: bool) -> list[float]:
-    """The change of each level; where it ``falls``, made to, and interpolated by ``sizes`` from what is ``found``."""
     if not falls:
         return [found.get(level, 0.0) for level in levels]
     at = [place for place, level in enumerate(levels) if level in found]

@@ -40,11 +40,8 @@ class Times(Checked):
     genes: dict[str, dict[str, Annotated[float, Field(le=0)]]]
 
 
-_SECONDS = 10.0
-"""The time for which the dense model and the result are timed in turn."""
-
-_MAY_DIFFER = ("weights",)
-"""Circumstances that times do not depend on; all others must be the same."""
+_SECONDS = 10.0  # the time for which the dense model and the result are timed in turn
+_MAY_DIFFER = ("weights",)  # circumstances that times do not depend on; all others must be the same
 
 
 class TimeBudget(Coupled, ReportedBudget):

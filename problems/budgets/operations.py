@@ -11,8 +11,7 @@ from evoprune import Additive, Budget, Fraction
 from problems.models.resident import Resident
 from problems.transforms.transform import ATTENTION, WEIGHTS, Transform
 
-LENGTH = 512
-"""The tokens of a sequence by default."""
+LENGTH = 512  # the tokens of a sequence by default
 
 
 def operations(

@@ -18,8 +18,7 @@ from problems.gguf.names import Slot, find_slots
 from problems.models.load import added_bos_token
 from problems.models.resident import Resident
 
-Fields = Mapping[str, Any]
-"""Metadata by key: each value a ``GGUFValue`` with its type."""
+Fields = Mapping[str, Any]  # metadata by key: each value a GGUFValue with its type
 
 GPT2 = "gpt2"
 TOKENS = "tokenizer.ggml.tokens"
@@ -27,17 +26,10 @@ TOKENS = "tokenizer.ggml.tokens"
 _OF_THE_FILE = ("GGUF.", "general.architecture", "general.alignment", "quantize.", "split.")
 """Prefixes of keys that are true of the base file alone, or are written anew."""
 
-_KEPT = "rope_"
-"""Prefix of the tensors that are no parameters in transformers: factors of rotary frequencies."""
-
-_OTHER_TOKENS = 0.01
-"""The share of a vocabulary that may be spelt differently: converters rewrite some added tokens."""
-
-_APART = 0.1
-"""The largest relative distance of vectors in the same form."""
-
-_ALIKE = 0.5
-"""The least cosine of matrices in the same form; that of types of 2 bits is above 0.9."""
+_KEPT = "rope_"  # prefix of the tensors that are no parameters in transformers: factors of rotary frequencies
+_OTHER_TOKENS = 0.01  # the share of a vocabulary that may be spelt differently: converters rewrite some added tokens
+_APART = 0.1  # the largest relative distance of vectors in the same form
+_ALIKE = 0.5  # the least cosine of matrices in the same form; that of types of 2 bits is above 0.9
 
 _SPLIT = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
 """How GPT-2 splits text before its pairs of bytes are merged."""

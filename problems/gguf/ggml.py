@@ -22,11 +22,8 @@ from evoprune import InputError
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
-_PACKAGES = {"llama_cpp_py_sync": "", "llama_cpp": "lib"}
-"""Packages that hold the library, and the folder within them."""
-
-_PLAIN = ("F32", "F16", "BF16")
-"""The kinds that are not quantised."""
+_PACKAGES = {"llama_cpp_py_sync": "", "llama_cpp": "lib"}  # packages that hold the library, and the folder within them
+_PLAIN = ("F32", "F16", "BF16")  # the kinds that are not quantised
 
 _MISSING = "GGUF files need llama.cpp's library; pip install 'evoprune[gguf]'"
 
@@ -116,13 +113,11 @@ def _known(kind: str) -> bool:
 
 
 def _suffix(kind: str) -> str:
-    """The suffix of functions for ``kind``: ``_q4_K`` for ``Q4_K``."""
     return "_" + (kind[:-2].lower() + "_K" if kind.endswith("_K") else kind.lower())
 
 
 @cache
 def _numbers() -> dict[str, int]:
-    """The number of each kind in ggml, which files hold too."""
     try:
         from gguf import GGMLQuantizationType
     except ImportError:
@@ -149,7 +144,6 @@ def _library() -> Any:
 
 
 def _candidates() -> Any:
-    """The files of the library, from the packages that are installed; nothing of them is imported."""
     pattern = "libggml-base*.dylib" if sys.platform == "darwin" else "libggml-base.so*"
     for package, folder in _PACKAGES.items():
         spec = find_spec(package)

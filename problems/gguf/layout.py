@@ -21,8 +21,7 @@ from problems.gguf.names import LLAMA, Slot, find_slots, head_size, hidden_size
 
 DECI = "deci"
 
-_CHANNELS = 32
-"""The fewest channels whose rows fit quantised kernels."""
+_CHANNELS = 32  # the fewest channels whose rows fit quantised kernels
 
 _SIZED_HEADS = ("llama", "qwen3")
 """Architectures whose heads are as wide in llama.cpp as the file says; others divide the width by their number."""
@@ -104,7 +103,6 @@ def _blocks_of(slots: Sequence[Slot]) -> list[dict[str, Slot]]:
 
 
 def _even_fields(base: Base, block: Mapping[str, Slot], widths: Widths, count: int, size: int) -> Fields:
-    """The metadata of ``count`` blocks with the same ``widths``."""
     name = base.architecture
     fewer = InputError(f"llama.cpp's {name} cannot have fewer heads: export it to a folder", "problem.transforms")
     given = {f"{name}.block_count": count}
@@ -151,7 +149,6 @@ def _filled(widths: Sequence[Widths], hidden: int, size: int) -> tuple[list[Slot
 
 
 def _zeros(block: int, norm: str, inputs: Sequence[str], output: str, hidden: int, width: int) -> list[Slot]:
-    """A sublayer that gives zeros: matrices that read the hidden states, one that writes them, and a norm of ones."""
     zeros = dict.fromkeys(inputs, (width, hidden)) | {output: (hidden, width)}
     slots = [Slot(f"blk.{block}.{name}.weight", shape, None) for name, shape in zeros.items()]
     return [*slots, Slot(f"blk.{block}.{norm}.weight", (hidden,), None, fill=1.0)]

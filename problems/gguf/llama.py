@@ -25,17 +25,10 @@ from numpy.typing import NDArray
 
 Json = dict[str, Any]
 
-_GENERATED = 16
-"""Tokens that are generated in one round."""
-
-_ROWS = 128
-"""Tokens whose logits are held at a time."""
-
-_LETTERS = 24
-"""More letters of a text than a token has."""
-
-_ERROR = 4
-"""The level of errors in llama.cpp's log."""
+_GENERATED = 16  # tokens that are generated in one round
+_ROWS = 128  # tokens whose logits are held at a time
+_LETTERS = 24  # more letters of a text than a token has
+_ERROR = 4  # the level of errors in llama.cpp's log
 
 PRESETS = {
     "Q8_0": 7, "Q6_K": 18, "Q5_K_M": 17, "Q5_K_S": 16, "Q5_1": 9, "Q5_0": 8, "Q4_K_M": 15, "Q4_K_S": 14, "Q4_1": 3,
@@ -47,8 +40,7 @@ PRESETS = {
 _TENSOR = re.compile(r"\]\s+(\S+)\s+-\s+\[.*?MiB(?: ->.*\((\w+)\))?")
 """A line of the quantiser's log: the tensor, and its type where it is quantised."""
 
-_quantising: list[str] = []
-"""The quantiser's log."""
+_quantising: list[str] = []  # the quantiser's log
 
 
 @get_ffi().callback("ggml_log_callback")  # type: ignore[untyped-decorator]
@@ -157,7 +149,6 @@ def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _divergence(log_q: NDArray[np.float32], known: Any, rows: slice) -> float:
-    """The Kullback-Leibler divergence of some rows, summed: of the dense model's largest probabilities and the rest."""
     log_p, rest_p = known["log_p"][rows].astype(np.float64), known["rest"][rows].astype(np.float64)
     chosen = np.take_along_axis(log_q, known["top"][rows].astype(np.int64), 1).astype(np.float64)
     rest_q = np.log(np.maximum(1 - np.exp(chosen).sum(1), 1e-9))

@@ -20,11 +20,8 @@ from problems.models.device import processor_name
 from problems.models.fresh_process import Failed, run_python
 from problems.models.throughput import Load
 
-_LENGTH = 512
-"""Tokens of a prompt, if the model has as many positions."""
-
-_SECONDS = 4.0
-"""How long both models are timed in turn, in all processes."""
+_LENGTH = 512  # tokens of a prompt, if the model has as many positions
+_SECONDS = 4.0  # how long both models are timed in turn, in all processes
 
 _PROCESSES = 3
 """How many processes time both models, as one may be a third slower than another with the same file throughout."""
@@ -117,7 +114,6 @@ def _tell(models: Sequence[Path]) -> None:
 
 
 def _in_fresh_process(models: Sequence[Path], seconds: float, **more: Any) -> Json:
-    """Measure by the script; ``failure`` if it fails. ``more``: of its job."""
     job = {"models": [str(path.resolve()) for path in models], "seconds": seconds, "threads": torch.get_num_threads()}
     try:
         return _run(job | {"length": _LENGTH, "phases": ["prefill", "decode"]} | more)

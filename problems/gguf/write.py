@@ -22,11 +22,8 @@ from problems.gguf.layout import Layout, lay_out
 from problems.gguf.names import Slot
 from problems.gguf.size import file_bytes
 
-VECTORS = "F32"
-"""The kind of tensors with one dimension: llama.cpp has kernels for no other."""
-
-_ZEROS = "Q4_0"
-"""The kind of matrices of zeros, where their width allows it: the smallest."""
+VECTORS = "F32"  # the kind of tensors with one dimension: llama.cpp has kernels for no other
+_ZEROS = "Q4_0"  # the kind of matrices of zeros, where their width allows it: the smallest
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,6 @@ class Contents:
 
     @contextmanager
     def _begun(self, path: Path) -> Iterator[Any]:
-        """A writer that has written the header, and is closed at the end."""
         writer = GGUFWriter(path, self.layout.architecture)
         for key, found in self.layout.fields.items():
             writer.add_key_value(key, found.value, found.type, found.sub_type)

@@ -44,7 +44,6 @@ def check_format(kind: type[ExportFormat], run: Run, place: Path, options: Expor
 def _written(
     kind: type[ExportFormat], final: FinalModel, result: Result, place: Path, name: str, options: ExportOptions
 ) -> list[bytes]:
-    """The files that are written, but for cards."""
     folder = place.parent / name
     folder.mkdir()
     made, format_ = folder / place.name, kind(final, options)
@@ -58,7 +57,6 @@ def _written(
 
 
 def _trained(session: Session) -> Mapping[str, torch.Tensor]:
-    """Other values of the vectors in the blocks, which no transform and no type takes out."""
     session.transform.apply(session.transform.dense)
     model = session.resident.model
     return {name: 1.25 * weight for name, weight in model.named_parameters() if weight.dim() == 1 and ".0." in name}

@@ -109,7 +109,6 @@ def _check_counted(session: Session, budget: Budget, genome: Sequence[float]) ->
 
 
 def _check_reuse(session: Session, genome: Sequence[float]) -> None:
-    """Check that reused hidden states do not change the score."""
     value, tokens = session.fitness.value(genome)
     assert tokens == session.texts.search.tokens.numel(), "expected all tokens of the search text to be scored"
     if session.settings.objective == "perplexity":

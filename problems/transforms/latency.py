@@ -18,8 +18,7 @@ from problems.transforms.transform import WEIGHTS, Transform
 
 _TURN = 0.25  # seconds of one turn, if a pass does not take longer
 
-Run = Callable[[], float]
-"""Runs a pass, and returns its milliseconds."""
+Run = Callable[[], float]  # runs a pass, and returns its milliseconds
 
 Genome = list[float]
 
@@ -103,7 +102,6 @@ class PassTimer(Timer):
         return self._start(self.transform.dense)
 
     def _start(self, genome: Genome) -> Run:
-        """A function that runs a pass of the model of ``genome`` while that is resident."""
         self.transform.apply(genome)
         try:
             return timer(self.transform.resident.model, self.load)

@@ -25,14 +25,12 @@ from problems.transforms.weights.masks import BASE, Masks
 from problems.transforms.weights.settings import WeightsSettings
 from problems.transforms.weights.transform import LEVEL_BYTES, Weights
 
-_KEPT = 2**31
-"""Bytes of the levels of metrics that are kept; those of others are computed again."""
+_KEPT = 2**31  # bytes of the levels of metrics that are kept; those of others are computed again
 
 Function = Callable[[torch.Tensor], torch.Tensor]
 
 
 def _inverse(values: torch.Tensor) -> torch.Tensor:
-    """1 over ``values``; finite where they are 0, as in a row of zeros."""
     return 1 / values.clamp_min(torch.finfo(values.dtype).tiny)
 
 
@@ -98,7 +96,6 @@ class Metric(NamedTuple):
 
     @classmethod
     def genes(cls) -> list[Gene]:
-        """A gene for each part."""
         return [Gene.of_levels(name, levels, "metric") for name, levels in PARTS.items()]
 
     @classmethod
@@ -170,7 +167,6 @@ class SearchedScore(Weights):
         return [*Metric().genome, *super().uniform(share)]
 
     def apply(self, genome: Sequence[float]) -> None:
-        """Rank the weights anew if the metric changed, and mask the matrices whose cut changed."""
         metric = Metric.of(genome[: len(PARTS)])
         if metric != self._metric:
             if metric not in self._recent:
@@ -190,7 +186,6 @@ class SearchedScore(Weights):
         return super().measures() | {"metric": str(self._metric)}
 
     def describe(self) -> dict[str, Any]:
-        """The scope of each kind of matrix, what metrics are made of, and the settings of the reconstruction."""
         scopes = {kind: f"searched by {self.scoring.scope(kind)}" for kind in self.scoring.describe()}
         return super().describe() | {"scores": scopes, "metrics": {part: list(names) for part, names in PARTS.items()}}
 

@@ -104,5 +104,4 @@ def _shapes(model: Any) -> dict[str, Shape]:
 
 
 def _each(best: Callable[[Iterable[int]], int], shapes: Sequence[Shape]) -> Shape:
-    """The least, or the most, of each size."""
     return tuple(map(best, zip(*shapes, strict=True)))

@@ -74,7 +74,6 @@ class Stack(Transform):
         self._lay(genome)
 
     def finalise(self, genome: Sequence[float]) -> None:
-        """Finalise each, in their order, after all are applied: updates depend on the rest of the model."""
         self._cut(genome)
         for transform, own in self._parts(genome):
             if transform is not self._overlay:
@@ -155,7 +154,6 @@ class Stack(Transform):
         return [(each, genome[own]) for each, own in zip(self.transforms, self._slices, strict=True)]
 
     def _cut(self, genome: Sequence[float]) -> None:
-        """Apply the cuts, with the overlay lifted."""
         self._applied = list(genome)
         if self._overlay:
             self._overlay.lift()
@@ -216,6 +214,5 @@ def _refuse(one: Transform, other: Transform) -> None:
 
 
 def _overlap(cuts: Sequence[Transform]) -> bool:
-    """Return whether one of ``cuts`` drops a part that another one makes narrower."""
     of_each = [{part.split()[0] for part in cut.parts} for cut in cuts]
     return any(one & other for one, other in combinations(of_each, 2))

@@ -65,7 +65,6 @@ class Sublayers(Transform):
         return self._genes
 
     def uniform(self, share: float) -> list[float]:
-        """The same share of the attentions as of the MLPs, at even distances."""
         genome = self.dense
         for kind in {group[0].kind: None for group in self._groups.values()}:
             places = [place for place, group in enumerate(self._groups.values()) if group[0].kind == kind]

@@ -78,7 +78,6 @@ class CutBytes:
         return float(padded(head) - listed + data - unwritten)
 
     def _listed(self, blocks: Sequence[Mapping[str, Slot]]) -> list[Slot]:
-        """The slots that are there, under the names that they have in the dense model."""
         outside = [slot for slot in self._slots.values() if not slot.name.startswith("blk.")]
         return [*outside, *(slot for block in blocks for slot in block.values())]
 
@@ -87,7 +86,6 @@ class CutBytes:
         return field_bytes(key, found) if known is None else known + len(key.encode())
 
     def _block_now(self, number: int, levels: tuple[int, ...]) -> dict[str, Slot]:
-        """The slots of a block that are there, by their names within it. ``levels``: of the genes that cut it."""
         every = [0] * len(self._shapes.counts)
         for place, level in zip(self._genes[number], levels, strict=True):
             every[place] = level

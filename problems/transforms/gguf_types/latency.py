@@ -56,7 +56,6 @@ class FileTimer(Timer):
         self._there: list[float] | None = None
 
     def circumstances(self) -> dict[str, Any]:
-        """llama.cpp runs on the CPU, whatever device the search has."""
         cpu = torch.device("cpu")
         of_files = {
             "runtime": "llama.cpp",
@@ -74,7 +73,6 @@ class FileTimer(Timer):
         return genes[len(genes) // 2 :] if genes[0] < self._cuts else genes
 
     def falls(self, gene: int) -> bool:
-        """False of types: one with fewer bytes may take longer to decode."""
         return bool(self.kinds[gene] != TYPES)
 
     def rounds(self, genome: Sequence[float], seconds: float) -> Iterator[tuple[float, float]]:

@@ -21,11 +21,9 @@ from problems.texts.windows import Windows
 from problems.transforms import gguf_types
 from problems.transforms.gguf_types.matrices import DENSE, Copy, widths_of
 
-DATA, ERROR = "data", "error"
-"""Stored of a matrix in a type: the bytes in a file, and the relative error."""
+DATA, ERROR = "data", "error"  # stored of a matrix in a type: the bytes in a file, and the relative error
 
-IMPORTANCE = "importance"
-"""Stored of a matrix besides, under :data:`DENSE`: see :func:`quantised`."""
+IMPORTANCE = "importance"  # stored of a matrix besides, under DENSE: see quantised
 
 _EXACT = 1e-6
 """The relative squared error of a type that reproduces a matrix: that of 16-bit scales is 1e-7, of 8 bits 5e-5."""

@@ -13,11 +13,9 @@ from problems.models.blocks import Matrix
 from problems.models.resident import Resident
 from problems.models.throughput import Phase
 
-DENSE = "16 bits"
-"""The name of the level that changes nothing: a file holds such a matrix in 16 bits."""
+DENSE = "16 bits"  # the name of the level that changes nothing: a file holds such a matrix in 16 bits
 
-Copy = tuple[torch.Tensor, Bytes]
-"""The values of a matrix in a type, as the layer stores them, and the bytes in a file."""
+Copy = tuple[torch.Tensor, Bytes]  # the values of a matrix in a type, as the layer stores them, and the bytes in a file
 
 
 class TypedMatrix:

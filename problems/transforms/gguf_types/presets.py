@@ -75,10 +75,8 @@ def _preset(
 
 
 def _bits(kind: str, width: int) -> float:
-    """Of each weight of rows of ``width`` in ``kind``."""
     return 16.0 if kind == DENSE else 8 * ggml.row_bytes(kind, width) / width
 
 
 def _at_most(most: float, of_levels: Sequence[float]) -> float:
-    """The first of levels of these bits that has at ``most`` so many; the last if none has."""
     return float(next((level for level, own in enumerate(of_levels) if own <= most), len(of_levels) - 1))

@@ -143,7 +143,6 @@ class Types(Overlay):
         return self._genes
 
     def uniform(self, share: float) -> list[float]:
-        """The same bits for all matrices, ``share`` of the way from the most to the fewest that any type has."""
         return self._bits.uniform(share)
 
     def initial_genomes(self) -> Sequence[list[float]]:
@@ -213,7 +212,6 @@ class Types(Overlay):
             typed.lay(kind, partial(self._in_type, typed, kind, left))
 
     def _in_type(self, typed: TypedMatrix, kind: str, left: Left, weight: torch.Tensor) -> Copy:
-        """``weight``, the present one of a matrix, in ``kind``."""
         matrix = typed.matrix
         if weight is typed.whole:
             return levels.held(matrix, self._stored, kind)
@@ -229,7 +227,6 @@ class Types(Overlay):
         return importance if importance is None or kept is None else importance[kept.cpu()]
 
     def marks(self) -> Sequence[Hashable]:
-        """The types of each block's matrices, and for the first block that of the embedding."""
         kinds: list[list[str]] = [[] for _ in range(1 + self.resident.matrices[-1].block)]
         for typed in self._typed:
             if typed.matrix.block < len(kinds):
@@ -353,7 +350,6 @@ class Types(Overlay):
         return Bits(self._genes, [typed.shape[1] for typed in self._typed])
 
     def _of_sizes(self) -> Genes:
-        """The genes whose levels are worth their bytes; of all that fits, if every type is a level."""
         if self._every:
             return self._of_levels([[*own] for own in self._sizes])
         both = zip(self.matrices, self._sizes, strict=True)

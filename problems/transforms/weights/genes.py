@@ -14,8 +14,7 @@ from problems.models.blocks import Matrix
 from problems.transforms.weights.ranks import cut, ranks_in_matrix
 from problems.transforms.weights.settings import WeightsSettings
 
-_REACH = 0.3
-"""The largest difference in sparsity between a kind of matrix and its block."""
+_REACH = 0.3  # the largest difference in sparsity between a kind of matrix and its block
 
 _PLACES = 2**12
 """A split is stored at this many evenly spaced sparsities above 0, and interpolated linearly between them."""
@@ -116,7 +115,6 @@ class BlockAndKind(Meaning):
 
     @cached_property
     def genes(self) -> Genes:
-        """``min_sparsity`` to ``max_sparsity`` for blocks, ``-_REACH`` to ``_REACH`` for kinds."""
         low, up = self._settings.min_sparsity, self._settings.max_sparsity
         blocks = [Gene(name, low, up) for name in self.names[: self._blocks]]
         return Genes([*blocks, *(Gene(name, -_REACH, _REACH) for name in self.names[self._blocks :])])

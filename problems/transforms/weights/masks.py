@@ -15,8 +15,7 @@ from problems.transforms.weights.ranks import cut_at
 BASE, LEVEL, SPLIT = "base.", "level.", "split."
 """Prefixes of a matrix's name, for its original weights, their levels, and its part of its group's loss."""
 
-_UNKNOWN = (0, 0)
-"""Differs from every cut of a matrix, so the first mask writes every matrix."""
+_UNKNOWN = (0, 0)  # differs from every cut of a matrix, so the first mask writes every matrix
 
 
 Meaning = Callable[[Sequence[float]], Sequence[float]]
@@ -104,7 +103,6 @@ class Masks:
         return self._stored[LEVEL + matrix.name] >= self._cuts[matrix.name][0]
 
     def _version(self, matrix: Matrix, cut: int) -> _Version:
-        """The weights that ``matrix`` is cut from: they depend on the cut alone, so equal cuts give equal weights."""
         versions = self._versions[matrix.name]
         return versions[bisect(versions, cut, key=lambda version: version.since) - 1]
 

@@ -12,8 +12,7 @@ from __future__ import annotations
 import torch
 
 _MOST_LEVELS = 2**16 - 1
-_LOWEST = -(2**15)
-"""Levels are stored from here up, as int16."""
+_LOWEST = -(2**15)  # levels are stored from here up, as int16
 
 
 def ranks_in_matrix(score: torch.Tensor) -> torch.Tensor:

@@ -22,8 +22,7 @@ from problems.transforms.weights.masks import BASE, LEVEL, Masks, at_stage
 from problems.transforms.weights.ranks import cut_at, levels, ranks_in_matrix
 from problems.transforms.weights.settings import WeightsSettings
 
-_COPIES = 16
-"""Of a matrix in float32, with its Gram matrix and factors, while it is updated."""
+_COPIES = 16  # of a matrix in float32, with its Gram matrix and factors, while it is updated
 
 
 @torch.no_grad()
@@ -113,5 +112,4 @@ def reconstruct_at_stages(
 
 
 def _levels(score: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
-    """The levels of a matrix: first all weights that are not ``kept``, then the others, each by ``score``."""
     return levels(ranks_in_matrix(ranks_in_matrix(score) + kept * score.numel()))

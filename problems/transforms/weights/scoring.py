@@ -43,7 +43,6 @@ class Scoring:
         return scope_of(self._scores[kind]) if self._scope == "auto" else self._scope
 
     def describe(self) -> dict[str, str]:
-        """Score and scope of each kind of matrix."""
         return {kind: f"{name} by {self.scope(kind)}" for kind, name in self._names.items()}
 
     @property

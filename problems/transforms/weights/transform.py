@@ -27,8 +27,7 @@ from problems.transforms.weights.reconstruction import reconstruct, reconstruct_
 from problems.transforms.weights.scoring import Scoring
 from problems.transforms.weights.settings import WeightsSettings
 
-LEVEL_BYTES, _FLOAT_BYTES = 2, 4
-"""Of one weight."""
+LEVEL_BYTES, _FLOAT_BYTES = 2, 4  # of one weight
 
 
 class Weights(Transform):
@@ -49,7 +48,6 @@ class Weights(Transform):
 
     @classmethod
     def calibrates(cls, settings: WeightsSettings) -> bool:
-        """True if a score reads statistics or weights are updated."""
         names = {settings.score, *settings.scores.values()}
         return settings.reconstruct != "none" or any(needs(find_score(name)) for name in names)
 
@@ -72,7 +70,6 @@ class Weights(Transform):
         return self.meaning.uniform(0.0)
 
     def uniform(self, share: float) -> list[float]:
-        """The sparsity ``share`` in every matrix, even where it lies beyond the bounds."""
         return self.meaning.uniform(share)
 
     def random_near(self, sparsity: float, spread: float) -> list[float]:
@@ -168,13 +165,11 @@ class Weights(Transform):
 
     @property
     def _scored_by(self) -> list[object]:
-        """The facts that levels depend on."""
         groups = [group.name for group in self.groups] if self.settings.scope == "group" else []
         known = self.texts.calibration.identity if self.scoring.needs else None
         return [code(cuts, scores), sorted(self.scoring.describe().items()), self.scoring.code, groups, known]
 
     @property
     def _updated_by(self) -> list[object]:
-        """The facts that updated weights depend on, besides the sparsities."""
         how = self.settings.reconstruct, self.settings.reconstruct_mask
         return [code(updating), *self._scored_by, *how, self.texts.calibration.identity]

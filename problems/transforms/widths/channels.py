@@ -13,8 +13,7 @@ from problems.models.sublayers import Sublayer
 from problems.transforms.widths.unit_cut import UnitCut, UnitsSettings
 from problems.transforms.widths.units import Units, split
 
-WIDTHS = ("intermediate_size", "n_inner", "ffn_dim")
-"""Names of the width of an MLP in configs."""
+WIDTHS = ("intermediate_size", "n_inner", "ffn_dim")  # names of the width of an MLP in configs
 
 
 class ChannelsSettings(UnitsSettings):
@@ -37,7 +36,6 @@ class Channels(UnitCut):
     settings: ChannelsSettings
 
     def split(self, sublayer: Sublayer, matrices: Mapping[nn.Module, Matrix], interleaved: bool) -> Units:
-        """As many units as the output matrix has columns; a gate may be fused with what it multiplies."""
         output = matrices[sublayer.layers[-1]]
         width = output.rows(output.weight).shape[1]
         return split(sublayer, matrices, width, [[1], [1, 1]], interleaved)

@@ -24,7 +24,6 @@ class Heads(UnitCut):
     noun = "heads"
 
     def split(self, sublayer: Sublayer, matrices: Mapping[nn.Module, Matrix], interleaved: bool) -> Units:
-        """As many units as there are heads of keys and values; the three matrices may be fused."""
         heads, groups = self._counts
         output = matrices[sublayer.layers[-1]]
         width = output.rows(output.weight).shape[1]
@@ -41,7 +40,6 @@ class Heads(UnitCut):
         return range(units.count, -1, -1)
 
     def size(self, units: Units) -> int:
-        """The query heads that share one head of keys and values."""
         return self._counts[0] // units.count
 
     def form(self, left: int) -> Mapping[str, int]:

@@ -9,8 +9,7 @@ import torch
 
 from problems.calibration.linear_algebra import DAMPING, damped_factor, damped_inverse
 
-_ROUNDS = 64
-"""Rounds in which units are removed; a round's units are chosen by their costs at its start."""
+_ROUNDS = 64  # rounds in which units are removed; a round's units are chosen by their costs at its start
 
 
 def refitted(weight: torch.Tensor, gram: torch.Tensor, kept: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:

@@ -31,8 +31,7 @@ from problems.transforms.weights.scoring import Scoring
 from problems.transforms.widths.refit import best_first, losses, refitted
 from problems.transforms.widths.units import Units, has_form, set_form, tell_apart
 
-STRUCTURED = "structured_obs"
-"""The name of the order that is no score of single weights."""
+STRUCTURED = "structured_obs"  # the name of the order that is no score of single weights
 
 
 class UnitsSettings(Settings):
@@ -209,7 +208,6 @@ class UnitCut(Transform):
             set_dropped(self._blocks[block], units.sublayer, dropped=not left)
 
     def _refitted(self, block: int, left: int) -> torch.Tensor:
-        """The output matrix's weight for ``left`` units, in its layout."""
         if (block, left) not in self._outputs:
             matrix, gram = self._units[block].output.matrix, self._stored[f"gram.{block}"].to(self.resident.device)
             whole = matrix.rows(self._units[block].whole_output)
@@ -218,7 +216,6 @@ class UnitCut(Transform):
         return self._outputs[block, left]
 
     def _columns(self, block: int, left: int) -> torch.Tensor:
-        """The inputs of the output matrix that ``left`` units leave: int64, in order."""
         return self._units[block].output.places[self.kept(block, left)].flatten().sort().values
 
     def _levels_of(self, genome: Sequence[float]) -> dict[int, int]:
@@ -226,7 +223,6 @@ class UnitCut(Transform):
         return {block: level for blocks, level in pairs for block in blocks}
 
     def _governed_by_each(self, kept: set[int]) -> dict[str, list[int]]:
-        """The blocks that each gene governs, by its name: one, or all but those ``kept``."""
         blocks = range(len(self._blocks))
         if self.settings.genes == "block":
             return {f"{self.noun} {block}": [block] for block in blocks}
@@ -262,7 +258,6 @@ class UnitCut(Transform):
         return [part.matrix for units in self._units for part in units.parts]
 
     def _make_stored(self) -> Tensors:
-        """The order of each block's units, the best first, and what refitting needs; the same in all processes."""
         settings, tokens = self.settings, torch.empty(0, 1, dtype=torch.int64)
         if self._texts is None:
             return self._computed(tokens)

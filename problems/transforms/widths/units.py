@@ -98,7 +98,6 @@ class Units:
             setattr(module, name, number * len(kept) // self.count)
 
     def _narrowed(self, kept: torch.Tensor, output: torch.Tensor | None) -> Iterator[tuple[Any, Any]]:
-        """The weight and the bias of each part with the units ``kept``."""
         for part, (weight, bias) in zip(self.parts, self._whole, strict=True):
             taken = output if part.columns and output is not None else part.take(weight, kept)
             rows = part.places[kept].flatten().sort().values
@@ -111,7 +110,6 @@ class Units:
 
 
 def _tell_shape(matrix: Matrix) -> None:
-    """Correct the numbers beside the weight; the forward pass of ``Conv1D`` reads them."""
     out, into = matrix.rows(matrix.weight).shape
     names = ("nf", "nx") if matrix.transposed else ("out_features", "in_features")
     for name, number in zip(names, (out, into), strict=True):
@@ -198,8 +196,6 @@ def _agree(model: Any, units: Sequence[Units]) -> bool:
 
 
 def _keeping(units: Units, kept: torch.Tensor) -> Any:
-    """A hook that sets the inputs of the output matrix to zero for all units but ``kept``."""
-
     def mask(_: Any, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         columns = units.output.places[kept].flatten()
         return (torch.zeros_like(given[0]).index_copy(-1, columns, given[0].index_select(-1, columns)),)
