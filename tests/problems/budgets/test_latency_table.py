@@ -4,9 +4,8 @@ import random
 from dataclasses import replace
 
 import pytest
-import torch
 
-from evoprune import Coupled, InputError
+from evoprune import Coupled
 from problems.budgets.latency_table import TIMED, savings, timed_levels
 from problems.budgets.latency_terms import time_terms, timer_of
 from problems.models.throughput import Load
@@ -106,29 +105,9 @@ def test_what_one_cut_drops_and_another_makes_narrower_is_timed_too(transform, w
         assert budget.spent(genome) == pytest.approx(-made.resident.removed_weights, rel=0.01)
 
 
-@pytest.mark.parametrize("phase", ["decode", "prefill"])
-@pytest.mark.parametrize("transforms", [WIDTHS, "sublayers"])
-def test_the_model_is_dense_afterwards(transform, transforms, phase):
-    made = transform(transforms)
-    before = {name: tensor.clone() for name, tensor in made.resident.model.state_dict().items()}
-    dense, tables = savings(made, Load(phase, batch=2, length=16), 0.0)
-    after = made.resident.model.state_dict()
-    assert dense > 0
-    assert before.keys() == after.keys()
-    assert all(torch.equal(before[name], after[name]) for name in before)
-    assert [len(table) for table in tables] == [len(gene.levels) for gene in made.genes]
-
-
 def test_nothing_is_refitted_to_be_timed(language_model):
     chosen = {"use": "channels", "compensate": True, "score": "wanda"}
     made = language_model(transforms=["heads", chosen]).session.transform
     bare = made.bare()
     assert list(bare.genes) == [replace(gene, harms=()) for gene in made.genes]
     assert not any(part["channels"]["compensate"] for part in bare.describe().values() if "channels" in part)
-
-
-def test_real_genes_are_refused_and_so_are_more_tokens_than_positions(transform):
-    with pytest.raises(InputError, match="no levels"):
-        savings(transform("weights"), DECODE, 0.0)
-    with pytest.raises(InputError, match=r"problem\.budget\.length: decode needs 65 positions, the model has 64"):
-        savings(transform("sublayers"), Load("decode", length=64), 0.0)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -89,13 +87,3 @@ def test_a_file_that_cannot_be_used_is_refused(path, tmp_path):
 def test_the_file_of_another_model_is_refused(path, other, reason):
     with pytest.raises(InputError, match=reason):
         find_base(resident(other()), str(path))
-
-
-def test_other_tokens_are_another_model(path):
-    base = read_base(path)
-    vocabulary = byte_tokenizer().get_vocab()
-    base.refuse_another(base.shapes, vocabulary)
-    turned = {token: len(vocabulary) - 1 - number for token, number in vocabulary.items()}
-    with pytest.raises(InputError, match="260 of the model's 260 tokens"):
-        base.refuse_another(base.shapes, turned)
-    replace(base, path=None).refuse_another({}, turned)  # made of the model itself

@@ -54,13 +54,6 @@ def test_the_width_decides(weights):
         ggml.quantize(narrow, "Q4_K")
 
 
-@pytest.mark.parametrize("kind", ("Q9_0", "Q8_1", "Q8_K", "I32", ""))
-def test_what_ggml_does_not_quantise_to(weights, kind):
-    assert not ggml.fits(kind, 256)
-    with pytest.raises(InputError, match="no type that ggml quantises to"):
-        ggml.quantize(weights, kind)
-
-
 def test_bad_arrays(weights):
     with pytest.raises(ValueError, match="finite"):
         ggml.quantize(np.full((1, 32), np.nan, dtype=np.float32), "Q8_0")

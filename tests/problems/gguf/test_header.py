@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy
 import pytest
 import torch
 from gguf import GGUFValue, GGUFValueType
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from evoprune import InputError
 from problems.gguf.llama import Llama
 from problems.gguf.write import contents
 from problems.models.load import load_model
@@ -83,19 +81,6 @@ def test_scaled_positions_are_those_of_the_model(written, kind):
         torch.testing.assert_close(loaded(tokens).logits, expected, rtol=1e-4, atol=1e-4)
     loaded.config.rope_parameters = {"rope_type": "default", "rope_theta": 10000.0}
     assert (LlamaForCausalLM(loaded.config)(tokens).logits - expected).abs().max() > 0.1  # the test can tell
-
-
-@pytest.mark.parametrize(
-    ("fields", "kept"),
-    [
-        ({"llama.rope.scaling.type": text("yarn")}, {}),
-        ({}, {"rope_freqs.weight": numpy.linspace(1, 32, 8, dtype=numpy.float32)}),
-        ({}, {"rope_factors_long.weight": numpy.ones(8, numpy.float32)}),
-    ],
-)
-def test_what_is_scaled_otherwise_is_refused(written, fields, kept):
-    with pytest.raises(InputError, match=r"positions are scaled in a way that is not read from \.gguf files"):
-        load_model(written(random_llama(), fields, kept))
 
 
 @pytest.mark.parametrize(

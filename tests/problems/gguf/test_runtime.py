@@ -140,13 +140,6 @@ def test_presets_are_those_of_llama_cpps_quantiser(tmp_path):
         assert found[name] == {parameter: kind for parameter, kind in kinds.items() if kind != "F32"}
 
 
-def test_with_an_importance_matrix_some_presets_give_fewer_bits():
-    model = random_llama(blocks=8)
-    without, with_it = (presets(model, base_of(model), importance)["Q4_0"] for importance in (False, True))
-    changed = {(without[parameter], kind) for parameter, kind in with_it.items() if without[parameter] != kind}
-    assert changed == {("Q4_0", "Q4_1")}
-
-
 def test_a_model_that_llama_cannot_read_is_refused_with_its_reason(monkeypatch):
     model = random_llama()
     monkeypatch.setattr(Contents, "write_outline", lambda _, path: path.write_bytes(b"nothing"))

@@ -77,13 +77,6 @@ def slowly(metric, weight, norms):
     ]
 
 
-def test_there_are_2401_metrics_and_each_is_that_of_its_genome():
-    metrics = [Metric(*parts) for parts in product(*PARTS.values())]
-    assert len(set(metrics)) == 2401
-    assert all(Metric.of(metric.genome) == metric for metric in metrics)
-    assert len({str(metric) for metric in metrics}) == 2401
-
-
 @pytest.mark.parametrize("place", range(4), ids=[*PARTS])
 def test_each_part_is_what_it_is_defined_to_be(layer, place):
     for part in [*PARTS.values()][place]:
@@ -147,16 +140,6 @@ def test_metrics_that_were_forgotten_are_ranked_again(metric, monkeypatch):
     assert not all(map(torch.equal, weights_of(made.resident.model), before))
     made.apply(genomes[0])
     assert all(map(torch.equal, weights_of(made.resident.model), before))
-
-
-def test_updates_are_those_of_the_metric(metric):
-    made = metric(reconstruct="sparsegpt", reconstruct_mask="score")
-    found = []
-    for known in (Metric(), Metric("identity", "relative", "sqrt", "one"), Metric()):
-        made.finalise([*known.genome, 0.5, 0.5, 0.5])
-        found.append(weights_of(made.resident.model))
-    assert all(map(torch.equal, found[0], found[2]))
-    assert not all(map(torch.equal, found[0], found[1]))
 
 
 @pytest.mark.parametrize("setting", [{"score": "ria"}, {"scores": {"mlp.c_fc": "ria"}}, {"reconstruct_stages": [0.5]}])

@@ -7,7 +7,6 @@ from evoprune.testing import check_budget
 from problems.testing.transforms import check_transform
 from problems.transforms.stack import Stack
 from problems.transforms.transform import PARAMETERS, WEIGHTS
-from problems.transforms.widths.heads import Heads
 
 
 @pytest.fixture
@@ -22,28 +21,6 @@ def test_the_contract(stacked):
 def test_the_genes_are_those_of_all_in_their_order(stacked):
     assert isinstance(stacked.transform, Stack)
     assert [name.split()[0] for name in stacked.transform.genes.names] == ["heads"] * 3 + ["channels"] * 3
-
-
-@pytest.mark.parametrize("unit", [WEIGHTS, PARAMETERS])
-def test_what_is_spent_is_what_the_model_still_has(language_model, stacked, unit):
-    budget = language_model(transforms=["heads", "channels"], budget={"use": unit, "removed": 0.3}).budget
-    genome = [1.0, 0.0, 4.0, 0.0, 2.0, 4.0]
-    stacked.transform.apply(genome)
-    model = stacked.resident.model
-    running = set(model.modules())
-    counted = {
-        WEIGHTS: sum(matrix.size for matrix in stacked.resident.matrices if matrix.module in running),
-        PARAMETERS: sum(parameter.numel() for parameter in model.parameters()),
-    }
-    assert budget.spent(genome) == counted[unit]
-
-
-def test_parts_are_finalised_in_the_model_that_all_of_them_changed(stacked, monkeypatch):
-    seen = []
-    monkeypatch.setattr(Heads, "finalise", lambda self, genome: seen.append(stacked.transform.marks()))
-    stacked.transform.apply(stacked.transform.dense)
-    stacked.transform.finalise([0.0, 0.0, 0.0, 1.0, 2.0, 0.0])
-    assert [of_channels for _, of_channels in seen[0]] == [1, 2, 0]
 
 
 def test_two_transforms_of_one_part_are_refused(language_model):

@@ -30,21 +30,6 @@ def test_a_dropped_attention_is_as_good_as_one_whose_output_is_zero(language_mod
     assert found == pytest.approx(plain_perplexity(session.resident.model, tokens), rel=1e-5)
 
 
-def test_what_is_dropped_does_not_run(sublayers, tokens):
-    transform = sublayers()
-    model = transform.resident.model
-    ran = []
-    for block in find_blocks(model)[1]:
-        block.mlp.register_forward_hook(lambda *_: ran.append("mlp"))
-        block.attn.register_forward_hook(lambda *_: ran.append("attn"))
-    transform.apply([float(name == "mlp 0") for name in transform.genes.names])
-    model(tokens)
-    assert (ran.count("mlp"), ran.count("attn")) == (2, 3)
-    transform.apply(transform.dense)
-    model(tokens)
-    assert (ran.count("mlp"), ran.count("attn")) == (5, 6)
-
-
 @pytest.mark.parametrize(
     "architecture", ["gpt2", *(pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES[1:])]
 )
@@ -70,13 +55,3 @@ def test_blocks_that_are_kept_have_no_choice(sublayers):
     transform = sublayers(genes="block", keep=(0, -1))
     assert transform.genes.names == ["block 0", "block 1", "block 2"]
     assert transform.genes.free == [1]
-
-
-def test_dropping_saves_weights_or_parameters(sublayers):
-    transform = sublayers(genes="block")
-    blocks = find_blocks(transform.resident.model)[1]
-    for unit in ("weights", "parameters"):
-        prices, fixed = transform.prices(unit)
-        counted = [p.numel() for p in blocks[0].parameters() if unit == "parameters" or p.dim() == 2]
-        assert prices[0] == [0.0, -sum(counted)]
-        assert fixed == (transform.resident.parameters if unit == "parameters" else 3 * sum(counted))

@@ -55,19 +55,6 @@ def test_what_is_measured_says_what_a_file_of_any_genome_takes(transform, bytes_
         assert budget.spent(genome) == pytest.approx(stored.spent(genome) / 1000, abs=0.03 * dense / 1000)
 
 
-def test_a_matrix_that_lacks_a_type_is_timed_with_the_others(problem_on, bytes_for_times, monkeypatch):
-    made, calls, timed = problem_on("gpt2", TYPES).session.transform, [], latency.milliseconds
-    shapes = [each.shape for each in made._typed]
-    del made._sizes[1]["Q8_0"]
-    monkeypatch.setattr(latency, "milliseconds", lambda *given: calls.append(given) or timed(*given))
-    genes = list(ASKED.measure(made)["genes"].values())
-    assert len(calls) == 3 * latency._PROCESSES * latency_table._PASSES  # two types, and all fastest levels together
-    assert list(genes[1]) == [DENSE, "Q4_0"]
-    same = [own["Q4_0"] for own, shape in zip(genes, shapes, strict=True) if shape == shapes[1]]
-    assert len(same) > 1
-    assert same == [same[0]] * len(same)
-
-
 def test_a_type_that_one_small_matrix_alone_may_have_is_not_timed(problem_on, bytes_for_times, monkeypatch):
     made, calls, timed = problem_on("gpt2", TYPES).session.transform, [], latency.milliseconds
     for place, sizes in enumerate(made._sizes):

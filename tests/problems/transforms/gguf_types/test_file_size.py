@@ -108,17 +108,6 @@ def test_a_search_starts_with_the_presets_that_fill_the_budget_the_most(problem)
     assert uniform == problem.references()["uniform"]
 
 
-def test_beside_cuts_presets_cut_nothing():
-    alone = bundled(use="bytes", at_most=9_000_000)
-    stacked = bundled(transforms=[{"use": "sublayers"}, MANY], use="bytes", at_most=9_000_000)
-    cuts = len(stacked.genes) - len(alone.genes)
-    left = [1.0] * cuts + [0.0] * len(alone.genes)
-    stacked.session.transform.apply(left)  # whatever is resident
-    initial = stacked.session.transform.initial_genomes()
-    assert [genome[cuts:] for genome in initial] == alone.session.transform.initial_genomes()
-    assert all(genome[:cuts] == [0.0] * cuts for genome in initial)
-
-
 def test_without_a_base_bytes_and_presets_are_not_known(language_model, capsys):
     assert language_model(transforms=TYPES).session.transform.initial_genomes() == []
     assert "presets" in capsys.readouterr().err

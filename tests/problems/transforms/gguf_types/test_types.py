@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import gguf
 import numpy
 import pytest
 import torch
-import yaml
 
 from evoprune import InputError
 from evoprune.cli import main
@@ -84,17 +82,6 @@ def test_levels_fall_in_bytes_and_rise_in_weighted_error(types):
         assert numpy.array(gene.harms) / gene.harms[-1] == pytest.approx(shares, rel=1e-3)
 
 
-def test_the_embedding_belongs_to_the_first_block_and_a_head_to_none(language_model, tmp_path):
-    given = problem_in(tmp_path, "gpt_neox")
-    transform = language_model(**given, transforms={"use": "types", "importance": False}).session.transform
-    dense = transform.marks()
-    transform.apply([1.0, *transform.dense[1:]])
-    assert [one == other for one, other in zip(transform.marks(), dense, strict=True)] == [False, True, True]
-    transform.apply([*transform.dense[:-1], 1.0])
-    assert transform.genes.names[-1] == "lm_head"
-    assert transform.marks() == dense
-
-
 def test_a_source_on_a_grid_is_said_and_its_types_may_be_left_out(language_model, tmp_path):
     session = language_model().session
     model = session.resident.model
@@ -150,13 +137,3 @@ def test_a_missing_package_is_told_before_anything_is_loaded(command, package, k
     assert told.startswith(f"{key}: ") or f" {key}: " in told
     assert "pip install 'evoprune[" in told
     assert not (tmp_path / "runs").exists()
-
-
-def test_a_base_that_is_not_there_is_told_before_anything_is_loaded(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(Resident, "load", None)
-    experiment = yaml.safe_load(Path("problems/gpt2_mini_joint.yaml").read_text())
-    experiment["problem"]["transforms"][2]["base"] = "nowhere.gguf"
-    path = tmp_path / "wrong.yaml"
-    path.write_text(yaml.safe_dump(experiment))
-    assert main(["validate", str(path)]) == 2
-    assert "problem.transforms.base: nowhere.gguf" in capsys.readouterr().err

@@ -162,12 +162,3 @@ def test_a_candidate_scores_the_same_in_any_order_and_from_any_relative(staged):
         assert reusing.evaluate(genomes[at]).values == fresh[at]
     plain = staged(reconstruct_stages=())
     assert all(plain.evaluate(genome).values != value for genome, value in zip(genomes, fresh, strict=True))
-
-
-def test_the_result_is_reconstructed_from_the_original_weights_as_without_stages(staged):
-    done = []
-    for stages in (STAGES, ()):
-        cut = staged(reconstruct_stages=stages).session.transform
-        cut.finalise([0.3, 0.5, 0.6])
-        done.append(weights_of(cut.resident.model))
-    assert all(map(torch.equal, *done))

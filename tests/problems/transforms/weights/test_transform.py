@@ -7,7 +7,6 @@ import torch
 
 from evoprune.experiment.registry import plugin
 from problems.transforms.weights.settings import WeightsSettings
-from problems.transforms.weights.transform import Weights
 from tests.problems.small import counted_sparsity, weights_of
 
 
@@ -24,19 +23,6 @@ def test_a_mark_tells_what_was_done_to_its_block_and_to_no_other(transform):
     before = transform.marks()
     transform.apply([0.1, 0.6, 0.7])
     assert [mark == old for mark, old in zip(transform.marks(), before, strict=True)] == [True, False, True]
-
-
-@pytest.mark.parametrize(
-    ("settings", "calibrates"),
-    [
-        ({}, False),
-        ({"score": "wanda"}, True),
-        ({"scores": {"mlp.c_fc": "gblm"}}, True),
-        ({"reconstruct": "sparsegpt"}, True),
-    ],
-)
-def test_it_calibrates_where_a_score_or_an_update_needs_it(settings, calibrates):
-    assert Weights.calibrates(WeightsSettings(**settings)) == calibrates
 
 
 @pytest.mark.parametrize(

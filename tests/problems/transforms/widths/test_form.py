@@ -4,11 +4,10 @@ import copy
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, FalconConfig, FalconForCausalLM, PhiConfig, PhiForCausalLM
+from transformers import AutoModelForCausalLM
 
 from evoprune import Choice
 from problems.export import ragged_model
-from problems.transforms.widths.units import has_form
 from tests.problems.transforms.widths.slow import ALL, CUTS, cut_of
 
 WRITABLE = [*((architecture, "channels") for architecture in ALL), ("llama", "heads"), ("gemma", "heads")]
@@ -44,19 +43,6 @@ def test_other_widths_have_no_form_that_transformers_loads(architecture, cut, ge
     transform.apply(genome)
     assert not transform.plain
     assert transform.resident.model.config.to_dict() == before
-
-
-def test_what_a_config_cannot_say_or_refuses_has_no_form():
-    config = PhiConfig(
-        vocab_size=128, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
-        qk_layernorm=True,
-    )  # fmt: skip
-    model = PhiForCausalLM(config)
-    assert has_form(model, {})
-    model.model.layers[0].self_attn.q_layernorm = torch.nn.LayerNorm(8)
-    assert not has_form(model, {})
-    falcon = FalconForCausalLM(FalconConfig(vocab_size=32, hidden_size=32, num_hidden_layers=2, num_attention_heads=2))
-    assert not has_form(falcon, {"head_dim": 8})
 
 
 @pytest.mark.parametrize("cut", CUTS)
