@@ -6,8 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from evoprune.ablation.campaign import is_campaign
 from evoprune.cli.options import add_command
+from evoprune.cli.run import runs_in
 from evoprune.errors import InputError
+from evoprune.records.run_folder import RESULT
+from evoprune.records.status import find, look
 
 _TRACKERS = {
     "tensorboard": "TensorBoard, as event files in its folder tensorboard",
@@ -40,15 +44,22 @@ def add_report(commands: Any) -> None:
 
 def report(options: argparse.Namespace) -> None:
     """Write one page about a run, about several side by side, or about an ablation."""
-    from evoprune.cli.runs import to_report
-    from evoprune.records.status import find
-    from evoprune.report import watch, write  # brings in matplotlib, which --help should not wait for
+    # these bring in matplotlib, which --help should not wait for
+    from evoprune.report import watch, write
+    from evoprune.report.reading import so_far
     from evoprune.report.trackers import TRACKERS, read_record
+
+    def has_scored(run: Path) -> bool:
+        if not ((run / RESULT).exists() or (options.watch and look(run).is_running)):
+            so_far(run)  # an error where nothing is scored
+        return True
 
     if not 0 < options.every < float("inf"):
         raise InputError(f"expected a number of seconds above 0, got {options.every:g}", "--every")
     out = options.out or options.runs[0] / "report.html"
-    runs = to_report(options.runs, options.watch)
+    runs = []
+    for folder in options.runs:
+        runs += [folder] if is_campaign(folder) else runs_in([folder], has_scored, "has scored anything yet")
     if options.watch:
         print(f"{out}: written every {options.every:g} s while the runs continue", flush=True)
         html, markdown = watch(runs, out, options.every)

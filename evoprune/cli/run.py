@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,15 @@ from evoprune.cli.options import (
     read_experiment,
     under_scoop,
 )
-from evoprune.console.phase import Phase
+from evoprune.console.phase import Phase, note
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.resolve import refuse_missing
 from evoprune.files.json_files import read_json
 from evoprune.interfaces.export import Exporting
 from evoprune.interfaces.parts import Foreseeing, reporting
 from evoprune.records import run_folder
+from evoprune.records.run_folder import has_experiment
+from evoprune.records.status import find, look
 
 
 def add_run(commands: Any) -> None:
@@ -86,14 +88,13 @@ def resume(options: argparse.Namespace) -> int | None:
 
     One that cannot be continued stops no other.
     """
-    from evoprune.cli.runs import to_continue
     from evoprune.search.run import resume  # as in run: NumPy and matplotlib
 
     how = read_execution(options)
     code = under_scoop(how, options)
     if code is not None:
         return code
-    folders = to_continue(options.folders)
+    folders = runs_in(options.folders, lambda run: look(run).resumable, "ended early; there is nothing to continue")
     code = 0
     for folder in folders:
         try:
@@ -106,6 +107,26 @@ def resume(options: argparse.Namespace) -> int | None:
             code = error.exit_code
         this_worker.forget()  # the run's problem, which may be large
     return code
+
+
+def runs_in(folders: Sequence[Path], wanted: Callable[[Path], bool], what: str) -> list[Path]:
+    """Return ``folders``, but in the place of one that contains runs the ``wanted`` ones of these.
+
+    One that cannot be read is told, and hinders no other. ``what``: their description, where there is none.
+    """
+    found = []
+    for folder in folders:
+        if has_experiment(folder) or not any(folder.rglob(run_folder.STATUS)):
+            found.append(folder)
+            continue
+        for run in find(folder):
+            try:
+                found += [run] if wanted(run) else []
+            except InputError as error:
+                note(f"left out: {error}")
+    if not found:
+        raise InputError(f"holds no run that {what}", str(folders[0]))
+    return found
 
 
 def add_validate(commands: Any) -> None:

@@ -197,21 +197,20 @@ def _files(out: Path) -> dict[str, Path]:
     return {(CARD if path == about(out, CARD) else path.name): path for path in beside if path.exists()}
 
 
-_LOCK = "unfinished.lock"
-"""Not ``lock``, which makes a folder a run's."""
-
-Write = Callable[[Path, Path], Exported]
-"""Recovers with checkpoints in the first folder, and writes into the second, or the file."""
-
-
 def recover_into(
-    out: Path, write: Write, made_by: Mapping[str, Any], experiment: Config | None, is_file: bool = False
+    out: Path,
+    write: Callable[[Path, Path], Exported],
+    made_by: Mapping[str, Any],
+    experiment: Config | None,
+    is_file: bool = False,
 ) -> Exported:
-    """As :func:`export`, for training that can be continued: its checkpoints are beside ``out`` until that is there."""
+    """As :func:`export`, for training that can be continued.
+
+    ``write`` keeps its checkpoints in the first folder, beside ``out``, and writes into the second, or the file.
+    """
     refuse_unless_free(out, is_file)
     workplace = out.with_name(f"{out.name}.unfinished")
-
-    with held(workplace):
+    with _held(workplace):
         exported = export(out, lambda place: write(workplace, place), made_by, experiment, is_file)
         shutil.rmtree(workplace)
     return exported
@@ -237,17 +236,11 @@ def recover_export(problem: type[Recovering], source: Path, out: Path, options: 
     return recover_into(out, write, made_by, experiment)
 
 
-def clear(workplace: Path) -> None:
-    """Delete ``workplace``, if it is there, and no work was done: it holds no checkpoints."""
-    if workplace.exists() and not any(workplace.glob(f"**/{CHECKPOINT}*")):
-        shutil.rmtree(workplace)
-
-
 @contextmanager
-def held(workplace: Path) -> Iterator[None]:
+def _held(workplace: Path) -> Iterator[None]:
     """Make ``workplace``, and keep other processes out, but for those that a launcher started beside this one.
 
-    It is gone again where no work was done. Raises :class:`InputError`.
+    It is deleted again where no checkpoints were made, which would only refuse other options later.
     """
     if not is_first_process():
         yield
@@ -258,9 +251,9 @@ def held(workplace: Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"cannot be made: {error.strerror}", str(workplace)) from None
     try:
-        with run_folder.locked(workplace, _LOCK):
+        with run_folder.locked(workplace, "unfinished.lock"):  # another name than that of a run's lock
             yield
-    except BaseException:  # an interruption, too: what holds no checkpoints would only refuse other options later
-        if new:
-            clear(workplace)
+    except BaseException:
+        if new and workplace.exists() and not any(workplace.glob(f"**/{CHECKPOINT}*")):
+            shutil.rmtree(workplace)
         raise
