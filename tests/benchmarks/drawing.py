@@ -1,4 +1,4 @@
-"""Draws the figures of docs/performance.md."""
+"""Draw the figures of docs/measurements/performance.md."""
 
 from __future__ import annotations
 

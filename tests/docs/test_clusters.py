@@ -1,4 +1,4 @@
-"""What docs/clusters.md shows works: its scripts as written, with SLURM's commands played by small scripts."""
+"""The scripts of docs/clusters.md, with SLURM's commands played by small scripts."""
 
 import importlib
 import json
@@ -10,7 +10,6 @@ import sys
 
 import pytest
 
-from evoprune.cli import main
 from evoprune.experiment import registry
 from evoprune.records import recorded
 
@@ -37,7 +36,7 @@ def blocks(language):
 
 
 def commands(module):
-    """The arguments of the page's commands that run ``module``, but for those inside scripts."""
+    """The arguments of the page's commands that run ``module``, without those inside scripts."""
     lines = "".join(blocks("bash")).replace("\\\n", " ").splitlines()
     return [shlex.split(line)[3:] for line in lines if line.startswith(f"python -m {module} ")]
 
@@ -46,15 +45,6 @@ def commands(module):
 def test_the_shell_can_read_it(block):
     done = subprocess.run(["bash", "-n"], input=block, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize("arguments", commands("evoprune"), ids=" ".join)
-def test_evoprune_knows_the_options(arguments, capsys):
-    if arguments[0] == "run":
-        assert main([*arguments, "--print-config"]) == 0
-    else:
-        assert main(arguments) == 2  # there is no such run
-        assert "is not the folder of a run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", commands("dask"), ids=" ".join)

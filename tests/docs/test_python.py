@@ -1,8 +1,14 @@
-"""Python in the pages: those on the Python interface are executed, all compile."""
+"""Python in the pages compiles; the pages on Python and the notebook are executed."""
+
+import json
 
 import pytest
 
+from evoprune.experiment import config
+from evoprune.experiment.resolve import resolve
 from tests.docs.conftest import PAGES, ROOT, blocks, name
+
+NOTEBOOK = ROOT / "docs" / "notebook.ipynb"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -13,21 +19,16 @@ def test_python_compiles(page):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
-def test_a_page_on_python_does_what_it_says(smaller, monkeypatch, page):
+def test_the_page_on_python_does_what_it_says(smaller, monkeypatch):
     monkeypatch.chdir(smaller)
     namespace = {}
-    for block in blocks(ROOT / page):
-        if block.language == "python":
-            exec(compile(block.text, page, "exec"), namespace)
+    for block in blocks(ROOT / "docs" / "python.md"):
+        exec(compile(block.text, "python.md", "exec"), namespace)
     assert (smaller / "pruned" / "model.safetensors").is_file()
     assert not (smaller / "pruned" / "UNFIT.txt").exists()
 
 
 def test_the_page_on_extending_defines_what_its_experiments_name(tmp_path, monkeypatch):
-    from evoprune.experiment import config
-    from evoprune.experiment.resolve import resolve
-
     monkeypatch.syspath_prepend(tmp_path)
     found = blocks(ROOT / "docs" / "extending.md")
     for block in found:
@@ -39,3 +40,23 @@ def test_the_page_on_extending_defines_what_its_experiments_name(tmp_path, monke
         path = tmp_path / f"{number}.yaml"
         path.write_text(text if "problem:" in text else text + "problem: benchmark\n")
         resolve(config.read(path), str(path))
+
+
+def test_the_notebook_keeps_no_output():
+    cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
+    assert cells
+    assert not [cell for cell in cells if cell["outputs"] or cell["execution_count"]]
+
+
+@pytest.mark.slow
+def test_every_cell_of_the_notebook_runs_and_a_run_is_shown_as_a_table(smaller, monkeypatch):
+    nbformat = pytest.importorskip("nbformat")
+    nbclient = pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(smaller)}}).execute()
+    shown = [output for cell in notebook.cells for output in cell.get("outputs", []) if "data" in output]
+    assert "<table" in shown[0]["data"]["text/html"]
+    assert [output for output in shown if "image/svg+xml" in output["data"]]
+    assert (smaller / "pruned" / "model.safetensors").is_file()

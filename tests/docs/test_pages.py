@@ -1,4 +1,4 @@
-"""The reference that is made from the code leaves nothing out, and each page is in the contents."""
+"""The generated reference is complete; each page is in the contents, short enough, and its links lead somewhere."""
 
 import importlib.util
 import re
@@ -9,7 +9,10 @@ import pytest
 from evoprune.cli.main import main
 from evoprune.experiment import catalogue, parameters
 from evoprune.experiment.spec import Experiment
-from tests.docs.conftest import PAGES, ROOT
+from tests.docs.conftest import PAGES, ROOT, name
+
+_FENCE = re.compile(r"^```.*?^```$", re.M | re.S)
+_LINK = re.compile(r"\[([^\]]*)\]\(([^)\s]+)\)")
 
 
 @pytest.fixture(scope="module")
@@ -21,12 +24,11 @@ def generated():
 
 
 def test_every_key_of_everything_registered_is_in_the_reference(generated):
-    text = generated.experiment()
-    sections = dict(re.findall(r"^#+ (.*)\n\n((?:(?!#).*\n?)*)", text, re.M))
+    sections = dict(re.findall(r"^#+ (.*)\n\n((?:(?!#).*\n?)*)", generated.experiment(), re.M))
     expected = {"The experiment": Experiment.model_fields}
     expected |= {f"{slot}: {e.name}": e.keys for slot in parameters.DATA_ARGUMENTS for e in catalogue.operators(slot)}
-    expected |= {f"problem: {entry.name}": entry.keys for entry in catalogue.problems()}
     for problem in catalogue.problems():
+        expected[f"problem: {problem.name}"] = problem.keys
         expected |= {f"problem.{key}: {e.name}": e.keys for key, entries in problem.chosen.items() for e in entries}
     for title, keys in expected.items():
         assert all(f"| `{key}` |" in sections[title] for key in keys)
@@ -42,10 +44,20 @@ def test_every_command_is_in_the_reference(generated, capsys):
 
 
 def test_every_page_is_in_the_contents():
-    index = (ROOT / "docs" / "index.md").read_text()
-    entries = [line for line in index.splitlines() if re.fullmatch(r"[\w/*\[\]-]+", line)]
-    for page in PAGES:
-        if page.is_relative_to(ROOT / "docs") and page.stem != "index":
-            place = str(page.relative_to(ROOT / "docs").with_suffix(""))
-            assert any(fnmatch(place, entry) for entry in entries), place
-            assert place not in {"genindex", "py-modindex", "search"}, "Sphinx writes a page of this name itself"
+    entries = re.findall(r"^[\w/*]+$", (ROOT / "docs" / "index.md").read_text(), re.M)
+    places = {str(page.relative_to(ROOT / "docs").with_suffix("")) for page in PAGES if page.name != "README.md"}
+    for place in places - {"index"}:
+        assert any(fnmatch(place, entry) for entry in entries), place
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_have_a_text_and_lead_somewhere(page):
+    for text, target in _LINK.findall(_FENCE.sub("", page.read_text(encoding="utf-8"))):
+        assert text, f"({target}) shows nothing outside of the site"
+        path = target.partition("#")[0]
+        assert "://" in target or not path or (page.parent / path).exists(), target
+
+
+def test_pages_stay_short():
+    assert len((ROOT / "README.md").read_text().split()) < 900
+    assert sum(page.stat().st_size for page in (ROOT / "docs").glob("*.md")) <= 110_000
