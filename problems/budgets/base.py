@@ -20,21 +20,18 @@ class MeasuredBudget(Settings, ABC):
 
     @abstractmethod
     def measure(self, transform: Transform) -> Mapping[str, Any]:
-        """Measure, in the process that breeds: JSON-able facts, at least one. Raises :class:`evoprune.InputError`."""
+        """Measure, in the process that breeds: JSON-able facts, at least one."""
 
     def settle(self, transform: Transform, facts: Mapping[str, Any]) -> None:
         """Leave out levels of ``transform`` that ``facts`` say are not worth it, by :meth:`Transform.use_times`.
 
         Called before genes and budget are asked for, in each process that has the problem, on any machine. By default
-        all levels stay. Raises :class:`evoprune.InputError` where ``facts`` are of other genes or levels.
+        all levels stay.
         """
 
     @abstractmethod
     def budget(self, transform: Transform, facts: Mapping[str, Any]) -> Budget:
-        """The budget over the genes of ``transform``. ``facts``: as of :meth:`measure`; empty if nothing was measured.
-
-        Raises :class:`evoprune.InputError` where ``facts`` are of another machine or model.
-        """
+        """The budget over the genes of ``transform``; ``facts``: as of :meth:`measure`, or empty."""
 
 
 class ReportedBudget(Budget):

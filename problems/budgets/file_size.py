@@ -26,10 +26,7 @@ def file_bytes(
     at_most: Annotated[int | None, Field(ge=1, description="bytes of the file of weights, at most")] = None,
     removed: Annotated[Fraction | None, Field(description="share of its bytes to remove, at least")] = None,
 ) -> Budget:
-    """Keep the file of weights small: some bytes ``at_most``, or a share ``removed``.
-
-    Raises :class:`evoprune.InputError` unless one of both is given.
-    """
+    """Keep the file of weights small: some bytes ``at_most``, or a share ``removed``."""
     if (at_most is None) == (removed is None):
         raise InputError("bytes needs one of at_most and removed, and not both", "problem.budget")
     limit = at_most or (1 - (removed or 0.0)) * unlimited_bytes(transform).spent(transform.dense)

@@ -31,14 +31,12 @@ TIMED = 8  # the most levels of a gene that are timed; the last one, which may d
 def savings(bare: Transform, load: Load, seconds: float) -> tuple[float, list[list[float]]]:
     """The milliseconds of a pass of the dense model, and what each level of each gene changes them by, at most 0.
 
-    ``bare``: what :meth:`problems.transforms.transform.Transform.bare` returned.
-    A level is timed for ``seconds`` in turn with the dense model, or for three rounds if they take longer.
-    Shares of the dense model's time are taken within a round, as other work on the machine slows both models down.
-    Levels between timed ones are interpolated by their sizes. As times are noisy, tables of genes whose levels get
-    faster and faster are made to fall, at the least squared error; of other genes each level is timed. Where the model
-    of all fastest levels saves less than these do together, all are scaled down to that. The resident model, which
-    must be dense, is so afterwards. Raises
-    :class:`evoprune.InputError` as :class:`problems.transforms.latency.Timer` does.
+    ``bare``: what :meth:`problems.transforms.transform.Transform.bare` returned. A level is timed for ``seconds`` in
+    turn with the dense model, or for three rounds if they take longer. Shares of the dense model's time are taken
+    within a round, as other work on the machine slows both models down. Levels between timed ones are interpolated by
+    their sizes. As times are noisy, tables of genes whose levels get faster and faster are made to fall, at the least
+    squared error; of other genes each level is timed. Where the model of all fastest levels saves less than these do
+    together, all are scaled down to that. The resident model, which must be dense, is so afterwards.
     """
     timer, levels = timer_of(bare, load), [gene.levels for gene in bare.genes]
     sizes = timer.sizes()

@@ -45,10 +45,7 @@ _MAY_DIFFER = ("weights",)  # circumstances that times do not depend on; all oth
 
 
 class TimeBudget(Coupled, ReportedBudget):
-    """The latency of a pass of ``load``, from what the genes save. The limit is ``dense / speedup``.
-
-    Raises :class:`evoprune.InputError` if no genome is as fast.
-    """
+    """The latency of a pass of ``load``, from what the genes save. The limit is ``dense / speedup``."""
 
     def __init__(self, transform: Transform, times: Times, load: Load, speedup: float) -> None:
         changes = [[times.genes[gene.name][str(level)] for level in gene.levels] for gene in transform.genes]
@@ -84,10 +81,7 @@ class Milliseconds(MeasuredBudget):
     table: str | None = Field(None, description="measured.json of a run on this machine; null measures anew")
 
     def measure(self, transform: Transform) -> Mapping[str, Any]:
-        """The :class:`Times` as JSON: measured now, or read from ``table``.
-
-        Raises :class:`evoprune.InputError` where zeros are all that ``transform`` makes, or ``table`` holds no times.
-        """
+        """The :class:`Times` as JSON: measured now, or read from ``table``."""
         if self.table is not None:
             return _read(Path(self.table).expanduser())
         if transform.sparse:
@@ -101,10 +95,7 @@ class Milliseconds(MeasuredBudget):
         return Times(**_circumstances(transform, self._load), dense=dense, genes=found).model_dump()
 
     def settle(self, transform: Transform, facts: Mapping[str, Any]) -> None:
-        """Let ``transform`` have the levels that are worth their time.
-
-        Raises :class:`evoprune.InputError` where ``facts`` are of other genes or levels.
-        """
+        """Let ``transform`` have the levels that are worth their time."""
         try:
             transform.use_times(self._times(facts).genes)
         except ValueError:
@@ -112,10 +103,7 @@ class Milliseconds(MeasuredBudget):
             raise InputError(why, self._source) from None
 
     def budget(self, transform: Transform, facts: Mapping[str, Any]) -> TimeBudget:
-        """A pass takes at most the dense model's time divided by ``speedup``.
-
-        Raises :class:`evoprune.InputError` where ``facts`` are of another machine or model.
-        """
+        """A pass takes at most the dense model's time divided by ``speedup``."""
         times = self._times(facts)
         for name, now in _circumstances(transform, self._load).items():
             if name not in _MAY_DIFFER and (measured := getattr(times, name)) != now:
@@ -131,7 +119,6 @@ class Milliseconds(MeasuredBudget):
         return self.table or "measured.json"
 
     def _times(self, facts: Mapping[str, Any]) -> Times:
-        """``facts``, checked. Raises :class:`evoprune.InputError` where they hold no times."""
         try:
             return Times.model_validate(facts)
         except ValidationError as error:

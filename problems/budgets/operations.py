@@ -56,10 +56,7 @@ def head_weights(resident: Resident) -> int:
 
 
 def of_model(resident: Resident, length: int = LENGTH) -> float:
-    """The operations a token of the model as it is now, see :func:`counted`, counted in its layers.
-
-    Raises :class:`evoprune.InputError` where the model's blocks cannot be taken apart.
-    """
+    """The operations a token of the model as it is now, see :func:`counted`, counted in its layers."""
     running = set(resident.model.modules())
     weights = sum(matrix.size for matrix in resident.matrices if matrix.module in running)
     return counted(weights + head_weights(resident), resident.attention_width, length)

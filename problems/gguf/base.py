@@ -69,11 +69,7 @@ class Base:
 
 
 def find_base(resident: Resident, given: str | None = None) -> Base:
-    """The base of the dense model: the .gguf file ``given``, the model's own source, or made of the model itself.
-
-    Raises :class:`evoprune.InputError` where there is none, it is that of another model, or llama.cpp keeps the model's
-    weights in a form that is not known here.
-    """
+    """The base of the dense model: the .gguf file ``given``, the model's own source, or made of the model itself."""
     if given or resident.source.endswith(".gguf"):
         path = Path(given or resident.source)
         base = read_base(path)
@@ -91,7 +87,7 @@ def find_base(resident: Resident, given: str | None = None) -> Base:
 
 
 def read_base(path: Path) -> Base:
-    """The base in the .gguf file ``path``. Raises :class:`evoprune.InputError` for another, or a truncated file."""
+    """The base in the .gguf file ``path``."""
     try:
         reader = GGUFReader(path)
         known = {name: _value(found) for name, found in reader.fields.items()}

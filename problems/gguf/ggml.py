@@ -55,14 +55,14 @@ def fits(kind: str, width: int) -> bool:
 
 
 def block_size(kind: str) -> int:
-    """The weights that ``kind`` stores together. Raises :class:`evoprune.InputError` if ggml cannot quantise to it."""
+    """The weights that ``kind`` stores together."""
     if not _known(kind):
         raise InputError(f"'{kind}' is no type that ggml quantises to; expected a name such as Q8_0, Q4_K or IQ4_NL")
     return int(_library().ggml_blck_size(_numbers()[kind]))
 
 
 def row_bytes(kind: str, width: int) -> int:
-    """The bytes of a row of ``width`` weights. Raises :class:`evoprune.InputError` unless it :func:`fits`."""
+    """The bytes of a row of ``width`` weights."""
     if width % (block := block_size(kind)):
         raise InputError(f"rows of {width} weights cannot be {kind}: it needs a multiple of {block}")
     return int(_library().ggml_row_size(_numbers()[kind], width))
@@ -72,8 +72,7 @@ def quantize(weights: Floats, kind: str, importance: Floats | None = None) -> By
     """``weights`` ``(rows, width)`` in ``kind``: uint8 ``(rows, row_bytes)``.
 
     ``importance`` ``(width,)``, at least 0: the weight of each input's squared error; None leaves it to ggml, or is the
-    same for all where a kind must have one. Raises :class:`evoprune.InputError` unless the width fits the kind, and
-    ValueError for weights that are not finite.
+    same for all where a kind must have one.
     """
     if not np.isfinite(weights).all():
         raise ValueError("weights to quantise must be finite")
@@ -92,10 +91,7 @@ def quantize(weights: Floats, kind: str, importance: Floats | None = None) -> By
 
 
 def dequantize(data: Bytes, kind: str, width: int) -> Floats:
-    """The weights, float32 ``(rows, width)``, that ``data`` ``(rows, row_bytes)`` of ``kind`` stands for.
-
-    Raises :class:`evoprune.InputError` unless the width fits the kind, and ValueError for another number of bytes.
-    """
+    """The weights, float32 ``(rows, width)``, that ``data`` ``(rows, row_bytes)`` of ``kind`` stands for."""
     data = np.ascontiguousarray(data)
     if data.dtype != np.uint8 or data.shape != (len(data), row_bytes(kind, width)):
         raise ValueError(f"data: expected uint8 in rows of {row_bytes(kind, width)}, got {data.dtype} {data.shape}")
@@ -127,7 +123,7 @@ def _numbers() -> dict[str, int]:
 
 @cache
 def _library() -> Any:
-    """The loaded library, made ready. Raises :class:`evoprune.InputError` if there is none."""
+    """The loaded library, made ready."""
     try:
         library = ctypes.CDLL(str(next(_candidates())))
     except (StopIteration, OSError) as error:

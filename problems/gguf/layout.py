@@ -64,7 +64,7 @@ class Widths:
 
 
 def lay_out(model: Any, base: Base) -> Layout:
-    """The file of ``model`` as it is now. Raises :class:`evoprune.InputError` if llama.cpp has no such model."""
+    """The file of ``model`` as it is now."""
     slots = find_slots(model, base.architecture)
     architecture, fields, added = arranged(_blocks_of(slots), base, hidden_size(model), head_size(model))
     return Layout(architecture, fields, [*slots, *added])
@@ -76,7 +76,7 @@ def arranged(
     """The architecture of a file with these ``blocks``, its metadata, and the slots to add.
 
     ``blocks``: the slots of each, by their names within it. ``hidden``: the width of hidden states; ``size``: of a
-    head. Raises :class:`evoprune.InputError` if llama.cpp has no such model.
+    head.
     """
     widths = [Widths.of(block, size) for block in blocks]
     even = len({tuple(sorted((name, slot.shape) for name, slot in block.items())) for block in blocks}) == 1

@@ -61,10 +61,7 @@ def hidden_size(model: Any) -> int:
 
 
 def find_slots(model: Any, architecture: str) -> list[Slot]:
-    """The tensor of each parameter of ``model`` as it is now; blocks without matrices are left out, the rest numbered.
-
-    Raises :class:`evoprune.InputError` for a parameter that the ``architecture`` has no place for.
-    """
+    """The tensor of each parameter of ``model`` now; blocks without matrices are left out, the rest numbered."""
     architectures = {name: key for key, name in MODEL_ARCH_NAMES.items()}
     if architecture not in architectures:
         raise InputError(f"the architecture '{architecture}' is not one that the package gguf knows", "problem.model")

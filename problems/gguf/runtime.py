@@ -75,10 +75,7 @@ def compared(dense: Path, evolved: Path, check: Json) -> Json | None:
 
 
 def milliseconds(models: Sequence[Path], load: Load, seconds: float) -> list[float]:
-    """The latency of a pass of ``load``, of one sequence, of each of ``models``, timed in turn for some ``seconds``.
-
-    Raises :class:`evoprune.InputError` where llama.cpp cannot run one of them, or has too few positions for it.
-    """
+    """The latency of a pass of ``load``, of one sequence, of each of ``models``, timed in turn for some ``seconds``."""
     found = _in_fresh_process(models, seconds, length=load.length, phases=[load.phase])
     if "failure" in found:
         raise InputError(f"llama.cpp cannot time it: {found['failure']}", "problem.budget")
@@ -92,7 +89,7 @@ def presets(model: Any, base: Base, importance: bool) -> dict[str, dict[str, str
     """By the name of a preset, such as ``Q4_K_M``, the type of each parameter that llama.cpp quantises with it.
 
     ``model``: a dense one. ``importance``: whether there is an importance matrix, as some presets then choose other
-    types. Raises :class:`evoprune.InputError` where llama.cpp cannot quantise it.
+    types.
     """
     whole = contents(model, base, {})
     parameters = {slot.name: slot.parameter for slot in whole.layout.slots if slot.parameter}

@@ -100,8 +100,7 @@ def plain_kind(slot: Slot, half: str) -> str:
 def contents(model: Any, base: Base, encoded: Mapping[str, Encoded], half: str | None = None) -> Contents:
     """The contents of a file of ``model`` as it is now: ``encoded`` matrices as they are, the others in ``half``.
 
-    ``half``: a kind; None is that of ``base``. Raises :class:`evoprune.InputError` if llama.cpp has no such model, or
-    encoded rows are not as wide as the model's.
+    ``half``: a kind; None is that of ``base``.
     """
     layout = lay_out(model, base)
     kinds = {}

@@ -42,14 +42,10 @@ class Timer(ABC):
         """For each round the milliseconds of a pass of the dense model, and of that of ``genome``.
 
         For about ``seconds``. Other work on the machine slows both models down.
-        Raises :class:`evoprune.InputError` for more tokens than the model has positions.
         """
 
     def sizes(self) -> list[list[float]]:
-        """The cost that each level of each gene alone adds to that of the dense model.
-
-        Raises :class:`evoprune.InputError` for models that cannot run.
-        """
+        """The cost that each level of each gene alone adds to that of the dense model."""
         budget, dense = self.transform.budget(self.unit, None), self.transform.dense
         return [
             [budget.price(dense, place, level) for level in range(len(gene.levels))]
@@ -57,10 +53,7 @@ class Timer(ABC):
         ]
 
     def alike(self) -> list[list[int]]:
-        """The free genes, those together that are of one kind.
-
-        Raises :class:`evoprune.InputError` for a transform whose genes have no levels, the first of which is dense.
-        """
+        """The free genes, those together that are of one kind."""
         classes: dict[str, list[int]] = {}
         for place, (gene, kind) in enumerate(zip(self.transform.genes, self.kinds, strict=True)):
             if not gene.free:

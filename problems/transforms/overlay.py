@@ -40,10 +40,7 @@ class Overlay(Transform):
 
     @abstractmethod
     def fit(self, shapes: Shapes) -> None:
-        """Leave levels out that parameters cut to ``shapes`` do not allow. Called before the genes are read.
-
-        Raises :class:`evoprune.InputError` where no level is left.
-        """
+        """Leave levels out that parameters cut to ``shapes`` do not allow. Called before the genes are read."""
 
     @abstractmethod
     def lift(self) -> None:

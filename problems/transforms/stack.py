@@ -84,10 +84,7 @@ class Stack(Transform):
         return list(zip(*(transform.marks() for transform in self.transforms), strict=True))
 
     def prices(self, unit: str) -> Prices:
-        """The costs of all; the dense model is counted once.
-
-        Raises :class:`evoprune.InputError` where they do not add up.
-        """
+        """The costs of all; the dense model is counted once."""
         if self.shapes:
             names = " and ".join(type(transform).__name__ for transform in self.transforms)
             raise InputError(
@@ -192,7 +189,7 @@ class Stack(Transform):
 
 
 def combined(transforms: Sequence[Transform]) -> Transform:
-    """The one transform, or a :class:`Stack` of several. Raises as that does."""
+    """The one transform, or a :class:`Stack` of several."""
     return transforms[0] if len(transforms) == 1 else Stack(transforms)
 
 

@@ -106,7 +106,7 @@ class Sublayers(Transform):
 
 
 def protected(keep: Sequence[int], count: int) -> set[int]:
-    """The blocks ``keep`` of ``count``, from 0. Raises :class:`evoprune.InputError` if there is no such block."""
+    """The blocks ``keep`` of ``count``, from 0."""
     for block in keep:
         if not -count <= block < count:
             raise InputError(

@@ -119,10 +119,7 @@ class Transform(ABC):
         return []
 
     def costs(self, unit: str) -> Prices:
-        """As :meth:`prices`; bytes are those of all parameters, as the model runs, unless it knows better.
-
-        Raises :class:`evoprune.InputError` for a unit that it does not know.
-        """
+        """As :meth:`prices`; bytes are those of all parameters, as the model runs, unless it knows better."""
         if unit in self.units:
             return self.prices(unit)
         if unit == BYTES:
@@ -131,7 +128,7 @@ class Transform(ABC):
         raise InputError(f"{type(self).__name__} counts in {known}, not in '{unit}'", "problem.budget")
 
     def budget(self, unit: str, limit: float | None, name: str | None = None, scale: float = 1.0) -> Budget:
-        """At most ``limit`` of ``scale`` times the cost in ``unit``, which people call ``name``. Raises as costs."""
+        """At most ``limit`` of ``scale`` times the cost in ``unit``, which people call ``name``."""
         prices, fixed = scaled(self.costs(unit), scale)
         return Additive(self.genes, prices, limit, name or unit, fixed)
 
@@ -231,10 +228,7 @@ def scaled(prices: Prices, factor: float) -> Prices:
 
 
 def uniform_within(transform: Transform, budget: Budget) -> list[float]:
-    """The uniform genome of ``transform`` that takes the least from each gene and keeps the ``budget``.
-
-    Raises :class:`evoprune.InputError` where no genome keeps it.
-    """
+    """The uniform genome of ``transform`` that takes the least from each gene and keeps the ``budget``."""
     try:
         budget.check_reachable()
     except ValueError as error:

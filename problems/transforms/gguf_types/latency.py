@@ -47,7 +47,6 @@ class FileTimer(Timer):
         """``kinds``: of each gene, the shapes that it changes, :data:`TYPES` or :data:`IDLE`.
 
         The first ``cuts`` genes of ``transform`` cut, the others are those of ``overlay``. ``base``: that of its files.
-        Raises :class:`evoprune.InputError` for several sequences.
         """
         super().__init__(transform, load, kinds)
         if load.batch > 1:

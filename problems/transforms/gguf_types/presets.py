@@ -66,8 +66,7 @@ def _preset(
 ) -> tuple[Any, list[float], dict[str, list[float]]]:
     """A problem that has the types of a preset, the genome with that of ``kinds`` for each matrix, and the dense one.
 
-    Where another one of them has no more bytes and no larger error, that is taken. Raises
-    :class:`evoprune.InputError` where a matrix has no such type.
+    Where another one of them has no more bytes and no larger error, that is taken.
     """
     problem = alone(settings.model_copy(update={"types": tuple(sorted({*kinds} - {DENSE}))}))
     transform = problem.session.transform

@@ -158,10 +158,7 @@ class Types(Overlay):
         return [self._bits.nearest(kinds) for kinds in found.values()]
 
     def genome_of(self, kinds: Sequence[str]) -> list[float]:
-        """Each matrix in its type of ``kinds``; where that is no level, in the first that has no more bits.
-
-        Raises :class:`evoprune.InputError` where all levels of a matrix have more.
-        """
+        """Each matrix in its type of ``kinds``; where that is no level, in the first that has no more bits."""
         genome = self._bits.nearest(kinds)
         if larger := self._bits.larger(genome, kinds):
             name, kind = self.matrices[larger[0]].name, kinds[larger[0]]
@@ -169,10 +166,7 @@ class Types(Overlay):
         return genome
 
     def presets(self) -> dict[str, list[str]]:
-        """The type of each matrix in each of llama.cpp's presets; the model must be dense.
-
-        Raises :class:`evoprune.InputError` where llama.cpp does not say it.
-        """
+        """The type of each matrix in each of llama.cpp's presets; the model must be dense."""
         from problems.gguf.runtime import presets
 
         names = [parameter_of(matrix) for matrix in self.matrices]
@@ -234,10 +228,7 @@ class Types(Overlay):
         return [tuple(of_block) for of_block in kinds]
 
     def prices(self, unit: str) -> Prices:
-        """No weight and no parameter is saved. Bytes are those of the .gguf file, with its header and tokenizer.
-
-        Raises :class:`evoprune.InputError` where it cannot be known what these are, or llama.cpp has no such model.
-        """
+        """No weight and no parameter is saved. Bytes are those of the .gguf file, with its header and tokenizer."""
         if unit != BYTES:
             total = self.resident.prunable_weights if unit == WEIGHTS else self.resident.parameters
             return [[0.0] * len(gene.levels) for gene in self._genes], float(total)

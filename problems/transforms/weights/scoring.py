@@ -20,8 +20,7 @@ from problems.transforms.weights.ranks import levels, ranks_in_matrix, ranks_in_
 class Scoring:
     """The score of each of ``matrices``: the one that ``scores`` has for its kind, else ``score``.
 
-    ``scope``: the set within which weights are compared; ``auto`` is that of each score. Raises
-    :class:`evoprune.InputError` where a kind is not among the matrices.
+    ``scope``: the set within which weights are compared; ``auto`` is that of each score.
     """
 
     def __init__(self, matrices: Sequence[Matrix], score: str, scores: Mapping[str, str], scope: str) -> None:
@@ -54,7 +53,6 @@ class Scoring:
         """Each matrix and the scores of its weights in ``model`` as it is now: float32, in the layer's layout.
 
         ``tokens`` ``(windows, window)``: the calibration text; not read if nothing is needed.
-        Raises :class:`evoprune.InputError` for scores that are not finite.
         """
         for matrix, known in statistics(model, tokens, self._matrices, self.needs):
             weight = matrix.rows(matrix.weight.detach()).float()

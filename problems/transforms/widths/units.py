@@ -127,8 +127,7 @@ def split(
 
     The output matrix has the same number of columns for each unit. Each other matrix reads the hidden states and has
     rows for one or more kinds of outputs; ``known`` lists, for each such choice, how many rows of each kind a unit has.
-    Kinds lie one after the other, or are ``interleaved``: all rows of a unit together. Raises
-    :class:`evoprune.InputError`, which names the matrix, where that is not so.
+    Kinds lie one after the other, or are ``interleaved``: all rows of a unit together.
     """
     *inputs, output = [matrices[layer] for layer in sublayer.layers]
     hidden, width = output.rows(output.weight).shape
@@ -159,10 +158,7 @@ def _places(count: int, sizes: Sequence[int], interleaved: bool) -> torch.Tensor
 
 @torch.no_grad()
 def tell_apart(model: Any, split: Callable[[bool], Sequence[Units]]) -> Sequence[Units]:
-    """The units of each block by ``split(interleaved)``, in the layout that is the model's.
-
-    Raises :class:`evoprune.InputError` where neither layout is.
-    """
+    """The units of each block by ``split(interleaved)``, in the layout that is the model's."""
     for interleaved in (False, True):
         units = split(interleaved)
         if _agree(model, units):
