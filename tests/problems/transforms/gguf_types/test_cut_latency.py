@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import random
 
 import gguf
 import pytest
 
 from evoprune.api import Run
 from evoprune.cli import main
-from evoprune.testing import check_budget
 from problems.budgets import latency_table
 from problems.budgets.latency_terms import timer_of
 from problems.budgets.milliseconds import Milliseconds
@@ -39,20 +37,6 @@ def types_in(path):
 @pytest.fixture
 def transform(problem_on):
     return problem_on("gpt2", [BLOCKS, WIDTH, TYPES]).session.transform
-
-
-def test_what_is_measured_says_what_a_file_of_any_genome_takes(transform, bytes_for_times):
-    times = ASKED.measure(transform)
-    assert (times["runtime"], list(times["genes"])) == ("llama.cpp", transform.genes.names)
-    budget = ASKED.budget(transform, times)
-    check_budget(budget)
-    stored, rng = transform.budget("bytes", None), random.Random(0)
-    dense = stored.spent(transform.dense)
-    assert budget.spent(transform.dense) == times["dense"] == dense / 1000
-    assert budget.limit == dense / 2000
-    for _ in range(20):
-        genome = [float(rng.randint(0, int(gene.up))) for gene in transform.genes]
-        assert budget.spent(genome) == pytest.approx(stored.spent(genome) / 1000, abs=0.03 * dense / 1000)
 
 
 def test_a_type_that_one_small_matrix_alone_may_have_is_not_timed(problem_on, bytes_for_times, monkeypatch):

@@ -115,11 +115,6 @@ def test_without_a_base_bytes_and_presets_are_not_known(language_model, capsys):
         _ = language_model(transforms=TYPES, budget={"use": "bytes", "removed": 0.5}).budget
 
 
-def test_out_of_reach_says_the_least_and_the_most():
-    with pytest.raises(InputError, match=r"^problem\.budget: .*4\.5 bits a weight .*least .* 4\.\d+, the most 16\.3"):
-        bundled(use="bits_per_weight", at_most=4.5).initial_genomes()
-
-
 @pytest.mark.parametrize("cuts", [["sublayers"], ["channels"], [BLOCKS, {"use": "heads", "drop": False}]])
 def test_shapes_that_llama_cpp_has_no_form_of_are_refused_before_the_search(problem_on, cuts):
     transform = problem_on("gpt2", [*cuts, TYPES]).session.transform

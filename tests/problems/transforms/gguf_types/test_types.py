@@ -116,16 +116,6 @@ def test_types_that_cannot_be_are_refused(language_model, tmp_path, given, messa
         language_model(**problem_in(tmp_path, "llama"), transforms={"use": "types", "types": given})
 
 
-@pytest.mark.parametrize("missing", ["gguf", "llama_cpp_py_sync"])
-def test_without_the_packages_one_line_says_what_to_install(types, monkeypatch, missing):
-    monkeypatch.setitem(sys.modules, "gguf", None) if missing == "gguf" else monkeypatch.setattr(ggml, "_PACKAGES", {})
-    ggml._numbers.cache_clear()
-    ggml._library.cache_clear()
-    with pytest.raises(InputError, match=r"pip install 'evoprune\[gguf\]'"):
-        types()
-    ggml._numbers.cache_clear()
-
-
 @pytest.mark.parametrize(("package", "key"), [("gguf", "problem.transforms"), ("accelerate", "problem.recover")])
 @pytest.mark.parametrize("command", ["validate", "run"])
 def test_a_missing_package_is_told_before_anything_is_loaded(command, package, key, tmp_path, monkeypatch, capsys):

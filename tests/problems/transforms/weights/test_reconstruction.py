@@ -5,7 +5,6 @@ import random
 import pytest
 import torch
 
-from problems.calibration.linear_algebra import damped_inverse
 from problems.calibration.statistics import statistics
 from problems.models.blocks import find_matrices
 from problems.reconstruction.update import inverse_factor, least_squares, sparsegpt
@@ -119,46 +118,3 @@ def test_between_stages_as_many_go_as_without_and_the_way_there_does_not_matter(
     for genome, before in seen:
         staged.apply(genome)
         assert all(map(torch.equal, weights_of(model), before))
-
-
-@pytest.mark.parametrize("mask", ["adaptive", "score"])
-def test_near_a_stage_the_lowest_of_its_weights_go_and_the_highest_of_the_removed_come_back(mask, tokens):
-    model = random_model("gpt2")
-    matrix, known = next(statistics(model, tokens, find_matrices(model), {"gram"}))
-    inverse = damped_inverse(known["gram"]).float().diagonal()
-    staged, _ = masks(model, tokens, genes="matrix", reconstruct_mask=mask)
-    original, others = matrix.weight.clone(), [0.5] * (len(find_matrices(model)) - 1)
-
-    def score(weight):
-        return original.abs() if mask == "score" else matrix.rows(matrix.rows(weight) ** 2 / inverse)
-
-    def cut(weights):
-        staged.apply([weights / matrix.size, *others])
-        return matrix.weight.clone()
-
-    half = matrix.size // 2
-    at, above, below = cut(half), cut(half + 10), cut(half - 10)
-    gone, back = (at != 0) & (above == 0), (at == 0) & (below != 0)
-    assert (int(gone.sum()), int(back.sum())) == (10, 10)
-    assert torch.equal(above, at.masked_fill(gone, 0))
-    assert score(at)[gone].max() <= score(at)[above != 0].min() * (1 + 1e-5)
-    assert torch.equal(below, torch.where(back, original, at))
-    assert score(original)[back].min() * (1 + 1e-5) >= score(original)[below == 0].max()
-
-
-@pytest.fixture
-def staged(pruning):
-    """The pruning problem with stages, or with other settings."""
-    return lambda **settings: pruning(**{"reconstruct": "sparsegpt", "reconstruct_stages": STAGES} | settings)
-
-
-def test_a_candidate_scores_the_same_in_any_order_and_from_any_relative(staged):
-    rng = random.Random(1)
-    genomes = [[rng.uniform(0.1, 0.9) for _ in range(3)] for _ in range(2)]
-    genomes += [[*genome[:2], rng.uniform(0.1, 0.9)] for genome in genomes]
-    fresh = [staged(reuse_mib=0).evaluate(genome).values for genome in genomes]
-    reusing = staged()
-    for at in [*range(4), *reversed(range(4))]:
-        assert reusing.evaluate(genomes[at]).values == fresh[at]
-    plain = staged(reconstruct_stages=())
-    assert all(plain.evaluate(genome).values != value for genome, value in zip(genomes, fresh, strict=True))

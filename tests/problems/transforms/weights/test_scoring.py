@@ -58,11 +58,6 @@ def test_row_is_the_natural_scope_of_wanda_and_a_kind_may_have_a_score_of_its_ow
         assert (per_row.max() - per_row.min() <= 1) == (matrix.kind == kinds[1])
 
 
-def test_a_kind_that_is_not_there_is_refused(model):
-    with pytest.raises(InputError, match=r"no matrix is called 'mlp\.nothing' \(known: "):
-        Scoring(find_matrices(model), "magnitude", {"mlp.nothing": "wanda"}, "auto")
-
-
 def test_a_score_that_gives_nonsense_is_refused(tokens, tmp_path, monkeypatch):
     (tmp_path / "odd_scores.py").write_text(
         "def nan(weight):\n    return weight / 0 * 0\n\ndef few(weight):\n    return weight[:1]\n"

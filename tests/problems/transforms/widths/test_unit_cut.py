@@ -5,12 +5,9 @@ import torch
 from transformers.pytorch_utils import Conv1D
 
 from evoprune import InputError
-from evoprune.files.cache import clear
-from problems.calibration import checkpoint
 from problems.calibration.linear_algebra import DAMPING
 from problems.models.blocks import find_blocks
 from problems.testing.transforms import check_transform
-from problems.transforms.weights.scoring import Scoring
 from tests.problems.small import inputs_of, problem_in
 from tests.problems.transforms.widths.slow import ALL, CUTS, budget_of, cut_of, masked, middle, parts_of
 
@@ -58,50 +55,6 @@ def test_what_is_kept_is_what_is_computed(language_model, monkeypatch, cut, scor
     kept = narrowed()
     assert kept.keys() == computed.keys()
     assert all(torch.equal(kept[name], computed[name]) for name in kept)
-
-
-def test_statistics_that_were_interrupted_go_on_whatever_came_before_them(language_model, monkeypatch):
-    def stored():
-        return language_model(
-            transforms={"use": "heads", "score": "wanda", "compensate": True}
-        ).session.transform._stored
-
-    def interrupted(*given):
-        for count, each in enumerate(whole(*given)):
-            if count == 4:
-                raise KeyboardInterrupt
-            yield each
-
-    monkeypatch.setattr(checkpoint, "_EVERY", 0.0)
-    monkeypatch.setattr(checkpoint, "_SHARE", 0.0)
-    whole = Scoring.scored
-    with monkeypatch.context() as patch:
-        patch.setattr(Scoring, "scored", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            stored()
-    found = stored()
-    clear()
-    anew = stored()
-    assert found.keys() == anew.keys()
-    assert all(torch.equal(found[name], anew[name]) for name in found)
-
-
-def test_a_candidate_that_fails_leaves_the_model_as_it_was(language_model, monkeypatch, tokens):
-    transform = language_model(transforms={"use": "channels", "compensate": True}).session.transform
-    model, last = transform.resident.model, float(len(transform.genes[0].levels) - 1)
-    dropped, narrow = [last, 0.0, 0.0], [1.0, 1.0, 0.0]
-    transform.apply(dropped)
-    expected = model(tokens).logits
-
-    def fails(*_):
-        raise RuntimeError("no memory")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("problems.transforms.widths.unit_cut.refitted", fails)
-        with pytest.raises(RuntimeError):
-            transform.apply(narrow)
-    transform.apply(dropped)
-    assert torch.equal(model(tokens).logits, expected)
 
 
 @pytest.mark.parametrize("cut", CUTS)
