@@ -82,7 +82,11 @@ class StatusFile:
 
         ``phase``: what a running one does; ``seconds_left``: until that is done.
         """
-        known = {"state": state, "reason": reason, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+        known: dict[str, Any] = {
+            "state": state,
+            "reason": reason,
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
         with self._lock:
             known |= {"pid": os.getpid(), "phase": phase, "seconds_left": seconds_left}
             write_json(self._folder / STATUS, known)

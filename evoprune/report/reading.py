@@ -69,7 +69,7 @@ class Reported:
         found = {}
         for key, value in self.run.result.as_json().items():
             if isinstance(value, dict) and value and key not in _ELSEWHERE:
-                rows = _rows(value, key in self.told.shares, self.told.shares)
+                rows = _rows(value, key, self.told.shares)
                 if all(len(row) <= _MOST_COLUMNS for row in rows.values()):
                     found[self.told.words.get(key, key)] = rows
         return found
@@ -121,15 +121,11 @@ def _titles(run: api.Run) -> tuple[str, Collection[str]]:
     return titles(run.resolved.problem, run.resolved.settings, run.resolved.experiment.seed)
 
 
-def _rows(value: Json, all_shares: bool, shares: Collection[str]) -> dict[str, Json]:
+def _rows(value: Json, key: str, shares: frozenset[str]) -> dict[str, Json]:
     """Rows of columns; a mapping of single values becomes one row. Lists are for programs."""
     rows = value if all(isinstance(row, dict) for row in value.values()) else {"": value}
     return {
-        name: {
-            k: _shown(cell, all_shares or not shares.isdisjoint({name, k}))
-            for k, cell in row.items()
-            if _is_single(cell)
-        }
+        name: {k: _shown(cell, not shares.isdisjoint({key, name, k})) for k, cell in row.items() if _is_single(cell)}
         for name, row in rows.items()
     }
 
