@@ -1,4 +1,4 @@
-"""Finds passages that two texts have in common, at any offset."""
+"""Passages that two texts have in common, at any offset."""
 
 from __future__ import annotations
 
@@ -8,21 +8,16 @@ from numpy.typing import NDArray
 
 from problems.texts.windows import Windows, share_a_window
 
-PASSAGE = 32
-"""Tokens in a passage."""
-
-_MOST_IN_COMMON = 0.01
-"""Of the report text, in passages that another text holds too: quotations and headings may be the same."""
-
-_BASE = numpy.uint64(0x9E3779B97F4A7C15)
-"""Odd, so that multiplying by it modulo 2^64 can be undone."""
+PASSAGE = 32  # tokens
+_MOST_IN_COMMON = 0.01  # of the report text: quotations and headings may be the same
+_BASE = numpy.uint64(0x9E3779B97F4A7C15)  # odd, so that it has an inverse modulo 2^64
 
 
 def share_in_common(text: Windows, other: Windows) -> float:
-    """The share, in [0, 1], of the tokens of ``text`` that lie in passages which ``other`` holds too.
+    """Return the share, in [0, 1], of the tokens of ``text`` in passages that occur in ``other``.
 
-    A passage is any :data:`PASSAGE` tokens in a row. They are found by rolling hashes, in time that is linear in the
-    texts but for sorting, and compared token by token. 0 where either text is shorter.
+    A passage is any :data:`PASSAGE` tokens in a row, found by rolling hashes and compared token by token. 0 where
+    either text is shorter.
     """
     ours, theirs = (one.text.numpy().reshape(-1) for one in (text, other))
     if min(len(ours), len(theirs)) < PASSAGE:
@@ -39,12 +34,12 @@ def share_in_common(text: Windows, other: Windows) -> float:
 
 
 def holds_much_of(report: Windows, other: Windows) -> bool:
-    """Whether ``report`` holds so many passages of ``other``, or a whole window of it, that it cannot judge."""
+    """Tell whether ``report`` holds too many passages of ``other``, or a whole window of it."""
     return share_in_common(report, other) > _MOST_IN_COMMON or share_a_window(report, other)
 
 
 def _hashes(tokens: NDArray[numpy.int64]) -> NDArray[numpy.uint64]:
-    """A hash of each passage, uint64: the sum of its tokens times powers of the base, modulo 2^64."""
+    """Hash each passage: the sum of its tokens times powers of the base, modulo 2^64."""
     powers = numpy.cumprod(numpy.full(len(tokens), _BASE), dtype=numpy.uint64)
     sums = numpy.concatenate([numpy.zeros(1, numpy.uint64), numpy.cumsum((tokens.astype(numpy.uint64) + 1) * powers)])
     inverse = numpy.uint64(pow(int(_BASE), -1, 2**64))

@@ -12,19 +12,15 @@ from problems.models.settings import Source
 
 BUNDLED_TEXT = "bundled:python-docs"
 LOCAL_TEXT_SUFFIXES = (".txt", ".jsonl", ".parquet")
-HUB_SPLIT = "test"
-"""The split of a hub text if the settings give none."""
-
-CALIBRATION_TOKENS = 16_384
-"""The tokens of the search text that calibrate by default: 32 windows of 512."""
+HUB_SPLIT = "test"  # if the settings give none
+CALIBRATION_TOKENS = 16_384  # of the search text, by default: 32 windows of 512
 
 Sampling = Literal["first", "random", "clusters"]
-
 Begin = bool | Literal["auto"]
 
 
 class TextSettings(Settings):
-    """Where a text comes from, and how much of it is scored."""
+    """The source of a text, and how much of it is scored."""
 
     source: Source = Field(description="hub id, a .txt, .jsonl or .parquet file, or bundled:python-docs")
     subset: str | None = Field(None, description="the hub data set's configuration, such as wikitext-2-raw-v1")
@@ -52,12 +48,12 @@ class TextSettings(Settings):
 
     @property
     def is_bundled(self) -> bool:
-        """Whether the source names a text that comes with evoprune."""
+        """Tell whether the source names a text that comes with evoprune."""
         return self.source.startswith("bundled:")
 
     @property
     def is_local(self) -> bool:
-        """Whether the source is a path on this machine, and not on the hub."""
+        """Tell whether the source is a path on this machine, and not on the hub."""
         path = Path(self.source)
         return not self.is_bundled and (path.suffix in LOCAL_TEXT_SUFFIXES or path.exists())
 
@@ -111,7 +107,7 @@ class TextsSettings(Settings):
 
 
 def fault_of_texts(search: TextSettings, report: TextSettings, calibration: TextSettings | None) -> str | None:
-    """What is wrong with the choice of texts; None if nothing is."""
+    """Say what is wrong with the choice of texts; None if nothing is."""
     if _overlap(search, report):
         return (
             "search_text and report_text are the same text; a text that the search sees must not score its result; "
@@ -130,13 +126,13 @@ def fault_of_texts(search: TextSettings, report: TextSettings, calibration: Text
 
 
 def _overlap(one: TextSettings, other: TextSettings) -> bool:
-    """Whether both read some of the same text."""
+    """Tell whether both read some of the same text."""
     (begin, end), (others_begin, others_end) = one.part or (0, 1), other.part or (0, 1)
     return one.whole_identity == other.whole_identity and begin < others_end and others_begin < end
 
 
 def text_fault(text: TextSettings) -> str | None:
-    """Why there is no text at a path; None if there may be one, or it is bundled or on the hub."""
+    """Say why there is no text at a path; None if there may be one, or it is bundled or on the hub."""
     path = Path(text.source)
     if not text.is_local:
         return None

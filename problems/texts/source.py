@@ -1,4 +1,4 @@
-"""Reads a text from the hub or from a local file, or the bundled text."""
+"""Texts from the hub, from local files, and the bundled text."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from typing import Any, Literal, get_args
 from evoprune import InputError
 from problems.texts.settings import BUNDLED_TEXT, HUB_SPLIT, TextSettings, text_fault
 
-_NEAR = 4096
-"""Characters within which a part may end later than it was asked to."""
+Split = Literal["train", "validation", "test"]
 
-BETWEEN_ROWS = "\n\n"
-"""The separator of a data set's rows in one text, as is usual for WikiText."""
+KEY_WORDS = 8  # first words that decide the split of a paragraph of the bundled text
+BETWEEN_ROWS = "\n\n"  # separates a data set's rows in one text, as is usual for WikiText
+
+_HELD_OUT_PERCENT: dict[Split, int] = {"test": 15, "validation": 15}
+_NEAR = 4096  # characters within which a part may end later than asked
 
 
 def load_text(settings: TextSettings, role: str) -> str:
-    """The whole text, or the part of it that is asked for. ``role`` names the settings in errors.
-
-    Raises :class:`evoprune.InputError`.
-    """
+    """Return the text, or the part of it that is asked for; ``role`` names the settings in errors."""
     try:
         if settings.is_bundled:
             text = _bundled(settings)
@@ -44,20 +43,12 @@ def load_text(settings: TextSettings, role: str) -> str:
 
 
 def _between_words(text: str, share: float) -> int:
-    """The first place after ``share`` of ``text`` where a line ends, or else a word, or else just there."""
+    """Return the first place after ``share`` of ``text`` where a line ends, or else a word, or else just there."""
     place = round(share * len(text))
     if place in {0, len(text)}:
         return place
     ends = (text.find(mark, place, place + _NEAR) for mark in "\n ")
     return next((end + 1 for end in ends if end >= 0), place)
-
-
-def _bundled(settings: TextSettings) -> str:
-    if settings.source != BUNDLED_TEXT:
-        raise InputError(f"unknown source '{settings.source}'; the bundled text is '{BUNDLED_TEXT}'")
-    if settings.split not in get_args(Split):
-        raise InputError(f"split '{settings.split}' of {BUNDLED_TEXT}: expected one of {', '.join(get_args(Split))}")
-    return python_docs(settings.split)  # type: ignore[arg-type]
 
 
 def _local(path: Path, column: str) -> str:
@@ -110,39 +101,43 @@ def _hub(settings: TextSettings) -> str:
         ) from None
 
 
-Split = Literal["train", "validation", "test"]
-
-KEY_WORDS = 8
-"""The number of first words that decide the split of a paragraph."""
-
-_HELD_OUT_PERCENT = {"test": 15, "validation": 15}
-
-
-def words(text: str) -> list[str]:
-    """The lower-case alphabetic words of ``text``, which do not depend on its layout."""
-    return re.findall(r"[a-z]+", text.lower())
-
-
-def paragraphs(text: str) -> list[str]:
-    """The blocks of ``text`` between blank lines, without trailing spaces, in order."""
-    blocks = re.split(r"\n\s*\n", text.strip("\n"))
-    return [block.rstrip() for block in blocks if block.strip()]
-
-
-def split_of(paragraph: str) -> Split:
-    """The split that a paragraph belongs to: 15% test, 15% validation, 70% train."""
-    key = " ".join(words(paragraph)[:KEY_WORDS])
-    bucket = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") % 100
-    for split, percent in _HELD_OUT_PERCENT.items():
-        if bucket < percent:
-            return split  # type: ignore[return-value]
-        bucket -= percent
-    return "train"
+def _bundled(settings: TextSettings) -> str:
+    if settings.source != BUNDLED_TEXT:
+        raise InputError(f"unknown source '{settings.source}'; the bundled text is '{BUNDLED_TEXT}'")
+    if settings.split not in get_args(Split):
+        raise InputError(f"split '{settings.split}' of {BUNDLED_TEXT}: expected one of {', '.join(get_args(Split))}")
+    return python_docs(settings.split)  # type: ignore[arg-type]
 
 
 def python_docs(split: Split) -> str:
-    """The paragraphs of the language reference in ``split``, each once, joined by blank lines."""
+    """Return the paragraphs of Python's language reference in ``split``, each once, joined by blank lines."""
     from pydoc_data.topics import topics
 
     unique = dict.fromkeys(p for _, text in sorted(topics.items()) for p in paragraphs(text))
     return "\n\n".join(p for p in unique if split_of(p) == split)
+
+
+def split_of(paragraph: str) -> Split:
+    """Return the split of a paragraph, which its own first words decide: 15% test, 15% validation, 70% train.
+
+    So a paragraph that was trained on is never reported on with another Python version, whose topics are in another
+    order or edited.
+    """
+    key = " ".join(words(paragraph)[:KEY_WORDS])
+    bucket = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") % 100
+    for split, percent in _HELD_OUT_PERCENT.items():
+        if bucket < percent:
+            return split
+        bucket -= percent
+    return "train"
+
+
+def words(text: str) -> list[str]:
+    """Return the lower-case alphabetic words of ``text``, which do not depend on its layout."""
+    return re.findall(r"[a-z]+", text.lower())
+
+
+def paragraphs(text: str) -> list[str]:
+    """Return the blocks of ``text`` between blank lines, without trailing spaces."""
+    blocks = re.split(r"\n\s*\n", text.strip("\n"))
+    return [block.rstrip() for block in blocks if block.strip()]

@@ -14,8 +14,8 @@ from problems.texts.windows import Windows, check_length, cut_windows, held_out_
 class Texts:
     """The windows of each text that ``settings`` name, read at their first use.
 
-    ``calibrates``: whether the calibration text is used. Then the report text must not contain passages of it,
-    and the held-out windows do not overlap with it.
+    If the run ``calibrates``, the report text must not contain passages of the calibration text, and the held-out
+    windows do not overlap with it.
     """
 
     def __init__(self, settings: TextsSettings, resident: Resident, calibrates: bool = False) -> None:
@@ -44,10 +44,7 @@ class Texts:
 
     @cached_property
     def report(self) -> Windows:
-        """The windows that score the result; only the main process reads them.
-
-        Raises :class:`evoprune.InputError`, also if the search sees passages of them.
-        """
+        """The windows that score the result, none of which the search may see; only the main process reads them."""
         report = self.windows(self._settings.report_text, "report_text")
         seen = {"search_text": self.search, "calibration_text": self.calibration if self.calibrates else None}
         for role, windows in (seen | {"held-out text": self.held_out}).items():
@@ -59,19 +56,13 @@ class Texts:
         return report
 
     def windows(self, text: TextSettings, role: str, at_most: bool = False) -> Windows:
-        """The windows of ``text``; with ``at_most``, fewer if it is shorter. ``role`` names it in errors.
-
-        Raises :class:`evoprune.InputError`.
-        """
+        """Return the windows of ``text``; ``role`` and ``at_most`` as in :func:`cut_windows`."""
         check_length(text, self._resident.model, role)
         return cut_windows(text, self._resident.tokenizer, role, at_most)
 
     def fingerprint(self) -> dict[str, str]:
-        """The hash of each text's tokens, and the token that windows begin with if there is one."""
-        more = {
-            "calibration_text": self.calibration if self.calibrates else None,
-            "held_out_text": self.held_out,
-        }
+        """Return the hash of each text's tokens, and the token that windows begin with if there is one."""
+        more = {"calibration_text": self.calibration if self.calibrates else None, "held_out_text": self.held_out}
         hashes = {"search_text": self.search.sha256, "report_text": self.report.sha256}
         begins = {"begin": self.search.begin} if self.search.begin is not None else {}
         return begins | hashes | {name: windows.sha256 for name, windows in more.items() if windows}

@@ -1,4 +1,4 @@
-"""Cuts a text into windows of tokens."""
+"""Windows of tokens: a text is tokenised and cut, and some of its windows are chosen."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from problems.models.load import added_bos_token
 from problems.texts.settings import Begin, Sampling, TextSettings
 from problems.texts.source import load_text
 
-_AT_ONCE = 2 * 2**20
-"""Characters that are tokenised at once."""
-
+_AT_ONCE = 2 * 2**20  # characters: a tokenizer takes some 200 bytes of memory for each
+_LONGEST_WORD = 2**16  # characters after which a text without words is cut anywhere
 _WORDS_END = re.compile(r"(?<=\w)(?=\s)")
+_TELLING = 16  # tokens in a sequence that unrelated texts do not share
+_BUCKETS = 256  # of hashed tokens: histograms of a whole vocabulary would be nearly empty
+_ROUNDS = 30  # of k-means, which has converged by then
 
-_TELLING = 16
-"""Length of a sequence of tokens; unrelated texts share shorter ones."""
+Tokens = NDArray[numpy.int64]
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,8 @@ class Windows:
 
     tokens: torch.Tensor
     settings: TextSettings
-    places: tuple[int, ...]
-    """The number of each window in its text, in increasing order."""
-    begin: str | None = None
-    """The token that every window begins with, which is not part of the text; None if there is none."""
+    places: tuple[int, ...]  # the number of each window in its text, in increasing order
+    begin: str | None = None  # the token that begins every window and is not part of the text
 
     @property
     def text(self) -> torch.Tensor:
@@ -52,16 +51,16 @@ class Windows:
 
     @property
     def identity(self) -> tuple[str, tuple[int, ...]]:
-        """What tells these windows from all others: the hash of the token ids, and their shape."""
+        """The hash of the token ids, and their shape."""
         return self.sha256, tuple(self.tokens.shape)
 
     @property
     def predictions(self) -> int:
-        """The number of next tokens that are predicted in all windows."""
+        """The number of predicted tokens in all windows."""
         return predictions(self.tokens)
 
     def protocol(self) -> dict[str, Any]:
-        """The part of the protocol that describes these windows."""
+        """Describe these windows for a run's protocol."""
         windows, window = self.tokens.shape
         keys = {"source", "subset", "split", "column", "part", "sampling", "sampling_seed"}
         text = self.settings.model_dump(mode="json", include=keys)
@@ -70,22 +69,20 @@ class Windows:
 
 
 def settings_of(protocol: Mapping[str, Any]) -> TextSettings:
-    """The settings of the text that a :meth:`Windows.protocol` describes; one without ``begin`` had no such token."""
+    """Return the settings of the text that a :meth:`Windows.protocol` describes."""
     known = {key: protocol[key] for key in TextSettings.model_fields if key in protocol}
     return TextSettings(**known | {"begin": protocol.get("begin") is not None})
 
 
 def predictions(tokens: torch.Tensor) -> int:
-    """The number of predicted tokens in ``tokens`` ``(windows, window)``: one fewer than tokens in each window."""
+    """Count the predicted tokens in ``tokens`` ``(windows, window)``: all but the first of each window."""
     return tokens.shape[0] * (tokens.shape[1] - 1)
 
 
 def cut_windows(settings: TextSettings, tokenizer: Any, role: str, at_most: bool = False) -> Windows:
-    """Non-overlapping windows of the text that ``settings`` name, sampled as they say.
+    """Return non-overlapping windows of the text that ``settings`` name, sampled as they say.
 
-    ``role`` names the settings in errors. Raises
-    :class:`evoprune.InputError` if the text is shorter than asked for; with ``at_most``, only
-    if it has no window at all.
+    ``role`` names the settings in errors. ``at_most``: a text that is too short gives fewer windows, at least one.
     """
     whole = _tokenised(settings, tokenizer, role)
     available = len(whole.tokens)
@@ -101,8 +98,35 @@ def cut_windows(settings: TextSettings, tokenizer: Any, role: str, at_most: bool
     return whole.chosen(order(whole.tokens, wanted, settings.sampling, settings.sampling_seed)[:wanted])
 
 
+def held_out_windows(searched: Windows, seen: Iterable[Windows], count: int, tokenizer: Any) -> Windows | None:
+    """Return at most ``count`` windows that share no token with ``searched`` and ``seen``, of the same text.
+
+    They are the next windows of its sampling: those that follow, or the next ones of its shuffle. None if no window
+    is left.
+    """
+    settings = searched.settings
+    whole = _tokenised(settings, tokenizer, "search_text")
+    free = whole.free([searched, *seen])
+    sampled = order(whole.tokens, len(searched.places), settings.sampling, settings.sampling_seed)
+    rest = [window for window in sampled if free[window]]
+    return whole.chosen(rest[:count]) if rest[:count] else None
+
+
+def unused_windows(settings: TextSettings, used: Iterable[Windows], tokenizer: Any, role: str) -> Windows:
+    """Return all windows of the text that ``settings`` name that share no token with ``used``, of the same text."""
+    whole = _tokenised(settings, tokenizer, role)
+    return whole.chosen([window for window, free in enumerate(whole.free(used)) if free])
+
+
+def check_length(settings: TextSettings, model: Any, role: str) -> None:
+    """Refuse windows with more tokens than ``model`` has positions."""
+    longest = max_positions(model)
+    if longest and settings.window > longest:
+        raise InputError(f"{settings.window} is longer than the model's {longest} positions", f"problem.{role}.window")
+
+
 def share_a_window(one: Windows, other: Windows) -> bool:
-    """Whether a whole window of one occurs in the tokens of the other, at any position."""
+    """Tell whether a whole window of one occurs in the tokens of the other, at any position."""
     return _holds(one, other) or _holds(other, one)
 
 
@@ -120,48 +144,17 @@ def _holds(text: Windows, windows: Windows) -> bool:
     return False
 
 
-def check_length(settings: TextSettings, model: Any, role: str) -> None:
-    """Raise :class:`evoprune.InputError` if ``model`` has fewer positions than a window has tokens."""
-    longest = max_positions(model)
-    if longest and settings.window > longest:
-        raise InputError(f"{settings.window} is longer than the model's {longest} positions", f"problem.{role}.window")
-
-
-def held_out_windows(searched: Windows, learnt: Iterable[Windows], count: int, tokenizer: Any) -> Windows | None:
-    """At most ``count`` more windows of the text of ``searched``, none of which shares a token with ``learnt``.
-
-    They are the next windows of its sampling: those that follow, or the next ones of its shuffle.
-    ``learnt`` are windows of the same text, of any length. None if no window is left.
-    """
-    settings = searched.settings
-    whole = _tokenised(settings, tokenizer, "search_text")
-    free = whole.free([searched, *learnt])
-    sampled = order(whole.tokens, len(searched.places), settings.sampling, settings.sampling_seed)
-    rest = [window for window in sampled if free[window]]
-    return whole.chosen(rest[:count]) if rest[:count] else None
-
-
-def unused_windows(settings: TextSettings, used: Iterable[Windows], tokenizer: Any, role: str) -> Windows:
-    """All windows of the text that ``settings`` name, of their length, that share no token with ``used``.
-
-    ``used`` are windows of the same text, of any length. There may be none. Raises :class:`evoprune.InputError`.
-    """
-    whole = _tokenised(settings, tokenizer, role)
-    return whole.chosen([window for window, free in enumerate(whole.free(used)) if free])
-
-
 @dataclass(frozen=True)
 class _Whole:
     """A text of ``count`` tokens cut up: ``tokens`` ``(available, tokens of the text in a window)``."""
 
     settings: TextSettings
-    tokens: numpy.ndarray[Any, Any]
+    tokens: Tokens
     count: int
-    begin: tuple[int, str] | None
-    """What each window begins with: the number of a token, and how it is written."""
+    bos_token: tuple[int, str] | None  # its id, and how it is written
 
     def free(self, used: Iterable[Windows]) -> list[bool]:
-        """Which windows share no token of the text with ``used``."""
+        """Tell for each window whether it shares no token of the text with ``used``."""
         seen = numpy.zeros(self.count, dtype=bool)
         for windows in used:
             length = windows.text.shape[1]
@@ -170,69 +163,70 @@ class _Whole:
         return [not window.any() for window in seen[: self.tokens.size].reshape(self.tokens.shape)]
 
     def chosen(self, places: list[int]) -> Windows:
-        """The windows ``places``."""
-        kept = sorted(places)
-        tokens = torch.from_numpy(self.tokens[kept])
-        if self.begin is None:
-            return Windows(tokens, self.settings, tuple(kept))
-        number, name = self.begin
-        first = torch.full((len(kept), 1), number, dtype=torch.int64)
-        return Windows(torch.cat([first, tokens], dim=1), self.settings, tuple(kept), name)
+        """Return the windows ``places``, in the order of the text."""
+        places = sorted(places)
+        tokens = torch.from_numpy(self.tokens[places])
+        if self.bos_token is None:
+            return Windows(tokens, self.settings, tuple(places))
+        number, name = self.bos_token
+        first = torch.full((len(places), 1), number, dtype=torch.int64)
+        return Windows(torch.cat([first, tokens], dim=1), self.settings, tuple(places), name)
 
 
 def _tokenised(settings: TextSettings, tokenizer: Any, role: str) -> _Whole:
-    """All windows of a text."""
+    """Return all windows of a text, which is tokenised once: a long one takes minutes."""
     first = bos_token(tokenizer, settings.begin, role)
-    begin = None if first is None else (first, str(tokenizer.convert_ids_to_tokens(first)))
-    length = settings.window - (begin is not None)
-    numbers = _numbers(settings, tokenizer, role)
-    return _Whole(settings, numbers[: len(numbers) // length * length].reshape(-1, length), len(numbers), begin)
-
-
-def _numbers(settings: TextSettings, tokenizer: Any, role: str) -> numpy.ndarray[Any, Any]:
-    """The numbers of all tokens of a text, int64. A text is tokenised once: a long one takes minutes.
-
-    It is done in parts, as a tokenizer takes some 200 bytes of memory for each character.
-    """
+    named = None if first is None else (first, str(tokenizer.convert_ids_to_tokens(first)))
     text, known = load_text(settings, role), _tokens.setdefault(tokenizer, {})
     key = hashlib.sha256(text.encode()).digest()  # not its name: a file may have changed
     if key not in known:
         parts = [tokenizer(part, add_special_tokens=False, verbose=False)["input_ids"] for part in _parts(text)]
         known[key] = numpy.concatenate([numpy.array(part, dtype=numpy.int64) for part in parts])
-    return known[key]
+    tokens, length = known[key], settings.window - (first is not None)
+    return _Whole(settings, tokens[: len(tokens) // length * length].reshape(-1, length), len(tokens), named)
+
+
+_tokens: WeakKeyDictionary[Any, dict[bytes, Tokens]] = WeakKeyDictionary()
+"""The tokens of texts by tokenizer and the text's hash."""
 
 
 def _parts(text: str) -> Iterator[str]:
-    """``text`` in parts of about :data:`_AT_ONCE` characters, each of which ends with a word.
+    """Split ``text`` into parts of about :data:`_AT_ONCE` characters, each of which ends with a word.
 
     Tokens end there in any case, so that they are those of the whole text (a tokenizer that puts a space before each
-    text, as Llama 2's, gives one more for each part).
+    text, as Llama 2's, gives one more for each part). Only where no word ends for long is a part cut anywhere.
     """
     start = 0
-    while end := _WORDS_END.search(text, start + _AT_ONCE):
-        yield text[start : end.start()]
-        start = end.start()
-    yield text[start:]
+    while start < len(text):
+        limit = start + _AT_ONCE + _LONGEST_WORD
+        end = _WORDS_END.search(text, start + _AT_ONCE, limit)
+        stop = end.start() if end else limit
+        yield text[start:stop]
+        start = stop
 
 
-_tokens: WeakKeyDictionary[Any, dict[bytes, numpy.ndarray[Any, Any]]] = WeakKeyDictionary()
-"""Of each tokenizer, the tokens of the texts that it was given, by the texts' hashes."""
+def bos_token(tokenizer: Any, begin: Begin, role: str) -> int | None:
+    """Return the id of the token that begins each window; None if ``begin`` or the tokenizer says that there is none.
 
-
-Tokens = NDArray[numpy.int64]
-
-_BUCKETS = 256
-"""Token ids are hashed into this many buckets: histograms of a whole vocabulary would be nearly empty."""
-
-_ROUNDS = 30
-"""Iterations of k-means; it has converged by then."""
+    ``role`` names the text in errors.
+    """
+    if begin is False:
+        return None
+    added = added_bos_token(tokenizer)
+    if added is not None or begin == "auto":
+        return added
+    if getattr(tokenizer, "bos_token_id", None) is None:
+        raise InputError(
+            "the tokenizer has no token that begins a text; expected auto or false", f"problem.{role}.begin"
+        )
+    return int(tokenizer.bos_token_id)
 
 
 def order(tokens: Tokens, wanted: int, sampling: Sampling, seed: int) -> list[int]:
-    """All windows of ``tokens`` ``(available, window)`` by number, the ``wanted`` ones first.
+    """Return the numbers of all windows ``tokens`` ``(available, window)``, the ``wanted`` ones first.
 
-    ``first``: in the text's order. ``random``: shuffled by ``seed``. ``clusters``: from each of
-    ``wanted`` clusters the window nearest its centre, and then the others, shuffled.
+    ``first``: in the text's order. ``random``: shuffled by ``seed``. ``clusters``: from each of ``wanted`` clusters
+    the window nearest its centre, and then the others, shuffled.
     """
     if sampling == "first":
         return list(range(len(tokens)))
@@ -245,9 +239,9 @@ def order(tokens: Tokens, wanted: int, sampling: Sampling, seed: int) -> list[in
 
 
 def _features(tokens: Tokens) -> NDArray[numpy.float64]:
-    """The square roots of the frequencies of hashed tokens in each window ``(available, buckets)``.
+    """Return the square roots of the frequencies of hashed tokens in each window ``(available, buckets)``.
 
-    Of unit length, so distances are Hellinger distances, in which common words do not dominate.
+    They have unit length, so that distances are Hellinger distances, in which common words do not dominate.
     """
     # Knuth's multiplicative hash: neighbours in a vocabulary are often similar, and should not share a bucket.
     buckets = (tokens.astype(numpy.uint64) * 2654435761 % 2**32) // (2**32 // _BUCKETS)
@@ -257,10 +251,10 @@ def _features(tokens: Tokens) -> NDArray[numpy.float64]:
 
 
 def _central(features: NDArray[numpy.float64], starts: list[int]) -> list[int]:
-    """The window nearest the centre of each k-means cluster, each once; k-means begins at the windows ``starts``.
+    """Return the window nearest the centre of each k-means cluster, each once; k-means starts at windows ``starts``.
 
-    As in EvoP (Wu et al., "EvoP: Robust LLM Inference via Evolutionary Pruning", 2025), which
-    clusters its calibration data so that a small sample is as diverse as the whole.
+    EvoP (Wu et al., "EvoP: Robust LLM Inference via Evolutionary Pruning", 2025) clusters its calibration data so, to
+    make a small sample as diverse as the whole.
     """
     from scipy.cluster.vq import kmeans2  # few runs need it, and it takes half a second to import
 
@@ -274,21 +268,3 @@ def _central(features: NDArray[numpy.float64], starts: list[int]) -> list[int]:
         chosen.append(int(distances.argmin()))
         left[chosen[-1]] = False
     return chosen
-
-
-def bos_token(tokenizer: Any, begin: Begin, role: str) -> int | None:
-    """The id of the token that each window begins with; None if ``begin`` or the tokenizer says that there is none.
-
-    ``role`` names the text in errors. Raises :class:`evoprune.InputError` where ``begin`` asks for a token and the
-    tokenizer has none.
-    """
-    if begin is False:
-        return None
-    added = added_bos_token(tokenizer)
-    if added is not None or begin == "auto":
-        return added
-    if getattr(tokenizer, "bos_token_id", None) is None:
-        raise InputError(
-            "the tokenizer has no token that begins a text; expected auto or false", f"problem.{role}.begin"
-        )
-    return int(tokenizer.bos_token_id)

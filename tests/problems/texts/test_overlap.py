@@ -1,5 +1,3 @@
-"""What two texts have in common is what sets of all their passages say."""
-
 import pytest
 import torch
 
@@ -35,7 +33,6 @@ def test_copied_passages_are_found_at_any_offset(seed, vocabulary):
 
 def test_ends():
     text = torch.arange(80)
-    assert share_in_common(windows(text), windows(text)) == 1
-    assert share_in_common(windows(text), windows(text.flip(0))) == 0
-    assert share_in_common(windows(text), windows(text[:24])) == 0
+    for other, share in [(text, 1), (text.flip(0), 0), (text[:24], 0)]:
+        assert share_in_common(windows(text), windows(other)) == share
     assert share_in_common(windows(torch.zeros(80)), windows(torch.zeros(40))) == 1
