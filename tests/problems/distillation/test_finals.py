@@ -94,23 +94,6 @@ def test_if_nothing_of_the_text_is_learned_it_is_the_divergence(finals, tmp_path
     assert judged.measures == {"held_out_before": pytest.approx(before, rel=1e-5)}
 
 
-def test_low_rank_updates_are_a_part_of_what_is_rounded_and_judged(language_model, tmp_path):
-    pytest.importorskip("peft")
-    pytest.importorskip("llama_cpp_py_sync")
-    types = {"use": "types", "types": ["Q4_0"], "importance": False}
-    recipe = RECOVER | {"train": "lora", "tokens": 200, "evaluations": 1}
-    problem = language_model(
-        transforms=[{"use": "sublayers", "genes": "block"}, types],
-        recover=recipe | {"select": {"finalists": 2, "tokens": 200}},
-    )
-    genome, session = [gene.up * (place != 0) for place, gene in enumerate(problem.genes)], problem.session
-    judged = problem.judge(genome)
-    assert problem.judge(genome) == judged  # whatever was drawn before
-    weights = recover_with(FinalModel(session, genome), tmp_path, **recipe).weights
-    model, held_out = FinalModel(session, genome, weights).copy().model, problem.recovery_text.held_out
-    assert judged.values[0] == pytest.approx(plain_perplexity(model, held_out), rel=1e-4)
-
-
 @pytest.fixture
 def run(small, tmp_path, capsys):
     """Runs a search; returns its folder, and the lines that it prints."""

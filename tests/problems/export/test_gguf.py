@@ -18,8 +18,7 @@ from problems.export import gguf as export
 from problems.gguf import llama, runtime
 from problems.gguf.base import find_base
 from problems.gguf.write import contents
-from problems.transforms.encoding import encoded
-from tests.problems.gguf.models import base_of, random_llama, write_model
+from tests.problems.gguf.models import base_of, random_llama
 from tests.runs import lines, result
 
 BLOCKS, SUBLAYERS = {"use": "sublayers", "genes": "block"}, {"use": "sublayers"}
@@ -28,9 +27,6 @@ COMPENSATED = [
     {"use": "channels", "score": "magnitude", "compensate": True},
 ]
 RECOVERED = {"tokens": 512, "held_out": 1, "evaluations": 2, "patience": 2, "batch": 1}
-TYPES = {"use": "types", "types": ["Q8_0", "Q5_0", "Q4_0"], "importance": False}
-TRAINED = {"tokens": 1024, "held_out": 4, "evaluations": 2, "patience": 2, "cross_entropy": 0, "rate": 0.003}
-NORMS = TRAINED | {"train": "norms"}
 
 
 @pytest.fixture(scope="module")
@@ -110,62 +106,16 @@ def test_a_file_that_fails_its_check_is_marked(run_of, tmp_path, capsys, monkeyp
     assert not json.loads((tmp_path / "small.evoprune.json").read_text())["fit"]
 
 
-def another(folder):
-    return str(write_model(random_llama(groups=4, blocks=4), folder / "another.gguf"))
-
-
-def truncated(folder):
-    path = write_model(random_llama(blocks=4), folder / "truncated.gguf")
-    path.write_bytes(path.read_bytes()[:-100])
-    return str(path)
-
-
-@pytest.mark.parametrize(
-    ("kind", "transforms", "base", "reason"),
-    [
-        ("llama", BLOCKS, None, "takes its tokenizer and metadata from another .gguf file"),
-        ("llama", BLOCKS, another, "another.gguf: is the file of another model: blk.0.attn_k.weight is 64 x 64 there"),
-        ("llama", BLOCKS, truncated, "truncated.gguf: is no .gguf file, or a truncated one"),
-        ("gpt2", SUBLAYERS, None, "llama.cpp has no form of gpt2 for that"),
-    ],
-    ids=["no base", "another model", "truncated", "no form"],
-)
-def test_what_cannot_be_written_is_told_in_a_line(run_of, kind, transforms, base, reason, tmp_path, capsys):
-    run, _ = run_of(kind, transforms)
-    given = ["--base", base(tmp_path)] if base else []
-    out = tmp_path / "out"
+@pytest.mark.parametrize(("missing", "reason"), [(None, "llama.cpp has no form"), ("llama_cpp_py_sync", "pip install")])
+def test_what_cannot_be_written_is_refused_in_a_line(run_of, missing, reason, tmp_path, capsys, monkeypatch):
+    run, _ = run_of("gpt2", SUBLAYERS)
     capsys.readouterr()  # of the run
-    assert main(["export", str(run), str(out / "small.gguf"), *given]) == 2
+    monkeypatch.setattr(export, "find_spec", lambda name: None if name == missing else name)
+    assert main(["export", str(run), str(tmp_path / "small.gguf")]) == 2
     told = capsys.readouterr().err
     assert reason in told
     assert len(told.strip().splitlines()) == 1
-    assert not out.exists() or not list(out.iterdir())
-
-
-def test_a_missing_package_is_named(run_of, tmp_path, capsys, monkeypatch):
-    run, _ = run_of("gpt2", BLOCKS)
-    monkeypatch.setattr(export, "find_spec", lambda name: None if name == "llama_cpp_py_sync" else name)
-    assert main(["export", str(run), str(tmp_path / "small.gguf")]) == 2
-    assert "pip install 'evoprune[gguf]'" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-
-
-@pytest.fixture
-def recovered_file(byte_models, tmp_path, capsys):
-    """Runs a tiny search with recovery and exports the result; returns the run's folder, and the file."""
-
-    def make(transforms, at_most, recover):
-        problem = byte_models("gpt2") | {"use": "compression", "transforms": transforms, "recover": recover}
-        problem |= {"budget": {"use": "bytes", "at_most": at_most}, "held_out_windows": 0}
-        spec = {"problem": problem, "population": 4, "generations": 1, "operators": {"repair": "shift"}}
-        (tmp_path / "experiment.yaml").write_text(json.dumps(spec))
-        told = ["--runs-dir", str(tmp_path), "--name", "run"]
-        assert main(["run", str(tmp_path / "experiment.yaml"), *told]) == 0, capsys.readouterr().err
-        out = tmp_path / "run.gguf"
-        assert main(["export", str(tmp_path / "run"), str(out), "--untimed"]) == 0, capsys.readouterr().err
-        return tmp_path / "run", out
-
-    return make
 
 
 def tensors(path):
@@ -173,51 +123,35 @@ def tensors(path):
     return {each.name: (each.tensor_type.name, each.data.tobytes()) for each in GGUFReader(path).tensors}
 
 
-def check_quantised_are_equal(path, other):
-    one, two = tensors(path), tensors(other)
-    assert path.stat().st_size == other.stat().st_size
-    assert {name: kind for name, (kind, _) in one.items()} == {name: kind for name, (kind, _) in two.items()}
-    found = {kind for name, (kind, data) in one.items() if data != two[name][1]}
-    assert found - {"F16"} == {"F32"}  # and what is left in 16 bits
-
-
-def check_recovered(path):
-    """The facts of the recovery hold for the file in llama.cpp; returns its row."""
-    facts = json.loads(path.with_name(f"{path.stem}.evoprune.json").read_text())
-    row = facts["recovered"]["evolved"]
+def test_norms_are_trained_beside_quantised_matrices_which_stay_byte_for_byte(byte_models, tmp_path):
+    recover = {
+        "tokens": 1024, "held_out": 4, "evaluations": 2, "patience": 2, "cross_entropy": 0, "rate": 0.003,
+        "train": "norms", "select": {"finalists": 2, "tokens": 256},
+    }  # fmt: skip
+    types = {"use": "types", "types": ["Q8_0", "Q5_0", "Q4_0"], "importance": False}
+    problem = byte_models("gpt2") | {"use": "compression", "transforms": types, "recover": recover}
+    problem |= {"budget": {"use": "bytes", "at_most": 180_000}, "held_out_windows": 0}
+    spec = {"problem": problem, "population": 4, "generations": 1, "operators": {"repair": "shift"}}
+    (tmp_path / "experiment.yaml").write_text(json.dumps(spec))
+    folder, small, untrained = tmp_path / "run", tmp_path / "run.gguf", tmp_path / "untrained.gguf"
+    assert main(["run", str(tmp_path / "experiment.yaml"), "--runs-dir", str(tmp_path), "--name", "run"]) == 0
+    assert main(["export", str(folder), str(small), "--untimed"]) == 0
+    found, facts = result(folder), json.loads((tmp_path / "run.evoprune.json").read_text())
+    row, check = facts["recovered"]["evolved"], facts["check"]
+    assert row["perplexity_before"] == pytest.approx(found["perplexity"]["report"]["evolved"], rel=1e-6)
     assert row["divergence_after"] < row["divergence_before"]
     held_out = [point["held_out_divergence"] for point in row["curve"]]  # without cross-entropy it decides
     assert row["tokens"] == row["curve"][held_out.index(min(held_out))]["tokens"]
-    assert "recovery.png" not in path.with_name(f"{path.stem}.README.md").read_text()
-    assert facts["check"]["run_perplexity"] == pytest.approx(row["perplexity_after"])
-    assert facts["check"]["divergence"] == pytest.approx(facts["check"]["run_divergence"], rel=5e-2)
-    return row
-
-
-def test_a_run_trains_norms_of_its_quantised_result(recovered_file, tmp_path):
-    folder, small = recovered_file(TYPES, 180_000, NORMS | {"select": {"finalists": 2, "tokens": 256}})
-    found, row = result(folder), check_recovered(small)
-    assert row["perplexity_before"] == pytest.approx(found["perplexity"]["report"]["evolved"], rel=1e-6)
-    assert small.stat().st_size == found["cost"]["bytes"]["evolved"]
-    judged = {line["finalist"]: line for line in lines(folder) if "finalist" in line}
-    winner = judged[min(judged, key=lambda number: judged[number]["fitness"])]
-    assert winner["measures"] == {"held_out_before": row["curve"][0]["held_out_divergence"]}
+    assert check["run_perplexity"] == pytest.approx(row["perplexity_after"])
+    assert check["divergence"] == pytest.approx(check["run_divergence"], rel=5e-2)
+    judged = [line for line in lines(folder) if "finalist" in line]
+    assert min(judged, key=lambda line: line["fitness"])["measures"] == {"held_out_before": held_out[0]}
     session = Run.open(folder).problem.session
     base = find_base(session.resident)
     session.transform.apply(found["best"]["genome"])
-    contents(session.resident.model, base, encoded(session.transform)).write(tmp_path / "untrained.gguf")
-    check_quantised_are_equal(small, tmp_path / "untrained.gguf")
-
-
-@pytest.mark.slow
-def test_what_was_cut_recovered_and_quantised_is_trained_further(recovered_file, tmp_path, capsys):
-    folder, first = recovered_file([BLOCKS, TYPES], 140_000, TRAINED)
-    parameters = result(folder)["cost"]["parameters"]
-    assert parameters["evolved"] < parameters["dense"]
-    before, further = check_recovered(first), tmp_path / "further.gguf"
-    last = Run.open(folder).compare().rows[-1]
-    assert (last["model"], last["perplexity"]) == ("evolved, recovered", pytest.approx(before["perplexity_after"]))
-    told = [word for key, value in NORMS.items() for word in (f"--{key.replace('_', '-')}", str(value))]
-    assert main(["recover", str(folder), "--out", str(further), *told]) == 0, capsys.readouterr().err
-    assert check_recovered(further)["perplexity_before"] == pytest.approx(before["perplexity_after"], rel=1e-6)
-    check_quantised_are_equal(further, first)
+    contents(session.resident.model, base, session.transform.encoded()).write(untrained)
+    assert small.stat().st_size == untrained.stat().st_size == found["cost"]["bytes"]["evolved"]
+    before, after = tensors(untrained), tensors(small)
+    assert {name: kind for name, (kind, _) in before.items()} == {name: kind for name, (kind, _) in after.items()}
+    changed = {kind for name, (kind, data) in before.items() if data != after[name][1]}
+    assert changed - {"F16"} == {"F32"}  # and what is left in 16 bits
