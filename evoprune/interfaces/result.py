@@ -68,8 +68,8 @@ class Result(BaseModel, extra="allow", protected_namespaces=()):
     """The score on data that the search never saw, for ablations."""
     genes: list[str] | None = None
     """Names of the genes."""
-    protocol: dict[str, Any] | None = None
-    """How scores were measured."""
+    protocol: Any = None
+    """How scores were measured: a mapping, or a model."""
     figures: dict[str, str] | None = None
     """A sentence for each figure, by its name."""
 

@@ -63,7 +63,7 @@ def blocks(one: Reported, level: int = 2) -> Iterator[Block]:
     failures = [line for line in one.lines if "candidate" in line and line.get("failure")]
     yield f"{head} Failures"
     yield items(f"candidate {line['candidate']}: {line['failure']}" for line in failures) or "None."
-    yield from _protocol(result.protocol or {}, head)
+    yield from _protocol(result.as_json().get("protocol") or {}, head)
     path = one.run.folder / ENVIRONMENT
     environment = read_json(path) if path.exists() else {}
     yield f"{head} Environment"

@@ -29,7 +29,7 @@ from problems.models.load import convert, copy_of
 from problems.models.tensor_file import Tensors, sha256_of
 from problems.results.final_model import FinalModel
 from problems.results.learning_curve import criterion, criterion_values
-from problems.results.verdict import EVOLVED
+from problems.results.result import EVOLVED
 from problems.texts.windows import Windows
 
 _BEFORE_TYPES = "trained in 16 bits or more, and measured once they are in the genome's types"

@@ -11,8 +11,8 @@ from evoprune import plain
 from problems.export.runtime import lines
 from problems.results.learning_curve import FIGURE
 from problems.results.protocol import PERPLEXITY
+from problems.results.result import EVOLVED
 from problems.results.run_record import Cost, RecoveredRow, RunRecord
-from problems.results.verdict import EVOLVED
 
 _CURVE = f"\n![Held-out windows against the tokens trained on]({FIGURE}.png)"
 

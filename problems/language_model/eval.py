@@ -21,7 +21,7 @@ from problems.models.resident import Resident
 from problems.models.settings import ModelSettings, is_path
 from problems.results import protocol
 from problems.results.final_model import FinalModel
-from problems.results.verdict import EVOLVED
+from problems.results.result import EVOLVED
 from problems.texts.settings import BUNDLED_REPORT_TEXT, TextSettings
 from problems.texts.windows import Windows, check_length, cut_windows, settings_of
 

@@ -20,7 +20,6 @@ from evoprune import (
     Problem,
     Recovering,
     Reporting,
-    Result,
     Rival,
     Settings,
     Table,
@@ -40,6 +39,7 @@ from problems.language_model.settings import CompressionSettings, EvalOptions, L
 from problems.models.settings import ModelSettings
 from problems.results.comparison import ComparedExports
 from problems.results.labels import EXPLAINED, SHARES, WORDS, about
+from problems.results.result import LanguageModelResult
 from problems.results.summary import summary
 from problems.scores import SCORES
 from problems.transforms import TRANSFORMS
@@ -59,6 +59,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
     """
 
     Settings: ClassVar[type[Settings]] = LanguageModelSettings
+    Result = LanguageModelResult
     ExportOptions, EvalOptions, RecoverOptions = ExportOptions, EvalOptions, RecoverOptions
     packages = ("torch", "transformers")
     plugin_groups: ClassVar[Mapping[str, str]] = MappingProxyType({"transforms": TRANSFORMS, "budget": BUDGETS})
@@ -262,15 +263,15 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
             delete_checkpoints(folder)
 
     @classmethod
-    def summary(cls, result: Result) -> list[str]:
-        return summary(result.as_json())
+    def summary(cls, result: LanguageModelResult) -> list[str]:
+        return summary(result)
 
     @classmethod
     def file_suffixes(cls) -> list[str]:
         """A suffix for each registered format."""
         return [f".{name}" for name in plugin_names(FORMATS)]
 
-    def export(self, genome: Sequence[float], result: Result, place: Path, options: Any) -> Exported:
+    def export(self, genome: Sequence[float], result: LanguageModelResult, place: Path, options: Any) -> Exported:
         """Write the smaller model as ``save_pretrained`` does, or in a registered format; check it in a new process."""
         from problems.export.format import run_of
         from problems.results.final_model import final_model
@@ -291,7 +292,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
     def recover(
         self,
         genome: Sequence[float],
-        result: Result,
+        result: LanguageModelResult,
         workplace: Path,
         place: Path,
         options: Any,
@@ -324,7 +325,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
 
         return load_any(ModelSettings(model=str(folder), device="cpu", dtype=facts["dtype"]))
 
-    def compare(self, genome: Sequence[float], result: Result, options: Any) -> Table:
+    def compare(self, genome: Sequence[float], result: LanguageModelResult, options: Any) -> Table:
         """Measure the baselines and ``genome``, also as the run recovered it: perplexity, and tasks if requested."""
         from problems.language_model.eval import compare
         from problems.results.final_model import final_model

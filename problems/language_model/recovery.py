@@ -31,9 +31,9 @@ from problems.models.tensor_file import replace_file, saving
 from problems.results import protocol
 from problems.results.final_model import RECOVERED, FinalModel
 from problems.results.learning_curve import FIGURE, draw_recovery
+from problems.results.result import EVOLVED
 from problems.results.run_record import RunRecord, run_record
 from problems.results.summary import recovered_lines
-from problems.results.verdict import EVOLVED
 from problems.texts.settings import TextSettings
 from problems.texts.windows import Windows, check_length, cut_windows, settings_of
 

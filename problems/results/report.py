@@ -15,15 +15,18 @@ from problems.budgets.base import ReportedBudget
 from problems.budgets.file_size import unlimited_bytes
 from problems.budgets.operations import LENGTH, of_model
 from problems.evaluation.session import Session
+from problems.models.blocks import max_positions
 from problems.results import protocol
-from problems.results.continuations import written
 from problems.results.final_model import FinalModel
+from problems.results.result import EVOLVED, UNIFORM, gap_closed
 from problems.results.sparsity_report import SparsityTarget, on_target, sparsity_report
-from problems.results.verdict import EVOLVED, UNIFORM, gap_closed
 from problems.transforms.weights.transform import Weights
 
 Perplexities = dict[str, float | None]
 """Of the references by name, and of the best genome as ``evolved``; None if infinite."""
+
+PROMPTS = 3
+_GIVEN, _WRITTEN = 16, 24  # tokens of a prompt, and of its continuation, if windows and model are long enough
 
 
 def report(
@@ -157,3 +160,32 @@ def overfitting(searched: Perplexities, unseen: Perplexities) -> float | None:
             return None
         logs.append(math.log(evolved / uniform))
     return logs[0] - logs[1]
+
+
+def written(session: Session, genomes: Mapping[str, Sequence[float]]) -> dict[str, dict[str, str]]:
+    """Return the likeliest continuations by prompt and by name of the genome, with weights updated if it can be.
+
+    Prompts are the beginnings of the first windows of the report text. The last model stays resident.
+    """
+    resident, report = session.resident, session.texts.report
+    given = report.tokens[:PROMPTS, : min(_GIVEN, report.tokens.shape[1])]
+    most = min(
+        _WRITTEN, (max_positions(resident.model) or _WRITTEN + _GIVEN) - given.shape[1] + 1
+    )  # the last is not read
+    decode = resident.tokenizer.decode
+    prompts = [decode(row, skip_special_tokens=True) for row in given]
+    found: dict[str, dict[str, str]] = {prompt: {} for prompt in prompts}
+    for name, genome in genomes.items():
+        FinalModel(session, genome).reside()
+        for prompt, row in zip(prompts, greedy(resident.model, given, most), strict=True):
+            found[prompt][name] = decode(row, skip_special_tokens=True)
+    return found
+
+
+@torch.inference_mode()
+def greedy(model: Any, tokens: torch.Tensor, count: int) -> torch.Tensor:
+    """Return the ``count`` tokens that ``model`` writes after each row of ``tokens`` ``(rows, length)``, on the CPU."""
+    text = tokens.to(model.device)
+    for _ in range(count):  # all of it each time: what a model keeps between two tokens differs by architecture
+        text = torch.cat([text, model(input_ids=text, use_cache=False).logits[:, -1].argmax(1, keepdim=True)], dim=1)
+    return text[:, tokens.shape[1] :].cpu()

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from evoprune import Fraction, InputError
-from problems.results.verdict import EVOLVED
+from problems.results.result import EVOLVED
 
 
 class _Record(BaseModel, extra="allow", allow_inf_nan=False, frozen=True):

@@ -12,7 +12,7 @@ from evoprune import Outcome
 from problems.evaluation.session import Session
 from problems.models.blocks import Matrix
 from problems.results import sparsity_figures as figures
-from problems.results.verdict import gap_closed
+from problems.results.result import gap_closed
 from problems.transforms.weights.transform import Weights
 
 TOLERANCE = 1e-4  # largest distance at which a sparsity counts as the target

@@ -1,4 +1,4 @@
-"""A run's result in a few lines for a terminal. Imports no torch."""
+"""The verdict of a run, in a sentence or two, and its result in a few lines for a terminal. Imports no torch."""
 
 from __future__ import annotations
 
@@ -6,56 +6,108 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from evoprune import digits
-from problems.results.verdict import verdict
+from problems.results.result import EVOLVED, UNIFORM, LanguageModelResult, RecoveredRow, Scores
+
+_NO_GAIN = 0.005  # share of the gap
 
 
-def summary(result: Mapping[str, Any]) -> list[str]:
-    """The verdict, the perplexities on the report text, and those with updated weights if the run updated them.
-
-    ``result``: the run's ``result.json``, in which null is an infinite perplexity, or no gap to close.
-    """
-    perplexity, closed = result["perplexity"], result["gap_closed"]
-    gap = "" if closed is None else f" ({closed:.0%} of the gap closed)"
-    of = f"at {result['sparsity']['prunable']:.1%} of the prunable weights"
-    bits, stored = (result.get("cost", {}).get(unit) for unit in ("bits_per_weight", "bytes"))
-    if bits and bits["evolved"] < bits["dense"]:  # then weights are rounded, some of them to zero
-        of = f"in {stored['evolved']:,} bytes"
-    lines = [verdict(result), f"perplexity on the report text: {_listed(perplexity['report'])} {of}{gap}"]
-    if (parameters := result.get("cost", {}).get("parameters")) and parameters["evolved"] < parameters["dense"]:
-        share = 1 - parameters["evolved"] / parameters["dense"]
-        lines.append(
-            f"parameters: dense {parameters['dense']:,}, evolved {parameters['evolved']:,} ({share:.1%} fewer)"
-        )
-    if times := result.get("cost", {}).get("milliseconds"):
-        lines.append(
-            f"milliseconds {result['protocol']['milliseconds']}: dense {times['dense']:.3g}, evolved "
-            f"{times['evolved']:.3g} ({times['dense'] / times['evolved']:.2f}x; predicted {times['predicted']:.3g})"
-        )
-    if updated := perplexity.get("report_reconstructed"):
-        method = result["protocol"].get("reconstruct")
-        lines.append(f"reconstructed{f' by {method}' if method else ''}: {_listed(updated)}")
-    if finalists := result.get("finalists"):
-        judged = _listed({name: row["judged"] for name, row in finalists.items()})
-        won = result.get("chosen", "evolved")
-        name = f"candidate {result['best']['candidate']}" if won == "evolved" else won
-        lines.append(
-            f"finals, {result['protocol'].get('finals', 'perplexity')} on held-out windows: {judged}; {name} won"
-        )
-    return [*lines, *recovered_lines(result.get("recovered", {}))]
+def summary(result: LanguageModelResult) -> list[str]:
+    """Return the verdict, then what was measured: perplexities, costs, finals, recoveries."""
+    return [verdict(result), *_lines(result)]
 
 
-def recovered_lines(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """A line for each recovered model; ``rows``: what ``result.json`` has under ``recovered``."""
-    for name, row in rows.items():
-        behind = row.get("behind_dense")
-        gap = "" if behind is None else f", {behind:.3f} nats behind dense trained alike"
+def verdict(result: LanguageModelResult) -> str:
+    """Say how the model is smaller, its perplexity as it is exported, and the gain of the search."""
+    scores = result.perplexity.exported
+    return " ".join([f"{_savings(result)}: {_perplexities(result, scores)}.", *_gain(result, scores)])
+
+
+def _savings(result: LanguageModelResult) -> str:
+    """How the model is smaller or faster; by its zeros only if it needs no less of anything."""
+    cost, found, weight = result.cost, [], "weight"
+    saved = cost.savings if cost else {}
+    if cost and (times := cost.milliseconds):
+        asked = "" if times.speedup is None else f" ({times.speedup:g} asked for)"
+        found.append(f"{times.dense / times.evolved:.2f} times as fast{asked}")
+    if "parameters" in saved:
+        found.append(f"{saved['parameters']:.1%} of the parameters removed")
+        weight = "weight that is left,"
+    if cost and (bits := cost.bits_per_weight) and "bits_per_weight" in saved:
+        found.append(f"{bits.evolved:.2f} bits a {weight} instead of {bits.dense:.2f}")
+    found = found or [f"{share:.1%} fewer {unit}" for unit, share in saved.items()]
+    return ", ".join(found) or f"{result.sparsity.prunable:.1%} of the weights removed"
+
+
+def _perplexities(result: LanguageModelResult, scores: Scores) -> str:
+    rows, before = result.recovered or {}, digits(scores.evolved, 3)
+    row = rows.get(EVOLVED)
+    others = {name: value for name, value in scores.measured.items() if name in ("dense", UNIFORM)}
+    if row is None or not row.helped:
+        return f"perplexity {before} ({', '.join(f'{name} {digits(value, 3)}' for name, value in others.items())})"
+    said = [_beside(name, value, rows.get(name)) for name, value in others.items()]
+    return f"perplexity {digits(row.perplexity_after, 3)} after recovery, {before} before ({', '.join(said)})"
+
+
+def _beside(name: str, before: float | None, row: RecoveredRow | None) -> str:
+    """A known solution beside a recovered model."""
+    if name == "dense":
+        return f"dense {digits(before, 3)}"
+    return f"{name} {digits(row.perplexity_after, 3)}" if row else f"{name} {digits(before, 3)} before"
+
+
+def _gain(result: LanguageModelResult, scores: Scores) -> Iterator[str]:
+    """The gain of the search, if there is something of the same size to compare with."""
+    if UNIFORM not in scores.measured or result.front is not None:
+        return
+    winner = UNIFORM if result.winner == EVOLVED and scores.evolved == scores.uniform else result.winner
+    closed = scores.gap_closed
+    if winner != EVOLVED:
+        yield f"The search gained nothing over {winner} here; the result is the {winner} model."
+    elif closed is not None and closed < _NO_GAIN:
+        yield "On the report text, the search gained nothing over uniform."
+    elif closed is not None:
+        yield f"The search closed {closed:.0%} of what the uniform model loses."
+
+
+def _lines(result: LanguageModelResult) -> Iterator[str]:
+    cost, perplexity, protocol = result.cost, result.perplexity, result.protocol
+    saved = cost.savings if cost else {}
+    at = f"at {result.sparsity.prunable:.1%} of the prunable weights"
+    if cost and ("bits_per_weight" in saved or ("bytes" in saved and not result.sparsity.prunable)):
+        at = f"in {cost.bytes.evolved:,} bytes"
+    gap = "" if result.gap_closed is None else f" ({result.gap_closed:.0%} of the gap closed)"
+    yield f"perplexity on the report text: {_listed(perplexity.report.measured)} {at}{gap}"
+    if cost and "parameters" in saved:
         yield (
-            f"{name}, recovered: perplexity on the report text {digits(row['perplexity_before'])} before, "
-            f"{digits(row['perplexity_after'])} after {row['tokens']:,} tokens{gap}; divergence from dense "
-            f"{digits(row['divergence_before'])} before, {digits(row['divergence_after'])} after"
+            f"parameters: dense {cost.parameters.dense:,}, evolved {cost.parameters.evolved:,} "
+            f"({saved['parameters']:.1%} fewer)"
         )
-        if not row["helped"]:
-            why = "this did not help" if len(row["curve"]) > 1 else "there is nothing to learn"
+    if cost and (times := cost.milliseconds):
+        yield (
+            f"milliseconds {protocol.milliseconds}: dense {times.dense:.3g}, evolved {times.evolved:.3g} "
+            f"({times.dense / times.evolved:.2f}x; predicted {times.predicted:.3g})"
+        )
+    if updated := perplexity.report_reconstructed:
+        method = f" by {protocol.reconstruct}" if protocol.reconstruct else ""
+        yield f"reconstructed{method}: {_listed(updated.measured)}"
+    if result.finalists:
+        judged = _listed({name: row.judged for name, row in result.finalists.items()})
+        name = f"candidate {result.best.candidate}" if result.winner == EVOLVED else result.winner
+        yield f"finals, {protocol.finals} on held-out windows: {judged}; {name} won"
+    yield from recovered_lines(result.recovered or {})
+
+
+def recovered_lines(rows: Mapping[str, RecoveredRow | Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a line for each recovered model, and one more where its recovery did not help."""
+    for name, row in ((name, RecoveredRow.model_validate(row)) for name, row in rows.items()):
+        gap = "" if row.behind_dense is None else f", {row.behind_dense:.3f} nats behind dense trained alike"
+        yield (
+            f"{name}, recovered: perplexity on the report text {digits(row.perplexity_before)} before, "
+            f"{digits(row.perplexity_after)} after {row.tokens:,} tokens{gap}; divergence from dense "
+            f"{digits(row.divergence_before)} before, {digits(row.divergence_after)} after"
+        )
+        if not row.helped:
+            why = "this did not help" if len(row.curve) > 1 else "there is nothing to learn"
             yield f"{name}: {why}, and its weights stay as they were"
 
 

@@ -35,7 +35,7 @@ from problems.language_model.problem import LanguageModel
 from problems.models.forward import Forward
 from problems.results.final_model import FinalModel
 from problems.results.learning_curve import criterion, criterion_values
-from problems.results.verdict import EVOLVED
+from problems.results.result import EVOLVED
 from problems.texts.settings import TextSettings
 from problems.texts.windows import cut_windows
 from tests.benchmarks.results import Line, Results

@@ -179,3 +179,25 @@ def _told(home: Path, search: str, report: str) -> dict[str, Any]:
 def problem_on(byte_models: Callable[[str], dict[str, Any]]) -> Callable[..., LanguageModel]:
     """Makes the problem of any transforms on the model of a kind."""
     return lambda kind, transforms: LanguageModel(LanguageModelSettings(**byte_models(kind), transforms=transforms))
+
+
+@pytest.fixture
+def result() -> dict[str, Any]:
+    """A run's ``result.json``, whose uniform pruning is infinitely bad."""
+    text = {"source": "/home/me/texts/valid.txt", "window": 32, "windows": 4, "sha256": "abc"}
+    return {
+        "sparsity": {"prunable": 0.45, "model": 0.4},
+        "perplexity": {role: {"dense": 20.5, "uniform": None, "evolved": 30.25} for role in ("search", "report")},
+        "gap_closed": None,
+        "genes": ["block 0", "block 1"],
+        "protocol": {
+            "model": "owner/name",
+            "weights_sha256": "123",
+            "dtype": "bfloat16",
+            "device": "cpu",
+            "search_text": dict(text),
+            "report_text": dict(text),
+        },
+        "seed": 7,
+        "best": {"genome": [0.4, 0.5], "fitness": [30.25]},
+    }

@@ -1,22 +1,76 @@
-"""Texts that must not meet, and what of the settings tells them apart."""
+"""Settings that name what is not there, or do not fit together."""
 
 import pytest
 
+from evoprune.cli import main
+from evoprune.experiment.registry import plugin
 from problems.distillation.settings import RunSettings
-from problems.language_model.settings import EvalOptions
+from problems.language_model.settings import EvalOptions, LanguageModelSettings, PruningSettings
 from problems.texts.settings import TextSettings
 
 REPORT = RunSettings().report_text
 
 
-def test_the_report_text_must_not_calibrate():
-    with pytest.raises(ValueError, match="calibration_text and report_text are the same text"):
-        RunSettings(calibration_text=REPORT)
+@pytest.mark.parametrize(
+    ("setting", "fragments"),
+    [
+        ("score=wandda", ("problem.score: ", "'wanda'")),
+        ("scores={mlp.c_fc: rai}", ("'rai'", "'ria'")),
+        ("prior=owls", ("problem.prior: ", "'owl'")),
+        ("initial_genomes=[uniform, owls]", ("'owls'", "'owl'")),
+        ("score=os:system", ("'os'", "plugins")),
+    ],
+)
+def test_a_wrong_name_is_told_with_the_nearest(setting, fragments, capsys):
+    assert main(["validate", "problems/gpt2_mini.yaml", "--set", f"problem.{setting}"]) == 2
+    told = capsys.readouterr().err
+    assert all(fragment in told for fragment in fragments)
 
 
-def test_the_report_text_is_not_sampled():
-    with pytest.raises(ValueError, match="sampling is random; results are compared on"):
-        RunSettings(report_text=REPORT.model_copy(update={"sampling": "random"}))
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"transforms": "weihgts"}, "'weights'"),
+        ({"transforms": "weights", "budget": {"use": "wieghts", "removed": 0.5}}, "'weights'"),
+        ({"transforms": {"use": "weights", "scroe": "wanda"}}, "scroe"),
+        ({"transforms": []}, "transforms: "),
+        (
+            {"transforms": {"use": "sublayers", "kep": 1}, "budget": {"use": "weights", "removed": 2}},
+            r"transforms\.kep: .*; budget\.removed: ",
+        ),
+    ],
+)
+def test_wrong_plugins_and_all_their_wrong_parameters_are_told(given, message):
+    with pytest.raises(ValueError, match=message):
+        LanguageModelSettings(**given)
+
+
+def test_a_function_of_a_listed_module_may_be_a_score(tmp_path, monkeypatch):
+    (tmp_path / "their_scores.py").write_text("def largest(weight):\n    return -weight.abs()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match="'their_scores'"):
+        PruningSettings(score="their_scores:largest")
+    plugin("their_scores")
+    assert PruningSettings(score="their_scores:largest").score == "their_scores:largest"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"genes": "block_and_kind", "allocations": ("owl",)}, "allocations, .* need genes"),
+        ({"genes": "block_and_kind", "initial_genomes": ("owl",)}, "need genes"),
+        ({"genes": "block_and_kind", "prior": "owl"}, "need genes"),
+        ({"min_sparsity": 0.5}, r"sparsity 0\.45 cannot be reached"),
+    ],
+)
+def test_settings_of_pruning_that_do_not_fit_together_are_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        PruningSettings(**given)
+
+
+def test_each_allocation_that_is_named_is_found_once():
+    settings = PruningSettings(allocations=("owl",), initial_genomes=("uniform", "alpha"), prior="owl")
+    assert settings.found == ("owl", "alpha")
 
 
 @pytest.mark.parametrize("role", ["search_text", "calibration_text"])
@@ -41,15 +95,18 @@ def test_parts_of_one_text_are_different_texts_unless_they_overlap():
             RunSettings(**apart | {"report_text": report})
     with pytest.raises(ValueError, match="calibration_text and search_text overlap"):
         RunSettings(**apart | {"calibration_text": part(0.2, 0.75)})
-    with pytest.raises(ValueError, match="expected two shares that rise"):
+    with pytest.raises(ValueError, match="two shares that rise"):
         part(0.5, 0.5)
 
 
-def test_a_hub_text_without_a_split_is_its_test_split():
-    report = TextSettings(source="some/text", split="test")
-    with pytest.raises(ValueError, match="report_text are the same text"):
-        RunSettings(search_text=TextSettings(source="some/text"), report_text=report)
-    RunSettings(search_text=TextSettings(source="some/text", split="train"), report_text=report)
+def test_texts_of_other_roles_must_not_be_the_report_text_and_it_is_not_sampled():
+    hub = TextSettings(source="some/text", split="test")
+    for given in ({"calibration_text": REPORT}, {"search_text": TextSettings(source="some/text"), "report_text": hub}):
+        with pytest.raises(ValueError, match="report_text are the same text"):
+            RunSettings(**given)
+    RunSettings(search_text=TextSettings(source="some/text", split="train"), report_text=hub)
+    with pytest.raises(ValueError, match="sampling"):
+        RunSettings(report_text=REPORT.model_copy(update={"sampling": "random"}))
 
 
 def test_calibration_is_by_default_more_of_the_search_text():
@@ -59,7 +116,7 @@ def test_calibration_is_by_default_more_of_the_search_text():
 
 
 @pytest.mark.parametrize("given", [{"limit": 3}, {"include_path": "tasks"}])
-def test_how_tasks_are_run_needs_tasks(given):
-    with pytest.raises(ValueError, match="name the tasks, too"):
+def test_options_of_tasks_need_tasks(given):
+    with pytest.raises(ValueError, match="tasks"):
         EvalOptions(**given)
     EvalOptions(tasks="piqa", **given)

@@ -1,23 +1,24 @@
-"""What a finished search is worth, in numbers that are worked out by hand here."""
+"""The report of a finished search, on small models."""
 
+import json
 import math
 from dataclasses import replace
 
 import pytest
+import torch
+from transformers import Lfm2Config, Lfm2ForCausalLM
 
-from problems.results.report import on_search_text, overfitting, sparsity
-from problems.results.summary import summary
-from problems.results.verdict import gap_closed
+from evoprune import Outcome
+from problems.results.report import PROMPTS, greedy, on_search_text, overfitting, reconstructed, sparsity
+from problems.results.result import gap_closed
 from tests.problems.small import counted_sparsity, outcome_of, plain_perplexity
 
+BEST = [0.35, 0.45, 0.55]
 
-def test_gap_closed_is_a_share_of_log_perplexity():
-    assert gap_closed(dense=20.0, uniform=80.0, evolved=40.0) == pytest.approx(0.5)
-    assert gap_closed(dense=20.0, uniform=80.0, evolved=80.0) == 0
-    assert gap_closed(dense=20.0, uniform=80.0, evolved=160.0) < 0
-    assert gap_closed(dense=20.0, uniform=None, evolved=40.0) is None
-    assert gap_closed(dense=20.0, uniform=20.0, evolved=20.0) is None
-    assert math.isclose(gap_closed(dense=25.0, uniform=250.0, evolved=25.0), 1.0)
+
+def texts_of(session):
+    texts = session.texts
+    return {"search": texts.search, "held_out": texts.held_out, "report": texts.report}
 
 
 def test_overfitting_is_the_gain_that_does_not_carry_over():
@@ -37,14 +38,12 @@ def test_perplexities_that_are_the_fitness_are_not_measured_again_and_infinity_i
 
 
 @pytest.mark.parametrize("objective", ["perplexity", "kl"])
-def test_the_report_states_perplexities_of_each_text_and_leaves_the_best_in_place(language_model, objective):
+def test_perplexities_of_each_text_are_those_of_the_best_which_stays(language_model, objective):
     problem = language_model(objective=objective)
-    best = [0.2, 0.5, 0.3]
-    found = problem.report(outcome_of(problem, best), None)
-    model, texts = problem.session.resident.model, problem.session.texts
-    assert found["sparsity"]["prunable"] == counted_sparsity(model) > 0
-    assert found["sparsity"]["model"] < found["sparsity"]["prunable"]
-    for role, windows in (("search", texts.search), ("held_out", texts.held_out), ("report", texts.report)):
+    found = problem.report(outcome_of(problem, [0.2, 0.5, 0.3]), None)
+    model = problem.session.resident.model
+    assert found["sparsity"]["prunable"] == counted_sparsity(model) > found["sparsity"]["model"] > 0
+    for role, windows in texts_of(problem.session).items():
         assert found["perplexity"][role]["evolved"] == pytest.approx(plain_perplexity(model, windows.tokens), rel=1e-4)
         assert set(found["perplexity"][role]) == {"dense", "evolved"}
     assert found["unseen"] == found["perplexity"]["report"]["evolved"]
@@ -54,12 +53,14 @@ def test_the_report_states_perplexities_of_each_text_and_leaves_the_best_in_plac
 def test_under_a_budget_the_uniform_model_is_reported_beside_the_result(language_model):
     problem = language_model(budget={"use": "weights", "removed": 0.4})
     found = problem.report(outcome_of(problem, [0.2, 0.5, 0.5]), None)
-    texts, model = problem.session.texts, problem.session.resident.model
+    model, perplexity = problem.session.resident.model, found["perplexity"]
     problem.session.transform.apply([0.4] * 3)
-    for role, windows in (("search", texts.search), ("held_out", texts.held_out), ("report", texts.report)):
-        assert found["perplexity"][role]["uniform"] == pytest.approx(plain_perplexity(model, windows.tokens), rel=1e-4)
-    assert found["gap_closed"] == gap_closed(**found["perplexity"]["report"])
-    assert set(found["overfitting"]) == {"held_out", "report"}
+    for role, windows in texts_of(problem.session).items():
+        assert perplexity[role]["uniform"] == pytest.approx(plain_perplexity(model, windows.tokens), rel=1e-4)
+    assert found["gap_closed"] == gap_closed(**perplexity["report"])
+    assert found["overfitting"] == {
+        role: overfitting(perplexity["search"], perplexity[role]) for role in ("held_out", "report")
+    }
 
 
 def test_a_model_whose_transform_updates_weights_is_reported_both_ways(language_model):
@@ -72,7 +73,6 @@ def test_a_model_whose_transform_updates_weights_is_reported_both_ways(language_
         updated = found["perplexity"][f"{role}_reconstructed"]["evolved"]
         assert updated == pytest.approx(plain_perplexity(model, windows.tokens), rel=1e-4)
         assert updated != found["perplexity"][role]["evolved"]
-    assert "reconstructed by sparsegpt: evolved" in summary(found)[-1]
 
 
 def test_blocks_that_are_gone_count_as_removed(language_model):
@@ -84,13 +84,97 @@ def test_blocks_that_are_gone_count_as_removed(language_model):
     assert all(amounts["evolved"] < amounts["dense"] for amounts in found["cost"].values())
 
 
-def test_without_held_out_windows_there_is_no_such_perplexity(language_model):
-    problem = language_model(held_out_windows=0)
-    found = problem.report(outcome_of(problem, [0.2, 0.5, 0.3]), None)
-    assert set(found["perplexity"]) == {"search", "report"}
-
-
 def test_sparsity_is_that_of_the_model_as_it_stands(session):
     for genome in ([0.0] * 3, [0.5] * 3):
         session.transform.apply(genome)
         assert sparsity(session)["prunable"] == pytest.approx(genome[0], abs=1e-4)
+
+
+def test_the_protocol_states_texts_model_and_what_it_was_computed_with(pruning):
+    problem = pruning(score="wanda")
+    stated, session = problem.report(outcome_of(problem, BEST), None)["protocol"], problem.session
+    assert json.loads(json.dumps(stated)) == stated
+    for role, windows in (texts_of(session) | {"calibration": session.texts.calibration}).items():
+        assert stated[f"{role}_text"]["sha256"] == windows.sha256
+        assert stated[f"{role}_text"]["windows"] == len(windows.tokens)
+    assert stated["threads"] == torch.get_num_threads()
+    assert stated["weights_sha256"] == session.resident.weights_sha256
+    assert stated["sparsity_denominators"]["prunable"] == sum(m.size for m in session.resident.matrices)
+    assert set(stated["scores"].values()) == {"wanda by row"}
+
+
+def test_without_held_out_windows_only_the_report_text_tells_overfitting(pruning, tmp_path):
+    problem = pruning(held_out_windows=0)
+    found = problem.report(outcome_of(problem, BEST), tmp_path)
+    assert set(found["perplexity"]) == {"search", "report"}
+    assert set(found["overfitting"]) == {"report"}
+    assert found["protocol"]["held_out_text"] is None
+    assert found["protocol"]["calibration_text"] is None  # magnitudes learn from no text
+
+
+def test_each_figure_of_sparsities_is_drawn_and_has_a_sentence(pruning, tmp_path):
+    problem = pruning(genes="matrix", scope="row", curve=[0.3])
+    found = problem.report(outcome_of(problem, [0.45] * 12), tmp_path)
+    assert set(found["figures"]) == {"cliff", "sparsity_by_layer", "sparsity_by_matrix"}
+    assert {path.stem for path in tmp_path.glob("*.svg")} == set(found["figures"])
+    assert len(found["genes"]) == len(found["by_matrix"]) == 12
+
+
+def test_a_result_off_the_budget_or_of_a_front_closes_no_gap(pruning, tmp_path):
+    problem = pruning()
+    assert problem.report(outcome_of(problem, [0.3] * 3), tmp_path)["gap_closed"] is None
+    traded = pruning(second_objective="sparsity")
+    whole = outcome_of(traded, BEST)
+    front = Outcome(BEST, whole.best_evaluation, whole.references, [(BEST, whole.best_evaluation.values)])
+    found = traded.report(front, tmp_path)
+    assert found["gap_closed"] is None
+    assert "front" in found["figures"]
+
+
+def test_reconstruction_and_allocations_are_reported_beside_the_search(pruning, tmp_path):
+    problem = pruning(score="wanda", reconstruct="sparsegpt", allocations=["erdos_renyi", "global"], curve=[0.3])
+    found = problem.report(outcome_of(problem, BEST), tmp_path)
+    perplexity, allocations = found["perplexity"], found["allocations"]
+    rebuilt = {"dense": perplexity["report"]["dense"]} | perplexity["report_reconstructed"]
+    assert found["gap_closed_reconstructed"] == gap_closed(**rebuilt)
+    for mark in ("uniform, reconstructed", "evolved, reconstructed", "erdos_renyi", "global"):
+        assert f">{mark}: " in (tmp_path / "cliff.svg").read_text()
+    for text in ("search", "report"):  # all blocks of this model are alike
+        assert allocations["erdos_renyi"][text] == pytest.approx(perplexity[text]["uniform"], rel=1e-3)
+    assert len(allocations["global"]["genome"]) == 3
+    assert found["curve"]["sparsity"] == [0.0, 0.3, 0.45]
+    assert found["curve"]["report"][-1] == perplexity["report"]["uniform"]
+
+
+def test_uniform_is_reconstructed_alike_whatever_the_genes_mean(pruning):
+    """A gene for a kind is added to its blocks' sparsity: uniform is not the same number everywhere."""
+    found = []
+    for genes in ("block", "block_and_kind"):
+        session = pruning(genes=genes, reconstruct="sparsegpt", reconstruct_mask="score").session
+        uniform = {"uniform": session.transform.uniform(0.3)}
+        found.append(reconstructed(session, uniform)["report_reconstructed"]["uniform"])
+    assert math.isfinite(found[0])
+    assert found[0] == pytest.approx(found[1], rel=0.02)
+
+
+def test_continuations_are_those_of_generate(model, tokens):
+    expected = model.generate(tokens[:2, :8], min_new_tokens=10, max_new_tokens=10, do_sample=False)
+    assert torch.equal(greedy(model, tokens[:2, :8], 10), expected[:, 8:])
+
+
+def test_a_model_that_keeps_other_states_than_keys_and_values_is_continued_too(tokens):
+    config = Lfm2Config(
+        vocab_size=128, hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=2,
+        num_key_value_heads=1, layer_types=["conv", "full_attention", "conv"],
+    )  # fmt: skip
+    model = Lfm2ForCausalLM(config).eval()
+    assert greedy(model, tokens[:2, :8], 3).shape == (2, 3)
+
+
+def test_each_model_continues_the_same_prompts(language_model):
+    problem = language_model()
+    found = problem.report(outcome_of(problem, [0.8] * 3), None)["written"]
+    tokenizer, report = problem.session.resident.tokenizer, problem.session.texts.report
+    assert list(found) == [tokenizer.decode(row) for row in report.tokens[:PROMPTS, :16]]
+    assert all(set(said) == {"dense", "evolved"} for said in found.values())
+    assert any(said["dense"] != said["evolved"] for said in found.values())

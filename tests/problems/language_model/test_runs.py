@@ -1,8 +1,6 @@
-"""The pruning problem on a small model, and what its runs leave."""
+"""Runs of the problem ``pruning`` on a small model: what they leave."""
 
 import json
-import math
-import random
 
 import pytest
 import torch
@@ -13,8 +11,7 @@ from evoprune.ablation.grid import Variant
 from evoprune.ablation.runs import finished as finished_run
 from evoprune.cli import main
 from evoprune.records import recorded
-from problems.language_model.problem import Pruning
-from problems.results.verdict import gap_closed
+from problems.results.result import gap_closed
 from tests.problems.small import plain_perplexity
 from tests.runs import without_times
 
@@ -109,11 +106,6 @@ def test_a_run_is_the_same_whatever_is_kept(run, monkeypatch):
     assert of_run("without") == filling == filled
 
 
-def test_each_figure_of_a_run_has_a_sentence(run_on):
-    folder = run_on("gpt2")
-    assert result_of(folder)["figures"].keys() | {"convergence"} == {path.stem for path in folder.glob("*.svg")}
-
-
 def test_patience_ends_a_search_by_the_held_out_windows(run):
     folder = run("patience=1", "problem.held_out_windows=1", "generations=4")
     seen = min(line["watched"] for line in recorded.lines(folder / "history.jsonl") if "median" in line)
@@ -168,59 +160,6 @@ def test_the_budget_pays_for_an_initial_genome_that_was_looked_for(run):
     assert len(bred) < 20  # 1,400 tokens pay for a few generations of 4
     campaign = Campaign(file="", settings=[], variants=[Variant("any", ())], seeds=1, budget=1400, unit="tokens")
     assert finished_run("any", 0, folder, -1.0, campaign).curve.work[0] == 19 * 32 + 64
-
-
-def test_initial_genomes_are_those_named_and_on_the_budget(pruning):
-    problem = pruning(initial_genomes=["global", "uniform"], allocations=["global"])
-    found, uniform = problem.initial_genomes()
-    assert found == problem.references()["global"]
-    assert uniform == [0.45] * 3
-    for genome in (found, uniform):
-        assert problem.evaluate(genome).measures["sparsity"] == pytest.approx(0.45, abs=1e-4)
-
-
-def test_without_a_budget_uniform_at_each_sparsity_of_the_curve_is_among_the_initial_genomes(pruning):
-    problem = pruning(second_objective="sparsity", curve=(0.1, 0.3, 0.95))
-    assert problem.initial_genomes() == [[0.1] * 3, [0.3] * 3, [0.45] * 3]  # 0.95 is above the genes' bounds
-    assert problem.budget.limit is None
-
-
-def test_only_allocations_that_the_search_uses_are_paid_for(pruning):
-    assert pruning(allocations=["layer_errors"]).setup_cost == 0
-    assert pruning(allocations=["layer_errors"], prior="layer_errors").setup_cost == 19 * 32
-
-
-def test_random_genomes_lie_around_uniform_and_within_bounds(pruning):
-    random.seed(0)
-    problem = pruning(genes="block_and_kind", initial_spread=0.1, max_sparsity=0.5)
-    drawn = [problem.random_genome() for _ in range(50)]
-    assert all(problem.genes.allow(genome) for genome in drawn)
-    for gene, centre, reach in zip(
-        zip(*drawn, strict=True), [0.45] * 3 + [0.0] * 4, [0.1] * 3 + [0.05] * 4, strict=True
-    ):
-        assert max(abs(value - centre) for value in gene) <= reach + 1e-12
-
-
-def test_of_a_front_the_best_that_reaches_the_target_is_chosen_and_else_the_sparsest(pruning):
-    problem = pruning(second_objective="sparsity", sparsity=0.45)
-    assert problem.choose([(20.0, 0.1), (50.0, 0.46), (40.0, 0.45), (90.0, 0.6)]) == 2
-    assert problem.choose([(20.0, 0.1), (30.0, 0.4), (25.0, 0.2)]) == 1
-
-
-def test_uniform_at_the_target_is_of_the_target_where_the_curve_rounds_to_it(pruning):
-    beside = 0.1 + 0.2
-    references = pruning(sparsity=0.3, curve=(0.1, beside, 0.5)).references()
-    assert beside != 0.3
-    assert list(references) == ["dense", "uniform 10%", "uniform 30%", "uniform 50%"]
-    assert set(references["uniform 30%"]) == {0.3}
-
-
-def test_two_objectives_are_a_score_and_the_sparsity(pruning):
-    problem = pruning(second_objective="sparsity")
-    perplexity, sparsity = problem.evaluate([0.2, 0.3, 0.4]).values
-    assert math.isfinite(perplexity)
-    assert sparsity == pytest.approx(0.3, abs=1e-4)
-    assert len(Pruning.labels_of(problem.settings)) == len(problem.weights) == 2
 
 
 @pytest.mark.slow

@@ -1,8 +1,9 @@
-"""A front of files has the dense model, the uniform ones and llama.cpp's presets beside its results."""
+"""Known solutions of a problem, and those of others that a front of files shows beside its results."""
 
 from __future__ import annotations
 
 import json
+import random
 
 import pytest
 
@@ -10,10 +11,72 @@ from evoprune import InputError
 from evoprune.cli import main
 from problems.transforms.gguf_types.transform import Types
 
-pytest.importorskip("gguf")
-pytest.importorskip("llama_cpp_py_sync")
-
 TRANSFORMS = [{"use": "sublayers", "genes": "block"}, {"use": "types", "types": ["Q8_0", "Q4_0"], "importance": False}]
+
+
+def test_without_a_budget_the_reference_is_the_dense_model(language_model):
+    problem = language_model(objective="kl")
+    assert list(problem.references()) == ["dense"]
+    assert problem.evaluate(problem.references()["dense"]).values[0] == pytest.approx(0, abs=1e-6)
+    assert problem.genes.allow(problem.references()["dense"])
+
+
+@pytest.mark.parametrize(
+    ("transforms", "removed"),
+    [("weights", 0.3), ({"use": "sublayers", "genes": "block"}, 0.3), ("sublayers", 0.6), ("heads", 0.2)],
+)
+def test_the_uniform_reference_takes_the_least_equal_share_that_keeps_the_budget(language_model, transforms, removed):
+    problem = language_model(transforms=transforms, budget={"use": "weights", "removed": removed})
+    uniform, budget = problem.references()["uniform"], problem.budget
+    assert budget.excess(uniform) <= 1e-12
+    less = [budget.excess(problem.session.transform.uniform(share / 1000)) > 0 for share in range(1001)]
+    assert budget.excess(uniform) >= budget.excess(problem.session.transform.uniform(less.index(False) / 1000)) - 1e-6
+
+
+def test_initial_genomes_are_those_named_and_on_the_budget(pruning):
+    problem = pruning(initial_genomes=["global", "uniform"], allocations=["global"])
+    found, uniform = problem.initial_genomes()
+    assert found == problem.references()["global"]
+    assert uniform == [0.45] * 3
+    for genome in (found, uniform):
+        assert problem.evaluate(genome).measures["sparsity"] == pytest.approx(0.45, abs=1e-4)
+
+
+def test_if_sparsity_is_an_objective_uniform_at_each_of_the_curve_is_among_the_initial_genomes(pruning):
+    problem = pruning(second_objective="sparsity", curve=(0.1, 0.3, 0.95))
+    assert problem.initial_genomes() == [[0.1] * 3, [0.3] * 3, [0.45] * 3]  # 0.95 is above the genes' bounds
+    assert problem.contenders == {}
+
+
+def test_only_allocations_that_the_search_uses_are_paid_for(pruning):
+    """Each of 3 blocks at 6 sparsities and the dense model, on one search window."""
+    assert pruning(allocations=["layer_errors"]).setup_cost == 0
+    assert pruning(allocations=["layer_errors"], prior="layer_errors").setup_cost == 19 * 32
+
+
+def test_random_genomes_lie_around_uniform_and_within_bounds(pruning):
+    random.seed(0)
+    problem = pruning(genes="block_and_kind", initial_spread=0.1, max_sparsity=0.5)
+    drawn = [problem.random_genome() for _ in range(50)]
+    assert all(problem.genes.allow(genome) for genome in drawn)
+    for gene, centre, reach in zip(
+        zip(*drawn, strict=True), [0.45] * 3 + [0.0] * 4, [0.1] * 3 + [0.05] * 4, strict=True
+    ):
+        assert max(abs(value - centre) for value in gene) <= reach + 1e-12
+
+
+def test_of_a_front_the_best_that_reaches_the_target_is_chosen_and_else_the_sparsest(pruning):
+    problem = pruning(second_objective="sparsity", sparsity=0.45)
+    assert problem.choose([(20.0, 0.1), (50.0, 0.46), (40.0, 0.45), (90.0, 0.6)]) == 2
+    assert problem.choose([(20.0, 0.1), (30.0, 0.4), (25.0, 0.2)]) == 1
+
+
+def test_uniform_at_the_target_is_of_the_target_where_the_curve_rounds_to_it(pruning):
+    beside = 0.1 + 0.2
+    references = pruning(sparsity=0.3, curve=(0.1, beside, 0.5)).references()
+    assert beside != 0.3
+    assert list(references) == ["dense", "uniform 10%", "uniform 30%", "uniform 50%"]
+    assert set(references["uniform 30%"]) == {0.3}
 
 
 def test_presets_have_the_types_that_llama_gives_them_whatever_the_run_may_choose(problem_on):

@@ -1,0 +1,173 @@
+"""The typed result of a search on a language model: ``result.json``, most of which an export's facts repeat.
+
+Imports no torch. A perplexity is None if it is infinite or was not measured.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from evoprune import Fraction, Result
+
+EVOLVED, UNIFORM = "evolved", "uniform"
+
+
+class Keys(BaseModel, extra="allow", allow_inf_nan=False, frozen=True, protected_namespaces=()):
+    """Base of the parts of a result; keys that no class declares are kept as they are."""
+
+
+class Scores(Keys):
+    """Perplexities of the dense, the uniform and the evolved model on one text."""
+
+    dense: float | None = None
+    uniform: float | None = None
+    evolved: float | None
+
+    @property
+    def measured(self) -> dict[str, float | None]:
+        """Perplexities by name; a model that was not measured is left out."""
+        return self.model_dump(exclude_unset=True)
+
+    @property
+    def gap_closed(self) -> float | None:
+        """See :func:`gap_closed`."""
+        return gap_closed(self.dense, self.uniform, self.evolved)
+
+
+class Perplexities(Keys):
+    """Perplexities by text; ``reconstructed``: with the weights that remain updated."""
+
+    search: Scores
+    report: Scores
+    search_reconstructed: Scores | None = None
+    report_reconstructed: Scores | None = None
+
+    @property
+    def exported(self) -> Scores:
+        """Perplexities on the report text of the models in the form that is exported."""
+        updated = self.report_reconstructed.measured if self.report_reconstructed else {}
+        return Scores(**self.report.measured | updated)
+
+
+class Shares(Keys):
+    """Weights that are zero or gone: as a share of the prunable weights, and of the whole model."""
+
+    prunable: Fraction
+    model: Fraction
+
+
+class Pair(Keys):
+    """An amount for the dense and for the evolved model."""
+
+    dense: int | float = Field(gt=0)
+    evolved: int | float = Field(ge=0)
+
+
+class Times(Pair):
+    """Milliseconds of a pass, as predicted in the search, and how many times as fast it was to become."""
+
+    predicted: float
+    speedup: float | None = None
+
+
+class Cost(Keys):
+    """Amounts that models store, and compute for a token, by unit."""
+
+    parameters: Pair
+    bytes: Pair
+    bits_per_weight: Pair | None = None
+    milliseconds: Times | None = None
+
+    @property
+    def savings(self) -> dict[str, float]:
+        """The share that is saved of each unit of which the evolved model needs less."""
+        units = self.model_dump(exclude_none=True)
+        return {unit: 1 - of["evolved"] / of["dense"] for unit, of in units.items() if of["evolved"] < of["dense"]}
+
+
+class Text(Keys):
+    """The protocol of a text. ``begin``: the token that each window begins with."""
+
+    source: str
+    window: int = Field(ge=2)
+    windows: int = Field(ge=1)
+    begin: str | None = None
+    sha256: str
+
+
+class RecoveryProtocol(Keys):
+    """``text``: that of the training. ``held_out_dense``: the dense model's perplexity on the held-out windows."""
+
+    text: Mapping[str, Any] = {}
+    held_out_dense: float | None = None
+
+
+class Protocol(Keys):
+    """How perplexities were measured. ``finals``: the quantity that finalists were judged by."""
+
+    model: str
+    revision: str | None = None
+    weights_sha256: str
+    dtype: str
+    device: str
+    search_text: Text
+    report_text: Text
+    reconstruct: str | None = None
+    milliseconds: str | None = None
+    finals: str = "perplexity"
+    recovery: RecoveryProtocol | None = None
+
+
+class RecoveredRow(Keys):
+    """A recovered model, before and after; ``divergence``: from the dense model, in nats a token.
+
+    ``behind_dense``: nats a token behind the dense model trained alike. ``curve``: points measured on held-out windows.
+    """
+
+    perplexity_before: float | None
+    perplexity_after: float | None
+    divergence_before: float | None
+    divergence_after: float | None
+    behind_dense: float | None = None
+    helped: bool
+    tokens: int
+    minutes: float
+    trained: str
+    curve: tuple[Mapping[str, Any], ...] = Field(min_length=1)
+
+
+class Reported(BaseModel, extra="allow", allow_inf_nan=False, protected_namespaces=()):
+    """The keys that a result and the facts of an export share."""
+
+    sparsity: Shares
+    cost: Cost | None = None
+    perplexity: Perplexities
+    gap_closed: float | None
+    chosen: str | None = None
+    recovered: dict[str, RecoveredRow] | None = None
+    protocol: Protocol
+    rival: str | None = None
+    """What it is, where no run found it: another solution, to compare with."""
+
+    @property
+    def winner(self) -> str:
+        """The name of what the finals chose: :data:`EVOLVED`, or a known solution."""
+        return self.chosen or EVOLVED
+
+
+class LanguageModelResult(Reported, Result):
+    """The result of a search on a language model."""
+
+
+def gap_closed(dense: float | None, uniform: float | None, evolved: float | None) -> float | None:
+    """The share of the gap in log-perplexity between uniform and dense that evolved closes.
+
+    1 is as good as dense, 0 as bad as uniform; None if there is no finite gap. Uniform and evolved have one size.
+    """
+    if dense is None or uniform is None or evolved is None or uniform <= dense:
+        return None
+    return math.log(uniform / evolved) / math.log(uniform / dense)
