@@ -1,9 +1,9 @@
-"""The figures of the pruning problem. Each function that draws one returns the sentence that goes with it."""
+"""Figures of sparsities found by a search. Each function that draws one returns its caption."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -14,16 +14,12 @@ from evoprune import digits
 from evoprune.figures import BLUE, COLOURS, GREY, ORANGE, entitle, log_scale_if_wide, new, save, thousands
 from problems.models.blocks import Matrix
 
-_MOST_LABELS = 40
-"""More blocks than this are not numbered one by one."""
-
-_FEWEST_FOR_A_LINE = 4
-"""Fewer points are not joined by a line, which would suggest more than was measured."""
-
+_MOST_LABELS = 40  # more blocks are not numbered one by one
+_FEWEST_FOR_A_LINE = 4  # a line through fewer points would suggest more than was measured
 _STAR: dict[str, Any] = {"marker": "*", "markersize": 14}
 
 Point = tuple[float, float]
-"""Sparsity (of the prunable weights) and perplexity."""
+"""Sparsity of the prunable weights, and perplexity."""
 
 
 class _Mark(NamedTuple):
@@ -42,49 +38,46 @@ def draw_cliff(
     reconstructed: Mapping[str, float],
     about: str = "",
 ) -> str:
-    """Perplexity on the report text of the ``uniform`` allocation against its sparsity, and the ``evolved`` one.
+    """Draw perplexities on the report text: of ``uniform`` at each sparsity and at the target, and ``evolved``.
 
-    Beside them the perplexities at the target of ``allocations`` without search, by name, and of what was
-    ``reconstructed``: ``uniform``, and ``evolved`` at its own sparsity. Infinite values are left out. Where too few
-    sparsities of ``uniform`` are known for a curve, bars compare what there is. ``about``: what the run is on.
+    Beside them those of ``allocations`` at the target, and of uniform and evolved ``reconstructed``. Infinite values
+    are left out. With too few sparsities for a curve, bars compare the models.
     """
     points = sorted((s, p) for s, p in uniform if math.isfinite(p))
     target, uniform_there = at_target
-    marks = _allocation_marks(allocations, target) + _reconstructed_marks(reconstructed, target, evolved[0])
-    told = _told(points, at_target, evolved, marks)
+    marks = [*_allocation_marks(allocations, target), *_reconstructed_marks(reconstructed, target, evolved[0])]
+    words = [f"dense: {digits(p)}" for s, p in points if s == 0]
+    words += [f"uniform at {100 * target:.4g}%: {digits(uniform_there)}"]
+    words += [f"evolved at {100 * evolved[0]:.4g}%: {digits(evolved[1])}", *(mark.label for mark in marks)]
+    caption = f"Perplexity on the report text against the share of prunable weights removed ({'; '.join(words)})."
     if len(points) < _FEWEST_FOR_A_LINE:
         known = {"dense": next((p for s, p in points if s == 0), math.inf), "uniform": uniform_there}
         _draw_bars(known | {"evolved": evolved[1]}, marks, about, folder)
-        return told
+        return caption
     figure, axes = new()
     _draw_points(axes, points, BLUE, "uniform")
-    for mark in marks:
+    for mark in [*marks, _Mark("evolved", evolved, {"color": ORANGE, **_STAR})]:
         axes.plot(*mark.point, linestyle="none", label=mark.label, **mark.style)
-    axes.plot(*evolved, linestyle="none", label="evolved", color=ORANGE, **_STAR)
     _write(axes, evolved, ORANGE, (9, -4), "left")
     _write(axes, at_target, BLUE, (-8, 6), "right")
     axes.margins(x=0.12, y=0.1)  # for the labels beside the points
     every = [p for _, p in points] + [mark.point[1] for mark in marks] + [evolved[1]]
     log_scale_if_wide(axes, [p for p in every if math.isfinite(p)])
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    axes.set(
-        xlabel="sparsity of the prunable weights",
-        ylabel="perplexity on the report text",
-    )
+    axes.set(xlabel="sparsity of the prunable weights", ylabel="perplexity on the report text")
     entitle(axes, "Uniform pruning, and the evolved allocation", about)
     axes.legend(loc="upper left", fontsize="small" if marks else "medium")
     save(figure, folder, "cliff")
-    return told
+    return caption
 
 
 def _draw_bars(perplexities: Mapping[str, float], marks: Sequence[_Mark], about: str, folder: Path) -> None:
-    """Perplexities by name, and those of ``marks``, as bars with their values, the first on top."""
+    """Draw perplexities by name, and those of ``marks``, as bars with their values, the first on top."""
     bars = {f"{name}: {digits(value)}": value for name, value in perplexities.items()}
     bars |= {mark.label: mark.point[1] for mark in marks}
-    finite = {label: value for label, value in bars.items() if math.isfinite(value)}
     colours = {"dense": GREY, "uniform": BLUE, "evolved": ORANGE}
     figure, axes = new(height=1.4 + 0.4 * len(bars))
-    axes.barh(list(bars), [finite.get(label, 0) for label in bars],
+    axes.barh(list(bars), [value if math.isfinite(value) else 0 for value in bars.values()],
               color=[colours.get(label.split(":")[0].split(",")[0], COLOURS[2]) for label in bars])  # fmt: skip
     axes.invert_yaxis()
     thousands(axes.xaxis)
@@ -94,35 +87,20 @@ def _draw_bars(perplexities: Mapping[str, float], marks: Sequence[_Mark], about:
     save(figure, folder, "cliff")
 
 
-def _told(points: Sequence[Point], at_target: Point, evolved: Point, marks: Sequence[_Mark]) -> str:
-    """What :func:`draw_cliff` shows, in words."""
-    target, uniform_there = at_target
-    words = [f"dense: {digits(p)}" for s, p in points if s == 0]
-    words += [f"uniform at {100 * target:.4g}%: {digits(uniform_there)}"]
-    words += [f"evolved at {100 * evolved[0]:.4g}%: {digits(evolved[1])}", *(mark.label for mark in marks)]
-    return f"Perplexity on the report text against the share of prunable weights removed ({'; '.join(words)})."
-
-
-def _allocation_marks(allocations: Mapping[str, float], target: float) -> list[_Mark]:
+def _allocation_marks(allocations: Mapping[str, float], target: float) -> Iterator[_Mark]:
     styles = zip(COLOURS[2:] * 2, "s^vDPX<>" * 2, strict=False)
-    return [
-        _Mark(f"{name}: {digits(value)}", (target, value), {"color": colour, "marker": marker, "markersize": 5})
-        for (name, value), (colour, marker) in zip(allocations.items(), styles, strict=False)
-    ]
+    for (name, value), (colour, marker) in zip(allocations.items(), styles, strict=False):
+        yield _Mark(f"{name}: {digits(value)}", (target, value), {"color": colour, "marker": marker, "markersize": 5})
 
 
-def _reconstructed_marks(reconstructed: Mapping[str, float], target: float, evolved: float) -> list[_Mark]:
+def _reconstructed_marks(reconstructed: Mapping[str, float], target: float, evolved: float) -> Iterator[_Mark]:
     """Hollow marks; ``evolved``: the sparsity of the evolved allocation."""
-    looks: dict[str, tuple[float, dict[str, Any]]] = {
-        "uniform": (target, {"color": BLUE, "marker": "o", "markersize": 7}),
-        "evolved": (evolved, {"color": ORANGE, **_STAR}),
-    }
-    return [
-        _Mark(
-            f"{name}, reconstructed: {digits(value)}", (looks[name][0], value), looks[name][1] | {"fillstyle": "none"}
-        )
-        for name, value in reconstructed.items()
-    ]
+    places = {"uniform": target, "evolved": evolved}
+    styles: dict[str, Any] = {"uniform": {"color": BLUE, "marker": "o", "markersize": 7}}
+    styles["evolved"] = {"color": ORANGE, **_STAR}
+    for name, value in reconstructed.items():
+        style = styles[name] | {"fillstyle": "none"}
+        yield _Mark(f"{name}, reconstructed: {digits(value)}", (places[name], value), style)
 
 
 def _write(axes: Axes, point: Point, colour: str, offset: tuple[float, float], side: Literal["left", "right"]) -> None:
@@ -134,7 +112,7 @@ def _write(axes: Axes, point: Point, colour: str, offset: tuple[float, float], s
 def draw_front(
     front: Sequence[tuple[float, ...]], uniform: Sequence[tuple[float, ...]], label: str, folder: Path, about: str = ""
 ) -> str:
-    """The trade-offs that a search found and the uniform curve, both as (``label``, sparsity)."""
+    """Draw the trade-offs that a search found and the uniform curve, both as (``label``, sparsity)."""
     figure, axes = new()
     found, curve = (
         sorted((sparsity, value) for value, sparsity in values if math.isfinite(value)) for values in (front, uniform)
@@ -143,10 +121,7 @@ def draw_front(
     _draw_points(axes, found, ORANGE, "found")
     log_scale_if_wide(axes, [value for _, value in curve + found])
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    axes.set(
-        xlabel="sparsity of the prunable weights",
-        ylabel=label,
-    )
+    axes.set(xlabel="sparsity of the prunable weights", ylabel=label)
     entitle(axes, "Trade-offs that no other candidate dominates", about)
     axes.legend(loc="upper left")
     save(figure, folder, "front")
@@ -155,13 +130,13 @@ def draw_front(
 
 
 def _draw_points(axes: Axes, points: Sequence[Point], colour: str, label: str) -> None:
-    """``points`` in order, joined by a line if there are enough."""
+    """Draw ``points`` in order, joined by a line if there are enough."""
     style = "-" if len(points) >= _FEWEST_FOR_A_LINE else "none"
     axes.plot(*zip(*points, strict=True), color=colour, linestyle=style, marker="o", markersize=4, label=label)
 
 
 def draw_allocation(by_block: Sequence[float], target: float, folder: Path, about: str = "") -> str:
-    """The sparsity of each block, counted from 0, against the uniform line."""
+    """Draw the sparsity of each block, counted from 0, against the uniform line."""
     count = len(by_block)
     figure, axes = new(width=min(14.0, max(7.0, 0.3 * count)))
     axes.bar(range(count), by_block, color=ORANGE, width=0.75, label="evolved")
@@ -169,12 +144,8 @@ def draw_allocation(by_block: Sequence[float], target: float, folder: Path, abou
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     if count <= _MOST_LABELS:
         axes.set_xticks(range(count))
-    axes.set(
-        xlabel="transformer block",
-        ylabel="sparsity",
-        xlim=(-0.6, count - 0.4),
-        ylim=(0, max(*by_block, target) * 1.22),
-    )
+    highest = max(*by_block, target)
+    axes.set(xlabel="transformer block", ylabel="sparsity", xlim=(-0.6, count - 0.4), ylim=(0, highest * 1.22))
     entitle(axes, "Sparsity found for each block", about)
     axes.grid(axis="x", visible=False)
     axes.legend(loc="upper right", ncols=2)
@@ -187,7 +158,7 @@ def draw_allocation(by_block: Sequence[float], target: float, folder: Path, abou
 
 
 def draw_matrices(matrices: Sequence[Matrix], by_matrix: Mapping[str, float], folder: Path, about: str = "") -> str:
-    """The sparsity of each matrix: a row for each kind, a column for each block, counted from 0."""
+    """Draw the sparsity of each matrix: a row for each kind, a column for each block, counted from 0."""
     kinds = list(dict.fromkeys(matrix.kind for matrix in matrices))
     blocks = 1 + max(matrix.block for matrix in matrices)
     grid = [[math.nan] * blocks for _ in kinds]
