@@ -29,7 +29,7 @@ from problems.models.load import convert, copy_of
 from problems.models.tensor_file import Tensors, sha256_of
 from problems.results.final_model import FinalModel
 from problems.results.learning_curve import criterion, criterion_values
-from problems.results.result import EVOLVED
+from problems.results.result import EVOLVED, RecoveredRow
 from problems.texts.windows import Windows
 
 _BEFORE_TYPES = "trained in 16 bits or more, and measured once they are in the genome's types"
@@ -37,15 +37,6 @@ _IN_TYPES = "trained beside matrices in the genome's types, which stay as they a
 
 _NOTHING = {"tokens": 0, "time": None}
 """Settings of the dense model if the loss is the distance from itself alone."""
-
-Row = dict[str, Any]
-"""A recovered model, as ``result.json`` describes it:
-
-``perplexity_before`` and ``perplexity_after``, ``divergence_before`` and ``divergence_after`` (from the dense model as
-it was, in nats a token), all on the report text; ``behind_dense``, nats a token behind the dense model trained alike,
-if there is one; ``helped``; ``decided``, the criterion on held-out windows before and after; ``tokens`` that the best
-weights have seen; ``minutes``; ``trained``; and ``curve``.
-"""
 
 
 @dataclass(frozen=True)
@@ -69,23 +60,27 @@ class Teacher:
 class Recovered:
     """The rows by name, their protocol, and the weights of the evolved model, by name, but for quantised ones."""
 
-    rows: dict[str, Row]
+    rows: dict[str, RecoveredRow]
     protocol: dict[str, Any]
     weights: Tensors
 
     @property
     def helped(self) -> bool:
         """True if the evolved model became better on the held-out windows."""
-        return bool(self.rows[EVOLVED]["helped"])
+        return self.rows[EVOLVED].helped
+
+    def json_rows(self) -> dict[str, Any]:
+        """Return the rows as ``result.json`` holds them."""
+        return {name: row.model_dump(mode="json", exclude_unset=True) for name, row in self.rows.items()}
 
     def check(self, workplace: Path) -> None:
         """Raise :class:`evoprune.Stopped` if it did not help, and delete the checkpoints in ``workplace``."""
         if not self.helped:
             shutil.rmtree(workplace)
             row = self.rows[EVOLVED]
-            before, after = row["decided"]
+            before, after = row.decided
             raise Stopped(
-                f"the recovery did not help: {criterion(row['curve'])} {plain(before)} on the held-out windows before, "
+                f"the recovery did not help: {criterion(row.curve)} {plain(before)} on the held-out windows before, "
                 f"{plain(after)} at best after it; the model stays as it was, and nothing is written"
             )
 
@@ -195,7 +190,7 @@ def recover_all(make: Callable[[str], Given], teacher: Teacher, settings: Recove
 
     ``make``: gives the model to train under a name, in the dtype it is measured in.
     """
-    rows: dict[str, Row] = {}
+    rows: dict[str, RecoveredRow] = {}
     weights: Tensors = {}
     for name in dict.fromkeys([EVOLVED, *settings.trained_alike]):
         given = make(name)
@@ -209,14 +204,14 @@ def recover_all(make: Callable[[str], Given], teacher: Teacher, settings: Recove
             weights = {key: each.detach().to("cpu", copy=True) for key, each in kept}
         del given, model
         release_memory(teacher.model.device)
-        if not rows[EVOLVED]["helped"]:
+        if not rows[EVOLVED].helped:
             break
     if not is_first_process():
         raise SystemExit(0)  # the first process writes the result
-    dense = rows.get("dense", {}).get("perplexity_after")
-    for name, row in rows.items():
-        if name != "dense" and dense and row["perplexity_after"]:
-            row["behind_dense"] = math.log(row["perplexity_after"] / dense)
+    if "dense" in rows and (dense := rows["dense"].perplexity_after):
+        for name, row in rows.items():
+            if name != "dense" and row.perplexity_after:
+                rows[name] = row.model_copy(update={"behind_dense": math.log(row.perplexity_after / dense)})
     protocol = {
         "text": teacher.text.protocol(),
         "held_out_dense": finite(Measure(Forward(teacher.model), None).perplexity(teacher.text.held_out)),
@@ -242,7 +237,7 @@ def _enough_memory(device: torch.device) -> Iterator[None]:
 
 def _recover_one(
     name: str, given: Given, teacher: Teacher, settings: RecoverSettings, folder: Path
-) -> tuple[Any, Row, dict[str, Any]]:
+) -> tuple[Any, RecoveredRow, dict[str, Any]]:
     """Return the model, in the dtype it came in, its row, and the settings that were decided here."""
     model, dtype, device = given.model, given.model.dtype, teacher.model.device
     with Phase() as phase:
@@ -269,13 +264,14 @@ def _recover_one(
         if helped:
             phase.now("measuring the report text")
             after = teacher.score(last)
-    row: Row = {f"{key}_{when}": found[key] for key in before for when, found in (("before", before), ("after", after))}
-    row |= {
+    scores = {f"{key}_{when}": found[key] for key in before for when, found in (("before", before), ("after", after))}
+    row = scores | {
         "helped": helped,
-        "decided": [finite(decided[0]), finite(min(decided[1:], default=decided[0]))],
+        "decided": (finite(decided[0]), finite(min(decided[1:], default=decided[0]))),
         "tokens": training.tokens,
         "minutes": round(progress.seconds / 60, 2),
         "trained": f"{training.train}, {training.trained_parameters:,} parameters",
         "curve": progress.curve,
     }
-    return model, row, {"train": training.train, "tokens": training.planned_tokens, "time": None}
+    plan = {"train": training.train, "tokens": training.planned_tokens, "time": None}
+    return model, RecoveredRow.model_validate(row), plan

@@ -17,6 +17,7 @@ from evoprune import Exported, InputError, finite, plain
 from problems.evaluation.session import Session
 from problems.export import ragged_model
 from problems.export.card import card
+from problems.export.facts import ExportFacts
 from problems.export.format import ExportFormat, Json, file_facts
 from problems.export.runtime import computing, lines, runtimes
 from problems.models.device import free_memory, release_memory
@@ -25,7 +26,7 @@ from problems.models.load import bytes_of, quiet, stored_dtype, weight_files
 from problems.models.tensor_file import saving
 from problems.results.labels import about
 from problems.results.learning_curve import draw_recovery
-from problems.results.run_record import RunRecord
+from problems.results.result import LanguageModelResult
 from problems.texts.source import load_text
 from problems.texts.windows import Windows
 from problems.transforms.encoding import cutting
@@ -45,7 +46,7 @@ class Folder(ExportFormat):
         if self.options.base:
             raise InputError("a folder takes nothing from a .gguf file: give OUT.gguf, or leave it out", "--base")
 
-    def write(self, run: RunRecord, place: Path) -> Exported:
+    def write(self, run: LanguageModelResult, place: Path) -> Exported:
         self.check()
         session, final = self.session, self.final
         settings, device, run_dtype = session.settings, session.resident.device, session.resident.dtype
@@ -82,8 +83,8 @@ class Folder(ExportFormat):
             summary += lines(facts["runtime"]) if facts["runtime"] else ["speed and memory could not be measured"]
         if run.recovered:
             how = run.protocol.recovery
-            draw_recovery(facts["recovered"], how.held_out_dense if how else None, place, about(settings, ()))
-        (place / "README.md").write_text(card(run, facts), encoding="utf-8")
+            draw_recovery(run.recovered, how.held_out_dense if how else None, place, about(settings, ()))
+        (place / "README.md").write_text(card(ExportFacts.read(facts)), encoding="utf-8")
         return Exported(facts, summary, faults)
 
 

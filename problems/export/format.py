@@ -24,12 +24,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evoprune import Exported, InputError, Result, __version__
+from evoprune import Exported, InputError, __version__
 from problems.evaluation.session import Session
 from problems.export.settings import ExportOptions
 from problems.models.blocks import count_zeros, find_matrices
 from problems.results.final_model import FinalModel
-from problems.results.run_record import RunRecord, run_record
+from problems.results.result import LanguageModelResult
 
 Json = dict[str, Any]
 
@@ -50,7 +50,7 @@ class ExportFormat(ABC):
         """Raise :class:`evoprune.InputError` for options that :meth:`write` refuses: before a recovery trains."""
 
     @abstractmethod
-    def write(self, run: RunRecord, place: Path) -> Exported:
+    def write(self, run: LanguageModelResult, place: Path) -> Exported:
         """Write the model to ``place``, a file to make (or an empty folder), and read it back.
 
         ``run.final_perplexity`` is what the model is expected to have on ``session.texts.report``. Return the
@@ -58,39 +58,38 @@ class ExportFormat(ABC):
         Raises :class:`evoprune.InputError`.
         """
 
-    def facts(self, run: RunRecord, model: Any, files: Iterable[Path]) -> Json:
+    def facts(self, run: LanguageModelResult, model: Any, files: Iterable[Path]) -> Json:
         """Facts about ``model``, as it is written to ``files``, for ``evoprune.json``."""
         session, matrices = self.session, find_matrices(model)
         counts = {matrix.name: (matrix.block, count_zeros([matrix]), matrix.size) for matrix in matrices}
         denominators = {"prunable": session.resident.prunable_weights, "model": session.resident.parameters}
         removed = denominators["prunable"] - sum(size - count for _, count, size in counts.values())
-        return file_facts(files) | {
-            "base_model": public_name(run.protocol.model),
-            "transform": session.transform.describe(),
-            "cost": run.cost.model_dump() if run.cost else None,
-            "sparsity": {
-                **{name: removed / size for name, size in denominators.items()},
-                "denominators": denominators,
-                "matrices": {
-                    name: {"block": block, "zeros": count, "weights": size, "sparsity": count / size}
-                    for name, (block, count, size) in counts.items()
+        return (
+            file_facts(files)
+            | run.repeated()
+            | {
+                "base_model": public_name(run.protocol.model),
+                "transform": session.transform.describe(),
+                "sparsity": {
+                    **{name: removed / size for name, size in denominators.items()},
+                    "denominators": denominators,
+                    "matrices": {
+                        name: {"block": block, "zeros": count, "weights": size, "sparsity": count / size}
+                        for name, (block, count, size) in counts.items()
+                    },
                 },
-            },
-            "perplexity": run.perplexity.model_dump(),
-            "gap_closed": run.gap_closed,
-            "chosen": run.chosen,
-            "rival": run.rival,
-            "recovered": {name: row.model_dump() for name, row in run.recovered.items()} if run.recovered else None,
-            "protocol": run.protocol.model_dump(),
-        }
+                "chosen": run.winner,
+                "seed": run.seed,
+            }
+        )
 
 
-def run_of(final: FinalModel, result: Result) -> RunRecord:
-    """The run that found ``final``, by its ``result``; without a recovery that did not help.
+def run_of(final: FinalModel, run: LanguageModelResult) -> LanguageModelResult:
+    """Return the result of the ``run`` that found ``final``, without a recovery that did not help.
 
     Raises :class:`evoprune.InputError` unless the model, the report text and the transform are those of the run.
     """
-    run, session = run_record(result.as_json()), final.session
+    session = final.session
     if session.resident.weights_sha256 != run.protocol.weights_sha256:
         raise InputError(
             "the model's weights are not those that the run pruned (another file, revision or dtype): "

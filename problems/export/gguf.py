@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ from evoprune import CARD, Exported, InputError, about, finite, plain
 from problems.evaluation.measure import Measure
 from problems.evaluation.objectives import Divergence
 from problems.export.card import called, front_matter, how_found, how_measured, inline, perplexities, repeat
+from problems.export.facts import ExportFacts
 from problems.export.format import ExportFormat, Json
 from problems.export.runtime import lines
 from problems.models.forward import Forward
-from problems.results.run_record import RunRecord
+from problems.results.result import LanguageModelResult
 from problems.texts.source import load_text
 from problems.transforms.encoding import base_of
 
@@ -32,7 +33,7 @@ class GgufFile(ExportFormat):
     def check(self) -> None:
         self._base()
 
-    def write(self, run: RunRecord, place: Path) -> Exported:
+    def write(self, run: LanguageModelResult, place: Path) -> Exported:
         base = self._base()  # before the following imports: a package may be missing
         from problems.gguf.runtime import checked, compared
         from problems.gguf.write import contents
@@ -65,8 +66,9 @@ class GgufFile(ExportFormat):
             "check": {name: finite(value) if isinstance(value, float) else value for name, value in found.items()},
             "runtime": runtime,
         }
-        about(place, CARD).write_text(_card(run, facts, place.name), encoding="utf-8")
-        return Exported(facts, list(_summary(facts)), _faults(found))
+        typed = ExportFacts.read(facts)
+        about(place, CARD).write_text(_card(typed, place.name), encoding="utf-8")
+        return Exported(facts, list(_summary(typed)), _faults(found))
 
     def _base(self) -> Any:
         """Find the base of the model, which is resident afterwards."""
@@ -100,53 +102,53 @@ def _faults(check: Json) -> list[str]:
     ]
 
 
-def _card(run: RunRecord, facts: Mapping[str, Any], file: str) -> str:
-    """The model card of ``file``. ``facts``: those of ``evoprune.json``."""
+def _card(facts: ExportFacts, file: str) -> str:
+    """The model card of ``file``."""
     head = front_matter(facts, {"library_name": "gguf"}, ["gguf", "llama.cpp", "evoprune"])
-    return "\n".join([*head, *_body(run, facts, file)]) + "\n"
+    return "\n".join([*head, *_body(facts, file)]) + "\n"
 
 
-def _body(run: RunRecord, facts: Mapping[str, Any], file: str) -> Iterator[str]:
-    made = f"as {called(facts)}" if run.rival else "made smaller"
-    yield f"\n# {inline(facts['base_model'])}, {made} for llama.cpp\n"
-    kinds = ", ".join(f"{count} {kind}" for kind, count in facts["kinds"].items())
+def _body(facts: ExportFacts, file: str) -> Iterator[str]:
+    made = f"as {called(facts)}" if facts.rival else "made smaller"
+    yield f"\n# {inline(facts.base_model)}, {made} for llama.cpp\n"
+    kinds = ", ".join(f"{count} {kind}" for kind, count in facts.kinds.items())
     yield (
         f"The change {how_found(facts)}. The file holds {kinds} tensors in "
-        f"llama.cpp's architecture `{facts['architecture']}`. It runs like any other: `llama-cli -m {file}`.\n"
+        f"llama.cpp's architecture `{facts.architecture}`. It runs like any other: `llama-cli -m {file}`.\n"
     )
     yield from (f"- {line}" for line in _summary(facts))
-    if runtime := facts["runtime"]:
+    if runtime := facts.runtime:
         yield (
-            f"\nSpeeds of a prompt of {runtime['length']} tokens, and of tokens after it: both files timed in turn in "
-            f"llama.cpp, {runtime['threads']} thread{'s' * (runtime['threads'] > 1)}, {inline(runtime['processor'])}. "
-            "Memory: of a process that loads and runs the file. Dense is the model before, written in the same way."
+            f"\nSpeeds of a prompt of {runtime.length} tokens, and of tokens after it: both files timed in turn in "
+            f"llama.cpp on {inline(runtime.machine)}. Memory: of a process that loads and runs the file. Dense is the "
+            "model before, written in the same way."
         )
     yield "\nMeasured in the run, in PyTorch:\n"
-    yield from perplexities(run, facts)
+    yield from perplexities(facts)
     yield "\n## Protocol\n"
     yield (
-        f"{how_measured(run)}. llama.cpp read the same tokens; it rounds activations, so that its perplexity may "
-        f"differ by {facts['check']['tolerance']:.0%}. Divergence is that of the file's predictions from the dense "
+        f"{how_measured(facts)}. llama.cpp read the same tokens; it rounds activations, so that its perplexity may "
+        f"differ by {facts.check.tolerance:.0%}. Divergence is that of the file's predictions from the dense "
         "model's in PyTorch, in nats a token."
     )
-    yield from repeat(run, about(Path(file), "experiment.yaml").name)
+    yield from repeat(facts, about(Path(file), "experiment.yaml").name)
 
 
-def _summary(facts: Mapping[str, Any]) -> Iterator[str]:
+def _summary(facts: ExportFacts) -> Iterator[str]:
     """Size, perplexity in llama.cpp, and speed beside the dense model's file, for people."""
-    check, runtime = facts["check"], facts["runtime"]
-    beside = f"; the dense model's file has {runtime['file_bytes']['dense']:,}" if runtime else ""
-    yield f"{facts['bytes']:,} bytes, {facts['bits_per_weight']:.3g} bits for each weight in it{beside}"
-    found, expected = check["perplexity"], check["run_perplexity"]
+    check, runtime = facts.check, facts.runtime
+    beside = f"; the dense model's file has {runtime.file_bytes.dense:,}" if runtime else ""
+    yield f"{facts.bytes:,} bytes, {facts.bits_per_weight:.3g} bits for each weight in it{beside}"
+    found, expected = check.perplexity, check.run_perplexity
     off = f" ({found / expected - 1:+.2%})" if found and expected else ""
     yield (
         f"perplexity on the report text in llama.cpp {plain(found)}, in the run {plain(expected)}{off}; divergence "
-        f"from dense {plain(check['divergence'])} nats a token, in PyTorch {plain(check['run_divergence'])}"
+        f"from dense {plain(check.divergence)} nats a token, in PyTorch {plain(check.run_divergence)}"
     )
-    if (place := check.get("first_other_token")) is not None:
+    if check.first_other_token is not None:
         yield (
-            f"llama.cpp's tokenizer reads the report text in other tokens than transformers' from token {place:,} on: "
-            "these figures are of the same tokens"
+            "llama.cpp's tokenizer reads the report text in other tokens than transformers' from token "
+            f"{check.first_other_token:,} on: these figures are of the same tokens"
         )
     if runtime:
-        yield from lines(runtime, called(facts))
+        yield from lines(runtime.model_dump(), called(facts))

@@ -22,6 +22,7 @@ from evoprune import (
     Reporting,
     Rival,
     Settings,
+    Standing,
     Table,
     TradeOffs,
     check_parameters,
@@ -34,10 +35,10 @@ from problems.budgets.base import MeasuredBudget
 from problems.distillation.finals import JudgedModels
 from problems.distillation.settings import RecoverOptions
 from problems.export import FORMATS
+from problems.export.facts import QUANTITIES, ExportFacts
 from problems.export.settings import ExportOptions
 from problems.language_model.settings import CompressionSettings, EvalOptions, LanguageModelSettings, PruningSettings
 from problems.models.settings import ModelSettings
-from problems.results.comparison import ComparedExports
 from problems.results.labels import EXPLAINED, SHARES, WORDS, about
 from problems.results.result import LanguageModelResult
 from problems.results.summary import summary
@@ -52,7 +53,7 @@ if TYPE_CHECKING:  # these import torch, which checking an experiment does not n
     from problems.transforms.transform import Transform
 
 
-class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reporting, Measured, Recovering, TradeOffs):
+class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Recovering, TradeOffs):
     """Make a causal language model smaller by transforms, at the least loss on a text.
 
     Fitness is perplexity on the search text, or divergence from the dense model.
@@ -68,6 +69,7 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
     words: ClassVar[Mapping[str, str]] = WORDS
     shares = SHARES
     explained: ClassVar[Mapping[str, str]] = EXPLAINED
+    quantities = QUANTITIES
 
     def __init__(self, settings: Any) -> None:
         """Load the model here, so that a fault in it is not recorded as a failure of the first candidate."""
@@ -278,6 +280,10 @@ class LanguageModel(JudgedModels, ComparedExports, Problem, Foreseeing, Reportin
 
         final = final_model(self.session, genome, result)
         return self._format(place)(final, options).write(run_of(final, result), place)
+
+    @classmethod
+    def standing(cls, facts: Mapping[str, Any]) -> Standing:
+        return ExportFacts.read(facts).standing()
 
     def rivals(self, first: bool) -> Iterator[Rival]:
         from problems.language_model.baselines import rivals

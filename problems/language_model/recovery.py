@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from evoprune import Exported, InputError, Outcome, Result
+from evoprune import Exported, InputError, Outcome
 from problems.distillation.recover import Recovered, Teacher, begin, recover, recover_all, refuse_unknown
 from problems.distillation.settings import DEFAULT_WINDOW, RecoverOptions, RecoverSettings
 from problems.distillation.text import RecoveryText, divided, recovery_text, refuse_report
@@ -18,6 +18,7 @@ from problems.distillation.training import accelerator
 from problems.evaluation.session import Session
 from problems.export import ragged_model
 from problems.export.card import card, recovered_card
+from problems.export.facts import ExportFacts
 from problems.export.folder import check_folder, folder_facts
 from problems.export.format import ExportFormat, public_name, run_of
 from problems.export.runtime import computing
@@ -31,8 +32,7 @@ from problems.models.tensor_file import replace_file, saving
 from problems.results import protocol
 from problems.results.final_model import RECOVERED, FinalModel
 from problems.results.learning_curve import FIGURE, draw_recovery
-from problems.results.result import EVOLVED
-from problems.results.run_record import RunRecord, run_record
+from problems.results.result import EVOLVED, LanguageModelResult
 from problems.results.summary import recovered_lines
 from problems.texts.settings import TextSettings
 from problems.texts.windows import Windows, check_length, cut_windows, settings_of
@@ -80,7 +80,7 @@ def delete_checkpoints(folder: Path) -> None:
 
 
 def recover_and_export(
-    final: FinalModel, known: Mapping[str, Sequence[float]], result: Result, workplace: Path, place: Path,
+    final: FinalModel, known: Mapping[str, Sequence[float]], result: LanguageModelResult, workplace: Path, place: Path,
     options: RecoverOptions, kind: type[ExportFormat],
 ) -> Exported:  # fmt: skip
     """Recover the result of a finished run, further if the run recovered it, and write it to ``place`` in a format.
@@ -98,21 +98,21 @@ def recover_and_export(
     recovered = recover(final, known, options, text, workplace)
     recovered.check(workplace)
     final = FinalModel(session, final.genome, recovered.weights)
-    told = type(result).model_validate(_added(result.as_json(), recovered))
-    exported = kind(final, export).write(run_of(final, told), place)
+    run = LanguageModelResult.model_validate(_added(result.as_json(), recovered))
+    exported = kind(final, export).write(run_of(final, run), place)
     return Exported(exported.facts, [*recovered_lines(recovered.rows), *exported.summary], exported.faults)
 
 
 def _added(result: Mapping[str, Any], recovered: Recovered) -> Json:
     protocol = dict(result["protocol"]) | {"recovery": recovered.protocol}
-    return dict(result) | {"recovered": recovered.rows, "protocol": protocol}
+    return dict(result) | {"recovered": recovered.json_rows(), "protocol": protocol}
 
 
 def recover_export(
     source: Path, facts: Mapping[str, Any] | None, workplace: Path, folder: Path, options: RecoverOptions
 ) -> Exported:
     """See :meth:`evoprune.Recovering.recover_export`."""
-    run = run_record(facts) if facts else None
+    run = ExportFacts.read(facts) if facts else None
     if not run and not (options.teacher and options.report_text):
         raise InputError(
             "evoprune did not write this folder: give its dense model with --teacher, and --report-text", str(source)
@@ -120,11 +120,11 @@ def recover_export(
     if options.base:
         raise InputError("is for a run that becomes a file; leave it out", "--base")
     refuse_unknown(options, ["dense"])
-    if facts and facts.get("recovered") and options.trained_alike:
+    if run and run.recovered and options.trained_alike:
         raise InputError("the folder was recovered before, and the dense model was not; leave it out", "--alike")
     trust = options.trust_remote_code
     where = ModelSettings(model=str(source.resolve()), device="cpu", trust_remote_code=trust)
-    stored = facts["dtype"] if facts else stored_dtype(where)
+    stored = run.dtype if run else stored_dtype(where)
     used = computing(stored, pick_device(options.device)) if stored else "auto"
     student, tokenizer = ragged_model.load_any(where.model_copy(update={"dtype": used}))
     teacher = _teacher(run, options, dtype_of(student))
@@ -156,22 +156,22 @@ def recover_export(
             model.save_pretrained(folder)
     check, faults = check_folder(
         folder, {matrix.name: count_zeros([matrix]) for matrix in find_matrices(model)},
-        recovered.rows[EVOLVED]["perplexity_after"], report=report, device=judge.model.device, dtype=dtype,
+        recovered.rows[EVOLVED].perplexity_after, report=report, device=judge.model.device, dtype=dtype,
         run_dtype=dtype_of(judge.model), trust=trust,
     )  # fmt: skip
     now = _still_true(facts or {}, recovered) | folder_facts(folder, dtype)
-    now |= {"recovered": recovered.rows, "check": check}
+    now |= {"recovered": recovered.json_rows(), "check": check}
     now["protocol"] = dict(now.get("protocol") or _protocol(judge)) | {"recovery": recovered.protocol}
     draw_recovery(recovered.rows, recovered.protocol["held_out_dense"], folder, public_name(str(source)))
     if run:
-        described = card(run_record(now | {"seed": run.seed}), now)
+        described = card(ExportFacts.read(now))
     else:
         described = recovered_card(public_name(str(source)), public_name(judge.model.name_or_path), recovered.rows)
     (folder / "README.md").write_text(described, encoding="utf-8")
     return Exported(now, list(recovered_lines(recovered.rows)), faults)
 
 
-def _teacher(run: RunRecord | None, options: RecoverOptions, dtype: str) -> Resident:
+def _teacher(run: ExportFacts | None, options: RecoverOptions, dtype: str) -> Resident:
     """Load the dense model, which must be the one that the run began with."""
     own = run.protocol if run and not options.teacher else None
     given = {"model": own.model, "dtype": own.dtype} if own else {"model": options.teacher, "dtype": dtype}
@@ -195,7 +195,7 @@ def _refuse_another(student: Any, tokenizer: Any, teacher: Resident) -> None:
         raise InputError("has another vocabulary than the model to recover", teacher.source)
 
 
-def _report_text(run: RunRecord | None, options: RecoverOptions, teacher: Resident) -> Windows:
+def _report_text(run: ExportFacts | None, options: RecoverOptions, teacher: Resident) -> Windows:
     """Cut the report text, which must be the run's."""
     if run is None:
         text = TextSettings(source=options.report_text or "", window=options.window or DEFAULT_WINDOW, windows=None)
@@ -212,8 +212,8 @@ def _report_text(run: RunRecord | None, options: RecoverOptions, teacher: Reside
 
 def _still_true(facts: Mapping[str, Any], recovered: Recovered) -> Json:
     """The ``facts`` of the folder before that a recovery did not change."""
-    changed = {"fit", "faults", "seed", "best"}
-    if not recovered.rows[EVOLVED]["trained"].startswith("norms"):
+    changed = {"fit", "faults", "best"}
+    if not recovered.rows[EVOLVED].trained.startswith("norms"):
         changed.add("types")  # trained matrices do not have the values of types
     return {key: value for key, value in facts.items() if key not in changed}
 

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-from evoprune import InputError, Result
+from evoprune import InputError
 from problems.evaluation.session import Session
 from problems.gguf.ggml import Encoded
 from problems.models.load import copy_of
 from problems.models.tensor_file import read_checked
+from problems.results.result import EVOLVED, LanguageModelResult
 from problems.transforms.encoding import encode, encoded, unencoded
 
 RECOVERED = "recovered.safetensors"
@@ -73,10 +74,9 @@ class FinalModel:
         return encode(self.session.transform, model, self.genome)
 
 
-def final_model(session: Session, genome: Sequence[float], result: Result) -> FinalModel:
+def final_model(session: Session, genome: Sequence[float], result: LanguageModelResult) -> FinalModel:
     """The model of the run with the ``result``: with recovered weights, if these helped."""
-    rows = (result.model_extra or {}).get("recovered")
-    helped = isinstance(rows, dict) and rows.get("evolved", {}).get("helped")
+    helped = result.recovered is not None and result.recovered[EVOLVED].helped
     return FinalModel(session, genome, read_checked(result.folder / RECOVERED)[0] if helped and result.folder else {})
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from evoprune import digits
 from evoprune.figures import BLUE, COLOURS, GREY, ORANGE, entitle, log_scale_if_wide, new, save, thousands
+from problems.results.result import RecoveredRow
 
 Point = Mapping[str, float | None]
 """A measurement: tokens trained on, mean parts of the loss since the last one, perplexity on held-out windows, and
@@ -39,7 +39,7 @@ def _key(curve: Sequence[Point]) -> str:
     return DIVERGENCE if DIVERGENCE in curve[0] else PERPLEXITY
 
 
-def draw_recovery(rows: Mapping[str, Mapping[str, Any]], dense: float | None, folder: Path, about: str = "") -> str:
+def draw_recovery(rows: Mapping[str, RecoveredRow], dense: float | None, folder: Path, about: str = "") -> str:
     """Draw the curve of each of the ``rows``, and return the figure's caption.
 
     ``dense``: the perplexity of the dense model as it was, if known. ``about``: what was recovered. Infinite values and
@@ -47,13 +47,13 @@ def draw_recovery(rows: Mapping[str, Mapping[str, Any]], dense: float | None, fo
     """
     figure, axes = new()
     shown, words = [], []
-    what = criterion(next(iter(rows.values()))["curve"])
+    what = criterion(next(iter(rows.values())).curve)
     others = iter(COLOURS[2:])
     for name, row in rows.items():
-        if len(row["curve"]) == 1:
+        if len(row.curve) == 1:
             continue
-        values = criterion_values(row["curve"])
-        points = [(point["tokens"], y) for point, y in zip(row["curve"], values, strict=True) if math.isfinite(y)]
+        values = criterion_values(row.curve)
+        points = [(point["tokens"], y) for point, y in zip(row.curve, values, strict=True) if math.isfinite(y)]
         alike = "" if name == "evolved" else ", trained alike"
         words.append(f"{name}{alike}: {digits(values[0])} to {digits(min(values))}")
         colour = _COLOURS.get(name) or next(others)

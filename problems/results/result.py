@@ -63,7 +63,7 @@ class Shares(Keys):
 class Pair(Keys):
     """An amount for the dense and for the evolved model."""
 
-    dense: int | float = Field(gt=0)
+    dense: int | float = Field(ge=0)
     evolved: int | float = Field(ge=0)
 
 
@@ -98,6 +98,11 @@ class Text(Keys):
     begin: str | None = None
     sha256: str
 
+    @property
+    def name(self) -> str:
+        """The last part of the source: no path of a machine."""
+        return self.source.rsplit("/", 1)[-1]
+
 
 class RecoveryProtocol(Keys):
     """``text``: that of the training. ``held_out_dense``: the dense model's perplexity on the held-out windows."""
@@ -125,7 +130,8 @@ class Protocol(Keys):
 class RecoveredRow(Keys):
     """A recovered model, before and after; ``divergence``: from the dense model, in nats a token.
 
-    ``behind_dense``: nats a token behind the dense model trained alike. ``curve``: points measured on held-out windows.
+    ``behind_dense``: nats a token behind the dense model trained alike. ``helped``: whether the model became better by
+    ``decided``, the criterion on held-out windows before and after. ``curve``: points measured on these.
     """
 
     perplexity_before: float | None
@@ -134,6 +140,7 @@ class RecoveredRow(Keys):
     divergence_after: float | None
     behind_dense: float | None = None
     helped: bool
+    decided: tuple[float | None, float | None]
     tokens: int
     minutes: float
     trained: str
@@ -153,6 +160,16 @@ class Reported(BaseModel, extra="allow", allow_inf_nan=False, protected_namespac
     rival: str | None = None
     """What it is, where no run found it: another solution, to compare with."""
 
+    def repeated(self) -> dict[str, Any]:
+        """Return the keys that an export's facts repeat; sparsities are counted again in what is written."""
+        keys = [key for key in Reported.model_fields if key != "sparsity"]
+        return dict.fromkeys(keys) | self.model_dump(mode="json", include=set(keys), exclude_unset=True)
+
+    @property
+    def is_smaller(self) -> bool:
+        """Whether the model has fewer parameters than the dense one."""
+        return self.cost is not None and "parameters" in self.cost.savings
+
     @property
     def winner(self) -> str:
         """The name of what the finals chose: :data:`EVOLVED`, or a known solution."""
@@ -161,6 +178,11 @@ class Reported(BaseModel, extra="allow", allow_inf_nan=False, protected_namespac
 
 class LanguageModelResult(Reported, Result):
     """The result of a search on a language model."""
+
+    @property
+    def final_perplexity(self) -> float | None:
+        """Perplexity of the final model on the report text."""
+        return self.recovered[EVOLVED].perplexity_after if self.recovered else self.perplexity.exported.evolved
 
 
 def gap_closed(dense: float | None, uniform: float | None, evolved: float | None) -> float | None:

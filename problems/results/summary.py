@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from evoprune import digits
 from problems.results.result import EVOLVED, UNIFORM, LanguageModelResult, RecoveredRow, Scores
@@ -97,9 +96,9 @@ def _lines(result: LanguageModelResult) -> Iterator[str]:
     yield from recovered_lines(result.recovered or {})
 
 
-def recovered_lines(rows: Mapping[str, RecoveredRow | Mapping[str, Any]]) -> Iterator[str]:
+def recovered_lines(rows: Mapping[str, RecoveredRow]) -> Iterator[str]:
     """Yield a line for each recovered model, and one more where its recovery did not help."""
-    for name, row in ((name, RecoveredRow.model_validate(row)) for name, row in rows.items()):
+    for name, row in rows.items():
         gap = "" if row.behind_dense is None else f", {row.behind_dense:.3f} nats behind dense trained alike"
         yield (
             f"{name}, recovered: perplexity on the report text {digits(row.perplexity_before)} before, "

@@ -65,7 +65,10 @@ class Compared:
             recovered = recover(
                 FinalModel(session, genome), {}, settings, self._text(settings), Path(folder) / "recovery"
             )
-        row = recovered.rows[EVOLVED] | {"search": search, "cpu_minutes": (time.process_time() - start) / 60}
+        row = recovered.rows[EVOLVED].model_dump() | {
+            "search": search,
+            "cpu_minutes": (time.process_time() - start) / 60,
+        }
         if self._other is not None:
             row |= self._forgotten(genome, recovered.weights)
         return _key(name, settings) | {"asked": settings.tokens} | row

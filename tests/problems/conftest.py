@@ -201,3 +201,27 @@ def result() -> dict[str, Any]:
         "seed": 7,
         "best": {"genome": [0.4, 0.5], "fitness": [30.25]},
     }
+
+
+@pytest.fixture
+def facts(result: dict[str, Any]) -> dict[str, Any]:
+    """The ``evoprune.json`` of an export of that run to a folder."""
+    of_matrix = {"zeros": 10, "weights": 40, "sparsity": 0.25}
+    return result | {
+        "base_model": "owner/name",
+        "dtype": "float16",
+        "transform": {"reconstruct": "none"},
+        "sparsity": {
+            "prunable": 0.25,
+            "model": 0.2,
+            "denominators": {"prunable": 120, "model": 150},
+            "matrices": {
+                "a": of_matrix | {"block": 0},
+                "b": of_matrix | {"block": 1},
+                "c": of_matrix | {"block": 1, "zeros": 20},
+            },
+        },
+        "check": {"perplexity": 30.5, "tolerance": 0.02},
+        "ragged": False,
+        "bytes": 1200,
+    }

@@ -14,10 +14,10 @@ from tests.problems.small import plain_perplexity
 
 def test_the_dense_model_has_nothing_to_learn_from_itself(smaller_run, tmp_path):
     rows = recovered(smaller_run, tmp_path, ["dense"], cross_entropy=0).rows
-    assert rows["dense"]["tokens"] == 0
-    assert rows["dense"]["perplexity_after"] == rows["dense"]["perplexity_before"]
-    lost = math.log(rows["evolved"]["perplexity_after"] / rows["dense"]["perplexity_before"])
-    assert rows["evolved"]["behind_dense"] == pytest.approx(lost)
+    assert rows["dense"].tokens == 0
+    assert rows["dense"].perplexity_after == rows["dense"].perplexity_before
+    lost = math.log(rows["evolved"].perplexity_after / rows["dense"].perplexity_before)
+    assert rows["evolved"].behind_dense == pytest.approx(lost)
 
 
 def test_zeros_of_a_pruned_model_stay(run_on, tmp_path):
@@ -48,7 +48,7 @@ def typed(language_model):
 def test_weights_are_measured_as_they_are_rounded(typed, tmp_path):
     found, report = recover_with(typed, tmp_path), typed.session.texts.report.tokens
     model = FinalModel(typed.session, typed.genome, found.weights).copy().model
-    assert found.rows["evolved"]["perplexity_after"] == pytest.approx(plain_perplexity(model, report), rel=1e-4)
+    assert found.rows["evolved"].perplexity_after == pytest.approx(plain_perplexity(model, report), rel=1e-4)
     assert found.helped
 
 
@@ -64,7 +64,7 @@ def test_a_recovery_that_helps_only_before_rounding_did_not_help(typed, tmp_path
 
     monkeypatch.setattr(typed.session.transform, "encode", spoilt_when_trained)
     row = recover_with(typed, tmp_path).rows["evolved"]
-    assert row["curve"][-1]["held_out"] < row["curve"][0]["held_out"]
-    assert row["decided"][1] > row["decided"][0]
-    assert not row["helped"]
-    assert row["perplexity_after"] == row["perplexity_before"]
+    assert row.curve[-1]["held_out"] < row.curve[0]["held_out"]
+    assert row.decided[1] > row.decided[0]
+    assert not row.helped
+    assert row.perplexity_after == row.perplexity_before

@@ -4,50 +4,22 @@ import pytest
 import yaml
 
 from problems.export.card import card
+from problems.export.facts import ExportFacts
 from problems.export.runtime import lines
-from problems.results.run_record import run_record
 
-TEXT = {"source": "/home/me/texts/valid.txt", "window": 32, "windows": 4, "sha256": "abc"}
 SMALLER = {"parameters": {"dense": 200, "evolved": 150}, "bytes": {"dense": 400, "evolved": 300}}
 ROUNDED = {"parameters": {"dense": 200, "evolved": 200}, "bytes": {"dense": 400, "evolved": 300}}
 
 
 @pytest.fixture
-def write():
-    """The card of a model whose uniform pruning is infinitely bad, with other keys of its result and its facts."""
-
-    def call(run=None, **changed):
-        found = {
-            "sparsity": {"prunable": 0.45, "model": 0.4},
-            "perplexity": {text: {"dense": 20.5, "uniform": None, "evolved": 30.25} for text in ("search", "report")},
-            "gap_closed": None,
-            "protocol": {
-                "model": "owner/name", "weights_sha256": "123", "dtype": "bfloat16", "device": "cpu",
-                "search_text": TEXT, "report_text": TEXT,
-            },
-            "seed": 7,
-        }  # fmt: skip
-        of_matrix = {"zeros": 10, "weights": 40, "sparsity": 0.25}
-        facts = {
-            "base_model": "owner/name", "dtype": "float16", "transform": {"reconstruct": "none"},
-            "sparsity": {
-                "prunable": 0.25, "model": 0.2, "denominators": {"prunable": 120, "model": 150},
-                "matrices": {
-                    "a": of_matrix | {"block": 0},
-                    "b": of_matrix | {"block": 1},
-                    "c": of_matrix | {"block": 1, "zeros": 20},
-                },
-            },
-            "check": {"perplexity": 30.5, "tolerance": 0.02}, "ragged": False, "bytes": 1200,
-        }  # fmt: skip
-        return card(run_record(found | (run or {})), facts | changed)
-
-    return call
+def write(facts):
+    """The card of a model whose uniform pruning is infinitely bad, with other facts if given."""
+    return lambda **changed: card(ExportFacts.read(facts | changed))
 
 
 def test_a_search_that_gained_nothing_says_so(write):
     assert "found by an evolutionary search" in write()
-    text = write({"chosen": "uniform"}, chosen="uniform")
+    text = write(chosen="uniform")
     assert "`uniform`: an evolutionary search with evoprune gained nothing over it" in text
     assert "found by an evolutionary search" not in text
 
@@ -62,7 +34,7 @@ def test_it_states_perplexities_sparsities_and_protocol(write):
 
 @pytest.mark.parametrize(("ragged", "loads"), [(False, "like any other model"), (True, "evoprune.load(folder)")])
 def test_a_smaller_model_is_described_by_its_parameters(write, ragged, loads):
-    text = write({"cost": SMALLER}, ragged=ragged)
+    text = write(cost=SMALLER, ragged=ragged)
     for fact in ("25.0% of its parameters", "has 200 parameters, this model 150", "1,200 bytes", loads):
         assert fact in text
     assert "zero" not in text
@@ -71,7 +43,7 @@ def test_a_smaller_model_is_described_by_its_parameters(write, ragged, loads):
 
 @pytest.mark.parametrize(("cost", "tags"), [(SMALLER, ["quantized", "pruned"]), (ROUNDED, ["quantized"])])
 def test_a_model_in_types_is_not_called_pruned_for_the_zeros_that_were_rounded(write, cost, tags):
-    text = write({"cost": cost}, types={"Q8_0": 2, "Q4_0": 30})
+    text = write(cost=cost, types={"Q8_0": 2, "Q4_0": 30})
     assert "(2 Q8_0, 30 Q4_0)" in text
     assert yaml.safe_load(text.split("\n---\n")[0])["tags"] == [*tags, "evoprune"]
     assert "zero" not in text

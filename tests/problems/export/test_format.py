@@ -37,7 +37,7 @@ def test_the_format_in_the_docs_writes_the_model_with_recovered_weights(npz, run
         assert (written[name] == 7).all()
         zeros = sum(int((written[f"{matrix.name}.weight"] == 0).sum()) for matrix in session.resident.matrices)
     assert zeros / session.resident.prunable_weights == pytest.approx(exported.facts["sparsity"]["prunable"])
-    assert exported.facts["sparsity"]["prunable"] == pytest.approx(run.result.sparsity["prunable"])
+    assert exported.facts["sparsity"]["prunable"] == pytest.approx(run.result.sparsity.prunable)
 
 
 def test_only_the_own_name_of_a_local_model_is_published(tmp_path):

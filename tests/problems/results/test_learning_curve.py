@@ -3,10 +3,12 @@
 import pytest
 
 from problems.results.learning_curve import draw_recovery
+from problems.results.result import RecoveredRow
 
 
 def row(*held_out):
-    return {"curve": [{"tokens": 1000 * at, "held_out": value} for at, value in enumerate(held_out)]}
+    curve = tuple({"tokens": 1000 * at, "held_out": value} for at, value in enumerate(held_out))
+    return RecoveredRow.model_construct(curve=curve)
 
 
 @pytest.mark.parametrize("dense", [22.25, None])
@@ -27,8 +29,8 @@ def test_a_model_that_was_never_finite(tmp_path):
 
 
 def test_a_divergence_that_decides_is_drawn(tmp_path):
-    curve = [{"tokens": at, "held_out": 50.0, "held_out_divergence": value} for at, value in ((0, 0.012), (9, 0.0104))]
-    told = draw_recovery({"evolved": {"curve": curve}}, 22.25, tmp_path)
+    points = [{"tokens": at, "held_out": 50.0, "held_out_divergence": value} for at, value in ((0, 0.012), (9, 0.0104))]
+    told = draw_recovery({"evolved": RecoveredRow.model_construct(curve=points)}, 22.25, tmp_path)
     assert told.startswith("Divergence on held-out windows")
     assert "evolved: 0.012 to 0.0104)" in told
     assert ">divergence on held-out windows<" in (tmp_path / "recovery.svg").read_text()

@@ -1,0 +1,114 @@
+"""The typed facts of an export, ``evoprune.json``: its files, checks and times, and the result that it repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Self
+
+from pydantic import Field
+
+from evoprune import InputError, Quantity, Standing, check_parameters
+from problems.results.result import Keys, Pair, Reported, Shares
+
+QUANTITIES: Mapping[str, Quantity] = MappingProxyType(
+    {
+        "divergence": Quantity("divergence from dense, nats a token", "lower"),
+        "bytes": Quantity("bytes of the file", "lower"),
+        "decode": Quantity("speed of generating, times the dense file's", "higher"),
+        "prefill": Quantity("speed of the prompt, times the dense file's", "higher"),
+        "perplexity": Quantity("perplexity on the report text"),
+        "decode_speed": Quantity("tokens generated a second"),
+        "prefill_speed": Quantity("tokens of the prompt a second"),
+        "machine": Quantity("timed on"),
+    }
+)
+"""Speeds are compared as multiples of the dense file's: both are timed in turn, so that the multiple hardly depends on
+other loads of the machine."""
+
+
+class Zeros(Keys):
+    """The zeros of a matrix."""
+
+    block: int
+    zeros: int
+    weights: int
+
+
+class Sparsity(Shares):
+    """Zeros counted in the export. ``denominators``: the weights that shares are of."""
+
+    denominators: Mapping[str, int]
+    matrices: Mapping[str, Zeros]
+
+
+class Check(Keys):
+    """Measurements of the export in another process; those of a .gguf file have a divergence from the dense model."""
+
+    perplexity: float | None = None
+    tolerance: float
+    run_perplexity: float | None = None
+    divergence: float | None = None
+    run_divergence: float | None = None
+    kl_top: int | None = None
+    first_other_token: int | None = None
+    """Where llama.cpp's tokens of the report text differ from transformers'."""
+
+
+class Runtime(Keys):
+    """Speeds in tokens a second, bytes and seconds of the dense model and of the export, and the machine."""
+
+    prefill: Pair
+    decode: Pair
+    file_bytes: Pair
+    length: int
+    threads: int
+    processor: str
+    dtype: str | None = None
+
+    @property
+    def machine(self) -> str:
+        """The processor and the threads."""
+        return f"{self.processor}, {self.threads} thread{'s' * (self.threads > 1)}"
+
+
+class ExportFacts(Reported):
+    """The facts of an export, a folder or a file. ``types``, ``kinds``: how many matrices or tensors have each type."""
+
+    base_model: str
+    bytes: int = Field(ge=1)
+    transform: Mapping[str, Any] = {}
+    sparsity: Sparsity
+    check: Check
+    runtime: Runtime | None = None
+    seed: int | None = None
+    dtype: str | None = None
+    ragged: bool = False
+    types: Mapping[str, int] = {}
+    kinds: Mapping[str, int] = {}
+    architecture: str | None = None
+    bits_per_weight: float | None = None
+
+    @classmethod
+    def read(cls, facts: Mapping[str, Any]) -> Self:
+        """Check ``facts``. Raises :class:`evoprune.InputError`."""
+        checked = check_parameters(cls, facts, "")
+        assert isinstance(checked, cls)
+        return checked
+
+    def standing(self) -> Standing:
+        """Return what the command ``front`` compares. Raises :class:`evoprune.InputError` without a divergence."""
+        check, text, weights = self.check, self.protocol.report_text, self.protocol.weights_sha256
+        if check.divergence is None:
+            raise InputError("states no check.divergence; expected what 'export RUN_DIR OUT.gguf' writes")
+        values: dict[str, float | str | None] = {"bytes": self.bytes}
+        values |= {"divergence": check.divergence, "perplexity": check.perplexity}
+        if timed := self.runtime:
+            for name, pair in {"decode": timed.decode, "prefill": timed.prefill}.items():
+                values |= {name: pair.evolved / pair.dense, f"{name}_speed": pair.evolved}
+            values["machine"] = timed.machine
+        return Standing(
+            values,
+            f"{self.base_model} (weights {weights[:8]}), {text.windows} windows of {text.window} tokens "
+            f"of {text.name} ({text.sha256[:8]}), divergence of the {check.kl_top} likeliest tokens and the rest",
+        )
