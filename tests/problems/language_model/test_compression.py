@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import load_file
 
 from evoprune.cli import main
-from evoprune.experiment.resolve import resolve_file
 from problems.distillation.training import Training
 from problems.language_model.problem import Compression
 from tests.runs import lines, result
@@ -35,15 +34,6 @@ def test_a_limit_is_needed_and_divergence_is_the_fitness():
     with pytest.raises(ValueError, match="budget"):
         Compression.Settings(transforms="types")
     assert Compression.Settings(transforms="types", budget={"use": "bytes", "at_most": 5}).objective == "kl"
-
-
-def test_models_of_others_are_left_to_the_problem_language_model():
-    assert not Compression.measures("any")
-
-
-@pytest.mark.parametrize("name", ["gpt2_mini_joint", "smollm2_joint"])
-def test_the_experiments_are_valid(name):
-    assert resolve_file(f"problems/{name}.yaml", [])
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ from problems.evaluation.prefix_cache import prefix_keys
 from problems.language_model.problem import Pruning
 from problems.language_model.settings import PruningSettings
 from problems.models.blocks import count_zeros
-from problems.models.device import pick_dtype
 from problems.results import protocol
 from problems.texts.windows import predictions
 
@@ -55,14 +54,11 @@ def test_reuse_changes_no_result(dtype):
     assert reusing.session.fitness._states.bytes > 0
 
 
-def test_the_protocol_names_the_card():
-    assert protocol.of_run(problem().session)["device"] == f"cuda:0 ({torch.cuda.get_device_name(0)})"
-
-
 def test_all_that_a_session_holds_is_on_the_device():
     on_device = problem()
     on_device.evaluate(UNIFORM)
     model = on_device.session.resident.model
+    assert protocol.of_session(on_device.session)["device"] == f"cuda:0 ({torch.cuda.get_device_name(0)})"
     held = [*model.parameters(), *model.buffers(), *on_device.session.transform.masks._stored.values()]
     held += [entry.state for entry in on_device.session.fitness._states._entries.values()]
     assert {tensor.device for tensor in held} == {torch.device("cuda:0")}
@@ -99,12 +95,6 @@ def test_gradients_are_the_same_each_time():
     matrices, tokens = session.resident.matrices, session.texts.calibration.tokens
     once, again = (gradients.gather(session.resident.model, tokens, matrices, gradients.NAMES) for _ in range(2))
     assert all(torch.equal(once[m.name][name], again[m.name][name]) for m in matrices for name in gradients.NAMES)
-
-
-def test_auto_is_bfloat16_where_the_device_has_units_for_it():
-    device = torch.device("cuda")
-    fast = torch.cuda.get_device_capability(device) >= (8, 0)
-    assert pick_dtype("auto", device) == (torch.bfloat16 if fast else torch.float32)
 
 
 def test_two_problems_on_one_device_do_not_disturb_each_other():

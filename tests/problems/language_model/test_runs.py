@@ -11,7 +11,6 @@ from evoprune.ablation.grid import Variant
 from evoprune.ablation.runs import finished as finished_run
 from evoprune.cli import main
 from evoprune.records import recorded
-from problems.results.result import gap_closed
 from tests.problems.small import plain_perplexity
 from tests.runs import without_times
 
@@ -45,25 +44,12 @@ def finalists(folder):
     return [line for line in recorded.lines(folder / "history.jsonl") if "finalist" in line]
 
 
-def test_a_runs_result_states_scores_and_protocol(run_on):
-    result = result_of(run_on("gpt2"))
-    for text in ("search", "held_out", "report"):
-        assert set(result["perplexity"][text]) == {"dense", "uniform", "evolved"}
-    assert result["work"] == result["evaluations"] * 64
-    assert result["seconds"] > 0
-    assert len(result["best"]["genome"]) == len(result["genes"]) == 3
-    protocol = result["protocol"]
-    assert len({protocol[f"{text}_text"]["sha256"] for text in ("search", "held_out", "report")}) == 3
-    assert protocol["report_text"]["predictions"] == 4 * 31
-    assert result["gap_closed"] == gap_closed(**result["perplexity"]["report"])
-
-
 def test_every_candidate_is_on_target(run_on):
     for line in candidates(run_on("gpt2")):
         assert line["measures"]["sparsity"] == pytest.approx(0.45, abs=1e-4)
     result = result_of(run_on("gpt2"))
     assert result["sparsity"]["prunable"] == pytest.approx(0.45, abs=1e-4)
-    assert result["sparsity"]["model"] < 0.45
+    assert result["work"] == result["evaluations"] * 64
 
 
 def test_reported_perplexity_is_that_of_a_plain_model_masked_by_hand(run_on):
@@ -160,17 +146,3 @@ def test_the_budget_pays_for_an_initial_genome_that_was_looked_for(run):
     assert len(bred) < 20  # 1,400 tokens pay for a few generations of 4
     campaign = Campaign(file="", settings=[], variants=[Variant("any", ())], seeds=1, budget=1400, unit="tokens")
     assert finished_run("any", 0, folder, -1.0, campaign).curve.work[0] == 19 * 32 + 64
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("repair", ["shift", "scale", "project"])
-def test_a_run_on_the_bundled_model_lands_on_the_target_by_any_repair(tmp_path, repair):
-    given = [
-        f"operators.repair={repair}", "population=4", "generations=1", "problem.curve=[]",
-        "problem.search_text.windows=1", "problem.report_text.windows=2",
-    ]  # fmt: skip
-    settings = [part for setting in given for part in ("--set", setting)]
-    assert main(["run", "problems/gpt2_mini.yaml", "--runs-dir", str(tmp_path), "--name", repair, *settings]) == 0
-    result = result_of(tmp_path / repair)
-    assert len(result["best"]["genome"]) == 12
-    assert result["sparsity"]["prunable"] == pytest.approx(0.45, abs=1e-4)
