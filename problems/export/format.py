@@ -106,7 +106,7 @@ def run_of(final: FinalModel, run: LanguageModelResult) -> LanguageModelResult:
             f"the report text is not the one that the run reported on ({run.protocol.report_text.source}): "
             "give the same with --set problem.report_text.source=..."
         )
-    recorded = run.protocol.model_extra or {}
+    recorded = run.protocol.model_dump()
     for key, value in session.transform.describe().items():
         if key in recorded and recorded[key] != value:
             raise InputError(f"{key} was {recorded[key]} in the run and is {value} now: leave it out of --set")

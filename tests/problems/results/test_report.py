@@ -90,9 +90,9 @@ def test_sparsity_is_that_of_the_model_as_it_stands(session):
         assert sparsity(session)["prunable"] == pytest.approx(genome[0], abs=1e-4)
 
 
-def test_the_protocol_states_texts_model_and_what_it_was_computed_with(pruning):
+def test_the_protocol_states_texts_model_and_what_it_was_computed_with(pruning, tmp_path):
     problem = pruning(score="wanda")
-    stated, session = problem.report(outcome_of(problem, BEST), None)["protocol"], problem.session
+    stated, session = problem.report(outcome_of(problem, BEST), tmp_path)["protocol"], problem.session
     assert json.loads(json.dumps(stated)) == stated
     for role, windows in (texts_of(session) | {"calibration": session.texts.calibration}).items():
         assert stated[f"{role}_text"]["sha256"] == windows.sha256
