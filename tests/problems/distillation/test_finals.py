@@ -71,7 +71,7 @@ def test_with_training_it_is_what_a_recovery_of_that_length_measures(finals, tmp
     genome = problem.references()["uniform"]
     judged = judge(problem, genome)
     rows = recover_with(FinalModel(problem.session, genome), tmp_path, tokens=200, evaluations=1).rows
-    before, after = (point["held_out"] for point in rows["evolved"]["curve"])
+    before, after = (point["held_out"] for point in rows["evolved"].curve)
     assert (judged.values, judged.measures) == ((after,), {"held_out_before": before})
     assert judged.work == 4 * 256 + 2 * 128
     assert before != after
@@ -84,7 +84,7 @@ def test_if_nothing_of_the_text_is_learned_it_is_the_divergence(finals, tmp_path
     judged, final = problem.judge(genome), FinalModel(session, genome)
     if tokens:
         rows = recover_with(final, tmp_path, cross_entropy=0, tokens=tokens, evaluations=1).rows
-        before, after = (point["held_out_divergence"] for point in rows["evolved"]["curve"])
+        before, after = (point["held_out_divergence"] for point in rows["evolved"].curve)
         assert before != after
     else:  # measured in float32 on any processor, and not as training computes
         model = final.copy().model

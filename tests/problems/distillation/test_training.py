@@ -41,7 +41,7 @@ def curve(smaller_run, tmp_path_factory):
 
     def of(**settings):
         rows = recovered(smaller_run, tmp_path_factory.mktemp("recovery"), **settings).rows
-        return [point["held_out"] for point in rows["evolved"]["curve"]]
+        return [point["held_out"] for point in rows["evolved"].curve]
 
     usual = of()
     return lambda **settings: of(**settings) if settings else usual
@@ -66,7 +66,7 @@ def test_a_time_becomes_tokens_once_for_all(smaller_run, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Training, "_planned", of_each)
     rows = recovered(smaller_run, tmp_path, ["dense"], tokens=None, time="1m").rows
-    assert [row["curve"][-1]["tokens"] for row in rows.values()] == [3 * 128, 3 * 128]
+    assert [row.curve[-1]["tokens"] for row in rows.values()] == [3 * 128, 3 * 128]
 
 
 def test_measuring_the_speed_changes_nothing(curve, monkeypatch):

@@ -18,6 +18,7 @@ from problems.distillation.settings import RecoverOptions
 from problems.distillation.training import Training
 from problems.language_model import recovery
 from problems.models.blocks import find_matrices
+from problems.results.result import RecoveredRow
 from tests.problems.recoveries import OPTIONS, RECOVER, check_in_process, facts, stop_at_step_5
 from tests.problems.small import random_model, save
 from tests.runs import result
@@ -201,7 +202,7 @@ def test_a_folder_is_recovered_further_and_needs_the_runs_texts(smaller_run, out
 
 @pytest.mark.parametrize(("trained", "left"), [("all", {}), ("norms", {"types": {"Q4_0": 4}})])
 def test_matrices_that_were_trained_have_no_values_of_types(trained, left):
-    rows = {"evolved": {"trained": f"{trained}, 64 parameters"}}
+    rows = {"evolved": RecoveredRow.model_construct(trained=f"{trained}, 64 parameters")}
     assert recovery._still_true({"fit": True, "types": {"Q4_0": 4}}, Recovered(rows, {}, {})) == left
 
 
