@@ -12,10 +12,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from evoprune import Result
 from evoprune.api import Run
 from problems.evaluation.session import Session
 from problems.export.format import ExportFormat, run_of
@@ -29,7 +29,8 @@ def check_format(kind: type[ExportFormat], run: Run, place: Path, options: Expor
     It writes the result of ``run``, a small one of a language model, beside ``place``: twice as it is, and with other
     weights, as a recovery gives them.
     """
-    session: Session = run.problem.session
+    problem: Any = run.problem
+    session: Session = problem.session
     options = options or ExportOptions(untimed=True)
     before = session.fitness.value(run.best.genome)
     final = FinalModel(session, run.best.genome)
@@ -42,7 +43,7 @@ def check_format(kind: type[ExportFormat], run: Run, place: Path, options: Expor
 
 
 def _written(
-    kind: type[ExportFormat], final: FinalModel, result: Result, place: Path, name: str, options: ExportOptions
+    kind: type[ExportFormat], final: FinalModel, result: Any, place: Path, name: str, options: ExportOptions
 ) -> list[bytes]:
     folder = place.parent / name
     folder.mkdir()
