@@ -8,6 +8,7 @@ import torch
 from evoprune import Stopped
 from evoprune.api import Run
 from problems.results.final_model import FinalModel
+from problems.transforms.encoding import overlay_of
 from tests.problems.recoveries import recover_with, recovered, stop_at_step_5
 from tests.problems.small import plain_perplexity
 
@@ -53,7 +54,8 @@ def test_weights_are_measured_as_they_are_rounded(typed, tmp_path):
 
 
 def test_a_recovery_that_helps_only_before_rounding_did_not_help(typed, tmp_path, monkeypatch):
-    encode, models = typed.session.transform.encode, []
+    overlay, models = overlay_of(typed.session.transform), []
+    encode = overlay.encode
 
     def spoilt_when_trained(model, *given):
         found = encode(model, *given)
@@ -62,7 +64,7 @@ def test_a_recovery_that_helps_only_before_rounding_did_not_help(typed, tmp_path
             model.get_input_embeddings().weight.data.mul_(-3)
         return found
 
-    monkeypatch.setattr(typed.session.transform, "encode", spoilt_when_trained)
+    monkeypatch.setattr(overlay, "encode", spoilt_when_trained)
     row = recover_with(typed, tmp_path).rows["evolved"]
     assert row.curve[-1]["held_out"] < row.curve[0]["held_out"]
     assert row.decided[1] > row.decided[0]
