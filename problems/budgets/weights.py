@@ -16,9 +16,7 @@ def unlimited_weights(transform: Transform) -> Budget:
 
 
 def weights(
-    transform: Transform,
-    *,
-    removed: Annotated[Fraction, Field(description="share of the blocks' weights to remove")],
+    transform: Transform, *, removed: Annotated[Fraction, Field(description="share of the blocks' weights to remove")]
 ) -> Budget:
     """Remove a share of the weights in the blocks' matrices."""
     counted = unlimited_weights(transform)

@@ -11,14 +11,7 @@ from problems.gguf.base import find_base, own_base, read_base
 from problems.gguf.ggml import Encoded
 from problems.gguf.write import contents
 from problems.models.resident import Resident
-from tests.problems.gguf.models import (
-    base_of,
-    byte_tokenizer,
-    random_gpt2,
-    random_llama,
-    write_empty,
-    write_model,
-)
+from tests.problems.gguf.models import base_of, byte_tokenizer, random_gpt2, random_llama, write_empty, write_model
 
 
 def resident(model, source="owner/name"):

@@ -18,13 +18,7 @@ from problems.gguf.write import contents
 from problems.models.blocks import keep_blocks
 from problems.models.resident import Resident
 from problems.models.settings import ModelSettings
-from tests.problems.gguf.models import (
-    VOCABULARY,
-    base_of,
-    random_gpt2,
-    random_llama,
-    random_qwen2,
-)
+from tests.problems.gguf.models import VOCABULARY, base_of, random_gpt2, random_llama, random_qwen2
 
 MODELS = {
     "gpt2": random_gpt2,
