@@ -33,7 +33,7 @@ def experiment() -> str:
         parts += [f"## problem: {entry.name}", *_tables(entry)]
         for setting, plugins in catalogue.plugins(entry.name):
             rows = [f"| `{name}` | {_cell(summary)} |" for name, summary in plugins.items()]
-            parts += [f"### {entry.name}: {setting}", "\n".join(["| name | what it does |", "|---|---|", *rows])]
+            parts += [f"### {entry.name}: {setting}", "\n".join(["| name | meaning |", "|---|---|", *rows])]
         chosen |= entry.chosen  # problems may share plugins
     for key, entries in chosen.items():
         for entry in entries:
@@ -64,7 +64,7 @@ TEXTS = {"experiment": experiment, "operators": operators, "commands": commands}
 
 
 def _tables(entry: catalogue.Entry) -> Iterator[str]:
-    """What a plugin is, its keys, and those of the mappings under them."""
+    """The summary of a plugin, its keys, and those of the mappings under them."""
     yield entry.summary
     yield _table(entry.schema, entry.keys)
     for nested in catalogue.nested(entry.schema):
@@ -92,7 +92,7 @@ def _table(model: type[BaseModel], keys: Mapping[str, FieldInfo] | None = None) 
     keys = model.model_fields if keys is None else keys
     given = create_model(model.__name__, **{key: (field.annotation, field) for key, field in keys.items()})
     properties = given.model_json_schema(mode="validation").get("properties", {})
-    lines = ["| key | what it takes | default | meaning |", "|---|---|---|---|"]
+    lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for key, field in keys.items():
         kind = _kind(properties.get(key, {}))
         lines.append(f"| `{key}` | {kind} | {_default(field)} | {_cell(field.description or '')} |")

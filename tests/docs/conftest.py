@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import NamedTuple
-
-import pytest
-import yaml
 
 from tests.timings import short_timings  # noqa: F401 - a fixture
 
@@ -28,17 +26,11 @@ def blocks(page: Path) -> list[Block]:
     return [Block(*found) for found in _FENCE.findall(page.read_text(encoding="utf-8"))]
 
 
-@pytest.fixture
-def smaller(tmp_path: Path) -> Path:
-    """A folder to work in whose ``problems/gpt2_mini.yaml``, found before ours, has little text and few candidates."""
-    spec = yaml.safe_load((ROOT / "problems" / "gpt2_mini.yaml").read_text(encoding="utf-8"))
-    problem, text = spec["problem"], {"source": "bundled:python-docs", "window": 64}
-    problem["search_text"] = text | {"split": "validation", "windows": 2}
-    problem["report_text"] = text | {"split": "test", "windows": 4}
-    problem["calibration_text"] = text | {"split": "train", "windows": 8}
-    (tmp_path / "problems").mkdir()
-    (tmp_path / "problems" / "gpt2_mini.yaml").write_text(yaml.safe_dump(spec | {"population": 4}), encoding="utf-8")
-    return tmp_path
+def commands(page: Path) -> list[list[str]]:
+    """The words of each command line in the page's blocks of commands."""
+    text = "\n".join(block.text for block in blocks(page) if block.language in SHELLS).replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line.startswith(("python -m ", "make "))]
+    return [shlex.split(line, comments=True) for line in lines]
 
 
 def name(page: Path) -> str:

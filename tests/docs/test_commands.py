@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-import shlex
-from pathlib import Path
 
 import pytest
 
@@ -15,16 +13,9 @@ from evoprune.cli.main import main, parser
 from evoprune.errors import InputError
 from evoprune.experiment import config
 from evoprune.experiment.resolve import resolve_file
-from tests.docs.conftest import PAGES, ROOT, SHELLS, blocks, name
+from tests.docs.conftest import PAGES, ROOT, commands, name
 
 OURS = ["python", "-m", "evoprune"]
-
-
-def commands(page: Path) -> list[list[str]]:
-    """The words of each command line in the page's blocks of commands."""
-    text = "\n".join(block.text for block in blocks(page) if block.language in SHELLS).replace("\\\n", " ")
-    lines = [line for line in text.splitlines() if line.startswith(("python -m ", "make "))]
-    return [shlex.split(line, comments=True) for line in lines]
 
 
 ALL = [pytest.param(words, id=f"{name(page)}: {' '.join(words)}") for page in PAGES for words in commands(page)]
@@ -84,10 +75,6 @@ def test_extras_that_pages_name_are_declared():
     named = {extra for page in PAGES for extra in re.findall(r"evoprune\[(\w+)\]", page.read_text())}
     assert named
     assert named <= declared
-
-
-def test_make_is_what_the_ci_runs():
-    assert {"lint", "test", "docs"} <= set(re.findall(r"^make (\w+)", (ROOT / ".ci" / "run").read_text(), re.M))
 
 
 TEXT = "{source: 'bundled:python-docs', split: validation, window: 64, windows: 8}"

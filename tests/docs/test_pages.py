@@ -9,7 +9,7 @@ import pytest
 from evoprune.cli.main import main
 from evoprune.experiment import catalogue, parameters
 from evoprune.experiment.spec import Experiment
-from tests.docs.conftest import PAGES, ROOT, name
+from tests.docs.conftest import PAGES, ROOT, blocks, name
 
 _FENCE = re.compile(r"^```.*?^```$", re.M | re.S)
 _LINK = re.compile(r"\[([^\]]*)\]\(([^)\s]+)\)")
@@ -51,7 +51,10 @@ def test_every_page_is_in_the_contents():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_links_have_a_text_and_lead_somewhere(page):
+def test_links_lead_somewhere_and_python_compiles(page):
+    for block in blocks(page):
+        if block.language == "python":
+            compile(block.text, name(page), "exec")
     for text, target in _LINK.findall(_FENCE.sub("", page.read_text(encoding="utf-8"))):
         assert text, f"({target}) shows nothing outside of the site"
         path = target.partition("#")[0]
