@@ -1,4 +1,4 @@
-"""The budget in weights."""
+"""The budgets in weights of the blocks' matrices, and in parameters of the blocks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from evoprune import Additive, Budget, Fraction
-from problems.transforms.transform import WEIGHTS, Transform
+from problems.transforms.transform import PARAMETERS, WEIGHTS, Transform
 
 
 def unlimited_weights(transform: Transform) -> Budget:
@@ -26,3 +26,13 @@ def weights(
         prices, fixed = transform.costs(WEIGHTS)
         return Additive.at_share(transform.genes, prices, -share, WEIGHTS, fixed)
     return transform.budget(WEIGHTS, (1 - removed) * total)
+
+
+def parameters(
+    transform: Transform,
+    *,
+    removed: Annotated[Fraction, Field(description="share of the blocks' parameters to remove, at least")],
+) -> Budget:
+    """Remove a share of the parameters in the blocks, without those of embeddings and head."""
+    limit = transform.resident.parameters - removed * transform.resident.block_parameters
+    return transform.budget(PARAMETERS, limit)

@@ -2,8 +2,7 @@
 
 import pytest
 
-from problems.budgets.parameters import parameters
-from problems.budgets.weights import unlimited_weights, weights
+from problems.budgets.weights import parameters, unlimited_weights, weights
 from problems.models.blocks import count_zeros
 
 
