@@ -17,10 +17,10 @@ from types import FrameType
 from typing import Any
 
 from evoprune import __version__
-from evoprune.cli import planned
 from evoprune.cli.ablate import add_ablate, add_front
 from evoprune.cli.export import add_eval, add_export, add_recover
 from evoprune.cli.ls import add_completion, add_ls, add_schema
+from evoprune.cli.planned import add_planned, find_planner, planned_names
 from evoprune.cli.report import add_report
 from evoprune.cli.run import add_resume, add_run, add_validate
 from evoprune.cli.status import add_cache, add_status
@@ -93,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
     )
     whole.add_argument("--version", action="version", version=f"evoprune {__version__}")
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    planned.add_parsers(commands)
+    add_planned(commands)
     for add in COMMANDS.values():
         add(commands)
     for one in commands.choices.values():
@@ -116,11 +116,11 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         whole.exit(2, _short_help(whole.get_default("commands")))
     if arguments[0] == "help":
         arguments = [*arguments[1:2], "--help"]
-    known = [*COMMANDS, *planned.names()]
+    known = [*COMMANDS, *planned_names()]
     if not arguments[0].startswith("-") and arguments[0] not in known:
         raise InputError(f"unknown command{did_you_mean(arguments[0], known)}", arguments[0])
-    if arguments[0] in planned.names():
-        planned.find(arguments[0])
+    if arguments[0] in planned_names():
+        find_planner(arguments[0])
     options, unknown = whole.parse_known_args(arguments, argparse.Namespace(arguments=arguments, errors=sys.stderr))
     if unknown:
         hint = "; keys of the experiment are given as --set KEY=VALUE, as in --set population=40"
@@ -132,7 +132,7 @@ def _short_help(commands: Any) -> str:
     """A few commands to begin with, each with an example."""
     lines = ["evoprune makes language models smaller and faster by evolutionary search.", ""]
     helps = {action.dest: action.help for action in commands._choices_actions}
-    for name in [*(name for name in planned.names() if name in helps), *_FIRST]:
+    for name in [*(name for name in planned_names() if name in helps), *_FIRST]:
         example = commands.choices[name].epilog.removeprefix("example: ")
         lines += [f"  {name}: {helps[name]}", f"    {example}", ""]
     return "\n".join([*lines, "All commands: evoprune --help. Options of one: evoprune COMMAND --help.", ""])

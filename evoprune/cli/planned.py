@@ -26,12 +26,12 @@ COMMANDS = "evoprune.commands"
 """The group of entry points."""
 
 
-def names() -> list[str]:
+def planned_names() -> list[str]:
     """The names of these commands."""
     return sorted(registry.names(COMMANDS))
 
 
-def find(name: str) -> type[Planner]:
+def find_planner(name: str) -> type[Planner]:
     """The planner called ``name``. Raises :class:`evoprune.InputError` if it cannot be used."""
     planner = registry.find_plugin(COMMANDS, name)
     if not (isinstance(planner, type) and issubclass(planner, Planner)):
@@ -39,11 +39,11 @@ def find(name: str) -> type[Planner]:
     return planner
 
 
-def add_parsers(commands: Any) -> None:
+def add_planned(commands: Any) -> None:
     """Add each of these commands that can be used to ``commands``."""
-    for name in names():
+    for name in planned_names():
         try:
-            planner = find(name)
+            planner = find_planner(name)
         except InputError:  # which is reported when it is called
             continue
         parser = add_command(commands, partial(_call, planner), planner.help, planner.example, name, planner.__doc__)

@@ -57,7 +57,7 @@ def report(options: argparse.Namespace) -> None:
     if not 0 < options.every < float("inf"):
         raise InputError(f"expected a number of seconds above 0, got {options.every:g}", "--every")
     out = options.out or options.runs[0] / "report.html"
-    runs = []
+    runs: list[Path] = []
     for folder in options.runs:
         runs += [folder] if is_campaign(folder) else runs_in([folder], has_scored, "has scored anything yet")
     if options.watch:

@@ -14,7 +14,7 @@ from evoprune.files.json_files import read_json
 from evoprune.interfaces.parts import reporting
 from evoprune.interfaces.problem import Problem
 from evoprune.records.run_folder import CONFIG, ENVIRONMENT
-from evoprune.report import figures
+from evoprune.report.figures import ancestors, describe_family, draw_family
 from evoprune.report.page import Block, Details, Drawing, bars, code, drawing, facts, items, table, text
 from evoprune.report.reading import Json, Reported
 
@@ -102,14 +102,14 @@ def _genes(one: Reported) -> str:
 def _family(one: Reported, head: str) -> Iterator[Block]:
     best = one.run.best.candidate
     candidates = {line["candidate"]: line for line in one.lines if isinstance(line.get("candidate"), int)}
-    family = [] if best is None else figures.ancestors(best, candidates)
+    family = [] if best is None else ancestors(best, candidates)
     if best is None or not family:
         return
     yield f"{head} Family tree of the best candidate"
     if len(family) > 1:
         weight = one.problem.weights_of(one.run.resolved.settings)[0]
-        figure = figures.draw_family(family, best, one.objectives[0], weight)
-        yield drawing("family tree", figure, figures.describe_family(family, best))
+        figure = draw_family(family, best, one.objectives[0], weight)
+        yield drawing("family tree", figure, describe_family(family, best))
     rows = (
         [
             line["candidate"],
