@@ -52,7 +52,7 @@ class Check(Keys):
     run_divergence: float | None = None
     kl_top: int | None = None
     first_other_token: int | None = None
-    """Where llama.cpp's tokens of the report text differ from transformers'."""
+    """The first token of the report text that llama.cpp reads otherwise than transformers."""
 
 
 class Runtime(Keys):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from functools import cached_property, partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from evoprune import Budget, Choice, Rival, find_plugin
 from problems.allocations import ALLOCATIONS
@@ -17,9 +17,6 @@ from problems.language_model.settings import UNIFORM, PruningSettings, uniform_n
 from problems.results.sparsity_report import TOLERANCE
 from problems.transforms.transform import initial_within, uniform_within
 from problems.transforms.weights.transform import Weights
-
-if TYPE_CHECKING:
-    from problems.language_model.problem import LanguageModel
 
 Genomes = dict[str, list[float]]
 
@@ -151,7 +148,7 @@ def choose(front: Sequence[tuple[float, ...]], target: float) -> int:
     return max(range(len(front)), key=lambda at: front[at][1])
 
 
-def rivals(problem: LanguageModel, first: bool) -> Iterator[Rival]:
+def rivals(problem: Any, first: bool) -> Iterator[Rival]:
     """Yield the references of a run, recovered as its result is; of the ``first`` run also dense and others' models.
 
     Dense is the same for all runs, and is not trained. The models of others are those that transforms know.
@@ -170,18 +167,18 @@ def rivals(problem: LanguageModel, first: bool) -> Iterator[Rival]:
         yield from transform.rivals(its_own, partial(_alone, kind, settings, place))
 
 
-def _made(problem: LanguageModel, genome: Sequence[float], known: Mapping[str, Sequence[float]]) -> Any:
+def _made(problem: Any, genome: Sequence[float], known: Mapping[str, Sequence[float]]) -> Any:
     return problem, genome, known
 
 
-def _recovered_by(problem: LanguageModel, recover: Any) -> LanguageModel:
+def _recovered_by(problem: Any, recover: Any) -> Any:
     """Return ``problem`` with its loaded model, and with other settings of its recovery, or None."""
     same = copy(problem)
     same.settings = problem.settings.model_copy(update={"recover": recover})
     return same
 
 
-def _alone(kind: type[LanguageModel], settings: Any, place: int, of_transform: Any) -> LanguageModel:
+def _alone(kind: Any, settings: Any, place: int, of_transform: Any) -> Any:
     """Return the problem of one transform alone, with other settings, practically no limit, and no recovery."""
     chosen = Choice(use=settings.transforms[place].use, **of_transform.model_dump(mode="json"))
     changed = {"transforms": (chosen,), "budget": Choice(use="bytes", at_most=_NO_LIMIT), "recover": None}

@@ -72,12 +72,12 @@ class LanguageModelSettings(RunSettings):
 
     @property
     def calibrates(self) -> bool:
-        """Whether the calibration text is used."""
+        """True if the calibration text is used."""
         return any(kind.calibrates(own) for kind, own in self.chosen_transforms)
 
     @property
     def about(self) -> list[str]:
-        """How the model is made smaller, for titles."""
+        """The changes of the model, for titles."""
         return [chosen.use for chosen in self.transforms]
 
     @property
@@ -149,7 +149,7 @@ class PruningSettings(RunSettings, WeightsSettings):
 
     @property
     def trades_off(self) -> bool:
-        """Whether sparsity is an objective."""
+        """True if sparsity is an objective."""
         return self.second_objective == "sparsity"
 
     @property
@@ -164,12 +164,12 @@ class PruningSettings(RunSettings, WeightsSettings):
 
     @property
     def calibrates(self) -> bool:
-        """Whether the calibration text is used."""
+        """True if the calibration text is used."""
         return bool(self.found) or any(kind.calibrates(own) for kind, own in self.chosen_transforms)
 
     @property
     def about(self) -> list[str]:
-        """How the model is made smaller, for titles."""
+        """The changes of the model, for titles."""
         return [f"{100 * self.sparsity:.4g}% by {self.score}"]
 
     @property

@@ -53,7 +53,7 @@ class Prune(Planner):
         from problems.gguf.base import find_base
         from problems.models.resident import Resident
         from problems.models.settings import ModelSettings
-        from problems.planning.plan import Subject, longest, share_out
+        from problems.planning.plan import longest, measure_subject, share_out
         from problems.planning.texts import SEARCHED, divide, parts_of
         from problems.texts.settings import TextSettings
         from problems.texts.windows import cut_windows
@@ -76,7 +76,7 @@ class Prune(Planner):
         with Phase("measuring the model"):
             text = divide(options.text, parts, resident.tokenizer, longest(resident))
             windows = cut_windows(TextSettings(**text.settings("search", SEARCHED)), resident.tokenizer, "text")
-            subject = Subject.measured(resident, windows, loading, one_file, base)
+            subject = measure_subject(resident, windows, loading, one_file, base)
         recipe, shares = share_out(recipe, subject, text, seconds)
         made = recipe.experiment(subject, shares.evaluations)
         problem = {

@@ -14,7 +14,7 @@ from problems.evaluation.cost_estimate import Pace, mean_inputs, pace
 from problems.models.blocks import in_features, max_positions
 from problems.models.device import free_memory
 from problems.models.resident import Resident
-from problems.planning.recipe import Recipe
+from problems.planning.recipe import Recipe, Subject
 from problems.planning.texts import SEARCHED, Division
 from problems.reconstruction import PASSES, UPDATED
 from problems.texts.windows import Windows
@@ -28,53 +28,28 @@ _SCORED = 6  # times that the report text is scored: dense, uniform and evolved,
 _LOADED = 2  # times that the model is loaded after planning: for the run, and for the export
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A model, as far as plans depend on it. Times are in seconds; ``scored`` and ``gradients`` of one token.
-
-    ``width``: that of an MLP, None if blocks cannot be taken apart. ``heads``: whether they can be removed.
-    ``inputs``: the mean number of inputs of a weight's layer. ``gradients``: None if there is no memory for them.
-    ``one_file``: whether the result is to be a .gguf file, ``matrices`` of which have types; ``base``: another one.
-    """
-
-    blocks: int
-    kinds: int
-    width: int | None
-    heads: bool
-    inputs: float
-    prunable: int
-    scored: float
-    gradients: float | None
-    loading: float
-    positions: int
-    matrices: int = 0
-    quantising: float = 0.0
-    one_file: bool = False
-    base: str | None = None
-
-    @classmethod
-    def measured(
-        cls, resident: Resident, windows: Windows, loading: float, one_file: bool, base: str | None = None
-    ) -> Subject:
-        """Measure ``resident`` on ``windows``; its pace is kept, so that a command that is repeated goes on."""
-        matrices, threads = resident.matrices, torch.get_num_threads()
-        found = _pace(resident, windows)
-        return cls(
-            blocks=1 + matrices[-1].block,
-            kinds=len({matrix.kind for matrix in matrices}),
-            width=_width(resident),
-            heads=_has_heads(resident),
-            inputs=mean_inputs(resident),
-            prunable=resident.prunable_weights,
-            scored=found.scored,
-            gradients=found.gradients,
-            loading=loading,
-            positions=longest(resident),
-            matrices=len(typed_matrices(resident)) if one_file else 0,
-            quantising=Types.needs_of(resident, Types.Settings()).quantising / threads if one_file else 0.0,
-            one_file=one_file,
-            base=base,
-        )
+def measure_subject(
+    resident: Resident, windows: Windows, loading: float, one_file: bool, base: str | None = None
+) -> Subject:
+    """Measure ``resident`` on ``windows``; its pace is cached, so that a command that is repeated goes on."""
+    matrices, found = resident.matrices, _pace(resident, windows)
+    quantising = Types.needs_of(resident, Types.Settings()).quantising if one_file else 0.0
+    return Subject(
+        blocks=1 + matrices[-1].block,
+        kinds=len({matrix.kind for matrix in matrices}),
+        width=_width(resident),
+        heads=_has_heads(resident),
+        inputs=mean_inputs(resident),
+        prunable=resident.prunable_weights,
+        scored=found.scored,
+        gradients=found.gradients,
+        loading=loading,
+        positions=longest(resident),
+        matrices=len(typed_matrices(resident)) if one_file else 0,
+        quantising=quantising / torch.get_num_threads(),
+        one_file=one_file,
+        base=base,
+    )
 
 
 def longest(resident: Resident) -> int:

@@ -1,21 +1,44 @@
-"""Goals of the command ``prune``: the option of each, and the experiment that reaches it."""
+"""Goals of the command ``prune``: the option of each, and the experiment that reaches it. Imports no torch."""
 
 from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from evoprune import InputError
-
-if TYPE_CHECKING:  # it imports torch, which --help should not wait for
-    from problems.planning.plan import Subject
 
 Json = dict[str, Any]
 
 STRUCTURE_EVALUATIONS = (24, 110)  # of a search with narrower(), at least and at most
 
 _LEVELS, _LEAST_STEP = 12, 32  # widths of an MLP that are tried, about; channels of a step, as the transform demands
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model, as far as plans depend on it. Times are in seconds; ``scored`` and ``gradients`` of one token.
+
+    ``width``: that of an MLP, None if blocks cannot be taken apart. ``heads``: whether they can be removed.
+    ``inputs``: the mean number of inputs of a weight's layer. ``gradients``: None if there is no memory for them.
+    ``one_file``: whether the result is to be a .gguf file, ``matrices`` of which have types; ``base``: another one.
+    """
+
+    blocks: int
+    kinds: int
+    width: int | None
+    heads: bool
+    inputs: float
+    prunable: int
+    scored: float
+    gradients: float | None
+    loading: float
+    positions: int
+    matrices: int = 0
+    quantising: float = 0.0
+    one_file: bool = False
+    base: str | None = None
 
 
 class Recipe(ABC):
@@ -34,7 +57,7 @@ class Recipe(ABC):
         """Return the number in ``text``. Raises :class:`evoprune.InputError`."""
 
     def needs_gradients(self, subject: Subject) -> bool:  # noqa: ARG002 - a default
-        """Whether calibration takes gradients."""
+        """Return True if calibration takes gradients."""
         return False
 
     def setup_seconds(self, subject: Subject) -> float:  # noqa: ARG002 - a default

@@ -1,4 +1,4 @@
-"""The measurement protocol, which is stated with every perplexity."""
+"""The protocol of measurements, stated with every perplexity."""
 
 from __future__ import annotations
 
@@ -15,17 +15,6 @@ PERPLEXITY = (
 )
 
 
-def of_run(session: Session) -> dict[str, Any]:
-    """The protocol of a run's result."""
-    texts = session.texts
-    return of_session(session) | {
-        "objective": session.settings.objective,
-        "search_text": texts.search.protocol(),
-        "held_out_text": texts.held_out.protocol() if texts.held_out else None,
-        "report_text": texts.report.protocol(),
-    }
-
-
 def of_session(session: Session) -> dict[str, Any]:
     """The protocol of a run's models on any text."""
     settings, resident, texts = session.settings, session.resident, session.texts
@@ -37,10 +26,7 @@ def of_session(session: Session) -> dict[str, Any]:
         "batch_tokens": session.fitness.measure.batch_tokens,
         **session.transform.describe(),
         "calibration_text": texts.calibration.protocol() if texts.calibrates else None,
-        "sparsity_denominators": {
-            "prunable": resident.prunable_weights,
-            "model": resident.parameters,
-        },
+        "sparsity_denominators": {"prunable": resident.prunable_weights, "model": resident.parameters},
     }
 
 

@@ -49,40 +49,39 @@ def report(
     }
     if texts.held_out:
         perplexity["held_out"] = perplexities(session, compared, texts.held_out.tokens)
-    found: dict[str, Any] = {"protocol": protocol.of_run(session), "genes": transform.genes.names}
+    stated = protocol.of_session(session) | {
+        "objective": session.settings.objective,
+        "search_text": texts.search.protocol(),
+        "held_out_text": texts.held_out.protocol() if texts.held_out else None,
+        "report_text": texts.report.protocol(),
+    }
+    found: dict[str, Any] = {"protocol": stated, "genes": transform.genes.names}
     if target is None:
         found["cost"] = cost(session, outcome.best)
         if isinstance(budget, ReportedBudget):
             found["cost"][budget.unit] = dict(budget.cost(transform, outcome.best))
-            found["protocol"][budget.unit] = budget.of
+            stated[budget.unit] = budget.of
     transform.apply(outcome.best)
     found["sparsity"] = sparsity(session)
     by_matrix = transform.masks.sparsities() if isinstance(transform, Weights) else {}
     if transform.updates:
         perplexity |= reconstructed(session, {name: genome for name, genome in compared.items() if name != "dense"})
-    found |= judged(perplexity, on_target(outcome, found["sparsity"]["prunable"], target))
+    against_uniform = [role for role in ("held_out", "report") if UNIFORM in perplexity.get(role, {})]
+    comparable = against_uniform and on_target(outcome, found["sparsity"]["prunable"], target)
+    found |= {
+        "perplexity": perplexity,
+        "unseen": perplexity["report"][EVOLVED],
+        "overfitting": {role: overfitting(perplexity["search"], perplexity[role]) for role in against_uniform},
+        "gap_closed": gap_closed(**perplexity["report"]) if comparable else None,
+    }
     if target is not None:
         found |= sparsity_report(session, outcome, folder, target, found, searched, reported, by_matrix)
     return found | {"written": written(session, compared)}
 
 
 def genomes_of(outcome: Outcome) -> dict[str, list[float]]:
-    """The references by name, and then the best genome as ``evolved``."""
+    """Return the references by name, and the best genome as ``evolved``."""
     return {name: genome for name, (genome, _) in outcome.references.items()} | {"evolved": outcome.best}
-
-
-def judged(perplexity: Mapping[str, Perplexities], comparable: bool = True) -> dict[str, Any]:
-    """``perplexity`` by text, and ``unseen``, ``overfitting`` and ``gap_closed`` for ``result.json``.
-
-    ``comparable``: whether uniform and evolved have one size, so that there is a gap to close.
-    """
-    compared = [role for role in ("held_out", "report") if "uniform" in perplexity.get(role, {})]
-    return {
-        "perplexity": perplexity,
-        "unseen": perplexity["report"]["evolved"],
-        "overfitting": {role: overfitting(perplexity["search"], perplexity[role]) for role in compared},
-        "gap_closed": gap_closed(**perplexity["report"]) if compared and comparable else None,
-    }
 
 
 def reconstructed(session: Session, genomes: Mapping[str, Sequence[float]]) -> dict[str, Perplexities]:
@@ -97,17 +96,16 @@ def reconstructed(session: Session, genomes: Mapping[str, Sequence[float]]) -> d
 
 
 def sparsity(session: Session) -> dict[str, float]:
-    """The weights of the blocks' matrices that are gone now, as shares of them and of the whole model."""
+    """The weights of the blocks' matrices that are removed now, as shares of these and of the whole model."""
     resident = session.resident
     removed = resident.removed_weights
     return {"prunable": removed / resident.prunable_weights, "model": removed / resident.parameters}
 
 
 def cost(session: Session, best: list[float]) -> dict[str, dict[str, float]]:
-    """What the dense model and that of ``best``, which is resident afterwards, have to store and to compute.
+    """Amounts that the dense model and that of ``best``, which stays resident, store and compute, by unit.
 
-    Parameters; the bytes of a file, and its bits for each of them; operations a token, in sequences as long as a budget
-    of operations says, where the model's blocks can be taken apart.
+    ``operations``: of a token, in sequences as long as a budget of operations says, if blocks can be taken apart.
     """
     found: dict[str, dict[str, float]] = {}
     for name, genome in {"dense": session.transform.dense, "evolved": best}.items():
@@ -118,7 +116,7 @@ def cost(session: Session, best: list[float]) -> dict[str, dict[str, float]]:
 
 
 def _amounts(session: Session, genome: Sequence[float]) -> dict[str, float]:
-    """What the model as it is now, that of ``genome``, has to store and to compute, by unit."""
+    """Amounts of the resident model, that of ``genome``, by unit."""
     resident, chosen = session.resident, getattr(session.settings, "budget", None)
     parameters = sum(parameter.numel() for parameter in resident.model.parameters())
     stored = parameters * resident.model.dtype.itemsize
@@ -146,12 +144,9 @@ def perplexities(session: Session, genomes: Mapping[str, Sequence[float]], token
 
 
 def overfitting(searched: Perplexities, unseen: Perplexities) -> float | None:
-    """How much of the gain over uniform pruning on the searched text is missing on an ``unseen`` one (nats a token).
+    """The part of the gain over uniform, in nats a token, that the search text has and an ``unseen`` one lacks.
 
-    ``log(evolved / uniform)`` on the unseen text minus the same on the searched one. 0: all of the
-    gain carries over; as large as the gain itself: none of it does. Each text is compared with
-    uniform pruning on itself, so it does not matter which is harder to predict. None if a
-    perplexity is infinite.
+    ``log(evolved / uniform)`` on the unseen text minus the same on the search text: 0 if all of the gain carries over.
     """
     logs = []
     for scores in (unseen, searched):

@@ -112,7 +112,7 @@ class RecoveryProtocol(Keys):
 
 
 class Protocol(Keys):
-    """How perplexities were measured. ``finals``: the quantity that finalists were judged by."""
+    """The protocol of the measurements. ``finals``: the quantity that finalists were judged by."""
 
     model: str
     revision: str | None = None
@@ -158,7 +158,7 @@ class Reported(BaseModel, extra="allow", allow_inf_nan=False, protected_namespac
     recovered: dict[str, RecoveredRow] | None = None
     protocol: Protocol
     rival: str | None = None
-    """What it is, where no run found it: another solution, to compare with."""
+    """Name of a solution to compare with, which no run found."""
 
     def repeated(self) -> dict[str, Any]:
         """Return the keys that an export's facts repeat; sparsities are counted again in what is written."""
@@ -167,7 +167,7 @@ class Reported(BaseModel, extra="allow", allow_inf_nan=False, protected_namespac
 
     @property
     def is_smaller(self) -> bool:
-        """Whether the model has fewer parameters than the dense one."""
+        """True if the model has fewer parameters than the dense one."""
         return self.cost is not None and "parameters" in self.cost.savings
 
     @property

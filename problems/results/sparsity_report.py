@@ -71,7 +71,7 @@ def sparsity_report(
 
 
 def on_target(outcome: Outcome, sparsity: float, target: SparsityTarget | None) -> bool:
-    """Whether the evolved model, of ``sparsity``, and the uniform one have one size; without a ``target`` they do."""
+    """True if the evolved model, of ``sparsity``, and the uniform one have one size; so it is without a ``target``."""
     return target is None or (not outcome.front and abs(sparsity - target.sparsity) <= TOLERANCE)
 
 

@@ -22,7 +22,7 @@ def verdict(result: LanguageModelResult) -> str:
 
 
 def _savings(result: LanguageModelResult) -> str:
-    """How the model is smaller or faster; by its zeros only if it needs no less of anything."""
+    """The savings of the model; its zeros only if it needs no less of anything."""
     cost, found, weight = result.cost, [], "weight"
     saved = cost.savings if cost else {}
     if cost and (times := cost.milliseconds):

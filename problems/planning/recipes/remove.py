@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from problems.planning.recipe import STRUCTURE_EVALUATIONS, Json, Recipe, narrower, share
-
-if TYPE_CHECKING:
-    from problems.planning.plan import Subject
+from problems.planning.recipe import STRUCTURE_EVALUATIONS, Json, Recipe, Subject, narrower, share
 
 
 class Goal(Recipe):

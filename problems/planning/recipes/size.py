@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from evoprune import InputError
-from problems.planning.recipe import STRUCTURE_EVALUATIONS, Json, Recipe, additive, narrower
-
-if TYPE_CHECKING:
-    from problems.planning.plan import Subject
+from problems.planning.recipe import STRUCTURE_EVALUATIONS, Json, Recipe, Subject, additive, narrower
 
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _SCREENING = 0.125  # share of the windows that the cost of a matrix's types is measured on

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from problems.planning.recipe import Json, Recipe, share
+from problems.planning.recipe import Json, Recipe, Subject, share
 from problems.reconstruction import SOLVING
-
-if TYPE_CHECKING:
-    from problems.planning.plan import Subject
 
 _SCREENING = 0.25
 

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from evoprune import InputError
-from problems.planning.recipe import Json, Recipe, additive, narrower
-
-if TYPE_CHECKING:
-    from problems.planning.plan import Subject
+from problems.planning.recipe import Json, Recipe, Subject, additive, narrower
 
 _TIMED, _SHORT = 8.0, 2.0  # seconds that each level is timed, and in a short time
 _LEVELS, _SCREENING = 15, 0.125  # widths and numbers of heads of a block, about; each on this share of the windows

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from evoprune import InputError
-from problems.planning.plan import Subject, share_out
-from problems.planning.recipe import channel_step
+from problems.planning.plan import share_out
+from problems.planning.recipe import Subject, channel_step
 from problems.planning.recipes import remove, size, sparsity, speedup
 from problems.planning.texts import Division, parts_of
 from problems.planning.texts import divide as divide_parts
