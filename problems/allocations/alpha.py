@@ -10,17 +10,15 @@ from evoprune import Budget
 from problems.allocations.fitting import Loss, fit
 from problems.transforms.weights.transform import Weights
 
-_REACH = 0.3
-"""Before scaling, sparsities lie between 1 - this and 1 + this: the paper's tau."""
+_REACH = 0.3  # before scaling, sparsities are within 1 -+ this: the paper's tau
 
 
 def alpha(cut: Weights, budget: Budget, loss: Loss) -> list[float]:
-    """Groups whose spectra have heavier tails, a sign of better training, lose less.
+    """Give groups whose spectra have heavier tails, a sign of better training, a lower sparsity.
 
-    Lu et al., "AlphaPruning: Using Heavy-Tailed Self Regularization Theory for Improved
-    Layer-wise Pruning of Large Language Models", NeurIPS 2024: exponents q_i, scaled linearly to
-    [1 - tau, 1 + tau], and then by one factor for the budget. A group's exponent is the mean of
-    its matrices'.
+    Lu et al., "AlphaPruning: Using Heavy-Tailed Self Regularization Theory for Improved Layer-wise Pruning of Large
+    Language Models", NeurIPS 2024: exponents q_i, scaled linearly to [1 - tau, 1 + tau], and then by one factor for the
+    budget. A group's exponent is the mean of its matrices'.
     """
     bases = [[cut.masks.base(matrix) for matrix in group.matrices] for group in cut.groups]
     exponents = [fmean(tail_exponent(base) for base in group) for group in bases]
@@ -31,9 +29,9 @@ def alpha(cut: Weights, budget: Budget, loss: Loss) -> list[float]:
 
 
 def tail_exponent(weight: torch.Tensor) -> float:
-    """Hill's estimate of the power law's exponent from the larger half of the squared singular values of ``weight``.
+    """Return Hill's estimate of the power law's exponent from the larger half of the squared singular values.
 
-    Rounded to six digits: further ones depend on the number of threads and the device, and genomes must not.
+    It is rounded to six digits: further ones depend on the number of threads and the device, and genomes must not.
     """
     values = torch.linalg.svdvals(weight.cpu().double()).square().flip(0)
     values = values.clamp_min(torch.finfo(values.dtype).tiny)

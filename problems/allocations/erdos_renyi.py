@@ -9,12 +9,11 @@ from problems.transforms.weights.transform import Weights
 
 
 def erdos_renyi(cut: Weights, budget: Budget, loss: Loss) -> list[float]:
-    """A matrix keeps weights in proportion to the sum of its sides, so that larger ones lose more.
+    """Keep weights in proportion to the sum of a matrix's sides, so that larger ones lose more.
 
-    Mocanu et al., "Scalable training of artificial neural networks with adaptive sparse
-    connectivity inspired by network science", Nature Communications 2018: density is in
-    proportion to (n_in + n_out) / (n_in n_out). A group's density is that of its matrices
-    together: if all groups have the same shapes, this is uniform.
+    Mocanu et al., "Scalable training of artificial neural networks with adaptive sparse connectivity inspired by
+    network science", Nature Communications 2018: density is in proportion to (n_in + n_out) / (n_in n_out). A group's
+    density is that of its matrices together: if all groups have the same shapes, this is uniform.
     """
     densities = [_density(group) for group in cut.groups]
     most = 1 / min(densities)
@@ -22,5 +21,5 @@ def erdos_renyi(cut: Weights, budget: Budget, loss: Loss) -> list[float]:
 
 
 def _density(group: Group) -> float:
-    """The sum of the matrices' sides, divided by their number of weights."""
+    """Return the sum of the matrices' sides, divided by their number of weights."""
     return sum(sum(matrix.weight.shape) for matrix in group.matrices) / group.size

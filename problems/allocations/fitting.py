@@ -11,10 +11,9 @@ Loss = Callable[[Sequence[float], float], float]
 
 
 def fit(budget: Budget, genome_at: Callable[[float], Sequence[float]], least: float, most: float) -> list[float]:
-    """The genome among ``genome_at(c)``, each gene held within its bounds, that is on the ``budget``.
+    """Return the genome among ``genome_at(c)``, each gene held within its bounds, that is on the ``budget``.
 
-    Genes must not decrease with c, which lies between ``least`` and ``most``; if no c is on the budget, the
-    nearer of these two is used.
+    Genes must not decrease with c in [``least``, ``most``]; if no c is on the budget, the nearer of these two is used.
     """
 
     def held_at(c: float) -> list[float]:
@@ -24,6 +23,6 @@ def fit(budget: Budget, genome_at: Callable[[float], Sequence[float]], least: fl
 
 
 def shift(budget: Budget, genome: Sequence[float]) -> list[float]:
-    """``genome`` with the same number added to all genes that are not held at a bound."""
+    """Return ``genome`` with the same number added to all genes that are not held at a bound."""
     reach = 1 + max(map(abs, genome))
     return fit(budget, lambda step: [gene + step for gene in genome], -reach, reach)

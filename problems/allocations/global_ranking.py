@@ -8,24 +8,23 @@ from evoprune import Budget
 from problems.allocations.fitting import Loss, fit, shift
 from problems.transforms.weights.transform import Weights
 
-_QUANTILES = 4097
-"""Quantiles of each matrix's scores: its sparsity at a threshold is accurate to a quarter of a thousandth."""
+_QUANTILES = 4097  # of each matrix's scores: its sparsity at a threshold is accurate to 1/4096
 
 
 def raw(cut: Weights, budget: Budget, loss: Loss) -> list[float]:
-    """The sparsity of each group if the lowest scores of the whole model are removed.
+    """Remove the lowest scores of the whole model.
 
-    The global ranking of Blalock et al., "What is the State of Neural Network Pruning?",
-    MLSys 2020, by the score that the settings choose.
+    The global ranking of Blalock et al., "What is the State of Neural Network Pruning?", MLSys 2020, by the score that
+    the settings choose.
     """
     return _ranked(cut, budget, normalise=False)
 
 
 def normalised(cut: Weights, budget: Budget, loss: Loss) -> list[float]:
-    """As a global ranking, but each matrix's scores are first divided by their root mean square.
+    """As :func:`raw`, after dividing each matrix's scores by their root mean square.
 
-    Layers are then compared by the shape of their scores alone, as with the layerwise
-    normalised Taylor scores of Molchanov et al., ICLR 2017.
+    Layers are then compared by the shape of their scores alone, as with the layerwise normalised Taylor scores of
+    Molchanov et al., ICLR 2017.
     """
     return _ranked(cut, budget, normalise=True)
 

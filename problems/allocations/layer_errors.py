@@ -11,30 +11,21 @@ from evoprune import Budget
 from problems.allocations.fitting import Loss, shift
 from problems.transforms.weights.transform import Weights
 
-_STEPS = 6
-"""Intervals between the sparsities that are tried, evenly spaced from bound to bound: 0, 0.15, ... 0.9."""
-
-_SHARE = 0.125
-"""Share of the search text for each measurement: of eight windows the first."""
-
-_UNITS = 4096
-"""Approximate number of units in the model, if the group sizes have no large common divisor as a unit."""
-
-_WORST = 700.0
-"""The error for values that are not finite: about the largest logarithm of a perplexity."""
+_STEPS = 6  # intervals between the sparsities that are tried, evenly spaced from bound to bound: 0, 0.15, ... 0.9
+_SHARE = 0.125  # of the search text for each measurement
+_UNITS = 4096  # approximate number of units in the model, if group sizes have no large common divisor as a unit
+_WORST = 700.0  # error for values that are not finite: about the largest logarithm of a perplexity
 
 
 def layer_errors(cut: Weights, budget: Budget, loss: Loss) -> list[float]:
-    """The allocation with the lowest sum of errors, each measured with one group pruned alone.
+    """Minimise the sum of errors, each measured with one group pruned alone.
 
-    The error is the objective's rise over the dense model, in nats per token. The sum over groups
-    is minimised by dynamic programming, as SPDY does for a budget of run time (Frantar and
-    Alistarh, ICML 2022). In reality errors do not add up: EvoPress (Sieberling et al., ICML 2025)
-    shows where the sum is wrong, and searches instead. The chosen levels remove slightly more than
-    the budget requires; a shift of all groups corrects that.
+    The error is the objective's rise over the dense model, in nats per token. The sum over groups is minimised by
+    dynamic programming, as SPDY does for a budget of run time (Frantar and Alistarh, ICML 2022). In reality errors do
+    not add up: EvoPress (Sieberling et al., ICML 2025) shows where the sum is wrong, and searches instead. The chosen
+    levels remove slightly more than the budget requires; a shift of all groups corrects that.
 
-    Takes 6 evaluations a group, 7 where ``min_sparsity`` is above 0, and one of the dense model,
-    each on an eighth of the search text.
+    Takes 6 evaluations a group, 7 where ``min_sparsity`` is above 0, and one of the dense model.
     """
     settings = cut.settings
     low, reach = settings.min_sparsity, settings.max_sparsity - settings.min_sparsity
@@ -49,10 +40,10 @@ def layer_errors(cut: Weights, budget: Budget, loss: Loss) -> list[float]:
 
 
 def cheapest(errors: Sequence[Sequence[float]], sizes: Sequence[int], need: int) -> list[int]:
-    """The level of each group, a row of ``errors``, for the lowest sum of errors.
+    """Return the level of each group, a row of ``errors``, for the lowest sum of errors.
 
-    Level l of a group of size s counts s l; all together count at least ``need``. Dynamic
-    programming from the last group to the first, for every remaining need (Bellman, 1957).
+    Level l of a group of size s counts s l; all together count at least ``need``. Dynamic programming from the last
+    group to the first, for every remaining need (Bellman, 1957).
     """
     needs = numpy.arange(need + 1)
     best = numpy.where(needs > 0, math.inf, 0.0)
@@ -69,7 +60,7 @@ def cheapest(errors: Sequence[Sequence[float]], sizes: Sequence[int], need: int)
 
 
 def _errors(dense: Sequence[float], levels: Sequence[float], loss: Loss) -> list[list[float]]:
-    """The error of each group at each of ``levels`` while all others are dense."""
+    """Return the error of each group at each of ``levels`` while all others are dense."""
     before = loss(dense, _SHARE)
 
     def error(group: int, level: float) -> float:

@@ -11,20 +11,16 @@ from problems.scores.wanda import wanda
 from problems.transforms.weights.genes import Group
 from problems.transforms.weights.transform import Weights
 
-_OUTLIER = 5.0
-"""Times the mean score of its group: the paper's M."""
-
-_REACH = 0.08
-"""Half of the range that sparsities span: the paper's lambda."""
+_OUTLIER = 5.0  # times the mean score of its group: the paper's M
+_REACH = 0.08  # half of the range of sparsities: the paper's lambda
 
 
 def owl(cut: Weights, budget: Budget, loss: Loss) -> list[float]:
-    """Groups with a larger share of outliers among their Wanda scores lose less.
+    """Give groups with a larger share of outliers among their Wanda scores a lower sparsity.
 
-    Yin et al., "Outlier Weighed Layerwise Sparsity (OWL): A Missing Secret Sauce for Pruning
-    LLMs to High Sparsity", ICML 2024: S_i falls with the share D_i of outliers. Shares are scaled
-    to a range of twice lambda as in the authors' code. A group takes the place of the paper's
-    transformer block.
+    Yin et al., "Outlier Weighed Layerwise Sparsity (OWL): A Missing Secret Sauce for Pruning LLMs to High Sparsity",
+    ICML 2024: S_i falls with the share D_i of outliers. Shares are scaled to a range of twice lambda as in the authors'
+    code. A group takes the place of the paper's transformer block.
     """
     norms = {matrix.name: known[INPUT_NORMS] for matrix, known in cut.statistics({INPUT_NORMS})}
     shares = [_outliers(group, norms) for group in cut.groups]
@@ -34,7 +30,7 @@ def owl(cut: Weights, budget: Budget, loss: Loss) -> list[float]:
 
 
 def _outliers(group: Group, norms: dict[str, torch.Tensor]) -> float:
-    """The share of the scores of ``group``, whose matrices are dense, that are far above their mean."""
+    """Return the share of the scores of ``group``, whose matrices are dense, that are far above their mean."""
     scores = [wanda(m.rows(m.weight).float(), input_norms=norms[m.name]) for m in group.matrices]
     mean = sum(float(score.sum()) for score in scores) / group.size
     return sum(int((score > _OUTLIER * mean).sum()) for score in scores) / group.size

@@ -1,9 +1,7 @@
-"""The training text of the bundled GPT-2: the language reference and docstrings.
+"""The training text of the bundled GPT-2: the language reference, and docstrings.
 
-Docstrings are read with :mod:`ast` from the sources of the standard library and of
-installed packages; nothing is imported or run. A paragraph that shares a run of
-:data:`OVERLAP_WORDS` words with the held-out text is left out, because docstrings quote
-the reference.
+A paragraph that shares a run of :data:`OVERLAP_WORDS` words with the held-out text is left out, because docstrings
+quote the reference.
 """
 
 from __future__ import annotations
@@ -17,23 +15,18 @@ from pathlib import Path
 from problems.texts.source import KEY_WORDS, paragraphs, python_docs, split_of, words
 
 OVERLAP_WORDS = KEY_WORDS
-"""A training paragraph may share no run of this many words with held-out text."""
-
-PACKAGES = ("numpy", "matplotlib", "networkx", "sympy", "pandas", "torch", "deap")
-"""Packages whose docstrings are added where they are installed; the rest is skipped."""
-
-REFERENCE_COPIES = 4
-"""The reference is short beside the docstrings, and the model is made for text like it."""
+PACKAGES = ("numpy", "matplotlib", "networkx", "sympy", "pandas", "torch", "deap")  # those that are installed
+REFERENCE_COPIES = 4  # it is short beside the docstrings, and the model is made for text like it
 
 
 def word_runs(text: str, length: int = OVERLAP_WORDS) -> set[tuple[str, ...]]:
-    """All runs of ``length`` successive words of ``text``."""
+    """Return all runs of ``length`` successive words of ``text``."""
     sequence = words(text)
     return {tuple(sequence[i : i + length]) for i in range(len(sequence) - length + 1)}
 
 
 def docstrings(folder: Path) -> Iterator[str]:
-    """The docstrings in the Python files below ``folder``, files in alphabetical order."""
+    """Yield the docstrings in the Python files below ``folder``, files in alphabetical order."""
     for path in sorted(folder.rglob("*.py")):
         if {"test", "tests", "site-packages"} & set(path.relative_to(folder).parts):
             continue
@@ -49,7 +42,7 @@ def docstrings(folder: Path) -> Iterator[str]:
 
 
 def source_folders(packages: Iterable[str] = PACKAGES) -> list[Path]:
-    """The standard library's folder, then those of the ``packages`` that are installed."""
+    """Return the standard library's folder, then those of the ``packages`` that are installed."""
     folders = [Path(sysconfig.get_paths()["stdlib"])]
     for name in packages:
         found = importlib.util.find_spec(name)
@@ -59,11 +52,7 @@ def source_folders(packages: Iterable[str] = PACKAGES) -> list[Path]:
 
 
 def training_documents() -> list[str]:
-    """Documents to train on: :data:`REFERENCE_COPIES` of the reference's train split, then docstrings.
-
-    Each paragraph of a docstring is kept once, and only if it shares no run of
-    :data:`OVERLAP_WORDS` words with the validation or test split.
-    """
+    """Return the documents to train on: copies of the reference's train split, then docstrings."""
     held_out = word_runs(python_docs("validation")) | word_runs(python_docs("test"))
     seen: set[str] = set()
 

@@ -1,9 +1,7 @@
 """Train the bundled 12-block GPT-2 and its tokenizer: ``python -m problems.bundled.train OUT``.
 
-There is no need to run this: its result is part of the project. It documents how the
-result was made, and repeats it. On two CPU cores with bfloat16 units it ends
-within 40 minutes; the wall-clock budgets (``--minutes``, ``--clip-minutes``) set the learning-rate schedule, so
-a slower machine trains less instead of longer.
+Its result is part of the project. It takes 40 minutes on two CPU cores with bfloat16 units; the wall-clock budgets
+(``--minutes``, ``--clip-minutes``) set the learning-rate schedule, so that a slower machine trains less, not longer.
 """
 
 from __future__ import annotations
@@ -31,14 +29,13 @@ WARM_UP = 0.02  # of the budget
 CLIP_DEVIATIONS = 0.5
 """In the second phase the blocks' weights are clipped to this many of their standard deviations.
 
-A model this small and this briefly trained is very redundant: without the phase, uniform
-pruning at 45% raised its test perplexity from 42.9 to 45.7 only. Clipping makes the
-magnitudes more even, so that few weights are nearly 0, as in large models trained for long.
+Without it the model is very redundant: uniform pruning at 45% raised its test perplexity from 42.9 to 45.7 only.
+Clipping leaves few weights nearly 0, as in large models trained for long.
 """
 
 
 def train_tokenizer(documents: list[str]) -> PreTrainedTokenizerFast:
-    """A byte-level BPE with :data:`VOCABULARY` entries, learned from ``documents``."""
+    """Learn a byte-level BPE with :data:`VOCABULARY` entries from ``documents``."""
     bpe = ByteLevelBPETokenizer()
     bpe.train_from_iterator(documents, vocab_size=VOCABULARY, special_tokens=[END], show_progress=False)
     return PreTrainedTokenizerFast(
@@ -47,34 +44,34 @@ def train_tokenizer(documents: list[str]) -> PreTrainedTokenizerFast:
 
 
 def token_stream(tokenizer: PreTrainedTokenizerFast, documents: list[str]) -> torch.Tensor:
-    """All documents as one int64 tensor ``(tokens,)``, an end token after each."""
+    """Return all documents as one int64 tensor ``(tokens,)``, an end token after each."""
     encoded = tokenizer(documents)["input_ids"]
     return torch.tensor([token for ids in encoded for token in (*ids, tokenizer.eos_token_id)])
 
 
 def batches(stream: torch.Tensor, generator: torch.Generator) -> Iterator[torch.Tensor]:
-    """Batches ``(BATCH, WINDOW)`` of windows at random places, without end."""
+    """Yield batches ``(BATCH, WINDOW)`` of windows at random places, without end."""
     while True:
         starts = torch.randint(len(stream) - WINDOW, (BATCH,), generator=generator)
         yield torch.stack([stream[start : start + WINDOW] for start in starts])
 
 
 def loss_of(model: GPT2LMHeadModel, tokens: torch.Tensor) -> torch.Tensor:
-    """Mean next-token cross-entropy in nats over ``tokens`` ``(batch, window)``."""
+    """Return the mean next-token cross-entropy in nats over ``tokens`` ``(batch, window)``."""
     with torch.autocast("cpu", torch.bfloat16):
         logits = model(tokens, use_cache=False).logits
     return cross_entropy(logits[:, :-1].float().flatten(0, 1), tokens[:, 1:].flatten())
 
 
 def learning_rate(progress: float) -> float:
-    """Linear warm-up, then a cosine to zero; ``progress`` in [0, 1] is the share of time spent."""
+    """Return the rate of a linear warm-up, then a cosine to zero; ``progress`` in [0, 1] is the share of time."""
     if progress < WARM_UP:
         return PEAK_LEARNING_RATE * progress / WARM_UP
     return PEAK_LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
 def _limits(model: GPT2LMHeadModel) -> dict[torch.nn.Parameter, float]:
-    """The largest magnitude that each matrix of the blocks may keep."""
+    """Return the largest magnitude that each matrix of the blocks may keep."""
     matrices = [p for p in model.transformer.h.parameters() if p.dim() == 2]
     return {matrix: CLIP_DEVIATIONS * float(matrix.detach().std()) for matrix in matrices}
 
@@ -111,7 +108,7 @@ def train(model: GPT2LMHeadModel, stream: torch.Tensor, minutes: float, seed: in
 
 @torch.no_grad()
 def perplexity(model: GPT2LMHeadModel, stream: torch.Tensor) -> float:
-    """Perplexity over the non-overlapping windows of ``stream``."""
+    """Return the perplexity over the non-overlapping windows of ``stream``."""
     model.eval()
     windows = stream[: len(stream) // WINDOW * WINDOW].view(-1, WINDOW)
     return math.exp(sum(loss_of(model, row[None]).item() for row in windows) / len(windows))

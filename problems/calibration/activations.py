@@ -13,10 +13,9 @@ from problems.models.blocks import Matrix
 from problems.models.device import sum_dtype
 from problems.models.forward import Walk
 
-INPUT_NORMS, GRAM = "input_norms", "gram"
+INPUT_NORMS = "input_norms"  # (in,), float32: the Euclidean norm of each input over all tokens
+GRAM = "gram"  # (in, in), float32: the mean over tokens of x x^T
 NAMES = frozenset({INPUT_NORMS, GRAM})
-"""``input_norms`` ``(in,)``: the Euclidean norm of each input over all tokens. ``gram``
-``(in, in)``: the mean over tokens of x x^T. Both float32."""
 
 Sums = dict[str, torch.Tensor]
 
@@ -24,10 +23,10 @@ Sums = dict[str, torch.Tensor]
 def gather(
     walk: Walk, block: int, matrices: Sequence[Matrix], names: Collection[str], advance: bool
 ) -> dict[str, Sums]:
-    """The statistics ``names`` of each of ``matrices``, which lie in ``block``, by the matrices' names.
+    """Return the statistics ``names`` of each of ``matrices``, all in ``block``, by the matrices' names.
 
-    The model is used as it is now; ``walk`` is before ``block``, and moves to the next if ``advance``. Raises
-    :class:`evoprune.InputError` if an input is not finite, as float16 may overflow.
+    ``walk`` is before ``block``, and moves to the next with ``advance``. Inputs that are not finite are refused, as
+    float16 may overflow.
     """
     sums: dict[str, Sums] = {matrix.name: {} for matrix in matrices}
     products = _Products()
@@ -43,13 +42,13 @@ def gather(
 
 
 class _Products:
-    """The products of a batch's inputs with themselves, computed once for layers that share the inputs."""
+    """Products of a batch's inputs with themselves, computed once for layers that share the inputs."""
 
     def __init__(self) -> None:
         self._inputs, self._products = torch.empty(0), torch.empty(0)
 
     def of(self, inputs: torch.Tensor) -> torch.Tensor:
-        """x^T x of ``inputs`` ``(..., in)``, float32 ``(in, in)``; must not be changed."""
+        """Return x^T x of ``inputs`` ``(..., in)``, float32 ``(in, in)``; must not be changed."""
         if inputs is not self._inputs:
             rows = inputs.flatten(0, -2).float()
             self._inputs, self._products = inputs, rows.T @ rows
@@ -59,7 +58,7 @@ class _Products:
 def _adding_to(
     sums: Sums, names: Collection[str], products: _Products
 ) -> Callable[[Any, tuple[torch.Tensor, ...]], None]:
-    """A hook that adds up the squares (float64 where the device has it) and products of a layer's inputs."""
+    """Return a hook that adds up squares (float64 where the device has it) and products of a layer's inputs."""
 
     def add(_: Any, inputs: tuple[torch.Tensor, ...]) -> None:
         if INPUT_NORMS in names:
@@ -67,10 +66,8 @@ def _adding_to(
             squares = squares.to(sum_dtype(squares.device))
             sums[INPUT_NORMS] = sums[INPUT_NORMS] + squares if INPUT_NORMS in sums else squares
         if GRAM in names:
-            if GRAM in sums:
-                sums[GRAM] += products.of(inputs[0])
-            else:
-                sums[GRAM] = products.of(inputs[0]).clone()
+            found = products.of(inputs[0])
+            sums[GRAM] = sums[GRAM].add_(found) if GRAM in sums else found.clone()
 
     return add
 

@@ -1,7 +1,7 @@
-"""Checkpoints of long computations: what they add up is written down now and then.
+"""Checkpoints of long computations whose results are cached: sums so far, written down now and then.
 
-Used while an entry of the cache is made (:mod:`problems.calibration.tensor_cache`); the next process that makes the
-same entry continues. The outcome is the same to the last bit.
+The next process that makes the same cache entry (:mod:`problems.calibration.tensor_cache`) continues, and gets the same
+bits.
 """
 
 from __future__ import annotations
@@ -18,50 +18,49 @@ from typing import Self
 from safetensors import SafetensorError
 
 from evoprune import CachedFile, cache_limit, note
-from problems.models import tensor_file
-from problems.models.tensor_file import Tensors
+from problems.models.tensor_file import Damaged, Tensors, read_tensors, write_tensors
 
-_EVERY, _SHARE = 30.0, 20.0
-"""Seconds between two files, and at least so many times what the last one took."""
+_EVERY, _SHARE = 30.0, 20.0  # seconds between two files, and at least so many times what the last one took
 
-_made: ContextVar[tuple[str, str]] = ContextVar("made", default=("", ""))
+_entry: ContextVar[tuple[str, str]] = ContextVar("entry", default=("", ""))
 
 
 @contextmanager
 def making_entry(name: str, model: str) -> Iterator[None]:
-    """While the kept result ``name`` is made of ``model``."""
-    token = _made.set((name, model))
+    """Let checkpoints belong to the cache entry ``name``, which is made of ``model``."""
+    token = _entry.set((name, model))
     try:
         yield
     finally:
-        _made.reset(token)
+        _entry.reset(token)
 
 
 class Checkpoint(AbstractContextManager["Checkpoint"]):
-    """The steps of ``what`` that are :attr:`done`, of ``total``, and their :attr:`tensors` on the CPU.
+    """The number of steps of ``what`` that are :attr:`done`, of ``total``, and their :attr:`tensors` on the CPU.
 
-    Both are those that an earlier process wrote down, if there are any. What is done is forgotten at its end.
-    ``apart``: tells it from others that are called the same, and are made for the same result.
+    It begins with those of an interrupted process, if there is one, and is deleted at its end. ``apart`` distinguishes
+    it from others of the same name and entry. Outside an entry nothing is written.
     """
 
     def __init__(self, what: str, total: int, apart: str = "") -> None:
         self._what, self._total = what, total
         self.done, self.tensors = 0, Tensors()
-        name, self._model = _made.get()
-        self._file = self._found(hashlib.sha256(f"{name} {what} {apart}".encode()).hexdigest()[:32]) if name else None
+        name, self._model = _entry.get()
+        self._file = self._find(hashlib.sha256(f"{name} {what} {apart}".encode()).hexdigest()[:32]) if name else None
         self._at, self._pause = time.monotonic(), _EVERY
 
     def step(self, tensors: Tensors, count: int = 1) -> None:
-        """``count`` more steps are done; ``tensors``: all that the next steps need."""
+        """Count ``count`` more steps; ``tensors``: all that the next steps need."""
         self.done += count
         start = time.monotonic()
         if self._file is None or start - self._at < self._pause:
             return
-        about = {"what": f"unfinished: {self._what}, {self.done} of {self._total}", "done": str(self.done)}
+        what = f"unfinished: {self._what}, {self.done} of {self._total}"
+        about = {"what": what, "done": str(self.done), "model": self._model}
         try:
             if sum(tensor.nbytes for tensor in tensors.values()) <= cache_limit():
                 whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
-                self._file.make(partial(tensor_file.write_tensors, whole, about | {"model": self._model}))
+                self._file.make(partial(write_tensors, whole, about))
         except (OSError, SafetensorError):  # the disk is full
             self._file.discard()
             self._file = None
@@ -77,17 +76,16 @@ class Checkpoint(AbstractContextManager["Checkpoint"]):
             note(f"{self._what}: {self.done} of {self._total} were done before and are used again")
         return self
 
-    def _found(self, name: str) -> CachedFile | None:
+    def _find(self, name: str) -> CachedFile | None:
         try:
             file = CachedFile(name)
         except OSError:
             return None
         if file.exists:
             try:
-                self.tensors, about = tensor_file.read_tensors(file.path)
-                self.done = int(about["done"])
-            except (tensor_file.Damaged, KeyError, ValueError):
+                tensors, about = read_tensors(file.path)
+                self.done, self.tensors = int(about["done"]), tensors
+            except (Damaged, KeyError, ValueError):
                 file.discard()
-                self.done, self.tensors = 0, {}
-                return self._found(name)
+                return self._find(name)
         return file

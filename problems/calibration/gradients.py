@@ -19,25 +19,23 @@ from problems.models.threads import fitting_threads, map_in_threads
 
 SIZES, SQUARES = "gradient_sizes", "gradient_squares"
 NAMES = frozenset({SIZES, SQUARES})
-"""The means over windows of |g| and of g^2, ``(out, in)``, float32; g is the gradient of a
-window's mean next-token loss."""
+"""The means over windows of |g| and of g^2, ``(out, in)``, float32; g is the gradient of a window's mean loss."""
 
-Hook = Callable[[torch.Tensor], torch.Tensor]
-"""Is given a gradient, and returns what takes its place."""
+Hook = Callable[[torch.Tensor], torch.Tensor]  # from a gradient to what replaces it
 
 
 def gather(
     model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix], names: Collection[str]
 ) -> dict[str, dict[str, torch.Tensor]]:
-    """The statistics ``names`` of each of ``matrices`` over ``tokens`` ``(windows, window)``, by the matrices' names.
+    """Return the statistics ``names`` of each of ``matrices`` over ``tokens`` ``(windows, window)``, by matrix name.
 
-    On a CPU each thread computes a window of its own. A gradient is added up and dropped as soon as it is computed, so
-    that a thread holds only one layer's beside the sums. The sums are the same with any number of threads, if there is
-    memory for more than one window. The model is used as it is now. Sums that were interrupted go on.
+    On a CPU each thread computes its own window. A gradient is added up and dropped as soon as it is computed, so that
+    a thread holds only one layer's beside the sums. The sums are the same with any number of threads, if there is
+    memory for more than one window. Interrupted sums are continued.
     """
     forward, turns = Forward(model), _Turns([matrix.name for matrix in matrices])
     with Checkpoint("calibrating, gradients", len(tokens)) as so_far, ExitStack() as stack:
-        sums = {matrix.name: {name: _so_far(so_far, matrix, name) for name in names} for matrix in matrices}
+        sums = {matrix.name: {name: _begun(so_far, matrix, name) for name in names} for matrix in matrices}
         flat = {_key(matrix, name): sums[matrix.name][name] for matrix in matrices for name in names}
         if model.device.type == "cuda":  # the backward passes of its fused kernels add in varying order
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
@@ -59,10 +57,7 @@ def gather(
 
 
 class _Turns:
-    """Threads with a window each that add to every sum in the order of the windows.
-
-    ``names``: those of the matrices.
-    """
+    """Threads with a window each that add to the sum of every matrix in the order of the windows."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
@@ -70,43 +65,43 @@ class _Turns:
         self._added: list[dict[str, threading.Event]] = []
 
     def take(self, compute: Callable[[torch.Tensor], None], windows: torch.Tensor, most: int) -> Iterator[None]:
-        """``compute`` each of ``windows``, no more than ``most``, all at once."""
+        """Call ``compute`` for each of ``windows``, of which there are ``most`` at most, all at once."""
         self._added = [{name: threading.Event() for name in self._names} for _ in windows]
 
         def turn(number: int) -> None:
             self._own.number = number
             try:
                 compute(windows[number])
-            finally:  # also after an error: nobody waits for ever
+            finally:  # also after an error: others wait for them
                 for added in self._added[number].values():
                     added.set()
 
         yield from map_in_threads(turn, range(len(windows)), most)
 
     def hook(self, name: str, add: Callable[[torch.Tensor], None]) -> Hook:
-        """Adds the gradient of the matrix ``name`` when it is this window's turn."""
+        """Return a hook that adds the gradient of the matrix ``name`` when it is this window's turn."""
 
         def take_turn(gradient: torch.Tensor) -> torch.Tensor:
-            number = getattr(self._own, "number", 0)  # a GPU, with one window, has a thread of its own for gradients
+            number = getattr(self._own, "number", 0)  # on a GPU, with one window, another thread runs this
             if number:
                 self._added[number - 1][name].wait()
             add(gradient)
             self._added[number][name].set()
-            return gradient.new_zeros(()).expand_as(gradient)  # what autograd holds to the end of the pass
+            return gradient.new_zeros(()).expand_as(gradient)  # autograd holds it to the end of the pass
 
         return take_turn
 
 
 def _differentiate(forward: Forward, weights: Sequence[torch.Tensor], window: torch.Tensor) -> None:
-    """Compute the gradients of the loss on ``window`` in ``weights``, whose hooks take them."""
+    """Compute the gradients of the loss on ``window`` for the hooks of ``weights``."""
     window = window.to(forward.device)
     with torch.enable_grad():
         rows = forward.rows(window[None])[0, :-1]
         torch.autograd.grad(rows, weights, _slope(forward, rows.detach(), window[1:]), allow_unused=True)
 
 
-def _so_far(so_far: Checkpoint, matrix: Matrix, name: str) -> torch.Tensor:
-    """The sum to go on from: that of an interrupted process, or 0."""
+def _begun(so_far: Checkpoint, matrix: Matrix, name: str) -> torch.Tensor:
+    """Return the sum of an interrupted process, or 0."""
     zeros = torch.zeros_like(matrix.rows(matrix.weight), dtype=torch.float32)
     return zeros.copy_(so_far.tensors.pop(_key(matrix, name))) if so_far.done else zeros
 
@@ -116,7 +111,7 @@ def _key(matrix: Matrix, name: str) -> str:
 
 
 def _slope(forward: Forward, rows: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """The gradient of the mean loss in ``rows``, the head's input: logits of a whole window are never held."""
+    """Return the gradient of the mean loss in ``rows``, the head's input, without all logits of a window at once."""
     slope = torch.empty_like(rows)
     for part in forward.parts(len(targets)):
         own = rows[part].requires_grad_()

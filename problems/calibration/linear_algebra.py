@@ -6,28 +6,23 @@ import torch
 
 from problems.models.device import sum_dtype
 
-DAMPING = 0.01
-"""Share of the mean diagonal that is added to the diagonal (Frantar & Alistarh, SparseGPT, ICML 2023)."""
-
+DAMPING = 0.01  # of the mean diagonal, added to the diagonal (Frantar & Alistarh, SparseGPT, ICML 2023)
 _MORE_DAMPING, _TRIES = 10.0, 6
-
-_NEXT_TO_NOTHING = 1e-16
-"""The diagonal for inputs that were always zero, as a share of the mean diagonal."""
+_DEAD = 1e-16  # of the mean diagonal: the diagonal for inputs that were always zero
 
 
 def damped_factor(gram: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
-    """The lower Cholesky factor of ``gram`` ``(in, in)`` with ``damping`` of its mean diagonal added to its diagonal.
+    """Return the lower Cholesky factor of ``gram`` ``(in, in)``, damped by ``damping`` of its mean diagonal.
 
-    In float64 (also the result) if the device has it, else in float32. Damping grows tenfold until
-    the matrix is positive definite. Inputs that were always zero get a tiny diagonal without damping,
-    so that scores and SparseGPT remove their weights first, as its authors' code does. Raises
-    RuntimeError if no damping helps.
+    float64 if the device has it, else float32. Damping grows tenfold until the factor exists, and else RuntimeError
+    is raised. Inputs that were always zero get a tiny diagonal without damping, so that scores and SparseGPT
+    remove their weights first, as its authors' code does.
     """
     matrix = gram.to(sum_dtype(gram.device), copy=True)
     diagonal = matrix.diagonal()
     mean, used = float(diagonal.mean()), diagonal != 0
     step = damping * mean
-    diagonal[~used] = _NEXT_TO_NOTHING * mean or 1.0
+    diagonal[~used] = _DEAD * mean or 1.0
     for _ in range(_TRIES):
         diagonal[used] += step
         factor, failed = torch.linalg.cholesky_ex(matrix)
@@ -38,5 +33,5 @@ def damped_factor(gram: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
 
 
 def damped_inverse(gram: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
-    """The inverse of ``gram`` ``(in, in)``, damped as :func:`damped_factor` does; float64, or float32 as there."""
+    """Return the inverse of ``gram`` ``(in, in)``, damped and in the dtype as by :func:`damped_factor`."""
     return torch.cholesky_inverse(damped_factor(gram, damping))

@@ -15,8 +15,7 @@ from problems.calibration.checkpoint import Checkpoint
 from problems.models.blocks import Matrix
 from problems.models.forward import Forward, Walk
 
-BATCH_TOKENS = 2048
-"""Tokens in one forward pass; another number changes rounding only."""
+BATCH_TOKENS = 2048  # in one forward pass; another number changes rounding only
 
 Statistics = dict[str, torch.Tensor]
 
@@ -28,11 +27,11 @@ def statistics(
     names: Collection[str],
     label: str = "calibrating",
 ) -> Iterator[tuple[Matrix, Statistics]]:
-    """Each of ``matrices``, in their order by block, with its statistics ``names`` on ``tokens`` ``(windows, window)``.
+    """Yield each of ``matrices``, ordered by block, with its statistics ``names`` on ``tokens`` ``(windows, window)``.
 
-    Activations of only one block are held at a time. The model is run once for activations, and once for gradients;
-    without ``names`` it is not run. ``label``: what people are told is being done. What was interrupted goes on: sums
-    over gradients, and norms of inputs, but not Gram matrices, of which too many would have to be held.
+    Activations of only one block are held at a time. The model runs once for activations and once for gradients.
+    ``label`` describes the work to people. Interrupted sums of gradients and norms of inputs are continued, but not
+    Gram matrices, of which too many would have to be held.
     """
     activation_names, gradient_names = activations.NAMES & set(names), gradients.NAMES & set(names)
     of_gradients = gradients.gather(model, tokens, matrices, gradient_names) if gradient_names else {}

@@ -1,7 +1,6 @@
-"""Tensors that take long to compute, kept for later runs: found by a hash of all that they depend on.
+"""Tensors in the cache, found by a hash of all that they depend on.
 
-Their files are in the cache (:mod:`evoprune.files.cache`). A damaged one is computed again. Where none can be written,
-nothing is kept.
+A damaged file is computed again. If none can be written, nothing is cached.
 """
 
 from __future__ import annotations
@@ -19,27 +18,24 @@ import transformers
 from safetensors import SafetensorError
 
 from evoprune import CachedFile, __version__, cache_limit, note
-from problems import calibration as statistics
-from problems import models
+from problems import calibration, models
 from problems.calibration.checkpoint import making_entry
-from problems.models import tensor_file
 from problems.models.device import rounding
 from problems.models.resident import Resident
-from problems.models.tensor_file import Damaged, Tensors
+from problems.models.tensor_file import Damaged, Tensors, read_tensors, write_tensors
 
 __all__ = ["Tensors", "cached", "code", "shared"]
 
-_NO_MATTER = {"_name_or_path", "transformers_version"}
-"""Entries of a config that change no result: where a model lies, and what wrote it."""
+_NO_MATTER = {"_name_or_path", "transformers_version"}  # entries of a config that change no result
 
 
 def cached(resident: Resident, label: str, what: Sequence[object], build: Callable[[], Tensors]) -> Tensors:
-    """The tensors that ``build`` makes of ``resident``, on its device; ``label`` says to people what they are.
+    """Return the tensors that ``build`` makes of ``resident``, on its device; ``label`` describes them to people.
 
-    ``what``: all that they depend on besides the model as it was loaded, the processor, versions of libraries, and the
-    code that runs models and gathers statistics; of other code, its :func:`code`.
+    ``what``: all that they depend on besides the loaded model, the processor, versions of libraries, and the code of
+    models and calibration; of other code, its :func:`code`.
     """
-    return _kept(resident, label, what, build, resident.device, in_use=False)
+    return _cached(resident, label, what, build, resident.device, in_use=False)
 
 
 def shared(
@@ -51,14 +47,14 @@ def shared(
 ) -> Tensors:
     """As :func:`cached`, shared by all processes on this host: the file, of any size, stays while their residents live.
 
-    On ``device``, by default the resident's. On the CPU they map it, and the tensors are read-only.
+    On ``device``, by default the resident's. On the CPU they map the file, and the tensors are read-only.
     """
-    return _kept(resident, label, what, build, device or resident.device, in_use=True)
+    return _cached(resident, label, what, build, device or resident.device, in_use=True)
 
 
 @functools.cache
 def code(*packages: ModuleType) -> str:
-    """The hash of all Python files of ``packages``: what another version of them computes is another result."""
+    """Hash all Python files of ``packages``."""
     digest = hashlib.sha256()
     for package in packages:
         for path in sorted(Path(package.__path__[0]).rglob("*.py")):
@@ -66,7 +62,7 @@ def code(*packages: ModuleType) -> str:
     return digest.hexdigest()
 
 
-def _kept(
+def _cached(
     resident: Resident,
     label: str,
     what: Sequence[object],
@@ -83,10 +79,10 @@ def _kept(
     about = {"what": label, "model": resident.source}
     try:
         with making_entry(name, resident.source):
-            tensors = _read(file.path, device) if file.exists else _made(file, about, build, device, in_use)
+            tensors = _read(file.path, device) if file.exists else _make(file, about, build, device, in_use)
     except Damaged:
         file.discard()
-        return _kept(resident, label, what, build, device, in_use)
+        return _cached(resident, label, what, build, device, in_use)
     except BaseException:
         file.release()
         raise
@@ -98,25 +94,25 @@ def _kept(
 
 
 def _always(resident: Resident) -> list[object]:
-    """What all results depend on."""
+    """List what all results depend on."""
     config = resident.model.config.to_dict()
     return [
-        *(__version__, transformers.__version__, code(models, statistics)),
+        *(__version__, transformers.__version__, code(models, calibration)),
         *rounding(resident.device),
         *(type(resident.model).__name__, resident.weights_sha256),
         sorted((key, str(value)) for key, value in config.items() if key not in _NO_MATTER),
     ]
 
 
-def _made(
+def _make(
     file: CachedFile, about: dict[str, str], build: Callable[[], Tensors], device: torch.device, in_use: bool
 ) -> Tensors:
-    """What ``build`` makes, written to ``file`` if possible; what is not in use must be within the cache's limit."""
+    """Build the tensors and write them to ``file`` if possible; those not in use must be within the cache's limit."""
     tensors = build()
     if not in_use and sum(tensor.nbytes for tensor in tensors.values()) > cache_limit():
         return tensors
     try:
-        file.make(partial(tensor_file.write_tensors, tensors, about))
+        file.make(partial(write_tensors, tensors, about))
         return _read(file.path, device) if in_use and device.type == "cpu" else tensors
     except (OSError, SafetensorError, Damaged) as error:  # safetensors raises its own if the disk is full
         _tell(str(error))
@@ -124,8 +120,7 @@ def _made(
 
 
 def _read(path: Path, device: torch.device) -> Tensors:
-    """The tensors in ``path`` on ``device``, mapped on the CPU. Raises :class:`Damaged`."""
-    return {name: tensor.to(device) for name, tensor in tensor_file.read_tensors(path)[0].items()}
+    return {name: tensor.to(device) for name, tensor in read_tensors(path)[0].items()}
 
 
 @functools.cache  # so that it is said once

@@ -1,4 +1,4 @@
-"""How fast a model runs here, measured on a few windows, and what a run of it will need."""
+"""Time, memory and disk that a run will need, estimated from the model's speed on a few windows."""
 
 from __future__ import annotations
 
@@ -19,28 +19,23 @@ from problems.models.throughput import peak_bytes
 from problems.reconstruction import PASSES, SOLVING, UPDATED
 from problems.texts.text_splits import Texts
 
-_ENOUGH = 1.0
-"""Seconds for which windows are scored, if one pass does not take longer."""
-
-_REPORTED = 3
-"""Models that are reported without updates."""
-
-_LEAST = 2.0
-"""Gradients take at least so many times as long as a score: two short times may differ by less than they are off."""
+_ENOUGH = 1.0  # s for which windows are scored, at least one pass
+_REPORTED = 3  # models that are reported without updates
+_LEAST = 2.0  # gradients take at least so many times as long as a score: differences of short times are noisy
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds for each token: ``scored``, and with ``gradients``; None if they were not asked for."""
+    """Seconds for each token: ``scored``, and with ``gradients`` (None: not asked for)."""
 
     scored: float
     gradients: float | None
 
 
 def pace(resident: Resident, tokens: torch.Tensor, with_gradients: bool) -> Pace:
-    """Measure ``resident`` on ``tokens`` ``(windows, window)``, at least two windows.
+    """Measure ``resident`` on at least two windows ``tokens`` ``(windows, window)``.
 
-    Gradients take a float32 number for each prunable weight meanwhile.
+    Gradients temporarily take a float32 number for each prunable weight.
     """
     measure = Measure(resident.forward, None)
     batch = tokens[: max(1, measure.batch_tokens // tokens.shape[1])]
@@ -59,7 +54,7 @@ def pace(resident: Resident, tokens: torch.Tensor, with_gradients: bool) -> Pace
 
 
 def mean_inputs(resident: Resident) -> float:
-    """How many inputs the layer of a weight has, on the average."""
+    """Return the mean over weights of the number of inputs of their layer."""
     return sum(in_features(matrix.module) * matrix.size for matrix in resident.matrices) / resident.prunable_weights
 
 
@@ -70,10 +65,7 @@ def estimate(
     work: float | None,
     evaluations: int,
 ) -> dict[str, str]:
-    """See :meth:`evoprune.Foreseeing.foresee`.
-
-    ``transforms``: the class of each, and its settings. ``calibrates``: whether the calibration text is used.
-    """
+    """See :meth:`evoprune.Foreseeing.foresee`; ``transforms``: the class of each, and its settings."""
     start = time.perf_counter()
     resident = Resident.load(settings)
     seconds = {"loading": time.perf_counter() - start}
@@ -100,7 +92,7 @@ def estimate(
 
 
 def _size(count: float) -> str:
-    """``count`` bytes for people."""
+    """Format ``count`` bytes."""
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB"
 
 

@@ -1,4 +1,4 @@
-"""Runs tasks of lm-evaluation-harness (Gao et al., 2021), an optional dependency, on a resident model."""
+"""Tasks of lm-evaluation-harness (Gao et al., 2021), an optional dependency."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ def run_tasks(
     model: torch.nn.Module, tokenizer: Any, names: Sequence[str], include_path: str | None, limit: int | None,
     begin: bool = False,
 ) -> dict[str, float]:  # fmt: skip
-    """The metrics of the tasks ``names``, as ``task metric`` to value.
+    """Return the metrics of the tasks ``names``, from ``task metric`` to value.
 
-    ``include_path``: a folder with additional task files, which may read local data.
-    ``limit``: examples of each task, None for all. ``begin``: whether texts begin with the tokenizer's first token,
-    which the harness leaves out if it is not told. Raises :class:`evoprune.InputError`.
+    ``include_path``: a folder with additional task files. ``limit``: examples of each task, None for all. ``begin``:
+    texts begin with the tokenizer's first token.
     """
     try:
         import lm_eval

@@ -15,31 +15,25 @@ from problems.models.forward import Forward, Kept, Run
 from problems.models.threads import map_in_threads
 from problems.texts.windows import predictions
 
-_CPU_BATCH = 1024
-"""Tokens in a batch on a CPU: the activations between two layers should fit its cache, and each core have a batch."""
-
-_GPU_SHARE, _GPU_BATCH = 0.5, 2**16
-"""The share of what a GPU has :func:`beside` a model that a batch may take, by an estimate; the most tokens in it."""
+_CPU_BATCH = 1024  # tokens: activations between two layers should fit the cache, and each core have a batch
+_GPU_SHARE, _GPU_BATCH = 0.5, 2**16  # share of the memory beside the model for a batch; most tokens in it
 
 Add = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
 """As :meth:`problems.evaluation.objectives.Objective.add`."""
 
 _Batch = tuple[int, torch.Tensor, torch.Tensor | None]
-"""Its first window; its tokens ``(windows, window)``; the states before the block that it begins at."""
+"""Its first window; its tokens ``(windows, window)``; the states before its first block."""
 
 
 class Measure:
-    """Adds up losses; ``batch_tokens`` None: chosen by the device.
-
-    If memory runs out, the batch is halved and the measurement repeated.
-    """
+    """Adds up losses in batches of ``batch_tokens`` (None: as the device allows), halved if memory runs out."""
 
     def __init__(self, forward: Forward, batch_tokens: int | None) -> None:
         self._forward = forward
         self.batch_tokens = batch_tokens or self._fitting()
 
     def perplexity(self, tokens: torch.Tensor) -> float:
-        """The perplexity of the model as it is now on ``tokens`` ``(windows, window)``, int64. Says how far it is."""
+        """Return the model's perplexity now on ``tokens`` ``(windows, window)``, int64, and show progress."""
         return self.value(tokens, Perplexity(), label="measuring")
 
     def value(
@@ -50,7 +44,7 @@ class Measure:
         names: Sequence[bytes] = (),
         label: str = "",
     ) -> float:
-        """The fitness of the model as it is now; arguments as in :meth:`total`."""
+        """Return the model's fitness now; arguments as in :meth:`total`."""
         return objective.value(self.total(tokens, objective.add, states, names, label), predictions(tokens))
 
     def total(
@@ -61,11 +55,10 @@ class Measure:
         names: Sequence[bytes] = (),
         label: str = "",
     ) -> float:
-        """The loss that ``add`` sums over the predictions of ``tokens`` ``(windows, window)``, int64.
+        """Return the loss that ``add`` sums over the predictions of ``tokens`` ``(windows, window)``, int64.
 
-        ``label``: what is done, where it may take long and should say how far it is.
-        With ``states``, blocks are skipped whose output is stored from an earlier candidate with
-        the same prefix ``names``; the result is the same.
+        With ``states``, blocks are skipped whose output is stored from an earlier candidate with the same prefix
+        ``names``; the result is the same. ``label``: of the progress, if it is shown.
         """
         while True:
             windows = max(1, self.batch_tokens // tokens.shape[1])

@@ -16,14 +16,13 @@ class Objective(ABC):
 
     @abstractmethod
     def add(self, logits: torch.Tensor, targets: torch.Tensor, first: int) -> torch.Tensor:
-        """The summed loss, a scalar in nats, of ``logits`` ``(rows, vocabulary)``, float32.
+        """Return the summed loss, a scalar in nats, of ``logits`` ``(rows, vocabulary)``, float32.
 
-        ``targets`` ``(rows,)``: the next tokens. ``first``: how many predictions of
-        the text come before these rows.
+        ``targets`` ``(rows,)``: the next tokens. ``first``: the number of predictions before these rows.
         """
 
     def value(self, total: float, predictions: int) -> float:
-        """The fitness, from the loss summed over ``predictions``."""
+        """Return the fitness from the loss summed over ``predictions``."""
         return total / predictions
 
 
@@ -31,22 +30,19 @@ class Perplexity(Objective):
     """exp of the mean next-token loss; losses and sums over some rows in float32, the total in float64."""
 
     def add(self, logits: torch.Tensor, targets: torch.Tensor, first: int) -> torch.Tensor:  # noqa: ARG002
-        """See :meth:`Objective.add`."""
         return cross_entropy(logits, targets, reduction="sum")
 
     def value(self, total: float, predictions: int) -> float:
-        """Infinite if it overflows."""
         mean = total / predictions
-        return math.exp(mean) if mean < 700 else math.inf if mean == mean else math.nan
+        return math.exp(mean) if mean < 700 else math.inf if mean == mean else math.nan  # beyond, exp overflows
 
 
 class Divergence(Objective):
     """Mean Kullback-Leibler divergence from the dense model's predictions, in nats per token.
 
-    KL(dense || pruned) as in EvoPress (Sieberling et al., ICML 2025). Of the dense model's
-    probabilities the ``top`` largest are stored for each prediction and all others are added
-    up into one; merging outcomes can only lower a divergence (the data-processing
-    inequality), so this is a lower bound, exact if ``top`` is the vocabulary's size.
+    KL(dense || pruned) as in EvoPress (Sieberling et al., ICML 2025). The ``top`` largest of the dense model's
+    probabilities are stored for each prediction, and all others as one. Merging outcomes can only lower a divergence,
+    so this is a lower bound, exact if ``top`` is the vocabulary's size.
     """
 
     def __init__(self, predictions: int, top: int) -> None:
@@ -56,11 +52,11 @@ class Divergence(Objective):
 
     @property
     def known(self) -> dict[str, torch.Tensor]:
-        """What is stored: ``log_p`` and ``top``, the tokens, ``(predictions, top)``; ``rest`` ``(predictions,)``."""
+        """The stored ``log_p`` and ``top``, the tokens, ``(predictions, top)``; ``rest`` ``(predictions,)``."""
         return {"log_p": self._log_p, "top": self._tokens, "rest": self._rest}
 
     def learn(self, logits: torch.Tensor, targets: torch.Tensor, first: int) -> torch.Tensor:  # noqa: ARG002
-        """Store the dense model's ``logits`` ``(rows, vocabulary)``; has the signature of :meth:`add`, returns 0."""
+        """Store the dense model's ``logits`` ``(rows, vocabulary)``; return 0, as :meth:`add` would a loss."""
         rows = slice(first, first + logits.shape[0])
         log_p, tokens = logits.log_softmax(-1).topk(self._tokens.shape[1], sorted=False)
         self._log_p[rows], self._tokens[rows] = log_p.cpu(), tokens.to("cpu", torch.int32)
@@ -68,7 +64,6 @@ class Divergence(Objective):
         return torch.zeros(())
 
     def add(self, logits: torch.Tensor, targets: torch.Tensor, first: int) -> torch.Tensor:  # noqa: ARG002
-        """See :meth:`Objective.add`."""
         rows = slice(first, first + logits.shape[0])
         log_p, rest_p = self._log_p[rows].to(logits.device), self._rest[rows].to(logits.device)
         tokens = self._tokens[rows].to(logits.device, torch.int64)
@@ -79,6 +74,6 @@ class Divergence(Objective):
 
 
 def _log_rest(log_probabilities: torch.Tensor) -> torch.Tensor:
-    """The logarithm of the probability outside ``log_probabilities`` ``(rows, top)``, float32, kept finite."""
+    """Return the logarithm of the probability outside ``log_probabilities`` ``(rows, top)``, float32, finite."""
     left = 1 - log_probabilities.to(sum_dtype(log_probabilities.device)).exp().sum(-1)
     return left.clamp_min(1e-9).log().float()

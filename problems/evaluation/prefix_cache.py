@@ -1,4 +1,4 @@
-"""Hidden states of scored candidates, so that a related candidate starts at the first block that differs."""
+"""Hidden states of scored candidates: a related candidate starts at the first block that differs."""
 
 from __future__ import annotations
 
@@ -9,29 +9,23 @@ from hashlib import blake2b
 
 import torch
 
-_CANDIDATES_AT_LEAST = 6
-"""States of fewer blocks are kept until those of this many candidates fit the memory."""
-
-_STALE_AFTER = 100
-"""A state that was not used for this many candidates is dropped first."""
-
-_ROOM = 0.9
-"""The share of the memory that stays in use when states are dropped."""
+_CANDIDATES_AT_LEAST = 6  # whose states must fit the memory, else those of fewer blocks are kept
+_STALE_AFTER = 100  # candidates for which a state was not used: it is dropped first
+_ROOM = 0.9  # share of the memory that stays in use when states are dropped
 
 Key = tuple[bytes, int, int]
-"""The prefix name (see :func:`prefix_keys`); the first window of the batch, and its number of windows."""
+"""The prefix (see :func:`prefix_keys`); the first window of the batch, and its number of windows."""
 
 
 @dataclass
 class _Entry:
     state: torch.Tensor
-    value: float
-    """The best fitness (lowest) among the candidates that have this prefix."""
+    value: float  # lowest fitness among the candidates with this prefix
     used: int
 
 
 def prefix_keys(marks: Sequence[Hashable]) -> list[bytes]:
-    """For each block, a hash of the marks of all blocks before it; ``marks``, one a block, count by their ``repr``."""
+    """Hash for each block the ``repr`` of the marks of all blocks before it; ``marks``: one for each block."""
     names, running = [], blake2b(digest_size=16)
     for mark in marks:
         names.append(running.digest())
@@ -42,9 +36,8 @@ def prefix_keys(marks: Sequence[Hashable]) -> list[bytes]:
 class PrefixCache:
     """Holds at most ``limit`` bytes of states.
 
-    Children resemble good candidates, so states that were not used for long (references, past
-    elites) are dropped first, then those of candidates with the worst fitness. If memory is small,
-    states are kept before every second, third, ... block only, or not at all.
+    States that were not used for long (references, past elites) are dropped first, then those of candidates with the
+    worst fitness. If memory is small, states are kept before every second, third, ... block only, or not at all.
     """
 
     def __init__(self, blocks: int, state_bytes: int, limit: int) -> None:
@@ -58,7 +51,7 @@ class PrefixCache:
         self._clock = 0
 
     def longest(self, names: Sequence[bytes], first: int, windows: int) -> tuple[int, torch.Tensor | None]:
-        """The last block before which states are stored, and the states; (0, None) if there is none."""
+        """Return the last block before which states are stored, and the states; (0, None) if there is none."""
         for block in reversed(self._kept):
             key = (names[block], first, windows)
             if key in self._entries:
@@ -67,7 +60,7 @@ class PrefixCache:
         return 0, None
 
     def wanted(self, start: int) -> list[int]:
-        """The blocks before which a run from ``start`` on should store its states."""
+        """Return the blocks before which a run from ``start`` on should store its states."""
         return [block for block in self._kept if block > start]
 
     def store(self, names: Sequence[bytes], first: int, states: dict[int, torch.Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""The parts of one process: a resident model, its texts, a transform of it, and the fitness of genomes."""
+"""The parts of one process: a resident model, its texts, its transform, and the fitness of genomes."""
 
 from __future__ import annotations
 
@@ -30,15 +30,9 @@ class Session:
 
     @classmethod
     def start(
-        cls,
-        settings: EvaluationSettings,
-        calibrates: bool,
-        make_transform: Callable[[Resident, Texts], Transform],
+        cls, settings: EvaluationSettings, calibrates: bool, make_transform: Callable[[Resident, Texts], Transform]
     ) -> Session:
-        """Load the model and make everything else from it. Raises :class:`evoprune.InputError`.
-
-        ``calibrates``: whether the calibration text is used.
-        """
+        """Load the model and make everything else from it; ``calibrates`` as of :class:`Texts`."""
         resident = Resident.load(settings)
         resident.remember_dense()
         texts = Texts(settings, resident, calibrates)
@@ -59,13 +53,12 @@ class Fitness:
         state_bytes = search.tokens.numel() * resident.forward.bytes_per_state
         self._states = PrefixCache(resident.forward.depth, state_bytes, settings.reuse_mib * 2**20)
         self._objective = self._make_objective(settings)
-        self.tokens_scored = 0
-        """The number of tokens that :meth:`value` has scored."""
+        self.tokens_scored = 0  # by value
 
     def value(self, genome: Sequence[float], fidelity: float = 1.0) -> tuple[float, int]:
-        """The objective for ``genome`` on the first ``fidelity``, in (0, 1], of the windows, and the tokens scored.
+        """Return the objective for ``genome`` and the tokens scored.
 
-        At least one window is scored.
+        They are those of the first ``fidelity``, in (0, 1], of the windows, and at least one.
         """
         self._transform.apply(genome)
         tokens = self._search.tokens[: max(1, math.ceil(fidelity * self._search.tokens.shape[0]))]
@@ -81,7 +74,7 @@ class Fitness:
         return math.log(value) if isinstance(self._objective, Perplexity) else value
 
     def perplexity(self, genome: Sequence[float], tokens: torch.Tensor) -> float:
-        """The perplexity of ``genome`` on ``tokens`` ``(windows, window)``, int64."""
+        """Return the perplexity of ``genome`` on ``tokens`` ``(windows, window)``, int64."""
         self._transform.apply(genome)
         return self.measure.perplexity(tokens)
 

@@ -1,4 +1,4 @@
-"""The update of one layer."""
+"""Updates of one layer's remaining weights: SparseGPT, and least squares by conjugate gradients."""
 
 from __future__ import annotations
 
@@ -9,38 +9,35 @@ import torch
 
 from problems.calibration.linear_algebra import DAMPING, damped_inverse
 
+_STEPS = 30  # at most, of conjugate gradients; each costs a product of weight and Gram matrix
+_GAIN = 1e-3  # a step that removes a smaller share of the error is the last one: about 1% is then left to gain
+_COLUMNS = 128  # whose updates of later columns are applied together: the paper's B
+
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """What an update knows of a layer's inputs: their ``gram`` matrix, float32 ``(in, in)``."""
+    """The ``gram`` matrix of a layer's inputs, float32 ``(in, in)``, and its factor."""
 
     gram: torch.Tensor
 
     @cached_property
     def factor(self) -> torch.Tensor:
-        """See :func:`~problems.reconstruction.update.inverse_factor`."""
+        """See :func:`inverse_factor`."""
         return inverse_factor(self.gram)
 
 
 def update(weight: torch.Tensor, inputs: Inputs, kept: torch.Tensor, method: str, mask: str) -> torch.Tensor:
-    """The updated ``weight`` ``(out, in)``, float32; as many of its weights are 0 as ``kept`` leaves out.
+    """Return the updated ``weight`` ``(out, in)``, float32, with as many zeros as ``kept``, bool ``(out, in)``, has.
 
-    ``kept``: what the score would keep, bool ``(out, in)``. ``method``: ``sparsegpt``, or ``least_squares``, the best
-    weights for the mask. ``mask``: ``score`` keeps ``kept``; with ``adaptive``, SparseGPT chooses the remaining weights
-    itself. Least squares need no more steps from the masked weights than from SparseGPT's, which are not computed then.
+    ``method``: ``sparsegpt``, or ``least_squares``, the best weights for the mask. ``mask``: with ``score``, ``kept``
+    remain; with ``adaptive``, SparseGPT chooses the remaining weights itself. Otherwise least squares start from the
+    masked weights, from which they need no more steps than from SparseGPT's.
     """
     adaptive = mask == "adaptive"
     if method == "least_squares" and not adaptive:
         return least_squares(weight, inputs.gram, kept, weight.float() * kept)
     updated = sparsegpt(weight, inputs.factor, None if adaptive else kept, int(kept.numel() - kept.sum()))
     return least_squares(weight, inputs.gram, updated != 0, updated) if method == "least_squares" else updated
-
-
-_STEPS = 30
-"""The most steps; each costs a product of weight and Gram matrix."""
-
-_GAIN = 1e-3
-"""The share of the error that a step must take away, else it is the last one: about 1% of it is then left to gain."""
 
 
 def least_squares(
@@ -52,14 +49,13 @@ def least_squares(
     steps: int = _STEPS,
     gain: float = _GAIN,
 ) -> torch.Tensor:
-    """The weights ``(out, in)``, 0 outside ``kept``, whose outputs are nearest to those of ``weight``.
+    """Return the weights ``(out, in)``, 0 outside ``kept``, whose outputs are nearest to those of ``weight``.
 
-    ``gram`` ``(in, in)``: of the inputs, ``damping`` of its mean diagonal added to its diagonal.
-    All rows step in parallel from ``start``, which must be 0 outside ``kept``; no step raises
-    the (damped) error, so the result is never worse than ``start``. They end after ``steps``, or with the first one
-    that takes away less than the share ``gain`` of the error. With ``gain`` 0 and as many steps as a row
-    has kept weights it is exact except for rounding. The last stage of ALPS, Meng et al.,
-    NeurIPS 2024: conjugate gradients on the support, preconditioned by the diagonal.
+    ``damping`` of the mean diagonal of ``gram`` ``(in, in)`` is added to its diagonal. All rows step in parallel from
+    ``start``, which must be 0 outside ``kept``; no step raises the (damped) error. They end after ``steps``, or with
+    the first one that removes less than the share ``gain`` of the error. With ``gain`` 0 and as many steps as a row has
+    kept weights the result is exact except for rounding. The last stage of ALPS, Meng et al., NeurIPS 2024: conjugate
+    gradients on the support, preconditioned by the diagonal.
     """
     gram = gram.to(start.dtype, copy=True)
     gram.diagonal().add_(damping * gram.diagonal().mean())
@@ -88,16 +84,12 @@ def least_squares(
 
 
 def _ratio(above: torch.Tensor, below: torch.Tensor) -> torch.Tensor:
-    """The ratio; 0 if a row has converged and both are almost 0."""
+    """Return the ratio; 0 if a row has converged and both are almost 0."""
     return torch.where(below > torch.finfo(below.dtype).tiny, above / below, 0.0)
 
 
-_COLUMNS = 128
-"""Columns whose updates of later columns are applied together: the paper's B."""
-
-
 def inverse_factor(gram: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
-    """The upper Cholesky factor of the inverse of ``gram`` ``(in, in)``, damped: float32."""
+    """Return the upper Cholesky factor of the inverse of ``gram`` ``(in, in)``, damped: float32."""
     factor: torch.Tensor = torch.linalg.cholesky(damped_inverse(gram, damping), upper=True)
     return factor.to(torch.float32)
 
@@ -109,14 +101,13 @@ def sparsegpt(
     removed: int = 0,
     columns: int = _COLUMNS,
 ) -> torch.Tensor:
-    """The remaining weights ``(out, in)`` of ``weight``, updated column by column; the removed ones are 0.
+    """Return the remaining weights of ``weight`` ``(out, in)``, updated column by column; the removed ones are 0.
 
-    ``factor`` ``(in, in)``: the :func:`inverse_factor` of the inputs' Gram matrix, which several
-    masks of one layer can share. ``kept``: which weights remain, bool ``(out, in)``;
-    without it, ``removed`` weights are removed, an equal share of each block of ``columns``, chosen
-    by w^2 / [H^-1]_jj as updated so far. The columns after a removed weight compensate for its error,
-    so the inverse of the remaining Gram matrix is a row of the Cholesky factor of the whole inverse.
-    Frantar & Alistarh, "SparseGPT", ICML 2023, algorithm 1.
+    ``factor`` ``(in, in)``: the :func:`inverse_factor` of the inputs' Gram matrix. ``kept``: the remaining weights,
+    bool ``(out, in)``; without it, ``removed`` weights are removed, an equal share of each block of ``columns``, chosen
+    by w^2 / [H^-1]_jj as updated so far. The columns after a removed weight compensate for its error, so the inverse of
+    the remaining Gram matrix is a row of the Cholesky factor of the whole inverse. Frantar & Alistarh, "SparseGPT",
+    ICML 2023, algorithm 1.
     """
     updated = weight.to(torch.float32, copy=True)
     gone, width = 0, updated.shape[1]
@@ -146,7 +137,7 @@ def _clear(weight: torch.Tensor, factor: torch.Tensor, stays: torch.Tensor) -> t
 
 
 def _all_but_lowest(score: torch.Tensor, count: int) -> torch.Tensor:
-    """Bool of ``score``'s shape: false for exactly the ``count`` lowest."""
+    """Return bool of ``score``'s shape, false for exactly the ``count`` lowest."""
     lowest = score.flatten().argsort(stable=True)[:count]
     stays = torch.ones(score.numel(), dtype=torch.bool, device=score.device)
     stays[lowest] = False

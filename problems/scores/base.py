@@ -1,4 +1,4 @@
-"""The properties of a score: the statistics it needs, and the set within which it compares weights."""
+"""Properties of a score: the statistics it needs, and the set within which it compares weights."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def by_row(score: Score) -> Score:
 
 
 def scope_of(score: Score) -> str:
-    """The set within which weights are compared if the setting is ``auto``: ``row`` or ``matrix``."""
+    """Return the set within which ``auto`` compares weights: ``row`` or ``matrix``."""
     return str(getattr(score, "scope", "matrix"))
 
 
 def needs(score: Score) -> frozenset[str]:
-    """The names of the statistics that ``score`` reads."""
+    """Return the names of the statistics that ``score`` reads."""
     return frozenset(list(inspect.signature(score).parameters)[1:])
 
 
 def source(score: Score) -> str:
-    """The source of the module of ``score``, where its helpers are too; empty where there is none to read."""
+    """Return the source of the module of ``score``, with its helpers; empty where there is none to read."""
     try:
         return inspect.getsource(inspect.getmodule(score))  # type: ignore[arg-type]
     except (OSError, TypeError):
@@ -39,7 +39,7 @@ def source(score: Score) -> str:
 
 
 def find_score(name: str) -> Score:
-    """The score called ``name``. Raises :class:`evoprune.InputError` if there is none, or it cannot be used."""
+    """Return the score called ``name``."""
     score: Score = find_plugin(SCORES, name)
     known = activations.NAMES | gradients.NAMES
     try:
