@@ -1,64 +1,234 @@
-"""Measures how candidates are scored against other ways of doing it; prints, and asserts no times.
+"""Measure how candidates are scored against other ways of doing it; print JSON, and assert no times.
 
-Run it from the project's folder. Without arguments, the bundled model:
+Run it from the project's folder. Without arguments, the bundled model; or a GGUF file and texts of one's own:
 
     python -m tests.benchmarks.evaluator --json performance.json
-
-A GGUF file and texts of one's own, eight windows of 512 tokens, some of the sections:
-
     python -m tests.benchmarks.evaluator --model SmolLM2-135M-Instruct.Q4_1.gguf \\
         --text wikitext-2/valid.txt --window 512 --windows 8 --sections race memory --compile
 
 Sections:
 
-    memory      peak memory of each way, and of two processes that share weights
-    race        candidates a second of the plain way, EvoPress's way and ours, and the floor, in turns
-    profile     where our time goes
-    agreement   bfloat16 against float32, and float32 against transformers' own forward
-    kl          what keeping a part of the dense model's probabilities loses
-    engine      the share of a run that is not spent in scoring
-    growth      cost against tokens, blocks and width, on random models
+    memory   peak memory of each way, and of two processes that share weights
+    race     candidates a second of the plain way, EvoPress's way and ours, and the floor, in turns
 
-``--json`` keeps what other sections an earlier call has left in the file.
+``--json`` keeps the sections that an earlier call has left in the file. This process imports no torch before memory is
+measured: its pages would count.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from random import Random
+from statistics import median, quantiles
 from typing import Any
 
 from problems.language_model.settings import PruningSettings
 from problems.models.settings import BUNDLED_MODEL
 from problems.texts.settings import BUNDLED_TEXT, TextSettings
 
-SECTIONS = ("memory", "race", "profile", "agreement", "kl", "engine", "growth")
-"""In this order: the memory of processes is told before this one maps torch too."""
+STEP = 0.05  # between two levels of the grid of genomes, which EvoPress's way needs
+
+_SPREAD = 3  # steps that an unrelated candidate's genes lie around the target, at most, before they are balanced
+
+_NAMES = {"plain": "plain", "evopress": "EvoPress's", "ours": "ours", "compiled": "ours, compiled"}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Measure what ``arguments`` ask for; print it, and write it down."""
-    options = _parser().parse_args(arguments)
-    figures = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
-    settings = _settings(options)
-    for section in (name for name in SECTIONS if name in options.sections):
-        _say(f"{section} ...")
-        start = time.perf_counter()
-        found = _MEASURES[section](settings, options)
-        _say(f"{section} took {time.perf_counter() - start:.1f} s")
-        print(json.dumps({section: found}, indent=1), flush=True)
-        figures[section] = found
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=1) + "\n")
-    if options.figures:
-        from tests.benchmarks.drawing import draw
+def unrelated(rng: Random, genes: int, sparsity: float) -> list[float]:
+    """Levels drawn evenly around ``sparsity``, then moved by steps until their mean is that of the target."""
+    steps = [rng.randint(-_SPREAD, _SPREAD) for _ in range(genes)]
+    while sum(steps):
+        steps[rng.randrange(genes)] -= 1 if sum(steps) > 0 else -1
+    return _moved([sparsity] * genes, dict(enumerate(steps)))
 
-        draw(figures, options.figures)
-    return 0
+
+def child(rng: Random, parent: list[float], changed: int | None = None) -> list[float]:
+    """``parent`` with ``changed`` genes (2 to 6, drawn if None) moved by a step or two; the mean stays."""
+    changed = min(changed or rng.randint(2, 6), len(parent))
+    steps = [1, -1] * (changed // 2) if changed % 2 == 0 else [2, -1, -1] + [1, -1] * (changed // 2 - 1)
+    rng.shuffle(steps)
+    return _moved(parent, dict(zip(rng.sample(range(len(parent)), changed), steps, strict=True)))
+
+
+def _moved(genome: list[float], steps: dict[int, int]) -> list[float]:
+    moved = [round(gene + STEP * steps.get(index, 0), 10) for index, gene in enumerate(genome)]
+    return [min(0.95, max(0.0, gene)) for gene in moved]
+
+
+class Worker:
+    """A way in a process of its own: other ways' memory, threads and malloc settings do not touch it."""
+
+    def __init__(self, way: str, settings: PruningSettings) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(1, context, _build, (way, settings.model_dump_json()))
+
+    def ask(self, method: str, *arguments: Any) -> Any:
+        """The result of the way's ``method``."""
+        return self._pool.submit(_call, method, arguments).result()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+
+_served: Any = None  # the way of this process
+
+
+def _build(way: str, settings: str) -> None:
+    global _served
+    from tests.benchmarks.ways import WAYS
+
+    _served = WAYS[way](PruningSettings.model_validate_json(settings))
+
+
+def _call(method: str, arguments: Sequence[Any]) -> Any:
+    return getattr(_served, method)(*arguments)
+
+
+def race(settings: PruningSettings, rounds: int, compiled: bool, say: Callable[[str], None]) -> dict[str, Any]:
+    """In each round every way scores an unrelated candidate, then a child whose parent it has just scored.
+
+    Returns seconds and perplexities by way, the floor's seconds, and the ratios between them.
+    """
+    names = ["plain", "evopress", "ours"] + ["compiled"] * compiled
+    with ExitStack() as stack:
+        workers = {name: stack.enter_context(Worker(name, settings)) for name in names}
+        floor = stack.enter_context(Worker("floor", settings))
+        genes, *_ = [worker.ask("genes") for worker in (*workers.values(), floor)]  # builds all
+        rng = Random(0)
+        alone = [unrelated(rng, genes, settings.sparsity) for _ in range(rounds + 1)]
+        parents = [unrelated(rng, genes, settings.sparsity) for _ in range(rounds + 1)]
+        children = [child(rng, parent, 2 + index % 5) for index, parent in enumerate(parents)]
+        times: dict[str, dict[str, list[tuple[float, float]]]]
+        times = {name: {"unrelated": [], "children": []} for name in names}
+        floors: list[dict[str, float]] = []
+        for name, worker in workers.items():
+            worker.ask("prepare", alone + parents + children)
+            seconds, _ = worker.ask("timed", alone[-1])
+            worker.ask("score", children[-1])
+            say(f"{name}: ready; its first candidate took {seconds:.1f} s")
+        floor.ask("seconds")
+        for index in range(rounds):
+            for name, worker in workers.items():
+                worker.ask("forget")
+                times[name]["unrelated"].append(worker.ask("timed", alone[index]))
+            floors.append(floor.ask("seconds"))
+            for name, worker in workers.items():
+                worker.ask("forget")
+                if name != "plain":  # which remembers nothing
+                    worker.ask("score", parents[index])
+                times[name]["children"].append(worker.ask("timed", children[index]))
+            say(f"round {index + 1} of {rounds}")
+    return _summary(times, floors)
+
+
+def _summary(times: dict[str, dict[str, list[tuple[float, float]]]], floors: list[dict[str, float]]) -> dict[str, Any]:
+    ways = {
+        name: {kind: _spread([seconds for seconds, _ in scored]) for kind, scored in kinds.items()}
+        for name, kinds in times.items()
+    }
+    parts = {kind: _spread([floor[kind] for floor in floors]) for kind in floors[0]}
+    products = parts["matrices"]["median"] + parts["head"]["median"]
+    ours = [name for name in ways if name in ("ours", "compiled")]
+    return {
+        "ways": ways,
+        "floor": parts,
+        "products": products,
+        "to_products_and_attention": {
+            name: ways[name]["unrelated"]["median"] / (products + parts["attention"]["median"]) for name in ours
+        },
+        "faster_than": {
+            name: {
+                other: {
+                    kind: median(theirs / own for (theirs, _), (own, _) in zip(times[other][kind], run, strict=True))
+                    for kind, run in times[name].items()
+                }
+                for other in ("plain", "evopress")
+            }
+            for name in ours
+        },
+        "perplexity": {name: [p for scored in kinds.values() for _, p in scored] for name, kinds in times.items()},
+    }
+
+
+def _spread(seconds: list[float]) -> dict[str, Any]:
+    """The median and the quartiles; candidates a second from the median."""
+    low, _, high = quantiles(seconds, method="inclusive") if len(seconds) > 1 else seconds * 3
+    middle = median(seconds)
+    return {"median": middle, "quartiles": [low, high], "per_second": 1 / middle, "seconds": seconds}
+
+
+def memory(settings: PruningSettings, candidates: int, reuse: Sequence[int]) -> dict[str, Any]:
+    """MiB of each way: the peak of its resident set from its start, and while it scores ``candidates``.
+
+    For each ``reuse_mib`` of ``reuse`` also the proportional set size (a page that several processes map counts in
+    parts) of one process after as many candidates, and of two.
+    """
+    ways = {}
+    with ExitStack() as stack:
+        workers = {name: stack.enter_context(Worker(name, settings)) for name in ("plain", "evopress", "ours")}
+        for name, worker in workers.items():
+            genomes = _genomes(worker, settings, candidates)
+            worker.ask("prepare", genomes)
+            whole = worker.ask("memory")["peak_mib"]
+            worker.ask("watch_memory")
+            for genome in genomes:
+                worker.ask("score", genome)
+            scoring = worker.ask("memory")["peak_mib"]
+            ways[name] = {"peak_mib": max(whole, scoring), "scoring_peak_mib": scoring}
+    return {
+        "ways": ways,
+        "sharing": {mib: _sharing(settings.model_copy(update={"reuse_mib": mib}), candidates) for mib in reuse},
+    }
+
+
+def _sharing(settings: PruningSettings, candidates: int) -> dict[str, Any]:
+    with Worker("ours", settings) as first:
+        genomes = _genomes(first, settings, candidates)
+        for genome in genomes:
+            first.ask("score", genome)
+        one = first.ask("memory")["pss_mib"]
+        with Worker("ours", settings) as second:
+            for genome in genomes:
+                second.ask("score", genome)
+            two = first.ask("memory")["pss_mib"] + second.ask("memory")["pss_mib"]
+    return {"one_pss_mib": one, "two_pss_mib": two, "ratio": two / one}
+
+
+def _genomes(worker: Worker, settings: PruningSettings, count: int) -> list[list[float]]:
+    rng, genes = Random(0), worker.ask("genes")
+    return [unrelated(rng, genes, settings.sparsity) for _ in range(count)]
+
+
+def draw(race: dict[str, Any], folder: Path) -> None:
+    """Draw candidates a second of each way: ``performance`` (PNG and SVG) in ``folder``."""
+    from evoprune.figures import BLUE, GREY, ORANGE, new, save
+
+    figure, axes = new()
+    ways = list(race["ways"])
+    for shift, kind, colour, label in (
+        (-0.19, "unrelated", BLUE, "unrelated candidates"),
+        (0.19, "children", ORANGE, "children that differ in 2 to 6 blocks"),
+    ):
+        heights = [race["ways"][way][kind]["per_second"] for way in ways]
+        bars = axes.bar([index + shift for index in range(len(ways))], heights, width=0.36, color=colour, label=label)
+        axes.bar_label(bars, fmt="%.2g", padding=2)
+    floor = 1 / race["products"]
+    fastest = [race["ways"][way]["children"]["per_second"] for way in ways]
+    axes.axhline(floor, color=GREY, linestyle="--", label=f"matrix products alone, unrelated: {floor:.2g}")
+    axes.set_xticks(range(len(ways)), [_NAMES[way] for way in ways])
+    axes.set(ylabel="candidates a second", title="Scoring candidates", ylim=(0, 1.35 * max(floor, *fastest)))
+    axes.grid(axis="x", visible=False)
+    axes.legend(loc="upper left")
+    save(figure, folder, "performance")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -68,86 +238,45 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--window", type=int, default=256, help="tokens in a window")
     parser.add_argument("--windows", type=int, default=8, help="windows")
     parser.add_argument("--sparsity", type=float, default=0.45, help="of the prunable weights")
-    parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=SECTIONS, metavar="SECTION")
-    parser.add_argument("--rounds", type=int, default=6, help="turns of the race, and of growth half as many")
+    parser.add_argument("--sections", nargs="+", choices=list(SECTIONS), default=list(SECTIONS), metavar="SECTION")
+    parser.add_argument("--rounds", type=int, default=6, help="turns of the race")
     parser.add_argument("--compile", action="store_true", help="ours with torch.compile as one more way")
-    parser.add_argument("--candidates", type=int, default=40, help="compared between number formats")
-    parser.add_argument("--climb", type=int, default=60, help="steps to an optimum to compare around")
-    parser.add_argument("--optimum", type=Path, help="a run's result.json, whose best genome is that optimum")
-    parser.add_argument("--quick", action="store_true", help="the smallest sizes: to see that it works")
-    parser.add_argument("--json", type=Path, help="where all figures go")
-    parser.add_argument("--figures", type=Path, help="a folder for performance.png and performance_tokens.png")
+    parser.add_argument("--json", type=Path, help="the file of all figures")
+    parser.add_argument("--figures", type=Path, help="a folder for performance.png")
     return parser
 
 
-def _settings(options: argparse.Namespace) -> PruningSettings:
+def _memory(settings: PruningSettings, options: argparse.Namespace) -> dict[str, Any]:
+    return memory(settings, options.rounds, [settings.reuse_mib, 128, 0])
+
+
+def _race(settings: PruningSettings, options: argparse.Namespace) -> dict[str, Any]:
+    return race(settings, options.rounds, options.compile, _say)
+
+
+SECTIONS = {"memory": _memory, "race": _race}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command."""
+    options = _parser().parse_args(arguments)
+    figures = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
     split = "validation" if options.text == BUNDLED_TEXT else None
-    if options.quick:
-        options.window, options.windows = min(options.window, 64), min(options.windows, 2)
-        options.rounds, options.candidates, options.climb = 2, 6, 2
-    return PruningSettings(
+    settings = PruningSettings(
         model=options.model,
         sparsity=options.sparsity,
         search_text=TextSettings(source=options.text, split=split, window=options.window, windows=options.windows),
         report_text=TextSettings(source=BUNDLED_TEXT, split="test"),
     )
-
-
-def _race(settings: PruningSettings, options: argparse.Namespace) -> dict[str, Any]:
-    from tests.benchmarks.race import race
-
-    return race(settings, options.rounds, options.compile, _say)
-
-
-def _memory(settings: PruningSettings, options: argparse.Namespace) -> dict[str, Any]:
-    from tests.benchmarks.memory import memory
-
-    return memory(settings, options.rounds, [settings.reuse_mib] if options.quick else [settings.reuse_mib, 128, 0])
-
-
-def _profile(settings: PruningSettings, options: argparse.Namespace) -> dict[str, Any]:
-    from tests.benchmarks.breakdown import breakdown
-
-    return breakdown(settings)
-
-
-def _agreement(settings: PruningSettings, options: argparse.Namespace) -> dict[str, Any]:
-    from tests.benchmarks.agreement import agreement
-
-    optimum = json.loads(options.optimum.read_text())["best"]["genome"] if options.optimum else None
-    return agreement(settings, options.candidates, options.climb, optimum)
-
-
-def _kl(settings: PruningSettings, options: argparse.Namespace) -> dict[str, Any]:
-    from tests.benchmarks.divergence import divergence
-
-    return divergence(settings, candidates=3, windows=2)
-
-
-def _engine(settings: PruningSettings, options: argparse.Namespace) -> dict[str, Any]:
-    from tests.benchmarks.engine import engine
-
-    small = ["population=4", "generations=1", "problem.search_text.windows=1", "problem.report_text.windows=1"]
-    return engine([*small, "problem.curve=[]"] if options.quick else [])
-
-
-def _growth(settings: PruningSettings, options: argparse.Namespace) -> dict[str, Any]:
-    from tests.benchmarks.growth import growth
-
-    if options.quick:
-        return growth([512, 1024], [12], [256], 1, _say)
-    return growth([2**power for power in range(9, 16)], [6, 12, 24], [128, 256, 512], max(1, options.rounds // 2), _say)
-
-
-_MEASURES: dict[str, Callable[[PruningSettings, argparse.Namespace], dict[str, Any]]] = {
-    "race": _race,
-    "memory": _memory,
-    "profile": _profile,
-    "agreement": _agreement,
-    "kl": _kl,
-    "engine": _engine,
-    "growth": _growth,
-}
+    for section, measure in SECTIONS.items():
+        if section in options.sections:
+            _say(f"{section} ...")
+            figures[section] = measure(settings, options)
+            print(json.dumps({section: figures[section]}, indent=1), flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=1) + "\n")
+    if options.figures and "race" in figures:
+        draw(figures["race"], options.figures)
 
 
 def _say(line: str) -> None:
@@ -155,4 +284,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

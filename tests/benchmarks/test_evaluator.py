@@ -1,56 +1,11 @@
-"""The benchmark works, on the smallest sizes; nothing is said about times but that they pass."""
-
-import json
 import random
-import subprocess
-import sys
 
 import pytest
 
-from tests.benchmarks.candidates import child, unrelated
-from tests.benchmarks.evaluator import SECTIONS
-
-RUN = [section for section in SECTIONS if section not in ("memory", "growth")]
-"""All but two that start processes with the ways and the workers of the race again."""
-
-
-@pytest.fixture(scope="module")
-def figures(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("benchmark")
-    command = [sys.executable, "-m", "tests.benchmarks.evaluator", "--quick", "--sparsity", "0.2"]
-    command += ["--sections", *RUN]
-    command += ["--json", str(folder / "all.json"), "--figures", str(folder)]
-    subprocess.run(command, check=True, capture_output=True)
-    assert (folder / "performance.png").stat().st_size > 1000
-    return json.loads((folder / "all.json").read_text())
-
-
-def numbers(value):
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [n for item in value for n in numbers(item)] if isinstance(value, list) else [value]
-
-
-@pytest.mark.slow
-def test_every_section_has_numbers(figures):
-    assert set(figures) == set(RUN)
-    assert min(numbers(figures["race"])) > 0
-    assert 0 < figures["engine"]["share"] < 1
-    assert figures["profile"]["matrix products"] > 0
-
-
-@pytest.mark.slow
-def test_the_ways_agree(figures):
-    perplexity = figures["race"]["perplexity"]
-    assert perplexity["evopress"] == pytest.approx(perplexity["plain"], rel=0.1)  # bfloat16
-    assert perplexity["ours"] == pytest.approx(perplexity["plain"], rel=0.1)
-    assert figures["agreement"]["float32_to_reference"] < 1e-5
-
-
-@pytest.mark.slow
-def test_more_of_the_probabilities_lose_less(figures):
-    errors = figures["kl"]["largest_relative_error"]
-    assert errors["16"] >= errors["64"] >= errors["256"] >= errors["4096"] == 0
+from problems.language_model.settings import PruningSettings
+from problems.texts.settings import TextSettings
+from tests.benchmarks.evaluator import child, unrelated
+from tests.benchmarks.ways import WAYS
 
 
 def test_candidates_keep_the_mean_and_children_differ_in_few_blocks():
@@ -60,3 +15,16 @@ def test_candidates_keep_the_mean_and_children_differ_in_few_blocks():
         other = child(rng, parent, changed)
         assert sum(a != b for a, b in zip(parent, other, strict=True)) == changed
         assert sum(parent) == pytest.approx(sum(other)) == pytest.approx(30 * 0.45)
+
+
+def test_the_ways_agree():
+    text = TextSettings(source="bundled:python-docs", split="validation", window=32, windows=2)
+    report = TextSettings(source="bundled:python-docs", split="test")
+    settings, found = PruningSettings(sparsity=0.2, search_text=text, report_text=report), {}
+    for name, way in WAYS.items():
+        if name in ("plain", "evopress", "ours"):
+            made = way(settings)
+            made.prepare([[0.2] * made.genes()])
+            found[name] = made.score([0.2] * made.genes())
+    assert found["evopress"] == pytest.approx(found["plain"], rel=0.1)  # bfloat16
+    assert found["ours"] == pytest.approx(found["plain"], rel=0.1)

@@ -1,8 +1,8 @@
-"""Where one search over cuts and types beats single transforms: the areas that their fronts cover.
+"""Compare one search over cuts and types with single transforms: the areas that their fronts cover.
 
 ::
 
-    python -m tests.benchmarks.joint.front FRONT... --together joint --single types cuts --edges 1.4 1.6 2.2 2.7 3.2 4.5
+    python -m tests.benchmarks.front FRONT... --together joint --single types cuts --edges 1.4 1.6 2.2 2.7 3.2 4.5
 
 Each FRONT is a folder that ``evoprune front`` made with these families, of one seed. The area, or hypervolume, is that
 of the plane of megabytes and log10 of divergence which a front covers, up to the divergence of ``--worst``: of two
@@ -37,7 +37,7 @@ def covered(places: Collection[Place], low: float, high: float, worst: float) ->
 
 
 def places(front: Front, families: Collection[str]) -> list[Place]:
-    """Those of the files of ``families``."""
+    """The places of the files of ``families``."""
     points = [point for point in front.points if point.family in families]
     return [(point.values["bytes"] / 1e6, point.values["divergence"]) for point in points]
 

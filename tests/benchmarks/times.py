@@ -1,8 +1,8 @@
-"""How well a budget of milliseconds predicts: models of random genomes, timed in turn with the dense one.
+"""Compare predictions of a budget of milliseconds with times: models of random genomes, in turn with the dense one.
 
 ::
 
-    python -m tests.benchmarks.joint.times RUN --models 10 --seconds 4
+    python -m tests.benchmarks.times RUN --models 10 --seconds 4
 
 RUN is a finished run under ``milliseconds``, of genes with levels. Of each model about another share of the genes is
 raised, each to any level: speed-ups as its ``measured.json`` predicts them, and as they are.
