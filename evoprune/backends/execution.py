@@ -1,4 +1,4 @@
-"""How an experiment is executed: workers, devices and threads. Nothing here changes a random draw.
+"""Execution of an experiment: workers, devices and threads. Nothing here changes a random draw.
 
 Scores are the same to the last bit given the same ``threads`` and kind of device: sums round differently under others.
 """
@@ -57,7 +57,7 @@ class Execution:
         return [Place(devices[number % len(devices)], self.threads) for number in range(self.workers or 1)]
 
     def in_words(self) -> str:
-        """What was decided, and how to change it."""
+        """Describe the decisions, and how to change them."""
         given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]  # those of nested regions follow
         threads = self.threads or (int(given) if given.isdigit() else _cores())
         workers = f"{self.workers} worker{'s' * ((self.workers or 1) > 1)}"

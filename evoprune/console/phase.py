@@ -38,7 +38,7 @@ def note(text: str, stream: TextIO | None = None) -> None:
 
 
 def is_live() -> bool:
-    """Whether standard error is a terminal on which a line can change: not on one without a size, as in a container."""
+    """Return whether standard error is a terminal with a size, on which a line can change."""
     try:
         return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0
     except (OSError, ValueError):  # a stream that is no file
@@ -46,12 +46,12 @@ def is_live() -> bool:
 
 
 def is_first_process() -> bool:
-    """Whether this process is the only one, or the first of those that accelerate's launcher started."""
+    """Return whether this process is the only one, or the first that accelerate's launcher started."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def is_launched() -> bool:
-    """Whether a launcher such as accelerate's started several processes for one command."""
+    """Return whether a launcher such as accelerate's started several processes for one command."""
     return os.environ.get("WORLD_SIZE", "1") not in {"", "1"}
 
 
@@ -94,7 +94,7 @@ class Phase(AbstractContextManager["Phase"]):
         self._open.remove(self)
 
     def now(self, state: str, seconds_left: float = math.inf) -> None:
-        """What is being done, and how long that will take, if it is known."""
+        """Set the current work and its remaining time, if it is known."""
         self._state, self._end = state, time.perf_counter() + seconds_left
 
     def note(self, text: str) -> None:

@@ -57,7 +57,7 @@ def explain(
 
 
 def _faults(error: ValidationError) -> list[Any]:
-    """Those of ``error``; of a key that may hold values of several types, one fault that expects any of these."""
+    """Faults of ``error``; one that expects any of several types where a key may hold them."""
     found: dict[tuple[Any, ...], Any] = {}
     for fault in error.errors():
         *outer, last = fault["loc"] or ("",)
@@ -110,7 +110,7 @@ def _expected(fault: Any, model: type[BaseModel]) -> str:
 
 
 def _description(model: type[BaseModel], location: tuple[Any, ...]) -> str | None:
-    """What the schema says of the key at ``location``."""
+    """Description of the key at ``location`` in the schema."""
     *outer, key = location
     found = _model_at(model, tuple(outer))
     field = found.model_fields.get(str(key)) if found else None

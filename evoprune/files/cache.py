@@ -64,7 +64,7 @@ class Entry:
     """When it was last used, in seconds since 1970."""
 
     def about(self) -> dict[str, str]:
-        """What it says of itself: ``what`` it is, and of which ``model``; nothing if it is damaged."""
+        """Metadata of the file: ``what`` it is, and of which ``model``; empty if it is damaged."""
         try:
             with safe_open(self.path, framework="numpy") as file:
                 return file.metadata() or {}
@@ -110,7 +110,7 @@ class CachedFile:
 
     @property
     def exists(self) -> bool:
-        """Whether the file is there."""
+        """Return whether the file exists."""
         return self.path.exists()
 
     def make(self, write: Callable[[Path], None]) -> None:

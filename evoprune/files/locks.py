@@ -39,7 +39,7 @@ def lock(path: Path, shared: bool = False, wait: float = math.inf) -> int | None
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process has locked ``path`` for itself; False where the file system has no such locks."""
+    """Return whether a process has locked ``path``; False where the file system has no such locks."""
     try:
         with path.open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""What a genome spends, and how much it may spend.
+"""Budgets: the cost of a genome, and its limit.
 
 A budget grows or falls with each gene, whatever the others are. Repairs bring a genome to the limit: exactly
 where genes are real numbers, to the most that is not above it where they are levels.
@@ -25,7 +25,7 @@ _EDGE = 1e-12
 
 
 class Budget(ABC):
-    """What genomes of ``genes`` spend. Numbers are in ``unit``, a plural such as ``bytes``.
+    """Cost of genomes of ``genes``, in ``unit``, a plural such as ``bytes``.
 
     ``limit``: the most that may be spent; None where nothing limits it, as where a search looks for trade-offs.
     """
@@ -35,40 +35,40 @@ class Budget(ABC):
 
     @abstractmethod
     def spent(self, genome: Sequence[float]) -> float:
-        """What ``genome`` spends. It rises or falls with each gene, between levels too."""
+        """Cost of ``genome``, monotone in each gene, between levels too."""
 
     def price(self, genome: Sequence[float], gene: int, step: float = 1.0) -> float:
-        """What ``genome`` spends more if ``gene`` is raised by ``step``; below 0 where that saves."""
+        """Additional cost if ``gene`` is raised by ``step``; negative where that saves."""
         raised = list(genome)
         raised[gene] += step
         return self.spent(raised) - self.spent(genome)
 
     def excess(self, genome: Sequence[float]) -> float:
-        """How far ``genome`` is above the limit (below: negative), as a share of all that genes can change.
+        """Excess over the limit (negative below it), as a share of all that genes can change.
 
         Raises ValueError where there is no limit.
         """
         return (self.spent(genome) - self._limit()) / self.scale
 
     def share(self, genome: Sequence[float]) -> float:
-        """What ``genome`` spends, on the scale of :meth:`excess`; differences alone mean something."""
+        """Cost of ``genome`` on the scale of :meth:`excess`; only differences are meaningful."""
         return self.spent(genome) / self.scale
 
     def kept(self, genome: Sequence[float]) -> bool:
-        """Whether ``genome`` spends what the limit is, but for rounding. Raises ValueError where there is no limit."""
+        """Return whether ``genome`` meets the limit exactly, but for rounding. Raises ValueError without a limit."""
         return abs(self.excess(genome)) <= ROUNDING
 
     def within(self, genome: Sequence[float]) -> bool:
-        """Whether ``genome`` spends no more than the limit, but for rounding. Raises as :meth:`kept`."""
+        """Return whether ``genome`` is within the limit, but for rounding. Raises as :meth:`kept`."""
         return self.excess(genome) <= ROUNDING
 
     def saves(self, gene: int) -> bool:
-        """Whether raising ``gene`` spends less."""
+        """Return whether raising ``gene`` reduces the cost."""
         return self._across(gene) < 0
 
     @cached_property
     def weights(self) -> list[float]:
-        """How much each gene matters, at least 0: what 1 of a real gene changes, or the whole range of levels.
+        """Weight of each gene, at least 0: the change by 1 of a real gene, or by the whole range of levels.
 
         Where what one gene changes depends on the others: while those are in the middle of their ranges.
         """
@@ -120,7 +120,7 @@ class Budget(ABC):
 
     @cached_property
     def scale(self) -> float:
-        """What excesses and shares are parts of: all that genes can change."""
+        """Unit of excesses and shares: all that genes can change."""
         return self.most - self.least or 1.0
 
     @cached_property
@@ -129,7 +129,7 @@ class Budget(ABC):
         return self.excess(self.extreme(most=False)), self.excess(self.extreme(most=True))
 
     def _across(self, gene: int) -> float:
-        """What changes from the lower bound of ``gene`` to its upper one, the others in the middle of their ranges."""
+        """Change from the lower bound of ``gene`` to its upper one, the others in the middle of their ranges."""
         genome = [(each.low + each.up) / 2 for each in self.genes]
         genome[gene] = self.genes[gene].low
         return self.price(genome, gene, self.genes[gene].up - self.genes[gene].low)
@@ -213,7 +213,7 @@ class Additive(Budget):
 
 
 class Monotone(Budget):
-    """What any function of the genome says, as long as it rises or falls with each gene."""
+    """Any function of the genome that is monotone in each gene."""
 
     def __init__(
         self, genes: Genes, spent: Callable[[Sequence[float]], float], limit: float | None, unit: str = "units"

@@ -17,7 +17,7 @@ from evoprune.interfaces.genes import Genes
 
 @dataclass(frozen=True, eq=False)
 class Term:
-    """What some genes with levels spend together. ``table``: float64, an axis for each of ``genes``, by its levels."""
+    """Joint cost of some genes with levels. ``table``: float64, an axis for each of ``genes``, by its levels."""
 
     genes: tuple[int, ...]
     table: NDArray[numpy.float64]

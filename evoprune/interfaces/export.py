@@ -26,7 +26,7 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Standing:
-    """What was measured of an export. ``values``: by quantity; None, or left out, where it was not measured.
+    """Measurements of an export. ``values``: by quantity; None, or left out, where it was not measured.
 
     ``measured_on``: the data, in words; only what was measured on the same is compared.
     """
@@ -51,7 +51,7 @@ class Rival:
 
 @dataclass(frozen=True)
 class Exported:
-    """What :meth:`Exporting.export` wrote.
+    """Result of :meth:`Exporting.export`.
 
     ``facts``: JSON-able, what ``evoprune.json`` will hold. ``summary``: lines for a person.
     ``faults``: why what was written must not be used; empty where it was checked and is sound.
@@ -79,7 +79,7 @@ class Exporting(ABC):
 
     @classmethod
     def writes_file(cls, out: Path) -> bool:
-        """Whether an export to ``out`` is one file, by its suffix."""
+        """Return whether an export to ``out`` is one file, by its suffix."""
         return out.suffix in cls.file_suffixes()
 
     @abstractmethod
@@ -92,7 +92,7 @@ class Exporting(ABC):
         """
 
     def rivals(self, first: bool) -> Iterator[Rival]:  # noqa: ARG002 - a default
-        """What ``front --rivals`` exports beside this run's result: nothing by default.
+        """Exports that ``front --rivals`` adds to this run's result: none by default.
 
         Of its ``first`` run also what is the same for all. What the machine was measured for is known.
         """
@@ -100,7 +100,7 @@ class Exporting(ABC):
 
     @classmethod
     def standing(cls, facts: Mapping[str, Any]) -> Standing:
-        """What was measured of an export, of all :attr:`quantities`. ``facts``: its ``evoprune.json``.
+        """Measurements of an export, of all :attr:`quantities`. ``facts``: its ``evoprune.json``.
 
         Raises :class:`evoprune.InputError` where the first was not measured.
         """
@@ -108,7 +108,7 @@ class Exporting(ABC):
 
     @classmethod
     def load(cls, folder: Path, facts: Mapping[str, Any]) -> Any:
-        """What :meth:`export` wrote to ``folder``, ready to use from Python. Raises :class:`evoprune.InputError`.
+        """Load an export from ``folder``, ready to use from Python. Raises :class:`evoprune.InputError`.
 
         ``facts``: its ``evoprune.json``.
         """
@@ -143,7 +143,7 @@ class Measuring(ABC):
     @classmethod
     @abstractmethod
     def measures(cls, source: str) -> bool:
-        """Whether ``source``, which names no run, looks like something that :meth:`measure` can measure.
+        """Guess whether :meth:`measure` can measure ``source``, which names no run.
 
         Must be quick and import nothing heavy: it is asked of each registered problem.
         """

@@ -1,4 +1,4 @@
-"""What a genome consists of: genes that are real intervals or ordered levels, mixed as a problem needs them."""
+"""Genes of a genome: real intervals or ordered levels, mixed as a problem needs them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Gene:
 
     @property
     def free(self) -> bool:
-        """Whether the gene can have more than one value."""
+        """Return whether the gene can have more than one value."""
         return self.low < self.up
 
     def nearest(self, value: float) -> float:
@@ -123,7 +123,7 @@ class Genes(Sequence[Gene]):
         return [gene.nearest(value) for gene, value in zip(self._genes, genome, strict=True)]
 
     def allow(self, genome: Sequence[float]) -> bool:
-        """Whether ``genome`` holds a possible value for each gene."""
+        """Return whether ``genome`` holds a possible value for each gene."""
         return len(genome) == len(self) and all(map(eq, genome, self.nearest(genome)))  # no nan is equal
 
     def random(self) -> list[float]:
@@ -134,5 +134,5 @@ class Genes(Sequence[Gene]):
         ]
 
     def chosen(self, genome: Sequence[float]) -> list[Any]:
-        """What ``genome`` stands for: of a gene with levels the level itself, of others the number."""
+        """Decode ``genome``: of a gene with levels the level itself, of others the number."""
         return [gene.levels[int(v)] if gene.levels else v for gene, v in zip(self._genes, genome, strict=True)]

@@ -16,7 +16,7 @@ class HeldOut(ABC):
 
     @abstractmethod
     def held_out_value(self, genome: Sequence[float]) -> float | None:
-        """What ``genome`` is worth on held-out data, lower being better; None: there is no such data, as it is set up.
+        """Value of ``genome`` on held-out data, lower being better; None without such data.
 
         Called in the process that breeds. Depends on nothing but the settings and the genome.
         """
@@ -32,7 +32,7 @@ class Finals(ABC):
     @property
     @abstractmethod
     def finalists(self) -> int:
-        """How many of the search's there are, at least 1; 0: the problem, as it is set up, holds no finals."""
+        """Number of the search's finalists, at least 1; 0: the problem, as it is set up, holds no finals."""
 
     @property
     def contenders(self) -> Mapping[str, Sequence[float]]:
@@ -53,7 +53,7 @@ class Finals(ABC):
 
 
 class Measured(ABC):
-    """What a run must know of the machine, as times are: measured once, and kept in ``measured.json`` in its folder."""
+    """Measurements of the machine that a run needs, such as times: made once, stored in its ``measured.json``."""
 
     @abstractmethod
     def take_measurements(self) -> Mapping[str, Any]:
@@ -71,7 +71,7 @@ class Measured(ABC):
 
 
 class Foreseeing(ABC):
-    """What a run will need of this machine: ``validate --measure`` says it."""
+    """Forecast of a run's needs on this machine, for ``validate --measure``."""
 
     @classmethod
     @abstractmethod
@@ -93,7 +93,7 @@ class TradeOffs(ABC):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished search hands to :meth:`Reporting.report`.
+    """Argument of :meth:`Reporting.report`: the outcome of a finished search.
 
     ``best``: the best genome. ``best_evaluation``: its score. ``references``: name to
     (genome, score) of the known solutions. ``front``: genome and values of what no other
@@ -142,7 +142,7 @@ class Reporting(ABC):
 
     @classmethod
     def about(cls, settings: Any) -> str:
-        """What a run is on, in a few words for titles of pages and figures, as a model and a text."""
+        """Subject of a run, in a few words for titles of pages and figures, as a model and a text."""
         return ""
 
     @classmethod
@@ -165,6 +165,6 @@ def reporting(problem: type) -> type[Reporting]:
 
 
 def titles(problem: type, settings: Any, seed: int) -> tuple[str, Collection[str]]:
-    """What a run of ``problem`` is on; and the references that figures of its search show."""
+    """Subject of a run of ``problem``, and the references that figures of its search show."""
     told = reporting(problem)
     return ", ".join(filter(None, [told.about(settings), f"seed {seed}"])), told.drawn_references(settings)

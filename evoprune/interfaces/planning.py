@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True)
 class Plan:
-    """What a command decided.
+    """Decision of a command.
 
     ``experiment``: what its YAML file would hold. ``name``: what a run's folder is called after. ``remarks``: lines for
     a person: what was chosen, and why. ``export``: options of the export, as the problem's.

@@ -73,7 +73,7 @@ class Problem(ABC):
     @property
     @abstractmethod
     def genes(self) -> Genes:
-        """What a genome consists of."""
+        """Genes of a genome."""
 
     @abstractmethod
     def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
@@ -84,7 +84,7 @@ class Problem(ABC):
 
     @property
     def budget(self) -> Budget | None:
-        """What genomes spend and may spend; None where nothing is counted."""
+        """Cost of genomes and its limit; None where nothing is counted."""
         return None
 
     def random_genome(self) -> list[float]:
@@ -105,11 +105,11 @@ class Problem(ABC):
 
     @property
     def setup_cost(self) -> float:
-        """What :meth:`initial_genomes` and :meth:`prior` cost, in ``work_unit``; a run's budget pays it first."""
+        """Work of :meth:`initial_genomes` and :meth:`prior`, in ``work_unit``; a run's budget pays it first."""
         return 0.0
 
     def describe(self) -> str:
-        """What is searched, on what: a part of the line that a run begins with."""
+        """Describe the search space and data: a part of the line that a run begins with."""
         return f"{len(self.genes)} genes"
 
     def fingerprint(self) -> dict[str, str]:
@@ -141,7 +141,7 @@ class Problem(ABC):
 
     @classmethod
     def missing(cls, settings: Any) -> Sequence[str]:
-        """What the settings name and is not on this machine, a line each; must be quick and import nothing heavy."""
+        """Files that the settings name and this machine lacks, a line each; must be quick and import nothing heavy."""
         return []
 
     @classmethod

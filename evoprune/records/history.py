@@ -100,7 +100,7 @@ class History:
 
     @property
     def at_end(self) -> bool:
-        """Whether every recorded line has been written again, and nothing since."""
+        """Return whether every recorded line has been written again, and nothing since."""
         return not self.live and not self._recorded
 
     def go_live(self) -> None:
@@ -138,12 +138,12 @@ def _append(path: Path, record: Line, sync: bool = False) -> None:
 
 
 def is_generation(line: Line) -> bool:
-    """Whether ``line`` is a generation's; else it tells how a genome scored."""
+    """Return whether ``line`` is a generation's; else it tells how a genome scored."""
     return {"reference", "candidate", "finalist"}.isdisjoint(line)
 
 
 def may_win(line: Line) -> bool:
-    """Whether ``line`` is of a candidate that can become the result: scored on all the data, and no probe."""
+    """Return whether ``line`` is of a candidate that can become the result: scored on all the data, and no probe."""
     return "candidate" in line and line.get("fidelity", 1.0) == 1 and not line.get("probe", False)
 
 

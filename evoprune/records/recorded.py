@@ -96,7 +96,7 @@ class RecordedRun:
 
 
 def read(folder: Path, weights: tuple[float, ...]) -> RecordedRun:
-    """What the run in ``folder`` recorded. ``weights`` are the problem's.
+    """Read the records of the run in ``folder``. ``weights`` are the problem's.
 
     A broken last line, which a run that was killed may leave, is passed over. Raises
     :class:`InputError` for any other fault.

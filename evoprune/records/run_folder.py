@@ -71,7 +71,7 @@ def _exists(path: Path) -> bool:
 
 
 def has_experiment(folder: str | Path) -> bool:
-    """Whether ``folder`` is one that a run left, finished or not: it holds an experiment."""
+    """Return whether ``folder`` is a run's, finished or not: it holds an experiment."""
     try:
         return (Path(folder) / CONFIG).is_file()
     except OSError:  # for example, a name that is too long
@@ -159,12 +159,12 @@ def write_config(folder: Path, config: Config, name: str = CONFIG) -> None:
 
 
 def read_measured(folder: Path) -> dict[str, Any]:
-    """What the run in ``folder`` measured of its machine; empty if nothing. Raises :class:`InputError`."""
+    """Read the measurements of its machine by the run in ``folder``; empty if there are none."""
     return read_json(folder / MEASURED) if (folder / MEASURED).exists() else {}
 
 
 def environment() -> dict[str, Any]:
-    """What the run ran on: command, Python, machine, and every installed package."""
+    """Environment of the run: command, Python, machine, and every installed package."""
     return {
         "command": sys.argv,
         "python": platform.python_version(),

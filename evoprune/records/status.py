@@ -34,7 +34,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class _Stated(BaseModel, extra="ignore"):
-    """What is used of ``status.json``."""
+    """Used keys of ``status.json``."""
 
     state: str
     reason: str | None = None
@@ -43,7 +43,7 @@ class _Stated(BaseModel, extra="ignore"):
 
 
 class _Asked(BaseModel, extra="ignore"):
-    """What is used of ``config.yaml``."""
+    """Used keys of ``config.yaml``."""
 
     generations: int = Field(ge=0)
     budget: float | None = Field(None, gt=0)
@@ -112,7 +112,7 @@ def keeping_status(folder: Path) -> Iterator[StatusFile]:
 
 @dataclass(frozen=True)
 class Status:
-    """How far a run has come.
+    """Progress of a run.
 
     ``state`` is that of ``status.json``, but ``killed`` where it says running and no process
     holds the folder, and ``starting`` or ``empty`` where nothing is written yet. ``best`` is
@@ -138,12 +138,12 @@ class Status:
 
     @property
     def is_running(self) -> bool:
-        """Whether a process is running it."""
+        """Return whether a process is running it."""
         return self.state in {RUNNING, STARTING}
 
     @property
     def resumable(self) -> bool:
-        """Whether ``evoprune resume`` would continue it, or do what is left after it."""
+        """Return whether ``evoprune resume`` would continue it, or do the steps left after it."""
         return self.state in {KILLED, "stopped", "interrupted", "failed"} or self.promised
 
 

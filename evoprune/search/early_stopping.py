@@ -62,7 +62,7 @@ class EarlyStopping:
 
     @property
     def should_stop(self) -> bool:
-        """Whether ``patience`` generations went by without a better held-out value."""
+        """Return whether ``patience`` generations went by without a better held-out value."""
         return self._patience is not None and self._since >= self._patience
 
     def _held_out_value(self, generation: int, best: Individual) -> float:

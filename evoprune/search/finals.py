@@ -35,12 +35,12 @@ class Held:
 
     @property
     def most(self) -> int:
-        """How many are judged at most."""
+        """Largest number of judged finalists."""
         return self.number + len(self.known)
 
     @property
     def reserve(self) -> float:
-        """What of a run's budget is kept back for them."""
+        """Part of a run's budget that is reserved for the finals."""
         return self.most * self.cost if self.most > 1 else 0.0
 
 

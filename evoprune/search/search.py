@@ -37,7 +37,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class _Found:
-    """What a search found. ``front``: what no other dominates; ``finals``: keys of the result; ``last`` generation."""
+    """Result of a search. ``front``: what no other dominates; ``finals``: keys of the result; ``last`` generation."""
 
     best: Individual
     front: Sequence[Individual]

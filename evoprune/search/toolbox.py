@@ -18,7 +18,7 @@ from evoprune.interfaces.problem import Problem
 
 
 def problem_ref(resolved: Resolved, measured: Mapping[str, Any] | None = None) -> ProblemRef:
-    """What workers get to build the problem of ``resolved``, for which this was ``measured``, if anything was."""
+    """Reference by which workers build the problem of ``resolved``, with its measurements, if there are any."""
     experiment = resolved.experiment
     return ProblemRef(
         experiment.problem.use,

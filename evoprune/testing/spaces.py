@@ -20,7 +20,7 @@ def require(holds: bool, law: str) -> None:
 
 
 def close(first: float, second: float, scale: float) -> bool:
-    """Whether two numbers are the same but for rounding, of numbers as large as ``scale``."""
+    """Return whether two numbers are equal but for rounding, of numbers as large as ``scale``."""
     return abs(first - second) <= CLOSE * (abs(scale) or 1.0)
 
 
