@@ -35,9 +35,3 @@ def test_layer_errors_spare_the_group_that_costs_most_alone(pruning, find, tmp_p
     genome = find("layer_errors", problem)
     assert genome[0] < 0.1
     assert min(genome[1:]) >= genome[0]
-
-
-def test_each_group_is_tried_at_six_levels_on_an_eighth_of_the_text(pruning, find, small):
-    problem = pruning(search_text=small["search_text"] | {"windows": 8})
-    find("layer_errors", problem)
-    assert problem.session.fitness.tokens_scored == (1 + 3 * 6) * 32

@@ -10,7 +10,6 @@ from problems.budgets.latency_table import TIMED, savings, timed_levels
 from problems.budgets.latency_terms import time_terms, timer_of
 from problems.models.throughput import Load
 from problems.transforms import latency
-from problems.transforms.transform import WEIGHTS
 
 WIDTHS = ["heads", {"use": "channels", "step": 32}]
 DECODE = Load("decode", length=16)
@@ -60,15 +59,6 @@ def test_of_many_levels_a_few_are_timed_the_last_two_among_them(count):
     assert {count - 1, max(1, count - 2)} <= set(levels)
     assert 0 not in levels
     assert len(levels) == min(count - 1, TIMED + 1)
-
-
-def test_each_gene_saves_its_share_of_what_all_of_them_save(transform, weights_for_times):
-    made = transform(WIDTHS)
-    weights_for_times(made)
-    dense, tables = savings(made, DECODE, 0.0)
-    assert dense == made.resident.prunable_weights + REST
-    for found, expected in zip(tables, made.prices(WEIGHTS)[0], strict=True):
-        assert found == pytest.approx(expected)
 
 
 def test_tables_fall_however_noisy_times_are(transform, monkeypatch):

@@ -30,9 +30,6 @@ def test_speeds_are_multiples_of_the_dense_files_and_stated_as_measured(standing
     assert (found["decode_speed"], found["prefill_speed"]) == (150.0, 500.0)
     assert found["machine"] == "a processor, 2 threads"
     assert set(found) == set(QUANTITIES)
-
-
-def test_an_untimed_file_has_no_speed(standing):
     assert standing().values == {"bytes": 1200, "divergence": 0.25, "perplexity": 30.5}
 
 
@@ -47,12 +44,9 @@ def test_what_was_measured_on_something_else_is_told_apart(standing, facts):
     assert "/home" not in standing().measured_on
 
 
-def test_an_exported_folder_is_refused_in_one_line(facts):
+def test_facts_that_are_not_there_are_named_by_their_place(facts):
     with pytest.raises(InputError, match=r"check\.divergence"):
         ExportFacts.read(facts).standing()
-
-
-def test_facts_that_are_not_there_are_named_by_their_place(facts):
     del facts["check"]["tolerance"]
     with pytest.raises(InputError, match=r"check\.tolerance"):
         ExportFacts.read(facts)

@@ -96,12 +96,11 @@ def test_half_precision_and_our_attention_stay_out_of_the_files(run_on, tmp_path
 
 
 @pytest.mark.usefixtures("_in_process")
-def test_a_perplexity_that_is_not_the_runs_marks_the_output_unfit(copy_of, tmp_path, capsys):
+def test_a_perplexity_that_is_not_the_runs_marks_the_output_unfit(copy_of, tmp_path):
     run = copy_of(lambda found: found["perplexity"]["report"].update(evolved=1.5))
     assert main(["export", str(run), str(tmp_path / "out"), "--untimed"]) == 3
     assert "perplexity" in (tmp_path / "out" / "UNFIT.txt").read_text()
     assert not facts(tmp_path / "out")["fit"]
-    assert "must not be used" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -119,22 +118,18 @@ def test_a_result_of_other_inputs_is_refused_and_nothing_is_written(copy_of, tmp
     assert not (tmp_path / "new").exists() or not list((tmp_path / "new").iterdir())
 
 
-def test_an_export_is_in_the_dtype_of_its_source_timed_and_no_larger(run_on, tmp_path, capsys):
+def test_an_export_is_in_the_dtype_of_its_source_timed_and_no_larger(run_on, tmp_path):
     """The run computes in float32."""
     home, source, out = run_on("gpt2").parent, tmp_path / "half", tmp_path / "out"
     AutoModelForCausalLM.from_pretrained(home / "model").half().save_pretrained(source)
     AutoTokenizer.from_pretrained(home / "model").save_pretrained(source)
     ask = ["--runs-dir", str(tmp_path), "--name", "run", "--set", f"problem.model={source}"]
     assert main(["run", str(home / "experiment.yaml"), *ask]) == 0
-    capsys.readouterr()
     assert main(["export", str(tmp_path / "run"), str(out)]) == 0
-    told, found = capsys.readouterr().out, facts(out)
+    found = facts(out)
     whole, runtime = (source / "model.safetensors").stat().st_size, found["runtime"]
     assert found["dtype"] == json.loads((out / "config.json").read_text())["dtype"] == "float16"
     assert (found["bytes"], runtime["file_bytes"]["dense"]) == (pytest.approx(whole, rel=0.01), whole)
-    for name in ("files", "loading", "prefill", "decode", "peak memory"):
-        assert f"\n{name}: dense" in told
-        assert f"- {name}: dense" in (out / "README.md").read_text()
     for key in ("prefill", "decode", "peak_bytes", "load_seconds"):
         assert min(runtime[key]["dense"], runtime[key]["evolved"]) > 0
     assert runtime["length"] == 63  # the model has 64 positions

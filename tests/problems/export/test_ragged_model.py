@@ -99,12 +99,11 @@ def test_transformers_alone_refuses_it_and_it_is_not_cut_again(written):
     ("change", "fragment"),
     [
         (lambda folder: (folder / ragged_model.STRUCTURE).write_text("{}"), "is not the description of a model"),
-        (lambda folder: (folder / ragged_model.STRUCTURE).unlink(), "is not the description of a model"),
         (lambda folder: (folder / ragged_model.WEIGHTS).write_bytes(b"x"), "cannot be read"),
         (lambda folder: _set_genome(folder, [0.0] * 6), "does not hold the weights"),
         (lambda folder: _set_genome(folder, [0.5] * 6), "expected a possible value for each gene"),
     ],
-    ids=["empty", "missing", "truncated", "other genome", "no level"],
+    ids=["empty", "truncated", "other genome", "no level"],
 )
 def test_a_folder_that_was_damaged_is_refused(written, change, fragment):
     _, folder = written("gpt2")

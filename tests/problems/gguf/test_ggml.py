@@ -61,11 +61,3 @@ def test_bad_arrays(weights):
         ggml.quantize(weights, "Q4_0", np.ones(32, dtype=np.float32))
     with pytest.raises(ValueError, match="rows of 272"):
         ggml.dequantize(np.zeros((2, 34), dtype=np.uint8), "Q8_0", 256)
-
-
-def test_without_the_library(monkeypatch):
-    monkeypatch.setattr(ggml, "_PACKAGES", {"no_such_package": ""})
-    ggml._library.cache_clear()
-    with pytest.raises(InputError, match="pip install 'evoprune\\[gguf\\]'"):
-        ggml.row_bytes("Q8_0", 32)
-    ggml._library.cache_clear()

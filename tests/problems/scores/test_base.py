@@ -4,16 +4,11 @@ import pytest
 
 from evoprune import InputError
 from evoprune.experiment.registry import plugin
-from problems.scores.base import by_row, find_score, needs, scope_of, source
+from problems.scores.base import by_row, find_score, scope_of, source
 
 
 def plain(weight):
     return weight
-
-
-def test_a_score_needs_the_statistics_that_it_names():
-    assert needs(find_score("gblm")) == {"input_norms", "gradient_squares"}
-    assert needs(plain) == set()
 
 
 def test_weights_are_compared_in_the_matrix_unless_a_score_says_otherwise():
