@@ -23,9 +23,6 @@ def test_the_scale_that_is_on_the_budget_is_found(budget):
     genome = fit(budget, lambda scale: [0.5 * scale, scale, scale], 0.0, 2.0)
     assert mean(genome) == pytest.approx(0.5, abs=1e-12)
     assert genome[1] == genome[2] == pytest.approx(2 * genome[0])
-
-
-def test_genes_are_held_within_their_bounds(budget):
     genome = fit(budget, lambda scale: [scale, 0.0, 2 * scale], 0.0, 2.0)
     assert genome[1] == 0.2
     assert mean(genome) == pytest.approx(0.5, abs=1e-12)

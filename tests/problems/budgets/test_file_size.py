@@ -22,21 +22,21 @@ def test_the_bytes_are_those_of_a_file_beside_its_header(language_model, tmp_pat
     assert file_bytes(transform, removed=0.25).spent(GENOME) == size
     assert problem.budget.spent(GENOME) == pytest.approx(8 * size / transform.resident.parameters)
     check_budget(problem.budget)
+    assert file_bytes(transform, removed=0.25).limit == 0.75 * file_bytes(transform, removed=0.25).spent(
+        transform.dense
+    )
+    assert file_bytes(transform, at_most=10**6).limit == 10**6
 
 
-def test_a_share_is_one_of_the_whole_dense_file(language_model):
-    problem = language_model(transforms=WIDTHS, budget={"use": "bytes", "removed": 0.25})
-    assert problem.budget.limit == 0.75 * 4 * problem.session.resident.parameters
-    assert file_bytes(problem.session.transform, at_most=10**6).limit == 10**6
-
-
-@pytest.mark.parametrize("given", [{}, {"removed": 0.25, "at_most": 10**6}])
-def test_one_of_two_limits_is_asked_for(language_model, given):
-    with pytest.raises(InputError, match="at_most and removed"):
-        _ = language_model(transforms=WIDTHS, budget={"use": "bytes", **given}).budget
-
-
-@pytest.mark.parametrize("use", ["bytes", "operations"])
-def test_a_transform_that_leaves_zeros_is_refused(language_model, use):
-    with pytest.raises(InputError, match="Weights counts in weights"):
-        _ = language_model(budget={"use": use, "removed": 0.25}).budget
+@pytest.mark.parametrize(
+    ("settings", "fragment"),
+    [
+        ({"transforms": WIDTHS, "budget": {"use": "bytes"}}, "at_most and removed"),
+        ({"transforms": WIDTHS, "budget": {"use": "bytes", "removed": 0.25, "at_most": 10**6}}, "at_most and removed"),
+        ({"budget": {"use": "bytes", "removed": 0.25}}, "Weights counts in weights"),
+        ({"budget": {"use": "operations", "removed": 0.25}}, "Weights counts in weights"),
+    ],
+)
+def test_what_has_no_limit_or_leaves_zeros_is_refused(language_model, settings, fragment):
+    with pytest.raises(InputError, match=fragment):
+        _ = language_model(**settings).budget

@@ -26,19 +26,6 @@ def transform(language_model):
     return lambda transforms: language_model(transforms=transforms).session.transform
 
 
-@pytest.fixture
-def weights_for_times(monkeypatch):
-    """A pass takes as many milliseconds as there are weights."""
-
-    def set_up(made):
-        def run():
-            return made.resident.prunable_weights - made.resident.removed_weights + REST
-
-        monkeypatch.setattr(latency, "timer", lambda *_: run)
-
-    return set_up
-
-
 @pytest.mark.parametrize(
     ("transforms", "expected"),
     [
@@ -82,9 +69,11 @@ def test_all_together_save_no_more_than_a_model_that_lost_all_of_it(transform, m
     assert sum(table[1] for table in tables) == pytest.approx(-10)
 
 
-def test_what_one_cut_drops_and_another_makes_narrower_is_timed_too(transform, weights_for_times):
-    made = transform(["sublayers", {"use": "channels", "step": 32, "drop": False}])
-    weights_for_times(made)
+@pytest.mark.parametrize("cuts", [WIDTHS, ["sublayers", {"use": "channels", "step": 32, "drop": False}]])
+def test_where_a_weight_takes_a_millisecond_the_terms_sum_to_the_weights(transform, monkeypatch, cuts):
+    made = transform(cuts)
+    weights = lambda: made.resident.prunable_weights - made.resident.removed_weights + REST  # noqa: E731
+    monkeypatch.setattr(latency, "timer", lambda *_: weights)
     dense, tables = savings(made, DECODE, 0.0)
     budget, whole = Coupled(made.genes, time_terms(made, tables), None), made.resident.prunable_weights
     rng = random.Random(0)

@@ -31,17 +31,10 @@ BLOCKS = {"use": "sublayers", "genes": "block"}
 
 CASES = {
     "gpt2": ("gpt2", "sublayers", [0.0] * 8),
-    "whole blocks of a gpt2": ("gpt2", BLOCKS, [0.0, 1.0, 0.0, 1.0]),
     "equal channels of a gpt2": ("gpt2", CHANNELS, [1.0] * 4),
     "whole blocks": ("llama", BLOCKS, [1.0, 0.0, 0.0, 0.0]),
-    "a first block without attention, a second without MLP": (
-        "llama",
-        "sublayers",
-        [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0],
-    ),
     "no MLP at either end": ("llama", "sublayers", [0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0]),
     "no attention at all": ("llama", "sublayers", [1.0, 0.0] * 4),
-    "equal heads": ("llama", HEADS, [1.0] * 4),
     "heads and channels": ("llama", [HEADS, CHANNELS], [0.0, 1.0, 2.0, 0.0, 1.0, 0.0, 2.0, 3.0]),
     "equal channels of another architecture": ("qwen2", CHANNELS, [1.0] * 4),
 }

@@ -11,13 +11,9 @@ def plain(weight):
     return weight
 
 
-def test_weights_are_compared_in_the_matrix_unless_a_score_says_otherwise():
-    assert scope_of(plain) == "matrix"
-    assert scope_of(by_row(lambda weight: weight)) == "row"
-
-
-def test_the_source_is_that_of_the_whole_module_and_of_what_has_none_it_is_empty():
-    assert "def test_weights_are_compared" in source(plain)
+def test_scope_and_source_are_known_of_a_function():
+    assert (scope_of(plain), scope_of(by_row(lambda weight: weight))) == ("matrix", "row")
+    assert "def test_scope_and_source" in source(plain)
     assert source(abs) == ""
 
 

@@ -48,10 +48,7 @@ def slowly(name, weight, inputs, gradients, row, column):
     }[name]()
 
 
-@pytest.mark.parametrize("name", REGISTERED)
-def test_a_score_is_what_its_definition_says(name, layer, monkeypatch):
-    monkeypatch.setattr("problems.calibration.linear_algebra.damped_inverse.__defaults__", (0.0,))
-    weight, inputs, gradients = layer
+def scored(name, weight, inputs, gradients):
     known = {
         "input_norms": inputs.norm(dim=0),
         "gram": inputs.T @ inputs / len(inputs),
@@ -59,7 +56,13 @@ def test_a_score_is_what_its_definition_says(name, layer, monkeypatch):
         "gradient_squares": gradients.square().mean(0),
     }
     score = find_score(name)
-    found = score(weight, **{statistic: known[statistic] for statistic in needs(score)})
+    return score(weight, **{statistic: known[statistic] for statistic in needs(score)})
+
+
+@pytest.mark.parametrize("name", REGISTERED)
+def test_a_score_is_what_its_definition_says(name, layer, monkeypatch):
+    monkeypatch.setattr("problems.calibration.linear_algebra.damped_inverse.__defaults__", (0.0,))
+    found = scored(name, *layer)
     for row in range(4):
         for column in range(6):
             assert float(found[row, column]) == pytest.approx(slowly(name, *layer, row, column), rel=1e-6)
@@ -69,11 +72,4 @@ def test_a_score_is_what_its_definition_says(name, layer, monkeypatch):
 def test_dead_inputs_and_weights_of_zero_are_scored(name, layer):
     weight, inputs, gradients = (tensor.float() for tensor in layer)
     weight[1] = inputs[:, 2] = 0
-    known = {
-        "input_norms": inputs.norm(dim=0),
-        "gram": inputs.T @ inputs / len(inputs),
-        "gradient_sizes": gradients.abs().mean(0),
-        "gradient_squares": gradients.square().mean(0),
-    }
-    score = find_score(name)
-    assert torch.isfinite(score(weight, **{statistic: known[statistic] for statistic in needs(score)})).all()
+    assert torch.isfinite(scored(name, weight, inputs, gradients)).all()
