@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from evoprune.errors import InputError
 from evoprune.experiment.registry import HOME
 
 _ANSWER = "EVOPRUNE_ANSWER"
@@ -42,13 +43,15 @@ def launch(arguments: Sequence[str], workers: int | None, hostfile: str | None) 
     1 if it ended without one, because it was killed, for example. All processes started here are ended.
     """
     count = ["-n", str(workers)] if workers else []
-    hosts = ["--hostfile", hostfile] if hostfile else []
+    hosts = ["--hostfile", _checked(hostfile)] if hostfile else []
+    local = not hosts and not {"SLURM_NODELIST", "PBS_ENVIRONMENT", "PE_HOSTFILE"} & {*os.environ}  # SCOOP's hosts
+    scoop = ["evoprune.backends.scoop_loopback", "launcher"] if local else ["scoop"]
     script = str(HOME / "evoprune" / "__main__.py")
     path = os.pathsep.join(filter(None, [str(HOME), os.environ.get("PYTHONPATH")]))
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer"
         process = subprocess.Popen(
-            [sys.executable, "-m", "scoop", "-q", *count, *hosts, script, *arguments],
+            [sys.executable, "-m", *scoop, "-q", *count, *hosts, script, *arguments],
             env=os.environ | {_ANSWER: str(answer), "PYTHONPATH": path},
             start_new_session=True,  # a terminal's Ctrl-C comes here alone, and is passed on to the origin alone
         )
@@ -58,6 +61,15 @@ def launch(arguments: Sequence[str], workers: int | None, hostfile: str | None) 
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def _checked(hostfile: str) -> str:
+    try:
+        if Path(hostfile).read_text(encoding="utf-8").split():
+            return hostfile
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot be read: {error}", f"--hostfile {hostfile}") from None
+    raise InputError("names no host", f"--hostfile {hostfile}")
 
 
 def _wait(process: subprocess.Popen[bytes], answer: Path) -> int:

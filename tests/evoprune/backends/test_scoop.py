@@ -4,6 +4,7 @@ import json
 import os
 import signal
 
+import psutil
 import pytest
 
 from evoprune.experiment import registry
@@ -42,6 +43,27 @@ def test_scoop_may_start_us_itself(start, run, tmp_path, no_figures):
     finish(start(*arguments, prefix=("-m", "scoop", "-q", "-n", "2", registry.HOME / "evoprune" / "__main__.py")))
     assert lines(folder) == lines(whole)
     assert json.loads((folder / "environment.json").read_text())["execution"]["map"] == "scoop"
+
+
+def test_scoop_on_one_host_listens_on_the_loopback_alone(run_by, workshop, alive, tmp_path, gate):
+    gate.admit(2)
+    process, _ = run_by("--map scoop -n 2", workshop, f"problem.folder={tmp_path}")
+    wait_until(lambda: len(gate.held()) == 2, process)
+    sockets = [one for pid in alive() for one in psutil.Process(pid).net_connections() if one.status == "LISTEN"]
+    assert len(sockets) >= 3  # of the broker and of each worker
+    assert {one.laddr.ip.removeprefix("::ffff:") for one in sockets} == {"127.0.0.1"}
+    gate.open()
+    finish(process)
+
+
+@pytest.mark.parametrize(("text", "fragment"), [(None, "cannot be read"), ("\n", "no host")])
+def test_a_file_without_hosts_is_refused(evoprune, sphere, tmp_path, text, fragment):
+    if text is not None:
+        (tmp_path / "hosts").write_text(text)
+    answer = evoprune("run", sphere, "--map", "scoop", "--hostfile", tmp_path / "hosts")
+    assert answer.code == 2
+    assert "--hostfile" in answer.err
+    assert fragment in answer.err
 
 
 @pytest.mark.parametrize(("settings", "code"), [(["population=3", "generations=x"], 2), (["max_failures=0"], 3)])
