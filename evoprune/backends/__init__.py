@@ -1,17 +1,16 @@
-"""Backends evaluate genomes: one a file, each started by :func:`start`."""
+"""Backends evaluate genomes, in this process or in others; :func:`start` starts one."""
 
 from __future__ import annotations
 
-from evoprune.backends.base import Backend, Stalled
+from evoprune.backends.base import Backend, Serial, Stalled
 from evoprune.backends.execution import Execution
 from evoprune.console.phase import Phase
 
 
 def start(execution: Execution, slowest: float) -> Backend:
-    """Start the backend that ``execution`` names; all of its options must be decided.
+    """Start the backend that ``execution``, whose options must all be decided, names.
 
     ``slowest``: seconds that the first evaluations may take, since they build the problem.
-    Raises :class:`evoprune.InputError` where it cannot be started.
     """
     # imported where needed: each brings in packages of its own
     with Phase("starting the workers"):
@@ -27,8 +26,6 @@ def start(execution: Execution, slowest: float) -> Backend:
             from evoprune.backends.processes import Processes
 
             return Processes(execution.places, execution.stall_after, slowest)
-        from evoprune.backends.serial import Serial
-
         return Serial()
 
 

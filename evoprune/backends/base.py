@@ -1,25 +1,23 @@
-"""The interface of a backend: it takes genomes, and returns scores as they are ready."""
+"""The interface of a backend, which takes genomes and returns scores as they are ready; and the simplest backend."""
 
 from __future__ import annotations
 
 import itertools
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 from evoprune.interfaces.problem import Evaluation
 
 Scorer = Callable[[Sequence[float]], Evaluation]
 
-_POLL = 1.0
-"""Seconds between two checks for a stall."""
-
-_TRIES = 2
-"""How often an evaluation that fails is tried."""
+_POLL = 1.0  # seconds between two checks for a stall
+_TRIES = 2  # of an evaluation that fails
+_LEAST, _FIRST = 60.0, 3600.0  # seconds without a result that are no stall; before the first one
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Lost(Exception):
 
 
 class Stalled(Exception):
-    """No more results come, and why. ``missing``: which genomes (by index) have none."""
+    """No more results come, and why. ``missing``: indices of the genomes that have none."""
 
     def __init__(self, missing: Iterable[int], why: str) -> None:
         super().__init__(why)
@@ -47,26 +45,24 @@ class Stalled(Exception):
 class Backend(ABC):
     """Evaluates genomes. :meth:`map` is what the toolbox registers as ``map``.
 
-    ``stall_after``: seconds without any result after which :meth:`map` gives up; None: an hour before the first
-    result, then ten times the slowest evaluation so far, at least ``slowest``.
+    ``workers``: evaluations at the same time. ``stall_after``: seconds without any result after which :meth:`map` gives
+    up; None: an hour before the first result, then ten times the slowest evaluation so far, at least ``slowest``.
     """
+
+    workers: int
 
     def __init__(self, stall_after: float | None = None, slowest: float = 0.0) -> None:
         self._stall_after, self._slowest, self._answered = stall_after, slowest, False
         self._numbers = itertools.count()
+        self._calls: deque[Call] = deque()
 
-    @property
-    @abstractmethod
-    def workers(self) -> int:
-        """How many evaluations run at the same time."""
-
-    @abstractmethod
     def submit(self, call: Call) -> None:
         """Accept ``call``; calls are started in the order of submission."""
+        self._calls.append(call)
 
     @abstractmethod
     def completed(self, timeout: float) -> list[tuple[int, Evaluation]]:
-        """The numbers and results of calls that were completed, after at most ``timeout`` seconds.
+        """Return the numbers and results of calls that were completed, after at most ``timeout`` seconds.
 
         A call that was lost with its worker is completed too, with a ``failure``.
         """
@@ -75,14 +71,13 @@ class Backend(ABC):
         """A context to use around :meth:`map`; outside it, the backend draws no global random numbers."""
         return nullcontext()
 
-    @abstractmethod
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most have some
         """End all processes of the backend."""
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def map(
@@ -133,4 +128,15 @@ class Backend(ABC):
     @property
     def stall_after(self) -> float:
         """Seconds without a result after which the run counts as stalled."""
-        return self._stall_after or max(60.0 if self._answered else 3600.0, 10 * self._slowest)
+        return self._stall_after or max(_LEAST if self._answered else _FIRST, 10 * self._slowest)
+
+
+class Serial(Backend):
+    """One evaluation after the other, in this process."""
+
+    workers = 1
+
+    def completed(self, timeout: float) -> list[tuple[int, Evaluation]]:  # noqa: ARG002 - nothing to wait for
+        """Evaluate the first call in the queue, however long it takes."""
+        call = self._calls.popleft()
+        return [(call.number, call.function(call.genome))]

@@ -10,7 +10,6 @@ import logging
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -18,8 +17,7 @@ from functools import partial
 from typing import Any
 
 from evoprune.backends.base import Backend, Call, Lost
-from evoprune.backends.device_assignment import evaluate_on_own_device
-from evoprune.backends.evaluation import failed
+from evoprune.backends.evaluation import evaluate_on_own_device, failed
 from evoprune.backends.execution import Execution
 from evoprune.errors import InputError
 from evoprune.interfaces.problem import Evaluation
@@ -40,7 +38,6 @@ class Dask(Backend):
     def __init__(self, execution: Execution, slowest: float = 0.0) -> None:
         super().__init__(execution.stall_after, slowest)
         self._place = execution.devices, execution.threads
-        self._calls: deque[Call] = deque()
         self._going: dict[Any, Call] = {}
         self._suspects: set[tuple[float, ...]] = set()
         self._alone = False
@@ -59,13 +56,8 @@ class Dask(Backend):
             ) from None
         # signals interrupt the main thread alone; there, Ctrl-C could leave a task half made
         self._sender = ThreadPoolExecutor(1)
-        self._counted, self._workers = -math.inf, 1
+        self._counted, self.workers = -math.inf, 1  # each worker does one call at a time, however many threads it has
         self._pause()
-
-    @property
-    def workers(self) -> int:
-        """The workers at the last count; each does one call at a time, however many threads it has."""
-        return self._workers
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -75,10 +67,6 @@ class Dask(Backend):
             yield
         finally:
             self._pause()
-
-    def submit(self, call: Call) -> None:
-        """Queue ``call``."""
-        self._calls.append(call)
 
     def completed(self, timeout: float) -> list[tuple[int, Evaluation]]:
         """Results that Dask has ready."""
@@ -133,7 +121,7 @@ class Dask(Backend):
         """Count the workers now and then; only :meth:`at_work`, as Dask's thread has to answer."""
         if time.monotonic() - self._counted > _RECOUNT:
             with suppress(TimeoutError, OSError):  # a scheduler that does not answer; its silence ends the run
-                self._workers = max(1, len(self._client.nthreads(callback_timeout=_ANSWER)))
+                self.workers = max(1, len(self._client.nthreads(callback_timeout=_ANSWER)))
             self._counted = time.monotonic()
 
     def _pause(self) -> None:

@@ -1,11 +1,17 @@
-"""Scoring a genome: the task that workers run, and what a process that evaluates keeps between tasks."""
+"""Scoring a genome: the task that workers run, and what a process that evaluates keeps: its device and a problem.
+
+Processes that evoprune starts are given a device. Workers that SCOOP or Dask start are not numbered, so each claims a
+device of its own at its first task, by a lock file of this host, which is released when the process ends.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
 import platform
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,30 +19,34 @@ from typing import cast
 
 from pydantic import ValidationError
 
+from evoprune.backends.base import Scorer
 from evoprune.errors import InputError
 from evoprune.experiment import registry
 from evoprune.experiment.explain import explain
+from evoprune.files.locks import lock, user_folder
 from evoprune.interfaces.parts import Finals, Measured
 from evoprune.interfaces.problem import Evaluation, Problem, worst
 
 AUTO = "auto"
-"""What the setting ``device`` of a problem says where each worker has one of its own."""
+"""The setting ``device`` of a problem where each worker has one of its own."""
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+_one_at_a_time = threading.Lock()  # Dask's workers may have threads, and a problem changes the model's own weights
 
 
 @dataclass(frozen=True)
 class ProblemRef:
-    """All that a worker needs to build the problem: small, hashable, and picklable anywhere."""
+    """All that a worker needs to build the problem: small, hashable, and picklable anywhere.
+
+    ``settings`` and ``measured``, see :class:`evoprune.Measured`, are JSON; empty for nothing.
+    """
 
     use: str
     settings: str
-    """The settings as JSON."""
     plugins: tuple[str, ...] = ()
     plugin_folders: tuple[str, ...] = ()
-    """Where modules in ``plugins`` are looked for before Python's own path."""
     measured: str = ""
-    """What was measured of the machine of the run, see :class:`evoprune.Measured`, as JSON; empty for nothing."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +58,12 @@ class Place:
 
 
 def worker_name(process: int | None = None) -> str:
-    """Host and number of a ``process``, or of this one: what a worker signs with."""
+    """Host and number of a ``process``, or of this one: the signature of a worker."""
     return f"{platform.node()}:{process or os.getpid()}"
 
 
 def build_problem(ref: ProblemRef, device: str | None = None) -> Problem:
-    """Build the problem, on ``device`` where its settings say ``device: auto``. Raises :class:`InputError`."""
+    """Build the problem, on ``device`` where its settings say ``device: auto``."""
     for name in ref.plugins:
         registry.plugin(name, ref.plugin_folders)
     problem = registry.problem(ref.use, ref.plugins)
@@ -74,10 +84,7 @@ def _informed(problem: Problem, measured: str) -> Problem:
 
 
 def limit_threads(threads: int | None) -> None:
-    """Give libraries this many threads; None leaves them as they are.
-
-    To be called before they are imported: they read the number once.
-    """
+    """Give libraries this many threads, before they are imported: they read the number once. None changes nothing."""
     if threads:
         os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
 
@@ -88,7 +95,7 @@ def failed(why: str, worker: str = "") -> Evaluation:
 
 
 class Worker:
-    """What a process that evaluates keeps: its device, the name it signs scores with, and one problem, built once.
+    """State of a process that evaluates: its device, the name it signs scores with, and one problem, built once.
 
     ``name`` is empty in a main process that evaluates by itself.
     """
@@ -106,11 +113,13 @@ class Worker:
             self.forget()
         self.device, self.name = place.device, name
 
-    def problem(self, ref: ProblemRef) -> Problem:
-        """The problem of ``ref``: the one that is kept, or a new one in its place. Raises :class:`InputError`.
+    def claim(self, devices: Sequence[str], threads: int | None) -> None:
+        """Claim one of ``devices``, once: one that no process has, else one that the fewest have."""
+        if not self.name:
+            self.assign(Place(_claim(devices), threads), worker_name())
 
-        One that did not know yet what was measured gets to know it.
-        """
+    def problem(self, ref: ProblemRef) -> Problem:
+        """Return the problem of ``ref``: the one that is kept, told of later measurements, or a new one instead."""
         if self._problem is None or self._ref != ref:
             if self._problem and self._ref == replace(ref, measured=""):
                 problem = _informed(self._problem, ref.measured)
@@ -124,27 +133,17 @@ class Worker:
         """Keep no problem."""
         self._ref = self._problem = None
 
-    def evaluate(self, ref: ProblemRef, genome: Sequence[float], fidelity: float) -> Evaluation:
-        """See :func:`evaluate`."""
-        return self._score(
-            ref, lambda problem: problem.evaluate(genome) if fidelity == 1 else problem.evaluate(genome, fidelity)
-        )
-
-    def judge(self, ref: ProblemRef, genome: Sequence[float]) -> Evaluation:
-        """See :func:`judge`."""
-        return self._score(ref, lambda problem: cast(Finals, problem).judge(genome))
-
-    def _score(self, ref: ProblemRef, score: Callable[[Problem], Evaluation]) -> Evaluation:
+    def score(self, ref: ProblemRef, score: Callable[[Problem], Evaluation]) -> Evaluation:
+        """Return ``score`` of the problem, checked; an exception of it, or of building the problem, is a failure."""
         try:
             problem = self.problem(ref)
         except (Exception, SystemExit) as error:
-            why = f"the problem cannot be built: {type(error).__name__}: {error}"
-            return failed(why, self.name)
+            return failed(f"the problem cannot be built: {type(error).__name__}: {error}", self.name)
         start = time.perf_counter()
         try:
             evaluation = _checked(score(problem), problem.weights)
         except (Exception, SystemExit) as error:
-            evaluation = failed(f"{type(error).__name__}: {error}")
+            evaluation = replace(failed(f"{type(error).__name__}: {error}"), values=worst(problem.weights))
         return replace(evaluation, seconds=time.perf_counter() - start, worker=self.name)
 
 
@@ -155,16 +154,37 @@ this_worker = Worker()
 def evaluate(ref: ProblemRef, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
     """Score ``genome`` on a share ``fidelity``, in (0, 1], of the data; never raises for a candidate's own fault.
 
-    An exception or a value that is not a finite number becomes the worst possible fitness
-    with its reason in ``failure``. So does a problem that cannot be built in this process,
-    but without values: how many there should be is not known then.
+    An exception or a value that is not a finite number becomes the worst possible fitness with
+    its reason in ``failure``; so does a problem that cannot be built, but without values.
     """
-    return this_worker.evaluate(ref, genome, fidelity)
+    return this_worker.score(
+        ref, lambda problem: problem.evaluate(genome) if fidelity == 1 else problem.evaluate(genome, fidelity)
+    )
 
 
 def judge(ref: ProblemRef, genome: Sequence[float]) -> Evaluation:
-    """As :func:`evaluate`, what the problem's finals say of ``genome``: see :class:`evoprune.Finals`."""
-    return this_worker.judge(ref, genome)
+    """As :func:`evaluate`, by the problem's :class:`evoprune.Finals`."""
+    return this_worker.score(ref, lambda problem: cast(Finals, problem).judge(genome))
+
+
+def evaluate_on_own_device(
+    devices: tuple[str, ...], threads: int | None, function: Scorer, genome: Sequence[float]
+) -> Evaluation:
+    """``function(genome)``, in a process that has claimed its device: the task for SCOOP's and Dask's workers."""
+    with _one_at_a_time:
+        this_worker.claim(devices, threads)
+        return function(genome)
+
+
+def _claim(devices: Sequence[str]) -> str | None:
+    if not devices or set(devices) == {"cpu"}:
+        return devices[0] if devices else None
+    folder = user_folder()
+    for level in itertools.count():
+        for device in devices:
+            if lock(folder / f"{device.replace(':', '-')}.{level}", wait=0) is not None:  # until this process ends
+                return device
+    return None
 
 
 def _checked(evaluation: Evaluation, weights: Sequence[float]) -> Evaluation:

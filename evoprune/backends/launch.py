@@ -1,11 +1,14 @@
 """Starts a command under SCOOP, and returns the command's own exit code, which SCOOP hides.
 
-The process that SCOOP runs the command in, its origin, writes the code into a file.
+The process that SCOOP runs the command in, its origin, writes the code into a file. On this host alone, SCOOP is
+reachable by the loopback interface only: its sockets would listen on all interfaces, and unpickle what they receive. So
+this module is run in place of SCOOP's launcher, of the starter of workers, and of the start of a worker.
 """
 
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -15,15 +18,15 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from evoprune.errors import InputError
 from evoprune.experiment.registry import HOME
 
-_ANSWER = "EVOPRUNE_ANSWER"
-"""Names the environment variable that tells the origin where to write the exit code."""
-
-_PATIENCE = 15.0
-"""Seconds that SCOOP gets to end by itself."""
+_ANSWER = "EVOPRUNE_ANSWER"  # the environment variable that tells the origin where to write the exit code
+_PATIENCE = 15.0  # seconds that SCOOP gets to end by itself
+_ON_LOOPBACK = "evoprune.backends.launch"
+_CLUSTERS = {"SLURM_NODELIST", "PBS_ENVIRONMENT", "PE_HOSTFILE"}  # variables by which SCOOP finds hosts
 
 
 def running() -> bool:
@@ -44,8 +47,7 @@ def launch(arguments: Sequence[str], workers: int | None, hostfile: str | None) 
     """
     count = ["-n", str(workers)] if workers else []
     hosts = ["--hostfile", _checked(hostfile)] if hostfile else []
-    local = not hosts and not {"SLURM_NODELIST", "PBS_ENVIRONMENT", "PE_HOSTFILE"} & {*os.environ}  # SCOOP's hosts
-    scoop = ["evoprune.backends.scoop_loopback", "launcher"] if local else ["scoop"]
+    scoop = ["scoop"] if hosts or _CLUSTERS & {*os.environ} else [_ON_LOOPBACK, "launcher"]
     script = str(HOME / "evoprune" / "__main__.py")
     path = os.pathsep.join(filter(None, [str(HOME), os.environ.get("PYTHONPATH")]))
     with tempfile.TemporaryDirectory() as folder:
@@ -115,7 +117,8 @@ def as_origin(main: Callable[[], int]) -> None:
         code = leaving.code if isinstance(leaving.code, int) else 1
     except BaseException:
         traceback.print_exc()
-    _shut_down()
+    with suppress(Exception):
+        sys.modules["scoop"]._control.execQueue.shutdown()  # of the workers that can still be reached
     sys.stdout.flush()
     sys.stderr.flush()
     if path:
@@ -125,9 +128,40 @@ def as_origin(main: Callable[[], int]) -> None:
     os._exit(code)
 
 
-def _shut_down() -> None:
-    """Ask SCOOP's workers to end, as far as they can still be reached."""
-    import scoop
+def _run_on_loopback(step: str) -> None:
+    """Run SCOOP's launcher, or its starter of workers; or, if ``step`` is an option for it, become a worker."""
+    import zmq
 
-    with suppress(Exception):
-        scoop._control.execQueue.shutdown()
+    bind = zmq.Socket.bind
+
+    def bind_to_loopback(socket: Any, address: str) -> Any:
+        return bind(socket, address.replace("//*:", "//127.0.0.1:"))
+
+    zmq.Socket.bind = bind_to_loopback
+    if step not in ("launcher", "starter"):
+        runpy.run_module("scoop.bootstrap.__main__", run_name="__main__", alter_sys=True)
+        return
+    del sys.argv[1]
+    if step == "launcher":
+        from scoop import launcher
+        from scoop.launch.workerLaunch import Host
+
+        command = Host._WorkerCommand_launcher
+        Host._WorkerCommand_launcher = lambda host: [
+            *(sys.executable, "-m", _ON_LOOPBACK, "starter"),
+            *command(host)[3:],
+        ]
+        launcher.main()
+        return
+    import scoop.launch.__main__ as starter
+
+    starter.processes = []
+    starter.BOOTSTRAP_MODULE = _ON_LOOPBACK
+    try:
+        starter.launchBootstraps()
+    finally:
+        starter.cleanupBootstraps()
+
+
+if __name__ == "__main__":
+    _run_on_loopback(sys.argv[1])

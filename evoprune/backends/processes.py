@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing import resource_tracker
@@ -30,17 +29,8 @@ class Processes(Backend):
 
     def __init__(self, places: Sequence[Place], stall_after: float | None = None, slowest: float = 0.0) -> None:
         super().__init__(stall_after, slowest)
-        self._calls: deque[Call] = deque()
         self._workers = [_Worker(place) for place in places]
-
-    @property
-    def workers(self) -> int:
-        """The number of processes."""
-        return len(self._workers)
-
-    def submit(self, call: Call) -> None:
-        """Queue ``call``."""
-        self._calls.append(call)
+        self.workers = len(places)
 
     def completed(self, timeout: float) -> list[tuple[int, Evaluation]]:
         """Results of those processes that are ready or dead; each gets its next call at once."""

@@ -20,8 +20,7 @@ from scoop import futures
 from scoop._comm import Shutdown
 
 from evoprune.backends.base import Backend, Call, Lost
-from evoprune.backends.device_assignment import evaluate_on_own_device
-from evoprune.backends.evaluation import failed
+from evoprune.backends.evaluation import evaluate_on_own_device, failed
 from evoprune.backends.execution import Execution
 from evoprune.interfaces.problem import Evaluation
 
@@ -36,14 +35,9 @@ class Scoop(Backend):
         super().__init__(execution.stall_after, slowest)
         self._place = execution.devices, execution.threads
         self._numbers_of: dict[Any, int] = {}
-        self._asked = False
+        self._asked, self.workers = False, int(scoop.SIZE)
         self._queue = scoop._control.execQueue
         self._queue.socket.socket.setsockopt(zmq.constants.SNDTIMEO, _SEND)
-
-    @property
-    def workers(self) -> int:
-        """The number of workers that SCOOP started."""
-        return int(scoop.SIZE)
 
     def submit(self, call: Call) -> None:
         """Hand ``call`` to SCOOP."""
@@ -68,9 +62,6 @@ class Scoop(Backend):
             with _losses():
                 self._ask()
                 self._queue.socket._poll(1000 * left)
-
-    def close(self) -> None:
-        """Nothing to do: :mod:`evoprune.backends.launch` ends SCOOP."""
 
     def _ask(self) -> None:
         """Ask for a call, once until one comes."""

@@ -11,8 +11,7 @@ from typing import Any
 
 from deap import base
 
-from evoprune.backends.device_assignment import assign_main_process
-from evoprune.backends.evaluation import AUTO, limit_threads, this_worker
+from evoprune.backends.evaluation import AUTO, Place, limit_threads, this_worker
 from evoprune.backends.execution import Execution
 from evoprune.console.phase import Phase
 from evoprune.experiment.resolve import Resolved
@@ -75,7 +74,10 @@ def decide(resolved: Resolved, execution: Execution) -> Execution:
     """How ``resolved`` is carried out on this host, which the process is prepared for."""
     limit_threads(execution.with_threads().threads)  # before libraries read the number
     execution = execution.decided(resolved.problem, getattr(resolved.settings, "device", AUTO))
-    assign_main_process(execution)
+    if execution.map == "scoop":  # this process is a worker too
+        this_worker.claim(execution.devices, execution.threads)
+    else:  # the device and threads of a worker, so that results are rounded as theirs are
+        this_worker.assign(Place(execution.devices[0] if execution.devices else None, execution.threads))
     return execution
 
 

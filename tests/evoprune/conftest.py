@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from evoprune.backends import device_assignment, evaluation
+from evoprune.backends import evaluation
 from evoprune.cli import main
 from evoprune.experiment import registry
 from evoprune.records import recorded
@@ -55,7 +55,6 @@ def _restore_worker(monkeypatch):
     """A run assigns a device and threads to the process that it runs in, and keeps its problem there."""
     monkeypatch.setattr(evaluation, "this_worker", worker := evaluation.Worker())
     monkeypatch.setattr(prepared, "this_worker", worker)
-    monkeypatch.setattr(device_assignment, "this_worker", worker)
     path = list(sys.path)
     environment = dict(os.environ)
     yield

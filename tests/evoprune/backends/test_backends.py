@@ -44,7 +44,7 @@ def test_a_candidate_that_fails_once_is_scored_by_another_worker(run_by, worksho
 @pytest.mark.parametrize("options", ["--map processes -n 1", "--map processes -n 2", DASK])
 def test_a_candidate_that_kills_its_worker_costs_itself_alone(run_by, workshop, tmp_path, options):
     settings = [f"problem.folder={tmp_path}", "problem.trouble=die", "problem.when_above=4.8", "generations=1"]
-    process, folder = run_by(options, workshop, *settings, "seed=2")
+    process, folder = run_by(f"{options} --stall-after 300", workshop, *settings, "seed=2")
     finish(process)
     failed = [line for line in candidates(folder) if "failure" in line]
     assert 0 < len(failed) < 6

@@ -1,5 +1,5 @@
 from evoprune import Evaluation
-from evoprune.backends.serial import Serial
+from evoprune.backends.base import Serial
 
 
 def times_out_of(failures):
