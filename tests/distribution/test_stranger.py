@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(__file__).with_name("stranger")
-LINES = {"first_channels.py": 40, "channels.py": 20, "change.py": 20}
+LINES = {"first_channels": 40, "channels": 20, "change": 20, "squares": 10, "swap": 10, "npz": 20}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def evoprune(site, folder, *arguments):
 
 @pytest.mark.parametrize(("name", "most"), LINES.items())
 def test_a_plugin_is_short(name, most):
-    assert len((PACKAGE / "stranger" / name).read_text().splitlines()) <= most
+    assert len((PACKAGE / "stranger" / f"{name}.py").read_text().splitlines()) <= most
 
 
 @pytest.mark.parametrize("name", ["first_channels", "change"])
@@ -59,10 +59,17 @@ def _searched(history):
     return [line for line in history.read_bytes().splitlines() if b'"finalist"' not in line]
 
 
-def test_its_transform_and_budget_are_listed(site, tmp_path):
+def test_its_score_and_operator_search_and_its_format_writes(site, tmp_path):
+    done = evoprune(site, tmp_path, "run", str(PACKAGE / "pruned.yaml"), "--runs-dir", "runs", "--name", "mine")
+    assert done.returncode == 0, done.stderr
+    written = evoprune(site, tmp_path, "export", "runs/mine", "mine.npz")
+    assert written.returncode == 0, written.stderr
+    assert (tmp_path / "mine.npz").stat().st_size > 1_000_000
+
+
+def test_all_it_has_is_listed(site, tmp_path):
     listed = evoprune(site, tmp_path, "ls")
-    for name in ("first_channels", "channels", "change"):
-        assert name in listed.stdout
+    assert [name for name in LINES if name not in listed.stdout] == []
 
 
 @pytest.mark.slow

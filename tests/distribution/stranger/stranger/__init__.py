@@ -1,1 +1,1 @@
-"""Somebody's own package: a transform, a budget and a problem that evoprune finds by their entry points."""
+"""Somebody's own package: plugins of six kinds that evoprune finds by their entry points."""

@@ -1,0 +1,7 @@
+from problems.scores.base import by_row
+
+
+@by_row
+def squares(weight):
+    """Squared weights, compared within output rows."""
+    return weight.square()
