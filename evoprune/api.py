@@ -39,8 +39,6 @@ from evoprune.records.history import is_generation
 from evoprune.records.status import without_result
 from evoprune.search import toolbox
 
-Columns = dict[str, list[Any]]
-
 
 @dataclass(frozen=True)
 class Run:
@@ -58,10 +56,7 @@ class Run:
 
     @classmethod
     def open(cls, folder: str | Path, overrides: Sequence[str] = ()) -> Run:
-        """The run in ``folder``, its experiment changed by ``overrides`` as ``--set`` does.
-
-        Raises :class:`evoprune.InputError` where the folder holds no finished run.
-        """
+        """The finished run in ``folder``, its experiment changed by ``overrides`` as ``--set`` does."""
         folder = Path(folder)
         resolved = read_experiment(folder, overrides)
         if not (folder / run_folder.RESULT).is_file():
@@ -99,7 +94,7 @@ class Run:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """The lines of ``history.jsonl``, see :mod:`evoprune.records.history`. Raises :class:`evoprune.InputError`."""
+        """The lines of ``history.jsonl``, see :mod:`evoprune.records.history`."""
         path = self.folder / run_folder.HISTORY
         if not path.exists():
             raise InputError(f"there is no {path.name}; expected the folder of a run", str(self.folder))
@@ -121,12 +116,9 @@ class Run:
         return {path.stem: path for path in sorted(self.folder.glob("*.svg")) if not path.is_symlink()}
 
     def export(self, out: str | Path, /, **options: Any) -> Exported:
-        """Write the best candidate to ``out`` in a form that others use; ``options`` are the problem's.
+        """Write the best candidate to ``out``, a folder or file by its suffix; ``options`` are the problem's.
 
-        ``out``: a folder, or a file with a suffix that the problem knows.
-
-        Raises :class:`evoprune.InputError` for what cannot be done, and
-        :class:`evoprune.errors.Stopped` where the check of what was written fails.
+        Raises :class:`evoprune.errors.Stopped` where the check of the export fails.
         """
         kind = self._kind(Exporting, "export")
         checked = check_parameters(kind.ExportOptions, options, "options")
@@ -141,8 +133,7 @@ class Run:
     def recover(self, out: str | Path, **options: Any) -> Exported:
         """Train the best candidate back towards the dense one and export it; ``options`` are the problem's.
 
-        Called again, it continues what was interrupted. Raises as :meth:`export`, and
-        :class:`evoprune.errors.Stopped` also where it did not help.
+        It continues an interrupted recovery. Raises as :meth:`export`, also if the training did not help.
         """
         kind = self._kind(Recovering, "recover")
         checked = check_parameters(kind.RecoverOptions, options, "options")
@@ -187,11 +178,7 @@ def run(
     runs_dir: str | Path = "runs",
     name: str | None = None,
 ) -> Run:
-    """Run an experiment: a YAML file, the same as a mapping, or one already resolved.
-
-    ``overrides``: as ``--set`` takes them (not for a resolved one). Raises
-    :class:`evoprune.InputError` and :class:`evoprune.errors.Stopped`.
-    """
+    """Run an experiment: a YAML file or mapping, changed by ``overrides`` as ``--set`` does, or a resolved one."""
     from evoprune.search.run import run as run_into  # brings in matplotlib
 
     stem = "run"
@@ -210,7 +197,7 @@ def run(
 
 
 def _plain(spec: Mapping[str, Any]) -> config.Config:
-    """``spec`` as YAML would hold it. Raises :class:`evoprune.InputError`."""
+    """``spec`` as YAML would hold it."""
     try:
         return json.loads(json.dumps(spec))  # type: ignore[no-any-return]
     except (TypeError, ValueError, RecursionError) as error:
@@ -218,7 +205,7 @@ def _plain(spec: Mapping[str, Any]) -> config.Config:
 
 
 def read_experiment(folder: Path, overrides: Sequence[str] = ()) -> Resolved:
-    """The checked experiment in a run's folder. Raises :class:`evoprune.InputError`."""
+    """The checked experiment in a run's folder."""
     if not run_folder.has_experiment(folder):
         raise InputError(f"is not the folder of a run: it holds no {run_folder.CONFIG}", str(folder))
     return resolve_at(folder / run_folder.CONFIG, overrides)
@@ -227,7 +214,7 @@ def read_experiment(folder: Path, overrides: Sequence[str] = ()) -> Resolved:
 def _columns(lines: Sequence[Mapping[str, Any]]) -> Any:
     """A column for each key of ``lines``, None where a line lacks it."""
     names = list(dict.fromkeys(name for line in lines for name in line))
-    columns: Columns = {name: [line.get(name) for line in lines] for name in names}
+    columns = {name: [line.get(name) for line in lines] for name in names}
     if find_spec("pandas") is None:
         return columns
     import pandas

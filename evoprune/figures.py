@@ -117,8 +117,8 @@ def draw_convergence(
 ) -> None:
     """Best, median and middle half of the population against generations, from history lines.
 
-    With several objectives, ``label`` is the first. Its best value alone is not the aim of the search, so it is
-    not drawn. ``about``: what the run is on. ``drawn``: names of references that are lines, where they have a value.
+    With several objectives, ``label`` is the first, whose best is not drawn. ``about``: the model and data. ``drawn``:
+    names of references that become lines.
     """
     traded = any(len(line["fitness"]) > 1 for line in history if "fitness" in line)
     lines = [line for line in history if "best" in line and line["best"] is not None]

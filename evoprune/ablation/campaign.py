@@ -17,9 +17,7 @@ from evoprune.files.locks import is_locked
 from evoprune.records import run_folder
 
 CAMPAIGN = "campaign.json"
-
-_LOCK = "campaign.lock"
-"""Not ``lock``, which makes a folder a run's."""
+_LOCK = "campaign.lock"  # not ``lock``, which makes a folder a run's
 
 
 class Campaign(BaseModel, extra="ignore", allow_inf_nan=False):
@@ -46,11 +44,7 @@ class Campaign(BaseModel, extra="ignore", allow_inf_nan=False):
         return {key: list(dict.fromkeys(value for k, value in pairs if k == key)) for key, _ in pairs}
 
     def places(self) -> Iterator[tuple[Variant, int, Path]]:
-        """Variant, seed, and the run's folder within the campaign's, in the order of running.
-
-        Seeds come one after the other, each with every variant, so that a campaign that is cut
-        short still compares equals.
-        """
+        """Variant, seed, and the run's folder within the campaign's; every variant of a seed before the next seed."""
         for seed in range(self.seeds):
             for number, variant in enumerate(self.variants, 1):
                 yield variant, seed, Path(f"{number:02d}") / f"seed-{seed}"

@@ -19,14 +19,10 @@ from evoprune.files.json_files import write_json
 
 CONFIDENCE = 0.95
 _RESAMPLES = 9999
-
 HEAD = ["variant", "runs", "median", "quartiles", f"{CONFIDENCE:.0%} interval of the median", "p against the first"]
 
 _POINTS = 200
-
-_LINES = ("-", "--", ":", "-.")
-"""For variants beyond the colours."""
-
+_LINES = ("-", "--", ":", "-.")  # for variants beyond the colours
 
 NOT_COMPARED = "it differs between the variants, so that only their results on unseen data are compared"
 """Shown where the variants of a campaign have no common ``label`` for the objective."""

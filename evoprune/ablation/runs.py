@@ -54,22 +54,15 @@ class Finished:
 def carry_out(campaign: Campaign, folder: Path, how: Execution) -> Iterator[Finished]:
     """Run every variant on every seed to the budget; what is in ``folder`` already is not run again.
 
-    All variants, and what is there already, are checked before anything runs or is written. Runs
-    on the same problem share their scores, unless they have a measured.json; what a score costs is counted in each
-    all the same.
+    Everything is checked before anything runs. Runs on the same problem share their scores, unless they have a
+    measured.json; the work of a score is counted in each.
     """
     stop = [f"budget={campaign.budget}", f"generations={NO_END}"]
-    plans = [
-        (
-            variant,
-            seed,
-            folder / place,
-            resolve_file(campaign.file, [*campaign.settings, *variant.settings, *stop, f"seed={seed}"]),
-        )
-        for variant, seed, place in campaign.places()
-    ]
-    for _, _, place, resolved in plans:
-        refuse_other(resolved, place, "give the ablation another --name")
+    plans = []
+    for variant, seed, place in campaign.places():
+        resolved = resolve_file(campaign.file, [*campaign.settings, *variant.settings, *stop, f"seed={seed}"])
+        refuse_other(resolved, folder / place, "give the ablation another --name")
+        plans.append((variant, seed, folder / place, resolved))
     memos: dict[ProblemRef, Memo] = {}
     with held(folder, campaign):
         for variant, seed, place, resolved in plans:
@@ -100,19 +93,13 @@ def finished(variant: str, seed: int, place: Path, weight: float, campaign: Camp
 
 
 def curve(lines: Iterable[Line], weight: float, before: float = 0.0) -> Curve:
-    """The curve of a run with these history ``lines``; ``weight`` as in :func:`finished`.
-
-    ``before``: the work that was done before the search.
-    """
+    """The curve of a run with these history ``lines``, with ``before`` work done before the search."""
     found = list(improvements(lines, weight))
     return Curve([before + work for work, _ in found], [line["fitness"][0] for _, line in found])
 
 
 def improvements(lines: Iterable[Line], weight: float) -> Iterator[tuple[float, Line]]:
-    """Each candidate that could win and is better than all before it, and the work that was done by then.
-
-    ``lines`` are a run's history; ``weight`` as in :func:`finished`.
-    """
+    """Each candidate that could win and is better than all before it, and the work that was done by then."""
     spent, best = 0.0, None
     for line in lines:
         if "candidate" not in line:

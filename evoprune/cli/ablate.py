@@ -23,22 +23,16 @@ from evoprune.experiment.resolve import resolve_file
 from evoprune.records import run_folder
 from evoprune.records.run_folder import check_name
 
+# keys that are the same for all variants, and the option that sets them
 _SHARED = {"seed": "--seeds", "budget": "--budget", "generations": "--budget"}
-"""Keys that are the same for all variants, and the option that sets them."""
 
 
 def add_ablate(commands: Any) -> None:
     """Add the command ``ablate``."""
-    example = (
-        "python -m evoprune ablate problems/gpt2_mini.yaml --vary operators.mate=blend,uniform --seeds 5 "
-        "--budget 400000"
-    )
+    varied = "operators.mate=blend,uniform"
+    example = f"python -m evoprune ablate problems/gpt2_mini.yaml --vary {varied} --seeds 5 --budget 400000"
     parser = add_command(commands, ablate, "compare variants of an experiment", example)
-    parser.add_argument("file", metavar="PROBLEM.yaml", help="the experiment; see the folder problems/")
-    parser.add_argument(
-        "--vary", action="append", required=True, metavar="KEY=A,B", help="values of a key; repeat for all combinations"
-    )
-    add_set(parser, "for all variants, as in run")
+    _add_varied(parser, "values of a key; repeat for all combinations")
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="runs of each variant (default: 5)")
     parser.add_argument(
         "--budget", type=float, required=True, metavar="N", help="work of each run, in the problem's unit"
@@ -46,6 +40,12 @@ def add_ablate(commands: Any) -> None:
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="where the ablation's folder is made")
     parser.add_argument("--name", help="the folder's name; an ablation that exists is continued")
     add_execution(parser)
+
+
+def _add_varied(parser: argparse.ArgumentParser, values: str) -> None:
+    parser.add_argument("file", metavar="PROBLEM.yaml", help="the experiment; see the folder problems/")
+    parser.add_argument("--vary", action="append", required=True, metavar="KEY=A,B", help=values)
+    add_set(parser, "for all of them, as in run")
 
 
 def ablate(options: argparse.Namespace) -> int | None:
@@ -62,8 +62,7 @@ def ablate(options: argparse.Namespace) -> int | None:
     if not 0 < options.budget < float("inf"):
         raise InputError(f"expected a number above 0, got {options.budget:g}", "--budget")
     how = read_execution(options)
-    code = under_scoop(how, options)
-    if code is not None:
+    if (code := under_scoop(how, options)) is not None:
         return code
     folder = run_folder.choose(options.runs_dir, options.name, f"{Path(options.file).stem}-ablation", may_exist=True)
     varied = variants(options.vary, _SHARED)
@@ -99,10 +98,7 @@ def add_front(commands: Any) -> None:
     )
     told = "search at several limits, export each result, and draw what they are worth"
     parser = add_command(commands, front, told, example)
-    parser.add_argument("file", metavar="PROBLEM.yaml", help="the experiment; see the folder problems/")
-    parser.add_argument(
-        "--vary", action="append", required=True, metavar="KEY=A,B", help="values of a key, as in ablate: the limits"
-    )
+    _add_varied(parser, "values of a key, as in ablate: the limits")
     parser.add_argument("--out", type=Path, required=True, metavar="FRONT", help="the front's folder; it may exist")
     parser.add_argument(
         "--rivals",
@@ -110,7 +106,6 @@ def add_front(commands: Any) -> None:
         help="also export what results are compared with: the dense model, uniform ones and llama.cpp's presets, say",
     )
     parser.add_argument("--family", help="the folder in it for these exports (default: the experiment's name)")
-    add_set(parser, "for all points, as in run")
     add_execution(parser)
     add_declared(parser, "ExportOptions")
 
@@ -118,8 +113,8 @@ def add_front(commands: Any) -> None:
 def front(options: argparse.Namespace) -> None:
     """Search at several limits, and export each result.
 
-    The page in FRONT shows all exports in its folders: the worth of each against its cost. A folder is a family of
-    them. Each is a file that was written, loaded again and measured; the command may be interrupted and given again.
+    The page in FRONT shows the worth of all exports in its folders against their cost; a folder is a family of them.
+    The command may be interrupted and given again.
     """
     # these bring in NumPy and matplotlib, which --help should not wait for
     from evoprune.ablation.grid import variants

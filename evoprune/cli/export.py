@@ -25,12 +25,8 @@ def add_export(commands: Any) -> None:
     example = "python -m evoprune export runs/gpt2_mini-20260101-120000-4711 pruned --dtype float16"
     parser = add_command(commands, export, "write a run's best candidate for other tools", example)
     parser.add_argument("run", metavar="RUN_DIR", help="the folder of a finished run")
-    parser.add_argument(
-        "out",
-        metavar="OUT",
-        type=Path,
-        help="the folder to make, or a file with a suffix that the problem knows; it must not exist",
-    )
+    told = "the folder to make, or a file with a suffix that the problem knows; it must not exist"
+    parser.add_argument("out", metavar="OUT", type=Path, help=told)
     add_set(parser, "override a key of the run's experiment, as in problem.model=where/it/is/now or problem.device=cpu")
     parser.add_argument(
         "--push",
@@ -56,12 +52,8 @@ def add_recover(commands: Any) -> None:
     told = "train a run's result, or an exported model, back towards its dense model"
     parser = add_command(commands, recover, told, example)
     parser.add_argument("source", metavar="SOURCE", help="the folder of a finished run, or of an exported model")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        help="the folder to make, or of a run a file such as OUT.gguf; one that holds anything is refused",
-    )
+    told = "the folder to make, or of a run a file such as OUT.gguf; one that holds anything is refused"
+    parser.add_argument("--out", type=Path, required=True, help=told)
     parser.add_argument("--problem", help="what recovers a SOURCE that is no run (default: the one problem that can)")
     add_set(parser, "override a key of the run's experiment")
     add_declared(parser, "RecoverOptions")
@@ -105,7 +97,11 @@ def evaluate(options: argparse.Namespace) -> None:
     if has_experiment(options.source):
         table = Run.open(options.source, options.set).compare(**given)
     else:
-        _refuse_what_is_a_runs(options)
+        meant = Path("runs") / options.source
+        if options.source and not options.problem and has_experiment(meant) and not Path(options.source).exists():
+            raise InputError(f"no such run here; did you mean {meant}? If not, give --problem too", options.source)
+        if options.set:
+            raise InputError(f"changes a run's experiment, and '{options.source}' is no run", "--set")
         problem = problem_of(options, Measuring)  # type: ignore[type-abstract]
         checked = check_parameters(problem.EvalOptions, given, OPTION)
         with Phase(f"measuring {options.source}"):
@@ -114,15 +110,6 @@ def evaluate(options: argparse.Namespace) -> None:
         print(json.dumps({"rows": [dict(row) for row in table.rows], "protocol": dict(table.protocol)}, indent=2))
     else:
         print(*_lines(table), sep="\n")
-
-
-def _refuse_what_is_a_runs(options: argparse.Namespace) -> None:
-    """Refuse ``options`` that name no run, but were meant for one."""
-    meant = Path("runs") / options.source
-    if options.source and not options.problem and has_experiment(meant) and not Path(options.source).exists():
-        raise InputError(f"no such run here; did you mean {meant}? If not, give --problem too", options.source)
-    if options.set:
-        raise InputError(f"changes a run's experiment, and '{options.source}' is no run", "--set")
 
 
 def _lines(table: Table) -> Iterator[str]:

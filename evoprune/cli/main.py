@@ -34,22 +34,16 @@ _ADDED = (
 
 COMMANDS = {add.__name__.removeprefix("add_"): add for add in _ADDED}
 
-_FIRST = ("run", "report", "export")
-"""Commands that the short help shows, after those that plan an experiment."""
-
-_LAUNCHED = {"recover"}
-"""Commands that accelerate's launcher may start."""
-
+_FIRST = ("run", "report", "export")  # in the short help, after commands that plan an experiment
+_LAUNCHED = {"recover"}  # by accelerate's launcher
 _INTERRUPTED = 130
 
+# Waiting threads of GNU's OpenMP (looks) and LLVM's (ms) spin this long, then sleep. If longer, they take the core from
+# the one that all wait for on a busy machine; if they sleep at once (PASSIVE), a token takes up to three times as long.
 _WAITING = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "1"}
-"""By default threads that wait for each other spin for some microseconds, and then sleep. If they spin for longer, they
-have the core of the one that all wait for when another process is busy, and a run takes many times as long. If they
-sleep at once, as with ``OMP_WAIT_POLICY=PASSIVE``, a token takes up to three times as long, also in the processes that
-time models. For GNU's OpenMP (how often it looks) and LLVM's (milliseconds)."""
 
+# errors of a path that a user gave; other errors of the system keep their traceback
 _OUT_OF_REACH = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
-"""Errors of a path that a user gave; other errors of the system keep their traceback."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

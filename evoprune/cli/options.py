@@ -64,20 +64,14 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
         "execution", "where candidates are evaluated; with the same --threads, the history does not depend on it"
     )
     group.add_argument("--map", choices=MAPS, help="default: processes where there are several workers, else serial")
-    group.add_argument(
-        "-n", "--workers", type=int, metavar="N", help="parallel evaluations (default: one for each device)"
-    )
+    told = "parallel evaluations (default: one for each device)"
+    group.add_argument("-n", "--workers", type=int, metavar="N", help=told)
     group.add_argument("--devices", default="auto", metavar="LIST", help="auto, cpu, or a list such as cuda:0,cuda:1")
     group.add_argument("--threads", type=int, metavar="N", help="CPU threads of an evaluation (default: cores/workers)")
     group.add_argument("--scheduler", metavar="ADDRESS", help="Dask's scheduler, such as tcp://host:8786")
     group.add_argument("--hostfile", metavar="FILE", help="SCOOP's hosts: lines 'host n', this host first")
-    group.add_argument(
-        "--stall-after",
-        type=float,
-        metavar="SECONDS",
-        help="stop when no result arrives for so long (default: ten times the slowest so far, 60 at least; an hour "
-        "before the first)",
-    )
+    told = "stop when no result comes for so long (default: 10 times the slowest, at least 60; first: 3600)"
+    group.add_argument("--stall-after", type=float, metavar="SECONDS", help=told)
 
 
 def read_execution(options: argparse.Namespace, scoop_for: str = "") -> Execution:
@@ -124,10 +118,7 @@ def read_declared(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def problem_of(options: argparse.Namespace, part: type[Part]) -> type[Part]:
-    """Return the problem for the ``source`` of ``options``, which is no run: the one with ``part`` that can measure it.
-
-    Or the one that ``options.problem`` names.
-    """
+    """Return the problem that ``options`` name, or the one with ``part`` that can measure their ``source``, no run."""
     does = "recover" if issubclass(part, Recovering) else "measure"
     if options.problem:
         problem = registry.problem(options.problem)

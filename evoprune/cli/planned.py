@@ -32,7 +32,7 @@ def planned_names() -> list[str]:
 
 
 def find_planner(name: str) -> type[Planner]:
-    """The planner called ``name``. Raises :class:`evoprune.InputError` if it cannot be used."""
+    """The planner called ``name``."""
     planner = registry.find_plugin(COMMANDS, name)
     if not (isinstance(planner, type) and issubclass(planner, Planner)):
         raise InputError(f"'{name}' is not a subclass of evoprune.Planner", COMMANDS)

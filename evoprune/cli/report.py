@@ -25,18 +25,12 @@ def add_report(commands: Any) -> None:
     """Add the command ``report``."""
     example = "python -m evoprune report runs/seed0 runs/seed1 runs/seed2 --out seeds.html"
     parser = add_command(commands, report, "write a page about runs or an ablation", example)
-    parser.add_argument(
-        "runs",
-        metavar="RUN_DIR",
-        nargs="+",
-        type=Path,
-        help="folders of runs, finished or not, a folder that contains such, or an ablation's",
-    )
+    told = "folders of runs, finished or not, a folder that contains such, or an ablation's"
+    parser.add_argument("runs", metavar="RUN_DIR", nargs="+", type=Path, help=told)
     parser.add_argument("--out", type=Path, help="the page (default: report.html in the first folder)")
     parser.add_argument("--watch", action="store_true", help="write the page again and again until the runs end")
-    parser.add_argument(
-        "--every", type=float, default=10.0, metavar="SECONDS", help="how often --watch writes (default: %(default)g)"
-    )
+    told = "how often --watch writes (default: %(default)g)"
+    parser.add_argument("--every", type=float, default=10.0, metavar="SECONDS", help=told)
     for name, what in _TRACKERS.items():
         told = f"hand each run's history to {what}, too; pip install 'evoprune[{name}]'"
         parser.add_argument(f"--{name}", action="store_true", help=told)

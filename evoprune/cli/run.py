@@ -58,8 +58,7 @@ def run(options: argparse.Namespace) -> int | None:
     if options.print_config:
         yaml.safe_dump(resolved.config(), sys.stdout, sort_keys=False, allow_unicode=True)
         return None
-    code = under_scoop(how, options)
-    if code is not None:
+    if (code := under_scoop(how, options)) is not None:
         return code
     folder = run_folder.choose(options.runs_dir, options.name, Path(options.file).stem)
     carry_out(lambda: run(resolved, folder, how), folder)
@@ -70,16 +69,10 @@ def add_resume(commands: Any) -> None:
     """Add the command ``resume``."""
     example = "python -m evoprune resume runs/gpt2_mini-20250101-120000-4711 --set generations=40"
     parser = add_command(commands, resume, "continue a run that ended early", example)
-    parser.add_argument(
-        "folders",
-        type=Path,
-        nargs="+",
-        metavar="RUN_DIR",
-        help="the folder of a run, or one that contains runs, of which those that ended early are continued",
-    )
-    add_set(
-        parser, "generations, budget, max_failures, or what no score depends on, such as problem.recover; repeatable"
-    )
+    told = "the folder of a run, or one that contains runs, of which those that ended early are continued"
+    parser.add_argument("folders", type=Path, nargs="+", metavar="RUN_DIR", help=told)
+    told = "generations, budget, max_failures, or what no score depends on, such as problem.recover; repeatable"
+    add_set(parser, told)
     add_execution(parser)
 
 
@@ -91,8 +84,7 @@ def resume(options: argparse.Namespace) -> int | None:
     from evoprune.search.run import resume  # as in run: NumPy and matplotlib
 
     how = read_execution(options)
-    code = under_scoop(how, options)
-    if code is not None:
+    if (code := under_scoop(how, options)) is not None:
         return code
     folders = runs_in(options.folders, lambda run: look(run).resumable, "ended early; there is nothing to continue")
     code = 0
@@ -134,9 +126,8 @@ def add_validate(commands: Any) -> None:
     example = "python -m evoprune validate problems/gpt2_mini.yaml --measure"
     parser = add_command(commands, validate, "check an experiment, and say what it will need", example)
     add_experiment(parser)
-    parser.add_argument(
-        "--measure", action="store_true", help="say what the run will need: minutes, memory, disk; loads the model"
-    )
+    told = "say what the run will need: minutes, memory, disk; loads the model"
+    parser.add_argument("--measure", action="store_true", help=told)
     add_execution(parser)
 
 

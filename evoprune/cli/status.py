@@ -23,14 +23,8 @@ from evoprune.records.status import Status, find, look
 def add_status(commands: Any) -> None:
     """Add the command ``status``."""
     parser = add_command(commands, status, "show the state and progress of runs", "python -m evoprune status runs")
-    parser.add_argument(
-        "folders",
-        nargs="*",
-        type=Path,
-        default=[Path("runs")],
-        metavar="RUN_DIR",
-        help="the folder of a run, or one with runs at any depth, such as an ablation (default: runs)",
-    )
+    told = "the folder of a run, or one with runs at any depth, such as an ablation (default: runs)"
+    parser.add_argument("folders", nargs="*", type=Path, default=[Path("runs")], metavar="RUN_DIR", help=told)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

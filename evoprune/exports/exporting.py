@@ -44,9 +44,8 @@ def export(
 ) -> Exported:
     """Let ``write`` fill a new folder, or make a file in one, and give it the name ``out`` when all is there.
 
-    ``evoprune.json`` gets the facts and ``made_by``, ``experiment.yaml`` the ``experiment``, if there is one; of a file
-    see :func:`about`. Raises :class:`InputError` if ``out`` holds anything, and :class:`Stopped` if the problem found
-    faults in what it wrote: it is then there, and ``UNFIT.txt`` says what they are.
+    ``evoprune.json`` gets the facts and ``made_by``, ``experiment.yaml`` the ``experiment``; of a file see
+    :func:`about`. Raises :class:`Stopped` if the problem found faults in the export: ``UNFIT.txt`` lists them.
     """
     refuse_unless_free(out, is_file)
     _clear_parts(out)
@@ -95,15 +94,12 @@ def _is_running(pid: int) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:  # somebody else's
-        return True
+        pass
     return True
 
 
 def load(folder: str | Path) -> Any:
-    """Return an export ready to use from Python: a model and its tokenizer, say.
-
-    Raises :class:`InputError` if ``folder`` is no export, or if it failed its check.
-    """
+    """Return an export ready to use from Python: a model and its tokenizer, say; refuse one that failed its check."""
     folder = Path(folder)
     facts = read_json(folder / FACTS, "the folder of an export")
     if not facts.get("fit"):
@@ -123,10 +119,7 @@ def is_one_file(problem: type[Exporting], out: Path) -> bool:
 
 
 def refuse_unless_free(out: Path, is_file: bool = False) -> None:
-    """Raise :class:`InputError` unless ``out`` is a name not taken, or, for a folder, an empty folder.
-
-    Also where it cannot be made: a search may take hours before it is written.
-    """
+    """Refuse ``out`` if it is taken, but for an empty folder, or cannot be made: hours of search may precede it."""
     try:
         taken = os.path.lexists(out) and (is_file or out.is_symlink() or not out.is_dir() or any(out.iterdir()))
         home = next((folder for folder in out.absolute().parents if folder.exists()), None)
@@ -156,7 +149,7 @@ def _move(part: Path, out: Path) -> None:
 
 
 def refuse_unready(name: str) -> None:
-    """Raise :class:`InputError` where nothing can be uploaded to the repository ``name``."""
+    """Refuse a repository ``name`` to which nothing can be uploaded."""
     import huggingface_hub  # slow to import
     from huggingface_hub.utils import HFValidationError, validate_repo_id
 
@@ -171,11 +164,7 @@ def refuse_unready(name: str) -> None:
 
 
 def push(out: Path, name: str) -> str:
-    """Upload ``out``, a folder or one file and those about it, to the repository ``name``; return its address.
-
-    A repository that does not exist is made, private. Raises :class:`evoprune.errors.Stopped` where the hub refuses or
-    cannot be reached; ``out`` stays as it is.
-    """
+    """Upload ``out``, and files about it, to the repository ``name``, made private if missing; return its address."""
     from huggingface_hub import CommitOperationAdd, HfApi
 
     operations = [CommitOperationAdd(place, path) for place, path in _files(out).items()]
@@ -204,10 +193,7 @@ def recover_into(
     experiment: Config | None,
     is_file: bool = False,
 ) -> Exported:
-    """As :func:`export`, for training that can be continued.
-
-    ``write`` keeps its checkpoints in the first folder, beside ``out``, and writes into the second, or the file.
-    """
+    """As :func:`export`, for training that can be continued: ``write`` gets a folder for checkpoints, too, first."""
     refuse_unless_free(out, is_file)
     workplace = out.with_name(f"{out.name}.unfinished")
     with _held(workplace):
@@ -217,7 +203,7 @@ def recover_into(
 
 
 def recover_export(problem: type[Recovering], source: Path, out: Path, options: Any) -> Exported:
-    """Recover what lies in the folder ``source``. Raises :class:`InputError`, and ``Stopped`` if it did not help."""
+    """Recover the model in the folder ``source``. Raises ``Stopped`` if it did not help."""
     if not source.is_dir():
         raise InputError("no such folder; expected a run's, or an exported model's", str(source))
     if is_one_file(problem, out):
@@ -238,10 +224,7 @@ def recover_export(problem: type[Recovering], source: Path, out: Path, options: 
 
 @contextmanager
 def _held(workplace: Path) -> Iterator[None]:
-    """Make ``workplace``, and keep other processes out, but for those that a launcher started beside this one.
-
-    It is deleted again where no checkpoints were made, which would only refuse other options later.
-    """
+    """Make and lock ``workplace``, unless a launcher's first process did; delete it if no checkpoint was made."""
     if not is_first_process():
         yield
         return

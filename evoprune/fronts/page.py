@@ -17,26 +17,14 @@ from evoprune.report.page import Block, Drawing, items, table, text, write_page
 
 _SVG, _LINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
-_MARKERS = "osD^vPX*"
-"""A shape for each family, beside its colour."""
-
-_PALE = 0.25
-"""The opacity of points that another one beats."""
-
-_WIDE, _MARKS = 3.0, (1, 1.5, 2, 3, 4, 5, 6, 8)
-"""Values along a front that span more than this ratio have a log scale, with these numbers, times powers of ten."""
-
-_MILLION = 1e6
-
-_LEAST = 1e-4
-"""Below this share of the largest worth a log scale ends, and goes on evenly to 0: a lossless file, rounding alone."""
+_MARKERS = "osD^vPX*"  # a shape for each family, beside its colour
+_PALE = 0.25  # opacity of points that another one beats
+_WIDE, _MARKS = 3.0, (1, 1.5, 2, 3, 4, 5, 6, 8)  # costs that span a larger ratio get a log scale with these marks
+_LEAST = 1e-4  # share of the largest worth below which a log scale becomes linear, down to 0: lossless files
 
 
 def draw(front: Front, axis: str) -> Figure:
-    """Each point by its worth and its value on ``axis``; those that another one beats are paler.
-
-    A line joins the points of a family that no other point of the family beats.
-    """
+    """Draw the worth of each point against ``axis``, beaten ones paler, and a line through each family's unbeaten."""
     figure, axes = new(width=8.0, height=5.0)
     measured = front.measured(axis)
     kept = front.kept(axis, measured)
@@ -70,7 +58,7 @@ def _number(axes: Axes, values: Sequence[float]) -> None:
         axes.xaxis.set_minor_locator(NullLocator())
     else:
         axes.xaxis.set_major_locator(MaxNLocator(6))
-    if max(values) < _MILLION:
+    if max(values) < 1e6:
         thousands(axes.xaxis)
     else:
         axes.xaxis.set_major_formatter(EngFormatter())  # 60 M: longer numbers would touch each other
@@ -95,10 +83,7 @@ def describe(front: Front, axis: str) -> str:
 
 
 def write(front: Front, folder: Path) -> tuple[Path, Path]:
-    """Write ``front.html``, the same as Markdown, and a figure for each axis, ``front_AXIS.png`` and ``.svg``.
-
-    All into ``folder``. Returns the first two.
-    """
+    """Write the page as ``front.html`` and Markdown, whose paths are returned, and ``front_AXIS.png`` and ``.svg``."""
     page = write_page(folder.resolve().name, _blocks(front), folder / "front.html")
     for axis in front.axes:
         save(draw(front, axis), folder, f"front_{axis}")
@@ -115,18 +100,10 @@ def _blocks(front: Front) -> Iterator[Block]:
         yield Drawing(axis, interactive(front, axis), describe(front, axis), inline=True)
     yield "## Files"
     unbeaten = {axis: front.kept(axis, front.measured(axis)) for axis in front.axes}
+    best_in = {point.name: ", ".join(axis for axis in front.axes if point in unbeaten[axis]) for point in front.points}
     head = ["file", *(quantity.label for quantity in front.quantities.values()), "unbeaten in"]
-    yield table(
-        head,
-        (
-            [
-                point.name,
-                *map(point.told, front.quantities),
-                ", ".join(axis for axis in front.axes if point in unbeaten[axis]) or "-",
-            ]
-            for point in _ranked(front)
-        ),
-    )
+    ranked = _ranked(front)
+    yield table(head, ([p.name, *map(p.told, front.quantities), best_in[p.name] or "-"] for p in ranked))
     yield "The best first."
     if front.unfit:
         yield "## Not shown"

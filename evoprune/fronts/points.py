@@ -15,7 +15,7 @@ from evoprune.errors import InputError
 from evoprune.experiment.resolve import resolve_at
 from evoprune.exports.exporting import EXPERIMENT, FACTS
 from evoprune.files.json_files import read_json
-from evoprune.interfaces.export import Exporting, Quantity, Standing
+from evoprune.interfaces.export import Exporting, Quantity
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,10 @@ def read(folder: Path) -> Front:
         if not facts.get("fit"):
             unfit.append(f"{name}: {'; '.join(map(str, facts.get('faults', [])))}")
             continue
-        standing = _standing(problem, facts, facts_file)
+        try:
+            standing = problem.standing(facts)
+        except InputError as error:
+            raise InputError(error.problems, str(facts_file)) from None
         known = known or (problem.quantities, standing.measured_on, name)
         if (problem.quantities, standing.measured_on) != known[:2]:
             raise InputError(
@@ -102,18 +105,10 @@ def _described(facts_file: Path) -> tuple[Path, type[Exporting]]:
         raise InputError(f"the problem {problem.__name__} exports nothing", str(experiment))
     if in_folder:
         return facts_file.parent, problem
-    files = [facts_file.with_name(f"{stem}{suffix}") for suffix in problem.file_suffixes()]
-    for out in files:
-        if out.is_file():
+    for suffix in problem.file_suffixes():
+        if (out := facts_file.with_name(f"{stem}{suffix}")).is_file():
             return out, problem
     raise InputError(
         f"is missing, though {facts_file.name} describes it: put it back, or delete {stem}.* to export it again",
         str(facts_file.with_name(stem)),
     )
-
-
-def _standing(problem: type[Exporting], facts: Mapping[str, Any], facts_file: Path) -> Standing:
-    try:
-        return problem.standing(facts)
-    except InputError as error:
-        raise InputError(error.problems, str(facts_file)) from None

@@ -34,10 +34,7 @@ class PlannedExport:
 
 
 def plan(experiments: Mapping[str, Resolved], family: Path, options: Mapping[str, Any]) -> list[PlannedExport]:
-    """Return a point for each of ``experiments``, by its name, in the folder ``family``, and check the ``options``.
-
-    It is exported as a file where its problem has such a form, the first that it names, and else as a folder.
-    """
+    """Return a point for each of ``experiments``, by its name, in the folder ``family``, and check the ``options``."""
     plans = []
     for name, resolved in experiments.items():
         problem, place = resolved.problem, family / "runs" / name
@@ -65,10 +62,7 @@ def names(variants: Sequence[Variant]) -> list[str]:
 
 
 def carry_out(plans: Sequence[PlannedExport], how: Execution, options: Mapping[str, Any]) -> None:
-    """Run and export each of ``plans``; an export that cannot be made, or fails its check, is told; others are made.
-
-    ``options``: of each export.
-    """
+    """Run and export each of ``plans``; an export that cannot be made, or fails its check, is told; others are made."""
     for point in plans:
         run_to_its_end(point.resolved, point.place, how)
         if point.facts.exists():
@@ -82,10 +76,7 @@ def carry_out(plans: Sequence[PlannedExport], how: Execution, options: Mapping[s
 
 
 def add_rivals(plans: Sequence[PlannedExport], front: Path, options: Mapping[str, Any]) -> None:
-    """Export the rivals of each run of ``plans`` into folders of ``front``.
-
-    One that cannot be made, or fails its check, is told, and the others are made. ``options``: of each export.
-    """
+    """Export the rivals of each run of ``plans`` into folders of ``front``; failures are told as in carry_out."""
     for number, point in enumerate(plans):
         problem: Any = point.resolved.problem
         for rival in _rivals(point, first=number == 0):

@@ -21,10 +21,7 @@ __all__ = ["watch", "write"]
 
 
 def write(folders: Sequence[Path], out: Path, refresh: float | None = None) -> tuple[Path, Path]:
-    """Write the page on the runs in ``folders``, or on one ablation: ``out`` (HTML), and Markdown beside it.
-
-    A browser that shows the page loads it again every ``refresh`` seconds. Returns both paths.
-    """
+    """Write the page on the runs in ``folders``, or on one ablation; parameters and result as :func:`write_page`."""
     with _refusing_other_forms(folders):
         for folder in filter(campaign.is_campaign, folders):
             if len(folders) > 1:
@@ -42,10 +39,7 @@ def write(folders: Sequence[Path], out: Path, refresh: float | None = None) -> t
 def watch(
     folders: Sequence[Path], out: Path, seconds: float, wait: Callable[[float], None] = time.sleep
 ) -> tuple[Path, Path]:
-    """Write the page every ``seconds`` until nothing in it is running; return as :func:`write`.
-
-    The first page is written when something is scored; the last one reloads itself no more.
-    """
+    """Write the page every ``seconds`` from the first score until nothing in it is running; return as :func:`write`."""
     while any(map(_is_running, folders)):
         try:
             write(folders, out, refresh=seconds)

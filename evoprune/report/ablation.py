@@ -38,10 +38,7 @@ class Member:
 
 
 def blocks(folder: Path) -> Iterator[Block]:
-    """The page on the ablation in ``folder``; it compares the seeds that every variant has finished.
-
-    Raises :class:`NothingYet` while there is no such seed.
-    """
+    """The page on the ablation in ``folder``; :class:`NothingYet` while no seed is finished in every variant."""
     campaign = read(folder)
     members = [_member(folder, campaign, *planned) for planned in campaign.places()]
     done = [member.found for member in members if member.found]
@@ -123,8 +120,7 @@ def _facts(folder: Path, campaign: Campaign, members: Sequence[Member], seeds: i
 
 
 def _row(member: Member, budget: float) -> list[object]:
-    found = member.found
-    scores = [found.curve.at(budget), found.unseen] if found else [None, None]
+    scores = [member.found.curve.at(budget), member.found.unseen] if member.found else [None, None]
     return [str(member.place), member.variant, member.seed, member.state, *scores]
 
 

@@ -15,9 +15,7 @@ from evoprune.figures import BLUE, COLOURS, GREY, ORANGE, entitle, log_scale_if_
 MOST_ANCESTORS = 400
 
 Json = dict[str, Any]
-
-Curve = Sequence[tuple[int, float]]
-"""Generations, and the best after each."""
+Curve = Sequence[tuple[int, float]]  # generations, and the best after each
 
 
 def ancestors(best: int, candidates: Mapping[int, Json]) -> list[Json]:
@@ -34,10 +32,9 @@ def ancestors(best: int, candidates: Mapping[int, Json]) -> list[Json]:
 
 
 def draw_family(family: Sequence[Json], best: int, label: str, weight: float) -> Figure:
-    """Draw fitness (the objective ``label``) by generation of birth, with a line from each parent to its child.
+    """Draw fitness (``label``) by generation of birth, with a line from each parent to its child.
 
-    The line of the better parents stands out, as all lines of a large family are a tangle. ``weight``: negative if
-    the objective is minimised. Failed candidates are left out.
+    The line of the better parents stands out. ``weight``: negative if the objective is minimised.
     """
     figure, axes = new()
     places = {line["candidate"]: (line["generation"], line["fitness"][0]) for line in _scored(family)}
@@ -77,10 +74,7 @@ def describe_family(family: Sequence[Json], best: int) -> str:
 
 
 def draw_curves(curves: Mapping[str, Curve], references: Mapping[str, float], label: str, about: str) -> Figure:
-    """Draw the best so far of several runs, by name, and the ``references`` that they share.
-
-    ``label``: the objective. ``about``: the model and texts, if they are the same.
-    """
+    """Draw the best so far (``label``) of several runs, by name, and the ``references`` that they share."""
     figure, axes = new()
     for (name, curve), colour in zip(curves.items(), COLOURS * len(curves), strict=False):
         axes.plot(*zip(*curve, strict=True), color=colour, marker="o", markersize=3, label=name)

@@ -106,10 +106,7 @@ def code(content: str) -> str:
 
 
 def write_page(title: str, blocks: Iterable[Block], out: Path, refresh: float | None = None) -> tuple[Path, Path]:
-    """Write ``out`` (HTML), and Markdown beside it; return both paths.
-
-    ``refresh``: seconds after which a browser loads the page again.
-    """
+    """Write ``out`` (HTML), reloaded every ``refresh`` seconds, and Markdown beside it; return both paths."""
     blocks = [f"# {text(title)}", *blocks]
     reload = f'<meta http-equiv="refresh" content="{refresh}">\n' if refresh else ""
     page = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
@@ -152,10 +149,8 @@ def _markdown(block: Block) -> str:
 def to_html(block: Block) -> str:
     """``block`` as HTML; nothing in it is markup that was not made by this module."""
     if isinstance(block, Drawing):
-        image = (
-            f'<img src="data:image/svg+xml;base64,{base64.b64encode(block.svg).decode()}" alt="{escape(block.title)}">'
-        )
-        shown = block.svg.decode() if block.inline else image
+        image = f"data:image/svg+xml;base64,{base64.b64encode(block.svg).decode()}"
+        shown = block.svg.decode() if block.inline else f'<img src="{image}" alt="{escape(block.title)}">'
         return f"<figure>{shown}<figcaption>{escape(block.words)}</figcaption></figure>\n"
     if isinstance(block, Details):
         return f"<details><summary>{escape(block.summary)}</summary>\n{to_html(block.markdown)}</details>\n"
@@ -164,23 +159,11 @@ def to_html(block: Block) -> str:
     return str(_PARSER.renderer.render(tokens, _PARSER.options, {}))
 
 
-def _parser() -> MarkdownIt:
-    parser = (
-        MarkdownIt("commonmark", {"html": False}).enable("table").disable(["image", "link", "autolink", "reference"])
-    )
-    parser.add_render_rule("table_open", lambda *_: '<div class="wide" tabindex="0"><table>\n')
-    parser.add_render_rule("table_close", lambda *_: "</table></div>\n")
-    parser.add_render_rule(
-        "fence", lambda _, tokens, at, *__: f'<pre tabindex="0">{escape(tokens[at].content)}</pre>\n'
-    )
-    return parser
-
-
-def _pre(content: str) -> str:
-    return f'<pre tabindex="0">{escape(content)}</pre>\n'
-
-
-_PARSER = _parser()
+_PARSER = MarkdownIt("commonmark", {"html": False}).enable("table")
+_PARSER.disable(["image", "link", "autolink", "reference"])
+_PARSER.add_render_rule("table_open", lambda *_: '<div class="wide" tabindex="0"><table>\n')
+_PARSER.add_render_rule("table_close", lambda *_: "</table></div>\n")
+_PARSER.add_render_rule("fence", lambda _, tokens, at, *__: f'<pre tabindex="0">{escape(tokens[at].content)}</pre>\n')
 
 
 def _mark_rows(tokens: Sequence[Token]) -> None:
@@ -199,11 +182,6 @@ def _mark_rows(tokens: Sequence[Token]) -> None:
             token.attrSet("scope", "row")
         elif token.type == "td_close" and first:
             token.tag, first = "th", False
-        elif (
-            token.type == "td_open"
-            and content
-            and content.content
-            and set(content.content) <= {*_EIGHTHS, _FULL, _BELOW}
-        ):
+        elif token.type == "td_open" and content and _BAR.fullmatch(content.content):
             token.attrJoin("class", "bar")
             token.attrSet("aria-hidden", "true")

@@ -19,11 +19,9 @@ from evoprune.records.history import is_generation, may_win
 from evoprune.records.run_folder import HISTORY, RESULT
 from evoprune.records.status import look
 
+# keys of a result that have a place of their own on the page
 _ELSEWHERE = {"best", "protocol", "genes", "curve", "figures", "work_unit", "seconds", "seconds_evaluating"}
-"""Keys of a result that have a place of their own on the page."""
-
-_MOST_COLUMNS = 20
-"""A table with more is for programs, which read result.json."""
+_MOST_COLUMNS = 20  # a table with more is for programs, which read result.json
 
 Json = dict[str, Any]
 

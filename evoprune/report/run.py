@@ -110,15 +110,8 @@ def _family(one: Reported, head: str) -> Iterator[Block]:
         weight = one.problem.weights_of(one.run.resolved.settings)[0]
         figure = draw_family(family, best, one.objectives[0], weight)
         yield drawing("family tree", figure, describe_family(family, best))
-    rows = (
-        [
-            line["candidate"],
-            line["generation"],
-            line["fitness"][0],
-            " and ".join(map(str, line["parents"])) or "drawn at random",
-        ]
-        for line in family
-    )
+    bred = [" and ".join(map(str, line["parents"])) or "drawn at random" for line in family]
+    rows = [[m["candidate"], m["generation"], m["fitness"][0], of] for m, of in zip(family, bred, strict=True)]
     head_row = ["candidate", "generation", one.objectives[0], "bred from"]
     yield Details(f"{len(family)} candidates, the best first", table(head_row, rows))
 

@@ -75,10 +75,7 @@ def write_tensorboard(run: Record) -> str:
 
 
 def write_wandb(run: Record) -> str:
-    """Log ``run`` online or, where WANDB_MODE says so, into its folder ``wandb``; return its address.
-
-    Written again, it is continued.
-    """
+    """Log ``run`` online or, as WANDB_MODE says, into its folder ``wandb``; return its address. Again, it continues."""
     try:
         import wandb
     except ImportError:
@@ -103,10 +100,7 @@ def write_wandb(run: Record) -> str:
 
 
 def write_mlflow(run: Record) -> str:
-    """Log ``run`` to the server or file that MLFLOW_TRACKING_URI names; return a command to see it.
-
-    Written again, it replaces itself.
-    """
+    """Log ``run``, again if it is there, to the place of MLFLOW_TRACKING_URI; return a command to see it."""
     try:
         import mlflow
 
