@@ -51,7 +51,7 @@ class ProblemRef:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a process evaluates: ``device`` replaces a problem's ``device: auto``; None leaves it as it is."""
+    """Placement of a process: ``device`` replaces a problem's ``device: auto``; None leaves it as it is."""
 
     device: str | None = None
     threads: int | None = None

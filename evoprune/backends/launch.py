@@ -30,13 +30,13 @@ _CLUSTERS = {"SLURM_NODELIST", "PBS_ENVIRONMENT", "PE_HOSTFILE"}  # variables by
 
 
 def running() -> bool:
-    """Whether this process is one of SCOOP's."""
+    """Return whether this process is one of SCOOP's."""
     module = sys.modules.get("scoop")
     return bool(module and module.IS_RUNNING)
 
 
 def size() -> int | None:
-    """How many workers SCOOP started; None outside it."""
+    """Number of workers that SCOOP started; None outside it."""
     return int(sys.modules["scoop"].SIZE) if running() else None
 
 

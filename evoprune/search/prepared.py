@@ -27,7 +27,7 @@ FREE_KEYS = frozenset({"generations", "budget", "max_failures"})
 
 @dataclass(frozen=True)
 class Prepared:
-    """What one run needs, all of it decided and loaded before anything is scored."""
+    """Needs of one run, decided and loaded before anything is scored."""
 
     resolved: Resolved
     problem: Problem
@@ -71,7 +71,7 @@ class Prepared:
 
 
 def decide(resolved: Resolved, execution: Execution) -> Execution:
-    """How ``resolved`` is carried out on this host, which the process is prepared for."""
+    """Decide the execution of ``resolved`` on this host, and prepare the process for it."""
     limit_threads(execution.with_threads().threads)  # before libraries read the number
     execution = execution.decided(resolved.problem, getattr(resolved.settings, "device", AUTO))
     if execution.map == "scoop":  # this process is a worker too
