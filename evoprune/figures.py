@@ -16,15 +16,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from evoprune.console.formatting import digits
 
+# colours that colour-blind readers can distinguish (Okabe and Ito)
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#777777"
-"""Colours that colour-blind readers can distinguish (Okabe and Ito)."""
+COLOURS = (BLUE, ORANGE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9", GREY, "#000000")  # of curves in one figure
 
-COLOURS = (BLUE, ORANGE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9", GREY, "#000000")
-"""For curves that lie in one figure."""
-
+# style of figures on a dark page, without the white ground of the figure and of its axes
 _LIGHTER = {"#000000": "#e8e8e8", BLUE: "#56b4e9", ORANGE: "#ff9b52", GREY: "#a8a8a8", "#009e73": "#2fd0a5"}
-"""The same colours for a dark page."""
-
 _DARK = (
     "<style>@media (prefers-color-scheme: dark) {"
     + "text { fill: #e8e8e8 }"
@@ -36,7 +33,6 @@ _DARK = (
     + '#patch_1 path, #patch_2 path, [id^="legend"] > g:first-child path { fill: none !important }'
     + "}</style>"
 )
-"""Without the white ground of the figure and of its axes."""
 
 STYLE: dict[Any, Any] = {
     "axes.spines.top": False,

@@ -24,18 +24,13 @@ class Campaign(BaseModel, extra="ignore", allow_inf_nan=False):
     """The options of an ablation, as stored in :data:`CAMPAIGN`."""
 
     file: str
-    settings: list[str]
-    """Of all variants, as ``--set`` takes them."""
+    settings: list[str]  # of all variants, as ``--set`` takes them
     variants: list[Variant] = Field(min_length=1)
-    seeds: int = Field(ge=1, le=10_000)
-    """The number of seeds: 0, 1, ..."""
-    budget: float = Field(gt=0)
-    """Work of each run, in ``unit``."""
+    seeds: int = Field(ge=1, le=10_000)  # their number: 0, 1, ...
+    budget: float = Field(gt=0)  # work of each run, in ``unit``
     unit: str
-    label: str | None = "fitness"
-    """The name of the first objective; None where variants differ in it, which then is not compared."""
-    environment: dict[str, Any] = {}
-    """The command and the machine that started or last continued it."""
+    label: str | None = "fitness"  # the first objective; None, and not compared, where variants differ in it
+    environment: dict[str, Any] = {}  # the command and the machine that started or last continued it
 
     @property
     def varied(self) -> dict[str, list[str]]:
@@ -80,12 +75,8 @@ def held(folder: Path, campaign: Campaign) -> Iterator[None]:
         try:
             yield
         finally:
-            _remove_if_bare(folder)
-
-
-def _remove_if_bare(folder: Path) -> None:
-    ours = [folder / CAMPAIGN, folder / _LOCK]
-    if set(folder.iterdir()) <= set(ours):
-        for path in ours:
-            path.unlink(missing_ok=True)
-        folder.rmdir()
+            ours = {folder / CAMPAIGN, folder / _LOCK}
+            if set(folder.iterdir()) <= ours:
+                for path in ours:
+                    path.unlink(missing_ok=True)
+                folder.rmdir()

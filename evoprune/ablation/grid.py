@@ -25,9 +25,8 @@ class Variant:
 def variants(varied: Sequence[str], shared: Mapping[str, str] = MappingProxyType({})) -> list[Variant]:
     """All combinations of ``KEY=VALUE,VALUE,...``, the first value of each key first.
 
-    A key that the experiment does not have at its top is the problem's (``score`` is
-    ``problem.score``). ``shared``: keys that are the same for all variants, and the option that sets each. Raises
-    :class:`InputError`.
+    A key that the experiment does not have at its top is the problem's (``score`` is ``problem.score``). ``shared``:
+    keys that are the same for all variants, and the option that sets each.
     """
     axes = [_axis(text, shared) for text in varied]
     names = [key for key, _ in axes]

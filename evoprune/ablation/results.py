@@ -24,8 +24,8 @@ HEAD = ["variant", "runs", "median", "quartiles", f"{CONFIDENCE:.0%} interval of
 _POINTS = 200
 _LINES = ("-", "--", ":", "-.")  # for variants beyond the colours
 
+# shown where the variants of a campaign have no common ``label`` for the objective
 NOT_COMPARED = "it differs between the variants, so that only their results on unseen data are compared"
-"""Shown where the variants of a campaign have no common ``label`` for the objective."""
 
 
 def write_results(runs: Sequence[Finished], campaign: Campaign, folder: Path) -> str:
@@ -97,9 +97,8 @@ def draw_curves(runs: Sequence[Finished], budget: float, unit: str, label: str) 
 class Row:
     """One variant's final scores over its seeds.
 
-    ``interval``: a bootstrap interval (percentile) of the median, at ``CONFIDENCE``; that of all of few scores
-    reaches 1 - 2^(1 - runs). ``p``: of the two-sided Mann-Whitney U test against the first variant, corrected by
-    Holm's method; None for the first.
+    ``interval``: percentile bootstrap of the median, at ``CONFIDENCE``. ``p``: two-sided Mann-Whitney U test against
+    the first variant, corrected by Holm's method; None for the first.
     """
 
     variant: str

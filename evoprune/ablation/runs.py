@@ -45,10 +45,8 @@ class Finished:
     variant: str
     seed: int
     curve: Curve
-    spent: float
-    """The work it did: the budget, plus what its last generation did beyond it."""
-    unseen: float | None
-    """The result's score on data that the search never saw; None where the problem gives none, or no finite one."""
+    spent: float  # its work: the budget, plus the last generation's work beyond it
+    unseen: float | None  # finite score on data that the search never saw, if the problem gives one
 
 
 def carry_out(campaign: Campaign, folder: Path, how: Execution) -> Iterator[Finished]:

@@ -22,8 +22,7 @@ from evoprune.interfaces.export import Exporting
 from evoprune.interfaces.planning import Planner
 from evoprune.records import run_folder
 
-COMMANDS = "evoprune.commands"
-"""The group of entry points."""
+COMMANDS = "evoprune.commands"  # the group of entry points
 
 
 def planned_names() -> list[str]:

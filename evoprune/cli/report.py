@@ -13,12 +13,12 @@ from evoprune.errors import InputError
 from evoprune.records.run_folder import RESULT
 from evoprune.records.status import find, look
 
+# by the name of the option, and of the extra that it needs
 _TRACKERS = {
     "tensorboard": "TensorBoard, as event files in its folder tensorboard",
     "wandb": "Weights & Biases, or with WANDB_MODE=offline its folder wandb",
     "mlflow": "MLflow, to where MLFLOW_TRACKING_URI says",
 }
-"""By the name of the option, and of the extra that it needs."""
 
 
 def add_report(commands: Any) -> None:

@@ -25,16 +25,14 @@ from evoprune.report.run import machine, repeating
 class Member:
     """One run of an ablation; ``found`` only if it is finished."""
 
-    place: Path
-    """Within the ablation's folder."""
+    place: Path  # within the ablation's folder
     variant: str
     seed: int
     state: str
     reason: str | None = None
     found: Finished | None = None
     minimised: bool = True
-    failures: Sequence[str] = ()
-    """The reasons of failed candidates."""
+    failures: Sequence[str] = ()  # the reasons of failed candidates
 
 
 def blocks(folder: Path) -> Iterator[Block]:

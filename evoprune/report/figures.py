@@ -101,7 +101,7 @@ def _better_parents(
     """``best``, its better parent, that one's better parent, and so on."""
     parents: dict[int, list[int]] = {}
     for parent, child in pairs:
-        if parent in places and parent < child:  # a parent is born first: without this, a forged file could go in rings
+        if parent in places and parent < child:  # a forged file could go in rings
             parents.setdefault(child, []).append(parent)
     line = [best] if best in places else []
     while line and line[-1] in parents:

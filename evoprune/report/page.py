@@ -21,11 +21,9 @@ from evoprune.errors import InputError, stopping_at_full_disks
 from evoprune.figures import svg
 from evoprune.files.json_files import write_text
 
+# characters that begin or end markup anywhere; underscores within a word do not
 _MARKUP = re.compile(r"[\\`*|<>\[\]&]|(?<![^\W_])_|_(?![^\W_])")
-"""Characters that begin or end markup anywhere; underscores within a word do not."""
-
 _MARKUP_AT_START = re.compile(r"^(\d*)([-+#=~]|[.)](?!\S))")
-
 _NUMBER = re.compile(r"-?\d[\d,.]*([eE][-+]?\d+)?%?|-|nan|inf|infinite|")
 
 _FULL, _BELOW, _EIGHTHS = "█", "░", ["", *"▏▎▍▌▋▊▉"]
@@ -39,8 +37,7 @@ class Drawing:
 
     title: str
     svg: bytes
-    words: str
-    """The caption, also for readers who cannot see the figure."""
+    words: str  # the caption, also for readers who cannot see the figure
     inline: bool = False
 
 
@@ -52,8 +49,7 @@ class Details:
     markdown: str
 
 
-Block = str | Drawing | Details
-"""A part of a page; a string is Markdown."""
+Block = str | Drawing | Details  # a part of a page; a string is Markdown
 
 
 def drawing(title: str, figure: Figure, words: str) -> Drawing:

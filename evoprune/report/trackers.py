@@ -17,9 +17,7 @@ from evoprune.records import recorded
 from evoprune.records.history import is_generation
 from evoprune.records.run_folder import HISTORY, RESULT
 
-NAME = "evoprune"
-"""Of the experiment in MLflow, and of the project in W&B unless WANDB_PROJECT names another."""
-
+NAME = "evoprune"  # of the experiment in MLflow, and of the project in W&B unless WANDB_PROJECT names another
 _RUN_TAG = "evoprune.run"
 _METRICS_PER_CALL, _PARAMETERS_PER_CALL, _LONGEST_PARAMETER = 1000, 100, 6000
 
@@ -29,14 +27,10 @@ class Record:
     """A run as it stands."""
 
     folder: Path
-    config: Mapping[str, Any]
-    """The experiment, by dotted key."""
-    generations: list[dict[str, Any]]
-    """The lines of the history on whole generations."""
-    result: Mapping[str, float]
-    """The numbers of ``result.json``, by dotted key; none before the run is done."""
-    began: float
-    """The start of the search, in seconds since 1970."""
+    config: Mapping[str, Any]  # the experiment, by dotted key
+    generations: list[dict[str, Any]]  # lines of the history on whole generations
+    result: Mapping[str, float]  # numbers of ``result.json``, by dotted key; none before the run is done
+    began: float  # the start of the search, in seconds since 1970
 
     @property
     def ident(self) -> str:
