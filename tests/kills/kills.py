@@ -15,7 +15,7 @@ Every kill is a SIGKILL. Kinds, in turn for processes, scoop and dask:
 A run that a kill ended is resumed. Laws: the history and the result are those of a run that was
 not disturbed, times aside; no candidate that the history held is scored again; no process stays
 behind; a killed main process is a failure; with processes and dask a killed worker is none; with
-scoop the run ends, or stops with exit code 3; nothing takes longer than a minute.
+scoop the run ends, or stops with exit code 3; nothing hangs.
 """
 
 from __future__ import annotations

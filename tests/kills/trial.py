@@ -1,4 +1,4 @@
-"""One run that is killed, and what comes of it."""
+"""One run that is killed, resumed, and compared with one that is not."""
 
 from __future__ import annotations
 
@@ -32,21 +32,16 @@ generations: {generations}
 max_failures: 1
 """
 
-_LIMIT = 120.0
-"""Seconds; what takes longer hangs."""
-
-_STALL = 10.0
-"""Seconds after which a run is to stop when no result comes."""
-
-_STILL = 0.03
-"""Seconds without a mark from a worker that make it idle: longer than between two evaluations."""
+_LIMIT = 120.0  # seconds after which a run hangs
+_STALL = 10.0  # seconds without a result after which a run is to stop
+_STILL = 0.03  # seconds without a mark that make a worker idle: longer than between two evaluations
 
 Run = tuple[list[dict[str, Any]], dict[str, Any]]
 
 
 @dataclass
 class Outcome:
-    """``code``: the killed run's. ``cut``: its last line was. ``again``: the genomes that were scored twice."""
+    """``code``: of the killed run. ``cut``: its last line is cut. ``again``: the genomes that were scored twice."""
 
     kind: str
     backend: str
@@ -59,7 +54,7 @@ class Outcome:
 
 
 def undisturbed(folder: Path, wide: bool) -> Run:
-    """What a run gives that nothing happens to."""
+    """History and result of a run that is not killed."""
     trial = Trial(folder / f"whole-{wide}", "none", "serial", wide)
     trial.start()
     trial.end()
@@ -88,7 +83,8 @@ class Trial:
         if end.code is not None and end.code != 0:
             history = (self._run / "history.jsonl").read_bytes()
             end.cut = not history.endswith(b"\n")
-            held = [line["genome"] for line in map(json.loads, _whole_lines(history)) if "genome" in line]
+            whole_lines = [line for line in history.splitlines(keepends=True) if line.endswith(b"\n")]
+            held = [line["genome"] for line in map(json.loads, whole_lines) if "genome" in line]
             self._log.unlink()
             self._command("resume", self._run)
             end.hung = self.end() is None
@@ -113,8 +109,7 @@ class Trial:
             self._process.communicate(timeout=_LIMIT)
         except subprocess.TimeoutExpired:
             for pid in self._processes():
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+                _killed(pid)
             self._process.communicate()
             return None
         return self._process.returncode
@@ -142,7 +137,7 @@ class Trial:
         main = int(json.loads(status.read_text())["pid"])
         if self._writing:
             size = rng.randrange(8_000_000)
-            if not self._await(lambda: _size(history) > size, pause=0):
+            if not self._await(lambda: history.stat().st_size > size, pause=0):
                 return False
             return _killed(main)
         count = rng.randrange(4, 70)
@@ -194,8 +189,7 @@ class Trial:
         while (left := self._processes()) and time.monotonic() < end:
             time.sleep(0.05)
         for pid in left:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            _killed(pid)
         return left
 
 
@@ -205,11 +199,3 @@ def _killed(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size
-
-
-def _whole_lines(text: bytes) -> list[bytes]:
-    return [line for line in text.splitlines(keepends=True) if line.endswith(b"\n")]

@@ -1,5 +1,6 @@
 """SCOOP and Dask across two hosts: the same history as on one, from both hosts' work, and nothing left behind."""
 
+import contextlib
 import shlex
 import subprocess
 import sys
@@ -9,8 +10,8 @@ import pytest
 import yaml
 
 from evoprune.experiment import registry
-from tests.multinode.conftest import where
-from tests.runs import finish, lines, result, wait_until
+from tests.multinode import hosts
+from tests.runs import candidates, finish, lines, result, wait_until
 
 pytestmark = pytest.mark.slow  # each starts hosts of its own
 
@@ -37,6 +38,41 @@ MINI = [
     "population=6",
 ]
 PYTHON = [sys.executable, "-m", "dask"]
+
+
+@pytest.fixture(scope="session")
+def obstacle():
+    """The reason why hosts cannot be made here, or None."""
+    return hosts.obstacle()
+
+
+@pytest.fixture
+def pair(obstacle, tmp_path):
+    """Two hosts that know each other; skips, saying why, where they cannot be made."""
+    if obstacle:
+        pytest.skip(obstacle)
+    with contextlib.ExitStack() as end:
+        made = hosts.pair(tmp_path)
+        for host in made:
+            end.callback(host.remove)
+        for host, other in (made, made[::-1]):
+            wait_until(lambda: host.start("ssh", "-oBatchMode=yes", other.name, "true").wait() == 0)  # noqa: B023
+        yield made
+
+
+@pytest.fixture
+def evoprune(pair, tmp_path):
+    """Starts the command line on the first host."""
+
+    def call(command, *arguments):
+        return pair[0].start(sys.executable, "-m", "evoprune", command, *arguments)
+
+    return call
+
+
+def where(folder):
+    """The hosts that have scored candidates; the run may be going on."""
+    return {line.get("worker", "").split(":")[0] for line in candidates(folder) if not line["memo"]}
 
 
 @pytest.fixture
