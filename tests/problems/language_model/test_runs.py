@@ -73,14 +73,6 @@ def test_reported_perplexity_is_that_of_a_plain_model_masked_by_hand(run_on):
         assert result["perplexity"]["report"]["evolved"] == pytest.approx(plain_perplexity(model, tokens), rel=1e-4)
 
 
-def test_the_stored_config_repeats_the_run(run_on, tmp_path):
-    folder = run_on("gpt2")
-    assert main(["run", str(folder / "config.yaml"), "--runs-dir", str(tmp_path), "--name", "again"]) == 0
-    histories = [without_times(recorded.lines(each / "history.jsonl")) for each in (folder, tmp_path / "again")]
-    assert histories[0] == histories[1]
-    assert result_of(tmp_path / "again")["best"] == result_of(folder)["best"]
-
-
 def test_a_run_is_the_same_whatever_is_kept(run, monkeypatch):
     def of_run(name):
         folder = run("problem.score=gblm", "problem.reconstruct=least_squares", "operators.algorithm=random_search",

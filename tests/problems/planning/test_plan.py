@@ -132,9 +132,3 @@ def test_of_a_very_long_text_each_part_gives_its_begin_alone(tmp_path):
     assert sum(found.tokens.values()) == pytest.approx(800_000, rel=0.01)
     begins = [found.parts[name]["part"][0] for name in ("search", "calibration", "report")]
     assert begins == [0.0, 0.3, 0.75]
-
-
-def test_without_a_text_the_splits_of_the_bundled_one_are_told():
-    found = divide(None, 2048)
-    assert {part["split"] for part in found.parts.values()} == {"train", "validation", "test"}
-    assert "no --text was given" in found.remark
