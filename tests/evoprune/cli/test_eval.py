@@ -7,19 +7,26 @@ import pytest
 from evoprune.experiment import registry
 
 PLUGIN = """
-from evoprune import Evaluation, Genes, Measuring, Problem, Table
+from pydantic import Field
+from evoprune import Evaluation, Genes, Measuring, Problem, Settings, Table
+
+class Options(Settings):
+    deep_look: bool = Field(False, description="look into 100% of it")
+    text: str = "x"
+    problem: int = Field(3, description="a name that the command has")
 
 class Bare(Problem):
     genes = Genes.real(["x"], 0.0, 1.0)
     def evaluate(self, genome): return Evaluation((genome[0],))
 
 class First(Bare, Measuring):
+    EvalOptions = Options
     ending = ".first"
     def compare(self, genome, result, options): return Table([{"name": "best", "x": genome[0]}], {"by": "First"})
     @classmethod
     def measures(cls, source): return source.endswith((cls.ending, ".any"))
     @classmethod
-    def measure(cls, source, options): return Table([{"name": source}], {"by": cls.__name__})
+    def measure(cls, source, options): return Table([{"name": source}], {"by": cls.__name__, "told": str(options)})
 
 class Second(First):
     ending = ".second"
@@ -44,7 +51,8 @@ def problems(plugin, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "code", "fragment"),
     [
-        (["x.first"], 0, "by: First"),
+        (["x.first"], 0, "told: deep_look=False text='x' problem=3"),
+        (["x.first", "--deep-look", "--text", "mine.txt"], 0, "told: deep_look=True text='mine.txt' problem=3"),
         (["x.second"], 0, "by: Second"),
         (["x.any", "--problem", "second"], 0, "by: Second"),
         (["x.any"], 2, "x.any: several problems can measure it: first, second; choose with --problem"),
@@ -68,10 +76,10 @@ def test_a_run_is_compared_by_its_own_problem(evoprune, run, write, plugin, no_f
     assert "by: First" in answer.out
 
 
-@pytest.mark.parametrize(("command", "fragment"), [("eval", "nothing to measure"), ("export", "nothing to export")])
-def test_a_problem_without_the_part_says_so(evoprune, run, sphere, no_figures, tmp_path, command, fragment):
+def test_a_problem_without_the_part_says_so(evoprune, run, sphere, no_figures, tmp_path):
     folder = run(sphere).folder
-    answer = evoprune(command, folder, *([tmp_path / "out"] if command == "export" else []))
-    assert answer.code == 2
-    assert f"{folder}: the problem Benchmark has {fragment}" in answer.err
+    for arguments in (["eval", folder], ["export", folder, tmp_path / "out"], ["validate", sphere, "--measure"]):
+        answer = evoprune(*arguments)
+        assert answer.code == 2
+        assert "benchmark has nothing to" in answer.err.lower()
     assert not (tmp_path / "out").exists()

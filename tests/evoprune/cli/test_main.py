@@ -9,27 +9,6 @@ from evoprune import __version__
 from evoprune.cli import main
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [["run"], ["run", "x.yaml", "--sed", "1", "--what"], ["run", "x.yaml", "--set"], ["ls", "a", "b"]],
-    ids=" ".join,
-)
-def test_a_wrong_command_line_is_argparse_s_to_refuse(arguments, capsys):
-    with pytest.raises(SystemExit) as refused:
-        main(arguments)
-    assert refused.value.code == 2
-    assert "usage: evoprune" in capsys.readouterr().err
-
-
-def test_without_a_command_a_short_help_begins_with_prune(capsys):
-    with pytest.raises(SystemExit) as left:
-        main([])
-    assert left.value.code == 2
-    told = capsys.readouterr().err
-    assert told.index("evoprune prune ") < told.index("evoprune run ") < told.index("evoprune export ")
-    assert len(told.splitlines()) < 20
-
-
 @pytest.mark.parametrize("arguments", [["export", "runs/a", "a\udcff"], ["run", "\udcff"], ["\udcff"]], ids=ascii)
 def test_an_argument_that_is_not_utf_8_is_refused(arguments, capsys):
     assert main(arguments) == 2
@@ -45,9 +24,7 @@ def test_a_full_disk_stops_any_command(evoprune, run, sphere, no_figures, monkey
     monkeypatch.setattr("evoprune.report.page.write_text", full)
     answer = evoprune("report", folder)
     assert answer.code == 3
-    assert "No space left on device" in answer.err
-    monkeypatch.setattr("evoprune.cli.status.look", full)
-    assert evoprune("status", folder).code == 3
+    assert os.strerror(errno.ENOSPC) in answer.err
 
 
 def test_a_mistyped_command_is_answered_with_the_nearest_one(capsys):
@@ -58,6 +35,8 @@ def test_a_mistyped_command_is_answered_with_the_nearest_one(capsys):
 @pytest.mark.parametrize(
     ("arguments", "hinted"),
     [
+        (["run"], False),
+        (["run", "x.yaml", "--set"], False),
         (["run", "x.yaml", "--sparsity", "0.5"], True),
         (["run", "x.yaml", "--set", "problem.sparsity", "0.5"], True),
         (["ablate", "x.yaml", "--budget", "9", "--vary", "a=1,2", "b=2"], True),
@@ -70,19 +49,16 @@ def test_what_is_not_understood_shows_the_usage_of_its_command(arguments, hinted
     errors = capsys.readouterr().err
     assert refused.value.code == 2
     assert errors.startswith(f"usage: evoprune {arguments[0]} ")
-    assert "unrecognized arguments: " in errors
     assert ("--set KEY=VALUE, as in" in errors) == hinted
 
 
-HELPS = [["--version"], ["--help"], ["run", "--help"], ["help"], ["help", "run"]]
-
-
-@pytest.mark.parametrize("arguments", HELPS, ids=" ".join)
-def test_help_and_version_are_fine(arguments, capsys):
+@pytest.mark.parametrize("arguments", [[], ["--version"], ["--help"], ["run", "--help"], ["help", "run"]], ids=" ".join)
+def test_help_and_version_exit(arguments, capsys):
     with pytest.raises(SystemExit) as left:
         main(arguments)
-    assert left.value.code == 0
-    assert (__version__ if "--version" in arguments else "usage: evoprune") in capsys.readouterr().out
+    assert left.value.code == (0 if arguments else 2)
+    told = "".join(capsys.readouterr())
+    assert (__version__ if "--version" in arguments else "evoprune run ") in told
 
 
 # The pipe's reader leaves at once, as `| head` does.
@@ -115,12 +91,10 @@ def test_what_needs_no_model_imports_no_torch(arguments, tmp_path):
 
 @pytest.mark.parametrize("command", ["status", "resume", "report"])
 def test_a_path_that_cannot_be_looked_at_is_named(command, evoprune):
-    name = "x" * 300
-    answer = evoprune(command, name)
+    answer = evoprune(command, "x" * 300)
     assert answer.code == 2
-    (line,) = answer.err.splitlines()
-    assert line.startswith(f"evoprune: {name}")
-    assert "File name too long" in line
+    assert answer.err.startswith(f"evoprune: {'x' * 300}")
+    assert "File name too long" in answer.err
 
 
 def test_quiet_leaves_the_result_and_errors(evoprune, sphere, tmp_path):
