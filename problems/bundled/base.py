@@ -12,7 +12,7 @@ from problems.models.settings import ModelSettings
 
 
 def main() -> None:
-    """The command."""
+    """Parse the command line, and write the file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     out = parser.parse_args().out

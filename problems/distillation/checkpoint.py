@@ -30,7 +30,7 @@ class Checkpoints:
             replace_file(self._folder / _LAST, tensors, {"state": json.dumps(state, allow_nan=False)})
 
     def read(self) -> tuple[dict[str, Any], Tensors] | None:
-        """Return the state and the tensors of the checkpoint, if there is one. Raises :class:`evoprune.InputError`."""
+        """Return the state and the tensors of the checkpoint, if there is one."""
         if self._folder is None or not (self._folder / _LAST).exists():
             return None
         tensors, about = read_checked(self._folder / _LAST)

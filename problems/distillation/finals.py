@@ -14,11 +14,9 @@ if TYPE_CHECKING:  # these import torch, which checking an experiment does not n
     from problems.distillation.text import RecoveryText
     from problems.evaluation.session import Session
 
-_TRAINED = 4
-"""Cost of a trained token in scored ones: 8 x parameters operations, with those of the dense model, to 2."""
+_TRAINED = 4  # cost of a trained token in scored ones: 8 x parameters operations, with those of the dense model, to 2
 
-_DIVERGENCE = 3
-"""Cost of measuring the divergence too, in passes of the perplexity: another one, and one of the dense model."""
+_DIVERGENCE = 3  # passes for the divergence too: another one, and one of the dense model
 
 
 class JudgedModels(HeldOut, Finals):

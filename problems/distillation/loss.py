@@ -14,11 +14,9 @@ from evoprune import InputError, steps
 from problems.models.forward import Forward, pieces
 from problems.texts.windows import predictions
 
-PARTS = ("divergence", "cross_entropy", "hidden")
-"""Parts of the loss; the last one is the difference of hidden states."""
+PARTS = ("divergence", "cross_entropy", "hidden")  # parts of the loss; the last one is the difference of hidden states
 
-Head = nn.Module | None
-"""Turns rows into logits; None if a model's rows are logits already."""
+Head = nn.Module | None  # turns rows into logits; None if a model's rows are logits already
 
 
 class Student(nn.Module):
@@ -62,20 +60,15 @@ class _Chunked(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        rows: torch.Tensor,
-        head: Head,
-        targets: torch.Tensor,
-        taught: torch.Tensor,
-        teaching: Head,
+        ctx: Any, rows: torch.Tensor, head: Head, targets: torch.Tensor, taught: torch.Tensor, teaching: Head,
         cross_entropy: float,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
         gradient = torch.empty_like(rows)
         sums = torch.zeros(2, device=rows.device)
         count = len(targets)
         for part in pieces(count, _width(rows, head)):
+            own = rows[part].detach().requires_grad_()
             with torch.enable_grad():
-                own = rows[part].detach().requires_grad_()
                 logits = _logits(own, head)
             log_q = logits.detach().float().log_softmax(-1)
             log_p = _logits(taught[part], teaching).float().log_softmax(-1)
@@ -98,12 +91,7 @@ class _Chunked(torch.autograd.Function):
 
 
 def distillation(
-    rows: torch.Tensor,
-    head: Head,
-    targets: torch.Tensor,
-    taught: torch.Tensor,
-    teaching: Head,
-    cross_entropy: float,
+    rows: torch.Tensor, head: Head, targets: torch.Tensor, taught: torch.Tensor, teaching: Head, cross_entropy: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Loss in nats a token, a scalar, and its parts ``(2,)``: KL(teacher || student), and cross-entropy.
 
@@ -122,12 +110,8 @@ def hidden_difference(states: Mapping[int, torch.Tensor], taught: Mapping[int, t
     states after a layer norm. ``states``: by the number of the block before; ``taught``: those of the teacher, at least
     after the same blocks.
     """
-    differences = [mse_loss(_normalised(state), _normalised(taught[block])) for block, state in states.items()]
-    return torch.stack(differences).mean()
-
-
-def _normalised(states: torch.Tensor) -> torch.Tensor:
-    return layer_norm(states.float(), states.shape[-1:])
+    pairs = [[layer_norm(m.float(), m.shape[-1:]) for m in (state, taught[block])] for block, state in states.items()]
+    return torch.stack([mse_loss(*pair) for pair in pairs]).mean()
 
 
 @torch.inference_mode()

@@ -35,8 +35,7 @@ from problems.texts.windows import Windows
 _BEFORE_TYPES = "trained in 16 bits or more, and measured once they are in the genome's types"
 _IN_TYPES = "trained beside matrices in the genome's types, which stay as they are"
 
-_NOTHING = {"tokens": 0, "time": None}
-"""Settings of the dense model if the loss is the distance from itself alone."""
+_NOTHING = {"tokens": 0, "time": None}  # settings of the dense model if the loss is the distance from itself alone
 
 
 @dataclass(frozen=True)
@@ -65,8 +64,7 @@ class Recovered:
     weights: Tensors
 
     @property
-    def helped(self) -> bool:
-        """True if the evolved model became better on the held-out windows."""
+    def helped(self) -> bool:  # on the held-out windows
         return self.rows[EVOLVED].helped
 
     def json_rows(self) -> dict[str, Any]:
@@ -92,7 +90,7 @@ def recover(
     """Train ``final``, further if it was recovered before, and those of ``known`` that ``settings`` name, on ``text``.
 
     Checkpoints lie in ``folder``; ``anew``: those of another recovery are deleted. The session's model is the dense one
-    afterwards. Raises :class:`evoprune.InputError`.
+    afterwards.
     """
     session = final.session
     refuse_unknown(settings, known)

@@ -11,11 +11,9 @@ from problems.evaluation.settings import EvaluationSettings
 from problems.models.settings import Device, Source
 from problems.texts.settings import TextSettings
 
-DEFAULT_WINDOW = 512
-"""Tokens in a window of a text that no run has cut."""
+DEFAULT_WINDOW = 512  # tokens in a window of a text that no run has cut
 
-DURATION = r"^\d+(\.\d+)?[smh]$"
-"""Pattern of a time, as in 90s, 20m or 2h."""
+DURATION = r"^\d+(\.\d+)?[smh]$"  # pattern of a time, as in 90s, 20m or 2h
 
 
 def seconds_of(duration: str) -> float:

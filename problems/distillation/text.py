@@ -25,8 +25,7 @@ class RecoveryText:
 
     train: torch.Tensor
     held_out: torch.Tensor
-    whole: Windows
-    """All of them."""
+    whole: Windows  # all of them
 
     def protocol(self) -> dict[str, Any]:
         """Describe the text."""
@@ -34,7 +33,7 @@ class RecoveryText:
 
 
 def recovery_text(settings: RecoverSettings, resident: Resident, search: Windows, report: TextSettings) -> RecoveryText:
-    """The text that ``settings`` name, or that of ``search``, whose windows are left out. Raises as :func:`divided`."""
+    """The text that ``settings`` name, or that of ``search``, whose windows are left out."""
     text = settings.text_settings(search.settings)
     seen = [search] if text.identity == search.settings.identity else []
     return divided(text, seen, settings, resident, report)
@@ -45,8 +44,7 @@ def divided(
 ) -> RecoveryText:
     """Divide the windows of ``text`` but those ``seen``; the held-out ones are spread evenly over it.
 
-    ``resident``: the model to train or its dense one. Raises :class:`evoprune.InputError` if the text has too few
-    windows, or is that of ``report``.
+    ``resident``: the model to train or its dense one.
     """
     if text.identity == report.identity:
         raise InputError("is the report text, which must not be trained on; give another", text.source)

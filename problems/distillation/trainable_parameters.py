@@ -16,8 +16,7 @@ from problems.models.device import free_memory
 
 Train = Literal["all", "lora", "norms"]
 
-RATES: dict[Train, float] = {"all": 3e-4, "lora": 1e-3, "norms": 1e-3}
-"""Highest learning rates."""
+RATES: dict[Train, float] = {"all": 3e-4, "lora": 1e-3, "norms": 1e-3}  # highest learning rates
 
 _RANK = 16  # of the updates that LoRA adds (Hu et al., 2022); their scale is 2
 _PRUNED = 0.01  # a matrix is taken for pruned if a larger share of it is 0
@@ -44,7 +43,6 @@ class TrainableParameters:
     """The parameters of a model, in float32, that are trained; all others are frozen.
 
     ``norms`` are, beside ``fixed`` ones, all others but embeddings and head. ``seed``: of the first low-rank updates.
-    Raises :class:`evoprune.InputError` if ``train`` is not possible.
     """
 
     def __init__(self, given: Given, train: Train, seed: int = 0) -> None:

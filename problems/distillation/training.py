@@ -26,8 +26,6 @@ from problems.models.device import pick_dtype
 from problems.models.forward import Forward
 from problems.models.tensor_file import Tensors
 
-DEFAULT_TOKENS = 200_000
-
 _LONGEST_GRADIENT = 1.0  # longer ones are clipped to this norm
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 _WARM_UP = 0.05  # the share of the steps in which the learning rate rises
@@ -37,7 +35,6 @@ class Training:
     """Trains the model that is ``given``, in float32, with its state in ``checkpoints``. ``teacher`` stays as it is.
 
     A step depends on the seed and its number alone, so that an interrupted training ends with exactly the same weights.
-    Raises :class:`evoprune.InputError`.
     """
 
     def __init__(
@@ -133,11 +130,8 @@ class Training:
         if self.accelerator.is_main_process:
             if better:
                 self._checkpoints.write_best(self._weights)
-            moments = {
-                f"{kind}.{name}": self._adam.state[each][kind]
-                for name, each in self._parameters.by_name.items()
-                for kind in _MOMENTS
-            }
+            states = {name: self._adam.state[each] for name, each in self._parameters.by_name.items()}
+            moments = {f"{kind}.{name}": state[kind] for name, state in states.items() for kind in _MOMENTS}
             self._checkpoints.write(vars(progress), self._weights | moments)
 
     @property
@@ -182,7 +176,6 @@ class Training:
         return self._agreed(found)  # type: ignore[no-any-return]
 
     def _read(self) -> Progress:
-        """Continue from the checkpoint, or start."""
         found = self._checkpoints.read()
         if found is None:
             return self._start()
@@ -228,8 +221,7 @@ class Training:
         """Number of steps; ``measuring``: the seconds that one measurement takes."""
         settings = self._settings
         if settings.time is None:
-            tokens = DEFAULT_TOKENS if settings.tokens is None else settings.tokens
-            return math.ceil(tokens / self._per_step)
+            return math.ceil((settings.tokens if settings.tokens is not None else 200_000) / self._per_step)
         seconds = seconds_of(settings.time)
         self._phase.now("measuring the speed")
         for _ in range(2):  # the first one also prepares kernels
@@ -271,10 +263,7 @@ def evaluated_steps(steps: int, evaluations: int) -> list[int]:
 
 
 def accelerator(device: torch.device, accumulate: int = 1) -> Any:
-    """Make an ``Accelerator`` on ``device``, which computes in bfloat16 if that is fast there.
-
-    Raises :class:`evoprune.InputError` if accelerate is missing.
-    """
+    """Make an ``Accelerator`` on ``device``, which computes in bfloat16 if that is fast there."""
     try:
         from accelerate import Accelerator
     except ImportError as error:
@@ -282,11 +271,8 @@ def accelerator(device: torch.device, accumulate: int = 1) -> Any:
     if device.type == "cuda" and device.index is not None and "LOCAL_RANK" not in os.environ:
         torch.cuda.set_device(device)
     fast = pick_dtype("auto", device) == torch.bfloat16
-    return Accelerator(
-        cpu=device.type == "cpu",
-        mixed_precision="bf16" if fast else "no",
-        gradient_accumulation_steps=accumulate,
-    )
+    precision = "bf16" if fast else "no"
+    return Accelerator(cpu=device.type == "cpu", mixed_precision=precision, gradient_accumulation_steps=accumulate)
 
 
 def _keep_no_activations(model: Any) -> None:

@@ -19,7 +19,7 @@ _CURVE = f"\n![Held-out windows against the tokens trained on]({FIGURE}.png)"
 
 
 def card(facts: ExportFacts) -> str:
-    """Text of ``README.md`` in a folder."""
+    """Return the ``README.md`` of a folder."""
     tags = ["quantized"] * bool(facts.types) + ["pruned"] * facts.is_smaller + ["pruned", "sparse"] * _is_sparse(facts)
     head = front_matter(facts, {"library_name": "transformers"}, [*tags, "evoprune"])
     return "\n".join([*head, *_body(facts)]) + "\n"
@@ -173,10 +173,14 @@ def recovered_card(name: str, teacher: str, rows: Mapping[str, RecoveredRow]) ->
 
 def _recovered(rows: Mapping[str, RecoveredRow], text: Mapping[str, Any]) -> Iterator[str]:
     yield "\n## Recovered\n"
+    behind = ""
+    if dense := rows.get("dense"):
+        trained = "after the same training, in nats a token" if dense.tokens else "which has nothing to learn here"
+        behind = f" The last column is the distance from the dense model, {trained}."
     of = f" of {inline(str(text['source']).rsplit('/', 1)[-1])}" if text.get("source") else ""
     yield (
         f"Trained on windows{of} to predict what the dense model predicts; measured on the report text, which was not "
-        f"trained on. Divergence is that from the dense model as it was, in nats a token.{_behind(rows.get('dense'))}\n"
+        f"trained on. Divergence is that from the dense model as it was, in nats a token.{behind}\n"
     )
     yield "| | perplexity before | after | divergence before | after | tokens | minutes | trained | behind dense |"
     yield "|---|---|---|---|---|---|---|---|---|"
@@ -186,18 +190,6 @@ def _recovered(rows: Mapping[str, RecoveredRow], text: Mapping[str, Any]) -> Ite
             f"| {name} | {' | '.join(map(plain, numbers))} | {row.tokens:,} | {row.minutes:g} | {row.trained} "
             f"| {plain(row.behind_dense)} |"
         )
-
-
-def _behind(dense: RecoveredRow | None) -> str:
-    """Explain the last column of :func:`_recovered`. ``dense``: the row of the dense model, if there is one."""
-    if dense is None:
-        return ""
-    if not dense.tokens:
-        return " The last column is the distance from the dense model, which has nothing to learn here."
-    return (
-        " The last column is the distance from the dense model after the same training, in nats a token: it makes a "
-        "dense model better, too."
-    )
 
 
 def _by_block(facts: ExportFacts) -> Iterator[str]:

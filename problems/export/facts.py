@@ -22,9 +22,7 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType(
         "prefill_speed": Quantity("tokens of the prompt a second"),
         "machine": Quantity("timed on"),
     }
-)
-"""Speeds are compared as multiples of the dense file's: both are timed in turn, so that the multiple hardly depends on
-other loads of the machine."""
+)  # both files are timed in turn, so that the multiples hardly depend on other loads of the machine
 
 
 class Zeros(Keys):
@@ -91,13 +89,13 @@ class ExportFacts(Reported):
 
     @classmethod
     def read(cls, facts: Mapping[str, Any]) -> Self:
-        """Check ``facts``. Raises :class:`evoprune.InputError`."""
+        """Check ``facts``."""
         checked = check_parameters(cls, facts, "")
         assert isinstance(checked, cls)
         return checked
 
     def standing(self) -> Standing:
-        """Return what the command ``front`` compares. Raises :class:`evoprune.InputError` without a divergence."""
+        """Return what the command ``front`` compares."""
         check, text, weights = self.check, self.protocol.report_text, self.protocol.weights_sha256
         if check.divergence is None:
             raise InputError("states no check.divergence; expected what 'export RUN_DIR OUT.gguf' writes")

@@ -31,12 +31,8 @@ from problems.texts.source import load_text
 from problems.texts.windows import Windows
 from problems.transforms.encoding import cutting
 
-_ROOM = 1.5
-"""The check takes a GPU if so many times the bytes of the weights are free: this process holds its model there, too."""
-
-TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2
-"""Largest relative difference between the perplexities of the written model and of the run: both in float32, and if
-either is in 16 bits, where kernels differ more."""
+_ROOM = 1.5  # the check takes a GPU if so many times the bytes of the weights are free
+TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2  # relative, of perplexities: both in float32; either in 16 bits
 
 
 class Folder(ExportFormat):

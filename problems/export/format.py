@@ -55,7 +55,6 @@ class ExportFormat(ABC):
 
         ``run.final_perplexity`` is what the model is expected to have on ``session.texts.report``. Return the
         :meth:`facts`, lines for people, and differences from the model as faults, which mark what was written as unfit.
-        Raises :class:`evoprune.InputError`.
         """
 
     def facts(self, run: LanguageModelResult, model: Any, files: Iterable[Path]) -> Json:
@@ -85,10 +84,7 @@ class ExportFormat(ABC):
 
 
 def run_of(final: FinalModel, run: LanguageModelResult) -> LanguageModelResult:
-    """Return the result of the ``run`` that found ``final``, without a recovery that did not help.
-
-    Raises :class:`evoprune.InputError` unless the model, the report text and the transform are those of the run.
-    """
+    """Return the result of the ``run`` that found ``final``; raise unless model, text and transform are the run's."""
     session = final.session
     if session.resident.weights_sha256 != run.protocol.weights_sha256:
         raise InputError(

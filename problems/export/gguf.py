@@ -21,8 +21,7 @@ from problems.results.result import LanguageModelResult
 from problems.texts.source import load_text
 from problems.transforms.encoding import base_of
 
-TOLERANCE = 1e-2
-"""Largest relative difference between the perplexities in llama.cpp, which rounds activations, and of the run."""
+TOLERANCE = 1e-2  # relative, of perplexities in llama.cpp, which rounds activations, and of the run
 
 _KINDS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
@@ -67,7 +66,7 @@ class GgufFile(ExportFormat):
             "runtime": runtime,
         }
         typed = ExportFacts.read(facts)
-        about(place, CARD).write_text(_card(typed, place.name), encoding="utf-8")
+        about(place, CARD).write_text("\n".join([*_card(typed, place.name), ""]), encoding="utf-8")
         return Exported(facts, list(_summary(typed)), _faults(found))
 
     def _base(self) -> Any:
@@ -102,13 +101,9 @@ def _faults(check: Json) -> list[str]:
     ]
 
 
-def _card(facts: ExportFacts, file: str) -> str:
-    """The model card of ``file``."""
-    head = front_matter(facts, {"library_name": "gguf"}, ["gguf", "llama.cpp", "evoprune"])
-    return "\n".join([*head, *_body(facts, file)]) + "\n"
-
-
-def _body(facts: ExportFacts, file: str) -> Iterator[str]:
+def _card(facts: ExportFacts, file: str) -> Iterator[str]:
+    """Lines of the model card of ``file``."""
+    yield from front_matter(facts, {"library_name": "gguf"}, ["gguf", "llama.cpp", "evoprune"])
     made = f"as {called(facts)}" if facts.rival else "made smaller"
     yield f"\n# {inline(facts.base_model)}, {made} for llama.cpp\n"
     kinds = ", ".join(f"{count} {kind}" for kind, count in facts.kinds.items())

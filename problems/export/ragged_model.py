@@ -69,10 +69,7 @@ def save_like(source: Path, model: Any, folder: Path) -> None:
 
 
 def load(folder: Path) -> Any:
-    """Load the model that :func:`save` wrote to ``folder``, in evaluation mode on the CPU.
-
-    Raises :class:`evoprune.InputError` if the folder holds no such model, or an incomplete one.
-    """
+    """Load the model that :func:`save` wrote to ``folder``, in evaluation mode on the CPU."""
     structure = _structure(folder / STRUCTURE)
     with quiet():
         config = AutoConfig.from_pretrained(folder)
@@ -102,7 +99,7 @@ def load(folder: Path) -> Any:
 def load_any(settings: ModelSettings) -> tuple[Any, Any]:
     """Load a model, in evaluation mode, and its tokenizer from a folder that :func:`save` wrote, or any other source.
 
-    The former is read in its own dtype if the settings' is ``auto``. Raises :class:`evoprune.InputError`.
+    The former is read in its own dtype if the settings' is ``auto``.
     """
     folder = Path(settings.model)
     if is_ragged(folder):

@@ -46,7 +46,8 @@ def runtimes(session: Session, dtype: str, folder: Path) -> Json | None:
     options |= {"dtype": dtype, "device": str(session.resident.device)}
     dense = options | {"model": given.model}
     evolved = options | {"model": str(folder.resolve()), "revision": None}
-    shared = {"threads": torch.get_num_threads(), "length": _length(session.resident.model)}
+    most = max_positions(session.resident.model)
+    shared = {"threads": torch.get_num_threads(), "length": min(_LENGTH, most - 1) if most else _LENGTH}
     jobs = {
         "speed": {"models": [dense, evolved], "seconds": _SECONDS},
         "memory of the dense model": {"models": [dense], "seconds": 0.0},
@@ -72,12 +73,10 @@ def computing(dtype: str, device: torch.device) -> str:
 def lines(found: Mapping[str, Any], name: str = "evolved") -> list[str]:
     """Lines for people on the figures of :func:`runtimes`. ``name``: that of the smaller model."""
     named = [
-        ("files", "MB", "file_bytes", 1e6),
-        ("loading", "s", "load_seconds", 1.0),
-        ("prefill", "tokens/s", "prefill", 1.0),
-        ("decode", "tokens/s", "decode", 1.0),
+        ("files", "MB", "file_bytes", 1e6), ("loading", "s", "load_seconds", 1.0),
+        ("prefill", "tokens/s", "prefill", 1.0), ("decode", "tokens/s", "decode", 1.0),
         ("peak memory", "MB", "peak_bytes", 1e6),
-    ]
+    ]  # fmt: skip
     return [
         f"{what}: dense {digits(found[key]['dense'] / unit, 3)} {word}, "
         f"{name} {digits(found[key]['evolved'] / unit, 3)} ({found[key]['evolved'] / found[key]['dense']:.2f}x)"
@@ -91,11 +90,6 @@ def _in_fresh_process(what: str, job: Json) -> Json | None:
     with suppress(Failed):
         return run_python("-m", __spec__.name, json.dumps(job), env=environment())
     return None
-
-
-def _length(model: Any) -> int:
-    most = max_positions(model)
-    return min(_LENGTH, most - 1) if most else _LENGTH
 
 
 def main(job: Json) -> Json:
