@@ -32,7 +32,7 @@ _APART = 0.1  # the largest relative distance of vectors in the same form
 _ALIKE = 0.5  # the least cosine of matrices in the same form; that of types of 2 bits is above 0.9
 
 _SPLIT = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
-"""How GPT-2 splits text before its pairs of bytes are merged."""
+"""The pattern by which GPT-2 splits text before pairs of bytes are merged."""
 
 
 @dataclass(frozen=True)

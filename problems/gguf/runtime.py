@@ -24,7 +24,7 @@ _LENGTH = 512  # tokens of a prompt, if the model has as many positions
 _SECONDS = 4.0  # how long both models are timed in turn, in all processes
 
 _PROCESSES = 3
-"""How many processes time both models, as one may be a third slower than another with the same file throughout."""
+"""Number of processes that time both models: one may be a third slower than another with the same file throughout."""
 
 _MODELS = ("dense", "evolved")
 

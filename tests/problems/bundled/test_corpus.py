@@ -1,4 +1,4 @@
-"""What the bundled model was trained on: docstrings, and nothing that is held out."""
+"""The training text of the bundled model."""
 
 from problems.bundled.corpus import docstrings, source_folders, word_runs
 
@@ -19,8 +19,5 @@ def test_docstrings_of_modules_classes_and_functions_are_read_but_no_short_ones_
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "test_a.py").write_text(f'"""{LONG}"""\n')
     assert list(docstrings(tmp_path)) == [f"{start}. {LONG}" for start in "FBA"]
-
-
-def test_packages_that_are_not_installed_are_left_out():
     assert source_folders(["no_such_package"]) == source_folders([])
     assert [folder.name for folder in source_folders(["numpy"])][1:] == ["numpy"]

@@ -23,11 +23,6 @@ def path(tmp_path):
     return write_model(random_llama(), tmp_path / "base.gguf")
 
 
-def test_the_source_is_the_base_or_what_is_given(path):
-    assert find_base(resident(random_llama(), str(path))).path == path
-    assert find_base(resident(random_llama()), str(path)).path == path
-
-
 @pytest.mark.parametrize("form", ["norms plus 1", "rows in another order"])
 def test_weights_that_a_file_holds_in_another_form_are_refused(form, path):
     model = random_llama()
@@ -49,7 +44,8 @@ def test_a_quantised_base_is_one_of_the_model(kind, tmp_path):
     assert find_base(resident(model), str(path)).path == path
 
 
-def test_a_gpt2_is_its_own_base_and_another_model_needs_one():
+def test_a_gpt2_is_its_own_base_and_another_model_needs_one(path):
+    assert find_base(resident(random_llama(), str(path))).path == path
     assert find_base(resident(random_gpt2())).architecture == "gpt2"
     assert own_base(random_gpt2(), object(), "a tokenizer written in Python") is None
     with pytest.raises(InputError, match=r"owner/name: .*--base"):

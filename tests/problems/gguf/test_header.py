@@ -1,4 +1,4 @@
-"""What llama.cpp reads of a file's header is known of the loaded model, too."""
+"""The loaded model follows the header of its file, as llama.cpp does."""
 
 from __future__ import annotations
 
@@ -17,15 +17,8 @@ from problems.models.settings import ModelSettings
 from problems.texts.windows import bos_token
 from tests.problems.gguf.models import base_of, random_llama
 
-SCALED = {
-    "llama3": {
-        "factor": 32.0,
-        "low_freq_factor": 1.0,
-        "high_freq_factor": 4.0,
-        "original_max_position_embeddings": 8192,
-    },
-    "linear": {"factor": 4.0},
-}
+LLAMA3 = {"factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
+SCALED = {"llama3": LLAMA3, "linear": {"factor": 4.0}}
 
 
 def scaled_llama(kind):

@@ -12,7 +12,7 @@ from transformers import Qwen2ForCausalLM
 
 from evoprune import InputError
 from problems.gguf import ggml
-from problems.gguf.base import find_base, read_base
+from problems.gguf.base import read_base
 from problems.gguf.ggml import Encoded
 from problems.gguf.write import contents
 from problems.models.blocks import keep_blocks
@@ -22,7 +22,6 @@ from tests.problems.gguf.models import VOCABULARY, base_of, random_gpt2, random_
 
 MODELS = {
     "gpt2": random_gpt2,
-    "llama": random_llama,
     "untied": lambda: random_llama(tied=False),
     "heads of their own": lambda: random_llama(groups=4),
     "wide heads": lambda: random_llama(head=32),
@@ -51,15 +50,6 @@ def test_dropped_blocks_leave_a_smaller_model(model, tmp_path):
     back = read_back(tmp_path / "smaller.gguf").model
     assert back.config.num_hidden_layers == 2
     assert same_logits(model, back)
-
-
-def test_transformers_reads_the_bundled_model_and_its_tokens(tmp_path):
-    dense = Resident.load(ModelSettings(dtype="float32", device="cpu"))
-    contents(dense.model, find_base(dense), {}).write(tmp_path / "bundled.gguf")
-    back = read_back(tmp_path / "bundled.gguf")
-    assert same_logits(dense.model, back.model)
-    text = "def f(x):\n    return  x  # it's 12345 \u00e9\u4e16<|endoftext|>"
-    assert back.tokenizer(text)["input_ids"] == dense.tokenizer(text)["input_ids"]
 
 
 @pytest.mark.parametrize("kind", ["Q8_0", "Q4_0"])
@@ -97,9 +87,7 @@ def test_a_written_file_is_a_base(tmp_path):
     base = read_base(tmp_path / "base.gguf")
     assert base.fields.keys() >= base_of(model).fields.keys()
     assert base.kept["rope_freqs.weight"].tolist() == extra["rope_freqs.weight"].tolist()
-    made = contents(model, base, {})
-    made.write(tmp_path / "again.gguf")
-    assert made.bytes == (tmp_path / "again.gguf").stat().st_size
+    contents(model, base, {}).write(tmp_path / "again.gguf")
     assert (tmp_path / "again.gguf").read_bytes() == (tmp_path / "base.gguf").read_bytes()
 
 
