@@ -56,15 +56,9 @@ def test_the_best_so_far_is_the_best_of_the_history(unfinished, tmp_path):
     assert "| state | killed |" in markdown.read_text()
 
 
-def test_a_page_without_a_place_is_not_waited_for(unfinished, tmp_path):
-    (tmp_path / "file").write_text("")
-    with run_folder.locked(unfinished), pytest.raises(InputError, match="cannot be written"):
-        watch([unfinished], tmp_path / "file" / "page.html", 1.0)
-
-
-@pytest.mark.parametrize("lacking", [["history.jsonl"], ["history.jsonl", "config.yaml"]])
-def test_a_run_that_has_scored_nothing_is_waited_for_while_it_goes_on(unfinished, tmp_path, lacking):
-    kept, out = {unfinished / name: (unfinished / name).read_text() for name in lacking}, tmp_path / "page.html"
+def test_a_run_that_has_scored_nothing_is_waited_for_while_it_goes_on(unfinished, tmp_path):
+    kept = {path: path.read_text() for path in (unfinished / "history.jsonl", unfinished / "config.yaml")}
+    out = tmp_path / "page.html"
     for path in kept:
         path.unlink()
     with pytest.raises(InputError):
@@ -82,6 +76,8 @@ def test_a_run_that_has_scored_nothing_is_waited_for_while_it_goes_on(unfinished
     assert out.exists()
 
 
-def test_a_folder_of_something_else_is_not_waited_for(unfinished, tmp_path):
-    with run_folder.locked(unfinished), pytest.raises(InputError, match="nowhere"):
-        watch([unfinished, tmp_path / "nowhere"], tmp_path / "page.html", 1.0)
+@pytest.mark.parametrize(("more", "page"), [(["nowhere"], "page.html"), ([], "page.html/page.html")])
+def test_what_stays_wrong_is_not_waited_for(unfinished, tmp_path, more, page):
+    (tmp_path / "page.html").write_text("")
+    with run_folder.locked(unfinished), pytest.raises(InputError):
+        watch([unfinished, *(tmp_path / name for name in more)], tmp_path / page, 1.0)
