@@ -49,19 +49,8 @@ def test_the_script_for_dask_runs_on_workers_that_are_jobs(tmp_path, monkeypatch
     monkeypatch.setenv("PLAYED", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     (tmp_path / "slurm_dask.py").write_text(next(block.text for block in blocks(PAGE) if block.language == "python"))
-    run = [
-        "run",
-        "problems/rastrigin.yaml",
-        "--set",
-        "generations=2",
-        "--name",
-        "a",
-        "--devices",
-        "cpu",
-        "--threads",
-        "1",
-    ]
-    command = [sys.executable, "slurm_dask.py", "2", *run]
+    run = "run problems/rastrigin.yaml --set generations=2 --name a --devices cpu --threads 1"
+    command = [sys.executable, "slurm_dask.py", "2", *run.split()]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "runs" / "a" / "status.json").read_text())["state"] == "done"

@@ -53,8 +53,7 @@ def test_going_on_runs_only_what_is_missing(ablation, ablate):
     missing.parent.rmdir()
     assert ablate(*VARY)[0] == 0
     lines = {"before": map(json.loads, histories.pop(missing).splitlines()), "after": recorded.lines(missing)}
-    before, after = ([{k: v for k, v in line.items() if k not in {"seconds", "idle"}} for line in some]
-                     for some in lines.values())  # fmt: skip
+    before, after = ([line | {"seconds": 0, "idle": 0} for line in some] for some in lines.values())
     assert before == after
     assert histories == {path: path.read_bytes() for path in histories}
 
@@ -66,12 +65,12 @@ def test_what_is_no_run_of_its_own_is_not_deleted(ablation, ablate, capsys, tmp_
         (kept / name).unlink()
     before = sorted(path.name for path in kept.iterdir())
     place.symlink_to(kept)
-    assert ablate(*VARY)[0] == 2
-    assert str(place) in capsys.readouterr().err
-    place.unlink()
-    kept.rename(place)
-    assert ablate(*VARY)[0] == 2
-    assert str(place) in capsys.readouterr().err
+    for _ in range(2):
+        assert ablate(*VARY)[0] == 2
+        assert str(place) in capsys.readouterr().err
+        if place.is_symlink():
+            place.unlink()
+            kept.rename(place)
     assert sorted(path.name for path in place.iterdir()) == before
 
 
@@ -91,23 +90,14 @@ def test_only_what_every_run_has_and_means_the_same_is_compared(unseen, label, e
 
 
 LABELLED = """
-from evoprune import Settings
-from problems.benchmark.problem import Benchmark, BenchmarkSettings
-
-class Named(BenchmarkSettings):
-    label: str = "cost"
+from evoprune import Evaluation
+from problems.benchmark.problem import Benchmark
 
 class Labelled(Benchmark):
-    Settings = Named
-
-    @classmethod
-    def labels_of(cls, settings): return (settings.label,)
+    labels_of = classmethod(lambda cls, settings: ("cost",))
 
 class Other(Labelled):
-    def evaluate(self, genome):
-        from dataclasses import replace
-        found = super().evaluate(genome)
-        return replace(found, values=(found.values[0] + 1000.0,))
+    def evaluate(self, genome): return Evaluation((super().evaluate(genome).values[0] + 1000.0,))
 """
 
 
@@ -173,19 +163,11 @@ class Forgetful(Benchmark):
 
 def test_what_failed_in_one_run_is_tried_in_the_next(ablate, plugin):
     plugin("forgetful", FORGETFUL)
-    settings = (
-        "plugins=[forgetful]",
-        "max_failures=1",
-        "problem.use=forgetful:Forgetful",
-        "problem.function=rastrigin",
-    )
+    settings = "plugins=[forgetful]", "max_failures=1", "problem={use: 'forgetful:Forgetful', function: rastrigin}"
     code, folder = ablate(*VARY, *(word for one in settings for word in ("--set", one)), "--seeds", "1")
     assert code == 0
-    failed = [
-        sum("candidate" in line and "failure" in line for line in recorded.lines(path))
-        for path in sorted(folder.glob("*/*/history.jsonl"))
-    ]
-    assert failed == [1, 0]
+    histories = [path.read_text() for path in sorted(folder.glob("*/*/history.jsonl"))]
+    assert [text.count('"failure"') for text in histories] == [1, 0]
 
 
 def test_nothing_is_left_where_no_run_can_begin(plugin, write, evoprune, tmp_path):

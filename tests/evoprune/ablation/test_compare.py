@@ -49,10 +49,7 @@ def test_an_interval_holds_the_median_and_shrinks_with_more_seeds():
     assert rows[1].interval[1] - rows[1].interval[0] < (rows[0].interval[1] - rows[0].interval[0]) / 2
 
 
-def test_words_tell_what_differs_and_when_none_could():
+def test_it_is_told_what_differs_and_when_none_could():
     apart = compare({"a": [1, 2, 3, 4, 5], "b": [11, 12, 13, 14, 15], "c": [1.5, 2.5, 3.5, 4.5, 5.5]})
-    text = in_words(apart, 5)
-    assert "b differs from a" in text
-    assert "c is not shown to differ from a" in text
+    assert [row.differs for row in apart] == [False, True, False]
     assert "too few" in in_words(compare({"a": [1, 2, 3], "b": [4, 5, 6]}), 3)
-    assert least_possible_p(3, 2) == pytest.approx(0.1)

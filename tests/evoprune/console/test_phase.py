@@ -41,12 +41,6 @@ def _hasty(monkeypatch):
     monkeypatch.setattr(module, "_LIVE", 0.001)
 
 
-def test_one_long_thing_is_told_while_it_lasts(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", told := Told())
-    with Phase("loading"):
-        assert told.wait_for("loading")
-
-
 @pytest.mark.parametrize(("columns", "live"), [(0, False), (80, True)])
 def test_a_terminal_without_a_size_gets_whole_lines(monkeypatch, columns, live):
     parent, child = pty.openpty()

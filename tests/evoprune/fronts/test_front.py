@@ -92,8 +92,7 @@ def test_each_limit_is_run_and_exported_and_the_page_names_every_file(front):
     assert {attributes["href"] for attributes in page.named("a")} == {f"#{row}" for row in rows}
     for name in ("small/3.txt", "small/4.txt"):
         assert sum(title.startswith(f"{name}\n") for title in titles) == 1
-        assert name in (answer.folder / "front.md").read_text()
-        assert name in answer.out
+        assert name in (answer.folder / "front.md").read_text() and name in answer.out
     assert {path.name for path in answer.folder.glob("front_*")} == {"front_bytes.png", "front_bytes.svg"}
     assert not page.named("script") + page.named("b") + page.named("img")
     assert all(drawing["aria-label"] and "width" not in drawing for drawing in page.named("svg"))
@@ -134,11 +133,13 @@ def test_an_export_that_failed_its_check_or_is_refused_is_told_and_the_others_ar
     assert answer.code == 0, answer.err
     text = (answer.folder / "front.html").read_text()
     assert "<title>small/5.txt" not in text
-    assert "small/5.txt: too long" in text
-    assert "unfit: small/5.txt: too long" in answer.out
-    assert "small/7.txt: has no form" in answer.err
-    assert not (answer.folder / "small" / "7.txt").exists()
-    assert (answer.folder / "small" / "6.txt").exists()
+    for told, line in (
+        (text, "small/5.txt: too long"),
+        (answer.out, "unfit: small/5.txt"),
+        (answer.err, "small/7.txt"),
+    ):
+        assert line in told
+    assert {path.name for path in answer.folder.glob("small/*.txt")} == {"5.txt", "5.UNFIT.txt", "6.txt"}
 
 
 def test_damaged_fronts_are_refused_in_one_line(front):
