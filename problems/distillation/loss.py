@@ -110,8 +110,8 @@ def hidden_difference(states: Mapping[int, torch.Tensor], taught: Mapping[int, t
     states after a layer norm. ``states``: by the number of the block before; ``taught``: those of the teacher, at least
     after the same blocks.
     """
-    pairs = [[layer_norm(m.float(), m.shape[-1:]) for m in (state, taught[block])] for block, state in states.items()]
-    return torch.stack([mse_loss(*pair) for pair in pairs]).mean()
+    norm = lambda m: layer_norm(m.float(), m.shape[-1:])  # noqa: E731
+    return torch.stack([mse_loss(norm(state), norm(taught[block])) for block, state in states.items()]).mean()
 
 
 @torch.inference_mode()
