@@ -137,7 +137,7 @@ def _run_on_loopback(step: str) -> None:
     def bind_to_loopback(socket: Any, address: str) -> Any:
         return bind(socket, address.replace("//*:", "//127.0.0.1:"))
 
-    zmq.Socket.bind = bind_to_loopback
+    zmq.Socket.bind = bind_to_loopback  # type: ignore[method-assign, assignment]
     if step not in ("launcher", "starter"):
         runpy.run_module("scoop.bootstrap.__main__", run_name="__main__", alter_sys=True)
         return

@@ -110,8 +110,12 @@ def hidden_difference(states: Mapping[int, torch.Tensor], taught: Mapping[int, t
     states after a layer norm. ``states``: by the number of the block before; ``taught``: those of the teacher, at least
     after the same blocks.
     """
-    norm = lambda m: layer_norm(m.float(), m.shape[-1:])  # noqa: E731
-    return torch.stack([mse_loss(norm(state), norm(taught[block])) for block, state in states.items()]).mean()
+
+    def normalised(state: torch.Tensor) -> torch.Tensor:
+        return layer_norm(state.float(), state.shape[-1:])
+
+    errors = [mse_loss(normalised(state), normalised(taught[block])) for block, state in states.items()]
+    return torch.stack(errors).mean()
 
 
 @torch.inference_mode()
