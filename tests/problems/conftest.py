@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,14 @@ from problems.language_model.problem import LanguageModel, LanguageModelSettings
 from problems.language_model.settings import PruningSettings
 from tests.problems.small import ARCHITECTURES, VOCABULARY, problem_in, random_model
 from tests.timings import short_timings  # noqa: F401 - a fixture
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_bfloat16_units() -> Iterator[None]:
+    """Compute on every processor as on one without bfloat16 units: in float32 unless a test asks for another dtype."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
+        yield
 
 
 @pytest.fixture(params=ARCHITECTURES)
