@@ -21,5 +21,4 @@ def erdos_renyi(cut: Weights, budget: Budget, loss: Loss) -> list[float]:
 
 
 def _density(group: Group) -> float:
-    """Return the sum of the matrices' sides, divided by their number of weights."""
     return sum(sum(matrix.weight.shape) for matrix in group.matrices) / group.size

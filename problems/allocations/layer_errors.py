@@ -60,7 +60,6 @@ def cheapest(errors: Sequence[Sequence[float]], sizes: Sequence[int], need: int)
 
 
 def _errors(dense: Sequence[float], levels: Sequence[float], loss: Loss) -> list[list[float]]:
-    """Return the error of each group at each of ``levels`` while all others are dense."""
     before = loss(dense, _SHARE)
 
     def error(group: int, level: float) -> float:

@@ -94,7 +94,6 @@ def _cached(
 
 
 def _always(resident: Resident) -> list[object]:
-    """List what all results depend on."""
     config = resident.model.config.to_dict()
     return [
         *(__version__, transformers.__version__, code(models, calibration)),

@@ -92,7 +92,6 @@ def estimate(
 
 
 def _size(count: float) -> str:
-    """Format ``count`` bytes."""
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB"
 
 

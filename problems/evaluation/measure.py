@@ -44,7 +44,6 @@ class Measure:
         names: Sequence[bytes] = (),
         label: str = "",
     ) -> float:
-        """Return the model's fitness now; arguments as in :meth:`total`."""
         return objective.value(self.total(tokens, objective.add, states, names, label), predictions(tokens))
 
     def total(

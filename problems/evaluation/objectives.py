@@ -22,7 +22,6 @@ class Objective(ABC):
         """
 
     def value(self, total: float, predictions: int) -> float:
-        """Return the fitness from the loss summed over ``predictions``."""
         return total / predictions
 
 

@@ -81,7 +81,6 @@ class PrefixCache:
         self._clock += 1
 
     def clear(self) -> None:
-        """Drop all states."""
         self._entries.clear()
         self.bytes = 0
 

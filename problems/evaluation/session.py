@@ -74,7 +74,6 @@ class Fitness:
         return math.log(value) if isinstance(self._objective, Perplexity) else value
 
     def perplexity(self, genome: Sequence[float], tokens: torch.Tensor) -> float:
-        """Return the perplexity of ``genome`` on ``tokens`` ``(windows, window)``, int64."""
         self._transform.apply(genome)
         return self.measure.perplexity(tokens)
 

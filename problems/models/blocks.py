@@ -39,7 +39,6 @@ class Matrix:
 
     @property
     def size(self) -> int:
-        """The number of weights."""
         return self.weight.numel()
 
 

@@ -44,7 +44,6 @@ class Forward:
 
     @property
     def depth(self) -> int:
-        """The number of blocks."""
         return len(self._blocks)
 
     @property
@@ -54,7 +53,6 @@ class Forward:
 
     @property
     def bytes(self) -> int:
-        """The bytes of the model's parameters."""
         return sum(parameter.nbytes for parameter in self._model.parameters())
 
     @property
@@ -69,7 +67,6 @@ class Forward:
 
     @property
     def device(self) -> torch.device:
-        """The device of the model."""
         return self._model.device  # type: ignore[no-any-return]
 
     @property
@@ -168,7 +165,6 @@ class Forward:
 
     @property
     def vocabulary(self) -> int:
-        """The number of logits in a row."""
         head = self._model.get_output_embeddings()
         return int(head.weight.shape[0] if head is not None else self._model.config.get_text_config().vocab_size)
 
@@ -231,7 +227,6 @@ class Walk:
         ]
 
     def advance(self, block: int) -> None:
-        """Run ``block`` and move to the next."""
         self._states = list(self.run(block))
 
 

@@ -102,17 +102,14 @@ class Header:
 
     @property
     def tensors(self) -> list[tuple[str, int]]:
-        """The format and the size of each tensor."""
         return [(tensor.tensor_type.name, int(tensor.n_elements)) for tensor in self._reader.tensors]
 
     @property
     def tensor_count(self) -> int:
-        """The number of tensors."""
         return len(self._reader.tensors)
 
     @property
     def block_count(self) -> int:
-        """The number of transformer blocks that the file claims."""
         return int(self._value(".block_count", 0))
 
     def _value(self, ending: str, default: Any = None) -> Any:

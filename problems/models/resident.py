@@ -30,13 +30,11 @@ class Resident:
 
     @classmethod
     def load(cls, settings: ModelSettings) -> Resident:
-        """Load the model that ``settings`` name."""
         follow_threads()
         return cls(*load_model(settings), settings.model)
 
     @cached_property
     def matrices(self) -> list[Matrix]:
-        """The weight matrices of the blocks, block by block."""
         return find_matrices(self.model)
 
     @cached_property
@@ -76,12 +74,10 @@ class Resident:
 
     @cached_property
     def forward(self) -> Forward:
-        """Runs the model as it is now."""
         return Forward(self.model)
 
     @property
     def device(self) -> torch.device:
-        """The device of the model."""
         return self.model.device  # type: ignore[no-any-return]
 
     @property

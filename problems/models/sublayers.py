@@ -35,12 +35,10 @@ class Sublayer:
 
     @property
     def parameters(self) -> int:
-        """The number of parameters."""
         return sum(parameter.numel() for child in self.children.values() for parameter in child.parameters())
 
     @property
     def weights(self) -> int:
-        """The number of weights in its matrices."""
         layers: list[Any] = [layer for child in self.children.values() for _, layer in prunable(child)]
         return sum(layer.weight.numel() for layer in layers)
 

@@ -39,18 +39,15 @@ class Load:
 
     @property
     def tokens(self) -> int:
-        """The number of tokens that a pass processes."""
         return self.batch * (self.length if self.phase == "prefill" else 1)
 
     def __str__(self) -> str:
-        """Describe the unit of work, such as ``a token (decode, batch 1, 512 tokens before)``."""
         if self.phase == "decode":
             return f"a token (decode, batch {self.batch}, {self.length} tokens before)"
         return f"a prompt (prefill, batch {self.batch}, {self.length} tokens)"
 
     @property
     def positions(self) -> int:
-        """The number of positions that the model must have."""
         return self.length + (self.phase == "decode")
 
 

@@ -22,7 +22,6 @@ class Inputs:
 
     @cached_property
     def factor(self) -> torch.Tensor:
-        """See :func:`inverse_factor`."""
         return inverse_factor(self.gram)
 
 

@@ -48,7 +48,6 @@ class TextSettings(Settings):
 
     @property
     def is_bundled(self) -> bool:
-        """Tell whether the source names a text that comes with evoprune."""
         return self.source.startswith("bundled:")
 
     @property

@@ -24,7 +24,6 @@ class Texts:
 
     @cached_property
     def search(self) -> Windows:
-        """The windows that candidates are scored on."""
         return self.windows(self._settings.search_text, "search_text")
 
     @cached_property
@@ -56,7 +55,6 @@ class Texts:
         return report
 
     def windows(self, text: TextSettings, role: str, at_most: bool = False) -> Windows:
-        """Return the windows of ``text``; ``role`` and ``at_most`` as in :func:`cut_windows`."""
         check_length(text, self._resident.model, role)
         return cut_windows(text, self._resident.tokenizer, role, at_most)
 

@@ -46,17 +46,14 @@ class Windows:
 
     @property
     def sha256(self) -> str:
-        """The hash of the token ids."""
         return hashlib.sha256(self.tokens.numpy().tobytes()).hexdigest()
 
     @property
     def identity(self) -> tuple[str, tuple[int, ...]]:
-        """The hash of the token ids, and their shape."""
         return self.sha256, tuple(self.tokens.shape)
 
     @property
     def predictions(self) -> int:
-        """The number of predicted tokens in all windows."""
         return predictions(self.tokens)
 
     def protocol(self) -> dict[str, Any]:
