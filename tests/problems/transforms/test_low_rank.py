@@ -10,6 +10,7 @@ import torch
 
 from evoprune import InputError
 from evoprune.cli import main
+from evoprune.experiment import registry
 from evoprune.testing import check_budget
 from problems.testing.transforms import check_transform
 from tests.problems.small import ARCHITECTURES, problem_in
@@ -29,6 +30,9 @@ def _installed(tmp_path_factory, monkeypatch):
     )
     monkeypatch.syspath_prepend(home)
     monkeypatch.setenv("PYTHONPATH", str(home))
+    registry.names.cache_clear()  # as in a process that never looked before
+    yield
+    registry.names.cache_clear()
 
 
 def drawn(genes, rng):
