@@ -1,7 +1,7 @@
 """The cache on disk: files that can be made again, in a folder of the user's, whose size is limited.
 
-The folder is ``EVOPRUNE_CACHE``, else ``evoprune`` in the user's cache folder. A process holds a shared lock on a file
-that it uses, an exclusive one on a file that it makes. Above the limit, unused files are deleted, the oldest use first.
+A process holds a shared lock on a file that it uses, an exclusive one on a file that it makes. Above the limit, unused
+files are deleted, the oldest use first.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from evoprune.errors import InputError
-from evoprune.files.json_files import PART, atomically
+from evoprune.files.json_files import atomically
 from evoprune.files.locks import lock, private_folder
 
 FOLDER, LIMIT = "EVOPRUNE_CACHE", "EVOPRUNE_CACHE_GB"
@@ -86,10 +86,7 @@ class CachedFile:
     """A file that is locked: for use if it :attr:`exists`, else to be made."""
 
     def __init__(self, name: str) -> None:
-        """Wait while another process makes the file ``name``, which must identify its content, like a hash.
-
-        Raises as :func:`cache_limit`.
-        """
+        """Wait while another process makes the file ``name``, which must identify its content, like a hash."""
         cache_limit()  # a wrong one is told here, not at the end
         self.path = cache_folder() / f"{name}{_KEPT}"
         while True:
@@ -110,13 +107,10 @@ class CachedFile:
 
     @property
     def exists(self) -> bool:
-        """Return whether the file exists."""
         return self.path.exists()
 
     def make(self, write: Callable[[Path], None]) -> None:
         """Let ``write`` write the file, completely or not at all, and lock it for use. Raises what ``write`` raises."""
-        for part in self.path.parent.glob(f"{self.path.name}.*{PART}"):  # what killed processes left
-            part.unlink(missing_ok=True)
         with atomically(self.path, sync=False) as part:
             write(part)
         fcntl.flock(self._lock, fcntl.LOCK_SH)

@@ -18,19 +18,25 @@ PART = ".tmp"
 
 @contextmanager
 def atomically(path: Path, sync: bool = True) -> Iterator[Path]:
-    """Yield the path of a new file that replaces ``path`` at the end, when it is on the disk (``sync``).
-
-    It is deleted where that fails.
-    """
-    part = path.with_name(f"{path.name}.{os.getpid()}{PART}")  # two processes may write one file at once
+    """Yield the path of a new file that replaces ``path`` at the end, on the disk (``sync``), or is deleted."""
+    part = path.with_name(f"{path.name}{PART}")  # one name, so that a process killed again and again leaves one file
     try:
         yield part
         if sync:
-            with part.open("rb") as file:
-                os.fsync(file.fileno())
+            _sync(part)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)  # a full disk needs its room
+    if sync:
+        _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -45,10 +51,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path, expected: str = "") -> dict[str, Any]:
-    """The object in ``path``. Raises :class:`InputError` for whatever else is there.
-
-    ``expected``: what its folder should be, as in ``the folder of a run``, for the message where there is no such file.
-    """
+    """The object in ``path``. Raises :class:`InputError` for anything else. ``expected``: of its folder, in words."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except FileNotFoundError:

@@ -58,8 +58,7 @@ def user_folder() -> Path:
 def private_folder(folder: Path, variable: str) -> Path:
     """Return ``folder``, made where missing; the environment's ``variable`` chooses another one.
 
-    Raises :class:`InputError` if that name is taken by somebody else's, or is open to others, and OSError if it cannot
-    be made.
+    Raises :class:`InputError` if it is somebody else's or open to others, and OSError if it cannot be made.
     """
     with suppress(FileExistsError):  # possibly by something that is no folder, as checked next
         folder.mkdir(mode=0o700, parents=True)

@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from evoprune import InputError
+from evoprune import InputError, atomically
 
 Tensors = dict[str, torch.Tensor]
 
@@ -51,15 +51,8 @@ def saving(path: Path) -> Iterator[None]:
 
 def replace_file(path: Path, tensors: Tensors, about: Mapping[str, str] = MappingProxyType({})) -> None:
     """Write ``tensors`` so that ``path`` always holds what it held or all of them. Raises OSError."""
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with saving(part):
-            write_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, about, part)
-        _sync(part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)  # a full disk needs its room
-    _sync(path.parent)
+    with atomically(path) as part, saving(part):
+        write_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, about, part)
 
 
 def read_checked(path: Path) -> tuple[Tensors, Mapping[str, str]]:
@@ -68,14 +61,6 @@ def read_checked(path: Path) -> tuple[Tensors, Mapping[str, str]]:
         return read_tensors(path)
     except Damaged as error:
         raise InputError(f"cannot be read: {error}", str(path)) from None
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def write_tensors(tensors: Tensors, about: Mapping[str, str], path: Path) -> None:

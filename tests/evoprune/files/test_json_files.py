@@ -17,6 +17,7 @@ def test_json_is_replaced_whole_or_not_at_all(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write_json(path, {"new": float("nan")})
     assert json.loads(path.read_text()) == {"old": 1}
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(("value", "kept"), [(1.5, 1.5), (math.inf, None), (-math.inf, None), (math.nan, None)])
