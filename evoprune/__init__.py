@@ -1,7 +1,4 @@
-"""evoprune: an evolutionary framework on DEAP, first of all for pruning language models.
-
-This module is the public interface: all that problems and operators need to import.
-"""
+"""evoprune: evolutionary search on DEAP that makes models smaller; all that problems and operators import."""
 
 from evoprune.console.formatting import digits, plain
 from evoprune.console.phase import Phase, is_first_process, note, steps
@@ -35,72 +32,3 @@ from evoprune.interfaces.result import Best, FinalistRow, Result
 from evoprune.interfaces.schema import Checked, Fraction, Positive
 
 __version__ = "0.1.0"
-
-__all__ = [
-    "CARD",
-    "CHECKPOINT",
-    "FACTS",
-    "ROUNDING",
-    "Additive",
-    "Algorithm",
-    "Best",
-    "Budget",
-    "CachedFile",
-    "Checked",
-    "Choice",
-    "Coupled",
-    "Evaluate",
-    "Evaluation",
-    "Exported",
-    "Exporting",
-    "FinalistRow",
-    "Finals",
-    "Foreseeing",
-    "Fraction",
-    "Gene",
-    "Generation",
-    "Genes",
-    "HeldOut",
-    "Individual",
-    "InputError",
-    "Measured",
-    "Measuring",
-    "Monotone",
-    "Outcome",
-    "Phase",
-    "Plan",
-    "Planner",
-    "Positive",
-    "Price",
-    "Problem",
-    "Quantity",
-    "Recovering",
-    "Reporting",
-    "Result",
-    "Rival",
-    "Settings",
-    "Standing",
-    "Stopped",
-    "Table",
-    "Term",
-    "TradeOffs",
-    "__version__",
-    "about",
-    "atomically",
-    "cache_limit",
-    "check_parameters",
-    "check_plugin",
-    "described_in",
-    "digits",
-    "find_plugin",
-    "finite",
-    "is_first_process",
-    "load",
-    "note",
-    "plain",
-    "plugin_names",
-    "read_json",
-    "solve",
-    "steps",
-    "write_json",
-]

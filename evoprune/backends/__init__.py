@@ -8,10 +8,7 @@ from evoprune.console.phase import Phase
 
 
 def start(execution: Execution, slowest: float) -> Backend:
-    """Start the backend that ``execution``, whose options must all be decided, names.
-
-    ``slowest``: seconds that the first evaluations may take, since they build the problem.
-    """
+    """Start the backend that a decided ``execution`` names. ``slowest``: seconds for building the problem."""
     # imported where needed: each brings in packages of its own
     with Phase("starting the workers"):
         if execution.map == "scoop":
@@ -27,6 +24,3 @@ def start(execution: Execution, slowest: float) -> Backend:
 
             return Processes(execution.places, execution.stall_after, slowest)
         return Serial()
-
-
-__all__ = ["Backend", "Stalled", "start"]

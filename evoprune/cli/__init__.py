@@ -1,5 +1,3 @@
-"""The command line: one file a command, and :func:`main`, which turns errors into exit codes."""
+"""The command line: one file a command, and :func:`main`."""
 
 from evoprune.cli.main import main
-
-__all__ = ["main"]

@@ -17,8 +17,6 @@ from evoprune.report.page import Block, drawing, table, text, write_page
 from evoprune.report.reading import NothingYet, Reported, read_run
 from evoprune.report.run import blocks
 
-__all__ = ["watch", "write"]
-
 
 def write(folders: Sequence[Path], out: Path, refresh: float | None = None) -> tuple[Path, Path]:
     """Write the page on the runs in ``folders``, or on one ablation; parameters and result as :func:`write_page`."""
