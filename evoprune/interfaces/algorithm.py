@@ -1,13 +1,8 @@
-"""Algorithms: generators that ask for scores and say when a generation is complete; and their individuals.
-
-The engine answers each :class:`Evaluate` by setting the individuals' fitness before it resumes
-the generator. An algorithm does not deal with workers, histories or stopping.
-"""
+"""Algorithms: generators that ask for scores and say when a generation is complete; and their individuals."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +12,7 @@ from deap import base
 
 
 class Fitness(base.Fitness):
-    """A DEAP fitness whose weights belong to the instance, because problems differ in them.
-
-    ``weights``: one number an objective, negative to minimise, positive to maximise.
-    """
+    """A DEAP fitness with weights of its own: negative to minimise, positive to maximise."""
 
     weights: Sequence[float] = (-1.0,)
 
@@ -35,10 +27,9 @@ class Fitness(base.Fitness):
 
 
 class Individual(list[float]):
-    """A genome (a list of float genes) with its fitness and where it came from.
+    """A genome (a list of float genes) with its fitness, and its parents' numbers in the history.
 
-    ``ident``: its number in the history, in the order of breeding; None until scored.
-    ``parents``: the numbers of the individuals it was bred from; empty if drawn at random.
+    ``ident``: its own number there, in the order of breeding; None until scored.
     """
 
     def __init__(
@@ -49,19 +40,13 @@ class Individual(list[float]):
         self.ident: int | None = None
         self.parents = tuple(parents)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Individual:
-        copy = Individual(self, self.fitness.weights, self.parents)
-        copy.fitness = deepcopy(self.fitness, memo)
-        copy.ident = self.ident
-        return copy
-
     def child(self) -> Individual:
         """A copy that is yet to be scored, with this as its parent; operators may change it in place."""
         return Individual(self, self.fitness.weights, () if self.ident is None else (self.ident,))
 
     @property
     def genome(self) -> tuple[float, ...]:
-        """The genes as a hashable value: the key of the memo."""
+        """The genes as a hashable value."""
         return tuple(self)
 
 
@@ -69,8 +54,7 @@ class Individual(list[float]):
 class Evaluate:
     """Ask for the fitness of ``individuals`` on a share ``fidelity``, in (0, 1], of the data.
 
-    A problem that knows no fidelities scores on all of it. Only what was scored on all can
-    become the result of a run, and no ``probe``: what measures something, and may lie off the budget.
+    Only candidates scored on all data can become the result, and no ``probe``, which may be off the budget.
     """
 
     individuals: Sequence[Individual]

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import eq
-from typing import Any, overload
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
 class Gene:
-    """One gene: any number in [low, up], or one of some ``levels``.
+    """One gene: any number in [low, up], or one of some ordered ``levels``, by its index in the genome.
 
-    A genome holds a number for each gene. For a gene with ``levels`` that number is the index of the chosen
-    level, a whole number from 0 to the last index; the levels themselves may be anything, in an order that
-    means something (widths, types by their bytes, keep and drop). ``name`` is unique within a genome;
-    ``group`` says which genes belong together (a block of a model, say). A gene with ``low == up`` is fixed.
-    ``harms`` says of levels what each costs in proportion to the others of this gene, at least 0, or None where that is
-    not known; it is empty where nothing is known.
-    ``kind`` is what the gene changes (channels, types): genes of one kind add to each other's harm alike.
+    ``name`` is unique within a genome; ``group`` joins genes (of a block, say). ``harms``: the relative cost of each
+    level, at least 0, None where unknown; empty where nothing is known. ``kind`` is what the gene changes (channels,
+    types): genes of one kind add to each other's harm alike.
     """
 
     name: str
@@ -40,7 +36,6 @@ class Gene:
         return cls(name, 0.0, float(len(levels) - 1), group, tuple(levels), tuple(harms))
 
     def __post_init__(self) -> None:
-        """Raise ValueError where no number fits, or where bounds are not those of the levels."""
         if not -math.inf < self.low <= self.up < math.inf:
             raise ValueError(f"gene '{self.name}': expected finite low <= up, got {self.low:g} and {self.up:g}")
         if self.levels and (self.low, self.up) != (0.0, len(self.levels) - 1):
@@ -53,7 +48,6 @@ class Gene:
 
     @property
     def free(self) -> bool:
-        """Return whether the gene can have more than one value."""
         return self.low < self.up
 
     def nearest(self, value: float) -> float:
@@ -62,65 +56,47 @@ class Gene:
         return float(-((0.5 - held) // 1)) + 0.0 if self.levels else held  # + 0.0: never -0.0
 
 
-class Genes(Sequence[Gene]):
-    """The genes of a genome, in order. Immutable."""
+class Genes(tuple[Gene, ...]):
+    """The genes of a genome, in order: one at least, each with a name of its own."""
 
-    def __init__(self, genes: Sequence[Gene]) -> None:
-        """Raise ValueError where there is no gene, or where two have the same name."""
-        self._genes = tuple(genes)
-        if not self._genes:
+    def __new__(cls, genes: Iterable[Gene]) -> Self:
+        found = super().__new__(cls, genes)
+        if not found:
             raise ValueError("expected at least one gene")
-        if len({gene.name for gene in self._genes}) < len(self._genes):
+        if len({gene.name for gene in found}) < len(found):
             raise ValueError("expected another name for each gene")
+        return found
 
     @classmethod
     def real(cls, names: Sequence[str], low: float, up: float) -> Genes:
         """Real genes with the same bounds."""
         return cls([Gene(name, low, up) for name in names])
 
-    @overload
-    def __getitem__(self, index: int) -> Gene: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Gene]: ...
-
-    def __getitem__(self, index: int | slice) -> Gene | Sequence[Gene]:
-        return self._genes[index]
-
-    def __len__(self) -> int:
-        return len(self._genes)
-
-    def __iter__(self) -> Iterator[Gene]:
-        return iter(self._genes)
-
     @cached_property
     def names(self) -> list[str]:
-        """The name of each gene."""
-        return [gene.name for gene in self._genes]
+        return [gene.name for gene in self]
 
     @cached_property
     def low(self) -> list[float]:
-        """The lower bound of each gene."""
-        return [gene.low for gene in self._genes]
+        return [gene.low for gene in self]
 
     @cached_property
     def up(self) -> list[float]:
-        """The upper bound of each gene."""
-        return [gene.up for gene in self._genes]
+        return [gene.up for gene in self]
 
     @cached_property
     def free(self) -> list[int]:
         """The places of the genes that can have more than one value."""
-        return [place for place, gene in enumerate(self._genes) if gene.free]
+        return [place for place, gene in enumerate(self) if gene.free]
 
     @cached_property
     def with_levels(self) -> list[int]:
         """The places of the genes that are one of some levels."""
-        return [place for place, gene in enumerate(self._genes) if gene.levels]
+        return [place for place, gene in enumerate(self) if gene.levels]
 
     def nearest(self, genome: Sequence[float]) -> list[float]:
         """``genome`` with each gene at its nearest value: within its bounds, at a level where it has levels."""
-        return [gene.nearest(value) for gene, value in zip(self._genes, genome, strict=True)]
+        return [gene.nearest(value) for gene, value in zip(self, genome, strict=True)]
 
     def allow(self, genome: Sequence[float]) -> bool:
         """Return whether ``genome`` holds a possible value for each gene."""
@@ -130,9 +106,9 @@ class Genes(Sequence[Gene]):
         """A genome drawn evenly from all values, from the global :mod:`random`."""
         return [
             float(random.randrange(len(gene.levels))) if gene.levels else random.uniform(gene.low, gene.up)
-            for gene in self._genes
+            for gene in self
         ]
 
     def chosen(self, genome: Sequence[float]) -> list[Any]:
         """Decode ``genome``: of a gene with levels the level itself, of others the number."""
-        return [gene.levels[int(v)] if gene.levels else v for gene, v in zip(self._genes, genome, strict=True)]
+        return [gene.levels[int(v)] if gene.levels else v for gene, v in zip(self, genome, strict=True)]
