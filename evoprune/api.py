@@ -1,12 +1,8 @@
-"""Runs from Python: ``run(spec)`` in this process, and what a :class:`Run` left: to read, export and measure.
+"""Runs from Python: ``run(spec)`` in this process, and a finished :class:`Run` to read, export and measure.
 
-Other commands (``resume``, ``ablate``, ``report``, ...), and several workers, are the command line's.
-
-A run's folder is data that may come from anywhere: it is checked when it is read, nothing is
-unpickled, and whatever cannot be used is an :class:`evoprune.InputError`. But its ``config.yaml``
-may name ``plugins``, which are imported when the folder is read, a problem's settings may allow more
-code to run, as ``trust_remote_code`` does, and ``promised.json`` names a path that ``resume`` exports to, and how:
-look at them before you use a folder from elsewhere.
+A run's folder may come from anywhere: it is checked when it is read, and nothing is unpickled. But its ``config.yaml``
+may name ``plugins``, which are imported, a problem's settings may allow more code to run (``trust_remote_code``), and
+``promised.json`` names a path that ``resume`` exports to: look at them before you use a folder from elsewhere.
 """
 
 from __future__ import annotations
@@ -42,7 +38,7 @@ from evoprune.search import toolbox
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run, read from its folder. Make one with :meth:`open` or :func:`run`."""
+    """A finished run, read from its folder."""
 
     folder: Path
     resolved: Resolved
@@ -51,7 +47,6 @@ class Run:
 
     @property
     def best(self) -> Best:
-        """The best candidate."""
         return self.result.best
 
     @classmethod
@@ -78,7 +73,6 @@ class Run:
         return problem
 
     def _repr_html_(self) -> str:
-        """A small table, for notebooks."""
         rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in self._rows())
         return f'<table style="text-align: left">{rows}</table>'
 
@@ -120,44 +114,43 @@ class Run:
 
         Raises :class:`evoprune.errors.Stopped` where the check of the export fails.
         """
-        kind = self._kind(Exporting, "export")
-        checked = check_parameters(kind.ExportOptions, options, "options")
+        checked = self._checked(Exporting, "export", "ExportOptions", options)
 
-        def write(place: Path) -> Exported:
-            problem: Any = self.problem
-            return problem.export(self.best.genome, self.result, place, checked)  # type: ignore[no-any-return]
+        def write(place: Path) -> Any:
+            return self._problem.export(self.best.genome, self.result, place, checked)
 
-        out = Path(out)
-        return export(out, write, self._made_by, self.resolved.config(), is_one_file(kind, out))
+        return export(Path(out), write, *self._description(Path(out)))
 
     def recover(self, out: str | Path, **options: Any) -> Exported:
-        """Train the best candidate back towards the dense one and export it; ``options`` are the problem's.
+        """Train the best candidate towards the dense one and export it; continue an interrupted recovery."""
+        checked = self._checked(Recovering, "recover", "RecoverOptions", options)
 
-        It continues an interrupted recovery. Raises as :meth:`export`, also if the training did not help.
-        """
-        kind = self._kind(Recovering, "recover")
-        checked = check_parameters(kind.RecoverOptions, options, "options")
+        def write(workplace: Path, place: Path) -> Any:
+            return self._problem.recover(self.best.genome, self.result, workplace, place, checked)
 
-        def write(workplace: Path, place: Path) -> Exported:
-            problem: Any = self.problem
-            return problem.recover(self.best.genome, self.result, workplace, place, checked)  # type: ignore[no-any-return]
-
-        out = Path(out)
-        return recover_into(out, write, self._made_by, self.resolved.config(), is_one_file(kind, out))
+        return recover_into(Path(out), write, *self._description(Path(out)))
 
     def compare(self, **options: Any) -> Table:
         """Measure the best candidate beside the known solutions; ``options`` are the problem's."""
-        checked = check_parameters(self._kind(Measuring, "measure beyond its fitness").EvalOptions, options, "options")
-        problem: Any = self.problem
+        checked = self._checked(Measuring, "measure beyond its fitness", "EvalOptions", options)
+        problem = self._problem
         with Phase("measuring"):
             return problem.compare(self.best.genome, self.result, checked)  # type: ignore[no-any-return]
 
-    def _kind(self, part: Any, does: str) -> Any:
-        """The class of the problem, which has ``part``."""
-        kind = self.resolved.problem
-        if not issubclass(kind, part):
-            raise InputError(f"the problem {kind.__name__} has nothing to {does}", str(self.folder))
-        return kind
+    def _checked(self, part: Any, does: str, kind: str, options: Mapping[str, Any]) -> Any:
+        problem = self.resolved.problem
+        if not issubclass(problem, part):
+            raise InputError(f"the problem {problem.__name__} has nothing to {does}", str(self.folder))
+        return check_parameters(getattr(problem, kind), options, "options")
+
+    @property
+    def _problem(self) -> Any:
+        return self.problem  # with the parts that were checked
+
+    def _description(self, out: Path) -> tuple[dict[str, Any], config.Config, bool]:
+        made_by = {"seed": self.resolved.experiment.seed, "best": self.best.model_dump()}
+        problem: Any = self.resolved.problem
+        return made_by, self.resolved.config(), is_one_file(problem, out)
 
     @property
     def _threads(self) -> int | None:
@@ -166,10 +159,6 @@ class Run:
         execution = read_json(path).get("execution") if path.exists() else None
         threads = execution.get("threads") if isinstance(execution, dict) else None
         return threads if isinstance(threads, int) and 0 < threads <= (os.cpu_count() or 1) else None
-
-    @property
-    def _made_by(self) -> dict[str, Any]:
-        return {"seed": self.resolved.experiment.seed, "best": self.best.model_dump()}
 
 
 def run(
@@ -197,7 +186,6 @@ def run(
 
 
 def _plain(spec: Mapping[str, Any]) -> config.Config:
-    """``spec`` as YAML would hold it."""
     try:
         return json.loads(json.dumps(spec))  # type: ignore[no-any-return]
     except (TypeError, ValueError, RecursionError) as error:
@@ -212,7 +200,6 @@ def read_experiment(folder: Path, overrides: Sequence[str] = ()) -> Resolved:
 
 
 def _columns(lines: Sequence[Mapping[str, Any]]) -> Any:
-    """A column for each key of ``lines``, None where a line lacks it."""
     names = list(dict.fromkeys(name for line in lines for name in line))
     columns = {name: [line.get(name) for line in lines] for name in names}
     if find_spec("pandas") is None:

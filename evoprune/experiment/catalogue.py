@@ -32,12 +32,16 @@ class Entry:
     plugin: Callable[..., Any]
     schema: type[BaseModel]
     """Of its parameters."""
-    keys: dict[str, FieldInfo]
-    """The parameters that a user gives; the engine supplies the others."""
+    supplied: frozenset[str] = frozenset()
+    """Parameters that the engine supplies."""
+
+    @property
+    def keys(self) -> dict[str, FieldInfo]:
+        """The parameters that a user gives."""
+        return {key: field for key, field in self.schema.model_fields.items() if key not in self.supplied}
 
     @property
     def summary(self) -> str:
-        """The first line of its docstring."""
         return _first_line(inspect.getdoc(self.plugin))
 
     @property
@@ -49,29 +53,26 @@ class Entry:
     @property
     def chosen(self) -> dict[str, list[Entry]]:
         """The plugins of each of :attr:`groups`, by its key. Imports them."""
-        return {
-            key: [_of_plugin(name, registry.find_plugin(group, name)) for name in sorted(registry.names(group))]
-            for key, group in self.groups.items()
-        }
+        found = {}
+        for key, group in self.groups.items():
+            plugins = {name: registry.find_plugin(group, name) for name in sorted(registry.names(group))}
+            found[key] = [Entry(name, plugin, parameters.schema_of(plugin)) for name, plugin in plugins.items()]
+        return found
 
 
 def operators(slot: str) -> Iterator[Entry]:
     """The operators that are registered for ``slot``."""
     for name in sorted(registry.operators(slot)):
         function = registry.operator(slot, name)
-        yield _entry(
-            name,
-            function,
-            parameters.schema(function, parameters.DATA_ARGUMENTS[slot], ALWAYS_SUPPLIED),
-            ALWAYS_SUPPLIED,
-        )
+        schema = parameters.schema(function, parameters.DATA_ARGUMENTS[slot], ALWAYS_SUPPLIED)
+        yield Entry(name, function, schema, ALWAYS_SUPPLIED)
 
 
 def problems() -> Iterator[Entry]:
     """The registered problems."""
     for name in sorted(registry.names(registry.PROBLEMS)):
         problem = registry.problem(name)
-        yield _entry(name, problem, problem.Settings, frozenset())
+        yield Entry(name, problem, problem.Settings)
 
 
 def nested(model: type[BaseModel]) -> dict[type[BaseModel], list[str]]:
@@ -117,19 +118,10 @@ def plain_default(field: FieldInfo) -> Any:
     return default.model_dump(mode="json", exclude_defaults=True) if isinstance(default, BaseModel) else default
 
 
-def _of_plugin(name: str, plugin: Any) -> Entry:
-    return _entry(name, plugin, parameters.schema_of(plugin), frozenset())
-
-
-def _entry(name: str, plugin: Callable[..., Any], schema: type[BaseModel], hidden: frozenset[str]) -> Entry:
-    return Entry(name, plugin, schema, {key: field for key, field in schema.model_fields.items() if key not in hidden})
-
-
 def json_schema() -> Json:
-    """The schema: an editor that has it completes keys and names of plugins, explains them, and marks typing errors.
+    """The JSON Schema by which editors complete and check experiments; imports plugins of problems.
 
-    Plugins of problems, such as transforms, are imported for it. Relations between keys, and plugins that are named as
-    ``module:attribute``, are left to ``evoprune validate``.
+    Relations between keys, and plugins that are named ``module:attribute``, are left to ``evoprune validate``.
     """
     shared: Json = {}
     whole = _schema_in(Experiment, "experiment", shared)
@@ -146,7 +138,6 @@ def json_schema() -> Json:
 
 
 def _choice(entries: Iterable[Entry], place: str, shared: Json) -> Json:
-    """A plugin's name, or a mapping with its name under ``use`` and the parameters of that plugin."""
     schemas, about = {}, {}
     for entry in entries:
         schemas[entry.name], about[entry.name] = _parameters(entry, f"{place}.{entry.name}", shared), entry.summary
@@ -171,7 +162,7 @@ def _parameters(entry: Entry, place: str, shared: Json) -> Json:
 
 
 class _Lenient(GenerateJsonSchema):
-    """Objects that the engine supplies to operators have no form in JSON: anything."""
+    """Lets objects that the engine supplies to operators be anything: they have no form in JSON."""
 
     def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> Json:  # noqa: ARG002
         return {}
