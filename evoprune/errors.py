@@ -12,11 +12,7 @@ DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
 
 class InputError(Exception):
-    """Something the user gave cannot be used: one message, exit code 2, no traceback.
-
-    ``problems`` lists every fault found, one line each; ``source`` names the file or
-    option they were found in.
-    """
+    """Input that cannot be used: exit code 2. ``problems``: a line a fault; ``source``: their file or option."""
 
     exit_code = 2
 

@@ -111,10 +111,9 @@ def _power(value: float, _: int) -> str:
 def draw_convergence(
     history: Sequence[dict[str, Any]], label: str, folder: Path, about: str = "", drawn: Collection[str] = ()
 ) -> None:
-    """Best, median and middle half of the population against generations, from history lines.
+    """Draw best, median and middle half of the population against generations, from history lines.
 
-    With several objectives, ``label`` is the first, whose best is not drawn. ``about``: the model and data. ``drawn``:
-    names of references that become lines.
+    ``label``: the first objective; of several its best is not drawn. ``drawn``: references that become lines.
     """
     traded = any(len(line["fitness"]) > 1 for line in history if "fitness" in line)
     lines = [line for line in history if "best" in line and line["best"] is not None]

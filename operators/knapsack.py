@@ -30,8 +30,7 @@ class Choices:
     """The values that each gene of ``budget`` can be chosen from: its levels, or even steps of its range.
 
     All values of all genes are numbered, gene by gene; there are ``count``, and ``own`` are those of each gene. The
-    budget must be a sum over genes, as in :class:`evoprune.Additive`, or over genes once others are chosen, as in
-    :class:`evoprune.Coupled`. Raises ValueError where there is no limit.
+    budget must be an :class:`evoprune.Additive` or a :class:`evoprune.Coupled` with a limit.
     """
 
     def __init__(self, budget: Budget) -> None:
@@ -51,10 +50,7 @@ class Choices:
         self._trees = gene_trees(several, [_without(genes, table, several) for genes, table in tables])
 
     def harms(self, origin: Sequence[float]) -> dict[int, dict[int, float]]:
-        """By a gene's place the harms of its values that are known, by their numbers, as shares of the largest.
-
-        Of the genes that know some, and that have none in ``origin``.
-        """
+        """Known harms of values by gene and number, as shares of the largest, of genes with none in ``origin``."""
         found = {}
         for place, (own, gene) in enumerate(zip(self.own, self._genes, strict=True)):
             if gene.harms and gene.harms[round(origin[place])] == 0:
@@ -75,10 +71,8 @@ class Choices:
 
     def best(self, costs: Floats) -> list[float]:
         """The genome within the limit whose ``costs`` ``(count,)`` add up to the least.
-
-        The multiple-choice knapsack, by dynamic programming over what is spent (Kellerer, Pferschy and Pisinger,
-        "Knapsack Problems", 2004, section 11.5), within each value of a gene that others depend on; exact but for the
-        rounding of prices.
+        By dynamic programming over the spending (Kellerer, Pferschy and Pisinger, "Knapsack Problems", 2004, section
+        11.5), within each value of a gene that others depend on; exact but for the rounding of prices.
         """
         totals, traces = numpy.zeros(_UNITS + _MARGIN + 1), []
         for tree in self._trees:
@@ -161,9 +155,8 @@ class Branch:
 
 def gene_trees(places: Collection[int], tables: Sequence[Table], above: frozenset[int] = frozenset()) -> list[Branch]:
     """A tree for each set of genes, by their ``places``, that ``tables`` connect, given the genes ``above``.
-
-    A pseudo-tree (Freuder and Quinn, "Taking advantage of stable sets of variables in constraint satisfaction
-    problems", 1985): the gene that is connected with the most others comes first, so that trees are flat.
+    A pseudo-tree (Freuder and Quinn, 1985): the gene that is connected with the most others comes first, for flat
+    trees.
     """
     near: dict[int, set[int]] = {place: set() for place in places}
     for genes, _ in tables:

@@ -19,10 +19,7 @@ def clip_genes(individual: Individual, low: Sequence[float], up: Sequence[float]
 
 
 def another_level(gene: Gene, old: float, new: float) -> float:
-    """The level of ``gene`` nearest to ``new`` that is not the one of ``old``: at least one level towards ``new``.
-
-    At the last level on that side it is the neighbour on the other side. A fixed gene has no other level.
-    """
+    """The level of ``gene`` nearest to ``new`` that is not the one of ``old``, if there is any."""
     before, after = gene.nearest(old), gene.nearest(new)
     if after != before or not gene.free:
         return after
@@ -44,8 +41,7 @@ def bound(gene: int, budget: Budget, way: float) -> float:
 def switch(genome: Individual, saver: int, spender: int, quantum: float, budget: Budget) -> None:
     """Let gene ``spender`` spend about ``quantum``, in the budget's unit, and gene ``saver`` save as much.
 
-    For genes with levels, which move by at least one level, and for budgets of any form. ``genome``, within its
-    bounds, then spends no more than the limit or, if that is more, than before.
+    ``genome``, within its bounds, then spends no more than the limit or, if that is more, than before.
     """
     spent, gene = budget.spent(genome), budget.genes[spender]
     most = spent if budget.limit is None else max(spent, budget.limit)

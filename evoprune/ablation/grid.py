@@ -24,9 +24,8 @@ class Variant:
 
 def variants(varied: Sequence[str], shared: Mapping[str, str] = MappingProxyType({})) -> list[Variant]:
     """All combinations of ``KEY=VALUE,VALUE,...``, the first value of each key first.
-
-    A key that the experiment does not have at its top is the problem's (``score`` is ``problem.score``). ``shared``:
-    keys that are the same for all variants, and the option that sets each.
+    A key that the experiment lacks at its top is the problem's. ``shared``: keys that all variants share, to their
+    options.
     """
     axes = [_axis(text, shared) for text in varied]
     names = [key for key, _ in axes]
@@ -84,5 +83,4 @@ def _short(key: str) -> str:
 
 
 def _plain(value: Any) -> str:
-    """``value`` as one line of YAML."""
     return yaml.safe_dump(value, default_flow_style=True, width=10**9).removesuffix("\n").removesuffix("\n...")

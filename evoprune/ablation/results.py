@@ -95,7 +95,7 @@ def draw_curves(runs: Sequence[Finished], budget: float, unit: str, label: str) 
 
 @dataclass(frozen=True)
 class Row:
-    """One variant's final scores over its seeds.
+    """Final scores of a variant over its seeds.
 
     ``interval``: percentile bootstrap of the median, at ``CONFIDENCE``. ``p``: two-sided Mann-Whitney U test against
     the first variant, corrected by Holm's method; None for the first.
@@ -110,7 +110,6 @@ class Row:
 
     @property
     def differs(self) -> bool:
-        """True if it differs from the first variant, at 1 - ``CONFIDENCE``."""
         return self.p is not None and self.p < 1 - CONFIDENCE
 
 

@@ -50,10 +50,9 @@ class Finished:
 
 
 def carry_out(campaign: Campaign, folder: Path, how: Execution) -> Iterator[Finished]:
-    """Run every variant on every seed to the budget; what is in ``folder`` already is not run again.
+    """Run every variant on every seed to the budget, except what ``folder`` holds; check everything first.
 
-    Everything is checked before anything runs. Runs on the same problem share their scores, unless they have a
-    measured.json; the work of a score is counted in each.
+    Runs on the same problem share their scores, unless they measured the machine; each counts the work of a score.
     """
     stop = [f"budget={campaign.budget}", f"generations={NO_END}"]
     plans = []

@@ -1,4 +1,4 @@
-"""The interface of a backend, which takes genomes and returns scores as they are ready; and the simplest backend."""
+"""The interface of backends, which take genomes and return scores as they are ready; and the simplest one."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class Stalled(Exception):
 
 
 class Backend(ABC):
-    """Evaluates genomes. :meth:`map` is what the toolbox registers as ``map``.
+    """Evaluates genomes, up to ``workers`` at the same time. The toolbox registers :meth:`map` as ``map``.
 
-    ``workers``: evaluations at the same time. ``stall_after``: seconds without any result after which :meth:`map` gives
-    up; None: an hour before the first result, then ten times the slowest evaluation so far, at least ``slowest``.
+    ``stall_after``: seconds without a result after which :meth:`map` gives up; None: an hour before the first result,
+    then ten times the slowest evaluation so far, at least ``slowest``.
     """
 
     workers: int
@@ -57,14 +57,13 @@ class Backend(ABC):
         self._calls: deque[Call] = deque()
 
     def submit(self, call: Call) -> None:
-        """Accept ``call``; calls are started in the order of submission."""
         self._calls.append(call)
 
     @abstractmethod
     def completed(self, timeout: float) -> list[tuple[int, Evaluation]]:
-        """Return the numbers and results of calls that were completed, after at most ``timeout`` seconds.
+        """Return the numbers and results of completed calls, after at most ``timeout`` seconds.
 
-        A call that was lost with its worker is completed too, with a ``failure``.
+        A call that was lost with its worker is completed with a ``failure``.
         """
 
     def at_work(self) -> AbstractContextManager[None]:
@@ -83,10 +82,9 @@ class Backend(ABC):
     def map(
         self, function: Scorer, genomes: Sequence[Sequence[float]], slower: float = 1.0
     ) -> Iterator[tuple[int, Evaluation]]:
-        """Yield ``(index, function(genomes[index]))`` in the order in which they are ready.
+        """Yield ``(index, function(genomes[index]))`` as they are ready. Raises :class:`Stalled`.
 
-        What fails is tried once more, by another worker if there is one. ``slower``: how many times as long as
-        the calls before these may take. Raises :class:`Stalled`.
+        A failure is tried once more, by another worker if there is one. ``slower``: factor on the time of calls before.
         """
         self._slowest *= slower
         waiting = dict.fromkeys(range(len(genomes)), 0)  # genomes without a score: how often each was tried
@@ -137,6 +135,5 @@ class Serial(Backend):
     workers = 1
 
     def completed(self, timeout: float) -> list[tuple[int, Evaluation]]:  # noqa: ARG002 - nothing to wait for
-        """Evaluate the first call in the queue, however long it takes."""
         call = self._calls.popleft()
         return [(call.number, call.function(call.genome))]

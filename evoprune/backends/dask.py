@@ -1,7 +1,7 @@
 """Dask: workers that may die, or come and go, on this host or on many.
 
-Dask runs the tasks of a worker that died again by itself, and gives a task up whose workers died several
-times. That may be one which had to wait where others killed, so what was given up is tried once more, alone.
+Dask repeats the tasks of a dead worker, and gives up a task whose workers died several times. It may only have waited
+where others killed, so it is tried once more, alone.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Dask(Backend):
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Lets Dask's thread run. It draws from the global :mod:`random`, so at other times it is held."""
+        """Let Dask's thread run. It draws from the global :mod:`random`, so at other times it is held."""
         self._go_on.set()
         try:
             yield
@@ -69,7 +69,6 @@ class Dask(Backend):
             self._pause()
 
     def completed(self, timeout: float) -> list[tuple[int, Evaluation]]:
-        """Results that Dask has ready."""
         try:
             self._recount()
             self._send()
@@ -97,7 +96,6 @@ class Dask(Backend):
                 yield call.number, evaluation
 
     def close(self) -> None:
-        """Leave the scheduler; end it if it is our own."""
         self._go_on.set()
         self._sender.shutdown()
         self._client.close()
@@ -105,7 +103,6 @@ class Dask(Backend):
             self._cluster.close()
 
     def _send(self) -> None:
-        """Give Dask as many calls as its workers can take; a suspect alone."""
         while self._calls and len(self._going) < _AHEAD * self.workers:
             suspect = tuple(self._calls[0].genome) in self._suspects
             if self._going and (suspect or self._alone):
@@ -145,7 +142,6 @@ def _silence() -> None:
 
 
 def _local(distributed: Any, workers: int | None) -> Any:
-    """A scheduler and worker processes on this host, reachable from it alone."""
     return distributed.LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
@@ -157,10 +153,7 @@ def _local(distributed: Any, workers: int | None) -> Any:
 
 
 def _result(task: Any, timeout: float) -> Evaluation:
-    """The result of ``task``. Raises TimeoutError where it is on a worker that does not answer.
-
-    Dask gives that worker up after a while, and has another one do the task again.
-    """
+    """Result of ``task``. Raises TimeoutError if its worker does not answer, which Dask replaces after a while."""
     if task.status == "error":
         error = task.exception()
         return failed(f"{type(error).__name__}: {error}")

@@ -1,7 +1,7 @@
-"""Scoring a genome: the task that workers run, and what a process that evaluates keeps: its device and a problem.
+"""Scoring a genome: the task that workers run, and their state: a device and a problem.
 
-Processes that evoprune starts are given a device. Workers that SCOOP or Dask start are not numbered, so each claims a
-device of its own at its first task, by a lock file of this host, which is released when the process ends.
+Our own processes are given a device. Workers that SCOOP or Dask start are not numbered: each claims a device at its
+first task, by a lock file of this host, which is released when the process ends.
 """
 
 from __future__ import annotations
@@ -37,10 +37,7 @@ _one_at_a_time = threading.Lock()  # Dask's workers may have threads, and a prob
 
 @dataclass(frozen=True)
 class ProblemRef:
-    """All that a worker needs to build the problem: small, hashable, and picklable anywhere.
-
-    ``settings`` and ``measured``, see :class:`evoprune.Measured`, are JSON; empty for nothing.
-    """
+    """All that a worker needs to build the problem; ``settings`` and ``measured`` are JSON, empty for nothing."""
 
     use: str
     settings: str
@@ -58,7 +55,7 @@ class Place:
 
 
 def worker_name(process: int | None = None) -> str:
-    """Host and number of a ``process``, or of this one: the signature of a worker."""
+    """Host and number of a ``process``, or of this one."""
     return f"{platform.node()}:{process or os.getpid()}"
 
 
@@ -84,21 +81,18 @@ def _informed(problem: Problem, measured: str) -> Problem:
 
 
 def limit_threads(threads: int | None) -> None:
-    """Give libraries this many threads, before they are imported: they read the number once. None changes nothing."""
+    """Limit the threads of libraries, before they are imported: they read the number once."""
     if threads:
         os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
 
 
 def failed(why: str, worker: str = "") -> Evaluation:
-    """An evaluation that failed before it could say its values and its work."""
+    """Return an evaluation that failed before its values and work were known."""
     return Evaluation((), work=0.0, failure=why, worker=worker)
 
 
 class Worker:
-    """State of a process that evaluates: its device, the name it signs scores with, and one problem, built once.
-
-    ``name`` is empty in a main process that evaluates by itself.
-    """
+    """State of a process that evaluates: its device, its name (empty in a main process), and one problem."""
 
     def __init__(self) -> None:
         self.device: str | None = None
@@ -119,7 +113,7 @@ class Worker:
             self.assign(Place(_claim(devices), threads), worker_name())
 
     def problem(self, ref: ProblemRef) -> Problem:
-        """Return the problem of ``ref``: the one that is kept, told of later measurements, or a new one instead."""
+        """Return the problem of ``ref``, built once; later measurements are passed on to it."""
         if self._problem is None or self._ref != ref:
             if self._problem and self._ref == replace(ref, measured=""):
                 problem = _informed(self._problem, ref.measured)
@@ -130,7 +124,6 @@ class Worker:
         return self._problem
 
     def forget(self) -> None:
-        """Keep no problem."""
         self._ref = self._problem = None
 
     def score(self, ref: ProblemRef, score: Callable[[Problem], Evaluation]) -> Evaluation:
@@ -154,8 +147,7 @@ this_worker = Worker()
 def evaluate(ref: ProblemRef, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
     """Score ``genome`` on a share ``fidelity``, in (0, 1], of the data; never raises for a candidate's own fault.
 
-    An exception or a value that is not a finite number becomes the worst possible fitness with
-    its reason in ``failure``; so does a problem that cannot be built, but without values.
+    An exception or a value that is not finite becomes the worst fitness, with a ``failure``.
     """
     return this_worker.score(
         ref, lambda problem: problem.evaluate(genome) if fidelity == 1 else problem.evaluate(genome, fidelity)
@@ -163,7 +155,7 @@ def evaluate(ref: ProblemRef, genome: Sequence[float], fidelity: float = 1.0) ->
 
 
 def judge(ref: ProblemRef, genome: Sequence[float]) -> Evaluation:
-    """As :func:`evaluate`, by the problem's :class:`evoprune.Finals`."""
+    """Judge ``genome`` as :func:`evaluate` scores, by the problem's :class:`evoprune.Finals`."""
     return this_worker.score(ref, lambda problem: cast(Finals, problem).judge(genome))
 
 

@@ -1,6 +1,6 @@
 """Execution of an experiment: workers, devices and threads. Nothing here changes a random draw.
 
-Scores are the same to the last bit given the same ``threads`` and kind of device: sums round differently under others.
+Scores are the same to the last bit for the same ``threads`` and kind of device.
 """
 
 from __future__ import annotations
@@ -18,12 +18,10 @@ MAPS = ("serial", "processes", "scoop", "dask")
 
 @dataclass(frozen=True)
 class Execution:
-    """The options of a run that are not part of its experiment; None is decided later.
+    """Options of a run that are not part of its experiment; None is decided later.
 
-    ``map``: one of :data:`MAPS`. ``workers``: evaluations at once. ``devices``: of the
-    workers, empty for all that the problem finds. ``threads``: of the CPU, for each
-    evaluation. ``scheduler``: the address of Dask's. ``hostfile``: SCOOP's.
-    ``stall_after``: seconds without a result after which the run stops.
+    ``workers``: evaluations at once. ``devices``: of the workers, empty for all that the problem finds. ``threads``: of
+    the CPU, for each evaluation. ``stall_after``: seconds without a result after which the run stops.
     """
 
     map: str | None = None
@@ -35,7 +33,6 @@ class Execution:
     stall_after: float | None = None
 
     def __post_init__(self) -> None:
-        """Raise :class:`InputError` for values that are not possible."""
         for option, count in {"-n": self.workers, "--threads": self.threads}.items():
             if count is not None and not 1 <= count <= 100_000:
                 raise InputError(f"expected a number between 1 and 100000, got {count}", option)
@@ -65,7 +62,7 @@ class Execution:
         return f"{workers} with {threads} thread{'s' * (threads > 1)}{places} (-n, --threads and --devices change it)"
 
     def with_threads(self) -> Execution:
-        """The same, with ``threads`` decided where it can be: each of several workers gets its share of the cores."""
+        """The same, with ``threads`` decided: each of several workers gets its share of the cores."""
         if self.threads is not None or self.workers is None or self._map == "serial":
             return self
         return replace(self, threads=max(1, _cores() // self.workers))
@@ -87,5 +84,4 @@ class Execution:
 
 
 def _cores() -> int:
-    """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

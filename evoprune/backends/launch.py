@@ -1,8 +1,7 @@
 """Starts a command under SCOOP, and returns the command's own exit code, which SCOOP hides.
 
-The process that SCOOP runs the command in, its origin, writes the code into a file. On this host alone, SCOOP is
-reachable by the loopback interface only: its sockets would listen on all interfaces, and unpickle what they receive. So
-this module is run in place of SCOOP's launcher, of the starter of workers, and of the start of a worker.
+SCOOP's origin, the process with the command, writes the code into a file. On this host alone, SCOOP must listen on
+the loopback interface only, as it unpickles what it receives: this module runs in place of its launcher and workers.
 """
 
 from __future__ import annotations
@@ -41,10 +40,7 @@ def size() -> int | None:
 
 
 def launch(arguments: Sequence[str], workers: int | None, hostfile: str | None) -> int:
-    """Run ``python -m evoprune *arguments`` under SCOOP and return its exit code.
-
-    1 if it ended without one, because it was killed, for example. All processes started here are ended.
-    """
+    """Run ``python -m evoprune *arguments`` under SCOOP and return its exit code, 1 if it ended without one."""
     count = ["-n", str(workers)] if workers else []
     hosts = ["--hostfile", _checked(hostfile)] if hostfile else []
     scoop = ["scoop"] if hosts or _CLUSTERS & {*os.environ} else [_ON_LOOPBACK, "launcher"]
@@ -98,15 +94,11 @@ def _wait_for(condition: Callable[[], bool]) -> None:
 
 
 def _origin(answer: Path) -> Path:
-    """The file that holds the origin's process number."""
     return answer.with_suffix(".pid")
 
 
 def as_origin(main: Callable[[], int]) -> None:
-    """Run ``main`` in SCOOP's origin, and end this process.
-
-    Not by an exception: SCOOP would print it, and could wait for a broker that is gone.
-    """
+    """Run ``main`` in SCOOP's origin, and end this process; an exception would make SCOOP print and wait."""
     path = os.environ.get(_ANSWER)
     if path:
         _origin(Path(path)).write_text(str(os.getpid()))

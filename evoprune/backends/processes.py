@@ -1,7 +1,6 @@
-"""Processes on this host, each pinned to a device.
+"""Processes on this host, each pinned to a device; a new one replaces one that dies.
 
-A process that dies, by a signal or without memory, costs only the evaluation that it was
-making; a new one replaces it. :mod:`concurrent.futures` would break its whole pool.
+:mod:`concurrent.futures` would break its whole pool.
 """
 
 from __future__ import annotations
@@ -33,7 +32,6 @@ class Processes(Backend):
         self.workers = len(places)
 
     def completed(self, timeout: float) -> list[tuple[int, Evaluation]]:
-        """Results of those processes that are ready or dead; each gets its next call at once."""
         self._hand_out()
         busy = {worker.pipe: worker for worker in self._workers if worker.call}
         results = [busy[pipe].result() for pipe in wait(list(busy), timeout) if isinstance(pipe, Connection)]
@@ -41,7 +39,6 @@ class Processes(Backend):
         return results
 
     def close(self) -> None:
-        """Kill the processes, whatever they are doing."""
         for worker in self._workers:
             worker.end()
 
@@ -75,7 +72,6 @@ class _Worker:
 
     @property
     def name(self) -> str:
-        """The name that the process signs scores with."""
         return worker_name(self._process.pid)
 
     def begin(self, call: Call) -> None:
@@ -110,7 +106,6 @@ class _Worker:
 
 
 def _work(pipe: Connection, place: Place) -> None:
-    """The process: evaluates what it receives until the main process ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the main process's to handle
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # of processes that an evaluation starts
     threading.Thread(target=_end_with_main_process, daemon=True).start()

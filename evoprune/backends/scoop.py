@@ -1,9 +1,8 @@
 """SCOOP: workers on this host or on many, started by ``python -m scoop``; this process is one of them.
 
-SCOOP's own ``map`` ignores time-outs and signals, and never ends when the broker or a worker
-is lost. So this waits in the process's own loop, which sees both, and asks the broker for
-work when there is nothing else to do, as SCOOP's loop would. It does not ask for the status
-of tasks: SCOOP would take those longer than some seconds for lost and run them twice.
+SCOOP's own ``map`` ignores time-outs and signals, and never ends when the broker or a worker is lost. So this waits in
+the process's own loop, and asks the broker for work when there is nothing else to do. It does not ask for the status of
+tasks: SCOOP would take those longer than some seconds for lost and run them twice.
 """
 
 from __future__ import annotations
@@ -40,14 +39,12 @@ class Scoop(Backend):
         self._queue.socket.socket.setsockopt(zmq.constants.SNDTIMEO, _SEND)
 
     def submit(self, call: Call) -> None:
-        """Hand ``call`` to SCOOP."""
         with _losses():
             task = futures.submit(evaluate_on_own_device, *self._place, call.function, call.genome)
             self._queue.flush()
         self._numbers_of[task] = call.number
 
     def completed(self, timeout: float) -> list[tuple[int, Evaluation]]:
-        """Results that came back, or that of a call which the broker gave to this process."""
         end = time.monotonic() + timeout
         while True:
             with _losses():
@@ -64,13 +61,11 @@ class Scoop(Backend):
                 self._queue.socket._poll(1000 * left)
 
     def _ask(self) -> None:
-        """Ask for a call, once until one comes."""
         if not self._asked:
             self._queue.requestFuture()
             self._asked = True
 
     def _here(self) -> list[tuple[int, Evaluation]]:
-        """Evaluate in this process what the broker sent it."""
         self._asked = False
         task = self._queue.movable.popleft()
         if task not in self._numbers_of:  # answered by another in the meantime

@@ -113,7 +113,6 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def _lines(table: Table) -> Iterator[str]:
-    """The rows under their keys, aligned, then the protocol."""
     names = list(table.rows[0])
     texts = ([f"{row[name]:.2%}" if name in table.shares else plain(row[name]) for name in names] for row in table.rows)
     yield from aligned([names, *texts])

@@ -47,7 +47,6 @@ def ls(options: argparse.Namespace) -> None:
 
 
 def _called(name: str, kinds: Iterable[str]) -> Iterator[str]:
-    """All plugins that are called ``name``, each with its place in an experiment."""
     places = {f"operators.{slot}": list(catalogue.operators(slot)) for slot in parameters.DATA_ARGUMENTS}
     places["problem"] = list(catalogue.problems())
     with_keys = set()
@@ -115,7 +114,6 @@ def _line(name: str, summary: str, width: int = 20) -> Iterator[str]:
 
 
 def _entries(entries: Iterable[catalogue.Entry]) -> Iterator[str]:
-    """A line for each plugin, then one for each parameter that a user gives."""
     for entry in entries:
         yield from _line(entry.name, entry.summary)
         yield from _keys(entry.keys)
@@ -157,7 +155,7 @@ def add_completion(commands: Any) -> None:
 def completion(options: argparse.Namespace) -> None:
     """Print a script by which a shell completes commands, options and files.
 
-    It is made by shtab (``pip install 'evoprune[completion]'``) and holds all it needs, so that no Tab starts Python.
+    shtab makes it (``pip install 'evoprune[completion]'``); it holds all it needs, so that no Tab starts Python.
     """
     try:
         import shtab

@@ -99,7 +99,6 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    """``arguments`` as options; exits with the command's usage where they are not understood."""
     for argument in arguments:
         try:
             argument.encode()
@@ -123,7 +122,6 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def _short_help(commands: Any) -> str:
-    """A few commands to begin with, each with an example."""
     lines = ["evoprune makes language models smaller and faster by evolutionary search.", ""]
     helps = {action.dest: action.help for action in commands._choices_actions}
     for name in [*(name for name in planned_names() if name in helps), *_FIRST]:
@@ -134,7 +132,6 @@ def _short_help(commands: Any) -> str:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Progress goes to standard error, and nowhere here; what is raised is told after."""
     with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
         yield
 

@@ -33,7 +33,7 @@ def add_command(
     name: str = "",
     about: str | None = None,
 ) -> argparse.ArgumentParser:
-    """Add the command that ``call`` carries out, which is called and described as that is; return its parser."""
+    """Add the command that ``call`` carries out, with its name and docstring; return its parser."""
     parser: argparse.ArgumentParser = commands.add_parser(
         name or call.__name__, help=help, description=about or call.__doc__, epilog=f"example: {example}"
     )

@@ -102,9 +102,9 @@ def resume(options: argparse.Namespace) -> int | None:
 
 
 def runs_in(folders: Sequence[Path], wanted: Callable[[Path], bool], what: str) -> list[Path]:
-    """Return ``folders``, but in the place of one that contains runs the ``wanted`` ones of these.
+    """Return ``folders``, each folder of runs replaced by the ``wanted`` ones in it; note unreadable ones.
 
-    One that cannot be read is told, and hinders no other. ``what``: their description, where there is none.
+    ``what``: description of the wanted runs, for the error if there is none.
     """
     found = []
     for folder in folders:
@@ -163,7 +163,6 @@ def carry_out(call: Callable[[], bool], folder: Path) -> None:
 
 
 def _outcome(run: Run) -> Iterator[str]:
-    """The result, its place, and the commands that can follow."""
     problem, folder = run.resolved.problem, shlex.quote(str(run.folder))
     yield from reporting(problem).summary(run.result)
     yield f"best fitness {run.best.fitness[0]:.6g} after {run.result.evaluations:,} evaluations"
@@ -174,10 +173,7 @@ def _outcome(run: Run) -> Iterator[str]:
 
 
 def keep_promise(folder: Path) -> None:
-    """Write the page and the export that the run in ``folder`` was begun for, if any is left to write.
-
-    ``promised.json`` says so until it is done; where the command was interrupted, ``resume`` does it.
-    """
+    """Write the page and the export that the run in ``folder`` was begun for, if ``promised.json`` asks for them."""
     path = folder / run_folder.PROMISED
     if not path.exists():
         return

@@ -96,9 +96,9 @@ def add_cache(commands: Any) -> None:
 
 
 def cache(options: argparse.Namespace) -> None:
-    """List or delete the files that are kept for later runs because they take long to compute.
+    """List or delete the cached files that take long to compute.
 
-    Their folder is that of EVOPRUNE_CACHE, and EVOPRUNE_CACHE_GB limits its size.
+    EVOPRUNE_CACHE sets their folder, and EVOPRUNE_CACHE_GB limits its size.
     """
     if options.clear:
         gone = clear()

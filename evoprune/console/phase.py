@@ -1,7 +1,4 @@
-"""Tells how far a part of a run is that takes long: a bar on a terminal, elsewhere a line every few seconds.
-
-A run also has it written into its folder, as what :func:`listening` hands on.
-"""
+"""Progress of a slow part of a run: a live line on a terminal, elsewhere a line every few seconds."""
 
 from __future__ import annotations
 
@@ -66,10 +63,9 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 class Phase(AbstractContextManager["Phase"]):
-    """Shows the newest state on standard error until it is left, also while one thing takes long.
+    """Shows the newest state on standard error until it is left, of the innermost phase alone.
 
-    A live line on a terminal; elsewhere a line whenever there was none for some seconds, of the innermost phase alone.
-    ``quiet``: another process tells it, as the first one does where a launcher started several.
+    ``quiet``: another process shows it, as the first one of several that a launcher started.
     """
 
     _open: ClassVar[list[Phase]] = []
@@ -98,7 +94,6 @@ class Phase(AbstractContextManager["Phase"]):
         self._state, self._end = state, time.perf_counter() + seconds_left
 
     def note(self, text: str) -> None:
-        """One line at once, which stays."""
         self._said = time.perf_counter()
         if not self._quiet:
             note(text, self._stream)
@@ -116,10 +111,7 @@ class Phase(AbstractContextManager["Phase"]):
 
 
 def steps(items: Iterable[Item], label: str, unit: str, total: int | None = None) -> Iterator[Item]:
-    """``items``, telling how many ``unit`` of ``total`` are done; ``total`` is needed where they have no length.
-
-    The workers of a run are silent, and all but the first of a launcher's processes.
-    """
+    """Yield ``items`` and show how many ``unit`` of ``total`` are done; workers and launched processes are silent."""
     total = len(items) if isinstance(items, Sized) else total
     worker, live = multiprocessing.parent_process() is not None or not is_first_process(), is_live()
     bar = tqdm(desc=label, total=total, unit=unit, leave=False, delay=_EVERY, disable=worker or not live)

@@ -63,10 +63,7 @@ def _size(node: yaml.Node, known: dict[yaml.Node, float]) -> float:
 
 
 def find(path: str) -> Path:
-    """The file at ``path``, or of that name in the folder that evoprune is installed in.
-
-    So ``problems/gpt2_mini.yaml`` is found from any folder. Raises :class:`InputError`.
-    """
+    """The file at ``path``, or at that path in the folder that evoprune is installed in. Raises :class:`InputError`."""
     try:
         for candidate in (Path(path), HOME / path):
             if candidate.is_file():

@@ -110,7 +110,6 @@ def _expected(fault: Any, model: type[BaseModel]) -> str:
 
 
 def _description(model: type[BaseModel], location: tuple[Any, ...]) -> str | None:
-    """Description of the key at ``location`` in the schema."""
     *outer, key = location
     found = _model_at(model, tuple(outer))
     field = found.model_fields.get(str(key)) if found else None
@@ -122,7 +121,6 @@ def _plain(limit: float) -> str:
 
 
 def _as_share(fault: Any) -> str:
-    """A hint where a share was probably given in percent."""
     value = fault["input"]
     number = re.fullmatch(r"(\d+(?:\.\d+)?) ?%", value) if isinstance(value, str) else None
     if number:
@@ -149,7 +147,6 @@ def cut_repr(value: Any) -> str:
 
 
 def _keys(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
-    """The keys that the (nested) model at ``location`` knows."""
     found = _model_at(model, location)
     return list(found.model_fields) if found else []
 

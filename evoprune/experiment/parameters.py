@@ -1,8 +1,4 @@
-"""The parameters of a plugin, read from its signature or schema and checked with pydantic.
-
-An operator is a plain function in DEAP's form: first the data that DEAP hands over
-(two individuals for ``mate``, ...), then parameters. Its signature is the schema.
-"""
+"""Parameters of plugins, read from a signature or schema and checked with pydantic."""
 
 from __future__ import annotations
 
@@ -55,10 +51,7 @@ def schema(function: Callable[..., Any], data: int, supplied: Collection[str] = 
 
 
 def schema_of(plugin: Any) -> type[BaseModel]:
-    """The schema of the parameters of ``plugin``.
-
-    That is its ``Settings``, or the plugin itself where it is a schema; of a function, its parameters after the first.
-    """
+    """The schema of the parameters of ``plugin``: its ``Settings``, itself, or its parameters after the first."""
     kind = getattr(plugin, "Settings", plugin)
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else schema(kind, data=1)
 

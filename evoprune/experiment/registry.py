@@ -1,8 +1,7 @@
 """Finds problems, operators and other plugins by name, and imports a user's own modules.
 
-A registered name is an entry point, of ours in setup.cfg as of other packages in theirs: ``benchmark`` in the group
-``evoprune.problems``, ``mate.blend`` (slot, name) in ``evoprune.operators``; problems may have groups of their own.
-``module:attribute`` works wherever a name does, for ``deap.tools`` and for the modules in an experiment's ``plugins``.
+A registered name is an entry point: ``benchmark`` in ``evoprune.problems``, ``mate.blend`` in ``evoprune.operators``.
+``module:attribute`` works wherever a name does, for ``deap.tools`` and the modules in an experiment's ``plugins``.
 """
 
 from __future__ import annotations
@@ -34,10 +33,7 @@ _plugins: dict[str, ModuleType] = {}
 
 @cache
 def import_own_packages() -> None:
-    """Import ``operators`` and ``problems`` from :data:`HOME`, whatever else on Python's path is called so.
-
-    Raises :class:`InputError` where other packages of these names were imported into this process before.
-    """
+    """Import ``operators`` and ``problems`` from :data:`HOME`, whatever else on the path is called so."""
     for name in _OWN:
         folder = HOME / name
         module = sys.modules.get(name) or _import_package(name, folder)
@@ -61,7 +57,7 @@ def _import_package(name: str, folder: Path) -> ModuleType:
 def plugin(name: str, folders: Sequence[str] = ()) -> ModuleType:
     """Import a user's module, from the first of ``folders`` that holds it, else from Python's path.
 
-    That folder stays at the front of Python's path, for what the module itself imports.
+    That folder stays at the front of Python's path, for the module's own imports.
     """
     import_own_packages()
     parts = name.split(".")
@@ -100,7 +96,6 @@ def other_groups() -> list[str]:
 
 
 def _of_checkout() -> dict[str, str]:
-    """The lines of entry points in the checkout's setup.cfg, by group."""
     parser = configparser.ConfigParser()
     read = parser.read(HOME / "setup.cfg", encoding="utf-8") and parser.has_section("options.entry_points")
     return dict(parser["options.entry_points"]) if read else {}
@@ -137,10 +132,7 @@ def check_plugin(group: str, name: str) -> None:
 
 
 def find_plugin(group: str, name: str) -> Any:
-    """Return the plugin called ``name`` in any ``group`` of entry points.
-
-    ``module:attribute`` is found in the modules that this process's experiments list.
-    """
+    """Return the plugin called ``name`` in any ``group`` of entry points, or ``module:attribute``."""
     return _find(group, name, names(group), sorted(_plugins))
 
 

@@ -58,19 +58,13 @@ class Resolved:
 
 
 def resolve_file(file: str, overrides: Sequence[str]) -> Resolved:
-    """The checked experiment in ``file`` after ``overrides``. Raises :class:`evoprune.InputError`.
-
-    Modules in its ``plugins`` may lie beside it.
-    """
+    """The checked experiment in ``file`` after ``overrides``; modules in its ``plugins`` may lie beside it."""
     path = find(file)
     return resolve(override(read(path), overrides), str(path), [path.parent])
 
 
 def resolve_at(path: Path, overrides: Sequence[str]) -> Resolved:
-    """As :func:`resolve_file`, for the file at ``path`` in a run's folder.
-
-    Modules beside it are not imported: the folder may come from somebody else.
-    """
+    """As :func:`resolve_file`, for a run's folder: it may be somebody else's, so modules beside it are not imported."""
     return resolve(override(read(path), overrides), str(path))
 
 

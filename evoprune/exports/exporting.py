@@ -1,6 +1,6 @@
 """Writes an export completely or not at all, marks one that failed its check, recovers and uploads one.
 
-An export is a folder, or one file: what a folder holds beside it then lies in files whose names begin with its own.
+An export is a folder, or one file, beside which lie files about it whose names begin with its own.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def export(
     experiment: Config | None,
     is_file: bool = False,
 ) -> Exported:
-    """Let ``write`` fill a new folder, or make a file in one, and give it the name ``out`` when all is there.
+    """Let ``write`` make ``out``, a new folder or file, and name it so when it is complete.
 
-    ``evoprune.json`` gets the facts and ``made_by``, ``experiment.yaml`` the ``experiment``; of a file see
-    :func:`about`. Raises :class:`Stopped` if the problem found faults in the export: ``UNFIT.txt`` lists them.
+    ``evoprune.json`` gets the facts and ``made_by``, ``experiment.yaml`` the ``experiment``: see :func:`about`.
+    Raises :class:`Stopped` if the problem found faults in the export: ``UNFIT.txt`` lists them.
     """
     refuse_unless_free(out, is_file)
     _clear_parts(out)
@@ -79,7 +79,6 @@ def export(
 
 
 def _clear_parts(out: Path) -> None:
-    """Delete unfinished exports to ``out`` of processes that were killed."""
     if not out.parent.is_dir():
         return
     for path in out.parent.iterdir():
@@ -99,7 +98,7 @@ def _is_running(pid: int) -> bool:
 
 
 def load(folder: str | Path) -> Any:
-    """Return an export ready to use from Python: a model and its tokenizer, say; refuse one that failed its check."""
+    """Return an export ready to use from Python: a model and its tokenizer, say. Refuses one that failed its check."""
     folder = Path(folder)
     facts = read_json(folder / FACTS, "the folder of an export")
     if not facts.get("fit"):

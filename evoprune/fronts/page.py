@@ -132,7 +132,6 @@ def interactive(front: Front, axis: str) -> bytes:
 
 
 def _ranked(front: Front) -> list[Point]:
-    """The points in the order of the page's rows."""
     return sorted(front.points, key=lambda point: point.values[front.worth])
 
 

@@ -1,7 +1,4 @@
-"""The points of a front: the exports in the folders of a folder, and the unbeaten ones among them.
-
-A folder is a family, named by what its exports have in common: ``joint/1.6e6.gguf``, ``presets/Q4_0.gguf``.
-"""
+"""The points of a front: the exports in families, the folders of its folder, and the unbeaten ones among them."""
 
 from __future__ import annotations
 
@@ -49,7 +46,6 @@ class Front:
 
     @property
     def worth(self) -> str:
-        """The quantity by which exports are good."""
         return next(iter(self.quantities))
 
     @property

@@ -1,8 +1,4 @@
-"""Budgets: the cost of a genome, and its limit.
-
-A budget grows or falls with each gene, whatever the others are. Repairs bring a genome to the limit: exactly
-where genes are real numbers, to the most that is not above it where they are levels.
-"""
+"""Budgets: the cost of a genome, which grows or falls with each gene, and its limit."""
 
 from __future__ import annotations
 
@@ -25,10 +21,7 @@ _EDGE = 1e-12
 
 
 class Budget(ABC):
-    """Cost of genomes of ``genes``, in ``unit``, a plural such as ``bytes``.
-
-    ``limit``: the most that may be spent; None where nothing limits it, as where a search looks for trade-offs.
-    """
+    """Cost of genomes of ``genes``, in ``unit``, a plural such as ``bytes``. ``limit``: the most; None for no limit."""
 
     def __init__(self, genes: Genes, limit: float | None, unit: str) -> None:
         self.genes, self.limit, self.unit = genes, limit, unit
@@ -44,22 +37,19 @@ class Budget(ABC):
         return self.spent(raised) - self.spent(genome)
 
     def excess(self, genome: Sequence[float]) -> float:
-        """Excess over the limit (negative below it), as a share of all that genes can change.
-
-        Raises ValueError where there is no limit.
-        """
-        return (self.spent(genome) - self._limit()) / self.scale
+        """Excess over the limit (negative below it), as a share of :attr:`scale`. Raises ValueError without limit."""
+        return (self.spent(genome) - _needed(self.limit)) / self.scale
 
     def share(self, genome: Sequence[float]) -> float:
         """Cost of ``genome`` on the scale of :meth:`excess`; only differences are meaningful."""
         return self.spent(genome) / self.scale
 
     def kept(self, genome: Sequence[float]) -> bool:
-        """Return whether ``genome`` meets the limit exactly, but for rounding. Raises ValueError without a limit."""
+        """Return whether ``genome`` meets the limit exactly, but for rounding."""
         return abs(self.excess(genome)) <= ROUNDING
 
     def within(self, genome: Sequence[float]) -> bool:
-        """Return whether ``genome`` is within the limit, but for rounding. Raises as :meth:`kept`."""
+        """Return whether ``genome`` is within the limit, but for rounding."""
         return self.excess(genome) <= ROUNDING
 
     def saves(self, gene: int) -> bool:
@@ -70,7 +60,7 @@ class Budget(ABC):
     def weights(self) -> list[float]:
         """Weight of each gene, at least 0: the change by 1 of a real gene, or by the whole range of levels.
 
-        Where what one gene changes depends on the others: while those are in the middle of their ranges.
+        Where it depends on other genes: while those are in the middle of their ranges.
         """
         return [
             abs(self._across(place)) / (1.0 if gene.levels else gene.up - gene.low) if gene.free else 0.0
@@ -79,10 +69,7 @@ class Budget(ABC):
 
     @cached_property
     def directions(self) -> list[float]:
-        """The signed change of each gene that saves about its weight: ±1 for real genes, ± the range for levels.
-
-        Positive for genes without weight.
-        """
+        """The signed change of each gene that saves its weight: ±1 for real genes, ± the range for levels."""
         return [
             (-1.0 if weight and not self.saves(place) else 1.0) * (gene.up if gene.levels else 1.0)
             for place, (gene, weight) in enumerate(zip(self.genes, self.weights, strict=True))
@@ -101,12 +88,10 @@ class Budget(ABC):
 
     @cached_property
     def least(self) -> float:
-        """The least that a genome can spend."""
         return self.spent(self.extreme(most=False))
 
     @cached_property
     def most(self) -> float:
-        """The most that a genome can spend."""
         return self.spent(self.extreme(most=True))
 
     def check_reachable(self) -> None:
@@ -114,7 +99,7 @@ class Budget(ABC):
         least, most = self._ends
         if not (least <= _EDGE and most >= -_EDGE):  # so that no limit of nan passes
             raise ValueError(
-                f"a limit of {digits(self._limit(), 6)} {self.unit} is out of reach: the least that can be spent is "
+                f"a limit of {digits(self.limit, 6)} {self.unit} is out of reach: the least that can be spent is "
                 f"{digits(self.least, 6)}, the most {digits(self.most, 6)}"
             )
 
@@ -125,7 +110,6 @@ class Budget(ABC):
 
     @cached_property
     def _ends(self) -> tuple[float, float]:
-        """The excess of the least and of the most."""
         return self.excess(self.extreme(most=False)), self.excess(self.extreme(most=True))
 
     def _across(self, gene: int) -> float:
@@ -134,17 +118,11 @@ class Budget(ABC):
         genome[gene] = self.genes[gene].low
         return self.price(genome, gene, self.genes[gene].up - self.genes[gene].low)
 
-    def _limit(self) -> float:
-        return _needed(self.limit)
-
 
 class Additive(Budget):
-    """Each gene spends for itself: ``fixed`` plus the sum of the genes' ``prices``.
-
-    Between two levels the table's entries are joined by straight lines. ``share``: the limit as :meth:`at_share` takes
-    it, where ``limit`` is rounded. Raises ValueError unless there is a price
-    for each gene, and unless each table has an entry for each level and, where there is a limit, rises or falls
-    throughout.
+    """Each gene spends for itself: ``fixed`` plus the sum of the genes' ``prices``, linear between levels.
+    ``share``: the limit as :meth:`at_share` takes it. Raises ValueError unless there is a price for each gene and
+    level; with a limit, prices of levels must rise or fall throughout.
     """
 
     def __init__(
@@ -180,32 +158,26 @@ class Additive(Budget):
         return cls(genes, prices, None if share is None else fixed + share * scale, unit, fixed, share)
 
     def spent(self, genome: Sequence[float]) -> float:
-        """See :meth:`Budget.spent`."""
         return self._fixed + math.fsum(map(_spent, self._prices, genome))
 
     def price(self, genome: Sequence[float], gene: int, step: float = 1.0) -> float:
-        """See :meth:`Budget.price`."""
         price = self._prices[gene]
         if isinstance(price, Sequence):
             return _spent(price, genome[gene] + step) - _spent(price, genome[gene])
         return price * step
 
     def excess(self, genome: Sequence[float]) -> float:
-        """See :meth:`Budget.excess`; a share of the sum of the absolute prices."""
         return self.share(genome) - _needed(self._share)
 
     def share(self, genome: Sequence[float]) -> float:
-        """See :meth:`Budget.share`; of the sum of the absolute prices, without what is ``fixed``."""
         return math.fsum(map(_spent, self._prices, genome)) / self.scale
 
     def saves(self, gene: int) -> bool:
-        """See :meth:`Budget.saves`."""
         price = self._prices[gene]
         return price[-1] < price[0] if isinstance(price, Sequence) else price < 0
 
     @cached_property
     def weights(self) -> list[float]:
-        """See :attr:`Budget.weights`."""
         return [
             _reach(price) * (gene.up if gene.levels and not isinstance(price, Sequence) else 1.0)
             for gene, price in zip(self.genes, self._prices, strict=True)
@@ -222,19 +194,16 @@ class Monotone(Budget):
         super().__init__(genes, limit, unit)
 
     def spent(self, genome: Sequence[float]) -> float:
-        """See :meth:`Budget.spent`."""
         return self._spent(genome)
 
 
 def _needed(limit: float | None) -> float:
-    """``limit``. Raises ValueError where there is none."""
     if limit is None:
         raise ValueError("the problem, as it is set up, has no limit to keep; leave operators.repair out")
     return limit
 
 
 def _check(gene: Gene, table: Sequence[float], limited: bool) -> None:
-    """Raise ValueError unless ``table`` fits ``gene``."""
     if len(table) != len(gene.levels):
         raise ValueError(
             f"gene '{gene.name}': expected a price for each of {len(gene.levels)} levels, got {len(table)}"
@@ -258,9 +227,9 @@ def _reach(price: Price) -> float:
 
 
 def solve(rising: Callable[[float], float], target: float, low: float, up: float) -> float:
-    """Return where the non-decreasing ``rising`` reaches ``target`` in [low, up], by bisection.
+    """Return where the non-decreasing ``rising`` reaches ``target`` in [low, up], by bisection to the last bit.
 
-    To the last bit: the least number found that is not below ``target``, or ``up`` where all are.
+    That is the least number found that is not below ``target``, or ``up`` where all are.
     """
     for _ in range(200):  # exhausts a double's precision
         middle = (low + up) / 2

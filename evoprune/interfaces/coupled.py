@@ -24,10 +24,9 @@ class Term:
 
 
 class Coupled(Budget):
-    """The sum of ``terms``, plus ``beside(levels)`` of the first ``decide`` genes.
+    """The sum of ``terms``, plus ``beside(levels)`` of the first ``decide`` genes; linear between levels.
 
-    Both rise or fall throughout with each gene; between levels they are joined by straight lines. ``beside`` varies
-    little: who plans ahead may take it for constant.
+    Both rise or fall throughout with each gene. ``beside`` varies little: planners may take it for constant.
     """
 
     def __init__(
@@ -39,7 +38,7 @@ class Coupled(Budget):
         beside: Callable[[tuple[int, ...]], float] = lambda _: 0.0,
         decide: int = 0,
     ) -> None:
-        """Raises ValueError unless each table has an entry for each level of its genes."""
+        """Raise ValueError unless each table has an entry for each level of its genes."""
         for term in terms:
             if term.table.shape != tuple(len(genes[place].levels) for place in term.genes):
                 names = ", ".join(genes[place].name for place in term.genes)
@@ -51,11 +50,9 @@ class Coupled(Budget):
         super().__init__(genes, limit, unit)
 
     def spent(self, genome: Sequence[float]) -> float:
-        """See :meth:`Budget.spent`."""
         return math.fsum(_value(table, [genome[at] for at in own]) for own, table in self._tables) + self._rest(genome)
 
     def price(self, genome: Sequence[float], gene: int, step: float = 1.0) -> float:
-        """See :meth:`Budget.price`; only terms of the gene are read."""
         raised = list(genome)
         raised[gene] += step
         both = [[_value(table, [each[at] for at in own]) for own, table in self._of[gene]] for each in (raised, genome)]

@@ -15,10 +15,7 @@ from evoprune.interfaces.schema import Checked
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number by which exports are compared. ``label``: what it is called, with the unit.
-
-    ``better``: which way; None where it is stated, and nothing is better for it.
-    """
+    """A number by which exports are compared; ``label`` has the unit. ``better``: None if neither way is better."""
 
     label: str
     better: Literal["lower", "higher"] | None = None
@@ -26,10 +23,7 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Standing:
-    """Measurements of an export. ``values``: by quantity; None, or left out, where it was not measured.
-
-    ``measured_on``: the data, in words; only what was measured on the same is compared.
-    """
+    """Measurements of an export, by quantity; only exports ``measured_on`` the same data are compared."""
 
     values: Mapping[str, float | str | None]
     measured_on: str
@@ -37,11 +31,10 @@ class Standing:
 
 @dataclass(frozen=True)
 class Rival:
-    """A solution that the exports of a front are compared with.
-
-    ``family``: the folder of its export. ``name``: that of its export; empty for what each run has of its own.
-    ``make`` gives the problem that reports and exports it, its genome, and genomes that the report compares it with, by
-    name; it raises :class:`evoprune.InputError` where there is none.
+    """A solution that the exports of a front are compared with, and the folder (``family``) of its export.
+    ``name``: of its export; empty for a rival of one run. ``make``: returns the problem that reports and exports it,
+    its genome, and genomes that the report compares it with, by name; raises :class:`evoprune.InputError` if there is
+    none.
     """
 
     family: str
@@ -51,11 +44,7 @@ class Rival:
 
 @dataclass(frozen=True)
 class Exported:
-    """Result of :meth:`Exporting.export`.
-
-    ``facts``: JSON-able, what ``evoprune.json`` will hold. ``summary``: lines for a person.
-    ``faults``: why what was written must not be used; empty where it was checked and is sound.
-    """
+    """Result of an export: facts for ``evoprune.json``, summary lines, and faults why it must not be used."""
 
     facts: Mapping[str, Any]
     summary: Sequence[str] = ()
@@ -74,7 +63,7 @@ class Exporting(ABC):
 
     @classmethod
     def file_suffixes(cls) -> Collection[str]:
-        """Ends of names, such as ``.txt``, for which :meth:`export` writes one file; for all others it is a folder."""
+        """Suffixes such as ``.txt`` for which :meth:`export` writes one file, not a folder."""
         return ()
 
     @classmethod
@@ -84,43 +73,30 @@ class Exporting(ABC):
 
     @abstractmethod
     def export(self, genome: Sequence[float], result: Any, place: Path, options: Any) -> Exported:
-        """Write ``genome`` to ``place`` and check what was written.
+        """Write ``genome`` to ``place`` and check the files. Raises :class:`evoprune.InputError`.
 
         ``place``: an empty folder; or, with one of :meth:`file_suffixes`, a file to make, beside which others may lie
         (:func:`evoprune.about`). ``result``: a :attr:`evoprune.Problem.Result`, with its ``folder``.
-        ``options``: an :attr:`ExportOptions`. Raises :class:`evoprune.InputError`.
         """
 
     def rivals(self, first: bool) -> Iterator[Rival]:  # noqa: ARG002 - a default
-        """Exports that ``front --rivals`` adds to this run's result: none by default.
-
-        Of its ``first`` run also what is the same for all. What the machine was measured for is known.
-        """
+        """Exports that ``front --rivals`` adds to this run's; of its ``first`` run also those of all runs."""
         return iter(())
 
     @classmethod
     def standing(cls, facts: Mapping[str, Any]) -> Standing:
-        """Measurements of an export, of all :attr:`quantities`. ``facts``: its ``evoprune.json``.
-
-        Raises :class:`evoprune.InputError` where the first was not measured.
-        """
+        """Measurements of an export from its ``evoprune.json``; raises InputError if the first is missing."""
         raise InputError(f"the problem {cls.__name__} does not say what its exports are worth")
 
     @classmethod
     def load(cls, folder: Path, facts: Mapping[str, Any]) -> Any:
-        """Load an export from ``folder``, ready to use from Python. Raises :class:`evoprune.InputError`.
-
-        ``facts``: its ``evoprune.json``.
-        """
+        """Load an export from ``folder``, ready to use from Python. ``facts``: its ``evoprune.json``."""
         raise InputError(f"the problem {cls.__name__} has no way to load its exports into Python", str(folder))
 
 
 @dataclass(frozen=True)
 class Table:
-    """Measured solutions, a row each with the same keys, and the protocol they were measured under.
-
-    ``shares``: keys of numbers in [0, 1] that people read in percent.
-    """
+    """Measured solutions, a row each with the same keys, and their protocol. ``shares``: keys shown in percent."""
 
     rows: Sequence[Mapping[str, Any]]
     protocol: Mapping[str, Any]
@@ -135,18 +111,12 @@ class Measuring(ABC):
 
     @abstractmethod
     def compare(self, genome: Sequence[float], result: Any, options: Any) -> Table:
-        """Measure ``genome`` beside the known solutions. Raises :class:`evoprune.InputError`.
-
-        ``result``: that of the run which found it, with its ``folder``.
-        """
+        """Measure ``genome`` beside the known solutions. ``result``: of its run, with its ``folder``."""
 
     @classmethod
     @abstractmethod
     def measures(cls, source: str) -> bool:
-        """Guess whether :meth:`measure` can measure ``source``, which names no run.
-
-        Must be quick and import nothing heavy: it is asked of each registered problem.
-        """
+        """Guess quickly, without heavy imports, whether :meth:`measure` can measure ``source``, no run."""
 
     @classmethod
     @abstractmethod
@@ -167,10 +137,9 @@ class Recovering(Measuring, Exporting):
     @abstractmethod
     def recover(self, genome: Sequence[float], result: Any, workplace: Path, place: Path, options: Any) -> Exported:
         """Train ``genome`` and write it to ``place`` as :meth:`export` does.
-
-        What an interrupted call leaves in ``workplace``, a folder that may not exist yet, is continued by the same
-        call; it is kept if a name in it begins with :data:`CHECKPOINT`. Raises :class:`evoprune.InputError`, and
-        :class:`evoprune.Stopped` if it did not help.
+        ``workplace``: a folder, which may not exist yet, from which the same call continues an interrupted one; it is
+        kept if a name in it begins with :data:`CHECKPOINT`. Raises :class:`evoprune.Stopped` if the training did not
+        help.
         """
 
     @classmethod
@@ -178,7 +147,4 @@ class Recovering(Measuring, Exporting):
     def recover_export(
         cls, source: Path, facts: Mapping[str, Any] | None, workplace: Path, folder: Path, options: Any
     ) -> Exported:
-        """As :meth:`recover`, for what lies in the folder ``source``.
-
-        ``facts``: its ``evoprune.json``; None where :meth:`export` did not write it.
-        """
+        """As :meth:`recover`, for the model in ``source``. ``facts``: its ``evoprune.json``, if any."""

@@ -18,15 +18,14 @@ class HeldOut(ABC):
     def held_out_value(self, genome: Sequence[float]) -> float | None:
         """Value of ``genome`` on held-out data, lower being better; None without such data.
 
-        Called in the process that breeds. Depends on nothing but the settings and the genome.
+        Called in the process that breeds; must depend on the settings and the genome alone.
         """
 
 
 class Finals(ABC):
-    """A closer look at the finalists: the best few that a search scored are judged once more, by something dearer.
+    """A dearer judgement of the best few that a search scored, for one objective; the best becomes the result.
 
-    The best of them by that judgement becomes the run's result. For problems with one objective. Known solutions may
-    take part: a search that gains nothing over them does not hide them. A single finalist is not judged.
+    Known solutions may take part. A single finalist is not judged.
     """
 
     @property
@@ -36,7 +35,7 @@ class Finals(ABC):
 
     @property
     def contenders(self) -> Mapping[str, Sequence[float]]:
-        """Known solutions that take part, by name: genomes that are among the references, and allowed as results."""
+        """Known solutions that take part, by name: references that are allowed as results."""
         return {}
 
     @property
@@ -46,10 +45,7 @@ class Finals(ABC):
 
     @abstractmethod
     def judge(self, genome: Sequence[float]) -> Evaluation:
-        """Judge ``genome``, by one value that is better in the direction in which fitness is.
-
-        Called where candidates are scored, and bound by the same laws: what it raises is recorded as a failure.
-        """
+        """Judge ``genome`` by one value, better in the direction of fitness; called where candidates are scored."""
 
 
 class Measured(ABC):
@@ -57,17 +53,11 @@ class Measured(ABC):
 
     @abstractmethod
     def take_measurements(self) -> Mapping[str, Any]:
-        """Measure in the process that breeds, before anything is written: JSON-able; empty where nothing is asked.
-
-        Raises :class:`evoprune.InputError`.
-        """
+        """Measure in the process that breeds, before anything is written: JSON-able, empty for nothing."""
 
     @abstractmethod
     def use_measurements(self, facts: Mapping[str, Any]) -> None:
-        """Take what :meth:`take_measurements` returned, before genes and budget are asked for.
-
-        Called in each process that has the problem, on the machine of the run or another one.
-        """
+        """Take the result of :meth:`take_measurements`, in each process, before genes and budget are asked for."""
 
 
 class Foreseeing(ABC):
@@ -79,7 +69,6 @@ class Foreseeing(ABC):
         """Memory, disk, minutes and the like, by name, in words; may load and measure.
 
         ``work``: the run's budget, None if it has none; ``evaluations``: the most that its generations make.
-        Raises :class:`evoprune.InputError`.
         """
 
 
@@ -88,16 +77,14 @@ class TradeOffs(ABC):
 
     @abstractmethod
     def choose(self, front: Sequence[tuple[float, ...]]) -> int:
-        """The place in ``front``, values of what no other candidate dominates, of the result."""
+        """Return the index in ``front``, values of non-dominated candidates, of the run's result."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Argument of :meth:`Reporting.report`: the outcome of a finished search.
+    """A finished search. ``references``: genome and score of the known solutions, by name.
 
-    ``best``: the best genome. ``best_evaluation``: its score. ``references``: name to
-    (genome, score) of the known solutions. ``front``: genome and values of what no other
-    candidate dominates, where there are several objectives.
+    ``front``: genome and values of non-dominated candidates, if there are several objectives. ``title``: of figures.
     """
 
     best: list[float]
@@ -128,17 +115,13 @@ class Reporting(ABC):
 
     @abstractmethod
     def report(self, outcome: Outcome, folder: Path) -> Mapping[str, Any]:
-        """Draw figures into ``folder``; return what is added to ``result.json``, as the problem's ``Result`` has it.
+        """Draw figures into ``folder``; return keys for ``result.json``, as the problem's ``Result`` has them.
 
-        :class:`evoprune.Result` lists the keys that the engine reads. Its own (``best``, ``work``, ``seed``, ...) keep
-        the engine's value.
+        The engine's own keys (``best``, ``work``, ``seed``, ...) keep its values.
         """
 
     def delete_checkpoints(self, folder: Path) -> None:  # noqa: B027 - most have none
-        """Delete from the run's ``folder`` what only an interrupted :meth:`report` needs: ``result.json`` is there now.
-
-        A kill may interrupt this; the next call is after the next result.
-        """
+        """Delete the files in ``folder`` that only an interrupted :meth:`report` needs; a kill may interrupt this."""
 
     @classmethod
     def about(cls, settings: Any) -> str:
@@ -152,19 +135,16 @@ class Reporting(ABC):
 
     @classmethod
     def summary(cls, result: Any) -> Sequence[str]:
-        """Lines that tell a person what the run found. ``result``: a :attr:`evoprune.Problem.Result`.
-
-        The first is the verdict, a sentence or two, which the page of the run begins with, too.
-        """
+        """Lines that tell a person the ``result``: first the verdict, which the run's page begins with, too."""
         return []
 
 
 def reporting(problem: type) -> type[Reporting]:
-    """``problem``, or what it would say if it reported anything."""
+    """Return ``problem``, or :class:`Reporting` with its defaults if it reports nothing."""
     return problem if issubclass(problem, Reporting) else Reporting
 
 
 def titles(problem: type, settings: Any, seed: int) -> tuple[str, Collection[str]]:
-    """Subject of a run of ``problem``, and the references that figures of its search show."""
+    """Return the subject of a run of ``problem``, and the references that figures of its search show."""
     told = reporting(problem)
     return ", ".join(filter(None, [told.about(settings), f"seed {seed}"])), told.drawn_references(settings)

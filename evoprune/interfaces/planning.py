@@ -11,11 +11,7 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True)
 class Plan:
-    """Decision of a command.
-
-    ``experiment``: what its YAML file would hold. ``name``: what a run's folder is called after. ``remarks``: lines for
-    a person: what was chosen, and why. ``export``: options of the export, as the problem's.
-    """
+    """Decision of a command: the experiment, the stem of the run's name, remarks, and options of the export."""
 
     experiment: Mapping[str, Any]
     name: str
@@ -24,10 +20,7 @@ class Plan:
 
 
 class Planner(ABC):
-    """A command. The engine runs what it plans, reports on it and exports it, and adds the options for that.
-
-    Among them is ``out``, the path to export to, or None.
-    """
+    """A command. The engine adds options, ``out`` among them, runs the plan, reports on it and exports it."""
 
     help: ClassVar[str]
     """A line for the list of commands."""
@@ -37,7 +30,7 @@ class Planner(ABC):
     @classmethod
     @abstractmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Add the command's own arguments. Called whenever the command line is read: it must import nothing heavy."""
+        """Add the command's own arguments. Called for each command line: it must import nothing heavy."""
 
     @classmethod
     @abstractmethod

@@ -15,17 +15,14 @@ from evoprune.interfaces.schema import Checked
 
 
 class Settings(Checked):
-    """Base of a problem's parameters: unknown keys and numbers that are not finite are refused."""
+    """Base of a problem's parameters."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The score of one genome.
-
-    ``values``: one number an objective. ``work``: what it cost, at least 0, in the problem's
-    ``work_unit``. ``measures``: JSON-able facts kept in the history. ``failure``: why it
-    could not be scored (``values`` are then the worst possible), else None. ``seconds``
-    (wall time) and ``worker`` (host and process) are filled in by the engine.
+    """The score of one genome: a value an objective, and its cost in the problem's ``work_unit``.
+    ``measures``: JSON-able facts for the history. ``failure``: why it could not be scored; ``values`` are then the
+    worst. ``seconds`` (wall time) and ``worker`` (host and process) are filled in by the engine.
     """
 
     values: tuple[float, ...]
@@ -44,8 +41,8 @@ def worst(weights: Sequence[float]) -> tuple[float, ...]:
 class Problem(ABC):
     """A search problem: its genes, and a score for a genome. All but two members have a default.
 
-    ``evaluate`` must depend on nothing but the settings, the genome and the fidelity: a candidate may be
-    scored twice, in any process and in any order, with the same answer.
+    ``evaluate`` must depend on the settings, the genome and the fidelity alone: a candidate may be scored twice, in any
+    process and order, with the same answer.
     """
 
     Settings: ClassVar[type[Settings]] = Settings
@@ -77,10 +74,7 @@ class Problem(ABC):
 
     @abstractmethod
     def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
-        """Score ``genome`` on a share ``fidelity``, in (0, 1], of the data.
-
-        What it raises is recorded as this candidate's failure.
-        """
+        """Score ``genome`` on a share ``fidelity``, in (0, 1], of the data; an exception is recorded as a failure."""
 
     @property
     def budget(self) -> Budget | None:
@@ -146,8 +140,5 @@ class Problem(ABC):
 
     @classmethod
     def devices(cls) -> Sequence[str]:
-        """The accelerators of this host that ``--devices auto`` spreads workers over.
-
-        A worker's device takes the place of the setting ``device`` where that is ``auto``.
-        """
+        """Accelerators of this host for ``--devices auto``: a worker's replaces the setting ``device: auto``."""
         return []

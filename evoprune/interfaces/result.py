@@ -24,9 +24,9 @@ class FinalistRow(BaseModel):
 
 
 class Result(BaseModel, extra="allow", protected_namespaces=()):
-    """Base of results: the engine's keys, and those of a problem's report that the engine reads.
+    """Base of results: the engine's keys, and those of a report that the engine reads.
 
-    A problem that reports more may declare its own keys in a subclass and name that as its ``Result``::
+    A problem that reports more may declare its keys in a subclass and name that as its ``Result``::
 
         class PackedResult(Result):
             weight: float  # in kg
@@ -37,13 +37,8 @@ class Result(BaseModel, extra="allow", protected_namespaces=()):
             def report(self, outcome, folder):
                 return {"weight": self.weigh(outcome.best)}
 
-            @classmethod
-            def summary(cls, result: PackedResult):
-                return [f"{result.weight:.1f} kg"]
-
-    The engine checks what ``report`` returns when it writes the result, and ``result.json`` when it reads it;
-    ``summary``, ``export``, ``compare`` and ``recover`` get the object. Keys that no class declares are kept as they
-    are. Only keys that were set are written, so an optional key has no null in the file unless somebody set it.
+    The engine checks the keys when it writes and when it reads ``result.json``; undeclared keys are kept. Only keys
+    that were set are written.
     """
 
     best: Best

@@ -15,10 +15,7 @@ Positive = Annotated[float, Field(gt=0.0)]
 
 
 class Checked(BaseModel):
-    """Base of all that a user's values are read into.
-
-    Unknown keys, numbers that are not finite, and YAML's ``true`` for a number are refused.
-    """
+    """Base of user input: refuses unknown keys, numbers that are not finite, and ``true`` for a number."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True, protected_namespaces=()

@@ -43,10 +43,8 @@ VARYING = frozenset({"seconds", "idle", "worker"})
 class History:
     """Appends lines to a run's history; each line reaches the file whole.
 
-    A resumed run writes all its lines again from the first. While there are lines in
-    ``recorded``, each is compared with its record instead, and a difference raises
-    :class:`InputError`: what was recorded is then not what this run does. Nothing is
-    changed before :meth:`go_live`, which calls ``before_first``.
+    A resumed run writes all its lines again from the first: each is compared with its record in ``recorded``, and a
+    difference raises :class:`InputError`. Nothing is changed before :meth:`go_live`, which calls ``before_first``.
     """
 
     def __init__(
@@ -80,7 +78,7 @@ class History:
             self._ahead.unlink(missing_ok=True)
 
     def expect(self, records: Iterable[Line]) -> None:
-        """Raise :class:`InputError` unless the recorded lines that come next hold what ``records`` hold.
+        """Raise :class:`InputError` unless the next recorded lines hold what ``records`` hold.
 
         Finals come last: where a run is lengthened, those of the shorter one give way.
         """
@@ -100,7 +98,6 @@ class History:
 
     @property
     def at_end(self) -> bool:
-        """Return whether every recorded line has been written again, and nothing since."""
         return not self.live and not self._recorded
 
     def go_live(self) -> None:
@@ -122,7 +119,6 @@ _absent = object()
 
 
 def _keep_lines(path: Path, count: int) -> None:
-    """Cut ``path`` after its first ``count`` lines."""
     with path.open("r+b") as file:
         file.truncate(sum(len(file.readline()) for _ in range(count)))
 

@@ -80,10 +80,7 @@ _KINDS: dict[str, type[BaseModel]] = {"reference": _Reference, "candidate": _Can
 
 @dataclass
 class RecordedRun:
-    """The recorded lines and the scores in them, which need not be computed again.
-
-    ``seconds``: how long the search had taken at the end of its last whole generation.
-    """
+    """The recorded lines, and the scores in them. ``seconds``: of the search, to its last whole generation."""
 
     lines: list[Line] = field(default_factory=list)
     candidates: dict[Key, Evaluation] = field(default_factory=dict)
@@ -96,11 +93,7 @@ class RecordedRun:
 
 
 def read(folder: Path, weights: tuple[float, ...]) -> RecordedRun:
-    """Read the records of the run in ``folder``. ``weights`` are the problem's.
-
-    A broken last line, which a run that was killed may leave, is passed over. Raises
-    :class:`InputError` for any other fault.
-    """
+    """Read the records of the run in ``folder``, but for a broken last line. ``weights``: the problem's."""
     recorded = RecordedRun()
     for line in lines(folder / HISTORY):
         recorded.lines.append(line)
@@ -143,7 +136,7 @@ def cut_broken_end(folder: Path) -> Iterator[str]:
 def lines(path: Path, whole: bool = False) -> Iterator[Line]:
     """The checked lines in ``path``, none if it is not there. Raises :class:`InputError`.
 
-    A broken last line, as that of a run that goes on may be, is left out, unless the file must be ``whole``.
+    A broken last line is left out, unless the file must be ``whole``.
     """
     return (line for _, line in _sound(path, whole)) if path.exists() else iter(())
 
@@ -177,7 +170,6 @@ def _sound(path: Path, whole: bool = False) -> Iterator[tuple[bytes, Line]]:
 
 
 def _parse(raw: bytes) -> Line:
-    """The checked line in ``raw``. Raises :class:`InputError`."""
     try:
         line = json.loads(raw, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError) as error:  # numbers of thousands of digits and deep nesting among them

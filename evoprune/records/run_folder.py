@@ -43,10 +43,7 @@ RESULT = "result.json"
 
 
 def choose(runs_dir: Path, name: str | None, stem: str, may_exist: bool = False) -> Path:
-    """Return the folder for a new run, not yet made: ``name``, else ``stem``, the time and this process's number.
-
-    ``may_exist``: a folder called ``name`` may be there.
-    """
+    """Return a new run's folder, not made: ``name``, which ``may_exist``, else ``stem``, time and process number."""
     if name is not None:
         check_name(name, "--name")
         if not may_exist and _exists(runs_dir / name):
@@ -90,10 +87,7 @@ def create(folder: Path) -> None:
 
 @contextmanager
 def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
-    """Lock ``folder`` until this process leaves the context or ends.
-
-    Raises :class:`InputError` if another process has the lock, or if ``folder`` cannot be locked.
-    """
+    """Lock ``folder`` until the context ends. Raises :class:`InputError` if another process has the lock."""
     try:
         held = lock(folder / name, wait=0.1)  # it may be held for a moment by :func:`is_locked`
     except OSError as error:
@@ -108,11 +102,7 @@ def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
 
 @contextmanager
 def made(folder: Path) -> Iterator[None]:
-    """Make ``folder`` and lock it.
-
-    It is gone again where the input turns out to be wrong and nothing was recorded, or where a full disk left nothing
-    to resume.
-    """
+    """Make ``folder`` and lock it; delete it after wrong input or a full disk, if nothing can be resumed."""
     new = [path for path in folder.parents if not path.exists()]
     create(folder)
     try:
@@ -137,10 +127,7 @@ def refuse_links(folder: Path) -> None:
 
 
 def discard(folder: Path) -> None:
-    """Delete the ``folder`` of a run that has scored nothing.
-
-    Raises :class:`InputError` if it holds anything else, or if a process is running it.
-    """
+    """Delete the ``folder`` of a run that has scored nothing. Raises :class:`InputError` if it holds anything else."""
     refuse_links(folder.parent)  # ``folder`` itself may be one
     refuse_links(folder)
     ours = {LOCK, CONFIG, STATUS, PROMISED, MEASURED}

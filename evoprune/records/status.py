@@ -58,13 +58,11 @@ class StatusFile:
         self.begun = False
 
     def begin(self) -> None:
-        """The run goes on from here."""
         if not self.begun:
             self.write(RUNNING)
             self.begun = True
 
     def end(self, state: str, reason: str | None = None) -> None:
-        """Write how it ended."""
         self.begun = False
         self.write(state, reason)
 
@@ -78,10 +76,7 @@ class StatusFile:
     def write(
         self, state: str, reason: str | None = None, phase: str | None = None, seconds_left: float | None = None
     ) -> None:
-        """Write the ``state`` (running, done, stopped, interrupted or failed), and why.
-
-        ``phase``: what a running one does; ``seconds_left``: until that is done.
-        """
+        """Write the ``state`` (running, done, stopped, interrupted or failed), its reason, and the current phase."""
         known: dict[str, Any] = {
             "state": state,
             "reason": reason,
@@ -113,13 +108,10 @@ def keeping_status(folder: Path) -> Iterator[StatusFile]:
 @dataclass(frozen=True)
 class Status:
     """Progress of a run.
-
-    ``state`` is that of ``status.json``, but ``killed`` where it says running and no process
-    holds the folder, and ``starting`` or ``empty`` where nothing is written yet. ``best`` is
-    that after the last whole generation, None where there are several objectives. ``phase`` is what a running one
-    does, ``rate`` is work a second, and ``seconds_left`` an estimate, of the search or, before it, of the phase; they
-    are None where nothing is known or nothing runs. ``promised``: an export of its result is left to do, and
-    no process does it.
+    ``state``: of ``status.json``, but ``killed`` where it says running and no process holds the folder, and
+    ``starting`` or ``empty`` where nothing is written yet. ``best``: after the last whole generation, None for several
+    objectives. ``rate``: work a second. ``seconds_left``: an estimate. ``promised``: an export of its result is left to
+    do.
     """
 
     folder: Path
@@ -138,7 +130,6 @@ class Status:
 
     @property
     def is_running(self) -> bool:
-        """Return whether a process is running it."""
         return self.state in {RUNNING, STARTING}
 
     @property
@@ -148,10 +139,7 @@ class Status:
 
 
 def find(folder: Path) -> list[Path]:
-    """The runs in ``folder``: itself, or those at any depth below it, as an ablation keeps them.
-
-    Raises :class:`InputError` where there is none.
-    """
+    """Return ``folder`` if it is a run's, else the runs at any depth below it. Raises :class:`InputError` for none."""
     if any((folder / name).is_file() for name in (LOCK, STATUS)):
         return [folder]
     found = sorted(path.parent for name in (LOCK, STATUS) for path in folder.rglob(name))

@@ -32,10 +32,7 @@ def ancestors(best: int, candidates: Mapping[int, Json]) -> list[Json]:
 
 
 def draw_family(family: Sequence[Json], best: int, label: str, weight: float) -> Figure:
-    """Draw fitness (``label``) by generation of birth, with a line from each parent to its child.
-
-    The line of the better parents stands out. ``weight``: negative if the objective is minimised.
-    """
+    """Draw fitness (``label``) by generation of birth, with a line from each parent to its child."""
     figure, axes = new()
     places = {line["candidate"]: (line["generation"], line["fitness"][0]) for line in _scored(family)}
     pairs = [(parent, child["candidate"]) for child in family for parent in _parents(child)]

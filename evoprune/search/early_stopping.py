@@ -34,11 +34,9 @@ def check_patience(problem: Problem, toolbox: base.Toolbox) -> None:
 
 
 class EarlyStopping:
-    """Measures each new best on held-out data, once, in the main process.
+    """Measures each new best on held-out data, once, in the main process; nothing if ``patience`` is None.
 
-    ``recorded``: what earlier generations of a resumed run measured, which is not computed again.
-    ``best`` is the individual with the best held-out value; it stays None where ``patience`` is None, because
-    then nothing is measured: it costs time.
+    ``recorded``: measurements of a resumed run. ``best``: the individual with the best held-out value.
     """
 
     def __init__(self, problem: Problem, patience: int | None, recorded: Mapping[int, float | None]) -> None:
@@ -62,7 +60,6 @@ class EarlyStopping:
 
     @property
     def should_stop(self) -> bool:
-        """Return whether ``patience`` generations went by without a better held-out value."""
         return self._patience is not None and self._since >= self._patience
 
     def _held_out_value(self, generation: int, best: Individual) -> float:

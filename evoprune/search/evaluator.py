@@ -41,12 +41,10 @@ class _Asked:
 
 
 class Evaluator:
-    """Scores individuals, each genome once on a share of the data, and none that ``recorded`` has the score of.
-
-    ``evaluations`` counts scores (memo hits and references not), ``work`` what they cost in
-    the problem's unit with its ``setup_cost``, ``busy`` the seconds spent in ``evaluate``. ``best`` is a copy of the
-    best individual that may become the result, by its first objective, and ``leading`` holds as many distinct ones as
-    there are ``finalists``; ``front`` holds those that no other dominates, where there are several objectives.
+    """Scores individuals: each genome once on a share of the data, and none whose score is ``recorded``.
+    ``evaluations``: scores but for memo hits and references; ``work``: their cost and ``setup_cost``; ``busy``: seconds
+    in ``evaluate``. ``best``: the best that may become the result, by its first objective; ``leading``: as many
+    distinct ones as there are ``finalists``; ``front``: the non-dominated ones.
     """
 
     def __init__(
@@ -91,10 +89,9 @@ class Evaluator:
         return results
 
     def evaluate(self, asked: Evaluate, generation: int) -> None:
-        """Number the individuals, set their fitness on the share of the data asked for, record them in their order.
+        """Number the individuals, set their fitness on the share of the data asked for, and record them.
 
-        Raises :class:`Stopped` when the share of failed candidates passes ``max_failures``,
-        or when no more results come.
+        Raises :class:`Stopped` if too many candidates fail, or if no more results come.
         """
         self._progress.begin(generation, len(asked.individuals))
         fidelity = asked.fidelity if self._problem.has_fidelities else 1.0
@@ -118,10 +115,7 @@ class Evaluator:
         self._check_failures()
 
     def judge(self, genomes: Mapping[int | str, Genome], cost: float) -> list[Evaluation]:
-        """Judge finalists, which were scored before, once more, see :class:`evoprune.Finals`; record it.
-
-        ``genomes``: by a candidate's number, or the name of a known solution. ``cost``: of judging one.
-        """
+        """Judge finalists, by number or name, see :class:`evoprune.Finals`. ``cost``: of judging one."""
         slower = max(_DEARER, cost * self.evaluations / max(1.0, self.work))
         asked = [_Asked(f"finalist {n}", {"finalist": n, "genome": list(g)}, g) for n, g in genomes.items()]
         self._history.expect(one.line for one in asked)
@@ -144,7 +138,7 @@ class Evaluator:
         return self._memo.get((genome, 1.0)) or self._known[genome]
 
     def known(self, genome: Genome) -> Individual:
-        """A known solution, with its fitness; with its number if it was bred, too."""
+        """A known solution, with its fitness, and its number if it was bred."""
         individual = Individual(genome, self._problem.weights)
         individual.fitness.values = self.evaluation_of(genome).values
         individual.ident = self._numbers.get(genome)
@@ -178,10 +172,7 @@ class Evaluator:
         score: Callable[[Sequence[float]], Evaluation],
         **how: float,
     ) -> Iterator[Evaluation]:
-        """The score of each of ``asked``, in their order. ``how``: for the map.
-
-        A score that is there before its turn is kept where a resumed run finds it.
-        """
+        """The score of each of ``asked``, in their order; those before their turn are kept for resuming."""
         ready = {at: known[key] for at, one in enumerate(asked) if (key := (one.genome, one.fidelity)) in known}
         rest = [at for at in range(len(asked)) if at not in ready]
         arriving = self._toolbox.map(score, [asked[at].genome for at in rest], **how)

@@ -28,11 +28,9 @@ def evolve(
     budget: float | None,
     after_generation: Callable[[int, Sequence[Individual]], None],
 ) -> tuple[Individual, int]:
-    """Run the algorithm to its last generation, or until budget or patience is spent.
+    """Run the algorithm to its last generation, or until ``budget`` (of work) or patience is spent.
 
-    Return the best individual (on held-out data, where the experiment has ``patience``) and the number of the last
-    generation. ``budget``: the work that the search may do; None is no limit. A search with a budget also ends after
-    :data:`_IDLE_GENERATIONS` that spent nothing.
+    Return the best individual (on held-out data, where the experiment has ``patience``) and the last generation.
     """
     last, idle, before = -1, 0, evaluator.work
     for step in tools.algorithm(tools):

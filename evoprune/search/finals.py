@@ -1,7 +1,4 @@
-"""The finals: after a search, its best few are judged once more by something dearer, and the best of them wins.
-
-Known solutions may be judged beside them.
-"""
+"""The finals: the best few of a search, and known solutions, are judged once more; the best of them wins."""
 
 from __future__ import annotations
 
@@ -24,10 +21,7 @@ EVOLVED = "evolved"
 
 @dataclass(frozen=True)
 class Held:
-    """Who is judged, and what one costs in the problem's unit of work.
-
-    ``number`` of the search's finalists, 0 where there are no finals, and ``known`` solutions: genome to name.
-    """
+    """Numbers of finalists (0 for no finals), the cost of judging one, and known solutions: genome to name."""
 
     number: int
     cost: float
@@ -35,7 +29,6 @@ class Held:
 
     @property
     def most(self) -> int:
-        """Largest number of judged finalists."""
         return self.number + len(self.known)
 
     @property
@@ -65,10 +58,9 @@ def check_finals(problem: Problem, budget: float | None) -> None:
 
 
 def hold(problem: Problem, best: Individual, evaluator: Evaluator) -> tuple[Individual, Json]:
-    """The winner, and what the result says of the finals; ``best`` and nothing where there are none.
-
-    The finalists are ``best``, which the search would choose, then those with the best fitness, and then known
-    solutions that are none of these. The first of equal ones wins, and ``best`` where none could be judged.
+    """The winner, and the result's keys about the finals; ``best`` and nothing where there are none.
+    The finalists are ``best``, then those with the best fitness, then other known solutions. The first of equal ones
+    wins, and ``best`` where none could be judged.
     """
     held = finals_of(problem)
     if not held.number:

@@ -47,8 +47,7 @@ class Prepared:
     ) -> Prepared:
         """Load the problem and try the operators. Raises :class:`InputError`.
 
-        ``execution``: one that :func:`decide` returned. ``measured``: what was measured when the run began; None for a
-        run that begins now.
+        ``execution``: a decided one. ``measured``: measurements when the run began; None for a run that begins now.
         """
         start = time.perf_counter()
         with Phase(f"loading the problem {resolved.experiment.problem.use}") as phase:

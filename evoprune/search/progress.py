@@ -14,10 +14,9 @@ from evoprune.records.status import time_left
 
 
 class Progress(Phase):
-    """The phase of a run that searches. ``work_unit`` names what the rate counts.
+    """The phase of a run that searches, until ``generations`` or ``budget`` of work are spent.
 
-    The run ends after ``generations``, or when ``budget`` of work is spent. ``seconds`` of
-    searching went before, in a run that is resumed, and ``setup_cost`` of work was done before the search.
+    ``seconds``: of a resumed run's search before. ``setup_cost``: of the work before the search.
     """
 
     def __init__(
@@ -42,7 +41,6 @@ class Progress(Phase):
         self._start = time.perf_counter() - self._seconds
 
     def finalist(self, name: str, evaluation: Evaluation) -> None:
-        """One of the finalists was judged."""
         self.note(f"{name}: {digits(evaluation.values[0])}")
 
     def candidate(self, best: Individual | None, evaluations: int, work: float) -> None:

@@ -1,7 +1,7 @@
-"""Runs: an experiment is begun in a new folder, or continued in one that is there.
+"""Runs: an experiment is begun in a new folder, or continued in one.
 
-The experiment and the scores decide a run, so its history is all that continuing needs: the same
-search is made again from its start, with the recorded scores in place of evaluations.
+The experiment and the scores decide a run, so its history is enough to continue it: the same search is made again from
+its start, with the recorded scores in place of evaluations.
 """
 
 from __future__ import annotations
@@ -39,12 +39,9 @@ def run(
     promised: Mapping[str, Any] | None = None,
 ) -> bool:
     """Run the experiment and leave everything in ``folder``, which is made; return True.
-
-    A run that was interrupted while it was loading can be continued, too: see :func:`resume`. Raises
-    :class:`InputError` for the user's input, and the folder is gone again if nothing was recorded; :class:`Stopped`
-    when the run ends early; and lets ``KeyboardInterrupt`` through. ``status.json`` tells which it was. ``known``:
-    scores of candidates on the same problem, which need not be computed again. ``promised``: what the caller will do
-    after the run, written into ``folder`` so that it is not forgotten where the run is interrupted.
+    Raises :class:`InputError` for the user's input, and deletes the folder if nothing was recorded; :class:`Stopped`
+    when the run ends early. ``known``: scores on the same problem. ``promised``: what follows the run, kept for an
+    interruption.
     """
     refuse_missing(resolved)
     with run_folder.made(folder):
@@ -72,11 +69,9 @@ def _begin(resolved: Resolved, folder: Path, execution: Execution, known: Mappin
 
 
 def resume(folder: Path, overrides: Sequence[str], execution: Execution) -> bool:
-    """Continue the run in ``folder`` without scoring anything twice; return whether anything was left to do.
-
-    ``overrides`` change its experiment as ``--set`` does. It is continued only if it is
-    still the same run: all that it recorded is compared with what it would record now. A run that ended before it
-    scored anything begins again. Raises as :func:`run` does; an :class:`InputError` has changed nothing.
+    """Continue the run in ``folder``, if it is still the same run; return whether anything was left to do.
+    ``overrides`` change its experiment as ``--set`` does. Raises as :func:`run`; an :class:`InputError` changed
+    nothing.
     """
     run_folder.refuse_links(folder)
     there = {path.name for path in folder.iterdir()}
@@ -166,10 +161,7 @@ def run_to_its_end(resolved: Resolved, place: Path, how: Execution, known: Mappi
 
 
 def refuse_other(resolved: Resolved, place: Path, instead: str) -> None:
-    """Raise :class:`InputError` if the run in ``place``, finished or not, is of another experiment.
-
-    ``instead``: what to do then.
-    """
+    """Raise :class:`InputError` if the run in ``place`` is of another experiment. ``instead``: what to do."""
     path = place / run_folder.CONFIG
     if path.exists() and resolve_at(path, ()).config() != resolved.config():
         raise InputError(f"holds a run of another experiment; {instead}", str(place))

@@ -48,7 +48,7 @@ class _Found:
 
 
 def carry_out(run: Prepared, backend: Backend, past: RecordedRun, environment: Json, status: StatusFile) -> bool:
-    """Search, from the start or with what is known of the ``past``, and write the result.
+    """Search, from the start or with the records of the ``past``, and write the result.
 
     Return whether that was needed: nothing is changed if the past holds the whole search and its result is there.
     """

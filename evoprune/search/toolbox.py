@@ -32,14 +32,9 @@ def problem_ref(resolved: Resolved, measured: Mapping[str, Any] | None = None) -
 def build(resolved: Resolved, problem: Problem, ref: ProblemRef) -> base.Toolbox:
     """The toolbox: ``individual``, the operators' slots, ``evaluate`` and ``judge``. ``ref``: of ``problem``.
 
-    All parallel work goes through ``toolbox.map``, where a run registers its backend's map.
-    It hands genomes to ``toolbox.evaluate`` or ``judge``, module-level functions with a small
-    argument, and yields (index, evaluation) as they are ready.
-    Where the experiment names no repair, ``toolbox.repair`` moves each gene to its nearest
-    possible value: DEAP's own operators do not know the bounds.
-
-    Raises :class:`evoprune.InputError` where an operator needs a budget or a prior that the problem does not have, and
-    where a repair could not meet the budget's limit.
+    A run registers its backend's map as ``toolbox.map``, which yields (index, evaluation) as they are ready. Without a
+    repair, ``toolbox.repair`` moves each gene to its nearest possible value. Raises :class:`evoprune.InputError` where
+    the problem lacks an operator's budget or prior, or where no genome meets the limit.
     """
     supplied = _supplied(resolved, problem)
     budget = supplied["budget"]
@@ -84,10 +79,7 @@ def _to_nearest(individual: Individual, genes: Genes) -> tuple[Individual]:
 
 
 def try_operators(toolbox: base.Toolbox, resolved: Resolved) -> None:
-    """Call every operator once; raise :class:`InputError` for one that fails or returns what does not fit its slot.
-
-    Draws random numbers.
-    """
+    """Call every operator once; raise :class:`InputError` for one that fails. Draws random numbers."""
     population = [toolbox.individual() for _ in range(resolved.experiment.population)]
     for rank, individual in enumerate(population):
         individual.fitness.values = [float(rank)] * len(individual.fitness.weights)

@@ -24,10 +24,9 @@ PARENTS = {"mate": 2, "mutate": 1, "repair": 1}
 
 
 def check_operator(slot: str, function: Callable[..., Any], **parameters: Any) -> None:
-    """Check ``function``, with the user's ``parameters``, as an operator of ``slot``.
+    """Check ``function``, with the user's ``parameters``, as an operator of ``slot``; raises AssertionError.
 
-    What the engine supplies is supplied here too. Genomes are of one gene and of several, with fixed genes, with
-    levels, mixed; budgets rise or fall with a gene, and are sums or not. Raises AssertionError.
+    Genomes are of one gene and of several, with fixed genes, with levels, mixed; budgets are sums or not.
     """
     require(pickle.loads(pickle.dumps(function)) is function, f"{slot}: the function does not survive pickling")
     state, arrays = random.getstate(), numpy.random.get_state()
@@ -81,7 +80,6 @@ def _curved_value(above: float) -> float:
 
 
 def _bound(function: Callable[..., Any], data: int, budget: Budget | None, given: dict[str, Any]) -> partial[Any]:
-    """``function`` with the parameters that the engine would supply, and those of the user."""
     supplied: dict[str, Any] = {"population": 8, "mate_probability": 0.7, "mutate_probability": 0.7}
     if budget is not None:
         genes = budget.genes

@@ -14,10 +14,7 @@ from evoprune.testing.spaces import check_budget, check_genes, require
 
 
 def check_problem(problem: Problem, trials: int = 3) -> None:
-    """Check genes, budget, known genomes and ``trials`` evaluations, each made twice.
-
-    References may lie beyond the bounds of real genes, but need a value for each gene.
-    """
+    """Check genes, budget, known genomes and ``trials`` evaluations, each made twice."""
     genes = problem.genes
     check_genes(genes)
     if problem.budget is not None:

@@ -43,14 +43,12 @@ def additive(
     survivors: Annotated[int, Field(ge=1, description="of these, scored on all data")] = 2,
 ) -> Algorithm:
     """Measure the cost of each value of each gene alone, and solve the knapsack of these costs.
-
-    They are measured once, from the better one of the genomes that spend the most and the least; of a gene's levels
-    whose ``harms`` are known only that of the largest, from which the others follow, unless it costs much. The first
-    child is the genome within the budget whose costs have the least sum; the others have the least sum of costs drawn
-    from a normal distribution, which each screened child narrows (Thompson sampling: Russo and others, "A tutorial on
-    Thompson sampling", 2018). So children differ where costs are uncertain and little is lost. Where genes are of
-    several kinds, the next children do without some of these, which soon shows whether the harm of one kind adds up
-    to more than that of another. Of real genes, even steps are tried. A problem with one objective is expected.
+    They are measured once, from the better one of the genomes that spend the most and the least; of levels with known
+    ``harms`` only the largest, unless it costs much. The first child is the genome within the budget whose costs have
+    the least sum; the others have the least sum of costs drawn from a normal distribution, which each screened child
+    narrows (Thompson sampling: Russo and others, "A tutorial on Thompson sampling", 2018). Where genes are of several
+    kinds, the next children do without some kinds. Of real genes, even steps are tried. For problems with one
+    objective.
     """
     check_limited(budget, "additive")
     people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes)
@@ -86,8 +84,7 @@ def additive(
 def level_costs(origin: Individual, choices: Choices, screening: float) -> Generator[Evaluate, None, Floats]:
     """Return the cost of each value beyond ``origin``, scored on the share ``screening``: ``(choices.count,)``.
 
-    Of a gene's values whose harms are known that of the largest is measured, and the others follow; all of them are
-    measured where it costs much: others add to the noise of a short text more than to what is known.
+    Of values with known harms the largest is measured, and the others follow; all are measured where it costs much.
     """
     costs, harms = numpy.zeros(choices.count), choices.harms(origin)
     others = [own[own != number] for own, number in zip(choices.own, choices.numbers(origin), strict=True)]
@@ -121,13 +118,11 @@ def _measured(
 
 
 def _loss(individual: Individual, origin: Individual) -> float:
-    """The loss above that of ``origin``, on the same data."""
     before, after = losses([cost(origin), cost(individual)], above=1.0)
     return after - before
 
 
 def _solution(toolbox: base.Toolbox, parent: Individual, choices: Choices, costs: Floats) -> Individual:
-    """A repaired child with the genes that cost the least."""
     child = parent.child()
     child[:] = choices.best(costs)
     return toolbox.repair(child)[0]  # type: ignore[no-any-return]

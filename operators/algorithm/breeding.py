@@ -44,10 +44,7 @@ def breed(
     mutate_probability: float,
     select: Callable[[Sequence[Individual], int], Sequence[Individual]] | None = None,
 ) -> list[Individual]:
-    """Return ``count`` repaired children; ``select`` draws their parents, ``toolbox.select`` by default.
-
-    Both children of a pair are used while there is room.
-    """
+    """Return ``count`` repaired children; ``select`` draws their parents, ``toolbox.select`` by default."""
     children: list[Individual] = []
     while len(children) < count:
         parents = (select or toolbox.select)(population, 2)
@@ -83,7 +80,7 @@ def cost(individual: Individual) -> float:
 
 
 def losses(costs: Sequence[float], above: float = 0.0) -> list[float]:
-    """``costs`` on a scale where differences are comparable: logarithms if all exceed ``above``, as perplexities do.
+    """``costs`` on a comparable scale: logarithms if all exceed ``above``, as perplexities do.
 
     An infinite one becomes :data:`FAILED`, or the largest of the others if that is more.
     """

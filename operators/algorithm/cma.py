@@ -25,9 +25,8 @@ def cma(
     ] = 0.05,
 ) -> Algorithm:
     """CMA-ES (Hansen and Ostermeier, Evolutionary Computation 9, 2001), DEAP's implementation.
-
-    It starts at the best of the known genomes, or at a random one, and learns from the repaired genomes, as only these
-    are scored. A gene with levels varies by half a level at least, as less would be rounded away.
+    It starts at the best known genome, or at a random one, and learns from repaired genomes. A gene with levels varies
+    by half a level at least.
     """
     template: Individual = toolbox.individual()
     people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes)

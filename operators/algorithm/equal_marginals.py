@@ -41,18 +41,13 @@ def equal_marginals(
     """Equalise the genes' marginal costs, and where that no longer helps, mutate the best.
 
     At the best allocation of a budget, saving one more unit costs the same in every gene (the Lagrange condition). So
-    each generation moves each gene alone by ``probe`` to where it saves, and measures its cost on a part of the data.
-    Where costs grow exponentially, moving a gene back by ``step`` for each e-fold that its cost per unit lies above
-    the mean evens them out. Several lengths of step, along this measurement and along the average of the last ones,
-    are screened, and the survivors scored on all data.
-
-    A layer that is all but gone has a small marginal cost, so genes at the bounds where they save the most would stay
-    there. Each of them is also tried at its value in the first genome.
-
-    A measurement costs a probe for each gene. After one that brings nothing, mutants of the best are screened for some
-    generations instead (as in ``level_switching``), which finds interactions of genes; for twice as many after each
-    that fails. A problem with one objective is expected, and real genes that are shares: ``probe``, ``step`` and its
-    bounds are on a scale of 0 to 1; of genes with levels they are shares of their range.
+    each gene alone is moved by ``probe`` to where it saves, to measure its cost on a part of the data, and moved back
+    by ``step`` for each e-fold that its cost per unit is above the mean. Several lengths of step, along this
+    measurement and the average of the last ones, are screened, and the survivors scored on all data. Genes at the
+    bounds where they save the most are also tried at their values in the first genome: a layer that is all but gone has
+    a small marginal cost. After a measurement without success, mutants of the best are screened for some generations,
+    for twice as many after each that fails. For one objective, and real genes that are shares: ``probe`` and ``step``
+    are on a scale of 0 to 1; of genes with levels they are shares of their range.
     """
     people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes)
     yield Evaluate(people)
@@ -92,11 +87,9 @@ def equal_marginals(
 def log_marginals(
     centre: Individual, budget: Budget, probe: float, screening: float
 ) -> Generator[Evaluate, None, list[float]]:
-    """Return the logarithm of each gene's cost of one unit saved, less their mean; 0 for fixed genes.
-
-    The mean counts each gene by its weight: moving along the result, each gene in the direction that saves,
-    keeps the budget. ``probe``: how far genes are moved; those with levels in shares of their range, but at least
-    by one level.
+    """Return the logarithm of each gene's cost of one unit saved, less their weighted mean; 0 for fixed genes.
+    Moving along the result keeps the budget. ``probe``: how far genes are moved; levels in shares of their range, but
+    at least by one level.
     """
     free, weights = budget.free, budget.weights
     probes = [_probe(centre, gene, budget, probe) for gene in free]
@@ -114,10 +107,7 @@ def log_marginals(
 
 
 def _probe(centre: Individual, place: int, budget: Budget, probe: float) -> Individual:
-    """``centre`` with one gene moved to where it saves or, where it has hardly any room there, the other way.
-
-    A gene with levels moves on, then the other way, until the budget changes.
-    """
+    """``centre`` with one gene moved to where it saves or, without room there, the other way; levels until it tells."""
     gene, moved = budget.genes[place], centre.child()
     sign = 1.0 if budget.directions[place] > 0 else -1.0
     width = max(probe * gene.up, 1.0) if gene.levels else probe
@@ -150,7 +140,6 @@ def _released(toolbox: base.Toolbox, parent: Individual, origin: Individual, bud
 def _moved(
     toolbox: base.Toolbox, parent: Individual, costs: Sequence[float], step: float, budget: Budget
 ) -> Individual:
-    """A repaired child whose genes give way by ``step`` for each e-fold of their cost."""
     child = parent.child()
     child[:] = [gene - step * cost * way for gene, cost, way in zip(child, costs, budget.directions, strict=True)]
     (child,) = toolbox.repair(child)

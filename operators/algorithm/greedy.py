@@ -41,13 +41,11 @@ def greedy(
 ) -> Algorithm:
     """Take the steps with the least loss per unit saved until the budget is kept, then exchange steps.
 
-    The removal is the greedy algorithm for knapsacks (Dantzig, Operations Research 5, 1957) with costs measured anew:
-    in each round only those that were the cheapest before (the lazy greedy algorithm: Minoux, 1978). Then
-    local search: a neighbour is a genome in which one gene saves a step and another spends one, with the cheapest
-    other steps that the budget needs. The most promising ones by the measured steps are screened, and the best scored
-    on all data. Where steps were measured at an earlier genome and several generations bring nothing, they are measured
-    anew; where all neighbours are known, two random exchanges are the next start (iterated local search: Lourenço,
-    Martin and Stützle, 2003).
+    The removal is the greedy algorithm for knapsacks (Dantzig, Operations Research 5, 1957) with the cheapest costs
+    measured anew in each round (lazy greedy: Minoux, 1978). In the local search that follows, one gene saves a step and
+    another spends one, with the cheapest other steps that the budget needs. The most promising neighbours are screened,
+    and the best scored on all data. Steps are measured anew after several generations without success; where all
+    neighbours are known, two random exchanges follow (iterated local search: Lourenço, Martin and Stützle, 2003).
     """
     check_limited(budget, "greedy")
     people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes)
@@ -119,7 +117,6 @@ def _measured(here: Individual, budget: Budget, screening: float) -> Generator[E
 def _changes(
     here: Individual, moves: Sequence[Move], budget: Budget, screening: float
 ) -> Generator[Evaluate, None, Steps]:
-    """The change of the loss by each of ``moves``."""
     changes = yield from loss_changes(here, [_moved(here, *move, budget) for move in moves], screening)
     return dict(zip(moves, changes, strict=True))
 
@@ -177,7 +174,6 @@ def _exchanges(here: Individual, steps: Steps, budget: Budget) -> Iterator[list[
 
 
 def _kicked(toolbox: base.Toolbox, best: Individual, budget: Budget) -> Individual:
-    """``best`` after two exchanges drawn at random."""
     here = best
     for _ in range(_KICK):
         possible = {(gene, way): 0.0 for gene in budget.free for way in (1.0, -1.0)}

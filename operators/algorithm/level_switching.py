@@ -26,9 +26,7 @@ def level_switching(
 ) -> Algorithm:
     """Mutate the best, screen the children on a part of the data, score the survivors on all.
 
-    EvoPress (Sieberling et al., ICML 2025, algorithm 1) with one stage of screening, when
-    ``toolbox.mutate`` is ``exchange``. A parent is replaced only by a better child, so the
-    best fitness never gets worse.
+    EvoPress (Sieberling et al., ICML 2025, algorithm 1) with one stage of screening, when the mutation is ``exchange``.
     """
     screens = screening < 1 and survivors < offspring
     people = first_population(toolbox, max(parents, len(initial_genomes)), initial_genomes)

@@ -20,9 +20,8 @@ def nsga2(
 ) -> Algorithm:
     """Keep the non-dominated fronts, and of the last one the least crowded solutions (Deb et al., 2002).
 
-    "A fast and elitist multiobjective genetic algorithm: NSGA-II", IEEE Transactions on
-    Evolutionary Computation 6; DEAP's selections. Parents are the winners of tournaments by
-    dominance and then by distance, in place of ``toolbox.select``. ``population``: a multiple of 4.
+    IEEE Transactions on Evolutionary Computation 6; DEAP's selections. Parents win tournaments by dominance and then by
+    distance, in place of ``toolbox.select``. ``population``: a multiple of 4.
     """
     if population % 4:
         raise InputError(f"population: nsga2's tournaments take four at a time; expected a multiple of 4: {population}")

@@ -37,9 +37,8 @@ def surrogate(
 ) -> Algorithm:
     """Like ``level_switching``, but each child is the best of several mutants by a regression's prediction.
 
-    A prediction costs nothing, so there may be many mutants (pre-selection: Jin, "A comprehensive survey of fitness
-    approximation in evolutionary computation", Soft Computing 9, 2005). The regression learns from all scores, those
-    on a part of the data too; of several objectives, from the first.
+    Pre-selection: Jin, "A comprehensive survey of fitness approximation in evolutionary computation", Soft Computing 9,
+    2005. The regression learns from all scores; of several objectives, from the first.
     """
     people = first_population(toolbox, max(parents, len(initial_genomes)), initial_genomes)
     yield Evaluate(people)
@@ -69,10 +68,8 @@ class _Known(NamedTuple):
 
 def _regression(known: Sequence[_Known], centre: Sequence[float], ridge: float) -> Callable[[Sequence[float]], float]:
     """Return a function that predicts a genome's loss above that of ``centre``.
-
-    Ridge regression (Hoerl and Kennard, Technometrics 12, 1970) on the differences of genes from
-    those of ``centre`` and on their squares. An observation counts the less the higher its
-    loss: those near the best decide the direction.
+    Ridge regression (Hoerl and Kennard, Technometrics 12, 1970) on the differences of genes from ``centre`` and on
+    their squares, weighted by closeness to the best loss.
     """
     sound = [score for score in known if math.isfinite(score.cost)]
     middle = numpy.array(centre)

@@ -22,9 +22,7 @@ def simulated_binary(
 ) -> tuple[Individual, Individual]:
     """SBX: children spread around their parents as one-point crossover of bit strings would.
 
-    Deb and Agrawal, "Simulated Binary Crossover for Continuous Search Space", Complex
-    Systems 9, 1995; the bounded form is that of Deb's NSGA-II code, which needs parents
-    within the bounds.
+    Deb and Agrawal, "Simulated Binary Crossover for Continuous Search Space", Complex Systems 9, 1995.
     """
     clip_genes(first, low, up)
     clip_genes(second, low, up)

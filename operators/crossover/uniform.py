@@ -16,9 +16,6 @@ def uniform(
     *,
     indpb: Annotated[Fraction, Field(description="probability of exchange, for each gene")] = 0.5,
 ) -> tuple[Individual, Individual]:
-    """Exchange each gene with probability indpb.
-
-    Syswerda, "Uniform Crossover in Genetic Algorithms", ICGA 1989.
-    """
+    """Exchange each gene with probability indpb (Syswerda, "Uniform Crossover in Genetic Algorithms", 1989)."""
     first, second = tools.cxUniform(first, second, indpb)
     return first, second

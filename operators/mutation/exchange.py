@@ -28,14 +28,13 @@ def exchange(
 ) -> tuple[Individual]:
     """Let one gene save and another spend as much, once or a few times.
 
-    The level switch of EvoPress (Sieberling et al., ICML 2025, section 3.2), for genes of any
-    weight and moves of any size up to ``step``: a budget that was kept before is kept after.
-    Genes with levels move by whole levels, at least one; the genome then stays within the limit or, if it was
-    above, spends no more than before. The number of moves is the lesser of two draws, as there.
+    The level switch of EvoPress (Sieberling et al., ICML 2025, section 3.2), for genes of any weight and moves up to
+    ``step``: a kept budget stays kept. Genes with levels move by at least one level; the genome then stays within the
+    limit or, if it was above, spends no more than before. The number of moves is the lesser of two draws, as there.
 
-    With ``strength``, genes are drawn by the softmax of their distance from ``prior``, a recommended genome: the
-    gene that saves is likelier one that saves more in the prior, the other one likelier one that spends more. Raises
-    ValueError for a strength without prior, or with a prior for another number of genes.
+    With ``strength``, genes are drawn by the softmax of their distance from ``prior``: the one that saves is likelier
+    one that saves more in the prior, the other likelier one that spends more. Raises ValueError without a fitting
+    prior.
     """
     if strength and prior is None:
         raise ValueError("strength needs a prior, and the problem, as it is set up, gives none; set strength to 0")
@@ -66,10 +65,7 @@ def exchange(
 def _drawn(
     genome: Sequence[float], free: Sequence[int], prior: Sequence[float], pull: float, directions: Sequence[float]
 ) -> tuple[int, int]:
-    """Two of ``free``: the first by how much its prior saves more, the other by how much its prior spends more.
-
-    ``pull``: e-folds of probability for each direction's length of distance.
-    """
+    """Two of ``free``, drawn by distance from ``prior``; ``pull``: e-folds of probability for a direction's length."""
     ahead = {gene: pull * ((genome[gene] - prior[gene]) / directions[gene]) for gene in free}
     least = min(ahead.values())
     (saver,) = random.choices(free, [math.exp(least - ahead[gene]) for gene in free])

@@ -21,8 +21,7 @@ def gaussian(
 ) -> tuple[Individual]:
     """Add normal noise to some genes, none by more than limit (0.10 in the ESILV report, 2025).
 
-    ``sigma`` and ``limit`` are in the gene's own unit; for a gene with levels in shares of its range. A gene with
-    levels that is drawn to change moves by at least one level. Repair may move a gene further.
+    A gene with levels that is drawn to change moves by at least one level. Repair may move a gene further.
     """
     before = list(individual)
     units = [gene.up if gene.levels else 1.0 for gene in genes]

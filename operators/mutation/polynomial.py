@@ -19,11 +19,8 @@ def polynomial(
     indpb: Annotated[Fraction, Field(description="probability of a change, for each gene")] = 0.3,
 ) -> tuple[Individual]:
     """Change some genes by a polynomial distribution over what the bounds leave.
-
-    Deb and Goyal, "A Combined Genetic Adaptive Search (GeneAS) for Engineering Design",
-    1996. Fixed genes, by whose range DEAP's function would divide, are passed over, and
-    genes are clipped first: outside the bounds it would meet complex numbers. A gene with
-    levels that is drawn to change moves by at least one level.
+    Deb and Goyal, "A Combined Genetic Adaptive Search (GeneAS) for Engineering Design", 1996. A gene with levels that
+    is drawn to change moves by at least one level.
     """
     clip_genes(individual, genes.low, genes.up)
     free = genes.free

@@ -15,9 +15,8 @@ def repaired(
 ) -> tuple[Individual]:
     """Move ``individual`` to the limit by ``move``, which takes levels for real numbers, and land it on levels.
 
-    A genome that needs no repair stays as it is: mutations that keep the budget are common, and a repair is expensive
-    where many are bred for each that is scored. A genome at levels below the limit only takes levels that fit: known
-    solutions are not changed otherwise. Raises ValueError if there is no limit, or if no genome meets it.
+    A genome that needs no repair stays as it is; one at levels below the limit only takes levels that fit. Raises
+    ValueError if there is no limit, or if no genome meets it.
     """
     budget.check_reachable()
     possible = genes.allow(individual)
@@ -32,12 +31,10 @@ def repaired(
 
 
 def land(genome: Individual, budget: Budget) -> None:
-    """Move ``genome``, in place, to levels, and to the most that is not above the limit.
-
-    Each gene with levels first takes the nearest. While the genome is above the limit, levels change that save, and
-    then, while there is room, levels change that fit: always the one that leaves the genome nearest to where it was;
-    of equals the one that saves the least, or spends the most. Real genes take up the rest
-    exactly. No single change of a level fits afterwards.
+    """Move ``genome``, in place, to the nearest levels, and to the most that is not above the limit.
+    While it is above the limit, levels change that save, then, while there is room, levels that fit: always the one
+    that leaves the genome nearest to where it was. Real genes take up the rest. No single change of a level fits
+    afterwards.
     """
     meant = list(genome)
     genome[:] = budget.genes.nearest(genome)
@@ -61,7 +58,6 @@ def land(genome: Individual, budget: Budget) -> None:
 
 
 def _fill(genome: Individual, meant: Sequence[float], budget: Budget) -> None:
-    """Change levels while some change fits."""
     while True:
         room = _NEAR - budget.excess(genome)
         for gene, value, price in _steps(genome, meant, budget, -1.0):

@@ -10,11 +10,8 @@ from operators.repair.landing import repaired
 def project(individual: Individual, *, genes: Genes, budget: Budget) -> tuple[Individual]:
     """Move to the nearest genome (Euclidean) within the bounds that meets the limit.
 
-    The solution is ``clip(gene + multiplier * price)`` with one multiplier for all genes
-    (Held, Wolfe and Crowder, "Validation of subgradient optimization", Mathematical
-    Programming 6, 1974). Genes with levels count in shares of their range; a price that varies counts by its
-    average, and the genome is then near the nearest one. Raises ValueError if there is no limit, or if the bounds
-    do not allow it.
+    It is ``clip(gene + multiplier * price)`` with one multiplier for all genes (Held, Wolfe and Crowder, "Validation of
+    subgradient optimization", Mathematical Programming 6, 1974). Genes with levels count in shares of their range.
     """
     return repaired(individual, genes, budget, _project)
 

@@ -10,9 +10,8 @@ from operators.repair.landing import repaired
 def scale(individual: Individual, *, genes: Genes, budget: Budget) -> tuple[Individual]:
     """Scale every gene's distance to its bound by one factor, so that the limit is met.
 
-    Below the limit, distances to the bounds where genes spend the most shrink; above it, those to the
-    bounds where they spend the least. So no gene leaves its bounds and every reachable limit is met. Genes that spend
-    nothing stay. Raises ValueError if there is no limit, or if the bounds do not allow it.
+    Below the limit, distances to the bounds where genes spend the most shrink; above it, to those where they spend the
+    least. Genes that spend nothing stay.
     """
     return repaired(individual, genes, budget, _scale)
 

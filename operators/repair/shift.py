@@ -10,9 +10,7 @@ from operators.repair.landing import repaired
 def shift(individual: Individual, *, genes: Genes, budget: Budget) -> tuple[Individual]:
     """Move every gene the same way and as far, clipped to its bounds, so that the limit is met.
 
-    The way is the one that saves, or the one that spends; genes with levels move by the same share of their range,
-    and genes that spend nothing stay. It keeps the differences between genes of one sign away from the bounds. Raises
-    ValueError if there is no limit, or if the bounds do not allow it.
+    Genes with levels move by the same share of their range, and genes that spend nothing stay.
     """
     return repaired(individual, genes, budget, _shift)
 

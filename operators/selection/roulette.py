@@ -12,10 +12,8 @@ from evoprune import Individual
 def roulette(individuals: Sequence[Individual], k: int) -> list[Individual]:
     """Draw k parents with a chance in proportion to how far their fitness is above the worst.
 
-    The windowed form of Goldberg, "Genetic Algorithms in Search, Optimization, and Machine
-    Learning", 1989, ch. 4; unlike ``deap.tools.selRoulette`` it serves minimisation and
-    negative values. Failed individuals (infinite fitness) and the worst are not drawn,
-    unless there are no others.
+    The windowed form of Goldberg, "Genetic Algorithms in Search, Optimization, and Machine Learning", 1989, ch. 4.
+    Failed individuals and the worst are not drawn, unless there are no others.
     """
     scored = [individual for individual in individuals if math.isfinite(individual.fitness.wvalues[0])]
     if not scored:

@@ -17,9 +17,5 @@ def tournament(
     *,
     tournsize: Annotated[int, Field(ge=1, description="individuals in a tournament")] = 3,
 ) -> list[Individual]:
-    """Each of k parents is the best of tournsize drawn at random.
-
-    Goldberg and Deb, "A Comparative Analysis of Selection Schemes Used in Genetic
-    Algorithms", Foundations of Genetic Algorithms 1, 1991.
-    """
+    """Each of k parents is the best of tournsize drawn at random (Goldberg and Deb, FOGA 1, 1991)."""
     return list(tools.selTournament(individuals, k, tournsize))

@@ -18,10 +18,9 @@ def truncation(
     *,
     fraction: Annotated[float, Field(gt=0, le=1, description="share of the population that may breed")] = 0.5,
 ) -> list[Individual]:
-    """Draw k different parents at random from the best fraction of the population.
+    """Draw k different parents at random from the best fraction of the population, or the best k.
 
-    Muehlenbein and Schlierkamp-Voosen, "Predictive Models for the Breeder Genetic
-    Algorithm", Evolutionary Computation 1(1), 1993. At least k individuals are drawn from.
+    Muehlenbein and Schlierkamp-Voosen, "Predictive Models for the Breeder Genetic Algorithm", 1993.
     """
     best = tools.selBest(individuals, max(k, round(fraction * len(individuals))))
     return random.sample(best, k)
