@@ -12,7 +12,7 @@ from pydantic import Field
 
 from evoprune import Evaluation, Settings
 from evoprune.backends.evaluation import worker_name
-from problems.benchmark.problem import Benchmark, BenchmarkSettings
+from problems.benchmark import Benchmark, BenchmarkSettings
 from problems.language_model.problem import Pruning
 from problems.language_model.settings import PruningSettings
 

@@ -1,4 +1,4 @@
-"""Allocations without search: a file each.
+"""Allocations without search.
 
 An allocation is a function ``allocation(cut, budget, loss)`` that returns a sparsity for each group of ``cut`` (a
 :class:`problems.transforms.weights.transform.Weights`), within the bounds of its genes and on the ``budget``.

@@ -10,9 +10,8 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from evoprune import Checked, Coupled, InputError
-from problems.budgets.base import MeasuredBudget, ReportedBudget
-from problems.budgets.latency_table import compared, savings
-from problems.budgets.latency_terms import time_terms, timer_of
+from problems.budgets import MeasuredBudget, ReportedBudget
+from problems.budgets.latency import compared, savings, time_terms, timer_of
 from problems.models.throughput import Load, Phase
 from problems.transforms.transform import Transform
 

@@ -10,8 +10,7 @@ from typing import Any
 import torch
 
 from problems.calibration import gradients
-from problems.evaluation.measure import Measure
-from problems.evaluation.objectives import Perplexity
+from problems.evaluation.measure import Measure, Perplexity
 from problems.evaluation.settings import EvaluationSettings
 from problems.models.blocks import in_features
 from problems.models.resident import Resident

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from problems.evaluation.measure import Measure
-from problems.evaluation.objectives import Divergence, Objective, Perplexity
+from problems.evaluation.measure import Divergence, Measure, Objective, Perplexity
 from problems.evaluation.prefix_cache import PrefixCache, prefix_keys
 from problems.evaluation.settings import EvaluationSettings
 from problems.models.resident import Resident

@@ -1,3 +1,22 @@
-"""Writes a pruned model for other tools, and checks the files in a new process."""
+"""Writes a pruned model for other tools, and checks the files in a new process. Imports no torch."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from evoprune import Settings
+from problems.models.settings import Dtype, Source
 
 FORMATS = "evoprune.export_formats"  # the group of entry points; a format is named by the suffix of its files
+
+
+class ExportOptions(Settings):
+    """Options of an export."""
+
+    dtype: Dtype | None = Field(None, description="number format of what is written (default: the source's)")
+    base: Source | None = Field(
+        None,
+        description="for OUT.gguf: a .gguf file of the dense model, whose tokenizer and metadata are copied (default: "
+        "that of the run's transform, or the run's model, if it is one)",
+    )
+    untimed: bool = Field(False, description="do not time the model and the dense one, nor measure their memory")

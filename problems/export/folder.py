@@ -21,15 +21,15 @@ from problems.export.facts import ExportFacts
 from problems.export.format import ExportFormat, Json, file_facts
 from problems.export.runtime import computing, lines, runtimes
 from problems.models.device import free_memory, release_memory
-from problems.models.fresh_process import Failed, environment, run_python
 from problems.models.load import bytes_of, quiet, stored_dtype, weight_files
+from problems.models.processes import Failed, environment, run_python
 from problems.models.tensor_file import saving
-from problems.results.labels import about
 from problems.results.learning_curve import draw_recovery
 from problems.results.result import LanguageModelResult
+from problems.results.summary import about
 from problems.texts.source import load_text
 from problems.texts.windows import Windows
-from problems.transforms.encoding import cutting
+from problems.transforms.stack import cutting
 
 _ROOM = 1.5  # the check takes a GPU if so many times the bytes of the weights are free
 TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2  # relative, of perplexities: both in float32; either in 16 bits

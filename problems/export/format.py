@@ -26,7 +26,7 @@ from typing import Any
 
 from evoprune import Exported, InputError, __version__
 from problems.evaluation.session import Session
-from problems.export.settings import ExportOptions
+from problems.export import ExportOptions
 from problems.models.blocks import count_zeros, find_matrices
 from problems.results.final_model import FinalModel
 from problems.results.result import LanguageModelResult

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evoprune import CARD, Exported, InputError, about, finite, plain
-from problems.evaluation.measure import Measure
-from problems.evaluation.objectives import Divergence
+from problems.evaluation.measure import Divergence, Measure
 from problems.export.card import called, front_matter, how_found, how_measured, inline, perplexities, repeat
 from problems.export.facts import ExportFacts
 from problems.export.format import ExportFormat, Json
@@ -19,7 +18,7 @@ from problems.export.runtime import lines
 from problems.models.forward import Forward
 from problems.results.result import LanguageModelResult
 from problems.texts.source import load_text
-from problems.transforms.encoding import base_of
+from problems.transforms.stack import base_of
 
 TOLERANCE = 1e-2  # relative, of perplexities in llama.cpp, which rounds activations, and of the run
 

@@ -22,8 +22,8 @@ from problems.evaluation.session import Session
 from problems.export.ragged_model import load_any
 from problems.models.blocks import max_positions
 from problems.models.device import processor_name
-from problems.models.fresh_process import Failed, environment, run_python
 from problems.models.load import bytes_of, weight_files
+from problems.models.processes import Failed, environment, run_python
 from problems.models.settings import ModelSettings
 from problems.models.throughput import Load, Phase, peak_bytes, throughputs
 

@@ -17,7 +17,7 @@ from evoprune import InputError, note
 from problems.gguf.base import Base
 from problems.gguf.write import contents
 from problems.models.device import processor_name
-from problems.models.fresh_process import Failed, run_python
+from problems.models.processes import Failed, run_python
 from problems.models.throughput import Load
 
 _LENGTH = 512  # tokens of a prompt, if the model has as many positions
@@ -35,7 +35,7 @@ def checked(path: Path, text: str, tokens: torch.Tensor, begin: bool, dense: Map
     """Measure the file ``path`` on ``tokens`` ``(windows, window)``: ``perplexity``, and ``divergence`` from ``dense``.
 
     ``text``: that of the tokens; ``begin``: whether each window begins with a token that is not part of it. ``dense``:
-    the dense model's probabilities, :attr:`problems.evaluation.objectives.Divergence.known`. Returned besides:
+    the dense model's probabilities, :attr:`problems.evaluation.measure.Divergence.known`. Returned besides:
     ``load_seconds``, ``peak_bytes``, and ``first_other_token``, the first token of the text that llama.cpp's
     tokenizer has otherwise than transformers'; None if there is none. If it cannot be run, ``failure`` says why.
     """

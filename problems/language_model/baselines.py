@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from evoprune import Budget, Choice, Rival, find_plugin
 from problems.allocations import ALLOCATIONS
-from problems.budgets.weights import weights
+from problems.budgets.amounts import weights
 from problems.evaluation.session import Session
 from problems.language_model.settings import UNIFORM, PruningSettings, uniform_name
 from problems.results.sparsity_report import TOLERANCE

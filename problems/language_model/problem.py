@@ -30,18 +30,15 @@ from evoprune import (
     plugin_names,
 )
 from problems.allocations import ALLOCATIONS
-from problems.budgets import BUDGETS
-from problems.budgets.base import MeasuredBudget
+from problems.budgets import BUDGETS, MeasuredBudget
 from problems.distillation.finals import JudgedModels
 from problems.distillation.settings import RecoverOptions
-from problems.export import FORMATS
+from problems.export import FORMATS, ExportOptions
 from problems.export.facts import QUANTITIES, ExportFacts
-from problems.export.settings import ExportOptions
 from problems.language_model.settings import CompressionSettings, EvalOptions, LanguageModelSettings, PruningSettings
 from problems.models.settings import ModelSettings
-from problems.results.labels import EXPLAINED, SHARES, WORDS, about
 from problems.results.result import LanguageModelResult
-from problems.results.summary import summary
+from problems.results.summary import EXPLAINED, SHARES, WORDS, about, summary
 from problems.scores import SCORES
 from problems.transforms import TRANSFORMS
 
@@ -94,7 +91,7 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         """The budget that the settings choose; the weights that are left, without a limit, if they are an objective."""
         transform = self.session.transform
         if self.settings.trades_off:
-            from problems.budgets.weights import unlimited_weights
+            from problems.budgets.amounts import unlimited_weights
 
             return unlimited_weights(transform)
         if isinstance(self._budget, MeasuredBudget):

@@ -16,13 +16,12 @@ from problems.distillation.text import RecoveryText, divided, recovery_text, ref
 from problems.distillation.trainable_parameters import Given, looks_pruned, refuse_lora
 from problems.distillation.training import accelerator
 from problems.evaluation.session import Session
-from problems.export import ragged_model
+from problems.export import ExportOptions, ragged_model
 from problems.export.card import card, recovered_card
 from problems.export.facts import ExportFacts
 from problems.export.folder import check_folder, folder_facts
 from problems.export.format import ExportFormat, public_name, run_of
 from problems.export.runtime import computing
-from problems.export.settings import ExportOptions
 from problems.models.blocks import count_zeros, find_matrices
 from problems.models.device import dtype_of, pick_device
 from problems.models.load import copy_of, quiet, stored_dtype

@@ -5,15 +5,12 @@ from __future__ import annotations
 import argparse
 import re
 import time
-from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
 from typing import Any, ClassVar
 
 from evoprune import InputError, Phase, Plan, Planner
 from problems.distillation.settings import DURATION, seconds_of
-from problems.planning import recipes
-from problems.planning.recipe import Recipe
+from problems.planning.recipes import RECIPES, Recipe
 
 _HELD_OUT = 8  # windows that choose between the search's result and the uniform model, at most
 
@@ -30,7 +27,7 @@ class Prune(Planner):
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("model", metavar="MODEL", help="a folder, a .gguf file, a hub id, or bundled:gpt2-mini")
         goals = parser.add_argument_group("goal", "one of these")
-        for goal in _goals():
+        for goal in RECIPES:
             goals.add_argument(goal.option, metavar=goal.metavar, help=goal.help)
         parser.add_argument(
             "--text",
@@ -118,15 +115,9 @@ def _base(given: str | None) -> str | None:
     return str(path.resolve())
 
 
-def _goals() -> list[type[Recipe]]:
-    """The recipes, a module each."""
-    found = (import_module(f"{recipes.__name__}.{module.name}") for module in iter_modules(recipes.__path__))
-    return [module.Goal for module in found]
-
-
 def _goal(options: argparse.Namespace) -> Recipe:
     """The goal that was given. Raises :class:`evoprune.InputError`."""
-    asked = {goal: getattr(options, goal.option.removeprefix("--")) for goal in _goals()}
+    asked = {goal: getattr(options, goal.option.removeprefix("--")) for goal in RECIPES}
     given = {goal: text for goal, text in asked.items() if text is not None}
     if len(given) != 1:
         known = ", ".join(goal.option for goal in asked)

@@ -14,13 +14,13 @@ from problems.evaluation.cost_estimate import Pace, mean_inputs, pace
 from problems.models.blocks import in_features, max_positions
 from problems.models.device import free_memory
 from problems.models.resident import Resident
-from problems.planning.recipe import Recipe, Subject
+from problems.planning.recipes import Recipe, Subject
 from problems.planning.texts import SEARCHED, Division
 from problems.reconstruction import PASSES, UPDATED
 from problems.texts.windows import Windows
 from problems.transforms.gguf_types.matrices import typed_matrices
 from problems.transforms.gguf_types.transform import Types
-from problems.transforms.widths.heads import Heads
+from problems.transforms.widths.cuts import Heads
 
 _CALIBRATING, _REPORTING = 0.3, 0.15  # shares of the time, at most
 _CALIBRATION, _REPORT = (8, 128), (8, 48)  # windows, at least and at most

@@ -14,7 +14,7 @@ from problems.gguf.ggml import Encoded
 from problems.models.load import copy_of
 from problems.models.tensor_file import read_checked
 from problems.results.result import EVOLVED, LanguageModelResult
-from problems.transforms.encoding import encode, encoded, unencoded
+from problems.transforms.stack import encode, encoded, unencoded
 
 RECOVERED = "recovered.safetensors"
 """The file in a run's folder with the weights that a recovery trained."""

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 
 from evoprune import Budget, InputError, Outcome, finite
-from problems.budgets.base import ReportedBudget
-from problems.budgets.file_size import unlimited_bytes
-from problems.budgets.operations import LENGTH, of_model
+from problems.budgets import ReportedBudget
+from problems.budgets.amounts import LENGTH, of_model, unlimited_bytes
 from problems.evaluation.session import Session
 from problems.models.blocks import max_positions
 from problems.results import protocol

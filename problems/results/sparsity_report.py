@@ -3,17 +3,187 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
-from evoprune import Outcome
+from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter
+
+from evoprune import Outcome, digits
+from evoprune.figures import BLUE, COLOURS, GREY, ORANGE, entitle, log_scale_if_wide, new, save, thousands
 from problems.evaluation.session import Session
 from problems.models.blocks import Matrix
-from problems.results import sparsity_figures as figures
 from problems.results.result import gap_closed
 from problems.transforms.weights.transform import Weights
+
+_MOST_LABELS = 40  # more blocks are not numbered one by one
+_FEWEST_FOR_A_LINE = 4  # a line through fewer points would suggest more than was measured
+_STAR: dict[str, Any] = {"marker": "*", "markersize": 14}
+
+Point = tuple[float, float]
+"""Sparsity of the prunable weights, and perplexity."""
+
+
+class _Mark(NamedTuple):
+    label: str
+    point: Point
+    style: dict[str, Any]
+
+
+def draw_cliff(
+    uniform: Sequence[Point],
+    at_target: Point,
+    evolved: Point,
+    folder: Path,
+    *,
+    allocations: Mapping[str, float],
+    reconstructed: Mapping[str, float],
+    about: str = "",
+) -> str:
+    """Draw perplexities on the report text: of ``uniform`` at each sparsity and at the target, and ``evolved``.
+
+    Beside them those of ``allocations`` at the target, and of uniform and evolved ``reconstructed``. Infinite values
+    are left out. With too few sparsities for a curve, bars compare the models.
+    """
+    points = sorted((s, p) for s, p in uniform if math.isfinite(p))
+    target, uniform_there = at_target
+    marks = [*_allocation_marks(allocations, target), *_reconstructed_marks(reconstructed, target, evolved[0])]
+    words = [f"dense: {digits(p)}" for s, p in points if s == 0]
+    words += [f"uniform at {100 * target:.4g}%: {digits(uniform_there)}"]
+    words += [f"evolved at {100 * evolved[0]:.4g}%: {digits(evolved[1])}", *(mark.label for mark in marks)]
+    caption = f"Perplexity on the report text against the share of prunable weights removed ({'; '.join(words)})."
+    if len(points) < _FEWEST_FOR_A_LINE:
+        known = {"dense": next((p for s, p in points if s == 0), math.inf), "uniform": uniform_there}
+        _draw_bars(known | {"evolved": evolved[1]}, marks, about, folder)
+        return caption
+    figure, axes = new()
+    _draw_points(axes, points, BLUE, "uniform")
+    for mark in [*marks, _Mark("evolved", evolved, {"color": ORANGE, **_STAR})]:
+        axes.plot(*mark.point, linestyle="none", label=mark.label, **mark.style)
+    _write(axes, evolved, ORANGE, (9, -4), "left")
+    _write(axes, at_target, BLUE, (-8, 6), "right")
+    axes.margins(x=0.12, y=0.1)  # for the labels beside the points
+    every = [p for _, p in points] + [mark.point[1] for mark in marks] + [evolved[1]]
+    log_scale_if_wide(axes, [p for p in every if math.isfinite(p)])
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.set(xlabel="sparsity of the prunable weights", ylabel="perplexity on the report text")
+    entitle(axes, "Uniform pruning, and the evolved allocation", about)
+    axes.legend(loc="upper left", fontsize="small" if marks else "medium")
+    save(figure, folder, "cliff")
+    return caption
+
+
+def _draw_bars(perplexities: Mapping[str, float], marks: Sequence[_Mark], about: str, folder: Path) -> None:
+    """Draw perplexities by name, and those of ``marks``, as bars with their values, the first on top."""
+    bars = {f"{name}: {digits(value)}": value for name, value in perplexities.items()}
+    bars |= {mark.label: mark.point[1] for mark in marks}
+    colours = {"dense": GREY, "uniform": BLUE, "evolved": ORANGE}
+    figure, axes = new(height=1.4 + 0.4 * len(bars))
+    axes.barh(list(bars), [value if math.isfinite(value) else 0 for value in bars.values()],
+              color=[colours.get(label.split(":")[0].split(",")[0], COLOURS[2]) for label in bars])  # fmt: skip
+    axes.invert_yaxis()
+    thousands(axes.xaxis)
+    axes.set(xlabel="perplexity on the report text")
+    axes.grid(axis="y", visible=False)
+    entitle(axes, "Dense, uniform and evolved", about)
+    save(figure, folder, "cliff")
+
+
+def _allocation_marks(allocations: Mapping[str, float], target: float) -> Iterator[_Mark]:
+    styles = zip(COLOURS[2:] * 2, "s^vDPX<>" * 2, strict=False)
+    for (name, value), (colour, marker) in zip(allocations.items(), styles, strict=False):
+        yield _Mark(f"{name}: {digits(value)}", (target, value), {"color": colour, "marker": marker, "markersize": 5})
+
+
+def _reconstructed_marks(reconstructed: Mapping[str, float], target: float, evolved: float) -> Iterator[_Mark]:
+    """Hollow marks; ``evolved``: the sparsity of the evolved allocation."""
+    places = {"uniform": target, "evolved": evolved}
+    styles: dict[str, Any] = {"uniform": {"color": BLUE, "marker": "o", "markersize": 7}}
+    styles["evolved"] = {"color": ORANGE, **_STAR}
+    for name, value in reconstructed.items():
+        style = styles[name] | {"fillstyle": "none"}
+        yield _Mark(f"{name}, reconstructed: {digits(value)}", (places[name], value), style)
+
+
+def _write(axes: Axes, point: Point, colour: str, offset: tuple[float, float], side: Literal["left", "right"]) -> None:
+    """Write the perplexity of ``point`` beside it, if it is finite."""
+    if math.isfinite(point[1]):
+        axes.annotate(digits(point[1]), point, offset, textcoords="offset points", color=colour, ha=side)
+
+
+def draw_front(
+    front: Sequence[tuple[float, ...]], uniform: Sequence[tuple[float, ...]], label: str, folder: Path, about: str = ""
+) -> str:
+    """Draw the trade-offs that a search found and the uniform curve, both as (``label``, sparsity)."""
+    figure, axes = new()
+    found, curve = (
+        sorted((sparsity, value) for value, sparsity in values if math.isfinite(value)) for values in (front, uniform)
+    )
+    _draw_points(axes, curve, BLUE, "uniform")
+    _draw_points(axes, found, ORANGE, "found")
+    log_scale_if_wide(axes, [value for _, value in curve + found])
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.set(xlabel="sparsity of the prunable weights", ylabel=label)
+    entitle(axes, "Trade-offs that no other candidate dominates", about)
+    axes.legend(loc="upper left")
+    save(figure, folder, "front")
+    ends = [f"{digits(value)} at {sparsity:.0%}" for sparsity, value in (found[:1] + found[1:][-1:])]
+    return f"{len(front)} trade-offs of {label} and sparsity that no other candidate dominates: {' to '.join(ends)}."
+
+
+def _draw_points(axes: Axes, points: Sequence[Point], colour: str, label: str) -> None:
+    """Draw ``points`` in order, joined by a line if there are enough."""
+    style = "-" if len(points) >= _FEWEST_FOR_A_LINE else "none"
+    axes.plot(*zip(*points, strict=True), color=colour, linestyle=style, marker="o", markersize=4, label=label)
+
+
+def draw_allocation(by_block: Sequence[float], target: float, folder: Path, about: str = "") -> str:
+    """Draw the sparsity of each block, counted from 0, against the uniform line."""
+    count = len(by_block)
+    figure, axes = new(width=min(14.0, max(7.0, 0.3 * count)))
+    axes.bar(range(count), by_block, color=ORANGE, width=0.75, label="evolved")
+    axes.axhline(target, color=GREY, linestyle="--", label=f"uniform, {100 * target:.4g}%")
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    if count <= _MOST_LABELS:
+        axes.set_xticks(range(count))
+    highest = max(*by_block, target)
+    axes.set(xlabel="transformer block", ylabel="sparsity", xlim=(-0.6, count - 0.4), ylim=(0, highest * 1.22))
+    entitle(axes, "Sparsity found for each block", about)
+    axes.grid(axis="x", visible=False)
+    axes.legend(loc="upper right", ncols=2)
+    save(figure, folder, "sparsity_by_layer")
+    least, most = (by_block.index(extreme(by_block)) for extreme in (min, max))
+    return (
+        f"Sparsity of each of {count} blocks, counted from 0 (uniform: {100 * target:.4g}%): from "
+        f"{by_block[least]:.0%} in block {least} to {by_block[most]:.0%} in block {most}."
+    )
+
+
+def draw_matrices(matrices: Sequence[Matrix], by_matrix: Mapping[str, float], folder: Path, about: str = "") -> str:
+    """Draw the sparsity of each matrix: a row for each kind, a column for each block, counted from 0."""
+    kinds = list(dict.fromkeys(matrix.kind for matrix in matrices))
+    blocks = 1 + max(matrix.block for matrix in matrices)
+    grid = [[math.nan] * blocks for _ in kinds]
+    for matrix in matrices:
+        grid[kinds.index(matrix.kind)][matrix.block] = by_matrix[matrix.name]
+    figure, axes = new(width=min(14.0, max(7.0, 3 + 0.25 * blocks)), height=1.6 + 0.4 * len(kinds))
+    image = axes.imshow(grid, aspect="auto", cmap="viridis", extent=(-0.5, blocks - 0.5, len(kinds) - 0.5, -0.5))
+    figure.colorbar(image, label="sparsity", format=PercentFormatter(1.0, decimals=0))
+    axes.set_yticks(range(len(kinds)), kinds)
+    if blocks <= _MOST_LABELS:
+        axes.set_xticks(range(blocks))
+    axes.set(xlabel="transformer block")
+    entitle(axes, "Sparsity found for each matrix", about)
+    axes.grid(visible=False)
+    save(figure, folder, "sparsity_by_matrix")
+    least, most = (extreme(by_matrix, key=lambda name: by_matrix[name]) for extreme in (min, max))
+    return (
+        "Sparsity of each matrix, a row for each kind and a column for each block, counted from 0: from "
+        f"{by_matrix[least]:.0%} of {least} to {by_matrix[most]:.0%} of {most}."
+    )
+
 
 TOLERANCE = 1e-4  # largest distance at which a sparsity counts as the target
 
@@ -43,7 +213,7 @@ def sparsity_report(
     rebuilt = perplexity.get("report_reconstructed", {})
     captions = _draw_sparsities(session, outcome, folder, target.sparsity, uniform, by_matrix)
     drawn = _drawable(reported)
-    captions["cliff"] = figures.draw_cliff(
+    captions["cliff"] = draw_cliff(
         [(genomes[name][0], drawn[name]) for name in uniform],
         (target.sparsity, _drawable(perplexity["report"])["uniform"]),
         (evolved, drawn["evolved"]),
@@ -83,11 +253,11 @@ def _draw_sparsities(
     cut, title = session.transform, outcome.title
     assert isinstance(cut, Weights)
     by_block = _by_block(cut.matrices, by_matrix)
-    captions = {"sparsity_by_layer": figures.draw_allocation(by_block, target, folder, title)}
+    captions = {"sparsity_by_layer": draw_allocation(by_block, target, folder, title)}
     if cut.settings.genes != "block":
-        captions["sparsity_by_matrix"] = figures.draw_matrices(cut.matrices, by_matrix, folder, title)
+        captions["sparsity_by_matrix"] = draw_matrices(cut.matrices, by_matrix, folder, title)
     if outcome.front:
-        captions["front"] = figures.draw_front(
+        captions["front"] = draw_front(
             [values for _, values in outcome.front],
             [outcome.references[name][1].values for name in uniform],
             session.settings.objective_label,

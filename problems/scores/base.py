@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 
 from evoprune import InputError, find_plugin
-from problems.calibration import activations, gradients
+from problems.calibration import gradients, statistics
 from problems.scores import SCORES
 
 Score = Callable[..., torch.Tensor]
@@ -41,7 +41,7 @@ def source(score: Score) -> str:
 def find_score(name: str) -> Score:
     """Return the score called ``name``."""
     score: Score = find_plugin(SCORES, name)
-    known = activations.NAMES | gradients.NAMES
+    known = statistics.NAMES | gradients.NAMES
     try:
         unknown = needs(score) - known
     except (TypeError, ValueError):

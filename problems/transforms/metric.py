@@ -14,8 +14,7 @@ from cachetools import LRUCache
 from pydantic import Field, model_validator
 
 from evoprune import Gene, Genes
-from problems.calibration.activations import INPUT_NORMS
-from problems.calibration.statistics import statistics
+from problems.calibration.statistics import INPUT_NORMS, statistics
 from problems.calibration.tensor_cache import Tensors, shared
 from problems.models.blocks import Matrix
 from problems.models.resident import Resident

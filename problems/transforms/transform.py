@@ -1,7 +1,7 @@
 """The interface of transforms, which make a resident language model smaller.
 
 A transform is registered under the group of entry points ``evoprune.transforms``, and a problem names it:
-``transforms: {use: NAME, ...}``, or a list of these. :mod:`problems.testing.transforms` checks the contract.
+``transforms: {use: NAME, ...}``, or a list of these. :mod:`problems.testing` checks the contract.
 """
 
 from __future__ import annotations

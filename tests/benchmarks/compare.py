@@ -33,8 +33,7 @@ from operators.algorithm.equal_marginals import equal_marginals
 from operators.algorithm.greedy import greedy
 from operators.algorithm.level_switching import level_switching
 from operators.algorithm.random_search import random_search
-from problems.evaluation.measure import Add
-from problems.evaluation.objectives import Divergence, Perplexity
+from problems.evaluation.measure import Add, Divergence, Perplexity
 from problems.language_model.problem import LanguageModel
 from problems.texts.windows import predictions
 from tests.benchmarks import gguf_types, joint, structure

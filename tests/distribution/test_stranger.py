@@ -72,7 +72,7 @@ def test_all_it_has_is_listed(site, tmp_path):
 def test_its_transform_keeps_the_contract(site, tmp_path):
     script = (
         "import yaml, sys; from problems.language_model.problem import LanguageModel as L;"
-        "from problems.testing.transforms import check_transform;"
+        "from problems.testing import check_transform;"
         "given = yaml.safe_load(open(sys.argv[1]))['problem']; given.pop('use');"
         "check_transform(L(L.Settings(**given)).session, pairs=2)"
     )

@@ -22,8 +22,7 @@ from transformers import (
 )
 
 from evoprune import Outcome, Problem
-from problems.evaluation.measure import Measure
-from problems.evaluation.objectives import Perplexity
+from problems.evaluation.measure import Measure, Perplexity
 from problems.models.blocks import find_matrices
 from problems.models.forward import Forward
 from problems.texts.windows import predictions

@@ -11,8 +11,7 @@ import torch
 
 from evoprune import steps
 from problems import gguf
-from problems.calibration.activations import INPUT_NORMS
-from problems.calibration.statistics import statistics
+from problems.calibration.statistics import INPUT_NORMS, statistics
 from problems.calibration.tensor_cache import Tensors, code, shared
 from problems.gguf import ggml
 from problems.models.blocks import Matrix

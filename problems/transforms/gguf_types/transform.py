@@ -14,7 +14,7 @@ from cachetools import LRUCache
 from pydantic import Field, model_validator
 
 from evoprune import Gene, Genes, InputError, Price, Rival, Settings, Term, note
-from problems.calibration.activations import INPUT_NORMS
+from problems.calibration.statistics import INPUT_NORMS
 from problems.gguf import ggml
 from problems.gguf.ggml import Encoded
 from problems.models.blocks import Matrix

@@ -9,14 +9,12 @@ from typing import Any
 import torch
 
 from evoprune import steps
-from problems.calibration.activations import GRAM, gather
-from problems.calibration.checkpoint import Checkpoint
-from problems.calibration.statistics import BATCH_TOKENS, statistics
-from problems.calibration.tensor_cache import Tensors
+from problems.calibration.statistics import BATCH_TOKENS, GRAM, gather, statistics
+from problems.calibration.tensor_cache import Checkpoint, Tensors
 from problems.models.blocks import Matrix
 from problems.models.forward import Walk
+from problems.models.processes import fitting_threads, map_in_threads
 from problems.models.resident import Resident
-from problems.models.threads import fitting_threads, map_in_threads
 from problems.reconstruction.update import Inputs, update
 from problems.transforms.weights.masks import BASE, LEVEL, Masks, at_stage
 from problems.transforms.weights.ranks import cut_at, levels, ranks_in_matrix

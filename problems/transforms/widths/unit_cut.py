@@ -15,8 +15,7 @@ from torch import nn
 from evoprune import Gene, Genes, InputError, Price, Settings
 from problems import scores
 from problems import transforms as cuts
-from problems.calibration.activations import GRAM
-from problems.calibration.statistics import statistics
+from problems.calibration.statistics import GRAM, statistics
 from problems.calibration.tensor_cache import Tensors, code, shared
 from problems.models.blocks import Matrix, find_blocks, in_features
 from problems.models.resident import Resident

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from pydantic import Field
 from evoprune import Evaluation
-from problems.benchmark.problem import Benchmark, BenchmarkSettings
+from problems.benchmark import Benchmark, BenchmarkSettings
 
 class WorkshopSettings(BenchmarkSettings):
     device: str = "auto"

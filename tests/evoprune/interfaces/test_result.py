@@ -9,7 +9,7 @@ from evoprune.api import Run
 
 TYPED = """
 from evoprune import Reporting, Result
-from problems.benchmark.problem import Benchmark
+from problems.benchmark import Benchmark
 
 
 class Weighed(Result):

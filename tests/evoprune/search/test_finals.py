@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("no_figures")
 JUDGED = """
 from pydantic import Field
 from evoprune import Evaluation, Finals, HeldOut
-from problems.benchmark.problem import Benchmark, BenchmarkSettings
+from problems.benchmark import Benchmark, BenchmarkSettings
 
 class Own(BenchmarkSettings):
     log: str

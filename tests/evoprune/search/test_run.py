@@ -188,7 +188,7 @@ def test_measures_that_no_history_can_hold_are_that_candidates_failure(run, plug
         "odd_measures",
         """
         from dataclasses import replace
-        from problems.benchmark.problem import Benchmark
+        from problems.benchmark import Benchmark
 
         class Odd(Benchmark):
             def evaluate(self, genome):

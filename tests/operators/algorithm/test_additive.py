@@ -8,7 +8,7 @@ from evoprune import Additive, Genes, Individual, InputError
 from evoprune.interfaces.genes import Gene
 from operators.algorithm.additive import additive
 from operators.repair.shift import shift
-from problems.benchmark.knapsack import Knapsack, KnapsackSettings
+from problems.benchmark import Knapsack, KnapsackSettings
 from tests.operators.algorithm.conftest import drive
 
 LEVELS = Genes([Gene.of_levels(str(place), ["16", "8", "4"]) for place in range(6)])

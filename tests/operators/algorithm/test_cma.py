@@ -6,7 +6,7 @@ from deap import base
 from evoprune import Individual
 from operators.algorithm.cma import cma
 from operators.repair.shift import shift
-from problems.benchmark.knapsack import Knapsack, KnapsackSettings
+from problems.benchmark import Knapsack, KnapsackSettings
 from tests.operators.algorithm.conftest import drive
 
 

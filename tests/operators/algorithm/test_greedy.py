@@ -7,7 +7,7 @@ from evoprune import Additive, Genes, Individual, Monotone
 from evoprune.interfaces.genes import Gene
 from operators.algorithm.greedy import greedy
 from operators.repair.shift import shift
-from problems.benchmark.knapsack import Knapsack, KnapsackSettings
+from problems.benchmark import Knapsack, KnapsackSettings
 from tests.operators.algorithm.conftest import drive
 
 DROP = Genes([Gene.of_levels(str(place), ["keep", "drop"]) for place in range(6)])

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from problems.allocations.alpha import tail_exponent
+from problems.allocations.builtin import tail_exponent
 
 
 @pytest.mark.parametrize("exponent", [2.0, 3.5])

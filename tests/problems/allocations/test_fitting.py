@@ -3,7 +3,7 @@
 import pytest
 
 from evoprune import Additive, Genes
-from problems.allocations.fitting import fit, shift
+from problems.allocations.builtin import fit, shift
 
 SIZES = [1.0, 2.0, 3.0]
 

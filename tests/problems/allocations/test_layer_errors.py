@@ -3,7 +3,7 @@ from itertools import product
 
 import pytest
 
-from problems.allocations.layer_errors import cheapest
+from problems.allocations.builtin import cheapest
 from tests.problems.small import random_model, save
 
 

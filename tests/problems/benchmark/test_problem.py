@@ -3,7 +3,7 @@ import random
 import pytest
 
 from evoprune.testing import check_problem
-from problems.benchmark.problem import OPTIMA, Benchmark, BenchmarkSettings
+from problems.benchmark import OPTIMA, Benchmark, BenchmarkSettings
 
 
 def problem(**settings):

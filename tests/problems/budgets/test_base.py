@@ -5,8 +5,8 @@ from tests.problems.small import outcome_of
 
 BUDGET = """
 from evoprune import Additive
-from problems.budgets.base import MeasuredBudget
-from problems.budgets.base import ReportedBudget
+from problems.budgets import MeasuredBudget
+from problems.budgets import ReportedBudget
 
 
 class Blocks(Additive, ReportedBudget):

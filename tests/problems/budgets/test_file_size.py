@@ -5,7 +5,7 @@ from safetensors.torch import save_model
 
 from evoprune import InputError
 from evoprune.testing import check_budget
-from problems.budgets.file_size import file_bytes
+from problems.budgets.amounts import file_bytes
 
 WIDTHS = ["heads", "channels"]
 GENOME = [1.0, 0.0, 4.0, 0.0, 2.0, 4.0]

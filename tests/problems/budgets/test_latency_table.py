@@ -6,8 +6,7 @@ from dataclasses import replace
 import pytest
 
 from evoprune import Coupled
-from problems.budgets.latency_table import TIMED, savings, timed_levels
-from problems.budgets.latency_terms import time_terms, timer_of
+from problems.budgets.latency import TIMED, savings, time_terms, timed_levels, timer_of
 from problems.models.throughput import Load
 from problems.transforms import latency
 

@@ -8,7 +8,7 @@ import pytest
 
 from evoprune import Coupled
 from evoprune.testing import check_budget
-from problems.budgets.latency_terms import time_terms
+from problems.budgets.latency import time_terms
 
 pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")

@@ -8,8 +8,8 @@ from evoprune import InputError
 from evoprune.cli import main
 from evoprune.testing import check_budget
 from problems.budgets import milliseconds
+from problems.budgets.amounts import of_model
 from problems.budgets.milliseconds import Milliseconds
-from problems.budgets.operations import of_model
 from problems.transforms import latency
 from tests.problems.small import problem_in
 

@@ -5,7 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from evoprune.testing import check_budget
-from problems.budgets.operations import of_model, operations
+from problems.budgets.amounts import of_model, operations
 from problems.language_model.problem import LanguageModel, LanguageModelSettings
 from tests.problems.small import ARCHITECTURES, problem_in
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from problems.budgets.weights import parameters, unlimited_weights, weights
+from problems.budgets.amounts import parameters, unlimited_weights, weights
 from problems.models.blocks import count_zeros
 
 

@@ -4,20 +4,17 @@ import pytest
 import torch
 
 from evoprune.files.cache import entries
-from problems.calibration import checkpoint as unfinished
-from problems.calibration import gradients
-from problems.calibration.activations import INPUT_NORMS
-from problems.calibration.checkpoint import Checkpoint
-from problems.calibration.statistics import statistics
-from problems.calibration.tensor_cache import cached
+from problems.calibration import gradients, tensor_cache
+from problems.calibration.statistics import INPUT_NORMS, statistics
+from problems.calibration.tensor_cache import Checkpoint, cached
 from problems.models.resident import Resident
 from problems.models.settings import ModelSettings
 
 
 @pytest.fixture(autouse=True)
 def _at_each_step(monkeypatch):
-    monkeypatch.setattr(unfinished, "_EVERY", 0.0)
-    monkeypatch.setattr(unfinished, "_SHARE", 0.0)
+    monkeypatch.setattr(tensor_cache, "_EVERY", 0.0)
+    monkeypatch.setattr(tensor_cache, "_SHARE", 0.0)
 
 
 @pytest.fixture

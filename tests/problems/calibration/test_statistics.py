@@ -7,12 +7,12 @@ import numpy
 import pytest
 import torch
 
-from problems.calibration import activations, gradients
-from problems.calibration.statistics import statistics
+from problems.calibration import gradients
+from problems.calibration.statistics import NAMES, statistics
 from problems.models import forward
 from problems.models.blocks import find_matrices
 from problems.models.forward import Forward
-from problems.models.threads import map_in_threads
+from problems.models.processes import map_in_threads
 from tests.problems.small import inputs_of, random_model
 
 
@@ -21,7 +21,7 @@ def test_activations_agree_with_plain_hooks(model, tokens, resumable, monkeypatc
     if not resumable:
         monkeypatch.setattr(Forward, "_resumes_exactly", lambda _: False)
     expected = inputs_of(model, tokens)
-    found = dict(statistics(model, tokens, find_matrices(model), activations.NAMES))
+    found = dict(statistics(model, tokens, find_matrices(model), NAMES))
     assert [matrix.name for matrix in found] == list(expected)
     for matrix, known in found.items():
         rows = expected[matrix.name]
@@ -82,11 +82,11 @@ def test_an_error_in_one_thread_ends_the_others(model, tokens):
 def test_compiled_blocks_are_looked_into_too(tokens, monkeypatch):
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))  # needs no compiler
     model = random_model("gpt2", blocks=1)
-    expected = [known for _, known in statistics(model, tokens, find_matrices(model), activations.NAMES)]
+    expected = [known for _, known in statistics(model, tokens, find_matrices(model), NAMES)]
     forward = Forward(model)
     forward.compile()
     forward(tokens)
-    found = statistics(model, tokens, find_matrices(model), activations.NAMES)
+    found = statistics(model, tokens, find_matrices(model), NAMES)
     for (_, known), before in zip(found, expected, strict=True):
         assert known.keys() == before.keys()
         for name, value in known.items():

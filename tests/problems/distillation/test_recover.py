@@ -8,7 +8,7 @@ import torch
 from evoprune import Stopped
 from evoprune.api import Run
 from problems.results.final_model import FinalModel
-from problems.transforms.encoding import overlay_of
+from problems.transforms.stack import overlay_of
 from tests.problems.recoveries import recover_with, recovered, stop_at_step_5
 from tests.problems.small import plain_perplexity
 

@@ -3,8 +3,7 @@ import math
 import pytest
 import torch
 
-from problems.evaluation.measure import Measure, beside, fitting
-from problems.evaluation.objectives import Perplexity
+from problems.evaluation.measure import Measure, Perplexity, beside, fitting
 from problems.evaluation.prefix_cache import PrefixCache
 from problems.models.forward import Forward
 from tests.problems.small import masks_of, perplexity_of, plain_perplexity

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from problems.evaluation.objectives import Divergence, Perplexity
+from problems.evaluation.measure import Divergence, Perplexity
 
 
 @pytest.fixture

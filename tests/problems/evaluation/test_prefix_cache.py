@@ -3,8 +3,7 @@ import random
 import pytest
 import torch
 
-from problems.evaluation.measure import Measure
-from problems.evaluation.objectives import Perplexity
+from problems.evaluation.measure import Measure, Perplexity
 from problems.evaluation.prefix_cache import PrefixCache, prefix_keys
 from problems.models.forward import Forward
 from tests.problems.small import ARCHITECTURES, masks_of, random_model

@@ -9,9 +9,9 @@ import torch
 
 from evoprune import Exported
 from evoprune.api import Run
+from problems.export import ExportOptions
 from problems.export import format as interface
 from problems.export.format import ExportFormat, public_name, run_of
-from problems.export.settings import ExportOptions
 from problems.results.final_model import FinalModel
 
 

@@ -14,7 +14,7 @@ import torch
 from gguf import GGUFReader
 
 from evoprune import InputError
-from problems.evaluation.objectives import Divergence
+from problems.evaluation.measure import Divergence
 from problems.gguf import llama
 from problems.gguf.base import own_base
 from problems.gguf.names import find_slots

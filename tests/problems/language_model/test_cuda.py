@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from problems.calibration import gradients
-from problems.evaluation.measure import Measure
-from problems.evaluation.objectives import Perplexity
+from problems.evaluation.measure import Measure, Perplexity
 from problems.evaluation.prefix_cache import prefix_keys
 from problems.language_model.problem import Pruning
 from problems.language_model.settings import PruningSettings

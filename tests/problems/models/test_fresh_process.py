@@ -1,6 +1,6 @@
 import pytest
 
-from problems.models.fresh_process import Failed, environment, run_python
+from problems.models.processes import Failed, environment, run_python
 
 
 def test_a_process_finds_evoprune_anywhere_and_its_json_is_read(tmp_path):

@@ -3,7 +3,7 @@ import threading
 import pytest
 import torch
 
-from problems.models.threads import map_in_threads
+from problems.models.processes import map_in_threads
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from problems.models.blocks import attentions_numbered, find_blocks
-from problems.models.fresh_process import environment, run_python
+from problems.models.processes import environment, run_python
 from problems.models.sublayers import find_sublayers, set_dropped
 from problems.models.throughput import Load, peak_bytes, throughputs, timer
 

@@ -6,8 +6,7 @@ import pytest
 
 from evoprune import InputError
 from problems.planning.plan import share_out
-from problems.planning.recipe import Subject, channel_step
-from problems.planning.recipes import remove, size, sparsity, speedup
+from problems.planning.recipes import Remove, Size, Sparsity, Speedup, Subject, channel_step
 from problems.planning.texts import Division, parts_of
 from problems.planning.texts import divide as divide_parts
 from problems.texts.settings import TextSettings
@@ -30,19 +29,19 @@ def divide(text, longest):
 
 
 def shares(seconds, subject=SUBJECT):
-    return share_out(sparsity.Goal(0.5), subject, TEXT, seconds)[1]
+    return share_out(Sparsity(0.5), subject, TEXT, seconds)[1]
 
 
 def test_a_model_that_cannot_be_taken_apart_has_goals_without_widths():
     unknown = replace(SUBJECT, width=None)
-    assert sparsity.Goal(0.5).experiment(unknown, 50)
-    assert size.Goal(5e7).experiment(replace(unknown, one_file=True), 50)
+    assert Sparsity(0.5).experiment(unknown, 50)
+    assert Size(5e7).experiment(replace(unknown, one_file=True), 50)
     with pytest.raises(InputError, match=r"give --sparsity, or --size with --out FILE\.gguf"):
-        remove.Goal(0.5).experiment(unknown, 50)
+        Remove(0.5).experiment(unknown, 50)
 
 
 def test_where_heads_cannot_go_channels_alone_do():
-    made = [remove.Goal(0.5).experiment(replace(SUBJECT, heads=heads), 50) for heads in (True, False)]
+    made = [Remove(0.5).experiment(replace(SUBJECT, heads=heads), 50) for heads in (True, False)]
     assert [[each["use"] for each in one["problem"]["transforms"]] for one in made] == [
         ["heads", "channels"],
         ["channels"],
@@ -59,12 +58,12 @@ def test_what_is_planned_fits_into_the_time_and_more_time_is_used():
 
 @pytest.mark.parametrize(
     "goal",
-    [sparsity.Goal(0.5), size.Goal(80e6), speedup.Goal(1.5), remove.Goal(0.25)],
+    [Sparsity(0.5), Size(80e6), Speedup(1.5), Remove(0.25)],
     ids=["sparsity", "size", "speedup", "remove"],
 )
 @pytest.mark.parametrize("speed", [200, 5000])
 def test_the_time_that_is_said_to_be_enough_is_enough_and_the_least(goal, speed):
-    subject = replace(SUBJECT, scored=1 / speed, gradients=4 / speed, one_file=isinstance(goal, size.Goal))
+    subject = replace(SUBJECT, scored=1 / speed, gradients=4 / speed, one_file=isinstance(goal, Size))
     with pytest.raises(InputError, match=r"--time: is too short .* at least \d+m") as found:
         share_out(goal, subject, TEXT, 20)
     needed = int(str(found.value).split()[-1].removesuffix("m"))
@@ -77,8 +76,8 @@ def test_the_time_that_is_said_to_be_enough_is_enough_and_the_least(goal, speed)
 @pytest.mark.parametrize(
     ("goal", "key", "by_minutes"),
     [
-        (sparsity.Goal(0.5), "reconstruct", {60: "least_squares", 8: "sparsegpt", 4: "none"}),
-        (speedup.Goal(1.5), "budget", {20: 8.0, 8: 2.0}),
+        (Sparsity(0.5), "reconstruct", {60: "least_squares", 8: "sparsegpt", 4: "none"}),
+        (Speedup(1.5), "budget", {20: 8.0, 8: 2.0}),
     ],
     ids=["sparsity", "speedup"],
 )

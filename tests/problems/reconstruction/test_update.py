@@ -5,7 +5,7 @@ import torch
 
 from problems.reconstruction import update as updates
 from problems.reconstruction.update import Inputs, inverse_factor, sparsegpt, update
-from problems.scores.obs import obs
+from problems.scores.builtin import obs
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from problems.models.blocks import find_matrices
-from problems.results import sparsity_figures as figures
+from problems.results import sparsity_report as figures
 from tests.problems.small import random_model
 
 UNIFORM = [(0.0, 20.0), (0.2, 30.0), (0.4, 90.0), (0.6, math.inf)]

@@ -6,7 +6,7 @@ import pytest
 from evoprune import Exported
 from evoprune.api import Run
 from problems.export.format import ExportFormat
-from problems.testing.formats import check_format
+from problems.testing import check_format
 
 
 class Npz(ExportFormat):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from problems.evaluation.session import Session
-from problems.testing.transforms import check_transform
+from problems.testing import check_transform
 from problems.transforms.weights.transform import Weights
 
 

@@ -12,7 +12,7 @@ from evoprune import InputError
 from evoprune.cli import main
 from evoprune.experiment import registry
 from evoprune.testing import check_budget
-from problems.testing.transforms import check_transform
+from problems.testing import check_transform
 from tests.problems.small import ARCHITECTURES, problem_in
 
 LOW_RANK = {"use": "low_rank"}

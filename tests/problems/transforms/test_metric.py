@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from evoprune import InputError
-from problems.scores.ria import ria
-from problems.scores.wanda import wanda
-from problems.testing.transforms import check_transform
+from problems.scores.builtin import ria, wanda
+from problems.testing import check_transform
 from problems.transforms.metric import PARTS, Metric
 from tests.problems.small import ARCHITECTURES, problem_in, weights_of
 

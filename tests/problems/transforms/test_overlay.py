@@ -12,9 +12,9 @@ from evoprune import InputError
 from problems.export import ragged_model
 from problems.gguf import ggml
 from problems.models.load import copy_of
-from problems.testing.transforms import check_transform
-from problems.transforms.encoding import cutting, encode, encoded, unencoded
+from problems.testing import check_transform
 from problems.transforms.shapes import Shapes
+from problems.transforms.stack import cutting, encode, encoded, unencoded
 from tests.problems.small import problem_in
 
 pytest.importorskip("gguf")

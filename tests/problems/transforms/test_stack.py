@@ -4,7 +4,7 @@ import pytest
 
 from evoprune import InputError
 from evoprune.testing import check_budget
-from problems.testing.transforms import check_transform
+from problems.testing import check_transform
 from problems.transforms.stack import Stack
 from problems.transforms.transform import PARAMETERS, WEIGHTS
 

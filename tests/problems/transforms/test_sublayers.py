@@ -6,7 +6,7 @@ from transformers import FalconConfig, FalconForCausalLM
 
 from problems.models.blocks import find_blocks
 from problems.models.sublayers import find_sublayers, set_dropped
-from problems.testing.transforms import check_transform
+from problems.testing import check_transform
 from tests.problems.small import ARCHITECTURES, plain_perplexity, problem_in
 
 

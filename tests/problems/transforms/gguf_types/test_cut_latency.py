@@ -9,8 +9,8 @@ import pytest
 
 from evoprune.api import Run
 from evoprune.cli import main
-from problems.budgets import latency_table
-from problems.budgets.latency_terms import timer_of
+from problems.budgets.latency import _PASSES as TURNS
+from problems.budgets.latency import timer_of
 from problems.budgets.milliseconds import Milliseconds
 from problems.models.throughput import Load
 from problems.transforms.gguf_types import latency
@@ -46,7 +46,7 @@ def test_a_type_that_one_small_matrix_alone_may_have_is_not_timed(problem_on, by
             del sizes["Q4_0"]
     monkeypatch.setattr(latency, "milliseconds", lambda *given: calls.append(given) or timed(*given))
     times = ASKED.measure(made)
-    assert len(calls) == 2 * latency._PROCESSES * latency_table._PASSES
+    assert len(calls) == 2 * latency._PROCESSES * TURNS
     ASKED.settle(made, times)
     assert made.genes[1].levels == (DENSE, "Q8_0")
 

@@ -14,7 +14,7 @@ from problems.gguf.ggml import row_bytes
 from problems.gguf.write import contents
 from problems.language_model.problem import LanguageModel, LanguageModelSettings
 from problems.results.report import cost
-from problems.transforms.encoding import base_of, encoded
+from problems.transforms.stack import base_of, encoded
 
 TYPES = {"use": "types", "types": ["Q8_0", "Q4_0"], "importance": False}
 BLOCKS = {"use": "sublayers", "genes": "block", "keep": [0]}

@@ -6,14 +6,13 @@ import pytest
 
 from evoprune import InputError
 from evoprune.testing import check_budget
-from problems.budgets.latency_table import compared
-from problems.budgets.latency_terms import timer_of
+from problems.budgets.latency import compared, timer_of
 from problems.budgets.milliseconds import Milliseconds
 from problems.gguf.base import find_base
 from problems.gguf.write import contents
 from problems.language_model.problem import LanguageModel, LanguageModelSettings
 from problems.models.throughput import Load
-from problems.transforms.encoding import encoded
+from problems.transforms.stack import encoded
 from tests.problems.small import problem_in
 
 DECODE = Load("decode", length=16)

@@ -7,10 +7,10 @@ from itertools import pairwise
 
 import pytest
 
-from problems.transforms.encoding import encoded
 from problems.transforms.gguf_types import levels
 from problems.transforms.gguf_types.levels import DATA, ERROR, IMPORTANCE, importance_of, key, quantised
 from problems.transforms.gguf_types.matrices import DENSE, typed_matrices
+from problems.transforms.stack import encoded
 
 
 @pytest.mark.parametrize("seed", range(3))

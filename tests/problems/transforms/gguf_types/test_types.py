@@ -13,8 +13,8 @@ from evoprune import InputError
 from evoprune.cli import main
 from problems.gguf import ggml
 from problems.models.resident import Resident
-from problems.testing.transforms import check_transform
-from problems.transforms.encoding import encoded
+from problems.testing import check_transform
+from problems.transforms.stack import encoded
 from tests.problems.small import inputs_of, problem_in, save
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from evoprune import Additive
-from problems.allocations.fitting import shift
+from problems.allocations.builtin import shift
 from problems.models.blocks import find_matrices
 from problems.transforms.weights.genes import group, make_genes, split
 from problems.transforms.weights.settings import WeightsSettings

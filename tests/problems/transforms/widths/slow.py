@@ -11,8 +11,7 @@ from transformers import GemmaConfig, GemmaForCausalLM
 from evoprune import Additive
 from problems.models.blocks import find_blocks
 from problems.models.resident import Resident
-from problems.transforms.widths.channels import Channels
-from problems.transforms.widths.heads import Heads
+from problems.transforms.widths.cuts import Channels, Heads
 from tests.problems.small import ARCHITECTURES, VOCABULARY, random_model
 
 CUTS = {"channels": Channels, "heads": Heads}

@@ -7,7 +7,7 @@ from transformers.pytorch_utils import Conv1D
 from evoprune import InputError
 from problems.calibration.linear_algebra import DAMPING
 from problems.models.blocks import find_blocks
-from problems.testing.transforms import check_transform
+from problems.testing import check_transform
 from tests.problems.small import inputs_of, problem_in
 from tests.problems.transforms.widths.slow import ALL, CUTS, budget_of, cut_of, masked, middle, parts_of
 

@@ -8,8 +8,7 @@ from transformers import Olmo2Config, Olmo2ForCausalLM, Phi3Config, Phi3ForCausa
 
 from evoprune import InputError
 from problems.models.resident import Resident
-from problems.transforms.widths.channels import Channels, ChannelsSettings
-from problems.transforms.widths.heads import Heads
+from problems.transforms.widths.cuts import Channels, ChannelsSettings, Heads
 from tests.problems.small import VOCABULARY
 from tests.problems.transforms.widths.slow import cut_of, model_of
 

@@ -1,4 +1,4 @@
-"""The budget in floating-point operations."""
+"""The budgets in weights, parameters, bytes and operations."""
 
 from __future__ import annotations
 
@@ -7,9 +7,65 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from evoprune import Additive, Budget, Fraction
+from evoprune import Additive, Budget, Fraction, InputError
 from problems.models.resident import Resident
-from problems.transforms.transform import ATTENTION, WEIGHTS, Transform
+from problems.transforms.transform import ATTENTION, BYTES, PARAMETERS, WEIGHTS, Transform
+
+
+def unlimited_weights(transform: Transform) -> Budget:
+    """Counts the weights that are left, and limits nothing."""
+    return transform.budget(WEIGHTS, None)
+
+
+def weights(
+    transform: Transform, *, removed: Annotated[Fraction, Field(description="share of the blocks' weights to remove")]
+) -> Budget:
+    """Remove a share of the weights in the blocks' matrices."""
+    counted = unlimited_weights(transform)
+    total = counted.spent(transform.dense)
+    if isinstance(counted, Additive) and not transform.genes.with_levels:
+        share = removed * (total / counted.scale)  # exact where genes are shares of the weights
+        prices, fixed = transform.costs(WEIGHTS)
+        return Additive.at_share(transform.genes, prices, -share, WEIGHTS, fixed)
+    return transform.budget(WEIGHTS, (1 - removed) * total)
+
+
+def parameters(
+    transform: Transform,
+    *,
+    removed: Annotated[Fraction, Field(description="share of the blocks' parameters to remove, at least")],
+) -> Budget:
+    """Remove a share of the parameters in the blocks, without those of embeddings and head."""
+    limit = transform.resident.parameters - removed * transform.resident.block_parameters
+    return transform.budget(PARAMETERS, limit)
+
+
+def unlimited_bytes(transform: Transform) -> Budget:
+    """Counts the bytes of the file, and limits nothing."""
+    return transform.budget(BYTES, None)
+
+
+def file_bytes(
+    transform: Transform,
+    *,
+    at_most: Annotated[int | None, Field(ge=1, description="bytes of the file of weights, at most")] = None,
+    removed: Annotated[Fraction | None, Field(description="share of its bytes to remove, at least")] = None,
+) -> Budget:
+    """Keep the file of weights small: some bytes ``at_most``, or a share ``removed``."""
+    if (at_most is None) == (removed is None):
+        raise InputError("bytes needs one of at_most and removed, and not both", "problem.budget")
+    limit = at_most or (1 - (removed or 0.0)) * unlimited_bytes(transform).spent(transform.dense)
+    return transform.budget(BYTES, limit)
+
+
+def bits_per_weight(
+    transform: Transform,
+    *,
+    at_most: Annotated[float, Field(gt=0, description="bits of the whole file, divided by the model's parameters")],
+) -> Budget:
+    """Keep the file at some bits for each parameter of the dense model."""
+    return transform.budget(BYTES, at_most, "bits a weight", 8 / transform.resident.parameters)
+
 
 LENGTH = 512  # the tokens of a sequence by default
 

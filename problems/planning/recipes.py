@@ -1,0 +1,260 @@
+"""Goals of the command ``prune``: the option of each, and the experiment that reaches it. Imports no torch."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from evoprune import InputError
+from problems.reconstruction import SOLVING
+
+Json = dict[str, Any]
+
+_WIDTHS, _LEAST_STEP = 12, 32  # widths of an MLP that are tried, about; channels of a step, as the transform demands
+_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_ROUNDS = (10, 90)  # evaluations after the costs of levels are known, at least and at most
+_SCREENING = 0.125  # share of the windows that the cost of a level is measured on
+_PROBED = 0.25  # the same for sparsities
+_LEVELS = 15  # widths and numbers of heads of a block, about
+_TIMED, _SHORT = 8.0, 2.0  # seconds that each level is timed, and in a short time
+_MODELS = 19  # that are timed at most: nine with other widths of MLPs, nine with other heads, and the smallest
+_LENGTH = 256  # tokens before the one that is timed
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model, as far as plans depend on it. Times are in seconds; ``scored`` and ``gradients`` of one token.
+
+    ``width``: that of an MLP, None if blocks cannot be taken apart. ``heads``: whether they can be removed.
+    ``inputs``: the mean number of inputs of a weight's layer. ``gradients``: None if there is no memory for them.
+    ``one_file``: whether the result is to be a .gguf file, ``matrices`` of which have types; ``base``: another one.
+    """
+
+    blocks: int
+    kinds: int
+    width: int | None
+    heads: bool
+    inputs: float
+    prunable: int
+    scored: float
+    gradients: float | None
+    loading: float
+    positions: int
+    matrices: int = 0
+    quantising: float = 0.0
+    one_file: bool = False
+    base: str | None = None
+
+
+class Recipe(ABC):
+    """A goal, under the option that names it, and the ``value`` that was given for it."""
+
+    option: ClassVar[str]
+    metavar: ClassVar[str] = "SHARE"
+    help: ClassVar[str]
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    @classmethod
+    def read(cls, text: str) -> float:
+        """Return the number in ``text``, a share such as ``0.45`` or ``45%``. Raises :class:`evoprune.InputError`."""
+        found = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*(%?)", text.strip())
+        value = float(found[1]) / (100 if found[2] else 1) if found else -1.0
+        if not found or not 0 < value < 1:
+            guess = f"; did you mean {text.strip()}%?" if found and not found[2] and 1 < value < 100 else ""
+            raise InputError(f"expected a share between 0 and 1, such as 0.45 or 45%, got '{text}'{guess}", cls.option)
+        return value
+
+    def needs_gradients(self, subject: Subject) -> bool:  # noqa: ARG002 - a default
+        """Return True if calibration takes gradients."""
+        return False
+
+    def setup_seconds(self, subject: Subject) -> float:  # noqa: ARG002 - a default
+        """Seconds before the search, beside calibration."""
+        return 0.0
+
+    def update_seconds(self, subject: Subject) -> float:  # noqa: ARG002 - a default
+        """Seconds to update a model's weights, beside passes over the calibration text; 0 if none are updated."""
+        return 0.0
+
+    def cheaper(self) -> Recipe | None:
+        """Return a way to the same goal that takes less time, if there is one."""
+        return None
+
+    def evaluations(self, subject: Subject) -> tuple[float, float]:  # noqa: ARG002 - a default
+        """Return the fewest evaluations with which the search is of use, and the most: here of heads and channels."""
+        return 24, 110
+
+    @abstractmethod
+    def experiment(self, subject: Subject, evaluations: float) -> Json:
+        """Return ``problem``, without model and texts, and ``operators``."""
+
+
+class Remove(Recipe):
+    """Heads and channels under a budget of parameters."""
+
+    option = "--remove"
+    help = "remove a share of the blocks' parameters, as in 25%%: fewer heads and channels"
+
+    def experiment(self, subject: Subject, evaluations: float) -> Json:  # noqa: ARG002
+        return narrower(subject, {"use": "parameters", "removed": self.value})
+
+
+class Size(Recipe):
+    """Types of GGUF, or heads and channels, under a budget of bytes."""
+
+    option, metavar = "--size", "BYTES"
+    help = "make the weights no larger, as in 80MB: types of matrices for --out FILE.gguf, else fewer heads, channels"
+
+    @classmethod
+    def read(cls, text: str) -> float:
+        found = re.fullmatch(r"(\d+\.?\d*)\s*([A-Za-z]*)", text.strip())
+        units = {unit.lower(): factor for unit, factor in _UNITS.items()}
+        if not found or found[2].lower() not in units or not float(found[1]):
+            raise InputError(f"expected a size with one of {', '.join(_UNITS)}, such as 80MB, got '{text}'", cls.option)
+        return float(round(float(found[1]) * units[found[2].lower()]))
+
+    def setup_seconds(self, subject: Subject) -> float:
+        return subject.quantising
+
+    def evaluations(self, subject: Subject) -> tuple[float, float]:
+        """A part of one for each matrix, and some rounds."""
+        return _rounds_after(_SCREENING * subject.matrices) if subject.one_file else super().evaluations(subject)
+
+    def experiment(self, subject: Subject, evaluations: float) -> Json:  # noqa: ARG002
+        budget = {"use": "bytes", "at_most": int(self.value)}
+        if not subject.one_file:
+            return narrower(subject, budget)
+        types = {"use": "types", "base": subject.base}
+        problem = {"use": "language_model", "objective": "kl", "transforms": types, "budget": budget}
+        return {"problem": problem, "operators": _additive()}
+
+
+class Sparsity(Recipe):
+    """As ``problems/smollm2_best.yaml``: GBLM, equal marginal costs, least squares, or a cheaper update."""
+
+    option = "--sparsity"
+    help = "set a share of the weights to zero, as in 0.5 or 50%%"
+
+    def __init__(self, value: float, update: str = "least_squares") -> None:
+        super().__init__(value)
+        self._update = update
+
+    def needs_gradients(self, subject: Subject) -> bool:
+        """If there is memory for them; else the score reads activations alone."""
+        return subject.gradients is not None
+
+    def update_seconds(self, subject: Subject) -> float:
+        return SOLVING[self._update] * subject.inputs * subject.scored
+
+    def cheaper(self) -> Recipe | None:
+        left = list(SOLVING)[list(SOLVING).index(self._update) + 1 :]
+        return Sparsity(self.value, left[0]) if left else None
+
+    def evaluations(self, subject: Subject) -> tuple[float, float]:  # noqa: ARG002
+        return 12, 220
+
+    def experiment(self, subject: Subject, evaluations: float) -> Json:
+        """Genes for blocks and for kinds of matrix, if measuring the cost of each leaves most of the search."""
+        probes = _PROBED * (subject.blocks + subject.kinds)
+        return {
+            "problem": {
+                "use": "pruning",
+                "sparsity": self.value,
+                "score": "gblm" if self.needs_gradients(subject) else "wanda",
+                "genes": "block_and_kind" if 3 * probes <= evaluations else "block",
+                "reconstruct": self._update,
+                "curve": [],
+            },
+            "operators": {
+                "algorithm": {"use": "equal_marginals", "probe": 0.08, "screening": _PROBED},
+                "mutate": {"use": "exchange", "step": 0.1, "moves": 3},
+                "repair": "shift",
+            },
+        }
+
+
+class Speedup(Recipe):
+    """Heads and channels under a budget of milliseconds."""
+
+    option, metavar = "--speedup", "TIMES"
+    help = "make decoding so many times as fast on this machine, as in 1.5: fewer heads and channels"
+
+    def __init__(self, value: float, timed: float = _TIMED) -> None:
+        super().__init__(value)
+        self._timed = timed
+
+    @classmethod
+    def read(cls, text: str) -> float:
+        found = re.fullmatch(r"(\d+\.?\d*)\s*x?", text.strip())
+        if not found or not 1 < float(found[1]) <= 100:
+            raise InputError(f"expected how many times as fast, above 1, such as 1.5, got '{text}'", cls.option)
+        return float(found[1])
+
+    def setup_seconds(self, subject: Subject) -> float:  # noqa: ARG002 - the same for all models
+        return _MODELS * self._timed
+
+    def cheaper(self) -> Recipe | None:
+        return Speedup(self.value, _SHORT) if self._timed > _SHORT else None
+
+    def evaluations(self, subject: Subject) -> tuple[float, float]:
+        """Twice the costs of all levels, as a level takes a whole window if few are searched; and some rounds."""
+        return _rounds_after(2 * _SCREENING * _LEVELS * subject.blocks)
+
+    def experiment(self, subject: Subject, evaluations: float) -> Json:  # noqa: ARG002
+        """Search as is best under a limit of time (docs/structure.md)."""
+        length = min(_LENGTH, subject.positions // 2)
+        load = {"phase": "decode", "batch": 1, "length": length, "seconds": self._timed}
+        made = narrower(subject, {"use": "milliseconds", "speedup": self.value, **load})
+        return made | {"operators": _additive()}
+
+
+RECIPES: tuple[type[Recipe], ...] = (Remove, Size, Sparsity, Speedup)
+
+
+def narrower(subject: Subject, budget: Json) -> Json:
+    """Return an experiment that removes heads and channels, as ``problems/smollm2_structure.yaml``.
+
+    Compensated widths cost the least quality (docs/structure.md). Heads stay if the model's code does not run with
+    fewer. Raises :class:`evoprune.InputError` for a model whose blocks cannot be taken apart.
+    """
+    if subject.width is None:
+        raise InputError(
+            "heads and channels of this model are not known, so that it cannot be made narrower; give --sparsity, or "
+            "--size with --out FILE.gguf",
+            "prune",
+        )
+    units = {"score": "structured_obs", "compensate": True}
+    heads = [{"use": "heads", **units}] if subject.heads else []
+    return {
+        "problem": {
+            "use": "language_model",
+            "objective": "kl",
+            "transforms": [*heads, {"use": "channels", "step": channel_step(subject.width), **units}],
+            "budget": budget,
+        },
+        "operators": {
+            "algorithm": "equal_marginals",
+            "mutate": {"use": "exchange", "moves": 3},
+            "repair": "shift",
+        },
+    }
+
+
+def channel_step(width: int) -> int:
+    """Return the divisor of ``width``, that of an MLP, that is nearest to a twelfth of it."""
+    fitting = [size for size in range(_LEAST_STEP, width + 1) if width % size == 0]
+    whole = [size for size in fitting if size % _LEAST_STEP == 0] or fitting
+    return min(whole, key=lambda size: abs(size - width / _WIDTHS))
+
+
+def _additive() -> Json:
+    """Operators that measure the cost of each level on a share of the windows."""
+    return {"algorithm": {"use": "additive", "screening": _SCREENING}, "repair": "shift"}
+
+
+def _rounds_after(costs: float) -> tuple[float, float]:
+    return costs + _ROUNDS[0], costs + _ROUNDS[1]
