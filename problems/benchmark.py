@@ -42,7 +42,6 @@ class Benchmark(Problem):
 
     @cached_property
     def genes(self) -> Genes:
-        """``dimensions`` genes in [low, up]."""
         settings = self.settings
         return Genes.real([f"x{place}" for place in range(settings.dimensions)], settings.low, settings.up)
 
@@ -55,11 +54,9 @@ class Benchmark(Problem):
         return Additive.at_share(self.genes, [-1.0] * settings.dimensions, -mean)
 
     def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:  # noqa: ARG002 - it has one
-        """The function's value at ``genome``."""
         return Evaluation(tuple(getattr(benchmarks, self.settings.function)(genome)))
 
     def references(self) -> dict[str, list[float]]:
-        """The optimum."""
         return {"optimum": [OPTIMA[self.settings.function]] * self.settings.dimensions}
 
 
@@ -75,8 +72,7 @@ class KnapsackSettings(Settings):
 class Knapsack(Problem):
     """Pack items for the most value, within a capacity (Kellerer, Pferschy and Pisinger, "Knapsack Problems", 2004).
 
-    A gene's level is the number of copies packed. Weights are drawn from 1 to 100, and values are weights plus or
-    minus up to 10: weakly correlated, which is harder than values drawn alone (section 5.5 there).
+    A gene's level is the number of copies packed. Weights are drawn from 1 to 100; values differ from them by up to 10.
     """
 
     Settings = KnapsackSettings
@@ -92,13 +88,11 @@ class Knapsack(Problem):
 
     @cached_property
     def genes(self) -> Genes:
-        """A gene for each item, with a level for each number of copies."""
         counts = range(self.settings.copies + 1)
         return Genes([Gene.of_levels(f"item {place}", counts) for place in range(self.settings.items)])
 
     @cached_property
     def budget(self) -> Budget:
-        """The weight of what is packed, at most the capacity."""
         counts = range(self.settings.copies + 1)
         tables = [[float(weight * count) for count in counts] for weight in self.item_weights]
         return Additive(self.genes, tables, self.capacity, "units of weight")
@@ -139,11 +133,9 @@ class Knapsack(Problem):
         return genome
 
     def describe(self) -> str:
-        """The numbers of items and copies, and the capacity."""
         settings = self.settings
         return f"{settings.items} items, {settings.copies} of each at most, capacity {self.capacity}"
 
     @classmethod
     def labels_of(cls, settings: KnapsackSettings) -> tuple[str, ...]:  # noqa: ARG003 - the same for all
-        """The objective: the value that is packed."""
         return ("value",)

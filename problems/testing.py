@@ -41,8 +41,8 @@ Weights = dict[str, torch.Tensor]
 def check_transform(session: Session, pairs: int = 6, seed: int = 0) -> None:
     """Raise AssertionError unless ``session.transform`` keeps the contract of a transform.
 
-    ``pairs``: how many random parents are tried, each with a child that differs in one gene. The model must be dense,
-    in float32 and on the CPU, and should be small: it is run a few times for each genome.
+    ``pairs``: random parents, each with a child that differs in one gene. The model must be dense, in float32 and on
+    the CPU, and small.
     """
     transform = session.transform
     check_genes(transform.genes)
@@ -129,8 +129,7 @@ def _check_reuse(session: Session, genome: Sequence[float]) -> None:
 def check_format(kind: type[ExportFormat], run: Run, place: Path, options: ExportOptions | None = None) -> None:
     """Raise AssertionError unless the format ``kind`` keeps the contract of export formats.
 
-    It writes the result of ``run``, a small one of a language model, beside ``place``: twice as it is, and with other
-    weights, as a recovery gives them.
+    Writes the result of ``run`` beside ``place``: twice as it is, and with other weights, as a recovery gives.
     """
     problem: Any = run.problem
     session: Session = problem.session

@@ -40,9 +40,8 @@ def shift(budget: Budget, genome: Sequence[float]) -> list[float]:
 def erdos_renyi(cut: Weights, budget: Budget, loss: Loss) -> list[float]:
     """Keep weights in proportion to the sum of a matrix's sides, so that larger ones lose more.
 
-    Mocanu et al., "Scalable training of artificial neural networks with adaptive sparse connectivity inspired by
-    network science", Nature Communications 2018: density is in proportion to (n_in + n_out) / (n_in n_out). A group's
-    density is that of its matrices together: if all groups have the same shapes, this is uniform.
+    Density is in proportion to (n_in + n_out) / (n_in n_out): Mocanu et al., Nature Communications 2018. A group's
+    matrices count together.
     """
     densities = [_density(group) for group in cut.groups]
     most = 1 / min(densities)
@@ -59,9 +58,8 @@ _TAU = 0.3  # before scaling, sparsities are within 1 -+ this: of AlphaPruning
 def alpha(cut: Weights, budget: Budget, loss: Loss) -> list[float]:
     """Give groups whose spectra have heavier tails, a sign of better training, a lower sparsity.
 
-    Lu et al., "AlphaPruning: Using Heavy-Tailed Self Regularization Theory for Improved Layer-wise Pruning of Large
-    Language Models", NeurIPS 2024: exponents q_i, scaled linearly to [1 - tau, 1 + tau], and then by one factor for the
-    budget. A group's exponent is the mean of its matrices'.
+    Lu et al., "AlphaPruning", NeurIPS 2024. A group's exponent is the mean of its matrices'; exponents are scaled to [1
+    - tau, 1 + tau], and then by one factor for the budget.
     """
     bases = [[cut.masks.base(matrix) for matrix in group.matrices] for group in cut.groups]
     exponents = [fmean(tail_exponent(base) for base in group) for group in bases]
@@ -74,7 +72,7 @@ def alpha(cut: Weights, budget: Budget, loss: Loss) -> list[float]:
 def tail_exponent(weight: torch.Tensor) -> float:
     """Return Hill's estimate of the power law's exponent from the larger half of the squared singular values.
 
-    It is rounded to six digits: further ones depend on the number of threads and the device, and genomes must not.
+    Rounded to six digits: further ones depend on threads and device, and genomes must not.
     """
     values = torch.linalg.svdvals(weight.cpu().double()).square().flip(0)
     values = values.clamp_min(torch.finfo(values.dtype).tiny)
@@ -90,9 +88,8 @@ _LAMBDA = 0.08  # half of the range of sparsities: of OWL
 def owl(cut: Weights, budget: Budget, loss: Loss) -> list[float]:
     """Give groups with a larger share of outliers among their Wanda scores a lower sparsity.
 
-    Yin et al., "Outlier Weighed Layerwise Sparsity (OWL): A Missing Secret Sauce for Pruning LLMs to High Sparsity",
-    ICML 2024: S_i falls with the share D_i of outliers. Shares are scaled to a range of twice lambda as in the authors'
-    code. A group takes the place of the paper's transformer block.
+    Yin et al., "Outlier Weighed Layerwise Sparsity", ICML 2024, with a group in place of a transformer block. Shares
+    are scaled to a range of twice lambda, as in the authors' code.
     """
     norms = {matrix.name: known[INPUT_NORMS] for matrix, known in cut.statistics({INPUT_NORMS})}
     shares = [_outliers(group, norms) for group in cut.groups]
@@ -112,20 +109,12 @@ _QUANTILES = 4097  # of each matrix's scores: its sparsity at a threshold is acc
 
 
 def raw(cut: Weights, budget: Budget, loss: Loss) -> list[float]:
-    """Remove the lowest scores of the whole model.
-
-    The global ranking of Blalock et al., "What is the State of Neural Network Pruning?", MLSys 2020, by the score that
-    the settings choose.
-    """
+    """Remove the lowest scores of the whole model (Blalock et al., MLSys 2020)."""
     return _ranked(cut, budget, normalise=False)
 
 
 def normalised(cut: Weights, budget: Budget, loss: Loss) -> list[float]:
-    """As :func:`raw`, after dividing each matrix's scores by their root mean square.
-
-    Layers are then compared by the shape of their scores alone, as with the layerwise normalised Taylor scores of
-    Molchanov et al., ICLR 2017.
-    """
+    """As :func:`raw`, after dividing each matrix's scores by their root mean square (Molchanov et al., ICLR 2017)."""
     return _ranked(cut, budget, normalise=True)
 
 
@@ -156,12 +145,9 @@ _WORST = 700.0  # error for values that are not finite: about the largest logari
 def layer_errors(cut: Weights, budget: Budget, loss: Loss) -> list[float]:
     """Minimise the sum of errors, each measured with one group pruned alone.
 
-    The error is the objective's rise over the dense model, in nats per token. The sum over groups is minimised by
-    dynamic programming, as SPDY does for a budget of run time (Frantar and Alistarh, ICML 2022). In reality errors do
-    not add up: EvoPress (Sieberling et al., ICML 2025) shows where the sum is wrong, and searches instead. The chosen
-    levels remove slightly more than the budget requires; a shift of all groups corrects that.
-
-    Takes 6 evaluations a group, 7 where ``min_sparsity`` is above 0, and one of the dense model.
+    The error is the objective's rise over the dense model, in nats per token; dynamic programming minimises the sum
+    over groups, as in SPDY (Frantar and Alistarh, ICML 2022). Takes 6 evaluations a group, 7 where ``min_sparsity`` is
+    above 0, and one of the dense model.
     """
     settings = cut.settings
     low, reach = settings.min_sparsity, settings.max_sparsity - settings.min_sparsity
@@ -178,8 +164,7 @@ def layer_errors(cut: Weights, budget: Budget, loss: Loss) -> list[float]:
 def cheapest(errors: Sequence[Sequence[float]], sizes: Sequence[int], need: int) -> list[int]:
     """Return the level of each group, a row of ``errors``, for the lowest sum of errors.
 
-    Level l of a group of size s counts s l; all together count at least ``need``. Dynamic programming from the last
-    group to the first, for every remaining need (Bellman, 1957).
+    Level l of a group of size s counts s l; all together count at least ``need``. Dynamic programming (Bellman, 1957).
     """
     needs = numpy.arange(need + 1)
     best = numpy.where(needs > 0, math.inf, 0.0)

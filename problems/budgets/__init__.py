@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # it imports torch, which checking an experiment does not nee
 class MeasuredBudget(Settings, ABC):
     """A budget that needs facts of the machine; its fields are the user's parameters.
 
-    The facts are measured once in a run, kept in its ``measured.json``, and read again when the run is resumed.
+    The facts are measured once, kept in ``measured.json`` of the run, and read again when it is resumed.
     """
 
     @abstractmethod
@@ -33,10 +33,9 @@ class MeasuredBudget(Settings, ABC):
         """Measure, in the process that breeds: JSON-able facts, at least one."""
 
     def settle(self, transform: Transform, facts: Mapping[str, Any]) -> None:
-        """Leave out levels of ``transform`` that ``facts`` say are not worth it, by :meth:`Transform.use_times`.
+        """Leave out levels of ``transform`` that are not worth it, by :meth:`Transform.use_times`.
 
-        Called before genes and budget are asked for, in each process that has the problem, on any machine. By default
-        all levels stay.
+        Called in each process, on any machine, before genes and budget are read.
         """
 
     @abstractmethod
@@ -45,16 +44,10 @@ class MeasuredBudget(Settings, ABC):
 
 
 class ReportedBudget(Budget):
-    """A budget whose unit is not among the costs that each result states.
-
-    ``of``: what was counted and how, for people. ``result.json`` has it in ``protocol``, under the budget's unit.
-    """
+    """A budget whose unit is not among the costs that each result states; ``of``: what was counted, for people."""
 
     of: str
 
     @abstractmethod
     def cost(self, transform: Transform, best: Sequence[float]) -> Mapping[str, float]:
-        """The costs of the ``dense`` model and of ``best``, called ``evolved``, in the unit; others by their name.
-
-        ``result.json`` has them in ``cost``, under the unit. Any model may be resident afterwards.
-        """
+        """The costs of the ``dense`` model and of ``best``, called ``evolved``, in the unit; others by their name."""

@@ -78,10 +78,7 @@ def operations(
         LENGTH
     ),
 ) -> Budget:
-    """Remove a share of the blocks' floating-point operations in a forward pass.
-
-    :func:`counted` says what counts. Those of the head are spent, but not part of the share.
-    """
+    """Remove a share of the blocks' floating-point operations, see :func:`counted`; those of the head stay."""
 
     def each(weights: Any, widths: Any) -> Any:
         if isinstance(weights, Sequence):
@@ -97,10 +94,9 @@ def operations(
 def counted(weights: float, attention_width: float, length: int) -> float:
     """The floating-point operations a token of a forward pass, as the mean over a sequence of ``length`` tokens.
 
-    Two for each of the ``weights`` of matrices, zeros too. For attention, scores and values take two each for each
-    number of the ``attention_width``, summed over the blocks, and each token that is seen: ``length / 2`` on average,
-    as a token sees those before it. So 2 N + 2 n_layer n_ctx d_attn (Kaplan et al., "Scaling laws for neural language
-    models", 2020, section 2.1). Norms, biases, activations and softmax are not counted, nor windows of attention.
+    2 N + 2 n_layer n_ctx d_attn (Kaplan et al., "Scaling laws for neural language models", 2020, section 2.1): two for
+    each of the ``weights``, zeros too; attention sees ``length / 2`` tokens on average. Norms, biases, activations and
+    softmax are not counted.
     """
     return 2 * weights + 2 * length * attention_width
 

@@ -73,10 +73,10 @@ def cut_times(shapes: Shapes, changes: Sequence[Sequence[float]], kinds: Kinds) 
 
 
 def _rates(shapes: Shapes, changes: Sequence[Sequence[float]]) -> dict[str, float]:
-    """The milliseconds that a number of each parameter takes that genes cut, by its name.
+    """The milliseconds of one number of each parameter that genes cut, by name: a least-squares fit to ``changes``.
 
-    Equal for parameters that are cut by the same kinds of genes; at the least squared error of what levels change
-    alone. Where that leaves several solutions, the one that is the nearest to one rate for all.
+    Parameters that are cut by the same kinds of genes have one rate. Of several solutions, the nearest to one rate for
+    all.
     """
     forms = [repr(shapes.changed(place)) for place in range(len(shapes.counts))]
     cut_by = {name: frozenset(forms[place] for place in own) for name, own in shapes.cuts.items() if own}
@@ -110,12 +110,10 @@ TIMED = 8  # the most levels of a gene that are timed; the last one, which may d
 def savings(bare: Transform, load: Load, seconds: float) -> tuple[float, list[list[float]]]:
     """The milliseconds of a pass of the dense model, and what each level of each gene changes them by, at most 0.
 
-    ``bare``: what :meth:`problems.transforms.transform.Transform.bare` returned. A level is timed for ``seconds`` in
-    turn with the dense model, or for three rounds if they take longer. Shares of the dense model's time are taken
-    within a round, as other work on the machine slows both models down. Levels between timed ones are interpolated by
-    their sizes. As times are noisy, tables of genes whose levels get faster and faster are made to fall, at the least
-    squared error; of other genes each level is timed. Where the model of all fastest levels saves less than these do
-    together, all are scaled down to that. The resident model, which must be dense, is so afterwards.
+    ``bare``: see :meth:`problems.transforms.transform.Transform.bare`; dense before and after. A level is timed in turn
+    with the dense model for ``seconds``, at least three rounds, and others are interpolated by their sizes. Times are
+    made to fall with the level, at the least squared error. Where all fastest levels together save less than their sum,
+    all are scaled down.
     """
     timer, levels = timer_of(bare, load), [gene.levels for gene in bare.genes]
     sizes = timer.sizes()
@@ -169,10 +167,7 @@ def _most(sizes: Sequence[float]) -> float:
 
 
 def _times(timer: Timer, genomes: Sequence[list[float]], load: Load, seconds: float) -> tuple[float, list[float]]:
-    """The milliseconds of the dense model's pass, and the share of it by which each of ``genomes`` takes longer.
-
-    The dense model is resident afterwards.
-    """
+    """The milliseconds of the dense model's pass, and the share of it by which each of ``genomes`` takes longer."""
     pairs: list[list[tuple[float, float]]] = [[] for _ in genomes]
     for turn in steps(range(_PASSES * len(genomes)), f"timing {load.phase}", "turn"):
         place = turn % len(genomes)

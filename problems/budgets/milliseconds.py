@@ -19,9 +19,8 @@ from problems.transforms.transform import Transform
 class Times(Checked):
     """The content of ``measured.json``: the circumstances, and the latency of a pass.
 
-    ``runtime``: what ran the models, of some ``version``. ``dense``: milliseconds of the dense model. ``genes``: for
-    each gene, by its name, what each of its levels changes ``dense`` by, at most 0. ``weights``, ``shapes``: hashes of
-    the dense model's.
+    ``dense``: milliseconds of the dense model. ``genes``: by a gene's name, what each of its levels changes these by,
+    at most 0. ``weights``, ``shapes``: hashes.
     """
 
     device: str
@@ -59,11 +58,7 @@ class TimeBudget(Coupled, ReportedBudget):
             )
 
     def cost(self, transform: Transform, best: Sequence[float]) -> Mapping[str, float]:
-        """See :meth:`ReportedBudget.cost`; the models are timed in turn now.
-
-        ``measured``: as ``evolved``. ``predicted``: what the budget says of ``best``. ``speedup``: how many times as
-        fast it was asked to be.
-        """
+        """See :meth:`ReportedBudget.cost`; also ``predicted`` by the budget, and the ``speedup`` that was asked for."""
         dense, evolved = compared(transform, best, self.load, _SECONDS)
         predicted = {"predicted": self.spent(best), "speedup": self.speedup}
         return {"dense": dense, "evolved": evolved, "measured": evolved} | predicted
@@ -80,7 +75,6 @@ class Milliseconds(MeasuredBudget):
     table: str | None = Field(None, description="measured.json of a run on this machine; null measures anew")
 
     def measure(self, transform: Transform) -> Mapping[str, Any]:
-        """The :class:`Times` as JSON: measured now, or read from ``table``."""
         if self.table is not None:
             return _read(Path(self.table).expanduser())
         if transform.sparse:
@@ -94,7 +88,6 @@ class Milliseconds(MeasuredBudget):
         return Times(**_circumstances(transform, self._load), dense=dense, genes=found).model_dump()
 
     def settle(self, transform: Transform, facts: Mapping[str, Any]) -> None:
-        """Let ``transform`` have the levels that are worth their time."""
         try:
             transform.use_times(self._times(facts).genes)
         except ValueError:
@@ -102,7 +95,6 @@ class Milliseconds(MeasuredBudget):
             raise InputError(why, self._source) from None
 
     def budget(self, transform: Transform, facts: Mapping[str, Any]) -> TimeBudget:
-        """A pass takes at most the dense model's time divided by ``speedup``."""
         times = self._times(facts)
         for name, now in _circumstances(transform, self._load).items():
             if name not in _MAY_DIFFER and (measured := getattr(times, name)) != now:

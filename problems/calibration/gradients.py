@@ -29,9 +29,8 @@ def gather(
 ) -> dict[str, dict[str, torch.Tensor]]:
     """Return the statistics ``names`` of each of ``matrices`` over ``tokens`` ``(windows, window)``, by matrix name.
 
-    On a CPU each thread computes its own window. A gradient is added up and dropped as soon as it is computed, so that
-    a thread holds only one layer's beside the sums. The sums are the same with any number of threads, if there is
-    memory for more than one window. Interrupted sums are continued.
+    On a CPU each thread computes its own window, and drops a gradient once it is added. The sums are the same with any
+    number of threads above one. Interrupted sums are continued.
     """
     forward, turns = Forward(model), _Turns([matrix.name for matrix in matrices])
     with Checkpoint("calibrating, gradients", len(tokens)) as so_far, ExitStack() as stack:
@@ -93,7 +92,6 @@ class _Turns:
 
 
 def _differentiate(forward: Forward, weights: Sequence[torch.Tensor], window: torch.Tensor) -> None:
-    """Compute the gradients of the loss on ``window`` for the hooks of ``weights``."""
     window = window.to(forward.device)
     with torch.enable_grad():
         rows = forward.rows(window[None])[0, :-1]
@@ -101,7 +99,6 @@ def _differentiate(forward: Forward, weights: Sequence[torch.Tensor], window: to
 
 
 def _begun(so_far: Checkpoint, matrix: Matrix, name: str) -> torch.Tensor:
-    """Return the sum of an interrupted process, or 0."""
     zeros = torch.zeros_like(matrix.rows(matrix.weight), dtype=torch.float32)
     return zeros.copy_(so_far.tensors.pop(_key(matrix, name))) if so_far.done else zeros
 

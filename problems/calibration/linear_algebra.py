@@ -14,9 +14,8 @@ _DEAD = 1e-16  # of the mean diagonal: the diagonal for inputs that were always 
 def damped_factor(gram: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
     """Return the lower Cholesky factor of ``gram`` ``(in, in)``, damped by ``damping`` of its mean diagonal.
 
-    float64 if the device has it, else float32. Damping grows tenfold until the factor exists, and else RuntimeError
-    is raised. Inputs that were always zero get a tiny diagonal without damping, so that scores and SparseGPT
-    remove their weights first, as its authors' code does.
+    float64 if the device has it. Damping grows tenfold until the factor exists, else RuntimeError is raised. Inputs
+    that were always zero get a tiny diagonal, so that their weights go first, as in SparseGPT's code.
     """
     matrix = gram.to(sum_dtype(gram.device), copy=True)
     diagonal = matrix.diagonal()

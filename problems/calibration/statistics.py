@@ -28,8 +28,7 @@ def gather(
 ) -> dict[str, Sums]:
     """Return the statistics ``names`` of each of ``matrices``, all in ``block``, by the matrices' names.
 
-    ``walk`` is before ``block``, and moves to the next with ``advance``. Inputs that are not finite are refused, as
-    float16 may overflow.
+    ``walk`` is before ``block``, and moves to the next with ``advance``. Infinite inputs, as of float16, are refused.
     """
     sums: dict[str, Sums] = {matrix.name: {} for matrix in matrices}
     products = _Products()
@@ -51,7 +50,6 @@ class _Products:
         self._inputs, self._products = torch.empty(0), torch.empty(0)
 
     def of(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Return x^T x of ``inputs`` ``(..., in)``, float32 ``(in, in)``; must not be changed."""
         if inputs is not self._inputs:
             rows = inputs.flatten(0, -2).float()
             self._inputs, self._products = inputs, rows.T @ rows
@@ -94,9 +92,8 @@ def statistics(
 ) -> Iterator[tuple[Matrix, Statistics]]:
     """Yield each of ``matrices``, ordered by block, with its statistics ``names`` on ``tokens`` ``(windows, window)``.
 
-    Activations of only one block are held at a time. The model runs once for activations and once for gradients.
-    ``label`` describes the work to people. Interrupted sums of gradients and norms of inputs are continued, but not
-    Gram matrices, of which too many would have to be held.
+    Holds the activations of one block at a time. ``label`` names the work. Interrupted sums are continued, but not Gram
+    matrices, which would take too much room.
     """
     activation_names, gradient_names = NAMES & set(names), gradients.NAMES & set(names)
     of_gradients = gradients.gather(model, tokens, matrices, gradient_names) if gradient_names else {}

@@ -45,8 +45,8 @@ def making_entry(name: str, model: str) -> Iterator[None]:
 class Checkpoint(AbstractContextManager["Checkpoint"]):
     """The number of steps of ``what`` that are :attr:`done`, of ``total``, and their :attr:`tensors` on the CPU.
 
-    It begins with those of an interrupted process, if there is one, and is deleted at its end. ``apart`` distinguishes
-    it from others of the same name and entry. Outside an entry nothing is written.
+    Begins with those of an interrupted process, and is deleted at its end. ``apart`` tells checkpoints of one name and
+    entry apart. Nothing is written outside an entry.
     """
 
     def __init__(self, what: str, total: int, apart: str = "") -> None:
@@ -121,7 +121,7 @@ def shared(
 ) -> Tensors:
     """As :func:`cached`, shared by all processes on this host: the file, of any size, stays while their residents live.
 
-    On ``device``, by default the resident's. On the CPU they map the file, and the tensors are read-only.
+    On ``device``, by default the resident's; on the CPU they are mapped and read-only.
     """
     return _cached(resident, label, what, build, device or resident.device, in_use=True)
 

@@ -32,10 +32,7 @@ class Pace:
 
 
 def pace(resident: Resident, tokens: torch.Tensor, with_gradients: bool) -> Pace:
-    """Measure ``resident`` on at least two windows ``tokens`` ``(windows, window)``.
-
-    Gradients temporarily take a float32 number for each prunable weight.
-    """
+    """Measure ``resident`` on at least two windows ``tokens`` ``(windows, window)``."""
     measure = Measure(resident.forward, None)
     batch = tokens[: max(1, measure.batch_tokens // tokens.shape[1])]
     measure.value(batch[:1], Perplexity())  # the first pass takes longer

@@ -46,9 +46,10 @@ class Perplexity(Objective):
 class Divergence(Objective):
     """Mean Kullback-Leibler divergence from the dense model's predictions, in nats per token.
 
-    KL(dense || pruned) as in EvoPress (Sieberling et al., ICML 2025). The ``top`` largest of the dense model's
-    probabilities are stored for each prediction, and all others as one. Merging outcomes can only lower a divergence,
-    so this is a lower bound, exact if ``top`` is the vocabulary's size.
+    KL(dense
+
+    pruned) as in EvoPress (Sieberling et al., ICML 2025). Of each prediction the ``top`` largest probabilities are
+    stored, and all others as one: a lower bound, exact if ``top`` is the vocabulary's size.
     """
 
     def __init__(self, predictions: int, top: int) -> None:
@@ -126,8 +127,8 @@ class Measure:
     ) -> float:
         """Return the loss that ``add`` sums over the predictions of ``tokens`` ``(windows, window)``, int64.
 
-        With ``states``, blocks are skipped whose output is stored from an earlier candidate with the same prefix
-        ``names``; the result is the same. ``label``: of the progress, if it is shown.
+        ``states`` of earlier candidates with the same prefix ``names`` are reused, with the same result. ``label``: of
+        the progress.
         """
         while True:
             windows = max(1, self.batch_tokens // tokens.shape[1])
@@ -196,8 +197,7 @@ class Measure:
 def beside(model: int, total: int) -> float:
     """The bytes of a GPU of ``total`` that are left to a batch, if the ``model`` has so many.
 
-    Rounding depends on the batch. So it is not what is free now, which differs between workers, and before and after an
-    interruption; weights as they were and their levels may lie there besides.
+    Not those free now, which differ between workers: rounding depends on the batch.
     """
     return max(total - 3.0 * model, total / 8)
 

@@ -36,8 +36,8 @@ def prefix_keys(marks: Sequence[Hashable]) -> list[bytes]:
 class PrefixCache:
     """Holds at most ``limit`` bytes of states.
 
-    States that were not used for long (references, past elites) are dropped first, then those of candidates with the
-    worst fitness. If memory is small, states are kept before every second, third, ... block only, or not at all.
+    Drops first the states that were not used for long, then those of the worst candidates. If memory is small, states
+    are kept before every second, third, ... block only, or not at all.
     """
 
     def __init__(self, blocks: int, state_bytes: int, limit: int) -> None:
@@ -60,7 +60,6 @@ class PrefixCache:
         return 0, None
 
     def wanted(self, start: int) -> list[int]:
-        """Return the blocks before which a run from ``start`` on should store its states."""
         return [block for block in self._kept if block > start]
 
     def store(self, names: Sequence[bytes], first: int, states: dict[int, torch.Tensor]) -> None:
@@ -73,7 +72,6 @@ class PrefixCache:
                 self.bytes += state.nbytes
 
     def judge(self, names: Sequence[bytes], value: float) -> None:
-        """Record that the candidate with the prefixes ``names`` scored ``value``; lower is better."""
         prefixes = set(names)
         for key, entry in self._entries.items():
             if key[0] in prefixes:

@@ -55,10 +55,7 @@ class Fitness:
         self.tokens_scored = 0  # by value
 
     def value(self, genome: Sequence[float], fidelity: float = 1.0) -> tuple[float, int]:
-        """Return the objective for ``genome`` and the tokens scored.
-
-        They are those of the first ``fidelity``, in (0, 1], of the windows, and at least one.
-        """
+        """Return the objective for ``genome``, and the tokens scored: the first ``fidelity``, in (0, 1], of them."""
         self._transform.apply(genome)
         tokens = self._search.tokens[: max(1, math.ceil(fidelity * self._search.tokens.shape[0]))]
         names = prefix_keys(self._transform.marks())

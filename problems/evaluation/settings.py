@@ -25,5 +25,4 @@ class EvaluationSettings(TextsSettings, ModelSettings):
 
     @property
     def objective_label(self) -> str:
-        """The name of the objective in figures, with its unit and text."""
         return {"perplexity": "perplexity", "kl": "KL from dense, nats a token"}[self.objective] + " (search text)"

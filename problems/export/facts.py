@@ -66,7 +66,6 @@ class Runtime(Keys):
 
     @property
     def machine(self) -> str:
-        """The processor and the threads."""
         return f"{self.processor}, {self.threads} thread{'s' * (self.threads > 1)}"
 
 
@@ -95,7 +94,6 @@ class ExportFacts(Reported):
         return checked
 
     def standing(self) -> Standing:
-        """Return what the command ``front`` compares."""
         check, text, weights = self.check, self.protocol.report_text, self.protocol.weights_sha256
         if check.divergence is None:
             raise InputError("states no check.divergence; expected what 'export RUN_DIR OUT.gguf' writes")

@@ -102,8 +102,8 @@ def check_folder(
 ) -> tuple[Json, list[str]]:  # fmt: skip
     """Load ``folder`` in a fresh process: return the figures for ``evoprune.json``, and differences from the run.
 
-    ``zeros``: the expected ones of each matrix. ``perplexity``: the expected one on ``report``, measured in
-    ``run_dtype``. ``dtype``: that of the files. ``trust``: whether the model's own code may run.
+    ``zeros``: expected of each matrix. ``perplexity``: expected on ``report``, measured in ``run_dtype``. ``dtype``:
+    that of the files. ``trust``: whether the model's own code may run.
     """
     found = _in_fresh_process(folder, list(zeros), report, device, dtype, trust)
     tolerance = TOLERANCE if {dtype, run_dtype} == {"float32"} else HALF_TOLERANCE

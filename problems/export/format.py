@@ -53,8 +53,8 @@ class ExportFormat(ABC):
     def write(self, run: LanguageModelResult, place: Path) -> Exported:
         """Write the model to ``place``, a file to make (or an empty folder), and read it back.
 
-        ``run.final_perplexity`` is what the model is expected to have on ``session.texts.report``. Return the
-        :meth:`facts`, lines for people, and differences from the model as faults, which mark what was written as unfit.
+        ``run.final_perplexity`` is expected on ``session.texts.report``. Return the :meth:`facts`, lines for people,
+        and differences from the model as faults, which mark the export as unfit.
         """
 
     def facts(self, run: LanguageModelResult, model: Any, files: Iterable[Path]) -> Json:

@@ -47,10 +47,7 @@ def is_ragged(folder: Path) -> bool:
 
 
 def save(model: Any, transforms: Sequence[Choice], genome: Sequence[float], folder: Path) -> None:
-    """Write ``model``, on the CPU, with the config of the dense model it was made of.
-
-    ``genome``: the genes that decide shapes, of those ``transforms`` that do.
-    """
+    """Write ``model``, on the CPU, with the dense model's config; ``genome``: the genes that decide shapes."""
     cuts = tuple(chosen for chosen in transforms if not issubclass(find_plugin(TRANSFORMS, chosen.use), Overlay))
     structure = Structure(transforms=cuts, genome=tuple(genome), dtype=dtype_of(model))
     (folder / STRUCTURE).write_text(structure.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -97,10 +94,7 @@ def load(folder: Path) -> Any:
 
 
 def load_any(settings: ModelSettings) -> tuple[Any, Any]:
-    """Load a model, in evaluation mode, and its tokenizer from a folder that :func:`save` wrote, or any other source.
-
-    The former is read in its own dtype if the settings' is ``auto``.
-    """
+    """Load a model and its tokenizer from any source; ``auto``: in the dtype of a folder of :func:`save`."""
     folder = Path(settings.model)
     if is_ragged(folder):
         model, device = load(folder), pick_device(settings.device)
@@ -118,6 +112,5 @@ def _structure(path: Path) -> Structure:
 
 
 def _transform(resident: Resident, structure: Structure) -> Transform:
-    """The transforms of ``structure`` on a model whose weights were not read yet."""
     chosen = [(find_plugin(TRANSFORMS, each.use), each.parameters) for each in structure.transforms]
     return combined([kind(resident, kind.Settings.model_validate(given), None) for kind, given in chosen])

@@ -37,9 +37,8 @@ Json = dict[str, Any]
 def runtimes(session: Session, dtype: str, folder: Path) -> Json | None:
     """Measure ``prefill`` and ``decode`` in tokens a second, ``peak_bytes``, ``load_seconds`` and ``file_bytes``.
 
-    Each is a mapping of ``dense`` and ``evolved``, the model in ``folder``; besides, the circumstances. Both compute in
-    ``dtype``, and are timed in turn in one process; memory and the time of loading are those of a process for each.
-    None if a process failed.
+    Each of ``dense`` and ``evolved``, the model in ``folder``, computed in ``dtype``; and the circumstances. Speeds are
+    timed in turn in one process, the rest in one for each model. None if a process failed.
     """
     given = session.settings
     options = given.model_dump(mode="json", include={"revision", "trust_remote_code"})

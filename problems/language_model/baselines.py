@@ -40,7 +40,6 @@ class Baselines:
 
     @property
     def references(self) -> Genomes:
-        """Genomes that are scored beside the search."""
         return {"dense": self._session.transform.dense} | self.contenders
 
     @property
@@ -54,7 +53,6 @@ class Baselines:
         return [*self.contenders.values(), *initial_within(transform, self._budget)] if self._budget else []
 
     def random_genome(self) -> list[float]:
-        """Draw a genome from the global :mod:`random`."""
         return self._session.transform.genes.random()
 
 
@@ -76,14 +74,12 @@ class SparsityBaselines(Baselines):
 
     @property
     def contenders(self) -> Genomes:
-        """Uniform at the target and the allocations; none if there is no target."""
         if self._settings.trades_off or not self._settings.sparsity:
             return {}
         return {UNIFORM: self._cut.uniform(self._settings.sparsity)} | self._allocations
 
     @property
     def references(self) -> Genomes:
-        """Dense, the uniform curve, uniform at the target, and the allocations."""
         target = self._settings.sparsity
         sparsities = [*sorted({*self._settings.curve, target}), target]  # last again: others may round to its name
         curve = {uniform_name(sparsity): self._cut.uniform(sparsity) for sparsity in sparsities if sparsity}
@@ -91,7 +87,6 @@ class SparsityBaselines(Baselines):
 
     @property
     def compared(self) -> Genomes:
-        """Dense, and uniform at the target."""
         return {"dense": self._cut.dense, UNIFORM: self._cut.uniform(self._settings.sparsity)}
 
     def initial_genomes(self) -> list[list[float]]:
@@ -112,7 +107,6 @@ class SparsityBaselines(Baselines):
 
     @property
     def prior(self) -> list[float] | None:  # type: ignore[override]
-        """The allocation that guides mutations."""
         return self._found[self._settings.prior].genome if self._settings.prior else None
 
     @property
@@ -138,10 +132,7 @@ class SparsityBaselines(Baselines):
 
 
 def choose(front: Sequence[tuple[float, ...]], target: float) -> int:
-    """Return the place in ``front`` of the best score at sparsity ``target`` or above; else of the sparsest.
-
-    The best score of a front belongs to a model that is hardly pruned.
-    """
+    """Return the place in ``front`` of the best score at sparsity ``target`` or above; else of the sparsest."""
     reached = [at for at, (_, sparsity) in enumerate(front) if sparsity >= target - TOLERANCE]
     if reached:
         return min(reached, key=lambda at: front[at][0])
@@ -149,10 +140,7 @@ def choose(front: Sequence[tuple[float, ...]], target: float) -> int:
 
 
 def rivals(problem: Any, first: bool) -> Iterator[Rival]:
-    """Yield the references of a run, recovered as its result is; of the ``first`` run also dense and others' models.
-
-    Dense is the same for all runs, and is not trained. The models of others are those that transforms know.
-    """
+    """Yield the references of a run, recovered as its result is; of the ``first`` run also dense and others' models."""
     known: Mapping[str, Sequence[float]] = problem.references()
     recover = problem.settings.recover
     alone = _recovered_by(problem, recover and recover.model_copy(update={"alike": None}))  # the run has trained those
@@ -179,7 +167,6 @@ def _recovered_by(problem: Any, recover: Any) -> Any:
 
 
 def _alone(kind: Any, settings: Any, place: int, of_transform: Any) -> Any:
-    """Return the problem of one transform alone, with other settings, practically no limit, and no recovery."""
     chosen = Choice(use=settings.transforms[place].use, **of_transform.model_dump(mode="json"))
     changed = {"transforms": (chosen,), "budget": Choice(use="bytes", at_most=_NO_LIMIT), "recover": None}
     return kind(settings.model_copy(update=changed))

@@ -34,8 +34,8 @@ def run_tasks(
 ) -> dict[str, float]:  # fmt: skip
     """Return the metrics of the tasks ``names``, from ``task metric`` to value.
 
-    ``include_path``: a folder with additional task files. ``limit``: examples of each task, None for all. ``begin``:
-    texts begin with the tokenizer's first token.
+    ``include_path``: a folder with task files. ``limit``: examples of each task. ``begin``: texts begin with the first
+    token.
     """
     try:
         import lm_eval
@@ -80,8 +80,7 @@ _ARGUMENTS = {
 def compare(final: FinalModel, known: Mapping[str, Sequence[float]], options: EvalOptions) -> Table:
     """Measure ``known`` genomes by name and the ``final`` model, in a row each.
 
-    If the transform updates weights, each updated model has another row; so has the final one if it was recovered.
-    Raises :class:`evoprune.InputError`.
+    Updated and recovered models have rows of their own. Raises :class:`evoprune.InputError`.
     """
     session = final.session
     resident = session.resident
@@ -143,7 +142,6 @@ def measure(source: str, options: EvalOptions) -> Table:
 
 @contextmanager
 def _named_as_given() -> Iterator[None]:
-    """Make errors name arguments of ``eval`` instead of keys of an experiment."""
     try:
         yield
     except InputError as error:
@@ -151,10 +149,7 @@ def _named_as_given() -> Iterator[None]:
 
 
 def _refuse_what_is_no_model(source: str) -> None:
-    """Raise :class:`evoprune.InputError` for a wrong path, which would otherwise be looked up on the hub.
-
-    A name or ``OWNER/NAME`` means the hub if there is no such path and no folder ``OWNER`` here, nor is it ``runs``.
-    """
+    """Raise :class:`evoprune.InputError` for a wrong path, which would otherwise be looked up on the hub."""
     if not source:
         raise InputError(
             "its name is empty; expected a run's folder, or a model: folder, hub id or .gguf file", "SOURCE"
@@ -206,5 +201,4 @@ def _tasks(model: Any, tokenizer: Any, options: EvalOptions, begin: bool) -> Row
 
 
 def _measured(windows: Windows, options: EvalOptions) -> dict[str, Any]:
-    """The part of the protocol that ``options`` decide."""
     return windows.protocol() | ({"tasks": options.tasks, "limit": options.limit} if options.tasks else {})

@@ -83,7 +83,6 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
 
     @property
     def genes(self) -> Genes:
-        """Genes of the transforms."""
         return self.session.transform.genes
 
     @cached_property
@@ -111,7 +110,6 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         return self._budget.measure(self.session.transform) if isinstance(self._budget, MeasuredBudget) else {}
 
     def use_measurements(self, facts: Mapping[str, Any]) -> None:
-        """Give ``facts`` to the budget, by which levels of the transform may be left out."""
         if not isinstance(self._budget, MeasuredBudget):
             raise InputError("holds what another problem.budget measured", "measured.json")
         self._budget.settle(self.session.transform, facts)
@@ -121,7 +119,6 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
 
     @cached_property
     def baselines(self) -> Baselines:
-        """Known solutions under the budget."""
         from problems.language_model.baselines import Baselines, SparsityBaselines
 
         if isinstance(self.settings, PruningSettings):
@@ -139,7 +136,6 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
 
     @property
     def contenders(self) -> Mapping[str, Sequence[float]]:
-        """Known solutions that may win the finals."""
         return self.baselines.contenders
 
     def prior(self) -> list[float] | None:
@@ -147,11 +143,9 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
 
     @property
     def setup_cost(self) -> float:
-        """Tokens scored for the first genomes and the prior."""
         return self.baselines.setup_cost
 
     def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
-        """Score ``genome`` on the first ``fidelity`` of the search text's windows; work is counted in tokens."""
         value, tokens = self.session.fitness.value(genome, fidelity)
         measures = self.session.transform.measures()
         return Evaluation((value, measures["sparsity"]) if self.settings.trades_off else (value,), tokens, measures)
@@ -162,7 +156,6 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         return choose(front, self.settings.sparsity)
 
     def describe(self) -> str:
-        """Name the model, its prunable weights, genes, dtype and device, and add remarks of the transform."""
         resident = self.session.resident
         model = (
             f"{self.settings.model}, {resident.prunable_weights:,} prunable weights, {len(self.genes)} genes, "
@@ -171,10 +164,9 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         return "; ".join([model, *self.session.transform.remarks()])
 
     def fingerprint(self) -> dict[str, str]:
-        """Hash the weights and the texts' tokens; those of the recovery's text where finalists are judged on it.
+        """Hash the weights and the texts' tokens, also those of a recovery that judges finalists.
 
-        The main process reads the report text here, before anything is written; workers do
-        not read it. Raises :class:`evoprune.InputError` if it cannot be used.
+        Raises :class:`evoprune.InputError` for a report text that cannot be used, which workers do not read.
         """
         known = {"weights": self.session.resident.weights_sha256} | self.session.texts.fingerprint()
         if self.settings.recover is None:
@@ -186,17 +178,14 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
 
     @classmethod
     def weights_of(cls, settings: Any) -> tuple[float, ...]:
-        """Minimise the score; also maximise sparsity if that is an objective."""
         return (-1.0, 1.0) if settings.trades_off else (-1.0,)
 
     @classmethod
     def labels_of(cls, settings: Any) -> tuple[str, ...]:
-        """The objective with its text, and the sparsity if that is an objective."""
         return (settings.objective_label, "sparsity of the prunable weights")[: len(cls.weights_of(settings))]
 
     @classmethod
     def needs(cls, settings: Any) -> Mapping[str, str]:
-        """A repair if there is a budget: nothing else keeps candidates to it."""
         if settings.budget is None:
             return {}
         key, instead = "problem.budget", "no budget"
@@ -207,7 +196,6 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
 
     @classmethod
     def unscored(cls, settings: Any) -> list[str]:
-        """The recovery, unless finalists are judged by it."""
         return [] if settings.recover and settings.recover.select else ["recover"]
 
     @classmethod
@@ -224,7 +212,6 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
 
     @classmethod
     def foresee(cls, settings: Any, work: float | None, evaluations: int) -> Mapping[str, str]:
-        """Estimate from the speed of the dense model, measured on some windows."""
         from problems.evaluation.cost_estimate import estimate
 
         return estimate(settings, settings.chosen_transforms, settings.calibrates, work, evaluations)
@@ -236,7 +223,6 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
 
     def report(self, outcome: Outcome, folder: Path) -> dict[str, Any]:
-        """Score the result on the report text, and recover it if the settings say so."""
         from problems.results.report import report
         from problems.results.sparsity_report import SparsityTarget
 
@@ -255,7 +241,6 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         )
 
     def delete_checkpoints(self, folder: Path) -> None:
-        """Delete those of the recovery."""
         if self.settings.recover:
             from problems.language_model.recovery import delete_checkpoints
 
@@ -267,11 +252,9 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
 
     @classmethod
     def file_suffixes(cls) -> list[str]:
-        """A suffix for each registered format."""
         return [f".{name}" for name in plugin_names(FORMATS)]
 
     def export(self, genome: Sequence[float], result: LanguageModelResult, place: Path, options: Any) -> Exported:
-        """Write the smaller model as ``save_pretrained`` does, or in a registered format; check it in a new process."""
         from problems.export.format import run_of
         from problems.results.final_model import final_model
 
@@ -300,7 +283,6 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         place: Path,
         options: Any,
     ) -> Exported:
-        """Train the smaller model to predict what the dense one predicts, then export it."""
         from problems.language_model.recovery import recover_and_export
         from problems.results.final_model import final_model
 
@@ -316,20 +298,17 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         folder: Path,
         options: Any,
     ) -> Exported:
-        """As :meth:`recover`, for a folder that an export or ``save_pretrained`` wrote."""
         from problems.language_model.recovery import recover_export
 
         return recover_export(source, facts, workplace, folder, options)
 
     @classmethod
     def load(cls, folder: Path, facts: Mapping[str, Any]) -> tuple[Any, Any]:
-        """Load an export, whatever shapes its layers have: the model, in evaluation mode, and the tokenizer."""
         from problems.export.ragged_model import load_any
 
         return load_any(ModelSettings(model=str(folder), device="cpu", dtype=facts["dtype"]))
 
     def compare(self, genome: Sequence[float], result: LanguageModelResult, options: Any) -> Table:
-        """Measure the baselines and ``genome``, also as the run recovered it: perplexity, and tasks if requested."""
         from problems.language_model.eval import compare
         from problems.results.final_model import final_model
 
@@ -347,7 +326,6 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
 
     @classmethod
     def measure(cls, source: str, options: Any) -> Table:
-        """Measure a model, a folder, hub id or .gguf file: perplexity, and tasks if requested."""
         from problems.language_model.eval import measure
 
         return measure(source, options)

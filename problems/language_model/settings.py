@@ -72,12 +72,10 @@ class LanguageModelSettings(RunSettings):
 
     @property
     def calibrates(self) -> bool:
-        """True if the calibration text is used."""
         return any(kind.calibrates(own) for kind, own in self.chosen_transforms)
 
     @property
     def about(self) -> list[str]:
-        """The changes of the model, for titles."""
         return [chosen.use for chosen in self.transforms]
 
     @property
@@ -149,32 +147,26 @@ class PruningSettings(RunSettings, WeightsSettings):
 
     @property
     def trades_off(self) -> bool:
-        """True if sparsity is an objective."""
         return self.second_objective == "sparsity"
 
     @property
     def uniform(self) -> str:
-        """Name of the uniform reference."""
         return uniform_name(self.sparsity) if self.sparsity else "dense"
 
     @property
     def chosen_transforms(self) -> list[tuple[Any, Any]]:
-        """The class of each transform, and its own settings. Imports torch."""
         return [(find_plugin(TRANSFORMS, "weights"), self)]
 
     @property
     def calibrates(self) -> bool:
-        """True if the calibration text is used."""
         return bool(self.found) or any(kind.calibrates(own) for kind, own in self.chosen_transforms)
 
     @property
     def about(self) -> list[str]:
-        """The changes of the model, for titles."""
         return [f"{100 * self.sparsity:.4g}% by {self.score}"]
 
     @property
     def missing(self) -> Iterator[str]:
-        """A line for each file, folder or package that is not there, with its key where it has one."""
         return _missing(self)  # the transform needs nothing else, and asking it would import torch
 
 

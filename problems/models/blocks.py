@@ -30,7 +30,6 @@ class Matrix:
 
     @property
     def transposed(self) -> bool:
-        """Tell whether the weight is stored ``(in, out)``."""
         return isinstance(self.module, Conv1D)
 
     def rows(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -73,8 +72,7 @@ def max_positions(model: Any) -> int | None:
 def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
     """Return the name and the module list of the transformer blocks.
 
-    It is the outermost list of modules of one class that contain prunable layers; of several, the one with the most
-    parameters.
+    They are the outermost list of modules of one class with prunable layers; of several, the one with most parameters.
     """
     found: list[tuple[str, nn.ModuleList]] = []
     for name, module in model.named_modules():
@@ -107,10 +105,9 @@ def keep_blocks(model: Any, kept: Sequence[int]) -> None:
 
 
 def number_attentions(model: Any) -> list[tuple[Any, int]]:
-    """Number the remaining attentions without gaps, as a cache of keys and values requires.
+    """Number the remaining attentions without gaps, within each kind of the config, as caches of keys and values do.
 
-    If the config lists a kind of attention for each layer, each is numbered among its kind, as in the cache. Returns
-    the modules and their previous numbers.
+    Returns the modules and their previous numbers.
     """
     before: list[tuple[Any, int]] = []
     kinds = getattr(model.config.get_text_config(), "layer_types", None) or []

@@ -57,10 +57,7 @@ class Forward:
 
     @property
     def bytes_per_token(self) -> int:
-        """The approximate bytes of a token in a forward pass: some copies of the widest activations, and logits.
-
-        Logits count where the model computes those of the whole batch.
-        """
+        """The approximate bytes of a token in a forward pass: the widest activations, and logits of a whole batch."""
         widest = 16 * max(max(matrix.weight.shape) for matrix in self._matrices)
         logits = 0 if self._plain_head else 4 * self.vocabulary
         return int((widest + logits) * self._model.dtype.itemsize)
@@ -85,9 +82,9 @@ class Forward:
     ) -> tuple[torch.Tensor, Kept]:
         """Return the head's input for ``tokens`` ``(windows, window)``, and the states before the blocks ``keep``.
 
-        ``state`` ``(windows, window, width)``: the states before block ``start``, if that is above 0. Only blocks after
-        ``start`` can be kept. The first result has a row of ``width`` for each token (of logits, if the model does
-        more than apply its head).
+        ``state`` ``(windows, window, width)``: the states before block ``start``, if that is above 0; only later blocks
+        can be kept. The first result has a row of ``width`` for each token, or logits, if the model does more than
+        apply its head.
         """
         with self.resumed(start, keep) as run:
             return run(tokens, state)
@@ -133,10 +130,7 @@ class Forward:
 
     @torch.inference_mode()
     def step(self, tokens: torch.Tensor, block: int, state: torch.Tensor | None) -> torch.Tensor:
-        """Return the states after ``block``, given those before it (None before block 0); later blocks do not run.
-
-        If the model cannot be resumed, all blocks from the first on run.
-        """
+        """Return the states after ``block``, given those before it (None before block 0); later blocks do not run."""
         with ExitStack() as stack:
             self._let_hooks_run(stack)
             if block and self.resumable:
@@ -180,10 +174,7 @@ class Forward:
         return whole.shape == ours.shape and torch.allclose(whole, ours, rtol=1e-3, atol=1e-3)
 
     def _resumes_exactly(self) -> bool:
-        """Tell whether a run from the middle block gives the same bits.
-
-        It does not if blocks return more than a tensor, or exchange other data; the model then always runs as a whole.
-        """
+        """Tell whether a run from the middle block gives the same bits; else the model always runs as a whole."""
         middle, tokens = len(self._blocks) // 2, probe_tokens(self._model)
         if not middle:
             return False
@@ -196,11 +187,7 @@ class Forward:
 
 
 class Walk:
-    """Holds the hidden states of ``tokens`` ``(windows, window)`` before one block, at first block 0.
-
-    Each block runs alone; if an architecture cannot be resumed, all blocks run from the first on. States are in the
-    model's dtype.
-    """
+    """The hidden states of ``tokens`` ``(windows, window)`` before one block, at first block 0, in its dtype."""
 
     def __init__(self, forward: Forward, tokens: torch.Tensor, batch_tokens: int) -> None:
         self.tokens = tokens
@@ -214,7 +201,7 @@ class Walk:
         return {f"states {number}": state for number, state in enumerate(self._states) if state is not None}
 
     def restore(self, states: Mapping[str, torch.Tensor]) -> None:
-        """Set :attr:`states` to those of another walk over the same tokens; other tensors may be among them."""
+        """Set :attr:`states` to those of another walk over the same tokens."""
         device = self._forward.device
         self._states = [states[f"states {number}"].to(device, copy=True) for number in range(len(self._batches))]
 
@@ -231,7 +218,7 @@ class Walk:
 
 
 class _Stopped(Exception):
-    """Ends a run after a block; ``states`` is the block's output."""
+    """Ends a run after a block with its output ``states``."""
 
     def __init__(self, states: torch.Tensor) -> None:
         super().__init__()

@@ -44,7 +44,6 @@ def as_folder(path: Path, dtype: torch.dtype, save: Save) -> Iterator[Path | Non
 
 
 def _fill(folder: Path, path: Path, dtype: torch.dtype, save: Save, stack: ExitStack) -> bool:
-    """Put the model into ``folder``, for as long as ``stack`` lives; return whether that was possible."""
     try:
         if _GROWTH * path.stat().st_size > cache_limit():
             return False

@@ -39,7 +39,7 @@ _DTYPES = {"F64": "float32", "F32": "float32", "BF16": "bfloat16"}  # all others
 def load_model(settings: ModelSettings) -> tuple[nn.Module, Any]:
     """Return the model, in evaluation mode on its device in its dtype, and the tokenizer.
 
-    GGUF weights are dequantised to plain parameters. Missing weights and such that are not finite are refused.
+    GGUF weights are dequantised. Missing weights, and values that are not finite, are refused.
     """
     device = pick_device(settings.device)
     dtype = pick_dtype(settings.dtype, device)
@@ -69,7 +69,6 @@ def load_model(settings: ModelSettings) -> tuple[nn.Module, Any]:
 
 
 def _where(settings: ModelSettings) -> dict[str, Any]:
-    """Return the arguments of ``from_pretrained`` that say where the model is."""
     if settings.model == BUNDLED_MODEL:
         return {"pretrained_model_name_or_path": str(BUNDLED_WEIGHTS)}
     if settings.model.startswith("bundled:"):
@@ -87,7 +86,6 @@ def _where(settings: ModelSettings) -> dict[str, Any]:
 
 
 def _read(settings: ModelSettings, where: Mapping[str, Any], dtype: torch.dtype) -> tuple[Any, Any]:
-    """Return the model in ``dtype`` and the tokenizer, as transformers finds them ``where``."""
     is_gguf = "gguf_file" in where
     try:
         with quiet():
@@ -185,10 +183,7 @@ def _plain(quantized: Any, settings: ModelSettings) -> Any:
 
 
 def convert(model: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
-    """Move ``model`` to ``device`` and ``dtype``, but keep the dtype of buffers that it computed itself.
-
-    Rotary frequencies in bfloat16 would be wrong by whole radians at large positions.
-    """
+    """Move ``model`` to ``device`` and ``dtype``, but keep the dtype of computed buffers, as of rotary frequencies."""
     loaded = model.state_dict().keys()
     computed = {name: buffer for name, buffer in model.named_buffers() if name not in loaded}
     model.to(device=device, dtype=dtype)
@@ -266,10 +261,7 @@ def bytes_of(files: Iterable[Path]) -> int:
 
 
 def stored_dtype(settings: ModelSettings) -> str | None:
-    """Return the dtype of most weights in the model's files, as in the settings; None if there are no files.
-
-    Quantised weights count as float16, which holds them more precisely than bfloat16.
-    """
+    """Return the dtype of most weights in the model's files, float16 for quantised ones; None if there are no files."""
     sizes: Counter[str] = Counter()
     for path in weight_files(settings):
         for kind, size in Header(path).tensors if path.suffix == ".gguf" else _tensors(path):
@@ -278,7 +270,6 @@ def stored_dtype(settings: ModelSettings) -> str | None:
 
 
 def _tensors(path: Path) -> list[tuple[str, int]]:
-    """Return the format and the size of each tensor in the .safetensors file ``path``."""
     with safe_open(path, "pt") as file:
         slices = [file.get_slice(name) for name in file.keys()]  # noqa: SIM118 - it is no mapping
     return [(each.get_dtype(), prod(each.get_shape())) for each in slices]

@@ -33,8 +33,7 @@ def map_in_threads(
     """``map(function, works)`` in ``most`` threads (default: as many as PyTorch would use for one call).
 
     A single work is computed by all threads together; where ``most`` is above 1, by one, so that rounding is the same.
-    Threads that share one product wait for each other many thousand times in a pass, which costs more beside other
-    processes. Threads that compute alone do not wait.
+    Threads that compute alone do not wait for each other, as those that share a product do.
     """
     before = torch.get_num_threads()
     threads = min(most or before, len(works))
@@ -66,10 +65,7 @@ class Failed(Exception):
 
 
 def run_python(*arguments: str, **options: Any) -> dict[str, Any]:
-    """Run ``python`` with ``arguments`` and return the JSON that it prints. Raises :class:`Failed`.
-
-    ``options``: of ``subprocess.run``.
-    """
+    """Run ``python`` with ``arguments`` and return the JSON that it prints; ``options`` as of ``subprocess.run``."""
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, **options)
     if done.returncode:
         raise Failed(done.stderr.strip() or f"exit code {done.returncode}")

@@ -39,7 +39,7 @@ class Resident:
 
     @cached_property
     def prunable_weights(self) -> int:
-        """The number of weights that the matrices of the blocks were loaded with."""
+        """Number of weights in the matrices of the dense model's blocks."""
         return sum(matrix.size for matrix in self.matrices)
 
     @property
@@ -50,7 +50,6 @@ class Resident:
 
     @cached_property
     def sublayers(self) -> list[Sublayer]:
-        """The attention and the MLP of each block; to be read before anything is dropped."""
         return find_sublayers(self.model)
 
     @property
@@ -69,7 +68,6 @@ class Resident:
 
     @cached_property
     def block_parameters(self) -> int:
-        """The number of parameters that the blocks were loaded with."""
         return sum(parameter.numel() for parameter in find_blocks(self.model)[1].parameters())
 
     @cached_property
@@ -82,27 +80,22 @@ class Resident:
 
     @property
     def dtype(self) -> str:
-        """The number format of the weights, as in the settings, such as ``float32``."""
         return dtype_of(self.model)
 
     @property
     def place(self) -> str:
-        """The name of the device in protocols."""
         return device_of(self.model)
 
     @cached_property
     def parameters(self) -> int:
-        """The number of parameters that the model was loaded with."""
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     @cached_property
     def weights_sha256(self) -> str:
-        """The hash of all weights and their dtypes; to be read before anything changes the model."""
         return sha256_of(self.model.state_dict())
 
     @cached_property
     def shapes_sha256(self) -> str:
-        """The hash of the names and shapes of all tensors; to be read before anything changes the model."""
         shapes = [(name, tuple(tensor.shape)) for name, tensor in self.model.state_dict().items()]
         return hashlib.sha256(repr(shapes).encode()).hexdigest()
 

@@ -134,7 +134,7 @@ def _read_and_written(given: tuple[Any, ...], named: dict[str, Any], output: Any
 def _sublayers(model: str, block: int, calls: list[_Call], layers: list[nn.Module]) -> list[Sublayer]:
     """Sublayers from the chains of ``calls`` in which each reads the output of the one before it.
 
-    An output that several calls read, as of the one norm of parallel sublayers, belongs to none of them.
+    An output that several calls read, as of the one norm of parallel sublayers, belongs to none.
     """
     readers = Counter(call.read for call in calls if call.written != call.read)  # dropout passes on what it reads
     chains: list[list[_Call]] = []

@@ -52,10 +52,7 @@ class Load:
 
 
 def throughputs(models: Sequence[Any], load: Load, seconds: float) -> list[float]:
-    """Return the median tokens/s of each of ``models``, timed for about ``seconds`` (0: once). Raises ValueError.
-
-    They run in turn, so that other work on the machine slows all of them down.
-    """
+    """Return the median tokens/s of each of ``models``, timed in turn for ``seconds`` (0: once). Raises ValueError."""
     runs = [timer(model, load) for model in models]
     for run in runs:
         run()  # to warm up
@@ -68,7 +65,7 @@ def throughputs(models: Sequence[Any], load: Load, seconds: float) -> list[float
 
 @torch.inference_mode()
 def timer(model: Any, load: Load) -> Callable[[], float]:
-    """Return a function that runs one pass of ``load`` and returns its milliseconds; only for ``model`` as it is now.
+    """Return a function that runs one pass of ``load`` on ``model`` as it is now and returns its milliseconds.
 
     Raises ValueError if the model has too few positions.
     """
@@ -122,7 +119,6 @@ def as_generating(model: Any) -> Iterator[None]:
 
 
 def _timed(device: torch.device, work: Callable[[], object]) -> float:
-    """Return the milliseconds that ``work`` takes."""
     finish = partial(torch.accelerator.synchronize, device) if device.type != "cpu" else lambda: None
     finish()
     start = time.perf_counter()
@@ -132,10 +128,7 @@ def _timed(device: torch.device, work: Callable[[], object]) -> float:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """Return the peak memory of tensors on a CUDA device, else of this process.
-
-    Linux includes that of the parent process, but not in ``/proc``.
-    """
+    """Return the peak memory of tensors on a CUDA device, else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if sys.platform == "linux":

@@ -106,7 +106,6 @@ def _has_channels(problem: dict[str, Any]) -> bool:
 
 
 def _base(given: str | None) -> str | None:
-    """The absolute path of the file that was given. Raises :class:`evoprune.InputError` if it is not there."""
     if given is None:
         return None
     path = Path(given).expanduser()
@@ -116,7 +115,6 @@ def _base(given: str | None) -> str | None:
 
 
 def _goal(options: argparse.Namespace) -> Recipe:
-    """The goal that was given. Raises :class:`evoprune.InputError`."""
     asked = {goal: getattr(options, goal.option.removeprefix("--")) for goal in RECIPES}
     given = {goal: text for goal, text in asked.items() if text is not None}
     if len(given) != 1:

@@ -94,10 +94,7 @@ class Shares:
 
 
 def share_out(recipe: Recipe, subject: Subject, text: Division, seconds: float) -> tuple[Recipe, Shares]:
-    """Return ``recipe``, or a cheaper one if that does not fit into ``seconds``, and its shares of them.
-
-    Raises :class:`evoprune.InputError` if the time is too short for each.
-    """
+    """Return ``recipe``, or a cheaper one that fits into ``seconds``, and its shares. Raises InputError."""
     while True:
         found, _ = _fitted(recipe, subject, text, seconds)
         if found:

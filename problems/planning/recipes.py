@@ -69,7 +69,6 @@ class Recipe(ABC):
         return value
 
     def needs_gradients(self, subject: Subject) -> bool:  # noqa: ARG002 - a default
-        """Return True if calibration takes gradients."""
         return False
 
     def setup_seconds(self, subject: Subject) -> float:  # noqa: ARG002 - a default
@@ -218,8 +217,8 @@ RECIPES: tuple[type[Recipe], ...] = (Remove, Size, Sparsity, Speedup)
 def narrower(subject: Subject, budget: Json) -> Json:
     """Return an experiment that removes heads and channels, as ``problems/smollm2_structure.yaml``.
 
-    Compensated widths cost the least quality (docs/structure.md). Heads stay if the model's code does not run with
-    fewer. Raises :class:`evoprune.InputError` for a model whose blocks cannot be taken apart.
+    Heads stay if the model's code does not run with fewer. Raises :class:`evoprune.InputError` for a model whose blocks
+    cannot be taken apart.
     """
     if subject.width is None:
         raise InputError(

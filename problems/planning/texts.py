@@ -30,19 +30,14 @@ class Division:
     remark: str
 
     def windows(self, part: str) -> int:
-        """Return the number of windows in ``part``."""
         return self.tokens[part] // self.window
 
     def settings(self, part: str, windows: int) -> Json:
-        """Return the settings that read ``windows`` of ``part``."""
         return self.parts[part] | {"window": self.window, "windows": windows}
 
 
 def parts_of(text: str | None) -> dict[str, Json]:
-    """Return the settings that read each part of ``text``; None is the bundled text.
-
-    Raises :class:`evoprune.InputError` if it cannot be read.
-    """
+    """Return the settings that read each part of ``text``, by default of the bundled one. Raises InputError."""
     if text is None:
         return {name: {"source": BUNDLED_TEXT, "split": split} for name, split in _SPLITS.items()}
     try:
@@ -58,10 +53,7 @@ def parts_of(text: str | None) -> dict[str, Json]:
 
 
 def divide(text: str | None, parts: dict[str, Json], tokenizer: Any, longest: int) -> Division:
-    """Divide ``parts``, those of ``text``, into windows of at most ``longest`` tokens.
-
-    Raises :class:`evoprune.InputError` for a text that is too short.
-    """
+    """Divide ``parts``, those of ``text``, into windows of at most ``longest`` tokens. Raises InputError."""
     tokens = {name: _count(settings, tokenizer) for name, settings in parts.items()}
     windows = [window for window in _WINDOWS if window <= longest] or [longest]
     fitting = [window for window in windows if all(tokens[name] // window >= _NEEDED[name] for name in _NEEDED)]

@@ -29,8 +29,7 @@ def update(weight: torch.Tensor, inputs: Inputs, kept: torch.Tensor, method: str
     """Return the updated ``weight`` ``(out, in)``, float32, with as many zeros as ``kept``, bool ``(out, in)``, has.
 
     ``method``: ``sparsegpt``, or ``least_squares``, the best weights for the mask. ``mask``: with ``score``, ``kept``
-    remain; with ``adaptive``, SparseGPT chooses the remaining weights itself. Otherwise least squares start from the
-    masked weights, from which they need no more steps than from SparseGPT's.
+    remain; with ``adaptive``, SparseGPT chooses the remaining weights itself.
     """
     adaptive = mask == "adaptive"
     if method == "least_squares" and not adaptive:
@@ -50,11 +49,10 @@ def least_squares(
 ) -> torch.Tensor:
     """Return the weights ``(out, in)``, 0 outside ``kept``, whose outputs are nearest to those of ``weight``.
 
-    ``damping`` of the mean diagonal of ``gram`` ``(in, in)`` is added to its diagonal. All rows step in parallel from
-    ``start``, which must be 0 outside ``kept``; no step raises the (damped) error. They end after ``steps``, or with
-    the first one that removes less than the share ``gain`` of the error. With ``gain`` 0 and as many steps as a row has
-    kept weights the result is exact except for rounding. The last stage of ALPS, Meng et al., NeurIPS 2024: conjugate
-    gradients on the support, preconditioned by the diagonal.
+    ``damping`` of the mean diagonal of ``gram`` ``(in, in)`` is added to its diagonal. Rows step in parallel from
+    ``start``, 0 outside ``kept``, up to ``steps`` times, or until a step removes less than the share ``gain`` of the
+    error. Conjugate gradients on the support, preconditioned by the diagonal: the last stage of ALPS, Meng et al.,
+    NeurIPS 2024.
     """
     gram = gram.to(start.dtype, copy=True)
     gram.diagonal().add_(damping * gram.diagonal().mean())
@@ -103,10 +101,8 @@ def sparsegpt(
     """Return the remaining weights of ``weight`` ``(out, in)``, updated column by column; the removed ones are 0.
 
     ``factor`` ``(in, in)``: the :func:`inverse_factor` of the inputs' Gram matrix. ``kept``: the remaining weights,
-    bool ``(out, in)``; without it, ``removed`` weights are removed, an equal share of each block of ``columns``, chosen
-    by w^2 / [H^-1]_jj as updated so far. The columns after a removed weight compensate for its error, so the inverse of
-    the remaining Gram matrix is a row of the Cholesky factor of the whole inverse. Frantar & Alistarh, "SparseGPT",
-    ICML 2023, algorithm 1.
+    bool ``(out, in)``; without it, ``removed`` weights, an equal share of each block of ``columns``, are chosen by w^2
+    / [H^-1]_jj as updated so far. Frantar & Alistarh, "SparseGPT", ICML 2023, algorithm 1.
     """
     updated = weight.to(torch.float32, copy=True)
     gone, width = 0, updated.shape[1]

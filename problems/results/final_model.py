@@ -46,10 +46,7 @@ class FinalModel:
         return Weights(self.session.resident.model, encoded(self.session.transform))
 
     def copy(self, dtype: torch.dtype | None = None) -> Weights:
-        """Return a copy on the CPU, in ``dtype`` (default: the session's); the session's model is that of step 1.
-
-        Raises :class:`evoprune.InputError` if the recovered weights are those of another model.
-        """
+        """Return a copy on the CPU, in ``dtype`` (default: the session's). Raises :class:`evoprune.InputError`."""
         resident, encoded = self.reside()
         model = copy_of(resident, dtype or resident.dtype)
         _put(model, self.recovered)
@@ -57,11 +54,9 @@ class FinalModel:
 
     @property
     def has_types(self) -> bool:
-        """True if the genome gives matrices a quantised type."""
         return unencoded(self.session.transform, self.genome) != list(self.genome)
 
     def rounds_after(self, train: str) -> bool:
-        """Return True if matrices are rounded after training ``train``; norms are trained beside rounded ones."""
         return train != "norms" and self.has_types
 
     def to_train(self, train: str) -> FinalModel:

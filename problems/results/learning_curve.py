@@ -42,8 +42,7 @@ def _key(curve: Sequence[Point]) -> str:
 def draw_recovery(rows: Mapping[str, RecoveredRow], dense: float | None, folder: Path, about: str = "") -> str:
     """Draw the curve of each of the ``rows``, and return the figure's caption.
 
-    ``dense``: the perplexity of the dense model as it was, if known. ``about``: what was recovered. Infinite values and
-    models that were not trained are left out.
+    ``dense``: the perplexity of the dense model, if known. Infinite values and untrained models are left out.
     """
     figure, axes = new()
     shown, words = [], []

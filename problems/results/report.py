@@ -34,8 +34,8 @@ def report(
 ) -> dict[str, Any]:  # fmt: skip
     """Score the references and the best genome on every text; return what ``result.json`` has beside the engine's keys.
 
-    ``uniform``: the reference that is reported as uniform. ``target``: of a search of sparsities of weights, whose
-    figures are drawn into ``folder``; other searches also state the ``cost``.
+    ``uniform``: the reference that is reported as uniform. ``target``: of a search of sparsities, whose figures are
+    drawn into ``folder``; other searches state the ``cost``.
     """
     genomes, texts, transform = genomes_of(outcome), session.texts, session.transform
     names = {"dense": "dense", UNIFORM: uniform, EVOLVED: EVOLVED}
@@ -102,10 +102,7 @@ def sparsity(session: Session) -> dict[str, float]:
 
 
 def cost(session: Session, best: list[float]) -> dict[str, dict[str, float]]:
-    """Amounts that the dense model and that of ``best``, which stays resident, store and compute, by unit.
-
-    ``operations``: of a token, in sequences as long as a budget of operations says, if blocks can be taken apart.
-    """
+    """Amounts that the dense model and that of ``best``, which stays resident, store and compute, by unit."""
     found: dict[str, dict[str, float]] = {}
     for name, genome in {"dense": session.transform.dense, "evolved": best}.items():
         session.transform.apply(genome)
@@ -115,7 +112,6 @@ def cost(session: Session, best: list[float]) -> dict[str, dict[str, float]]:
 
 
 def _amounts(session: Session, genome: Sequence[float]) -> dict[str, float]:
-    """Amounts of the resident model, that of ``genome``, by unit."""
     resident, chosen = session.resident, getattr(session.settings, "budget", None)
     parameters = sum(parameter.numel() for parameter in resident.model.parameters())
     stored = parameters * resident.model.dtype.itemsize
@@ -143,10 +139,7 @@ def perplexities(session: Session, genomes: Mapping[str, Sequence[float]], token
 
 
 def overfitting(searched: Perplexities, unseen: Perplexities) -> float | None:
-    """The part of the gain over uniform, in nats a token, that the search text has and an ``unseen`` one lacks.
-
-    ``log(evolved / uniform)`` on the unseen text minus the same on the search text: 0 if all of the gain carries over.
-    """
+    """The part of the gain over uniform, log(evolved / uniform) in nats a token, that an ``unseen`` text lacks."""
     logs = []
     for scores in (unseen, searched):
         uniform, evolved = scores["uniform"], scores["evolved"]
@@ -157,10 +150,7 @@ def overfitting(searched: Perplexities, unseen: Perplexities) -> float | None:
 
 
 def written(session: Session, genomes: Mapping[str, Sequence[float]]) -> dict[str, dict[str, str]]:
-    """Return the likeliest continuations by prompt and by name of the genome, with weights updated if it can be.
-
-    Prompts are the beginnings of the first windows of the report text. The last model stays resident.
-    """
+    """Return the likeliest continuations of the report text's first windows, by prompt and by name of the genome."""
     resident, report = session.resident, session.texts.report
     given = report.tokens[:PROMPTS, : min(_GIVEN, report.tokens.shape[1])]
     most = min(

@@ -34,7 +34,6 @@ class Scores(Keys):
 
     @property
     def gap_closed(self) -> float | None:
-        """See :func:`gap_closed`."""
         return gap_closed(self.dense, self.uniform, self.evolved)
 
 
@@ -130,8 +129,8 @@ class Protocol(Keys):
 class RecoveredRow(Keys):
     """A recovered model, before and after; ``divergence``: from the dense model, in nats a token.
 
-    ``behind_dense``: nats a token behind the dense model trained alike. ``helped``: whether the model became better by
-    ``decided``, the criterion on held-out windows before and after. ``curve``: points measured on these.
+    ``behind_dense``: nats a token behind the dense model trained alike. ``helped``: better by ``decided``, the
+    criterion on held-out windows before and after, where ``curve`` was measured.
     """
 
     perplexity_before: float | None
@@ -167,7 +166,6 @@ class Reported(BaseModel, extra="allow", allow_inf_nan=False, protected_namespac
 
     @property
     def is_smaller(self) -> bool:
-        """True if the model has fewer parameters than the dense one."""
         return self.cost is not None and "parameters" in self.cost.savings
 
     @property
@@ -181,15 +179,11 @@ class LanguageModelResult(Reported, Result):
 
     @property
     def final_perplexity(self) -> float | None:
-        """Perplexity of the final model on the report text."""
         return self.recovered[EVOLVED].perplexity_after if self.recovered else self.perplexity.exported.evolved
 
 
 def gap_closed(dense: float | None, uniform: float | None, evolved: float | None) -> float | None:
-    """The share of the gap in log-perplexity between uniform and dense that evolved closes.
-
-    1 is as good as dense, 0 as bad as uniform; None if there is no finite gap. Uniform and evolved have one size.
-    """
+    """The share of the gap in log-perplexity between uniform and dense that evolved closes; None without a gap."""
     if dense is None or uniform is None or evolved is None or uniform <= dense:
         return None
     return math.log(uniform / evolved) / math.log(uniform / dense)

@@ -44,8 +44,8 @@ def draw_cliff(
 ) -> str:
     """Draw perplexities on the report text: of ``uniform`` at each sparsity and at the target, and ``evolved``.
 
-    Beside them those of ``allocations`` at the target, and of uniform and evolved ``reconstructed``. Infinite values
-    are left out. With too few sparsities for a curve, bars compare the models.
+    Beside them ``allocations`` at the target, and uniform and evolved ``reconstructed``; without infinite values. With
+    too few sparsities for a curve, bars compare the models.
     """
     points = sorted((s, p) for s, p in uniform if math.isfinite(p))
     target, uniform_there = at_target
@@ -98,7 +98,6 @@ def _allocation_marks(allocations: Mapping[str, float], target: float) -> Iterat
 
 
 def _reconstructed_marks(reconstructed: Mapping[str, float], target: float, evolved: float) -> Iterator[_Mark]:
-    """Hollow marks; ``evolved``: the sparsity of the evolved allocation."""
     places = {"uniform": target, "evolved": evolved}
     styles: dict[str, Any] = {"uniform": {"color": BLUE, "marker": "o", "markersize": 7}}
     styles["evolved"] = {"color": ORANGE, **_STAR}
@@ -205,7 +204,6 @@ def sparsity_report(
     """Return ``curve``, ``allocations``, ``by_matrix``, ``figures`` and, after updates, ``gap_closed_reconstructed``.
 
     ``found``: the report so far. ``searched``, ``reported``: perplexities of all references and of ``evolved``.
-    ``by_matrix``: sparsities of the evolved model.
     """
     genomes = {name: genome for name, (genome, _) in outcome.references.items()}
     uniform = [name for name in genomes if name not in target.allocations]
@@ -268,7 +266,6 @@ def _draw_sparsities(
 
 
 def _by_block(matrices: Sequence[Matrix], by_matrix: Mapping[str, float]) -> list[float]:
-    """The sparsity of each block."""
     removed: dict[int, float] = {}
     sizes: dict[int, int] = {}
     for matrix in matrices:

@@ -91,14 +91,12 @@ def _perplexities(result: LanguageModelResult, scores: Scores) -> str:
 
 
 def _beside(name: str, before: float | None, row: RecoveredRow | None) -> str:
-    """A known solution beside a recovered model."""
     if name == "dense":
         return f"dense {digits(before, 3)}"
     return f"{name} {digits(row.perplexity_after, 3)}" if row else f"{name} {digits(before, 3)} before"
 
 
 def _gain(result: LanguageModelResult, scores: Scores) -> Iterator[str]:
-    """The gain of the search, if there is something of the same size to compare with."""
     if UNIFORM not in scores.measured or result.front is not None:
         return
     winner = UNIFORM if result.winner == EVOLVED and scores.evolved == scores.uniform else result.winner

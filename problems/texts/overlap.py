@@ -16,8 +16,7 @@ _BASE = numpy.uint64(0x9E3779B97F4A7C15)  # odd, so that it has an inverse modul
 def share_in_common(text: Windows, other: Windows) -> float:
     """Return the share, in [0, 1], of the tokens of ``text`` in passages that occur in ``other``.
 
-    A passage is any :data:`PASSAGE` tokens in a row, found by rolling hashes and compared token by token. 0 where
-    either text is shorter.
+    A passage is any :data:`PASSAGE` tokens in a row, found by rolling hashes and compared token by token.
     """
     ours, theirs = (one.text.numpy().reshape(-1) for one in (text, other))
     if min(len(ours), len(theirs)) < PASSAGE:

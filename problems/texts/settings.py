@@ -52,7 +52,6 @@ class TextSettings(Settings):
 
     @property
     def is_local(self) -> bool:
-        """Tell whether the source is a path on this machine, and not on the hub."""
         path = Path(self.source)
         return not self.is_bundled and (path.suffix in LOCAL_TEXT_SUFFIXES or path.exists())
 
@@ -98,7 +97,6 @@ class TextsSettings(Settings):
 
     @property
     def calibration(self) -> TextSettings:
-        """The calibration text; by default ``CALIBRATION_TOKENS`` of the search text."""
         if self.calibration_text:
             return self.calibration_text
         windows = max(1, CALIBRATION_TOKENS // self.search_text.window)
@@ -125,7 +123,6 @@ def fault_of_texts(search: TextSettings, report: TextSettings, calibration: Text
 
 
 def _overlap(one: TextSettings, other: TextSettings) -> bool:
-    """Tell whether both read some of the same text."""
     (begin, end), (others_begin, others_end) = one.part or (0, 1), other.part or (0, 1)
     return one.whole_identity == other.whole_identity and begin < others_end and others_begin < end
 

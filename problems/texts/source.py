@@ -118,11 +118,7 @@ def python_docs(split: Split) -> str:
 
 
 def split_of(paragraph: str) -> Split:
-    """Return the split of a paragraph, which its own first words decide: 15% test, 15% validation, 70% train.
-
-    So a paragraph that was trained on is never reported on with another Python version, whose topics are in another
-    order or edited.
-    """
+    """Return the split that its own first words decide: 15% test, 15% validation, 70% train, in any Python version."""
     key = " ".join(words(paragraph)[:KEY_WORDS])
     bucket = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") % 100
     for split, percent in _HELD_OUT_PERCENT.items():

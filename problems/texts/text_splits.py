@@ -14,8 +14,7 @@ from problems.texts.windows import Windows, check_length, cut_windows, held_out_
 class Texts:
     """The windows of each text that ``settings`` name, read at their first use.
 
-    If the run ``calibrates``, the report text must not contain passages of the calibration text, and the held-out
-    windows do not overlap with it.
+    If the run ``calibrates``, report and held-out text must not overlap with the calibration text.
     """
 
     def __init__(self, settings: TextsSettings, resident: Resident, calibrates: bool = False) -> None:
@@ -28,7 +27,6 @@ class Texts:
 
     @cached_property
     def calibration(self) -> Windows:
-        """The windows for the statistics of scores and updates."""
         at_most = self._settings.calibration_text is None  # then the number of windows is a default
         return self.windows(self._settings.calibration, "calibration_text", at_most)
 

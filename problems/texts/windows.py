@@ -57,7 +57,6 @@ class Windows:
         return predictions(self.tokens)
 
     def protocol(self) -> dict[str, Any]:
-        """Describe these windows for a run's protocol."""
         windows, window = self.tokens.shape
         keys = {"source", "subset", "split", "column", "part", "sampling", "sampling_seed"}
         text = self.settings.model_dump(mode="json", include=keys)
@@ -98,8 +97,7 @@ def cut_windows(settings: TextSettings, tokenizer: Any, role: str, at_most: bool
 def held_out_windows(searched: Windows, seen: Iterable[Windows], count: int, tokenizer: Any) -> Windows | None:
     """Return at most ``count`` windows that share no token with ``searched`` and ``seen``, of the same text.
 
-    They are the next windows of its sampling: those that follow, or the next ones of its shuffle. None if no window
-    is left.
+    They are the next ones of its sampling. None if no window is left.
     """
     settings = searched.settings
     whole = _tokenised(settings, tokenizer, "search_text")
@@ -151,7 +149,6 @@ class _Whole:
     bos_token: tuple[int, str] | None  # its id, and how it is written
 
     def free(self, used: Iterable[Windows]) -> list[bool]:
-        """Tell for each window whether it shares no token of the text with ``used``."""
         seen = numpy.zeros(self.count, dtype=bool)
         for windows in used:
             length = windows.text.shape[1]
@@ -160,7 +157,6 @@ class _Whole:
         return [not window.any() for window in seen[: self.tokens.size].reshape(self.tokens.shape)]
 
     def chosen(self, places: list[int]) -> Windows:
-        """Return the windows ``places``, in the order of the text."""
         places = sorted(places)
         tokens = torch.from_numpy(self.tokens[places])
         if self.bos_token is None:
@@ -188,11 +184,7 @@ _tokens: WeakKeyDictionary[Any, dict[bytes, Tokens]] = WeakKeyDictionary()
 
 
 def _parts(text: str) -> Iterator[str]:
-    """Split ``text`` into parts of about :data:`_AT_ONCE` characters, each of which ends with a word.
-
-    Tokens end there in any case, so that they are those of the whole text (a tokenizer that puts a space before each
-    text, as Llama 2's, gives one more for each part). Only where no word ends for long is a part cut anywhere.
-    """
+    """Split ``text`` into parts of about :data:`_AT_ONCE` characters, each of which ends with a word, as tokens do."""
     start = 0
     while start < len(text):
         limit = start + _AT_ONCE + _LONGEST_WORD
@@ -203,10 +195,7 @@ def _parts(text: str) -> Iterator[str]:
 
 
 def bos_token(tokenizer: Any, begin: Begin, role: str) -> int | None:
-    """Return the id of the token that begins each window; None if ``begin`` or the tokenizer says that there is none.
-
-    ``role`` names the text in errors.
-    """
+    """Return the id of the token that begins each window, if any; ``role`` names the text in errors."""
     if begin is False:
         return None
     added = added_bos_token(tokenizer)
@@ -238,7 +227,7 @@ def order(tokens: Tokens, wanted: int, sampling: Sampling, seed: int) -> list[in
 def _features(tokens: Tokens) -> NDArray[numpy.float64]:
     """Return the square roots of the frequencies of hashed tokens in each window ``(available, buckets)``.
 
-    They have unit length, so that distances are Hellinger distances, in which common words do not dominate.
+    They have unit length: distances are Hellinger distances, in which common words do not dominate.
     """
     # Knuth's multiplicative hash: neighbours in a vocabulary are often similar, and should not share a bucket.
     buckets = (tokens.astype(numpy.uint64) * 2654435761 % 2**32) // (2**32 // _BUCKETS)
@@ -250,8 +239,7 @@ def _features(tokens: Tokens) -> NDArray[numpy.float64]:
 def _central(features: NDArray[numpy.float64], starts: list[int]) -> list[int]:
     """Return the window nearest the centre of each k-means cluster, each once; k-means starts at windows ``starts``.
 
-    EvoP (Wu et al., "EvoP: Robust LLM Inference via Evolutionary Pruning", 2025) clusters its calibration data so, to
-    make a small sample as diverse as the whole.
+    As EvoP chooses calibration data (Wu et al., 2025).
     """
     from scipy.cluster.vq import kmeans2  # few runs need it, and it takes half a second to import
 

@@ -39,10 +39,7 @@ class Timer(ABC):
 
     @abstractmethod
     def rounds(self, genome: Sequence[float], seconds: float) -> Iterator[tuple[float, float]]:
-        """For each round the milliseconds of a pass of the dense model, and of that of ``genome``.
-
-        For about ``seconds``. Other work on the machine slows both models down.
-        """
+        """For each round the milliseconds of the dense model's pass and of that of ``genome``; for ``seconds``."""
 
     def sizes(self) -> list[list[float]]:
         """The cost that each level of each gene alone adds to that of the dense model."""
@@ -53,7 +50,6 @@ class Timer(ABC):
         ]
 
     def alike(self) -> list[list[int]]:
-        """The free genes, those together that are of one kind."""
         classes: dict[str, list[int]] = {}
         for place, (gene, kind) in enumerate(zip(self.transform.genes, self.kinds, strict=True)):
             if not gene.free:
@@ -105,10 +101,7 @@ class PassTimer(Timer):
 def in_turn(
     transform: Transform, dense: tuple[Genome, Run], other: tuple[Genome, Run], seconds: float
 ) -> Iterator[tuple[float, float]]:
-    """For each round the milliseconds of both genomes' passes, median of a turn. At least one round.
-
-    The first pass of a turn, where it is not the only one, warms up.
-    """
+    """For each round, at least one, the milliseconds of both genomes' passes, median of a turn after warming up."""
     end = time.perf_counter() + seconds
     yield _turn(transform, dense), _turn(transform, other)
     while time.perf_counter() < end:

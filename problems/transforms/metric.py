@@ -82,10 +82,8 @@ PARTS: dict[str, Sequence[str]] = {
 class Metric(NamedTuple):
     """The score f(a |W_ij|) g(b ||x_j||), of transforms f and g and coefficients a and b, by their names.
 
-    The form is that of the meta pruning metric of Liu et al., "Beyond One-Size-Fits-All Pruning via Evolutionary Metric
-    Search for Large Language Models" (OptiShear), 2025; the lists are ours. Coefficients are inside of transforms: a
-    number for a whole matrix, as a factor of the score, would change no order of its weights. Wanda, and RIA with its
-    exponent of 1/2, are among the metrics.
+    The form is that of Liu et al., "Beyond One-Size-Fits-All Pruning via Evolutionary Metric Search for Large Language
+    Models" (OptiShear), 2025; the lists are ours. Wanda, and RIA with its exponent of 1/2, are among the metrics.
     """
 
     weight_transform: str = "identity"
@@ -99,12 +97,10 @@ class Metric(NamedTuple):
 
     @classmethod
     def of(cls, genome: Sequence[float]) -> Metric:
-        """The metric whose parts have the levels ``genome``."""
         return cls(*(levels[int(value)] for levels, value in zip(PARTS.values(), genome, strict=True)))
 
     @property
     def genome(self) -> list[float]:
-        """The level of each part."""
         return [float(levels.index(part)) for levels, part in zip(PARTS.values(), self, strict=True)]
 
     def __str__(self) -> str:

@@ -30,7 +30,6 @@ class Overlay(Transform):
 
     @property
     def parts(self) -> frozenset[str]:
-        """The form alone, which no cut changes."""
         return frozenset({"form"})
 
     @property
@@ -59,10 +58,7 @@ class Overlay(Transform):
 
     @abstractmethod
     def encode(self, model: Any, genome: Sequence[float], left: Left) -> Mapping[str, Encoded]:
-        """Quantise the weights of ``model``, a trained one in 16 bits or more, to the types of ``genome``.
-
-        Returns as :meth:`encoded`, of that model; the resident model stays as it is.
-        """
+        """As :meth:`encoded`, for the weights of a trained ``model``, in the types of ``genome``."""
 
     @abstractmethod
     def kinds(self, shapes: Shapes) -> Kinds:

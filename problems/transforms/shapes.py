@@ -49,7 +49,6 @@ class Shapes:
 
     @classmethod
     def _of(cls, dense: dict[str, Shape], tried: Sequence[Sequence[dict[str, Shape]]], modules: list[str]) -> Shapes:
-        """``tried``: the shapes at each level of each gene."""
         cuts: dict[str, dict[int, list[Shape]]] = {}
         added = {name: (0,) * len(shape) for levels in tried for each in levels for name, shape in each.items()}
         every = dense | {name: zeros for name, zeros in added.items() if name not in dense}
@@ -67,7 +66,6 @@ class Shapes:
         return cls(every, cuts, [len(levels) for levels in tried])
 
     def shape(self, name: str, levels: Sequence[int]) -> Shape:
-        """The shape of the parameter ``name`` where genes have these ``levels``."""
         cuts = self.cuts[name]
         return _each(min, [shapes[levels[place]] for place, shapes in cuts.items()]) if cuts else self.dense[name]
 

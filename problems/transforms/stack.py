@@ -22,10 +22,10 @@ _UNITS = (WEIGHTS, PARAMETERS, ATTENTION, BYTES)
 
 
 class Stack(Transform):
-    """Applies each of ``transforms`` to the same resident model. They must change different parts of a block.
+    """Applies ``transforms``, which change different parts of a block, to one resident model; an overlay comes last.
 
-    An overlay comes last. Costs add up, as long as a part that one of them changes costs nothing in another; else they
-    are counted from ``shapes``, and the cost of a gene depends on others.
+    Costs add up, as long as a part that one of them changes costs nothing in another; else they are counted from
+    ``shapes``, and the cost of a gene depends on others.
     """
 
     def __init__(self, transforms: Sequence[Transform]) -> None:
@@ -61,7 +61,6 @@ class Stack(Transform):
         return [value for transform in self.transforms for value in transform.uniform(share)]
 
     def initial_genomes(self) -> Sequence[list[float]]:
-        """The initial genomes of each for the dense model, with nothing changed by the others."""
         dense = self.dense
         with self._made_dense():
             return [
@@ -85,7 +84,6 @@ class Stack(Transform):
         return list(zip(*(transform.marks() for transform in self.transforms), strict=True))
 
     def prices(self, unit: str) -> Prices:
-        """The costs of all; the dense model is counted once."""
         if self.shapes:
             names = " and ".join(type(transform).__name__ for transform in self.transforms)
             raise InputError(
@@ -165,7 +163,6 @@ class Stack(Transform):
 
     @contextmanager
     def _made_dense(self) -> Iterator[None]:
-        """Make the model dense for a while; afterwards it is that of before."""
         before = self._applied
         self.apply(self.dense)
         try:
@@ -229,10 +226,7 @@ def encoded(transform: Transform) -> Mapping[str, Encoded]:
 
 
 def encode(transform: Transform, model: Any, genome: Sequence[float]) -> Mapping[str, Encoded]:
-    """Quantise the weights of ``model``, a trained one of :func:`unencoded`, to the types of ``genome``.
-
-    Returns as :func:`encoded`, of that model; the resident model stays as it is.
-    """
+    """As :func:`encoded`, for the weights of a trained ``model`` of :func:`unencoded`, in the types of ``genome``."""
     if (overlay := overlay_of(transform)) is None:
         return {}
     return overlay.encode(model, genome[len(cutting(transform, genome)) :], lambda: transform.inputs_left(genome))

@@ -94,11 +94,9 @@ class Sublayers(Transform):
 
     @property
     def plain(self) -> bool:
-        """True if each block is whole or gone, and one is left."""
         return {len(kinds) for kinds in self.marks()} in ({0}, {0, len(KINDS)})
 
     def write(self, model: Any) -> None:
-        """Leave the dropped blocks out: a smaller model of the same class."""
         keep_blocks(model, [block for block, kinds in enumerate(self.marks()) if not kinds])
 
     def describe(self) -> dict[str, Any]:

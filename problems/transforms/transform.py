@@ -53,8 +53,7 @@ class Transform(ABC):
     """Applies genomes to a resident model, in place; applying ``dense`` restores it.
 
     The model is dense when a transform is made. The same genome gives exactly the same model on the same device,
-    whatever genome was applied before. A subclass has ``genes``, ``apply``, ``marks`` and ``prices``; all else has a
-    default: the search's, the result's, and that of shapes and latency, which combinations and exports ask for.
+    whatever was applied before. A subclass has ``genes``, ``apply``, ``marks`` and ``prices``; all else has a default.
     """
 
     Settings: ClassVar[type[Checked]] = Checked
@@ -69,14 +68,12 @@ class Transform(ABC):
     def __init__(self, resident: Resident, settings: Any, texts: Texts | None) -> None:
         """Raise :class:`evoprune.InputError` for a model that it cannot change.
 
-        ``texts.calibration`` may be read where :meth:`calibrates` says so. Without ``texts`` it is to give shapes
-        alone, of any weights: nothing is calibrated, and no weight is updated.
+        ``texts.calibration`` may be read where :meth:`calibrates` says so. Without ``texts`` it gives shapes alone.
         """
         self.resident, self.settings, self._texts = resident, settings, texts
 
     @property
     def texts(self) -> Texts:
-        """The texts that it was made with."""
         assert self._texts is not None
         return self._texts
 
@@ -91,10 +88,7 @@ class Transform(ABC):
 
     @abstractmethod
     def marks(self) -> Sequence[Hashable]:
-        """For each block, a value whose ``repr`` identifies its present weights: equal marks mean equal blocks.
-
-        A candidate is scored from the first block whose mark differs from that of an earlier candidate.
-        """
+        """For each block, a value whose ``repr`` identifies its present weights: equal marks mean equal blocks."""
 
     @abstractmethod
     def prices(self, unit: str) -> Prices:
@@ -159,10 +153,7 @@ class Transform(ABC):
         return True
 
     def write(self, model: Any) -> None:  # noqa: B027 - most transforms change values only
-        """Change ``model``, a copy of the resident model as finalised, into the model that is saved, if :attr:`plain`.
-
-        Nothing has to be changed where only the values of weights differ.
-        """
+        """Change ``model``, a copy of the final resident model, into the model that is saved, if :attr:`plain`."""
 
     def inputs_left(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:  # noqa: ARG002 - most leave all
         """The remaining inputs, int64 in order, of matrices that lose some, by the matrices' names."""
@@ -209,8 +200,7 @@ class Transform(ABC):
 def at_share(genes: Sequence[Gene], share: float) -> list[float]:
     """For each of ``genes`` the ``share``, in [0, 1], of its range, taken to rise from what is dense.
 
-    Genes with levels have whole levels: the rounding error of one is carried to the next, so that where not all can be
-    equal the higher ones are at even distances.
+    Levels are whole: the rounding error of a gene is carried to the next, so that higher ones are at even distances.
     """
     genome, rest = [], 0.5
     for gene in genes:

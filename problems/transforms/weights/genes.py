@@ -34,9 +34,8 @@ class Group:
     def cuts(self, sparsity: float, tables: Sequence[torch.Tensor] = ()) -> list[tuple[int, int]]:
         """For each matrix its cut, and how many weights that removes, at ``sparsity``.
 
-        All matrices lose the same share, or that of ``tables`` from :func:`split`. Cuts lie between
-        levels, so a matrix may lose slightly too much or too little; the next one compensates, and
-        the group's total is exact to half a level of its last matrix.
+        All matrices lose the same share, or that of ``tables`` from :func:`split`. As cuts lie between levels, the next
+        matrix makes up for each: the total is exact to half a level of the last one.
         """
         cuts, sizes, removed = [], 0, 0
         for index, matrix in enumerate(self.matrices):
@@ -63,8 +62,7 @@ def group(matrices: Sequence[Matrix], genes: str) -> list[Group]:
 class Meaning:
     """One gene for each group: its sparsity.
 
-    ``groups`` are disjoint; each has one sparsity. ``names`` and ``weights`` (the number of
-    weights that a gene removes for each 1 of its value) belong to the genes.
+    ``weights``: the number of weights that a gene removes for each 1 of its value.
     """
 
     def __init__(self, matrices: Sequence[Matrix], settings: WeightsSettings) -> None:
@@ -83,21 +81,17 @@ class Meaning:
         return [1.0] * len(self.names)
 
     def uniform(self, sparsity: float) -> list[float]:
-        """The genome that gives every matrix the same ``sparsity``."""
         return [sparsity] * len(self.names)
 
     def sparsities(self, genome: Sequence[float]) -> Sequence[float]:
-        """The sparsity of each group."""
         return genome
 
 
 class BlockAndKind(Meaning):
     """A gene for each block, and one for each kind of matrix that is added to its sparsity in every block.
 
-    There are few more genes than with blocks alone, and most of the freedom of a gene for each matrix.
-    Sums are clipped to ``min_sparsity`` and ``max_sparsity``; all other matrices compensate equally, so
-    the number of removed weights is that of the genes. If all kinds are 0, sums are not clipped, because
-    the references dense and uniform may lie beyond the bounds.
+    Sums are clipped to ``min_sparsity`` and ``max_sparsity``, and all other matrices compensate equally. If all kinds
+    are 0, they are not, because the references dense and uniform may lie beyond the bounds.
     """
 
     def __init__(self, matrices: Sequence[Matrix], settings: WeightsSettings) -> None:
@@ -121,14 +115,12 @@ class BlockAndKind(Meaning):
 
     @property
     def spreads(self) -> list[float]:
-        """1 for blocks, half of that for kinds."""
         return [1.0] * self._blocks + [0.5] * (len(self.names) - self._blocks)
 
     def uniform(self, sparsity: float) -> list[float]:
         return [sparsity] * self._blocks + [0.0] * (len(self.names) - self._blocks)
 
     def sparsities(self, genome: Sequence[float]) -> Sequence[float]:
-        """The sparsity of each matrix."""
         low, up = self._settings.min_sparsity, self._settings.max_sparsity
         sums = [genome[block] + genome[kind] for block, kind in self._places]
         if all(low <= value <= up for value in sums) or not any(genome[self._blocks :]):
@@ -152,8 +144,8 @@ def make_genes(matrices: Sequence[Matrix], settings: WeightsSettings) -> Meaning
 def split(scores: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """The weights that each matrix of a group loses if the lowest ``scores`` of the whole group are removed.
 
-    For each matrix a table, int64 ``(places,)``: how many weights of it and of those before
-    it are among the lowest, at evenly spaced sparsities from 0 to 1.
+    For each matrix a table, int64 ``(places,)``: how many weights of it and of those before it are among the lowest, at
+    evenly spaced sparsities from 0 to 1.
     """
     ranks = ranks_in_matrix(torch.cat([score.flatten() for score in scores]))
     lowest = torch.linspace(0, ranks.numel(), _PLACES + 1, dtype=torch.float64).round().long().to(ranks.device)

@@ -42,15 +42,10 @@ class _Version:
 class Masks:
     """Sets the model's weights to those of any genome, without loading or allocating anything.
 
-    ``stored`` holds each matrix's original weights and the levels of them (see
-    :mod:`problems.transforms.weights.ranks`), and for weights that are compared in a whole group the
-    split of its loss (see :func:`problems.transforms.weights.genes.split`). It is only read; the
-    model's own parameters are overwritten. ``meaning`` turns a genome into a sparsity for each group.
-
-    ``stages``: sparsities, rising, at which ``stored`` has updated weights too (see
-    :mod:`problems.transforms.weights.reconstruction`). A matrix is cut from those of the stage that is
-    nearest to its cut, or from the original ones, whose stage is 0. No update compensates for
-    weights that are removed above a stage, or restored below it.
+    ``stored``, only read: each matrix's original weights, their levels (:mod:`problems.transforms.weights.ranks`), and
+    the split of a group's loss (:func:`problems.transforms.weights.genes.split`). ``meaning``: from a genome to the
+    sparsity of each group. ``stages``: rising sparsities with updated weights in ``stored``; a matrix is cut from those
+    of the stage that is nearest to its cut, or from the original ones, whose stage is 0.
     """
 
     def __init__(
@@ -76,10 +71,7 @@ class Masks:
 
     @torch.no_grad()
     def apply(self, genome: Sequence[float]) -> float:
-        """Mask the model as ``genome`` says; return the prunable weights' sparsity.
-
-        Only matrices whose cut changed are written, each in two passes over its memory.
-        """
+        """Mask the model as ``genome`` says, where cuts changed; return the prunable weights' sparsity."""
         for group, sparsity in zip(self.groups, self._meaning(genome), strict=True):
             for matrix, cut in zip(group.matrices, group.cuts(sparsity, self._splits[group.name]), strict=True):
                 if self._cuts[matrix.name] != cut:
@@ -91,11 +83,9 @@ class Masks:
 
     @property
     def sparsity(self) -> float:
-        """The share of the prunable weights that is removed now, according to the cuts."""
         return sum(removed for _, removed in self._cuts.values()) / self.total
 
     def base(self, matrix: Matrix) -> torch.Tensor:
-        """The original weights of ``matrix``, as its layer stores them."""
         return self._stored[BASE + matrix.name]
 
     def kept(self, matrix: Matrix) -> torch.Tensor:
@@ -111,7 +101,6 @@ class Masks:
         self._cuts = dict.fromkeys(self._cuts, _UNKNOWN)
 
     def block_cuts(self) -> list[tuple[int, ...]]:
-        """For each block, the cuts of its matrices as they are now."""
         cuts: list[list[int]] = [[] for _ in range(self._blocks)]
         for group in self.groups:
             for matrix in group.matrices:
@@ -119,7 +108,6 @@ class Masks:
         return [tuple(block) for block in cuts]
 
     def sparsities(self) -> dict[str, float]:
-        """The sparsity of each matrix by name, as it is masked now."""
         return {m.name: self._cuts[m.name][1] / m.size for group in self.groups for m in group.matrices}
 
 

@@ -26,10 +26,8 @@ def ranks_in_matrix(score: torch.Tensor) -> torch.Tensor:
 def ranks_in_rows(score: torch.Tensor, transposed: bool = False) -> torch.Tensor:
     """As :func:`ranks_in_matrix`, but weights are compared within their output row.
 
-    All rows' lowest weights come first, then all second-lowest, and so on: cutting the
-    ``k`` lowest ranks removes ``k`` weights in all, and from any two rows numbers that
-    differ by one at most (the comparison group of Wanda, Sun et al., ICLR 2024).
-    ``score`` is ``(out, in)``, or ``(in, out)`` if ``transposed``.
+    All rows' lowest weights come first, then all second-lowest, and so on (the comparison group of Wanda, Sun et al.,
+    ICLR 2024). ``score`` is ``(out, in)``, or ``(in, out)`` if ``transposed``.
     """
     rows = score.T if transposed else score
     order = torch.argsort(rows, dim=1, stable=True)
@@ -48,7 +46,7 @@ def levels(ranks: torch.Tensor) -> torch.Tensor:
 def cut(target: int, size: int) -> tuple[int, int]:
     """The cut that removes about ``target`` of the ``size`` weights of a matrix, and the number that it removes.
 
-    Weights whose level is below the cut are removed. ``target``: between 0 and ``size``.
+    Weights whose level is below the cut are removed.
     """
     count = min(size, _MOST_LEVELS)
     place = round(target * count / size)

@@ -25,11 +25,10 @@ _COPIES = 16  # of a matrix in float32, with its Gram matrix and factors, while 
 
 @torch.no_grad()
 def reconstruct(resident: Resident, settings: WeightsSettings, masks: Masks, tokens: torch.Tensor) -> None:
-    """Update the remaining weights of the whole model as ``masks`` cuts it now.
+    """Update the remaining weights of the whole model as ``masks`` cuts it now, block after block.
 
-    Block after block: the Gram matrices of its layers' inputs are taken on ``tokens`` ``(windows, window)``, the
-    calibration text, with the block still dense and those before it updated, as in SparseGPT's code. The next
-    genome that is applied writes all weights again. A reconstruction that was interrupted goes on.
+    The Gram matrices of a block's inputs are taken on ``tokens`` ``(windows, window)``, the calibration text, with the
+    block still dense and those before it updated, as in SparseGPT's code. An interrupted reconstruction goes on.
     """
     walk = Walk(resident.forward, tokens, BATCH_TOKENS)
     blocks = [(block, list(members)) for block, members in groupby(resident.matrices, key=lambda m: m.block)]
@@ -79,18 +78,12 @@ def reconstruct_at_stages(
     tokens: torch.Tensor,
     stored: Mapping[str, torch.Tensor],
 ) -> Tensors:
-    """The weights and levels of each of ``matrices`` at each of the ``reconstruct_stages``.
+    """The weights and levels of each of ``matrices`` at each of the ``reconstruct_stages``, as EvoPress searches them.
 
-    ``model`` is dense: all stages are updated for its layers' inputs on ``tokens``
-    ``(windows, window)``, the calibration text. EvoPress (Sieberling et al., ICML 2025) searches over
-    such a table of layers. ``stored``: the original weights and levels, as
-    :class:`problems.transforms.weights.masks.Masks` takes them.
-
-    A weight that a stage removes is stored with its original value, and its level is below those
-    of all remaining weights: a cut above the stage's removes the lowest of the updated weights too,
-    a cut below it restores the highest of the removed ones, and the number removed is exact. If the
-    score chooses the mask, levels are those of the score, and not stored again; else those of
-    w^2 / [H^-1]_jj, by which SparseGPT chooses.
+    ``model`` is dense: stages are updated for its layers' inputs on ``tokens`` ``(windows, window)``. ``stored``: the
+    original weights and levels. A weight that a stage removes is stored with its original value, and its level is below
+    those of all remaining weights: other cuts than the stage's remove or restore, and the number removed is exact.
+    Levels are those of the score if it chooses the mask, else those of w^2 / [H^-1]_jj, by which SparseGPT chooses.
     """
     found: Tensors = {}
     for matrix, of_inputs in statistics(model, tokens, matrices, {GRAM}, "reconstructing stages"):

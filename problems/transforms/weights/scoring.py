@@ -34,7 +34,6 @@ class Scoring:
 
     @property
     def needs(self) -> frozenset[str]:
-        """The statistics that must be gathered on calibration text, if any."""
         return frozenset().union(*map(needs, self._scores.values()))
 
     def scope(self, kind: str) -> str:
@@ -66,7 +65,6 @@ class Scoring:
             yield matrix, matrix.rows(found).contiguous()
 
     def originals(self) -> Tensors:
-        """A copy of the weights as they are now, under the names that masks use."""
         return {BASE + matrix.name: matrix.weight.detach().clone() for matrix in self._matrices}
 
     def levels(self, model: Any, groups: Sequence[Group], tokens: torch.Tensor) -> Tensors:

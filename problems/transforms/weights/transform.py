@@ -112,12 +112,10 @@ class Weights(Transform):
         }
 
     def statistics(self, names: Collection[str]) -> Iterator[tuple[Matrix, Statistics]]:
-        """The matrices, and their statistics ``names`` in the dense model."""
         self.apply(self.dense)
         return statistics(self.resident.model, self.texts.calibration.tokens, self.matrices, names)
 
     def scored(self) -> Iterator[tuple[Matrix, torch.Tensor]]:
-        """The matrices, and the scores of their weights in the dense model."""
         self.apply(self.dense)
         return self.scoring.scored(self.resident.model, self._calibrating)
 

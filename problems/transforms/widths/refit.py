@@ -16,9 +16,8 @@ def refitted(weight: torch.Tensor, gram: torch.Tensor, kept: torch.Tensor, dampi
     """The weights ``(out, kept)`` for the inputs ``kept`` whose outputs are nearest to those of all of ``weight``.
 
     ``weight`` ``(out, in)``; ``gram`` ``(in, in)``: the mean over tokens of x x^T; ``kept``: int64, places of inputs.
-    Least squares over tokens: the change D of the kept weights minimises |W_cut x_cut - D x_kept|^2 plus ``damping`` of
-    the mean of x_kept^2 times |D|^2, so that nothing changes where nothing is cut. The result is in the dtype of
-    ``weight``. The update of the optimal brain surgeon for whole structures, as in ZipLM (Kurtic et al., NeurIPS 2023).
+    The change D of the kept weights minimises |W_cut x_cut - D x_kept|^2 plus ``damping`` of the mean of x_kept^2 times
+    |D|^2 (Kurtic et al., ZipLM, NeurIPS 2023).
     """
     is_cut = torch.ones(weight.shape[1], dtype=torch.bool, device=weight.device)
     is_cut[kept] = False
@@ -32,9 +31,8 @@ def losses(weight: torch.Tensor, gram: torch.Tensor, order: torch.Tensor, dampin
     """The error of the outputs with the first n inputs of ``order``, for n from 0 to all: float64 ``(in + 1,)``.
 
     ``weight`` ``(out, in)``; ``gram`` ``(in, in)``: the mean over tokens of x x^T; ``order``: int64, places of inputs.
-    It is the mean over tokens of the squared error with the best weights for these inputs. In this order inputs are
-    x = L z, where L is the factor of the damped ``gram`` and the parts of z are independent: of them the first n inputs
-    know the first n, so that the squares of the other columns of W L are lost.
+    The mean squared error with the best weights: x = L z, where L is the factor of the damped ``gram`` and z is
+    independent, so that the squares of the columns of W L beyond n are lost.
     """
     factor = damped_factor(gram[order][:, order], damping)
     squares = (weight[:, order].to(factor.dtype) @ factor).square().sum(0)
@@ -45,9 +43,8 @@ def best_first(weight: torch.Tensor, gram: torch.Tensor, places: torch.Tensor) -
     """The units, int64 ``(units,)``, the one that is removed last first.
 
     ``weight`` ``(out, in)``; ``gram`` ``(in, in)``: the mean over tokens of x x^T; ``places`` ``(units, size)``, int64:
-    the inputs of each unit. Each round removes the units S with the least tr(W_S ((H^-1)_SS)^-1 W_S^T), the error that
-    is left when all other weights make up for them, and updates W and H^-1 (Kurtic et al., ZipLM, NeurIPS 2023,
-    equations 2 and 3); H is ``gram`` with ``DAMPING`` of its mean diagonal.
+    the inputs of each unit. Each round removes the units S with the least tr(W_S ((H^-1)_SS)^-1 W_S^T), and updates W
+    and H^-1 (Kurtic et al., ZipLM, NeurIPS 2023, equations 2 and 3); H is the damped ``gram``.
     """
     inverse = damped_inverse(gram)
     wide = weight.to(inverse.dtype, copy=True)
@@ -68,10 +65,7 @@ def best_first(weight: torch.Tensor, gram: torch.Tensor, places: torch.Tensor) -
 
 
 def _solved(matrices: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """X of A X = B for each A of ``matrices`` ``(units, size, size)`` and B of ``right`` ``(units, size, n)``.
-
-    One by one: with several threads MKL 2024.2 solves a batch of 192 rows and more wrongly, or not at all.
-    """
+    """X of A X = B, one by one: with several threads MKL 2024.2 solves a batch of 192 rows and more wrongly."""
     if matrices.shape[1] == 1:  # channels, too many for a loop
         return right / matrices
     return torch.stack([torch.linalg.solve(own, columns) for own, columns in zip(matrices, right, strict=True)])

@@ -61,7 +61,7 @@ class UnitsSettings(Settings):
 class UnitCut(Transform):
     """Leave units out of the attention or of the MLP of each block, the ones with the lowest scores first.
 
-    The tensors in the layers get smaller, so that a candidate takes less time. Subclasses say what a unit is.
+    The tensors in the layers get smaller. Subclasses say what a unit is.
     """
 
     kind: ClassVar[Kind]
@@ -117,12 +117,10 @@ class UnitCut(Transform):
 
     @classmethod
     def calibrates(cls, settings: UnitsSettings) -> bool:
-        """True if the score reads statistics or output matrices are refitted."""
         return settings.compensate or settings.score == STRUCTURED or bool(needs(find_score(settings.score)))
 
     @property
     def genes(self) -> Genes:
-        """The units that stay, in the order of the blocks; genes of protected blocks have one level."""
         return self._genes
 
     @property
@@ -143,14 +141,12 @@ class UnitCut(Transform):
 
     @torch.no_grad()
     def apply(self, genome: Sequence[float]) -> None:
-        """Narrow, drop or restore the sublayers whose level changed."""
         for block, level in self._levels_of(genome).items():
             if level != self._levels[block]:
                 self._set(block, level)
                 self._levels[block] = level
 
     def inputs_left(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:
-        """The inputs of the output matrices that are narrower."""
         left = {block: self._left[block][level] for block, level in self._levels_of(genome).items()}
         return {
             self._units[block].output.matrix.name: self._columns(block, count)
@@ -173,19 +169,16 @@ class UnitCut(Transform):
 
     @property
     def plain(self) -> bool:
-        """True if each block has as many units, and transformers can build such a model."""
         left = self._left_everywhere
         model, units = self.resident.model, self._units[0]
         return bool(left) and (left == units.count or has_form(model, self.form(left)))
 
     def write(self, model: Any) -> None:
-        """Write the number of units of each block into the config."""
         if (left := self._left_everywhere) != self._units[0].count:
             set_form(model.config, self.form(left))
 
     @property
     def _left_everywhere(self) -> int:
-        """The number of units that each block has now; 0 where blocks differ."""
         found = {left[level] for left, level in zip(self._left, self._levels, strict=True)}
         return found.pop() if len(found) == 1 else 0
 
@@ -236,10 +229,7 @@ class UnitCut(Transform):
         return Gene.of_levels(name, [count * size for count in left], group, self._harms(blocks, left))
 
     def _harms(self, blocks: Sequence[int], left: Sequence[int]) -> list[float | None]:
-        """The output error of one block with ``left`` units; empty of more blocks, or where nothing is refitted.
-
-        Errors of several blocks do not compare, and what a dropped sublayer costs does not follow from its error.
-        """
+        """The output error of one block with ``left`` units; empty of more blocks, or where nothing is refitted."""
         if not self.settings.compensate or len(blocks) > 1:
             return []
         lost = self._stored[f"lost.{blocks[0]}"]

@@ -38,12 +38,10 @@ class Part:
 
     @property
     def weights(self) -> int:
-        """The weights of a unit in this matrix."""
         return self.places.shape[1] * self.matrix.rows(self.matrix.weight).shape[0 if self.columns else 1]
 
     @property
     def biases(self) -> int:
-        """The biases of a unit in this matrix."""
         return 0 if self.columns or self.matrix.module.bias is None else self.places.shape[1]
 
     def take(self, tensor: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
@@ -74,7 +72,6 @@ class Units:
 
     @property
     def output(self) -> Part:
-        """The output matrix."""
         return self.parts[-1]
 
     @property
@@ -86,8 +83,8 @@ class Units:
     def narrow(self, kept: torch.Tensor, output: torch.Tensor | None = None) -> None:
         """Leave only the units ``kept`` (int64, in order) in the layers, with ``output`` as the output matrix's weight.
 
-        ``output`` is in the layer's layout; None takes the columns that were loaded. With all units, the very
-        parameters that were loaded are put back.
+        ``output`` is in the layer's layout; None takes the columns that were loaded. All units put back what was
+        loaded.
         """
         left = self._whole if len(kept) == self.count else [*self._narrowed(kept, output)]  # all, or none if one fails
         for part, (weight, bias) in zip(self.parts, left, strict=True):
@@ -105,7 +102,6 @@ class Units:
             yield nn.Parameter(taken, requires_grad=False), left
 
     def restore(self) -> None:
-        """Put back what was loaded."""
         self.narrow(torch.arange(self.count))
 
 
@@ -123,11 +119,10 @@ def split(
     known: Sequence[Sequence[int]],
     interleaved: bool,
 ) -> Units:
-    """``sublayer`` as ``count`` units.
+    """``sublayer`` as ``count`` units, with the same number of columns each in the output matrix.
 
-    The output matrix has the same number of columns for each unit. Each other matrix reads the hidden states and has
-    rows for one or more kinds of outputs; ``known`` lists, for each such choice, how many rows of each kind a unit has.
-    Kinds lie one after the other, or are ``interleaved``: all rows of a unit together.
+    Each other matrix has rows for one or more kinds of outputs; ``known`` lists, for each such choice, how many rows of
+    each kind a unit has. Kinds lie one after the other, or are ``interleaved``: all rows of a unit together.
     """
     *inputs, output = [matrices[layer] for layer in sublayer.layers]
     hidden, width = output.rows(output.weight).shape
