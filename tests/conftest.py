@@ -5,11 +5,19 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from importlib.metadata import distributions
+from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from evoprune import figures
+from evoprune.records import run_folder
+
 SHARED = Path(os.environ.get("EVOPRUNE_SHARED", Path(__file__).resolve().parent.parent.parent / "shared"))
+_DRAW = figures._write
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +43,29 @@ def _no_cache_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         patch.setenv("EVOPRUNE_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.delenv("EVOPRUNE_CACHE_GB", raising=False)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _runs_without_details() -> Iterator[None]:
+    """Read the versions of installed packages once, and write PNG files empty: both take longer than a search here."""
+    packages = [SimpleNamespace(metadata={"Name": each.name}, version=each.version) for each in distributions()]
+
+    def write(figure: Any, place: Path | BytesIO, **options: Any) -> None:
+        if isinstance(place, Path):
+            place.touch()
+        else:
+            _DRAW(figure, place, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_folder, "distributions", lambda: packages)
+        patch.setattr(figures, "_write", write)
+        yield
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PNG files are drawn."""
+    monkeypatch.setattr(figures, "_write", _DRAW)
 
 
 @pytest.fixture(autouse=True)

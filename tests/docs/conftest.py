@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.timings import short_timings  # noqa: F401 - a fixture
+from tests.exports import _short_checks, fresh_processes  # noqa: F401 - fixtures
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)]

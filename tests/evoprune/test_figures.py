@@ -27,12 +27,14 @@ def test_counts_are_plain_numbers():
     assert "1,000,000" in labels(axes.xaxis)
 
 
+@pytest.mark.usefixtures("drawn")
 def test_dollars_are_no_mathematics(tmp_path):
     figure, axes = new()
     axes.plot([10, 4e7], label="a$b_$c")
     axes.set(xlabel="m$5_to_$10", title="t$5_to_$10")
     axes.legend()
     save(figure, tmp_path, "figure")
+    assert (tmp_path / "figure.png").stat().st_size > 5000
     assert all(f">{text}<" in (tmp_path / "figure.svg").read_text() for text in ("a$b_$c", "m$5_to_$10", "t$5_to_$10"))
 
 

@@ -14,8 +14,8 @@ from evoprune.cli import main
 from problems.evaluation.session import Session
 from problems.language_model.problem import LanguageModel, LanguageModelSettings, Pruning
 from problems.language_model.settings import PruningSettings
+from tests.exports import _short_checks, fresh_processes  # noqa: F401 - fixtures
 from tests.problems.small import ARCHITECTURES, VOCABULARY, problem_in, random_model
-from tests.timings import short_timings  # noqa: F401 - a fixture
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,7 +14,6 @@ from problems.distillation.recover import Recovered, recover
 from problems.distillation.settings import RecoverSettings
 from problems.distillation.text import recovery_text
 from problems.distillation.training import Training
-from problems.export import check, folder
 from problems.results.final_model import FinalModel
 
 RECOVER = {"tokens": 1024, "batch": 4, "held_out": 4, "evaluations": 4, "rate": 0.001}
@@ -48,11 +47,6 @@ def stop_at_step_5(patch: pytest.MonkeyPatch, error: BaseException | type[BaseEx
         return step(training, number, rate)
 
     patch.setattr(Training, "_step", ended)
-
-
-def check_in_process(patch: pytest.MonkeyPatch) -> None:
-    """Check exported folders in this process: a fresh one takes seconds."""
-    patch.setattr(folder, "run_python", lambda *told, **_: check.main(json.loads(Path(told[-1]).read_text())))
 
 
 def facts(folder: Path) -> Any:

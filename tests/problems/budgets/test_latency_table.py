@@ -15,11 +15,6 @@ DECODE = Load("decode", length=16)
 REST = 100_000
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    monkeypatch.setattr(latency, "_TURN", 0.0)
-
-
 @pytest.fixture
 def transform(language_model):
     return lambda transforms: language_model(transforms=transforms).session.transform

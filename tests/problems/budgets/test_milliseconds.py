@@ -7,21 +7,13 @@ import pytest
 from evoprune import InputError
 from evoprune.cli import main
 from evoprune.testing import check_budget
-from problems.budgets import milliseconds
 from problems.budgets.amounts import of_model
 from problems.budgets.milliseconds import Milliseconds
-from problems.transforms import latency
 from tests.problems.small import problem_in
 
 GIVEN = {"speedup": 1.1, "phase": "decode", "batch": 1, "length": 16, "seconds": 0.0}
 BUDGET = {"use": "milliseconds", **GIVEN}
 WIDTHS = ["heads", "channels"]
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    monkeypatch.setattr(latency, "_TURN", 0.0)
-    monkeypatch.setattr(milliseconds, "_SECONDS", 0.0)
 
 
 @pytest.fixture

@@ -11,17 +11,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from evoprune.cli import main
 from problems.models.attention import NAME
 from problems.models.blocks import find_matrices
-from tests.problems.recoveries import check_in_process, facts
+from tests.problems.recoveries import facts
 from tests.problems.small import ARCHITECTURES, plain_perplexity
 from tests.runs import result
 
 STAGES = (0.25, 0.5, 0.75)
 OTHERS = [name for name in ARCHITECTURES if name not in ("gpt2", "llama")]
-
-
-@pytest.fixture
-def _in_process(monkeypatch):
-    check_in_process(monkeypatch)
 
 
 @pytest.fixture
@@ -55,6 +50,7 @@ def check_plain_load(run, out):
     assert facts(out)["check"]["attention"] != NAME
 
 
+@pytest.mark.usefixtures("fresh_processes")
 def test_a_fresh_process_without_evoprune_loads_it_and_others_may_read_it(run_on, tmp_path):
     run, out = run_on("gpt2"), tmp_path / "out"
     before = os.umask(0o027)
@@ -67,7 +63,6 @@ def test_a_fresh_process_without_evoprune_loads_it_and_others_may_read_it(run_on
     assert {path.stat().st_mode & 0o777 for path in out.iterdir()} == {0o640}
 
 
-@pytest.mark.usefixtures("_in_process")
 @pytest.mark.parametrize("architecture", ["llama", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
 def test_a_plain_load_has_the_runs_zeros_and_perplexity(run_on, architecture, tmp_path):
     run, out = run_on(architecture), tmp_path / "out"
@@ -75,7 +70,6 @@ def test_a_plain_load_has_the_runs_zeros_and_perplexity(run_on, architecture, tm
     check_plain_load(run, out)
 
 
-@pytest.mark.usefixtures("_in_process")
 @pytest.mark.parametrize("stages", [(), pytest.param(STAGES, marks=pytest.mark.slow)])
 def test_what_the_run_reconstructed_is_written_reconstructed(stages, run_on, tmp_path, capsys):
     run, out = run_on("gpt2", reconstruct="sparsegpt", stages=stages), tmp_path / "out"
@@ -87,7 +81,6 @@ def test_what_the_run_reconstructed_is_written_reconstructed(stages, run_on, tmp
     assert found != pytest.approx(known["report"]["evolved"], rel=1e-3)
 
 
-@pytest.mark.usefixtures("_in_process")
 def test_half_precision_and_our_attention_stay_out_of_the_files(run_on, tmp_path):
     out = tmp_path / "out"
     assert main(["export", str(run_on("llama", "bfloat16")), str(out), "--dtype", "float16", "--untimed"]) == 0
@@ -95,7 +88,6 @@ def test_half_precision_and_our_attention_stay_out_of_the_files(run_on, tmp_path
     assert json.loads((out / "config.json").read_text())["dtype"] == "float16"
 
 
-@pytest.mark.usefixtures("_in_process")
 def test_a_perplexity_that_is_not_the_runs_marks_the_output_unfit(copy_of, tmp_path):
     run = copy_of(lambda found: found["perplexity"]["report"].update(evolved=1.5))
     assert main(["export", str(run), str(tmp_path / "out"), "--untimed"]) == 3

@@ -19,19 +19,14 @@ from problems.distillation.training import Training
 from problems.language_model import recovery
 from problems.models.blocks import find_matrices
 from problems.results.result import RecoveredRow
-from tests.problems.recoveries import OPTIONS, RECOVER, check_in_process, facts, stop_at_step_5
+from tests.problems.recoveries import OPTIONS, RECOVER, facts, stop_at_step_5
 from tests.problems.small import random_model, save
 from tests.runs import result
 
 
-@pytest.fixture(autouse=True)
-def _in_process(monkeypatch):
-    check_in_process(monkeypatch)
-
-
 @pytest.fixture(scope="module")
 def out(smaller_run):
-    """The run's result, recovered and checked in a fresh process."""
+    """The run's result, recovered."""
     out = smaller_run.parent / "out"
     assert main(["recover", str(smaller_run), "--out", str(out), *OPTIONS, "--alike", "dense"]) == 0
     return out

