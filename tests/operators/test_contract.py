@@ -3,7 +3,6 @@
 import pickle
 
 import pytest
-from deap import tools
 from pydantic import ValidationError
 
 from evoprune import Individual
@@ -50,18 +49,6 @@ def test_selection_works_where_all_are_equal(name, value):
     for individual in individuals:
         individual.fitness.values = (value,)
     assert len(registry.operator("select", name)(individuals, 2)) == 2
-
-
-@pytest.mark.parametrize(
-    ("slot", "function", "parameters"),
-    [
-        ("mate", tools.cxUniform, {"indpb": 0.5}),
-        ("mutate", tools.mutGaussian, {"mu": 0, "sigma": 1, "indpb": 0.5}),
-        ("select", tools.selTournament, {"tournsize": 2}),
-    ],
-)
-def test_operators_of_deap_keep_the_laws(slot, function, parameters):
-    check_operator(slot, function, **parameters)
 
 
 def beyond(individual, *, up):

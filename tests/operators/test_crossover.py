@@ -28,11 +28,6 @@ def test_children_of_blend_fill_the_widened_interval_symmetrically(alpha):
     assert 1 + alpha + 1e-9 >= max(shares) == pytest.approx(1 + alpha, abs=0.05)
 
 
-def test_children_of_blend_are_clipped():
-    *_, first, second = blended(2.0, bound=1.0)
-    assert max(map(abs, [*first, *second])) == 1.0
-
-
 def test_a_larger_eta_keeps_simulated_binary_children_nearer_to_their_parents():
     def distance(eta):
         random.seed(1)

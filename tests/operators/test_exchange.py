@@ -44,12 +44,6 @@ def test_few_moves_are_likelier_than_many():
     assert max(counts) > 2
 
 
-def test_a_single_free_gene_has_nothing_to_exchange_with():
-    genes = Genes([Gene("a"), Gene("b", 0.5, 0.5)])
-    (child,) = exchange(Individual([0.4, 0.5]), genes=genes, budget=Additive(genes, [1.0, 1.0], None))
-    assert child == [0.4, 0.5]
-
-
 PRIOR = [0.1, 0.2, 0.5, 0.8, 0.0, 0.7]
 
 

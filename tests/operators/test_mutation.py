@@ -49,14 +49,6 @@ def test_polynomial_gives_real_numbers_within_the_bounds_for_parents_outside(sta
     assert all(isinstance(gene, float) and -1.0 <= gene <= 1.0 for gene in child)
 
 
-def test_polynomial_leaves_fixed_genes():
-    random.seed(1)
-    genes = Genes([Gene("a", 0.2, 0.2), Gene("b"), Gene("c", 0.7, 0.7)])
-    (child,) = polynomial(Individual([0.2, 0.5, 0.7]), genes=genes, indpb=1.0)
-    assert (child[0], child[2]) == (0.2, 0.7)
-    assert child[1] != 0.5
-
-
 @pytest.mark.parametrize(("mutate", "parameters"), [(gaussian, {"sigma": 1e-6, "limit": 0.1}), (polynomial, {})])
 def test_a_gene_with_levels_that_is_drawn_moves_to_another_level_however_small_the_noise(mutate, parameters):
     random.seed(1)

@@ -118,15 +118,6 @@ def test_landing_is_at_levels_not_above_the_limit_and_no_single_step_up_fits():
                 assert not budget.spent(landed) < budget.spent(other) <= budget.limit
 
 
-def test_a_genome_at_the_limit_is_landed_where_it_is():
-    for budget, _ in knapsacks():
-        for genome in every_genome(budget):
-            if budget.spent(genome) == budget.limit:
-                landed = Individual(genome)
-                land(landed, budget)
-                assert landed == list(genome)
-
-
 def test_a_projection_keeps_the_optimality_conditions():
     """Karush, Kuhn and Tucker: one multiplier moves all free genes, and pushes the others at their bound."""
     for genes, space in problems():

@@ -23,10 +23,6 @@ def test_what_fails_is_tried_once_more_and_then_is_a_failure():
         assert [results[index].failure for index in (0, 1)] == 2 * ["not now" if failures > 1 else None]
 
 
-def test_an_empty_generation_has_no_results():
-    assert list(Serial().map(times_out_of(0)[0], [])) == []
-
-
 def test_slower_calls_may_take_longer_before_the_run_counts_as_stalled():
     backend = Serial()
     list(backend.map(lambda _: Evaluation((0.0,), seconds=20.0), [[1.0]]))

@@ -10,7 +10,6 @@ import pytest
 from evoprune.errors import InputError
 from evoprune.experiment import registry
 from evoprune.experiment.registry import HOME
-from evoprune.interfaces.problem import Problem
 from tests.runs import lines
 
 SCRIPT = """
@@ -33,7 +32,7 @@ class Mine(Benchmark):
 """
 
 
-@pytest.fixture(params=["module", "script"])
+@pytest.fixture
 def command(request, tmp_path):
     """Runs a command in a folder with two workers, as ``python -m evoprune`` or as the script ``evoprune`` does."""
     elsewhere = tmp_path / "bin"
@@ -63,7 +62,7 @@ def folder(tmp_path):
     return made
 
 
-@pytest.mark.parametrize("beside_the_file", [False, True])
+@pytest.mark.parametrize(("command", "beside_the_file"), [("module", True), ("script", False)], indirect=["command"])
 def test_a_users_module_is_found_in_workers_too_and_hides_none_of_ours(command, folder, tmp_path, beside_the_file):
     elsewhere = tmp_path / "other"
     elsewhere.mkdir()
@@ -96,12 +95,6 @@ def test_a_plugin_that_fails_or_exits_on_import_is_named(run, write, plugin, cod
     assert answer.code == 2
     assert "plugins: cannot import 'breaking_plugin'" in answer.err
     assert not answer.folder.exists()
-
-
-def test_every_registered_problem_is_one():
-    assert {"benchmark", "pruning"} <= set(registry.names(registry.PROBLEMS))
-    for name in registry.names(registry.PROBLEMS):
-        assert issubclass(registry.problem(name), Problem)
 
 
 def test_every_operator_of_ours_is_registered_under_its_own_name():

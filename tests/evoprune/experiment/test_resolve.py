@@ -73,18 +73,6 @@ def test_a_name_like_none_of_ours_gets_the_list_alone():
     assert "known: blend, " in fault
 
 
-def test_operators_of_deap_need_no_listing():
-    resolved = resolve(benchmark(operators={"mate": {"use": "deap.tools:cxBlend", "alpha": 0.3}}), "here")
-    assert resolved.operators["mate"].function.__module__ == "deap.tools.crossover"
-    assert resolved.config()["operators"]["mate"] == {"use": "deap.tools:cxBlend", "alpha": 0.3}
-
-
-def test_a_parameter_without_default_must_be_given():
-    assert faults(benchmark(operators={"mate": "deap.tools:cxBlend"})) == [
-        "operators.mate.alpha: missing; it must be given"
-    ]
-
-
 def test_a_value_that_the_engine_supplies_need_not_be_given():
     use = {"use": "deap.tools:mutPolynomialBounded", "eta": 20, "indpb": 0.1}
     assert resolve(benchmark(operators={"mutate": use}), "here").config()["operators"]["mutate"] == use

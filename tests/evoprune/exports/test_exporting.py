@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from evoprune import Exported, Exporting, InputError, Stopped
-from evoprune.exports.exporting import about, export, is_one_file, load
+from evoprune.exports.exporting import about, export, is_one_file
 
 
 def writing(faults=()):
@@ -45,7 +45,7 @@ def test_a_file_with_faults_is_marked(tmp_path):
     assert not json.loads((tmp_path / "small.evoprune.json").read_text())["fit"]
 
 
-@pytest.mark.parametrize("taken", ["small.bin", "small.README.md", "small.UNFIT.txt", "small.evoprune.json"])
+@pytest.mark.parametrize("taken", ["small.bin", "small.UNFIT.txt"])
 def test_nothing_is_overwritten(tmp_path, taken):
     (tmp_path / taken).write_text("mine")
     with pytest.raises(InputError, match="exists already"):
@@ -108,8 +108,3 @@ def test_parts_of_dead_processes_are_cleared(tmp_path):
 
     export(tmp_path / "out", lambda folder: Exported({}), {}, None)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["out", *names[1:]])
-
-
-def test_what_is_no_export_is_not_loaded(tmp_path):
-    with pytest.raises(InputError, match=r"evoprune\.json"):
-        load(tmp_path)

@@ -4,7 +4,6 @@ from copy import deepcopy
 import pytest
 
 from evoprune import Individual
-from evoprune.interfaces.algorithm import Fitness
 
 
 def scored(weights, values, **keys):
@@ -27,13 +26,6 @@ def test_a_copy_is_whole_and_its_own(copy, weights, values):
     assert (original[0], original.fitness.values) == (0.1, values)
 
 
-@pytest.mark.parametrize("copy", [deepcopy, lambda i: pickle.loads(pickle.dumps(i))], ids=["deepcopy", "pickle"])
-def test_a_copy_without_fitness_has_none(copy):
-    twin = copy(Fitness((1.0,)))
-    assert not twin.valid
-    assert twin.weights == (1.0,)
-
-
 @pytest.mark.parametrize(("weight", "better"), [(-1.0, 1.0), (1.0, 2.0)])
 def test_weights_of_the_instance_decide_what_is_better(weight, better):
     one, two = scored((weight,), (1.0,)), scored((weight,), (2.0,))
@@ -48,7 +40,3 @@ def test_a_child_is_unscored_and_its_own():
     assert not child.fitness.valid
     child[0] = 9.0
     assert parent[0] == 0.1
-
-
-def test_a_genome_is_a_key():
-    assert {Individual([1.0, 2.0]).genome: "found"}[(1.0, 2.0)] == "found"

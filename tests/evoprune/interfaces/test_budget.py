@@ -86,11 +86,6 @@ def test_without_a_limit_prices_may_rise_and_fall():
     assert Additive(GENES, [0.0, [0.0, 3.0, 1.0, 4.0], 0.0, 0.0], None).spent([0.0, 1.5, 0.0, 0.0]) == 2.0
 
 
-def test_a_budget_without_a_limit_says_so():
-    with pytest.raises(ValueError, match="no limit to keep"):
-        Additive(GENES, PRICES, None).excess(GENES.low)
-
-
 def test_rounding_is_no_excess():
     genes = Genes.real("ab", 0.0, 1.0)
     budget = Additive(genes, [0.1, 0.2], 0.3)

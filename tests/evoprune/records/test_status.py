@@ -5,7 +5,6 @@ import shutil
 
 import pytest
 
-from evoprune.files.locks import is_locked
 from evoprune.records import run_folder
 from evoprune.records.status import StatusFile
 from evoprune.search.progress import time_left
@@ -88,15 +87,6 @@ def test_what_needs_a_result_says_how_an_unfinished_run_gets_one(halfway, evopru
         assert "is still running after generation 1" in evoprune(*arguments).err
 
 
-def test_looking_does_not_hold_the_run(halfway):
-    assert not is_locked(halfway / "lock")
-    with run_folder.locked(halfway):
-        assert is_locked(halfway / "lock")
-        with pytest.raises(Exception, match="still running"), run_folder.locked(halfway):
-            pass
-    assert not is_locked(halfway / "lock")
-
-
 def test_a_folder_of_runs_is_a_table_and_one_bad_run_hides_no_other(halfway, evoprune):
     runs = halfway.parent
     shutil.copytree(halfway, runs / "ablation" / "01" / "seed-0")
@@ -136,9 +126,3 @@ def test_the_time_left_is_what_ends_first():
     assert time_left(10.0, 5, 100.0, 20, None) == 40.0
     assert time_left(10.0, 5, 100.0, 20, 150.0) == 5.0
     assert time_left(10.0, 5, 100.0, 20, 50.0) == 0.0
-
-
-def test_several_runs_are_a_table_of_what_was_named(run, sphere, evoprune, no_figures):
-    folders = [run(sphere, name=name).folder for name in ("one", "two", "three")]
-    answer = evoprune("status", *folders[:2])
-    assert [line.split()[0] for line in answer.out.splitlines()[1:]] == [str(folder) for folder in folders[:2]]

@@ -44,7 +44,7 @@ def test_the_better_parent_is_the_one_that_the_objective_prefers(weight, better)
     assert drawn(candidates, 2, weight)[2] == [(1, 3.0), (0, better)]
 
 
-@pytest.mark.parametrize("length", [2, figures.MOST_ANCESTORS, 2 * figures.MOST_ANCESTORS])
+@pytest.mark.parametrize("length", [figures.MOST_ANCESTORS, 2 * figures.MOST_ANCESTORS])
 def test_a_long_line_is_cut(length):
     _, points, better = drawn(chain(length), length - 1)
     assert len(points) == len(better) == min(length, figures.MOST_ANCESTORS)

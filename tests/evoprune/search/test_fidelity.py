@@ -87,13 +87,6 @@ def test_a_resumed_run_knows_each_share(screened, evoprune):
     assert without_times(part.history) == without_times(whole.history)
 
 
-def test_no_generation_begins_after_the_budget_is_spent(run, sphere):
-    answer = run(sphere, "generations=1000", "budget=30", "population=8")
-    before_last = [line["work"] for line in answer.generations][:-1]
-    assert answer.generations[-1]["work"] >= 30
-    assert all(work < 30 for work in before_last)
-
-
 def test_an_algorithm_that_scores_nothing_is_refused(run, plugin, sphere):
     plugin("idle_algorithm", "def idle(toolbox):\n    yield from ()\n")
     answer = run(sphere, "plugins=[idle_algorithm]", "operators.algorithm=idle_algorithm:idle")

@@ -10,7 +10,6 @@ from itertools import pairwise
 import pytest
 
 from evoprune.api import Run
-from evoprune.cli import main
 from evoprune.records import recorded
 from evoprune.records.status import look
 from tests.runs import result, without_times
@@ -107,7 +106,7 @@ def test_a_run_killed_at_any_byte_of_its_finals_ends_the_same_and_judges_none_tw
     history = (whole.folder / "history.jsonl").read_bytes()
     lines = history.splitlines(keepends=True)
     start = sum(map(len, lines[:-3]))
-    for size in [start, start + 1, *range(start + 40, len(history), 97), len(history) - 1, len(history)]:
+    for size in [start, start + 1, *range(start + 40, len(history), 211), len(history) - 1, len(history)]:
         folder = tmp_path / f"cut-{size}"
         shutil.copytree(whole.folder, folder)
         (folder / "result.json").unlink()
@@ -132,18 +131,6 @@ def test_a_finished_run_stays_as_it_is_and_a_lengthened_one_holds_its_own_finals
     assert "done already" in evoprune("resume", folder).out
     assert (folder / "history.jsonl").read_bytes() == before
     again = evoprune("resume", folder, "--set", "generations=9", folder=folder)
-    assert again.code == 0, again.err
-    assert without_times(again.history) == without_times(longer.history)
-    assert result(folder) == result(longer.folder)
-
-
-def test_more_budget_gives_what_a_run_with_it_gives(judged, evoprune):
-    longer = judged("budget=160", "generations=1000", name="longer")
-    folder = judged("budget=100", "generations=1000").folder
-    before = (folder / "history.jsonl").read_bytes()
-    assert "done already" in evoprune("resume", folder).out
-    assert (folder / "history.jsonl").read_bytes() == before
-    again = evoprune("resume", folder, "--set", "budget=160", folder=folder)
     assert again.code == 0, again.err
     assert without_times(again.history) == without_times(longer.history)
     assert result(folder) == result(longer.folder)
@@ -227,16 +214,6 @@ def test_what_cannot_be_judged_does_not_win(judged):
     assert none.json("result.json")["best"]["genome"] == finalists(none)[0]["genome"]
     assert [line["fitness"] for line in finalists(none)] == [[None]] * 3
     assert none.json("result.json")["finals_changed_the_result"] is False
-
-
-def test_an_ablation_holds_them_too(judged, tmp_path):
-    options = ["--seeds", "2", "--budget", "60", "--runs-dir", str(tmp_path), "--name", "a"]
-    vary = ["--vary", "problem.finalists=1,3"]
-    assert main(["ablate", str(judged.file), *vary, *options]) == 0
-    for place in sorted((tmp_path / "a").glob("*/seed-*")):
-        found = json.loads((place / "result.json").read_text())
-        assert len(found.get("finalists", "1")) in {1, 3}
-        assert 60 <= found["work"] < 60 + 8 + 1
 
 
 def test_several_objectives_are_refused(plugin, write, run):

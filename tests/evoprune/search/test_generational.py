@@ -111,18 +111,6 @@ def test_the_elite_is_not_scored_again_and_children_name_their_parents(run, sphe
             assert all(candidates[parent]["generation"] < line["generation"] for parent in line["parents"])
 
 
-def test_without_crossing_and_mutating_children_are_their_parents(run, sphere):
-    answer = run(sphere, "mate_probability=0", "mutate_probability=0")
-    assert answer.json("result.json")["evaluations"] == 8
-    assert all(line["memo"] for line in answer.candidates if line["generation"])
-
-
-def test_no_generations_is_a_random_search(run, sphere):
-    answer = run(sphere, "generations=0")
-    assert answer.code == 0
-    assert len(answer.candidates) == 8
-
-
 STARTED = """
 from problems.benchmark import Benchmark
 

@@ -25,11 +25,7 @@ class Slow(Problem):
 EXPERIMENT = "{plugins: [slow_problem], problem: 'slow_problem:Slow', population: 100, generations: 1000}"
 
 
-@pytest.mark.parametrize(
-    "signals",
-    [[signal.SIGINT], [signal.SIGINT, signal.SIGINT], [signal.SIGTERM, signal.SIGINT]],
-    ids=["one", "two", "terminate"],
-)
+@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM, signal.SIGINT]], ids=["one", "two"])
 def test_an_interrupted_run_ends_in_order(tmp_path, plugin, write, signals):
     plugin("slow_problem", SLOW)
     folder = tmp_path / "runs" / "run"

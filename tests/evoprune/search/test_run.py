@@ -34,22 +34,6 @@ def test_the_result_tells_the_best_and_the_counts(run, sphere):
     assert 0 <= result["seconds_evaluating"] <= result["seconds"]
 
 
-@pytest.mark.usefixtures("no_figures")
-def test_references_are_recorded_first_and_are_not_candidates(run, sphere):
-    reference, *others = run(sphere).history
-    assert reference["reference"] == "optimum"
-    assert reference["fitness"] == [0.0]
-    assert not any("reference" in line for line in others)
-
-
-@pytest.mark.usefixtures("no_figures")
-def test_progress_is_one_plain_line_a_generation(run, sphere):
-    lines = run(sphere).err.splitlines()[2:]
-    assert lines[0] == "reference optimum: 0"
-    assert [line.split("  ")[0] for line in lines[1:-1]] == [f"generation {n}/4" for n in range(5)]
-    assert lines[-1] == "the search is done; writing the report on its best candidate"
-
-
 def test_a_figure_is_the_same_for_the_same_run(run, sphere):
     first, again = (run(sphere, name=name).folder / "convergence.svg" for name in "ab")
     assert first.read_bytes() == again.read_bytes()
@@ -97,9 +81,9 @@ def failing(plugin, write):
     )
 
 
-@pytest.mark.parametrize("settings", [[], ["population=4"], ["max_failures=1"]])
-def test_a_run_of_failures_stops_and_says_why(run, failing, settings):
-    answer = run(failing, "problem.share=2", *settings)
+@pytest.mark.parametrize(("share", "allowed"), [(2, 0.5), (2, 1), (0.5, 0.1)])
+def test_a_run_of_failures_stops_and_says_why(run, failing, share, allowed):
+    answer = run(failing, f"problem.share={share}", f"max_failures={allowed}")
     assert answer.code == 3
     assert "Traceback" not in answer.err
     last = answer.err.splitlines()[-1]
@@ -128,12 +112,6 @@ def test_failed_candidates_are_recorded_and_the_run_goes_on(run, failing, how, r
     first = next(at for at, line in enumerate(answer.candidates) if "failure" not in line)
     works = {line["work"] for line in answer.candidates[first:] if "failure" in line}
     assert works == {1.0 if how == "nan" else 100.0}  # one that could not tell its work counts as the others
-
-
-def test_more_failures_than_max_failures_stop_the_run(run, failing):
-    answer = run(failing, "problem.share=0.5", "max_failures=0.1")
-    assert answer.code == 3
-    assert "max_failures: 0.1" in answer.err
 
 
 BROKEN = """

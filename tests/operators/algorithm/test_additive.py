@@ -8,7 +8,6 @@ from evoprune import Additive, Genes, Individual, InputError
 from evoprune.interfaces.genes import Gene
 from operators.algorithm.additive import additive
 from operators.repair.shift import shift
-from problems.benchmark import Knapsack, KnapsackSettings
 from tests.operators.algorithm.conftest import drive
 
 LEVELS = Genes([Gene.of_levels(str(place), ["16", "8", "4"]) for place in range(6)])
@@ -47,19 +46,6 @@ def test_without_a_limit_there_is_nothing_to_solve():
     unlimited = Additive(LEVELS, [[0.0, -8.0 * size, -12.0 * size] for size in SIZES], None)
     with pytest.raises(InputError, match="additive needs a limit"):
         next(additive(base.Toolbox(), budget=unlimited, initial_genomes=[]))
-
-
-def test_a_knapsack_is_packed_at_once_though_a_full_one_is_of_no_use():
-    problem = Knapsack(KnapsackSettings(items=20, copies=3))
-    random.seed(0)
-    tools = base.Toolbox()
-    tools.register("individual", lambda: Individual(problem.genes.random(), (1.0,)))
-    tools.register("repair", shift, genes=problem.genes, budget=problem.budget)
-    algorithm = additive(tools, budget=problem.budget, initial_genomes=[])
-    score = lambda genome, _: problem.evaluate(genome).values[0]  # noqa: E731
-    _, requests = drive(algorithm, 2, score)
-    optimum = problem.references()["optimum"]
-    assert score(requests[3].individuals[0], 1.0) == score(optimum, 1.0)
 
 
 def test_of_genes_that_know_their_harms_one_level_is_measured_and_all_of_the_costly_ones():

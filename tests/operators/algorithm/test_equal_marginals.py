@@ -85,18 +85,6 @@ def test_a_gene_that_costs_nothing_more_at_its_bound_is_brought_back_if_it_was_d
     assert value < saturating(corner)
 
 
-def test_fixed_genes_and_genes_without_weights_are_left_alone(toolbox):
-    random.seed(0)
-    low, up = [0.0] * GENES, [0.9] * GENES
-    low[0] = up[0] = TARGET
-    held = space_of(Genes([Gene(str(place), *ends) for place, ends in enumerate(zip(low, up, strict=True))]))
-    for space in (toolbox.repair.keywords, toolbox.mutate.keywords):
-        space.update(held)
-    populations, _ = drive(equal_marginals(toolbox, **SPACE | {"budget": held["budget"]}), 8)
-    assert all(genome[0] == TARGET for population in populations for genome, _ in population)
-    assert populations[-1][0][1] < loss([TARGET] * GENES)
-
-
 LEVELS = Genes([Gene.of_levels("plateau", range(5)), Gene.of_levels("even", range(3))])
 BUDGET = Additive(LEVELS, [[0.0, 1.0, 4.0, 4.0, 9.0], [0.0, 1.0, 2.0]], 5.0)
 

@@ -7,7 +7,6 @@ from evoprune import Additive, Genes, Individual, Monotone
 from evoprune.interfaces.genes import Gene
 from operators.algorithm.greedy import greedy
 from operators.repair.shift import shift
-from problems.benchmark import Knapsack, KnapsackSettings
 from tests.operators.algorithm.conftest import drive
 
 DROP = Genes([Gene.of_levels(str(place), ["keep", "drop"]) for place in range(6)])
@@ -86,15 +85,6 @@ def test_exchanges_are_tried_where_what_one_gene_saves_depends_on_the_others():
     populations, _ = drive(algorithm, 12, sums)
     sets = [[float(place in chosen) for place in range(6)] for chosen in combinations(range(6), 4)]
     assert populations[-1][0][1] == min(sums(one, 1) for one in sets if capped.excess(one) <= 0)
-
-
-def test_a_knapsack_is_packed_nearly_best():
-    random.seed(0)
-    problem = Knapsack(KnapsackSettings(items=20))
-    algorithm = greedy(toolbox_of(problem.genes, problem.budget, 1.0), budget=problem.budget, initial_genomes=[])
-    populations, _ = drive(algorithm, 30, lambda genome, _: problem.evaluate(genome).values[0])
-    optimum = problem.evaluate(problem.references()["optimum"]).values[0]
-    assert 0.99 * optimum <= populations[-1][0][1] <= optimum
 
 
 def test_screening_scores_steps_and_exchanges_on_a_part_and_the_best_on_all():
