@@ -1,7 +1,5 @@
 """Errors that are reported to the user, each with its exit code."""
 
-from __future__ import annotations
-
 import difflib
 import errno
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """The style of all figures, saving them as PNG and SVG, and the convergence figure."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from io import BytesIO
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Moves of single genes, within their bounds and a budget."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from evoprune import Budget, Gene, Individual, solve

@@ -1,7 +1,5 @@
 """The folder of an ablation: the options it was started with, and its lock."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The variants of an ablation: every combination of the values that are varied."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product

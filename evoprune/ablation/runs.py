@@ -1,7 +1,5 @@
 """The runs of an ablation: carried out one after the other, or read from their folders."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace

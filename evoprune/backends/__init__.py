@@ -1,7 +1,5 @@
 """Backends evaluate genomes, in this process or in others; :func:`start` starts one."""
 
-from __future__ import annotations
-
 from evoprune.backends.base import Backend, Serial, Stalled
 from evoprune.backends.execution import Execution
 from evoprune.console.phase import Phase

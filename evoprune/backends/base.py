@@ -1,7 +1,5 @@
 """The interface of backends, which take genomes and return scores as they are ready; and the simplest one."""
 
-from __future__ import annotations
-
 import itertools
 import time
 from abc import ABC, abstractmethod

@@ -4,8 +4,6 @@ Dask repeats the tasks of a dead worker, and gives up a task whose workers died 
 where others killed, so it is tried once more, alone.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 import threading

@@ -4,8 +4,6 @@ Our own processes are given a device. Workers that SCOOP or Dask start are not n
 first task, by a lock file of this host, which is released when the process ends.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import math

@@ -4,8 +4,6 @@ SCOOP's origin, the process with the command, writes the code into a file. On th
 the loopback interface only, as it unpickles what it receives: this module runs in place of its launcher and workers.
 """
 
-from __future__ import annotations
-
 import os
 import runpy
 import signal

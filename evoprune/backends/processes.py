@@ -3,8 +3,6 @@
 :mod:`concurrent.futures` would break its whole pool.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

@@ -5,8 +5,6 @@ the process's own loop, and asks the broker for work when there is nothing else 
 tasks: SCOOP would take those longer than some seconds for lost and run them twice.
 """
 
-from __future__ import annotations
-
 import signal
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The commands ``ablate`` and ``front``, which vary keys of an experiment."""
 
-from __future__ import annotations
-
 import argparse
 import shlex
 import sys

@@ -1,7 +1,5 @@
 """The commands ``export``, ``recover`` and ``eval``, which use the result of a run."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Commands that describe what is installed: ``ls`` for people, ``schema`` for editors, ``completion`` for shells."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from collections.abc import Iterable, Iterator, Mapping

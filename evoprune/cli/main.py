@@ -3,8 +3,6 @@
 0 done, 1 a fault in evoprune, 2 input that cannot be used, 3 stopped before the end, 130 interrupted.
 """
 
-from __future__ import annotations
-
 import argparse
 import errno
 import os

@@ -1,7 +1,5 @@
 """Options that several commands share: of the experiment, of where it runs, and those that problems declare."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Commands of plugins that plan an experiment: the run, its report and its export are the same for all of them."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from functools import partial

@@ -1,7 +1,5 @@
 """The commands ``run``, ``resume`` and ``validate``, and what is told and done at the end of a run."""
 
-from __future__ import annotations
-
 import argparse
 import shlex
 import sys

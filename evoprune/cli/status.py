@@ -1,7 +1,5 @@
 """The commands ``status``, of runs, and ``cache``, of the files kept for later ones."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import shlex

@@ -1,7 +1,5 @@
 """Values and tables as plain text, for the terminal and for reports."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Reads an experiment's YAML file and applies ``--set`` to it. Checking is :mod:`evoprune.experiment.resolve`'s."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Hashable, Iterable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Pydantic's errors as lines for people: key path, expected value, nearest name."""
 
-from __future__ import annotations
-
 import re
 import reprlib
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Parameters of plugins, read from a signature or schema and checked with pydantic."""
 
-from __future__ import annotations
-
 import inspect
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping

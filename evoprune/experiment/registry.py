@@ -4,8 +4,6 @@ A registered name is an entry point: ``benchmark`` in ``evoprune.problems``, ``m
 ``module:attribute`` works wherever a name does, for ``deap.tools`` and the modules in an experiment's ``plugins``.
 """
 
-from __future__ import annotations
-
 import configparser
 import importlib
 import importlib.util

@@ -1,7 +1,5 @@
 """Checks a whole experiment before anything large is loaded or written."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The typed form of an experiment's YAML file. No default is hidden anywhere else."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -3,8 +3,6 @@
 An export is a folder, or one file, beside which lie files about it whose names begin with its own.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

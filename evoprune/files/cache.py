@@ -4,8 +4,6 @@ A process holds a shared lock on a file that it uses, an exclusive one on a file
 files are deleted, the oldest use first.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import shutil

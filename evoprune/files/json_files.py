@@ -1,7 +1,5 @@
 """Files written atomically, and JSON that is checked when it is read."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

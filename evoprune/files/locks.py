@@ -1,7 +1,5 @@
 """Locks between processes of one host, released when their process ends; and folders of one user for them."""
 
-from __future__ import annotations
-
 import fcntl
 import math
 import os

@@ -1,7 +1,5 @@
 """The page about a front, and its figures: the worth of each export against its cost."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any

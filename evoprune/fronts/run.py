@@ -1,7 +1,5 @@
 """Carries out a front: a run for each limit, its export, and exports to compare with; none is made twice."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

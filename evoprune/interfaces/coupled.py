@@ -1,7 +1,5 @@
 """Budgets in which what a gene spends depends on others: a type costs a matrix fewer bytes that a cut made smaller."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

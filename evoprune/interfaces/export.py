@@ -1,7 +1,5 @@
 """Optional parts of a problem whose results are exported, measured again or recovered."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Optional parts of a problem: each a class to inherit beside :class:`evoprune.Problem`, where a problem has it."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass

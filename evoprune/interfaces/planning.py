@@ -1,7 +1,5 @@
 """Commands that make a whole experiment of a few words; registered under the entry points ``evoprune.commands``."""
 
-from __future__ import annotations
-
 import argparse
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Interface of problems: plugins subclass :class:`Problem`, and optional parts of :mod:`evoprune.interfaces.parts`."""
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """The typed result of a run: ``result.json``, written once at the end of a run and read by everything that follows."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Base class and types of the schemas of settings and operators."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator

@@ -20,8 +20,6 @@ A score that arrives before its turn waits for it in ``ahead.jsonl``. Only the k
 :data:`VARYING` differ between two runs of one configuration and seed.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections import deque

@@ -1,7 +1,5 @@
 """Reads the recorded part of a run from its folder, which may come from anywhere and is checked."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

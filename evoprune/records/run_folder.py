@@ -6,8 +6,6 @@
 while an export is left to do.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 import shutil

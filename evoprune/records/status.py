@@ -1,7 +1,5 @@
 """The status of a run: ``status.json``, written while it goes on, and read from its folder at any time."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import threading

@@ -1,7 +1,5 @@
 """A page for people about one run, several, or an ablation: HTML that needs no network, and the same as Markdown."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """The page about one ablation, read from its folder, finished or not."""
 
-from __future__ import annotations
-
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence

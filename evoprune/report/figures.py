@@ -1,7 +1,5 @@
 """Figures that a page adds to a run's own: the family tree of its best candidate, and the curves of several runs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

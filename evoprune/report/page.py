@@ -1,7 +1,5 @@
 """Pages, written as Markdown, and made from that as HTML that needs no network: text, tables, figures."""
 
-from __future__ import annotations
-
 import base64
 import re
 from collections.abc import Iterable, Mapping, Sequence

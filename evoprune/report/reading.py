@@ -1,7 +1,5 @@
 """Reads a run for its page, whether it is finished or not."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path

@@ -1,7 +1,5 @@
 """One run's part of a page."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path

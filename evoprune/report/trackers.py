@@ -1,7 +1,5 @@
 """Hands a run's history to TensorBoard, Weights & Biases or MLflow. A step is a generation."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping

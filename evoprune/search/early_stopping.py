@@ -3,8 +3,6 @@
 Prechelt, "Early Stopping - But When?", in Neural Networks: Tricks of the Trade (1998).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """Scores individuals: from the memo, from a resumed run's record, or by workers; writes them to the history."""
 
-from __future__ import annotations
-
 import math
 import random
 import time

@@ -1,7 +1,5 @@
 """Drives an algorithm, generation by generation."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from statistics import median

@@ -1,7 +1,5 @@
 """The finals: the best few of a search, and known solutions, are judged once more; the best of them wins."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Shows how far a search is: the newest state, and a line for each generation."""
 
-from __future__ import annotations
-
 import time
 
 from tqdm import tqdm

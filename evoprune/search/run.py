@@ -4,8 +4,6 @@ The experiment and the scores decide a run, so its history is enough to continue
 its start, with the recorded scores in place of evaluations.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path

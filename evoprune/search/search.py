@@ -1,7 +1,5 @@
 """One search, from its first draw or from what is recorded of it, to its result."""
 
-from __future__ import annotations
-
 import random
 import time
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """The DEAP toolbox, the heart of a run, built from a resolved experiment and tried before the run starts."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Any

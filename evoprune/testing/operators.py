@@ -1,7 +1,5 @@
 """The laws of operators, on genomes of all forms."""
 
-from __future__ import annotations
-
 import inspect
 import math
 import pickle

@@ -1,7 +1,5 @@
 """The laws of problems."""
 
-from __future__ import annotations
-
 import math
 import pickle
 import random

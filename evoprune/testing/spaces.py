@@ -1,7 +1,5 @@
 """The laws of genes and of budgets."""
 
-from __future__ import annotations
-
 import math
 import random
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """Search that models the loss as a sum of the costs of genes, and learns interactions from children."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import chain, combinations, islice

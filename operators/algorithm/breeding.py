@@ -1,7 +1,5 @@
 """First populations, children and losses: steps that algorithms share."""
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Callable, Generator, Sequence

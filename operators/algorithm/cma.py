@@ -1,7 +1,5 @@
 """Covariance matrix adaptation, on genomes repaired to the budget."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """Search that measures the marginal cost of each gene, and moves the budget to where it is cheap."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Generator, Sequence
 from typing import Annotated

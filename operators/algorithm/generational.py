@@ -1,7 +1,5 @@
 """The generational loop with elitism."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from deap import base

@@ -1,7 +1,5 @@
 """Greedy removal, then local search by exchanges, both guided by measured steps of single genes."""
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Generator, Iterator, Sequence

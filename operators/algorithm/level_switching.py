@@ -1,7 +1,5 @@
 """(mu + lambda) search that screens many children on few tokens."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from typing import Annotated

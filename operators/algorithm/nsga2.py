@@ -1,7 +1,5 @@
 """NSGA-II, for problems with several objectives."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from deap import base, tools

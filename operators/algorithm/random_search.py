@@ -1,7 +1,5 @@
 """Random search, the baseline of all other algorithms."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from deap import base

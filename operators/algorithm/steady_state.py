@@ -1,7 +1,5 @@
 """Steady-state search: a few children at a time replace the worst."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated
 

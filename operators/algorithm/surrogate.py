@@ -1,7 +1,5 @@
 """(mu + lambda) search whose children are screened by a regression on all scores."""
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Blend crossover, BLX-alpha."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated
 

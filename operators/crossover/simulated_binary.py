@@ -1,7 +1,5 @@
 """Simulated binary crossover, SBX."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated
 

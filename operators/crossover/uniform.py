@@ -1,7 +1,5 @@
 """Uniform crossover."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from deap import tools

@@ -1,7 +1,5 @@
 """Level switch: one gene spends as much as another saves."""
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Sequence

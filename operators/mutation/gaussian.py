@@ -1,7 +1,5 @@
 """Gaussian mutation of bounded size."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from deap import tools

@@ -1,7 +1,5 @@
 """Rounding of genes with levels to levels within the budget, and the conditions of a repair."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 
 from evoprune import ROUNDING, Budget, Genes, Individual, solve

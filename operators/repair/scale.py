@@ -1,7 +1,5 @@
 """Repair by scaling."""
 
-from __future__ import annotations
-
 from evoprune import Additive, Budget, Genes, Individual, solve
 from operators.moves import clip_genes
 from operators.repair.landing import repaired

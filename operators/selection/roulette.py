@@ -1,7 +1,5 @@
 """Roulette-wheel selection."""
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Sequence

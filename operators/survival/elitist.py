@@ -1,7 +1,5 @@
 """Elitist survival."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated
 
