@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from evoprune.ablation.grid import Variant
 from evoprune.errors import InputError
-from evoprune.experiment.explain import explain
+from evoprune.experiment.explain import validated
 from evoprune.files.json_files import read_json, write_json
 from evoprune.files.locks import is_locked
 from evoprune.records import run_folder
@@ -50,10 +50,7 @@ def is_campaign(folder: Path) -> bool:
 
 def read(folder: Path) -> Campaign:
     """Read the options of the ablation in ``folder``."""
-    try:
-        return Campaign.model_validate(read_json(folder / CAMPAIGN))
-    except ValidationError as error:
-        raise InputError(explain(error, Campaign), str(folder / CAMPAIGN)) from None
+    return validated(Campaign, read_json(folder / CAMPAIGN), str(folder / CAMPAIGN))
 
 
 def is_running(folder: Path) -> bool:

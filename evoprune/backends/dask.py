@@ -20,14 +20,11 @@ from evoprune.backends.execution import Execution
 from evoprune.errors import InputError
 from evoprune.interfaces.problem import Evaluation
 
-_RECOUNT = 1.0
-"""Seconds after which the workers are counted again."""
+_RECOUNT = 1.0  # seconds after which the workers are counted again
 
-_ANSWER = 5.0
-"""Seconds that Dask's thread gets to answer."""
+_ANSWER = 5.0  # seconds that Dask's thread gets to answer
 
-_AHEAD = 2
-"""Calls that Dask has for each worker: one that runs and one that waits. More would be lost with a worker."""
+_AHEAD = 2  # calls that Dask has for each worker: one runs, one waits; more would be lost with a worker
 
 
 class Dask(Backend):

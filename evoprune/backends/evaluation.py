@@ -15,18 +15,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
-from pydantic import ValidationError
-
 from evoprune.backends.base import Scorer
-from evoprune.errors import InputError
 from evoprune.experiment import registry
-from evoprune.experiment.explain import explain
+from evoprune.experiment.explain import validated
 from evoprune.files.locks import lock, user_folder
 from evoprune.interfaces.parts import Finals, Measured
 from evoprune.interfaces.problem import Evaluation, Problem, worst
 
-AUTO = "auto"
-"""The setting ``device`` of a problem where each worker has one of its own."""
+AUTO = "auto"  # the setting device of a problem where each worker has one of its own
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -65,11 +61,7 @@ def build_problem(ref: ProblemRef, device: str | None = None) -> Problem:
     given = json.loads(ref.settings)
     if device and given.get("device") == AUTO:
         given["device"] = device
-    try:
-        settings = problem.Settings.model_validate(given)
-    except ValidationError as error:
-        raise InputError(explain(error, problem.Settings), "--devices") from None
-    return _informed(problem(settings), ref.measured)
+    return _informed(problem(validated(problem.Settings, given, "--devices")), ref.measured)
 
 
 def _informed(problem: Problem, measured: str) -> Problem:

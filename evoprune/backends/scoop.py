@@ -21,8 +21,7 @@ from evoprune.backends.evaluation import evaluate_on_own_device, failed
 from evoprune.backends.execution import Execution
 from evoprune.interfaces.problem import Evaluation
 
-_SEND = 10_000
-"""Milliseconds after which a message that the broker does not take means that it is gone."""
+_SEND = 10_000  # milliseconds after which a message that the broker does not take means that it is gone
 
 
 class Scoop(Backend):

@@ -26,7 +26,6 @@ _SHARED = {"seed": "--seeds", "budget": "--budget", "generations": "--budget"}
 
 
 def add_ablate(commands: Any) -> None:
-    """Add the command ``ablate``."""
     varied = "operators.mate=blend,uniform"
     example = f"python -m evoprune ablate problems/gpt2_mini.yaml --vary {varied} --seeds 5 --budget 400000"
     parser = add_command(commands, ablate, "compare variants of an experiment", example)
@@ -89,7 +88,6 @@ def ablate(options: argparse.Namespace) -> int | None:
 
 
 def add_front(commands: Any) -> None:
-    """Add the command ``front``."""
     example = (
         "python -m evoprune front problems/gpt2_mini_joint.yaml "
         "--vary problem.budget.at_most=1400000,1600000,2200000 --out runs/mini-front"

@@ -19,7 +19,6 @@ from evoprune.records.run_folder import has_experiment
 
 
 def add_export(commands: Any) -> None:
-    """Add the command ``export``."""
     example = "python -m evoprune export runs/gpt2_mini-20260101-120000-4711 pruned --dtype float16"
     parser = add_command(commands, export, "write a run's best candidate for other tools", example)
     parser.add_argument("run", metavar="RUN_DIR", help="the folder of a finished run")
@@ -45,7 +44,6 @@ def export(options: argparse.Namespace) -> None:
 
 
 def add_recover(commands: Any) -> None:
-    """Add the command ``recover``."""
     example = "python -m evoprune recover runs/a-20260101-120000-4711 --out recovered --time 20m"
     told = "train a run's result, or an exported model, back towards its dense model"
     parser = add_command(commands, recover, told, example)
@@ -79,7 +77,6 @@ def _tell(exported: Exported, out: Path) -> None:
 
 
 def add_eval(commands: Any) -> None:
-    """Add the command ``eval``."""
     example = "python -m evoprune eval pruned --text mine.txt --window 512 --windows 8"
     parser = add_command(commands, evaluate, "measure a run's result, or what else a problem measures", example, "eval")
     parser.add_argument("source", metavar="SOURCE", help="a run's folder, or what an installed problem can measure")

@@ -16,7 +16,6 @@ from evoprune.interfaces.schema import model_of
 
 
 def add_ls(commands: Any) -> None:
-    """Add the command ``ls``."""
     example = "python -m evoprune ls blend"
     parser = add_command(commands, ls, "list keys, operators, problems and other plugins", example)
     parser.add_argument(
@@ -133,7 +132,6 @@ def _first_comment(text: str) -> str:
 
 
 def add_schema(commands: Any) -> None:
-    """Add the command ``schema``."""
     told = "print the JSON Schema of experiments, for editors"
     add_command(commands, schema, told, "evoprune schema > evoprune.schema.json")
 
@@ -144,7 +142,6 @@ def schema(_: argparse.Namespace) -> None:
 
 
 def add_completion(commands: Any) -> None:
-    """Add the command ``completion``."""
     example = "evoprune completion bash > ~/.local/share/bash-completion/completions/evoprune"
     parser = add_command(commands, completion, "print a script that completes commands in a shell", example)
     parser.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="which shell's")

@@ -20,7 +20,6 @@ _TRACKERS = {
 
 
 def add_report(commands: Any) -> None:
-    """Add the command ``report``."""
     example = "python -m evoprune report runs/seed0 runs/seed1 runs/seed2 --out seeds.html"
     parser = add_command(commands, report, "write a page about runs or an ablation", example)
     told = "folders of runs, finished or not, a folder that contains such, or an ablation's"

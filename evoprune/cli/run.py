@@ -32,7 +32,6 @@ from evoprune.records.status import find, look
 
 
 def add_run(commands: Any) -> None:
-    """Add the command ``run``."""
     example = "python -m evoprune run problems/gpt2_mini.yaml --set operators.mate.use=uniform --seed 1"
     parser = add_command(commands, run, "run an experiment", example)
     add_experiment(parser)
@@ -64,7 +63,6 @@ def run(options: argparse.Namespace) -> int | None:
 
 
 def add_resume(commands: Any) -> None:
-    """Add the command ``resume``."""
     example = "python -m evoprune resume runs/gpt2_mini-20250101-120000-4711 --set generations=40"
     parser = add_command(commands, resume, "continue a run that ended early", example)
     told = "the folder of a run, or one that contains runs, of which those that ended early are continued"
@@ -120,7 +118,6 @@ def runs_in(folders: Sequence[Path], wanted: Callable[[Path], bool], what: str) 
 
 
 def add_validate(commands: Any) -> None:
-    """Add the command ``validate``."""
     example = "python -m evoprune validate problems/gpt2_mini.yaml --measure"
     parser = add_command(commands, validate, "check an experiment, and say what it will need", example)
     add_experiment(parser)

@@ -19,7 +19,6 @@ from evoprune.records.status import Status, find, look
 
 
 def add_status(commands: Any) -> None:
-    """Add the command ``status``."""
     parser = add_command(commands, status, "show the state and progress of runs", "python -m evoprune status runs")
     told = "the folder of a run, or one with runs at any depth, such as an ablation (default: runs)"
     parser.add_argument("folders", nargs="*", type=Path, default=[Path("runs")], metavar="RUN_DIR", help=told)
@@ -86,7 +85,6 @@ def _advice(found: Sequence[Status]) -> Iterator[str]:
 
 
 def add_cache(commands: Any) -> None:
-    """Add the command ``cache``."""
     example = "python -m evoprune cache --clear"
     parser = add_command(commands, cache, "list the files kept for later runs, or delete them", example)
     parser.add_argument("--clear", action="store_true", help="delete all that no process uses")

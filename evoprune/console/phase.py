@@ -15,8 +15,7 @@ from typing import ClassVar, Self, TextIO, TypeVar
 
 from tqdm import tqdm
 
-_EVERY, _LIVE = 3.0, 0.5
-"""Seconds between two lines, and between two states of a live one."""
+_EVERY, _LIVE = 3.0, 0.5  # seconds between two lines, and between two states of a live one
 
 Item = TypeVar("Item")
 

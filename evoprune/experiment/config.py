@@ -13,8 +13,7 @@ from evoprune.experiment.registry import HOME
 
 Config = dict[str, Any]
 
-_MOST_VALUES = 100_000
-"""In a file; aliases of aliases would multiply without bound."""
+_MOST_VALUES = 100_000  # in a file; aliases of aliases would multiply without bound
 
 
 class _Loader(yaml.SafeLoader):

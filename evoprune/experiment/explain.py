@@ -3,12 +3,14 @@
 import re
 import reprlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from evoprune.errors import did_you_mean, nearest
+from evoprune.errors import InputError, did_you_mean, nearest
 from evoprune.interfaces.schema import model_of
+
+Model = TypeVar("Model", bound=BaseModel)
 
 _KINDS = {
     "float_type": "a number",
@@ -24,8 +26,7 @@ _KINDS = {
 """What pydantic's types of errors expected."""
 
 _ALTERNATIVES = {*_KINDS, "literal_error"}
-_ANY_OF = "any_of"
-"""Types of errors of one alternative of several, and our own of all of them."""
+_ANY_OF = "any_of"  # our own type of error, of all alternatives of several
 
 _OF_A_UNION = re.compile(r"bool|int|float|str|none|.*\[.*\]")
 """What pydantic adds to the place of a fault to tell alternatives apart."""
@@ -33,8 +34,7 @@ _OF_A_UNION = re.compile(r"bool|int|float|str|none|.*\[.*\]")
 _REPR = reprlib.Repr()  # which does not write out all of what is huge
 _REPR.maxstring = _REPR.maxother = 90
 
-OPTION = "--"
-"""The prefix of options of a command."""
+OPTION = "--"  # the prefix of options of a command
 
 _LIMITS = {
     "greater_than": ("gt", "above"),
@@ -42,6 +42,14 @@ _LIMITS = {
     "less_than": ("lt", "below"),
     "less_than_equal": ("le", "of at most"),
 }
+
+
+def validated(model: type[Model], value: Any, source: str | None, prefix: str = "") -> Model:
+    """Return ``value`` as a ``model``. Raises :class:`evoprune.InputError` with all faults."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise InputError(explain(error, model, prefix), source) from None
 
 
 def explain(
@@ -78,9 +86,10 @@ def _line(fault: Any, model: type[BaseModel], prefix: str, elsewhere: Mapping[st
     if prefix == OPTION:
         path = f"--{location[0].replace('_', '-')}" if location else "options"
     if fault["type"] == "extra_forbidden":
+        known = _model_at(model, location[:-1])
         if path in elsewhere:
             return f"{path}: unknown key; did you mean '{elsewhere[path]}'?"
-        return f"{path}: unknown key{did_you_mean(location[-1], _keys(model, location[:-1]))}"
+        return f"{path}: unknown key{did_you_mean(location[-1], known.model_fields if known else ())}"
     if fault["type"] == "missing":
         return f"{path}: missing; it must be given"
     if fault["type"].startswith("value_error"):
@@ -142,11 +151,6 @@ def cut_repr(value: Any) -> str:
     """``value`` as Python writes it, cut to 60 characters."""
     text = _REPR.repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _keys(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
-    found = _model_at(model, location)
-    return list(found.model_fields) if found else []
 
 
 def _model_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseModel] | None:

@@ -5,10 +5,9 @@ import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Annotated, Any, get_args, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model
+from pydantic import BaseModel, BeforeValidator, Field, create_model
 
-from evoprune.errors import InputError
-from evoprune.experiment.explain import explain
+from evoprune.experiment.explain import validated
 from evoprune.interfaces.schema import Checked
 
 DATA_ARGUMENTS = {"algorithm": 1, "select": 2, "mate": 2, "mutate": 1, "repair": 1, "survive": 1}
@@ -56,11 +55,7 @@ def schema_of(plugin: Any) -> type[BaseModel]:
 
 def check_parameters(plugin: type[BaseModel] | Callable[..., Any], given: Mapping[str, Any], path: str) -> BaseModel:
     """Return the parameters ``given`` for ``plugin``, checked against its :func:`schema_of`; ``path``: for messages."""
-    model = schema_of(plugin)
-    try:
-        return model.model_validate(dict(given))
-    except ValidationError as error:
-        raise InputError(explain(error, model, path)) from None
+    return validated(schema_of(plugin), dict(given), None, path)
 
 
 def lacking(model: BaseModel, supplied: Mapping[str, Any]) -> Iterator[str]:

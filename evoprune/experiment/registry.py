@@ -25,8 +25,7 @@ PROBLEMS, OPERATORS = "evoprune.problems", "evoprune.operators"
 
 _OWN = ("operators", "problems")
 
-_plugins: dict[str, ModuleType] = {}
-"""The modules that this process's experiments list under ``plugins``."""
+_plugins: dict[str, ModuleType] = {}  # the modules that this process's experiments list under plugins
 
 
 @cache

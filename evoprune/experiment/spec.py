@@ -8,8 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from evoprune.experiment.explain import cut_repr
 from evoprune.interfaces.schema import Checked, Fraction
 
-NO_END = 10_000_000
-"""More generations than any search takes."""
+NO_END = 10_000_000  # more generations than any search takes
 
 
 class Choice(BaseModel):

@@ -10,8 +10,7 @@ from typing import Any
 
 from evoprune.errors import InputError
 
-PART = ".tmp"
-"""The suffix of files that are being written; a killed process leaves them."""
+PART = ".tmp"  # the suffix of files that are being written; a killed process leaves them
 
 
 @contextmanager

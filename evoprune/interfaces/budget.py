@@ -16,8 +16,7 @@ Price = float | Sequence[float]
 ROUNDING = 1e-13
 """An excess below this is none: far less than a weight of the largest models, more than sums of doubles are off."""
 
-_EDGE = 1e-12
-"""A limit as little as this beyond the least or the most counts as reached."""
+_EDGE = 1e-12  # a limit as little as this beyond the least or the most counts as reached
 
 
 class Budget(ABC):

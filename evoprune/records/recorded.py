@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from evoprune.errors import InputError
-from evoprune.experiment.explain import explain
+from evoprune.experiment.explain import validated
 from evoprune.files.json_files import read_json
 from evoprune.interfaces.problem import Evaluation, worst
 from evoprune.interfaces.result import Result
@@ -22,11 +22,9 @@ R = TypeVar("R", bound=Result)
 
 Genome = tuple[float, ...]
 
-Key = tuple[Genome, float]
-"""What a score belongs to: a genome, and the share of the data that it was scored on."""
+Key = tuple[Genome, float]  # what a score belongs to: a genome, and the share of the data that it was scored on
 
-_LONGEST_LINE = 2**26
-"""Bytes; a line of ours would need millions of genes to be longer."""
+_LONGEST_LINE = 2**26  # bytes; a line of ours would need millions of genes to be longer
 
 _Count = Annotated[int, Field(ge=0, lt=2**53)]
 _NotNegative = Annotated[float, Field(ge=0.0)]
@@ -111,10 +109,7 @@ def read(folder: Path, weights: tuple[float, ...]) -> RecordedRun:
 def read_result(folder: Path, kind: type[R]) -> R:
     """Return the result of the finished run in ``folder``. ``kind``: its problem's ``Result``."""
     path = folder / RESULT
-    try:
-        return kind.model_validate(read_json(path, "the folder of a run") | {"folder": folder})
-    except ValidationError as error:
-        raise InputError(explain(error, kind), str(path)) from None
+    return validated(kind, read_json(path, "the folder of a run") | {"folder": folder}, str(path))
 
 
 def cut_broken_end(folder: Path) -> Iterator[str]:
@@ -162,7 +157,7 @@ def _sound(path: Path, whole: bool = False) -> Iterator[tuple[bytes, Line]]:
             except InputError as error:
                 end_seen = not raw.endswith(b"\n") and len(raw) < _LONGEST_LINE  # more may have come since
                 if whole or (not end_seen and file.read(1)):
-                    raise InputError(f"line {number}: {error}", str(path)) from None
+                    raise InputError(f"line {number}: {error.problems[0]}", str(path)) from None
                 return
             yield raw, line
 
@@ -175,10 +170,7 @@ def _parse(raw: bytes) -> Line:
     if not isinstance(line, dict):
         raise InputError(f"expected an object, got a {type(line).__name__}")
     kind = next((kind for key, kind in _KINDS.items() if key in line), _Generation)
-    try:
-        kind.model_validate(line)
-    except ValidationError as error:
-        raise InputError(explain(error, kind)[0]) from None
+    validated(kind, line, None)
     return line
 
 

@@ -24,20 +24,16 @@ from evoprune.experiment.config import Config
 from evoprune.files.json_files import PART, read_json, write_text
 from evoprune.files.locks import lock
 
-CONFIG, STATUS, LOCK = "config.yaml", "status.json", "lock"
-"""What a run writes before anything is loaded."""
+CONFIG, STATUS, LOCK = "config.yaml", "status.json", "lock"  # written before anything is loaded
 
 PROMISED = "promised.json"
 """What is left to do after the run, of the command that planned it: see :mod:`evoprune.cli.promised`."""
 
-ENVIRONMENT, MEASURED = "environment.json", "measured.json"
-"""What it writes before it records the first score."""
+ENVIRONMENT, MEASURED = "environment.json", "measured.json"  # written before the first score
 
-HISTORY, AHEAD = "history.jsonl", "ahead.jsonl"
-"""The scores: see :mod:`evoprune.records.history`."""
+HISTORY, AHEAD = "history.jsonl", "ahead.jsonl"  # the scores: see evoprune.records.history
 
-RESULT = "result.json"
-"""What it writes at its end."""
+RESULT = "result.json"  # written at the end
 
 
 def choose(runs_dir: Path, name: str | None, stem: str, may_exist: bool = False) -> Path:

@@ -9,14 +9,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from evoprune.console.phase import listening
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment import config
-from evoprune.experiment.explain import explain
+from evoprune.experiment.explain import validated
 from evoprune.files.json_files import read_json, write_json
 from evoprune.files.locks import is_locked
 from evoprune.records import recorded
@@ -25,10 +25,7 @@ from evoprune.records.run_folder import CONFIG, HISTORY, LOCK, PROMISED, RESULT,
 
 RUNNING, KILLED, STARTING = "running", "killed", "starting"
 
-_EVERY = 2.0
-"""Seconds between two statements of what is being done."""
-
-Model = TypeVar("Model", bound=BaseModel)
+_EVERY = 2.0  # seconds between two statements of what is being done
 
 
 class _Stated(BaseModel, extra="ignore"):
@@ -153,14 +150,14 @@ def look(folder: Path) -> Status:
     held = is_locked(folder / LOCK)
     if not (folder / STATUS).exists():
         return Status(folder, STARTING) if held else Status(folder, "empty", "it ended before it began")
-    stated = _checked(_Stated, read_json(folder / STATUS), folder / STATUS)
+    stated = validated(_Stated, read_json(folder / STATUS), str(folder / STATUS))
     state, promised = stated.state, (folder / PROMISED).exists()
     exporting = held and promised and state == "done"
     if held != (state == RUNNING) and not exporting:
         state = STARTING if held else KILLED
     if not (folder / CONFIG).exists():
         return Status(folder, state, stated.reason)
-    asked = _checked(_Asked, config.read(folder / CONFIG), folder / CONFIG)
+    asked = validated(_Asked, config.read(folder / CONFIG), str(folder / CONFIG))
     left_to_do = promised and not held
     begun = Status(folder, state, stated.reason, None, asked.generations, budget=asked.budget, promised=left_to_do)
     status = _with_history(begun)
@@ -179,13 +176,6 @@ def without_result(folder: Path) -> str:
     if status.resumable:
         return f"{status.state}{after}; finish it with `python -m evoprune resume {shlex.quote(str(folder))}`"
     return f"has no {RESULT}, and its state is {status.state}; run the experiment again"
-
-
-def _checked(kind: type[Model], value: dict[str, Any], path: Path) -> Model:
-    try:
-        return kind.model_validate(value)
-    except ValidationError as error:
-        raise InputError(explain(error, kind), str(path)) from None
 
 
 def _with_history(status: Status) -> Status:

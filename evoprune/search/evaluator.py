@@ -21,8 +21,7 @@ from evoprune.records.history import History, Line, may_win, scored
 from evoprune.records.recorded import Genome, Key, RecordedRun
 from evoprune.search.progress import Progress
 
-_FEW = 10
-"""Candidates before the share of failures is judged."""
+_FEW = 10  # candidates before the share of failures is judged
 
 _DEARER = 30.0
 """How many evaluations judging a finalist may take the time of, at least: it may do what costs no work by its unit."""

@@ -13,8 +13,7 @@ from evoprune.search.evaluator import Evaluator
 
 Json = dict[str, Any]
 
-EVOLVED = "evolved"
-"""The name of what the search found, beside those of known solutions."""
+EVOLVED = "evolved"  # the name of what the search found, beside those of known solutions
 
 
 @dataclass(frozen=True)

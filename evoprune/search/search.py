@@ -1,21 +1,24 @@
 """One search, from its first draw or from what is recorded of it, to its result."""
 
+import math
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import numpy
-from pydantic import ValidationError
+from deap import base
 
 from evoprune.backends import Backend
 from evoprune.console.phase import note
-from evoprune.errors import InputError, Stopped
-from evoprune.experiment.explain import explain
+from evoprune.errors import Stopped
+from evoprune.experiment.explain import validated
+from evoprune.experiment.spec import Experiment
 from evoprune.figures import draw_convergence
-from evoprune.files.json_files import write_json
-from evoprune.interfaces.algorithm import Individual
+from evoprune.files.json_files import finite, write_json
+from evoprune.interfaces.algorithm import Evaluate, Individual
 from evoprune.interfaces.parts import Outcome, Reporting, TradeOffs, titles
 from evoprune.interfaces.problem import Evaluation, Problem
 from evoprune.interfaces.result import Result
@@ -25,12 +28,13 @@ from evoprune.records.recorded import RecordedRun
 from evoprune.records.status import StatusFile
 from evoprune.search.early_stopping import EarlyStopping
 from evoprune.search.evaluator import Evaluator
-from evoprune.search.evolution import evolve, generation_line
 from evoprune.search.finals import finals_of, hold
 from evoprune.search.prepared import Prepared
 from evoprune.search.progress import Progress
 
 Json = dict[str, Any]
+
+_IDLE_GENERATIONS = 100  # in a row that scored nothing new, after which a search with a budget ends
 
 
 @dataclass(frozen=True)
@@ -120,13 +124,13 @@ def _find(
     start = time.perf_counter() - past.seconds
 
     def after_generation(number: int, population: Sequence[Individual]) -> None:
-        line = generation_line(number, population, evaluator) | stopping.update(number, evaluator.best)
+        line = _generation_line(number, population, evaluator) | stopping.update(number, evaluator.best)
         times = {"idle": round(evaluator.idle_share(), 4), "seconds": round(time.perf_counter() - start, 6)}
         history.write(line | times, sync=True)
         if history.live:
             progress.generation(number, line["median"])
 
-    best, last = evolve(run.toolbox, experiment, evaluator, stopping, budget, after_generation)
+    best, last = _evolve(run.toolbox, experiment, evaluator, stopping, budget, after_generation)
     progress.now("judging the finalists")
     best, finals = hold(problem, best, evaluator)
     seconds = time.perf_counter() - start
@@ -168,11 +172,58 @@ def _report(run: Prepared, evaluator: Evaluator, found: _Found) -> Result:
         front = [(list(individual), individual.fitness.values) for individual in found.front]
         outcome = Outcome(list(found.best), evaluation, found.references, front, title)
         result = {**problem.report(outcome, folder), **result}
-    try:
-        return problem.Result.model_validate(result)
-    except ValidationError as error:
-        raise InputError(explain(error, problem.Result), f"{type(problem).__name__}.report") from None
+    return validated(problem.Result, result, f"{type(problem).__name__}.report")
 
 
 def _individual(individual: Individual) -> Json:
     return {"genome": list(individual), "fitness": list(individual.fitness.values), "candidate": individual.ident}
+
+
+def _evolve(
+    tools: base.Toolbox,
+    experiment: Experiment,
+    evaluator: Evaluator,
+    stopping: EarlyStopping,
+    budget: float | None,
+    after_generation: Callable[[int, Sequence[Individual]], None],
+) -> tuple[Individual, int]:
+    """Run the algorithm to its last generation, or until ``budget`` (of work) or patience is spent.
+
+    Return the best individual (on held-out data, where the experiment has ``patience``) and the last generation.
+    """
+    last, idle, before = -1, 0, evaluator.work
+    for step in tools.algorithm(tools):
+        if isinstance(step, Evaluate):
+            evaluator.evaluate(step, last + 1)
+            continue
+        last += 1
+        after_generation(last, step.population)
+        idle, before = 0 if evaluator.work > before else idle + 1, evaluator.work
+        spent = evaluator.work >= (budget or math.inf) or stopping.should_stop
+        if spent or last == experiment.generations or (budget and idle == _IDLE_GENERATIONS):
+            break
+    if evaluator.best is None:
+        raise Stopped("the algorithm ended without a candidate that was scored on all the data")
+    return stopping.best or evaluator.best, last
+
+
+def _generation_line(number: int, population: Sequence[Individual], evaluator: Evaluator) -> dict[str, Any]:
+    """The best so far and the spread of the first objective over ``population``; null where a value is infinite."""
+    worst = min(population, key=lambda individual: individual.fitness)
+    values = sorted(individual.fitness.values[0] for individual in population)
+    return {
+        "generation": number,
+        "best": finite(evaluator.best.fitness.values[0]) if evaluator.best else None,
+        "median": finite(median(values)),
+        "quartiles": [finite(_quantile(values, share)) for share in (0.25, 0.75)],
+        "worst": finite(worst.fitness.values[0]),
+        "evaluations": evaluator.evaluations,
+        "work": evaluator.work,
+    }
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    """Between the two values next to ``share`` of the way; infinite ones, unlike in libraries, spoil no others."""
+    place = share * (len(ordered) - 1)
+    below, rest = ordered[int(place)], place - int(place)
+    return below * (1 - rest) + ordered[int(place) + 1] * rest if rest else below

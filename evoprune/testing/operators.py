@@ -17,8 +17,7 @@ from evoprune.interfaces.budget import Additive, Budget, Monotone, Price
 from evoprune.interfaces.genes import Gene, Genes
 from evoprune.testing.spaces import CLOSE, require
 
-PARENTS = {"mate": 2, "mutate": 1, "repair": 1}
-"""The slots that change genomes, and how many they take."""
+PARENTS = {"mate": 2, "mutate": 1, "repair": 1}  # the slots that change genomes, and how many they take
 
 
 def check_operator(slot: str, function: Callable[..., Any], **parameters: Any) -> None:

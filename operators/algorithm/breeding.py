@@ -8,8 +8,7 @@ from deap import base
 
 from evoprune import Budget, Evaluate, Individual, InputError
 
-FAILED = 700.0
-"""The loss of a failed candidate: about the largest logarithm that a perplexity can have."""
+FAILED = 700.0  # the loss of a failed candidate: about the largest logarithm that a perplexity can have
 
 
 def check_limited(budget: Budget, algorithm: str) -> None:

@@ -19,11 +19,9 @@ _KICK = 2  # random exchanges from the best genome when all its neighbours are s
 
 _WIDTH = 0.1  # of a step, as a share of a gene's range; of genes with levels at least one level
 
-Move = tuple[int, float]
-"""A gene, and the way of its step: to where it saves (1.0) or spends (-1.0)."""
+Move = tuple[int, float]  # a gene, and the way of its step: to where it saves (1.0) or spends (-1.0)
 
-Steps = dict[Move, float]
-"""The change of the loss by each move."""
+Steps = dict[Move, float]  # the change of the loss by each move
 
 
 def greedy(

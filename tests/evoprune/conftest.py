@@ -1,7 +1,5 @@
 """Runs the command line in this process, on small experiments in a folder of the test's own."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

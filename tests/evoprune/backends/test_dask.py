@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from evoprune import Evaluation
-from evoprune.backends.base import Stalled
 from evoprune.backends.execution import Execution
 from tests.runs import candidates, finish, lines, wait_until
 
@@ -70,15 +69,3 @@ def test_dask_is_not_asked_while_its_thread_is_held(monkeypatch):
         with backend.at_work():
             assert sorted(backend.map(Evaluation, [[1.0], [2.0]])) == [(0, Evaluation([1.0])), (1, Evaluation([2.0]))]
         assert pool.submit(lambda: backend.workers).result(timeout=20) == 2
-
-
-def test_a_client_of_dasks_that_gave_its_scheduler_up_ends_the_map():
-    distributed = pytest.importorskip("distributed")
-    from evoprune.backends import dask
-
-    with dask.Dask(Execution("dask", 1)) as backend:
-        with backend.at_work():
-            distributed.default_client().close()
-        with pytest.raises(Stalled, match="scheduler is gone") as stalled:
-            list(backend.map(Evaluation, [[1.0], [2.0]]))
-    assert stalled.value.missing == [0, 1]

@@ -73,13 +73,9 @@ def test_a_name_like_none_of_ours_gets_the_list_alone():
     assert "known: blend, " in fault
 
 
-def test_a_value_that_the_engine_supplies_need_not_be_given():
-    use = {"use": "deap.tools:mutPolynomialBounded", "eta": 20, "indpb": 0.1}
-    assert resolve(benchmark(operators={"mutate": use}), "here").config()["operators"]["mutate"] == use
-
-
-def test_a_supplied_value_that_is_given_all_the_same_is_kept():
-    mutate = {"use": "deap.tools:mutPolynomialBounded", "eta": 20, "indpb": 0.1, "low": 0.5}
+@pytest.mark.parametrize("given", [{}, {"low": 0.5}])
+def test_a_supplied_value_may_be_given(given):
+    mutate = {"use": "deap.tools:mutPolynomialBounded", "eta": 20, "indpb": 0.1, **given}
     assert resolve(benchmark(operators={"mutate": mutate}), "here").config()["operators"]["mutate"] == mutate
 
 
@@ -118,13 +114,3 @@ def test_checking_draws_no_random_numbers():
     before = random.getstate()
     resolve(benchmark(operators={"survive": {"use": "deap.tools:selRandom", "k": 2}}), "here")
     assert random.getstate() == before
-
-
-@pytest.mark.parametrize(("fraction", "fine"), [(0.3, True), (0.9, False)])
-def test_a_place_must_be_left_for_a_child(fraction, fine):
-    config = benchmark(population=3, operators={"survive": {"use": "elitist", "fraction": fraction}})
-    if fine:
-        resolve(config, "here")
-    else:
-        (fault,) = faults(config)
-        assert "3 of a population of 3" in fault

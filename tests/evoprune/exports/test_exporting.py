@@ -1,7 +1,5 @@
 """An export is there with all that is said of it, or not at all; what killed ones leave behind is cleared."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

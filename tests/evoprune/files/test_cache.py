@@ -132,14 +132,6 @@ def test_a_damaged_file_is_made_again_while_others_hold_it(start):
     assert again.path.read_text() == "again"
 
 
-def test_all_that_nobody_uses_is_cleared():
-    held = made("a", 100, 1)
-    made("b", 100, 2).release()
-    assert [entry.path.stem for entry in clear()] == ["b"]
-    assert names() == ["a"]
-    held.release()
-
-
 def test_the_folder_is_the_users_choice_or_where_caches_are(monkeypatch, tmp_path, cache):
     assert cache_folder() == cache
     monkeypatch.delenv("EVOPRUNE_CACHE")
@@ -149,18 +141,6 @@ def test_the_folder_is_the_users_choice_or_where_caches_are(monkeypatch, tmp_pat
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     assert cache_folder() == tmp_path / "home" / ".cache" / "evoprune"
     assert Path.home().joinpath(".cache", "evoprune").stat().st_mode & 0o777 == 0o700
-
-
-@pytest.mark.parametrize("how", ["open to others", "link"])
-def test_a_folder_that_others_may_have_filled_is_refused(how, cache, tmp_path):
-    if how == "link":
-        cache.rmdir()
-        (tmp_path / "elsewhere").mkdir(mode=0o700)
-        cache.symlink_to(tmp_path / "elsewhere")
-    else:
-        cache.chmod(0o777)
-    with pytest.raises(InputError, match=r"belongs to you alone .* set EVOPRUNE_CACHE to another"):
-        CachedFile("a")
 
 
 def test_by_default_a_tenth_of_the_disk_at_most(monkeypatch):

@@ -34,24 +34,6 @@ def test_an_operator_that_does_not_fit_its_slot_is_refused(run, sphere, plugin, 
     assert not answer.folder.exists()
 
 
-@pytest.mark.parametrize(
-    ("settings", "fragment"),
-    [
-        (
-            ["operators.mate.use=deap.tools:cxTwoPoint", "problem.dimensions=1"],
-            "operators.mate: 'deap.tools:cxTwoPoint' fails",
-        ),
-        (["operators.mate.use=deap.tools:selBest", "operators.mate.fit_attr=x"], "operators.mate"),
-        (["operators.mutate.use=deap.tools:mutShuffleIndexes"], "operators.mutate"),
-    ],
-)
-def test_what_no_signature_shows_is_found_before_anything_is_written(run, settings, fragment):
-    answer = run("problems/rastrigin.yaml", *settings)
-    assert answer.code == 2
-    assert fragment in answer.err
-    assert not answer.folder.exists()
-
-
 @pytest.mark.parametrize("name", ["budget", "prior"])
 def test_an_operator_that_needs_what_the_problem_lacks_is_refused(run, write, plugin, name):
     text = f"""

@@ -248,8 +248,6 @@ ATTACKS = {
     "huge exponent": (b'{"generation": 0, "seconds": 1e400}\n', "1e400 is not a finite number"),
     "hundreds of digits": (b'{"generation": ' + b"9" * 400 + b', "seconds": 1}\n', "generation: "),
     "deep": (b"[" * 100_000 + b"\n", "is not a line of JSON"),
-    "negative": (b'{"generation": -1, "seconds": 1}\n', "generation: expected a number of at least 0"),
-    "path": (b'{"reference": "../../etc/passwd"}\n', "genome: missing"),
     "text for a number": (
         b'{"reference": "zero", "genome": ["0"], "fitness": [0], "work": 1, "seconds": 1}\n',
         "genome.0: expected a number, got '0'",
@@ -261,10 +259,6 @@ ATTACKS = {
     "null without a reason": (
         b'{"reference": "zero", "genome": [0], "fitness": [null], "work": 1, "seconds": 1}\n',
         "null without a failure",
-    ),
-    "fitness of hundreds of digits": (
-        b'{"reference": "zero", "genome": [0], "fitness": [' + b"9" * 400 + b'], "work": 1, "seconds": 1}\n',
-        "fitness.0: expected",
     ),
 }
 

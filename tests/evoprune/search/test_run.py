@@ -5,7 +5,7 @@ from statistics import quantiles
 
 import pytest
 
-from evoprune.search.evolution import _quantile
+from evoprune.search.search import _quantile
 
 RESULT_KEYS = {"best", "evaluations", "seconds", "seconds_evaluating", "failures", "seed"}
 

@@ -1,7 +1,5 @@
 """A problem whose best allocation is known, and an engine of three lines."""
 
-from __future__ import annotations
-
 import math
 import random
 from itertools import islice
