@@ -12,6 +12,17 @@ from tests.problems.small import random_model, save
 from tests.runs import result
 
 
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def cache(measured, monkeypatch):
+    """The pace of the tiny model is measured once."""
+    monkeypatch.setenv("EVOPRUNE_CACHE", str(measured))
+
+
 @pytest.fixture
 def text(tmp_path):
     """A file of the user's: some of the bundled text."""

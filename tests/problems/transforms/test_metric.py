@@ -91,6 +91,14 @@ def test_wanda_and_ria_are_among_them(layer):
     assert torch.allclose(score, ria(weight, input_norms=norms))
 
 
+def test_every_metric_is_finite_whatever_the_layer():
+    weight = torch.randn(ROWS, COLUMNS)
+    weight[1], weight[:, 2] = 0.0, 0.0
+    for weights, norms in product((weight, 0 * weight), (torch.zeros(COLUMNS), torch.full((COLUMNS,), 1e6))):
+        for parts in product(*PARTS.values()):
+            assert torch.isfinite(Metric(*parts).score(weights, norms)).all()
+
+
 @pytest.fixture
 def metric(language_model):
     """Makes the transform on the small model."""

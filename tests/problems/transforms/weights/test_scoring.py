@@ -27,7 +27,8 @@ def masks(model, tokens, **settings):
 
 @pytest.mark.parametrize("name", REGISTERED)
 @pytest.mark.parametrize("scope", ["row", "matrix", "group"])
-def test_every_score_and_scope_is_on_budget_and_removes_the_lowest(name, scope, model, tokens):
+def test_every_score_and_scope_is_on_budget_and_removes_the_lowest(name, scope, tokens):
+    model = random_model("gpt2")
     before = {matrix.name: matrix.weight.clone() for matrix in find_matrices(model)}
     found, scoring = masks(model, tokens, score=name, scope=scope)
     scores = {matrix.name: matrix.rows(score) for matrix, score in scoring.scored(model, tokens)}

@@ -39,6 +39,22 @@ def test_the_contract_is_kept_with_statistics_and_compensation(language_model, c
     check_transform(language_model(transforms=given).session, pairs=2)
 
 
+def test_a_candidate_that_fails_leaves_the_model_as_it_was(language_model, monkeypatch, tokens):
+    transform = language_model(transforms={"use": "channels", "compensate": True}).session.transform
+    model, dropped = transform.resident.model, [transform.genes[0].up, 0.0, 0.0]
+    transform.apply(dropped)
+    expected = model(tokens).logits
+
+    def fails(*_):
+        raise RuntimeError("no memory")
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+        patch.setattr("problems.transforms.widths.unit_cut.refitted", fails)
+        transform.apply([1.0, 1.0, 0.0])
+    transform.apply(dropped)
+    assert torch.equal(model(tokens).logits, expected)
+
+
 @pytest.mark.parametrize(("cut", "score"), [("heads", "gblm"), ("channels", "structured_obs")])
 def test_what_is_kept_is_what_is_computed(language_model, monkeypatch, cut, score):
     def narrowed():
