@@ -1,7 +1,7 @@
 """The DEAP toolbox, the heart of a run, built from a resolved experiment and tried before the run starts."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from deap import base
@@ -9,7 +9,7 @@ from deap import base
 from evoprune.backends.evaluation import ProblemRef, evaluate, judge
 from evoprune.errors import InputError
 from evoprune.experiment import parameters
-from evoprune.experiment.resolve import FROM_EXPERIMENT, Resolved, check_survivors
+from evoprune.experiment.resolve import FROM_EXPERIMENT, Resolved
 from evoprune.interfaces.algorithm import Evaluate, Individual
 from evoprune.interfaces.genes import Genes
 from evoprune.interfaces.problem import Problem
@@ -78,38 +78,42 @@ def _to_nearest(individual: Individual, genes: Genes) -> tuple[Individual]:
 
 def try_operators(toolbox: base.Toolbox, resolved: Resolved) -> None:
     """Call every operator once; raise :class:`InputError` for one that fails. Draws random numbers."""
-    population = [toolbox.individual() for _ in range(resolved.experiment.population)]
+    size = resolved.experiment.population
+    population = [toolbox.individual() for _ in range(size)]
     for rank, individual in enumerate(population):
         individual.fitness.values = [float(rank)] * len(individual.fitness.weights)
     first, second = population[:2]
-    calls = {
-        "select": lambda: toolbox.select(population, 2),
-        "mate": lambda: toolbox.mate(first.child(), second.child()),
-        "mutate": lambda: toolbox.mutate(first.child()),
-        "repair": lambda: toolbox.repair(first.child()),
+    names = {slot: f"operators.{slot}: '{operator.use}'" for slot, operator in resolved.operators.items()}
+    calls: dict[str, Callable[[], list[Any]]] = {
+        "select": lambda: list(toolbox.select(population, 2)),
+        "mate": lambda: list(toolbox.mate(first.child(), second.child())),
+        "mutate": lambda: list(toolbox.mutate(first.child())),
+        "repair": lambda: list(toolbox.repair(first.child())),
     }
     for slot, call in calls.items():
-        if slot not in resolved.operators:
+        if slot not in names:
             continue
-        name = f"operators.{slot}: '{resolved.operators[slot].use}'"
         expected = 2 if slot in {"select", "mate"} else 1
-        try:
-            found = list(call())
-        except Exception as error:
-            raise InputError(f"{name} fails: {type(error).__name__}: {error}") from error
+        found = _tried(names[slot], call)
         if len(found) != expected or not all(isinstance(i, Individual) and len(i) == len(first) for i in found):
-            raise InputError(f"{name} does not return {expected} individual(s) of {len(first)} genes, as {slot} must")
-    check_survivors(resolved.operators["survive"].use, toolbox.survive, resolved.experiment.population)
-    _try_algorithm(toolbox, resolved.operators["algorithm"].use)
+            raise InputError(
+                f"{names[slot]} does not return {expected} individual(s) of {len(first)} genes, as {slot} must"
+            )
+    kept = len(_tried(names["survive"], lambda: toolbox.survive(population)))
+    if not 0 < kept < size:
+        raise InputError(
+            f"{names['survive']} would pass on {kept} of a population of {size}; "
+            "expected at least 1, and at least 1 place left for a child"
+        )
+    asked = _tried(names["algorithm"], lambda: next(toolbox.algorithm(toolbox)))
+    if not isinstance(asked, Evaluate) or not asked.individuals:
+        raise InputError(f"{names['algorithm']} does not begin by asking for scores, as an algorithm must")
 
 
-def _try_algorithm(toolbox: base.Toolbox, use: str) -> None:
-    name = f"operators.algorithm: '{use}'"
+def _tried(name: str, call: Callable[[], Any]) -> Any:
     try:
-        first = next(toolbox.algorithm(toolbox))
+        return call()
     except InputError:
         raise
     except Exception as error:
         raise InputError(f"{name} fails: {type(error).__name__}: {error}") from error
-    if not isinstance(first, Evaluate) or not first.individuals:
-        raise InputError(f"{name} does not begin by asking for scores, as an algorithm must")

@@ -1,5 +1,3 @@
-import random
-
 import pytest
 import yaml
 
@@ -107,10 +105,3 @@ def test_a_resolved_experiment_resolves_to_itself(path):
     once = resolve(read(path), str(path)).config()
     again = resolve(yaml.safe_load(yaml.safe_dump(once)), "resolved").config()
     assert again == once
-
-
-def test_checking_draws_no_random_numbers():
-    random.seed(1)
-    before = random.getstate()
-    resolve(benchmark(operators={"survive": {"use": "deap.tools:selRandom", "k": 2}}), "here")
-    assert random.getstate() == before
