@@ -60,11 +60,6 @@ def test_runs_from_any_folder(layout, installed, tmp_path):
     assert list((tmp_path / "out").glob("rastrigin-*/result.json"))
 
 
-def test_runs_from_the_checkouts_root_too(installed):
-    done = evoprune(["validate", "problems/gpt2_mini.yaml"], ROOT, installed)
-    assert done.returncode == 0, done.stderr
-
-
 def test_a_strangers_package_of_the_same_name_hides_nothing(installed, tmp_path):
     (tmp_path / "operators").mkdir()
     (tmp_path / "operators" / "__init__.py").touch()

@@ -8,6 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+
+from evoprune.cli import main
+from evoprune.experiment import registry
+from problems.language_model.problem import LanguageModel
+from problems.testing import check_transform
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(__file__).with_name("stranger")
@@ -25,58 +31,56 @@ def site(tmp_path_factory):
     return folder / "site"
 
 
-def evoprune(site, folder, *arguments):
-    path = os.pathsep.join([str(site), str(ROOT)])
-    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "evoprune", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+@pytest.fixture
+def installed(site, tmp_path, monkeypatch):
+    """This process can import the package, as if it had been installed before; it works in ``tmp_path``."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(site)
+    registry.names.cache_clear()
+    yield
+    registry.names.cache_clear()
 
 
-@pytest.mark.parametrize(("name", "most"), LINES.items())
-def test_a_plugin_is_short(name, most):
-    assert len((PACKAGE / "stranger" / f"{name}.py").read_text().splitlines()) <= most
+def run(name):
+    assert main(["run", str(PACKAGE / f"{name}.yaml"), "--runs-dir", "runs", "--name", "mine"]) == 0
+    return Path("runs/mine")
 
 
+@pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize("name", ["first_channels", "change"])
-def test_it_is_found_run_and_resumed(site, tmp_path, name):
-    done = evoprune(site, tmp_path, "run", str(PACKAGE / f"{name}.yaml"), "--runs-dir", "runs", "--name", "mine")
-    assert done.returncode == 0, done.stderr
-    before = _searched(tmp_path / "runs/mine/history.jsonl")
+def test_it_is_found_run_and_resumed(name):
+    before = searched(run(name))
     more = str(1 + json.loads(before[-1])["generation"])
-    resumed = evoprune(site, tmp_path, "resume", "runs/mine", "--set", f"generations={more}")
-    assert resumed.returncode == 0, resumed.stderr
-    after = _searched(tmp_path / "runs/mine/history.jsonl")
+    assert main(["resume", "runs/mine", "--set", f"generations={more}"]) == 0
+    after = searched(Path("runs/mine"))
     assert after[: len(before)] == before
     assert len(after) > len(before)
 
 
-def _searched(history):
+def searched(folder):
     """The lines of a search, before its finals, which are held again when it is lengthened."""
-    return [line for line in history.read_bytes().splitlines() if b'"finalist"' not in line]
+    return [line for line in (folder / "history.jsonl").read_bytes().splitlines() if b'"finalist"' not in line]
 
 
-def test_its_score_and_operator_search_and_its_format_writes(site, tmp_path):
-    done = evoprune(site, tmp_path, "run", str(PACKAGE / "pruned.yaml"), "--runs-dir", "runs", "--name", "mine")
-    assert done.returncode == 0, done.stderr
-    written = evoprune(site, tmp_path, "export", "runs/mine", "mine.npz")
-    assert written.returncode == 0, written.stderr
-    assert (tmp_path / "mine.npz").stat().st_size > 1_000_000
+@pytest.mark.usefixtures("installed")
+def test_its_score_and_operator_search_and_its_format_writes():
+    assert main(["export", str(run("pruned")), "mine.npz"]) == 0
+    assert Path("mine.npz").stat().st_size > 1_000_000
 
 
-def test_all_it_has_is_listed(site, tmp_path):
-    listed = evoprune(site, tmp_path, "ls")
-    assert [name for name in LINES if name not in listed.stdout] == []
+@pytest.mark.usefixtures("installed")
+def test_its_transform_keeps_the_contract():
+    given = yaml.safe_load((PACKAGE / "first_channels.yaml").read_text())["problem"]
+    del given["use"]
+    check_transform(LanguageModel(LanguageModel.Settings(**given)).session, pairs=2)
 
 
-@pytest.mark.slow
-def test_its_transform_keeps_the_contract(site, tmp_path):
-    script = (
-        "import yaml, sys; from problems.language_model.problem import LanguageModel as L;"
-        "from problems.testing import check_transform;"
-        "given = yaml.safe_load(open(sys.argv[1]))['problem']; given.pop('use');"
-        "check_transform(L(L.Settings(**given)).session, pairs=2)"
+def test_all_it_has_is_short_and_listed_in_a_fresh_process(site, tmp_path):
+    path = os.pathsep.join([str(site), str(ROOT)])
+    command = [sys.executable, "-m", "evoprune", "ls"]
+    listed = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True
     )
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(site), str(ROOT)]), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", script, str(PACKAGE / "first_channels.yaml")]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    for name, most in LINES.items():
+        assert len((PACKAGE / "stranger" / f"{name}.py").read_text().splitlines()) <= most
+        assert name in listed.stdout, listed.stderr

@@ -94,6 +94,27 @@ def test_if_nothing_of_the_text_is_learned_it_is_the_divergence(finals, tmp_path
     assert judged.measures == {"held_out_before": pytest.approx(before, rel=1e-5)}
 
 
+def test_low_rank_updates_are_judged_as_they_are_quantised(language_model, tmp_path):
+    pytest.importorskip("peft")
+    pytest.importorskip("llama_cpp_py_sync")
+    types = {"use": "types", "types": ["Q4_0"], "importance": False}
+    recover = RECOVER | {"train": "lora", "select": {"finalists": 2, "tokens": 200}}
+    problem = language_model(transforms=[{"use": "sublayers", "genes": "block"}, types], recover=recover)
+    genome = [gene.up * (place != 0) for place, gene in enumerate(problem.genes)]
+    judged, final = problem.judge(genome), FinalModel(problem.session, genome)
+    recovered = recover_with(final, tmp_path, train="lora", tokens=200, evaluations=1)
+    model = FinalModel(problem.session, genome, recovered.weights).copy().model
+    assert judged.values[0] == pytest.approx(plain_perplexity(model, problem.recovery_text.held_out), rel=1e-4)
+
+
+def test_workers_judge_alike(finals):
+    """Two workers, each with a problem of its own and other genomes before."""
+    problem, *pool = (finals(200) for _ in range(3))
+    genomes = [problem.references()["uniform"], [1.0, 0.0, 0.0, 1.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0, 1.0, 0.0]]
+    alone = [problem.judge(genome) for genome in genomes]
+    assert [pool[place % 2].judge(genomes[place]) for place in (2, 1, 0)] == alone[::-1]
+
+
 @pytest.fixture
 def run(small, tmp_path):
     """Runs a search; returns its folder."""

@@ -2,6 +2,7 @@
 
 import json
 import math
+import resource
 import shutil
 from pathlib import Path
 
@@ -71,6 +72,20 @@ def test_one_that_was_interrupted_ends_with_the_same_weights(smaller_run, out, m
         assert torch.equal(weights(again)[name], weight)
     for name, row in facts(out)["recovered"].items():
         assert facts(again)["recovered"][name]["curve"] == row["curve"]
+
+
+def test_a_full_disk_ends_with_code_3_and_loses_nothing(smaller_run, tmp_path, capsys):
+    command = ["recover", str(smaller_run), "--out", str(tmp_path / "out"), *OPTIONS, "--train", "norms"]
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2 * 10**5, limits[1]))  # room for checkpoints, not for the model
+    try:
+        assert main(command) == 3
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "File too large" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main(command) == 0
+    assert "continued after step 8" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
