@@ -48,12 +48,6 @@ def test_history_comes_in_columns(finished):
     assert list(finished.generations["generation"]) == [0, 1, 2]
 
 
-def test_a_problem_without_an_export_says_so(finished, tmp_path):
-    with pytest.raises(InputError, match="nothing to export"):
-        finished.export(tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"best": NaN}', "[" * 100_000, '{"best": {"genome": []}, "seed": 0}'])
 def test_a_result_that_is_none_is_refused(finished, text):
     (finished.folder / "result.json").write_text(text)

@@ -14,12 +14,6 @@ def test_all_combinations_in_order():
     assert found[0].name == "mate=blend, sparsity=0.3"
 
 
-def test_values_may_be_yaml():
-    found = variants(["operators.mate={use: blend, alpha: 0.1},{use: blend, alpha: 0.9}", "problem.curve=[],[0.3]"])
-    assert len(found) == 4
-    assert found[0].settings == ("operators.mate={alpha: 0.1, use: blend}", "problem.curve=[]")
-
-
 def test_a_name_tells_what_differs():
     found = variants(["operators={algorithm: cma, repair: shift},{algorithm: {use: cma, sigma: 0.1}, repair: shift}"])
     assert [variant.name for variant in found] == ["algorithm=cma", "algorithm=cma, algorithm.sigma=0.1"]

@@ -77,16 +77,3 @@ def test_a_device_that_the_experiment_names_is_that_of_all_workers(device, given
     decided = Execution(**given).decided(OnTwo, device)
     assert {place.device for place in decided.places} == {device}
     assert decided.workers == given.get("workers", 1)
-
-
-def test_workers_share_devices_evenly():
-    places = Execution(workers=4).decided(OnTwo).places
-    assert [place.device for place in places] == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
-
-
-@pytest.mark.parametrize(
-    ("given", "told"), [("3,1", "3 threads"), ("3", "3 threads"), ("many", " thread"), ("", " thread")]
-)
-def test_threads_of_nested_regions_are_left_out(monkeypatch, given, told):
-    monkeypatch.setenv("OMP_NUM_THREADS", given)
-    assert told in Execution(workers=1).in_words()

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from evoprune.console.formatting import digits, plain
+from evoprune.console.formatting import digits
 
 
 @pytest.mark.parametrize(
@@ -24,8 +24,3 @@ from evoprune.console.formatting import digits, plain
 )
 def test_a_number_has_some_digits_and_commas(value, count, written):
     assert digits(value, count) == written
-
-
-@pytest.mark.parametrize(("value", "written"), [(None, "-"), (30.0, "30"), (1234567.0, "1.23457e+06")])
-def test_nothing_is_a_dash(value, written):
-    assert plain(value) == written

@@ -122,12 +122,6 @@ def test_a_binary_file(run, tmp_path):
     assert_refused(run(tmp_path / "binary.yaml"), "binary.yaml: ")
 
 
-@pytest.mark.parametrize("seed", ["x", "", "-1", "true"])
-def test_the_seed_option(evoprune, sphere, tmp_path, seed):
-    answer = evoprune("run", sphere, "--runs-dir", tmp_path / "runs", f"--seed={seed}", folder=tmp_path / "runs")
-    assert_refused(answer, "seed: expected")
-
-
 @pytest.mark.parametrize("name", ["a/b", "", "..", "x" * 300], ids=lambda name: name[:8] or "empty")
 def test_a_name_that_is_no_folder_name(evoprune, sphere, tmp_path, name):
     answer = evoprune("run", sphere, "--runs-dir", tmp_path / "runs", "--name", name, folder=tmp_path / "runs" / "x")

@@ -31,27 +31,20 @@ def test_an_operator_without_annotations_gets_numbers_too():
     assert resolve(changed, "here").operators["mate"].parameters.alpha == 0.1
 
 
-def test_missing_sections_are_made():
-    changed = override({"problem": "benchmark"}, ["operators.repair.use=shift"])
-    assert changed["operators"] == {"repair": {"use": "shift"}}
-
-
-def test_a_parameter_makes_a_section_of_a_short_form():
-    assert override(config(), ["operators.mate.alpha=1"])["operators"]["mate"] == {"use": "blend", "alpha": 1}
-
-
-def test_a_new_use_drops_the_old_parameters():
-    assert override(config(), ["operators.mutate.use=polynomial"])["operators"]["mutate"] == {"use": "polynomial"}
-
-
-def test_the_same_use_keeps_the_parameters():
-    changed = override(config(), ["operators.mutate.use=gaussian"])
-    assert changed["operators"]["mutate"] == {"use": "gaussian", "sigma": 0.1}
-
-
-def test_a_tilde_deletes():
-    changed = override(config(), ["~operators.mutate.sigma", "~operators.mate"])
-    assert changed == {"problem": "benchmark", "operators": {"mutate": {"use": "gaussian"}}}
+@pytest.mark.parametrize(
+    ("settings", "slot", "expected"),
+    [
+        (["operators.repair.use=shift"], "repair", {"use": "shift"}),
+        (["operators.mate.alpha=1"], "mate", {"use": "blend", "alpha": 1}),
+        (["operators.mutate.use=polynomial"], "mutate", {"use": "polynomial"}),
+        (["operators.mutate.use=gaussian"], "mutate", {"use": "gaussian", "sigma": 0.1}),
+        (["~operators.mutate.sigma", "~operators.mate"], "mutate", {"use": "gaussian"}),
+    ],
+)
+def test_sections_are_made_changed_and_cleared(settings, slot, expected):
+    given = config()
+    rest = {key: value for key, value in given["operators"].items() if f"~operators.{key}" not in settings}
+    assert override(given, settings)["operators"] == rest | {slot: expected}
 
 
 def test_anchors_and_merges_work(write):

@@ -116,12 +116,6 @@ def test_what_no_run_writes_is_refused_by_name(halfway, evoprune, name, text):
     assert name in answer.err
 
 
-def test_a_folder_without_runs_is_refused(evoprune, tmp_path):
-    answer = evoprune("status", tmp_path)
-    assert (answer.code, answer.out) == (2, "")
-    assert "is not the folder of a run and contains none" in answer.err
-
-
 def test_the_time_left_is_what_ends_first():
     assert time_left(10.0, 5, 100.0, 20, None) == 40.0
     assert time_left(10.0, 5, 100.0, 20, 150.0) == 5.0

@@ -161,27 +161,6 @@ def test_a_run_goes_on_when_no_one_reads_what_it_prints(start, sphere, tmp_path)
     assert json.loads((tmp_path / "a" / "status.json").read_text())["state"] == "done"
 
 
-def test_measures_that_no_history_can_hold_are_that_candidates_failure(run, plugin, write):
-    plugin(
-        "odd_measures",
-        """
-        from dataclasses import replace
-        from problems.benchmark import Benchmark
-
-        class Odd(Benchmark):
-            def evaluate(self, genome):
-                found = super().evaluate(genome)
-                return replace(found, measures={"odd": float("nan")}) if genome[0] < 0 else found
-        """,
-    )
-    file = write('{plugins: [odd_measures], problem: {use: "odd_measures:Odd", function: sphere, dimensions: 2}}')
-    answer = run(file, "generations=0", "max_failures=1")
-    assert answer.code == 0
-    failed = {line["genome"][0] < 0: line.get("failure", "") for line in answer.candidates}
-    assert "JSON" in failed[True]
-    assert not failed[False]
-
-
 @pytest.mark.parametrize("count", [1, 2, 5, 20, 21])
 def test_quartiles_are_the_usual_ones_and_infinite_values_spoil_no_finite_one(count):
     values = sorted(random.Random(count).uniform(0, 9) for _ in range(count))
