@@ -60,7 +60,6 @@ class Choices:
         return found
 
     def numbers(self, genome: Sequence[float]) -> list[int]:
-        """For each gene, the number of the value that is the nearest to that of ``genome``."""
         rows = zip(self.own, self.values, genome, strict=True)
         return [int(numbers[abs(values - value).argmin()]) for numbers, values, value in rows]
 
@@ -149,7 +148,6 @@ class Branch:
     below: Sequence[Branch]
 
     def spent(self, chosen: dict[int, int]) -> int:
-        """The units that the tables give for the values ``chosen``, by place, of this gene and of those above."""
         return sum(int(table[tuple(chosen[place] for place in genes)]) for genes, table in self.tables)
 
 

@@ -32,7 +32,6 @@ class Campaign(BaseModel, extra="ignore", allow_inf_nan=False):
 
     @property
     def varied(self) -> dict[str, list[str]]:
-        """The values of each varied key."""
         pairs = [setting.partition("=")[::2] for variant in self.variants for setting in variant.settings]
         return {key: list(dict.fromkeys(value for k, value in pairs if k == key)) for key, _ in pairs}
 

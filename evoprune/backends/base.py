@@ -123,7 +123,6 @@ class Backend(ABC):
 
     @property
     def stall_after(self) -> float:
-        """Seconds without a result after which the run counts as stalled."""
         return self._stall_after or max(_LEAST if self._answered else _FIRST, 10 * self._slowest)
 
 

@@ -117,7 +117,6 @@ class Worker:
         self._ref = self._problem = None
 
     def score(self, ref: ProblemRef, score: Callable[[Problem], Evaluation]) -> Evaluation:
-        """Return ``score`` of the problem, checked; an exception of it, or of building the problem, is a failure."""
         try:
             problem = self.problem(ref)
         except (Exception, SystemExit) as error:

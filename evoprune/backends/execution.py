@@ -49,12 +49,10 @@ class Execution:
 
     @property
     def places(self) -> list[Place]:
-        """A place for each worker on this host; they share out the devices evenly."""
         devices = self.devices or (None,)
         return [Place(devices[number % len(devices)], self.threads) for number in range(self.workers or 1)]
 
     def in_words(self) -> str:
-        """Describe the decisions, and how to change them."""
         given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]  # those of nested regions follow
         threads = self.threads or (int(given) if given.isdigit() else _cores())
         workers = f"{self.workers} worker{'s' * ((self.workers or 1) > 1)}"

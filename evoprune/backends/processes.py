@@ -73,7 +73,6 @@ class _Worker:
         return worker_name(self._process.pid)
 
     def begin(self, call: Call) -> None:
-        """Send ``call`` to the process, or to a new one if it died while it was idle."""
         if not self._process.is_alive():
             self.end()
             self._start()
@@ -82,7 +81,6 @@ class _Worker:
             self.pipe.send((call.function, call.genome))
 
     def result(self) -> tuple[int, Evaluation]:
-        """The result of the call; a dead process is replaced."""
         assert self.call is not None
         number, self.call = self.call.number, None
         try:

@@ -89,7 +89,6 @@ class Phase(AbstractContextManager["Phase"]):
         self._open.remove(self)
 
     def now(self, state: str, seconds_left: float = math.inf) -> None:
-        """Set the current work and its remaining time, if it is known."""
         self._state, self._end = state, time.perf_counter() + seconds_left
 
     def note(self, text: str) -> None:

@@ -37,7 +37,6 @@ class Entry:
 
     @property
     def keys(self) -> dict[str, FieldInfo]:
-        """The parameters that a user gives."""
         return {key: field for key, field in self.schema.model_fields.items() if key not in self.supplied}
 
     @property

@@ -29,7 +29,6 @@ class Choice(BaseModel):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
-        """Either form, for editors."""
         return {"anyOf": [{"type": "string"}, handler(core)]}
 
     @property
@@ -51,7 +50,6 @@ class Operators(Checked):
     survive: Choice = Field(Choice(use="elitist"), description="chooses who passes to the next generation unchanged")
 
     def items(self) -> Iterator[tuple[str, Choice]]:
-        """The filled slots."""
         for slot in type(self).model_fields:
             choice = getattr(self, slot)
             if choice is not None:

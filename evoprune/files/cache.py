@@ -108,7 +108,7 @@ class CachedFile:
         return self.path.exists()
 
     def make(self, write: Callable[[Path], None]) -> None:
-        """Let ``write`` write the file, completely or not at all, and lock it for use. Raises what ``write`` raises."""
+        """Let ``write`` write the file, completely or not at all, and lock it for use."""
         with atomically(self.path, sync=False) as part:
             write(part)
         fcntl.flock(self._lock, fcntl.LOCK_SH)
@@ -121,7 +121,6 @@ class CachedFile:
         os.close(self._lock)
 
     def release(self) -> None:
-        """Use it no longer: it may be deleted from now on."""
         os.close(self._lock)
         make_room()
 

@@ -24,7 +24,6 @@ class Point:
     values: Mapping[str, Any]
 
     def told(self, key: str) -> str:
-        """Return the value of a quantity for people: a dash where it was not measured."""
         value = self.values.get(key)
         return f"{value:,}" if isinstance(value, int) else plain(value)
 
@@ -55,7 +54,6 @@ class Front:
         return [key for key in compared if self.measured(key)]
 
     def measured(self, axis: str) -> list[Point]:
-        """Return the points whose ``axis`` was measured, in its order."""
         found = [point for point in self.points if point.values.get(axis) is not None]
         return sorted(found, key=lambda point: point.values[axis])
 

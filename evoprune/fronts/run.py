@@ -1,8 +1,9 @@
 """Carries out a front: a run for each limit, its export, and exports to compare with; none is made twice."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ def export_of(problem: type[Exporting], family: Path, name: str) -> tuple[Path, 
 
 def names(variants: Sequence[Variant]) -> list[str]:
     """Return a file name for each of ``variants``: the values that it gives its keys."""
-    found = ["-".join(_plain(setting.partition("=")[2]) for setting in variant.settings) for variant in variants]
+    values = [[setting.partition("=")[2] for setting in variant.settings] for variant in variants]
+    found = ["-".join(re.sub(r"[^\w.]+", "_", value) for value in own) for own in values]
     if len(set(found)) < len(found):
         raise InputError("two values would have the same file name; give one of them another --family", "--vary")
     return found
@@ -66,11 +68,11 @@ def carry_out(plans: Sequence[PlannedExport], how: Execution, options: Mapping[s
         if point.facts.exists():
             continue
         evaluation.this_worker.forget()  # there may be no room for two
-        try:
-            summary = Run.open(point.place).export(point.out, **options).summary
-            note("\n".join([f"{point.out}:", *summary]))
-        except (InputError, Stopped) as error:
-            tell(point.out, error)
+        _note_export(point.out, partial(_export_run, point, options))
+
+
+def _export_run(point: PlannedExport, options: Mapping[str, Any]) -> Exported:
+    return Run.open(point.place).export(point.out, **options)
 
 
 def add_rivals(plans: Sequence[PlannedExport], front: Path, options: Mapping[str, Any]) -> None:
@@ -81,10 +83,7 @@ def add_rivals(plans: Sequence[PlannedExport], front: Path, options: Mapping[str
             family = rival.family if rival.name else f"{point.out.parent.name}, {rival.family}"
             out, facts = export_of(problem, front / family, rival.name or point.place.name)
             if not facts.exists():
-                try:
-                    note("\n".join([f"{out}:", *_export(rival, point.resolved, out, options).summary]))
-                except (InputError, Stopped) as error:
-                    tell(out, error)
+                _note_export(out, partial(_export, rival, point.resolved, out, options))
             del rival  # it may hold a problem, and the next one makes another
 
 
@@ -117,10 +116,9 @@ def _export(rival: Rival, like: Resolved, out: Path, options: Mapping[str, Any])
     return recover_into(out, write, made_by, config, problem.writes_file(out))
 
 
-def tell(out: Path, error: Exception) -> None:
-    """Say that ``out`` could not be made; some errors begin with its name."""
-    note(str(error) if str(error).startswith(str(out)) else f"{out}: {error}")
-
-
-def _plain(value: str) -> str:
-    return re.sub(r"[^\w.]+", "_", value)
+def _note_export(out: Path, export: Callable[[], Exported]) -> None:
+    """Note the summary of an export to ``out``, or why it could not be made; some errors begin with its name."""
+    try:
+        note("\n".join([f"{out}:", *export().summary]))
+    except (InputError, Stopped) as error:
+        note(str(error) if str(error).startswith(str(out)) else f"{out}: {error}")

@@ -52,7 +52,6 @@ class Budget(ABC):
         return self.excess(genome) <= ROUNDING
 
     def saves(self, gene: int) -> bool:
-        """Return whether raising ``gene`` reduces the cost."""
         return self._across(gene) < 0
 
     @cached_property
@@ -80,7 +79,6 @@ class Budget(ABC):
         return [gene for gene in self.genes.free if self.weights[gene] > 0]
 
     def extreme(self, most: bool) -> list[float]:
-        """The genome that spends the ``most``, or the least."""
         return [
             gene.low if (way >= 0) == most else gene.up for gene, way in zip(self.genes, self.directions, strict=True)
         ]

@@ -66,7 +66,6 @@ class Exporting(ABC):
 
     @classmethod
     def writes_file(cls, out: Path) -> bool:
-        """Return whether an export to ``out`` is one file, by its suffix."""
         return out.suffix in cls.file_suffixes()
 
     @abstractmethod

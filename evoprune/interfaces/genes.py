@@ -69,7 +69,6 @@ class Genes(tuple[Gene, ...]):
 
     @classmethod
     def real(cls, names: Sequence[str], low: float, up: float) -> Genes:
-        """Real genes with the same bounds."""
         return cls([Gene(name, low, up) for name in names])
 
     @cached_property
@@ -91,7 +90,6 @@ class Genes(tuple[Gene, ...]):
 
     @cached_property
     def with_levels(self) -> list[int]:
-        """The places of the genes that are one of some levels."""
         return [place for place, gene in enumerate(self) if gene.levels]
 
     def nearest(self, genome: Sequence[float]) -> list[float]:

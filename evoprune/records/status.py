@@ -62,7 +62,6 @@ class StatusFile:
         self.write(state, reason)
 
     def tell(self, phase: str, seconds_left: float | None) -> None:
-        """Write what is being done, from any thread; not if something was written just now."""
         if self.begun and phase != self._told and time.monotonic() - self._at >= _EVERY:
             with suppress(OSError):  # a full disk is told by what cannot do without it
                 self.write(RUNNING, phase=phase, seconds_left=seconds_left)
@@ -129,7 +128,6 @@ class Status:
 
     @property
     def resumable(self) -> bool:
-        """Return whether ``evoprune resume`` would continue it, or do the steps left after it."""
         return self.state in {KILLED, "stopped", "interrupted", "failed"} or self.promised
 
 

@@ -72,7 +72,6 @@ class Reported:
 
     @property
     def numbers(self) -> dict[str, float]:
-        """All numbers of :attr:`facts` and :attr:`tables`."""
         nested = {
             " ".join(filter(None, [title, row, column])): cell
             for title, rows in self.tables.items()

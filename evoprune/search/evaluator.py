@@ -131,11 +131,9 @@ class Evaluator:
         return found
 
     def evaluation_of(self, genome: Genome) -> Evaluation:
-        """The score of ``genome`` on all the data, as a candidate or a known solution."""
         return self._memo.get((genome, 1.0)) or self._known[genome]
 
     def known(self, genome: Genome) -> Individual:
-        """A known solution, with its fitness, and its number if it was bred."""
         individual = Individual(genome, self._problem.weights)
         individual.fitness.values = self.evaluation_of(genome).values
         individual.ident = self._numbers.get(genome)
@@ -184,7 +182,6 @@ class Evaluator:
     def _next(
         self, arriving: Iterator[tuple[int, Evaluation]], rest: Sequence[int], asked: Sequence[_Asked]
     ) -> tuple[int, Evaluation]:
-        """The next score that the workers bring, and its index in ``asked``."""
         try:
             index, evaluation = next(arriving)
         except Stalled as stall:

@@ -30,7 +30,6 @@ class Held:
 
     @property
     def reserve(self) -> float:
-        """Part of a run's budget that is reserved for the finals."""
         return self.most * self.cost if self.most > 1 else 0.0
 
 
@@ -82,7 +81,6 @@ def hold(problem: Problem, best: Individual, evaluator: Evaluator) -> tuple[Indi
 
 
 def _chosen(winner: Individual, held: Held) -> Json:
-    """Who won, where known solutions take part: the name of one of them, or :data:`EVOLVED`."""
     return {"chosen": held.known.get(winner.genome, EVOLVED)} if held.known else {}
 
 

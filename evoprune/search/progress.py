@@ -42,13 +42,11 @@ class Progress(Phase):
         self.note(f"{name}: {digits(evaluation.values[0])}")
 
     def candidate(self, best: Individual | None, evaluations: int, work: float) -> None:
-        """A candidate was scored; ``best``, ``evaluations`` and ``work`` are those so far."""
         self._best, self._evaluations, self._work = best, evaluations, work
         done = f"{evaluations - self._before} of {self._size} candidates"
         self.now(f"generation {self._number}: {done}, best {self._best_value()}, {self._rate()}{self._spent()}")
 
     def begin(self, number: int, candidates: int) -> None:
-        """Generation ``number`` starts, or continues, with this many ``candidates`` to score."""
         self._size = candidates + (self._size if number == self._number else 0)
         if number != self._number:
             self._before = self._evaluations
@@ -56,7 +54,6 @@ class Progress(Phase):
         self.now(f"generation {number}: scoring {self._size} candidates")
 
     def generation(self, number: int, median: float | None) -> None:
-        """Generation ``number`` is done; ``median`` is its population's, None if infinite."""
         elapsed = time.perf_counter() - self._start
         to_come = self._size * (self._generations - number)
         to_spend = self._budget - self._setup_cost if self._budget else None
