@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from evoprune import Checked, Coupled, InputError
+from evoprune import Checked, Coupled, InputError, read_json
 from problems.budgets import MeasuredBudget, ReportedBudget
 from problems.budgets.latency import compared, savings, time_terms, timer_of
 from problems.models.throughput import Load, Phase
@@ -76,7 +75,7 @@ class Milliseconds(MeasuredBudget):
 
     def measure(self, transform: Transform) -> Mapping[str, Any]:
         if self.table is not None:
-            return _read(Path(self.table).expanduser())
+            return read_json(Path(self.table).expanduser())
         if transform.sparse:
             raise InputError("zeros save no time: choose transforms that make matrices smaller", "problem.budget")
         bare = transform.bare()
@@ -122,14 +121,3 @@ def _circumstances(transform: Transform, load: Load) -> dict[str, Any]:
     of_load = {"phase": load.phase, "batch": load.batch, "length": load.length}
     of_model = {"shapes": resident.shapes_sha256, "weights": resident.weights_sha256}
     return {**timer_of(transform, load).circumstances(), **of_load, **of_model}
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or str(error)[:80]
-        raise InputError(f"cannot be read: {reason}", str(path)) from None
-    if not isinstance(facts, Mapping) or not facts:
-        raise InputError("holds no times that evoprune measured", str(path))
-    return facts

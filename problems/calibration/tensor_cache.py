@@ -10,7 +10,7 @@ import hashlib
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from evoprune import CachedFile, __version__, cache_limit, note
 from problems import calibration, models
 from problems.models.device import rounding
 from problems.models.resident import Resident
-from problems.models.tensor_file import Damaged, Tensors, read_tensors, write_tensors
+from problems.models.tensor_file import Damaged, Tensors, open_cached, read_tensors, write_tensors
 
 _EVERY, _SHARE = 30.0, 20.0  # seconds between two files, and at least so many times what the last one took
 
@@ -53,7 +53,12 @@ class Checkpoint(AbstractContextManager["Checkpoint"]):
         self._what, self._total = what, total
         self.done, self.tensors = 0, Tensors()
         name, self._model = _entry.get()
-        self._file = self._find(hashlib.sha256(f"{name} {what} {apart}".encode()).hexdigest()[:32]) if name else None
+        self._file = None
+        if name:
+            with suppress(OSError):
+                self._file, found = open_cached(hashlib.sha256(f"{name} {what} {apart}".encode()).hexdigest()[:32])
+                if found:
+                    self.tensors, self.done = found[0], int(found[1]["done"])
         self._at, self._pause = time.monotonic(), _EVERY
 
     def step(self, tensors: Tensors, count: int = 1) -> None:
@@ -82,20 +87,6 @@ class Checkpoint(AbstractContextManager["Checkpoint"]):
         if self.done:
             note(f"{self._what}: {self.done} of {self._total} were done before and are used again")
         return self
-
-    def _find(self, name: str) -> CachedFile | None:
-        try:
-            file = CachedFile(name)
-        except OSError:
-            return None
-        if file.exists:
-            try:
-                tensors, about = read_tensors(file.path)
-                self.done, self.tensors = int(about["done"]), tensors
-            except (Damaged, KeyError, ValueError):
-                file.discard()
-                return self._find(name)
-        return file
 
 
 __all__ = ["Tensors", "cached", "code", "shared"]
@@ -146,17 +137,14 @@ def _cached(
 ) -> Tensors:
     name = hashlib.sha256(repr([label, *what, *_always(resident)]).encode()).hexdigest()[:32]
     try:
-        file = CachedFile(name)
+        file, found = open_cached(name)
     except OSError as error:
         _tell(str(error))
         return build()
     about = {"what": label, "model": resident.source}
     try:
         with making_entry(name, resident.source):
-            tensors = _read(file.path, device) if file.exists else _make(file, about, build, device, in_use)
-    except Damaged:
-        file.discard()
-        return _cached(resident, label, what, build, device, in_use)
+            tensors = _on(device, found[0]) if found else _make(file, about, build, device, in_use)
     except BaseException:
         file.release()
         raise
@@ -186,14 +174,14 @@ def _make(
         return tensors
     try:
         file.make(partial(write_tensors, tensors, about))
-        return _read(file.path, device) if in_use and device.type == "cpu" else tensors
+        return _on(device, read_tensors(file.path)[0]) if in_use and device.type == "cpu" else tensors
     except (OSError, SafetensorError, Damaged) as error:  # safetensors raises its own if the disk is full
         _tell(str(error))
         return tensors
 
 
-def _read(path: Path, device: torch.device) -> Tensors:
-    return {name: tensor.to(device) for name, tensor in read_tensors(path)[0].items()}
+def _on(device: torch.device, tensors: Tensors) -> Tensors:
+    return {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
 @functools.cache  # so that it is said once

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from evoprune import InputError, Settings
-from problems.evaluation.settings import EvaluationSettings
+from problems.evaluation import EvaluationSettings
 from problems.models.settings import Device, Source
 from problems.texts.settings import TextSettings
 

@@ -1,1 +1,28 @@
-"""Measures a model on a text, and turns its loss into fitness."""
+"""Measures a model on a text, and turns its loss into fitness; its settings. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from problems.models.settings import ModelSettings
+from problems.texts.settings import TextsSettings
+
+
+class EvaluationSettings(TextsSettings, ModelSettings):
+    """The model, the texts, and the objective on them."""
+
+    objective: Literal["perplexity", "kl"] = Field(
+        "perplexity", description="fitness: perplexity, or divergence from the dense model"
+    )
+    kl_top: int = Field(64, ge=1, description="number of the dense model's probabilities that kl keeps for each token")
+    batch_tokens: int | None = Field(
+        None, ge=1, description="tokens in one forward pass, at least one window; null: as the memory allows"
+    )
+    reuse_mib: int = Field(512, ge=0, description="MiB for hidden states that related candidates reuse; 0 is none")
+    compile: bool = Field(False, description="torch.compile the blocks: faster in long searches, needs a compiler")
+
+    @property
+    def objective_label(self) -> str:
+        return {"perplexity": "perplexity", "kl": "KL from dense, nats a token"}[self.objective] + " (search text)"

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from problems.calibration import gradients
+from problems.evaluation import EvaluationSettings
 from problems.evaluation.measure import Measure, Perplexity
-from problems.evaluation.settings import EvaluationSettings
 from problems.models.blocks import in_features
 from problems.models.resident import Resident
 from problems.models.throughput import peak_bytes

@@ -5,16 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
+from problems.evaluation import EvaluationSettings
 from problems.evaluation.measure import Divergence, Measure, Objective, Perplexity
 from problems.evaluation.prefix_cache import PrefixCache, prefix_keys
-from problems.evaluation.settings import EvaluationSettings
 from problems.models.resident import Resident
 from problems.texts.text_splits import Texts
 from problems.texts.windows import Windows
 from problems.transforms.transform import Transform
+
+PERPLEXITY = (
+    "exp of the mean next-token loss over non-overlapping windows, losses in float32, no special tokens added but the "
+    "one that a text's begin names"
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,30 @@ class Session:
         transform = make_transform(resident, texts)
         resident.settle_memory()
         return cls(settings, resident, texts, transform, Fitness(settings, resident, transform, texts.search))
+
+    def protocol(self) -> dict[str, Any]:
+        """The protocol of measurements of the models of a run, on any text."""
+        settings, resident, texts = self.settings, self.resident, self.texts
+        return {
+            **protocol_of(resident),
+            "revision": settings.revision,
+            "weights_sha256": resident.weights_sha256,
+            "threads": torch.get_num_threads(),
+            "batch_tokens": self.fitness.measure.batch_tokens,
+            **self.transform.describe(),
+            "calibration_text": texts.calibration.protocol() if texts.calibrates else None,
+            "sparsity_denominators": {"prunable": resident.prunable_weights, "model": resident.parameters},
+        }
+
+
+def protocol_of(resident: Resident) -> dict[str, Any]:
+    """The protocol of measurements of any model, stated with every perplexity."""
+    return {
+        "perplexity": PERPLEXITY,
+        "model": resident.source,
+        "dtype": resident.dtype,
+        "device": resident.place,
+    }
 
 
 class Fitness:

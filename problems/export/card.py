@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 
 from evoprune import plain
+from problems.evaluation.session import PERPLEXITY
 from problems.export.facts import ExportFacts
 from problems.export.runtime import lines
 from problems.results.learning_curve import FIGURE
-from problems.results.protocol import PERPLEXITY
 from problems.results.result import EVOLVED, RecoveredRow
 
 _CURVE = f"\n![Held-out windows against the tokens trained on]({FIGURE}.png)"

@@ -7,7 +7,6 @@ that ``from_pretrained`` does not look for: it would fill missing weights with r
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 from transformers.utils import GENERATION_CONFIG_NAME
 
-from evoprune import Choice, InputError, find_plugin
+from evoprune import Choice, InputError, find_plugin, read_json
 from problems.models.blocks import number_attentions
 from problems.models.device import dtype_of, pick_device, pick_dtype
 from problems.models.load import convert, load_model, load_tokenizer, quiet
@@ -105,9 +104,9 @@ def load_any(settings: ModelSettings) -> tuple[Any, Any]:
 
 def _structure(path: Path) -> Structure:
     try:
-        return Structure.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, ValidationError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        return Structure.model_validate(read_json(path))
+    except ValidationError as error:
+        reason = str(error).splitlines()[0]
         raise InputError(f"is not the description of a model that evoprune wrote: {reason}", str(path)) from None
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
-from evoprune import FACTS, InputError, Table, described_in, finite
+from evoprune import FACTS, InputError, Table, check_parameters, described_in, finite
 from problems.evaluation.measure import Measure
+from problems.evaluation.session import protocol_of
 from problems.export.ragged_model import load_any
 from problems.language_model.settings import EvalOptions
 from problems.models.blocks import attentions_numbered
@@ -20,8 +21,7 @@ from problems.models.device import follow_threads
 from problems.models.forward import Forward
 from problems.models.load import convert
 from problems.models.resident import Resident
-from problems.models.settings import ModelSettings, is_path
-from problems.results import protocol
+from problems.models.settings import ModelSettings
 from problems.results.final_model import FinalModel
 from problems.results.result import EVOLVED
 from problems.texts.settings import BUNDLED_REPORT_TEXT, TextSettings
@@ -111,7 +111,7 @@ def compare(final: FinalModel, known: Mapping[str, Sequence[float]], options: Ev
         measure = Measure(Forward(recovered), None)
         row = _row(f"{EVOLVED}, recovered", resident, measure, windows, options, recovered)
         rows.append(row | {"sparsity": rows[-1]["sparsity"]})  # zeros stay zero
-    return Table(rows, protocol.of_session(session) | _measured(windows, options), _SHARES)
+    return Table(rows, session.protocol() | _measured(windows, options), _SHARES)
 
 
 def _row(
@@ -128,16 +128,16 @@ def _row(
 
 def measure(source: str, options: EvalOptions) -> Table:
     """One row, for the model that ``source`` names. Raises :class:`evoprune.InputError`."""
-    _refuse_what_is_no_model(source)
-    text = _text(options, _reported(Path(source).expanduser()))
     with _named_as_given():
+        chosen = {"model": source, "device": options.device, "dtype": options.dtype or "float32"}
+        given: Any = check_parameters(ModelSettings, chosen, "")
+        text = _text(options, _reported(Path(given.model)))
         follow_threads()
-        given = ModelSettings(model=source, device=options.device, dtype=options.dtype or "float32")
         resident = Resident(*load_any(given), source)
         check_length(text, resident.model, "text")
         windows = cut_windows(text, resident.tokenizer, "text")
     row = _row(Path(source).name, resident, Measure(resident.forward, None), windows, options)
-    return Table([row], protocol.of_model(resident) | _measured(windows, options), _SHARES)
+    return Table([row], protocol_of(resident) | _measured(windows, options), _SHARES)
 
 
 @contextmanager
@@ -146,31 +146,6 @@ def _named_as_given() -> Iterator[None]:
         yield
     except InputError as error:
         raise InputError(error.problems, _ARGUMENTS.get(error.source or "", error.source)) from None
-
-
-def _refuse_what_is_no_model(source: str) -> None:
-    """Raise :class:`evoprune.InputError` for a wrong path, which would otherwise be looked up on the hub."""
-    if not source:
-        raise InputError(
-            "its name is empty; expected a run's folder, or a model: folder, hub id or .gguf file", "SOURCE"
-        )
-    try:
-        slip = _slip(source)
-    except (OSError, RuntimeError) as error:  # the name is too long, or its home folder is unknown
-        slip = f"cannot be read: {getattr(error, 'strerror', None) or error}"
-    if slip:
-        raise InputError(slip, source)
-
-
-def _slip(source: str) -> str | None:
-    path = Path(source).expanduser()
-    if path.is_dir():
-        return None if (path / "config.json").is_file() else "holds neither a run's result nor a model's config.json"
-    if path.exists():
-        return None if path.suffix == ".gguf" else "is a file; expected a folder or a .gguf file"
-    if is_path(source) or (len(path.parts) == 2 and path.parent.exists()):
-        return "no such run, folder or file; for a model of the hub give OWNER/NAME"
-    return None
 
 
 def _text(options: EvalOptions, default: TextSettings) -> TextSettings:

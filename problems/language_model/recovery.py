@@ -15,7 +15,7 @@ from problems.distillation.settings import DEFAULT_WINDOW, RecoverOptions, Recov
 from problems.distillation.text import RecoveryText, divided, recovery_text, refuse_report
 from problems.distillation.trainable_parameters import Given, looks_pruned, refuse_lora
 from problems.distillation.training import accelerator
-from problems.evaluation.session import Session
+from problems.evaluation.session import PERPLEXITY, Session
 from problems.export import ExportOptions, ragged_model
 from problems.export.card import card, recovered_card
 from problems.export.facts import ExportFacts
@@ -28,7 +28,6 @@ from problems.models.load import copy_of, quiet, stored_dtype
 from problems.models.resident import Resident
 from problems.models.settings import ModelSettings
 from problems.models.tensor_file import replace_file, saving
-from problems.results import protocol
 from problems.results.final_model import RECOVERED, FinalModel
 from problems.results.learning_curve import FIGURE, draw_recovery
 from problems.results.result import EVOLVED, LanguageModelResult
@@ -219,7 +218,7 @@ def _still_true(facts: Mapping[str, Any], recovered: Recovered) -> Json:
 
 def _protocol(judge: Teacher) -> Json:
     return {
-        "perplexity": protocol.PERPLEXITY,
+        "perplexity": PERPLEXITY,
         "dtype": dtype_of(judge.model),
         "device": str(judge.model.device),
         "report_text": judge.report.protocol(),

@@ -77,7 +77,8 @@ def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
     found: list[tuple[str, nn.ModuleList]] = []
     for name, module in model.named_modules():
         inside = any(name.startswith(outer + ".") for outer, _ in found)
-        if isinstance(module, nn.ModuleList) and not inside and _is_stack(module):
+        similar = isinstance(module, nn.ModuleList) and len({type(block) for block in module}) == 1
+        if similar and not inside and has_matrices(module):
             found.append((name, module))
     if not found:
         raise InputError(
@@ -86,10 +87,6 @@ def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
             "problem.model",
         )
     return max(found, key=lambda item: sum(p.numel() for p in item[1].parameters()))
-
-
-def _is_stack(modules: nn.ModuleList) -> bool:
-    return len({type(module) for module in modules}) == 1 and has_matrices(modules)
 
 
 def keep_blocks(model: Any, kept: Sequence[int]) -> None:

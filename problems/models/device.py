@@ -7,7 +7,6 @@ import gc
 import os
 import platform
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -38,8 +37,11 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     """Return the dtype called ``name``; ``auto`` is bfloat16 if ``device`` has fast units for it, else float32."""
     if name != "auto":
         return getattr(torch, name)  # type: ignore[no-any-return]
-    fast = {"cuda": _cuda_has_bfloat16, "cpu": _cpu_has_bfloat16}.get(device.type)
-    return torch.bfloat16 if fast and fast(device) else torch.float32
+    if device.type == "cuda":
+        fast = torch.cuda.get_device_capability(device) >= (8, 0)  # Ampere brought the units
+    else:
+        fast = device.type == "cpu" and (has_amx() or bool(_cpu_units().get("avx512_bf16")))
+    return torch.bfloat16 if fast else torch.float32
 
 
 def dtype_of(model: Any) -> str:
@@ -70,18 +72,9 @@ def has_amx() -> bool:
     return bool(_cpu_units().get("amx_bf16"))
 
 
-def _cpu_has_bfloat16(_: torch.device) -> bool:
-    return has_amx() or bool(_cpu_units().get("avx512_bf16"))
-
-
 def _cpu_units() -> dict[str, Any]:
     """Return the units that PyTorch reports; old versions report none."""
-    units: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
-    return units()
-
-
-def _cuda_has_bfloat16(device: torch.device) -> bool:
-    return torch.cuda.get_device_capability(device) >= (8, 0)  # Ampere brought the units
+    return getattr(torch.cpu, "get_capabilities", dict)()  # type: ignore[no-any-return]
 
 
 def keep_freed_memory() -> None:

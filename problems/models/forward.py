@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -103,7 +104,7 @@ class Forward:
             if start:
                 stack.enter_context(_answering(self._blocks[:start], lambda: own.state))
             for index in keep:
-                hook = _keeping_input(index, lambda: own.kept)
+                hook = partial(_keep_input, own, index)
                 stack.callback(self._blocks[index].register_forward_pre_hook(hook, with_kwargs=True).remove)
             yield run
 
@@ -120,7 +121,8 @@ class Forward:
             self._let_hooks_run(stack)
             for number, block in enumerate(self._blocks):
                 if next(block.parameters(), None) is not None:
-                    stack.callback(block.register_forward_hook(_noting_output(number, notes)).remove)
+                    hook = partial(_note_output, notes, number)
+                    stack.callback(block.register_forward_hook(hook).remove)
             yield notes
 
     @property
@@ -233,18 +235,12 @@ def _stop(_: nn.Module, __: Any, output: Any) -> None:
     raise _Stopped(_states(output))
 
 
-def _noting_output(number: int, notes: dict[int, torch.Tensor]) -> Callable[..., None]:
-    def note(_: nn.Module, __: Any, output: Any) -> None:
-        notes[number] = _states(output)
-
-    return note
+def _note_output(notes: Kept, number: int, _: nn.Module, __: Any, output: Any) -> None:
+    notes[number] = _states(output)
 
 
-def _keeping_input(number: int, kept: Callable[[], Kept]) -> Callable[..., None]:
-    def keep(_: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
-        kept()[number] = arguments[0] if arguments else named["hidden_states"]
-
-    return keep
+def _keep_input(own: threading.local, number: int, _: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+    own.kept[number] = given[0] if given else named["hidden_states"]
 
 
 @contextmanager
@@ -254,14 +250,11 @@ def _answering(blocks: list[nn.Module], state: Callable[[], torch.Tensor | None]
     def same(hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         return hidden_states
 
-    def stored(*_: Any, **__: Any) -> torch.Tensor | None:
-        return state()
-
     hidden = [block.__dict__.get("forward") for block in blocks]
     try:
         for block in blocks:
             block.forward = same  # on the instance: it hides the class's forward
-        blocks[-1].forward = stored
+        blocks[-1].forward = lambda *_, **__: state()
         yield
     finally:
         for block, forward in zip(blocks, hidden, strict=True):

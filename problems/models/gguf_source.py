@@ -18,8 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from evoprune import CachedFile, InputError, __version__, cache_limit
-from problems.models.tensor_file import Damaged, read_tensors, write_tensors
+from evoprune import InputError, __version__, cache_limit
+from problems.models.tensor_file import open_cached, write_tensors
 
 _WEIGHTS = "model.safetensors"
 _GROWTH = 8  # the largest model is so many times as large as its file: from 4 bits a weight to 32
@@ -40,42 +40,26 @@ def as_folder(path: Path, dtype: torch.dtype, save: Save) -> Iterator[Path | Non
     ``save`` is called if the model is not in the cache yet. None if it cannot be cached.
     """
     with TemporaryDirectory() as scratch, ExitStack() as stack:
-        yield Path(scratch) if _fill(Path(scratch), path, dtype, save, stack) else None
-
-
-def _fill(folder: Path, path: Path, dtype: torch.dtype, save: Save, stack: ExitStack) -> bool:
-    try:
-        if _GROWTH * path.stat().st_size > cache_limit():
-            return False
-        file = CachedFile(_cache_name(path, dtype))
-    except OSError:
-        return False
-    if not file.exists:
-        stack.callback(file.release)
-        save(folder)
-        return _cache(folder, file, path.name)
-    try:
-        _, about = read_tensors(file.path)
-    except Damaged:
-        file.discard()
-        return _fill(folder, path, dtype, save, stack)
-    stack.callback(file.release)
-    (folder / _WEIGHTS).symlink_to(file.path)
-    for name, text in about.items():
-        if _is_text(name):
-            (folder / name).write_text(text, encoding="utf-8")
-    return True
-
-
-def _cache(folder: Path, file: CachedFile, model: str) -> bool:
-    """Keep the model in ``folder`` as ``file``, with its text files as entries of the metadata."""
-    texts = {each.name: each.read_text(encoding="utf-8") for each in folder.iterdir() if _is_text(each.name)}
-    about = {"what": "dequantised model", "model": model} | texts
-    try:
-        file.make(partial(write_tensors, load_file(folder / _WEIGHTS), about))
-    except (OSError, SafetensorError):  # a full disk
-        return False
-    return True
+        folder = Path(scratch)
+        try:
+            if _GROWTH * path.stat().st_size > cache_limit():
+                raise OSError("no room in the cache")
+            file, found = open_cached(_cache_name(path, dtype))
+            stack.callback(file.release)
+            if not found:
+                save(folder)
+                texts = {each.name: each.read_text("utf-8") for each in folder.iterdir() if _is_text(each.name)}
+                about = {"what": "dequantised model", "model": path.name} | texts
+                file.make(partial(write_tensors, load_file(folder / _WEIGHTS), about))
+        except (OSError, SafetensorError):  # of a full disk, for example
+            yield None
+            return
+        if found:
+            (folder / _WEIGHTS).symlink_to(file.path)
+            for name, text in found[1].items():
+                if _is_text(name):
+                    (folder / name).write_text(text, encoding="utf-8")
+        yield folder
 
 
 def _is_text(name: str) -> bool:

@@ -90,5 +90,6 @@ def model_fault(model: str) -> str | None:
     if path.suffix == ".gguf":
         return None if path.is_file() else f"{path}: no such file"
     if is_path(model):
-        return f"{path}: no such folder; expected one that save_pretrained wrote, or a .gguf file"
+        why = "is a file" if path.exists() else "no such folder"
+        return f"{path}: {why}; expected a folder that save_pretrained wrote, or a .gguf file"
     return None

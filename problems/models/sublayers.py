@@ -7,9 +7,10 @@ other modules belong to which of the two, so that no architecture has to be name
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -69,9 +70,10 @@ def find_sublayers(model: Any) -> list[Sublayer]:
     with ExitStack() as stack:
         for block, of_block, layers in zip(blocks, calls, ran, strict=True):
             for _, layer in prunable(block):
-                stack.callback(layer.register_forward_hook(_noting_layer(layers)).remove)
+                note_layer = partial(lambda layers, layer, *_: layers.setdefault(layer), layers)
+                stack.callback(layer.register_forward_hook(note_layer).remove)
             for name, child in block.named_children():
-                hook = _noting_call(name, of_block, alive)
+                hook = partial(_note_call, name, of_block, alive)
                 stack.callback(child.register_forward_hook(hook, with_kwargs=True).remove)
         model(input_ids=probe_tokens(model), use_cache=False)
     name = type(model).__name__
@@ -113,18 +115,13 @@ class _PassedOn(nn.Module):
         return hidden_states
 
 
-def _noting_layer(layers: dict[nn.Module, None]) -> Callable[..., None]:
-    return lambda layer, *_: layers.setdefault(layer)
-
-
-def _noting_call(name: str, calls: list[_Call], alive: list[Any]) -> Callable[..., None]:
-    def note(module: nn.Module, given: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
-        read, written = _read_and_written(given, named, output)
-        if isinstance(read, torch.Tensor) and isinstance(written, torch.Tensor):
-            alive.extend((read, written))
-            calls.append(_Call(name, module, read.data_ptr(), written.data_ptr(), isinstance(output, tuple)))
-
-    return note
+def _note_call(
+    name: str, calls: list[_Call], alive: list[Any], module: nn.Module, given: Any, named: dict[str, Any], output: Any
+) -> None:
+    read, written = _read_and_written(given, named, output)
+    if isinstance(read, torch.Tensor) and isinstance(written, torch.Tensor):
+        alive.extend((read, written))
+        calls.append(_Call(name, module, read.data_ptr(), written.data_ptr(), isinstance(output, tuple)))
 
 
 def _read_and_written(given: tuple[Any, ...], named: dict[str, Any], output: Any) -> tuple[Any, Any]:
@@ -141,11 +138,10 @@ def _sublayers(model: str, block: int, calls: list[_Call], layers: list[nn.Modul
     for call in calls:
         if readers[call.written] > 1:
             continue
-        before = next((chain for chain in chains if chain[-1].written == call.read), None)
-        if before is None:
-            chains.append([call])
-        else:
+        if before := next((chain for chain in chains if chain[-1].written == call.read), None):
             before.append(call)
+        else:
+            chains.append([call])
     found = {kind: [chain for chain in chains if _kind(chain) == kind] for kind in KINDS}
     for kind, candidates in found.items():
         if len(candidates) != 1:
@@ -169,10 +165,8 @@ def _kind(chain: list[_Call]) -> Kind | None:
     """Return ``attention`` for a chain with a module of such a name, ``mlp`` for another chain with matrices."""
     if not any(has_matrices(call.module) for call in chain):
         return None
-    attends = any(
-        "attention" in type(call.module).__name__.lower() or call.name.lower() in {"attn", "self_attn"}
-        for call in chain
-    )
+    named = {call.name.lower() for call in chain} & {"attn", "self_attn"}
+    attends = named or any("attention" in type(call.module).__name__.lower() for call in chain)
     return "attention" if attends else "mlp"
 
 
@@ -181,19 +175,16 @@ def _first_not_residual(model: Any, sublayers: Sequence[Sublayer]) -> int | None
     """The first block that changes its input without its ``sublayers``, as with MPT's MLPs, which add it themselves."""
     blocks, changed = find_blocks(model)[1], set()
 
-    def noting(number: int) -> Callable[..., None]:
-        def note(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
-            read, written = _read_and_written(given, named, output)
-            if not torch.equal(read.nan_to_num(), written.nan_to_num()):  # uninitialised weights may be anything
-                changed.add(number)
-
-        return note
+    def note(number: int, _: nn.Module, given: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
+        read, written = _read_and_written(given, named, output)
+        if not torch.equal(read.nan_to_num(), written.nan_to_num()):  # uninitialised weights may be anything
+            changed.add(number)
 
     with ExitStack() as stack:
         for sublayer in sublayers:
             set_dropped(blocks[sublayer.block], sublayer, dropped=True)
             stack.callback(set_dropped, blocks[sublayer.block], sublayer, dropped=False)
         for number, block in enumerate(blocks):
-            stack.callback(block.register_forward_hook(noting(number), with_kwargs=True).remove)
+            stack.callback(block.register_forward_hook(partial(note, number), with_kwargs=True).remove)
         model(input_ids=probe_tokens(model), use_cache=False)
     return min(changed, default=None)

@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from evoprune import InputError, atomically
+from evoprune import CachedFile, InputError, atomically
 
 Tensors = dict[str, torch.Tensor]
 
@@ -61,6 +61,16 @@ def read_checked(path: Path) -> tuple[Tensors, Mapping[str, str]]:
         return read_tensors(path)
     except Damaged as error:
         raise InputError(f"cannot be read: {error}", str(path)) from None
+
+
+def open_cached(name: str) -> tuple[CachedFile, tuple[Tensors, Mapping[str, str]] | None]:
+    """Return the file ``name`` in the cache and its content, if any; a damaged one is deleted. Raises OSError."""
+    while (file := CachedFile(name)).exists:
+        try:
+            return file, read_tensors(file.path)
+        except Damaged:
+            file.discard()
+    return file, None
 
 
 def write_tensors(tensors: Tensors, about: Mapping[str, str], path: Path) -> None:

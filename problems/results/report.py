@@ -15,7 +15,6 @@ from problems.budgets import ReportedBudget
 from problems.budgets.amounts import LENGTH, of_model, unlimited_bytes
 from problems.evaluation.session import Session
 from problems.models.blocks import max_positions
-from problems.results import protocol
 from problems.results.final_model import FinalModel
 from problems.results.result import EVOLVED, UNIFORM, gap_closed
 from problems.results.sparsity_report import SparsityTarget, on_target, sparsity_report
@@ -48,7 +47,7 @@ def report(
     }
     if texts.held_out:
         perplexity["held_out"] = perplexities(session, compared, texts.held_out.tokens)
-    stated = protocol.of_session(session) | {
+    stated = session.protocol() | {
         "objective": session.settings.objective,
         "search_text": texts.search.protocol(),
         "held_out_text": texts.held_out.protocol() if texts.held_out else None,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from evoprune import digits
-from problems.evaluation.settings import EvaluationSettings
+from problems.evaluation import EvaluationSettings
 from problems.results.result import EVOLVED, UNIFORM, LanguageModelResult, RecoveredRow, Scores
 from problems.texts.settings import TextSettings
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from evoprune import InputError
+from problems.evaluation import EvaluationSettings
 from problems.evaluation.prefix_cache import PrefixCache
 from problems.evaluation.session import Session
-from problems.evaluation.settings import EvaluationSettings
 from problems.transforms.weights.settings import WeightsSettings
 from problems.transforms.weights.transform import Weights
 from tests.problems.small import plain_perplexity

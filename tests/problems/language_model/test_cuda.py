@@ -11,7 +11,6 @@ from problems.evaluation.prefix_cache import prefix_keys
 from problems.language_model.problem import Pruning
 from problems.language_model.settings import PruningSettings
 from problems.models.blocks import count_zeros
-from problems.results import protocol
 from problems.texts.windows import predictions
 
 pytestmark = [
@@ -57,7 +56,7 @@ def test_all_that_a_session_holds_is_on_the_device():
     on_device = problem()
     on_device.evaluate(UNIFORM)
     model = on_device.session.resident.model
-    assert protocol.of_session(on_device.session)["device"] == f"cuda:0 ({torch.cuda.get_device_name(0)})"
+    assert on_device.session.protocol()["device"] == f"cuda:0 ({torch.cuda.get_device_name(0)})"
     held = [*model.parameters(), *model.buffers(), *on_device.session.transform.masks._stored.values()]
     held += [entry.state for entry in on_device.session.fitness._states._entries.values()]
     assert {tensor.device for tensor in held} == {torch.device("cuda:0")}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from evoprune import InputError
-from problems.evaluation.settings import EvaluationSettings
+from problems.evaluation import EvaluationSettings
 from problems.models.resident import Resident
 from problems.texts.text_splits import Texts
 from tests.problems.small import problem_in
