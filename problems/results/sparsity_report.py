@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from evoprune import Outcome, digits
-from evoprune.figures import BLUE, COLOURS, GREY, ORANGE, entitle, log_scale_if_wide, new, save, thousands
+from evoprune.figures import BLUE, COLOURS, GREY, ORANGE, entitle, log_scale_if_wide, new, save
 from problems.evaluation.session import Session
 from problems.models.blocks import Matrix
 from problems.results.result import gap_closed
@@ -20,16 +22,13 @@ from problems.transforms.weights.transform import Weights
 
 _MOST_LABELS = 40  # more blocks are not numbered one by one
 _FEWEST_FOR_A_LINE = 4  # a line through fewer points would suggest more than was measured
-_STAR: dict[str, Any] = {"marker": "*", "markersize": 14}
+_STYLES: dict[str, dict[str, Any]] = {
+    "uniform": {"color": BLUE, "marker": "o", "markersize": 7},
+    "evolved": {"color": ORANGE, "marker": "*", "markersize": 14},
+}
 
 Point = tuple[float, float]
 """Sparsity of the prunable weights, and perplexity."""
-
-
-class _Mark(NamedTuple):
-    label: str
-    point: Point
-    style: dict[str, Any]
 
 
 def draw_cliff(
@@ -44,72 +43,41 @@ def draw_cliff(
 ) -> str:
     """Draw perplexities on the report text: of ``uniform`` at each sparsity and at the target, and ``evolved``.
 
-    Beside them ``allocations`` at the target, and uniform and evolved ``reconstructed``; without infinite values. With
-    too few sparsities for a curve, bars compare the models.
+    Beside them ``allocations`` at the target, and uniform and evolved ``reconstructed``. Infinite values are in the
+    caption alone.
     """
-    points = sorted((s, p) for s, p in uniform if math.isfinite(p))
     target, uniform_there = at_target
-    marks = [*_allocation_marks(allocations, target), *_reconstructed_marks(reconstructed, target, evolved[0])]
+    points = sorted((s, p) for s, p in uniform if math.isfinite(p))
+    markers = zip(cycle(COLOURS[2:]), cycle("s^vDPX<>"))
+    marks = [
+        (f"{name}: {digits(value)}", (target, value), {"color": colour, "marker": marker, "markersize": 5})
+        for (name, value), (colour, marker) in zip(allocations.items(), markers, strict=False)
+    ]
+    places = {"uniform": target, "evolved": evolved[0]}
+    marks += [
+        (f"{name}, reconstructed: {digits(value)}", (places[name], value), _STYLES[name] | {"fillstyle": "none"})
+        for name, value in reconstructed.items()
+    ]
     words = [f"dense: {digits(p)}" for s, p in points if s == 0]
     words += [f"uniform at {100 * target:.4g}%: {digits(uniform_there)}"]
-    words += [f"evolved at {100 * evolved[0]:.4g}%: {digits(evolved[1])}", *(mark.label for mark in marks)]
-    caption = f"Perplexity on the report text against the share of prunable weights removed ({'; '.join(words)})."
-    if len(points) < _FEWEST_FOR_A_LINE:
-        known = {"dense": next((p for s, p in points if s == 0), math.inf), "uniform": uniform_there}
-        _draw_bars(known | {"evolved": evolved[1]}, marks, about, folder)
-        return caption
+    words += [f"evolved at {100 * evolved[0]:.4g}%: {digits(evolved[1])}", *(label for label, _, _ in marks)]
     figure, axes = new()
     _draw_points(axes, points, BLUE, "uniform")
-    for mark in [*marks, _Mark("evolved", evolved, {"color": ORANGE, **_STAR})]:
-        axes.plot(*mark.point, linestyle="none", label=mark.label, **mark.style)
-    _write(axes, evolved, ORANGE, (9, -4), "left")
-    _write(axes, at_target, BLUE, (-8, 6), "right")
+    marks.append(("evolved", evolved, _STYLES["evolved"]))
+    for label, point, style in marks:
+        axes.plot(*point, linestyle="none", label=label, **style)
+    for point, colour, offset, side in ((evolved, ORANGE, (9, -4), "left"), (at_target, BLUE, (-8, 6), "right")):
+        if math.isfinite(point[1]):
+            axes.annotate(digits(point[1]), point, offset, textcoords="offset points", color=colour, ha=side)
     axes.margins(x=0.12, y=0.1)  # for the labels beside the points
-    every = [p for _, p in points] + [mark.point[1] for mark in marks] + [evolved[1]]
+    every = [p for _, p in points] + [point[1] for _, point, _ in marks]
     log_scale_if_wide(axes, [p for p in every if math.isfinite(p)])
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set(xlabel="sparsity of the prunable weights", ylabel="perplexity on the report text")
     entitle(axes, "Uniform pruning, and the evolved allocation", about)
-    axes.legend(loc="upper left", fontsize="small" if marks else "medium")
+    axes.legend(loc="upper left", fontsize="small" if len(marks) > 1 else "medium")
     save(figure, folder, "cliff")
-    return caption
-
-
-def _draw_bars(perplexities: Mapping[str, float], marks: Sequence[_Mark], about: str, folder: Path) -> None:
-    """Draw perplexities by name, and those of ``marks``, as bars with their values, the first on top."""
-    bars = {f"{name}: {digits(value)}": value for name, value in perplexities.items()}
-    bars |= {mark.label: mark.point[1] for mark in marks}
-    colours = {"dense": GREY, "uniform": BLUE, "evolved": ORANGE}
-    figure, axes = new(height=1.4 + 0.4 * len(bars))
-    axes.barh(list(bars), [value if math.isfinite(value) else 0 for value in bars.values()],
-              color=[colours.get(label.split(":")[0].split(",")[0], COLOURS[2]) for label in bars])  # fmt: skip
-    axes.invert_yaxis()
-    thousands(axes.xaxis)
-    axes.set(xlabel="perplexity on the report text")
-    axes.grid(axis="y", visible=False)
-    entitle(axes, "Dense, uniform and evolved", about)
-    save(figure, folder, "cliff")
-
-
-def _allocation_marks(allocations: Mapping[str, float], target: float) -> Iterator[_Mark]:
-    styles = zip(COLOURS[2:] * 2, "s^vDPX<>" * 2, strict=False)
-    for (name, value), (colour, marker) in zip(allocations.items(), styles, strict=False):
-        yield _Mark(f"{name}: {digits(value)}", (target, value), {"color": colour, "marker": marker, "markersize": 5})
-
-
-def _reconstructed_marks(reconstructed: Mapping[str, float], target: float, evolved: float) -> Iterator[_Mark]:
-    places = {"uniform": target, "evolved": evolved}
-    styles: dict[str, Any] = {"uniform": {"color": BLUE, "marker": "o", "markersize": 7}}
-    styles["evolved"] = {"color": ORANGE, **_STAR}
-    for name, value in reconstructed.items():
-        style = styles[name] | {"fillstyle": "none"}
-        yield _Mark(f"{name}, reconstructed: {digits(value)}", (places[name], value), style)
-
-
-def _write(axes: Axes, point: Point, colour: str, offset: tuple[float, float], side: Literal["left", "right"]) -> None:
-    """Write the perplexity of ``point`` beside it, if it is finite."""
-    if math.isfinite(point[1]):
-        axes.annotate(digits(point[1]), point, offset, textcoords="offset points", color=colour, ha=side)
+    return f"Perplexity on the report text against the share of prunable weights removed ({'; '.join(words)})."
 
 
 def draw_front(
@@ -266,11 +234,10 @@ def _draw_sparsities(
 
 
 def _by_block(matrices: Sequence[Matrix], by_matrix: Mapping[str, float]) -> list[float]:
-    removed: dict[int, float] = {}
-    sizes: dict[int, int] = {}
+    removed, sizes = Counter[int](), Counter[int]()
     for matrix in matrices:
-        removed[matrix.block] = removed.get(matrix.block, 0.0) + by_matrix[matrix.name] * matrix.size
-        sizes[matrix.block] = sizes.get(matrix.block, 0) + matrix.size
+        removed[matrix.block] += by_matrix[matrix.name] * matrix.size
+        sizes[matrix.block] += matrix.size
     return [removed[block] / sizes[block] for block in sizes]
 
 

@@ -68,11 +68,11 @@ def test_what_holds_no_times_is_refused(transform, measured, tmp_path):
     with pytest.raises(InputError, match="holds no times that evoprune measured: dense"):
         Milliseconds(**GIVEN).budget(transform, measured | {"dense": -1.0})
     table = tmp_path / "measured.json"
-    with pytest.raises(InputError, match="No such file"):
+    with pytest.raises(InputError, match="there is no measured"):
         Milliseconds(**GIVEN, table=str(table)).measure(transform)
-    for text in ("{", "[]", "[1]", "{}"):
+    for text in ("{", "[1]"):
         table.write_text(text)
-        with pytest.raises(InputError, match=r"measured\.json: (cannot be read|holds no times)"):
+        with pytest.raises(InputError, match=r"measured\.json: (is not JSON|expected an object)"):
             Milliseconds(**GIVEN, table=str(table)).measure(transform)
 
 
