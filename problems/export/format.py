@@ -87,10 +87,7 @@ def run_of(final: FinalModel, run: LanguageModelResult) -> LanguageModelResult:
     """Return the result of the ``run`` that found ``final``; raise unless model, text and transform are the run's."""
     session = final.session
     if session.resident.weights_sha256 != run.protocol.weights_sha256:
-        raise InputError(
-            "the model's weights are not those that the run pruned (another file, revision or dtype): "
-            f"give the same with --set problem.model=..., --set problem.dtype={run.protocol.dtype}"
-        )
+        raise InputError(f"the weights are not the run's: give its model and dtype {run.protocol.dtype} by --set")
     now, before = session.texts.report.begin, run.protocol.report_text.begin
     if now != before:
         raise InputError(
@@ -98,10 +95,7 @@ def run_of(final: FinalModel, run: LanguageModelResult) -> LanguageModelResult:
             f"give --set problem.report_text.begin={'true' if before else 'false'}, and the same for its other texts"
         )
     if session.texts.report.sha256 != run.protocol.report_text.sha256:
-        raise InputError(
-            f"the report text is not the one that the run reported on ({run.protocol.report_text.source}): "
-            "give the same with --set problem.report_text.source=..."
-        )
+        raise InputError("the report text is not the run's: give --set problem.report_text.source=...")
     recorded = run.protocol.model_dump()
     for key, value in session.transform.describe().items():
         if key in recorded and recorded[key] != value:

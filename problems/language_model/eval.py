@@ -85,9 +85,7 @@ def compare(final: FinalModel, known: Mapping[str, Sequence[float]], options: Ev
     session = final.session
     resident = session.resident
     if options.dtype and options.dtype != resident.dtype:
-        raise InputError(
-            "a run is measured in its own number format; change it with --set problem.dtype=...", "--dtype"
-        )
+        raise InputError("a run is measured in its own dtype; change it with --set problem.dtype=...", "--dtype")
     if options.device not in {"auto", session.settings.device, str(resident.device)}:
         raise InputError("a run is measured on its own device; change it with --set problem.device=...", "--device")
     own = session.settings.report_text

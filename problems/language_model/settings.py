@@ -121,15 +121,12 @@ class PruningSettings(RunSettings, WeightsSettings):
     @model_validator(mode="after")
     def _consistent(self) -> PruningSettings:
         if not self.min_sparsity <= self.sparsity <= self.max_sparsity:
+            low, up = self.min_sparsity, self.max_sparsity
             raise ValueError(
-                f"sparsity {self.sparsity:g} cannot be reached with genes between min_sparsity "
-                f"{self.min_sparsity:g} and max_sparsity {self.max_sparsity:g}"
+                f"sparsity {self.sparsity:g} cannot be reached: min_sparsity {low:g} and max_sparsity {up:g}"
             )
         if self.genes == "block_and_kind" and self.found:
-            raise ValueError(
-                "allocations, also as initial_genomes or prior, need genes that are sparsities of their own: "
-                "block, matrix or kind"
-            )
+            raise ValueError("allocations need genes that are sparsities of their own: block, matrix or kind")
         return self
 
     @property

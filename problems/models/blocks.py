@@ -81,11 +81,8 @@ def find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
         if similar and not inside and has_matrices(module):
             found.append((name, module))
     if not found:
-        raise InputError(
-            f"{type(model).__name__} has no list of similar blocks with Linear or Conv1D layers, so there is "
-            "nothing to prune; expected a decoder such as GPT-2, Llama, OPT or GPT-NeoX",
-            "problem.model",
-        )
+        name = type(model).__name__
+        raise InputError(f"{name} has no list of blocks with Linear or Conv1D layers: no decoder", "problem.model")
     return max(found, key=lambda item: sum(p.numel() for p in item[1].parameters()))
 
 
@@ -138,11 +135,8 @@ def find_matrices(model: nn.Module) -> list[Matrix]:
     """Return every prunable matrix of ``model``, block by block; refuse models with stacked experts."""
     name, blocks = find_blocks(model)
     if experts := list(dict.fromkeys(name for block in blocks for name in _stacked(block))):
-        raise InputError(
-            f"{type(model).__name__} holds several matrices in one parameter ({', '.join(experts)} of blocks): "
-            "mixture-of-experts models are not supported yet; expected a dense decoder such as GPT-2 or Llama",
-            "problem.model",
-        )
+        what = f"{type(model).__name__} holds several matrices in one parameter ({', '.join(experts)})"
+        raise InputError(f"{what}: mixture-of-experts models are not supported yet", "problem.model")
     return [
         Matrix(f"{name}.{index}.{kind}", index, kind, module)
         for index, block in enumerate(blocks)

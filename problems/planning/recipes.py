@@ -221,11 +221,7 @@ def narrower(subject: Subject, budget: Json) -> Json:
     cannot be taken apart.
     """
     if subject.width is None:
-        raise InputError(
-            "heads and channels of this model are not known, so that it cannot be made narrower; give --sparsity, or "
-            "--size with --out FILE.gguf",
-            "prune",
-        )
+        raise InputError("this model cannot be made narrower; give --sparsity, or --size with --out FILE.gguf", "prune")
     units = {"score": "structured_obs", "compensate": True}
     heads = [{"use": "heads", **units}] if subject.heads else []
     return {

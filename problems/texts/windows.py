@@ -202,9 +202,7 @@ def bos_token(tokenizer: Any, begin: Begin, role: str) -> int | None:
     if added is not None or begin == "auto":
         return added
     if getattr(tokenizer, "bos_token_id", None) is None:
-        raise InputError(
-            "the tokenizer has no token that begins a text; expected auto or false", f"problem.{role}.begin"
-        )
+        raise InputError("the tokenizer has no token that begins a text", f"problem.{role}.begin")
     return int(tokenizer.bos_token_id)
 
 

@@ -126,9 +126,7 @@ class MetricSettings(WeightsSettings):
     def _searched(self) -> MetricSettings:
         given = sorted({"score", "scores", "reconstruct_stages"} & self.model_fields_set)
         if given:
-            raise ValueError(
-                f"metric searches the score itself: leave out {', '.join(given)}, or use the transform weights"
-            )
+            raise ValueError(f"metric searches the score itself: leave out {', '.join(given)}")
         return self
 
 

@@ -86,11 +86,7 @@ class Stack(Transform):
     def prices(self, unit: str) -> Prices:
         if self.shapes:
             names = " and ".join(type(transform).__name__ for transform in self.transforms)
-            raise InputError(
-                f"what {names} spend together is known in bytes, bits_per_weight, parameters, weights and "
-                "milliseconds; it cannot be counted in operations yet",
-                "problem.budget",
-            )
+            raise InputError(f"operations that {names} spend together cannot be counted yet", "problem.budget")
         costs = [transform.costs(unit) for transform in self.transforms]
         changes, dense = [], 0.0
         for transform, (own, fixed) in zip(self.transforms, costs, strict=True):
@@ -195,16 +191,11 @@ def _refuse(one: Transform, other: Transform) -> None:
     """Raise :class:`evoprune.InputError` where the two change the same part, or one leaves zeros that save nothing."""
     names = f"{type(one).__name__} and {type(other).__name__}"
     if any(isinstance(each, Overlay) for each in (one, other)) and (one.sparse or other.sparse):
-        raise InputError(
-            f"{names}: zeros save no byte in a .gguf file, so that there is nothing to choose between them and types; "
-            "leave one of the two out",
-            "problem.transforms",
-        )
+        raise InputError(f"{names}: zeros save no byte in a .gguf file; leave one of the two out", "problem.transforms")
     if both := one.parts & other.parts:
+        shared = " and the ".join(sorted(both))
         raise InputError(
-            f"{names} both change the {' and the '.join(sorted(both))} of a block; choose one of them, or give "
-            "drop: false to what makes it narrower",
-            "problem.transforms",
+            f"{names} both change the {shared} of a block: choose one or drop: false", "problem.transforms"
         )
 
 

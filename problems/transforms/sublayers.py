@@ -107,9 +107,7 @@ def protected(keep: Sequence[int], count: int) -> set[int]:
     """The blocks ``keep`` of ``count``, from 0."""
     for block in keep:
         if not -count <= block < count:
-            raise InputError(
-                f"there is no block {block}; expected numbers from {-count} to {count - 1}", "problem.transforms.keep"
-            )
+            raise InputError(f"there is no block {block} of {count}", "problem.transforms.keep")
     return {block % count for block in keep}
 
 

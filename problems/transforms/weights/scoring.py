@@ -58,10 +58,8 @@ class Scoring:
             score = self._scores[matrix.kind]
             found = score(weight, **{name: known[name] for name in needs(score)})
             if found.shape != weight.shape or not torch.isfinite(found).all():
-                raise InputError(
-                    f"problem.score: '{self._names[matrix.kind]}' gives {matrix.name} scores that are not finite, "
-                    f"or not one for each weight"
-                )
+                name = self._names[matrix.kind]
+                raise InputError(f"problem.score: '{name}' gives {matrix.name} not one finite score for each weight")
             yield matrix, matrix.rows(found).contiguous()
 
     def originals(self) -> Tensors:

@@ -54,13 +54,7 @@ class WeightsSettings(Settings):
     def _consistent_stages(self) -> WeightsSettings:
         stages = self.reconstruct_stages
         if stages and self.reconstruct == "none":
-            raise ValueError(
-                "reconstruct_stages says where to reconstruct, but reconstruct is none: expected sparsegpt or "
-                "least_squares, or no stages"
-            )
+            raise ValueError("reconstruct_stages needs a reconstruct: sparsegpt or least_squares")
         if any(low >= up for low, up in pairwise((0.0, *stages, 1.0))):
-            raise ValueError(
-                f"reconstruct_stages is {list(stages)}: expected sparsities between 0 and 1 that rise, such as "
-                "[0.3, 0.4, 0.5]"
-            )
+            raise ValueError(f"reconstruct_stages {list(stages)}: expected rising sparsities such as [0.3, 0.4, 0.5]")
         return self

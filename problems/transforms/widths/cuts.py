@@ -87,9 +87,7 @@ class Channels(UnitCut):
     def steps(self, units: Units) -> Sequence[int]:
         step = self.settings.step
         if units.count % step:
-            raise InputError(
-                f"step {step} does not divide the width of the MLPs, {units.count}", "problem.transforms.step"
-            )
+            raise InputError(f"step {step} does not divide the MLPs' {units.count} channels", "problem.transforms.step")
         return range(units.count, -1, -step)
 
     def size(self, units: Units) -> int:  # noqa: ARG002 - a unit is a channel

@@ -49,5 +49,5 @@ def test_what_is_dropped_costs_the_same_in_any_width(language_model, unit):
             genome[places[0]], genome[places[1]] = dropped, width
             spent[dropped, width] = problem.budget.spent(genome)
     assert spent[0.0, 0.0] > spent[0.0, 2.0] > spent[1.0, 0.0] == spent[1.0, 2.0]
-    with pytest.raises(InputError, match="milliseconds; it cannot be counted in operations yet"):
+    with pytest.raises(InputError, match=r"operations that .* cannot be counted yet"):
         _ = language_model(transforms=[KEPT, WIDTH], budget={"use": "operations", "removed": 0.3}).budget

@@ -66,5 +66,5 @@ def test_a_score_that_gives_nonsense_is_refused(tokens, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     plugin("odd_scores")
     for name in ("nan", "few"):
-        with pytest.raises(InputError, match="scores that are not finite, or not one for each weight"):
+        with pytest.raises(InputError, match="not one finite score for each weight"):
             masks(random_model("gpt2"), tokens, score=f"odd_scores:{name}")

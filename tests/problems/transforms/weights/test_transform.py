@@ -70,10 +70,10 @@ def test_a_score_that_was_edited_is_not_taken_for_what_it_was(pruning, tmp_path,
 
 
 def test_stages_need_a_way_to_reconstruct_and_rise_between_dense_and_nothing():
-    with pytest.raises(ValueError, match="reconstruct is none: expected sparsegpt or least_squares, or no stages"):
+    with pytest.raises(ValueError, match="reconstruct_stages needs a reconstruct"):
         WeightsSettings(reconstruct_stages=(0.3, 0.5))
     for stages in ((0.5, 0.3), (0.3, 0.3), (0.0, 0.3), (0.3, 1.0)):
-        with pytest.raises(ValueError, match="expected sparsities between 0 and 1 that rise"):
+        with pytest.raises(ValueError, match="expected rising sparsities"):
             WeightsSettings(reconstruct="sparsegpt", reconstruct_stages=stages)
 
 
