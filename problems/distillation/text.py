@@ -12,8 +12,8 @@ import torch
 from evoprune import InputError
 from problems.distillation.settings import RecoverSettings
 from problems.models.resident import Resident
-from problems.texts.overlap import PASSAGE, holds_much_of, share_in_common
 from problems.texts.settings import TextSettings
+from problems.texts.text_splits import PASSAGE, holds_much_of, share_in_common
 from problems.texts.windows import Windows, check_length, unused_windows
 
 _ROLE = "recover.text"

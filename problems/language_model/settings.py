@@ -121,10 +121,8 @@ class PruningSettings(RunSettings, WeightsSettings):
     @model_validator(mode="after")
     def _consistent(self) -> PruningSettings:
         if not self.min_sparsity <= self.sparsity <= self.max_sparsity:
-            low, up = self.min_sparsity, self.max_sparsity
-            raise ValueError(
-                f"sparsity {self.sparsity:g} cannot be reached: min_sparsity {low:g} and max_sparsity {up:g}"
-            )
+            reach = f"min_sparsity {self.min_sparsity:g} and max_sparsity {self.max_sparsity:g}"
+            raise ValueError(f"sparsity {self.sparsity:g} cannot be reached with {reach}")
         if self.genes == "block_and_kind" and self.found:
             raise ValueError("allocations need genes that are sparsities of their own: block, matrix or kind")
         return self

@@ -5,10 +5,9 @@ from dataclasses import replace
 import pytest
 
 from evoprune import InputError
-from problems.planning.plan import share_out
+from problems.planning.plan import Division, parts_of, share_out
+from problems.planning.plan import divide as divide_parts
 from problems.planning.recipes import Remove, Size, Sparsity, Speedup, Subject, channel_step
-from problems.planning.texts import Division, parts_of
-from problems.planning.texts import divide as divide_parts
 from problems.texts.settings import TextSettings
 from problems.texts.source import load_text
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from problems.texts.overlap import PASSAGE, share_in_common
 from problems.texts.settings import TextSettings
+from problems.texts.text_splits import PASSAGE, share_in_common
 from problems.texts.windows import Windows
 
 
