@@ -84,11 +84,7 @@ Statistics = dict[str, torch.Tensor]
 
 
 def statistics(
-    model: Any,
-    tokens: torch.Tensor,
-    matrices: Sequence[Matrix],
-    names: Collection[str],
-    label: str = "calibrating",
+    model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix], names: Collection[str], label: str = "calibrating"
 ) -> Iterator[tuple[Matrix, Statistics]]:
     """Yield each of ``matrices``, ordered by block, with its statistics ``names`` on ``tokens`` ``(windows, window)``.
 

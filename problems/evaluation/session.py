@@ -63,12 +63,7 @@ class Session:
 
 def protocol_of(resident: Resident) -> dict[str, Any]:
     """The protocol of measurements of any model, stated with every perplexity."""
-    return {
-        "perplexity": PERPLEXITY,
-        "model": resident.source,
-        "dtype": resident.dtype,
-        "device": resident.place,
-    }
+    return {"perplexity": PERPLEXITY, "model": resident.source, "dtype": resident.dtype, "device": resident.place}
 
 
 class Fitness:

@@ -276,12 +276,7 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         return find_plugin(FORMATS, place.suffix[1:]) if self.writes_file(place) else Folder
 
     def recover(
-        self,
-        genome: Sequence[float],
-        result: LanguageModelResult,
-        workplace: Path,
-        place: Path,
-        options: Any,
+        self, genome: Sequence[float], result: LanguageModelResult, workplace: Path, place: Path, options: Any
     ) -> Exported:
         from problems.language_model.recovery import recover_and_export
         from problems.results.final_model import final_model
@@ -291,12 +286,7 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
 
     @classmethod
     def recover_export(
-        cls,
-        source: Path,
-        facts: Mapping[str, Any] | None,
-        workplace: Path,
-        folder: Path,
-        options: Any,
+        cls, source: Path, facts: Mapping[str, Any] | None, workplace: Path, folder: Path, options: Any
     ) -> Exported:
         from problems.language_model.recovery import recover_export
 

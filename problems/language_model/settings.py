@@ -30,7 +30,7 @@ class LanguageModelSettings(RunSettings):
     """Parameters of the problem ``language_model``: any transforms, under any one budget."""
 
     transforms: tuple[Choice, ...] = Field(
-        description="how the model is made smaller: a registered name and its parameters, or a list of these",
+        description="how the model is made smaller: a registered name and its parameters, or a list of these"
     )
     budget: Choice | None = Field(
         None, description="the limit, by a registered name, and its parameters; null is no budget"

@@ -231,11 +231,7 @@ def narrower(subject: Subject, budget: Json) -> Json:
             "transforms": [*heads, {"use": "channels", "step": channel_step(subject.width), **units}],
             "budget": budget,
         },
-        "operators": {
-            "algorithm": "equal_marginals",
-            "mutate": {"use": "exchange", "moves": 3},
-            "repair": "shift",
-        },
+        "operators": {"algorithm": "equal_marginals", "mutate": {"use": "exchange", "moves": 3}, "repair": "shift"},
     }
 
 

@@ -36,8 +36,7 @@ class TextSettings(Settings):
     )
     sampling_seed: int = Field(0, ge=0, description="seed of random and clusters")
     begin: Begin = Field(
-        "auto",
-        description="begin each window with the tokenizer's first token (<s>); auto: where it adds it by itself",
+        "auto", description="begin each window with the tokenizer's first token (<s>); auto: where it adds it by itself"
     )
 
     @model_validator(mode="after")

@@ -29,7 +29,8 @@ def test_the_cliff_with_all_that_stands_beside_it(tmp_path, evolved):
 
 def test_without_a_curve_points_compare_what_there_is(tmp_path):
     marks = {"allocations": {"owl": 70.0}, "reconstructed": {}}
-    told = figures.draw_cliff(UNIFORM[:1], (0.4, 12_345.6), (0.4, math.inf), tmp_path, about="mine", **marks)
+    at_target = (0.4, 12_345.6)
+    told = figures.draw_cliff([UNIFORM[0], at_target], at_target, (0.4, math.inf), tmp_path, about="mine", **marks)
     assert "uniform at 40%: 12,346" in told
     assert "evolved at 40%: infinite" in told
     for text in (">12,346<", ">owl: 70<", ">mine<"):
