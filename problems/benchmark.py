@@ -1,11 +1,9 @@
 """Problems whose optimum is known: the test functions of :mod:`deap.benchmarks`, and a knapsack."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Literal
+from typing import Literal, Self
 
 from deap import benchmarks
 from pydantic import Field, model_validator
@@ -26,7 +24,7 @@ class BenchmarkSettings(Settings):
     mean: float | None = Field(None, description="the mean of the genes that a repair keeps; null: that of the optimum")
 
     @model_validator(mode="after")
-    def _ordered(self) -> BenchmarkSettings:
+    def _ordered(self) -> Self:
         if self.low > self.up:
             raise ValueError(f"expected low <= up, got {self.low:g} and {self.up:g}")
         if self.mean is not None and not self.low <= self.mean <= self.up:

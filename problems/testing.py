@@ -6,8 +6,6 @@
         check_transform(LanguageModel(LanguageModel.Settings(transforms="mine")).session)
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """The allocations that come with evoprune."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from statistics import fmean

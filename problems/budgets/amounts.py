@@ -1,7 +1,5 @@
 """The budgets in weights, parameters, bytes and operations."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, Any
 

@@ -5,8 +5,6 @@ that are alike and have a level, or some of them, take it together, the whole mo
 and what it saves is shared out among these genes by their sizes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from math import prod
 from statistics import median

@@ -1,7 +1,5 @@
 """The budget in milliseconds, from times that are measured on the machine of the run."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any

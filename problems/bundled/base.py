@@ -1,7 +1,5 @@
 """Write the bundled GPT-2 as a .gguf file: ``python -m problems.bundled.base OUT.gguf``."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Its result is part of the project. It takes 40 minutes on two CPU cores with bfl
 (``--minutes``, ``--clip-minutes``) set the learning-rate schedule, so that a slower machine trains less, not longer.
 """
 
-from __future__ import annotations
-
 import argparse
 import ast
 import importlib.util

@@ -1,7 +1,5 @@
 """Statistics of gradients: means of their absolute values and of their squares."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack

@@ -1,7 +1,5 @@
 """Factors and inverses of Gram matrices that may be singular."""
 
-from __future__ import annotations
-
 import torch
 
 from problems.models.device import sum_dtype

@@ -1,7 +1,5 @@
 """Statistics of each layer of the dense model, block by block, on calibration text."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import groupby

@@ -3,8 +3,6 @@
 A damaged file is computed again. If none can be written, nothing is cached.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import time

@@ -1,7 +1,5 @@
 """Measures a model on a text, and turns its loss into fitness; its settings. Imports no torch."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """Time, memory and disk that a run will need, estimated from the model's speed on a few windows."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Runs windows of tokens through a model in batches, and adds up an objective's loss: perplexity or divergence."""
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence

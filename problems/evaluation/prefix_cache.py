@@ -1,7 +1,5 @@
 """Hidden states of scored candidates: a related candidate starts at the first block that differs."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Writes a pruned model for other tools, and checks the files in a new process. Imports no torch."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from evoprune import Settings

@@ -1,7 +1,5 @@
 """Model cards: the change of the model, its perplexities, and how to repeat the run."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

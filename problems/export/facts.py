@@ -1,7 +1,5 @@
 """The typed facts of an export, ``evoprune.json``: its files, checks and times, and the result that it repeats."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Self

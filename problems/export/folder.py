@@ -1,7 +1,5 @@
 """Exports a model as a folder, as ``save_pretrained`` does, and checks it in a fresh process."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -15,8 +15,6 @@ A format of one file is a class that is registered by the suffix of such files, 
 :class:`problems.export.gguf.GgufFile` also has options, measures what it wrote, and describes it in a card.
 """
 
-from __future__ import annotations
-
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable

@@ -5,8 +5,6 @@
 that ``from_pretrained`` does not look for: it would fill missing weights with random numbers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -5,8 +5,6 @@ the fields of :class:`ModelSettings`, the number of ``threads``, the ``length`` 
 time each phase.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import time

@@ -1,7 +1,5 @@
 """Known solutions, which a search starts from, is scored beside and is compared with; and those of others."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy

@@ -1,7 +1,5 @@
 """Measures models: perplexity under a stated protocol, and tasks of lm-evaluation-harness (Gao et al., 2021)."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -3,11 +3,9 @@
 Imports no torch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -46,7 +44,7 @@ class LanguageModelSettings(RunSettings):
         return value if isinstance(value, list | tuple) else [value]
 
     @model_validator(mode="after")
-    def _known(self) -> LanguageModelSettings:
+    def _known(self) -> Self:
         if not self.transforms:
             raise ValueError("transforms: expected at least one")
         named = [("transforms", TRANSFORMS, chosen) for chosen in self.transforms]
@@ -119,7 +117,7 @@ class PruningSettings(RunSettings, WeightsSettings):
     )
 
     @model_validator(mode="after")
-    def _consistent(self) -> PruningSettings:
+    def _consistent(self) -> Self:
         if not self.min_sparsity <= self.sparsity <= self.max_sparsity:
             reach = f"min_sparsity {self.min_sparsity:g} and max_sparsity {self.max_sparsity:g}"
             raise ValueError(f"sparsity {self.sparsity:g} cannot be reached with {reach}")
@@ -208,7 +206,7 @@ class EvalOptions(Settings):
     limit: int | None = Field(None, ge=1, description="examples of each task (default: all)")
 
     @model_validator(mode="after")
-    def _consistent(self) -> EvalOptions:
+    def _consistent(self) -> Self:
         if self.tasks is None and (self.limit, self.include_path) != (None, None):
             raise ValueError("limit and include_path say how tasks are run; name the tasks, too")
         return self

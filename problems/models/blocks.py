@@ -1,7 +1,5 @@
 """Transformer blocks of a model and their prunable matrices, found by structure alone."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass

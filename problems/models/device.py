@@ -1,7 +1,5 @@
 """The device and number format of a model, and the process settings for them."""
 
-from __future__ import annotations
-
 import ctypes
 import gc
 import os

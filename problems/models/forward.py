@@ -1,7 +1,5 @@
 """Runs a model from its start or from stored hidden states, whole or block by block."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager

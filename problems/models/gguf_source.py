@@ -1,7 +1,5 @@
 """Models in .gguf files: their header, and the dequantised model in the cache."""
 
-from __future__ import annotations
-
 import hashlib
 import inspect
 import sys

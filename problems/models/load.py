@@ -1,7 +1,5 @@
 """Causal language models and their tokenizers, loaded with transformers, and their files of weights."""
 
-from __future__ import annotations
-
 import copy
 import io
 import json

@@ -1,7 +1,5 @@
 """Threads and processes that compute."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,12 +1,10 @@
 """A model that stays in memory; candidates are made from it in place, one after the other."""
 
-from __future__ import annotations
-
 import hashlib
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -29,7 +27,7 @@ class Resident:
     source: str  # as in the settings
 
     @classmethod
-    def load(cls, settings: ModelSettings) -> Resident:
+    def load(cls, settings: ModelSettings) -> Self:
         follow_threads()
         return cls(*load_model(settings), settings.model)
 

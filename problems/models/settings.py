@@ -1,7 +1,5 @@
 """Settings of a model (its source, device and number format) and faults of its source. Imports no torch."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Annotated, Literal

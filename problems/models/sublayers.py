@@ -4,8 +4,6 @@ A block is ``x + attention(norm(x))`` and then, or beside it, ``x + mlp(norm(x))
 other modules belong to which of the two, so that no architecture has to be named.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack

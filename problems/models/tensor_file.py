@@ -1,7 +1,5 @@
 """Tensors in .safetensors files whose metadata describes them and holds their hash."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import os

@@ -3,8 +3,6 @@
 That is with a growing cache, logits of the last token alone, its own attention, and not compiled.
 """
 
-from __future__ import annotations
-
 import inspect
 import resource
 import sys

@@ -1,7 +1,5 @@
 """The command ``prune MODEL``: measures the model, divides text and time, and makes the experiment."""
 
-from __future__ import annotations
-
 import argparse
 import re
 import time

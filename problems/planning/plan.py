@@ -1,7 +1,5 @@
 """Divides a text, and measures the model, to share out the time among calibration, search and report."""
 
-from __future__ import annotations
-
 import math
 from contextlib import suppress
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Updates of one layer's remaining weights: SparseGPT, and least squares by conjugate gradients."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 

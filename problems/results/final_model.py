@@ -1,10 +1,8 @@
 """The weights of a search's result: everything that measures, trains or exports it asks here."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 
@@ -59,7 +57,7 @@ class FinalModel:
     def rounds_after(self, train: str) -> bool:
         return train != "norms" and self.has_types
 
-    def to_train(self, train: str) -> FinalModel:
+    def to_train(self, train: str) -> Self:
         """The model to train for this one, with matrices that are not rounded if that comes later."""
         before = replace(self, genome=unencoded(self.session.transform, self.genome))
         return before if self.rounds_after(train) else self

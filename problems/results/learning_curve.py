@@ -1,7 +1,5 @@
 """The learning curve of a recovery: which of its points is the best, and its figure."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The report of a finished search: scores on text that it never saw, their protocol, and figures."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress

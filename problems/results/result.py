@@ -3,8 +3,6 @@
 Imports no torch. A perplexity is None if it is infinite or was not measured.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

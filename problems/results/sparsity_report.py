@@ -1,7 +1,5 @@
 """The part of a report on sparsities of weights: the uniform curve, allocations without search, and figures."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence

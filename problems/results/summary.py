@@ -1,7 +1,5 @@
 """Words for people on a result: labels, the verdict, and a few lines for a terminal. Imports no torch."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Properties of a score: the statistics it needs, and the set within which it compares weights."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """The scores that come with evoprune."""
 
-from __future__ import annotations
-
 import torch
 
 from problems.calibration.linear_algebra import damped_inverse

@@ -1,9 +1,7 @@
 """Settings of the texts of a run. Imports no torch."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -40,7 +38,7 @@ class TextSettings(Settings):
     )
 
     @model_validator(mode="after")
-    def _rises(self) -> TextSettings:
+    def _rises(self) -> Self:
         if self.part and self.part[0] >= self.part[1]:
             raise ValueError(f"part is {list(self.part)}: expected two shares that rise, such as [0, 0.6]")
         return self
@@ -89,7 +87,7 @@ class TextsSettings(Settings):
     )
 
     @model_validator(mode="after")
-    def _texts_apart(self) -> TextsSettings:
+    def _texts_apart(self) -> Self:
         if fault := fault_of_texts(self.search_text, self.report_text, self.calibration_text):
             raise ValueError(fault)
         return self

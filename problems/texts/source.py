@@ -1,7 +1,5 @@
 """Texts from the hub, from local files, and the bundled text."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -1,7 +1,5 @@
 """The texts of a run by their roles, and passages that two of them have in common, at any offset."""
 
-from __future__ import annotations
-
 from functools import cached_property
 
 import numpy

@@ -1,7 +1,5 @@
 """Windows of tokens: a text is tokenised and cut, and some of its windows are chosen."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import warnings

@@ -1,7 +1,5 @@
 """Times the models of genomes, in turn with the dense one."""
 
-from __future__ import annotations
-
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence

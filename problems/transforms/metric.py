@@ -3,11 +3,9 @@
 A metric is a score of weights that is put together from parts, so that a search can choose each part.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from cachetools import LRUCache
@@ -96,7 +94,7 @@ class Metric(NamedTuple):
         return [Gene.of_levels(name, levels, "metric") for name, levels in PARTS.items()]
 
     @classmethod
-    def of(cls, genome: Sequence[float]) -> Metric:
+    def of(cls, genome: Sequence[float]) -> Self:
         return cls(*(levels[int(value)] for levels, value in zip(PARTS.values(), genome, strict=True)))
 
     @property
@@ -123,7 +121,7 @@ class MetricSettings(WeightsSettings):
     score: str = Field("wanda", description="not to be given: it is searched, from that of Wanda on")
 
     @model_validator(mode="after")
-    def _searched(self) -> MetricSettings:
+    def _searched(self) -> Self:
         given = sorted({"score", "scores", "reconstruct_stages"} & self.model_fields_set)
         if given:
             raise ValueError(f"metric searches the score itself: leave out {', '.join(given)}")

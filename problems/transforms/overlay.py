@@ -1,7 +1,5 @@
 """The interface of transforms that store the weights in other types, whatever cuts leave of them."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -1,11 +1,9 @@
 """The shapes that the parameters of a model can have, by the levels of the genes that cut it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, Self
 
 import numpy
 
@@ -31,7 +29,7 @@ class Shapes:
     counts: Sequence[int]
 
     @classmethod
-    def of(cls, model: Any, transforms: Sequence[Transform]) -> Shapes:
+    def of(cls, model: Any, transforms: Sequence[Transform]) -> Self:
         """Try each level of each gene of ``transforms``, one after the other, on ``model``, which is dense."""
         dense, tried = _shapes(model), []
         for transform in transforms:
@@ -48,7 +46,7 @@ class Shapes:
         return cls._of(dense, tried, [name for name, _ in model.named_modules() if name])
 
     @classmethod
-    def _of(cls, dense: dict[str, Shape], tried: Sequence[Sequence[dict[str, Shape]]], modules: list[str]) -> Shapes:
+    def _of(cls, dense: dict[str, Shape], tried: Sequence[Sequence[dict[str, Shape]]], modules: list[str]) -> Self:
         cuts: dict[str, dict[int, list[Shape]]] = {}
         added = {name: (0,) * len(shape) for levels in tried for each in levels for name, shape in each.items()}
         every = dense | {name: zeros for name, zeros in added.items() if name not in dense}

@@ -1,7 +1,5 @@
 """Several transforms of one model as one: their genes stand side by side under one budget."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

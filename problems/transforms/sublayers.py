@@ -1,7 +1,5 @@
 """The transform ``sublayers``: removes the attention or the MLP of a block, or the whole block."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any, Literal

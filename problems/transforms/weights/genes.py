@@ -1,7 +1,5 @@
 """The genes of sparsities: groups of matrices, the sparsity of each in a genome, and the cut of each matrix."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property

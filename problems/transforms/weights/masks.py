@@ -1,7 +1,5 @@
 """Masks a resident model in place, from stored levels, and from weights that were updated beforehand."""
 
-from __future__ import annotations
-
 from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

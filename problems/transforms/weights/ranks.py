@@ -7,8 +7,6 @@ weights), and a mask cuts between two levels. The number removed is thus known e
 differs from the number asked for by at most half a level, 8e-6 of the matrix.
 """
 
-from __future__ import annotations
-
 import torch
 
 _MOST_LEVELS = 2**16 - 1

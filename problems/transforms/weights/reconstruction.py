@@ -1,7 +1,5 @@
 """Updates the remaining weights: of the result, block by block, or of each layer at some sparsities beforehand."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any

@@ -1,7 +1,5 @@
 """The scores of each matrix, and the levels and splits that are made from them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 

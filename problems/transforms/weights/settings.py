@@ -1,9 +1,7 @@
 """The settings of the transform ``weights``. Imports no torch."""
 
-from __future__ import annotations
-
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -51,7 +49,7 @@ class WeightsSettings(Settings):
     )
 
     @model_validator(mode="after")
-    def _consistent_stages(self) -> WeightsSettings:
+    def _consistent_stages(self) -> Self:
         stages = self.reconstruct_stages
         if stages and self.reconstruct == "none":
             raise ValueError("reconstruct_stages needs a reconstruct: sparsegpt or least_squares")

@@ -1,7 +1,5 @@
 """The transform ``weights``: each group of matrices loses a share of its weights, the lowest scores first."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from functools import partial

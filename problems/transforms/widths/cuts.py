@@ -1,7 +1,5 @@
 """The transforms ``heads`` and ``channels``: narrower attentions and MLPs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from pydantic import Field

@@ -3,8 +3,6 @@
 Kurtic et al., "ZipLM: Inference-aware structured pruning of language models", NeurIPS 2023.
 """
 
-from __future__ import annotations
-
 import torch
 
 from problems.calibration.linear_algebra import DAMPING, damped_factor, damped_inverse

@@ -1,7 +1,5 @@
 """The base of ``heads`` and ``channels``: a gene for each block is the number of units that stay."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from functools import partial

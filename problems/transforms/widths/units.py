@@ -4,8 +4,6 @@ Two short runs find out whether the rows of a fused matrix are interleaved. Equa
 the config, so that transformers builds the narrower model itself.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
