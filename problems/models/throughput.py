@@ -72,27 +72,21 @@ def timer(model: Any, load: Load) -> Callable[[], float]:
         raise ValueError(f"{load.phase} needs {load.positions} positions, the model has {longest}")
     tokens = torch.arange(load.length, device=model.device).repeat(load.batch, 1)
     tokens %= model.get_input_embeddings().num_embeddings
-    forward = step_of(model)
+    forward, filled, decodes = step_of(model), DynamicCache(), load.phase == "decode"
+    if decodes:
+        with as_generating(model):
+            forward(tokens, filled)
 
     @torch.inference_mode()
-    def prefill() -> float:
+    def run() -> float:
+        new, cache = (tokens[:, :1], filled) if decodes else (tokens, DynamicCache())
         with as_generating(model):
-            return _timed(model.device, lambda: forward(tokens, DynamicCache()))
-
-    if load.phase == "prefill":
-        return prefill
-    filled = DynamicCache()
-    with as_generating(model):
-        forward(tokens, filled)
-
-    @torch.inference_mode()
-    def decode() -> float:
-        with as_generating(model):
-            milliseconds = _timed(model.device, lambda: forward(tokens[:, :1], filled))
-        filled.crop(-1)  # the token that was added
+            milliseconds = _timed(model.device, lambda: forward(new, cache))
+        if decodes:
+            filled.crop(-1)  # the token that was added
         return milliseconds
 
-    return decode
+    return run
 
 
 def step_of(model: Any) -> Callable[[torch.Tensor, DynamicCache], torch.Tensor]:

@@ -5,7 +5,7 @@ from functools import cached_property
 
 import torch
 
-from problems.calibration.linear_algebra import DAMPING, damped_inverse
+from problems.calibration.statistics import DAMPING, damped_inverse
 
 _STEPS = 30  # at most, of conjugate gradients; each costs a product of weight and Gram matrix
 _GAIN = 1e-3  # a step that removes a smaller share of the error is the last one: about 1% is then left to gain

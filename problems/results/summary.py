@@ -6,7 +6,6 @@ from pathlib import Path
 from evoprune import digits
 from problems.evaluation import EvaluationSettings
 from problems.results.result import EVOLVED, UNIFORM, LanguageModelResult, RecoveredRow, Scores
-from problems.texts.settings import TextSettings
 
 WORDS = {
     "unseen": "perplexity on the report text",
@@ -36,16 +35,9 @@ EXPLAINED = {
 
 def about(settings: EvaluationSettings, how: Sequence[str]) -> str:
     """``how`` the model is made smaller, between its name and those of the texts."""
-    texts = dict.fromkeys(_name(text) for text in (settings.search_text, settings.report_text))
-    return ", ".join([_last(settings.model), *how, " and ".join(texts)])
-
-
-def _name(text: TextSettings) -> str:
-    return _last(text.source)
-
-
-def _last(source: str) -> str:
-    return Path(source.removeprefix("bundled:")).name
+    sources = (settings.model, settings.search_text.source, settings.report_text.source)
+    model, *texts = (Path(source.removeprefix("bundled:")).name for source in sources)
+    return ", ".join([model, *how, " and ".join(dict.fromkeys(texts))])
 
 
 _NO_GAIN = 0.005  # share of the gap

@@ -2,7 +2,7 @@
 
 import torch
 
-from problems.calibration.linear_algebra import damped_inverse
+from problems.calibration.statistics import damped_inverse
 from problems.scores.base import by_row
 
 

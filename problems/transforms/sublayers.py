@@ -49,7 +49,10 @@ class Sublayers(Transform):
         self._sublayers = resident.sublayers
         self._groups = _grouped(self._sublayers, settings.genes)
         kept = protected(settings.keep, len(self._blocks))
-        self._genes = Genes([_gene(name, group, group[0].block in kept) for name, group in self._groups.items()])
+        self._genes = Genes(
+            Gene.of_levels(name, LEVELS[: 1 + (group[0].block not in kept)], f"block {group[0].block}")
+            for name, group in self._groups.items()
+        )
         if not self._genes.free:
             raise InputError("keep protects every block, so that nothing is left to drop", "problem.transforms.keep")
         self._dropped: set[tuple[int, str]] = set()
@@ -115,7 +118,3 @@ def _grouped(sublayers: Sequence[Sublayer], genes: str) -> dict[str, list[Sublay
         name = f"block {sublayer.block}" if genes == "block" else f"{sublayer.kind} {sublayer.block}"
         groups.setdefault(name, []).append(sublayer)
     return groups
-
-
-def _gene(name: str, group: Sequence[Sublayer], protected: bool) -> Gene:
-    return Gene.of_levels(name, LEVELS[:1] if protected else LEVELS, group=f"block {group[0].block}")

@@ -5,7 +5,7 @@ Kurtic et al., "ZipLM: Inference-aware structured pruning of language models", N
 
 import torch
 
-from problems.calibration.linear_algebra import DAMPING, damped_factor, damped_inverse
+from problems.calibration.statistics import DAMPING, damped_factor, damped_inverse
 
 _ROUNDS = 64  # rounds in which units are removed; a round's units are chosen by their costs at its start
 

@@ -4,7 +4,7 @@ import numpy
 import pytest
 import torch
 
-from problems.calibration.linear_algebra import DAMPING
+from problems.calibration.statistics import DAMPING
 from problems.transforms.widths.refit import best_first, losses, refitted
 
 

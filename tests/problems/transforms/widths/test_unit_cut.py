@@ -5,7 +5,7 @@ import torch
 from transformers.pytorch_utils import Conv1D
 
 from evoprune import InputError
-from problems.calibration.linear_algebra import DAMPING
+from problems.calibration.statistics import DAMPING
 from problems.models.blocks import find_blocks
 from problems.testing import check_transform
 from tests.problems.small import inputs_of, problem_in
