@@ -30,10 +30,8 @@ class Entry:
 
     name: str
     plugin: Callable[..., Any]
-    schema: type[BaseModel]
-    """Of its parameters."""
-    supplied: frozenset[str] = frozenset()
-    """Parameters that the engine supplies."""
+    schema: type[BaseModel]  # of its parameters
+    supplied: frozenset[str] = frozenset()  # parameters that the engine supplies
 
     @property
     def keys(self) -> dict[str, FieldInfo]:

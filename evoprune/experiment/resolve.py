@@ -38,8 +38,7 @@ class Resolved:
     problem: type[Problem]
     settings: Settings
     operators: dict[str, Operator]
-    plugin_folders: tuple[str, ...] = ()
-    """Where modules in ``plugins`` are looked for before Python's own path."""
+    plugin_folders: tuple[str, ...] = ()  # where modules in plugins are looked for before Python's own path
 
     def config(self) -> Config:
         """The experiment with all defaults written out: running it again repeats the run."""

@@ -58,8 +58,7 @@ class Entry:
 
     path: Path
     bytes: int
-    used: float
-    """When it was last used, in seconds since 1970."""
+    used: float  # when it was last used, in seconds since 1970
 
     def about(self) -> dict[str, str]:
         """Metadata of the file: ``what`` it is, and of which ``model``; empty if it is damaged."""

@@ -34,12 +34,9 @@ class Prepared:
     toolbox: base.Toolbox
     execution: Execution
     folder: Path
-    building: float
-    """Seconds that building the problem took."""
-    fingerprint: dict[str, str]
-    """Hashes of all that scores and the budget depend on beside the experiment."""
-    measured: Mapping[str, Any]
-    """What was measured on the machine, see :class:`evoprune.Measured`."""
+    building: float  # seconds that building the problem took
+    fingerprint: dict[str, str]  # hashes of all that scores and the budget depend on beside the experiment
+    measured: Mapping[str, Any]  # what was measured on the machine, see evoprune.Measured
 
     @classmethod
     def of(

@@ -60,8 +60,7 @@ def surrogate(
 class _Known(NamedTuple):
     genome: list[float]
     cost: float
-    partly: float
-    """1 if scored on a part of the data, which may be an easier or a harder part, else 0."""
+    partly: float  # 1 if scored on a part of the data, which may be an easier or a harder part, else 0
 
 
 def _regression(known: Sequence[_Known], centre: Sequence[float], ridge: float) -> Callable[[Sequence[float]], float]:

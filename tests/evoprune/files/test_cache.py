@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -29,20 +28,9 @@ file.release()
 
 
 @pytest.fixture
-def start():
+def hold(start):
     """Starts a process that makes the file, or uses it, and holds it until it reads a line."""
-    started = []
-
-    def call(*arguments):
-        command = [sys.executable, "-c", SCRIPT, *arguments]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
-        started.append(process)
-        return process
-
-    yield call
-    for process in started:
-        process.kill()
-        process.communicate()
+    return lambda *arguments: start(*arguments, prefix=("-c", SCRIPT), stdin=subprocess.PIPE, bufsize=1)
 
 
 def made(name, size, used):
@@ -61,10 +49,10 @@ def allow(monkeypatch, size):
     monkeypatch.setenv("EVOPRUNE_CACHE_GB", str(size / 1e9))
 
 
-def test_the_first_makes_it_the_others_wait_for_it_and_it_stays(start):
-    first = start("slowly")
+def test_the_first_makes_it_the_others_wait_for_it_and_it_stays(hold):
+    first = hold("slowly")
     assert first.stdout.readline() == "writing\n"
-    second = start()
+    second = hold()
     first.stdin.write("\n")
     assert first.stdout.readline() == "written\n"
     assert second.stdout.readline() == "written\n"  # without writing
@@ -74,8 +62,8 @@ def test_the_first_makes_it_the_others_wait_for_it_and_it_stays(start):
     assert CachedFile("a").exists
 
 
-def test_what_a_killed_process_began_is_swept_up(start, cache):
-    killed = start("slowly")
+def test_what_a_killed_process_began_is_swept_up(hold, cache):
+    killed = hold("slowly")
     assert killed.stdout.readline() == "writing\n"
     assert any(cache.glob("a.*.tmp"))
     killed.send_signal(signal.SIGKILL)
@@ -109,9 +97,9 @@ def test_the_least_recently_used_go_first(monkeypatch):
     assert names() == ["b"]
 
 
-def test_what_is_in_use_stays_whatever_the_limit(monkeypatch, start):
+def test_what_is_in_use_stays_whatever_the_limit(monkeypatch, hold):
     allow(monkeypatch, 0)
-    other = start()
+    other = hold()
     assert [other.stdout.readline() for _ in range(2)] == ["writing\n", "written\n"]
     held = CachedFile("a")
     assert clear() == []
@@ -121,8 +109,8 @@ def test_what_is_in_use_stays_whatever_the_limit(monkeypatch, start):
     assert list(cache_folder().iterdir()) == []
 
 
-def test_a_damaged_file_is_made_again_while_others_hold_it(start):
-    other = start()
+def test_a_damaged_file_is_made_again_while_others_hold_it(hold):
+    other = hold()
     assert [other.stdout.readline() for _ in range(2)] == ["writing\n", "written\n"]
     CachedFile("a").discard()
     again = CachedFile("a")  # which does not wait for the other process

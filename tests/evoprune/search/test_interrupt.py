@@ -1,14 +1,11 @@
 """Signals need a process of their own."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 
 import pytest
 
-from tests.runs import wait_until
+from tests.runs import finish, wait_until
 
 SLOW = """
 import random
@@ -26,24 +23,15 @@ EXPERIMENT = "{plugins: [slow_problem], problem: 'slow_problem:Slow', population
 
 
 @pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM, signal.SIGINT]], ids=["one", "two"])
-def test_an_interrupted_run_ends_in_order(tmp_path, plugin, write, signals):
+def test_an_interrupted_run_ends_in_order(tmp_path, plugin, write, start, signals):
     plugin("slow_problem", SLOW)
     folder = tmp_path / "runs" / "run"
     history = folder / "history.jsonl"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "evoprune", "run", write(EXPERIMENT), "--runs-dir", folder.parent, "--name", "run"],
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        wait_until(lambda: history.exists() and "candidate" in history.read_text(), process)
-        for number in signals:
-            process.send_signal(number)
-        _, errors = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 130
+    process = start("run", write(EXPERIMENT), "--runs-dir", folder.parent, "--name", "run")
+    wait_until(lambda: history.exists() and "candidate" in history.read_text(), process)
+    for number in signals:
+        process.send_signal(number)
+    errors = finish(process, 130)
     assert "Traceback" not in errors
     assert errors.splitlines()[-1] == "evoprune: interrupted"
     assert str(history) in errors
