@@ -1,8 +1,7 @@
-"""Measures the time that each level of each gene saves, in the whole model.
+"""Measures the time that each level of each gene saves, in the whole model: alone, a block would stay in the cache.
 
-A block that runs alone in a loop keeps its weights in the processor's cache, which it cannot in a model. So all genes
-that are alike and have a level, or some of them, take it together, the whole model is timed in turn with the dense one,
-and what it saves is shared out among these genes by their sizes.
+All genes that are alike take a level together, the model is timed in turn with the dense one, and what it saves is
+shared out among these genes by their sizes.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,4 @@
-"""Tensors in the cache, found by a hash of all that they depend on, and checkpoints of long computations of these.
-
-A damaged file is computed again. If none can be written, nothing is cached.
-"""
+"""Tensors in the cache, found by a hash of all that they depend on, and checkpoints of long computations of these."""
 
 import functools
 import hashlib

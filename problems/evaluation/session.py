@@ -1,11 +1,9 @@
 """The parts of one process: a resident model, its texts, its transform, and the fitness of genomes."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -15,55 +13,13 @@ from problems.evaluation.prefix_cache import PrefixCache, prefix_keys
 from problems.models.resident import Resident
 from problems.texts.text_splits import Texts
 from problems.texts.windows import Windows
+from problems.transforms.stack import combined
 from problems.transforms.transform import Transform
 
 PERPLEXITY = (
     "exp of the mean next-token loss over non-overlapping windows, losses in float32, no special tokens added but the "
     "one that a text's begin names"
 )
-
-
-@dataclass(frozen=True)
-class Session:
-    """The parts that measuring, reporting and exporting need; each is made once."""
-
-    settings: EvaluationSettings
-    resident: Resident
-    texts: Texts
-    transform: Transform
-    fitness: Fitness
-
-    @classmethod
-    def start(
-        cls, settings: EvaluationSettings, calibrates: bool, make_transform: Callable[[Resident, Texts], Transform]
-    ) -> Session:
-        """Load the model and make everything else from it; ``calibrates`` as of :class:`Texts`."""
-        resident = Resident.load(settings)
-        resident.remember_dense()
-        texts = Texts(settings, resident, calibrates)
-        _ = texts.search  # a text that cannot be used is reported before the statistics, which take time
-        transform = make_transform(resident, texts)
-        resident.settle_memory()
-        return cls(settings, resident, texts, transform, Fitness(settings, resident, transform, texts.search))
-
-    def protocol(self) -> dict[str, Any]:
-        """The protocol of measurements of the models of a run, on any text."""
-        settings, resident, texts = self.settings, self.resident, self.texts
-        return {
-            **protocol_of(resident),
-            "revision": settings.revision,
-            "weights_sha256": resident.weights_sha256,
-            "threads": torch.get_num_threads(),
-            "batch_tokens": self.fitness.measure.batch_tokens,
-            **self.transform.describe(),
-            "calibration_text": texts.calibration.protocol() if texts.calibrates else None,
-            "sparsity_denominators": {"prunable": resident.prunable_weights, "model": resident.parameters},
-        }
-
-
-def protocol_of(resident: Resident) -> dict[str, Any]:
-    """The protocol of measurements of any model, stated with every perplexity."""
-    return {"perplexity": PERPLEXITY, "model": resident.source, "dtype": resident.dtype, "device": resident.place}
 
 
 class Fitness:
@@ -106,3 +62,44 @@ class Fitness:
         self._transform.apply(self._transform.dense)
         self.measure.total(self._search.tokens, divergence.learn)
         return divergence
+
+
+@dataclass(frozen=True)
+class Session:
+    """The parts that measuring, reporting and exporting need; each is made once."""
+
+    settings: EvaluationSettings
+    resident: Resident
+    texts: Texts
+    transform: Transform
+    fitness: Fitness
+
+    @classmethod
+    def start(cls, settings: EvaluationSettings, calibrates: bool, chosen: Sequence[tuple[Any, Any]]) -> Self:
+        """Load the model and make everything else from it; ``chosen``: transforms and their settings."""
+        resident = Resident.load(settings)
+        resident.remember_dense()
+        texts = Texts(settings, resident, calibrates)
+        _ = texts.search  # a text that cannot be used is reported before the statistics, which take time
+        transform = combined([kind(resident, own, texts) for kind, own in chosen])
+        resident.settle_memory()
+        return cls(settings, resident, texts, transform, Fitness(settings, resident, transform, texts.search))
+
+    def protocol(self) -> dict[str, Any]:
+        """The protocol of measurements of the models of a run, on any text."""
+        settings, resident, texts = self.settings, self.resident, self.texts
+        return {
+            **protocol_of(resident),
+            "revision": settings.revision,
+            "weights_sha256": resident.weights_sha256,
+            "threads": torch.get_num_threads(),
+            "batch_tokens": self.fitness.measure.batch_tokens,
+            **self.transform.describe(),
+            "calibration_text": texts.calibration.protocol() if texts.calibrates else None,
+            "sparsity_denominators": {"prunable": resident.prunable_weights, "model": resident.parameters},
+        }
+
+
+def protocol_of(resident: Resident) -> dict[str, Any]:
+    """The protocol of measurements of any model, stated with every perplexity."""
+    return {"perplexity": PERPLEXITY, "model": resident.source, "dtype": resident.dtype, "device": resident.place}

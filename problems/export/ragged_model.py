@@ -1,8 +1,7 @@
 """Reads and writes models whose layers differ in shape, which no class of transformers can load.
 
-``structure.json`` names the transforms that made the model smaller, and their genome. Reading builds the dense model of
-``config.json``, applies the transforms to it, and then loads the weights. These lie in ``ragged.safetensors``, a name
-that ``from_pretrained`` does not look for: it would fill missing weights with random numbers.
+``structure.json`` names the transforms and their genome. Reading builds the dense model of ``config.json``, applies the
+transforms, and loads the weights from ``ragged.safetensors``, a name that ``from_pretrained`` does not look for.
 """
 
 from collections.abc import Sequence

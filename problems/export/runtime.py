@@ -1,8 +1,7 @@
 """Measures speed and memory of the dense and the written model, in processes of their own.
 
-``python -m problems.export.runtime JOB`` prints figures as JSON. JOB is JSON: the ``models``, each with
-the fields of :class:`ModelSettings`, the number of ``threads``, the ``length`` of texts, and how many ``seconds`` to
-time each phase.
+``python -m problems.export.runtime JOB`` prints figures as JSON. JOB: the ``models`` (fields of
+:class:`ModelSettings`), ``threads``, the ``length`` of texts, and the ``seconds`` of each phase.
 """
 
 import json

@@ -45,9 +45,6 @@ from problems.transforms import TRANSFORMS
 if TYPE_CHECKING:  # these import torch, which checking an experiment does not need
     from problems.export.format import ExportFormat
     from problems.language_model.baselines import Baselines
-    from problems.models.resident import Resident
-    from problems.texts.text_splits import Texts
-    from problems.transforms.transform import Transform
 
 
 class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Recovering, TradeOffs):
@@ -74,12 +71,7 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         from problems.evaluation.session import Session
 
         self._measurements: Mapping[str, Any] = {}
-        self.session = Session.start(settings, settings.calibrates, self._make_transform)
-
-    def _make_transform(self, resident: Resident, texts: Texts) -> Transform:
-        from problems.transforms.stack import combined
-
-        return combined([kind(resident, own, texts) for kind, own in self.settings.chosen_transforms])
+        self.session = Session.start(settings, settings.calibrates, settings.chosen_transforms)
 
     @property
     def genes(self) -> Genes:

@@ -1,7 +1,4 @@
-"""Settings of the problem on a language model and of its presets, and options of the command ``eval``.
-
-Imports no torch.
-"""
+"""Settings of the problem on a language model and of its presets, and options of ``eval``. Imports no torch."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec

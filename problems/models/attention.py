@@ -1,8 +1,4 @@
-"""Causal attention in blocks of queries, for processors whose fused kernel is slow in bfloat16.
-
-PyTorch's fused attention on the CPU multiplies bfloat16 well in AMX tiles only. Elsewhere oneDNN's batched matrix
-product takes a third of the time.
-"""
+"""Causal attention in blocks of queries, three times as fast as PyTorch's kernel in bfloat16 on CPUs without AMX."""
 
 from typing import Any
 

@@ -1,7 +1,4 @@
-"""Latency, throughput and memory of a model, run as transformers generates with it.
-
-That is with a growing cache, logits of the last token alone, its own attention, and not compiled.
-"""
+"""Latency, throughput and memory of a model, run uncompiled and with a cache, as transformers generates with it."""
 
 import inspect
 import resource

@@ -1,7 +1,4 @@
-"""The transform ``metric``: single weights are removed by a score whose parts are genes.
-
-A metric is a score of weights that is put together from parts, so that a search can choose each part.
-"""
+"""The transform ``metric``: single weights are removed by a score whose parts are genes."""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace

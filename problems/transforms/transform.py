@@ -1,7 +1,6 @@
 """The interface of transforms, which make a resident language model smaller.
 
-A transform is registered under the group of entry points ``evoprune.transforms``, and a problem names it:
-``transforms: {use: NAME, ...}``, or a list of these. :mod:`problems.testing` checks the contract.
+A transform is registered under ``evoprune.transforms``. :mod:`problems.testing` checks the contract.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """Turns scores into levels, so that a mask for any sparsity is a comparison.
 
-Ranks are a permutation: ties are broken by position, so that cutting the ``k`` lowest
-removes exactly ``k`` weights however many scores are equal. They are stored in 16 bits, as
-levels: each holds about the same number of neighbouring ranks (one, in matrices of up to 65,535
-weights), and a mask cuts between two levels. The number removed is thus known exactly, and
-differs from the number asked for by at most half a level, 8e-6 of the matrix.
+Ranks are a permutation, ties broken by position. They are stored in 16 bits, as levels of about as many neighbouring
+ranks each (one, in matrices of up to 65,535 weights). A mask cuts between two levels: the number removed is known
+exactly, and differs from the number asked for by at most half a level, 8e-6 of the matrix.
 """
 
 import torch

@@ -1,7 +1,4 @@
-"""Refits an output matrix to its remaining inputs, and orders units by the error that is left: structured OBS.
-
-Kurtic et al., "ZipLM: Inference-aware structured pruning of language models", NeurIPS 2023.
-"""
+"""Structured OBS: refits an output matrix to its remaining inputs, and orders units by the error that is left."""
 
 import torch
 

@@ -1,7 +1,6 @@
 """The units of a sublayer, channels or heads: their rows and columns in its matrices.
 
-Two short runs find out whether the rows of a fused matrix are interleaved. Equal numbers of units may have a form in
-the config, so that transformers builds the narrower model itself.
+Two short runs find out whether the rows of a fused matrix are interleaved.
 """
 
 import copy

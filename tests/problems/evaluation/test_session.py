@@ -19,7 +19,7 @@ def start(small):
 
     def call(made=Weights, **given):
         settings = EvaluationSettings(**small | given)
-        return Session.start(settings, False, lambda resident, texts: made(resident, WeightsSettings(), texts))
+        return Session.start(settings, False, [(made, WeightsSettings())])
 
     return call
 

@@ -47,6 +47,6 @@ class Cheating(Weights):
 )
 def test_what_breaks_the_contract_is_found(pruning, kind, message):
     settings = pruning().settings
-    session = Session.start(settings, False, lambda resident, texts: kind(resident, settings, texts))
+    session = Session.start(settings, False, [(kind, settings)])
     with pytest.raises(AssertionError, match=message):
         check_transform(session, pairs=2)
