@@ -2,10 +2,11 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from evoprune import steps
@@ -20,7 +21,7 @@ class Objective(ABC):
     """Adds up a loss over predictions, some rows of logits at a time; lower is better."""
 
     @abstractmethod
-    def add(self, logits: torch.Tensor, targets: torch.Tensor, first: int) -> torch.Tensor:
+    def add(self, logits: Tensor, targets: Tensor, first: int) -> Tensor:
         """Return the summed loss, a scalar in nats, of ``logits`` ``(rows, vocabulary)``, float32.
 
         ``targets`` ``(rows,)``: the next tokens. ``first``: the number of predictions before these rows.
@@ -33,7 +34,7 @@ class Objective(ABC):
 class Perplexity(Objective):
     """exp of the mean next-token loss; losses and sums over some rows in float32, the total in float64."""
 
-    def add(self, logits: torch.Tensor, targets: torch.Tensor, first: int) -> torch.Tensor:  # noqa: ARG002
+    def add(self, logits: Tensor, targets: Tensor, first: int) -> Tensor:  # noqa: ARG002
         return cross_entropy(logits, targets, reduction="sum")
 
     def value(self, total: float, predictions: int) -> float:
@@ -56,11 +57,11 @@ class Divergence(Objective):
         self._tokens = torch.empty(predictions, top, dtype=torch.int32)
 
     @property
-    def known(self) -> dict[str, torch.Tensor]:
+    def known(self) -> dict[str, Tensor]:
         """The stored ``log_p`` and ``top``, the tokens, ``(predictions, top)``; ``rest`` ``(predictions,)``."""
         return {"log_p": self._log_p, "top": self._tokens, "rest": self._rest}
 
-    def learn(self, logits: torch.Tensor, targets: torch.Tensor, first: int) -> torch.Tensor:  # noqa: ARG002
+    def learn(self, logits: Tensor, targets: Tensor, first: int) -> Tensor:  # noqa: ARG002
         """Store the dense model's ``logits`` ``(rows, vocabulary)``; return 0, as :meth:`add` would a loss."""
         rows = slice(first, first + logits.shape[0])
         log_p, tokens = logits.log_softmax(-1).topk(self._tokens.shape[1], sorted=False)
@@ -68,7 +69,7 @@ class Divergence(Objective):
         self._rest[rows] = _log_rest(log_p).cpu()
         return torch.zeros(())
 
-    def add(self, logits: torch.Tensor, targets: torch.Tensor, first: int) -> torch.Tensor:  # noqa: ARG002
+    def add(self, logits: Tensor, targets: Tensor, first: int) -> Tensor:  # noqa: ARG002
         rows = slice(first, first + logits.shape[0])
         log_p, rest_p = self._log_p[rows].to(logits.device), self._rest[rows].to(logits.device)
         tokens = self._tokens[rows].to(logits.device, torch.int64)
@@ -78,7 +79,7 @@ class Divergence(Objective):
         return (inside + outside).to(sum_dtype(logits.device)).sum()
 
 
-def _log_rest(log_probabilities: torch.Tensor) -> torch.Tensor:
+def _log_rest(log_probabilities: Tensor) -> Tensor:
     """Return the logarithm of the probability outside ``log_probabilities`` ``(rows, top)``, float32, finite."""
     left = 1 - log_probabilities.to(sum_dtype(log_probabilities.device)).exp().sum(-1)
     return left.clamp_min(1e-9).log().float()
@@ -87,10 +88,10 @@ def _log_rest(log_probabilities: torch.Tensor) -> torch.Tensor:
 _CPU_BATCH = 1024  # tokens: activations between two layers should fit the cache, and each core have a batch
 _GPU_SHARE, _GPU_BATCH = 0.5, 2**16  # share of the memory beside the model for a batch; most tokens in it
 
-Add = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
+Add = Callable[[Tensor, Tensor, int], Tensor]
 """As :meth:`problems.evaluation.measure.Objective.add`."""
 
-_Batch = tuple[int, torch.Tensor, torch.Tensor | None]
+_Batch = tuple[int, Tensor, Tensor | None]
 """Its first window; its tokens ``(windows, window)``; the states before its first block."""
 
 
@@ -101,37 +102,22 @@ class Measure:
         self._forward = forward
         self.batch_tokens = batch_tokens or self._fitting()
 
-    def perplexity(self, tokens: torch.Tensor) -> float:
+    def perplexity(self, tokens: Tensor) -> float:
         """Return the model's perplexity now on ``tokens`` ``(windows, window)``, int64, and show progress."""
         return self.value(tokens, Perplexity(), label="measuring")
 
-    def value(
-        self,
-        tokens: torch.Tensor,
-        objective: Objective,
-        states: PrefixCache | None = None,
-        names: Sequence[bytes] = (),
-        label: str = "",
-    ) -> float:
-        return objective.value(self.total(tokens, objective.add, states, names, label), predictions(tokens))
+    def value(self, tokens: Tensor, objective: Objective, states: PrefixCache | None = None, label: str = "") -> float:
+        return objective.value(self.total(tokens, objective.add, states, label), predictions(tokens))
 
-    def total(
-        self,
-        tokens: torch.Tensor,
-        add: Add,
-        states: PrefixCache | None = None,
-        names: Sequence[bytes] = (),
-        label: str = "",
-    ) -> float:
+    def total(self, tokens: Tensor, add: Add, states: PrefixCache | None = None, label: str = "") -> float:
         """Return the loss that ``add`` sums over the predictions of ``tokens`` ``(windows, window)``, int64.
 
-        ``states`` of earlier candidates with the same prefix ``names`` are reused, with the same result. ``label``: of
-        the progress.
+        Blocks are skipped whose ``states`` are known, with the same result. ``label``: of the progress.
         """
         while True:
             windows = max(1, self.batch_tokens // tokens.shape[1])
             try:
-                return self._total(tokens, windows, add, states, names, label)
+                return self._total(tokens, windows, add, states, label)
             except RuntimeError as error:
                 if windows == 1 or not out_of_memory(error):
                     raise
@@ -141,22 +127,14 @@ class Measure:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
-    def _total(
-        self,
-        tokens: torch.Tensor,
-        windows: int,
-        add: Add,
-        states: PrefixCache | None,
-        names: Sequence[bytes],
-        label: str,
-    ) -> float:
+    def _total(self, tokens: Tensor, windows: int, add: Add, states: PrefixCache | None, label: str) -> float:
         known = states if self._forward.resumable else None
         batches: dict[int, list[_Batch]] = {}
         for first in range(0, tokens.shape[0], windows):
             batch = tokens[first : first + windows]
-            start, state = known.longest(names, first, len(batch)) if known else (0, None)
+            start, state = known.longest(first, len(batch)) if known else (0, None)
             batches.setdefault(start, []).append((first, batch, state))
-        found: dict[int, list[torch.Tensor]] = {}
+        found: dict[int, list[Tensor]] = {}
         for start, alike in batches.items():
             with self._forward.resumed(start, known.wanted(start) if known else []) as run:
                 score = partial(self._scored, run, add)
@@ -164,18 +142,18 @@ class Measure:
                 for first, losses, kept in steps(scored, label, "part", len(alike)) if label else scored:
                     found[first] = losses
                     if known:
-                        known.store(names, first, kept)
+                        known.store(first, kept)
         sums = [loss for first in sorted(found) for loss in found[first]]
         return float(torch.stack(sums).cpu().double().sum())  # one copy from the device; MPS has no float64
 
-    def _scored(self, run: Run, add: Add, of: _Batch) -> tuple[int, list[torch.Tensor], Kept]:
+    def _scored(self, run: Run, add: Add, of: _Batch) -> tuple[int, list[Tensor], Kept]:
         first, batch, state = of
         batch = batch.to(self._forward.device)
         output, kept = run(batch, state)
         return first, self._losses(output, batch, first, add), kept
 
     @torch.inference_mode()
-    def _losses(self, output: torch.Tensor, batch: torch.Tensor, first: int, add: Add) -> list[torch.Tensor]:
+    def _losses(self, output: Tensor, batch: Tensor, first: int, add: Add) -> list[Tensor]:
         """The losses of some rows at a time, so that the logits of a whole batch are never held."""
         predicted = output[:, :-1].flatten(0, 1)
         targets = batch[:, 1:].flatten()

@@ -12,7 +12,7 @@ _STALE_AFTER = 100  # candidates for which a state was not used: it is dropped f
 _ROOM = 0.9  # share of the memory that stays in use when states are dropped
 
 Key = tuple[bytes, int, int]
-"""The prefix (see :func:`prefix_keys`); the first window of the batch, and its number of windows."""
+"""The hash of a prefix; the first window of the batch, and its number of windows."""
 
 
 @dataclass
@@ -20,15 +20,6 @@ class _Entry:
     state: torch.Tensor
     value: float  # lowest fitness among the candidates with this prefix
     used: int
-
-
-def prefix_keys(marks: Sequence[Hashable]) -> list[bytes]:
-    """Hash for each block the ``repr`` of the marks of all blocks before it; ``marks``: one for each block."""
-    names, running = [], blake2b(digest_size=16)
-    for mark in marks:
-        names.append(running.digest())
-        running.update(repr(mark).encode())
-    return names
 
 
 class PrefixCache:
@@ -47,11 +38,19 @@ class PrefixCache:
         self._entries: dict[Key, _Entry] = {}
         self.bytes = 0
         self._clock = 0
+        self._prefixes: list[bytes] = []
 
-    def longest(self, names: Sequence[bytes], first: int, windows: int) -> tuple[int, torch.Tensor | None]:
+    def begin(self, marks: Sequence[Hashable]) -> None:
+        """Score another candidate from now on; ``marks``: of its blocks, told apart by their ``repr``."""
+        self._prefixes, running = [], blake2b(digest_size=16)
+        for mark in marks:
+            self._prefixes.append(running.digest())
+            running.update(repr(mark).encode())
+
+    def longest(self, first: int, windows: int) -> tuple[int, torch.Tensor | None]:
         """Return the last block before which states are stored, and the states; (0, None) if there is none."""
         for block in reversed(self._kept):
-            key = (names[block], first, windows)
+            key = (self._prefixes[block], first, windows)
             if key in self._entries:
                 self._entries[key].used = self._clock
                 return block, self._entries[key].state
@@ -60,17 +59,17 @@ class PrefixCache:
     def wanted(self, start: int) -> list[int]:
         return [block for block in self._kept if block > start]
 
-    def store(self, names: Sequence[bytes], first: int, states: dict[int, torch.Tensor]) -> None:
-        """Keep ``states``, by block, of the candidate being scored, whose prefixes are ``names``."""
+    def store(self, first: int, states: dict[int, torch.Tensor]) -> None:
+        """Keep ``states``, by block, of the candidate being scored."""
         for block, state in states.items():
-            key = (names[block], first, state.shape[0])
+            key = (self._prefixes[block], first, state.shape[0])
             if key not in self._entries:
                 self._make_room(state.nbytes)
                 self._entries[key] = _Entry(state, math.inf, self._clock)
                 self.bytes += state.nbytes
 
-    def judge(self, names: Sequence[bytes], value: float) -> None:
-        prefixes = set(names)
+    def judge(self, value: float) -> None:
+        prefixes = set(self._prefixes)
         for key, entry in self._entries.items():
             if key[0] in prefixes:
                 entry.value = min(entry.value, value)

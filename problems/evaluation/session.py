@@ -9,7 +9,7 @@ import torch
 
 from problems.evaluation import EvaluationSettings
 from problems.evaluation.measure import Divergence, Measure, Objective, Perplexity
-from problems.evaluation.prefix_cache import PrefixCache, prefix_keys
+from problems.evaluation.prefix_cache import PrefixCache
 from problems.models.resident import Resident
 from problems.texts.text_splits import Texts
 from problems.texts.windows import Windows
@@ -39,9 +39,9 @@ class Fitness:
         """Return the objective for ``genome``, and the tokens scored: the first ``fidelity``, in (0, 1], of them."""
         self._transform.apply(genome)
         tokens = self._search.tokens[: max(1, math.ceil(fidelity * self._search.tokens.shape[0]))]
-        names = prefix_keys(self._transform.marks())
-        value = self.measure.value(tokens, self._objective, self._states, names)
-        self._states.judge(names, value)
+        self._states.begin(self._transform.marks())
+        value = self.measure.value(tokens, self._objective, self._states)
+        self._states.judge(value)
         self.tokens_scored += tokens.numel()
         return value, tokens.numel()
 

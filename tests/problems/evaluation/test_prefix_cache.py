@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from problems.evaluation.measure import Measure, Perplexity
-from problems.evaluation.prefix_cache import PrefixCache, prefix_keys
+from problems.evaluation.prefix_cache import PrefixCache
 from problems.models.forward import Forward
 from tests.problems.small import masks_of, random_model
 
@@ -23,10 +23,10 @@ class Evaluator:
 
     def score(self, genome, tokens, reuse=True):
         self.masks.apply(genome)
-        names = prefix_keys(self.masks.block_cuts())
-        total = self.measure.total(tokens, Perplexity().add, self.states if reuse else None, names)
+        self.states.begin(self.masks.block_cuts())
+        total = self.measure.total(tokens, Perplexity().add, self.states if reuse else None)
         if reuse:
-            self.states.judge(names, total)
+            self.states.judge(total)
         return total
 
 
@@ -78,13 +78,14 @@ def test_little_memory_keeps_few_checkpoints_and_none_is_no_error():
 
 def test_the_worst_goes_first_and_then_what_has_long_been_of_no_use():
     def score(states, name, value):
-        names = [b"", name]
-        states.longest(names, 0, 1)
-        states.store(names, 0, {1: torch.zeros(1, 25)})
-        states.judge(names, value)
+        states.begin([name, ""])
+        states.longest(0, 1)
+        states.store(0, {1: torch.zeros(1, 25)})
+        states.judge(value)
 
     def knows(states, name):
-        return states.longest([b"", name], 0, 1)[0] == 1
+        states.begin([name, ""])
+        return states.longest(0, 1)[0] == 1
 
     states = PrefixCache(2, 100, 600)
     for number in range(6):

@@ -7,7 +7,6 @@ import torch
 
 from problems.calibration import gradients
 from problems.evaluation.measure import Measure, Perplexity
-from problems.evaluation.prefix_cache import prefix_keys
 from problems.language_model.problem import Pruning
 from problems.language_model.settings import PruningSettings
 from problems.models.blocks import count_zeros
@@ -73,7 +72,8 @@ def test_running_out_of_memory_halves_the_batch():
         return perplexity.add(logits, targets, first)
 
     tokens = whole.session.texts.search.tokens
-    total = fitness.measure.total(tokens, hungry, fitness._states, prefix_keys(whole.session.transform.marks()))
+    fitness._states.begin(whole.session.transform.marks())
+    total = fitness.measure.total(tokens, hungry, fitness._states)
     assert fitness.measure.batch_tokens == 4 * 256
     assert perplexity.value(total, predictions(tokens)) == pytest.approx(value, rel=1e-4)
 
