@@ -22,7 +22,10 @@ from problems.models.device import rounding
 from problems.models.resident import Resident
 from problems.models.tensor_file import Damaged, Tensors, open_cached, read_tensors, write_tensors
 
+__all__ = ["Tensors", "cached", "code", "shared"]
+
 _EVERY, _SHARE = 30.0, 20.0  # seconds between two files, and at least so many times what the last one took
+_NO_MATTER = {"_name_or_path", "transformers_version"}  # entries of a config that change no result
 
 _entry: ContextVar[tuple[str, str]] = ContextVar("entry", default=("", ""))
 
@@ -84,12 +87,10 @@ class Checkpoint(AbstractContextManager["Checkpoint"]):
         return self
 
 
-__all__ = ["Tensors", "cached", "code", "shared"]
-
-_NO_MATTER = {"_name_or_path", "transformers_version"}  # entries of a config that change no result
+Build = Callable[[], Tensors]
 
 
-def cached(resident: Resident, label: str, what: Sequence[object], build: Callable[[], Tensors]) -> Tensors:
+def cached(resident: Resident, label: str, what: Sequence[object], build: Build) -> Tensors:
     """Return the tensors that ``build`` makes of ``resident``, on its device; ``label`` describes them to people.
 
     ``what``: all that they depend on besides the loaded model, the processor, versions of libraries, and the code of
@@ -99,11 +100,7 @@ def cached(resident: Resident, label: str, what: Sequence[object], build: Callab
 
 
 def shared(
-    resident: Resident,
-    label: str,
-    what: Sequence[object],
-    build: Callable[[], Tensors],
-    device: torch.device | None = None,
+    resident: Resident, label: str, what: Sequence[object], build: Build, device: torch.device | None = None
 ) -> Tensors:
     """As :func:`cached`, shared by all processes on this host: the file, of any size, stays while their residents live.
 
@@ -123,12 +120,7 @@ def code(*packages: ModuleType) -> str:
 
 
 def _cached(
-    resident: Resident,
-    label: str,
-    what: Sequence[object],
-    build: Callable[[], Tensors],
-    device: torch.device,
-    in_use: bool,
+    resident: Resident, label: str, what: Sequence[object], build: Build, device: torch.device, in_use: bool
 ) -> Tensors:
     name = hashlib.sha256(repr([label, *what, *_always(resident)]).encode()).hexdigest()[:32]
     try:
@@ -160,9 +152,7 @@ def _always(resident: Resident) -> list[object]:
     ]
 
 
-def _make(
-    file: CachedFile, about: dict[str, str], build: Callable[[], Tensors], device: torch.device, in_use: bool
-) -> Tensors:
+def _make(file: CachedFile, about: dict[str, str], build: Build, device: torch.device, in_use: bool) -> Tensors:
     """Build the tensors and write them to ``file`` if possible; those not in use must be within the cache's limit."""
     tensors = build()
     if not in_use and sum(tensor.nbytes for tensor in tensors.values()) > cache_limit():

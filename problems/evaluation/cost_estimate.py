@@ -1,14 +1,12 @@
 """Time, memory and disk that a run will need, estimated from the model's speed on a few windows."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from problems.calibration import gradients
-from problems.evaluation import EvaluationSettings
 from problems.evaluation.measure import Measure, Perplexity
 from problems.models.blocks import in_features
 from problems.models.resident import Resident
@@ -52,20 +50,14 @@ def mean_inputs(resident: Resident) -> float:
     return sum(in_features(matrix.module) * matrix.size for matrix in resident.matrices) / resident.prunable_weights
 
 
-def estimate(
-    settings: EvaluationSettings,
-    transforms: Sequence[tuple[Any, Any]],
-    calibrates: bool,
-    work: float | None,
-    evaluations: int,
-) -> dict[str, str]:
-    """See :meth:`evoprune.Foreseeing.foresee`; ``transforms``: the class of each, and its settings."""
+def estimate(settings: Any, work: float | None, evaluations: int) -> dict[str, str]:
+    """See :meth:`evoprune.Foreseeing.foresee`."""
     start = time.perf_counter()
     resident = Resident.load(settings)
     seconds = {"loading": time.perf_counter() - start}
-    needs = [kind.needs_of(resident, own) for kind, own in transforms]
+    needs = [kind.needs_of(resident, own) for kind, own in settings.chosen_transforms]
     names = frozenset().union(*(each.statistics for each in needs))
-    texts = Texts(settings, resident, calibrates)
+    texts = Texts(settings, resident, settings.calibrates)
     found = pace(resident, texts.search.tokens, bool(gradients.NAMES & names))
     calibrated = texts.calibration.tokens.numel() if texts.calibrates else 0
     updated = UPDATED if any(each.updates for each in needs) else 0

@@ -206,7 +206,7 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
     def foresee(cls, settings: Any, work: float | None, evaluations: int) -> Mapping[str, str]:
         from problems.evaluation.cost_estimate import estimate
 
-        return estimate(settings, settings.chosen_transforms, settings.calibrates, work, evaluations)
+        return estimate(settings, work, evaluations)
 
     @classmethod
     def devices(cls) -> list[str]:
