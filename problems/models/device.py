@@ -72,7 +72,7 @@ def has_amx() -> bool:
 
 def _cpu_units() -> dict[str, Any]:
     """Return the units that PyTorch reports; old versions report none."""
-    return getattr(torch.cpu, "get_capabilities", dict)()  # type: ignore[no-any-return]
+    return getattr(torch.cpu, "get_capabilities", dict)()
 
 
 def keep_freed_memory() -> None:

@@ -1,7 +1,7 @@
 """The part of a report on sparsities of weights: the uniform curve, allocations without search, and figures."""
 
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
@@ -47,7 +47,7 @@ def draw_cliff(
     target, uniform_there = at_target
     points = sorted((s, p) for s, p in uniform if math.isfinite(p))
     markers = zip(cycle(COLOURS[2:]), cycle("s^vDPX<>"))
-    marks = [
+    marks: list[tuple[str, Point, dict[str, Any]]] = [
         (f"{name}: {digits(value)}", (target, value), {"color": colour, "marker": marker, "markersize": 5})
         for (name, value), (colour, marker) in zip(allocations.items(), markers, strict=False)
     ]
@@ -232,7 +232,7 @@ def _draw_sparsities(
 
 
 def _by_block(matrices: Sequence[Matrix], by_matrix: Mapping[str, float]) -> list[float]:
-    removed, sizes = Counter[int](), Counter[int]()
+    removed, sizes = defaultdict[int, float](float), defaultdict[int, float](float)
     for matrix in matrices:
         removed[matrix.block] += by_matrix[matrix.name] * matrix.size
         sizes[matrix.block] += matrix.size
