@@ -4,7 +4,7 @@ import argparse
 import re
 import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from evoprune import InputError, Phase, Plan, Planner
 from problems.distillation.settings import DURATION, seconds_of
@@ -90,16 +90,11 @@ class Prune(Planner):
             f"about {max(1, round(shares.seconds / 60))} min: {shares.calibration} windows of {text.window} tokens to "
             f"calibrate, {shares.evaluations:.0f} evaluations of {shares.searched}, {shares.report} for the report",
         ]
-        if not subject.heads and _has_channels(problem):
+        if not subject.heads and "'channels'" in repr(problem.get("transforms")):
             remarks.append("attentions cannot lose heads in this model: channels of MLPs alone go")
         experiment = made | {"problem": problem, "budget": budget, "seed": options.seed}
         name = Path(settings.model).stem.replace("bundled:", "")
         return Plan(experiment, name, remarks, {"base": base} if base else {})
-
-
-def _has_channels(problem: dict[str, Any]) -> bool:
-    transforms = problem.get("transforms")
-    return isinstance(transforms, list) and any(each["use"] == "channels" for each in transforms)
 
 
 def _base(given: str | None) -> str | None:

@@ -188,7 +188,7 @@ class SearchedScore(Weights):
         return {matrix.name: known[INPUT_NORMS] for matrix, known in found}
 
     def _ranked(self, metric: Metric) -> Masks:
-        return Masks(self.groups, self._levels(metric), self.meaning.sparsities)
+        return Masks(self.groups, self._levels(metric))
 
     def _levels(self, metric: Metric) -> Tensors:
         return self._known | self.scoring.levels_of(self._scored(metric), self.groups)

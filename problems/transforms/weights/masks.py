@@ -1,7 +1,7 @@
 """Masks a resident model in place, from stored levels, and from weights that were updated beforehand."""
 
 from bisect import bisect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,13 +14,6 @@ BASE, LEVEL, SPLIT = "base.", "level.", "split."
 """Prefixes of a matrix's name, for its original weights, their levels, and its part of its group's loss."""
 
 _UNKNOWN = (0, 0)  # differs from every cut of a matrix, so the first mask writes every matrix
-
-
-Meaning = Callable[[Sequence[float]], Sequence[float]]
-
-
-def _as_it_is(genome: Sequence[float]) -> Sequence[float]:
-    return genome
 
 
 def at_stage(stage: float, name: str) -> str:
@@ -38,23 +31,18 @@ class _Version:
 
 
 class Masks:
-    """Sets the model's weights to those of any genome, without loading or allocating anything.
+    """Sets the model's weights to those of any sparsities, without loading or allocating anything.
 
     ``stored``, only read: each matrix's original weights, their levels (:mod:`problems.transforms.weights.ranks`), and
-    the split of a group's loss (:func:`problems.transforms.weights.genes.split`). ``meaning``: from a genome to the
-    sparsity of each group. ``stages``: rising sparsities with updated weights in ``stored``; a matrix is cut from those
-    of the stage that is nearest to its cut, or from the original ones, whose stage is 0.
+    the split of a group's loss (:func:`problems.transforms.weights.genes.split`). ``stages``: rising sparsities with
+    updated weights in ``stored``; a matrix is cut from those of the stage that is nearest to its cut, or from the
+    original ones, whose stage is 0.
     """
 
     def __init__(
-        self,
-        groups: Sequence[Group],
-        stored: Mapping[str, torch.Tensor],
-        meaning: Meaning = _as_it_is,
-        stages: Sequence[float] = (),
+        self, groups: Sequence[Group], stored: Mapping[str, torch.Tensor], stages: Sequence[float] = ()
     ) -> None:
         self.groups = list(groups)
-        self._meaning = meaning
         self._stored = stored
         matrices = [matrix for group in groups for matrix in group.matrices]
         self._splits = {
@@ -68,9 +56,9 @@ class Masks:
         self.total = sum(matrix.size for matrix in matrices)
 
     @torch.no_grad()
-    def apply(self, genome: Sequence[float]) -> float:
-        """Mask the model as ``genome`` says, where cuts changed; return the prunable weights' sparsity."""
-        for group, sparsity in zip(self.groups, self._meaning(genome), strict=True):
+    def apply(self, sparsities: Sequence[float]) -> float:
+        """Mask the model at the ``sparsities`` of the groups, where cuts changed; return the prunable weights' one."""
+        for group, sparsity in zip(self.groups, sparsities, strict=True):
             for matrix, cut in zip(group.matrices, group.cuts(sparsity, self._splits[group.name]), strict=True):
                 if self._cuts[matrix.name] != cut:
                     weight, version = matrix.weight.data, self._version(matrix, cut[0])

@@ -42,7 +42,7 @@ class Weights(Transform):
         self.meaning = make_genes(self.matrices, settings)
         self.groups = self.meaning.groups
         self.scoring = Scoring(self.matrices, settings.score, settings.scores, settings.scope)
-        self.masks = Masks(self.groups, self._stored(), self.meaning.sparsities, settings.reconstruct_stages)
+        self.masks = Masks(self.groups, self._stored(), settings.reconstruct_stages)
 
     @classmethod
     def calibrates(cls, settings: WeightsSettings) -> bool:
@@ -79,7 +79,7 @@ class Weights(Transform):
         ]
 
     def apply(self, genome: Sequence[float]) -> None:
-        self.masks.apply(genome)
+        self.masks.apply(self.meaning.sparsities(genome))
 
     def marks(self) -> Sequence[Hashable]:
         return self.masks.block_cuts()
