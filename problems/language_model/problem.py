@@ -232,12 +232,6 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
             self.session, self.settings.recover, self.recovery_text, outcome, self._compared(), result, folder
         )
 
-    def delete_checkpoints(self, folder: Path) -> None:
-        if self.settings.recover:
-            from problems.language_model.recovery import delete_checkpoints
-
-            delete_checkpoints(folder)
-
     @classmethod
     def summary(cls, result: LanguageModelResult) -> list[str]:
         return summary(result)
@@ -245,6 +239,11 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
     @classmethod
     def file_suffixes(cls) -> list[str]:
         return [f".{name}" for name in plugin_names(FORMATS)]
+
+    def _format(self, place: Path) -> type[ExportFormat]:
+        from problems.export.folder import Folder
+
+        return find_plugin(FORMATS, place.suffix[1:]) if self.writes_file(place) else Folder
 
     def export(self, genome: Sequence[float], result: LanguageModelResult, place: Path, options: Any) -> Exported:
         from problems.export.format import run_of
@@ -254,6 +253,12 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         return self._format(place)(final, options).write(run_of(final, result), place)
 
     @classmethod
+    def load(cls, folder: Path, facts: Mapping[str, Any]) -> tuple[Any, Any]:
+        from problems.export.ragged_model import load_any
+
+        return load_any(ModelSettings(model=str(folder), device="cpu", dtype=facts["dtype"]))
+
+    @classmethod
     def standing(cls, facts: Mapping[str, Any]) -> Standing:
         return ExportFacts.read(facts).standing()
 
@@ -261,11 +266,6 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         from problems.language_model.baselines import rivals
 
         return rivals(self, first)
-
-    def _format(self, place: Path) -> type[ExportFormat]:
-        from problems.export.folder import Folder
-
-        return find_plugin(FORMATS, place.suffix[1:]) if self.writes_file(place) else Folder
 
     def recover(
         self, genome: Sequence[float], result: LanguageModelResult, workplace: Path, place: Path, options: Any
@@ -284,11 +284,11 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
 
         return recover_export(source, facts, workplace, folder, options)
 
-    @classmethod
-    def load(cls, folder: Path, facts: Mapping[str, Any]) -> tuple[Any, Any]:
-        from problems.export.ragged_model import load_any
+    def delete_checkpoints(self, folder: Path) -> None:
+        if self.settings.recover:
+            from problems.language_model.recovery import delete_checkpoints
 
-        return load_any(ModelSettings(model=str(folder), device="cpu", dtype=facts["dtype"]))
+            delete_checkpoints(folder)
 
     def compare(self, genome: Sequence[float], result: LanguageModelResult, options: Any) -> Table:
         from problems.language_model.eval import compare
@@ -302,15 +302,15 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         return self.baselines.compared
 
     @classmethod
-    def measures(cls, source: str) -> bool:  # noqa: ARG003 - a model's name may be any
-        """Any source may name a model: a path, or a name on the hub. Presets leave it to this class."""
-        return cls is LanguageModel
-
-    @classmethod
     def measure(cls, source: str, options: Any) -> Table:
         from problems.language_model.eval import measure
 
         return measure(source, options)
+
+    @classmethod
+    def measures(cls, source: str) -> bool:  # noqa: ARG003 - a model's name may be any
+        """Any source may name a model: a path, or a name on the hub. Presets leave it to this class."""
+        return cls is LanguageModel
 
 
 class Pruning(LanguageModel):
