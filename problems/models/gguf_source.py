@@ -86,10 +86,6 @@ class Header:
         return [(tensor.tensor_type.name, int(tensor.n_elements)) for tensor in self._reader.tensors]
 
     @property
-    def tensor_count(self) -> int:
-        return len(self._reader.tensors)
-
-    @property
     def block_count(self) -> int:
         return int(self._value(".block_count", 0))
 

@@ -120,7 +120,7 @@ def _save(settings: ModelSettings, where: Mapping[str, Any], dtype: torch.dtype,
 def _check_block_count(settings: ModelSettings, header: Header | None) -> None:
     """Refuse more blocks than tensors, for which transformers would take minutes and all memory."""
     if header:
-        blocks, tensors = header.block_count, header.tensor_count
+        blocks, tensors = header.block_count, len(header.tensors)
     else:
         files = weight_files(settings)
         if not files or settings.model.endswith(".gguf"):  # not downloaded yet, or dequantised by us

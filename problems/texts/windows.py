@@ -126,15 +126,12 @@ def share_a_window(one: Windows, other: Windows) -> bool:
 def _holds(text: Windows, windows: Windows) -> bool:
     if windows.text.shape[1] < _TELLING:
         return False
-    joined, size = text.text.numpy().tobytes(), text.text.element_size()
-    for row in windows.text.numpy():
-        passage = row.tobytes()
-        place = joined.find(passage)
-        while place > 0 and place % size:  # not at the start of a token: bytes that are equal by chance
-            place = joined.find(passage, place + 1)
-        if place >= 0:
-            return True
-    return False
+    joined = _spelt(text.text.flatten())
+    return any(_spelt(row) in joined for row in windows.text)
+
+
+def _spelt(tokens: torch.Tensor) -> str:
+    return f" {' '.join(map(str, tokens.tolist()))} "
 
 
 @dataclass(frozen=True)
