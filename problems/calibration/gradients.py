@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
@@ -38,7 +39,7 @@ def gather(
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         for matrix in matrices:
             stack.callback(matrix.weight.requires_grad_, False)
-            hook = turns.hook(matrix.name, _adding_to(sums[matrix.name], matrix, len(tokens)))
+            hook = turns.hook(matrix.name, partial(_add, sums[matrix.name], matrix, len(tokens)))
             stack.callback(matrix.weight.requires_grad_().register_hook(hook).remove)
         weights = [matrix.weight for matrix in matrices]
         most = fitting_threads(model.device, tokens.shape[1] * forward.depth * forward.bytes_per_token)
@@ -116,13 +117,10 @@ def _slope(forward: Forward, rows: torch.Tensor, targets: torch.Tensor) -> torch
     return slope
 
 
-def _adding_to(sums: dict[str, torch.Tensor], matrix: Matrix, windows: int) -> Callable[[torch.Tensor], None]:
-    def add(gradient: torch.Tensor) -> None:
-        gradient = matrix.rows(gradient)
-        if SIZES in sums:
-            sums[SIZES].add_(gradient.abs(), alpha=1 / windows)
-        if SQUARES in sums:
-            gradient = gradient.float()
-            sums[SQUARES].addcmul_(gradient, gradient, value=1 / windows)
-
-    return add
+def _add(sums: dict[str, torch.Tensor], matrix: Matrix, windows: int, gradient: torch.Tensor) -> None:
+    gradient = matrix.rows(gradient)
+    if SIZES in sums:
+        sums[SIZES].add_(gradient.abs(), alpha=1 / windows)
+    if SQUARES in sums:
+        gradient = gradient.float()
+        sums[SQUARES].addcmul_(gradient, gradient, value=1 / windows)

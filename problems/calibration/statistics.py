@@ -1,7 +1,8 @@
 """Statistics of each layer of the dense model, block by block, on calibration text; factors of Gram matrices."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -62,7 +63,7 @@ def gather(
     products = _Products()
     with ExitStack() as stack:
         for matrix in matrices:
-            hook = _adding_to(sums[matrix.name], names, products)
+            hook = partial(_add, sums[matrix.name], names, products)
             stack.callback(matrix.module.register_forward_pre_hook(hook).remove)
         (walk.advance if advance else walk.run)(block)
     for name, found in sums.items():
@@ -84,21 +85,15 @@ class _Products:
         return self._products
 
 
-def _adding_to(
-    sums: Sums, names: Collection[str], products: _Products
-) -> Callable[[Any, tuple[torch.Tensor, ...]], None]:
-    """Return a hook that adds up squares (float64 where the device has it) and products of a layer's inputs."""
-
-    def add(_: Any, inputs: tuple[torch.Tensor, ...]) -> None:
-        if INPUT_NORMS in names:
-            squares = inputs[0].flatten(0, -2).float().square().sum(0)
-            squares = squares.to(sum_dtype(squares.device))
-            sums[INPUT_NORMS] = sums[INPUT_NORMS] + squares if INPUT_NORMS in sums else squares
-        if GRAM in names:
-            found = products.of(inputs[0])
-            sums[GRAM] = sums[GRAM].add_(found) if GRAM in sums else found.clone()
-
-    return add
+def _add(sums: Sums, names: Collection[str], products: _Products, _: Any, inputs: tuple[torch.Tensor, ...]) -> None:
+    """Add up squares (float64 where the device has it) and products of a layer's inputs."""
+    if INPUT_NORMS in names:
+        squares = inputs[0].flatten(0, -2).float().square().sum(0)
+        squares = squares.to(sum_dtype(squares.device))
+        sums[INPUT_NORMS] = sums[INPUT_NORMS] + squares if INPUT_NORMS in sums else squares
+    if GRAM in names:
+        found = products.of(inputs[0])
+        sums[GRAM] = sums[GRAM].add_(found) if GRAM in sums else found.clone()
 
 
 def _finished(sums: Sums, tokens: int) -> Sums:

@@ -7,6 +7,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -169,7 +170,7 @@ def _agree(model: Any, units: Sequence[Units]) -> bool:
     with ExitStack() as stack:
         for one, half in zip(units, halves, strict=True):
             layer: Any = one.output.matrix.module
-            stack.callback(layer.register_forward_pre_hook(_keeping(one, half)).remove)
+            stack.callback(layer.register_forward_pre_hook(partial(_keep, one, half)).remove)
         expected = _first_output(model, units[0])
     try:
         for one, half in zip(units, halves, strict=True):
@@ -183,12 +184,10 @@ def _agree(model: Any, units: Sequence[Units]) -> bool:
     return bool((found - expected).norm() <= _TOLERANCE * expected.norm())
 
 
-def _keeping(units: Units, kept: torch.Tensor) -> Any:
-    def mask(_: Any, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        columns = units.output.places[kept].flatten()
-        return (torch.zeros_like(given[0]).index_copy(-1, columns, given[0].index_select(-1, columns)),)
-
-    return mask
+def _keep(units: Units, kept: torch.Tensor, _: Any, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """Set the inputs of the output matrix to zero but for those of the units ``kept``."""
+    columns = units.output.places[kept].flatten()
+    return (torch.zeros_like(given[0]).index_copy(-1, columns, given[0].index_select(-1, columns)),)
 
 
 def _first_output(model: Any, units: Units) -> torch.Tensor:
