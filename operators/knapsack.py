@@ -152,10 +152,7 @@ class Branch:
 
 
 def gene_trees(places: Collection[int], tables: Sequence[Table], above: frozenset[int] = frozenset()) -> list[Branch]:
-    """A tree for each set of genes, by their ``places``, that ``tables`` connect, given the genes ``above``.
-    A pseudo-tree (Freuder and Quinn, 1985): the gene that is connected with the most others comes first, for flat
-    trees.
-    """
+    """A flat tree for each set of ``places`` that ``tables`` connect (pseudo-trees: Freuder and Quinn, 1985)."""
     near: dict[int, set[int]] = {place: set() for place in places}
     for genes, _ in tables:
         inside = [place for place in genes if place in near]

@@ -37,10 +37,7 @@ def bound(gene: int, budget: Budget, way: float) -> float:
 
 
 def switch(genome: Individual, saver: int, spender: int, quantum: float, budget: Budget) -> None:
-    """Let gene ``spender`` spend about ``quantum``, in the budget's unit, and gene ``saver`` save as much.
-
-    ``genome``, within its bounds, then spends no more than the limit or, if that is more, than before.
-    """
+    """Let ``spender`` spend about ``quantum``, and ``saver`` as much that no more is spent than the limit or before."""
     spent, gene = budget.spent(genome), budget.genes[spender]
     most = spent if budget.limit is None else max(spent, budget.limit)
     old, begin, end = genome[saver], genome[spender], bound(spender, budget, -1.0)

@@ -48,10 +48,7 @@ class Finished:
 
 
 def carry_out(campaign: Campaign, folder: Path, how: Execution) -> Iterator[Finished]:
-    """Run every variant on every seed to the budget, except what ``folder`` holds; check everything first.
-
-    Runs on the same problem share their scores, unless they measured the machine; each counts the work of a score.
-    """
+    """Run every variant on every seed to the budget, except what ``folder`` holds; runs on one problem share scores."""
     stop = [f"budget={campaign.budget}", f"generations={NO_END}"]
     plans = []
     for variant, seed, place in campaign.places():

@@ -59,10 +59,7 @@ class Backend(ABC):
 
     @abstractmethod
     def completed(self, timeout: float) -> list[tuple[int, Evaluation]]:
-        """Return the numbers and results of completed calls, after at most ``timeout`` seconds.
-
-        A call that was lost with its worker is completed with a ``failure``.
-        """
+        """Return numbers and results of completed calls, lost ones as failures, after at most ``timeout`` seconds."""
 
     def at_work(self) -> AbstractContextManager[None]:
         """A context to use around :meth:`map`; outside it, the backend draws no global random numbers."""
@@ -80,10 +77,7 @@ class Backend(ABC):
     def map(
         self, function: Scorer, genomes: Sequence[Sequence[float]], slower: float = 1.0
     ) -> Iterator[tuple[int, Evaluation]]:
-        """Yield ``(index, function(genomes[index]))`` as they are ready. Raises :class:`Stalled`.
-
-        A failure is tried once more, by another worker if there is one. ``slower``: factor on the time of calls before.
-        """
+        """Yield ``(index, function(genomes[index]))`` as they are ready; try a failure twice. Raises ``Stalled``."""
         self._slowest *= slower
         waiting = dict.fromkeys(range(len(genomes)), 0)  # genomes without a score: how often each was tried
         calls: dict[int, int] = {}  # calls that are running: the genome of each

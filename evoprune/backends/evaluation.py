@@ -134,10 +134,7 @@ this_worker = Worker()
 
 
 def evaluate(ref: ProblemRef, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
-    """Score ``genome`` on a share ``fidelity``, in (0, 1], of the data; never raises for a candidate's own fault.
-
-    An exception or a value that is not finite becomes the worst fitness, with a ``failure``.
-    """
+    """Score ``genome`` on a share ``fidelity``, in (0, 1], of the data; a fault becomes the worst fitness, and why."""
     return this_worker.score(
         ref, lambda problem: problem.evaluate(genome) if fidelity == 1 else problem.evaluate(genome, fidelity)
     )

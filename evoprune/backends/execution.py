@@ -1,7 +1,4 @@
-"""Execution of an experiment: workers, devices and threads. Nothing here changes a random draw.
-
-Scores are the same to the last bit for the same ``threads`` and kind of device.
-"""
+"""Execution of an experiment: workers, devices and threads, which change no random draw."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Processes on this host, each pinned to a device; a new one replaces one that dies.
-
-:mod:`concurrent.futures` would break its whole pool.
-"""
+"""Processes on this host, each pinned to a device; one that dies is replaced."""
 
 import multiprocessing
 import os

@@ -56,10 +56,7 @@ def add_recover(commands: Any) -> None:
 
 
 def recover(options: argparse.Namespace) -> None:
-    """Train a smaller model to predict what its dense model predicts.
-
-    The same command continues one that was interrupted.
-    """
+    """Train a smaller model to predict what its dense model predicts; continue an interrupted training."""
     given = read_declared(options)
     if has_experiment(options.source):
         recovered = Run.open(options.source, options.set).recover(options.out, **given)

@@ -148,10 +148,7 @@ def add_completion(commands: Any) -> None:
 
 
 def completion(options: argparse.Namespace) -> None:
-    """Print a script by which a shell completes commands, options and files.
-
-    shtab makes it (``pip install 'evoprune[completion]'``); it holds all it needs, so that no Tab starts Python.
-    """
+    """Print a script, made by shtab, by which a shell completes commands, options and files."""
     try:
         import shtab
     except ImportError:

@@ -73,10 +73,7 @@ def add_resume(commands: Any) -> None:
 
 
 def resume(options: argparse.Namespace) -> int | None:
-    """Continue runs that ended early, or add generations to one that is done.
-
-    One that cannot be continued stops no other.
-    """
+    """Continue runs that ended early, or add generations to one that is done."""
     from evoprune.search.run import resume  # as in run: NumPy and matplotlib
 
     how = read_execution(options)
@@ -98,10 +95,7 @@ def resume(options: argparse.Namespace) -> int | None:
 
 
 def runs_in(folders: Sequence[Path], wanted: Callable[[Path], bool], what: str) -> list[Path]:
-    """Return ``folders``, each folder of runs replaced by the ``wanted`` ones in it; note unreadable ones.
-
-    ``what``: description of the wanted runs, for the error if there is none.
-    """
+    """Return ``folders``, each folder of runs replaced by the ``wanted`` ones in it; ``what`` describes these."""
     found = []
     for folder in folders:
         if has_experiment(folder) or not any(folder.rglob(run_folder.STATUS)):

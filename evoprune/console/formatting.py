@@ -22,10 +22,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def digits(value: float | None, count: int = 4) -> str:
-    """``value`` in ``count`` digits, or as a whole number; a comma after each three, powers of ten if it is very large.
-
-    None is infinite, as in what :func:`evoprune.finite` returns.
-    """
+    """``value`` in ``count`` digits, or whole, with commas; powers of ten if it is very large; infinite if None."""
     if value is None or math.isinf(value):
         return "infinite"
     return f"{value:,.0f}" if 10 ** (count - 1) <= abs(value) < _VERY_LARGE else f"{value:,.{count}g}"

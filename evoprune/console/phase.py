@@ -62,10 +62,7 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 class Phase(AbstractContextManager["Phase"]):
-    """Shows the newest state on standard error until it is left, of the innermost phase alone.
-
-    ``quiet``: another process shows it, as the first one of several that a launcher started.
-    """
+    """Shows the newest state of the innermost phase on standard error, unless ``quiet``, until it is left."""
 
     _open: ClassVar[list[Phase]] = []
 

@@ -116,10 +116,7 @@ def plain_default(field: FieldInfo) -> Any:
 
 
 def json_schema() -> Json:
-    """The JSON Schema by which editors complete and check experiments; imports plugins of problems.
-
-    Relations between keys, and plugins that are named ``module:attribute``, are left to ``evoprune validate``.
-    """
+    """The JSON Schema by which editors complete and check experiments, but for relations between keys."""
     shared: Json = {}
     whole = _schema_in(Experiment, "experiment", shared)
     whole["properties"]["problem"] = _choice(problems(), "problem", shared)

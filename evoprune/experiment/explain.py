@@ -55,10 +55,7 @@ def validated(model: type[Model], value: Any, source: str | None, prefix: str = 
 def explain(
     error: ValidationError, model: type[BaseModel], prefix: str = "", elsewhere: Mapping[str, str] | None = None
 ) -> list[str]:
-    """One line for each fault in ``error``, which ``model`` raised; keys are put under ``prefix``.
-
-    ``elsewhere``: unknown keys that belong to another place, and their whole path there.
-    """
+    """A line for each fault; ``elsewhere``: unknown keys that belong to another place, to their path there."""
     return [_line(fault, model, prefix, elsewhere or {}) for fault in _faults(error)]
 
 

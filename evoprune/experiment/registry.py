@@ -52,10 +52,7 @@ def _import_package(name: str, folder: Path) -> ModuleType:
 
 
 def plugin(name: str, folders: Sequence[str] = ()) -> ModuleType:
-    """Import a user's module, from the first of ``folders`` that holds it, else from Python's path.
-
-    That folder stays at the front of Python's path, for the module's own imports.
-    """
+    """Import a user's module, from the first of ``folders`` that holds it, else from Python's path."""
     import_own_packages()
     parts = name.split(".")
     for folder in map(Path, folders):

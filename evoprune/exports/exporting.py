@@ -1,7 +1,4 @@
-"""Writes an export completely or not at all, marks one that failed its check, recovers and uploads one.
-
-An export is a folder, or one file, beside which lie files about it whose names begin with its own.
-"""
+"""Writes exports, folders or files with facts beside them, completely or not at all; recovers and uploads them."""
 
 import os
 import re

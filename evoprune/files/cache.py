@@ -1,8 +1,4 @@
-"""The cache on disk: files that can be made again, in a folder of the user's, whose size is limited.
-
-A process holds a shared lock on a file that it uses, an exclusive one on a file that it makes. Above the limit, unused
-files are deleted, the oldest use first.
-"""
+"""The cache on disk: files that can be made again, in a folder of limited size, the oldest use deleted first."""
 
 import fcntl
 import os

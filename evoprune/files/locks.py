@@ -13,10 +13,7 @@ from evoprune.errors import InputError
 
 
 def lock(path: Path, shared: bool = False, wait: float = math.inf) -> int | None:
-    """Return a descriptor that locks the file ``path``, made where missing, until it is closed.
-
-    None where another process has the lock for ``wait`` seconds. Raises OSError.
-    """
+    """Return a descriptor that locks ``path`` until it is closed; None if it stays locked for ``wait`` seconds."""
     end = time.monotonic() + wait
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     while True:
@@ -54,10 +51,7 @@ def user_folder() -> Path:
 
 
 def private_folder(folder: Path, variable: str) -> Path:
-    """Return ``folder``, made where missing; the environment's ``variable`` chooses another one.
-
-    Raises :class:`InputError` if it is somebody else's or open to others, and OSError if it cannot be made.
-    """
+    """Return ``folder``, made where missing; refuse one of others. ``variable`` chooses another one."""
     with suppress(FileExistsError):  # possibly by something that is no folder, as checked next
         folder.mkdir(mode=0o700, parents=True)
     found = folder.lstat()

@@ -27,10 +27,7 @@ class Fitness(base.Fitness):
 
 
 class Individual(list[float]):
-    """A genome (a list of float genes) with its fitness, and its parents' numbers in the history.
-
-    ``ident``: its own number there, in the order of breeding; None until scored.
-    """
+    """A genome with its fitness, its number in the history (``ident``, None until scored) and its parents'."""
 
     def __init__(
         self, genes: Iterable[float] = (), weights: Sequence[float] = (-1.0,), parents: Sequence[int] = ()

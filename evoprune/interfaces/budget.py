@@ -224,10 +224,7 @@ def _reach(price: Price) -> float:
 
 
 def solve(rising: Callable[[float], float], target: float, low: float, up: float) -> float:
-    """Return where the non-decreasing ``rising`` reaches ``target`` in [low, up], by bisection to the last bit.
-
-    That is the least number found that is not below ``target``, or ``up`` where all are.
-    """
+    """Return the least number in [low, up] where the non-decreasing ``rising`` reaches ``target``, else ``up``."""
     for _ in range(200):  # exhausts a double's precision
         middle = (low + up) / 2
         if middle in (low, up):

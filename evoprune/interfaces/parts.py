@@ -14,10 +14,7 @@ class HeldOut(ABC):
 
     @abstractmethod
     def held_out_value(self, genome: Sequence[float]) -> float | None:
-        """Value of ``genome`` on held-out data, lower being better; None without such data.
-
-        Called in the process that breeds; must depend on the settings and the genome alone.
-        """
+        """Value of ``genome`` on held-out data, in the process that breeds; lower is better; None without data."""
 
 
 class Finals(ABC):
@@ -113,10 +110,7 @@ class Reporting(ABC):
 
     @abstractmethod
     def report(self, outcome: Outcome, folder: Path) -> Mapping[str, Any]:
-        """Draw figures into ``folder``; return keys for ``result.json``, as the problem's ``Result`` has them.
-
-        The engine's own keys (``best``, ``work``, ``seed``, ...) keep its values.
-        """
+        """Draw figures into ``folder``; return keys for ``result.json``, as the problem's ``Result`` has them."""
 
     def delete_checkpoints(self, folder: Path) -> None:  # noqa: B027 - most have none
         """Delete the files in ``folder`` that only an interrupted :meth:`report` needs; a kill may interrupt this."""

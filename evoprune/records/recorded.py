@@ -127,10 +127,7 @@ def cut_broken_end(folder: Path) -> Iterator[str]:
 
 
 def lines(path: Path, whole: bool = False) -> Iterator[Line]:
-    """The checked lines in ``path``, none if it is not there. Raises :class:`InputError`.
-
-    A broken last line is left out, unless the file must be ``whole``.
-    """
+    """The checked lines in ``path``, if any, but for a broken last one, unless it must be ``whole``."""
     return (line for _, line in _sound(path, whole)) if path.exists() else iter(())
 
 

@@ -1,10 +1,4 @@
-"""A run's folder: making, locking and writing it.
-
-``config.yaml`` (running it again repeats the run) and ``status.json`` before anything is loaded; then
-``environment.json``, ``measured.json`` (of the machine, where the problem asks), ``history.jsonl``, ``ahead.jsonl``
-(scores that arrived early), ``result.json``, ``lock``, the figures, and the page of ``report``; ``promised.json``,
-while an export is left to do.
-"""
+"""A run's folder: making, locking and writing it."""
 
 import os
 import platform

@@ -32,10 +32,7 @@ def check_patience(problem: Problem, toolbox: base.Toolbox) -> None:
 
 
 class EarlyStopping:
-    """Measures each new best on held-out data, once, in the main process; nothing if ``patience`` is None.
-
-    ``recorded``: measurements of a resumed run. ``best``: the individual with the best held-out value.
-    """
+    """Measures each new best on held-out data, once, in the main process; nothing if ``patience`` is None."""
 
     def __init__(self, problem: Problem, patience: int | None, recorded: Mapping[int, float | None]) -> None:
         self._problem, self._patience, self._recorded = problem, patience, recorded

@@ -86,10 +86,7 @@ class Evaluator:
         return results
 
     def evaluate(self, asked: Evaluate, generation: int) -> None:
-        """Number the individuals, set their fitness on the share of the data asked for, and record them.
-
-        Raises :class:`Stopped` if too many candidates fail, or if no more results come.
-        """
+        """Set and record the individuals' fitness. Raises :class:`Stopped` for too many failures, or no results."""
         self._progress.begin(generation, len(asked.individuals))
         fidelity = asked.fidelity if self._problem.has_fidelities else 1.0
         candidates = list(self._candidates(asked, generation, fidelity))

@@ -42,10 +42,7 @@ class Prepared:
     def of(
         cls, resolved: Resolved, folder: Path, execution: Execution, measured: Mapping[str, Any] | None = None
     ) -> Prepared:
-        """Load the problem and try the operators. Raises :class:`InputError`.
-
-        ``execution``: a decided one. ``measured``: measurements when the run began; None for a run that begins now.
-        """
+        """Load the problem and try the operators. ``measured``: by the run, None for one that begins now."""
         start = time.perf_counter()
         with Phase(f"loading the problem {resolved.experiment.problem.use}") as phase:
             problem = this_worker.problem(toolbox.problem_ref(resolved))  # which a serial run evaluates with

@@ -12,10 +12,7 @@ from evoprune.records.status import time_left
 
 
 class Progress(Phase):
-    """The phase of a run that searches, until ``generations`` or ``budget`` of work are spent.
-
-    ``seconds``: of a resumed run's search before. ``setup_cost``: of the work before the search.
-    """
+    """The phase of a run that searches, after ``seconds`` of a resumed one and ``setup_cost`` of work."""
 
     def __init__(
         self,

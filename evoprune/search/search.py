@@ -50,10 +50,7 @@ class _Found:
 
 
 def carry_out(run: Prepared, backend: Backend, past: RecordedRun, environment: Json, status: StatusFile) -> bool:
-    """Search, from the start or with the records of the ``past``, and write the result.
-
-    Return whether that was needed: nothing is changed if the past holds the whole search and its result is there.
-    """
+    """Search, from the start or with the ``past``, and write the result; return whether that was needed."""
     folder = run.folder
 
     def go_live() -> None:

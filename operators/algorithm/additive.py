@@ -80,10 +80,7 @@ def additive(
 
 
 def level_costs(origin: Individual, choices: Choices, screening: float) -> Generator[Evaluate, None, Floats]:
-    """Return the cost of each value beyond ``origin``, scored on the share ``screening``: ``(choices.count,)``.
-
-    Of values with known harms the largest is measured, and the others follow; all are measured where it costs much.
-    """
+    """Return the cost of each value beyond ``origin``: ``(choices.count,)``; of known harms the largest is measured."""
     costs, harms = numpy.zeros(choices.count), choices.harms(origin)
     others = [own[own != number] for own, number in zip(choices.own, choices.numbers(origin), strict=True)]
     ends = {place: max(shares, key=shares.__getitem__) for place, shares in harms.items()}
@@ -155,10 +152,7 @@ class _Belief:
                 yield numpy.where(numpy.isin(self._kinds, dear), _DEAR * abs(self.costs), self.costs)
 
     def learn(self, numbers: Sequence[int], total: float, least: float) -> None:
-        """Learn that the costs ``numbers`` add up to ``total``, by a step of the Kalman filter.
-
-        ``least``: the least loss among the children that were screened together.
-        """
+        """Learn by a Kalman filter that the costs ``numbers`` add up to ``total``; ``least``: of the screened."""
         if self._of_kinds and total - least > _FAR * abs(least):
             return
         with_sum = self._covariance[:, numbers].sum(1)
@@ -167,10 +161,7 @@ class _Belief:
         self._covariance = self._covariance - numpy.outer(gain, with_sum)
 
     def drawn(self, draws: numpy.random.Generator, count: int) -> Iterator[Floats]:
-        """Draw ``count`` costs, the later ones further from the mean.
-
-        Of several kinds the mean comes first, and each kind keeps its sum in the others, as few children teach it.
-        """
+        """Draw ``count`` costs, the later ones further from the mean; of several kinds the mean first."""
         if self._of_kinds:
             yield self.costs
         factor = numpy.linalg.cholesky(self._covariance + _ROUNDING * self._own)

@@ -77,10 +77,7 @@ def cost(individual: Individual) -> float:
 
 
 def losses(costs: Sequence[float], above: float = 0.0) -> list[float]:
-    """``costs`` on a comparable scale: logarithms if all exceed ``above``, as perplexities do.
-
-    An infinite one becomes :data:`FAILED`, or the largest of the others if that is more.
-    """
+    """``costs`` on a comparable scale: logarithms if all exceed ``above``; an infinite one becomes the worst."""
     finite = [cost for cost in costs if math.isfinite(cost)]
     scale = math.log if all(cost > above for cost in finite) else float
     worst = max([FAILED, *map(scale, finite)])

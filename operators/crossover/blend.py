@@ -19,8 +19,8 @@ def blend(
     alpha: Annotated[float, Field(ge=0, le=100, description="how far beyond the parents a child may lie")] = 0.5,
 ) -> tuple[Individual, Individual]:
     """BLX-alpha: a child's gene is drawn from the parents' interval, widened by alpha on both sides.
-    Children are clipped to the bounds. Eshelman and Schaffer, "Real-Coded Genetic Algorithms and Interval-Schemata",
-    1993.
+
+    Eshelman and Schaffer, "Real-Coded Genetic Algorithms and Interval-Schemata", 1993.
     """
     first, second = tools.cxBlend(first, second, alpha)
     return clip_genes(first, low, up), clip_genes(second, low, up)

@@ -17,10 +17,7 @@ def gaussian(
     limit: Annotated[Positive, Field(description="the largest change of a gene; of levels, a share of them")] = 0.10,
     indpb: Annotated[Fraction, Field(description="probability of a change, for each gene")] = 0.3,
 ) -> tuple[Individual]:
-    """Add normal noise to some genes, none by more than limit (0.10 in the ESILV report, 2025).
-
-    A gene with levels that is drawn to change moves by at least one level. Repair may move a gene further.
-    """
+    """Add normal noise to some genes, none by more than limit (0.10 in the ESILV report, 2025), or one level."""
     before = list(individual)
     units = [gene.up if gene.levels else 1.0 for gene in genes]
     (individual,) = tools.mutGaussian(individual, 0.0, [sigma * unit for unit in units], indpb)
