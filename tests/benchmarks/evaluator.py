@@ -1,18 +1,10 @@
-"""Measure how candidates are scored against other ways of doing it; print JSON, and assert no times.
+"""Measure how fast candidates are scored against other ways of doing it, in turns; print JSON, and assert no times.
 
 Run it from the project's folder. Without arguments, the bundled model; or a GGUF file and texts of one's own:
 
     python -m tests.benchmarks.evaluator --json performance.json
     python -m tests.benchmarks.evaluator --model SmolLM2-135M-Instruct.Q4_1.gguf \\
-        --text wikitext-2/valid.txt --window 512 --windows 8 --sections race memory --compile
-
-Sections:
-
-    memory   peak memory of each way, and of two processes that share weights
-    race     candidates a second of the plain way, EvoPress's way and ours, and the floor, in turns
-
-``--json`` keeps the sections that an earlier call has left in the file. This process imports no torch before memory is
-measured: its pages would count.
+        --text wikitext-2/valid.txt --window 512 --windows 8 --compile
 """
 
 from __future__ import annotations
@@ -21,7 +13,7 @@ import argparse
 import json
 import multiprocessing
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -32,12 +24,11 @@ from typing import Any
 from problems.language_model.settings import PruningSettings
 from problems.models.settings import BUNDLED_MODEL
 from problems.texts.settings import BUNDLED_TEXT, TextSettings
+from tests.benchmarks.ways import WAYS
 
 STEP = 0.05  # between two levels of the grid of genomes, which EvoPress's way needs
 
 _SPREAD = 3  # steps that an unrelated candidate's genes lie around the target, at most, before they are balanced
-
-_NAMES = {"plain": "plain", "evopress": "EvoPress's", "ours": "ours", "compiled": "ours, compiled"}
 
 
 def unrelated(rng: Random, genes: int, sparsity: float) -> list[float]:
@@ -62,7 +53,7 @@ def _moved(genome: list[float], steps: dict[int, int]) -> list[float]:
 
 
 class Worker:
-    """A way in a process of its own: other ways' memory, threads and malloc settings do not touch it."""
+    """A way in a process of its own: other ways' threads and malloc settings do not touch it."""
 
     def __init__(self, way: str, settings: PruningSettings) -> None:
         context = multiprocessing.get_context("spawn")
@@ -84,8 +75,6 @@ _served: Any = None  # the way of this process
 
 def _build(way: str, settings: str) -> None:
     global _served
-    from tests.benchmarks.ways import WAYS
-
     _served = WAYS[way](PruningSettings.model_validate_json(settings))
 
 
@@ -93,7 +82,7 @@ def _call(method: str, arguments: Sequence[Any]) -> Any:
     return getattr(_served, method)(*arguments)
 
 
-def race(settings: PruningSettings, rounds: int, compiled: bool, say: Callable[[str], None]) -> dict[str, Any]:
+def race(settings: PruningSettings, rounds: int, compiled: bool) -> dict[str, Any]:
     """In each round every way scores an unrelated candidate, then a child whose parent it has just scored.
 
     Returns seconds and perplexities by way, the floor's seconds, and the ratios between them.
@@ -114,7 +103,7 @@ def race(settings: PruningSettings, rounds: int, compiled: bool, say: Callable[[
             worker.ask("prepare", alone + parents + children)
             seconds, _ = worker.ask("timed", alone[-1])
             worker.ask("score", children[-1])
-            say(f"{name}: ready; its first candidate took {seconds:.1f} s")
+            _say(f"{name}: ready; its first candidate took {seconds:.1f} s")
         floor.ask("seconds")
         for index in range(rounds):
             for name, worker in workers.items():
@@ -126,7 +115,7 @@ def race(settings: PruningSettings, rounds: int, compiled: bool, say: Callable[[
                 if name != "plain":  # which remembers nothing
                     worker.ask("score", parents[index])
                 times[name]["children"].append(worker.ask("timed", children[index]))
-            say(f"round {index + 1} of {rounds}")
+            _say(f"round {index + 1} of {rounds}")
     return _summary(times, floors)
 
 
@@ -166,101 +155,18 @@ def _spread(seconds: list[float]) -> dict[str, Any]:
     return {"median": middle, "quartiles": [low, high], "per_second": 1 / middle, "seconds": seconds}
 
 
-def memory(settings: PruningSettings, candidates: int, reuse: Sequence[int]) -> dict[str, Any]:
-    """MiB of each way: the peak of its resident set from its start, and while it scores ``candidates``.
-
-    For each ``reuse_mib`` of ``reuse`` also the proportional set size (a page that several processes map counts in
-    parts) of one process after as many candidates, and of two.
-    """
-    ways = {}
-    with ExitStack() as stack:
-        workers = {name: stack.enter_context(Worker(name, settings)) for name in ("plain", "evopress", "ours")}
-        for name, worker in workers.items():
-            genomes = _genomes(worker, settings, candidates)
-            worker.ask("prepare", genomes)
-            whole = worker.ask("memory")["peak_mib"]
-            worker.ask("watch_memory")
-            for genome in genomes:
-                worker.ask("score", genome)
-            scoring = worker.ask("memory")["peak_mib"]
-            ways[name] = {"peak_mib": max(whole, scoring), "scoring_peak_mib": scoring}
-    return {
-        "ways": ways,
-        "sharing": {mib: _sharing(settings.model_copy(update={"reuse_mib": mib}), candidates) for mib in reuse},
-    }
-
-
-def _sharing(settings: PruningSettings, candidates: int) -> dict[str, Any]:
-    with Worker("ours", settings) as first:
-        genomes = _genomes(first, settings, candidates)
-        for genome in genomes:
-            first.ask("score", genome)
-        one = first.ask("memory")["pss_mib"]
-        with Worker("ours", settings) as second:
-            for genome in genomes:
-                second.ask("score", genome)
-            two = first.ask("memory")["pss_mib"] + second.ask("memory")["pss_mib"]
-    return {"one_pss_mib": one, "two_pss_mib": two, "ratio": two / one}
-
-
-def _genomes(worker: Worker, settings: PruningSettings, count: int) -> list[list[float]]:
-    rng, genes = Random(0), worker.ask("genes")
-    return [unrelated(rng, genes, settings.sparsity) for _ in range(count)]
-
-
-def draw(race: dict[str, Any], folder: Path) -> None:
-    """Draw candidates a second of each way: ``performance`` (PNG and SVG) in ``folder``."""
-    from evoprune.figures import BLUE, GREY, ORANGE, new, save
-
-    figure, axes = new()
-    ways = list(race["ways"])
-    for shift, kind, colour, label in (
-        (-0.19, "unrelated", BLUE, "unrelated candidates"),
-        (0.19, "children", ORANGE, "children that differ in 2 to 6 blocks"),
-    ):
-        heights = [race["ways"][way][kind]["per_second"] for way in ways]
-        bars = axes.bar([index + shift for index in range(len(ways))], heights, width=0.36, color=colour, label=label)
-        axes.bar_label(bars, fmt="%.2g", padding=2)
-    floor = 1 / race["products"]
-    fastest = [race["ways"][way]["children"]["per_second"] for way in ways]
-    axes.axhline(floor, color=GREY, linestyle="--", label=f"matrix products alone, unrelated: {floor:.2g}")
-    axes.set_xticks(range(len(ways)), [_NAMES[way] for way in ways])
-    axes.set(ylabel="candidates a second", title="Scoring candidates", ylim=(0, 1.35 * max(floor, *fastest)))
-    axes.grid(axis="x", visible=False)
-    axes.legend(loc="upper left")
-    save(figure, folder, "performance")
-
-
-def _parser() -> argparse.ArgumentParser:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=BUNDLED_MODEL, help="as problem.model of an experiment")
     parser.add_argument("--text", default=BUNDLED_TEXT, help="a .txt file, or the bundled text")
     parser.add_argument("--window", type=int, default=256, help="tokens in a window")
     parser.add_argument("--windows", type=int, default=8, help="windows")
     parser.add_argument("--sparsity", type=float, default=0.45, help="of the prunable weights")
-    parser.add_argument("--sections", nargs="+", choices=list(SECTIONS), default=list(SECTIONS), metavar="SECTION")
     parser.add_argument("--rounds", type=int, default=6, help="turns of the race")
     parser.add_argument("--compile", action="store_true", help="ours with torch.compile as one more way")
     parser.add_argument("--json", type=Path, help="the file of all figures")
-    parser.add_argument("--figures", type=Path, help="a folder for performance.png")
-    return parser
-
-
-def _memory(settings: PruningSettings, options: argparse.Namespace) -> dict[str, Any]:
-    return memory(settings, options.rounds, [settings.reuse_mib, 128, 0])
-
-
-def _race(settings: PruningSettings, options: argparse.Namespace) -> dict[str, Any]:
-    return race(settings, options.rounds, options.compile, _say)
-
-
-SECTIONS = {"memory": _memory, "race": _race}
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """The command."""
-    options = _parser().parse_args(arguments)
-    figures = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
+    options = parser.parse_args(arguments)
     split = "validation" if options.text == BUNDLED_TEXT else None
     settings = PruningSettings(
         model=options.model,
@@ -268,15 +174,10 @@ def main(arguments: list[str] | None = None) -> None:
         search_text=TextSettings(source=options.text, split=split, window=options.window, windows=options.windows),
         report_text=TextSettings(source=BUNDLED_TEXT, split="test"),
     )
-    for section, measure in SECTIONS.items():
-        if section in options.sections:
-            _say(f"{section} ...")
-            figures[section] = measure(settings, options)
-            print(json.dumps({section: figures[section]}, indent=1), flush=True)
+    figures = json.dumps(race(settings, options.rounds, options.compile), indent=1)
+    print(figures)
     if options.json:
-        options.json.write_text(json.dumps(figures, indent=1) + "\n")
-    if options.figures and "race" in figures:
-        draw(figures["race"], options.figures)
+        options.json.write_text(figures + "\n")
 
 
 def _say(line: str) -> None:

@@ -35,29 +35,18 @@ class Way:
     def prepare(self, genomes: list[list[float]]) -> None:
         """Do what is done once before a search that will meet ``genomes``; not timed."""
 
-    def score(self, genome: list[float], windows: int | None = None) -> float:
-        """The perplexity on the search text, or on its first ``windows``."""
+    def score(self, genome: list[float]) -> float:
+        """The perplexity on the search text."""
         raise NotImplementedError
 
     def forget(self) -> None:
         """Drop what earlier candidates left, so that the next one is unrelated."""
 
-    def timed(self, genome: list[float], windows: int | None = None) -> tuple[float, float]:
+    def timed(self, genome: list[float]) -> tuple[float, float]:
         """Seconds, and the perplexity."""
         start = time.perf_counter()
-        perplexity = self.score(genome, windows)
+        perplexity = self.score(genome)
         return time.perf_counter() - start, perplexity
-
-    def memory(self) -> dict[str, int]:
-        """MiB: the highest resident set since :meth:`watch_memory` or the start, and the proportional set size."""
-        status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-        rollup = Path("/proc/self/smaps_rollup").read_text().splitlines()
-        pss = next(line for line in rollup if line.startswith("Pss:"))
-        return {"peak_mib": int(status["VmHWM"].split()[0]) // 1024, "pss_mib": int(pss.split()[1]) // 1024}
-
-    def watch_memory(self) -> None:
-        """Begin anew to note the highest resident set."""
-        Path("/proc/self/clear_refs").write_text("5")
 
 
 class Plain(Way):
@@ -78,11 +67,11 @@ class Plain(Way):
         """Find out which batch is faster here."""
         self._batch = self._faster()
 
-    def score(self, genome: list[float], windows: int | None = None) -> float:
+    def score(self, genome: list[float]) -> float:
         for matrix in self._matrices:
             matrix.weight.copy_(self._dense[matrix.name])
             prune(matrix.weight, genome[matrix.block])
-        return perplexity(self._model, self._tokens[:windows], self._batch)
+        return perplexity(self._model, self._tokens, self._batch)
 
     def _faster(self) -> int:
         """Windows in a batch: eight (or all) or one, whichever runs faster here."""
@@ -144,13 +133,13 @@ class EvoPress(Way):
                 self._file(matrix.name, level).parent.mkdir(exist_ok=True)
                 save_file({"weight": matrix.weight * kept}, self._file(matrix.name, level))
 
-    def score(self, genome: list[float], windows: int | None = None) -> float:
+    def score(self, genome: list[float]) -> float:
         for matrix in self._matrices:
             level = genome[matrix.block]
             if self._loaded[matrix.name] != level:
                 matrix.weight.data = load_file(self._file(matrix.name, level))["weight"]
                 self._loaded[matrix.name] = level
-        return perplexity(self._model, self._tokens[:windows])
+        return perplexity(self._model, self._tokens)
 
     def _file(self, name: str, level: float) -> Path:
         return Path(self._home.name) / name / f"{level}.safetensors"
@@ -166,9 +155,8 @@ class Ours(Way):
     def genes(self) -> int:
         return len(self._problem.genes)
 
-    def score(self, genome: list[float], windows: int | None = None) -> float:
-        fidelity = windows / len(self._problem.session.texts.search.tokens) if windows else 1.0
-        return self._problem.evaluate(genome, fidelity).values[0]
+    def score(self, genome: list[float]) -> float:
+        return self._problem.evaluate(genome).values[0]
 
     def forget(self) -> None:
         """On a grid of few levels, unrelated candidates would often agree in their first block by chance."""
