@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from evoprune.cli import main
 from problems.evaluation.session import Session
 from problems.language_model.problem import LanguageModel, LanguageModelSettings, Pruning
 from problems.language_model.settings import PruningSettings
 from tests.exports import _short_checks, fresh_processes  # noqa: F401 - fixtures
-from tests.problems.small import ARCHITECTURES, VOCABULARY, problem_in, random_model
+from tests.problems.small import ARCHITECTURES, VOCABULARY, problem_in, random_model, run_in
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -24,6 +22,15 @@ def _no_bfloat16_units() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
         yield
+
+
+@pytest.fixture
+def threads() -> Iterator[int]:
+    """The threads that PyTorch may use: three."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield 3
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(params=ARCHITECTURES)
@@ -103,17 +110,12 @@ def run_on(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         begin: bool = False,
     ) -> Path:  # fmt: skip
         key = (architecture, dtype, reconstruct, stages, begin)
-        if key in done:
-            return done[key]
-        home = tmp_path_factory.mktemp(architecture)
-        problem = problem_in(home, architecture, begin) | {
-            "use": "pruning", "dtype": dtype, "curve": [], "reconstruct": reconstruct, "reconstruct_stages": stages,
-        }  # fmt: skip
-        spec = {"problem": problem, "population": 4, "generations": 1, "operators": {"repair": "shift"}}
-        (home / "experiment.yaml").write_text(json.dumps(spec))
-        assert main(["run", str(home / "experiment.yaml"), "--runs-dir", str(home), "--name", "run"]) == 0
-        done[key] = home / "run"
-        return home / "run"
+        if key not in done:
+            home = tmp_path_factory.mktemp(architecture)
+            told = {"use": "pruning", "dtype": dtype, "curve": [], "reconstruct": reconstruct}
+            problem = problem_in(home, architecture, begin) | told | {"reconstruct_stages": stages}
+            done[key] = run_in(home, problem)
+        return done[key]
 
     return run
 
@@ -122,13 +124,8 @@ def run_on(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 def smaller_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that leaves parts of the blocks of a random GPT-2, so that transformers alone cannot load the result."""
     home = tmp_path_factory.mktemp("sublayers")
-    problem = problem_in(home) | {
-        "use": "language_model", "transforms": "sublayers", "budget": {"use": "parameters", "removed": 0.3},
-    }  # fmt: skip
-    spec = {"problem": problem, "population": 4, "generations": 1, "operators": {"repair": "shift"}}
-    (home / "experiment.yaml").write_text(json.dumps(spec))
-    assert main(["run", str(home / "experiment.yaml"), "--runs-dir", str(home), "--name", "run"]) == 0
-    return home / "run"
+    problem = {"use": "language_model", "transforms": "sublayers", "budget": {"use": "parameters", "removed": 0.3}}
+    return run_in(home, problem_in(home) | problem)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from transformers import (
 )
 
 from evoprune import Outcome, Problem
+from evoprune.cli import main
 from problems.evaluation.measure import Measure, Perplexity
 from problems.models.blocks import find_matrices
 from problems.models.forward import Forward
@@ -113,6 +115,23 @@ def problem_in(home: Path, architecture: str = "gpt2", begin: bool = False) -> d
         "report_text": text | {"source": str(home / "report.txt"), "windows": 4},
         "calibration_text": text | {"source": str(home / "search.txt"), "windows": 8},
     }
+
+
+def run_in(home: Path, problem: dict[str, Any], *options: str, name: str = "run", **experiment: Any) -> Path:
+    """Run a tiny search on ``problem`` with files in ``home``; return its folder."""
+    spec = {"problem": problem, "population": 4, "generations": 1, "operators": {"repair": "shift"}} | experiment
+    (home / "experiment.yaml").write_text(json.dumps(spec))
+    assert main(["run", str(home / "experiment.yaml"), "--runs-dir", str(home), "--name", name, *options]) == 0
+    return home / name
+
+
+def resume_cut(run: Path, left: int) -> None:
+    """Resume ``run`` as if it had ended after ``left`` lines of its history."""
+    for ended in ("result.json", "status.json"):
+        (run / ended).unlink()
+    lines = (run / "history.jsonl").read_text().splitlines(keepends=True)
+    (run / "history.jsonl").write_text("".join(lines[:left]))
+    assert main(["resume", str(run)]) == 0
 
 
 def outcome_of(problem: Problem, best: list[float]) -> Outcome:

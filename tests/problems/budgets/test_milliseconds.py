@@ -9,7 +9,8 @@ from evoprune.cli import main
 from evoprune.testing import check_budget
 from problems.budgets.amounts import of_model
 from problems.budgets.milliseconds import Milliseconds
-from tests.problems.small import problem_in
+from tests.problems.small import problem_in, resume_cut, run_in
+from tests.runs import result
 
 GIVEN = {"speedup": 1.1, "phase": "decode", "batch": 1, "length": 16, "seconds": 0.0}
 BUDGET = {"use": "milliseconds", **GIVEN}
@@ -77,27 +78,21 @@ def test_what_holds_no_times_is_refused(transform, measured, tmp_path):
 
 
 def test_a_run_keeps_its_times_and_is_resumed_with_them(capsys, transform, measured, tmp_path):
-    folder, table, experiment = tmp_path / "run", tmp_path / "times.json", tmp_path / "experiment.yaml"
+    table = tmp_path / "times.json"
     table.write_text(json.dumps(measured))
     problem = {"use": "language_model", "transforms": WIDTHS, "budget": BUDGET | {"table": str(table)}}
-    spec = {"population": 4, "generations": 2, "operators": {"repair": "shift"}}
-    experiment.write_text(json.dumps(spec | {"problem": problem_in(tmp_path) | problem}))
-    assert main(["run", str(experiment), "--runs-dir", str(tmp_path), "--name", "run"]) == 0
+    folder = run_in(tmp_path, problem_in(tmp_path) | problem, generations=2)
     assert json.loads((folder / "measured.json").read_text()) == measured
-    found = json.loads((folder / "result.json").read_text())
+    found = result(folder)
     times = found["cost"]["milliseconds"]
     assert times["predicted"] <= 60 / 1.1
     assert times["speedup"] == 1.1
     assert times["measured"] == times["evolved"] > 0 < times["dense"]
     transform.apply(transform.dense)
     assert found["cost"]["operations"]["dense"] == of_model(transform.resident)  # of 512 tokens, not of the budget's 16
-    for name in ("result.json", "status.json"):
-        (folder / name).unlink()
     table.unlink()
-    lines = (folder / "history.jsonl").read_text().splitlines(keepends=True)
-    (folder / "history.jsonl").write_text("".join(lines[:5]))
-    assert main(["resume", str(folder)]) == 0
-    again = json.loads((folder / "result.json").read_text())
+    resume_cut(folder, 5)
+    again = result(folder)
     assert again["best"] == found["best"]
     assert again["cost"]["milliseconds"]["predicted"] == times["predicted"]
     (folder / "result.json").unlink()

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from problems.evaluation.measure import Measure, Perplexity, beside, fitting
+from problems.evaluation.measure import Divergence, Measure, Perplexity, beside, fitting
 from problems.evaluation.prefix_cache import PrefixCache
 from problems.models.forward import Forward
 from tests.problems.small import masks_of, perplexity_of, plain_perplexity
@@ -29,12 +29,6 @@ def test_a_model_that_scales_its_logits_gets_its_whole_forward(model, tokens):
 
     model.forward = scaled
     assert perplexity_of(model, tokens) == pytest.approx(plain_perplexity(model, tokens), rel=1e-5)
-
-
-def test_uniform_logits_give_the_vocabulary_size(model, tokens):
-    with torch.no_grad():
-        model.get_output_embeddings().weight.zero_()
-    assert perplexity_of(model, tokens) == pytest.approx(128, rel=1e-5)
 
 
 def test_overflow_is_infinity_and_nan_stays_nan(model, tokens):
@@ -81,15 +75,6 @@ def test_other_errors_are_raised(model, tokens):
         Measure(Forward(model), None).total(tokens, broken)
 
 
-@pytest.fixture
-def threads():
-    """PyTorch may use three threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    yield
-    torch.set_num_threads(before)
-
-
 def test_the_loss_is_the_same_to_the_last_bit_with_any_number_of_threads(model, tokens, threads):
     def measured():
         states, measure = PrefixCache(3, 32 * 64, 2**20), Measure(Forward(model), 32)
@@ -101,3 +86,55 @@ def test_the_loss_is_the_same_to_the_last_bit_with_any_number_of_threads(model, 
     with_threads = measured()
     torch.set_num_threads(1)
     assert with_threads == measured()
+
+
+@pytest.fixture
+def logits():
+    """Of a dense and of a pruned model: 40 predictions over 50 tokens."""
+    generator = torch.Generator().manual_seed(0)
+    dense = 3 * torch.randn(40, 50, generator=generator)
+    return dense, dense + torch.randn(40, 50, generator=generator)
+
+
+def divergence(dense, pruned, top):
+    objective, targets = Divergence(len(dense), top), torch.zeros(len(dense), dtype=torch.int64)
+    for first in range(0, len(dense), 16):
+        rows = slice(first, first + 16)
+        assert objective.learn(dense[rows], targets[rows], first) == 0
+    total = sum(float(objective.add(pruned[f : f + 8], targets[f : f + 8], f)) for f in range(0, len(dense), 8))
+    return objective.value(total, len(dense))
+
+
+def plain_divergence(dense, pruned):
+    """One prediction and one token after another."""
+    total = 0.0
+    for p_row, q_row in zip(dense.double().softmax(-1).tolist(), pruned.double().softmax(-1).tolist(), strict=True):
+        total += sum(p * math.log(p / q) for p, q in zip(p_row, q_row, strict=True))
+    return total / len(dense)
+
+
+def test_all_tokens_kept_give_the_divergence_itself(logits):
+    assert divergence(*logits, top=50) == pytest.approx(plain_divergence(*logits), rel=1e-4)
+
+
+def test_fewer_tokens_give_a_lower_bound_that_rises_to_it(logits):
+    bounds = [divergence(*logits, top=top) for top in (1, 4, 16, 49)]
+    assert bounds == sorted(bounds)
+    assert bounds[0] > 0
+    assert bounds[-1] <= plain_divergence(*logits) * (1 + 1e-5)
+
+
+def test_the_dense_model_does_not_diverge_from_itself(logits):
+    assert divergence(logits[0], logits[0], top=8) == pytest.approx(0, abs=1e-6)
+
+
+def test_certain_predictions_stay_finite():
+    sure = torch.zeros(2, 50)
+    sure[:, 0] = 1e4
+    other = torch.zeros(2, 50)
+    other[:, 1] = 1e4
+    assert math.isfinite(divergence(sure, other, top=4))
+
+
+def test_perplexity_is_exp_of_the_mean():
+    assert Perplexity().value(2 * math.log(7), 2) == pytest.approx(7)

@@ -12,11 +12,8 @@ from evoprune.cli import main
 from problems.models.attention import NAME
 from problems.models.blocks import find_matrices
 from tests.problems.recoveries import facts
-from tests.problems.small import ARCHITECTURES, plain_perplexity
+from tests.problems.small import plain_perplexity
 from tests.runs import result
-
-STAGES = (0.25, 0.5, 0.75)
-OTHERS = [name for name in ARCHITECTURES if name not in ("gpt2", "llama")]
 
 
 @pytest.fixture
@@ -63,16 +60,14 @@ def test_a_fresh_process_without_evoprune_loads_it_and_others_may_read_it(run_on
     assert {path.stat().st_mode & 0o777 for path in out.iterdir()} == {0o640}
 
 
-@pytest.mark.parametrize("architecture", ["llama", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
-def test_a_plain_load_has_the_runs_zeros_and_perplexity(run_on, architecture, tmp_path):
-    run, out = run_on(architecture), tmp_path / "out"
+def test_a_plain_load_has_the_runs_zeros_and_perplexity(run_on, tmp_path):
+    run, out = run_on("llama"), tmp_path / "out"
     assert main(["export", str(run), str(out), "--untimed"]) == 0
     check_plain_load(run, out)
 
 
-@pytest.mark.parametrize("stages", [(), pytest.param(STAGES, marks=pytest.mark.slow)])
-def test_what_the_run_reconstructed_is_written_reconstructed(stages, run_on, tmp_path, capsys):
-    run, out = run_on("gpt2", reconstruct="sparsegpt", stages=stages), tmp_path / "out"
+def test_what_the_run_reconstructed_is_written_reconstructed(run_on, tmp_path, capsys):
+    run, out = run_on("gpt2", reconstruct="sparsegpt", stages=(0.25, 0.5, 0.75)), tmp_path / "out"
     assert main(["export", str(run), str(out), "--set", "problem.reconstruct=none"]) == 2
     assert "reconstruct" in capsys.readouterr().err.splitlines()[-1]
     assert main(["export", str(run), str(out), "--untimed"]) == 0

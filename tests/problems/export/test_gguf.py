@@ -19,6 +19,7 @@ from problems.gguf import runtime
 from problems.gguf.base import find_base
 from problems.gguf.write import contents
 from tests.problems.gguf.models import base_of, random_llama
+from tests.problems.small import run_in
 from tests.runs import lines, result
 
 BLOCKS, SUBLAYERS = {"use": "sublayers", "genes": "block"}, {"use": "sublayers"}
@@ -42,10 +43,7 @@ def run_of(byte_models, tmp_path_factory):
             problem = told | {"use": "language_model", "transforms": transforms, **settings}
             problem["budget"] = {"use": "parameters", "removed": 0.15}
             problem["held_out_windows"] = 0  # the search's own is the result, whether uniform is better or not
-            spec = {"problem": problem, "population": 4, "generations": 1, "operators": {"repair": "shift"}}
-            (home / "experiment.yaml").write_text(json.dumps(spec))
-            assert main(["run", str(home / "experiment.yaml"), "--runs-dir", str(home), "--name", "run"]) == 0
-            done[key] = home / "run", Path(told["model"]).with_name("base.gguf")
+            done[key] = run_in(home, problem), Path(told["model"]).with_name("base.gguf")
         return done[key]
 
     return run
@@ -120,10 +118,7 @@ def test_norms_are_trained_beside_quantised_matrices_which_stay_byte_for_byte(by
     types = {"use": "types", "types": ["Q8_0", "Q5_0", "Q4_0"], "importance": False}
     problem = byte_models("gpt2") | {"use": "compression", "transforms": types, "recover": recover}
     problem |= {"budget": {"use": "bytes", "at_most": 180_000}, "held_out_windows": 0}
-    spec = {"problem": problem, "population": 4, "generations": 1, "operators": {"repair": "shift"}}
-    (tmp_path / "experiment.yaml").write_text(json.dumps(spec))
-    folder, small, untrained = tmp_path / "run", tmp_path / "run.gguf", tmp_path / "untrained.gguf"
-    assert main(["run", str(tmp_path / "experiment.yaml"), "--runs-dir", str(tmp_path), "--name", "run"]) == 0
+    folder, small, untrained = run_in(tmp_path, problem), tmp_path / "run.gguf", tmp_path / "untrained.gguf"
     assert main(["export", str(folder), str(small), "--untimed"]) == 0
     found, facts = result(folder), json.loads((tmp_path / "run.evoprune.json").read_text())
     row, check = facts["recovered"]["evolved"], facts["check"]

@@ -1,7 +1,5 @@
 """Runs of the problem ``pruning`` on a small model: what they leave."""
 
-import json
-
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -9,12 +7,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from evoprune.ablation.campaign import Campaign
 from evoprune.ablation.grid import Variant
 from evoprune.ablation.runs import finished as finished_run
-from evoprune.cli import main
 from evoprune.records import recorded
-from tests.problems.small import plain_perplexity
-from tests.runs import without_times
-
-SPEC = {"population": 4, "generations": 1, "operators": {"repair": "shift"}}
+from tests.problems.small import plain_perplexity, run_in
+from tests.runs import candidates, lines, result
 
 
 @pytest.fixture
@@ -22,22 +17,10 @@ def run(small, tmp_path):
     """Runs a tiny search on the small model, with settings as ``--set`` takes them; returns the run's folder."""
 
     def call(*settings, name="run"):
-        problem = small | {"use": "pruning", "curve": [0.3]}
-        (tmp_path / "experiment.yaml").write_text(json.dumps(SPEC | {"problem": problem}))
         given = [part for setting in settings for part in ("--set", setting)]
-        code = main(["run", str(tmp_path / "experiment.yaml"), "--runs-dir", str(tmp_path), "--name", name, *given])
-        assert code == 0
-        return tmp_path / name
+        return run_in(tmp_path, small | {"use": "pruning", "curve": [0.3]}, *given, name=name)
 
     return call
-
-
-def result_of(folder):
-    return json.loads((folder / "result.json").read_text())
-
-
-def candidates(folder):
-    return [line for line in recorded.lines(folder / "history.jsonl") if "candidate" in line]
 
 
 def finalists(folder):
@@ -47,22 +30,22 @@ def finalists(folder):
 def test_every_candidate_is_on_target(run_on):
     for line in candidates(run_on("gpt2")):
         assert line["measures"]["sparsity"] == pytest.approx(0.45, abs=1e-4)
-    result = result_of(run_on("gpt2"))
-    assert result["sparsity"]["prunable"] == pytest.approx(0.45, abs=1e-4)
-    assert result["work"] == result["evaluations"] * 64
+    found = result(run_on("gpt2"))
+    assert found["sparsity"]["prunable"] == pytest.approx(0.45, abs=1e-4)
+    assert found["work"] == found["evaluations"] * 64
 
 
 def test_reported_perplexity_is_that_of_a_plain_model_masked_by_hand(run_on):
     """Cut by sorting each matrix of a freshly loaded model; nothing of ours but the genome is used."""
     folder = run_on("gpt2")
-    result, source = result_of(folder), folder.parent
+    found, source = result(folder), folder.parent
     model = AutoModelForCausalLM.from_pretrained(source / "model", dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(source / "model")
     ids = tokenizer((source / "report.txt").read_text(), add_special_tokens=False)["input_ids"]
     tokens = torch.tensor(ids[: 4 * 32]).view(4, 32)
     with torch.no_grad():
-        assert result["perplexity"]["report"]["dense"] == pytest.approx(plain_perplexity(model, tokens), rel=1e-4)
-        for block, sparsity in zip(model.transformer.h, result["best"]["genome"], strict=True):
+        assert found["perplexity"]["report"]["dense"] == pytest.approx(plain_perplexity(model, tokens), rel=1e-4)
+        for block, sparsity in zip(model.transformer.h, found["best"]["genome"], strict=True):
             seen = removed = 0  # fractions of weights are carried on within a block
             for layer in (block.attn.c_attn, block.attn.c_proj, block.mlp.c_fc, block.mlp.c_proj):
                 order = layer.weight.abs().flatten().argsort(stable=True)
@@ -70,14 +53,14 @@ def test_reported_perplexity_is_that_of_a_plain_model_masked_by_hand(run_on):
                 count = round(sparsity * seen) - removed
                 layer.weight.view(-1)[order[:count]] = 0
                 removed += count
-        assert result["perplexity"]["report"]["evolved"] == pytest.approx(plain_perplexity(model, tokens), rel=1e-4)
+        assert found["perplexity"]["report"]["evolved"] == pytest.approx(plain_perplexity(model, tokens), rel=1e-4)
 
 
 def test_a_run_is_the_same_whatever_is_kept(run, monkeypatch):
     def of_run(name):
         folder = run("problem.score=gblm", "problem.reconstruct=least_squares", "operators.algorithm=random_search",
                      name=name)  # fmt: skip
-        return without_times(recorded.lines(folder / "history.jsonl")), result_of(folder)["perplexity"]
+        return lines(folder), result(folder)["perplexity"]
 
     filling, filled = of_run("filling"), of_run("filled")
     monkeypatch.setenv("EVOPRUNE_CACHE", "/dev/null/no-folder")
@@ -89,7 +72,7 @@ def test_patience_ends_a_search_by_the_held_out_windows(run):
     seen = min(line["watched"] for line in recorded.lines(folder / "history.jsonl") if "median" in line)
     ours, uniform = (line["fitness"][0] for line in finalists(folder))
     assert ours == seen
-    assert result_of(folder)["perplexity"]["held_out"]["evolved"] == min(seen, uniform)
+    assert result(folder)["perplexity"]["held_out"]["evolved"] == min(seen, uniform)
 
 
 def test_a_front_holds_the_trade_offs_that_no_candidate_dominates_and_the_best_at_the_target_is_the_result(run):
@@ -97,8 +80,8 @@ def test_a_front_holds_the_trade_offs_that_no_candidate_dominates_and_the_best_a
         "operators.algorithm=nsga2", "problem.second_objective=sparsity", "~operators.repair", "population=8",
         "generations=2",
     )  # fmt: skip
-    result = result_of(folder)
-    front = [tuple(point["fitness"]) for point in result["front"]]
+    found = result(folder)
+    front = [tuple(point["fitness"]) for point in found["front"]]
     scored = {tuple(line["fitness"]) for line in candidates(folder)}
 
     def dominated(point):
@@ -106,10 +89,10 @@ def test_a_front_holds_the_trade_offs_that_no_candidate_dominates_and_the_best_a
 
     assert set(front) == {point for point in scored if not dominated(point)}
     assert (folder / "front.png").exists()
-    reached = [point for point in result["front"] if point["fitness"][1] >= 0.45 - 1e-4]
-    assert result["best"] == min(reached, key=lambda point: point["fitness"][0])
-    assert result["perplexity"]["search"]["evolved"] == result["best"]["fitness"][0]
-    assert result["gap_closed"] is None  # there is no budget that uniform pruning would share
+    reached = [point for point in found["front"] if point["fitness"][1] >= 0.45 - 1e-4]
+    assert found["best"] == min(reached, key=lambda point: point["fitness"][0])
+    assert found["perplexity"]["search"]["evolved"] == found["best"]["fitness"][0]
+    assert found["gap_closed"] is None  # there is no budget that uniform pruning would share
 
 
 def test_mutations_are_drawn_to_the_prior(run):
@@ -119,7 +102,7 @@ def test_mutations_are_drawn_to_the_prior(run):
         "operators.algorithm={use: level_switching, offspring: 3, screening: 1}",
         "operators.mutate={use: exchange, step: 0.01, moves: 1, strength: 100}",
     )  # fmt: skip
-    prior = result_of(folder)["allocations"]["layer_errors"]["genome"]
+    prior = result(folder)["allocations"]["layer_errors"]["genome"]
     uniform, *children = [line["genome"] for line in candidates(folder)]
     assert children
     for child in children:
@@ -132,9 +115,9 @@ def test_mutations_are_drawn_to_the_prior(run):
 def test_the_budget_pays_for_an_initial_genome_that_was_looked_for(run):
     """Each of 3 blocks at 6 sparsities and the dense model, on one search window."""
     folder = run("problem.initial_genomes=[layer_errors]", "generations=9", "budget=1400")
-    result, bred = result_of(folder), candidates(folder)
-    assert result["setup_cost"] == 19 * 32
-    assert result["work"] == 19 * 32 + 64 * sum(not line["memo"] for line in bred)
+    found, bred = result(folder), candidates(folder)
+    assert found["setup_cost"] == 19 * 32
+    assert found["work"] == 19 * 32 + 64 * sum(not line["memo"] for line in bred)
     assert len(bred) < 20  # 1,400 tokens pay for a few generations of 4
     campaign = Campaign(file="", settings=[], variants=[Variant("any", ())], seeds=1, budget=1400, unit="tokens")
     assert finished_run("any", 0, folder, -1.0, campaign).curve.work[0] == 19 * 32 + 64

@@ -9,7 +9,7 @@ import torch
 from transformers import Lfm2Config, Lfm2ForCausalLM
 
 from evoprune import Outcome
-from problems.results.report import PROMPTS, greedy, on_search_text, overfitting, reconstructed, sparsity
+from problems.results.report import PROMPTS, greedy, on_search_text, overfitting, reconstructed
 from problems.results.result import gap_closed
 from tests.problems.small import counted_sparsity, outcome_of, plain_perplexity
 
@@ -82,12 +82,6 @@ def test_blocks_that_are_gone_count_as_removed(language_model):
     assert found["cost"].keys() == {"parameters", "bytes", "bits_per_weight", "operations"}
     assert found["cost"].pop("bits_per_weight") == {"dense": 32, "evolved": 32}
     assert all(amounts["evolved"] < amounts["dense"] for amounts in found["cost"].values())
-
-
-def test_sparsity_is_that_of_the_model_as_it_stands(session):
-    for genome in ([0.0] * 3, [0.5] * 3):
-        session.transform.apply(genome)
-        assert sparsity(session)["prunable"] == pytest.approx(genome[0], abs=1e-4)
 
 
 def test_the_protocol_states_texts_model_and_what_it_was_computed_with(pruning, tmp_path):

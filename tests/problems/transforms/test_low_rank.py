@@ -13,7 +13,8 @@ from evoprune.cli import main
 from evoprune.experiment import registry
 from evoprune.testing import check_budget
 from problems.testing import check_transform
-from tests.problems.small import problem_in
+from tests.problems.small import problem_in, resume_cut, run_in
+from tests.runs import lines, result
 
 LOW_RANK = {"use": "low_rank"}
 
@@ -80,25 +81,13 @@ def test_a_file_of_llama_cpp_has_no_place_for_factors(language_model, byte_model
 def test_a_run_is_resumed_exactly_and_exported_to_a_folder(tmp_path):
     problem = problem_in(tmp_path) | {"use": "language_model", "transforms": LOW_RANK}
     problem |= {"budget": {"use": "bytes", "removed": 0.2}}
-    spec = {"problem": problem, "population": 4, "generations": 3, "operators": {"repair": "shift"}}
-    (tmp_path / "experiment.yaml").write_text(json.dumps(spec))
-    run = tmp_path / "run"
-    assert main(["run", str(tmp_path / "experiment.yaml"), "--runs-dir", str(tmp_path), "--name", "run"]) == 0
-
-    def scored():
-        lines = map(json.loads, (run / "history.jsonl").read_text().splitlines())
-        return [(line.get("genome"), line.get("values")) for line in lines]
-
-    whole, result = scored(), json.loads((run / "result.json").read_text())
-    for name in ("result.json", "status.json"):
-        (run / name).unlink()
-    lines = (run / "history.jsonl").read_text().splitlines(keepends=True)
-    (run / "history.jsonl").write_text("".join(lines[:6]))
-    assert main(["resume", str(run)]) == 0
-    assert scored() == whole
+    run = run_in(tmp_path, problem, generations=3)
+    whole, found = lines(run), result(run)
+    resume_cut(run, 6)
+    assert lines(run) == whole
     assert main(["export", str(run), str(tmp_path / "smaller"), "--untimed"]) == 0
     facts = json.loads((tmp_path / "smaller" / "evoprune.json").read_text())
-    cost = result["cost"]["parameters"]
+    cost = found["cost"]["parameters"]
     assert 0 < facts["sparsity"]["prunable"] < 1
     assert facts["bytes"] == pytest.approx(4 * cost["evolved"], rel=0.02)
-    assert facts["check"]["perplexity"] == pytest.approx(result["perplexity"]["report"]["evolved"], rel=1e-3)
+    assert facts["check"]["perplexity"] == pytest.approx(found["perplexity"]["report"]["evolved"], rel=1e-3)

@@ -42,9 +42,10 @@ def joint(language_model):
 
 
 @pytest.mark.parametrize(
-    "cuts", [EACH, [BLOCKS, WIDTH], [BLOCKS | {"genes": "sublayer"}]], ids=["each", "blocks and width", "sublayers"]
+    ("architecture", "cuts"),
+    [("gpt2", EACH), ("llama", [BLOCKS, WIDTH]), ("gpt2", [BLOCKS | {"genes": "sublayer"}])],
+    ids=["each", "blocks and width", "sublayers"],
 )
-@pytest.mark.parametrize("architecture", ["gpt2", pytest.param("llama", marks=pytest.mark.slow)])
 def test_the_contract_is_kept(joint, cuts, architecture, tmp_path):
     check_transform(joint(*cuts, architecture=architecture, home=tmp_path).session, pairs=2)
 

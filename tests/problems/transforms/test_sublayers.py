@@ -30,9 +30,7 @@ def test_a_dropped_attention_is_as_good_as_one_whose_output_is_zero(language_mod
     assert found == pytest.approx(plain_perplexity(session.resident.model, tokens), rel=1e-5)
 
 
-@pytest.mark.parametrize(
-    "architecture", ["gpt2", *(pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES[1:])]
-)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_contract_is_kept_by_each_architecture(language_model, architecture, tmp_path):
     check_transform(language_model(**problem_in(tmp_path, architecture), transforms="sublayers").session, pairs=2)
 

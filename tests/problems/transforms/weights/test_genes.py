@@ -16,8 +16,8 @@ SHAPES = ("block", "matrix", "kind", "block_and_kind")
 
 
 @pytest.fixture(params=SHAPES)
-def meaning(request, model):
-    return make_genes(find_matrices(model), WeightsSettings(genes=request.param))
+def meaning(request):
+    return make_genes(find_matrices(random_model("llama")), WeightsSettings(genes=request.param))
 
 
 def drawn(meaning, target, rng):
@@ -46,8 +46,8 @@ def test_uniform_is_the_same_for_every_matrix(meaning, sparsity):
     assert list(meaning.sparsities(meaning.uniform(sparsity))) == pytest.approx([sparsity] * len(meaning.groups))
 
 
-def test_block_and_kind_add_up(model):
-    meaning = make_genes(find_matrices(model), WeightsSettings(genes="block_and_kind"))
+def test_block_and_kind_add_up():
+    meaning = make_genes(find_matrices(random_model("llama")), WeightsSettings(genes="block_and_kind"))
     kinds = len(meaning.names) - 3
     genome = [0.3, 0.4, 0.5] + [0.01 * kind for kind in range(kinds)]
     expected = [block + kind for block in genome[:3] for kind in genome[3:]]

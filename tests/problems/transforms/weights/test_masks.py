@@ -26,12 +26,3 @@ def test_sparsity_counted_from_zeros_is_on_target_despite_ties(model, genes, lev
         assert sparsity == pytest.approx(expected, abs=1e-4)
         assert counted_sparsity(model) == sparsity
         assert count_zeros(find_matrices(model)) == round(sparsity * masks.total)
-
-
-def test_a_mask_depends_on_the_genome_alone(model):
-    masks = masks_of(model)
-    masks.apply([0.1, 0.5, 0.9])
-    first = [matrix.weight.clone() for matrix in find_matrices(model)]
-    for genome in ([0.9, 0.9, 0.9], [0.0, 0.0, 0.0], [0.1, 0.6, 0.2], [0.1, 0.5, 0.9]):
-        masks.apply(genome)
-    assert all(torch.equal(a, m.weight) for a, m in zip(first, find_matrices(model), strict=True))

@@ -3,16 +3,7 @@ import threading
 import pytest
 import torch
 
-from problems.models.processes import map_in_threads
-
-
-@pytest.fixture
-def threads():
-    """PyTorch may use three threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    yield 3
-    torch.set_num_threads(before)
+from problems.models.processes import Failed, environment, map_in_threads, run_python
 
 
 def test_results_are_in_order_and_each_thread_computes_alone(threads):
@@ -44,3 +35,16 @@ def test_an_error_comes_through_and_leaves_the_number_of_threads(threads):
     with pytest.raises(ZeroDivisionError):
         list(map_in_threads(lambda number: 1 / number, range(threads)))
     assert torch.get_num_threads() == threads
+
+
+def test_a_process_finds_evoprune_anywhere_and_its_json_is_read(tmp_path):
+    code = "import problems; print('{\"found\": 1}')"
+    assert run_python("-c", code, cwd=tmp_path, env=environment()) == {"found": 1}
+
+
+@pytest.mark.parametrize(
+    ("code", "message"), [("raise ValueError('x')", "ValueError: x"), ("raise SystemExit(3)", "exit code 3")]
+)
+def test_a_failure_is_told_by_the_last_line_or_the_exit_code(code, message):
+    with pytest.raises(Failed, match=f"^{message}$"):
+        run_python("-c", code)
