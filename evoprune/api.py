@@ -42,7 +42,7 @@ class Run:
 
     folder: Path
     resolved: Resolved
-    result: Result  # result.json as its problem's own class of results
+    result: Result  #: result.json as its problem's own class of results
 
     @property
     def best(self) -> Best:

@@ -42,21 +42,21 @@ class Result(BaseModel, extra="allow", protected_namespaces=()):
     best: Best
     work: float = 0.0
     work_unit: str = ""
-    setup_cost: float = 0.0  # the part of work done before the search
+    setup_cost: float = 0.0  #: the part of work done before the search
     evaluations: int = 0
     seconds: float = 0.0
-    seconds_evaluating: float = 0.0  # summed over workers
+    seconds_evaluating: float = 0.0  #: summed over workers
     failures: int = 0
     seed: int = Field(ge=0)
-    chosen: str | None = None  # name of the winner of the finals, where known solutions took part
+    chosen: str | None = None  #: name of the winner of the finals, where known solutions took part
     finalists: dict[str, FinalistRow] | None = None
     finals_changed_the_result: bool | None = None
-    front: list[Best] | None = None  # candidates that no other dominates, where there are several objectives
+    front: list[Best] | None = None  #: candidates that no other dominates, where there are several objectives
 
-    unseen: float | None = None  # the score on data that the search never saw, for ablations
-    genes: list[str] | None = None  # names of the genes
-    protocol: Any = None  # how scores were measured: a mapping, or a model
-    figures: dict[str, str] | None = None  # a sentence for each figure, by its name
+    unseen: float | None = None  #: the score on data that the search never saw, for ablations
+    genes: list[str] | None = None  #: names of the genes
+    protocol: Any = None  #: how scores were measured: a mapping, or a model
+    figures: dict[str, str] | None = None  #: a sentence for each figure, by its name
 
     folder: Path | None = Field(default=None, exclude=True)
     """Folder with the files that the result speaks of, set when it is read; not in ``result.json``."""
