@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from evoprune import Evaluation, Finals, HeldOut, finite
-from problems.distillation.settings import RecoverPhaseSettings, RunSettings, SelectSettings
+from problems.distillation.settings import RecoverPhaseSettings, SelectSettings
+from problems.texts.settings import TextSettings
 
 if TYPE_CHECKING:  # these import torch, which checking an experiment does not need
     from problems.distillation.text import RecoveryText
@@ -48,7 +49,7 @@ class JudgedModels(HeldOut, Finals):
 
         A budget does not count measurements on held-out windows, as for early stopping.
         """
-        return cost(self.settings, self._select) if self._select else 0.0
+        return cost(self.recovery, self.settings.search_text) if self._select else 0.0
 
     def judge(self, genome: Sequence[float]) -> Evaluation:
         """Perplexity of the final model of ``genome`` on the held-out windows; the session's model is then dense.
@@ -59,7 +60,7 @@ class JudgedModels(HeldOut, Finals):
         from problems.results.final_model import FinalModel
 
         final, resident = FinalModel(self.session, genome), self.session.resident
-        if not self._select:
+        if not self.recovery or not self._select:
             held_out = self.session.texts.held_out
             assert held_out is not None
             final.reside()
@@ -70,7 +71,7 @@ class JudgedModels(HeldOut, Finals):
         from problems.models.device import release_memory
 
         try:
-            before, after = criterion_after(final, self.settings.recover, self.recovery_text, self._select.tokens)
+            before, after = criterion_after(final, self.recovery, self.recovery_text, self._select.tokens)
         finally:
             release_memory(resident.device)  # else the next one finds less memory
         return Evaluation((after,), self.judging_cost, {"held_out_before": finite(before)})
@@ -83,18 +84,24 @@ class JudgedModels(HeldOut, Finals):
         session = self.session
         return recovery_text(self.settings.recover, session.resident, session.texts.search, self.settings.report_text)
 
+    @cached_property
+    def recovery(self) -> RecoverPhaseSettings | None:
+        """``problem.recover``, in which the trained parameters are decided as far as the transform decides them."""
+        from problems.distillation.recover import decided
+
+        recover: RecoverPhaseSettings | None = self.settings.recover
+        return decided(recover, self.session.transform) if recover else None
+
     @property
     def _select(self) -> SelectSettings | None:
-        recover = self.settings.recover
-        return recover.select if recover else None
+        return self.recovery.select if self.recovery else None
 
 
-def cost(settings: RunSettings, select: SelectSettings) -> float:
+def cost(recover: RecoverPhaseSettings | None, search_text: TextSettings) -> float:
     """Cost of judging one finalist by a short recovery, in scored tokens."""
-    recover = settings.recover
-    assert isinstance(recover, RecoverPhaseSettings)
-    window = recover.text_settings(settings.search_text).window
+    assert recover and recover.select
+    select, window = recover.select, recover.text_settings(search_text).window
     step = recover.batch * window
     trained = math.ceil(select.tokens / step) * step
     measured = (2 if trained else 1) * recover.held_out * window
-    return float(_TRAINED * trained + (1 if recover.cross_entropy else _DIVERGENCE) * measured)
+    return float(_TRAINED * trained + (1 if recover.cross_entropy_weight else _DIVERGENCE) * measured)

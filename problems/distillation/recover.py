@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -23,6 +23,7 @@ from problems.distillation.text import RecoveryText, refuse_report
 from problems.distillation.trainable_parameters import Given
 from problems.distillation.training import Training
 from problems.evaluation.measure import Measure
+from problems.gguf.ggml import Encoded
 from problems.models.device import dtype_of, out_of_memory, release_memory
 from problems.models.forward import Forward
 from problems.models.load import convert, copy_of
@@ -31,6 +32,11 @@ from problems.results.final_model import FinalModel
 from problems.results.learning_curve import criterion, criterion_values
 from problems.results.result import EVOLVED, RecoveredRow
 from problems.texts.windows import Windows
+from problems.transforms.overlay import Overlay
+from problems.transforms.stack import overlay_of
+from problems.transforms.transform import Transform
+
+S = TypeVar("S", bound=RecoverSettings)
 
 _BEFORE_TYPES = "trained in 16 bits or more, and measured once they are in the genome's types"
 _IN_TYPES = "trained beside matrices in the genome's types, which stay as they are"
@@ -57,7 +63,7 @@ class Teacher:
 
 @dataclass(frozen=True)
 class Recovered:
-    """The rows by name, their protocol, and the weights of the evolved model, by name, but for quantised ones."""
+    """The rows by name, their protocol, and the weights of the evolved model, as :class:`FinalModel` takes them."""
 
     rows: dict[str, RecoveredRow]
     protocol: dict[str, Any]
@@ -135,13 +141,26 @@ def criterion_after(
     return values[0], _criterion(model, resident.model, text, settings)
 
 
+def decided(settings: S, transform: Transform) -> S:
+    """``settings`` in which ``auto`` is ``scales`` if ``transform`` has types alone."""
+    if settings.train == "auto" and isinstance(transform, Overlay):
+        return settings.model_copy(update={"train": "scales"})
+    return settings
+
+
+def refuse_scales(settings: RecoverSettings, transform: Transform | None = None) -> None:
+    """Raise :class:`evoprune.InputError` if scales are to be trained and ``transform`` gives matrices no types."""
+    if settings.train == "scales" and not (transform and overlay_of(transform)):
+        raise InputError("scales are those of GGUF types, and the result has none; use all, lora or norms", "train")
+
+
 def _given(final: FinalModel, train: str = "norms") -> Given:
     """A copy of the model to train for ``final``; the session's model is the dense one afterwards."""
     transform = final.session.transform
     model, encoded = final.to_train(train).copy()
     transform.apply(transform.dense)
     rounded = partial(_rounded, final) if final.rounds_after(train) else None
-    return Given(model, frozenset(encoded), transform.sparse, rounded)
+    return Given(model, encoded, transform.sparse, rounded)
 
 
 def _rounded(final: FinalModel, model: Any) -> Any:
@@ -151,7 +170,7 @@ def _rounded(final: FinalModel, model: Any) -> Any:
 
 
 def _criterion(model: Any, teacher: Any, text: RecoveryText, settings: RecoverSettings) -> float:
-    scores = held_out_scores(Forward(model), Forward(teacher), text.held_out, settings.cross_entropy)
+    scores = held_out_scores(Forward(model), Forward(teacher), text.held_out, settings.cross_entropy_weight)
     return criterion_values([scores])[0]
 
 
@@ -192,14 +211,15 @@ def recover_all(make: Callable[[str], Given], teacher: Teacher, settings: Recove
     weights: Tensors = {}
     for name in dict.fromkeys([EVOLVED, *settings.trained_alike]):
         given = make(name)
-        own = _NOTHING if name == "dense" and not settings.cross_entropy else {}
+        own = _NOTHING if name == "dense" and not settings.cross_entropy_weight else {}
         with _enough_memory(teacher.model.device):
             own_settings = settings.model_copy(update=own)
-            model, rows[name], plan = _recover_one(name, given, teacher, own_settings, folder / name)
+            model, encoded, rows[name], plan = _recover_one(name, given, teacher, own_settings, folder / name)
         if name == EVOLVED:
             settings = settings.model_copy(update=plan)  # auto and a time are decided once
-            kept = ((key, each) for key, each in model.named_parameters() if key not in given.fixed)
+            kept = ((key, each) for key, each in model.named_parameters() if key not in given.encoded)
             weights = {key: each.detach().to("cpu", copy=True) for key, each in kept}
+            weights |= {key: torch.from_numpy(each.data) for key, each in encoded.items()}
         del given, model
         release_memory(teacher.model.device)
         if not rows[EVOLVED].helped:
@@ -213,8 +233,8 @@ def recover_all(make: Callable[[str], Given], teacher: Teacher, settings: Recove
     protocol = {
         "text": teacher.text.protocol(),
         "held_out_dense": finite(Measure(Forward(teacher.model), None).perplexity(teacher.text.held_out)),
-        "loss": f"divergence from the dense model + {settings.cross_entropy:g} x cross-entropy + {settings.hidden:g} x "
-        "squared difference of normalised hidden states",
+        "loss": f"divergence from the dense model + {settings.cross_entropy_weight:g} x cross-entropy + "
+        f"{settings.hidden:g} x squared difference of normalised hidden states",
         **settings.model_dump(include={"batch", "rate", "seed", "evaluations", "patience"}),
     }
     return Recovered(rows, protocol, weights)
@@ -235,8 +255,8 @@ def _enough_memory(device: torch.device) -> Iterator[None]:
 
 def _recover_one(
     name: str, given: Given, teacher: Teacher, settings: RecoverSettings, folder: Path
-) -> tuple[Any, RecoveredRow, dict[str, Any]]:
-    """Return the model, in the dtype it came in, its row, and the settings that were decided here."""
+) -> tuple[Any, Mapping[str, Encoded], RecoveredRow, dict[str, Any]]:
+    """Return the model, in the dtype it came in, matrices with trained scales, its row, and the settings decided."""
     model, dtype, device = given.model, given.model.dtype, teacher.model.device
     with Phase() as phase:
         phase.note(f"recovering {name}")
@@ -272,4 +292,4 @@ def _recover_one(
         "curve": progress.curve,
     }
     plan = {"train": training.train, "tokens": training.planned_tokens, "time": None}
-    return model, RecoveredRow.model_validate(row), plan
+    return model, training.encoded, RecoveredRow.model_validate(row), plan

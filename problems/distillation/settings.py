@@ -36,17 +36,19 @@ class RecoverSettings(Settings):
     split: str | None = Field(None, description="the hub's or the bundled text's split")
     column: str = Field("text", description="the column that holds the text, in all but .txt")
     window: int | None = Field(None, ge=2, description="tokens in a window (default: as many as the search text's)")
-    train: Literal["auto", "all", "lora", "norms"] = Field(
+    train: Literal["auto", "all", "lora", "norms", "scales"] = Field(
         "auto",
         description="what is trained; all: the weights of the blocks; lora: low-rank updates of them; norms: norms and "
-        "biases alone, and all that is in 16 bits beside quantised matrices; auto: all if the memory is enough, else "
-        "lora, or norms if weights were pruned to zeros",
+        "biases alone, and all that is in 16 bits beside quantised matrices; scales: these, and the scales of "
+        "quantised matrices, whose codes stay; auto: scales if the result has types and no cuts, else all if the "
+        "memory is enough, else lora, or norms if weights were pruned to zeros",
     )
-    cross_entropy: float = Field(
-        0.3,
+    cross_entropy: float | None = Field(
+        None,
         ge=0,
-        description="weight of the loss on the text itself, beside the divergence from the dense model; with 0 "
-        "divergence on the held-out windows chooses the best weights, not perplexity",
+        description="weight of the loss on the text itself, beside the divergence from the dense model (default: 0 if "
+        "scales are trained, else 0.3); with 0 divergence on the held-out windows chooses the best weights, not "
+        "perplexity",
     )
     hidden: float = Field(
         0.0,
@@ -78,6 +80,13 @@ class RecoverSettings(Settings):
         if self.batch % self.accumulate:
             raise ValueError(f"batch: expected a multiple of accumulate, which is {self.accumulate}")
         return self
+
+    @property
+    def cross_entropy_weight(self) -> float:
+        """``cross_entropy``, or its default."""
+        if self.cross_entropy is None:
+            return 0.0 if self.train == "scales" else 0.3
+        return self.cross_entropy
 
     @property
     def trained_alike(self) -> list[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any, Literal
 
@@ -11,12 +11,15 @@ import torch
 from torch import nn
 
 from evoprune import InputError
-from problems.models.blocks import find_blocks, find_matrices, prunable
+from problems.distillation.block_scales import fix_scales, train_scales
+from problems.gguf.ggml import Encoded
+from problems.gguf.scales import has_scales
+from problems.models.blocks import Matrix, find_blocks, find_matrices, prunable
 from problems.models.device import free_memory
 
-Train = Literal["all", "lora", "norms"]
+Train = Literal["all", "lora", "norms", "scales"]
 
-RATES: dict[Train, float] = {"all": 3e-4, "lora": 1e-3, "norms": 1e-3}  # highest learning rates
+RATES: dict[Train, float] = {"all": 3e-4, "lora": 1e-3, "norms": 1e-3, "scales": 1e-3}  # highest learning rates
 
 _RANK = 16  # of the updates that LoRA adds (Hu et al., 2022); their scale is 2
 _PRUNED = 0.01  # a matrix is taken for pruned if a larger share of it is 0
@@ -28,13 +31,13 @@ _SHARE = 0.6  # of the free memory for these; the rest is for activations, and t
 class Given:
     """A model to train.
 
-    ``fixed``: names of quantised parameters, which stay as they are. ``sparse``: whether weights were pruned, so that
-    zeros stay zero; a source in a few bits has zeros besides. ``rounded``: gives a copy of the trained model that is
-    quantised, if this comes after the training.
+    ``encoded``: quantised parameters by name, whose codes stay as they are. ``sparse``: whether weights were pruned, so
+    that zeros stay zero; a source in a few bits has zeros besides. ``rounded``: gives a copy of the trained model that
+    is quantised, if this comes after the training.
     """
 
     model: Any
-    fixed: Collection[str] = ()
+    encoded: Mapping[str, Encoded] = field(default_factory=dict)
     sparse: bool = False
     rounded: Callable[[Any], Any] | None = None
 
@@ -42,19 +45,30 @@ class Given:
 class TrainableParameters:
     """The parameters of a model, in float32, that are trained; all others are frozen.
 
-    ``norms`` are, beside ``fixed`` ones, all others but embeddings and head. ``seed``: of the first low-rank updates.
+    ``norms`` are, beside quantised ones, all others but embeddings and head; ``scales`` are those and the scales of
+    quantised matrices in the blocks. ``seed``: of the first low-rank updates.
     """
 
     def __init__(self, given: Given, train: Train, seed: int = 0) -> None:
         model, self.train = given.model, train
+        self.encoded: dict[str, Encoded] = {}
+        """Quantised matrices of the blocks, by name, if scales are trained."""
         self._nonzero = _nonzero(model) if given.sparse else {}
         model.requires_grad_(False)
         self._adapted = None
         if train == "lora":
             refuse_lora(given.sparse)
             self._adapted = _adapt(model, seed)
-        for _, parameter in _candidates(model, train, given.fixed):
+        for _, parameter in _candidates(model, train, given.encoded):
             parameter.requires_grad_(True)
+        self._scaled: dict[str, Matrix] = {}
+        if train == "scales":
+            within = {f"{matrix.name}.weight": matrix for matrix in find_matrices(model)}
+            self.encoded = {name: given.encoded[name] for name in within.keys() & given.encoded.keys()}
+            for name, own in self.encoded.items():
+                if has_scales(own.kind):
+                    self._scaled[name] = within[name]
+                    train_scales(within[name], own)
         self.by_name: dict[str, nn.Parameter] = {
             name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
         }
@@ -75,7 +89,9 @@ class TrainableParameters:
                 weight.grad.mul_(mask.to(weight.device))
 
     def merged(self, model: Any) -> Any:
-        """Return ``model`` as plain layers."""
+        """Return ``model`` as plain layers; nothing can be trained afterwards."""
+        for name, matrix in self._scaled.items():
+            self.encoded[name] = fix_scales(matrix)
         return model if self._adapted is None else self._adapted.merge_and_unload()
 
 
@@ -116,14 +132,14 @@ def _nonzero(model: Any) -> dict[nn.Module, torch.Tensor]:
     return {each.module: each.weight != 0 for each in find_matrices(model) if not each.weight.all()}
 
 
-def _candidates(model: Any, train: Train, fixed: Collection[str] = ()) -> list[tuple[str, nn.Parameter]]:
+def _candidates(model: Any, train: Train, encoded: Collection[str] = ()) -> list[tuple[str, nn.Parameter]]:
     if train == "lora":
         return [(name, each) for name, each in model.named_parameters() if ".lora_" in name]
     kept = {id(each) for layer in _ends(model) for each in layer.parameters()}
     return [
         (name, each)
         for name, each in model.named_parameters()
-        if id(each) not in kept and name not in fixed and (train == "all" or fixed or each.dim() == 1)
+        if id(each) not in kept and name not in encoded and (train == "all" or encoded or each.dim() == 1)
     ]
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
 import numpy
 import torch
+from torch.nn.utils.parametrize import cached
 from tqdm import tqdm
 
 from evoprune import InputError, Phase
@@ -20,6 +21,7 @@ from problems.distillation.progress import Progress, held_out_scores
 from problems.distillation.settings import RecoverSettings, seconds_of
 from problems.distillation.text import RecoveryText
 from problems.distillation.trainable_parameters import RATES, Given, TrainableParameters, fitting
+from problems.gguf.ggml import Encoded
 from problems.models.attention import use_fast_attention
 from problems.models.blocks import find_blocks
 from problems.models.device import pick_dtype
@@ -60,7 +62,7 @@ class Training:
         if settings.checkpointing:
             _keep_no_activations(model)
         self._forward, self._teacher = forward, Forward(teacher.to(self._device))
-        student = Student(model, forward, self._teacher, settings.cross_entropy, settings.hidden)
+        student = Student(model, forward, self._teacher, settings.cross_entropy_weight, settings.hidden)
         self._student, self._optimizer = self.accelerator.prepare(student, self._adam)
         self._checkpoints = checkpoints
         self.progress = self._read()
@@ -74,6 +76,11 @@ class Training:
     def trained_parameters(self) -> int:
         """Number of trained values."""
         return self._parameters.count
+
+    @property
+    def encoded(self) -> Mapping[str, Encoded]:
+        """Quantised matrices, by name, whose scales were trained; as of :meth:`merged`."""
+        return self._parameters.encoded
 
     @property
     def tokens(self) -> int:
@@ -143,7 +150,7 @@ class Training:
 
     def _total(self, losses: torch.Tensor) -> float:
         settings = self._settings
-        return float(losses[0] + settings.cross_entropy * losses[1] + settings.hidden * losses[2])
+        return float(losses[0] + settings.cross_entropy_weight * losses[1] + settings.hidden * losses[2])
 
     def _step(self, step: int, rate: float) -> torch.Tensor:
         """Train on the windows of ``step``; return the mean losses ``(3,)`` of this process's."""
@@ -171,8 +178,10 @@ class Training:
                 yield parts.detach()
 
     def _held_out(self) -> dict[str, float]:
-        with self.accelerator.autocast():
-            found = held_out_scores(self._forward, self._teacher, self._text.held_out, self._settings.cross_entropy)
+        with self.accelerator.autocast(), cached():  # which computes weights from scales once
+            found = held_out_scores(
+                self._forward, self._teacher, self._text.held_out, self._settings.cross_entropy_weight
+            )
         return self._agreed(found)  # type: ignore[no-any-return]
 
     def _read(self) -> Progress:

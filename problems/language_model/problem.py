@@ -161,11 +161,11 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         Raises :class:`evoprune.InputError` for a report text that cannot be used, which workers do not read.
         """
         known = {"weights": self.session.resident.weights_sha256} | self.session.texts.fingerprint()
-        if self.settings.recover is None:
+        if self.recovery is None:
             return known
         from problems.language_model.recovery import check_before_run
 
-        check_before_run(self.session, self.settings.recover, self.recovery_text, self._compared())
+        check_before_run(self.session, self.recovery, self.recovery_text, self._compared())
         return known | ({"recovery_text": self.recovery_text.whole.sha256} if self._select else {})
 
     @classmethod
@@ -222,14 +222,14 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         pruned = isinstance(settings, PruningSettings)
         target = SparsityTarget(settings.sparsity, settings.allocations) if pruned else None
         result = report(self.session, outcome, folder, self.budget, settings.uniform, target)
-        by_divergence = self._select and not settings.recover.cross_entropy
+        by_divergence = self._select and self.recovery and not self.recovery.cross_entropy_weight
         result["protocol"]["finals"] = "divergence" if by_divergence else "perplexity"
-        if self.settings.recover is None:
+        if self.recovery is None:
             return result
         from problems.language_model.recovery import recover_in_run
 
         return recover_in_run(
-            self.session, self.settings.recover, self.recovery_text, outcome, self._compared(), result, folder
+            self.session, self.recovery, self.recovery_text, outcome, self._compared(), result, folder
         )
 
     @classmethod

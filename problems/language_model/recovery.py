@@ -10,7 +10,16 @@ from typing import Any
 import torch
 
 from evoprune import Exported, InputError, Outcome
-from problems.distillation.recover import Recovered, Teacher, begin, recover, recover_all, refuse_unknown
+from problems.distillation.recover import (
+    Recovered,
+    Teacher,
+    begin,
+    decided,
+    recover,
+    recover_all,
+    refuse_scales,
+    refuse_unknown,
+)
 from problems.distillation.settings import DEFAULT_WINDOW, RecoverOptions, RecoverSettings
 from problems.distillation.text import RecoveryText, divided, recovery_text, refuse_report
 from problems.distillation.trainable_parameters import Given, looks_pruned, refuse_lora
@@ -53,6 +62,7 @@ def check_before_run(session: Session, settings: RecoverSettings, text: Recovery
     accelerator(session.resident.device)
     if settings.train == "lora":
         refuse_lora(session.transform.sparse)
+    refuse_scales(settings, session.transform)
     refuse_report(text, session.texts.report)
 
 
@@ -89,9 +99,10 @@ def recover_and_export(
         names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise InputError("is for an exported folder: a run has its own; leave it out", names)
     run_of(final, result)
+    refuse_scales(options, final.session.transform)
     export = ExportOptions(dtype=None, base=options.base, untimed=True)
     kind(final, export).check()  # before minutes of training
-    session = final.session
+    session, options = final.session, decided(options, final.session.transform)
     text = recovery_text(options, session.resident, session.texts.search, session.texts.report.settings)
     recovered = recover(final, known, options, text, workplace)
     recovered.check(workplace)
@@ -115,6 +126,7 @@ def recover_export(
         raise InputError(
             "evoprune did not write this folder: give its dense model with --teacher, and --report-text", str(source)
         )
+    refuse_scales(options)
     if options.base:
         raise InputError("is for a run that becomes a file; leave it out", "--base")
     refuse_unknown(options, ["dense"])

@@ -8,10 +8,12 @@ import torch
 
 from evoprune import InputError
 from problems.evaluation.session import Session
-from problems.gguf.ggml import Encoded
+from problems.gguf.ggml import Bytes, Encoded
+from problems.models.blocks import find_matrices
 from problems.models.load import copy_of
 from problems.models.tensor_file import read_checked
 from problems.results.result import EVOLVED, LanguageModelResult
+from problems.transforms.overlay import put_encoded
 from problems.transforms.stack import encode, encoded, unencoded
 
 RECOVERED = "recovered.safetensors"
@@ -30,7 +32,8 @@ class FinalModel:
     """The model that a search ends with. Its weights, the later ones in place of the earlier:
 
     1. the transform's final ones of ``genome``: masked, cut or rounded to types, and those that remain updated;
-    2. those that distillation ``recovered``, by the names of parameters;
+    2. those that distillation ``recovered``, by the names of parameters: uint8 are the bytes of a quantised one, whose
+       scales were trained;
     3. if matrices were trained, these are rounded to the types of ``genome`` again.
     """
 
@@ -47,15 +50,20 @@ class FinalModel:
         """Return a copy on the CPU, in ``dtype`` (default: the session's). Raises :class:`evoprune.InputError`."""
         resident, encoded = self.reside()
         model = copy_of(resident, dtype or resident.dtype)
-        _put(model, self.recovered)
-        return Weights(model, self.round(model) if encoded.keys() & self.recovered.keys() else encoded)
+        weights = {name: each for name, each in self.recovered.items() if each.dtype != torch.uint8}
+        _put(model, weights)
+        if encoded.keys() & weights.keys():
+            return Weights(model, self.round(model))
+        scaled = {name: each.numpy() for name, each in self.recovered.items() if name not in weights}
+        return Weights(model, {**encoded, **_put_encoded(model, scaled, encoded)})
 
     @property
     def has_types(self) -> bool:
         return unencoded(self.session.transform, self.genome) != list(self.genome)
 
     def rounds_after(self, train: str) -> bool:
-        return train != "norms" and self.has_types
+        """Tell whether matrices are rounded after training ``train``; norms and scales are trained after that."""
+        return train not in {"norms", "scales"} and self.has_types
 
     def to_train(self, train: str) -> Self:
         """The model to train for this one, with matrices that are not rounded if that comes later."""
@@ -73,9 +81,25 @@ def final_model(session: Session, genome: Sequence[float], result: LanguageModel
     return FinalModel(session, genome, read_checked(result.folder / RECOVERED)[0] if helped and result.folder else {})
 
 
+def _put_encoded(model: Any, scaled: Mapping[str, Bytes], encoded: Mapping[str, Encoded]) -> Mapping[str, Encoded]:
+    """Give ``model`` the values of the bytes ``scaled``, which are in the types of ``encoded``."""
+    matrices = {f"{matrix.name}.weight": matrix for matrix in find_matrices(model)}
+    found = {}
+    for name, data in scaled.items():
+        if name not in encoded or encoded[name].data.shape != data.shape:
+            raise _of_another_model(name)
+        found[name] = Encoded(encoded[name].kind, data)
+        put_encoded(matrices[name], found[name])
+    return found
+
+
 def _put(model: Any, weights: Mapping[str, torch.Tensor]) -> None:
     parameters = dict(model.named_parameters())
     for name, weight in weights.items():
         if name not in parameters or parameters[name].shape != weight.shape:
-            raise InputError(f"the recovered weights are not this model's: {name}")
+            raise _of_another_model(name)
         parameters[name].data.copy_(weight)
+
+
+def _of_another_model(name: str) -> InputError:
+    return InputError(f"the recovered weights are not this model's: {name}")

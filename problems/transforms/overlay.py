@@ -7,7 +7,9 @@ from typing import Any
 import torch
 
 from evoprune import Term
+from problems.gguf import ggml
 from problems.gguf.ggml import Encoded
+from problems.models.blocks import Matrix
 from problems.models.throughput import Load
 from problems.transforms.latency import Timer
 from problems.transforms.shapes import Kinds, Shapes
@@ -18,6 +20,12 @@ Left = Callable[[], Mapping[str, torch.Tensor]]
 
 Beside = Callable[[tuple[int, ...]], float]
 """The bytes of a file beside the terms, by the levels of the genes that cut; see :class:`evoprune.Coupled`."""
+
+
+def put_encoded(matrix: Matrix, encoded: Encoded) -> None:
+    """Give ``matrix`` the values that ``encoded``, of the same shape, stands for."""
+    width = matrix.rows(matrix.weight).shape[1]
+    matrix.weight.data.copy_(matrix.rows(torch.from_numpy(ggml.dequantize(encoded.data, encoded.kind, width))))
 
 
 class Overlay(Transform):

@@ -1,0 +1,99 @@
+"""Quantised matrices whose scales and minima are trained: the codes stay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils.parametrize import register_parametrization, remove_parametrizations
+
+from problems.gguf.ggml import Encoded
+from problems.gguf.scales import codes_of, scales_of, with_scales
+from problems.models.blocks import Matrix
+from problems.transforms.overlay import put_encoded
+
+_RUN = 16  # the weights of a row of which the minimum has one code, in every type
+
+
+class BlockScales(nn.Module):
+    """Gives a matrix its weight from the scales of its blocks, as a parametrisation of PyTorch.
+
+    The trained parameter ``(fields, rows, blocks)`` is the relative change of each field: it begins at 0, and a field
+    is ``before x (1 + change)``. The weight is that of the field rounded to float16, as it is stored; the gradient
+    passes the rounding unchanged (a straight-through estimator, Bengio et al., 2013).
+    """
+
+    _before: torch.Tensor
+
+    def __init__(self, matrix: Matrix, encoded: Encoded) -> None:
+        super().__init__()
+        self._encoded, self._transposed = encoded, matrix.transposed
+        weight = matrix.weight
+        width = matrix.rows(weight).shape[1]
+        self.register_buffer("_before", torch.from_numpy(scales_of(encoded)).to(weight.device), persistent=False)
+        self._codes = []
+        for number, (codes, unit) in enumerate(codes_of(encoded, width)):
+            runs = torch.from_numpy(codes).unflatten(1, (self._before.shape[-1], -1, _RUN)).to(weight.device)
+            alike = bool((runs == runs[..., :1]).all())
+            self.register_buffer(f"_{number}", runs[..., :1].clone() if alike else runs, persistent=False)
+            self._codes.append((f"_{number}", unit))
+
+    def forward(self, change: torch.Tensor) -> torch.Tensor:
+        """The weight, in float32 and as the layer stores it."""
+        scales = self._scales(change)
+        stored = scales + (scales.half().float() - scales).detach()
+        units = torch.tensor([unit for _, unit in self._codes], device=change.device)
+        rows = _Values.apply(stored / units[:, None, None], *(getattr(self, name) for name, _ in self._codes))
+        return rows.T if self._transposed else rows  # type: ignore[no-any-return]
+
+    def right_inverse(self, _: torch.Tensor) -> torch.Tensor:
+        """No change: the weight must be the one that was quantised."""
+        return torch.zeros_like(self._before)
+
+    def encoded(self, change: torch.Tensor) -> Encoded:
+        """The matrix as a file holds it."""
+        return with_scales(self._encoded, self._scales(change.detach()).cpu().numpy())
+
+    def _scales(self, change: torch.Tensor) -> torch.Tensor:
+        return self._before * (1 + change)
+
+
+class _Values(torch.autograd.Function):
+    """Multiplies codes by scales; keeps whole numbers for the backward pass, a quarter of the memory of weights."""
+
+    @staticmethod
+    def forward(ctx: Any, scales: torch.Tensor, *codes: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(*codes)
+        values, *minima = (scale[..., None, None] * own for scale, own in zip(scales, codes, strict=True))
+        for each in minima:
+            values = values + each
+        rows: torch.Tensor = values.expand(*values.shape[:-1], _RUN).flatten(1)
+        return rows
+
+    @staticmethod
+    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        codes = ctx.saved_tensors
+        runs = upstream.unflatten(1, (*codes[0].shape[1:-1], _RUN))
+        found = [
+            (runs.sum(-1, keepdim=True) * own if own.shape[-1] == 1 else runs * own).sum((-2, -1)) for own in codes
+        ]
+        return torch.stack(found), *(None for _ in codes)
+
+
+def train_scales(matrix: Matrix, encoded: Encoded) -> None:
+    """Have the weight of ``matrix``, whose values are those of ``encoded``, depend on scales that can be trained."""
+    module: Any = matrix.module
+    register_parametrization(module, "weight", BlockScales(matrix, encoded), unsafe=True)
+    module.parametrizations.weight.original.requires_grad_(True)
+
+
+def fix_scales(matrix: Matrix) -> Encoded:
+    """End :func:`train_scales`: the weight is what a file holds, which is returned."""
+    parametrised: Any = matrix.module
+    chain = parametrised.parametrizations.weight
+    found: Encoded = chain[0].encoded(chain.original)
+    remove_parametrizations(parametrised, "weight", leave_parametrized=True)
+    put_encoded(matrix, found)
+    matrix.weight.requires_grad_(False)
+    return found
