@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("gguf")
@@ -17,6 +18,8 @@ from evoprune.cli import main
 from problems.export import gguf as export
 from problems.gguf import runtime
 from problems.gguf.base import find_base
+from problems.gguf.ggml import Encoded, row_bytes
+from problems.gguf.scales import scales_of, with_scales
 from problems.gguf.write import contents
 from tests.problems.gguf.models import base_of, random_llama
 from tests.problems.small import run_in
@@ -110,10 +113,17 @@ def tensors(path):
     return {each.name: (each.tensor_type.name, each.data.tobytes()) for each in GGUFReader(path).tensors}
 
 
-def test_norms_are_trained_beside_quantised_matrices_which_stay_byte_for_byte(byte_models, tmp_path):
+def without_scales(kind, data):
+    """The bytes of a tensor, with zeros for its scales; all types here have rows of a block of 32."""
+    encoded = Encoded(kind, np.frombuffer(data, np.uint8).reshape(-1, row_bytes(kind, 32)))
+    return with_scales(encoded, 0 * scales_of(encoded)).data.tobytes()
+
+
+@pytest.mark.parametrize("train", ["norms", "scales"])
+def test_codes_of_quantised_matrices_stay_byte_for_byte(byte_models, tmp_path, train):
     recover = {
         "tokens": 1024, "held_out": 4, "evaluations": 2, "patience": 2, "cross_entropy": 0, "rate": 0.003,
-        "train": "norms", "select": {"finalists": 2, "tokens": 256},
+        "train": train, "select": {"finalists": 2, "tokens": 256},
     }  # fmt: skip
     types = {"use": "types", "types": ["Q8_0", "Q5_0", "Q4_0"], "importance": False}
     problem = byte_models("gpt2") | {"use": "compression", "transforms": types, "recover": recover}
@@ -137,5 +147,10 @@ def test_norms_are_trained_beside_quantised_matrices_which_stay_byte_for_byte(by
     assert small.stat().st_size == untrained.stat().st_size == found["cost"]["bytes"]["evolved"]
     before, after = tensors(untrained), tensors(small)
     assert {name: kind for name, (kind, _) in before.items()} == {name: kind for name, (kind, _) in after.items()}
-    changed = {kind for name, (kind, data) in before.items() if data != after[name][1]}
-    assert changed - {"F16"} == {"F32"}  # and what is left in 16 bits
+    changed = {name: kind for name, (kind, data) in before.items() if data != after[name][1]}
+    scaled = {name: kind for name, kind in changed.items() if kind not in {"F32", "F16"}}
+    assert "F32" in changed.values()
+    assert bool(scaled) == (train == "scales")
+    assert all(name.startswith("blk.") for name in scaled)
+    for name, kind in scaled.items():
+        assert without_scales(kind, after[name][1]) == without_scales(kind, before[name][1])
