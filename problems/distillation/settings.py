@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -121,9 +122,15 @@ class SelectSettings(Settings):
 class RecoverPhaseSettings(RecoverSettings):
     """A recovery as the last part of a run."""
 
+    part: tuple[Fraction, Fraction] | None = Field(
+        None, description="the part of text to train on, as two shares of its characters: see search_text"
+    )
     select: SelectSettings | None = Field(
         None, description="judge the best candidates by a short recovery, and recover the best of them; null: do not"
     )
+
+    def text_settings(self, search: TextSettings | None) -> TextSettings:
+        return super().text_settings(search).model_copy(update={"part": self.part} if self.part else {})
 
 
 class RunSettings(EvaluationSettings):

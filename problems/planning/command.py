@@ -10,6 +10,7 @@ from evoprune import InputError, Phase, Plan, Planner
 from problems.distillation.settings import DURATION, seconds_of
 from problems.planning.recipes import RECIPES, Recipe
 
+_TRAINED_WINDOW = 256  # tokens in a window that scales are trained on, at most
 _HELD_OUT = 8  # windows that choose between the search's result and the uniform model, at most
 
 
@@ -82,19 +83,33 @@ class Prune(Planner):
             "model": settings.model,
             "dtype": resident.dtype,
         }
+        if shares.training:
+            problem["recover"] = {
+                "train": "scales",
+                "time": f"{shares.training:.0f}s",
+                "batch": 1,
+                "window": min(_TRAINED_WINDOW, text.window),
+                **_recovery_text(parts["calibration"]),
+            }
         budget = round(shares.evaluations * shares.searched * text.window)
         remarks = [
             f"{options.model}: {subject.prunable:,} weights in {subject.blocks} blocks, {resident.dtype} on "
             f"{resident.place}, {1 / subject.scored:,.0f} tokens/s",
             text.remark,
             f"about {max(1, round(shares.seconds / 60))} min: {shares.calibration} windows of {text.window} tokens to "
-            f"calibrate, {shares.evaluations:.0f} evaluations of {shares.searched}, {shares.report} for the report",
+            f"calibrate, {shares.evaluations:.0f} evaluations of {shares.searched}, {shares.report} for the report"
+            + (f", {shares.training:.0f} s to train scales" if shares.training else ""),
         ]
         if not subject.heads and "'channels'" in repr(problem.get("transforms")):
             remarks.append("attentions cannot lose heads in this model: channels of MLPs alone go")
         experiment = made | {"problem": problem, "budget": budget, "seed": options.seed}
         name = Path(settings.model).stem.replace("bundled:", "")
         return Plan(experiment, name, remarks, {"base": base} if base else {})
+
+
+def _recovery_text(part: dict[str, Any]) -> dict[str, Any]:
+    """Settings that let a recovery read ``part`` of a text."""
+    return {"text": part["source"]} | {key: part[key] for key in ("split", "part") if key in part}
 
 
 def _base(given: str | None) -> str | None:

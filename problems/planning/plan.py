@@ -3,6 +3,7 @@
 import math
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -94,7 +95,7 @@ def _count(settings: Json, tokenizer: Any) -> int:
 
 _CALIBRATING, _REPORTING = 0.3, 0.15  # shares of the time, at most
 _CALIBRATION, _REPORT = (8, 128), (8, 48)  # windows, at least and at most
-_SCORED = 6  # times that the report text is scored: dense, uniform and evolved, also updated
+_SCORED, _TRAINED = 6, 6  # times that the report text is scored: dense, uniform and evolved, also updated; and trained
 _LOADED = 2  # times that the model is loaded after planning: for the run, and for the export
 
 
@@ -118,6 +119,7 @@ def measure_subject(
         matrices=len(typed_matrices(resident)) if one_file else 0,
         quantising=quantising / torch.get_num_threads(),
         one_file=one_file,
+        trainable=find_spec("accelerate") is not None,
         base=base,
     )
 
@@ -154,13 +156,17 @@ def _width(resident: Resident) -> int | None:
 
 @dataclass(frozen=True)
 class Shares:
-    """Windows of ``calibration`` and ``report``, ``evaluations`` of ``searched`` windows each, ``seconds`` of all."""
+    """Windows of ``calibration`` and ``report``, ``evaluations`` of ``searched`` windows each, ``seconds`` of all.
+
+    ``training``: the seconds in which the result is trained.
+    """
 
     calibration: int
     report: int
     searched: int
     evaluations: float
     seconds: float
+    training: float
 
 
 def share_out(recipe: Recipe, subject: Subject, text: Division, seconds: float) -> tuple[Recipe, Shares]:
@@ -187,21 +193,22 @@ def _least_minutes(recipe: Recipe, subject: Subject, text: Division) -> int:
 
 def _fitted(recipe: Recipe, subject: Subject, text: Division, seconds: float) -> tuple[Shares | None, float]:
     """The shares of ``seconds``, None if they are too few; and the seconds that are needed."""
-    window = text.window * subject.scored
+    window, share = text.window * subject.scored, recipe.training(subject)
+    free, scored = (1 - share) * seconds, _SCORED + (_TRAINED if share else 0)
     solving = recipe.update_seconds(subject)
     calibrated = window * (1 + (UPDATED * PASSES if solving else 0))
     calibrated += text.window * (subject.gradients or 0.0) if recipe.needs_gradients(subject) else 0.0
-    calibration = _within(_CALIBRATION, _CALIBRATING * seconds / calibrated, text.windows("calibration"))
-    report = _within(_REPORT, _REPORTING * seconds / (_SCORED * window), text.windows("report"))
+    calibration = _within(_CALIBRATION, _CALIBRATING * free / calibrated, text.windows("calibration"))
+    report = _within(_REPORT, _REPORTING * free / (scored * window), text.windows("report"))
     before = _LOADED * subject.loading + recipe.setup_seconds(subject) + UPDATED * solving
-    before += calibration * calibrated + report * _SCORED * window
+    before += calibration * calibrated + report * scored * window
     least, most = recipe.evaluations(subject)
     for searched in (SEARCHED, SEARCHED // 2):
-        evaluations = min(most, (seconds - before) / (searched * window))
+        evaluations = min(most, (free - before) / (searched * window))
         if evaluations >= least:
-            used = before + evaluations * searched * window
-            return Shares(calibration, report, searched, evaluations, used), used
-    return None, before + least * SEARCHED // 2 * window
+            used, training = before + evaluations * searched * window, share * seconds
+            return Shares(calibration, report, searched, evaluations, used + training, training), used
+    return None, (before + least * SEARCHED // 2 * window) / (1 - share)
 
 
 def _within(bounds: tuple[int, int], wanted: float, available: int) -> int:

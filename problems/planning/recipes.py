@@ -18,6 +18,7 @@ _ROUNDS = (10, 90)  # evaluations after the costs of levels are known, at least 
 _SCREENING = 0.125  # share of the windows that the cost of a level is measured on
 _PROBED = 0.25  # the same for sparsities
 _LEVELS = 15  # widths and numbers of heads of a block, about
+_TRAINING = 0.4  # share of the time in which scales are trained
 _TIMED, _SHORT = 8.0, 2.0  # seconds that each level is timed, and in a short time
 _MODELS = 19  # that are timed at most: nine with other widths of MLPs, nine with other heads, and the smallest
 _LENGTH = 256  # tokens before the one that is timed
@@ -30,6 +31,7 @@ class Subject:
     ``width``: that of an MLP, None if blocks cannot be taken apart. ``heads``: whether they can be removed.
     ``inputs``: the mean number of inputs of a weight's layer. ``gradients``: None if there is no memory for them.
     ``one_file``: whether the result is to be a .gguf file, ``matrices`` of which have types; ``base``: another one.
+    ``trainable``: whether the packages that train a result are there.
     """
 
     blocks: int
@@ -45,6 +47,7 @@ class Subject:
     matrices: int = 0
     quantising: float = 0.0
     one_file: bool = False
+    trainable: bool = False
     base: str | None = None
 
 
@@ -79,6 +82,10 @@ class Recipe(ABC):
         """Seconds to update a model's weights, beside passes over the calibration text; 0 if none are updated."""
         return 0.0
 
+    def training(self, subject: Subject) -> float:  # noqa: ARG002 - a default
+        """Return the share of the time in which the result is trained."""
+        return 0.0
+
     def cheaper(self) -> Recipe | None:
         """Return a way to the same goal that takes less time, if there is one."""
         return None
@@ -103,7 +110,7 @@ class Remove(Recipe):
 
 
 class Size(Recipe):
-    """Types of GGUF, or heads and channels, under a budget of bytes."""
+    """Types of GGUF, whose scales are trained, or heads and channels, under a budget of bytes."""
 
     option, metavar = "--size", "BYTES"
     help = "make the weights no larger, as in 80MB: types of matrices for --out FILE.gguf, else fewer heads, channels"
@@ -123,13 +130,42 @@ class Size(Recipe):
         """A part of one for each matrix, and some rounds."""
         return _rounds_after(_SCREENING * subject.matrices) if subject.one_file else super().evaluations(subject)
 
+    def training(self, subject: Subject) -> float:
+        return _TRAINING if subject.one_file and subject.trainable else 0.0
+
+    @property
+    def budget(self) -> Json:
+        return {"use": "bytes", "at_most": int(self.value)}
+
     def experiment(self, subject: Subject, evaluations: float) -> Json:  # noqa: ARG002
-        budget = {"use": "bytes", "at_most": int(self.value)}
         if not subject.one_file:
-            return narrower(subject, budget)
-        types = {"use": "types", "base": subject.base}
+            return narrower(subject, self.budget)
+        types, budget = {"use": "types", "base": subject.base}, self.budget
         problem = {"use": "language_model", "objective": "kl", "transforms": types, "budget": budget}
         return {"problem": problem, "operators": _additive()}
+
+
+class Bits(Size):
+    """Types of GGUF under a budget of bits for each weight."""
+
+    option, metavar = "--bits", "BITS"
+    help = "so many bits a weight of a .gguf file, as in 4.5: types of matrices, for --out FILE.gguf"
+
+    @classmethod
+    def read(cls, text: str) -> float:
+        found = re.fullmatch(r"\d+\.?\d*", text.strip())
+        if not found or not 1 <= float(found[0]) <= 16:
+            raise InputError(f"expected bits for each weight, from 1 to 16, such as 4.5, got '{text}'", cls.option)
+        return float(found[0])
+
+    @property
+    def budget(self) -> Json:
+        return {"use": "bits_per_weight", "at_most": self.value}
+
+    def experiment(self, subject: Subject, evaluations: float) -> Json:
+        if not subject.one_file:
+            raise InputError("is for --out FILE.gguf", self.option)
+        return super().experiment(subject, evaluations)
 
 
 class Sparsity(Recipe):
@@ -211,7 +247,7 @@ class Speedup(Recipe):
         return made | {"operators": _additive()}
 
 
-RECIPES: tuple[type[Recipe], ...] = (Remove, Size, Sparsity, Speedup)
+RECIPES: tuple[type[Recipe], ...] = (Remove, Size, Bits, Sparsity, Speedup)
 
 
 def narrower(subject: Subject, budget: Json) -> Json:

@@ -61,9 +61,12 @@ def test_from_a_goal_to_a_checked_export_and_a_report(prune, text, tmp_path):
 @pytest.mark.slow
 def test_a_file_is_no_larger_than_it_should_be(prune, text, tmp_path):
     pytest.importorskip("llama_cpp_py_sync")
-    code, _, err = prune("--size", "250kB", "--text", text, "--time", "6s", "--out", tmp_path / "pruned.gguf")
+    code, _, err = prune("--size", "250kB", "--text", text, "--time", "12s", "--out", tmp_path / "pruned.gguf")
     assert code == 0, err
     assert (tmp_path / "pruned.gguf").stat().st_size <= 250_000
+    row = result(tmp_path / "runs" / "run")["recovered"]["evolved"]
+    assert row["trained"].startswith("scales")
+    assert row["tokens"] or not row["helped"]
 
 
 @pytest.mark.parametrize(
@@ -73,10 +76,13 @@ def test_a_file_is_no_larger_than_it_should_be(prune, text, tmp_path):
         ("--remove=25%", {"use": "language_model", "budget": {"use": "parameters", "removed": 0.25}}),
         ("--size=8MB", {"use": "language_model", "budget": {"use": "bytes", "at_most": 8_000_000}}),
         ("--speedup=1.5x", {"use": "language_model"}),
+        ("--bits=5 --out=small.gguf", {"transforms": {"use": "types", "base": None}, "objective": "kl"}),
     ],
 )
 def test_the_experiment_of_each_goal_is_printed_and_valid(prune, tmp_path, goal, problem):
-    code, out, err = prune(goal, "--print-config")
+    if ".gguf" in goal:
+        pytest.importorskip("llama_cpp_py_sync")
+    code, out, err = prune(*goal.split(), "--print-config")
     assert code == 0, err
     assert "no --text was given" in err
     assert problem.items() <= yaml.safe_load(out)["problem"].items()
@@ -102,7 +108,7 @@ def test_a_command_that_is_repeated_goes_on_with_what_was_measured(prune, text, 
 
 GOAL = "--sparsity=0.5"
 MISTAKES = {
-    "no goal": ([], "prune: expected one goal of --remove, --size, --sparsity, --speedup"),
+    "no goal": ([], "prune: expected one goal of --remove, --size, --bits, --sparsity, --speedup"),
     "two goals": ([GOAL, "--remove=0.2"], "--remove and --sparsity"),
     "a percentage without its sign": (["--sparsity=45"], "--sparsity: expected a share between 0 and 1"),
     "more than everything": (["--sparsity=150%"], "--sparsity: "),
@@ -115,6 +121,8 @@ MISTAKES = {
     "a text of another kind": ([GOAL, "--text=setup.cfg"], ".txt, .jsonl, .parquet"),
     "a folder that is taken": ([GOAL, "--out=problems"], "problems: exists already"),
     "a base that is not there": ([GOAL, "--base=no.gguf", "--out=small.gguf"], "--base: no such file: no.gguf"),
+    "bits of a folder": (["--bits=4"], "--bits: is for --out FILE.gguf"),
+    "too many bits": (["--bits=17", "--out=small.gguf"], "--bits: "),
     "a base of no file": ([GOAL, "--base=base.gguf"], "--base: is for --out FILE.gguf"),
     "a backend that needs a file": ([GOAL, "--map=scoop"], "--map scoop: "),
     "a negative seed": ([GOAL, "--seed=-1"], "prune: seed: "),

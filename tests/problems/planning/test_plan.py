@@ -52,7 +52,7 @@ def test_what_is_planned_fits_into_the_time_and_more_time_is_used():
         found = shares(60 * minutes)
         assert found.seconds <= 60 * minutes
         assert 12 <= found.evaluations <= 220
-    assert (found.calibration, found.report, found.evaluations) == (128, 48, 220)
+    assert (found.calibration, found.report, found.evaluations, found.training) == (128, 48, 220, 0)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_what_is_planned_fits_into_the_time_and_more_time_is_used():
 )
 @pytest.mark.parametrize("speed", [200, 5000])
 def test_the_time_that_is_said_to_be_enough_is_enough_and_the_least(goal, speed):
-    subject = replace(SUBJECT, scored=1 / speed, gradients=4 / speed, one_file=isinstance(goal, Size))
+    subject = replace(SUBJECT, scored=1 / speed, gradients=4 / speed, one_file=isinstance(goal, Size), trainable=True)
     with pytest.raises(InputError, match=r"--time: is too short .* at least \d+m") as found:
         share_out(goal, subject, TEXT, 20)
     needed = int(str(found.value).split()[-1].removesuffix("m"))
