@@ -4,7 +4,7 @@ import argparse
 import re
 import time
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from evoprune import InputError, Phase, Plan, Planner
 from problems.distillation.settings import DURATION, seconds_of
