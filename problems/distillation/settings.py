@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from evoprune import InputError, Settings
+from evoprune import Fraction, InputError, Settings
 from problems.evaluation import EvaluationSettings
 from problems.models.settings import Device, Source
 from problems.texts.settings import TextSettings
