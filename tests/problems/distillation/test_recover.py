@@ -2,11 +2,15 @@
 
 import math
 
+import numpy
 import pytest
 import torch
 
-from evoprune import Stopped
+from evoprune import InputError, Stopped
 from evoprune.api import Run
+from problems.distillation.recover import decided, refuse_scales
+from problems.distillation.settings import RecoverSettings
+from problems.gguf.scales import scales_of, with_scales
 from problems.results.final_model import FinalModel
 from problems.transforms.stack import overlay_of
 from tests.problems.recoveries import recover_with, recovered, stop_at_step_5
@@ -70,3 +74,56 @@ def test_a_recovery_that_helps_only_before_rounding_did_not_help(typed, tmp_path
     assert row.decided[1] > row.decided[0]
     assert not row.helped
     assert row.perplexity_after == row.perplexity_before
+
+
+@pytest.fixture
+def quantised(language_model):
+    """All matrices in 4-bit types of 32 weights, one of them with minima."""
+    pytest.importorskip("llama_cpp_py_sync")
+    problem = language_model(transforms={"use": "types", "types": ["Q4_1", "Q4_0"], "importance": False})
+    return FinalModel(problem.session, [float(gene.up - place % 2) for place, gene in enumerate(problem.genes)])
+
+
+def test_the_scales_that_were_scored_are_kept_beside_the_codes(quantised, tmp_path):
+    before, report = quantised.copy().encoded, quantised.session.texts.report.tokens
+    found = recover_with(quantised, tmp_path, train="scales")
+    row = found.rows["evolved"]
+    assert found.helped
+    assert row.divergence_after < row.divergence_before
+    model, after = FinalModel(quantised.session, quantised.genome, found.weights).copy()
+    assert row.perplexity_after == pytest.approx(plain_perplexity(model, report), rel=1e-5)
+    assert {name: own.kind for name, own in after.items()} == {name: own.kind for name, own in before.items()}
+    changed = {name for name in after if not numpy.array_equal(after[name].data, before[name].data)}
+    assert changed == {name for name in after if ".h." in name}
+    for name in changed:
+        zeros = 0 * scales_of(before[name])
+        numpy.testing.assert_array_equal(with_scales(after[name], zeros).data, with_scales(before[name], zeros).data)
+
+
+def test_scales_are_the_default_of_types_without_cuts_and_learn_the_divergence_alone(quantised, typed):
+    settings = RecoverSettings()
+    found = decided(settings, quantised.session.transform)
+    assert (found.train, found.cross_entropy_weight) == ("scales", 0)
+    assert decided(settings, typed.session.transform) == settings
+    with pytest.raises(InputError, match="train"):
+        refuse_scales(RecoverSettings(train="scales"))
+
+
+def test_a_training_of_scales_that_was_interrupted_ends_with_the_same_bytes(quantised, tmp_path, monkeypatch):
+    whole = recover_with(quantised, tmp_path / "whole", train="scales")
+    with monkeypatch.context() as patched:
+        stop_at_step_5(patched, KeyboardInterrupt)
+        with pytest.raises(KeyboardInterrupt):
+            recover_with(quantised, tmp_path / "again", train="scales")
+    again = recover_with(quantised, tmp_path / "again", train="scales")
+    assert again.weights.keys() == whole.weights.keys()
+    assert all(torch.equal(each, whole.weights[name]) for name, each in again.weights.items())
+
+
+def test_scales_are_trained_further_from_where_they_were(quantised, tmp_path):
+    first = recover_with(quantised, tmp_path / "first", train="scales")
+    further = FinalModel(quantised.session, quantised.genome, first.weights)
+    second = recover_with(further, tmp_path / "second", train="scales")
+    key = "held_out_divergence"
+    best = min(point[key] for point in first.rows["evolved"].curve)
+    assert second.rows["evolved"].curve[0][key] == pytest.approx(best, rel=1e-4)
