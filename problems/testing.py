@@ -1,22 +1,33 @@
-"""Check of the contract of a transform, for the tests of its author.
+"""Checks of the contracts of transforms and export formats, for the tests of plugin authors.
 
 ::
 
-    def test_contract():
+    def test_transform():
         check_transform(LanguageModel(LanguageModel.Settings(transforms="mine")).session)
+
+
+    def test_format(tmp_path):
+        check_format(Mine, Run.open("runs/small"), tmp_path / "model.mine")
 """
 
+import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from evoprune import Budget
+from evoprune.api import Run
 from evoprune.testing import check_budget, check_genes
 from problems.budgets.amounts import unlimited_weights
 from problems.evaluation.measure import Measure, Perplexity
 from problems.evaluation.session import Session
+from problems.export import ExportOptions
+from problems.export.format import ExportFormat, run_of
 from problems.models.blocks import find_blocks
+from problems.results.final_model import FinalModel
 from problems.transforms.stack import encoded
 
 _TOLERANCE = 1e-3
@@ -111,3 +122,42 @@ def _check_reuse(session: Session, genome: Sequence[float]) -> None:
         plain = Measure(session.resident.forward, session.fitness.measure.batch_tokens)
         whole = plain.value(session.texts.search.tokens, Perplexity())
         assert value == whole, f"with reused states the value is {value}, without {whole}: are the marks right?"
+
+
+def check_format(kind: type[ExportFormat], run: Run, place: Path, options: ExportOptions | None = None) -> None:
+    """Raise AssertionError unless the format ``kind`` keeps the contract of export formats.
+
+    Writes the result of ``run`` beside ``place``: twice as it is, and with other weights, as a recovery gives.
+    """
+    problem: Any = run.problem
+    session: Session = problem.session
+    options = options or ExportOptions(untimed=True)
+    before = session.fitness.value(run.best.genome)
+    final = FinalModel(session, run.best.genome)
+    first, second = (_written(kind, final, run.result, place, name, options) for name in ("first", "second"))
+    assert first == second, "the same model gives other bytes when it is written again"
+    recovered = FinalModel(session, run.best.genome, _trained(session))
+    other = _written(kind, recovered, run.result, place, "recovered", options)
+    assert other != first, "recovered weights are ignored: write those of final.copy()"
+    assert session.fitness.value(run.best.genome) == before, "the session scores otherwise afterwards"
+
+
+def _written(
+    kind: type[ExportFormat], final: FinalModel, result: Any, place: Path, name: str, options: ExportOptions
+) -> list[bytes]:
+    folder = place.parent / name
+    folder.mkdir()
+    made, format_ = folder / place.name, kind(final, options)
+    format_.check()
+    exported = format_.write(run_of(final, result), made)
+    json.dumps(exported.facts, allow_nan=False)
+    assert made.exists(), f"nothing is written to {made.name}"
+    assert final.recovered or not exported.faults, f"the model as the run found it is unfit: {exported.faults}"
+    files = [made] if made.is_file() else sorted(path for path in made.rglob("*") if path.suffix != ".md")
+    return [path.read_bytes() for path in files if path.is_file()]
+
+
+def _trained(session: Session) -> Mapping[str, torch.Tensor]:
+    session.transform.apply(session.transform.dense)
+    model = session.resident.model
+    return {name: 1.25 * weight for name, weight in model.named_parameters() if weight.dim() == 1 and ".0." in name}

@@ -1,10 +1,14 @@
-"""The check of a transform's contract passes those that keep it, and finds what is wrong with others."""
+"""Each check of a contract passes a plugin that keeps it, and finds what is wrong with others."""
 
+import numpy
 import pytest
 import torch
 
+from evoprune import Exported
+from evoprune.api import Run
 from problems.evaluation.session import Session
-from problems.testing import check_transform
+from problems.export.format import ExportFormat
+from problems.testing import check_format, check_transform
 from problems.transforms.weights.transform import Weights
 
 
@@ -50,3 +54,37 @@ def test_what_breaks_the_contract_is_found(pruning, kind, message):
     session = Session.start(settings, False, [(kind, settings)])
     with pytest.raises(AssertionError, match=message):
         check_transform(session, pairs=2)
+
+
+class Npz(ExportFormat):
+    """All parameters, as numpy saves them."""
+
+    def write(self, run, place):
+        model = self.model()
+        numpy.savez(place, **{name: weight.numpy() for name, weight in model.named_parameters()})
+        return Exported(self.facts(run, model, [place]), [], [])
+
+    def model(self):
+        return self.final.copy().model
+
+
+class Forgetful(Npz):
+    """It writes the model before its recovery."""
+
+    def model(self):
+        return self.final.reside().model
+
+
+class Restless(Npz):
+    """It writes other bytes each time."""
+
+    def model(self):
+        model = super().model()
+        next(model.parameters()).add_(numpy.random.default_rng().normal())
+        return model
+
+
+@pytest.mark.parametrize(("kind", "message"), [(Forgetful, "recovered"), (Restless, "other bytes")])
+def test_formats_that_break_the_contract_are_found(run_on, tmp_path, kind, message):
+    with pytest.raises(AssertionError, match=message):
+        check_format(kind, Run.open(run_on("gpt2")), tmp_path / "model.npz")
