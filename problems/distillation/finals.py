@@ -101,7 +101,7 @@ def cost(recover: RecoverPhaseSettings | None, search_text: TextSettings) -> flo
     """Cost of judging one finalist by a short recovery, in scored tokens."""
     assert recover and recover.select
     select, window = recover.select, recover.text_settings(search_text).window
-    step = recover.batch * window
+    step = recover.step_windows * window
     trained = math.ceil(select.tokens / step) * step
     measured = (2 if trained else 1) * recover.held_out * window
     return float(_TRAINED * trained + (1 if recover.cross_entropy_weight else _DIVERGENCE) * measured)

@@ -235,7 +235,8 @@ def recover_all(make: Callable[[str], Given], teacher: Teacher, settings: Recove
         "held_out_dense": finite(Measure(Forward(teacher.model), None).perplexity(teacher.text.held_out)),
         "loss": f"divergence from the dense model + {settings.cross_entropy_weight:g} x cross-entropy + "
         f"{settings.hidden:g} x squared difference of normalised hidden states",
-        **settings.model_dump(include={"batch", "rate", "seed", "evaluations", "patience"}),
+        "batch": settings.step_windows,
+        **settings.model_dump(include={"rate", "seed", "evaluations", "patience"}),
     }
     return Recovered(rows, protocol, weights)
 

@@ -58,7 +58,7 @@ class RecoverSettings(Settings):
     rate: float | None = Field(
         None, gt=0, description="highest learning rate (default: 3e-4 for all weights, 1e-3 for the others)"
     )
-    batch: int = Field(4, ge=1, description="windows in a step")
+    batch: int | None = Field(None, ge=1, description="windows in a step (default: 1 if scales are trained, else 4)")
     accumulate: int = Field(1, ge=1, description="passes that a step is divided into; more need less memory")
     checkpointing: bool = Field(False, description="compute activations twice instead of keeping them")
     held_out: int = Field(
@@ -77,7 +77,7 @@ class RecoverSettings(Settings):
     def _consistent(self) -> RecoverSettings:
         if self.tokens and self.time:
             raise ValueError("tokens and time both say how long to train; give one of them")
-        if self.batch % self.accumulate:
+        if self.step_windows % self.accumulate:
             raise ValueError(f"batch: expected a multiple of accumulate, which is {self.accumulate}")
         return self
 
@@ -87,6 +87,11 @@ class RecoverSettings(Settings):
         if self.cross_entropy is None:
             return 0.0 if self.train == "scales" else 0.3
         return self.cross_entropy
+
+    @property
+    def step_windows(self) -> int:
+        """``batch``, or its default."""
+        return self.batch or (1 if self.train == "scales" else 4)
 
     @property
     def trained_alike(self) -> list[str]:

@@ -51,10 +51,10 @@ def divided(
     check_length(text, resident.model, _ROLE)
     whole = unused_windows(text, seen, resident.tokenizer, _ROLE)
     windows, held_out = len(whole.tokens), settings.held_out
-    if windows < held_out + settings.batch:
+    if windows < held_out + settings.step_windows:
         raise InputError(
             f"leaves {windows} windows of {text.window} tokens; expected {held_out} that are held out and at least "
-            f"{settings.batch} to train on: give a longer text, or a smaller window, held_out or batch",
+            f"{settings.step_windows} to train on: give a longer text, or a smaller window, held_out or batch",
             text.source,
         )
     chosen = numpy.arange(held_out) * windows // held_out

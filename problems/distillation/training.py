@@ -46,8 +46,8 @@ class Training:
         self.accelerator = accelerator(teacher.device, settings.accumulate)
         self._text, self._settings, self._phase = text, settings, phase
         self._device = self.accelerator.device
-        self._per_step = settings.batch * text.train.shape[1]
-        if settings.batch % (settings.accumulate * self.accelerator.num_processes):
+        self._per_step = settings.step_windows * text.train.shape[1]
+        if settings.step_windows % (settings.accumulate * self.accelerator.num_processes):
             raise InputError("expected a multiple of accumulate times the number of processes", "batch")
         model = self._model = given.model
         forward = Forward(model)
@@ -169,7 +169,7 @@ class Training:
     def _passes(self, step: int) -> Iterator[torch.Tensor]:
         """Add the gradients of ``step``, and yield the losses of each pass."""
         settings, number = self._settings, self.accelerator.num_processes
-        windows = windows_of(step, settings.batch, len(self._text.train), settings.seed)
+        windows = windows_of(step, settings.step_windows, len(self._text.train), settings.seed)
         own = self._text.train[windows[self.accelerator.process_index :: number]]
         for tokens in own.chunk(settings.accumulate):
             with self.accelerator.accumulate(self._student):

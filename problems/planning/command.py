@@ -87,7 +87,6 @@ class Prune(Planner):
             problem["recover"] = {
                 "train": "scales",
                 "time": f"{shares.training:.0f}s",
-                "batch": 1,
                 "window": min(_TRAINED_WINDOW, text.window),
                 **_recovery_text(parts["calibration"]),
             }
