@@ -12,7 +12,7 @@ from problems.gguf.scales import codes_of, has_scales, scales_of, with_scales
 KINDS = [kind for kind in ggml._numbers() if ggml.fits(kind, 512) and has_scales(kind)]
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=KINDS, scope="module")
 def encoded(request):
     weights = np.random.default_rng(0).normal(size=(4, 512)).astype(np.float32)
     return Encoded(request.param, ggml.quantize(weights, request.param, np.ones(512, dtype=np.float32)))
