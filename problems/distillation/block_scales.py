@@ -88,6 +88,11 @@ def train_scales(matrix: Matrix, encoded: Encoded) -> None:
     module.parametrizations.weight.original.requires_grad_(True)
 
 
+def is_change(name: str) -> bool:
+    """Tell whether the parameter called ``name`` is the relative change of scales."""
+    return name.endswith(".parametrizations.weight.original")
+
+
 def fix_scales(matrix: Matrix) -> Encoded:
     """End :func:`train_scales`: the weight is what a file holds, which is returned."""
     parametrised: Any = matrix.module

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from evoprune import InputError
-from problems.distillation.block_scales import fix_scales, train_scales
+from problems.distillation.block_scales import fix_scales, is_change, train_scales
 from problems.gguf.ggml import Encoded
 from problems.gguf.scales import has_scales
 from problems.models.blocks import Matrix, find_blocks, find_matrices, prunable
@@ -73,13 +73,23 @@ class TrainableParameters:
             name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
         }
         """Sorted as in the model."""
+        self.count = sum(parameter.numel() for parameter in self.by_name.values())
+        """Number of trained values."""
         if not self.by_name:
             raise InputError(f"{train}: the model has none of these that can be trained; use all or lora", "train")
 
-    @property
-    def count(self) -> int:
-        """Number of trained values."""
-        return sum(parameter.numel() for parameter in self.by_name.values())
+    def groups(self) -> list[dict[str, Any]]:
+        """Groups for an optimiser, each with the ``share`` of the learning rate that it has.
+
+        Beside scales, which are relative, others are to change by a share of their size too: the share is their root
+        mean square (as in Adafactor, Shazeer and Stern, 2018). Norms of 0.03 would else change far more than scales.
+        """
+        if self.train != "scales":
+            return [{"params": list(self.by_name.values()), "share": 1.0}]
+        return [
+            {"params": [each], "share": 1.0 if is_change(name) else float(each.detach().square().mean().sqrt())}
+            for name, each in self.by_name.items()
+        ]
 
     def keep_zeros(self) -> None:
         """Delete the gradients of zeros: AdamW then leaves them, their moments and their decay at zero."""

@@ -56,7 +56,7 @@ class Training:
         train = self._agreed(fitting(given, self._device) if train == "auto" else train)
         self._parameters = TrainableParameters(given, train, settings.seed)
         fused = self._device.type in {"cpu", "cuda"}
-        self._adam = torch.optim.AdamW(list(self._parameters.by_name.values()), fused=fused)
+        self._adam = torch.optim.AdamW(self._parameters.groups(), fused=fused)
         self._rate = settings.rate or RATES[self._parameters.train]
         use_fast_attention(model, torch.bfloat16 if self.accelerator.mixed_precision == "bf16" else model.dtype)
         if settings.checkpointing:
@@ -155,7 +155,7 @@ class Training:
     def _step(self, step: int, rate: float) -> torch.Tensor:
         """Train on the windows of ``step``; return the mean losses ``(3,)`` of this process's."""
         for group in self._adam.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         losses = self._no_losses()
         for parts in self._passes(step):
             if self.accelerator.sync_gradients:
