@@ -27,9 +27,11 @@ from problems.models.blocks import find_blocks
 from problems.models.device import pick_dtype
 from problems.models.forward import Forward
 from problems.models.tensor_file import Tensors
+from problems.results.learning_curve import DIVERGENCE
 
 _LONGEST_GRADIENT = 1.0  # longer ones are clipped to this norm
 _MOMENTS = ("exp_avg", "exp_avg_sq")
+_RATE_OF_LOSS = 0.01  # learning rate of scales, for each nat a token of divergence on the held-out windows
 _WARM_UP = 0.05  # the share of the steps in which the learning rate rises
 
 
@@ -57,7 +59,6 @@ class Training:
         self._parameters = TrainableParameters(given, train, settings.seed)
         fused = self._device.type in {"cpu", "cuda"}
         self._adam = torch.optim.AdamW(self._parameters.groups(), fused=fused)
-        self._rate = settings.rate or RATES[self._parameters.train]
         use_fast_attention(model, torch.bfloat16 if self.accelerator.mixed_precision == "bf16" else model.dtype)
         if settings.checkpointing:
             _keep_no_activations(model)
@@ -66,6 +67,7 @@ class Training:
         self._student, self._optimizer = self.accelerator.prepare(student, self._adam)
         self._checkpoints = checkpoints
         self.progress = self._read()
+        self._rate = settings.rate or self._default_rate()
 
     @property
     def train(self) -> str:
@@ -183,6 +185,11 @@ class Training:
                 self._forward, self._teacher, self._text.held_out, self._settings.cross_entropy_weight
             )
         return self._agreed(found)  # type: ignore[no-any-return]
+
+    def _default_rate(self) -> float:
+        """The highest learning rate; of scales lower where little was lost, since noise then outweighs the gain."""
+        highest, lost = RATES[self._parameters.train], self.progress.curve[0].get(DIVERGENCE)
+        return min(highest, _RATE_OF_LOSS * lost) if self.train == "scales" and lost else highest
 
     def _read(self) -> Progress:
         found = self._checkpoints.read()
