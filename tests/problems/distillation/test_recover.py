@@ -10,6 +10,7 @@ from evoprune import InputError, Stopped
 from evoprune.api import Run
 from problems.distillation.recover import decided, refuse_scales
 from problems.distillation.settings import RecoverSettings
+from problems.distillation.training import Training
 from problems.gguf.scales import scales_of, with_scales
 from problems.results.final_model import FinalModel
 from problems.transforms.stack import overlay_of
@@ -127,3 +128,16 @@ def test_scales_are_trained_further_from_where_they_were(quantised, tmp_path):
     key = "held_out_divergence"
     best = min(point[key] for point in first.rows["evolved"].curve)
     assert second.rows["evolved"].curve[0][key] == pytest.approx(best, rel=1e-4)
+
+
+def test_the_rate_of_scales_is_lower_where_little_was_lost(quantised, tmp_path, monkeypatch):
+    step, rates = Training._step, []
+
+    def noting(training, number, rate):
+        rates.append(rate)
+        return step(training, number, rate)
+
+    monkeypatch.setattr(Training, "_step", noting)
+    found = recover_with(quantised, tmp_path, train="scales", rate=None)
+    highest = min(1e-3, 0.01 * found.rows["evolved"].curve[0]["held_out_divergence"])
+    assert 0.8 * highest < max(rates) <= highest

@@ -7,6 +7,8 @@ import torch
 
 from evoprune import InputError
 from problems.distillation.trainable_parameters import Given, TrainableParameters, looks_pruned
+from problems.gguf import ggml
+from problems.gguf.ggml import Encoded
 from problems.models.blocks import find_matrices
 from tests.problems.small import random_model
 
@@ -85,3 +87,17 @@ def test_what_cannot_be_trained_is_refused():
             module.register_parameter("weight", None)
     with pytest.raises(InputError, match="norms: the model has none"):
         TrainableParameters(Given(model), "norms")
+
+
+def test_beside_scales_others_change_by_a_share_of_their_size():
+    pytest.importorskip("llama_cpp_py_sync")
+    model = random_model("gpt2")
+    matrix = find_matrices(model)[0]
+    name = f"{matrix.name}.weight"
+    rows = matrix.rows(matrix.weight.detach()).contiguous().numpy()
+    parameters = TrainableParameters(Given(model, {name: Encoded("Q8_0", ggml.quantize(rows, "Q8_0"))}), "scales")
+    shares = dict(zip(parameters.by_name, (group["share"] for group in parameters.groups()), strict=True))
+    norm = "transformer.ln_f.weight"
+    assert shares.pop(f"{matrix.name}.parametrizations.weight.original") == 1
+    assert shares[norm] == pytest.approx(float(parameters.by_name[norm].detach().square().mean()) ** 0.5)
+    assert parameters.count == sum(each.numel() for each in parameters.by_name.values())
