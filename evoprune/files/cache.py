@@ -104,7 +104,7 @@ class CachedFile:
 
     def make(self, write: Callable[[Path], None]) -> None:
         """Let ``write`` write the file, completely or not at all, and lock it for use."""
-        with atomically(self.path, sync=False) as part:
+        with atomically(self.path, sync=False, alone=True) as part:
             write(part)
         fcntl.flock(self._lock, fcntl.LOCK_SH)
         make_room()

@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,15 @@ PART = ".tmp"  # the suffix of files that are being written; a killed process le
 
 
 @contextmanager
-def atomically(path: Path, sync: bool = True) -> Iterator[Path]:
-    """Yield the path of a new file that replaces ``path`` at the end, on the disk (``sync``), or is deleted."""
-    part = path.with_name(f"{path.name}{PART}")  # one name, so that a process killed again and again leaves one file
+def atomically(path: Path, sync: bool = True, alone: bool = False) -> Iterator[Path]:
+    """Yield the path of a new file that replaces ``path`` at the end, on the disk (``sync``), or is deleted.
+
+    ``alone``: no other process writes ``path`` now, so that unfinished files are those of killed ones, and are deleted.
+    """
+    part = path.with_name(f"{path.name}.{os.getpid()}{PART}")  # two processes may write one file at once
+    if alone:
+        for left in path.parent.glob(f"{escape(path.name)}.*{PART}"):
+            left.unlink(missing_ok=True)
     try:
         yield part
         if sync:

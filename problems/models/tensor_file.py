@@ -49,7 +49,7 @@ def saving(path: Path) -> Iterator[None]:
 
 def replace_file(path: Path, tensors: Tensors, about: Mapping[str, str] = MappingProxyType({})) -> None:
     """Write ``tensors`` so that ``path`` always holds what it held or all of them. Raises OSError."""
-    with atomically(path) as part, saving(part):
+    with atomically(path, alone=True) as part, saving(part):
         write_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, about, part)
 
 
