@@ -9,7 +9,7 @@ from deap import base
 from evoprune.backends.evaluation import ProblemRef, evaluate, judge
 from evoprune.errors import InputError
 from evoprune.experiment import parameters
-from evoprune.experiment.resolve import FROM_EXPERIMENT, Resolved
+from evoprune.experiment.resolve import FROM_EXPERIMENT, Resolved, check_survivors, tried
 from evoprune.interfaces.algorithm import Evaluate, Individual
 from evoprune.interfaces.genes import Genes
 from evoprune.interfaces.problem import Problem
@@ -94,26 +94,12 @@ def try_operators(toolbox: base.Toolbox, resolved: Resolved) -> None:
         if slot not in names:
             continue
         expected = 2 if slot in {"select", "mate"} else 1
-        found = _tried(names[slot], call)
+        found = tried(names[slot], call)
         if len(found) != expected or not all(isinstance(i, Individual) and len(i) == len(first) for i in found):
             raise InputError(
                 f"{names[slot]} does not return {expected} individual(s) of {len(first)} genes, as {slot} must"
             )
-    kept = len(_tried(names["survive"], lambda: toolbox.survive(population)))
-    if not 0 < kept < size:
-        raise InputError(
-            f"{names['survive']} would pass on {kept} of a population of {size}; "
-            "expected at least 1, and at least 1 place left for a child"
-        )
-    asked = _tried(names["algorithm"], lambda: next(toolbox.algorithm(toolbox)))
+    check_survivors(resolved.operators["survive"].use, toolbox.survive, size)
+    asked = tried(names["algorithm"], lambda: next(toolbox.algorithm(toolbox)))
     if not isinstance(asked, Evaluate) or not asked.individuals:
         raise InputError(f"{names['algorithm']} does not begin by asking for scores, as an algorithm must")
-
-
-def _tried(name: str, call: Callable[[], Any]) -> Any:
-    try:
-        return call()
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"{name} fails: {type(error).__name__}: {error}") from error

@@ -47,6 +47,7 @@ SETTINGS = {
     "generations nan": ("generations=.nan", "generations: expected a finite number"),
     "probability": ("mate_probability=1.5", "mate_probability: expected a number of at most 1"),
     "bounds a word": ("operators.mutate.low=abc", "operators.mutate.low: "),
+    "elite of all": ("operators.survive.fraction=0.999", "100 of a population of 100"),
     "low above up": ("problem.low=6", "problem: expected low <= up, got 6 and 5.12"),
     "mean out of reach": ("problem.mean=7", "problem: mean 7 cannot be reached between low -5.12 and up 5.12"),
     "seed too large": ("seed=4294967296", "seed: expected a number below 4294967296"),

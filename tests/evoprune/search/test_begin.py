@@ -108,3 +108,12 @@ def test_wrong_input_found_while_loading_leaves_nothing(run, loading, tmp_path, 
     assert run(loading.file).code == 2
     assert (tmp_path / "runs").exists() is there
     assert not (tmp_path / "runs" / "run").exists()
+
+
+def test_wrong_input_on_the_second_try_keeps_what_can_be_continued(run, evoprune, loading):
+    loading("interrupt")
+    folder = run(loading.file).folder
+    loading("input")
+    assert evoprune("resume", folder).code == 2
+    loading(None)
+    assert evoprune("resume", folder).code == 0
