@@ -63,7 +63,7 @@ class TrainableParameters:
             parameter.requires_grad_(True)
         self._scaled: dict[str, Matrix] = {}
         if train == "scales":
-            within = {f"{matrix.name}.weight": matrix for matrix in find_matrices(model)}
+            within = {matrix.parameter: matrix for matrix in find_matrices(model)}
             self.encoded = {name: given.encoded[name] for name in within.keys() & given.encoded.keys()}
             for name, own in self.encoded.items():
                 if has_scales(own.kind):

@@ -27,6 +27,11 @@ class Matrix:
         return self.module.weight  # type: ignore[return-value]
 
     @property
+    def parameter(self) -> str:
+        """Name of the weight, in the model."""
+        return f"{self.name}.weight"
+
+    @property
     def transposed(self) -> bool:
         return isinstance(self.module, Conv1D)
 

@@ -83,7 +83,7 @@ def final_model(session: Session, genome: Sequence[float], result: LanguageModel
 
 def _put_encoded(model: Any, scaled: Mapping[str, Bytes], encoded: Mapping[str, Encoded]) -> Mapping[str, Encoded]:
     """Give ``model`` the values of the bytes ``scaled``, which are in the types of ``encoded``."""
-    matrices = {f"{matrix.name}.weight": matrix for matrix in find_matrices(model)}
+    matrices = {matrix.parameter: matrix for matrix in find_matrices(model)}
     found = {}
     for name, data in scaled.items():
         if name not in encoded or encoded[name].data.shape != data.shape:

@@ -72,11 +72,6 @@ def typed_matrices(resident: Resident) -> list[Matrix]:
     return found
 
 
-def parameter_of(matrix: Matrix) -> str:
-    """The name of the parameter of ``matrix``."""
-    return f"{matrix.name}.weight"
-
-
 def is_read_whole(resident: Resident, matrix: Matrix, phase: Phase) -> bool:
     """Return whether a pass reads all of ``matrix``, one of :func:`typed_matrices`.
 

@@ -30,7 +30,6 @@ from problems.transforms.gguf_types.matrices import (
     TypedMatrix,
     group_of,
     is_read_whole,
-    parameter_of,
     typed_matrices,
     widths_of,
 )
@@ -169,7 +168,7 @@ class Types(Overlay):
         """The type of each matrix in each of llama.cpp's presets; the model must be dense."""
         from problems.gguf.runtime import presets
 
-        names = [parameter_of(matrix) for matrix in self.matrices]
+        names = [matrix.parameter for matrix in self.matrices]
         found = presets(self.resident.model, self._base, self.settings.importance)
         return {preset: [kinds.get(name, DENSE) for name in names] for preset, kinds in found.items()}
 
@@ -181,7 +180,7 @@ class Types(Overlay):
         """See :meth:`Overlay.fit`: types stay whose blocks of weights divide all widths that may be left."""
         fitting = []
         for matrix, own in zip(self.matrices, self._sizes, strict=True):
-            widths = {shape[0 if matrix.transposed else 1] for shape in shapes.possible(parameter_of(matrix))}
+            widths = {shape[0 if matrix.transposed else 1] for shape in shapes.possible(matrix.parameter)}
             fitting.append(
                 {kind: size for kind, size in own.items() if kind == DENSE or all(ggml.fits(kind, w) for w in widths)}
             )
@@ -267,7 +266,7 @@ class Types(Overlay):
 
     def kinds(self, shapes: Shapes) -> Kinds:
         own = enumerate(zip(self.matrices, self._genes, strict=True), len(shapes.counts))
-        return {parameter_of(matrix): (place, gene.levels) for place, (matrix, gene) in own}
+        return {matrix.parameter: (place, gene.levels) for place, (matrix, gene) in own}
 
     def bare(self) -> Transform:
         """The same with all types as levels, from more to fewer bytes: which are worth their time is not known."""
@@ -294,7 +293,7 @@ class Types(Overlay):
         return FileTimer(whole, load, kinds, len(cuts), self, lambda: self._base)
 
     def encoded(self) -> Mapping[str, Encoded]:
-        typed = {parameter_of(each.matrix): (each.kind, each.data) for each in self._typed}
+        typed = {each.matrix.parameter: (each.kind, each.data) for each in self._typed}
         return {name: Encoded(kind, data) for name, (kind, data) in typed.items() if data is not None}
 
     @torch.no_grad()
@@ -306,7 +305,7 @@ class Types(Overlay):
                 weight = there[matrix.name].weight
                 values, data = levels.quantised_anew(matrix, weight, kind, self._weighed(matrix, left))
                 weight.copy_(values)
-                found[parameter_of(matrix)] = Encoded(kind, data)
+                found[matrix.parameter] = Encoded(kind, data)
         return found
 
     def describe(self) -> dict[str, Any]:
