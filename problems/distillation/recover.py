@@ -39,7 +39,7 @@ from problems.transforms.transform import Transform
 S = TypeVar("S", bound=RecoverSettings)
 
 _BEFORE_TYPES = "trained in 16 bits or more, and measured once they are in the genome's types"
-_IN_TYPES = "trained beside matrices in the genome's types, which stay as they are"
+_IN_TYPES = "trained beside matrices in the genome's types, whose codes stay as they are"
 
 _NOTHING = {"tokens": 0, "time": None}  # settings of the dense model if the loss is the distance from itself alone
 

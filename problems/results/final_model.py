@@ -50,7 +50,7 @@ class FinalModel:
         """Return a copy on the CPU, in ``dtype`` (default: the session's). Raises :class:`evoprune.InputError`."""
         resident, encoded = self.reside()
         model = copy_of(resident, dtype or resident.dtype)
-        weights = {name: each for name, each in self.recovered.items() if each.dtype != torch.uint8}
+        weights = self._unencoded
         _put(model, weights)
         if encoded.keys() & weights.keys():
             return Weights(model, self.round(model))
@@ -67,8 +67,14 @@ class FinalModel:
 
     def to_train(self, train: str) -> Self:
         """The model to train for this one, with matrices that are not rounded if that comes later."""
-        before = replace(self, genome=unencoded(self.session.transform, self.genome))
-        return before if self.rounds_after(train) else self
+        if not self.rounds_after(train):
+            return self
+        return replace(self, genome=unencoded(self.session.transform, self.genome), recovered=self._unencoded)
+
+    @property
+    def _unencoded(self) -> dict[str, torch.Tensor]:
+        """Recovered weights but for the bytes of quantised ones."""
+        return {name: each for name, each in self.recovered.items() if each.dtype != torch.uint8}
 
     def round(self, model: Any) -> Mapping[str, Encoded]:
         """Round the matrices of ``model``, trained as :meth:`to_train` says, to the types of the genome."""

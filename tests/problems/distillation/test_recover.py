@@ -130,6 +130,15 @@ def test_scales_are_trained_further_from_where_they_were(quantised, tmp_path):
     assert second.rows["evolved"].curve[0][key] == pytest.approx(best, rel=1e-4)
 
 
+def test_matrices_may_be_trained_after_their_scales_and_are_then_rounded_anew(quantised, tmp_path):
+    scaled = recover_with(quantised, tmp_path / "scales", train="scales")
+    further = FinalModel(quantised.session, quantised.genome, scaled.weights)
+    found = recover_with(further, tmp_path / "all", train="all")
+    model = FinalModel(quantised.session, quantised.genome, found.weights).copy().model
+    report = quantised.session.texts.report.tokens
+    assert found.rows["evolved"].perplexity_after == pytest.approx(plain_perplexity(model, report), rel=1e-4)
+
+
 def test_the_rate_of_scales_is_lower_where_little_was_lost(quantised, tmp_path, monkeypatch):
     step, rates = Training._step, []
 
