@@ -25,26 +25,26 @@ class BlockScales(nn.Module):
     """
 
     _before: torch.Tensor
+    _units: torch.Tensor
 
     def __init__(self, matrix: Matrix, encoded: Encoded) -> None:
         super().__init__()
         self._encoded, self._transposed = encoded, matrix.transposed
-        weight = matrix.weight
-        width = matrix.rows(weight).shape[1]
-        self.register_buffer("_before", torch.from_numpy(scales_of(encoded)).to(weight.device), persistent=False)
-        self._codes = []
-        for number, (codes, unit) in enumerate(codes_of(encoded, width)):
-            runs = torch.from_numpy(codes).unflatten(1, (self._before.shape[-1], -1, _RUN)).to(weight.device)
+        fields = codes_of(encoded, matrix.rows(matrix.weight).shape[1])
+        self.register_buffer("_before", torch.from_numpy(scales_of(encoded)), persistent=False)
+        for number, (codes, _) in enumerate(fields):
+            runs = torch.from_numpy(codes).unflatten(1, (self._before.shape[-1], -1, _RUN))
             alike = bool((runs == runs[..., :1]).all())
-            self.register_buffer(f"_{number}", runs[..., :1].clone() if alike else runs, persistent=False)
-            self._codes.append((f"_{number}", unit))
+            self.register_buffer(f"_codes_{number}", runs[..., :1].clone() if alike else runs, persistent=False)
+        units = torch.tensor([unit for _, unit in fields])
+        self.register_buffer("_units", units[:, None, None], persistent=False)
 
     def forward(self, change: torch.Tensor) -> torch.Tensor:
         """The weight, in float32 and as the layer stores it."""
         scales = self._scales(change)
         stored = scales + (scales.half().float() - scales).detach()
-        units = torch.tensor([unit for _, unit in self._codes], device=change.device)
-        rows = _Values.apply(stored / units[:, None, None], *(getattr(self, name) for name, _ in self._codes))
+        codes = (getattr(self, f"_codes_{number}") for number in range(len(self._units)))
+        rows = _Values.apply(stored / self._units, *codes)
         return rows.T if self._transposed else rows  # type: ignore[no-any-return]
 
     def right_inverse(self, _: torch.Tensor) -> torch.Tensor:
@@ -84,7 +84,7 @@ class _Values(torch.autograd.Function):
 def train_scales(matrix: Matrix, encoded: Encoded) -> None:
     """Have the weight of ``matrix``, whose values are those of ``encoded``, depend on scales that can be trained."""
     module: Any = matrix.module
-    register_parametrization(module, "weight", BlockScales(matrix, encoded), unsafe=True)
+    register_parametrization(module, "weight", BlockScales(matrix, encoded).to(matrix.weight.device), unsafe=True)
     module.parametrizations.weight.original.requires_grad_(True)
 
 
