@@ -49,8 +49,7 @@ class Training:
         self._text, self._settings, self._phase = text, settings, phase
         self._device = self.accelerator.device
         self._per_step = settings.step_windows * text.train.shape[1]
-        if settings.step_windows % (settings.accumulate * self.accelerator.num_processes):
-            raise InputError("expected a multiple of accumulate times the number of processes", "batch")
+        refuse_uneven(settings, self.accelerator)
         model = self._model = given.model
         forward = Forward(model)
         self._plan = checkpoints.planned()
@@ -289,6 +288,12 @@ def accelerator(device: torch.device, accumulate: int = 1) -> Any:
     fast = pick_dtype("auto", device) == torch.bfloat16
     precision = "bf16" if fast else "no"
     return Accelerator(cpu=device.type == "cpu", mixed_precision=precision, gradient_accumulation_steps=accumulate)
+
+
+def refuse_uneven(settings: RecoverSettings, accelerator: Any) -> None:
+    """Raise :class:`evoprune.InputError` unless passes and processes have equal parts of a step."""
+    if settings.step_windows % (settings.accumulate * accelerator.num_processes):
+        raise InputError("expected a multiple of accumulate times the number of processes", "batch")
 
 
 def _keep_no_activations(model: Any) -> None:

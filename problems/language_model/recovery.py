@@ -23,7 +23,7 @@ from problems.distillation.recover import (
 from problems.distillation.settings import DEFAULT_WINDOW, RecoverOptions, RecoverSettings
 from problems.distillation.text import RecoveryText, divided, recovery_text, refuse_report
 from problems.distillation.trainable_parameters import Given, looks_pruned, refuse_lora
-from problems.distillation.training import accelerator
+from problems.distillation.training import accelerator, refuse_uneven
 from problems.evaluation.session import PERPLEXITY, Session
 from problems.export import ExportOptions, ragged_model
 from problems.export.card import card, recovered_card
@@ -59,7 +59,7 @@ def check_before_run(session: Session, settings: RecoverSettings, text: Recovery
     ``known``: the names that ``alike`` allows.
     """
     refuse_unknown(settings, known)
-    accelerator(session.resident.device)
+    refuse_uneven(settings, accelerator(session.resident.device))
     if settings.train == "lora":
         refuse_lora(session.transform.sparse)
     refuse_scales(settings, session.transform)

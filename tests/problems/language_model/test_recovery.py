@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 import evoprune
+from evoprune import InputError
 from evoprune.api import Run
 from evoprune.cli import main
 from problems.distillation import trainable_parameters
@@ -128,6 +129,15 @@ def test_a_recovery_in_a_run_is_measured_exported_and_shown(phased, tmp_path):
     assert (tmp_path / "out" / "recovery.png").exists()
     assert main(["report", str(phased)]) == 0
     assert "tokens trained on (evolved: " in (phased / "report.html").read_text()
+
+
+def test_steps_that_cannot_be_divided_are_refused_before_the_search(language_model):
+    """A step of scales has one window, which two passes cannot share."""
+    pytest.importorskip("llama_cpp_py_sync")
+    recover = RECOVER | {"batch": None, "accumulate": 2}
+    problem = language_model(transforms={"use": "types", "types": ["Q4_0"], "importance": False}, recover=recover)
+    with pytest.raises(InputError, match="batch"):
+        problem.fingerprint()
 
 
 def test_a_flipped_byte_of_recovered_weights_is_noticed(phased, tmp_path, capsys):
