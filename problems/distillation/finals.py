@@ -49,7 +49,9 @@ class JudgedModels(HeldOut, Finals):
 
         A budget does not count measurements on held-out windows, as for early stopping.
         """
-        return cost(self.recovery, self.settings.search_text) if self._select else 0.0
+        if not self.recovery or not self._select:
+            return 0.0
+        return cost(self.recovery, self._select, self.settings.search_text)
 
     def judge(self, genome: Sequence[float]) -> Evaluation:
         """Perplexity of the final model of ``genome`` on the held-out windows; the session's model is then dense.
@@ -97,10 +99,9 @@ class JudgedModels(HeldOut, Finals):
         return self.recovery.select if self.recovery else None
 
 
-def cost(recover: RecoverPhaseSettings | None, search_text: TextSettings) -> float:
+def cost(recover: RecoverPhaseSettings, select: SelectSettings, search_text: TextSettings) -> float:
     """Cost of judging one finalist by a short recovery, in scored tokens."""
-    assert recover and recover.select
-    select, window = recover.select, recover.text_settings(search_text).window
+    window = recover.text_settings(search_text).window
     step = recover.step_windows * window
     trained = math.ceil(select.tokens / step) * step
     measured = (2 if trained else 1) * recover.held_out * window

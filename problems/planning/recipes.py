@@ -140,8 +140,8 @@ class Size(Recipe):
     def experiment(self, subject: Subject, evaluations: float) -> Json:  # noqa: ARG002
         if not subject.one_file:
             return narrower(subject, self.budget)
-        types, budget = {"use": "types", "base": subject.base}, self.budget
-        problem = {"use": "language_model", "objective": "kl", "transforms": types, "budget": budget}
+        types = {"use": "types", "base": subject.base}
+        problem = {"use": "language_model", "objective": "kl", "transforms": types, "budget": self.budget}
         return {"problem": problem, "operators": _additive()}
 
 
