@@ -70,6 +70,7 @@ class Choices:
 
     def best(self, costs: Floats) -> list[float]:
         """The genome within the limit whose ``costs`` ``(count,)`` add up to the least.
+
         By dynamic programming over the spending (Kellerer, Pferschy and Pisinger, "Knapsack Problems", 2004, section
         11.5), within each value of a gene that others depend on; exact but for the rounding of prices.
         """

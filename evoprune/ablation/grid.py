@@ -22,6 +22,7 @@ class Variant:
 
 def variants(varied: Sequence[str], shared: Mapping[str, str] = MappingProxyType({})) -> list[Variant]:
     """All combinations of ``KEY=VALUE,VALUE,...``, the first value of each key first.
+
     A key that the experiment lacks at its top is the problem's. ``shared``: keys that all variants share, to their
     options.
     """

@@ -118,6 +118,7 @@ class Budget(ABC):
 
 class Additive(Budget):
     """Each gene spends for itself: ``fixed`` plus the sum of the genes' ``prices``, linear between levels.
+
     ``share``: the limit as :meth:`at_share` takes it. Raises ValueError unless there is a price for each gene and
     level; with a limit, prices of levels must rise or fall throughout.
     """

@@ -30,6 +30,7 @@ class Standing:
 @dataclass(frozen=True)
 class Rival:
     """A solution that the exports of a front are compared with, and the folder (``family``) of its export.
+
     ``name``: of its export; empty for a rival of one run. ``make``: returns the problem that reports and exports it,
     its genome, and genomes that the report compares it with, by name; raises :class:`evoprune.InputError` if there is
     none.
@@ -134,6 +135,7 @@ class Recovering(Measuring, Exporting):
     @abstractmethod
     def recover(self, genome: Sequence[float], result: Any, workplace: Path, place: Path, options: Any) -> Exported:
         """Train ``genome`` and write it to ``place`` as :meth:`export` does.
+
         ``workplace``: a folder, which may not exist yet, from which the same call continues an interrupted one; it is
         kept if a name in it begins with :data:`CHECKPOINT`. Raises :class:`evoprune.Stopped` if the training did not
         help.

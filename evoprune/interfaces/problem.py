@@ -19,6 +19,7 @@ class Settings(Checked):
 @dataclass(frozen=True)
 class Evaluation:
     """The score of one genome: a value an objective, and its cost in the problem's ``work_unit``.
+
     ``measures``: JSON-able facts for the history. ``failure``: why it could not be scored; ``values`` are then the
     worst. ``seconds`` (wall time) and ``worker`` (host and process) are filled in by the engine.
     """

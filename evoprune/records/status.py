@@ -102,6 +102,7 @@ def keeping_status(folder: Path) -> Iterator[StatusFile]:
 @dataclass(frozen=True)
 class Status:
     """Progress of a run.
+
     ``state``: of ``status.json``, but ``killed`` where it says running and no process holds the folder, and
     ``starting`` or ``empty`` where nothing is written yet. ``best``: after the last whole generation, None for several
     objectives. ``rate``: work a second. ``seconds_left``: an estimate. ``promised``: an export of its result is left to

@@ -39,6 +39,7 @@ class _Asked:
 
 class Evaluator:
     """Scores individuals: each genome once on a share of the data, and none whose score is ``recorded``.
+
     ``evaluations``: scores but for memo hits and references; ``work``: their cost and ``setup_cost``; ``busy``: seconds
     in ``evaluate``. ``best``: the best that may become the result, by its first objective; ``leading``: as many
     distinct ones as there are ``finalists``; ``front``: the non-dominated ones.

@@ -55,6 +55,7 @@ def check_finals(problem: Problem, budget: float | None) -> None:
 
 def hold(problem: Problem, best: Individual, evaluator: Evaluator) -> tuple[Individual, Json]:
     """The winner, and the result's keys about the finals; ``best`` and nothing where there are none.
+
     The finalists are ``best``, then those with the best fitness, then other known solutions. The first of equal ones
     wins, and ``best`` where none could be judged.
     """

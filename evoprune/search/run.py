@@ -37,6 +37,7 @@ def run(
     promised: Mapping[str, Any] | None = None,
 ) -> bool:
     """Run the experiment and leave everything in ``folder``, which is made; return True.
+
     Raises :class:`InputError` for the user's input, and deletes the folder if nothing was recorded; :class:`Stopped`
     when the run ends early. ``known``: scores on the same problem. ``promised``: what follows the run, kept for an
     interruption.
@@ -68,6 +69,7 @@ def _begin(resolved: Resolved, folder: Path, execution: Execution, known: Mappin
 
 def resume(folder: Path, overrides: Sequence[str], execution: Execution) -> bool:
     """Continue the run in ``folder``, if it is still the same run; return whether anything was left to do.
+
     ``overrides`` change its experiment as ``--set`` does. Raises as :func:`run`; an :class:`InputError` changed
     nothing.
     """

@@ -41,6 +41,7 @@ def additive(
     survivors: Annotated[int, Field(ge=1, description="of these, scored on all data")] = 2,
 ) -> Algorithm:
     """Measure the cost of each value of each gene alone, and solve the knapsack of these costs.
+
     They are measured once, from the better one of the genomes that spend the most and the least; of levels with known
     ``harms`` only the largest, unless it costs much. The first child is the genome within the budget whose costs have
     the least sum; the others have the least sum of costs drawn from a normal distribution, which each screened child

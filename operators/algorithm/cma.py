@@ -23,6 +23,7 @@ def cma(
     ] = 0.05,
 ) -> Algorithm:
     """CMA-ES (Hansen and Ostermeier, Evolutionary Computation 9, 2001), DEAP's implementation.
+
     It starts at the best known genome, or at a random one, and learns from repaired genomes. A gene with levels varies
     by half a level at least.
     """

@@ -86,6 +86,7 @@ def log_marginals(
     centre: Individual, budget: Budget, probe: float, screening: float
 ) -> Generator[Evaluate, None, list[float]]:
     """Return the logarithm of each gene's cost of one unit saved, less their weighted mean; 0 for fixed genes.
+
     Moving along the result keeps the budget. ``probe``: how far genes are moved; levels in shares of their range, but
     at least by one level.
     """

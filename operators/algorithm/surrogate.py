@@ -65,6 +65,7 @@ class _Known(NamedTuple):
 
 def _regression(known: Sequence[_Known], centre: Sequence[float], ridge: float) -> Callable[[Sequence[float]], float]:
     """Return a function that predicts a genome's loss above that of ``centre``.
+
     Ridge regression (Hoerl and Kennard, Technometrics 12, 1970) on the differences of genes from ``centre`` and on
     their squares, weighted by closeness to the best loss.
     """

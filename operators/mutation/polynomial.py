@@ -17,6 +17,7 @@ def polynomial(
     indpb: Annotated[Fraction, Field(description="probability of a change, for each gene")] = 0.3,
 ) -> tuple[Individual]:
     """Change some genes by a polynomial distribution over what the bounds leave.
+
     Deb and Goyal, "A Combined Genetic Adaptive Search (GeneAS) for Engineering Design", 1996. A gene with levels that
     is drawn to change moves by at least one level.
     """

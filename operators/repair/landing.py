@@ -30,6 +30,7 @@ def repaired(
 
 def land(genome: Individual, budget: Budget) -> None:
     """Move ``genome``, in place, to the nearest levels, and to the most that is not above the limit.
+
     While it is above the limit, levels change that save, then, while there is room, levels that fit: always the one
     that leaves the genome nearest to where it was. Real genes take up the rest. No single change of a level fits
     afterwards.
