@@ -37,7 +37,7 @@ from problems.export import FORMATS, ExportOptions
 from problems.export.facts import QUANTITIES, ExportFacts
 from problems.language_model.settings import CompressionSettings, EvalOptions, LanguageModelSettings, PruningSettings
 from problems.models.settings import ModelSettings
-from problems.results.result import LanguageModelResult
+from problems.results.result import LanguageModelResult, Reported
 from problems.results.summary import EXPLAINED, SHARES, WORDS, about, summary
 from problems.scores import SCORES
 from problems.transforms import TRANSFORMS
@@ -62,6 +62,7 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
     work_unit = "tokens"
     words: ClassVar[Mapping[str, str]] = WORDS
     shares = SHARES
+    first = ("written",)
     explained: ClassVar[Mapping[str, str]] = EXPLAINED
     quantities = QUANTITIES
 
@@ -224,13 +225,13 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         result = report(self.session, outcome, folder, self.budget, settings.uniform, target)
         by_divergence = self._select and self.recovery and not self.recovery.cross_entropy_weight
         result["protocol"]["finals"] = "divergence" if by_divergence else "perplexity"
-        if self.recovery is None:
-            return result
-        from problems.language_model.recovery import recover_in_run
+        if self.recovery is not None:
+            from problems.language_model.recovery import recover_in_run
 
-        return recover_in_run(
-            self.session, self.recovery, self.recovery_text, outcome, self._compared(), result, folder
-        )
+            result = recover_in_run(
+                self.session, self.recovery, self.recovery_text, outcome, self._compared(), result, folder
+            )
+        return result | {"bits_per_byte": Reported.model_validate(result).measured_bits}
 
     @classmethod
     def summary(cls, result: LanguageModelResult) -> list[str]:
@@ -257,6 +258,12 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         from problems.export.ragged_model import load_any
 
         return load_any(ModelSettings(model=str(folder), device="cpu", dtype=facts["dtype"]))
+
+    @classmethod
+    def drawn(cls, facts: Mapping[str, Any]) -> Mapping[str, tuple[Any, str]]:
+        from problems.export.figures import drawn
+
+        return drawn(ExportFacts.read(facts))
 
     @classmethod
     def standing(cls, facts: Mapping[str, Any]) -> Standing:

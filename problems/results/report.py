@@ -13,9 +13,11 @@ from problems.budgets import ReportedBudget
 from problems.budgets.amounts import LENGTH, of_model, unlimited_bytes
 from problems.evaluation.session import Session
 from problems.models.blocks import max_positions
+from problems.models.load import bytes_of, weight_files
 from problems.results.final_model import FinalModel
 from problems.results.result import EVOLVED, UNIFORM, gap_closed
 from problems.results.sparsity_report import SparsityTarget, on_target, sparsity_report
+from problems.transforms.transform import WEIGHTS
 from problems.transforms.weights.transform import Weights
 
 Perplexities = dict[str, float | None]
@@ -49,7 +51,8 @@ def report(
         "objective": session.settings.objective,
         "search_text": texts.search.protocol(),
         "held_out_text": texts.held_out.protocol() if texts.held_out else None,
-        "report_text": texts.report.protocol(),
+        "report_text": texts.report.protocol() | {"bytes": texts.report.predicted_bytes(session.resident.tokenizer)},
+        "source_bytes": bytes_of(weight_files(session.settings)) or None,
     }
     found: dict[str, Any] = {"protocol": stated, "genes": transform.genes.names}
     if target is None:
@@ -59,6 +62,8 @@ def report(
             stated[budget.unit] = budget.of
     transform.apply(outcome.best)
     found["sparsity"] = sparsity(session)
+    if goal := asked(session, outcome.best, budget, target, found):
+        found["asked"] = goal
     by_matrix = transform.masks.sparsities() if isinstance(transform, Weights) else {}
     if transform.updates:
         perplexity |= reconstructed(session, {name: genome for name, genome in compared.items() if name != "dense"})
@@ -96,6 +101,27 @@ def sparsity(session: Session) -> dict[str, float]:
     resident = session.resident
     removed = resident.removed_weights
     return {"prunable": removed / resident.prunable_weights, "model": removed / resident.parameters}
+
+
+def asked(
+    session: Session, best: list[float], budget: Budget | None, target: SparsityTarget | None, found: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Return the goal of the run and the result's value, in the unit of the goal; None for a run without a goal."""
+    if target is not None:
+        goal = {"unit": WEIGHTS, "wanted": target.sparsity, "got": found["sparsity"]["prunable"], "share": True}
+        return goal if target.sparsity else None
+    chosen = getattr(session.settings, "budget", None)
+    if chosen is None or budget is None or budget.limit is None:
+        return None
+    given = dict(chosen.parameters)
+    if removed := given.get("removed"):
+        dense, got = budget.spent(session.transform.dense), budget.spent(best)
+        share = float(removed) * (dense - got) / (dense - budget.limit)
+        return {"unit": chosen.use, "wanted": float(removed), "got": share, "share": True}
+    if speedup := given.get("speedup"):
+        times = found["cost"][budget.unit]
+        return {"unit": "speedup", "wanted": float(speedup), "got": times["dense"] / times["evolved"]}
+    return {"unit": budget.unit, "wanted": budget.limit, "got": budget.spent(best)}
 
 
 def cost(session: Session, best: list[float]) -> dict[str, dict[str, float]]:

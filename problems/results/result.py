@@ -87,18 +87,37 @@ class Cost(Keys):
 
 
 class Text(Keys):
-    """The protocol of a text. ``begin``: the token that each window begins with."""
+    """The protocol of a text. ``begin``: the token that each window begins with. ``bytes``: of what is predicted."""
 
     source: str
     window: int = Field(ge=2)
     windows: int = Field(ge=1)
     begin: str | None = None
+    bytes: int | None = Field(None, ge=1)
     sha256: str
+
+    def bits_per_byte(self, perplexity: float | None) -> float | None:
+        """Bits of all predicted tokens, divided by the bytes of the text that they stand for."""
+        if perplexity is None or self.bytes is None:
+            return None
+        return self.windows * (self.window - 1) * math.log2(perplexity) / self.bytes
 
     @property
     def name(self) -> str:
         """The last part of the source: no path of a machine."""
         return self.source.rsplit("/", 1)[-1]
+
+
+class Asked(Keys):
+    """The goal of a run, and its result in the same unit.
+
+    ``unit``: such as ``bytes``. ``share``: whether the numbers are shares of the dense model's that are removed.
+    """
+
+    unit: str
+    wanted: float
+    got: float
+    share: bool = False
 
 
 class RecoveryProtocol(Keys):
@@ -109,9 +128,13 @@ class RecoveryProtocol(Keys):
 
 
 class Protocol(Keys):
-    """The protocol of the measurements. ``finals``: the quantity that finalists were judged by."""
+    """The protocol of the measurements. ``finals``: the quantity that finalists were judged by.
+
+    ``source_bytes``: of the files with the dense model's weights; None if they are not on this machine.
+    """
 
     model: str
+    source_bytes: int | None = None
     revision: str | None = None
     weights_sha256: str
     dtype: str
@@ -147,9 +170,12 @@ class RecoveredRow(Keys):
 class Reported(BaseModel, extra="allow", allow_inf_nan=False, protected_namespaces=()):
     """The keys that a result and the facts of an export share."""
 
+    asked: Asked | None = None
     sparsity: Shares
     cost: Cost | None = None
     perplexity: Perplexities
+    bits_per_byte: Mapping[str, float | None] | None = None
+    """See :attr:`measured_bits`."""
     gap_closed: float | None
     chosen: str | None = None
     recovered: dict[str, RecoveredRow] | None = None
@@ -160,7 +186,22 @@ class Reported(BaseModel, extra="allow", allow_inf_nan=False, protected_namespac
     def repeated(self) -> dict[str, Any]:
         """Return the keys that an export's facts repeat; sparsities are counted again in what is written."""
         keys = [key for key in Reported.model_fields if key != "sparsity"]
-        return dict.fromkeys(keys) | self.model_dump(mode="json", include=set(keys), exclude_unset=True)
+        found = dict.fromkeys(keys) | self.model_dump(mode="json", include=set(keys), exclude_unset=True)
+        return found | {"bits_per_byte": self.measured_bits}
+
+    @property
+    def measured_bits(self) -> dict[str, float | None]:
+        """Bits per byte of the report text, of the models as they are exported, by name."""
+        trained = {name: row.perplexity_after for name, row in (self.recovered or {}).items() if row.helped}
+        finals = self.perplexity.exported.measured
+        finals |= {name: after for name, after in trained.items() if name in finals and name != "dense"}
+        return {name: self.protocol.report_text.bits_per_byte(perplexity) for name, perplexity in finals.items()}
+
+    @property
+    def behind_source(self) -> float | None:
+        """Bits per byte of the report text that the result is behind the model of the source."""
+        dense, evolved = map(self.measured_bits.get, ("dense", EVOLVED))
+        return None if dense is None or evolved is None else evolved - dense
 
     @property
     def is_smaller(self) -> bool:

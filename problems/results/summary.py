@@ -5,10 +5,12 @@ from pathlib import Path
 
 from evoprune import digits
 from problems.evaluation import EvaluationSettings
-from problems.results.result import EVOLVED, UNIFORM, LanguageModelResult, RecoveredRow, Scores
+from problems.results.result import EVOLVED, UNIFORM, LanguageModelResult, RecoveredRow, Reported, Scores
 
 WORDS = {
+    "asked": "asked for, and reached",
     "unseen": "perplexity on the report text",
+    "bits_per_byte": "bits per byte of the report text",
     "gap_closed": "gap to dense closed",
     "gap_closed_reconstructed": "gap to dense closed, both reconstructed",
     "written": "what the models write",
@@ -22,6 +24,8 @@ EXPLAINED = {
     "held_out: windows of the same source that the search did not see; report: another text. dense: the whole "
     "model; uniform: every layer loses the same share; evolved: what the search found; reconstructed: after the "
     "remaining weights were updated",
+    "bits_per_byte": "the loss of all tokens in bits, divided by the bytes of the text; of the models as they are "
+    "exported",
     "sparsity": "weights that are zero or gone: of the prunable ones (the matrices of the blocks), and of all",
     "gap_closed": "how much of the distance between uniform and dense, in log-perplexity on the report text, the "
     "search makes good",
@@ -41,26 +45,72 @@ def about(settings: EvaluationSettings, how: Sequence[str]) -> str:
 
 
 _NO_GAIN = 0.005  # share of the gap
+_SHARES_OF = {unit: f"blocks' {unit}" for unit in ("weights", "parameters", "operations")}
 
 
 def summary(result: LanguageModelResult) -> list[str]:
-    """Return the verdict, then what was measured: perplexities, costs, finals, recoveries."""
-    return [verdict(result), *_lines(result)]
+    """Return the verdict, then what was measured: the search's gain, perplexities, costs, finals, recoveries."""
+    return [verdict(result), *_gain(result, result.perplexity.exported), *_lines(result)]
 
 
-def verdict(result: LanguageModelResult) -> str:
-    """Say how the model is smaller, its perplexity as it is exported, and the gain of the search."""
-    scores = result.perplexity.exported
-    return " ".join([f"{_savings(result)}: {_perplexities(result, scores)}.", *_gain(result, scores)])
+def verdict(result: Reported, size: int | None = None) -> str:
+    """Say how small the model is beside the goal, and its loss, as it is exported, beside that of the source.
+
+    ``size``: bytes of the export, if it was written.
+    """
+    if size is None and result.cost and "bits_per_weight" in result.cost.savings:
+        size = round(result.cost.bytes.evolved)
+    return f"{reached(result, size)}: {behind(result) or _perplexities(result, result.perplexity.exported)}."
 
 
-def _savings(result: LanguageModelResult) -> str:
-    """The savings of the model; its zeros only if it needs no less of anything."""
+def reached(result: Reported, size: int | None) -> str:
+    """Say the result in the unit of its goal, the goal, and the ``size`` of the file beside the source's, if known."""
+    goal = result.asked
+    beside = "" if size is None else beside_source(size, result.protocol.source_bytes)
+    if goal is None:
+        return ", ".join(filter(None, [_savings(result), beside]))
+    if goal.unit == "bytes" and not goal.share:
+        beside = beside or beside_source(round(goal.got), result.protocol.source_bytes)
+        return f"{beside} ({megabytes(goal.wanted)} asked for)"
+    if goal.share:
+        said = (
+            f"{goal.got:.1%} of the {_SHARES_OF.get(goal.unit, goal.unit)} removed ({100 * goal.wanted:.4g}% asked for)"
+        )
+    elif goal.unit == "speedup":
+        said = f"{goal.got:.2f} times as fast ({goal.wanted:g} asked for)"
+    else:
+        said = f"{goal.got:.2f} {goal.unit} ({goal.wanted:g} asked for)"
+    return ", ".join(filter(None, [said, beside]))
+
+
+def beside_source(size: int, source: int | None) -> str:
+    """Say the ``size`` of a file beside that of its ``source``, in bytes."""
+    if source is None:
+        return megabytes(size)
+    return f"{megabytes(size)}{', larger than the source of' if size > source else ' of'} {megabytes(source)}"
+
+
+def megabytes(size: float) -> str:
+    """Return ``size``, in bytes, for people."""
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"
+
+
+def behind(result: Reported) -> str | None:
+    """Say the loss beside that of a .gguf source; None for another source, or if it was not measured."""
+    if result.behind_source is None or not result.protocol.model.endswith(".gguf"):
+        return None
+    return loss(result.behind_source, "the source")
+
+
+def loss(bits: float, source: str) -> str:
+    """Say how many ``bits`` per byte a model is behind the ``source``, or ahead of it."""
+    return f"{digits(abs(bits), 3)} bits per byte {'behind' if bits >= 0 else 'ahead of'} {source}"
+
+
+def _savings(result: Reported) -> str:
+    """The savings of a model without a goal; its zeros only if it needs no less of anything."""
     cost, found, weight = result.cost, [], "weight"
     saved = cost.savings if cost else {}
-    if cost and (times := cost.milliseconds):
-        asked = "" if times.speedup is None else f" ({times.speedup:g} asked for)"
-        found.append(f"{times.dense / times.evolved:.2f} times as fast{asked}")
     if "parameters" in saved:
         found.append(f"{saved['parameters']:.1%} of the parameters removed")
         weight = "weight that is left,"
@@ -70,20 +120,12 @@ def _savings(result: LanguageModelResult) -> str:
     return ", ".join(found) or f"{result.sparsity.prunable:.1%} of the weights removed"
 
 
-def _perplexities(result: LanguageModelResult, scores: Scores) -> str:
-    rows, before = result.recovered or {}, digits(scores.evolved, 3)
-    row = rows.get(EVOLVED)
-    others = {name: value for name, value in scores.measured.items() if name in ("dense", UNIFORM)}
+def _perplexities(result: Reported, scores: Scores) -> str:
+    before, row = digits(scores.evolved, 3), (result.recovered or {}).get(EVOLVED)
+    dense = f"dense {digits(scores.dense, 3)}"
     if row is None or not row.helped:
-        return f"perplexity {before} ({', '.join(f'{name} {digits(value, 3)}' for name, value in others.items())})"
-    said = [_beside(name, value, rows.get(name)) for name, value in others.items()]
-    return f"perplexity {digits(row.perplexity_after, 3)} after recovery, {before} before ({', '.join(said)})"
-
-
-def _beside(name: str, before: float | None, row: RecoveredRow | None) -> str:
-    if name == "dense":
-        return f"dense {digits(before, 3)}"
-    return f"{name} {digits(row.perplexity_after, 3)}" if row else f"{name} {digits(before, 3)} before"
+        return f"perplexity {before} ({dense})"
+    return f"perplexity {digits(row.perplexity_after, 3)} after recovery, {before} before ({dense})"
 
 
 def _gain(result: LanguageModelResult, scores: Scores) -> Iterator[str]:

@@ -54,6 +54,11 @@ class Windows:
     def predictions(self) -> int:
         return predictions(self.tokens)
 
+    def predicted_bytes(self, tokenizer: Any) -> int:
+        """Bytes of the text that the predicted tokens stand for, in UTF-8."""
+        texts = (tokenizer.decode(row, clean_up_tokenization_spaces=False) for row in self.tokens[:, 1:])
+        return sum(len(text.encode()) for text in texts)
+
     def protocol(self) -> dict[str, Any]:
         windows, window = self.tokens.shape
         keys = {"source", "subset", "split", "column", "part", "sampling", "sampling_seed"}

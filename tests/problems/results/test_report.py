@@ -58,6 +58,13 @@ def test_under_a_budget_the_uniform_model_is_reported_beside_the_result(language
     for role, windows in texts_of(problem.session).items():
         assert perplexity[role]["uniform"] == pytest.approx(plain_perplexity(model, windows.tokens), rel=1e-4)
     assert found["gap_closed"] == gap_closed(**perplexity["report"])
+    assert found["asked"] == {"unit": "weights", "wanted": 0.4, "got": pytest.approx(0.4), "share": True}
+    assert found["asked"]["got"] == pytest.approx(found["sparsity"]["prunable"], abs=1e-4)
+    text, tokens = found["protocol"]["report_text"], texts_of(problem.session)["report"].tokens
+    assert text["bytes"] == sum(len(" ".join(f"w{word}" for word in row[1:])) for row in tokens.tolist())
+    for name, value in perplexity["report"].items():
+        nats = math.log(value) * tokens[:, 1:].numel()
+        assert found["bits_per_byte"][name] == pytest.approx(nats / math.log(2) / text["bytes"])
     assert found["overfitting"] == {
         role: overfitting(perplexity["search"], perplexity[role]) for role in ("held_out", "report")
     }
