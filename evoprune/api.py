@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -25,7 +26,7 @@ from evoprune.experiment import config
 from evoprune.experiment.parameters import check_parameters
 from evoprune.experiment.resolve import Resolved, resolve, resolve_at, resolve_file
 from evoprune.exports.exporting import export, is_one_file, recover_into
-from evoprune.files.json_files import read_json
+from evoprune.files.json_files import read_json, write_json
 from evoprune.interfaces.export import Exported, Exporting, Measuring, Recovering, Table
 from evoprune.interfaces.parts import reporting
 from evoprune.interfaces.problem import Problem
@@ -118,7 +119,10 @@ class Run:
         def write(place: Path) -> Any:
             return self._problem.export(self.best.genome, self.result, place, checked)
 
-        return export(Path(out), write, *self._description(Path(out)))
+        exported = export(Path(out), write, *self._description(Path(out)))
+        with suppress(OSError):  # of somebody else's folder
+            write_json(self.folder / run_folder.EXPORTED, {"out": str(Path(out).absolute())})
+        return exported
 
     def recover(self, out: str | Path, **options: Any) -> Exported:
         """Train the best candidate towards the dense one and export it; continue an interrupted recovery."""

@@ -70,7 +70,7 @@ def recover(options: argparse.Namespace) -> None:
 
 
 def _tell(exported: Exported, out: Path) -> None:
-    print(*exported.summary, f"written and checked: {out}", sep="\n")
+    print(*exported.told(out), sep="\n")
 
 
 def add_eval(commands: Any) -> None:

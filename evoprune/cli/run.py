@@ -174,18 +174,19 @@ def keep_promise(folder: Path) -> None:
         raise InputError(f"out: expected a path or null, got {out!r:.60}", str(path))
     if not isinstance(options, dict):
         raise InputError(f"options: expected a mapping, got {options!r:.60}", str(path))
-    page, _ = write([folder], folder / "report.html")
-    print(f"the page: {page}")
-    print(f"to repeat it: python -m evoprune run {shlex.quote(str(folder / run_folder.CONFIG))}")
-    if out:
-        this_worker.forget()  # there may be no room for two
-        try:
+    told: list[str] = []
+    try:
+        if out:
+            this_worker.forget()  # there may be no room for two
             with run_folder.locked(folder):
-                exported = Run.open(folder).export(out, **options)
-        except KeyboardInterrupt:
-            _say_how_to_continue(folder)
-            raise
-        print(*exported.summary, f"written and checked: {out}", sep="\n")
+                told = Run.open(folder).export(out, **options).told(Path(out))
+    except KeyboardInterrupt:
+        _say_how_to_continue(folder)
+        raise
+    finally:
+        page, _ = write([folder], folder / "report.html")
+        print(f"the page: {page}")
+    print(f"to repeat it: python -m evoprune run {shlex.quote(str(folder / run_folder.CONFIG))}", *told, sep="\n")
     path.unlink()
 
 

@@ -52,6 +52,7 @@ def export(
             with Phase(f"writing and checking {out}"):
                 exported = write(target)
             state = {"fit": not exported.faults, "faults": list(exported.faults)}
+            state |= {key: told for key in ("verdict", "usage") if (told := getattr(exported, key))}
             facts, described, unfit = (described_in(target, name, is_file) for name in (FACTS, EXPERIMENT, UNFIT))
             write_json(facts, {**state, **made_by, **exported.facts})
             if experiment is not None:

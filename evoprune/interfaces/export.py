@@ -1,5 +1,6 @@
 """Optional parts of a problem whose results are exported, measured again or recovered."""
 
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,11 +44,22 @@ class Rival:
 
 @dataclass(frozen=True)
 class Exported:
-    """Result of an export: facts for ``evoprune.json``, summary lines, and faults why it must not be used."""
+    """Result of an export: facts for ``evoprune.json``, summary lines, and faults why it must not be used.
+
+    ``verdict``: a line that says how good it is, beside its source. ``usage``: the command that uses it, with ``{out}``
+    for its path.
+    """
 
     facts: Mapping[str, Any]
     summary: Sequence[str] = ()
     faults: Sequence[str] = ()
+    verdict: str = ""
+    usage: str = ""
+
+    def told(self, out: Path) -> list[str]:
+        """Return lines about the export ``out`` for people, the verdict and the command last."""
+        usage = f"to use it: {self.usage.replace('{out}', shlex.quote(str(out)))}" if self.usage else ""
+        return list(filter(None, [*self.summary, self.verdict, f"written and checked: {out}", usage]))
 
 
 class Exporting(ABC):
@@ -85,6 +97,11 @@ class Exporting(ABC):
     def standing(cls, facts: Mapping[str, Any]) -> Standing:
         """Measurements of an export from its ``evoprune.json``; raises InputError if the first is missing."""
         raise InputError(f"the problem {cls.__name__} does not say what its exports are worth")
+
+    @classmethod
+    def drawn(cls, facts: Mapping[str, Any]) -> Mapping[str, tuple[Any, str]]:
+        """Figures (matplotlib's) of an export with these ``facts``, and their captions, for the page of its run."""
+        return {}
 
     @classmethod
     def load(cls, folder: Path, facts: Mapping[str, Any]) -> Any:

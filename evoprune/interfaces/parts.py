@@ -105,6 +105,9 @@ class Reporting(ABC):
     explained: ClassVar[Mapping[str, str]] = {}
     """What keys of the result mean, in a sentence each: pages show it where the number stands."""
 
+    first: ClassVar[tuple[str, ...]] = ()
+    """Keys of the result whose tables the page of an exported run shows first, before what it folds."""
+
     packages: ClassVar[tuple[str, ...]] = ()
     """Installed packages that scores depend on; pages show their versions."""
 

@@ -23,6 +23,9 @@ CONFIG, STATUS, LOCK = "config.yaml", "status.json", "lock"  # written before an
 PROMISED = "promised.json"
 """What is left to do after the run, of the command that planned it: see :mod:`evoprune.cli.promised`."""
 
+EXPORTED = "exported.json"
+"""The path of the last export of the result, for the run's page."""
+
 ENVIRONMENT, MEASURED = "environment.json", "measured.json"  # written before the first score
 
 HISTORY, AHEAD = "history.jsonl", "ahead.jsonl"  # the scores: see evoprune.records.history

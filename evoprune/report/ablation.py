@@ -74,7 +74,7 @@ def blocks(folder: Path) -> Iterator[Block]:
     yield "## Repeat"
     yield code(repeating(campaign.environment))
     yield "An ablation that has the `--name` already is continued: only missing runs are made."
-    yield Details("The first run's experiment, whole", code((first / CONFIG).read_text(encoding="utf-8")))
+    yield Details("The first run's experiment, whole", [code((first / CONFIG).read_text(encoding="utf-8"))])
 
 
 def _member(folder: Path, campaign: Campaign, variant: Variant, seed: int, place: Path) -> Member:

@@ -1,8 +1,10 @@
 """Pages, written as Markdown, and made from that as HTML that needs no network: text, tables, figures."""
 
+from __future__ import annotations
+
 import base64
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -41,13 +43,24 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Details:
-    """Markdown that a page shows when asked for."""
+    """Parts that a page shows when asked for."""
 
     summary: str
-    markdown: str
+    blocks: Sequence[Block]
 
 
 Block = str | Drawing | Details  # a part of a page; a string is Markdown
+
+
+def folded(blocks: Iterable[Block], head: str) -> Iterator[Block]:
+    """Fold each section of ``blocks`` whose title stands after ``head``, the marks of a heading."""
+    title, own = "", list[Block]()
+    for block in [*blocks, head]:
+        if isinstance(block, str) and block.split(" ")[0] == head:
+            yield from [Details(title, own)] if title else own
+            title, own = block.removeprefix(head).strip(), []
+        else:
+            own.append(block)
 
 
 def drawing(title: str, figure: Figure, words: str) -> Drawing:
@@ -136,7 +149,8 @@ def _markdown(block: Block) -> str:
     if isinstance(block, Drawing):
         return f"*{text(block.title)}*: {text(block.words)}"
     if isinstance(block, Details):
-        return f"<details><summary>{text(block.summary)}</summary>\n\n{block.markdown}\n\n</details>"
+        inner = "\n\n".join(map(_markdown, block.blocks))
+        return f"<details><summary>{text(block.summary)}</summary>\n\n{inner}\n\n</details>"
     return block
 
 
@@ -147,7 +161,8 @@ def to_html(block: Block) -> str:
         shown = block.svg.decode() if block.inline else f'<img src="{image}" alt="{escape(block.title)}">'
         return f"<figure>{shown}<figcaption>{escape(block.words)}</figcaption></figure>\n"
     if isinstance(block, Details):
-        return f"<details><summary>{escape(block.summary)}</summary>\n{to_html(block.markdown)}</details>\n"
+        inner = "".join(map(to_html, block.blocks))
+        return f"<details><summary>{escape(block.summary)}</summary>\n{inner}</details>\n"
     tokens = _PARSER.parse(block)
     _mark_rows(tokens)
     return str(_PARSER.renderer.render(tokens, _PARSER.options, {}))

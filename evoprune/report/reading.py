@@ -1,6 +1,8 @@
 """Reads a run for its page, whether it is finished or not."""
 
+import shlex
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,12 +11,15 @@ from typing import Any
 from evoprune import api
 from evoprune.console.formatting import Share, flat
 from evoprune.errors import InputError
+from evoprune.exports.exporting import FACTS, described_in
 from evoprune.figures import draw_convergence
+from evoprune.files.json_files import read_json
+from evoprune.interfaces.export import Exporting
 from evoprune.interfaces.parts import reporting, titles
 from evoprune.interfaces.result import Best, Result
 from evoprune.records import recorded
 from evoprune.records.history import is_generation, may_win
-from evoprune.records.run_folder import HISTORY, RESULT
+from evoprune.records.run_folder import EXPORTED, HISTORY, RESULT
 from evoprune.records.status import look
 
 # keys of a result that have a place of their own on the page
@@ -26,6 +31,15 @@ Json = dict[str, Any]
 
 class NothingYet(InputError):
     """Too little is scored for a report; that may change while runs continue."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The first screen of a page: an export's verdict, the command that uses it, and its figures with captions."""
+
+    verdict: str
+    usage: str
+    figures: Mapping[str, tuple[Any, str]]
 
 
 class Reported:
@@ -69,6 +83,20 @@ class Reported:
                 if all(len(row) <= _MOST_COLUMNS for row in rows.values()):
                     found[self.told.words.get(key, key)] = rows
         return found
+
+    @cached_property
+    def exported(self) -> Shown | None:
+        """The run's last export; None if there is none, or if it has no verdict."""
+        path = self.run.folder / EXPORTED
+        if not path.exists() or not issubclass(self.problem, Exporting):
+            return None
+        out = Path(str(read_json(path).get("out")))
+        described = described_in(out, FACTS, self.problem.writes_file(out))
+        facts = read_json(described) if described.exists() else {}
+        if not facts.get("verdict"):
+            return None
+        usage = str(facts.get("usage", "")).replace("{out}", shlex.quote(str(out))) or str(out)
+        return Shown(str(facts["verdict"]), usage, self.problem.drawn(facts))
 
     @property
     def numbers(self) -> dict[str, float]:

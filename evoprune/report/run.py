@@ -13,16 +13,33 @@ from evoprune.interfaces.parts import reporting
 from evoprune.interfaces.problem import Problem
 from evoprune.records.run_folder import CONFIG, ENVIRONMENT
 from evoprune.report.figures import ancestors, describe_family, draw_family
-from evoprune.report.page import Block, Details, Drawing, bars, code, drawing, facts, items, table, text
+from evoprune.report.page import Block, Details, Drawing, bars, code, drawing, facts, folded, items, table, text
 from evoprune.report.reading import Json, Reported
 
 
 def blocks(one: Reported, level: int = 2) -> Iterator[Block]:
     """The page's part on ``one``, with headings of ``level`` and deeper."""
-    head, result = "#" * level, one.run.result
     yield text(one.about)
-    if one.finished:
-        yield from (f"> {text(verdict)}" for verdict in one.told.summary(result)[:1])
+    if one.exported is None:
+        if one.finished:
+            yield from (f"> {text(verdict)}" for verdict in one.told.summary(one.run.result)[:1])
+        yield from _sections(one, level)
+        return
+    yield f"> {text(one.exported.verdict)}"
+    yield code(one.exported.usage)
+    for name, (figure, words) in one.exported.figures.items():
+        yield drawing(name, figure, words)
+    shown = [one.told.words.get(key, key) for key in one.told.first]
+    for title in shown:
+        if title in one.tables:
+            yield f"**{text(title)}**"
+            yield _table(one.tables[title])
+    yield from folded(_sections(one, level), "#" * level)
+
+
+def _sections(one: Reported, level: int) -> Iterator[Block]:
+    """The parts of the page on the result, the search and its circumstances, with headings of ``level`` and deeper."""
+    head, result = "#" * level, one.run.result
     yield f"{head} Result"
     now = {"now": one.status.phase, "time left": interval(one.status.seconds_left)} if one.status.phase else {}
     explained = {one.told.words.get(key, key): sentence for key, sentence in one.told.explained.items()}
@@ -48,7 +65,7 @@ def blocks(one: Reported, level: int = 2) -> Iterator[Block]:
         [g["generation"], g["best"], g["quartiles"][0], g["median"], g["quartiles"][1], g["worst"]]
         for g in one.generations
     )
-    yield Details("The population after each generation", table(columns, generations))
+    yield Details("The population after each generation", [table(columns, generations)])
     if references := [line for line in one.lines if "reference" in line]:
         yield f"{head} Known solutions, on the search's data"
         yield table(["name", *one.objectives], ([line["reference"], *line["fitness"]] for line in references))
@@ -70,7 +87,7 @@ def blocks(one: Reported, level: int = 2) -> Iterator[Block]:
     again = shlex.join(["python", "-m", "evoprune", "run", str(one.run.folder / CONFIG)])
     yield code(repeating(environment) or again)
     config = yaml.safe_dump(one.run.resolved.config(), sort_keys=False, allow_unicode=True)
-    yield Details("The experiment", code(config))
+    yield Details("The experiment", [code(config)])
 
 
 def _table(rows: Mapping[str, Json]) -> str:
@@ -111,7 +128,7 @@ def _family(one: Reported, head: str) -> Iterator[Block]:
     bred = [" and ".join(map(str, line["parents"])) or "drawn at random" for line in family]
     rows = [[m["candidate"], m["generation"], m["fitness"][0], of] for m, of in zip(family, bred, strict=True)]
     head_row = ["candidate", "generation", one.objectives[0], "bred from"]
-    yield Details(f"{len(family)} candidates, the best first", table(head_row, rows))
+    yield Details(f"{len(family)} candidates, the best first", [table(head_row, rows)])
 
 
 def _protocol(protocol: Json, head: str) -> Iterator[Block]:

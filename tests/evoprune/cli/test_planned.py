@@ -14,6 +14,7 @@ from tests.runs import result
 PLANNERS = """
 import json
 import os
+from matplotlib.figure import Figure
 from evoprune import Checked, Evaluation, Exported, Exporting, Genes, InputError, Plan, Planner, Problem
 
 class Tiny(Planner):
@@ -56,7 +57,12 @@ class Sum(Problem, Exporting):
     def export(self, genome, result, place, options):
         self._come_to("export")
         (place / "best.json").write_text(json.dumps(genome))
-        return Exported({}, ["two numbers!" if options.loud else "two numbers"])
+        told = ["two numbers!" if options.loud else "two numbers"]
+        return Exported({"sum": sum(genome)}, told, verdict="2 numbers of 3", usage="cat {out}/best.json")
+
+    @classmethod
+    def drawn(cls, facts):
+        return {"a figure": (Figure(), f"it sums to {facts['sum']}")}
 
     def _come_to(self, part):
         if os.environ["INTERRUPTED_IN"] == part:
@@ -113,12 +119,21 @@ def test_what_was_promised_is_kept_by_resume_after_an_interruption(part, command
     assert "to continue: python -m evoprune resume runs/run" in told
     monkeypatch.setenv("INTERRUPTED_IN", "nothing")
     monkeypatch.chdir("runs")
-    for told, folder in (("two numbers!\nwritten and checked: ", "."), ("done already", "run")):
+    usage = f"cat {tmp_path / 'result'}/best.json"
+    for told, folder in (("two numbers!\n2 numbers of 3\nwritten and checked: ", "."), ("done already", "run")):
         answer = evoprune("resume", folder)
         assert answer.code == 0, answer.err
         assert told in answer.out
-    assert json.loads((tmp_path / "result" / "best.json").read_text()) == result(Path("run"))["best"]["genome"]
-    assert Path("run", "report.html").is_file()
+        assert (usage in answer.out.splitlines()[-1]) == (folder == ".")
+    genome = json.loads((tmp_path / "result" / "best.json").read_text())
+    assert genome == result(Path("run"))["best"]["genome"]
+    first, _, folded = Path("run", "report.md").read_text().partition("<details>")
+    for words in ("> 2 numbers of 3", usage, f"it sums to {sum(genome)}"):
+        assert words in first
+    assert "| candidates evaluated |" in folded
+    (tmp_path / "result" / "evoprune.json").unlink()
+    assert evoprune("report", "run").code == 0
+    assert "2 numbers" not in Path("run", "report.md").read_text()  # the export is gone
 
 
 @pytest.mark.parametrize(
