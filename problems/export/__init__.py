@@ -17,4 +17,8 @@ class ExportOptions(Settings):
         description="for OUT.gguf: a .gguf file of the dense model, whose tokenizer and metadata are copied (default: "
         "that of the run's transform, or the run's model, if it is one)",
     )
-    untimed: bool = Field(False, description="do not time the model and the dense one, nor measure their memory")
+    untimed: bool = Field(
+        False,
+        description="do not time the model and its source, nor measure their memory, nor make llama.cpp's preset of "
+        "the same size",
+    )

@@ -13,8 +13,8 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType(
     {
         "divergence": Quantity("divergence from dense, nats a token", "lower"),
         "bytes": Quantity("bytes of the file", "lower"),
-        "decode": Quantity("speed of generating, times the dense file's", "higher"),
-        "prefill": Quantity("speed of the prompt, times the dense file's", "higher"),
+        "decode": Quantity("speed of generating, times the source file's", "higher"),
+        "prefill": Quantity("speed of the prompt, times the source file's", "higher"),
         "perplexity": Quantity("perplexity on the report text"),
         "decode_speed": Quantity("tokens generated a second"),
         "prefill_speed": Quantity("tokens of the prompt a second"),
@@ -44,6 +44,7 @@ class Check(Keys):
     perplexity: float | None = None
     tolerance: float
     run_perplexity: float | None = None
+    bits_per_byte: float | None = None
     divergence: float | None = None
     run_divergence: float | None = None
     kl_top: int | None = None
@@ -52,7 +53,10 @@ class Check(Keys):
 
 
 class Runtime(Keys):
-    """Speeds in tokens a second, bytes and seconds of the dense model and of the export, and the machine."""
+    """Speeds in tokens a second, bytes and seconds of the dense model and of the export, and the machine.
+
+    Of a .gguf file, ``dense`` is :attr:`ExportFacts.source`.
+    """
 
     prefill: Pair
     decode: Pair
@@ -67,6 +71,25 @@ class Runtime(Keys):
         return f"{self.processor}, {self.threads} thread{'s' * (self.threads > 1)}"
 
 
+class StoredMatrix(Keys):
+    """A matrix in a .gguf file; ``bits``: of a weight."""
+
+    type: str
+    rows: int
+    width: int
+    bits: float
+
+
+class Compared(Keys):
+    """A file that an exported one is compared with, on the same text; ``divergence``: from the dense model."""
+
+    name: str
+    bytes: int
+    perplexity: float | None
+    bits_per_byte: float | None
+    divergence: float | None
+
+
 class ExportFacts(Reported):
     """The facts of an export, a folder or a file. ``types``, ``kinds``: how many matrices or tensors have each type."""
 
@@ -75,12 +98,17 @@ class ExportFacts(Reported):
     transform: Mapping[str, Any] = {}
     sparsity: Sparsity
     check: Check
+    source: Compared | None = None
+    """The source of the model, if it is a .gguf file; else the dense model in 16 bits."""
+    preset: Compared | None = None
+    """llama.cpp's preset of the dense model that is nearest in size."""
     runtime: Runtime | None = None
     seed: int | None = None
     dtype: str | None = None
     ragged: bool = False
     types: Mapping[str, int] = {}
     kinds: Mapping[str, int] = {}
+    matrices: Mapping[str, StoredMatrix] = {}
     architecture: str | None = None
     bits_per_weight: float | None = None
 

@@ -24,7 +24,7 @@ from problems.models.processes import Failed, environment, run_python
 from problems.models.tensor_file import saving
 from problems.results.learning_curve import draw_recovery
 from problems.results.result import LanguageModelResult
-from problems.results.summary import about
+from problems.results.summary import about, verdict
 from problems.texts.source import load_text
 from problems.texts.windows import Windows
 from problems.transforms.stack import cutting
@@ -78,8 +78,9 @@ class Folder(ExportFormat):
         if run.recovered:
             how = run.protocol.recovery
             draw_recovery(run.recovered, how.held_out_dense if how else None, place, about(settings, ()))
-        (place / "README.md").write_text(card(ExportFacts.read(facts)), encoding="utf-8")
-        return Exported(facts, summary, faults)
+        typed = ExportFacts.read(facts)
+        (place / "README.md").write_text(card(typed), encoding="utf-8")
+        return Exported(facts, summary, faults, verdict(typed, typed.bytes))
 
 
 def _own_dtype(session: Session) -> str:

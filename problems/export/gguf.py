@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from evoprune import CARD, Exported, InputError, about, finite, plain
+from evoprune import CARD, Exported, InputError, about, digits, finite, plain
 from problems.evaluation.measure import Divergence, Measure
 from problems.export.card import called, front_matter, how_found, how_measured, inline, perplexities, repeat
 from problems.export.facts import ExportFacts
@@ -17,6 +16,7 @@ from problems.export.format import ExportFormat, Json
 from problems.export.runtime import lines
 from problems.models.forward import Forward
 from problems.results.result import LanguageModelResult
+from problems.results.summary import loss, megabytes, reached
 from problems.texts.source import load_text
 from problems.transforms.stack import base_of
 
@@ -33,7 +33,8 @@ class GgufFile(ExportFormat):
 
     def write(self, run: LanguageModelResult, place: Path) -> Exported:
         base = self._base()  # before the following imports: a package may be missing
-        from problems.gguf.runtime import checked, compared
+        from problems.export.comparison import Comparison
+        from problems.gguf.runtime import checked
         from problems.gguf.write import contents
 
         session, final, options = self.session, self.final, self.options
@@ -43,30 +44,35 @@ class GgufFile(ExportFormat):
         top = min(session.settings.kl_top, resident.forward.vocabulary)
         dense = Divergence(report.predictions, top)
         session.fitness.measure.total(report.tokens, dense.learn)
-        with tempfile.TemporaryDirectory(dir=place.parent) as scratch:  # the dense model may be larger than /tmp
-            source = Path(scratch) / "dense.gguf"
-            if not options.untimed:
-                contents(resident.model, base, {}, half).write(source)
-            model, encoded = final.copy() if final.recovered else final.reside()
-            made = contents(model, base, encoded, half)
-            made.write(place)
-            text = load_text(report.settings, "report_text")
-            found = checked(place, text, report.tokens, report.begin is not None, dense.known)
-            runtime = None if options.untimed else compared(source, place, found)
+        model, encoded = final.copy() if final.recovered else final.reside()
+        made = contents(model, base, encoded, half)
+        made.write(place)
+        text = load_text(report.settings, "report_text")
+
+        def score(path: Path) -> Json:
+            return checked(path, text, report.tokens, report.begin is not None, dense.known)
+
+        found, comparison = score(place), Comparison(session, base, half, place, score)
         ours = Measure(Forward(model), session.settings.batch_tokens) if final.recovered else session.fitness.measure
         found |= {"run_perplexity": run.final_perplexity, "run_divergence": ours.value(report.tokens, dense)}
-        found |= {"tolerance": TOLERANCE, "kl_top": top}
+        found |= {"tolerance": TOLERANCE, "kl_top": top, "bits_per_byte": comparison.bits_per_byte(found["perplexity"])}
         size, parameters = place.stat().st_size, sum(parameter.numel() for parameter in model.parameters())
         facts = self.facts(run, model, [place]) | {
             "bits_per_weight": 8 * size / parameters,
             "kinds": dict(Counter(made.kinds.values())),
+            "matrices": {
+                slot.name: _matrix(made.kinds[slot.name], slot.shape)
+                for slot in made.layout.slots
+                if len(slot.shape) > 1
+            },
             "architecture": made.layout.architecture,
             "check": {name: finite(value) if isinstance(value, float) else value for name, value in found.items()},
-            "runtime": runtime,
         }
+        facts |= comparison.facts(found, timed=not options.untimed, preset=not (options.untimed or run.rival))
         typed = ExportFacts.read(facts)
         about(place, CARD).write_text("\n".join([*_card(typed, place.name), ""]), encoding="utf-8")
-        return Exported(facts, list(_summary(typed)), _faults(found))
+        summary, verdict = list(_summary(typed)), _verdict(typed)
+        return Exported(facts, summary, _faults(found), verdict, "llama-cli -m {out}")
 
     def _base(self) -> Any:
         """Find the base of the model, which is resident afterwards."""
@@ -80,6 +86,13 @@ class GgufFile(ExportFormat):
         transform.apply(self.final.genome)
         lay_out(resident.model, base)
         return base
+
+
+def _matrix(kind: str, shape: tuple[int, ...]) -> Json:
+    """Type, rows, width and bits of a weight."""
+    from problems.gguf import ggml
+
+    return {"type": kind, "rows": shape[0], "width": shape[1], "bits": 8 * ggml.row_bytes(kind, shape[1]) / shape[1]}
 
 
 def refuse_without_packages() -> None:
@@ -110,12 +123,13 @@ def _card(facts: ExportFacts, file: str) -> Iterator[str]:
         f"The change {how_found(facts)}. The file holds {kinds} tensors in "
         f"llama.cpp's architecture `{facts.architecture}`. It runs like any other: `llama-cli -m {file}`.\n"
     )
+    yield f"{_verdict(facts)}\n"
+    yield from _compared(facts, file)
     yield from (f"- {line}" for line in _summary(facts))
     if runtime := facts.runtime:
         yield (
             f"\nSpeeds of a prompt of {runtime.length} tokens, and of tokens after it: both files timed in turn in "
-            f"llama.cpp on {inline(runtime.machine)}. Memory: of a process that loads and runs the file. Dense is the "
-            "model before, written in the same way."
+            f"llama.cpp on {inline(runtime.machine)}. Memory: of a process that loads and runs the file."
         )
     yield "\nMeasured in the run, in PyTorch:\n"
     yield from perplexities(facts)
@@ -128,10 +142,45 @@ def _card(facts: ExportFacts, file: str) -> Iterator[str]:
     yield from repeat(facts, about(Path(file), "experiment.yaml").name)
 
 
+def _compared(facts: ExportFacts, file: str) -> Iterator[str]:
+    """A table of the file, its source and a preset, all on the report text in llama.cpp."""
+    if facts.source is None:
+        return
+    rows: list[tuple[str, Any]] = [(_source(facts), facts.source)]
+    if facts.preset:
+        rows.append((f"llama.cpp's {facts.preset.name} of the source", facts.preset))
+    yield "| file | bytes | bits per byte | divergence, nats a token | perplexity |\n|---|---|---|---|---|"
+    for name, size, row in [*((name, row.bytes, row) for name, row in rows), (inline(file), facts.bytes, facts.check)]:
+        measured = (row.bits_per_byte, row.divergence, row.perplexity)
+        yield f"| {name} | {size:,} | {' | '.join(map(plain, measured))} |"
+    yield ""
+
+
+def _source(facts: ExportFacts) -> str:
+    """Name the file that an export is compared with."""
+    if facts.source is None or facts.protocol.model.endswith(".gguf"):
+        return "the source"
+    return f"the model in {facts.source.name}"
+
+
+def _verdict(facts: ExportFacts) -> str:
+    """Say what was asked and reached, and size, loss and speed beside the source and a preset."""
+    said, source, preset = [reached(facts, facts.bytes)], facts.source, facts.preset
+    if source and source.bits_per_byte is not None and facts.check.bits_per_byte is not None:
+        lost = loss(facts.check.bits_per_byte - source.bits_per_byte, _source(facts))
+        if preset and preset.bits_per_byte is not None:
+            theirs = digits(preset.bits_per_byte - source.bits_per_byte, 3)
+            lost += f" ({preset.name} of {megabytes(preset.bytes)}: {theirs})"
+        said.append(lost)
+    if facts.runtime:
+        said.append(f"generates {facts.runtime.decode.evolved / facts.runtime.decode.dense:.2f} times as fast")
+    return "; ".join(said)
+
+
 def _summary(facts: ExportFacts) -> Iterator[str]:
-    """Size, perplexity in llama.cpp, and speed beside the dense model's file, for people."""
-    check, runtime = facts.check, facts.runtime
-    beside = f"; the dense model's file has {runtime.file_bytes.dense:,}" if runtime else ""
+    """Size, perplexity in llama.cpp, and speed beside the source's file, for people."""
+    check, source = facts.check, facts.source
+    beside = f"; {_source(facts)} has {source.bytes:,}" if source else ""
     yield f"{facts.bytes:,} bytes, {facts.bits_per_weight:.3g} bits for each weight in it{beside}"
     found, expected = check.perplexity, check.run_perplexity
     off = f" ({found / expected - 1:+.2%})" if found and expected else ""
@@ -144,5 +193,5 @@ def _summary(facts: ExportFacts) -> Iterator[str]:
             "llama.cpp's tokenizer reads the report text in other tokens than transformers' from token "
             f"{check.first_other_token:,} on: these figures are of the same tokens"
         )
-    if runtime:
-        yield from lines(runtime.model_dump(), called(facts))
+    if facts.runtime:
+        yield from lines(facts.runtime.model_dump(), called(facts), _source(facts))

@@ -66,15 +66,15 @@ def computing(dtype: str, device: torch.device) -> str:
     return "float32" if dtype == "float16" and device.type == "cpu" else dtype
 
 
-def lines(found: Mapping[str, Any], name: str = "evolved") -> list[str]:
-    """Lines for people on the figures of :func:`runtimes`. ``name``: that of the smaller model."""
+def lines(found: Mapping[str, Any], name: str = "evolved", source: str = "dense") -> list[str]:
+    """Lines for people on the figures of :func:`runtimes`. ``name``, ``source``: of the smaller model and the other."""
     named = [
         ("files", "MB", "file_bytes", 1e6), ("loading", "s", "load_seconds", 1.0),
         ("prefill", "tokens/s", "prefill", 1.0), ("decode", "tokens/s", "decode", 1.0),
         ("peak memory", "MB", "peak_bytes", 1e6),
     ]  # fmt: skip
     return [
-        f"{what}: dense {digits(found[key]['dense'] / unit, 3)} {word}, "
+        f"{what}: {source} {digits(found[key]['dense'] / unit, 3)} {word}, "
         f"{name} {digits(found[key]['evolved'] / unit, 3)} ({found[key]['evolved'] / found[key]['dense']:.2f}x)"
         for what, word, key, unit in named
         if found[key]["dense"]

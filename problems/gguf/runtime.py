@@ -52,22 +52,20 @@ def checked(path: Path, text: str, tokens: torch.Tensor, begin: bool, dense: Map
     return {name: found[name] for name in wanted} | {"load_seconds": found["load_seconds"][0]}
 
 
-def compared(dense: Path, evolved: Path, check: Json) -> Json | None:
+def compared(dense: Path, evolved: Path, *checks: Json) -> Json | None:
     """The speeds of two files, timed in turn, and the memory and seconds that loading takes.
 
-    As :func:`problems.export.runtime.runtimes`. ``check``: what :func:`checked` found of ``evolved``.
+    As :func:`problems.export.runtime.runtimes`. ``checks``: the results of :func:`checked` of both.
     None where they cannot be measured.
     """
-    _tell([dense])
-    alone = _in_fresh_process([dense], 0.0)
     _tell([dense, evolved])
     times = [_in_fresh_process([dense, evolved], _SECONDS / _PROCESSES) for _ in range(_PROCESSES)]
-    if any("failure" in found for found in (alone, *times, check)):
+    if any("failure" in found for found in (*times, *checks)):
         return None
     speeds = {phase: zip(*(found[phase] for found in times), strict=True) for phase in ("prefill", "decode")}
     pairs = {phase: [median(of_model) for of_model in both] for phase, both in speeds.items()}
-    pairs["peak_bytes"] = [alone["peak_bytes"], check["peak_bytes"]]
-    pairs["load_seconds"] = [alone["load_seconds"][0], check["load_seconds"]]
+    for name in ("peak_bytes", "load_seconds"):
+        pairs[name] = [check[name] for check in checks]
     pairs["file_bytes"] = [path.stat().st_size for path in (dense, evolved)]
     both: Json = {name: dict(zip(_MODELS, pair, strict=True)) for name, pair in pairs.items()}
     cpu = processor_name(torch.device("cpu"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ def recover_and_export(
     final = FinalModel(session, final.genome, recovered.weights)
     run = LanguageModelResult.model_validate(_added(result.as_json(), recovered))
     exported = kind(final, export).write(run_of(final, run), place)
-    return Exported(exported.facts, [*recovered_lines(recovered.rows), *exported.summary], exported.faults)
+    return replace(exported, summary=[*recovered_lines(recovered.rows), *exported.summary])
 
 
 def _added(result: Mapping[str, Any], recovered: Recovered) -> Json:

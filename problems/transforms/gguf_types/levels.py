@@ -30,6 +30,8 @@ _EXACT = 1e-6
 _LEAST = 1e-6
 """Inputs count at least as this share of the mean one: ggml fails where a whole block of them has no weight."""
 
+_CPU = torch.device("cpu")  # all types of a model take some times its memory
+
 _SLICE = 2**24
 """Weights that a thread quantises at once, of which it holds some float32 copies: an embedding may have a billion."""
 
@@ -46,28 +48,32 @@ def stored_types(
 
     ``calibration``: the text that gives inputs their importance; None for none.
     """
-    what = [code(gguf_types, gguf), ggml.version(), *([calibration.identity] if calibration else [])]
-    cpu = torch.device("cpu")  # all types of a model take some times its memory
-
-    @cache
-    def importance() -> Tensors:
-        """Kept too, as other runs may have other types."""
-        if calibration is None:
-            return {}
-        made = partial(importance_of, resident, calibration.tokens)
-        return shared(resident, "importance of inputs", what, made, cpu)
-
-    stored: Tensors = {}
+    importance, stored = cache(partial(importance_on, resident, calibration)), dict[str, torch.Tensor]()
     for kind in kinds:
         if any(ggml.fits(kind, width) for width in widths_of(matrices)):
             stored |= shared(
                 resident,
                 f"matrices in {kind}",
-                what,
+                _what(calibration),
                 lambda kind=kind: quantised(matrices, importance(), kind),  # type: ignore[misc]
-                cpu,
+                _CPU,
             )
     return stored
+
+
+def importance_on(resident: Resident, calibration: Windows | None) -> Tensors:
+    """As :func:`importance_of`, on the text ``calibration``: cached, as other runs may have other types.
+
+    None: no importance.
+    """
+    if calibration is None:
+        return {}
+    made = partial(importance_of, resident, calibration.tokens)
+    return shared(resident, "importance of inputs", _what(calibration), made, _CPU)
+
+
+def _what(calibration: Windows | None) -> list[object]:
+    return [code(gguf_types, gguf), ggml.version(), *([calibration.identity] if calibration else [])]
 
 
 def importance_of(resident: Resident, tokens: torch.Tensor) -> dict[str, torch.Tensor]:

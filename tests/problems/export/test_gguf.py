@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,15 @@ from gguf import GGUFReader
 from evoprune.api import Run
 from evoprune.cli import main
 from problems.export import gguf as export
+from problems.export.comparison import nearest_preset
 from problems.gguf import runtime
 from problems.gguf.base import find_base
 from problems.gguf.ggml import Encoded, row_bytes
+from problems.gguf.runtime import presets
 from problems.gguf.scales import scales_of, with_scales
 from problems.gguf.write import contents
-from tests.problems.gguf.models import base_of, random_llama
+from problems.models.resident import Resident
+from tests.problems.gguf.models import base_of, byte_tokenizer, random_llama
 from tests.problems.small import run_in
 from tests.runs import lines, result
 
@@ -86,6 +90,53 @@ def test_a_file_is_compared_with_the_dense_model_in_the_same_form_whatever_its_b
         assert times[name]["dense"] > 0
     assert times["file_bytes"]["dense"] == base.stat().st_size < larger.stat().st_size
     assert times["file_bytes"]["evolved"] == (tmp_path / "small.gguf").stat().st_size
+
+
+def test_a_file_is_compared_with_its_source_and_with_the_preset_nearest_in_size(byte_models, tmp_path, capsys):
+    told = byte_models("llama")
+    source = Path(told["model"]).with_name("base.gguf")
+    problem = told | {"use": "language_model", "model": str(source), "held_out_windows": 0}
+    problem |= {
+        "transforms": {"use": "types", "types": ["Q8_0", "Q4_0"]},
+        "budget": {"use": "bytes", "at_most": 170_000},
+    }
+    run, out = run_in(tmp_path, problem), tmp_path / "small.gguf"
+    capsys.readouterr()
+    assert main(["export", str(run), str(out)]) == 0
+    *_, verdict, _, usage = capsys.readouterr().out.splitlines()
+    facts = json.loads((tmp_path / "small.evoprune.json").read_text())
+    check, of_source, preset = facts["check"], facts["source"], facts["preset"]
+    assert of_source["name"] == source.name
+    assert of_source["bytes"] == facts["runtime"]["file_bytes"]["dense"] == source.stat().st_size
+    assert of_source["divergence"] == pytest.approx(0, abs=1e-3)
+    assert check["divergence"] > of_source["divergence"]
+    bits = facts["bits_per_byte"]
+    assert of_source["bits_per_byte"] == pytest.approx(bits["dense"], rel=1e-2)
+    assert check["bits_per_byte"] == pytest.approx(bits["evolved"], rel=1e-2)
+    assert preset["bytes"] <= out.stat().st_size < of_source["bytes"]
+    smaller = {"size": out.stat().st_size, "source": source.stat().st_size, "asked": 170_000, "preset": preset["bytes"]}
+    assert all(f"{size / 1000:.1f} kB" in verdict for size in smaller.values())
+    assert f"{abs(check['bits_per_byte'] - of_source['bits_per_byte']):.3g}" in verdict
+    assert preset["name"] in verdict
+    assert usage.endswith(str(out))
+    card = (tmp_path / "small.README.md").read_text()
+    assert verdict in card
+    assert f"| {preset['bytes']:,} |" in card
+
+
+def test_a_preset_is_the_largest_that_is_no_larger_or_the_smallest():
+    model = random_llama(blocks=4)
+    resident, base = Resident(model, byte_tokenizer(), "tiny"), base_of(model)
+    sizes = {}
+    for name, kinds in presets(model, base, False).items():
+        plain = contents(model, base, {})
+        chosen = {slot.name: kinds.get(slot.parameter, plain.kinds[slot.name]) for slot in plain.layout.slots}
+        sizes[name] = replace(plain, kinds=chosen).bytes
+    for limit in (min(sizes.values()) - 1, sorted(sizes.values())[3], 10**9):
+        name, made = nearest_preset(resident, base, limit, {})
+        assert made.bytes == sizes[name]
+        fitting = [size for size in sizes.values() if size <= limit]
+        assert made.bytes == (max(fitting) if fitting else min(sizes.values()))
 
 
 def test_a_file_that_fails_its_check_is_marked(run_of, tmp_path, monkeypatch):

@@ -1,0 +1,114 @@
+"""Compares an exported .gguf file with its source, and with llama.cpp's preset that is nearest in size."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from evoprune import InputError, finite, note
+from problems.calibration.tensor_cache import Tensors
+from problems.evaluation.session import Session
+from problems.gguf.base import Base
+from problems.gguf.ggml import Encoded
+from problems.gguf.runtime import compared, presets
+from problems.gguf.write import Contents, contents
+from problems.models.blocks import Matrix
+from problems.models.resident import Resident
+from problems.results.result import Text
+from problems.transforms.gguf_types import levels
+from problems.transforms.gguf_types.matrices import typed_matrices
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The file at ``place``, exported from ``session``, beside others that ``score`` measures in llama.cpp.
+
+    ``base``: of the model. ``half``: the type of matrices that are not quantised; None: that of ``base``.
+    """
+
+    session: Session
+    base: Base
+    half: str | None
+    place: Path
+    score: Callable[[Path], Json]
+
+    def facts(self, check: Json, timed: bool, preset: bool) -> Json:
+        """Return ``source``, ``preset`` and ``runtime``, as :class:`problems.export.facts.ExportFacts` has them.
+
+        ``check``: the measurements of the exported file. ``timed``: whether to time both files, ``preset``: to make
+        one. The dense model is resident afterwards.
+        """
+        session = self.session
+        own = Path(session.settings.model) if session.settings.model.endswith(".gguf") else None
+        found: Json = {"source": None, "preset": None, "runtime": None}
+        if not timed and own is None:
+            return found
+        session.transform.apply(session.transform.dense)
+        with tempfile.TemporaryDirectory(dir=self.place.parent) as scratch:  # files may be larger than /tmp
+            source = own or Path(scratch) / f"{self.half or self.base.half}.gguf"
+            if own is None:
+                contents(session.resident.model, self.base, {}, self.half).write(source)
+            score = self.score(source)
+            found["source"] = self._row(source.stem if own is None else source.name, source, score)
+            if timed:
+                found["runtime"] = compared(source, self.place, score, check)
+            if preset:
+                found["preset"] = self._preset(Path(scratch) / "preset.gguf")
+        return found
+
+    def bits_per_byte(self, perplexity: float | None) -> float | None:
+        """Bits per byte of the report text."""
+        report, tokenizer = self.session.texts.report, self.session.resident.tokenizer
+        text = Text.model_validate(report.protocol() | {"bytes": report.predicted_bytes(tokenizer)})
+        return text.bits_per_byte(perplexity)
+
+    def _preset(self, path: Path) -> Json | None:
+        texts, resident = self.session.texts, self.session.resident
+        calibration = texts.calibration if texts.calibrates else texts.search
+        try:
+            importance = levels.importance_on(resident, calibration)
+            name, made = nearest_preset(resident, self.base, self.place.stat().st_size, importance)
+        except InputError as error:
+            note(f"there is no preset to compare with: {error}")
+            return None
+        made.write(path)
+        return self._row(name, path, self.score(path))
+
+    def _row(self, name: str, path: Path, score: Json) -> Json | None:
+        if "failure" in score:
+            note(f"{name} {score['failure']}")
+            return None
+        perplexity = finite(score["perplexity"])
+        measured = {"perplexity": perplexity, "bits_per_byte": self.bits_per_byte(perplexity)}
+        return {"name": name, "bytes": path.stat().st_size, "divergence": finite(score["divergence"])} | measured
+
+
+def nearest_preset(resident: Resident, base: Base, size: int, importance: Tensors) -> tuple[str, Contents]:
+    """Return llama.cpp's preset of the dense model whose file is nearest to ``size`` bytes, and that file.
+
+    It is the largest of at most ``size`` bytes, or the smallest if all are larger. ``importance``: see
+    :func:`problems.transforms.gguf_types.levels.importance_of`; empty for none. Only the types of that preset are made.
+    """
+    plain = contents(resident.model, base, {})
+    matrices = {matrix.parameter: matrix for matrix in typed_matrices(resident)}
+    slots = {slot.name: slot.parameter for slot in plain.layout.slots if slot.parameter in matrices}
+    kinds = {
+        name: {tensor: own[parameter] for tensor, parameter in slots.items() if parameter in own}
+        for name, own in presets(resident.model, base, bool(importance)).items()
+    }
+    sizes = {name: replace(plain, kinds={**plain.kinds, **own}).bytes for name, own in kinds.items()}
+    below = [name for name, own in sizes.items() if own <= size]
+    name = max(below, key=sizes.__getitem__) if below else min(sizes, key=sizes.__getitem__)
+    wanted: dict[str, list[Matrix]] = {}
+    for tensor, kind in kinds[name].items():
+        wanted.setdefault(kind, []).append(matrices[slots[tensor] or ""])
+    encoded: dict[str, Encoded] = {}
+    for kind, own in wanted.items():
+        data: Mapping[str, Any] = levels.quantised(own, importance, kind)
+        encoded |= {each.parameter: Encoded(kind, data[levels.key(levels.DATA, kind, each)].numpy()) for each in own}
+    return name, contents(resident.model, base, encoded)
