@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from evoprune.cli import main
 from evoprune.experiment import registry
 from tests.multinode import hosts
 from tests.runs import candidates, finish, lines, result, wait_until
@@ -70,6 +71,20 @@ def evoprune(pair, tmp_path):
     return call
 
 
+def run_here(experiment, folder):
+    """Run ``experiment``, a file and settings, in this process; return the run's folder."""
+    file, *settings = experiment
+    sets = [option for setting in settings for option in ("--set", setting)]
+    assert main(["run", file, "--runs-dir", str(folder), "--name", "alone", "--threads", "1", *sets]) == 0
+    return folder / "alone"
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The folder of a run of BENCHMARK on one host."""
+    return run_here(BENCHMARK, tmp_path_factory.mktemp("alone"))
+
+
 def where(folder):
     """The hosts that have scored candidates; the run may be going on."""
     return {line.get("worker", "").split(":")[0] for line in candidates(folder) if not line["memo"]}
@@ -116,24 +131,17 @@ def dask(pair, tmp_path):
     return ["--map", "dask", "--scheduler", address]
 
 
-@pytest.mark.parametrize("backend", ["scoop", "dask"])
-def test_two_hosts_do_what_one_does(request, run, pair, backend):
-    process, alone = run(MINI, "alone", "--map", "serial")
-    finish(process)
-    spread = request.getfixturevalue(backend)
-    process, both = run([*MINI, "problem.meet=2"], "both", *spread)
+def test_two_hosts_do_what_one_does(run, pair, dask, tmp_path):
+    alone = run_here(MINI, tmp_path)
+    process, both = run([*MINI, "problem.meet=2"], "both", *dask)
     finish(process)
     assert where(alone) == {""}
     assert where(both) == {host.name for host in pair}
     assert lines(both) == lines(alone)
     assert result(both) == result(alone)
-    if backend == "scoop":  # Dask's scheduler and workers are not ours to end
-        wait_until(lambda: pair[0].processes() == pair[1].processes() == [])
 
 
-def test_the_slurm_script_for_scoop_runs_on_its_jobs_hosts(pair, run, tmp_path):
-    process, alone = run([*BENCHMARK, "problem.meet=1"], "alone", "--map", "serial")
-    finish(process)
+def test_the_slurm_script_for_scoop_runs_on_its_jobs_hosts(pair, alone, tmp_path):
     page = (registry.HOME / "docs" / "clusters.md").read_text(encoding="utf-8")
     (script,) = (block for block in page.split("```") if block.startswith("bash\n#!/bin/bash"))
     (tmp_path / "scoop.sh").write_text(script.removeprefix("bash\n"))
@@ -155,19 +163,17 @@ def test_the_slurm_script_for_scoop_runs_on_its_jobs_hosts(pair, run, tmp_path):
     both = tmp_path / "runs" / "both"
     assert where(both) == {host.name for host in pair}
     assert lines(both) == lines(alone)
+    wait_until(lambda: pair[0].processes() == pair[1].processes() == [])
     (both / "result.json").unlink()
     finish(pair[0].start(*environment, "bash", tmp_path / "scoop.sh", file, "both"))  # submitted again, it goes on
     assert result(both) == result(alone)
 
 
 @pytest.mark.parametrize("backend", ["scoop", "dask"])
-def test_a_host_that_loses_power_costs_no_score(request, run, pair, evoprune, backend):
-    experiment = [*BENCHMARK, "problem.seconds=0.1"]
-    process, alone = run(experiment, "alone", "--map", "serial")
-    finish(process)
+def test_a_host_that_loses_power_costs_no_score(request, run, pair, evoprune, alone, backend):
     spread = request.getfixturevalue(backend)
-    patience = ["--stall-after", "30"] if backend == "scoop" else []
-    process, both = run([*experiment, "problem.meet=2"], "both", *spread, *patience)
+    patience = ["--stall-after", "15"] if backend == "scoop" else []
+    process, both = run([*BENCHMARK, "problem.seconds=0.1", "problem.meet=2"], "both", *spread, *patience)
     wait_until(lambda: where(both) == {host.name for host in pair})
     pair[1].cut_power()
     if backend == "scoop":
