@@ -49,14 +49,17 @@ class Choices:
         several = [place for place, values in enumerate(self.values) if len(values) > 1]
         self._trees = gene_trees(several, [_without(genes, table, several) for genes, table in tables])
 
-    def harms(self, origin: Sequence[float]) -> dict[int, dict[int, float]]:
-        """Known harms of values by gene and number, as shares of the largest, of genes with none in ``origin``."""
+    def harms(self, origin: Sequence[float], absolute: bool) -> dict[int, dict[int, float]]:
+        """Known harms of values by gene and number, of genes with none in ``origin``; others as shares of the largest.
+
+        ``absolute``: of genes whose harms are, or of the others.
+        """
         found = {}
         for place, (own, gene) in enumerate(zip(self.own, self._genes, strict=True)):
-            if gene.harms and gene.harms[round(origin[place])] == 0:
+            if gene.harms and gene.absolute == absolute and gene.harms[round(origin[place])] == 0:
                 known = {int(number): harm for number, harm in zip(own, gene.harms, strict=True) if harm is not None}
-                largest = max(known.values())
-                found[place] = {number: harm / largest for number, harm in known.items()}
+                unit = 1.0 if absolute else max(known.values())
+                found[place] = {number: harm / unit for number, harm in known.items()}
         return found
 
     def numbers(self, genome: Sequence[float]) -> list[int]:

@@ -16,8 +16,9 @@ class Gene:
     """One gene: any number in [low, up], or one of some ordered ``levels``, by its index in the genome.
 
     ``name`` is unique within a genome; ``group`` joins genes (of a block, say). ``harms``: the relative cost of each
-    level, at least 0, None where unknown; empty where nothing is known. ``kind`` is what the gene changes (channels,
-    types): genes of one kind add to each other's harm alike.
+    level, at least 0, None where unknown; empty where nothing is known. If they are ``absolute``, they are in the unit
+    of the loss, those of all levels are known, and none needs to be measured. ``kind`` is what the gene changes
+    (channels, types): genes of one kind add to each other's harm alike.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Gene:
     group: str = ""
     levels: tuple[Any, ...] = ()
     harms: tuple[float | None, ...] = ()
+    absolute: bool = False
     kind: str = ""
 
     @classmethod

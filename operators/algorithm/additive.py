@@ -40,14 +40,14 @@ def additive(
     offspring: Annotated[int, Field(ge=1, description="children screened in a generation")] = 16,
     survivors: Annotated[int, Field(ge=1, description="of these, scored on all data")] = 2,
 ) -> Algorithm:
-    """Measure the cost of each value of each gene alone, and solve the knapsack of these costs.
+    """Solve the knapsack of the costs that each value of each gene has alone.
 
-    They are measured once, from the better one of the genomes that spend the most and the least; of levels with known
-    ``harms`` only the largest, unless it costs much. The first child is the genome within the budget whose costs have
-    the least sum; the others have the least sum of costs drawn from a normal distribution, which each screened child
-    narrows (Thompson sampling: Russo and others, "A tutorial on Thompson sampling", 2018). Where genes are of several
-    kinds, the next children do without some kinds. Of real genes, even steps are tried. For problems with one
-    objective.
+    Costs that are not known are measured once, from the better one of the genomes that spend the most and the least; of
+    levels with relative ``harms`` only the largest, unless it costs much. The first child is the genome within the
+    budget whose costs have the least sum; the others have the least sum of costs drawn from a normal distribution,
+    which each screened child narrows (Thompson sampling: Russo and others, "A tutorial on Thompson sampling", 2018).
+    Where genes are of several kinds, the next children do without some kinds. Of real genes, even steps are tried. It
+    ends where no child can be drawn that was not screened. For problems with one objective.
     """
     check_limited(budget, "additive")
     people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes)
@@ -67,7 +67,9 @@ def additive(
     (best,) = fittest([best, *children[:1]], 1)
     while True:
         drawn = (_solution(toolbox, best, choices, costs) for costs in belief.drawn(draws, _TRIES * offspring))
-        children = [*islice(_unseen(chain(children, drawn), seen), offspring)] or [best.child()]
+        children = [*islice(_unseen(chain(children, drawn), seen), offspring)]
+        if not children:
+            return
         yield Evaluate(children, screening)
         least = _loss(fittest(children, 1)[0], origin)
         for child in children:
@@ -81,11 +83,16 @@ def additive(
 
 
 def level_costs(origin: Individual, choices: Choices, screening: float) -> Generator[Evaluate, None, Floats]:
-    """Return the cost of each value beyond ``origin``: ``(choices.count,)``; of known harms the largest is measured."""
-    costs, harms = numpy.zeros(choices.count), choices.harms(origin)
+    """Return the cost of each value beyond ``origin``: ``(choices.count,)``.
+
+    Of relative harms the largest is measured, absolute ones are costs.
+    """
+    costs, harms = numpy.zeros(choices.count), choices.harms(origin, absolute=False)
+    known = {number: harm for own in choices.harms(origin, absolute=True).values() for number, harm in own.items()}
+    costs[[*known]] = [*known.values()]
     others = [own[own != number] for own, number in zip(choices.own, choices.numbers(origin), strict=True)]
     ends = {place: max(shares, key=shares.__getitem__) for place, shares in harms.items()}
-    follow = {number for shares in harms.values() for number in shares} - {*ends.values()}
+    follow = {number for shares in harms.values() for number in shares} - {*ends.values()} | known.keys()
     yield from _measured(
         ([each for each in own if each not in follow] for own in others), origin, choices, screening, costs
     )

@@ -11,6 +11,7 @@ import torch
 
 from evoprune import steps
 from problems import gguf
+from problems.calibration.sensitivity import Factors, sensitivity
 from problems.calibration.statistics import INPUT_NORMS, statistics
 from problems.calibration.tensor_cache import Tensors, code, shared
 from problems.gguf import ggml
@@ -20,7 +21,15 @@ from problems.texts.windows import Windows
 from problems.transforms import gguf_types
 from problems.transforms.gguf_types.matrices import DENSE, Copy, widths_of
 
-DATA, ERROR = "data", "error"  # stored of a matrix in a type: the bytes in a file, and the relative error
+DATA, ERROR, HARM = "data", "error", "harm"
+"""Stored of a matrix in a type: the bytes in a file, the relative squared error, and the divergence that it makes.
+
+Without a calibration text the latter is not known, and not stored.
+"""
+
+Sensitivity = Mapping[str, Factors]
+
+_SIDES = ("outputs", "inputs")  # of a pair of factors, as they are named in the cache
 
 IMPORTANCE = "importance"  # stored of a matrix besides, under DENSE: see quantised
 
@@ -48,14 +57,15 @@ def stored_types(
 
     ``calibration``: the text that gives inputs their importance; None for none.
     """
-    importance, stored = cache(partial(importance_on, resident, calibration)), dict[str, torch.Tensor]()
+    known = cache(lambda: (importance_on(resident, calibration), _sensitivity_on(resident, calibration, matrices)))
+    stored: Tensors = {}
     for kind in kinds:
         if any(ggml.fits(kind, width) for width in widths_of(matrices)):
             stored |= shared(
                 resident,
                 f"matrices in {kind}",
                 _what(calibration),
-                lambda kind=kind: quantised(matrices, importance(), kind),  # type: ignore[misc]
+                lambda kind=kind: quantised(matrices, *known(), kind),  # type: ignore[misc]
                 _CPU,
             )
     return stored
@@ -72,6 +82,22 @@ def importance_on(resident: Resident, calibration: Windows | None) -> Tensors:
     return shared(resident, "importance of inputs", _what(calibration), made, _CPU)
 
 
+def _sensitivity_on(resident: Resident, calibration: Windows | None, matrices: Sequence[Matrix]) -> Sensitivity:
+    """As :func:`sensitivity`, on the text ``calibration``: cached too. None: not known."""
+    if calibration is None:
+        return {}
+
+    def made() -> Tensors:
+        """The pairs of a matrix, one below the other."""
+        found = sensitivity(resident.model, calibration.tokens, matrices)
+        sides = {name: [torch.stack(side) for side in zip(*pairs, strict=True)] for name, pairs in found.items()}
+        return {f"{side} {name}": each for name, own in sides.items() for side, each in zip(_SIDES, own, strict=False)}
+
+    flat = shared(resident, "sensitivity of matrices", _what(calibration), made, _CPU)
+    names = [matrix.name for matrix in matrices if f"{_SIDES[0]} {matrix.name}" in flat]
+    return {name: [*zip(*(flat[f"{side} {name}"] for side in _SIDES), strict=True)] for name in names}
+
+
 def _what(calibration: Windows | None) -> list[object]:
     return [code(gguf_types, gguf), ggml.version(), *([calibration.identity] if calibration else [])]
 
@@ -83,10 +109,12 @@ def importance_of(resident: Resident, tokens: torch.Tensor) -> dict[str, torch.T
     return {name: mean.clamp(min=_LEAST * float(mean.mean()) or 1.0).cpu() for name, mean in squares.items()}
 
 
-def quantised(matrices: Sequence[Matrix], importance: Mapping[str, torch.Tensor], kind: str) -> Tensors:
+def quantised(
+    matrices: Sequence[Matrix], importance: Mapping[str, torch.Tensor], sensitive: Sensitivity, kind: str
+) -> Tensors:
     """Each of ``matrices`` in ``kind`` whose width allows it; on the CPU.
 
-    ``importance``: of the inputs of a matrix by its name, float32 ``(in,)``.
+    ``importance``: of the inputs of a matrix by its name, float32 ``(in,)``; ``sensitive``: as of :func:`sensitivity`.
     """
     fitting = [matrix for matrix in matrices if ggml.fits(kind, matrix.rows(matrix.weight).shape[1])]
     slices = [(matrix, rows) for matrix in fitting for rows in _slices(matrix)]
@@ -95,7 +123,10 @@ def quantised(matrices: Sequence[Matrix], importance: Mapping[str, torch.Tensor]
         matrix, rows = of
         weights, weighed = _rows(matrix, matrix.weight, rows), importance.get(matrix.name)
         data = ggml.quantize(weights, kind, None if weighed is None else weighed.numpy())
-        return data, _squares(weights, ggml.dequantize(data, kind, weights.shape[1]), weighed)
+        change = ggml.dequantize(data, kind, weights.shape[1]) - weights
+        even = [(torch.ones(len(matrix.rows(matrix.weight))), torch.ones(weights.shape[1]))]
+        factors = sensitive.get(matrix.name) or even
+        return data, np.array([_weighed_squares(each, factors, rows) for each in (change, weights)])
 
     found: dict[str, list[tuple[ggml.Bytes, ggml.Floats]]] = {}
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # ggml runs without the interpreter's lock
@@ -108,6 +139,8 @@ def quantised(matrices: Sequence[Matrix], importance: Mapping[str, torch.Tensor]
         error, whole = np.sum(squares, axis=0)
         stored[key(DATA, kind, matrix)] = torch.from_numpy(parts[0] if len(parts) == 1 else np.concatenate(parts))
         stored[key(ERROR, kind, matrix)] = torch.tensor(error / max(whole, 1e-300), dtype=torch.float64)
+        if sensitive:
+            stored[key(HARM, kind, matrix)] = torch.tensor(error / 2, dtype=torch.float64)
         if matrix.name in importance:
             stored[key(IMPORTANCE, DENSE, matrix)] = importance[matrix.name]
     return stored
@@ -155,6 +188,12 @@ def worth(matrix: Matrix, stored: Mapping[str, torch.Tensor], costs: Mapping[str
     return [DENSE, *reversed(kept)]
 
 
+def harms(matrix: Matrix, stored: Mapping[str, torch.Tensor], kinds: Iterable[str]) -> list[float]:
+    """The divergence that each of ``kinds`` makes, in nats a token: that of dense is 0. Empty if it is not known."""
+    found = [stored.get(key(HARM, kind, matrix)) for kind in kinds if kind != DENSE]
+    return [0.0, *(float(each) for each in found if each is not None)] if None not in found else []
+
+
 def errors(matrix: Matrix, stored: Mapping[str, torch.Tensor], kinds: Iterable[str]) -> list[float]:
     """The relative error of ``matrix`` in each of ``kinds``: that of dense is 0."""
     return [0.0 if kind == DENSE else float(stored[key(ERROR, kind, matrix)]) for kind in kinds]
@@ -180,7 +219,10 @@ def _values(matrix: Matrix, weight: torch.Tensor, rows: ggml.Floats) -> torch.Te
     return matrix.rows(torch.from_numpy(rows)).to(weight.detach(), copy=True).contiguous()
 
 
-def _squares(weights: ggml.Floats, values: ggml.Floats, importance: torch.Tensor | None) -> ggml.Floats:
-    """The squared error of ``values``, and the squares of ``weights``, both with inputs weighed by ``importance``."""
-    weighed = np.ones(weights.shape[1], dtype=np.float32) if importance is None else importance.numpy()
-    return np.array([np.square(each).sum(0, dtype=np.float64) @ weighed for each in (values - weights, weights)])
+def _weighed_squares(values: ggml.Floats, factors: Factors, rows: slice) -> float:
+    """The sum of the squares of ``values``, those of ``rows``, weighed by ``factors``; the same with any threads."""
+    squares, found = np.square(values), 0.0
+    for outputs, inputs in factors:
+        weighed = squares * outputs[rows].numpy()[:, None]
+        found += float((weighed.sum(0, dtype=np.float64) * inputs.numpy()).sum())
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -348,8 +349,10 @@ class Types(Overlay):
     def _of_levels(self, found: Sequence[list[str]]) -> Genes:
         genes, blocks = [], self.resident.matrices
         for matrix, kinds in zip(self.matrices, found, strict=True):
-            harms = levels.errors(matrix, self._stored, kinds)
-            genes.append(Gene.of_levels(matrix.name, kinds, group_of(matrix, blocks), harms if any(harms) else []))
+            known = levels.harms(matrix, self._stored, kinds)
+            harms = known or levels.errors(matrix, self._stored, kinds)
+            gene = Gene.of_levels(matrix.name, kinds, group_of(matrix, blocks), harms if any(harms) else [])
+            genes.append(replace(gene, absolute=bool(known and gene.harms)))
         return Genes(genes)
 
     def _check_types(self) -> None:

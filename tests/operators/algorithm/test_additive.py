@@ -64,6 +64,21 @@ def test_of_genes_that_know_their_harms_one_level_is_measured_and_all_of_the_cos
     assert list(known[4].individuals[0]) == list(measured[3].individuals[0])
 
 
+def test_genes_whose_harms_are_losses_are_not_measured():
+    rows = zip(LEVELS, HARM, strict=True)
+    genes = Genes([replace(Gene.of_levels(gene.name, gene.levels, "", own), absolute=True) for gene, own in rows])
+    measured, known = run(2, harm)[1], run(2, harm, genes=genes)[1]
+    assert [request.probe for request in known[:4]] == [False, True, False, False]
+    assert list(known[2].individuals[0]) == list(measured[3].individuals[0])
+
+
+def test_the_search_ends_where_every_genome_was_screened():
+    genes = Genes([Gene.of_levels("a", "xy"), Gene.of_levels("b", "xy")])
+    budget = Additive(genes, [[0.0, -1.0], [0.0, -1.0]], 1.0, fixed=2.0)
+    populations, _ = run(100, lambda genome, fidelity: sum(genome), genes=genes, budget=budget)
+    assert len(populations) < 100
+
+
 def test_a_level_whose_harm_is_not_known_is_measured_beside_the_largest_known_one():
     harms: list[float | None] = [0.0, 1.0, 2.0, None]
     genes = Genes([Gene.of_levels(name, "wxyz", "", harms) for name in "abcdefghijkl"])

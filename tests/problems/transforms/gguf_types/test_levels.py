@@ -7,8 +7,9 @@ from itertools import pairwise
 
 import pytest
 
+from problems.calibration.sensitivity import sensitivity
 from problems.transforms.gguf_types import levels
-from problems.transforms.gguf_types.levels import DATA, ERROR, IMPORTANCE, importance_of, key, quantised
+from problems.transforms.gguf_types.levels import DATA, ERROR, HARM, IMPORTANCE, importance_of, key, quantised
 from problems.transforms.gguf_types.matrices import DENSE, typed_matrices
 from problems.transforms.stack import encoded
 
@@ -54,15 +55,18 @@ def test_times_that_lack_a_type_or_a_matrix_are_refused(types):
 def test_a_matrix_that_is_quantised_some_rows_at_a_time_is_the_same(language_model, monkeypatch, weighed):
     session = language_model(transforms={"use": "types", "types": ["Q8_0"]}).session
     matrices = typed_matrices(session.resident)
-    importance = importance_of(session.resident, session.texts.calibration.tokens) if weighed else {}
-    whole = quantised(matrices, importance, "Q4_0")
+    calibration, model = session.texts.calibration.tokens, session.resident.model
+    importance = importance_of(session.resident, calibration) if weighed else {}
+    sensitive = sensitivity(model, calibration, matrices) if weighed else {}
+    whole = quantised(matrices, importance, sensitive, "Q4_0")
     monkeypatch.setattr(levels, "_SLICE", 7 * matrices[0].rows(matrices[0].weight).shape[1])
-    divided = quantised(matrices, importance, "Q4_0")
+    divided = quantised(matrices, importance, sensitive, "Q4_0")
     assert whole.keys() == divided.keys()
     for matrix in matrices:
         data, error = key(DATA, "Q4_0", matrix), key(ERROR, "Q4_0", matrix)
         assert whole[data].equal(divided[data])
         assert float(divided[error]) == pytest.approx(float(whole[error]), rel=1e-12)
+        assert (key(HARM, "Q4_0", matrix) in divided) == weighed
         assert (key(IMPORTANCE, DENSE, matrix) in divided) == (matrix.name in importance)
 
 
@@ -71,7 +75,8 @@ def test_a_run_with_other_types_reads_no_inputs_again(types, monkeypatch):
         raise AssertionError("read again")
 
     first = types(types=["Q8_0"])
-    monkeypatch.setattr(levels, "importance_of", again)
+    for statistic in ("importance_of", "sensitivity"):
+        monkeypatch.setattr(levels, statistic, again)
     second = types(types=["Q8_0", "Q4_0"])
     name = next(name for name in first._stored if name.startswith(IMPORTANCE))
     assert first._stored[name].equal(second._stored[name])

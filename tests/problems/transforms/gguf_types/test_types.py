@@ -11,11 +11,12 @@ import torch
 
 from evoprune import InputError
 from evoprune.cli import main
+from problems.calibration.sensitivity import sensitivity
 from problems.gguf import ggml
 from problems.models.resident import Resident
 from problems.testing import check_transform
 from problems.transforms.stack import encoded
-from tests.problems.small import inputs_of, problem_in, save
+from tests.problems.small import problem_in, save
 
 
 def rows_of(weight, module):
@@ -60,10 +61,10 @@ def test_the_model_has_the_values_that_a_file_would_hold(types):
     assert all(torch.equal(parameter, dense[name]) for name, parameter in model.named_parameters())
 
 
-def test_levels_fall_in_bytes_and_rise_in_weighted_error(types):
+def test_levels_fall_in_bytes_and_rise_in_the_divergence_that_they_make(types):
     transform = types()
     model, calibration = transform.resident.model, transform.texts.calibration.tokens
-    squares = {name: (rows**2).mean(0) for name, rows in inputs_of(model, calibration).items()}
+    factors = sensitivity(model, calibration, transform.matrices)
     dense = {name: parameter.clone() for name, parameter in model.named_parameters()}
     sizes, errors = {}, {}
     for level in range(12):
@@ -71,15 +72,16 @@ def test_levels_fall_in_bytes_and_rise_in_weighted_error(types):
         for name, held in encoded(transform).items():
             own = name.removesuffix(".weight")
             weights = rows_of(dense[name], model.get_submodule(own))
-            off = ((read(held, weights.shape[1]) - weights).astype(float) ** 2).sum(0)
+            off = (read(held, weights.shape[1]) - weights).astype(float) ** 2
             sizes.setdefault(own, {})[held.kind] = held.data.nbytes
-            errors.setdefault(own, {})[held.kind] = float(off @ squares.get(own, numpy.ones_like(off)))
+            harm = sum(outputs.double().numpy() @ off @ inputs.double().numpy() for outputs, inputs in factors[own]) / 2
+            errors.setdefault(own, {})[held.kind] = harm
     for gene in transform.genes:
         assert tuple(sizes[gene.name]) == gene.levels[1:]
         assert [*sizes[gene.name].values()] == sorted(set(sizes[gene.name].values()), reverse=True)
         assert [*errors[gene.name].values()] == sorted(set(errors[gene.name].values()))
-        shares = numpy.array([0.0, *errors[gene.name].values()]) / [*errors[gene.name].values()][-1]
-        assert numpy.array(gene.harms) / gene.harms[-1] == pytest.approx(shares, rel=1e-3)
+        assert gene.harms == pytest.approx([0.0, *errors[gene.name].values()], rel=1e-3)
+        assert gene.absolute
 
 
 def test_a_source_on_a_grid_is_said_and_its_types_may_be_left_out(language_model, tmp_path):

@@ -1,0 +1,117 @@
+"""The sensitivity of a model's predictions to small changes of its matrices: their Fisher information, in factors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import cross_entropy
+
+from evoprune import steps
+from problems.models.blocks import Matrix
+from problems.models.forward import Forward
+
+_WINDOWS, _LENGTH = 8, 256  # that are read at most: windows, and tokens of each, whose activations a pass keeps
+
+Factors = list[tuple[torch.Tensor, torch.Tensor]]
+"""Pairs of weights of outputs ``(out,)`` and of inputs ``(in,)``, float32; see :func:`sensitivity`."""
+
+
+def sensitivity(model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix]) -> dict[str, Factors]:
+    """For each of ``matrices``, by name, the factors of its sensitivity on ``tokens`` ``(windows, window)``.
+
+    A change ``d`` of a matrix, of independent entries, moves the predictions by a divergence of about ``sum_ij
+    outputs_i inputs_j d_ij^2 / 2`` nats a token, added up over the pairs. This is the diagonal of the Fisher
+    information: the squares of gradients of a window's loss, whose targets are drawn from the model's predictions, kept
+    as the sums of rows and of columns (as in Adafactor, Shazeer and Stern, 2018). Of embedding and head, the mean of a
+    product of squares is taken for the product of means (Martens and Grosse, ICML 2015); if they are one matrix, it has
+    a pair for each.
+    """
+    forward, sums = Forward(model), _Sums()
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    read = tokens[:: max(1, len(tokens) // _WINDOWS), :_LENGTH][:_WINDOWS]
+    with ExitStack() as stack:
+        if model.device.type == "cuda":  # the backward passes of its fused kernels add in varying order
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        stack.callback(embedding.register_forward_hook(_begin_gradients).remove)
+        for matrix in matrices:
+            if matrix.module is embedding:
+                stack.callback(embedding.register_forward_hook(partial(sums.of_embedding, matrix.name)).remove)
+            elif matrix.module is not head:
+                stack.callback(matrix.module.register_forward_hook(partial(sums.of_layer, matrix.name)).remove)
+            if head is not None and matrix.weight is head.weight:
+                stack.callback(head.register_forward_hook(partial(sums.of_head, matrix.name)).remove)
+        for number, window in enumerate(steps(read, "measuring the sensitivity", "window")):
+            draws = torch.rand(len(window), generator=torch.Generator().manual_seed(number))
+            with torch.enable_grad():
+                rows = forward.rows(window.to(forward.device)[None])[0]
+                rows.backward(_slope(forward, rows.detach(), draws))
+    return {matrix.name: sums.factors(matrix.name, read.numel()) for matrix in matrices}
+
+
+class _Sums:
+    """Sums of squares in float64: of the rows and columns of a layer's gradients, or of the two sides of a product."""
+
+    def __init__(self) -> None:
+        self._layers: dict[str, list[torch.Tensor]] = {}
+        self._products: dict[tuple[str, str], list[torch.Tensor]] = {}
+
+    def of_layer(self, name: str, _: nn.Module, given: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        inputs = given[0].detach().flatten(0, -2)
+
+        def add(slope: torch.Tensor) -> None:
+            squares = (slope.flatten(0, -2).T @ inputs).float().square()
+            _add(self._layers, name, squares.sum(1), squares.sum(0))
+
+        output.register_hook(add)
+
+    def of_head(self, name: str, _: nn.Module, given: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        inputs = _squares(given[0].detach())
+        output.register_hook(lambda slope: _add(self._products, (name, "head"), _squares(slope), inputs))
+
+    def of_embedding(self, name: str, module: Any, given: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        """Here rows that are read are outputs; some models multiply them."""
+        tokens = given[0].flatten()
+        factor = output.detach().float().square().sum() / module.weight[tokens].float().square().sum()
+        read = torch.bincount(tokens, minlength=len(module.weight))
+        output.register_hook(lambda slope: _add(self._products, (name, "embedding"), read, factor * _squares(slope)))
+
+    def factors(self, name: str, count: int) -> Factors:
+        """The factors of the matrix ``name``, from sums over ``count`` tokens; none if it took no part."""
+        products = [sums for (own, _), sums in self._products.items() if own == name]
+        found = [(outputs / count, inputs / count) for outputs, inputs in products]
+        if name in self._layers:
+            outputs, inputs = self._layers[name]
+            found.append((outputs / count, inputs / inputs.sum().clamp(min=torch.finfo(inputs.dtype).tiny)))
+        return [(outputs.float(), inputs.float()) for outputs, inputs in found]
+
+
+def _add(sums: dict[Any, list[torch.Tensor]], name: Any, *parts: torch.Tensor) -> None:
+    found = [part.double().cpu() for part in parts]
+    sums[name] = [one + other for one, other in zip(sums[name], found, strict=True)] if name in sums else found
+
+
+def _squares(values: torch.Tensor) -> torch.Tensor:
+    return values.flatten(0, -2).float().square().sum(0)
+
+
+def _begin_gradients(_: nn.Module, __: Any, output: torch.Tensor) -> None:
+    output.requires_grad_()
+
+
+def _slope(forward: Forward, rows: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+    """The gradient of the loss in ``rows``, the head's input, for targets that ``draws``, in [0, 1), choose."""
+    slope = torch.empty_like(rows)
+    for part in forward.parts(len(rows)):
+        own = rows[part].requires_grad_()
+        logits = (own if forward.head is None else forward.head(own)).float()
+        shares = logits.detach().softmax(-1)
+        below = shares.double().cumsum(-1) < draws[part, None].to(shares.device)
+        targets = below.sum(-1).clamp(max=shares.shape[-1] - 1)
+        (slope[part],) = torch.autograd.grad(cross_entropy(logits, targets, reduction="sum"), own)
+    return slope
