@@ -13,7 +13,9 @@ from problems.texts.settings import TextSettings
 
 if TYPE_CHECKING:  # these import torch, which checking an experiment does not need
     from problems.distillation.text import RecoveryText
+    from problems.evaluation.measure import Objective
     from problems.evaluation.session import Session
+    from problems.texts.windows import Windows
 
 _TRAINED = 4  # cost of a trained token in scored ones: 8 x parameters operations, with those of the dense model, to 2
 
@@ -32,9 +34,17 @@ class JudgedModels(HeldOut, Finals):
     session: Session
 
     def held_out_value(self, genome: Sequence[float]) -> float | None:
-        """Perplexity on the held-out windows, if there are any."""
+        """The objective on the held-out windows, if there are any."""
+        if self._held_out is None:
+            return None
+        windows, objective = self._held_out
+        self.session.transform.apply(genome)
+        return self.session.fitness.measure.value(windows.tokens, objective, label="measuring")
+
+    @cached_property
+    def _held_out(self) -> tuple[Windows, Objective] | None:
         held_out = self.session.texts.held_out
-        return self.session.fitness.perplexity(genome, held_out.tokens) if held_out else None
+        return (held_out, self.session.fitness.objective_on(held_out)) if held_out else None
 
     @property
     def finalists(self) -> int:
@@ -54,7 +64,7 @@ class JudgedModels(HeldOut, Finals):
         return cost(self.recovery, self._select, self.settings.search_text)
 
     def judge(self, genome: Sequence[float]) -> Evaluation:
-        """Perplexity of the final model of ``genome`` on the held-out windows; the session's model is then dense.
+        """The objective for the final model of ``genome`` on the held-out windows; the session's is dense afterwards.
 
         With ``select`` the criterion of a recovery on its own held-out windows, after training as briefly as
         ``select`` says, or not at all; ``held_out_before``: the same before.
@@ -63,10 +73,10 @@ class JudgedModels(HeldOut, Finals):
 
         final, resident = FinalModel(self.session, genome), self.session.resident
         if not self.recovery or not self._select:
-            held_out = self.session.texts.held_out
-            assert held_out is not None
+            assert self._held_out is not None
+            windows, objective = self._held_out
             final.reside()
-            value = self.session.fitness.measure.perplexity(held_out.tokens)
+            value = self.session.fitness.measure.value(windows.tokens, objective, label="measuring")
             self.session.transform.apply(self.session.transform.dense)
             return Evaluation((value,), work=0.0)
         from problems.distillation.recover import criterion_after

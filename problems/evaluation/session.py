@@ -26,13 +26,13 @@ class Fitness:
     """Scores genomes on the windows ``search``, and reuses hidden states of related candidates."""
 
     def __init__(self, settings: EvaluationSettings, resident: Resident, transform: Transform, search: Windows) -> None:
-        self._resident, self._transform, self._search = resident, transform, search
+        self._settings, self._resident, self._transform, self._search = settings, resident, transform, search
         if settings.compile:
             resident.forward.compile()
         self.measure = Measure(resident.forward, settings.batch_tokens)
         state_bytes = search.tokens.numel() * resident.forward.bytes_per_state
         self._states = PrefixCache(resident.forward.depth, state_bytes, settings.reuse_mib * 2**20)
-        self._objective = self._make_objective(settings)
+        self._objective = self.objective_on(search)
         self.tokens_scored = 0  # by value
 
     def value(self, genome: Sequence[float], fidelity: float = 1.0) -> tuple[float, int]:
@@ -54,13 +54,13 @@ class Fitness:
         self._transform.apply(genome)
         return self.measure.perplexity(tokens)
 
-    def _make_objective(self, settings: EvaluationSettings) -> Objective:
-        if settings.objective == "perplexity":
+    def objective_on(self, windows: Windows) -> Objective:
+        """The objective of the search on ``windows``; the model may be dense afterwards."""
+        if self._settings.objective == "perplexity":
             return Perplexity()
-        forward = self._resident.forward
-        divergence = Divergence(self._search.predictions, min(settings.kl_top, forward.vocabulary))
+        divergence = Divergence(windows.predictions, min(self._settings.kl_top, self._resident.forward.vocabulary))
         self._transform.apply(self._transform.dense)
-        self.measure.total(self._search.tokens, divergence.learn)
+        self.measure.total(windows.tokens, divergence.learn)
         return divergence
 
 

@@ -223,7 +223,9 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         pruned = isinstance(settings, PruningSettings)
         target = SparsityTarget(settings.sparsity, settings.allocations) if pruned else None
         result = report(self.session, outcome, folder, self.budget, settings.uniform, target)
-        by_divergence = self._select and self.recovery and not self.recovery.cross_entropy_weight
+        by_divergence = settings.objective == "kl"
+        if self._select and self.recovery:
+            by_divergence = not self.recovery.cross_entropy_weight
         result["protocol"]["finals"] = "divergence" if by_divergence else "perplexity"
         if self.recovery is not None:
             from problems.language_model.recovery import recover_in_run

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -65,7 +66,7 @@ def stored_types(
                 resident,
                 f"matrices in {kind}",
                 _what(calibration),
-                lambda kind=kind: quantised(matrices, *known(), kind),  # type: ignore[misc]
+                lambda kind=kind: quantised(matrices, known()[0], kind, known()[1]),  # type: ignore[misc]
                 _CPU,
             )
     return stored
@@ -110,7 +111,10 @@ def importance_of(resident: Resident, tokens: torch.Tensor) -> dict[str, torch.T
 
 
 def quantised(
-    matrices: Sequence[Matrix], importance: Mapping[str, torch.Tensor], sensitive: Sensitivity, kind: str
+    matrices: Sequence[Matrix],
+    importance: Mapping[str, torch.Tensor],
+    kind: str,
+    sensitive: Sensitivity = MappingProxyType({}),
 ) -> Tensors:
     """Each of ``matrices`` in ``kind`` whose width allows it; on the CPU.
 

@@ -33,6 +33,9 @@ def test_the_held_out_value_is_on_windows_that_the_search_does_not_see(language_
     assert not set(texts.held_out.places) & set(texts.search.places)
     assert problem.held_out_value([0.3] * 3) == problem.session.fitness.perplexity([0.3] * 3, texts.held_out.tokens)
     assert language_model(held_out_windows=0).held_out_value([0.3] * 3) is None
+    by_divergence = language_model(objective="kl")
+    assert by_divergence.held_out_value([0.0] * 3) == pytest.approx(0, abs=1e-6)
+    assert by_divergence.held_out_value([0.3] * 3) > 0.001
 
 
 def test_the_fingerprint_changes_with_the_weights_and_with_each_text(language_model, small):

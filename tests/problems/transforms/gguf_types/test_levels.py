@@ -58,9 +58,9 @@ def test_a_matrix_that_is_quantised_some_rows_at_a_time_is_the_same(language_mod
     calibration, model = session.texts.calibration.tokens, session.resident.model
     importance = importance_of(session.resident, calibration) if weighed else {}
     sensitive = sensitivity(model, calibration, matrices) if weighed else {}
-    whole = quantised(matrices, importance, sensitive, "Q4_0")
+    whole = quantised(matrices, importance, "Q4_0", sensitive)
     monkeypatch.setattr(levels, "_SLICE", 7 * matrices[0].rows(matrices[0].weight).shape[1])
-    divided = quantised(matrices, importance, sensitive, "Q4_0")
+    divided = quantised(matrices, importance, "Q4_0", sensitive)
     assert whole.keys() == divided.keys()
     for matrix in matrices:
         data, error = key(DATA, "Q4_0", matrix), key(ERROR, "Q4_0", matrix)
