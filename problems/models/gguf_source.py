@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from safetensors import SafetensorError
@@ -17,6 +18,7 @@ from safetensors.torch import load_file
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from evoprune import InputError, __version__, cache_limit
+from problems.models.gguf_file import read_gguf
 from problems.models.tensor_file import open_cached, write_tensors
 
 _WEIGHTS = "model.safetensors"
@@ -26,6 +28,7 @@ _LLAMA3 = {  # the same in all of Llama 3.1 to 3.3; a file holds only the factor
     "rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192,
 }  # fmt: skip
 _BOS_ADDED = {"llama3", "llama-v3", "llama-bpe", "tekken"}  # tokenizers for which llama.cpp adds the token by default
+_BIASES = {"attention_bias": "blk.0.attn_q.bias", "mlp_bias": "blk.0.ffn_up.bias"}  # what each key asks for
 
 Save = Callable[[Path], None]
 """Writes a model and its tokenizer into a folder as ``save_pretrained`` does, the weights into one file."""
@@ -76,37 +79,38 @@ class Header:
     """The metadata and the list of tensors of the .gguf file ``path``."""
 
     def __init__(self, path: Path) -> None:
-        from gguf import GGUFReader  # an extra
-
         self._path = path
-        self._reader = GGUFReader(path)
+        try:
+            self._file = read_gguf(path)
+        except InputError as error:
+            raise InputError(str(error), "problem.model") from None
 
     @property
     def tensors(self) -> list[tuple[str, int]]:
-        return [(tensor.tensor_type.name, int(tensor.n_elements)) for tensor in self._reader.tensors]
+        return [(tensor.kind, tensor.size) for tensor in self._file.tensors.values()]
 
     @property
     def block_count(self) -> int:
-        return int(self._value(".block_count", 0))
-
-    def _value(self, ending: str, default: Any = None) -> Any:
-        fields = self._reader.fields.items()
-        return next((field.contents() for name, field in fields if name.endswith(ending)), default)
+        return int(self._file.value(".block_count", 0))
 
     def complete(self, config: Any, tokenizer: Any) -> None:
-        """Add to ``config`` and ``tokenizer`` what transformers ignores: scaled positions, and a token before texts."""
-        if self._value("tokenizer.ggml.pre") in _BOS_ADDED and self._value("tokenizer.ggml.add_bos_token") is None:
+        """Add what transformers ignores: biases and scaled positions to ``config``, a token before texts."""
+        value = self._file.value
+        for key, bias in _BIASES.items():
+            if bias in self._file.tensors and hasattr(config, key):
+                setattr(config, key, True)
+        if value("tokenizer.ggml.pre") in _BOS_ADDED and value("tokenizer.ggml.add_bos_token") is None:
             tokenizer.add_bos_token = True
-        kind = self._value(".rope.scaling.type", "none")
+        kind = value(".rope.scaling.type", "none")
         if kind == "linear":
             known = config.rope_parameters  # Gemma 3 has one for each kind of attention, and scales one
-            factor = float(self._value(".rope.scaling.factor"))
+            factor = float(value(".rope.scaling.factor"))
             known.get("full_attention", known).update(rope_type="linear", factor=factor)
-        tensors = [tensor for tensor in self._reader.tensors if tensor.name.startswith("rope_f")]
-        if kind not in {"none", "linear"} or [tensor.name for tensor in tensors] not in ([], [_FACTORS]):
+        tensors = {name: tensor for name, tensor in self._file.tensors.items() if name.startswith("rope_f")}
+        if kind not in {"none", "linear"} or tensors.keys() - {_FACTORS}:
             raise self._unknown_scaling()
-        for tensor in tensors:
-            factors = torch.from_numpy(tensor.data.copy())
+        for tensor in tensors.values():
+            factors = torch.from_numpy(tensor.data.view(np.float32)[0].copy())
             plain = config.rope_parameters["rope_theta"] ** -(torch.arange(len(factors)) / len(factors))
             config.rope_parameters |= _LLAMA3 | {"factor": float(factors.max())}
             scaled, _ = ROPE_INIT_FUNCTIONS["llama3"](config, torch.device("cpu"))
