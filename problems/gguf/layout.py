@@ -16,17 +16,19 @@ from typing import Any
 from gguf import GGUFValue, GGUFValueType, LlamaFileType
 
 from evoprune import InputError
-from problems.gguf.base import Base, Fields, whole_number
+from problems.gguf.base import Base
+from problems.gguf.metadata import Fields, whole_number
 from problems.gguf.names import LLAMA, Slot, find_slots, head_size, hidden_size
 
 DECI = "deci"
 
 _CHANNELS = 32  # the fewest channels whose rows fit quantised kernels
 
-_SIZED_HEADS = ("llama", "qwen3")
+_SIZED_HEADS = ("llama", "qwen3", "gemma2", "gemma3")
 """Architectures whose heads are as wide in llama.cpp as the file says; others divide the width by their number."""
 
 _ATTENTION, _DOWN = ("attn_q.weight", "attn_k.weight"), "ffn_down.weight"
+_OUTPUT = "attn_output.weight"
 """Tensors that tell widths; ``ffn_up`` would not do, as it holds the gate too in some models."""
 
 
@@ -65,7 +67,7 @@ class Widths:
 
 def lay_out(model: Any, base: Base) -> Layout:
     """The file of ``model`` as it is now."""
-    slots = find_slots(model, base.architecture)
+    slots = find_slots(model, base.architecture, base.forms)
     architecture, fields, added = arranged(_blocks_of(slots), base, hidden_size(model), head_size(model))
     return Layout(architecture, fields, [*slots, *added])
 
@@ -78,6 +80,12 @@ def arranged(
     ``blocks``: the slots of each, by their names within it. ``hidden``: the width of hidden states; ``size``: of a
     head.
     """
+    if base.mixed and len(blocks) != base.fields[f"{base.architecture}.block_count"].value:
+        raise InputError(
+            f"llama.cpp's {base.architecture} has attentions of two kinds in a fixed order, so that no block can be "
+            "left out: export it to a folder, or remove heads and channels",
+            "problem.transforms",
+        )
     widths = [Widths.of(block, size) for block in blocks]
     even = len({tuple(sorted((name, slot.shape) for name, slot in block.items())) for block in blocks}) == 1
     whole = widths[0].heads and widths[0].channels
@@ -114,7 +122,7 @@ def _even_fields(base: Base, block: Mapping[str, Slot], widths: Widths, count: i
             if name not in _SIZED_HEADS:
                 raise fewer
             given |= {f"{name}.attention.key_length": size, f"{name}.attention.value_length": size}
-    elif block["attn_output.weight"].shape[0] != block["attn_output.weight"].shape[1]:
+    elif _OUTPUT not in block or block[_OUTPUT].shape[0] != block[_OUTPUT].shape[1]:
         raise fewer
     return {**base.fields, **{key: whole_number(value) for key, value in given.items()}}
 

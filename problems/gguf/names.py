@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from gguf import MODEL_ARCH_NAMES, get_tensor_name_map
-from numpy.typing import NDArray
+from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from evoprune import InputError
+from problems.gguf.forms import SAME, Floats, Form, Order, gathered, turned
 from problems.models.blocks import find_blocks, prunable
 
-LLAMA = "llama"
-
-_TURNED = ("attn_q", "attn_k")
-"""Tensors of Llama models whose rows have another order in files: llama.cpp rotates neighbours, transformers halves."""
+LLAMA, GPTNEOX = "llama", "gptneox"
+BLOCK = "blk."  # prefix of the tensors of blocks
 
 
 @dataclass(frozen=True)
@@ -26,27 +25,30 @@ class Slot:
     """One tensor of a file. ``shape``: rows first.
 
     ``parameter``: its name in transformers; None for a tensor that holds ``fill`` everywhere. ``transposed``: whether
-    transformers has it ``(in, out)``. ``heads``: how many heads its rows belong to, where these are reordered; else 0.
+    transformers has it ``(in, out)``. ``typed``: whether it is a matrix whose type can be chosen.
     """
 
     name: str
     shape: tuple[int, ...]
     parameter: str | None
     transposed: bool = False
-    heads: int = 0
+    typed: bool = True
+    form: Form = SAME
     fill: float = 0.0
 
-    def rows(self, weight: torch.Tensor) -> NDArray[np.float32]:
+    def rows(self, weight: torch.Tensor) -> Floats:
         """``weight``, the parameter, as the file holds it, in float32."""
-        rows = weight.detach().to("cpu", torch.float32)
-        return self.ordered((rows.T if self.transposed else rows).numpy())
+        return self.form.written(self.some_rows(weight, slice(None)))
 
-    def ordered(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """``rows``, of weights or of bytes, from the order of transformers to that of the file."""
-        if not self.heads:
-            return rows
-        halves = rows.reshape(self.heads, 2, -1, *rows.shape[1:])
-        return np.ascontiguousarray(halves.swapaxes(1, 2).reshape(rows.shape))
+    def some_rows(self, weight: torch.Tensor, places: Any) -> Floats:
+        """The rows of ``weight`` at ``places``, in transformers' order and form, in float32."""
+        rows = (weight.T if self.transposed else weight).detach()
+        return rows[places].to("cpu", torch.float32).numpy()
+
+    def holds(self, rows: Floats, weight: torch.Tensor) -> bool:
+        """Tell whether ``weight`` is what transformers makes of ``rows`` of the file."""
+        found = torch.from_numpy(self.form.loaded(rows)).to(weight.dtype)
+        return torch.equal(found.T if self.transposed else found, weight.detach().cpu())
 
 
 def head_size(model: Any) -> int:
@@ -60,18 +62,41 @@ def hidden_size(model: Any) -> int:
     return int(model.config.get_text_config().hidden_size)
 
 
-def find_slots(model: Any, architecture: str) -> list[Slot]:
-    """The tensor of each parameter of ``model`` now; blocks without matrices are left out, the rest numbered."""
+def within_block(name: str) -> str:
+    """The name of a tensor, without that of its block."""
+    return name.split(".", 2)[2] if name.startswith(BLOCK) else name
+
+
+def find_slots(model: Any, architecture: str, forms: Mapping[str, Form] | None = None) -> list[Slot]:
+    """The tensor of each parameter of ``model`` now; blocks without matrices are left out, the rest numbered.
+
+    ``forms``: by names :func:`within_block`; None for the usual ones of the architecture.
+    """
     architectures = {name: key for key, name in MODEL_ARCH_NAMES.items()}
     if architecture not in architectures:
         raise InputError(f"the architecture '{architecture}' is not one that the package gguf knows", "problem.model")
     prefix, blocks = find_blocks(model)
     left = [number for number, block in enumerate(blocks) if any(True for _ in prunable(block))]
     known = get_tensor_name_map(architectures[architecture], len(left))
-    return list(_slots(model, architecture, f"{prefix}.", {str(old): new for new, old in enumerate(left)}, known))
+    forms = _usual_forms(model, architecture) if forms is None else forms
+    numbers = {str(old): new for new, old in enumerate(left)}
+    return list(_slots(model, architecture, f"{prefix}.", numbers, known, forms))
 
 
-def _slots(model: Any, architecture: str, prefix: str, left: dict[str, int], known: Any) -> Iterator[Slot]:
+def _usual_forms(model: Any, architecture: str) -> dict[str, Form]:
+    size = head_size(model)
+    orders: dict[str, Order] = {}
+    if architecture == LLAMA:
+        orders = dict.fromkeys(("attn_q", "attn_k"), partial(turned, size=size))
+    elif architecture == GPTNEOX:
+        orders = {"attn_qkv": partial(gathered, size=size, queries=1)}
+    return {f"{name}.{kind}": Form(order) for name, order in orders.items() for kind in ("weight", "bias")}
+
+
+def _slots(
+    model: Any, architecture: str, prefix: str, left: dict[str, int], known: Any, forms: Mapping[str, Form]
+) -> Iterator[Slot]:
+    tokens = model.get_input_embeddings()
     for parameter, weight in model.named_parameters():
         module, _, kind = parameter.rpartition(".")
         own = module
@@ -87,8 +112,9 @@ def _slots(model: Any, architecture: str, prefix: str, left: dict[str, int], kno
                 "written as one yet; export it to a folder",
                 "problem.model",
             )
-        transposed = isinstance(model.get_submodule(module), Conv1D) and weight.dim() == 2
+        layer = model.get_submodule(module)
+        transposed = isinstance(layer, Conv1D) and weight.dim() == 2
         shape = tuple(reversed(weight.shape)) if transposed else tuple(weight.shape)
-        turned = architecture == LLAMA and name.endswith(_TURNED)
-        heads = shape[0] // head_size(model) if turned else 0
-        yield Slot(f"{name}.{kind}", shape, parameter, transposed, heads)
+        typed = weight.dim() == 2 and (layer is tokens or not isinstance(layer, nn.Embedding))
+        name = f"{name}.{kind}"
+        yield Slot(name, shape, parameter, transposed, typed, forms.get(within_block(name), SAME))

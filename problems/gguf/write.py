@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from evoprune import InputError
 from problems.gguf import ggml
 from problems.gguf.base import Base
+from problems.gguf.forms import values
 from problems.gguf.ggml import Encoded
 from problems.gguf.layout import Layout, lay_out
 from problems.gguf.names import Slot
@@ -31,16 +32,16 @@ class Contents:
     """The contents of a file. ``kinds``: by the tensors' names. ``encoded``, ``weights``: by parameters' names."""
 
     layout: Layout
+    base: Base
     kinds: Mapping[str, str]
     encoded: Mapping[str, Encoded]
     weights: Mapping[str, torch.Tensor]
-    kept: Mapping[str, NDArray[Any]]
 
     @property
     def bytes(self) -> int:
         """The bytes of the file."""
         listed = [(slot.name, self.kinds[slot.name], slot.shape) for slot in self.layout.slots]
-        listed += [(name, VECTORS, tensor.shape) for name, tensor in self.kept.items()]
+        listed += [(name, tensor.kind, tensor.shape) for name, tensor in self.base.kept.items()]
         return file_bytes(self.layout.architecture, self.layout.fields, listed)
 
     def write(self, path: Path) -> None:
@@ -48,8 +49,8 @@ class Contents:
         with self._begun(path) as writer:
             for slot in self.layout.slots:
                 writer.write_tensor_data(self._data(slot))
-            for tensor in self.kept.values():
-                writer.write_tensor_data(tensor)
+            for tensor in self.base.kept.values():
+                writer.write_tensor_data(tensor.data)
 
     def write_outline(self, path: Path) -> None:
         """Write the header of the file, and leave zeros for the tensors, which take no room on most disks."""
@@ -64,8 +65,8 @@ class Contents:
             writer.add_key_value(key, found.value, found.type, found.sub_type)
         for slot in self.layout.slots:
             _add(writer, slot.name, slot.shape, self.kinds[slot.name])
-        for name, tensor in self.kept.items():
-            _add(writer, name, tensor.shape, VECTORS)
+        for name, tensor in self.base.kept.items():
+            _add(writer, name, tensor.shape, tensor.kind)
         try:
             writer.write_header_to_file()
             writer.write_kv_data_to_file()
@@ -78,9 +79,12 @@ class Contents:
         if slot.parameter is None:
             rows = np.full(slot.shape, slot.fill, dtype=np.float32)
         elif slot.parameter in self.encoded:
-            return slot.ordered(self.encoded[slot.parameter].data)
+            return slot.form.ordered(self.encoded[slot.parameter].data)
         else:
-            rows = slot.rows(self.weights[slot.parameter])
+            weight, held = self.weights[slot.parameter], None if slot.typed else self.base.tensor(slot.name)
+            if held and held.shape == slot.shape and slot.holds(values(held).reshape(slot.shape), weight):
+                return held.data
+            rows = slot.rows(weight)
         return ggml.quantize(np.atleast_2d(rows), self.kinds[slot.name])
 
 
@@ -90,24 +94,26 @@ def _add(writer: Any, name: str, shape: tuple[int, ...], kind: str) -> None:
     writer.add_tensor_info(name, shape, np.dtype(np.float32), size, number)
 
 
-def plain_kind(slot: Slot, half: str) -> str:
-    """The kind of a tensor that no transform has encoded. ``half``: that of matrices."""
+def plain_kind(slot: Slot, base: Base, half: str | None = None) -> str:
+    """The kind of a tensor that no transform has encoded. ``half``: that of matrices; None is that of ``base``."""
+    if not slot.typed and (held := base.tensor(slot.name)):
+        return held.kind
     if len(slot.shape) == 1:
         return VECTORS
-    return _ZEROS if slot.parameter is None and ggml.fits(_ZEROS, slot.shape[1]) else half
+    return _ZEROS if slot.parameter is None and ggml.fits(_ZEROS, slot.shape[1]) else half or base.half
 
 
 def contents(model: Any, base: Base, encoded: Mapping[str, Encoded], half: str | None = None) -> Contents:
     """The contents of a file of ``model`` as it is now: ``encoded`` matrices as they are, the others in ``half``.
 
-    ``half``: a kind; None is that of ``base``.
+    ``half``: a kind; None is that of ``base``. All that has no type to choose, and was not changed, is the base's.
     """
     layout = lay_out(model, base)
     kinds = {}
     for slot in layout.slots:
         held = encoded.get(slot.parameter or "")
-        kinds[slot.name] = held.kind if held else plain_kind(slot, half or base.half)
+        kinds[slot.name] = held.kind if held else plain_kind(slot, base, half)
         if held and held.data.shape != (slot.shape[0], ggml.row_bytes(held.kind, slot.shape[1])):
             raise InputError(f"{slot.parameter} was encoded in another shape than {' x '.join(map(str, slot.shape))}")
     matrices = [kinds[slot.name] for slot in layout.slots if len(slot.shape) > 1]
-    return Contents(layout.with_kinds(matrices), kinds, encoded, dict(model.named_parameters()), base.kept)
+    return Contents(layout.with_kinds(matrices), base, kinds, encoded, dict(model.named_parameters()))

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from evoprune import InputError, Phase, Plan, Planner
 from problems.distillation.settings import DURATION, seconds_of
+from problems.gguf.sources import refuse_unwritable
 from problems.planning.recipes import RECIPES, Recipe
 
 _TRAINED_WINDOW = 256  # tokens in a window that scales are trained on, at most
@@ -46,12 +47,6 @@ class Prune(Planner):
     @classmethod
     def plan(cls, options: argparse.Namespace) -> Plan:
         from problems.gguf import ggml
-        from problems.gguf.base import find_base
-        from problems.models.resident import Resident
-        from problems.models.settings import ModelSettings
-        from problems.planning.plan import SEARCHED, divide, longest, measure_subject, parts_of, share_out
-        from problems.texts.settings import TextSettings
-        from problems.texts.windows import cut_windows
 
         recipe, seconds = _goal(options), _seconds(options.time)
         one_file = options.out is not None and options.out.suffix == ".gguf"
@@ -60,6 +55,16 @@ class Prune(Planner):
         if one_file and (lacking := ggml.missing()):
             raise InputError(lacking, str(options.out))
         base = _base(options.base)
+        if one_file:
+            refuse_unwritable(options.model, base, recipe.narrows)
+
+        from problems.gguf.base import find_base
+        from problems.models.resident import Resident
+        from problems.models.settings import ModelSettings
+        from problems.planning.plan import SEARCHED, divide, longest, measure_subject, parts_of, share_out
+        from problems.texts.settings import TextSettings
+        from problems.texts.windows import cut_windows
+
         parts = parts_of(options.text)
         start = time.perf_counter()
         with Phase(f"loading {options.model}"):

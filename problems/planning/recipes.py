@@ -57,6 +57,7 @@ class Recipe(ABC):
     option: ClassVar[str]
     metavar: ClassVar[str] = "SHARE"
     help: ClassVar[str]
+    narrows: ClassVar[bool] = False  # whether each block gets widths of its own, also in a .gguf file
 
     def __init__(self, value: float) -> None:
         self.value = value
@@ -102,7 +103,7 @@ class Recipe(ABC):
 class Remove(Recipe):
     """Heads and channels under a budget of parameters."""
 
-    option = "--remove"
+    option, narrows = "--remove", True
     help = "remove a share of the blocks' parameters, as in 25%%: fewer heads and channels"
 
     def experiment(self, subject: Subject, evaluations: float) -> Json:  # noqa: ARG002
@@ -215,7 +216,7 @@ class Sparsity(Recipe):
 class Speedup(Recipe):
     """Heads and channels under a budget of milliseconds."""
 
-    option, metavar = "--speedup", "TIMES"
+    option, metavar, narrows = "--speedup", "TIMES", True
     help = "make decoding so many times as fast on this machine, as in 1.5: fewer heads and channels"
 
     def __init__(self, value: float, timed: float = _TIMED) -> None:

@@ -12,7 +12,7 @@ from problems.gguf.base import Base
 from problems.gguf.layout import Layout, arranged
 from problems.gguf.names import Slot, find_slots, head_size, hidden_size
 from problems.gguf.size import HEAD_BYTES, field_bytes, info_bytes, padded, string_bytes, tensor_bytes
-from problems.gguf.write import VECTORS, plain_kind
+from problems.gguf.write import plain_kind
 from problems.transforms.shapes import Kinds, Shape, Shapes
 
 _CACHED = 2**16
@@ -30,7 +30,7 @@ class CutBytes:
         """Raises :class:`evoprune.InputError` where genes can make a model that llama.cpp does not have."""
         self._base, self._shapes = base, shapes
         self._hidden, self._size = hidden_size(model), head_size(model)
-        self._slots = {str(slot.parameter): slot for slot in find_slots(model, base.architecture)}
+        self._slots = {str(slot.parameter): slot for slot in find_slots(model, base.architecture, base.forms)}
         if added := shapes.dense.keys() - self._slots.keys():
             raise InputError(f"{min(added)} has no place in .gguf files of {base.architecture}", "problem.transforms")
         self._inside: dict[int, list[str]] = {}
@@ -51,7 +51,7 @@ class CutBytes:
         if not all(shape):
             return 0.0
         slot = self._slots[parameter]
-        data = tensor_bytes(kind or plain_kind(slot, self._base.half), shape)
+        data = tensor_bytes(kind or plain_kind(slot, self._base), shape)
         return float(data + info_bytes(slot.name, shape))
 
     def _beside(self, levels: tuple[int, ...]) -> float:
@@ -69,8 +69,8 @@ class CutBytes:
         if blocks:  # a file without blocks is none, but has a size
             architecture, fields, added = arranged(blocks, self._base, self._hidden, self._size)
         fields = Layout(architecture, fields, []).with_kinds([self._base.half]).fields
-        kept = [(name, VECTORS, tensor.shape) for name, tensor in self._base.kept.items()]
-        kept += [(slot.name, plain_kind(slot, self._base.half), slot.shape) for slot in added]
+        kept = [(name, tensor.kind, tensor.shape) for name, tensor in self._base.kept.items()]
+        kept += [(slot.name, plain_kind(slot, self._base), slot.shape) for slot in added]
         listed = sum(info_bytes(slot.name, slot.shape) for slot in self._listed(blocks))
         head = HEAD_BYTES + string_bytes(architecture) + sum(map(self._field, fields, fields.values()))
         head += listed + renamed + sum(info_bytes(name, shape) for name, _, shape in kept)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from gguf import GGUFValue, GGUFValueType, GGUFWriter
+from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
     GPT2Config,
@@ -18,9 +20,11 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from problems.gguf.base import Base, own_base, whole_number
+from problems.gguf.base import Base, own_base
+from problems.gguf.metadata import whole_number
 from problems.gguf.names import head_size
 from problems.gguf.write import contents
+from problems.models.gguf_file import Tensor
 
 END = "<|endoftext|>"
 VOCABULARY = 260
@@ -103,6 +107,11 @@ def write_model(model: Any, path: Path) -> Path:
     """The dense ``model`` as a file in 16 bits, or what is left of it."""
     contents(model, base_of(model), {}).write(path)
     return path
+
+
+def tensor_of(array: NDArray[np.float32]) -> Tensor:
+    """``array`` as a file holds it."""
+    return Tensor("F32", array.shape, np.atleast_2d(array).view(np.uint8))
 
 
 def write_empty(path: Path, architecture: str = "llama") -> Path:

@@ -10,7 +10,9 @@ from problems.gguf import ggml
 from problems.gguf.base import find_base, own_base, read_base
 from problems.gguf.ggml import Encoded
 from problems.gguf.write import contents
+from problems.models.gguf_file import read_gguf
 from problems.models.resident import Resident
+from tests.problems.gguf.architectures import ARCHITECTURES
 from tests.problems.gguf.models import base_of, byte_tokenizer, random_gpt2, random_llama, write_empty, write_model
 
 
@@ -35,21 +37,48 @@ def test_weights_that_a_file_holds_in_another_form_are_refused(form, path):
         find_base(resident(model), str(path))
 
 
+def test_a_head_that_is_the_embedding_once_more_is_left_out(tmp_path):
+    tied, untied = random_llama(), random_llama(tied=False)
+    untied.load_state_dict(tied.state_dict())
+    path = write_model(untied, tmp_path / "twice.gguf")
+    made = contents(tied, find_base(resident(tied), str(path)), {})
+    assert "output.weight" not in made.kinds
+    untied.lm_head.weight.data = torch.randn(260, 64)
+    with pytest.raises(InputError, match=r"output\.weight is 260 x 64 there, and missing in the model"):
+        find_base(resident(tied), str(write_model(untied, path)))
+
+
+def test_unchanged_vectors_are_copied_and_changed_ones_written(tmp_path):
+    """A model in bfloat16 has lost digits of the file's norms."""
+    model, path = random_llama(), tmp_path / "exact.gguf"
+    for block in model.model.layers:
+        block.input_layernorm.weight.data += 1e-4
+    there = read_gguf(write_model(model, path)).tensors
+    rounded = model.bfloat16()
+    base = find_base(resident(rounded), str(path))
+    rounded.model.layers[1].input_layernorm.weight.data[0] = 2
+    contents(rounded, base, {}).write(tmp_path / "again.gguf")
+    again = read_gguf(tmp_path / "again.gguf").tensors
+    assert again["blk.0.attn_norm.weight"].data.tobytes() == there["blk.0.attn_norm.weight"].data.tobytes()
+    assert again["blk.1.attn_norm.weight"].data.view("float32")[0, 0] == 2
+
+
 @pytest.mark.parametrize("kind", ["Q8_0", "Q4_0"])
 def test_a_quantised_base_is_one_of_the_model(kind, tmp_path):
     model, path = random_llama(), tmp_path / "quantised.gguf"
     matrices = {name: weight.numpy() for name, weight in model.named_parameters() if weight.dim() == 2}
     encoded = {name: Encoded(kind, ggml.quantize(weight, kind)) for name, weight in matrices.items()}
     contents(model, base_of(model), encoded).write(path)
-    assert find_base(resident(model), str(path)).path == path
+    assert find_base(resident(model), str(path)).file.path == path
 
 
-def test_a_gpt2_is_its_own_base_and_another_model_needs_one(path):
-    assert find_base(resident(random_llama(), str(path))).path == path
+def test_a_model_is_its_own_base_where_its_tokenizer_can_be_written(path):
+    assert find_base(resident(random_llama(), str(path))).file.path == path
     assert find_base(resident(random_gpt2())).architecture == "gpt2"
+    assert find_base(resident(random_llama())).architecture == "llama"
     assert own_base(random_gpt2(), object(), "a tokenizer written in Python") is None
     with pytest.raises(InputError, match=r"owner/name: .*--base"):
-        find_base(resident(random_llama()))
+        find_base(resident(ARCHITECTURES["phi3"].model()))
 
 
 def test_a_file_that_cannot_be_used_is_refused(path, tmp_path):

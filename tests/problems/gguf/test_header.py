@@ -15,7 +15,7 @@ from problems.gguf.write import contents
 from problems.models.load import load_model
 from problems.models.settings import ModelSettings
 from problems.texts.windows import bos_token
-from tests.problems.gguf.models import base_of, random_llama
+from tests.problems.gguf.models import base_of, random_llama, tensor_of
 
 LLAMA3 = {"factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
 SCALED = {"llama3": LLAMA3, "linear": {"factor": 4.0}}
@@ -47,7 +47,8 @@ def written(tmp_path, monkeypatch):
     def write(model, fields, kept=None, without=()):
         base = base_of(model)
         known = {key: value for key, value in (base.fields | fields).items() if key not in without}
-        contents(model, replace(base, fields=known, kept=kept or {}), {}).write(tmp_path / "model.gguf")
+        kept = {name: tensor_of(array) for name, array in (kept or {}).items()}
+        contents(model, replace(base, fields=known, kept=kept), {}).write(tmp_path / "model.gguf")
         return ModelSettings(model=str(tmp_path / "model.gguf"), device="cpu", dtype="float32")
 
     return write

@@ -12,13 +12,21 @@ from transformers import Qwen2ForCausalLM
 
 from evoprune import InputError
 from problems.gguf import ggml
-from problems.gguf.base import read_base
+from problems.gguf.base import find_base
 from problems.gguf.ggml import Encoded
 from problems.gguf.write import contents
 from problems.models.blocks import keep_blocks
 from problems.models.resident import Resident
 from problems.models.settings import ModelSettings
-from tests.problems.gguf.models import VOCABULARY, base_of, random_gpt2, random_llama, random_qwen2
+from tests.problems.gguf.models import (
+    VOCABULARY,
+    base_of,
+    byte_tokenizer,
+    random_gpt2,
+    random_llama,
+    random_qwen2,
+    tensor_of,
+)
 
 MODELS = {
     "gpt2": random_gpt2,
@@ -83,10 +91,11 @@ def test_the_bytes_are_known_before(half, tmp_path):
 def test_a_written_file_is_a_base(tmp_path):
     model = random_llama()
     extra = {"rope_freqs.weight": np.linspace(1, 8, 8, dtype=np.float32)}
-    contents(model, replace(base_of(model), kept=extra), {}).write(tmp_path / "base.gguf")
-    base = read_base(tmp_path / "base.gguf")
+    kept = {name: tensor_of(array) for name, array in extra.items()}
+    contents(model, replace(base_of(model), kept=kept), {}).write(tmp_path / "base.gguf")
+    base = find_base(Resident(model, byte_tokenizer(), "owner/name"), str(tmp_path / "base.gguf"))
     assert base.fields.keys() >= base_of(model).fields.keys()
-    assert base.kept["rope_freqs.weight"].tolist() == extra["rope_freqs.weight"].tolist()
+    assert base.kept["rope_freqs.weight"].data.tobytes() == extra["rope_freqs.weight"].tobytes()
     contents(model, base, {}).write(tmp_path / "again.gguf")
     assert (tmp_path / "again.gguf").read_bytes() == (tmp_path / "base.gguf").read_bytes()
 

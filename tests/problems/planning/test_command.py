@@ -5,6 +5,7 @@ import yaml
 from transformers import AutoModelForCausalLM
 
 from evoprune.cli import main
+from problems.models.resident import Resident
 from problems.planning import plan
 from problems.texts.settings import TextSettings
 from problems.texts.source import load_text
@@ -150,10 +151,36 @@ def test_a_text_that_is_too_short_says_how_long_it_should_be(prune, tmp_path):
     assert "1,920" in answer[2]
 
 
-def test_a_file_of_a_model_without_a_base_is_refused_before_anything_is_measured(prune, tmp_path):
+@pytest.fixture
+def unwritable(tmp_path):
+    """Makes a model that no .gguf file can be made of; returns its path, and a word of the reason."""
+    gguf = pytest.importorskip("gguf")
     pytest.importorskip("llama_cpp_py_sync")
-    model = save(random_model("llama"), tmp_path / "model")
-    _refused(prune("--size=250kB", "--out", tmp_path / "pruned.gguf", model=model), "--base", tmp_path)
+
+    def make(kind):
+        if kind == "bundled":
+            return "bundled:gpt2-mini", "--size"
+        if kind != "file":
+            return save(random_model(kind), tmp_path / "model"), "--base"
+        writer = gguf.GGUFWriter(tmp_path / "model.gguf", "mamba")
+        for step in (writer.write_header_to_file, writer.write_kv_data_to_file, writer.write_tensors_to_file):
+            step()
+        writer.close()
+        return tmp_path / "model.gguf", "mamba"
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("kind", "goal"),
+    [("file", "--size=9kB"), ("opt", "--size=9kB"), ("llama", "--size=9kB"), ("bundled", "--remove=9%")],
+)
+def test_a_model_that_cannot_be_written_is_refused_before_it_is_loaded(
+    prune, unwritable, tmp_path, monkeypatch, kind, goal
+):
+    monkeypatch.setattr(Resident, "load", lambda _: pytest.fail("it was loaded"))
+    model, reason = unwritable(kind)
+    _refused(prune(goal, "--out", tmp_path / "pruned.gguf", model=model), reason, tmp_path)
 
 
 @pytest.mark.usefixtures("offline")
