@@ -171,7 +171,7 @@ def run(
     name: str | None = None,
 ) -> Run:
     """Run an experiment: a YAML file or mapping, changed by ``overrides`` as ``--set`` does, or a resolved one."""
-    from evoprune.search.run import run as run_into  # brings in matplotlib
+    from evoprune.search.run import run as run_into  # brings in DEAP
 
     stem = "run"
     if isinstance(spec, Resolved):

@@ -1,18 +1,21 @@
-"""The style of all figures, saving them as PNG and SVG, and the convergence figure."""
+"""The style of all figures, saving them as PNG and SVG, and the convergence figure.
+
+matplotlib is imported where something is drawn, which interrupted runs and refused ones never come to.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
-
-import matplotlib
-from matplotlib.axes import Axes
-from matplotlib.axis import Axis
-from matplotlib.figure import Figure
-from matplotlib.text import Text
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from typing import TYPE_CHECKING, Any
 
 from evoprune.console.formatting import digits
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
 
 # colours that colour-blind readers can distinguish (Okabe and Ito)
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#777777"
@@ -47,6 +50,9 @@ STYLE: dict[Any, Any] = {
 
 def new(width: float = 7.0, height: float = 4.2) -> tuple[Figure, Axes]:
     """An empty figure of ``width`` x ``height`` inches, drawn without a display."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         return figure, figure.add_subplot()
@@ -67,6 +73,9 @@ def svg(figure: Figure) -> bytes:
 
 
 def _write(figure: Figure, place: Path | BytesIO, **options: Any) -> None:
+    import matplotlib
+    from matplotlib.text import Text
+
     for part in figure.findobj(Text):  # drawn outside of the style
         part.set_parse_math(False)
     with matplotlib.rc_context(STYLE):
@@ -82,11 +91,15 @@ def entitle(axes: Axes, title: str, about: str) -> None:
 
 def thousands(axis: Axis) -> None:
     """Label ``axis`` with plain numbers, a comma after each three digits: for counts."""
+    from matplotlib.ticker import FuncFormatter
+
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}" if abs(value) < 1e6 else f"{value:,.0f}"))
 
 
 def log_scale_if_wide(axes: Axes, values: Sequence[float]) -> None:
     """A log scale where positive ``values`` span a factor of 5: plain numbers, or powers if any reaches 1e6."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     if not values or min(values) <= 0 or max(values) < 5 * min(values):
         return
     axes.set_yscale("log")
@@ -113,6 +126,8 @@ def draw_convergence(
 
     ``label``: the first objective; of several its best is not drawn. ``drawn``: references that become lines.
     """
+    from matplotlib.ticker import MaxNLocator
+
     traded = any(len(line["fitness"]) > 1 for line in history if "fitness" in line)
     lines = [line for line in history if "best" in line and line["best"] is not None]
     figure, axes = new()

@@ -48,7 +48,7 @@ def _no_cache_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture(scope="session", autouse=True)
 def _runs_without_details() -> Iterator[None]:
     """Read the versions of installed packages once, and write PNG files empty: both take longer than a search here."""
-    packages = [SimpleNamespace(metadata={"Name": each.name}, version=each.version) for each in distributions()]
+    packages = [SimpleNamespace(metadata={"Name": each.name, "Version": each.version}) for each in distributions()]
 
     def write(figure: Any, place: Path | BytesIO, **options: Any) -> None:
         if isinstance(place, Path):

@@ -48,7 +48,7 @@ def add_place(parser: argparse.ArgumentParser, named_after: str) -> None:
 
 def run(options: argparse.Namespace) -> int | None:
     """Run a search, and write its result into a folder."""
-    from evoprune.search.run import run  # brings in NumPy and matplotlib, which --help should not wait for
+    from evoprune.search.run import run  # brings in NumPy and DEAP, which --help should not wait for
 
     how = read_execution(options)
     resolved = read_experiment(options)
@@ -74,7 +74,7 @@ def add_resume(commands: Any) -> None:
 
 def resume(options: argparse.Namespace) -> int | None:
     """Continue runs that ended early, or add generations to one that is done."""
-    from evoprune.search.run import resume  # as in run: NumPy and matplotlib
+    from evoprune.search.run import resume  # as in run: NumPy and DEAP
 
     how = read_execution(options)
     if (code := under_scoop(how, options)) is not None:

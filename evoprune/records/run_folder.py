@@ -143,10 +143,11 @@ def read_measured(folder: Path) -> dict[str, Any]:
 
 def environment() -> dict[str, Any]:
     """Environment of the run: command, Python, machine, and every installed package."""
+    found = ((known["Name"], known["Version"]) for known in (each.metadata for each in distributions()))
     return {
         "command": sys.argv,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cores": os.cpu_count(),
-        "packages": dict(sorted((d.metadata["Name"], d.version) for d in distributions() if d.metadata["Name"])),
+        "packages": dict(sorted(each for each in found if each[0])),
     }

@@ -12,10 +12,8 @@ from tests.runs import candidates, finish, lines, wait_until
 pytestmark = pytest.mark.slow  # each starts workers of its own, and a scheduler
 
 
-def test_a_scheduler_of_dask_may_be_there_already(run_by, workshop, tmp_path, gate):
+def test_a_scheduler_of_dask_may_be_there_already(run_by, workshop, whole, tmp_path, gate):
     distributed = pytest.importorskip("distributed")
-    process, whole = run_by("--map serial", workshop, f"problem.folder={tmp_path}", name="whole")
-    finish(process)
     gate.admit(2)
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         options = f"--map dask --scheduler {cluster.scheduler_address}"
@@ -27,7 +25,7 @@ def test_a_scheduler_of_dask_may_be_there_already(run_by, workshop, tmp_path, ga
     assert lines(folder) == lines(whole)
 
 
-def test_a_run_stops_in_order_when_dasks_scheduler_is_lost(run_by, start, workshop, tmp_path, gate):
+def test_a_run_stops_in_order_when_dasks_scheduler_is_lost(run_by, start, evoprune, workshop, tmp_path, gate):
     pytest.importorskip("distributed")
     address = tmp_path / "scheduler.json"
     listen = ["--host", "127.0.0.1", "--port", "0"]
@@ -44,14 +42,12 @@ def test_a_run_stops_in_order_when_dasks_scheduler_is_lost(run_by, start, worksh
     assert "Dask's scheduler is gone; without a score: " in errors
     assert "Traceback" not in errors
     held = len(candidates(folder))
-    finish(start("resume", folder))
+    assert evoprune("resume", folder).code == 0
     assert len(candidates(folder)) > held
 
 
-def test_a_worker_of_dasks_with_several_threads_scores_one_at_a_time(run_by, workshop, tmp_path):
+def test_a_worker_of_dasks_with_several_threads_scores_one_at_a_time(run_by, workshop, whole, tmp_path):
     distributed = pytest.importorskip("distributed")
-    process, whole = run_by("--map serial", workshop, name="whole")
-    finish(process)
     with distributed.LocalCluster(n_workers=1, threads_per_worker=4, dashboard_address=None) as cluster:
         options = f"--map dask --scheduler {cluster.scheduler_address}"
         process, folder = run_by(options, workshop, f"problem.folder={tmp_path}", "problem.trouble=overlap")
