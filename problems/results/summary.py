@@ -87,7 +87,8 @@ def beside_source(size: int, source: int | None) -> str:
     """Say the ``size`` of a file beside that of its ``source``, in bytes."""
     if source is None:
         return megabytes(size)
-    return f"{megabytes(size)}{', larger than the source of' if size > source else ' of'} {megabytes(source)}"
+    ours, theirs = megabytes(size), megabytes(source)
+    return f"{ours}, larger than the source of {theirs}" if size > source and ours != theirs else f"{ours} of {theirs}"
 
 
 def megabytes(size: float) -> str:

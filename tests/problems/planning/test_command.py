@@ -52,7 +52,10 @@ def test_from_a_goal_to_a_checked_export_and_a_report(prune, text, tmp_path):
     folder = tmp_path / "runs" / "run"
     found = result(folder)
     assert found["sparsity"]["prunable"] == pytest.approx(0.4, abs=1e-4)
-    assert out.splitlines()[0] in (folder / "report.md").read_text()
+    *_, verdict, checked = out.splitlines()
+    assert checked.endswith(str(tmp_path / "pruned"))
+    assert "40.0%" in verdict
+    assert f"> {verdict}" in (folder / "report.md").read_text()
     AutoModelForCausalLM.from_pretrained(tmp_path / "pruned")
     texts = [found["protocol"][f"{role}_text"] for role in ("search", "calibration", "report")]
     assert len({one["sha256"] for one in texts}) == 3
