@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evoprune import InputError, finite, note
+import numpy as np
+import torch
+
+from evoprune import InputError, finite, note, steps
 from problems.calibration.tensor_cache import Tensors
 from problems.evaluation.session import Session
+from problems.gguf import ggml
 from problems.gguf.base import Base
-from problems.gguf.ggml import Encoded
+from problems.gguf.ggml import Bytes, Encoded
 from problems.gguf.runtime import compared, presets
 from problems.gguf.write import Contents, contents
 from problems.models.blocks import Matrix
@@ -22,6 +27,8 @@ from problems.transforms.gguf_types import levels
 from problems.transforms.gguf_types.matrices import typed_matrices
 
 Json = dict[str, Any]
+
+_AT_ONCE = 2**24  # weights that a thread quantises at once: an embedding may have a billion
 
 
 @dataclass(frozen=True)
@@ -104,11 +111,23 @@ def nearest_preset(resident: Resident, base: Base, size: int, importance: Tensor
     sizes = {name: replace(plain, kinds={**plain.kinds, **own}).bytes for name, own in kinds.items()}
     below = [name for name, own in sizes.items() if own <= size]
     name = max(below, key=sizes.__getitem__) if below else min(sizes, key=sizes.__getitem__)
-    wanted: dict[str, list[Matrix]] = {}
-    for tensor, kind in kinds[name].items():
-        wanted.setdefault(kind, []).append(matrices[slots[tensor] or ""])
-    encoded: dict[str, Encoded] = {}
-    for kind, own in wanted.items():
-        data: Mapping[str, Any] = levels.quantised(own, importance, kind)
-        encoded |= {each.parameter: Encoded(kind, data[levels.key(levels.DATA, kind, each)].numpy()) for each in own}
+    chosen = [(matrices[slots[tensor] or ""], kind) for tensor, kind in kinds[name].items()]
+    parts = [(matrix, kind, rows) for matrix, kind in chosen for rows in _rows(matrix)]
+
+    def made(part: tuple[Matrix, str, torch.Tensor]) -> Bytes:
+        matrix, kind, rows = part
+        weighed = importance.get(matrix.name)
+        return ggml.quantize(rows.float().cpu().numpy(), kind, None if weighed is None else weighed.numpy())
+
+    data: dict[str, list[Bytes]] = {}
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # ggml runs without the interpreter's lock
+        told = steps(pool.map(made, parts), f"quantising to {name}", "part", len(parts))
+        for (matrix, _, _), part in zip(parts, told, strict=True):
+            data.setdefault(matrix.parameter, []).append(part)
+    encoded = {matrix.parameter: Encoded(kind, np.concatenate(data[matrix.parameter])) for matrix, kind in chosen}
     return name, contents(resident.model, base, encoded)
+
+
+def _rows(matrix: Matrix) -> Sequence[torch.Tensor]:
+    rows: Any = matrix.rows(matrix.weight.detach())
+    return list(rows.split(max(1, _AT_ONCE // rows.shape[1])))

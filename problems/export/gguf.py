@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from importlib.util import find_spec
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,8 @@ def _matrix(kind: str, shape: tuple[int, ...]) -> Json:
     """Type, rows, width and bits of a weight."""
     from problems.gguf import ggml
 
-    return {"type": kind, "rows": shape[0], "width": shape[1], "bits": 8 * ggml.row_bytes(kind, shape[1]) / shape[1]}
+    *rows, width = shape
+    return {"type": kind, "rows": prod(rows), "width": width, "bits": 8 * ggml.row_bytes(kind, width) / width}
 
 
 def refuse_without_packages() -> None:
