@@ -86,14 +86,14 @@ class Reported:
 
     @cached_property
     def exported(self) -> Shown | None:
-        """The run's last export; None if there is none, or if it has no verdict."""
+        """The last export of the run's result; None if there is none, or if it has no verdict."""
         path = self.run.folder / EXPORTED
         if not path.exists() or not issubclass(self.problem, Exporting):
             return None
         out = Path(str(read_json(path).get("out")))
         described = described_in(out, FACTS, self.problem.writes_file(out))
         facts = read_json(described) if described.exists() else {}
-        if not facts.get("verdict"):
+        if not facts.get("verdict") or facts.get("best") != self.run.best.model_dump(mode="json"):
             return None
         usage = str(facts.get("usage", "")).replace("{out}", shlex.quote(str(out))) or str(out)
         return Shown(str(facts["verdict"]), usage, self.problem.drawn(facts))
