@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from evoprune.backends.evaluation import build_problem, limit_threads, this_worker
+from evoprune.backends.evaluation import limit_threads, this_worker
 from evoprune.console.formatting import plain
 from evoprune.console.phase import Phase
 from evoprune.errors import InputError
@@ -63,7 +63,8 @@ class Run:
         """The problem, loaded when first asked for."""
         limit_threads(self._threads)
         with Phase(f"loading {self.folder}"):
-            problem = build_problem(toolbox.problem_ref(self.resolved, run_folder.read_measured(self.folder)))
+            ref = toolbox.problem_ref(self.resolved, run_folder.read_measured(self.folder))
+            problem = this_worker.problem(ref)  # that of a run which ended now, if it is this one
         if not problem.genes.allow(self.best.genome):
             raise InputError(
                 f"best.genome: expected {len(problem.genes)} genes that the problem allows; is this the result of "

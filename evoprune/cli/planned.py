@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ def _call(planner: type[Planner], options: argparse.Namespace) -> int | None:
 
         limit_threads(how.with_threads().threads)  # what is measured is measured as candidates are scored
         plan = planner.plan(options)
+        until = None if plan.seconds is None else time.time() + plan.seconds
     for remark in plan.remarks:
         note(remark)
     resolved = resolve(dict(plan.experiment), options.command)
@@ -69,7 +71,8 @@ def _call(planner: type[Planner], options: argparse.Namespace) -> int | None:
     if options.out and issubclass(resolved.problem, Exporting):
         refuse_unless_free(options.out, is_one_file(resolved.problem, options.out))
     folder = run_folder.choose(options.runs_dir, options.name, plan.name)
-    promised = {"out": str(options.out.absolute()) if options.out else None, "options": dict(plan.export)}
+    out = str(options.out.absolute()) if options.out else None
+    promised = {"out": out, "options": dict(plan.export), "until": until}
     carry_out(lambda: run(resolved, folder, how, promised=promised), folder)
     keep_promise(folder)
     return None

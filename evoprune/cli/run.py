@@ -177,7 +177,6 @@ def keep_promise(folder: Path) -> None:
     told: list[str] = []
     try:
         if out:
-            this_worker.forget()  # there may be no room for two
             with run_folder.locked(folder):
                 told = Run.open(folder).export(out, **options).told(Path(out))
     except KeyboardInterrupt:

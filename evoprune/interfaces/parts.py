@@ -80,6 +80,7 @@ class Outcome:
     """A finished search. ``references``: genome and score of the known solutions, by name.
 
     ``front``: genome and values of non-dominated candidates, if there are several objectives. ``title``: of figures.
+    ``seconds_left``: for the report, if the run has a limit of time.
     """
 
     best: list[float]
@@ -88,6 +89,7 @@ class Outcome:
     front: Sequence[tuple[list[float], tuple[float, ...]]] = ()
     title: str = ""
     """What the run is on, for titles of figures."""
+    seconds_left: float | None = None
 
 
 class Reporting(ABC):

@@ -9,12 +9,17 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True)
 class Plan:
-    """Decision of a command: the experiment, the stem of the run's name, remarks, and options of the export."""
+    """Decision of a command: the experiment, the stem of the run's name, remarks, and options of the export.
+
+    ``seconds``: from now on until the export is to begin; None for no limit. A problem is told how many are left when
+    it reports (:class:`evoprune.Outcome`).
+    """
 
     experiment: Mapping[str, Any]
     name: str
     remarks: Sequence[str] = ()
     export: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float | None = None
 
 
 class Planner(ABC):

@@ -4,6 +4,7 @@ import os
 import platform
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -139,6 +140,12 @@ def write_config(folder: Path, config: Config, name: str = CONFIG) -> None:
 def read_measured(folder: Path) -> dict[str, Any]:
     """Read the measurements of its machine by the run in ``folder``; empty if there are none."""
     return read_json(folder / MEASURED) if (folder / MEASURED).exists() else {}
+
+
+def seconds_left(folder: Path) -> float | None:
+    """Seconds until the time that the command which planned the run in ``folder`` may take is over; None if any."""
+    until = read_json(folder / PROMISED).get("until") if (folder / PROMISED).exists() else None
+    return until - time.time() if isinstance(until, (int, float)) else None
 
 
 def environment() -> dict[str, Any]:

@@ -167,7 +167,8 @@ def _report(run: Prepared, evaluator: Evaluator, found: _Found) -> Result:
     if isinstance(problem, Reporting):
         evaluation = evaluator.evaluation_of(found.best.genome)
         front = [(list(individual), individual.fitness.values) for individual in found.front]
-        outcome = Outcome(list(found.best), evaluation, found.references, front, title)
+        left = run_folder.seconds_left(folder)
+        outcome = Outcome(list(found.best), evaluation, found.references, front, title, left)
         result = {**problem.report(outcome, folder), **result}
     return validated(problem.Result, result, f"{type(problem).__name__}.report")
 

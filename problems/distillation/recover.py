@@ -188,7 +188,7 @@ def begin(
     ``identity``: JSON-able facts that tell the models apart. ``anew``: such checkpoints are deleted.
     """
     read = {"text": teacher.text.whole.sha256, "report": teacher.report.sha256}
-    how = settings.model_dump(exclude={"base"})  # how the result is written may change
+    how = settings.model_dump(exclude={"base", "time"})  # how the result is written may change; steps are kept
     told = repr([sorted(how.items()), read, sorted(identity.items()), dtype_of(teacher.model)])
     now = {"recovery": hashlib.sha256(told.encode()).hexdigest()}
     path = folder / "recovery.json"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -100,6 +100,12 @@ class RecoverSettings(Settings):
     def trained_alike(self) -> list[str]:
         """The names in ``alike``."""
         return [name.strip() for name in (self.alike or "").split(",") if name.strip()]
+
+    def within(self, seconds: float) -> Self:
+        """These settings with no more ``time`` than ``seconds``, if they have one; a second at least."""
+        if self.time is None or seconds_of(self.time) <= seconds:
+            return self
+        return self.model_copy(update={"time": f"{max(1.0, seconds):.0f}s"})
 
     def text_settings(self, search: TextSettings | None) -> TextSettings:
         """The text to train on: the one that is named here, else that of ``search``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -222,6 +223,7 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         settings = self.settings
         pruned = isinstance(settings, PruningSettings)
         target = SparsityTarget(settings.sparsity, settings.allocations) if pruned else None
+        begun = time.perf_counter()
         result = report(self.session, outcome, folder, self.budget, settings.uniform, target)
         by_divergence = settings.objective == "kl"
         if self._select and self.recovery:
@@ -230,8 +232,11 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         if self.recovery is not None:
             from problems.language_model.recovery import recover_in_run
 
+            recovery = self.recovery
+            if outcome.seconds_left is not None:
+                recovery = recovery.within(outcome.seconds_left - (time.perf_counter() - begun))
             result = recover_in_run(
-                self.session, self.recovery, self.recovery_text, outcome, self._compared(), result, folder
+                self.session, recovery, self.recovery_text, outcome, self._compared(), result, folder
             )
         return result | {"bits_per_byte": Reported.model_validate(result).measured_bits}
 

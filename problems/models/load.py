@@ -267,6 +267,11 @@ def stored_dtype(settings: ModelSettings) -> str | None:
     return max(sizes, key=lambda dtype: sizes[dtype]) if sizes else None
 
 
+def stored_kinds(model: str) -> set[str]:
+    """The types of ggml in the .gguf file ``model``; none of another model."""
+    return {kind for kind, _ in Header(Path(model)).tensors} if model.endswith(".gguf") else set()
+
+
 def _tensors(path: Path) -> list[tuple[str, int]]:
     with safe_open(path, "pt") as file:
         slices = [file.get_slice(name) for name in file.keys()]  # noqa: SIM118 - it is no mapping

@@ -4,7 +4,7 @@ import hashlib
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 
@@ -26,10 +26,19 @@ class Resident:
     tokenizer: Any
     source: str  # as in the settings
 
+    _kept: ClassVar[dict[str, Any]] = {}
+
     @classmethod
     def load(cls, settings: ModelSettings) -> Self:
         follow_threads()
+        kept = cls._kept.pop(settings.model, None)
+        if kept is not None and settings.dtype in {kept.dtype, "auto"} and settings.device == "auto":
+            return kept
         return cls(*load_model(settings), settings.model)
+
+    def keep_for_run(self) -> None:
+        """Let the next :meth:`load` of the same model, in this process, return this one; it must be dense."""
+        self._kept[self.source] = self
 
     @cached_property
     def matrices(self) -> list[Matrix]:

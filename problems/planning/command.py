@@ -12,7 +12,7 @@ from problems.gguf.sources import refuse_unwritable
 from problems.planning.recipes import RECIPES, Recipe
 
 _TRAINED_WINDOW = 256  # tokens in a window that scales are trained on, at most
-_HELD_OUT = 8  # windows that choose between the search's result and the uniform model, at most
+_BEGINNING = 5.0  # seconds before planning: Python and its packages
 
 
 class Prune(Planner):
@@ -66,7 +66,7 @@ class Prune(Planner):
         from problems.texts.windows import cut_windows
 
         parts = parts_of(options.text)
-        start = time.perf_counter()
+        begun = start = time.perf_counter()
         with Phase(f"loading {options.model}"):
             settings = ModelSettings(model=options.model)
             resident = Resident.load(settings)
@@ -76,13 +76,14 @@ class Prune(Planner):
         with Phase("measuring the model"):
             text = divide(options.text, parts, resident.tokenizer, longest(resident))
             windows = cut_windows(TextSettings(**text.settings("search", SEARCHED)), resident.tokenizer, "text")
-            subject = measure_subject(resident, windows, loading, one_file, base)
-        recipe, shares = share_out(recipe, subject, text, seconds)
+            subject = measure_subject(resident, windows, loading, recipe.differentiates, one_file, base)
+        spent = time.perf_counter() - begun
+        recipe, text, shares = share_out(recipe, subject, text, seconds - _BEGINNING - spent)
         made = recipe.experiment(subject, shares.evaluations)
         problem = {
             **made["problem"],
             "search_text": text.settings("search", shares.searched),
-            "held_out_windows": _HELD_OUT,
+            "held_out_windows": shares.held_out,
             "report_text": text.settings("report", shares.report),
             "calibration_text": text.settings("calibration", shares.calibration),
             "model": settings.model,
@@ -93,6 +94,8 @@ class Prune(Planner):
                 "train": "scales",
                 "time": f"{shares.training:.0f}s",
                 "window": min(_TRAINED_WINDOW, text.window),
+                "held_out": shares.held_out,
+                "evaluations": 4,
                 **_recovery_text(parts["calibration"]),
             }
         budget = round(shares.evaluations * shares.searched * text.window)
@@ -100,15 +103,18 @@ class Prune(Planner):
             f"{options.model}: {subject.prunable:,} weights in {subject.blocks} blocks, {resident.dtype} on "
             f"{resident.place}, {1 / subject.scored:,.0f} tokens/s",
             text.remark,
-            f"about {max(1, round(shares.seconds / 60))} min: {shares.calibration} windows of {text.window} tokens to "
-            f"calibrate, {shares.evaluations:.0f} evaluations of {shares.searched}, {shares.report} for the report"
+            f"about {max(1, round((shares.seconds + _BEGINNING + spent) / 60))} min: {shares.calibration} windows of "
+            f"{text.window} tokens to calibrate, {shares.evaluations:.0f} evaluations of {shares.searched}, "
+            f"{shares.report} for the report"
             + (f", {shares.training:.0f} s to train scales" if shares.training else ""),
         ]
         if not subject.heads and "'channels'" in repr(problem.get("transforms")):
             remarks.append("attentions cannot lose heads in this model: channels of MLPs alone go")
         experiment = made | {"problem": problem, "budget": budget, "seed": options.seed}
         name = Path(settings.model).stem.replace("bundled:", "")
-        return Plan(experiment, name, remarks, {"base": base} if base else {})
+        resident.keep_for_run()
+        left = shares.seconds - shares.exporting - (time.perf_counter() - begun) + spent
+        return Plan(experiment, name, remarks, {"base": base} if base else {}, left if shares.exporting else None)
 
 
 def _recovery_text(part: dict[str, Any]) -> dict[str, Any]:

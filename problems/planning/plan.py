@@ -1,8 +1,9 @@
 """Divides a text, and measures the model, to share out the time among calibration, search and report."""
 
 import math
+from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -13,6 +14,7 @@ from problems.calibration.tensor_cache import cached
 from problems.evaluation.cost_estimate import Pace, mean_inputs, pace
 from problems.models.blocks import in_features, max_positions
 from problems.models.device import free_memory
+from problems.models.load import stored_kinds
 from problems.models.resident import Resident
 from problems.planning.recipes import Recipe, Subject
 from problems.reconstruction import PASSES, UPDATED
@@ -20,7 +22,6 @@ from problems.texts.settings import BUNDLED_TEXT, TextSettings
 from problems.texts.source import load_text
 from problems.texts.windows import Windows
 from problems.transforms.gguf_types.matrices import typed_matrices
-from problems.transforms.gguf_types.transform import Types
 from problems.transforms.widths.cuts import Heads
 
 Json = dict[str, Any]
@@ -95,16 +96,21 @@ def _count(settings: Json, tokenizer: Any) -> int:
 
 _CALIBRATING, _REPORTING = 0.3, 0.15  # shares of the time, at most
 _CALIBRATION, _REPORT = (8, 128), (8, 48)  # windows, at least and at most
-_SCORED, _TRAINED = 6, 6  # times that the report text is scored: dense, uniform and evolved, also updated; and trained
+_SCORED = 6  # times that the report text is scored: dense, uniform and evolved, also updated
 _LOADED = 2  # times that the model is loaded after planning: for the run, and for the export
 
 
 def measure_subject(
-    resident: Resident, windows: Windows, loading: float, one_file: bool, base: str | None = None
+    resident: Resident, windows: Windows, loading: float, differentiated: bool, one_file: bool, base: str | None = None
 ) -> Subject:
-    """Measure ``resident`` on ``windows``; its pace is cached, so that a command that is repeated goes on."""
-    matrices, found = resident.matrices, _pace(resident, windows)
-    quantising = Types.needs_of(resident, Types.Settings()).quantising if one_file else 0.0
+    """Measure ``resident`` on ``windows``; its pace is cached, so that a command that is repeated goes on.
+
+    ``differentiated``: whether with gradients.
+    """
+    matrices, found = resident.matrices, _pace(resident, windows, differentiated)
+    widths: Counter[int] = Counter()
+    for matrix in typed_matrices(resident) if one_file else ():
+        widths[matrix.rows(matrix.weight).shape[1]] += matrix.size
     return Subject(
         blocks=1 + matrices[-1].block,
         kinds=len({matrix.kind for matrix in matrices}),
@@ -116,8 +122,8 @@ def measure_subject(
         gradients=found.gradients,
         loading=loading,
         positions=longest(resident),
-        matrices=len(typed_matrices(resident)) if one_file else 0,
-        quantising=quantising / torch.get_num_threads(),
+        widths=widths,
+        kinds_of_source=sorted(stored_kinds(resident.source)),
         one_file=one_file,
         trainable=find_spec("accelerate") is not None,
         base=base,
@@ -129,8 +135,10 @@ def longest(resident: Resident) -> int:
     return max_positions(resident.model) or 2048
 
 
-def _pace(resident: Resident, windows: Windows) -> Pace:
-    room = resident.device.type != "cpu" or 8 * resident.prunable_weights < free_memory(resident.device)
+def _pace(resident: Resident, windows: Windows, differentiated: bool) -> Pace:
+    room = differentiated and (
+        resident.device.type != "cpu" or 8 * resident.prunable_weights < free_memory(resident.device)
+    )
 
     def measure() -> dict[str, torch.Tensor]:
         found = pace(resident, windows.tokens, room)
@@ -156,9 +164,9 @@ def _width(resident: Resident) -> int | None:
 
 @dataclass(frozen=True)
 class Shares:
-    """Windows of ``calibration`` and ``report``, ``evaluations`` of ``searched`` windows each, ``seconds`` of all.
+    """Windows of ``calibration``, ``held_out`` and ``report``, ``evaluations`` of ``searched`` windows each.
 
-    ``training``: the seconds in which the result is trained.
+    All of it takes ``seconds``, of which the result is trained in ``training``, and exported in ``exporting``.
     """
 
     calibration: int
@@ -166,19 +174,77 @@ class Shares:
     searched: int
     evaluations: float
     seconds: float
-    training: float
+    training: float = 0.0
+    exporting: float = 0.0
+    held_out: int = 8
 
 
-def share_out(recipe: Recipe, subject: Subject, text: Division, seconds: float) -> tuple[Recipe, Shares]:
-    """Return ``recipe``, or a cheaper one that fits into ``seconds``, and its shares. Raises InputError."""
+def share_out(recipe: Recipe, subject: Subject, text: Division, seconds: float) -> tuple[Recipe, Division, Shares]:
+    """Return ``recipe``, or a cheaper one that fits into ``seconds``, with windows and shares. Raises InputError."""
+    if subject.one_file:
+        return _share_out_file(recipe, subject, text, seconds)
     while True:
         found, _ = _fitted(recipe, subject, text, seconds)
         if found:
-            return recipe, found
+            return recipe, text, found
         if (cheaper := recipe.cheaper()) is None:
             least = _least_minutes(recipe, subject, text)
             raise InputError(f"is too short for this model on this machine; expected at least {least}m", "--time")
         recipe = cheaper
+
+
+_COMFORT = 0.6  # share of the time that the least may take, if there is a cheaper way
+_SPARE = {"training": 0.6, "calibration": 0.1, "search": 0.1}  # of the time beyond the least; the rest is for reports
+_SHORTEST = 20.0  # seconds of a training, at least
+_READ = 4  # windows of calibration, held-out and report text, at least
+_REPORTED, _MEASURED = 7, 6  # times that the report text is scored in a run and its export, and around a training
+_JUDGED = 6  # times that the held-out windows are
+_FISHER = 4.0  # cost of the sensitivity of a window, in windows that are scored
+_FIXED, _WRITTEN = 10.0, 2e-7  # seconds for all that does not depend on the text, and for each weight of three files
+
+
+def _share_out_file(
+    recipe: Recipe, subject: Subject, text: Division, seconds: float
+) -> tuple[Recipe, Division, Shares]:
+    """As :func:`share_out` for types of a file: any time is enough for some result."""
+    windows = [window for window in _WINDOWS if window <= text.window] or [text.window]
+    recipes = [recipe] + ([cheaper] if (cheaper := recipe.cheaper()) else [])
+    for each in recipes:
+        for window in windows:
+            cut = replace(text, window=window)
+            least = _least_of_file(each, subject, cut)
+            if least.seconds <= _COMFORT * seconds:
+                return each, cut, _with_spare(least, seconds, subject, cut, each)
+    return each, cut, _with_spare(least, max(seconds, least.seconds), subject, cut, each)
+
+
+def _least_of_file(recipe: Recipe, subject: Subject, text: Division) -> Shares:
+    window, (evaluations, _) = text.window * subject.scored, recipe.evaluations(subject)
+    exporting = _FIXED / 2 + _WRITTEN * sum(subject.widths.values()) + 4 * _READ * window
+    seconds = _FIXED / 2 + 2 * subject.loading + recipe.setup_seconds(subject) / torch.get_num_threads() + exporting
+    seconds += window * (_READ * (1 + _FISHER + _JUDGED + _REPORTED - 4) + SEARCHED * (evaluations + 3))
+    return Shares(_READ, _READ, SEARCHED, evaluations, seconds, 0.0, exporting, _READ)
+
+
+def _with_spare(least: Shares, seconds: float, subject: Subject, text: Division, recipe: Recipe) -> Shares:
+    """``least`` with more of all, so that it takes ``seconds``."""
+    window, spare = text.window * subject.scored, seconds - least.seconds
+    training = _SPARE["training"] * spare if subject.trainable else 0.0
+    if training < _SHORTEST:
+        training = 0.0
+    more = {name: share * spare / window for name, share in _SPARE.items()}
+    scored = _REPORTED + (_MEASURED if training else 0)
+    report = _within(
+        (_READ, _REPORT[1]), _READ + (1 - sum(_SPARE.values())) * spare / window / scored, text.windows("report")
+    )
+    calibration = _within((_READ, _CALIBRATION[1]), _READ + more["calibration"] / 2, text.windows("calibration"))
+    evaluations = min(recipe.evaluations(subject)[1], least.evaluations + more["search"] / SEARCHED)
+    exporting = least.exporting + 4 * (report - _READ) * window
+    held_out = min(8, _READ + calibration // 8)
+    return replace(
+        least, calibration=calibration, report=report, evaluations=evaluations, seconds=seconds, training=training,
+        exporting=exporting, held_out=held_out,
+    )  # fmt: skip
 
 
 def _least_minutes(recipe: Recipe, subject: Subject, text: Division) -> int:
@@ -193,22 +259,21 @@ def _least_minutes(recipe: Recipe, subject: Subject, text: Division) -> int:
 
 def _fitted(recipe: Recipe, subject: Subject, text: Division, seconds: float) -> tuple[Shares | None, float]:
     """The shares of ``seconds``, None if they are too few; and the seconds that are needed."""
-    window, share = text.window * subject.scored, recipe.training(subject)
-    free, scored = (1 - share) * seconds, _SCORED + (_TRAINED if share else 0)
+    window = text.window * subject.scored
     solving = recipe.update_seconds(subject)
     calibrated = window * (1 + (UPDATED * PASSES if solving else 0))
     calibrated += text.window * (subject.gradients or 0.0) if recipe.needs_gradients(subject) else 0.0
-    calibration = _within(_CALIBRATION, _CALIBRATING * free / calibrated, text.windows("calibration"))
-    report = _within(_REPORT, _REPORTING * free / (scored * window), text.windows("report"))
+    calibration = _within(_CALIBRATION, _CALIBRATING * seconds / calibrated, text.windows("calibration"))
+    report = _within(_REPORT, _REPORTING * seconds / (_SCORED * window), text.windows("report"))
     before = _LOADED * subject.loading + recipe.setup_seconds(subject) + UPDATED * solving
-    before += calibration * calibrated + report * scored * window
+    before += calibration * calibrated + report * _SCORED * window
     least, most = recipe.evaluations(subject)
     for searched in (SEARCHED, SEARCHED // 2):
-        evaluations = min(most, (free - before) / (searched * window))
+        evaluations = min(most, (seconds - before) / (searched * window))
         if evaluations >= least:
-            used, training = before + evaluations * searched * window, share * seconds
-            return Shares(calibration, report, searched, evaluations, used + training, training), used
-    return None, (before + least * SEARCHED // 2 * window) / (1 - share)
+            used = before + evaluations * searched * window
+            return Shares(calibration, report, searched, evaluations, used), used
+    return None, before + least * SEARCHED // 2 * window
 
 
 def _within(bounds: tuple[int, int], wanted: float, available: int) -> int:

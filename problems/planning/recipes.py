@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from evoprune import InputError
+from problems.planning.types import quantising_seconds, types_near
 from problems.reconstruction import SOLVING
 
 Json = dict[str, Any]
 
 _WIDTHS, _LEAST_STEP = 12, 32  # widths of an MLP that are tried, about; channels of a step, as the transform demands
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_LEAST, _MOST = 8, 60  # evaluations of a search that knows the costs of its levels
 _ROUNDS = (10, 90)  # evaluations after the costs of levels are known, at least and at most
 _SCREENING = 0.125  # share of the windows that the cost of a level is measured on
 _PROBED = 0.25  # the same for sparsities
 _LEVELS = 15  # widths and numbers of heads of a block, about
-_TRAINING = 0.4  # share of the time in which scales are trained
 _TIMED, _SHORT = 8.0, 2.0  # seconds that each level is timed, and in a short time
 _MODELS = 19  # that are timed at most: nine with other widths of MLPs, nine with other heads, and the smallest
 _LENGTH = 256  # tokens before the one that is timed
@@ -30,7 +32,8 @@ class Subject:
 
     ``width``: that of an MLP, None if blocks cannot be taken apart. ``heads``: whether they can be removed.
     ``inputs``: the mean number of inputs of a weight's layer. ``gradients``: None if there is no memory for them.
-    ``one_file``: whether the result is to be a .gguf file, ``matrices`` of which have types; ``base``: another one.
+    ``one_file``: whether the result is to be a .gguf file; ``base``: another one; ``widths``: how many of its weights
+    have rows of each length, in matrices that have types; ``kinds_of_source``: the types that these have in the source.
     ``trainable``: whether the packages that train a result are there.
     """
 
@@ -44,8 +47,8 @@ class Subject:
     gradients: float | None
     loading: float
     positions: int
-    matrices: int = 0
-    quantising: float = 0.0
+    widths: Mapping[int, int] = field(default_factory=dict)
+    kinds_of_source: Sequence[str] = ()
     one_file: bool = False
     trainable: bool = False
     base: str | None = None
@@ -58,6 +61,7 @@ class Recipe(ABC):
     metavar: ClassVar[str] = "SHARE"
     help: ClassVar[str]
     narrows: ClassVar[bool] = False  # whether each block gets widths of its own, also in a .gguf file
+    differentiates: ClassVar[bool] = False  # whether gradients of all weights may be needed
 
     def __init__(self, value: float) -> None:
         self.value = value
@@ -81,10 +85,6 @@ class Recipe(ABC):
 
     def update_seconds(self, subject: Subject) -> float:  # noqa: ARG002 - a default
         """Seconds to update a model's weights, beside passes over the calibration text; 0 if none are updated."""
-        return 0.0
-
-    def training(self, subject: Subject) -> float:  # noqa: ARG002 - a default
-        """Return the share of the time in which the result is trained."""
         return 0.0
 
     def cheaper(self) -> Recipe | None:
@@ -124,15 +124,29 @@ class Size(Recipe):
             raise InputError(f"expected a size with one of {', '.join(_UNITS)}, such as 80MB, got '{text}'", cls.option)
         return float(round(float(found[1]) * units[found[2].lower()]))
 
+    def __init__(self, value: float, fast: bool = False) -> None:
+        super().__init__(value)
+        self._fast = fast
+
     def setup_seconds(self, subject: Subject) -> float:
-        return subject.quantising
+        """Those of one thread that quantises, beside calibration."""
+        if not subject.one_file:
+            return super().setup_seconds(subject)
+        return quantising_seconds(self.types(subject), subject.widths)
+
+    def cheaper(self) -> Recipe | None:
+        return None if self._fast else type(self)(self.value, fast=True)
 
     def evaluations(self, subject: Subject) -> tuple[float, float]:
-        """A part of one for each matrix, and some rounds."""
-        return _rounds_after(_SCREENING * subject.matrices) if subject.one_file else super().evaluations(subject)
+        return (_LEAST, _MOST) if subject.one_file else super().evaluations(subject)
 
-    def training(self, subject: Subject) -> float:
-        return _TRAINING if subject.one_file and subject.trainable else 0.0
+    def bits(self, subject: Subject) -> float:
+        """Those of a weight in the wanted file, about."""
+        return 8 * self.value / max(1, sum(subject.widths.values()))
+
+    def types(self, subject: Subject) -> list[str]:
+        """The types that the search chooses from."""
+        return types_near(self.bits(subject), subject.widths, subject.kinds_of_source, self._fast)
 
     @property
     def budget(self) -> Json:
@@ -141,7 +155,7 @@ class Size(Recipe):
     def experiment(self, subject: Subject, evaluations: float) -> Json:  # noqa: ARG002
         if not subject.one_file:
             return narrower(subject, self.budget)
-        types = {"use": "types", "base": subject.base}
+        types = {"use": "types", "base": subject.base, "types": self.types(subject)}
         problem = {"use": "language_model", "objective": "kl", "transforms": types, "budget": self.budget}
         return {"problem": problem, "operators": _additive()}
 
@@ -159,6 +173,9 @@ class Bits(Size):
             raise InputError(f"expected bits for each weight, from 1 to 16, such as 4.5, got '{text}'", cls.option)
         return float(found[0])
 
+    def bits(self, subject: Subject) -> float:  # noqa: ARG002
+        return self.value
+
     @property
     def budget(self) -> Json:
         return {"use": "bits_per_weight", "at_most": self.value}
@@ -174,6 +191,7 @@ class Sparsity(Recipe):
 
     option = "--sparsity"
     help = "set a share of the weights to zero, as in 0.5 or 50%%"
+    differentiates = True
 
     def __init__(self, value: float, update: str = "least_squares") -> None:
         super().__init__(value)

@@ -23,7 +23,7 @@ from problems.transforms.weights.transform import Weights
 Perplexities = dict[str, float | None]
 """Of the references by name, and of the best genome as ``evolved``; None if infinite."""
 
-PROMPTS = 3
+PROMPTS = 3  # at most: one for each four windows of the report text
 _GIVEN, _WRITTEN = 16, 24  # tokens of a prompt, and of its continuation, if windows and model are long enough
 
 
@@ -175,7 +175,7 @@ def overfitting(searched: Perplexities, unseen: Perplexities) -> float | None:
 def written(session: Session, genomes: Mapping[str, Sequence[float]]) -> dict[str, dict[str, str]]:
     """Return the likeliest continuations of the report text's first windows, by prompt and by name of the genome."""
     resident, report = session.resident, session.texts.report
-    given = report.tokens[:PROMPTS, : min(_GIVEN, report.tokens.shape[1])]
+    given = report.tokens[: min(PROMPTS, len(report.tokens) // 4), : min(_GIVEN, report.tokens.shape[1])]
     most = min(
         _WRITTEN, (max_positions(resident.model) or _WRITTEN + _GIVEN) - given.shape[1] + 1
     )  # the last is not read

@@ -1,18 +1,22 @@
 """A text and a time are divided."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
 from evoprune import InputError
+from problems.gguf import ggml
 from problems.planning.plan import Division, parts_of, share_out
 from problems.planning.plan import divide as divide_parts
-from problems.planning.recipes import Remove, Size, Sparsity, Speedup, Subject, channel_step
+from problems.planning.recipes import Bits, Remove, Size, Sparsity, Speedup, Subject, channel_step
+from problems.planning.types import quantising_seconds, types_near
 from problems.texts.settings import TextSettings
 from problems.texts.source import load_text
 
 SUBJECT = Subject(
-    blocks=30, kinds=7, matrices=211, width=1536, heads=True, inputs=800.0, prunable=10**8, positions=2048,
+    blocks=30, kinds=7, widths={576: 10**8, 1536: 3 * 10**7}, width=1536, heads=True, inputs=800.0, prunable=10**8,
+    positions=2048,
     scored=1e-3, gradients=4e-3, loading=10.0,
 )  # fmt: skip
 PARTS = {"search": 80_000, "calibration": 120_000, "report": 60_000}
@@ -28,7 +32,7 @@ def divide(text, longest):
 
 
 def shares(seconds, subject=SUBJECT):
-    return share_out(Sparsity(0.5), subject, TEXT, seconds)[1]
+    return share_out(Sparsity(0.5), subject, TEXT, seconds)[2]
 
 
 def test_a_model_that_cannot_be_taken_apart_has_goals_without_widths():
@@ -57,12 +61,12 @@ def test_what_is_planned_fits_into_the_time_and_more_time_is_used():
 
 @pytest.mark.parametrize(
     "goal",
-    [Sparsity(0.5), Size(80e6), Speedup(1.5), Remove(0.25)],
-    ids=["sparsity", "size", "speedup", "remove"],
+    [Sparsity(0.5), Speedup(1.5), Remove(0.25)],
+    ids=["sparsity", "speedup", "remove"],
 )
 @pytest.mark.parametrize("speed", [200, 5000])
 def test_the_time_that_is_said_to_be_enough_is_enough_and_the_least(goal, speed):
-    subject = replace(SUBJECT, scored=1 / speed, gradients=4 / speed, one_file=isinstance(goal, Size), trainable=True)
+    subject = replace(SUBJECT, scored=1 / speed, gradients=4 / speed)
     with pytest.raises(InputError, match=r"--time: is too short .* at least \d+m") as found:
         share_out(goal, subject, TEXT, 20)
     needed = int(str(found.value).split()[-1].removesuffix("m"))
@@ -83,10 +87,38 @@ def test_the_time_that_is_said_to_be_enough_is_enough_and_the_least(goal, speed)
 def test_a_short_time_has_a_cheaper_way(goal, key, by_minutes):
     found = {}
     for minutes in by_minutes:
-        recipe, shared = share_out(goal, SUBJECT, TEXT, 60 * minutes)
+        recipe, _, shared = share_out(goal, SUBJECT, TEXT, 60 * minutes)
         chosen = recipe.experiment(SUBJECT, shared.evaluations)["problem"][key]
         found[minutes] = chosen["seconds"] if key == "budget" else chosen
     assert found == by_minutes
+
+
+@pytest.mark.parametrize("speed", [20, 200, 5000])
+@pytest.mark.parametrize("goal", [Size(75e6), Bits(4.5)], ids=["size", "bits"])
+def test_any_time_is_enough_for_a_file_and_more_time_trains_longer(goal, speed):
+    subject = replace(SUBJECT, scored=1 / speed, one_file=True, trainable=True)
+    found = [share_out(goal, subject, TEXT, seconds)[2] for seconds in (10, 100, 600, 3600, 36000)]
+    assert all(one.training <= other.training for one, other in pairwise(found))
+    assert found[0].training == 0 < found[-1].training
+    assert found[-1].seconds == pytest.approx(36000)
+    untrained = replace(subject, trainable=False)
+    assert share_out(goal, untrained, TEXT, 36000)[2].training == 0
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("bits", [2.0, 3.5, 4.5, 5.5, 6.5, 8.0])
+@pytest.mark.parametrize("widths", [(576, 1536), (896, 4864), (2048, 8192)])
+def test_types_around_the_wanted_bits_are_few_and_reach_them(bits, widths, fast):
+    found = types_near(bits, widths, ["Q4_1", "F32"], fast)
+    assert len(found) <= 9
+    assert "F32" not in found
+    assert ("Q4_1" in found) == (bits >= 3.5)
+    sizes = {kind: 8 * ggml.row_bytes(kind, 256) / 256 for kind in found}
+    assert list(sizes.values()) == sorted(sizes.values(), reverse=True)
+    for width in widths:
+        own = [size for kind, size in sizes.items() if ggml.fits(kind, width)]
+        assert min(own) <= max(bits, 2.625 if width % 256 == 0 else 4.25)
+    assert quantising_seconds(found, dict.fromkeys(widths, 10**9)) > 0
 
 
 @pytest.mark.parametrize("width", [1536, 640, 256, 11008, 4864])
