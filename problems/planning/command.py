@@ -77,8 +77,8 @@ class Prune(Planner):
             text = divide(options.text, parts, resident.tokenizer, longest(resident))
             windows = cut_windows(TextSettings(**text.settings("search", SEARCHED)), resident.tokenizer, "text")
             subject = measure_subject(resident, windows, loading, recipe.differentiates, one_file, base)
-        spent = time.perf_counter() - begun
-        recipe, text, shares = share_out(recipe, subject, text, seconds - _BEGINNING - spent)
+        spent = _BEGINNING + time.perf_counter() - begun if one_file else 0.0
+        recipe, text, shares = share_out(recipe, subject, text, seconds - spent)
         made = recipe.experiment(subject, shares.evaluations)
         problem = {
             **made["problem"],
@@ -103,7 +103,7 @@ class Prune(Planner):
             f"{options.model}: {subject.prunable:,} weights in {subject.blocks} blocks, {resident.dtype} on "
             f"{resident.place}, {1 / subject.scored:,.0f} tokens/s",
             text.remark,
-            f"about {max(1, round((shares.seconds + _BEGINNING + spent) / 60))} min: {shares.calibration} windows of "
+            f"about {max(1, round((shares.seconds + spent) / 60))} min: {shares.calibration} windows of "
             f"{text.window} tokens to calibrate, {shares.evaluations:.0f} evaluations of {shares.searched}, "
             f"{shares.report} for the report"
             + (f", {shares.training:.0f} s to train scales" if shares.training else ""),
@@ -113,7 +113,7 @@ class Prune(Planner):
         experiment = made | {"problem": problem, "budget": budget, "seed": options.seed}
         name = Path(settings.model).stem.replace("bundled:", "")
         resident.keep_for_run()
-        left = shares.seconds - shares.exporting - (time.perf_counter() - begun) + spent
+        left = shares.seconds - shares.exporting
         return Plan(experiment, name, remarks, {"base": base} if base else {}, left if shares.exporting else None)
 
 
