@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,7 @@ _VERSIONS = (2, 3)
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
 _ALIGNMENT = "general.alignment"
+_VALUES = {"F32": np.float32, "F16": np.float16}  # kinds that are no bytes in the package ``gguf``
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,3 +132,45 @@ def _string(content: mmap.mmap, at: int) -> tuple[str, int]:
     if end > len(content):
         raise ValueError("truncated")
     return content[at + 8 : end].decode(), end
+
+
+@contextmanager
+def read_as_package() -> Iterator[None]:
+    """Let transformers read files by :func:`read_gguf`, in place of the reader of the package ``gguf``.
+
+    The names of tensors are made once: transformers asks for them hundreds of times.
+    """
+    import gguf
+
+    reader, names = gguf.GGUFReader, gguf.get_tensor_name_map
+    gguf.GGUFReader, gguf.get_tensor_name_map = _AsPackage, cache(names)
+    try:
+        yield
+    finally:
+        gguf.GGUFReader, gguf.get_tensor_name_map = reader, names
+
+
+class _AsPackage:
+    """The parts of the package's reader that transformers uses."""
+
+    def __init__(self, path: str | Path) -> None:
+        from gguf import GGMLQuantizationType
+
+        file = read_gguf(Path(path))
+        self.fields = {key: _field(found) for key, found in file.fields.items()}
+        self.tensors = [
+            SimpleNamespace(name=name, data=_array(tensor), tensor_type=GGMLQuantizationType[tensor.kind])
+            for name, tensor in file.tensors.items()
+        ]
+
+
+def _field(found: Any) -> Any:
+    values = [found.value] if found.sub_type is None else found.value
+    parts = [value.encode() if isinstance(value, str) else [value] for value in values]
+    types = [found.type] if found.sub_type is None else [found.type, found.sub_type]
+    return SimpleNamespace(parts=parts, data=range(len(parts)), types=types)
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    values = tensor.data.view(_VALUES[tensor.kind]) if tensor.kind in _VALUES else tensor.data
+    return values.reshape(*tensor.shape[:-1], -1)

@@ -5,7 +5,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from functools import partial
 from logging import ERROR, getLogger
 from math import prod
@@ -23,6 +23,7 @@ from evoprune import InputError
 from problems.models.attention import NAME as BLOCKED_ATTENTION
 from problems.models.attention import use_fast_attention
 from problems.models.device import out_of_memory, pick_device, pick_dtype
+from problems.models.gguf_file import read_as_package
 from problems.models.gguf_source import Header, as_folder
 from problems.models.settings import BUNDLED_MODEL, ModelSettings, model_fault
 
@@ -86,7 +87,7 @@ def _where(settings: ModelSettings) -> dict[str, Any]:
 def _read(settings: ModelSettings, where: Mapping[str, Any], dtype: torch.dtype) -> tuple[Any, Any]:
     is_gguf = "gguf_file" in where
     try:
-        with quiet():
+        with quiet(), read_as_package() if is_gguf else nullcontext():
             header = Header(Path(settings.model)) if is_gguf else None
             _check_block_count(settings, header)
             tokenizer, config = AutoTokenizer.from_pretrained(**where), None
@@ -170,12 +171,15 @@ def _plain(quantized: Any, settings: ModelSettings) -> Any:
     config = AutoConfig.for_model(quantized.config.model_type).from_dict(quantized.config.to_dict())
     if hasattr(config, "quantization_config"):
         del config.quantization_config
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    with torch.device("meta"):  # no second copy of the weights, and no random ones
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     weights = {name: tensor.detach().to(torch.float32) for name, tensor in quantized.state_dict().items()}
     if any(not torch.is_floating_point(tensor) or type(tensor) is not torch.Tensor for tensor in weights.values()):
         raise InputError(f"'{settings.model}' is quantised in a format that evoprune cannot dequantise", _KEY)
-    model.load_state_dict(weights)
+    model.load_state_dict(weights, assign=True)
     model.tie_weights()
+    for name, buffer in quantized.named_buffers():
+        _put_buffer(model, name, buffer)
     model.generation_config = quantized.generation_config
     return model
 
@@ -186,8 +190,12 @@ def convert(model: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
     computed = {name: buffer for name, buffer in model.named_buffers() if name not in loaded}
     model.to(device=device, dtype=dtype)
     for name, buffer in computed.items():
-        owner, _, own_name = name.rpartition(".")
-        setattr(model.get_submodule(owner), own_name, buffer.to(device))
+        _put_buffer(model, name, buffer.to(device))
+
+
+def _put_buffer(model: nn.Module, name: str, buffer: torch.Tensor) -> None:
+    owner, _, own_name = name.rpartition(".")
+    setattr(model.get_submodule(owner), own_name, buffer)
 
 
 def copy_of(model: nn.Module, dtype: torch.dtype) -> Any:

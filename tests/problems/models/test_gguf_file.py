@@ -6,9 +6,10 @@ pytest.importorskip("gguf")
 
 import gguf
 import numpy as np
+from transformers.integrations.ggml import _gguf_parse_value
 
 from evoprune import InputError
-from problems.models.gguf_file import read_gguf
+from problems.models.gguf_file import read_as_package, read_gguf
 
 
 @pytest.fixture
@@ -54,3 +55,19 @@ def test_a_file_that_ends_early_is_refused_wherever_it_ends(path):
         path.write_bytes(whole[:size])
         with pytest.raises(InputError, match=r"all\.gguf: .*truncated"):
             read_gguf(path)
+
+
+def test_transformers_reads_the_same_in_its_place(path):
+    def parsed(field):
+        return [_gguf_parse_value(field.parts[place], field.types) for place in field.data]
+
+    expected = gguf.GGUFReader(path)
+    with read_as_package():
+        found = gguf.GGUFReader(path)
+    assert type(gguf.GGUFReader(path)) is type(expected) is not type(found)
+    fields = {key: each for key, each in expected.fields.items() if not key.startswith("GGUF.")}
+    assert [*map(parsed, found.fields.values())] == [*map(parsed, fields.values())]
+    assert [*found.fields] == [*fields]
+    for own, tensor in zip(found.tensors, expected.tensors, strict=True):
+        values = [gguf.dequantize(each.data, each.tensor_type) for each in (own, tensor)]
+        np.testing.assert_array_equal(*values, strict=True)
