@@ -176,6 +176,8 @@ def written(session: Session, genomes: Mapping[str, Sequence[float]]) -> dict[st
     """Return the likeliest continuations of the report text's first windows, by prompt and by name of the genome."""
     resident, report = session.resident, session.texts.report
     given = report.tokens[: min(PROMPTS, len(report.tokens) // 4), : min(_GIVEN, report.tokens.shape[1])]
+    if not len(given):
+        return {}
     most = min(
         _WRITTEN, (max_positions(resident.model) or _WRITTEN + _GIVEN) - given.shape[1] + 1
     )  # the last is not read
