@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from evoprune import InputError
 from problems.gguf import ggml
 from problems.gguf.base import find_base, own_base, read_base
 from problems.gguf.ggml import Encoded
+from problems.gguf.llama import Llama
 from problems.gguf.write import contents
 from problems.models.gguf_file import read_gguf
 from problems.models.resident import Resident
 from tests.problems.gguf.architectures import ARCHITECTURES
-from tests.problems.gguf.models import base_of, byte_tokenizer, random_gpt2, random_llama, write_empty, write_model
+from tests.problems.gguf.models import END, base_of, byte_tokenizer, random_gpt2, random_llama, write_empty, write_model
 
 
 def resident(model, source="owner/name"):
@@ -105,3 +108,40 @@ def test_a_file_that_cannot_be_used_is_refused(path, tmp_path):
 def test_the_file_of_another_model_is_refused(path, other, reason):
     with pytest.raises(InputError, match=reason):
         find_base(resident(other()), str(path))
+
+
+def _split_by(pattern):
+    split = pre_tokenizers.Split(Regex(pattern), "isolated")
+    return pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+
+
+_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
+_REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+SPLITS = {
+    "gpt2": pre_tokenizers.ByteLevel(add_prefix_space=False),
+    "smollm2": pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    ),
+    "llama 3": _split_by(_WORDS + r"\p{N}{1,3}" + _REST),
+    "qwen2": _split_by(_WORDS + r"\p{N}" + _REST),
+}
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("split", SPLITS)
+def test_llama_cpp_splits_a_text_as_the_tokenizer_of_the_folder(split, whole, tmp_path):
+    """Numbers of several digits are one token where nothing splits them, or where whole words are looked for first."""
+    signs, merges = sorted(pre_tokenizers.ByteLevel.alphabet()), [("1", "2"), ("12", "3"), ("123", "4")]
+    tokens = [END, *signs, *("".join(pair) for pair in merges)]
+    made = Tokenizer(models.BPE({each: place for place, each in enumerate(tokens)}, merges, ignore_merges=whole))
+    made.pre_tokenizer = SPLITS[split]
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, bos_token=END, eos_token=END)
+    contents(random_gpt2(), own_base(random_gpt2(), tokenizer, "tiny"), {}).write(tmp_path / "tiny.gguf")
+    text = "It's 1234 or 12345, don't\n\n  CAN'T 123456! x1234"
+    assert Llama(str(tmp_path / "tiny.gguf"), 1).tokenise(text).tolist() == tokenizer(text)["input_ids"]
+
+
+def test_a_tokenizer_that_splits_texts_in_another_way_is_not_written():
+    tokenizer = byte_tokenizer()
+    tokenizer.backend_tokenizer.pre_tokenizer = _split_by(r"\p{L}+")
+    assert own_base(random_gpt2(), tokenizer, "tiny") is None
