@@ -114,7 +114,8 @@ class Prune(Planner):
         name = Path(settings.model).stem.replace("bundled:", "")
         resident.keep_for_run()
         left = shares.seconds - shares.exporting
-        return Plan(experiment, name, remarks, {"base": base} if base else {}, left if shares.exporting else None)
+        export = ({"base": base} if base else {}) | ({} if shares.compared else {"untimed": True})
+        return Plan(experiment, name, remarks, export, left if shares.exporting else None)
 
 
 def _recovery_text(part: dict[str, Any]) -> dict[str, Any]:

@@ -166,7 +166,8 @@ def _width(resident: Resident) -> int | None:
 class Shares:
     """Windows of ``calibration``, ``held_out`` and ``report``, ``evaluations`` of ``searched`` windows each.
 
-    All of it takes ``seconds``, of which the result is trained in ``training``, and exported in ``exporting``.
+    All of it takes ``seconds``, of which the result is trained in ``training``, and exported in ``exporting``;
+    ``compared``: whether then the speed is measured, and a preset made.
     """
 
     calibration: int
@@ -177,6 +178,7 @@ class Shares:
     training: float = 0.0
     exporting: float = 0.0
     held_out: int = 8
+    compared: bool = True
 
 
 def share_out(recipe: Recipe, subject: Subject, text: Division, seconds: float) -> tuple[Recipe, Division, Shares]:
@@ -196,10 +198,11 @@ def share_out(recipe: Recipe, subject: Subject, text: Division, seconds: float) 
 _COMFORT = 0.6  # share of the time that the least may take, if there is a cheaper way
 _SPARE = {"training": 0.6, "calibration": 0.1, "search": 0.1}  # of the time beyond the least; the rest is for reports
 _SHORTEST = 20.0  # seconds of a training, at least
-_READ = 4  # windows of calibration, held-out and report text, at least
+_READ, _TOLD = 4, 3  # windows of calibration and held-out text, and of the report's, at least
 _REPORTED, _MEASURED = 7, 6  # times that the report text is scored in a run and its export, and around a training
 _JUDGED = 6  # times that the held-out windows are
 _FISHER = 4.0  # cost of the sensitivity of a window, in windows that are scored
+_COMPARING, _TIMED, _PRESET = 0.2, 35.0, 2.5e-7  # a comparison's share of the time, at most, and its parts' seconds
 _FIXED, _WRITTEN = 10.0, 2e-7  # seconds for all that does not depend on the text, and for each weight of three files
 
 
@@ -220,15 +223,18 @@ def _share_out_file(
 
 def _least_of_file(recipe: Recipe, subject: Subject, text: Division) -> Shares:
     window, (evaluations, _) = text.window * subject.scored, recipe.evaluations(subject)
-    exporting = _FIXED / 2 + _WRITTEN * sum(subject.widths.values()) + 4 * _READ * window
-    seconds = _FIXED / 2 + 2 * subject.loading + recipe.setup_seconds(subject) / torch.get_num_threads() + exporting
-    seconds += window * (_READ * (1 + _FISHER + _JUDGED + _REPORTED - 4) + SEARCHED * (evaluations + 3))
-    return Shares(_READ, _READ, SEARCHED, evaluations, seconds, 0.0, exporting, _READ)
+    exporting = _FIXED / 2 + _WRITTEN * sum(subject.widths.values()) + 4 * _TOLD * window
+    seconds = _FIXED / 2 + recipe.setup_seconds(subject) / torch.get_num_threads() + exporting
+    seconds += window * (_READ * (1 + _FISHER + _JUDGED) + _TOLD * (_REPORTED - 4) + SEARCHED * (evaluations + 3))
+    return Shares(_READ, _TOLD, SEARCHED, evaluations, seconds, 0.0, exporting, _READ, compared=False)
 
 
 def _with_spare(least: Shares, seconds: float, subject: Subject, text: Division, recipe: Recipe) -> Shares:
     """``least`` with more of all, so that it takes ``seconds``."""
-    window, spare = text.window * subject.scored, seconds - least.seconds
+    window = text.window * subject.scored
+    comparing = _TIMED + _PRESET * sum(subject.widths.values()) / torch.get_num_threads()
+    compared = comparing <= _COMPARING * seconds
+    spare = max(0.0, seconds - least.seconds - (comparing if compared else 0.0))
     training = _SPARE["training"] * spare if subject.trainable else 0.0
     if training < _SHORTEST:
         training = 0.0
@@ -239,11 +245,11 @@ def _with_spare(least: Shares, seconds: float, subject: Subject, text: Division,
     )
     calibration = _within((_READ, _CALIBRATION[1]), _READ + more["calibration"] / 2, text.windows("calibration"))
     evaluations = min(recipe.evaluations(subject)[1], least.evaluations + more["search"] / SEARCHED)
-    exporting = least.exporting + 4 * (report - _READ) * window
+    exporting = least.exporting + 4 * (report - _TOLD) * window + (comparing if compared else 0.0)
     held_out = min(8, _READ + calibration // 8)
     return replace(
         least, calibration=calibration, report=report, evaluations=evaluations, seconds=seconds, training=training,
-        exporting=exporting, held_out=held_out,
+        exporting=exporting, held_out=held_out, compared=compared,
     )  # fmt: skip
 
 

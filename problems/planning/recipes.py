@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 _WIDTHS, _LEAST_STEP = 12, 32  # widths of an MLP that are tried, about; channels of a step, as the transform demands
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_LEAST, _MOST = 8, 60  # evaluations of a search that knows the costs of its levels
+_LEAST, _MOST = 4, 60  # evaluations of a search that knows the costs of its levels
 _ROUNDS = (10, 90)  # evaluations after the costs of levels are known, at least and at most
 _SCREENING = 0.125  # share of the windows that the cost of a level is measured on
 _PROBED = 0.25  # the same for sparsities

@@ -184,6 +184,8 @@ def written(session: Session, genomes: Mapping[str, Sequence[float]]) -> dict[st
     decode = resident.tokenizer.decode
     prompts = [decode(row, skip_special_tokens=True) for row in given]
     found: dict[str, dict[str, str]] = {prompt: {} for prompt in prompts}
+    if not prompts:  # a short report
+        return found
     for name, genome in genomes.items():
         FinalModel(session, genome).reside()
         for prompt, row in zip(prompts, greedy(resident.model, given, most), strict=True):
