@@ -1,17 +1,22 @@
-"""Quantised matrices whose scales and minima are trained: the codes stay."""
+"""Quantised matrices whose codes are found anew, and whose scales and minima are trained then: these codes stay."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.utils.parametrize import register_parametrization, remove_parametrizations
 
+from problems.calibration.statistics import GRAM, statistics
 from problems.gguf.ggml import Encoded
 from problems.gguf.scales import codes_of, scales_of, with_scales
-from problems.models.blocks import Matrix
+from problems.models.blocks import Matrix, find_matrices
+from problems.reconstruction.rounding import compensated
 from problems.transforms.overlay import put_encoded
+
+COMPENSATED = 8192  # tokens whose Gram matrices tell how errors of rounding are made up for
 
 _RUN = 16  # the weights of a row of which the minimum has one code, in every type
 
@@ -101,4 +106,17 @@ def fix_scales(matrix: Matrix) -> Encoded:
     remove_parametrizations(parametrised, "weight", leave_parametrized=True)
     put_encoded(matrix, found)
     matrix.weight.requires_grad_(False)
+    return found
+
+
+def compensate(dense: Any, encoded: Mapping[str, Encoded], tokens: torch.Tensor, model: Any) -> Mapping[str, Encoded]:
+    """Round the matrices of ``model`` to their types again, by statistics of the ``dense`` one on some ``tokens``."""
+    read = tokens[: max(1, COMPENSATED // tokens.shape[1])]
+    there, found = {matrix.parameter: matrix for matrix in find_matrices(model)}, dict(encoded)
+    wanted = [matrix for matrix in find_matrices(dense) if matrix.parameter in encoded]
+    for matrix, known in statistics(dense, read, wanted, {GRAM}, "compensating"):
+        kind, gram = encoded[matrix.parameter].kind, known[GRAM]
+        data = compensated(matrix.rows(matrix.weight.detach()), kind, gram)
+        found[matrix.parameter] = Encoded(kind, data)
+        put_encoded(there[matrix.parameter], found[matrix.parameter])
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,10 +16,11 @@ from typing import Any, TypeVar
 import torch
 
 from evoprune import InputError, Phase, Stopped, finite, is_first_process, note, plain, read_json, write_json
+from problems.distillation.block_scales import compensate
 from problems.distillation.checkpoint import Checkpoints
 from problems.distillation.loss import divergence
 from problems.distillation.progress import held_out_scores
-from problems.distillation.settings import RecoverSettings
+from problems.distillation.settings import RecoverSettings, seconds_of
 from problems.distillation.text import RecoveryText, refuse_report
 from problems.distillation.trainable_parameters import Given
 from problems.distillation.training import Training
@@ -109,7 +111,15 @@ def recover(
     if final.recovered and settings.trained_alike:
         raise InputError("the result was recovered before, and these were not; leave it out", "alike")
     begin(folder, settings, teacher, identity, anew)
-    recovered = recover_all(lambda name: _given(models[name], settings.train), teacher, settings, folder)
+
+    def make(name: str) -> Given:
+        given = _given(models[name], settings.train)
+        alone = isinstance(session.transform, Overlay) and not final.recovered
+        if settings.train != "scales" or not settings.compensate or not alone:
+            return given
+        return replace(given, codes=partial(compensate, session.resident.model, given.encoded, text.train))
+
+    recovered = recover_all(make, teacher, settings, folder)
     if final.has_types:
         recovered.protocol["weights"] = _BEFORE_TYPES if final.rounds_after(settings.train) else _IN_TYPES
     return replace(recovered, weights={**final.recovered, **recovered.weights})
@@ -265,9 +275,15 @@ def _recover_one(
         convert(model, device, dtype)
         first = given.rounded(model) if given.rounded else model
         before = teacher.score(first)
-        decided = [_criterion(first, teacher.model, teacher.text, settings)] if given.rounded else []
+        apart = given.rounded or given.codes
+        decided = [_criterion(first, teacher.model, teacher.text, settings)] if apart else []
         del first
         convert(model, device, torch.float32)
+        if given.codes:
+            begun = time.perf_counter()
+            given = replace(given, encoded=given.codes(model))
+            if settings.time is not None:
+                settings = settings.within(seconds_of(settings.time) - (time.perf_counter() - begun))
         training = Training(given, teacher.model, teacher.text, settings, Checkpoints(folder), phase)
         model = training.run()
         convert(model, device, dtype)
@@ -275,7 +291,7 @@ def _recover_one(
         progress = training.progress
         last = given.rounded(model) if given.rounded and progress.helped else model
         if not given.rounded:
-            decided = criterion_values(progress.curve)
+            decided += criterion_values(progress.curve)
         elif progress.helped:
             decided.append(_criterion(last, teacher.model, teacher.text, settings))
         helped = min(decided) < decided[0]

@@ -11,6 +11,7 @@ import torch
 
 from evoprune import InputError
 from problems.calibration.tensor_cache import cached
+from problems.distillation.block_scales import COMPENSATED
 from problems.evaluation.cost_estimate import Pace, mean_inputs, pace
 from problems.models.blocks import in_features, max_positions
 from problems.models.device import free_memory
@@ -167,7 +168,8 @@ class Shares:
     """Windows of ``calibration``, ``held_out`` and ``report``, ``evaluations`` of ``searched`` windows each.
 
     All of it takes ``seconds``, of which the result is trained in ``training``, and exported in ``exporting``;
-    ``compared``: whether then the speed is measured, and a preset made.
+    ``compared``: whether then the speed is measured, and a preset made; ``compensated``: whether codes are found anew
+    before the training.
     """
 
     calibration: int
@@ -179,6 +181,7 @@ class Shares:
     exporting: float = 0.0
     held_out: int = 8
     compared: bool = True
+    compensated: bool = False
 
 
 def share_out(recipe: Recipe, subject: Subject, text: Division, seconds: float) -> tuple[Recipe, Division, Shares]:
@@ -198,6 +201,7 @@ def share_out(recipe: Recipe, subject: Subject, text: Division, seconds: float) 
 _COMFORT = 0.6  # share of the time that the least may take, if there is a cheaper way
 _SPARE = {"training": 0.6, "calibration": 0.1, "search": 0.1}  # of the time beyond the least; the rest is for reports
 _SHORTEST = 20.0  # seconds of a training, at least
+_COMPENSATING, _COMPENSATING_SHARE = 2.5, 0.4  # cost of a token of the Gram matrices, and share of a training, at most
 _READ, _TOLD = 4, 3  # windows of calibration and held-out text, and of the report's, at least
 _REPORTED, _MEASURED = 7, 6  # times that the report text is scored in a run and its export, and around a training
 _JUDGED = 6  # times that the held-out windows are
@@ -238,6 +242,7 @@ def _with_spare(least: Shares, seconds: float, subject: Subject, text: Division,
     training = _SPARE["training"] * spare if subject.trainable else 0.0
     if training < _SHORTEST:
         training = 0.0
+    compensated = _COMPENSATING * COMPENSATED * subject.scored <= _COMPENSATING_SHARE * training
     more = {name: share * spare / window for name, share in _SPARE.items()}
     scored = _REPORTED + (_MEASURED if training else 0)
     report = _within(
@@ -249,7 +254,7 @@ def _with_spare(least: Shares, seconds: float, subject: Subject, text: Division,
     held_out = min(8, _READ + calibration // 8)
     return replace(
         least, calibration=calibration, report=report, evaluations=evaluations, seconds=seconds, training=training,
-        exporting=exporting, held_out=held_out, compared=compared,
+        exporting=exporting, held_out=held_out, compared=compared, compensated=compensated,
     )  # fmt: skip
 
 

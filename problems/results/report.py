@@ -23,7 +23,7 @@ from problems.transforms.weights.transform import Weights
 Perplexities = dict[str, float | None]
 """Of the references by name, and of the best genome as ``evolved``; None if infinite."""
 
-PROMPTS = 3  # at most: one for each four windows of the report text
+PROMPTS = 3  # at most: one for each five windows of the report text
 _GIVEN, _WRITTEN = 16, 24  # tokens of a prompt, and of its continuation, if windows and model are long enough
 
 
@@ -175,7 +175,7 @@ def overfitting(searched: Perplexities, unseen: Perplexities) -> float | None:
 def written(session: Session, genomes: Mapping[str, Sequence[float]]) -> dict[str, dict[str, str]]:
     """Return the likeliest continuations of the report text's first windows, by prompt and by name of the genome."""
     resident, report = session.resident, session.texts.report
-    given = report.tokens[: min(PROMPTS, len(report.tokens) // 4), : min(_GIVEN, report.tokens.shape[1])]
+    given = report.tokens[: min(PROMPTS, len(report.tokens) // 5), : min(_GIVEN, report.tokens.shape[1])]
     if not len(given):
         return {}
     most = min(
@@ -184,8 +184,6 @@ def written(session: Session, genomes: Mapping[str, Sequence[float]]) -> dict[st
     decode = resident.tokenizer.decode
     prompts = [decode(row, skip_special_tokens=True) for row in given]
     found: dict[str, dict[str, str]] = {prompt: {} for prompt in prompts}
-    if not prompts:  # a short report
-        return found
     for name, genome in genomes.items():
         FinalModel(session, genome).reside()
         for prompt, row in zip(prompts, greedy(resident.model, given, most), strict=True):

@@ -87,7 +87,7 @@ def quantised(language_model):
 
 def test_the_scales_that_were_scored_are_kept_beside_the_codes(quantised, tmp_path):
     before, report = quantised.copy().encoded, quantised.session.texts.report.tokens
-    found = recover_with(quantised, tmp_path, train="scales")
+    found = recover_with(quantised, tmp_path, train="scales", compensate=False)
     row = found.rows["evolved"]
     assert found.helped
     assert row.divergence_after < row.divergence_before
@@ -99,6 +99,23 @@ def test_the_scales_that_were_scored_are_kept_beside_the_codes(quantised, tmp_pa
     for name in changed:
         zeros = 0 * scales_of(before[name])
         numpy.testing.assert_array_equal(with_scales(after[name], zeros).data, with_scales(before[name], zeros).data)
+
+
+def test_codes_that_make_up_for_their_errors_are_trained_from_and_kept(quantised, tmp_path):
+    plain = recover_with(quantised, tmp_path / "plain", train="scales", compensate=False)
+    found = recover_with(quantised, tmp_path / "found", train="scales")
+    rows = [each.rows["evolved"] for each in (plain, found)]
+    assert rows[0].divergence_before == rows[1].divergence_before
+    before, (model, after) = (
+        quantised.copy().encoded,
+        FinalModel(quantised.session, quantised.genome, found.weights).copy(),
+    )
+    assert rows[1].perplexity_after == pytest.approx(
+        plain_perplexity(model, quantised.session.texts.report.tokens), rel=1e-5
+    )
+    name = next(name for name in after if ".h." in name)
+    zeros = 0 * scales_of(before[name])
+    assert not numpy.array_equal(with_scales(after[name], zeros).data, with_scales(before[name], zeros).data)
 
 
 def test_scales_are_the_default_of_types_without_cuts_and_learn_the_divergence_alone(quantised, typed):
