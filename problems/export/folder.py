@@ -19,9 +19,10 @@ from problems.export.facts import ExportFacts
 from problems.export.format import ExportFormat, Json, file_facts
 from problems.export.runtime import computing, lines, runtimes
 from problems.models.device import free_memory, release_memory
-from problems.models.load import bytes_of, quiet, stored_dtype, weight_files
+from problems.models.load import quiet, stored_dtype
 from problems.models.processes import Failed, environment, run_python
 from problems.models.tensor_file import saving
+from problems.models.weight_files import bytes_of, weight_files
 from problems.results.learning_curve import draw_recovery
 from problems.results.result import LanguageModelResult
 from problems.results.summary import about, verdict

@@ -19,10 +19,10 @@ from problems.evaluation.session import Session
 from problems.export.ragged_model import load_any
 from problems.models.blocks import max_positions
 from problems.models.device import processor_name
-from problems.models.load import bytes_of, weight_files
 from problems.models.processes import Failed, environment, run_python
 from problems.models.settings import ModelSettings
 from problems.models.throughput import Load, Phase, peak_bytes, throughputs
+from problems.models.weight_files import bytes_of, weight_files
 
 _LENGTH = 512  # tokens of a prompt, and before the one that is decoded, if the model has as many positions
 _SECONDS = 4.0  # for each phase

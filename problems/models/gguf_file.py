@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evoprune import InputError
+from problems.models.settings import size_fault
 
 _VERSIONS = (2, 3)
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -68,8 +69,8 @@ def read_gguf(path: Path) -> GgufFile:
     except Exception:  # bytes of another format may mean anything
         raise InputError("is no .gguf file, or a truncated one: give a whole one", str(path)) from None
     needed = max((end + place + nbytes for _, _, _, place, nbytes in infos), default=end)
-    if infos and size < needed:
-        raise InputError(f"is truncated: it has {size:,} of {needed:,} bytes", str(path))
+    if infos and (fault := size_fault(size, needed)):
+        raise InputError(fault, str(path))
     whole = np.asarray(np.memmap(path, np.uint8, "r"))
     tensors = {
         name: Tensor(kind, shape, whole[end + place : end + place + nbytes].reshape(prod(shape[:-1]), -1))

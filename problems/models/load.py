@@ -4,20 +4,17 @@ import copy
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from functools import partial
 from logging import ERROR, getLogger
-from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import try_to_load_from_cache
-from safetensors import safe_open
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, logging
+from transformers.utils import logging
 
 from evoprune import InputError
 from problems.models.attention import NAME as BLOCKED_ATTENTION
@@ -26,8 +23,7 @@ from problems.models.device import out_of_memory, pick_device, pick_dtype
 from problems.models.gguf_file import read_as_package
 from problems.models.gguf_source import Header, as_folder
 from problems.models.settings import BUNDLED_MODEL, ModelSettings, model_fault
-
-BUNDLED_WEIGHTS = Path(__file__).resolve().parent.parent / "bundled" / "weights"
+from problems.models.weight_files import BUNDLED_WEIGHTS, stored_tensors, weight_files
 
 _KEY = "problem.model"
 _NAMED = 4  # faulty weights in an error
@@ -70,8 +66,6 @@ def load_model(settings: ModelSettings) -> tuple[nn.Module, Any]:
 def _where(settings: ModelSettings) -> dict[str, Any]:
     if settings.model == BUNDLED_MODEL:
         return {"pretrained_model_name_or_path": str(BUNDLED_WEIGHTS)}
-    if settings.model.startswith("bundled:"):
-        raise InputError(f"unknown '{settings.model}'; the bundled model is '{BUNDLED_MODEL}'", _KEY)
     if fault := model_fault(settings.model):
         raise InputError(fault, _KEY)
     path = Path(settings.model)
@@ -130,7 +124,7 @@ def _check_block_count(settings: ModelSettings, header: Header | None) -> None:
         inner = [value for value in config.values() if isinstance(value, dict)]  # as text_config
         counts = [value for part in (config, *inner) for key, value in part.items() if key in _BLOCK_COUNTS]
         blocks = max((count for count in counts if isinstance(count, int)), default=0)
-        tensors = sum(len(_tensors(path)) for path in files)
+        tensors = sum(len(stored_tensors(path)) for path in files)
     if blocks > tensors:
         raise InputError(f"'{settings.model}' claims {blocks:,} blocks but holds {tensors:,} tensors", _KEY)
 
@@ -242,45 +236,15 @@ def quiet() -> Iterator[None]:
         hub.setLevel(level)
 
 
-def weight_files(settings: ModelSettings) -> list[Path]:
-    """Return the .safetensors files, or the .gguf file, of a model; none if it is not on this machine."""
-    if settings.model.endswith(".gguf"):
-        return [Path(settings.model)]
-    folder = BUNDLED_WEIGHTS if settings.model == BUNDLED_MODEL else Path(settings.model)
-    if not folder.is_dir():
-        config = try_to_load_from_cache(settings.model, "config.json", revision=settings.revision)
-        if not isinstance(config, str):
-            return []
-        folder = Path(config).parent
-    whole, index = folder / SAFE_WEIGHTS_NAME, folder / SAFE_WEIGHTS_INDEX_NAME
-    if whole.is_file():  # other files may hold the same weights again
-        return [whole]
-    if index.is_file():
-        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        return sorted(folder / name for name in set(names))
-    return sorted(folder.glob("*.safetensors"))
-
-
-def bytes_of(files: Iterable[Path]) -> int:
-    """Total size of ``files``."""
-    return sum(path.stat().st_size for path in files)
-
-
 def stored_dtype(settings: ModelSettings) -> str | None:
     """Return the dtype of most weights in the model's files, float16 for quantised ones; None if there are no files."""
     sizes: Counter[str] = Counter()
     for path in weight_files(settings):
-        for kind, size in Header(path).tensors if path.suffix == ".gguf" else _tensors(path):
-            sizes[_DTYPES.get(kind, "float16")] += size
+        for tensor in stored_tensors(path).values():
+            sizes[_DTYPES.get(tensor.kind, "float16")] += tensor.size
     return max(sizes, key=lambda dtype: sizes[dtype]) if sizes else None
 
 
 def stored_kinds(model: str) -> set[str]:
     """The types of ggml in the .gguf file ``model``; none of another model."""
-    return {kind for kind, _ in Header(Path(model)).tensors} if model.endswith(".gguf") else set()
-
-
-def _tensors(path: Path) -> list[tuple[str, int]]:
-    with safe_open(path, "pt") as file:
-        slices = [file.get_slice(name) for name in file.keys()]  # noqa: SIM118 - it is no mapping
-    return [(each.get_dtype(), prod(each.get_shape())) for each in slices]
+    return {found.kind for found in stored_tensors(Path(model)).values()} if model.endswith(".gguf") else set()

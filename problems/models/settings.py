@@ -82,6 +82,8 @@ def _folder_fault(folder: Path) -> str | None:
 
 def model_fault(model: str) -> str | None:
     """Say why there is no model at the path ``model``; None if there may be one, or it is a name on the hub."""
+    if model.startswith("bundled:"):
+        return None if model == BUNDLED_MODEL else f"unknown '{model}'; the bundled model is '{BUNDLED_MODEL}'"
     path = Path(model)
     if path.is_dir():
         return f"{path} {fault}" if (fault := _folder_fault(path)) else None
@@ -91,3 +93,11 @@ def model_fault(model: str) -> str | None:
         why = "is a file" if path.exists() else "no such folder"
         return f"{path}: {why}; expected a folder that save_pretrained wrote, or a .gguf file"
     return None
+
+
+def size_fault(size: int, needed: int) -> str | None:
+    """Say that a file of ``size`` bytes lacks some of the bytes ``needed`` by its header; None if it is whole."""
+    if size >= needed:
+        return None
+    have, whole = (f"{each / 1e6:,.0f}" if needed >= 1e7 else f"{each / 1e6:,.3f}" for each in (size, needed))
+    return f"the file is incomplete: {have} of {whole} MB; copy or download it again"

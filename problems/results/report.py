@@ -13,7 +13,7 @@ from problems.budgets import ReportedBudget
 from problems.budgets.amounts import LENGTH, of_model, unlimited_bytes
 from problems.evaluation.session import Session
 from problems.models.blocks import max_positions
-from problems.models.load import bytes_of, weight_files
+from problems.models.weight_files import bytes_of, weight_files
 from problems.results.final_model import FinalModel
 from problems.results.result import EVOLVED, UNIFORM, gap_closed
 from problems.results.sparsity_report import SparsityTarget, on_target, sparsity_report

@@ -3,7 +3,8 @@ import pytest
 from transformers import AutoTokenizer
 
 from evoprune import InputError
-from problems.models.load import BUNDLED_WEIGHTS, load_tokenizer
+from problems.models.load import load_tokenizer
+from problems.models.weight_files import BUNDLED_WEIGHTS
 from problems.texts import windows
 from problems.texts.settings import TextSettings
 from problems.texts.windows import cut_windows, held_out_windows, order, settings_of, share_a_window
