@@ -81,13 +81,14 @@ def parser() -> argparse.ArgumentParser:
     whole = argparse.ArgumentParser(
         prog="evoprune",
         description="evoprune makes language models smaller and faster by evolutionary search.",
-        epilog="example: python -m evoprune run problems/gpt2_mini.yaml",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     whole.add_argument("--version", action="version", version=f"evoprune {__version__}")
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_planned(commands)
     for add in COMMANDS.values():
         add(commands)
+    whole.epilog = next(iter(commands.choices.values())).epilog
     for one in commands.choices.values():
         one.description = str(one.description).replace("``", "")  # docstrings are marked up for the site
         one.add_argument("-q", "--quiet", action="store_true", help="do not show progress: the result and errors alone")

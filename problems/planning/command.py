@@ -19,9 +19,7 @@ class Prune(Planner):
     """Make a model smaller in one command: from a goal, a text and a time to a checked export and a report."""
 
     help: ClassVar[str] = "make your own model smaller, in one command"
-    example: ClassVar[str] = (
-        "python -m evoprune prune path/to/model --sparsity 0.5 --text all.txt --time 20m --out pruned"
-    )
+    example: ClassVar[str] = "python -m evoprune prune bundled:gpt2-mini --remove 25% --time 5m --out smaller"
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:

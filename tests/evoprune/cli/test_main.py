@@ -1,5 +1,6 @@
 import errno
 import os
+import re
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import pytest
 
 from evoprune import __version__
 from evoprune.cli import main
+from evoprune.cli.main import COMMANDS
 
 
 @pytest.mark.parametrize("arguments", [["run", "\udcff"], ["\udcff"]], ids=ascii)
@@ -51,7 +53,18 @@ def test_help_and_version_exit(arguments, capsys):
         main(arguments)
     assert left.value.code == (0 if arguments else 2)
     told = "".join(capsys.readouterr())
-    assert (__version__ if "--version" in arguments else "evoprune run ") in told
+    expected = {"--version": __version__, "--help": "evoprune prune "}
+    assert expected.get(" ".join(arguments), "evoprune run ") in told
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"]], ids=["alone", "--help"])
+def test_the_command_for_ones_own_model_comes_first(arguments, capsys):
+    with pytest.raises(SystemExit):
+        main(arguments)
+    told = "".join(capsys.readouterr())
+    named = re.findall(rf"^  +({'|'.join(COMMANDS)}|prune)\b", told, re.M)
+    assert named[0] == "prune"
+    assert "run" in named
 
 
 # The pipe's reader leaves at once, as `| head` does.
