@@ -67,10 +67,16 @@ def test_what_takes_seconds_does_what_the_page_says(page, tmp_path, monkeypatch,
     assert done > 5 or page.stem != "watching"
 
 
-def test_extras_that_pages_name_are_declared():
+def test_extras_that_pages_and_messages_name_are_declared():
     text = (ROOT / "setup.cfg").read_text()
     declared = set(re.findall(r"^(\w+) =$", text.split("[options.extras_require]")[1].split("\n[")[0], re.M))
-    named = {extra for page in PAGES for extra in re.findall(r"evoprune\[(\w+)\]", page.read_text())}
+    code = [path for room in ("evoprune", "operators", "problems") for path in (ROOT / room).rglob("*.py")]
+    named = {
+        extra
+        for path in [*PAGES, *code]
+        for told in re.findall(r"evoprune\[([\w,]+)\]", path.read_text())
+        for extra in told.split(",")
+    }
     assert named
     assert named <= declared
 
