@@ -7,7 +7,7 @@ from evoprune.experiment.parameters import check_parameters
 from evoprune.experiment.registry import check_plugin, find_plugin
 from evoprune.experiment.registry import names as plugin_names
 from evoprune.experiment.spec import Choice
-from evoprune.exports.exporting import CARD, FACTS, about, described_in, load
+from evoprune.exports.exporting import CARD, FACTS, about, described_in, is_one_file, load
 from evoprune.files.cache import CachedFile, cache_limit
 from evoprune.files.json_files import atomically, finite, read_json, write_json
 from evoprune.interfaces.algorithm import Algorithm, Evaluate, Generation, Individual

@@ -56,9 +56,9 @@ def _call(planner: type[Planner], options: argparse.Namespace) -> int | None:
     how = read_execution(options, scoop_for="'run': give it what --print-config prints")
     if options.out:
         refuse_unless_free(options.out)
+    if options.name:
+        run_folder.choose(options.runs_dir, options.name, "")  # refuses one that is taken
     with Phase("planning"):
-        from evoprune.search.run import run  # brings in NumPy and matplotlib, which --help should not wait for
-
         limit_threads(how.with_threads().threads)  # what is measured is measured as candidates are scored
         plan = planner.plan(options)
         until = None if plan.seconds is None else time.time() + plan.seconds
@@ -73,6 +73,8 @@ def _call(planner: type[Planner], options: argparse.Namespace) -> int | None:
     folder = run_folder.choose(options.runs_dir, options.name, plan.name)
     out = str(options.out.absolute()) if options.out else None
     promised = {"out": out, "options": dict(plan.export), "until": until}
+    from evoprune.search.run import run  # brings in DEAP, which a refused command should not wait for
+
     carry_out(lambda: run(resolved, folder, how, promised=promised), folder)
     keep_promise(folder)
     return None

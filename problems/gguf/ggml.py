@@ -22,6 +22,12 @@ from evoprune import InputError
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
+COMMON = (
+    "Q8_0", "Q6_K", "Q5_1", "Q5_0", "Q5_K", "Q4_1", "Q4_0", "Q4_K", "IQ4_NL", "IQ4_XS", "MXFP4",
+    "Q3_K", "IQ3_S", "IQ3_XXS", "Q2_K",
+)  # fmt: skip
+"""The types to choose from by default; ggml takes long for the others, which are for large models."""
+
 _PACKAGES = {"llama_cpp_py_sync": "", "llama_cpp": "lib"}  # packages that hold the library, and the folder within them
 _PLAIN = ("F32", "F16", "BF16")  # the kinds that are not quantised
 

@@ -44,17 +44,15 @@ class Prune(Planner):
 
     @classmethod
     def plan(cls, options: argparse.Namespace) -> Plan:
-        from problems.gguf import ggml
+        from problems.planning.early import refuse_files, refuse_mistakes
 
         recipe, seconds = _goal(options), _seconds(options.time)
-        one_file = options.out is not None and options.out.suffix == ".gguf"
-        if options.base and not one_file:
-            raise InputError("is for --out FILE.gguf", "--base")
-        if one_file and (lacking := ggml.missing()):
-            raise InputError(lacking, str(options.out))
+        refuse_mistakes(options, recipe)
         base = _base(options.base)
+        one_file = options.out is not None and options.out.suffix == ".gguf"
         if one_file:
             refuse_unwritable(options.model, base, recipe.narrows)
+        refuse_files(options, recipe)
 
         from problems.gguf.base import find_base
         from problems.models.resident import Resident
@@ -135,9 +133,9 @@ def _goal(options: argparse.Namespace) -> Recipe:
     asked = {goal: getattr(options, goal.option.removeprefix("--")) for goal in RECIPES}
     given = {goal: text for goal, text in asked.items() if text is not None}
     if len(given) != 1:
-        known = ", ".join(goal.option for goal in asked)
+        known = ", ".join(f"{goal.option} {goal.example}" for goal in asked)
         got = f", got {' and '.join(goal.option for goal in given)}" if given else ""
-        raise InputError(f"expected one goal of {known}{got}", "prune")
+        raise InputError(f"expected one goal, as in {known}{got}", "prune")
     ((goal, text),) = given.items()
     return goal(goal.read(text))
 

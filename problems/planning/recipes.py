@@ -58,6 +58,7 @@ class Recipe(ABC):
     """A goal, under the option that names it, and the ``value`` that was given for it."""
 
     option: ClassVar[str]
+    example: ClassVar[str]
     metavar: ClassVar[str] = "SHARE"
     help: ClassVar[str]
     narrows: ClassVar[bool] = False  # whether each block gets widths of its own, also in a .gguf file
@@ -103,7 +104,7 @@ class Recipe(ABC):
 class Remove(Recipe):
     """Heads and channels under a budget of parameters."""
 
-    option, narrows = "--remove", True
+    option, example, narrows = "--remove", "25%", True
     help = "remove a share of the blocks' parameters, as in 25%%: fewer heads and channels"
 
     def experiment(self, subject: Subject, evaluations: float) -> Json:  # noqa: ARG002
@@ -113,7 +114,7 @@ class Remove(Recipe):
 class Size(Recipe):
     """Types of GGUF, whose scales are trained, or heads and channels, under a budget of bytes."""
 
-    option, metavar = "--size", "BYTES"
+    option, example, metavar = "--size", "80MB", "BYTES"
     help = "make the weights no larger, as in 80MB: types of matrices for --out FILE.gguf, else fewer heads, channels"
 
     @classmethod
@@ -163,7 +164,7 @@ class Size(Recipe):
 class Bits(Size):
     """Types of GGUF under a budget of bits for each weight."""
 
-    option, metavar = "--bits", "BITS"
+    option, example, metavar = "--bits", "4.5", "BITS"
     help = "so many bits a weight of a .gguf file, as in 4.5: types of matrices, for --out FILE.gguf"
 
     @classmethod
@@ -189,7 +190,7 @@ class Bits(Size):
 class Sparsity(Recipe):
     """As ``problems/smollm2_best.yaml``: GBLM, equal marginal costs, least squares, or a cheaper update."""
 
-    option = "--sparsity"
+    option, example = "--sparsity", "0.5"
     help = "set a share of the weights to zero, as in 0.5 or 50%%"
     differentiates = True
 
@@ -234,7 +235,7 @@ class Sparsity(Recipe):
 class Speedup(Recipe):
     """Heads and channels under a budget of milliseconds."""
 
-    option, metavar, narrows = "--speedup", "TIMES", True
+    option, example, metavar, narrows = "--speedup", "1.5", "TIMES", True
     help = "make decoding so many times as fast on this machine, as in 1.5: fewer heads and channels"
 
     def __init__(self, value: float, timed: float = _TIMED) -> None:

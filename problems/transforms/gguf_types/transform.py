@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from evoprune import Gene, Genes, InputError, Price, Rival, Settings, Term, note
 from problems.calibration.statistics import INPUT_NORMS
 from problems.gguf import ggml
-from problems.gguf.ggml import Encoded
+from problems.gguf.ggml import COMMON, Encoded
 from problems.models.blocks import Matrix
 from problems.models.resident import Resident
 from problems.models.settings import Source
@@ -44,12 +44,6 @@ if TYPE_CHECKING:  # it imports gguf, which not everyone has
     from problems.gguf.base import Base
 
 QUANTISING = 1.5e-7  # s of one thread for each weight in each type, roughly: types of 32 weights take less
-
-COMMON = (
-    "Q8_0", "Q6_K", "Q5_1", "Q5_0", "Q5_K", "Q4_1", "Q4_0", "Q4_K", "IQ4_NL", "IQ4_XS", "MXFP4",
-    "Q3_K", "IQ3_S", "IQ3_XXS", "Q2_K",
-)  # fmt: skip
-"""The types by default; ggml takes long for the others, which are for large models."""
 
 
 class TypesSettings(Settings):

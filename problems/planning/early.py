@@ -1,0 +1,154 @@
+"""Mistakes that ``prune`` refuses within a second: in options, packages and headers of files. Imports no torch."""
+
+import argparse
+import math
+import re
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Thread
+
+from evoprune import InputError, is_one_file
+from problems.gguf import ggml
+from problems.language_model.problem import LanguageModel
+from problems.models.settings import ModelSettings, model_fault
+from problems.models.weight_files import Stored, bytes_of, stored_tensors, weight_files
+from problems.planning.recipes import Bits, Recipe, Size
+from problems.texts.settings import TextSettings, text_fault
+
+_LEAST_TEXT = 10_000  # bytes: no text with fewer has the tokens of all windows, as 2 bytes a token are rare
+_PATIENCE = 5.0  # seconds for the hub's answer
+_FLOATS = {"F64", "F32", "F16", "BF16"}
+_IN_A_BLOCK = re.compile(r"\.\d+\.")
+
+
+def refuse_mistakes(options: argparse.Namespace, recipe: Recipe) -> None:
+    """Raise InputError for options that cannot work, packages that are missing, and a model that is not there."""
+    one_file = options.out is not None and is_one_file(LanguageModel, options.out)
+    if options.base and not one_file:
+        raise InputError("is for --out FILE.gguf", "--base")
+    if isinstance(recipe, Bits) and not one_file:
+        raise InputError("is for --out FILE.gguf", recipe.option)
+    if options.seed < 0:
+        raise InputError(f"expected 0 or more, got {options.seed}", "--seed")
+    _refuse_text(options.text)
+    settings = ModelSettings(model=options.model)
+    if fault := model_fault(settings.model):
+        raise InputError(fault, "MODEL")
+    for path in (settings.model, options.base or ""):
+        if path.endswith(".gguf") and not (find_spec("gguf") and find_spec("accelerate")):
+            raise InputError("reading it needs more packages; pip install 'evoprune[gguf]'", path)
+    if one_file and (lacking := ggml.missing()):
+        raise InputError(lacking, str(options.out))
+    files = weight_files(settings)
+    if not files:
+        _refuse_unless_on_hub(settings.model)
+    if absent := [path.name for path in files if not path.is_file()]:
+        raise InputError(f"lacks {', '.join(absent)}; copy or download the model again", settings.model)
+
+
+def refuse_files(options: argparse.Namespace, recipe: Recipe) -> None:
+    """Raise InputError for files of weights that are not whole, and a size that they have already or that is too small.
+
+    Their headers are read, so that all else should be in order.
+    """
+    files = weight_files(ModelSettings(model=options.model))
+    stored = {name: found for path in files for name, found in stored_tensors(path).items()}
+    if isinstance(recipe, Size) and stored:
+        _refuse_size(recipe, files, stored, options.out is not None and is_one_file(LanguageModel, options.out))
+
+
+def _refuse_text(text: str | None) -> None:
+    if text is None:
+        return
+    try:
+        settings = TextSettings(source=text)
+    except ValueError:
+        raise InputError("cannot be read", "--text") from None
+    if fault := text_fault(settings):
+        raise InputError(fault, "--text")
+    if settings.is_bundled:
+        return
+    if not settings.is_local:
+        raise InputError(f"{text}: no such file; expected a .txt, .jsonl or .parquet file", "--text")
+    size = Path(text).stat().st_size
+    if size < _LEAST_TEXT and Path(text).suffix != ".parquet":  # which is compressed
+        raise InputError(f"{text} has {size:,} bytes; expected about 20 kB of English, or more", "--text")
+
+
+def _refuse_unless_on_hub(name: str) -> None:
+    """Raise InputError unless the hub has the model ``name`` and says so in time."""
+    import huggingface_hub  # slow to import
+    from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError
+
+    def ask() -> None:
+        try:
+            huggingface_hub.HfApi().model_info(name, timeout=_PATIENCE)
+        except Exception as error:  # of HTTP, of the network, of the hub's rules
+            faults[:] = [error]
+        else:
+            faults.clear()
+
+    faults: list[Exception] = [TimeoutError(f"no answer in {_PATIENCE:.0f} s")]
+    asking = Thread(target=ask, daemon=True)  # resolving a name has no time limit of its own
+    asking.start()
+    asking.join(_PATIENCE)
+    if not (found := list(faults)):
+        return
+    if isinstance(found[0], RepositoryNotFoundError | ValueError):  # not there, or no name for it
+        why = "no such folder or file, and no such model on the hub"
+    elif isinstance(found[0], OfflineModeIsEnabled):
+        why = "no such folder or file, nor in the hub's cache, and HF_HUB_OFFLINE is set"
+    else:
+        reason = next((line for line in str(found[0]).splitlines() if line.strip()), type(found[0]).__name__)
+        why = f"no such folder or file, nor in the hub's cache, and the hub cannot be reached ({reason})"
+    raise InputError(f"{why}; give a folder or a .gguf file", name)
+
+
+def _refuse_size(recipe: Size, files: Sequence[Path], stored: Mapping[str, Stored], one_file: bool) -> None:
+    """Raise InputError if the model is as small as it should become, or nothing that ``recipe`` does makes it so."""
+    bits = 8 / sum(each.size for each in stored.values())
+    whole, limit = bytes_of(files), recipe.value / bits if isinstance(recipe, Bits) else recipe.value
+
+    def told(size: float) -> str:
+        if isinstance(recipe, Bits):
+            return f"{size * bits:.2f} bits a weight"
+        return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"
+
+    if whole <= limit:
+        raise InputError(f"is met already: {files[0].name} has {told(whole)}", recipe.option)
+    least = _least_bytes(files, stored, one_file)
+    if least <= limit:
+        return
+    if one_file:
+        raise InputError(
+            f"types of GGUF make this model no smaller than {told(least)}; for less it must lose parts, too, as in "
+            "problems/smollm2_joint.yaml",
+            recipe.option,
+        )
+    raise InputError(
+        f"fewer heads and channels make this model no smaller than {told(least)}, those of its embeddings in 16 bits; "
+        "--out FILE.gguf stores them in fewer",
+        recipe.option,
+    )
+
+
+def _least_bytes(files: Sequence[Path], stored: Mapping[str, Stored], one_file: bool) -> float:
+    """The fewest bytes that can come of a model, or fewer: not all files say which tensors are weights."""
+    is_gguf = files[0].suffix == ".gguf"
+    if not is_gguf and any(each.kind not in _FLOATS for each in stored.values()):
+        return 0.0  # the shapes are those of packed codes
+    head = () if is_gguf else ("lm_head.", "embed_out.")  # which may be the embedding
+    own = {name: each for name, each in stored.items() if len(each.shape) == 2 and not name.startswith(head)}
+    if not one_file:
+        return sum(2.0 * each.size for name, each in own.items() if not _IN_A_BLOCK.search(name))
+    from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+
+    def bytes_in(kind: str, each: Stored) -> float:
+        weights, size = GGML_QUANT_SIZES[GGMLQuantizationType[kind]]
+        widths = each.shape[-1:] if is_gguf else each.shape  # GPT-2's matrices are transposed in its folders
+        return each.size / weights * size if any(width % weights == 0 for width in widths) else math.inf
+
+    header = bytes_of(files) - sum(bytes_in(each.kind, each) for each in stored.values()) if is_gguf else 0.0
+    least = sum(min(bytes_in(kind, each) for kind in (*ggml.COMMON, "F16")) for each in own.values())
+    return header + least + sum(4.0 * each.size for each in stored.values() if len(each.shape) == 1)
