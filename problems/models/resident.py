@@ -31,7 +31,7 @@ class Resident:
     @classmethod
     def load(cls, settings: ModelSettings) -> Self:
         follow_threads()
-        kept = cls._kept.pop(settings.model, None)
+        kept: Self | None = cls._kept.pop(settings.model, None)
         if kept is not None and settings.dtype in {kept.dtype, "auto"} and settings.device == "auto":
             return kept
         return cls(*load_model(settings), settings.model)
