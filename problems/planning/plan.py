@@ -198,8 +198,8 @@ def share_out(recipe: Recipe, subject: Subject, text: Division, seconds: float) 
         recipe = cheaper
 
 
-_COMFORT = 0.6  # share of the time that the least may take, if there is a cheaper way
-_SPARE = {"training": 0.6, "calibration": 0.1, "search": 0.1}  # of the time beyond the least; the rest is for reports
+_COMFORT, _MOST = 0.35, 0.75  # shares of the time that the least may take: with longer windows; with finer types
+_SPARE = {"training": 0.7, "calibration": 0.1, "search": 0.05}  # of the time beyond the least; the rest is for reports
 _SHORTEST = 20.0  # seconds of a training, at least
 _COMPENSATING, _COMPENSATING_SHARE = 2.5, 0.4  # cost of a token of the Gram matrices, and share of a training, at most
 _READ, _TOLD = 4, 3  # windows of calibration and held-out text, and of the report's, at least
@@ -220,7 +220,7 @@ def _share_out_file(
         for window in windows:
             cut = replace(text, window=window)
             least = _least_of_file(each, subject, cut)
-            if least.seconds <= _COMFORT * seconds:
+            if least.seconds <= (_MOST if window == windows[-1] else _COMFORT) * seconds:
                 return each, cut, _with_spare(least, seconds, subject, cut, each)
     return each, cut, _with_spare(least, max(seconds, least.seconds), subject, cut, each)
 
