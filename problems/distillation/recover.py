@@ -115,7 +115,7 @@ def recover(
     def make(name: str) -> Given:
         given = _given(models[name], settings.train)
         alone = isinstance(session.transform, Overlay) and not final.recovered
-        if settings.train != "scales" or not settings.compensate or not alone:
+        if settings.train != "scales" or settings.keep_codes or not alone:
             return given
         return replace(given, codes=partial(compensate, session.resident.model, given.encoded, text.train))
 

@@ -43,10 +43,10 @@ class RecoverSettings(Settings):
         "quantised matrices, whose codes stay; auto: scales if the result has types and no cuts, else all if the "
         "memory is enough, else lora, or norms if weights were pruned to zeros",
     )
-    compensate: bool = Field(
-        True,
-        description="for scales: first round the matrices again, so that each block of columns makes up for the errors "
-        "of those before (GPTQ)",
+    keep_codes: bool = Field(
+        False,
+        description="for scales: do not round the matrices again first, so that each block of columns makes up for the "
+        "errors of those before (GPTQ)",
     )
     cross_entropy: float | None = Field(
         None,

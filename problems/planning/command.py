@@ -88,7 +88,7 @@ class Prune(Planner):
         if shares.training:
             problem["recover"] = {
                 "train": "scales",
-                "compensate": shares.compensated,
+                "keep_codes": not shares.compensated,
                 "time": f"{shares.training:.0f}s",
                 "window": min(_TRAINED_WINDOW, text.window),
                 "held_out": shares.held_out,

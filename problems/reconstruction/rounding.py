@@ -16,8 +16,8 @@ def compensated(weight: torch.Tensor, kind: str, gram: torch.Tensor) -> ggml.Byt
     ICLR 2023), with the blocks that the type stores together in place of single columns.
     """
     factor, updated, size = inverse_factor(gram).cpu(), weight.float().cpu().clone(), ggml.block_size(kind)
-    importance = gram.diagonal().float().cpu()
-    importance = importance.clamp(min=_LEAST * float(importance.mean()) or 1.0).numpy()
+    squares = gram.diagonal().float().cpu()
+    importance: ggml.Floats = squares.clamp(min=_LEAST * float(squares.mean()) or 1.0).numpy()
     blocks = []
     for first in range(0, updated.shape[1], size):
         own = slice(first, first + size)

@@ -87,7 +87,7 @@ def quantised(language_model):
 
 def test_the_scales_that_were_scored_are_kept_beside_the_codes(quantised, tmp_path):
     before, report = quantised.copy().encoded, quantised.session.texts.report.tokens
-    found = recover_with(quantised, tmp_path, train="scales", compensate=False)
+    found = recover_with(quantised, tmp_path, train="scales", keep_codes=True)
     row = found.rows["evolved"]
     assert found.helped
     assert row.divergence_after < row.divergence_before
@@ -102,7 +102,7 @@ def test_the_scales_that_were_scored_are_kept_beside_the_codes(quantised, tmp_pa
 
 
 def test_codes_that_make_up_for_their_errors_are_trained_from_and_kept(quantised, tmp_path):
-    plain = recover_with(quantised, tmp_path / "plain", train="scales", compensate=False)
+    plain = recover_with(quantised, tmp_path / "plain", train="scales", keep_codes=True)
     found = recover_with(quantised, tmp_path / "found", train="scales")
     rows = [each.rows["evolved"] for each in (plain, found)]
     assert rows[0].divergence_before == rows[1].divergence_before
