@@ -15,7 +15,7 @@ PLANNERS = """
 import json
 import os
 from matplotlib.figure import Figure
-from evoprune import Checked, Evaluation, Exported, Exporting, Genes, InputError, Plan, Planner, Problem
+from evoprune import Checked, Evaluation, Exported, Exporting, Genes, InputError, Plan, Planner, Problem, Reporting
 
 class Tiny(Planner):
     '''Minimise a function of some size.'''
@@ -41,7 +41,7 @@ class Loud(Checked):
     loud: bool = False
 
 
-class Sum(Problem, Exporting):
+class Sum(Problem, Exporting, Reporting):
     '''Interrupted, as by Ctrl-C, where it comes to what INTERRUPTED_IN names.'''
 
     ExportOptions = Loud
@@ -53,6 +53,9 @@ class Sum(Problem, Exporting):
         self.scored += 1
         self._come_to("search" if self.scored == 9 else "")
         return Evaluation((sum(genome),))
+
+    def report(self, outcome, folder):
+        return {"left": outcome.seconds_left}
 
     def export(self, genome, result, place, options):
         self._come_to("export")
@@ -73,7 +76,7 @@ class OfSums(Tiny):
     @classmethod
     def plan(cls, options):
         made = {"plugins": ["planners"], "problem": "planners:Sum", "population": 6, "generations": 2}
-        return Plan(made, "sum", export={"loud": True})
+        return Plan(made, "sum", export={"loud": True}, seconds=1000.0)
 """
 
 
@@ -127,6 +130,7 @@ def test_what_was_promised_is_kept_by_resume_after_an_interruption(part, command
         assert (usage in answer.out.splitlines()[-1]) == (folder == ".")
     genome = json.loads((tmp_path / "result" / "best.json").read_text())
     assert genome == result(Path("run"))["best"]["genome"]
+    assert 0 < result(Path("run"))["left"] < 1000
     first, _, folded = Path("run", "report.md").read_text().partition("<details>")
     for words in ("> 2 numbers of 3", usage, f"it sums to {sum(genome)}"):
         assert words in first

@@ -60,3 +60,13 @@ def test_layers_in_the_place_of_a_matrix_count_their_own_weights(resident, model
     with torch.no_grad():
         outer.weight.zero_()
     assert resident.removed_weights == matrix.size - inner.weight.numel()
+
+
+def test_a_model_that_was_loaded_to_plan_is_that_of_the_run_once(settings):
+    anywhere = settings.model_copy(update={"device": "auto"})
+    planned = Resident.load(anywhere)
+    planned.keep_for_run()
+    assert Resident.load(anywhere) is planned
+    assert Resident.load(anywhere) is not planned
+    planned.keep_for_run()
+    assert Resident.load(anywhere.model_copy(update={"dtype": "bfloat16"})).dtype == "bfloat16"
