@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +25,8 @@ from problems.models.resident import Resident
 from problems.results.result import Text
 from problems.transforms.gguf_types import levels
 from problems.transforms.gguf_types.matrices import typed_matrices
+from problems.transforms.gguf_types.transform import Types
+from problems.transforms.stack import overlay_of
 
 Json = dict[str, Any]
 
@@ -79,7 +81,9 @@ class Comparison:
         calibration = texts.calibration if texts.calibrates else texts.search
         try:
             importance = levels.importance_on(resident, calibration)
-            name, made = nearest_preset(resident, self.base, self.place.stat().st_size, importance)
+            overlay = overlay_of(self.session.transform)
+            stored: Mapping[str, torch.Tensor] = overlay.stored if isinstance(overlay, Types) else {}
+            name, made = nearest_preset(resident, self.base, self.place.stat().st_size, importance, stored)
         except InputError as error:
             note(f"there is no preset to compare with: {error}")
             return None
@@ -95,11 +99,14 @@ class Comparison:
         return {"name": name, "bytes": path.stat().st_size, "divergence": finite(score["divergence"])} | measured
 
 
-def nearest_preset(resident: Resident, base: Base, size: int, importance: Tensors) -> tuple[str, Contents]:
+def nearest_preset(
+    resident: Resident, base: Base, size: int, importance: Tensors, stored: Mapping[str, torch.Tensor]
+) -> tuple[str, Contents]:
     """Return llama.cpp's preset of the dense model whose file is nearest to ``size`` bytes, and that file.
 
     It is the largest of at most ``size`` bytes, or the smallest if all are larger. ``importance``: see
-    :func:`problems.transforms.gguf_types.levels.importance_of`; empty for none. Only the types of that preset are made.
+    :func:`problems.transforms.gguf_types.levels.importance_of`; empty for none. Only types of that preset are made, if
+    they are not among the ``stored`` ones of :func:`problems.transforms.gguf_types.levels.quantised`.
     """
     plain = contents(resident.model, base, {})
     matrices = {matrix.parameter: matrix for matrix in typed_matrices(resident)}
@@ -112,16 +119,19 @@ def nearest_preset(resident: Resident, base: Base, size: int, importance: Tensor
     below = [name for name, own in sizes.items() if own <= size]
     name = max(below, key=sizes.__getitem__) if below else min(sizes, key=sizes.__getitem__)
     chosen = [(matrices[slots[tensor] or ""], kind) for tensor, kind in kinds[name].items()]
-    parts = [(matrix, kind, rows) for matrix, kind in chosen for rows in _rows(matrix)]
+    known = {matrix.parameter: stored.get(levels.key(levels.DATA, kind, matrix)) for matrix, kind in chosen}
+    parts = [
+        (matrix, kind, rows) for matrix, kind in chosen if known[matrix.parameter] is None for rows in _rows(matrix)
+    ]
 
-    def made(part: tuple[Matrix, str, torch.Tensor]) -> Bytes:
+    def quantised(part: tuple[Matrix, str, torch.Tensor]) -> Bytes:
         matrix, kind, rows = part
         weighed = importance.get(matrix.name)
         return ggml.quantize(rows.float().cpu().numpy(), kind, None if weighed is None else weighed.numpy())
 
-    data: dict[str, list[Bytes]] = {}
+    data: dict[str, list[Bytes]] = {name: [own.numpy()] for name, own in known.items() if own is not None}
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # ggml runs without the interpreter's lock
-        told = steps(pool.map(made, parts), f"quantising to {name}", "part", len(parts))
+        told = steps(pool.map(quantised, parts), f"quantising to {name}", "part", len(parts))
         for (matrix, _, _), part in zip(parts, told, strict=True):
             data.setdefault(matrix.parameter, []).append(part)
     encoded = {matrix.parameter: Encoded(kind, np.concatenate(data[matrix.parameter])) for matrix, kind in chosen}

@@ -133,6 +133,11 @@ class Types(Overlay):
         return rivals(settings, alone)
 
     @property
+    def stored(self) -> Mapping[str, torch.Tensor]:
+        """The loaded matrices in types, see :func:`problems.transforms.gguf_types.levels.quantised`."""
+        return self._stored
+
+    @property
     def genes(self) -> Genes:
         return self._genes
 

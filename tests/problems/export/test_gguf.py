@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")
@@ -25,6 +26,8 @@ from problems.gguf.runtime import presets
 from problems.gguf.scales import scales_of, with_scales
 from problems.gguf.write import contents
 from problems.models.resident import Resident
+from problems.transforms.gguf_types import levels
+from problems.transforms.gguf_types.matrices import typed_matrices
 from tests.problems.gguf.models import base_of, byte_tokenizer, random_llama
 from tests.problems.small import run_in
 from tests.runs import lines, result
@@ -133,10 +136,18 @@ def test_a_preset_is_the_largest_that_is_no_larger_or_the_smallest():
         chosen = {slot.name: kinds.get(slot.parameter, plain.kinds[slot.name]) for slot in plain.layout.slots}
         sizes[name] = replace(plain, kinds=chosen).bytes
     for limit in (min(sizes.values()) - 1, sorted(sizes.values())[3], 10**9):
-        name, made = nearest_preset(resident, base, limit, {})
+        name, made = nearest_preset(resident, base, limit, {}, {})
         assert made.bytes == sizes[name]
         fitting = [size for size in sizes.values() if size <= limit]
         assert made.bytes == (max(fitting) if fitting else min(sizes.values()))
+    name, made = nearest_preset(resident, base, sizes["Q4_0"], {}, {})
+    matrix = typed_matrices(resident)[1]
+    kind, data = made.encoded[matrix.parameter].kind, made.encoded[matrix.parameter].data
+    stored = {levels.key(levels.DATA, kind, matrix): torch.zeros(data.shape, dtype=torch.uint8)}
+    _, again = nearest_preset(resident, base, sizes["Q4_0"], {}, stored)
+    assert not again.encoded[matrix.parameter].data.any()
+    for parameter in made.encoded.keys() - {matrix.parameter}:
+        assert np.array_equal(made.encoded[parameter].data, again.encoded[parameter].data)
 
 
 def test_a_file_that_fails_its_check_is_marked(run_of, tmp_path, monkeypatch):
