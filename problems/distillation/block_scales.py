@@ -13,7 +13,7 @@ from problems.calibration.statistics import GRAM, statistics
 from problems.gguf.ggml import Encoded
 from problems.gguf.scales import codes_of, scales_of, with_scales
 from problems.models.blocks import Matrix, find_matrices
-from problems.reconstruction.rounding import compensated
+from problems.reconstruction.update import compensated
 from problems.transforms.overlay import put_encoded
 
 COMPENSATED = 8192  # tokens whose Gram matrices tell how errors of rounding are made up for

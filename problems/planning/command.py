@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from evoprune import InputError, Phase, Plan, Planner
 from problems.distillation.settings import DURATION, seconds_of
 from problems.gguf.sources import refuse_unwritable
-from problems.planning.recipes import RECIPES, Recipe
+from problems.planning.recipe import Recipe
+from problems.planning.recipes import RECIPES
 
 _TRAINED_WINDOW = 256  # tokens in a window that scales are trained on, at most
 _BEGINNING = 5.0  # seconds before planning: Python and its packages

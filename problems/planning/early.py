@@ -13,7 +13,8 @@ from problems.gguf import ggml
 from problems.language_model.problem import LanguageModel
 from problems.models.settings import ModelSettings, model_fault
 from problems.models.weight_files import Stored, bytes_of, stored_tensors, weight_files
-from problems.planning.recipes import Bits, Recipe, Size
+from problems.planning.recipe import Recipe
+from problems.planning.sizes import Bits, Size
 from problems.texts.settings import TextSettings, text_fault
 
 _LEAST_TEXT = 10_000  # bytes: no text with fewer has the tokens of all windows, as 2 bytes a token are rare

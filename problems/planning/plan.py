@@ -17,7 +17,7 @@ from problems.models.blocks import in_features, max_positions
 from problems.models.device import free_memory
 from problems.models.load import stored_kinds
 from problems.models.resident import Resident
-from problems.planning.recipes import Recipe, Subject
+from problems.planning.recipe import Recipe, Subject
 from problems.reconstruction import PASSES, UPDATED
 from problems.texts.settings import BUNDLED_TEXT, TextSettings
 from problems.texts.source import load_text

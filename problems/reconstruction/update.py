@@ -1,14 +1,17 @@
-"""Updates of one layer's remaining weights: SparseGPT, and least squares by conjugate gradients."""
+"""Updates of one layer's weights that make up for what others lost: SparseGPT, least squares, GPTQ."""
 
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 
 from problems.calibration.statistics import DAMPING, damped_inverse
+from problems.gguf import ggml
 
 _STEPS = 30  # at most, of conjugate gradients; each costs a product of weight and Gram matrix
 _GAIN = 1e-3  # a step that removes a smaller share of the error is the last one: about 1% is then left to gain
+_LEAST = 1e-6  # inputs count at least as this share of the mean one: ggml fails where a whole block has no weight
 _COLUMNS = 128  # whose updates of later columns are applied together: the paper's B
 
 
@@ -135,3 +138,23 @@ def _all_but_lowest(score: torch.Tensor, count: int) -> torch.Tensor:
     stays = torch.ones(score.numel(), dtype=torch.bool, device=score.device)
     stays[lowest] = False
     return stays.view(score.shape)
+
+
+def compensated(weight: torch.Tensor, kind: str, gram: torch.Tensor) -> ggml.Bytes:
+    """The rows ``weight`` ``(out, in)`` in ``kind``, as :func:`problems.gguf.ggml.quantize` returns them; on the CPU.
+
+    ``gram`` ``(in, in)``: the mean of x x^T over the inputs, whose diagonal is the importance. GPTQ (Frantar et al.,
+    ICLR 2023), with the blocks that the type stores together in place of single columns.
+    """
+    factor, updated, size = inverse_factor(gram).cpu(), weight.float().cpu().clone(), ggml.block_size(kind)
+    squares = gram.diagonal().float().cpu()
+    importance: ggml.Floats = squares.clamp(min=_LEAST * float(squares.mean()) or 1.0).numpy()
+    blocks = []
+    for first in range(0, updated.shape[1], size):
+        own = slice(first, first + size)
+        now = updated[:, own]
+        blocks.append(ggml.quantize(now.numpy(), kind, importance[own]))
+        lost = now - torch.from_numpy(ggml.dequantize(blocks[-1], kind, size))
+        errors = torch.linalg.solve_triangular(factor[own, own], lost, upper=True, left=False)
+        updated[:, own.stop :] -= errors @ factor[own, own.stop :]
+    return np.concatenate(blocks, axis=1)

@@ -13,7 +13,8 @@ import pytest
 from evoprune import InputError
 from problems.planning import early
 from problems.planning.early import refuse_files, refuse_mistakes
-from problems.planning.recipes import Bits, Remove, Size
+from problems.planning.recipes import Remove
+from problems.planning.sizes import Bits, Size
 
 pytest.importorskip("gguf")
 

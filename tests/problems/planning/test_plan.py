@@ -9,8 +9,9 @@ from evoprune import InputError
 from problems.gguf import ggml
 from problems.planning.plan import Division, parts_of, share_out
 from problems.planning.plan import divide as divide_parts
-from problems.planning.recipes import Bits, Remove, Size, Sparsity, Speedup, Subject, channel_step
-from problems.planning.types import quantising_seconds, types_near
+from problems.planning.recipe import Subject, channel_step
+from problems.planning.recipes import Remove, Sparsity, Speedup
+from problems.planning.sizes import Bits, Size, quantising_seconds, types_near
 from problems.texts.settings import TextSettings
 from problems.texts.source import load_text
 

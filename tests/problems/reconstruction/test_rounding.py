@@ -10,7 +10,7 @@ pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")
 
 from problems.gguf import ggml
-from problems.reconstruction.rounding import compensated
+from problems.reconstruction.update import compensated
 
 KINDS = ("Q4_0", "IQ4_NL", "Q5_1", "Q3_K")
 

@@ -1,0 +1,141 @@
+"""Goals of the command ``prune`` that are sizes of files: the types that a search chooses from. Imports no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+from evoprune import InputError
+from problems.planning.recipe import Json, Recipe, Subject, additive, narrower
+
+_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_LEAST, _MOST = 4, 60  # evaluations of a search that knows the costs of its levels
+
+
+class Size(Recipe):
+    """Types of GGUF, whose scales are trained, or heads and channels, under a budget of bytes."""
+
+    option, example, metavar = "--size", "80MB", "BYTES"
+    help = "make the weights no larger, as in 80MB: types of matrices for --out FILE.gguf, else fewer heads, channels"
+
+    @classmethod
+    def read(cls, text: str) -> float:
+        found = re.fullmatch(r"(\d+\.?\d*)\s*([A-Za-z]*)", text.strip())
+        units = {unit.lower(): factor for unit, factor in _UNITS.items()}
+        if not found or found[2].lower() not in units or not float(found[1]):
+            raise InputError(f"expected a size with one of {', '.join(_UNITS)}, such as 80MB, got '{text}'", cls.option)
+        return float(round(float(found[1]) * units[found[2].lower()]))
+
+    def __init__(self, value: float, fast: bool = False) -> None:
+        super().__init__(value)
+        self._fast = fast
+
+    def setup_seconds(self, subject: Subject) -> float:
+        """Those of one thread that quantises, beside calibration."""
+        if not subject.one_file:
+            return super().setup_seconds(subject)
+        return quantising_seconds(self.types(subject), subject.widths)
+
+    def cheaper(self) -> Recipe | None:
+        return None if self._fast else type(self)(self.value, fast=True)
+
+    def evaluations(self, subject: Subject) -> tuple[float, float]:
+        return (_LEAST, _MOST) if subject.one_file else super().evaluations(subject)
+
+    def bits(self, subject: Subject) -> float:
+        """Those of a weight in the wanted file, about."""
+        return 8 * self.value / max(1, sum(subject.widths.values()))
+
+    def types(self, subject: Subject) -> list[str]:
+        """The types that the search chooses from."""
+        return types_near(self.bits(subject), subject.widths, subject.kinds_of_source, self._fast)
+
+    @property
+    def budget(self) -> Json:
+        return {"use": "bytes", "at_most": int(self.value)}
+
+    def experiment(self, subject: Subject, evaluations: float) -> Json:  # noqa: ARG002
+        if not subject.one_file:
+            return narrower(subject, self.budget)
+        types = {"use": "types", "base": subject.base, "types": self.types(subject)}
+        problem = {"use": "language_model", "objective": "kl", "transforms": types, "budget": self.budget}
+        return {"problem": problem, "operators": additive()}
+
+
+class Bits(Size):
+    """Types of GGUF under a budget of bits for each weight."""
+
+    option, example, metavar = "--bits", "4.5", "BITS"
+    help = "so many bits a weight of a .gguf file, as in 4.5: types of matrices, for --out FILE.gguf"
+
+    @classmethod
+    def read(cls, text: str) -> float:
+        found = re.fullmatch(r"\d+\.?\d*", text.strip())
+        if not found or not 1 <= float(found[0]) <= 16:
+            raise InputError(f"expected bits for each weight, from 1 to 16, such as 4.5, got '{text}'", cls.option)
+        return float(found[0])
+
+    def bits(self, subject: Subject) -> float:  # noqa: ARG002
+        return self.value
+
+    @property
+    def budget(self) -> Json:
+        return {"use": "bits_per_weight", "at_most": self.value}
+
+    def experiment(self, subject: Subject, evaluations: float) -> Json:
+        if not subject.one_file:
+            raise InputError("is for --out FILE.gguf", self.option)
+        return super().experiment(subject, evaluations)
+
+
+class _Type(NamedTuple):
+    bits: float  # of a weight
+    nanoseconds: float  # of a thread that quantises a weight, with importance; measured on one processor with AVX2
+    block: int  # weights that are stored together
+
+
+_TYPES = {
+    "Q8_0": _Type(8.5, 26, 32), "Q6_K": _Type(6.5625, 63, 256), "Q5_1": _Type(6.0, 221, 32),
+    "Q5_0": _Type(5.5, 49, 32), "Q5_K": _Type(5.5, 246, 256), "Q4_1": _Type(5.0, 243, 32), "Q4_0": _Type(4.5, 58, 32),
+    "IQ4_NL": _Type(4.5, 418, 32), "Q4_K": _Type(4.5, 230, 256), "IQ4_XS": _Type(4.25, 395, 256),
+    "MXFP4": _Type(4.25, 9, 32), "Q3_K": _Type(3.4375, 75, 256), "Q2_K": _Type(2.625, 311, 256),
+}  # fmt: skip
+
+_FAST = ("Q8_0", "Q6_K", "Q5_0", "Q4_0", "MXFP4", "Q3_K", "Q2_K")
+_FINE = ("Q8_0", "Q6_K", "Q5_0", "Q5_K", "IQ4_NL", "Q4_K", "MXFP4", "Q3_K", "Q2_K")
+"""Types that no mixture of others matches in bits and error; the fast ones lose more, in a seventh of the time."""
+
+_BELOW, _ABOVE = 1.3, 2.3  # bits around the wanted ones within which matrices are found
+_OWN = 1.5  # bits above the wanted ones up to which a type of the source, which loses nothing, is of use
+
+
+def types_near(bits: float, widths: Collection[int], own: Collection[str], fast: bool) -> list[str]:
+    """The types for ``bits`` a weight, from more to fewer, of matrices with rows of ``widths``.
+
+    ``own``: the types of the source. ``fast``: those that take little time. For each width there is one that has no
+    more than ``bits``, or else the smallest.
+    """
+    usual = [kind for kind in (_FAST if fast else _FINE) if _fitting(kind, widths)]
+    near = {kind for kind in usual if -_BELOW <= _TYPES[kind].bits - bits <= _ABOVE} | {"Q8_0"}
+    near |= {kind for kind in own if kind in _TYPES and _TYPES[kind].bits - bits <= _OWN and _fitting(kind, widths)}
+    for width in widths:
+        fitting = sorted((kind for kind in usual if _fitting(kind, [width])), key=lambda kind: _TYPES[kind].bits)
+        if fitting and not any(_TYPES[kind].bits <= bits for kind in near & {*fitting}):
+            below = [kind for kind in fitting if _TYPES[kind].bits <= bits]
+            near.add(below[-1] if below else fitting[0])
+    return sorted(near, key=lambda kind: (-_TYPES[kind].bits, kind))
+
+
+def quantising_seconds(kinds: Collection[str], weights: Mapping[int, int]) -> float:
+    """Seconds that one thread takes to quantise ``weights``, numbers of them by the length of their rows."""
+    return sum(
+        1e-9 * _TYPES[kind].nanoseconds * count
+        for kind in kinds
+        for width, count in weights.items()
+        if _fitting(kind, [width])
+    )
+
+
+def _fitting(kind: str, widths: Collection[int]) -> bool:
+    return any(width % _TYPES[kind].block == 0 for width in widths)
