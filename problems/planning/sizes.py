@@ -32,7 +32,7 @@ class Size(Recipe):
         self._fast = fast
 
     def setup_seconds(self, subject: Subject) -> float:
-        """Those of one thread that quantises, beside calibration."""
+        """Seconds of one thread that quantises."""
         if not subject.one_file:
             return super().setup_seconds(subject)
         return quantising_seconds(self.types(subject), subject.widths)
@@ -44,7 +44,7 @@ class Size(Recipe):
         return (_LEAST, _MOST) if subject.one_file else super().evaluations(subject)
 
     def bits(self, subject: Subject) -> float:
-        """Those of a weight in the wanted file, about."""
+        """About the bits of a weight in the wanted file."""
         return 8 * self.value / max(1, sum(subject.widths.values()))
 
     def types(self, subject: Subject) -> list[str]:
