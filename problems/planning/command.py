@@ -93,7 +93,7 @@ class Prune(Planner):
                 "time": f"{shares.training:.0f}s",
                 "window": min(_TRAINED_WINDOW, text.window),
                 "held_out": shares.held_out,
-                "evaluations": 4,
+                "evaluations": 3,
                 **_recovery_text(parts["calibration"]),
             }
         budget = round(shares.evaluations * shares.searched * text.window)

@@ -204,6 +204,7 @@ _SHORTEST = 20.0  # seconds of a training, at least
 _COMPENSATING, _COMPENSATING_SHARE = 2.5, 0.4  # cost of a token of the Gram matrices, and share of a training, at most
 _READ, _TOLD = 4, 3  # windows of calibration and held-out text, and of the report's, at least
 _REPORTED, _MEASURED = 7, 6  # times that the report text is scored in a run and its export, and around a training
+_VALIDATED = 12  # times that a training scores its held-out windows
 _JUDGED = 6  # times that the held-out windows are
 _FISHER = 4.0  # cost of the sensitivity of a window, in windows that are scored
 _COMPARING, _TIMED, _PRESET = 0.2, 35.0, 2.5e-7  # a comparison's share of the time, at most, and its parts' seconds
@@ -240,7 +241,8 @@ def _with_spare(least: Shares, seconds: float, subject: Subject, text: Division,
     compared = comparing <= _COMPARING * seconds
     spare = max(0.0, seconds - least.seconds - (comparing if compared else 0.0))
     training = _SPARE["training"] * spare if subject.trainable else 0.0
-    if training < _SHORTEST:
+    around = window * (_VALIDATED * least.held_out + _MEASURED * least.report)
+    if training < max(_SHORTEST, 2 * around):
         training = 0.0
     compensated = _COMPENSATING * COMPENSATED * subject.scored <= _COMPENSATING_SHARE * training
     more = {name: share * spare / window for name, share in _SPARE.items()}
