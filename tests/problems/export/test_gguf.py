@@ -185,7 +185,7 @@ def without_scales(kind, data):
 def test_codes_of_quantised_matrices_stay_byte_for_byte(byte_models, tmp_path, train):
     recover = {
         "tokens": 1024, "held_out": 4, "evaluations": 2, "patience": 2, "cross_entropy": 0, "rate": 0.003,
-        "train": train, "select": {"finalists": 2, "tokens": 256},
+        "train": train, "keep_codes": True, "select": {"finalists": 2, "tokens": 256},
     }  # fmt: skip
     types = {"use": "types", "types": ["Q8_0", "Q5_0", "Q4_0"], "importance": False}
     problem = byte_models("gpt2") | {"use": "compression", "transforms": types, "recover": recover}
