@@ -45,6 +45,18 @@ def damped_inverse(gram: torch.Tensor, damping: float = DAMPING) -> torch.Tensor
     return torch.cholesky_inverse(damped_factor(gram, damping))
 
 
+_UNUSED = 1e-6  # the share of the mean importance that an input has at least
+
+
+def as_importance(squares: torch.Tensor) -> torch.Tensor:
+    """Return the mean ``squares`` of inputs ``(in,)`` as their importance in float32, on the CPU.
+
+    ggml fails where a whole block of inputs has none.
+    """
+    squares = squares.float().cpu()
+    return squares.clamp(min=_UNUSED * float(squares.mean()) or 1.0)
+
+
 INPUT_NORMS = "input_norms"  # (in,), float32: the Euclidean norm of each input over all tokens
 GRAM = "gram"  # (in, in), float32: the mean over tokens of x x^T
 NAMES = frozenset({INPUT_NORMS, GRAM})

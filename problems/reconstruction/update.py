@@ -6,12 +6,11 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from problems.calibration.statistics import DAMPING, damped_inverse
+from problems.calibration.statistics import DAMPING, as_importance, damped_inverse
 from problems.gguf import ggml
 
 _STEPS = 30  # at most, of conjugate gradients; each costs a product of weight and Gram matrix
 _GAIN = 1e-3  # a step that removes a smaller share of the error is the last one: about 1% is then left to gain
-_LEAST = 1e-6  # inputs count at least as this share of the mean one: ggml fails where a whole block has no weight
 _COLUMNS = 128  # whose updates of later columns are applied together: the paper's B
 
 
@@ -147,8 +146,7 @@ def compensated(weight: torch.Tensor, kind: str, gram: torch.Tensor) -> ggml.Byt
     ICLR 2023), with the blocks that the type stores together in place of single columns.
     """
     factor, updated, size = inverse_factor(gram).cpu(), weight.float().cpu().clone(), ggml.block_size(kind)
-    squares = gram.diagonal().float().cpu()
-    importance: ggml.Floats = squares.clamp(min=_LEAST * float(squares.mean()) or 1.0).numpy()
+    importance: ggml.Floats = as_importance(gram.diagonal()).numpy()
     blocks = []
     for first in range(0, updated.shape[1], size):
         own = slice(first, first + size)

@@ -13,7 +13,7 @@ import torch
 from evoprune import steps
 from problems import gguf
 from problems.calibration.sensitivity import Factors, sensitivity
-from problems.calibration.statistics import INPUT_NORMS, statistics
+from problems.calibration.statistics import INPUT_NORMS, as_importance, statistics
 from problems.calibration.tensor_cache import Tensors, code, shared
 from problems.gguf import ggml
 from problems.models.blocks import Matrix
@@ -36,9 +36,6 @@ IMPORTANCE = "importance"  # stored of a matrix besides, under DENSE: see quanti
 
 _EXACT = 1e-6
 """The relative squared error of a type that reproduces a matrix: that of 16-bit scales is 1e-7, of 8 bits 5e-5."""
-
-_LEAST = 1e-6
-"""Inputs count at least as this share of the mean one: ggml fails where a whole block of them has no weight."""
 
 _CPU = torch.device("cpu")  # all types of a model take some times its memory
 
@@ -106,8 +103,7 @@ def _what(calibration: Windows | None) -> list[object]:
 def importance_of(resident: Resident, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
     """The mean square of each input of the blocks' matrices on ``tokens``, by their names; float32, on the CPU."""
     known = statistics(resident.model, tokens, resident.matrices, {INPUT_NORMS})
-    squares = {matrix.name: found[INPUT_NORMS].square() / tokens.numel() for matrix, found in known}
-    return {name: mean.clamp(min=_LEAST * float(mean.mean()) or 1.0).cpu() for name, mean in squares.items()}
+    return {matrix.name: as_importance(found[INPUT_NORMS].square() / tokens.numel()) for matrix, found in known}
 
 
 def quantised(
