@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from evoprune import InputError, finite, note, steps
+from evoprune import InputError, finite, note
 from problems.calibration.tensor_cache import Tensors
 from problems.evaluation.session import Session
-from problems.gguf import ggml
 from problems.gguf.base import Base
 from problems.gguf.ggml import Bytes, Encoded
 from problems.gguf.runtime import compared, presets
@@ -29,8 +27,6 @@ from problems.transforms.gguf_types.transform import Types
 from problems.transforms.stack import overlay_of
 
 Json = dict[str, Any]
-
-_AT_ONCE = 2**24  # weights that a thread quantises at once: an embedding may have a billion
 
 
 @dataclass(frozen=True)
@@ -120,24 +116,13 @@ def nearest_preset(
     name = max(below, key=sizes.__getitem__) if below else min(sizes, key=sizes.__getitem__)
     chosen = [(matrices[slots[tensor] or ""], kind) for tensor, kind in kinds[name].items()]
     known = {matrix.parameter: stored.get(levels.key(levels.DATA, kind, matrix)) for matrix, kind in chosen}
-    parts = [
-        (matrix, kind, rows) for matrix, kind in chosen if known[matrix.parameter] is None for rows in _rows(matrix)
-    ]
+    anew = [(matrix, kind) for matrix, kind in chosen if known[matrix.parameter] is None]
 
-    def quantised(part: tuple[Matrix, str, torch.Tensor]) -> Bytes:
-        matrix, kind, rows = part
-        weighed = importance.get(matrix.name)
-        return ggml.quantize(rows.float().cpu().numpy(), kind, None if weighed is None else weighed.numpy())
+    def quantised(matrix: Matrix, kind: str, rows: slice) -> Bytes:
+        return levels.encoded_rows(matrix, kind, rows, importance)[1]
 
     data: dict[str, list[Bytes]] = {name: [own.numpy()] for name, own in known.items() if own is not None}
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # ggml runs without the interpreter's lock
-        told = steps(pool.map(quantised, parts), f"quantising to {name}", "part", len(parts))
-        for (matrix, _, _), part in zip(parts, told, strict=True):
-            data.setdefault(matrix.parameter, []).append(part)
+    for matrix, part in levels.in_slices(anew, quantised, f"quantising to {name}"):
+        data.setdefault(matrix.parameter, []).append(part)
     encoded = {matrix.parameter: Encoded(kind, np.concatenate(data[matrix.parameter])) for matrix, kind in chosen}
     return name, contents(resident.model, base, encoded)
-
-
-def _rows(matrix: Matrix) -> Sequence[torch.Tensor]:
-    rows: Any = matrix.rows(matrix.weight.detach())
-    return list(rows.split(max(1, _AT_ONCE // rows.shape[1])))

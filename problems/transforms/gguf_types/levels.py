@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
-from types import MappingProxyType
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ Without a calibration text the latter is not known, and not stored.
 """
 
 Sensitivity = Mapping[str, Factors]
+
+Made = TypeVar("Made")
 
 _SIDES = ("outputs", "inputs")  # of a pair of factors, as they are named in the cache
 
@@ -106,33 +108,44 @@ def importance_of(resident: Resident, tokens: torch.Tensor) -> dict[str, torch.T
     return {matrix.name: as_importance(found[INPUT_NORMS].square() / tokens.numel()) for matrix, found in known}
 
 
+def in_slices(
+    chosen: Sequence[tuple[Matrix, str]], work: Callable[[Matrix, str, slice], Made], label: str
+) -> Iterator[tuple[Matrix, Made]]:
+    """Yield the results of ``work`` on ``chosen``, matrices and types, some rows at a time, made in all threads."""
+    parts = [(matrix, kind, rows) for matrix, kind in chosen for rows in _slices(matrix)]
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # ggml runs without the interpreter's lock
+        told = steps(pool.map(lambda part: work(*part), parts), label, "part", len(parts))
+        for (matrix, _, _), made in zip(parts, told, strict=True):
+            yield matrix, made
+
+
+def encoded_rows(
+    matrix: Matrix, kind: str, rows: slice, importance: Mapping[str, torch.Tensor]
+) -> tuple[ggml.Floats, ggml.Bytes]:
+    """Return ``rows`` of the weight of ``matrix``, and these in ``kind``; ``importance`` as of :func:`quantised`."""
+    weights, weighed = _rows(matrix, matrix.weight, rows), importance.get(matrix.name)
+    return weights, ggml.quantize(weights, kind, None if weighed is None else weighed.numpy())
+
+
 def quantised(
-    matrices: Sequence[Matrix],
-    importance: Mapping[str, torch.Tensor],
-    kind: str,
-    sensitive: Sensitivity = MappingProxyType({}),
+    matrices: Sequence[Matrix], importance: Mapping[str, torch.Tensor], kind: str, sensitive: Sensitivity
 ) -> Tensors:
     """Each of ``matrices`` in ``kind`` whose width allows it; on the CPU.
 
     ``importance``: of the inputs of a matrix by its name, float32 ``(in,)``; ``sensitive``: as of :func:`sensitivity`.
     """
     fitting = [matrix for matrix in matrices if ggml.fits(kind, matrix.rows(matrix.weight).shape[1])]
-    slices = [(matrix, rows) for matrix in fitting for rows in _slices(matrix)]
 
-    def made(of: tuple[Matrix, slice]) -> tuple[ggml.Bytes, ggml.Floats]:
-        matrix, rows = of
-        weights, weighed = _rows(matrix, matrix.weight, rows), importance.get(matrix.name)
-        data = ggml.quantize(weights, kind, None if weighed is None else weighed.numpy())
+    def made(matrix: Matrix, kind: str, rows: slice) -> tuple[ggml.Bytes, ggml.Floats]:
+        weights, data = encoded_rows(matrix, kind, rows, importance)
         change = ggml.dequantize(data, kind, weights.shape[1]) - weights
         even = [(torch.ones(len(matrix.rows(matrix.weight))), torch.ones(weights.shape[1]))]
         factors = sensitive.get(matrix.name) or even
         return data, np.array([_weighed_squares(each, factors, rows) for each in (change, weights)])
 
     found: dict[str, list[tuple[ggml.Bytes, ggml.Floats]]] = {}
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # ggml runs without the interpreter's lock
-        told = steps(pool.map(made, slices), f"quantising to {kind}", "part", len(slices))
-        for (matrix, _), part in zip(slices, told, strict=True):
-            found.setdefault(matrix.name, []).append(part)
+    for matrix, part in in_slices([(matrix, kind) for matrix in fitting], made, f"quantising to {kind}"):
+        found.setdefault(matrix.name, []).append(part)
     stored: Tensors = {}
     for matrix in fitting:
         parts, squares = zip(*found.pop(matrix.name), strict=True)
