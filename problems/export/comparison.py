@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,12 @@ class Comparison:
 
     def bits_per_byte(self, perplexity: float | None) -> float | None:
         """Bits per byte of the report text."""
+        return self._text.bits_per_byte(perplexity)
+
+    @cached_property
+    def _text(self) -> Text:
         report, tokenizer = self.session.texts.report, self.session.resident.tokenizer
-        text = Text.model_validate(report.protocol() | {"bytes": report.predicted_bytes(tokenizer)})
-        return text.bits_per_byte(perplexity)
+        return Text.model_validate(report.protocol() | {"bytes": report.predicted_bytes(tokenizer)})
 
     def _preset(self, path: Path) -> Json | None:
         texts, resident = self.session.texts, self.session.resident
