@@ -15,6 +15,7 @@ from problems.models.settings import ModelSettings, model_fault
 from problems.models.weight_files import Stored, bytes_of, stored_tensors, weight_files
 from problems.planning.recipe import Recipe
 from problems.planning.sizes import Bits, Size
+from problems.results.summary import megabytes
 from problems.texts.settings import TextSettings, text_fault
 
 _LEAST_TEXT = 10_000  # bytes: no text with fewer has the tokens of all windows, as 2 bytes a token are rare
@@ -114,7 +115,7 @@ def _refuse_size(recipe: Size, files: Sequence[Path], stored: Mapping[str, Store
     def told(size: float) -> str:
         if isinstance(recipe, Bits):
             return f"{size * bits:.2f} bits a weight"
-        return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"
+        return megabytes(size)
 
     if whole <= limit:
         raise InputError(f"is met already: {files[0].name} has {told(whole)}", recipe.option)

@@ -83,11 +83,6 @@ class Bits(Size):
     def budget(self) -> Json:
         return {"use": "bits_per_weight", "at_most": self.value}
 
-    def experiment(self, subject: Subject, evaluations: float) -> Json:
-        if not subject.one_file:
-            raise InputError("is for --out FILE.gguf", self.option)
-        return super().experiment(subject, evaluations)
-
 
 class _Type(NamedTuple):
     bits: float  # of a weight
