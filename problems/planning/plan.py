@@ -202,8 +202,8 @@ _COMFORT, _MOST = 0.35, 0.75  # shares of the time that the least may take: with
 _SPARE = {"training": 0.7, "calibration": 0.1, "search": 0.05}  # of the time beyond the least; the rest is for reports
 _SHORTEST = 20.0  # seconds of a training, at least
 _COMPENSATING, _COMPENSATING_SHARE = 2.5, 0.4  # cost of a token of the Gram matrices, and share of a training, at most
-_READ, _TOLD = 4, 3  # windows of calibration and held-out text, and of the report's, at least
-_REPORTED, _MEASURED = 7, 6  # times that the report text is scored in a run and its export, and around a training
+_READ = 4  # windows of calibration, held-out and report text, at least
+_REPORTED, _EXPORTED, _MEASURED = 3, 4, 6  # times that the report text is scored in a run, its export, and a training
 _VALIDATED = 12  # times that a training scores its held-out windows
 _JUDGED = 6  # times that the held-out windows are
 _FISHER = 4.0  # cost of the sensitivity of a window, in windows that are scored
@@ -228,10 +228,10 @@ def _share_out_file(
 
 def _least_of_file(recipe: Recipe, subject: Subject, text: Division) -> Shares:
     window, (evaluations, _) = text.window * subject.scored, recipe.evaluations(subject)
-    exporting = _FIXED / 2 + _WRITTEN * sum(subject.widths.values()) + 4 * _TOLD * window
+    exporting = _FIXED / 2 + _WRITTEN * sum(subject.widths.values()) + _EXPORTED * _READ * window
     seconds = _FIXED / 2 + recipe.setup_seconds(subject) / torch.get_num_threads() + exporting
-    seconds += window * (_READ * (1 + _FISHER + _JUDGED) + _TOLD * (_REPORTED - 4) + SEARCHED * (evaluations + 3))
-    return Shares(_READ, _TOLD, SEARCHED, evaluations, seconds, 0.0, exporting, _READ, compared=False)
+    seconds += window * (_READ * (1 + _FISHER + _JUDGED + _REPORTED) + SEARCHED * (evaluations + 3))
+    return Shares(_READ, _READ, SEARCHED, evaluations, seconds, 0.0, exporting, _READ, compared=False)
 
 
 def _with_spare(least: Shares, seconds: float, subject: Subject, text: Division, recipe: Recipe) -> Shares:
@@ -246,13 +246,13 @@ def _with_spare(least: Shares, seconds: float, subject: Subject, text: Division,
         training = 0.0
     compensated = _COMPENSATING * COMPENSATED * subject.scored <= _COMPENSATING_SHARE * training
     more = {name: share * spare / window for name, share in _SPARE.items()}
-    scored = _REPORTED + (_MEASURED if training else 0)
+    scored = _REPORTED + _EXPORTED + (_MEASURED if training else 0)
     report = _within(
         (_READ, _REPORT[1]), _READ + (1 - sum(_SPARE.values())) * spare / window / scored, text.windows("report")
     )
     calibration = _within((_READ, _CALIBRATION[1]), _READ + more["calibration"] / 2, text.windows("calibration"))
     evaluations = min(recipe.evaluations(subject)[1], least.evaluations + more["search"] / SEARCHED)
-    exporting = least.exporting + 4 * (report - _TOLD) * window + (comparing if compared else 0.0)
+    exporting = least.exporting + _EXPORTED * (report - _READ) * window + (comparing if compared else 0.0)
     held_out = min(8, _READ + calibration // 8)
     return replace(
         least, calibration=calibration, report=report, evaluations=evaluations, seconds=seconds, training=training,
