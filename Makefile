@@ -1,9 +1,9 @@
-# `make run`, `make test` and `make test-all` each do everything on a fresh machine.
+# `make run`, `make test` and `make test-fast` each do everything on a fresh machine.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test test-all lint docs install clean
+.PHONY: run test test-fast lint docs install clean
 
 run: $(VENV)/run
 	$(BIN)/python -m evoprune run problems/gpt2_mini.yaml
@@ -14,10 +14,10 @@ CORES = $(shell $(PYTHON) -c "import os; print(os.cpu_count())")
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $$(( ($(CORES) * 3 + 1) / 2 )) --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/test
-	$(PYTEST) -m "not slow"
-
-test-all: $(VENV)/test
 	$(PYTEST)
+
+test-fast: $(VENV)/test
+	$(PYTEST) -m "not slow"
 
 lint: $(VENV)/test
 	$(BIN)/ruff check
