@@ -70,7 +70,8 @@ def _where(settings: ModelSettings) -> dict[str, Any]:
         raise InputError(fault, _KEY)
     path = Path(settings.model)
     if path.suffix == ".gguf":
-        return {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+        path = path.absolute()  # a name alone would be looked for in the working directory, too
+        return {"pretrained_model_name_or_path": str(path.parent), "gguf_file": str(path)}
     return {
         "pretrained_model_name_or_path": settings.model,
         "revision": settings.revision or "main",

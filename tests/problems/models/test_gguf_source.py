@@ -59,6 +59,14 @@ def test_without_room_nothing_is_kept_and_the_model_is_the_same(loaded, monkeypa
     assert all(torch.equal(tensor, second[0][name]) for name, tensor in first[0].items())
 
 
+def test_a_file_of_the_same_name_in_the_working_directory_is_not_read(loaded, path, tmp_path, monkeypatch):
+    first = loaded()
+    entries()[0].path.unlink()
+    write_model(random_gpt2(blocks=2), tmp_path / path.name)
+    monkeypatch.chdir(tmp_path)
+    assert same(first, loaded())
+
+
 def test_quantised_weights_have_16_bits(path):
     assert stored_dtype(ModelSettings(model=str(path))) == "float16"
 
