@@ -27,21 +27,22 @@ lint: $(VENV)/test
 docs: $(VENV)/docs
 	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
 
+# Of tens of thousands of files few are imported, which compiles these alone.
 install: $(VENV)/run
 
 $(VENV)/run: setup.cfg
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable .
+	$(BIN)/pip install --quiet --no-compile --editable .
 	touch $@
 
 $(VENV)/test: setup.cfg
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[dev,gguf,recover,dask,tensorboard,wandb,mlflow]'
+	$(BIN)/pip install --quiet --no-compile --editable '.[dev,gguf,recover,dask,tensorboard,wandb,mlflow]'
 	touch $@
 
 $(VENV)/docs: setup.cfg
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[docs]'
+	$(BIN)/pip install --quiet --no-compile --editable '.[docs]'
 	touch $@
 
 clean:

@@ -87,14 +87,14 @@ LESS = [*FEWER, "--set", f"problem.search_text={TEXT}", "--set", "problem.calibr
 FIRST = {
     "gguf": [*FEWER, "--set", "budget=12288"],
     "bits": [
-        *LESS, "--set", "budget=16384",
+        *LESS, "--set", "budget=4096",
         "--set", "problem.transforms={use: types, types: [Q8_0, Q5_0, Q4_0, MXFP4]}",
     ],
     "joint": [
-        *LESS, "--set", "budget=10240", "--set", "problem.budget.at_most=1000000",
+        *LESS, "--set", "budget=4096", "--set", "problem.budget.at_most=1000000",
         "--set", "problem.transforms=[{use: sublayers, genes: block}, {use: channels, genes: model, step: 128,"
         "drop: false, score: structured_obs, compensate: true}, {use: types, types: [Q8_0, Q5_0, Q4_0]}]",
-        "--set", "problem.recover.tokens=8192", "--set", "problem.recover.evaluations=2",
+        "--set", "problem.recover.tokens=4096", "--set", "problem.recover.evaluations=1",
     ],
 }  # fmt: skip
 
