@@ -1,0 +1,103 @@
+"""Cuts a tokenizer, and the ids of special tokens in a config, to the tokens that stay."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Container, Mapping, Sequence
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from evoprune import InputError
+
+KEY = "problem.transforms.vocabulary"
+
+_MODELS = ("BPE", "Unigram", "WordPiece")
+_TOKEN_LISTS = ("_token_id", "_token_ids", "suppress_tokens")  # endings of keys
+
+
+def describe(tokenizer: Any) -> dict[str, Any]:
+    """The JSON of a tokenizer that can be cut. Raises :class:`evoprune.InputError` for another one."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise InputError(
+            f"{type(tokenizer).__name__} has no tokenizer.json: give a model with one, as made by "
+            "save_pretrained of a fast tokenizer",
+            KEY,
+        )
+    described: dict[str, Any] = json.loads(backend.to_str())
+    model = described["model"]
+    if model["type"] not in _MODELS:
+        raise InputError(f"a tokenizer of type {model['type']} cannot be cut, only {', '.join(_MODELS)}", KEY)
+    if model["type"] == "BPE" and (model.get("continuing_subword_prefix") or model.get("end_of_word_suffix")):
+        raise InputError("BPE with marks for parts of words cannot be cut, only BPE of bytes or of characters", KEY)
+    ids = _ids(model)
+    twice = len(model["vocab"]) - len(ids)
+    twice += sum(ids.get(each["content"], each["id"]) != each["id"] for each in described["added_tokens"])
+    if twice:
+        raise InputError(f"the tokenizer has {twice:,} tokens twice: give one in which each token occurs once", KEY)
+    return described
+
+
+def cut_merges(merges: Sequence[Sequence[str]], vocabulary: Container[str]) -> list[list[str]]:
+    """The merges of two tokens in ``vocabulary`` to a third one, in their order."""
+    return [list(pair) for pair in merges if all(token in vocabulary for token in (*pair, "".join(pair)))]
+
+
+def _ids(model: Mapping[str, Any]) -> dict[str, int]:
+    if model["type"] == "Unigram":
+        return {token: number for number, (token, _) in enumerate(model["vocab"])}
+    return dict(model["vocab"])
+
+
+def cut_tokenizer(tokenizer: Any, kept: Sequence[int]) -> Any:
+    """The tokenizer of the tokens ``kept``, increasing ids; a token's new id is its place there.
+
+    Raises :class:`evoprune.InputError` as :func:`describe`.
+    """
+    described = describe(tokenizer)
+    new = {old: number for number, old in enumerate(kept)}
+    model = described["model"]
+    if model["type"] == "Unigram":
+        model["vocab"] = [piece for old, piece in enumerate(model["vocab"]) if old in new]
+        model["unk_id"] = new.get(model["unk_id"])
+    else:
+        model["vocab"] = {token: new[old] for token, old in model["vocab"].items() if old in new}
+    if "merges" in model:
+        model["merges"] = cut_merges(model["merges"], model["vocab"])
+    added = described["added_tokens"]
+    described["added_tokens"] = [each | {"id": new[each["id"]]} for each in added if each["id"] in new]
+    if described["padding"]:
+        described["padding"]["pad_id"] = new[described["padding"]["pad_id"]]
+    _cut_processor(described["post_processor"] or {}, new)
+    backend = Tokenizer.from_str(json.dumps(described))
+    return copy.deepcopy(tokenizer, {id(tokenizer.backend_tokenizer): backend})
+
+
+def _cut_processor(processor: dict[str, Any], new: Mapping[int, int]) -> None:
+    """Put ``new`` ids into the JSON of a step that adds special tokens to a text."""
+    for each in processor.get("processors", ()):
+        _cut_processor(each, new)
+    if processor.get("type") == "TemplateProcessing":
+        for special in processor["special_tokens"].values():
+            special["ids"] = [new[old] for old in special["ids"]]
+    for end in {"sep", "cls"} & processor.keys():
+        token, old = processor[end]
+        processor[end] = [token, new[old]]
+
+
+def cut_ids(config: Any, kept: Sequence[int]) -> None:
+    """Renumber the tokens that a ``config`` of a model or of generation names, and drop those that are not ``kept``.
+
+    The size of the vocabulary stays as it is.
+    """
+    new = {old: number for number, old in enumerate(kept)}
+    for key, value in list(vars(config).items()):
+        if isinstance(value, int) and key.endswith("_token_id"):
+            setattr(config, key, new.get(value))
+        elif value and key.endswith(_TOKEN_LISTS):
+            setattr(config, key, [new[old] for old in value if old in new] or None)
+        elif value and key == "bad_words_ids":
+            words = [[new.get(old) for old in word] for word in value]
+            setattr(config, key, [word for word in words if None not in word] or None)
