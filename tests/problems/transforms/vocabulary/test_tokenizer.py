@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 from problems.transforms.vocabulary.order import Order, order_of
 from problems.transforms.vocabulary.tokenizer import cut_tokenizer
 
-TEXT = "The gradient of the loss is zero. Не все буквы. def f(x):\n    return x\n" * 3
+TEXT = "The gradient of the loss is zero. Ωδή 漢字 🙂 def f(x):\n    return x\n" * 3
 
 
 @pytest.fixture(scope="module")
