@@ -117,10 +117,14 @@ def refuse_lora(sparse: bool) -> None:
 
 def fitting(given: Given, device: torch.device) -> Train:
     """Return the most that can be trained with the free memory of ``device``."""
-    needed = _BYTES * sum(parameter.numel() for _, parameter in _candidates(given.model, "all"))
-    if needed < _SHARE * free_memory(device):
+    if room_to_train(sum(parameter.numel() for _, parameter in _candidates(given.model, "all")), device):
         return "all"
     return "norms" if given.sparse else "lora"
+
+
+def room_to_train(parameters: int, device: torch.device) -> bool:
+    """Return whether ``device`` has memory to train so many ``parameters``."""
+    return _BYTES * parameters < _SHARE * free_memory(device)
 
 
 def looks_pruned(model: Any) -> bool:

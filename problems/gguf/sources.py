@@ -35,6 +35,25 @@ def refuse_unwritable(model: str, base: str | None, narrower: bool) -> None:
 
     ``narrower``: whether each block is to get widths of its own. A model that is on the hub only is not looked at.
     """
+    architecture = architecture_of(model, base)
+    if narrower and not narrows(model, base):
+        raise InputError(
+            f"llama.cpp has no form of {architecture} for blocks of different widths: give --size for a .gguf file, "
+            "or a folder with --out",
+            model,
+        )
+
+
+def narrows(model: str, base: str | None) -> bool:
+    """Return whether a .gguf file of ``model`` may have blocks of different widths. See :func:`architecture_of`."""
+    return architecture_of(model, base) in (UNEVEN, None)
+
+
+def architecture_of(model: str, base: str | None) -> str | None:
+    """Return llama.cpp's architecture of the .gguf file that ``model`` becomes; None if it is on the hub only.
+
+    ``base``: a given .gguf file. Raises :class:`evoprune.InputError` for a model that cannot become one.
+    """
     folder = Path(model).expanduser()
     config = folder / "config.json"
     if folder.suffix == ".gguf":
@@ -45,23 +64,15 @@ def refuse_unwritable(model: str, base: str | None, narrower: bool) -> None:
                 "folder, and this file with --base",
                 model,
             )
-    elif base is not None:
-        architecture = _architecture(Path(base))
-    elif config.is_file():
+        return architecture
+    if base is not None:
+        return _architecture(Path(base))
+    if config.is_file():
         kind, tokenizer = _json(config).get("model_type"), folder / "tokenizer.json"
         if kind not in OWN or (tokenizer.is_file() and pre_tokenizer(_json(tokenizer)) is None):
             raise needs_base(model, f"{kind} with another one" if kind in OWN else f"not for {kind}")
-        architecture = OWN[kind]
-    elif model.startswith("bundled:"):
-        architecture = OWN["gpt2"]
-    else:
-        return
-    if narrower and architecture != UNEVEN:
-        raise InputError(
-            f"llama.cpp has no form of {architecture} for blocks of different widths: give --size for a .gguf file, "
-            "or a folder with --out",
-            model,
-        )
+        return OWN[kind]
+    return OWN["gpt2"] if model.startswith("bundled:") else None
 
 
 def needs_base(model: str, reason: str) -> InputError:
@@ -73,8 +84,8 @@ def needs_base(model: str, reason: str) -> InputError:
     )
 
 
-def _architecture(path: Path) -> Any:
-    return read_gguf(path).value("general.architecture")
+def _architecture(path: Path) -> str:
+    return str(read_gguf(path).value("general.architecture"))
 
 
 def _json(path: Path) -> Any:

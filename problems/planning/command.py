@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from evoprune import InputError, Phase, Plan, Planner
 from problems.distillation.settings import DURATION, seconds_of
-from problems.gguf.sources import refuse_unwritable
+from problems.gguf.sources import narrows, refuse_unwritable
 from problems.planning.recipe import Recipe
 from problems.planning.recipes import RECIPES
 
@@ -45,7 +45,7 @@ class Prune(Planner):
 
     @classmethod
     def plan(cls, options: argparse.Namespace) -> Plan:
-        from problems.planning.early import refuse_files, refuse_mistakes
+        from problems.planning.early import larger_than_source, least_bytes, refuse_files, refuse_mistakes
 
         recipe, seconds = _goal(options), _seconds(options.time)
         refuse_mistakes(options, recipe)
@@ -73,7 +73,8 @@ class Prune(Planner):
         with Phase("measuring the model"):
             text = divide(options.text, parts, resident.tokenizer, longest(resident))
             windows = cut_windows(TextSettings(**text.settings("search", SEARCHED)), resident.tokenizer, "text")
-            subject = measure_subject(resident, windows, loading, recipe.differentiates, one_file, base)
+            files = (narrows(options.model, base), least_bytes(settings)) if one_file else ()
+            subject = measure_subject(resident, windows, loading, recipe.differentiates, one_file, base, *files)
         spent = _BEGINNING + time.perf_counter() - begun if one_file else 0.0
         recipe, text, shares = share_out(recipe, subject, text, seconds - spent)
         made = recipe.experiment(subject, shares.evaluations)
@@ -88,8 +89,7 @@ class Prune(Planner):
         }
         if shares.training:
             problem["recover"] = {
-                "train": "scales",
-                "keep_codes": not shares.compensated,
+                **recipe.recovery(subject, shares.compensated),
                 "time": f"{shares.training:.0f}s",
                 "window": min(_TRAINED_WINDOW, text.window),
                 "held_out": shares.held_out,
@@ -104,8 +104,10 @@ class Prune(Planner):
             f"about {max(1, round((shares.seconds + spent) / 60))} min: {shares.calibration} windows of "
             f"{text.window} tokens to calibrate, {shares.evaluations:.0f} evaluations of {shares.searched}, "
             f"{shares.report} for the report"
-            + (f", {shares.training:.0f} s to train scales" if shares.training else ""),
+            + (f", {shares.training:.0f} s to train {problem['recover']['train']}" if shares.training else ""),
         ]
+        if larger := larger_than_source(settings, resident.parameters, made):
+            remarks.insert(0, larger)
         if not subject.heads and "'channels'" in repr(problem.get("transforms")):
             remarks.append("attentions cannot lose heads in this model: channels of MLPs alone go")
         experiment = made | {"problem": problem, "budget": budget, "seed": options.seed}

@@ -7,20 +7,22 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 from evoprune import InputError, is_one_file
 from problems.gguf import ggml
+from problems.gguf.sources import narrows
 from problems.language_model.problem import LanguageModel
 from problems.models.settings import ModelSettings, model_fault
 from problems.models.weight_files import Stored, bytes_of, stored_tensors, weight_files
-from problems.planning.recipe import Recipe
+from problems.planning.recipe import FLOATS, Recipe
 from problems.planning.sizes import Bits, Size
 from problems.results.summary import megabytes
 from problems.texts.settings import TextSettings, text_fault
 
 _LEAST_TEXT = 10_000  # bytes: no text with fewer has the tokens of all windows, as 2 bytes a token are rare
 _PATIENCE = 5.0  # seconds for the hub's answer
-_FLOATS = {"F64", "F32", "F16", "BF16"}
+_LISTED = 100  # bytes of a header for each tensor, at most
 _IN_A_BLOCK = re.compile(r"\.\d+\.")
 
 
@@ -55,9 +57,35 @@ def refuse_files(options: argparse.Namespace, recipe: Recipe) -> None:
     Their headers are read, so that all else should be in order.
     """
     files = weight_files(ModelSettings(model=options.model))
-    stored = {name: found for path in files for name, found in stored_tensors(path).items()}
+    stored = _stored_in(files)
     if isinstance(recipe, Size) and stored:
-        _refuse_size(recipe, files, stored, options.out is not None and is_one_file(LanguageModel, options.out))
+        one_file = options.out is not None and is_one_file(LanguageModel, options.out)
+        cut = not one_file or narrows(options.model, options.base)
+        _refuse_size(recipe, files, stored, one_file, cut)
+
+
+def least_bytes(settings: ModelSettings) -> float:
+    """Return about the bytes of the smallest .gguf file of all weights of a model; 0 if it has no files here."""
+    files = weight_files(settings)
+    return _least_bytes(files, stored, one_file=True, cut=False) if (stored := _stored_in(files)) else 0.0
+
+
+def larger_than_source(settings: ModelSettings, parameters: int, experiment: Mapping[str, Any]) -> str | None:
+    """Return a remark if ``experiment`` may make more bytes of ``parameters``, in 16 bits, than its source has."""
+    problem = experiment["problem"]
+    if "'types'" in repr(problem.get("transforms")) or problem.get("budget", {}).get("use") == "bytes":
+        return None
+    whole, made = bytes_of(weight_files(settings)), 2.0 * parameters
+    if not settings.model.endswith(".gguf") or made <= whole:
+        return None
+    return (
+        f"the result is in 16 bits, about {megabytes(made)} before anything is removed, where {settings.model} has "
+        f"{megabytes(whole)}: it may be larger; --size, --remove and --speedup with --out FILE.gguf keep its types"
+    )
+
+
+def _stored_in(files: Sequence[Path]) -> dict[str, Stored]:
+    return {name: found for path in files for name, found in stored_tensors(path).items()}
 
 
 def _refuse_text(text: str | None) -> None:
@@ -107,8 +135,11 @@ def _refuse_unless_on_hub(name: str) -> None:
     raise InputError(f"{why}; give a folder or a .gguf file", name)
 
 
-def _refuse_size(recipe: Size, files: Sequence[Path], stored: Mapping[str, Stored], one_file: bool) -> None:
-    """Raise InputError if the model is as small as it should become, or nothing that ``recipe`` does makes it so."""
+def _refuse_size(recipe: Size, files: Sequence[Path], stored: Mapping[str, Stored], one_file: bool, cut: bool) -> None:
+    """Raise InputError if the model is as small as it should become, or nothing that ``recipe`` does makes it so.
+
+    ``cut``: whether heads and channels can go.
+    """
     bits = 8 / sum(each.size for each in stored.values())
     whole, limit = bytes_of(files), recipe.value / bits if isinstance(recipe, Bits) else recipe.value
 
@@ -119,15 +150,12 @@ def _refuse_size(recipe: Size, files: Sequence[Path], stored: Mapping[str, Store
 
     if whole <= limit:
         raise InputError(f"is met already: {files[0].name} has {told(whole)}", recipe.option)
-    least = _least_bytes(files, stored, one_file)
+    least = _least_bytes(files, stored, one_file, cut)
     if least <= limit:
         return
     if one_file:
-        raise InputError(
-            f"types of GGUF make this model no smaller than {told(least)}; for less it must lose parts, too, as in "
-            "problems/smollm2_joint.yaml",
-            recipe.option,
-        )
+        how = "types of GGUF and fewer heads and channels" if cut else "types of GGUF"
+        raise InputError(f"{how} make this model no smaller than {told(least)}", recipe.option)
     raise InputError(
         f"fewer heads and channels make this model no smaller than {told(least)}, those of its embeddings in 16 bits; "
         "--out FILE.gguf stores them in fewer",
@@ -135,15 +163,20 @@ def _refuse_size(recipe: Size, files: Sequence[Path], stored: Mapping[str, Store
     )
 
 
-def _least_bytes(files: Sequence[Path], stored: Mapping[str, Stored], one_file: bool) -> float:
-    """The fewest bytes that can come of a model, or fewer: not all files say which tensors are weights."""
+def _least_bytes(files: Sequence[Path], stored: Mapping[str, Stored], one_file: bool, cut: bool) -> float:
+    """The fewest bytes that can come of a model, or fewer: not all files say which tensors are weights.
+
+    ``cut``: whether blocks may lose all heads and channels.
+    """
     is_gguf = files[0].suffix == ".gguf"
-    if not is_gguf and any(each.kind not in _FLOATS for each in stored.values()):
+    if not is_gguf and any(each.kind not in FLOATS for each in stored.values()):
         return 0.0  # the shapes are those of packed codes
     head = () if is_gguf else ("lm_head.", "embed_out.")  # which may be the embedding
     own = {name: each for name, each in stored.items() if len(each.shape) == 2 and not name.startswith(head)}
+    gone = {name for name in stored if cut and _IN_A_BLOCK.search(name)}
+    left = {name: each for name, each in own.items() if name not in gone}
     if not one_file:
-        return sum(2.0 * each.size for name, each in own.items() if not _IN_A_BLOCK.search(name))
+        return sum(2.0 * each.size for each in left.values())
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
     def bytes_in(kind: str, each: Stored) -> float:
@@ -152,5 +185,6 @@ def _least_bytes(files: Sequence[Path], stored: Mapping[str, Stored], one_file: 
         return each.size / weights * size if any(width % weights == 0 for width in widths) else math.inf
 
     header = bytes_of(files) - sum(bytes_in(each.kind, each) for each in stored.values()) if is_gguf else 0.0
-    least = sum(min(bytes_in(kind, each) for kind in (*ggml.COMMON, "F16")) for each in own.values())
-    return header + least + sum(4.0 * each.size for each in stored.values() if len(each.shape) == 1)
+    least = sum(min(bytes_in(kind, each) for kind in (*ggml.COMMON, "F16")) for each in left.values())
+    vectors = (each for name, each in stored.items() if len(each.shape) == 1 and name not in gone)
+    return header - _LISTED * len(gone) + least + sum(4.0 * each.size for each in vectors)

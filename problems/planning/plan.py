@@ -12,6 +12,7 @@ import torch
 from evoprune import InputError
 from problems.calibration.tensor_cache import cached
 from problems.distillation.block_scales import COMPENSATED
+from problems.distillation.trainable_parameters import room_to_train
 from problems.evaluation.cost_estimate import Pace, mean_inputs, pace
 from problems.models.blocks import in_features, max_positions
 from problems.models.device import free_memory
@@ -102,8 +103,9 @@ _LOADED = 2  # times that the model is loaded after planning: for the run, and f
 
 
 def measure_subject(
-    resident: Resident, windows: Windows, loading: float, differentiated: bool, one_file: bool, base: str | None = None
-) -> Subject:
+    resident: Resident, windows: Windows, loading: float, differentiated: bool, one_file: bool, base: str | None = None,
+    narrowable: bool = False, least: float = 0.0,
+) -> Subject:  # fmt: skip
     """Measure ``resident`` on ``windows``; its pace is cached, so that a command that is repeated goes on.
 
     ``differentiated``: whether with gradients.
@@ -126,7 +128,11 @@ def measure_subject(
         widths=widths,
         kinds_of_source=sorted(stored_kinds(resident.source)),
         one_file=one_file,
+        narrowable=narrowable,
+        least=least,
         trainable=find_spec("accelerate") is not None,
+        roomy=room_to_train(resident.parameters, resident.device),
+        threads=torch.get_num_threads(),
         base=base,
     )
 
@@ -200,9 +206,13 @@ def share_out(recipe: Recipe, subject: Subject, text: Division, seconds: float) 
 
 _COMFORT, _MOST = 0.35, 0.75  # shares of the time that the least may take: with longer windows; with finer types
 _SPARE = {"training": 0.7, "calibration": 0.1, "search": 0.05}  # of the time beyond the least; the rest is for reports
+_SPARE_OF_CUTS = {"training": 0.55, "calibration": 0.25, "search": 0.05}
 _SHORTEST = 20.0  # seconds of a training, at least
 _COMPENSATING, _COMPENSATING_SHARE = 2.5, 0.4  # cost of a token of the Gram matrices, and share of a training, at most
 _READ = 4  # windows of calibration, held-out and report text, at least
+_REFITTED = 2048  # tokens of calibration text that output matrices are refitted to, at least
+_GRAM = 4  # cost of a token of it, for heads and for channels: both read it
+_ORDERED = 2  # cost of ordering the channels of all MLPs, in tokens that are scored, for each channel of one
 _REPORTED, _EXPORTED, _MEASURED = 3, 4, 6  # times that the report text is scored in a run, its export, and a training
 _VALIDATED = 12  # times that a training scores its held-out windows
 _JUDGED = 6  # times that the held-out windows are
@@ -229,9 +239,12 @@ def _share_out_file(
 def _least_of_file(recipe: Recipe, subject: Subject, text: Division) -> Shares:
     window, (evaluations, _) = text.window * subject.scored, recipe.evaluations(subject)
     exporting = _FIXED / 2 + _WRITTEN * sum(subject.widths.values()) + _EXPORTED * _READ * window
-    seconds = _FIXED / 2 + recipe.setup_seconds(subject) / torch.get_num_threads() + exporting
-    seconds += window * (_READ * (1 + _FISHER + _JUDGED + _REPORTED) + SEARCHED * (evaluations + 3))
-    return Shares(_READ, _READ, SEARCHED, evaluations, seconds, 0.0, exporting, _READ, compared=False)
+    calibration = min(_REFITTED // text.window if recipe.cuts(subject) else _READ, text.windows("calibration"))
+    seconds = _FIXED / 2 + recipe.setup_seconds(subject) + exporting
+    seconds += window * (calibration + _READ * (_FISHER + _JUDGED + _REPORTED) + SEARCHED * (evaluations + 3))
+    if recipe.cuts(subject):
+        seconds += _GRAM * calibration * window + _ORDERED * (subject.width or 0) * subject.scored
+    return Shares(calibration, _READ, SEARCHED, evaluations, seconds, 0.0, exporting, _READ, compared=False)
 
 
 def _with_spare(least: Shares, seconds: float, subject: Subject, text: Division, recipe: Recipe) -> Shares:
@@ -240,17 +253,21 @@ def _with_spare(least: Shares, seconds: float, subject: Subject, text: Division,
     comparing = _TIMED + _PRESET * sum(subject.widths.values()) / torch.get_num_threads()
     compared = comparing <= _COMPARING * seconds
     spare = max(0.0, seconds - least.seconds - (comparing if compared else 0.0))
-    training = _SPARE["training"] * spare if subject.trainable else 0.0
+    cuts = recipe.cuts(subject)
+    shares = _SPARE_OF_CUTS if cuts else _SPARE
+    training = shares["training"] * spare if subject.trainable else 0.0
     around = window * (_VALIDATED * least.held_out + _MEASURED * least.report)
     if training < max(_SHORTEST, 2 * around):
         training = 0.0
-    compensated = _COMPENSATING * COMPENSATED * subject.scored <= _COMPENSATING_SHARE * training
-    more = {name: share * spare / window for name, share in _SPARE.items()}
+    compensated = not cuts and _COMPENSATING * COMPENSATED * subject.scored <= _COMPENSATING_SHARE * training
+    more = {name: share * spare / window for name, share in shares.items()}
     scored = _REPORTED + _EXPORTED + (_MEASURED if training else 0)
     report = _within(
-        (_READ, _REPORT[1]), _READ + (1 - sum(_SPARE.values())) * spare / window / scored, text.windows("report")
+        (_READ, _REPORT[1]), _READ + (1 - sum(shares.values())) * spare / window / scored, text.windows("report")
     )
-    calibration = _within((_READ, _CALIBRATION[1]), _READ + more["calibration"] / 2, text.windows("calibration"))
+    most = text.windows("calibration")
+    added = more["calibration"] / (_GRAM if cuts else 2)
+    calibration = _within((least.calibration, _CALIBRATION[1]), least.calibration + added, most)
     evaluations = min(recipe.evaluations(subject)[1], least.evaluations + more["search"] / SEARCHED)
     exporting = least.exporting + _EXPORTED * (report - _READ) * window + (comparing if compared else 0.0)
     held_out = min(8, _READ + calibration // 8)

@@ -13,6 +13,12 @@ from evoprune import InputError
 Json = dict[str, Any]
 
 SCREENING = 0.125  # share of the windows that the cost of a level is measured on
+FLOATS = frozenset({"F64", "F32", "F16", "BF16"})  # kinds of GGUF that are not quantised
+_IN_SHORT_BLOCKS = frozenset({"Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0", "IQ4_NL", "MXFP4"})
+_PROBES = 4  # models for the costs of a block: one for each kind, and as many for costly ones
+_DROPPED = 0.4  # share of the parameters beyond which whole attentions and MLPs may go, whose costs take as long again
+_BLOCK = 256  # weights that all other types store together
+_RATE = 6e-4  # for all weights, times the share that is removed (docs/recovery.md)
 _WIDTHS, _LEAST_STEP = 12, 32  # widths of an MLP that are tried, about; channels of a step, as the transform demands
 
 
@@ -24,7 +30,9 @@ class Subject:
     ``inputs``: the mean number of inputs of a weight's layer. ``gradients``: None if there is no memory for them.
     ``one_file``: whether the result is to be a .gguf file; ``base``: another one; ``widths``: how many of its weights
     have rows of each length, in matrices that have types; ``kinds_of_source``: the types that these have in the source.
-    ``trainable``: whether the packages that train a result are there.
+    ``narrowable``: whether a .gguf file of it may have blocks of different widths; ``least``: about the bytes of the
+    smallest one of all weights. ``trainable``: whether the packages that train a result are there; ``roomy``: whether
+    there is memory to train all weights.
     """
 
     blocks: int
@@ -40,7 +48,11 @@ class Subject:
     widths: Mapping[int, int] = field(default_factory=dict)
     kinds_of_source: Sequence[str] = ()
     one_file: bool = False
+    narrowable: bool = False
+    least: float = 0.0
     trainable: bool = False
+    roomy: bool = False
+    threads: int = 1
     base: str | None = None
 
 
@@ -57,6 +69,10 @@ class Recipe(ABC):
     def __init__(self, value: float) -> None:
         self.value = value
 
+    def removed(self, subject: Subject) -> float:  # noqa: ARG002 - a default
+        """Return about the share of the blocks' parameters that are removed, if some are."""
+        return 0.0
+
     @classmethod
     def read(cls, text: str) -> float:
         """Return the number in ``text``, a share such as ``0.45`` or ``45%``. Raises :class:`evoprune.InputError`."""
@@ -71,8 +87,12 @@ class Recipe(ABC):
         return False
 
     def setup_seconds(self, subject: Subject) -> float:  # noqa: ARG002 - a default
-        """Seconds before the search, beside calibration."""
+        """Seconds before the search, beside passes over the calibration text."""
         return 0.0
+
+    def cuts(self, subject: Subject) -> bool:  # noqa: ARG002 - a default
+        """Return whether heads and channels are removed."""
+        return self.narrows
 
     def update_seconds(self, subject: Subject) -> float:  # noqa: ARG002 - a default
         """Seconds to update a model's weights, beside passes over the calibration text; 0 if none are updated."""
@@ -86,37 +106,69 @@ class Recipe(ABC):
         """Return the fewest evaluations with which the search is of use, and the most: here of heads and channels."""
         return 24, 110
 
+    def recovery(self, subject: Subject, compensated: bool) -> Json:
+        """Return how the result is trained. ``compensated``: whether its codes may be found anew before."""
+        if not self.cuts(subject):
+            return {"train": "scales", "keep_codes": not compensated}
+        how = {"train": "all", "rate": _RATE * self.removed(subject)} if subject.roomy else {"train": "scales"}
+        return how | {"cross_entropy": 0, "batch": 1}
+
     @abstractmethod
     def experiment(self, subject: Subject, evaluations: float) -> Json:
         """Return ``problem``, without model and texts, and ``operators``."""
 
 
-def narrower(subject: Subject, budget: Json) -> Json:
+def narrower(subject: Subject, budget: Json, removed: float, types: Sequence[str] = ()) -> Json:
     """Return an experiment that removes heads and channels, as ``problems/smollm2_structure.yaml``.
 
-    Heads stay if the model's code does not run with fewer. Raises :class:`evoprune.InputError` for a model whose blocks
-    cannot be taken apart.
+    ``removed``: about the share of the blocks' parameters. Heads stay if the model's code does not run with fewer. A
+    .gguf file of a quantised one has the types of this, or smaller ones of ``types``, as in
+    ``problems/smollm2_joint.yaml``. Raises :class:`evoprune.InputError` for a model whose blocks cannot be taken apart.
     """
     if subject.width is None:
         raise InputError("this model cannot be made narrower; give --sparsity, or --size with --out FILE.gguf", "prune")
-    units = {"score": "structured_obs", "compensate": True}
+    units: Json = {"score": "structured_obs", "compensate": True}
+    if subject.one_file and removed < _DROPPED:
+        units["drop"] = False
     heads = [{"use": "heads", **units}] if subject.heads else []
+    own = set(subject.kinds_of_source) - FLOATS if subject.one_file else set()
+    typed: list[Json] = []
+    if own:
+        typed = [{"use": "types", "types": [*types], "from_source": True}]
+    elif types:
+        typed = [{"use": "types", "types": [*types], "base": subject.base}]
+    step = channel_step(subject.width, max(map(block_of, own | {*types}), default=_LEAST_STEP))
     return {
         "problem": {
             "use": "language_model",
             "objective": "kl",
-            "transforms": [*heads, {"use": "channels", "step": channel_step(subject.width), **units}],
+            "transforms": [*heads, {"use": "channels", "step": step, **units}, *typed],
             "budget": budget,
         },
         "operators": {"algorithm": "equal_marginals", "mutate": {"use": "exchange", "moves": 3}, "repair": "shift"},
     }
 
 
-def channel_step(width: int) -> int:
-    """Return the divisor of ``width``, that of an MLP, that is nearest to a twelfth of it."""
+def channel_step(width: int, block: int = _LEAST_STEP) -> int:
+    """Return the divisor of ``width``, that of an MLP, that is nearest to a twelfth of it.
+
+    A multiple of ``block`` or else of 32, if some is.
+    """
     fitting = [size for size in range(_LEAST_STEP, width + 1) if width % size == 0]
-    whole = [size for size in fitting if size % _LEAST_STEP == 0] or fitting
+    whole = next(
+        (found for of in (block, _LEAST_STEP) if (found := [size for size in fitting if size % of == 0])), fitting
+    )
     return min(whole, key=lambda size: abs(size - width / _WIDTHS))
+
+
+def block_of(kind: str) -> int:
+    """Return the number of weights that the type ``kind`` of GGUF stores together: a row has a multiple of it."""
+    return _LEAST_STEP if kind in _IN_SHORT_BLOCKS else _BLOCK
+
+
+def costs_of_widths(subject: Subject) -> float:
+    """Return the evaluations that measure the costs of heads and channels, of which harms tell most."""
+    return SCREENING * _PROBES * subject.blocks
 
 
 def additive() -> Json:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from evoprune import InputError
-from problems.planning.recipe import SCREENING, Json, Recipe, Subject, additive, narrower
-from problems.planning.sizes import Bits, Size
+from problems.planning.recipe import FLOATS, SCREENING, Json, Recipe, Subject, additive, costs_of_widths, narrower
+from problems.planning.sizes import Bits, Size, quantising_seconds
 from problems.reconstruction import SOLVING
 
 _ROUNDS = (10, 90)  # evaluations after the costs of levels are known, at least and at most
@@ -14,6 +15,9 @@ _PROBED = 0.25  # the same for sparsities
 _LEVELS = 15  # widths and numbers of heads of a block, about
 _TIMED, _SHORT = 8.0, 2.0  # seconds that each level is timed, and in a short time
 _MODELS = 19  # that are timed at most: nine with other widths of MLPs, nine with other heads, and the smallest
+_STARTED = 5.0  # seconds of a level's processes, beside its time
+_QUICK = ("Q8_0", "Q6_K", "Q4_K", "Q4_0", "IQ4_NL")  # types that llama.cpp multiplies fast
+_SLOWLY_MADE = ("Q4_K", "IQ4_NL")
 _LENGTH = 256  # tokens before the one that is timed
 
 
@@ -23,8 +27,15 @@ class Remove(Recipe):
     option, example, narrows = "--remove", "25%", True
     help = "remove a share of the blocks' parameters, as in 25%%: fewer heads and channels"
 
+    def removed(self, subject: Subject) -> float:  # noqa: ARG002 - asked for
+        return self.value
+
+    def evaluations(self, subject: Subject) -> tuple[float, float]:
+        return _rounds_after(costs_of_widths(subject)) if subject.one_file else super().evaluations(subject)
+
     def experiment(self, subject: Subject, evaluations: float) -> Json:  # noqa: ARG002
-        return narrower(subject, {"use": "parameters", "removed": self.value})
+        made = narrower(subject, {"use": "parameters", "removed": self.value}, self.value)
+        return made | ({"operators": additive()} if subject.one_file else {})
 
 
 class Sparsity(Recipe):
@@ -73,10 +84,10 @@ class Sparsity(Recipe):
 
 
 class Speedup(Recipe):
-    """Heads and channels under a budget of milliseconds."""
+    """Heads and channels, and in a .gguf file types, under a budget of milliseconds."""
 
     option, example, metavar, narrows = "--speedup", "1.5", "TIMES", True
-    help = "make decoding so many times as fast on this machine, as in 1.5: fewer heads and channels"
+    help = "make decoding so many times as fast on this machine, as in 1.5: fewer heads and channels, faster types"
 
     def __init__(self, value: float, timed: float = _TIMED) -> None:
         super().__init__(value)
@@ -89,21 +100,36 @@ class Speedup(Recipe):
             raise InputError(f"expected how many times as fast, above 1, such as 1.5, got '{text}'", cls.option)
         return float(found[1])
 
-    def setup_seconds(self, subject: Subject) -> float:  # noqa: ARG002 - the same for all models
-        return _MODELS * self._timed
+    def setup_seconds(self, subject: Subject) -> float:
+        if not subject.one_file:
+            return _MODELS * self._timed
+        types = self._types(subject)
+        quantising = quantising_seconds(types, subject.widths) / subject.threads
+        return (_MODELS + 2 * len(types)) * (self._timed + _STARTED) + quantising
+
+    def _types(self, subject: Subject) -> Sequence[str]:
+        if not subject.one_file or not {*subject.kinds_of_source} - FLOATS:
+            return ()
+        return [kind for kind in _QUICK if self._timed > _SHORT or kind not in _SLOWLY_MADE]
+
+    def removed(self, subject: Subject) -> float:  # noqa: ARG002 - asked for
+        return 1 - 1 / self.value
 
     def cheaper(self) -> Recipe | None:
         return Speedup(self.value, _SHORT) if self._timed > _SHORT else None
 
     def evaluations(self, subject: Subject) -> tuple[float, float]:
         """Twice the costs of all levels, as a level takes a whole window if few are searched; and some rounds."""
+        if subject.one_file:
+            return _rounds_after(costs_of_widths(subject))
         return _rounds_after(2 * SCREENING * _LEVELS * subject.blocks)
 
     def experiment(self, subject: Subject, evaluations: float) -> Json:  # noqa: ARG002
         """Search as is best under a limit of time (docs/structure.md)."""
         length = min(_LENGTH, subject.positions // 2)
         load = {"phase": "decode", "batch": 1, "length": length, "seconds": self._timed}
-        made = narrower(subject, {"use": "milliseconds", "speedup": self.value, **load})
+        types = self._types(subject)
+        made = narrower(subject, {"use": "milliseconds", "speedup": self.value, **load}, self.removed(subject), types)
         return made | {"operators": additive()}
 
 

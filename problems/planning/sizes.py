@@ -7,14 +7,34 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from evoprune import InputError
-from problems.planning.recipe import Json, Recipe, Subject, additive, narrower
+from problems.planning.recipe import (
+    Json,
+    Recipe,
+    Subject,
+    additive,
+    block_of,
+    costs_of_widths,
+    narrower,
+)
 
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _LEAST, _MOST = 4, 60  # evaluations of a search that knows the costs of its levels
 
+_SOME = 0.1  # share of the parameters that is removed even near the border
+
+_NEAR = 1.08
+"""Below so many times the least bytes of types alone, cuts and types together lose less (docs/measurements/joint.md).
+
+The least of SmolLM2 is 68 MB, and types alone are best from 75 MB on; that of the bundled model is 2.63 MB, and cuts
+help at 2.7 MB.
+"""
+
 
 class Size(Recipe):
-    """Types of GGUF, whose scales are trained, or heads and channels, under a budget of bytes."""
+    """Types of GGUF, whose scales are trained; with heads and channels if types alone hardly reach it, or not at all.
+
+    For a folder heads and channels alone.
+    """
 
     option, example, metavar = "--size", "80MB", "BYTES"
     help = "make the weights no larger, as in 80MB: types of matrices for --out FILE.gguf, else fewer heads, channels"
@@ -32,24 +52,35 @@ class Size(Recipe):
         self._fast = fast
 
     def setup_seconds(self, subject: Subject) -> float:
-        """Seconds of one thread that quantises."""
         if not subject.one_file:
             return super().setup_seconds(subject)
-        return quantising_seconds(self.types(subject), subject.widths)
+        return quantising_seconds(self.types(subject), subject.widths) / subject.threads
 
     def cheaper(self) -> Recipe | None:
         return None if self._fast else type(self)(self.value, fast=True)
 
     def evaluations(self, subject: Subject) -> tuple[float, float]:
-        return (_LEAST, _MOST) if subject.one_file else super().evaluations(subject)
+        if not subject.one_file:
+            return super().evaluations(subject)
+        costs = costs_of_widths(subject) if self.cuts(subject) else 0.0
+        return costs + _LEAST, costs + _MOST
+
+    def cuts(self, subject: Subject) -> bool:
+        if not subject.one_file:
+            return True
+        return subject.narrowable and subject.width is not None and self.bits(subject) < _NEAR * _least_bits(subject)
 
     def bits(self, subject: Subject) -> float:
         """About the bits of a weight in the wanted file."""
         return 8 * self.value / max(1, sum(subject.widths.values()))
 
+    def removed(self, subject: Subject) -> float:
+        return max(_SOME, 1 - self.bits(subject) / _least_bits(subject)) if subject.least else _SOME
+
     def types(self, subject: Subject) -> list[str]:
-        """The types that the search chooses from."""
-        return types_near(self.bits(subject), subject.widths, subject.kinds_of_source, self._fast)
+        """The types that the search chooses from: with cuts those by which types alone are smallest."""
+        bits = max(self.bits(subject), _least_bits(subject)) if self.cuts(subject) else self.bits(subject)
+        return types_near(bits, subject.widths, subject.kinds_of_source, self._fast)
 
     @property
     def budget(self) -> Json:
@@ -57,7 +88,10 @@ class Size(Recipe):
 
     def experiment(self, subject: Subject, evaluations: float) -> Json:  # noqa: ARG002
         if not subject.one_file:
-            return narrower(subject, self.budget)
+            return narrower(subject, self.budget, self.removed(subject))
+        if self.cuts(subject):
+            made = narrower(subject, self.budget, self.removed(subject), self.types(subject))
+            return made | {"operators": additive()}
         types = {"use": "types", "base": subject.base, "types": self.types(subject)}
         problem = {"use": "language_model", "objective": "kl", "transforms": types, "budget": self.budget}
         return {"problem": problem, "operators": additive()}
@@ -87,14 +121,13 @@ class Bits(Size):
 class _Type(NamedTuple):
     bits: float  # of a weight
     nanoseconds: float  # of a thread that quantises a weight, with importance; measured on one processor with AVX2
-    block: int  # weights that are stored together
 
 
 _TYPES = {
-    "Q8_0": _Type(8.5, 26, 32), "Q6_K": _Type(6.5625, 63, 256), "Q5_1": _Type(6.0, 221, 32),
-    "Q5_0": _Type(5.5, 49, 32), "Q5_K": _Type(5.5, 246, 256), "Q4_1": _Type(5.0, 243, 32), "Q4_0": _Type(4.5, 58, 32),
-    "IQ4_NL": _Type(4.5, 418, 32), "Q4_K": _Type(4.5, 230, 256), "IQ4_XS": _Type(4.25, 395, 256),
-    "MXFP4": _Type(4.25, 9, 32), "Q3_K": _Type(3.4375, 75, 256), "Q2_K": _Type(2.625, 311, 256),
+    "Q8_0": _Type(8.5, 26), "Q6_K": _Type(6.5625, 63), "Q5_1": _Type(6.0, 221),
+    "Q5_0": _Type(5.5, 49), "Q5_K": _Type(5.5, 246), "Q4_1": _Type(5.0, 243), "Q4_0": _Type(4.5, 58),
+    "IQ4_NL": _Type(4.5, 418), "Q4_K": _Type(4.5, 230), "IQ4_XS": _Type(4.25, 395),
+    "MXFP4": _Type(4.25, 9), "Q3_K": _Type(3.4375, 75), "Q2_K": _Type(2.625, 311),
 }  # fmt: skip
 
 _FAST = ("Q8_0", "Q6_K", "Q5_0", "Q4_0", "MXFP4", "Q3_K", "Q2_K")
@@ -133,4 +166,9 @@ def quantising_seconds(kinds: Collection[str], weights: Mapping[int, int]) -> fl
 
 
 def _fitting(kind: str, widths: Collection[int]) -> bool:
-    return any(width % _TYPES[kind].block == 0 for width in widths)
+    return any(width % block_of(kind) == 0 for width in widths)
+
+
+def _least_bits(subject: Subject) -> float:
+    """The bits of a weight in the smallest file of types alone."""
+    return 8 * subject.least / max(1, sum(subject.widths.values()))

@@ -14,7 +14,7 @@ from problems.models.load import copy_of
 from problems.models.tensor_file import read_checked
 from problems.results.result import EVOLVED, LanguageModelResult
 from problems.transforms.overlay import put_encoded
-from problems.transforms.stack import encode, encoded, unencoded
+from problems.transforms.stack import encode, encoded, overlay_of
 
 RECOVERED = "recovered.safetensors"
 """The file in a run's folder with the weights that a recovery trained."""
@@ -40,11 +40,16 @@ class FinalModel:
     session: Session
     genome: Sequence[float]
     recovered: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    rounded: bool = True  # False: before matrices are rounded to types
 
     def reside(self) -> Weights:
         """Make the session's model that of step 1."""
-        self.session.transform.finalise(self.genome)
-        return Weights(self.session.resident.model, encoded(self.session.transform))
+        transform, overlay = self.session.transform, overlay_of(self.session.transform)
+        transform.finalise(self.genome)
+        if overlay and not self.rounded:
+            overlay.lift()
+            return Weights(self.session.resident.model, {})
+        return Weights(self.session.resident.model, encoded(transform))
 
     def copy(self, dtype: torch.dtype | None = None) -> Weights:
         """Return a copy on the CPU, in ``dtype`` (default: the session's). Raises :class:`evoprune.InputError`."""
@@ -59,7 +64,7 @@ class FinalModel:
 
     @property
     def has_types(self) -> bool:
-        return unencoded(self.session.transform, self.genome) != list(self.genome)
+        return overlay_of(self.session.transform) is not None
 
     def rounds_after(self, train: str) -> bool:
         """Tell whether matrices are rounded after training ``train``; norms and scales are trained after that."""
@@ -69,7 +74,7 @@ class FinalModel:
         """The model to train for this one, with matrices that are not rounded if that comes later."""
         if not self.rounds_after(train):
             return self
-        return replace(self, genome=unencoded(self.session.transform, self.genome), recovered=self._unencoded)
+        return replace(self, rounded=False, recovered=self._unencoded)
 
     @property
     def _unencoded(self) -> dict[str, torch.Tensor]:

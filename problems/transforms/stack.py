@@ -215,16 +215,10 @@ def encoded(transform: Transform) -> Mapping[str, Encoded]:
 
 
 def encode(transform: Transform, model: Any, genome: Sequence[float]) -> Mapping[str, Encoded]:
-    """As :func:`encoded`, for the weights of a trained ``model`` of :func:`unencoded`, in the types of ``genome``."""
+    """As :func:`encoded`, for a ``model`` that was trained before its matrices are quantised to those of ``genome``."""
     if (overlay := overlay_of(transform)) is None:
         return {}
     return overlay.encode(model, genome[len(cutting(transform, genome)) :], lambda: transform.inputs_left(genome))
-
-
-def unencoded(transform: Transform, genome: Sequence[float]) -> list[float]:
-    """``genome`` with all matrices in 16 bits: its model is trained, and then encoded."""
-    overlay = overlay_of(transform)
-    return [*cutting(transform, genome), *(overlay.dense if overlay else ())]
 
 
 def cutting(transform: Transform, genome: Sequence[float]) -> Sequence[float]:

@@ -27,13 +27,13 @@ _PROCESSES = 2
 TYPES, IDLE = "types", "idle"
 """Kinds of genes that choose the type of a matrix.
 
-A type saves the same of each weight, whatever the shape; of an idle matrix a pass reads no more than some rows, so that
-no type of it saves time.
+Instead of another first type a type saves the same of each weight, whatever the shape; of an idle matrix a pass reads
+no more than some rows, so that no type of it saves time.
 """
 
 
 class FileTimer(Timer):
-    """Times files of a transform that gives matrices other types, and may cut; the dense one has 16 bits.
+    """Times files of a transform that gives matrices other types, and may cut; in the dense one all have their first.
 
     Of one sequence at a time.
     """
@@ -42,16 +42,17 @@ class FileTimer(Timer):
 
     def __init__(
         self, transform: Transform, load: Load, kinds: Sequence[Any], cuts: int, overlay: Overlay,
-        base: Callable[[], Base],
+        base: Callable[[], Base], dense: str,
     ) -> None:  # fmt: skip
-        """``kinds``: of each gene, the shapes that it changes, :data:`TYPES` or :data:`IDLE`.
+        """``kinds``: of each gene, the shapes that it changes, :data:`TYPES` and the first of them, or :data:`IDLE`.
 
-        The first ``cuts`` genes of ``transform`` cut, the others are those of ``overlay``. ``base``: that of its files.
+        The first ``cuts`` genes of ``transform`` cut, the others are those of ``overlay``. ``base``: that of its files;
+        ``dense``: the types of the dense one.
         """
         super().__init__(transform, load, kinds)
         if load.batch > 1:
             raise InputError("llama.cpp is timed with one sequence; expected 1", "problem.budget.batch")
-        self._cuts, self._overlay, self._base = cuts, overlay, base
+        self._cuts, self._overlay, self._base, self._types = cuts, overlay, base, dense
         self._there: list[float] | None = None
 
     def circumstances(self) -> dict[str, Any]:
@@ -62,7 +63,7 @@ class FileTimer(Timer):
             "device": cpu.type,
             "processor": processor_name(cpu),
         }
-        return of_files | {"threads": torch.get_num_threads(), "dtype": "16 bits"}
+        return of_files | {"threads": torch.get_num_threads(), "dtype": self._types}
 
     def alike(self) -> list[list[int]]:
         """The genes that change the same kind of thing, without idle ones."""
@@ -72,7 +73,7 @@ class FileTimer(Timer):
         return genes[len(genes) // 2 :] if genes[0] < self._cuts else genes
 
     def falls(self, gene: int) -> bool:
-        return bool(self.kinds[gene] != TYPES)
+        return bool(self.kinds[gene][:1] != (TYPES,))
 
     def rounds(self, genome: Sequence[float], seconds: float) -> Iterator[tuple[float, float]]:
         files = [self._dense, self._other(genome)]
@@ -104,7 +105,7 @@ class FileTimer(Timer):
             contents(self.transform.resident.model, self._base(), self._overlay.encoded()).write(path)
         except OSError as error:
             raise Stopped(
-                f"cannot write {path}: {error.strerror}; timing needs room for two files of the model in 16 bits: "
-                "set TMPDIR to a folder that has it"
+                f"cannot write {path}: {error.strerror}; timing needs room for two files of the model: set "
+                "TMPDIR to a folder that has it"
             ) from error
         return path

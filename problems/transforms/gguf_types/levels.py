@@ -188,28 +188,29 @@ def sizes(matrix: Matrix, stored: Mapping[str, torch.Tensor], kinds: Iterable[st
 
 
 def worth(matrix: Matrix, stored: Mapping[str, torch.Tensor], costs: Mapping[str, float]) -> list[str]:
-    """The levels of ``matrix``: dense, and the types of ``costs`` that no other one matches in cost and in error.
+    """The levels of ``matrix``: the first of ``costs``, and the types that no other one matches in cost and in error.
 
     From more to less cost; of equals the first.
     """
-    kinds = [kind for kind, cost in costs.items() if kind != DENSE and cost < costs[DENSE]]
+    first, *others = costs
+    kinds = [kind for kind in others if costs[kind] < costs[first]]
     found = dict(zip(kinds, errors(matrix, stored, kinds), strict=True))
     kept: list[str] = []
     for kind in sorted(kinds, key=lambda kind: (costs[kind], found[kind])):
         if not kept or found[kind] < found[kept[-1]]:
             kept.append(kind)
-    return [DENSE, *reversed(kept)]
+    return [first, *reversed(kept)]
 
 
 def harms(matrix: Matrix, stored: Mapping[str, torch.Tensor], kinds: Iterable[str]) -> list[float]:
-    """The divergence that each of ``kinds`` makes, in nats a token: that of dense is 0. Empty if it is not known."""
-    found = [stored.get(key(HARM, kind, matrix)) for kind in kinds if kind != DENSE]
-    return [0.0, *(float(each) for each in found if each is not None)] if None not in found else []
+    """The divergence that each of ``kinds`` makes, in nats a token. Empty if it is not known."""
+    found = [stored.get(key(HARM, kind, matrix)) for kind in kinds]
+    return [float(each) for each in found if each is not None] if None not in found else []
 
 
 def errors(matrix: Matrix, stored: Mapping[str, torch.Tensor], kinds: Iterable[str]) -> list[float]:
-    """The relative error of ``matrix`` in each of ``kinds``: that of dense is 0."""
-    return [0.0 if kind == DENSE else float(stored[key(ERROR, kind, matrix)]) for kind in kinds]
+    """The relative error of ``matrix`` in each of ``kinds``."""
+    return [float(stored[key(ERROR, kind, matrix)]) for kind in kinds]
 
 
 def is_exact(matrix: Matrix, stored: Mapping[str, torch.Tensor], kind: str) -> bool:

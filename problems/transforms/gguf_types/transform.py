@@ -10,6 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from cachetools import LRUCache
 from pydantic import Field, model_validator
@@ -17,7 +18,7 @@ from pydantic import Field, model_validator
 from evoprune import Gene, Genes, InputError, Price, Rival, Settings, Term, note
 from problems.calibration.statistics import INPUT_NORMS
 from problems.gguf import ggml
-from problems.gguf.ggml import COMMON, Encoded
+from problems.gguf.ggml import COMMON, Bytes, Encoded
 from problems.models.blocks import Matrix
 from problems.models.resident import Resident
 from problems.models.settings import Source
@@ -35,6 +36,7 @@ from problems.transforms.gguf_types.matrices import (
     widths_of,
 )
 from problems.transforms.gguf_types.presets import Bits, rivals
+from problems.transforms.gguf_types.source import nearest_type, rows_taken, source_types
 from problems.transforms.latency import Timer
 from problems.transforms.overlay import Beside, Left, Overlay
 from problems.transforms.shapes import Kinds, Shapes
@@ -51,8 +53,8 @@ class TypesSettings(Settings):
 
     types: tuple[str, ...] | None = Field(
         None,
-        min_length=1,
-        description="GGUF types to choose from, as far as widths allow; null: 15 usual ones, Q8_0 to Q2_K",
+        description="GGUF types to choose from, as far as widths allow; null: 15 usual ones, Q8_0 to Q2_K; []: with "
+        "from_source, none",
     )
     base: Source | None = Field(
         None,
@@ -67,11 +69,18 @@ class TypesSettings(Settings):
         description="if the source is quantised: allow the types that reproduce its matrices exactly; false leaves "
         "them out, so that no type looks better than it is",
     )
+    from_source: bool = Field(
+        False,
+        description="of a model that is a .gguf file: each matrix is in its type of the file, or in a smaller one, not "
+        "in 16 bits; sizes and times are compared with this file",
+    )
 
     @model_validator(mode="after")
     def _each_once(self) -> TypesSettings:
         if self.types and len(set(self.types)) < len(self.types):
             raise ValueError("types: expected each type once")
+        if self.types == () and not self.from_source:
+            raise ValueError("types: expected at least 1, or from_source")
         return self
 
 
@@ -81,7 +90,8 @@ class Types(Overlay):
     Of the matrices of the blocks, the embedding, with which a tied head goes, and a head that is not tied. A type that
     another one matches in bytes and in error is no level; once times are known, in time and in error. ggml quantises,
     with an importance matrix if the settings say so: the mean squares of the inputs. Matrices that cuts made smaller
-    are quantised when a candidate has them.
+    are quantised when a candidate has them. With ``from_source`` the first type is that of the source, not 16 bits, and
+    rows of the source keep their bytes.
     """
 
     Settings = TypesSettings
@@ -92,14 +102,18 @@ class Types(Overlay):
         super().__init__(resident, settings, texts)
         self.matrices = typed_matrices(resident)
         self._every = False  # whether all types are levels
-        self._kinds = settings.types or COMMON
+        self._kinds = _chosen(settings)
+        self._source = self._types_of_source() if settings.from_source else {}
         self._check_types()
         calibration = self.texts.calibration if settings.importance else None
         self._stored = levels.stored_types(resident, self.matrices, self._kinds, calibration)
-        exact = settings.source_types
-        self._sizes = [levels.sizes(matrix, self._stored, self._kinds, exact) for matrix in self.matrices]
+        if not self._kinds:
+            found = levels.importance_on(resident, calibration)
+            own = [matrix for matrix in self.matrices if matrix.name in found]
+            self._stored = {levels.key(levels.IMPORTANCE, DENSE, matrix): found[matrix.name] for matrix in own}
+        self._sizes = [self._sizes_of(matrix) for matrix in self.matrices]
         self._genes = self._of_sizes()
-        if not self._genes.free:
+        if not self._genes.free and not self._source:
             raise InputError("no type fits the model's matrices: types need rows of a multiple of 32", "problem.model")
         self._typed = [TypedMatrix(resident.model, matrix) for matrix in self.matrices]
         self._recent: LRUCache[Any, Copy] = LRUCache(RECENT_BYTES, lambda made: min(RECENT_BYTES, made[0].nbytes))
@@ -114,7 +128,7 @@ class Types(Overlay):
         copies = stored = quantised = 0
         for matrix in typed_matrices(resident):
             rows, width = matrix.rows(matrix.weight).shape
-            kinds = [kind for kind in settings.types or COMMON if ggml.fits(kind, width)]
+            kinds = [kind for kind in _chosen(settings) if ggml.fits(kind, width)]
             copies += matrix.weight.nbytes
             quantised += rows * width * len(kinds)
             stored += rows * sum(ggml.row_bytes(kind, width) for kind in kinds)
@@ -181,12 +195,13 @@ class Types(Overlay):
         fitting = []
         for matrix, own in zip(self.matrices, self._sizes, strict=True):
             widths = {shape[0 if matrix.transposed else 1] for shape in shapes.possible(matrix.parameter)}
-            fitting.append(
-                {kind: size for kind, size in own.items() if kind == DENSE or all(ggml.fits(kind, w) for w in widths)}
-            )
+            first, *others = own
+            nearest = DENSE if first == DENSE else nearest_type(first, widths) or DENSE
+            kept = [kind for kind in others if kind != nearest and all(ggml.fits(kind, width) for width in widths)]
+            fitting.append({nearest: own[first]} | {kind: own[kind] for kind in kept})
         self._sizes = fitting
         self._genes = self._of_sizes()
-        if not self._genes.free:
+        if not self._genes.free and not self._source:
             raise InputError(
                 "no type fits what cuts may leave of the matrices: types need rows of a multiple of 32 weights, "
                 "K-types of 256; give steps of as many channels",
@@ -206,13 +221,25 @@ class Types(Overlay):
 
     def _in_type(self, typed: TypedMatrix, kind: str, left: Left, weight: torch.Tensor) -> Copy:
         matrix = typed.matrix
-        if weight is typed.whole:
+        if (data := self._rows_of_source(typed, kind, weight)) is not None:
+            return weight, data
+        if weight is typed.whole and levels.key(levels.DATA, kind, matrix) in self._stored:
             return levels.held(matrix, self._stored, kind)
+        if self._every:  # it is timed only
+            rows, width = matrix.rows(weight).shape
+            return weight, np.zeros((rows, ggml.row_bytes(kind, width)), np.uint8)
         known = matrix.name, kind, sha256_of({"": weight})
         if known not in self._recent:
             self._recent[known] = levels.quantised_anew(matrix, weight, kind, self._weighed(matrix, left))
         values, data = self._recent[known]
         return values.clone(), data
+
+    def _rows_of_source(self, typed: TypedMatrix, kind: str, weight: torch.Tensor) -> Bytes | None:
+        """The bytes of ``weight`` in the source, if all its rows are there in ``kind``."""
+        matrix, own = typed.matrix, self._source.get(typed.matrix.name)
+        if own is None or own.kind != kind:
+            return None
+        return rows_taken(own, matrix.rows(typed.whole), matrix.rows(weight))
 
     def _weighed(self, matrix: Matrix, left: Left) -> torch.Tensor | None:
         importance = self._stored.get(levels.key(levels.IMPORTANCE, DENSE, matrix))
@@ -244,7 +271,9 @@ class Types(Overlay):
     def _dense_bytes(self) -> float:
         from problems.gguf.write import contents
 
-        return float(contents(self.resident.model, self._base, {}).bytes)
+        whole = {matrix.parameter: self._source.get(matrix.name) for matrix in self.matrices}
+        held = {name: own for name, own in whole.items() if own}
+        return float(contents(self.resident.model, self._base, held).bytes)
 
     @cached_property
     def _base(self) -> Base:
@@ -252,6 +281,14 @@ class Types(Overlay):
         from problems.gguf.base import find_base
 
         return find_base(self.resident, self.base)
+
+    def _types_of_source(self) -> dict[str, Encoded]:
+        from problems.gguf.base import find_base
+
+        if not self.resident.source.endswith(".gguf"):
+            raise InputError("is for a model that is a .gguf file", "problem.transforms.from_source")
+        base = find_base(self.resident) if self.base else self._base
+        return source_types(self.resident.model, base, self.matrices)
 
     def byte_terms(self, shapes: Shapes) -> tuple[list[Term], Beside]:
         from problems.transforms.gguf_types.file_size import CutBytes
@@ -282,15 +319,17 @@ class Types(Overlay):
             own = times.get(matrix.name, {})
             if there.keys() - own.keys():
                 raise ValueError("other types")
-            found.append(levels.worth(matrix, self._stored, {kind: own[kind] for kind in own if kind in there}))
+            found.append(levels.worth(matrix, self._stored, {kind: own[kind] for kind in there}))
         self._genes = self._of_levels(found)
 
     def timer(self, whole: Transform, load: Load, cuts: Sequence[Any]) -> Timer:
         from problems.transforms.gguf_types.latency import IDLE, TYPES, FileTimer
 
         read = [is_read_whole(self.resident, matrix, load.phase) for matrix in self.matrices]
-        kinds = [*cuts, *(TYPES if each else IDLE for each in read)]
-        return FileTimer(whole, load, kinds, len(cuts), self, lambda: self._base)
+        firsts = [next(iter(own)) for own in self._sizes]
+        kinds = [*cuts, *((TYPES, first) if each else IDLE for each, first in zip(read, firsts, strict=True))]
+        dense = "types of the source" if self._source else "16 bits"
+        return FileTimer(whole, load, kinds, len(cuts), self, lambda: self._base, dense)
 
     def encoded(self) -> Mapping[str, Encoded]:
         typed = {each.matrix.parameter: (each.kind, each.data) for each in self._typed}
@@ -300,12 +339,16 @@ class Types(Overlay):
     def encode(self, model: Any, genome: Sequence[float], left: Left) -> Mapping[str, Encoded]:
         """Quantise the matrices of ``model``, with the importance of the inputs of the dense one."""
         there, found = dict(model.named_modules()), {}
-        for matrix, kind in zip(self.matrices, self._genes.chosen(genome), strict=True):
-            if kind != DENSE and matrix.name in there:
-                weight = there[matrix.name].weight
+        for typed, kind in zip(self._typed, self._genes.chosen(genome), strict=True):
+            matrix = typed.matrix
+            if kind == DENSE or matrix.name not in there:
+                continue
+            weight = there[matrix.name].weight
+            data = self._rows_of_source(typed, kind, weight)
+            if data is None:
                 values, data = levels.quantised_anew(matrix, weight, kind, self._weighed(matrix, left))
                 weight.copy_(values)
-                found[matrix.parameter] = Encoded(kind, data)
+            found[matrix.parameter] = Encoded(kind, data)
         return found
 
     def describe(self) -> dict[str, Any]:
@@ -314,6 +357,7 @@ class Types(Overlay):
             "types": list(self._kinds),
             "importance": settings.importance,
             "source_types": dict(self.reproduced) if settings.source_types else False,
+            **({"from_source": True} if settings.from_source else {}),
         }
 
     def remarks(self) -> list[str]:
@@ -331,13 +375,21 @@ class Types(Overlay):
         return Counter(
             kind
             for matrix, gene in zip(self.matrices, self._genes, strict=True)
-            for kind in gene.levels
+            for kind in gene.levels[1:]
             if levels.is_exact(matrix, self._stored, kind)
         )
 
     @property
     def _bits(self) -> Bits:
         return Bits(self._genes, [typed.shape[1] for typed in self._typed])
+
+    def _sizes_of(self, matrix: Matrix) -> dict[str, float]:
+        """The bytes of ``matrix`` in each type that it may have, from more to fewer."""
+        found = levels.sizes(matrix, self._stored, self._kinds, self.settings.source_types)
+        if (own := self._source.get(matrix.name)) is None:
+            return found
+        whole = float(own.data.nbytes)
+        return {own.kind: whole} | {kind: size for kind, size in found.items() if size < whole and kind != own.kind}
 
     def _of_sizes(self) -> Genes:
         if self._every:
@@ -348,8 +400,8 @@ class Types(Overlay):
     def _of_levels(self, found: Sequence[list[str]]) -> Genes:
         genes, blocks = [], self.resident.matrices
         for matrix, kinds in zip(self.matrices, found, strict=True):
-            known = levels.harms(matrix, self._stored, kinds)
-            harms = known or levels.errors(matrix, self._stored, kinds)
+            known = levels.harms(matrix, self._stored, kinds[1:])
+            harms = [0.0, *(known or levels.errors(matrix, self._stored, kinds[1:]))]
             gene = Gene.of_levels(matrix.name, kinds, group_of(matrix, blocks), harms if any(harms) else [])
             genes.append(replace(gene, absolute=bool(known and gene.harms)))
         return Genes(genes)
@@ -363,3 +415,7 @@ class Types(Overlay):
                     f"{kind} needs rows of a multiple of {ggml.block_size(kind)} weights; the model's are {there}",
                     "problem.transforms.types",
                 )
+
+
+def _chosen(settings: TypesSettings) -> Sequence[str]:
+    return COMMON if settings.types is None else settings.types

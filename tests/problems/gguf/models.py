@@ -20,7 +20,9 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
+from problems.gguf import ggml
 from problems.gguf.base import Base, own_base
+from problems.gguf.ggml import Encoded
 from problems.gguf.metadata import whole_number
 from problems.gguf.names import head_size
 from problems.gguf.write import contents
@@ -106,6 +108,15 @@ def base_of(model: Any) -> Base:
 def write_model(model: Any, path: Path) -> Path:
     """The dense ``model`` as a file in 16 bits, or what is left of it."""
     contents(model, base_of(model), {}).write(path)
+    return path
+
+
+def write_quantised(model: Any, path: Path, kind: str, of_embedding: str = "Q8_0") -> Path:
+    """The dense ``model``, a Llama, as a file whose blocks' matrices are in ``kind``."""
+    weights = {name: weight for name, weight in model.named_parameters() if weight.dim() == 2}
+    kinds = {name: kind if "layers" in name else of_embedding for name in weights}
+    encoded = {name: Encoded(own, ggml.quantize(weights[name].numpy(), own)) for name, own in kinds.items()}
+    contents(model, base_of(model), encoded).write(path)
     return path
 
 

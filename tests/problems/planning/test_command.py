@@ -75,6 +75,45 @@ def test_a_file_is_no_larger_than_it_should_be(prune, text, tmp_path, monkeypatc
     assert row["tokens"] or not row["helped"]
 
 
+@pytest.fixture
+def quantised(tmp_path):
+    """A tiny Llama as a .gguf file of Q5_1."""
+    pytest.importorskip("gguf")
+    pytest.importorskip("llama_cpp_py_sync")
+    from tests.problems.gguf.models import random_llama, write_quantised
+
+    return write_quantised(random_llama(blocks=4), tmp_path / "tiny.gguf", "Q5_1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("goal", ["--remove=20%", "--size=75kB"])
+def test_a_file_with_fewer_heads_and_channels_is_smaller_than_its_source(
+    prune, text, quantised, tmp_path, monkeypatch, goal
+):
+    from problems.models.gguf_file import read_gguf
+
+    monkeypatch.setattr(plan, "_FIXED", 0.0)  # the time is for a training, too
+    monkeypatch.setattr(plan, "_SHORTEST", 0.0)
+    out = tmp_path / "pruned.gguf"
+    code, _, err = prune(goal, "--text", text, "--time", "12s", "--out", out, model=quantised)
+    assert code == 0, err
+    found, row = read_gguf(out), result(tmp_path / "runs" / "run")
+    assert out.stat().st_size < quantised.stat().st_size
+    assert found.fields["general.architecture"].value == "deci"
+    assert not {each.kind for each in found.tensors.values()} & {"F16", "BF16"}
+    asked = row["asked"]
+    assert asked["got"] >= asked["wanted"] if goal.startswith("--remove") else asked["got"] <= 75_000
+    assert "all" in row["recovered"]["evolved"]["trained"]
+
+
+def test_weights_in_16_bits_of_a_quantised_source_are_announced_first(prune, quantised):
+    code, _, err = prune("--remove=20%", "--print-config", model=quantised)
+    assert code == 0, err
+    first = next(line for line in err.splitlines() if line.startswith(("the result", str(quantised))))
+    assert "16 bits" in first
+    assert "16 bits" not in prune("--remove=20%", "--out=small.gguf", "--print-config", model=quantised)[2]
+
+
 @pytest.mark.parametrize(
     ("goal", "problem"),
     [

@@ -52,6 +52,32 @@ def test_where_heads_cannot_go_channels_alone_do():
     ]
 
 
+@pytest.mark.parametrize(
+    ("own", "step"), [(["F32", "Q4_1", "Q8_0"], 128), (["F32", "Q6_K"], 256), (["F16"], 128)], ids=["32", "256", "none"]
+)
+def test_a_file_of_a_narrower_model_has_the_types_of_its_source(own, step):
+    subject = replace(SUBJECT, one_file=True, kinds_of_source=own, narrowable=True)
+    *_, channels, last = Remove(0.15).experiment(subject, 50)["problem"]["transforms"]
+    if own == ["F16"]:
+        assert last["use"] == "channels"
+        channels = last
+    else:
+        assert last == {"use": "types", "types": [], "from_source": True}
+    assert (channels["use"], channels["step"]) == ("channels", step)
+    (types,) = (each for each in Speedup(1.3).experiment(subject, 50)["problem"]["transforms"][2:] or [{"types": []}])
+    assert bool(types["types"]) == (own != ["F16"])
+
+
+def test_near_the_smallest_file_of_types_heads_and_channels_go_too():
+    subject = replace(SUBJECT, one_file=True, kinds_of_source=["Q4_1"], narrowable=True, least=7e7)
+    weights = sum(SUBJECT.widths.values())
+    for goal, cuts in [(Size(6e7), True), (Size(7.5e7), True), (Size(8e7), False), (Bits(8 * 6e7 / weights), True)]:
+        assert goal.cuts(subject) == cuts
+        assert ("channels" in repr(goal.experiment(subject, 50))) == cuts
+        assert not goal.cuts(replace(subject, narrowable=False))
+        assert goal.recovery(replace(subject, roomy=True), compensated=True)["train"] == ("all" if cuts else "scales")
+
+
 def test_what_is_planned_fits_into_the_time_and_more_time_is_used():
     for minutes in (4, 8, 15, 30, 60, 120, 600):
         found = shares(60 * minutes)
@@ -95,9 +121,13 @@ def test_a_short_time_has_a_cheaper_way(goal, key, by_minutes):
 
 
 @pytest.mark.parametrize("speed", [20, 200, 5000])
-@pytest.mark.parametrize("goal", [Size(75e6), Bits(4.5)], ids=["size", "bits"])
+@pytest.mark.parametrize(
+    "goal",
+    [Size(75e6), Size(60e6), Bits(4.5), Remove(0.15), Speedup(1.3)],
+    ids=lambda goal: f"{goal.option} {goal.value}",
+)
 def test_any_time_is_enough_for_a_file_and_more_time_trains_longer(goal, speed):
-    subject = replace(SUBJECT, scored=1 / speed, one_file=True, trainable=True)
+    subject = replace(SUBJECT, scored=1 / speed, one_file=True, trainable=True, narrowable=True, least=7e7)
     found = [share_out(goal, subject, TEXT, seconds)[2] for seconds in (10, 100, 600, 3600, 36000)]
     assert all(one.training <= other.training for one, other in pairwise(found))
     assert found[0].training == 0 < found[-1].training
@@ -124,6 +154,7 @@ def test_types_around_the_wanted_bits_are_few_and_reach_them(bits, widths, fast)
 
 @pytest.mark.parametrize("width", [1536, 640, 256, 11008, 4864])
 def test_a_step_of_channels_divides_the_width_into_about_twelve(width):
+    assert channel_step(width, 256) % (256 if width % 256 == 0 else 32) == 0
     found = channel_step(width)
     assert width % found == 0
     assert found >= 32

@@ -1,0 +1,76 @@
+"""The matrices of a quantised .gguf source in its own types: their bytes, whole and where cuts left some rows out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from problems.gguf import ggml
+from problems.gguf.ggml import COMMON, Bytes, Encoded
+from problems.models.blocks import Matrix
+
+if TYPE_CHECKING:
+    from problems.gguf.base import Base
+
+_FLOATS = ("F64", "F32", "F16", "BF16")
+
+
+def source_types(model: Any, base: Base, matrices: Sequence[Matrix]) -> dict[str, Encoded]:
+    """Return those of ``matrices`` that the source of the dense ``model`` holds in a quantised type, by their names.
+
+    ``base``: of the source.
+    """
+    from problems.gguf.names import find_slots  # imports gguf, which not everyone has
+
+    slots = {slot.parameter: slot for slot in find_slots(model, base.architecture, base.forms)}
+    found = {}
+    for matrix in matrices:
+        slot = slots[matrix.parameter]
+        held = base.tensor(slot.name)
+        if held is None or held.kind in _FLOATS:
+            continue
+        rows = np.argsort(slot.form.order(len(held.data))) if slot.form.order else slice(None)
+        found[matrix.name] = Encoded(held.kind, held.data[rows])
+    return found
+
+
+def nearest_type(kind: str, widths: Collection[int]) -> str | None:
+    """Return the type for rows of all ``widths`` with the most bits up to those of ``kind``, else that with the fewest.
+
+    ``kind`` itself if it fits; None if no type does.
+    """
+    if all(ggml.fits(kind, width) for width in widths):
+        return kind
+    fitting = [each for each in COMMON if all(ggml.fits(each, width) for width in widths)]
+    most = _bits(kind)
+    below = [each for each in fitting if _bits(each) <= most]
+    if below:
+        return max(reversed(below), key=_bits)  # of equals the last: the more exact
+    return min(fitting, key=_bits, default=None)
+
+
+def _bits(kind: str) -> float:
+    block = ggml.block_size(kind)
+    return 8 * ggml.row_bytes(kind, block) / block
+
+
+def rows_taken(own: Encoded, whole: torch.Tensor, weight: torch.Tensor) -> Bytes | None:
+    """Return the bytes of ``weight`` if each of its rows is one of ``whole``, the loaded weight, held as ``own``.
+
+    Both ``(out, in)``; None if a row is another, as where inputs were cut or values changed.
+    """
+    if whole.shape[1] != weight.shape[1]:
+        return None
+    weight = weight.to(whole.dtype)
+    if whole.shape == weight.shape:
+        return own.data if torch.equal(whole, weight) else None
+    places = {row.tobytes(): place for place, row in enumerate(_as_bytes(whole))}
+    found = [places.get(row.tobytes(), -1) for row in _as_bytes(weight)]
+    return None if -1 in found else own.data[found]
+
+
+def _as_bytes(rows: torch.Tensor) -> Bytes:
+    return rows.detach().contiguous().view(torch.uint8).cpu().numpy()
