@@ -25,6 +25,7 @@ from evoprune.errors import InputError
 from evoprune.experiment import config
 from evoprune.experiment.parameters import check_parameters
 from evoprune.experiment.resolve import Resolved, resolve, resolve_at, resolve_file
+from evoprune.exports.draft import is_draft
 from evoprune.exports.exporting import export, is_one_file, recover_into
 from evoprune.files.json_files import read_json, write_json
 from evoprune.interfaces.export import Exported, Exporting, Measuring, Recovering, Table
@@ -120,7 +121,7 @@ class Run:
         def write(place: Path) -> Any:
             return self._problem.export(self.best.genome, self.result, place, checked)
 
-        exported = export(Path(out), write, *self._description(Path(out)))
+        exported = export(Path(out), write, *self._description(Path(out)), replaced=is_draft(self.folder, Path(out)))
         with suppress(OSError):  # of somebody else's folder
             write_json(self.folder / run_folder.EXPORTED, {"out": str(Path(out).absolute())})
         return exported

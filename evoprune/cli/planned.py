@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ import yaml
 
 from evoprune.backends.evaluation import limit_threads
 from evoprune.cli.options import add_command, add_execution, read_execution
-from evoprune.cli.run import add_place, carry_out, keep_promise
+from evoprune.cli.run import add_place, carry_out, complete, keep_promise
 from evoprune.console.phase import Phase, note
 from evoprune.errors import InputError
 from evoprune.experiment import registry
 from evoprune.experiment.resolve import resolve
 from evoprune.exports.exporting import is_one_file, refuse_unless_free
+from evoprune.files.json_files import read_json
 from evoprune.interfaces.export import Exporting
 from evoprune.interfaces.planning import Planner
 from evoprune.records import run_folder
@@ -54,6 +56,11 @@ def add_planned(commands: Any) -> None:
 
 def _call(planner: type[Planner], options: argparse.Namespace) -> int | None:
     how = read_execution(options, scoop_for="'run': give it what --print-config prints")
+    out = str(options.out.absolute()) if options.out else None
+    if out and not options.print_config and (begun := _begun(options.runs_dir, options.arguments, out)):
+        note(f"{begun}: continued, as this command began it")
+        complete(begun, how)
+        return None
     if options.out:
         refuse_unless_free(options.out)
     if options.name:
@@ -71,10 +78,18 @@ def _call(planner: type[Planner], options: argparse.Namespace) -> int | None:
     if options.out and issubclass(resolved.problem, Exporting):
         refuse_unless_free(options.out, is_one_file(resolved.problem, options.out))
     folder = run_folder.choose(options.runs_dir, options.name, plan.name)
-    out = str(options.out.absolute()) if options.out else None
-    promised = {"out": out, "options": dict(plan.export), "until": until}
+    promised = {"out": out, "options": dict(plan.export), "until": until, "command": options.arguments}
     from evoprune.search.run import run  # brings in DEAP, which a refused command should not wait for
 
     carry_out(lambda: run(resolved, folder, how, promised=promised), folder)
     keep_promise(folder)
+    return None
+
+
+def _begun(runs_dir: Path, command: Sequence[str], out: str) -> Path | None:
+    """The folder of a run that the same ``command`` began, and that is not exported yet."""
+    for path in sorted(runs_dir.glob(f"*/{run_folder.PROMISED}")):
+        promise = read_json(path)
+        if promise.get("command") == list(command) and promise.get("out") == out:
+            return path.parent
     return None

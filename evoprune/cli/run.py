@@ -11,6 +11,7 @@ import yaml
 
 from evoprune.api import Run
 from evoprune.backends.evaluation import limit_threads, this_worker
+from evoprune.backends.execution import Execution
 from evoprune.cli.options import (
     add_command,
     add_execution,
@@ -23,6 +24,7 @@ from evoprune.cli.options import (
 from evoprune.console.phase import Phase, note
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.resolve import refuse_missing
+from evoprune.exports.draft import is_draft, promised_file
 from evoprune.files.json_files import read_json
 from evoprune.interfaces.export import Exporting
 from evoprune.interfaces.parts import Foreseeing, reporting
@@ -74,8 +76,6 @@ def add_resume(commands: Any) -> None:
 
 def resume(options: argparse.Namespace) -> int | None:
     """Continue runs that ended early, or add generations to one that is done."""
-    from evoprune.search.run import resume  # as in run: NumPy and DEAP
-
     how = read_execution(options)
     if (code := under_scoop(how, options)) is not None:
         return code
@@ -83,8 +83,7 @@ def resume(options: argparse.Namespace) -> int | None:
     code = 0
     for folder in folders:
         try:
-            carry_out(lambda folder=folder: resume(folder, options.set, how), folder)  # type: ignore[misc]
-            keep_promise(folder)
+            complete(folder, how, options.set)
         except (InputError, Stopped) as error:
             if folder == folders[-1] and not code:
                 raise
@@ -92,6 +91,14 @@ def resume(options: argparse.Namespace) -> int | None:
             code = error.exit_code
         this_worker.forget()  # the run's problem, which may be large
     return code
+
+
+def complete(folder: Path, how: Execution, overrides: Sequence[str] = ()) -> None:
+    """Continue the run in ``folder``, its experiment changed by ``overrides``, and what was to follow it."""
+    from evoprune.search.run import resume  # as in run: NumPy and DEAP
+
+    carry_out(lambda: resume(folder, overrides, how), folder)
+    keep_promise(folder)
 
 
 def runs_in(folders: Sequence[Path], wanted: Callable[[Path], bool], what: str) -> list[Path]:
@@ -190,4 +197,6 @@ def keep_promise(folder: Path) -> None:
 
 
 def _say_how_to_continue(folder: Path) -> None:
+    if (out := promised_file(folder)) and is_draft(folder, out):
+        print(f"the best candidate so far, not measured yet: {out}", file=sys.stderr)
     print(f"to continue: python -m evoprune resume {shlex.quote(str(folder))}", file=sys.stderr)

@@ -36,15 +36,16 @@ def export(
     made_by: Mapping[str, Any],
     experiment: Config | None,
     is_file: bool = False,
+    replaced: bool = False,
 ) -> Exported:
     """Let ``write`` make ``out``, a new folder or file, and name it so when it is complete.
 
     ``evoprune.json`` gets the facts and ``made_by``, ``experiment.yaml`` the ``experiment``: see :func:`about`.
-    Raises :class:`Stopped` if the problem found faults in the export: ``UNFIT.txt`` lists them.
+    ``replaced``: whether a file ``out`` is there that this one replaces. Raises :class:`Stopped` if the problem found
+    faults in the export: ``UNFIT.txt`` lists them.
     """
-    refuse_unless_free(out, is_file)
-    _clear_parts(out)
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    refuse_unless_free(out, is_file, replaced)
+    part = part_of(out)
     try:
         with stopping_at_full_disks(out.parent):
             part.mkdir(parents=True)
@@ -74,13 +75,13 @@ def export(
     return exported
 
 
-def _clear_parts(out: Path) -> None:
-    if not out.parent.is_dir():
-        return
-    for path in out.parent.iterdir():
+def part_of(out: Path) -> Path:
+    """Return the folder in which this process may make ``out``; delete those that killed processes left."""
+    for path in out.parent.iterdir() if out.parent.is_dir() else ():
         found = re.fullmatch(rf"\.{re.escape(out.name)}\.(\d+)\.part", path.name)
         if found and not _is_running(int(found[1])):
             shutil.rmtree(path, ignore_errors=True)
+    return out.with_name(f".{out.name}.{os.getpid()}.part")
 
 
 def _is_running(pid: int) -> bool:
@@ -113,10 +114,17 @@ def is_one_file(problem: type[Exporting], out: Path) -> bool:
     return out.suffix in known
 
 
-def refuse_unless_free(out: Path, is_file: bool = False) -> None:
-    """Refuse ``out`` if it is taken, but for an empty folder, or cannot be made: hours of search may precede it."""
+def refuse_unless_free(out: Path, is_file: bool = False, replaced: bool = False) -> None:
+    """Refuse ``out`` if it is taken, but for an empty folder, or cannot be made: hours of search may precede it.
+
+    ``replaced``: a file ``out`` may be there.
+    """
     try:
-        taken = os.path.lexists(out) and (is_file or out.is_symlink() or not out.is_dir() or any(out.iterdir()))
+        taken = (
+            not replaced
+            and os.path.lexists(out)
+            and (is_file or out.is_symlink() or not out.is_dir() or any(out.iterdir()))
+        )
         home = next((folder for folder in out.absolute().parents if folder.exists()), None)
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", str(out)) from None

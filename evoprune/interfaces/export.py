@@ -89,6 +89,10 @@ class Exporting(ABC):
         (:func:`evoprune.about`). ``result``: a :attr:`evoprune.Problem.Result`, with its ``folder``.
         """
 
+    def draft(self, genome: Sequence[float], place: Path, options: Any) -> bool:  # noqa: ARG002 - a default
+        """Write ``genome`` to the file ``place`` within seconds, unchecked, or return False: before a run's end."""
+        return False
+
     def rivals(self, first: bool) -> Iterator[Rival]:  # noqa: ARG002 - a default
         """Exports that ``front --rivals`` adds to this run's; of its ``first`` run also those of all runs."""
         return iter(())

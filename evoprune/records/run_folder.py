@@ -16,7 +16,7 @@ import yaml
 
 from evoprune.errors import InputError, Stopped
 from evoprune.experiment.config import Config
-from evoprune.files.json_files import PART, read_json, write_text
+from evoprune.files.json_files import PART, read_json, write_json, write_text
 from evoprune.files.locks import lock
 
 CONFIG, STATUS, LOCK = "config.yaml", "status.json", "lock"  # written before anything is loaded
@@ -146,6 +146,15 @@ def seconds_left(folder: Path) -> float | None:
     """Seconds until the time that the command which planned the run in ``folder`` may take is over; None if any."""
     until = read_json(folder / PROMISED).get("until") if (folder / PROMISED).exists() else None
     return until - time.time() if isinstance(until, (int, float)) else None
+
+
+def give_time_back(folder: Path) -> None:
+    """Move the end of the time of the run in ``folder`` by the seconds in which nothing was written there."""
+    path = folder / PROMISED
+    if seconds_left(folder) is None:
+        return
+    promise, last = read_json(path), max(each.stat().st_mtime for each in folder.rglob("*"))
+    write_json(path, promise | {"until": promise["until"] + max(0.0, time.time() - last)})
 
 
 def environment() -> dict[str, Any]:

@@ -16,6 +16,7 @@ from evoprune.console.phase import note
 from evoprune.errors import Stopped
 from evoprune.experiment.explain import validated
 from evoprune.experiment.spec import Experiment
+from evoprune.exports.draft import Draft
 from evoprune.figures import draw_convergence
 from evoprune.files.json_files import finite, write_json
 from evoprune.interfaces.algorithm import Evaluate, Individual
@@ -27,7 +28,7 @@ from evoprune.records.history import History
 from evoprune.records.recorded import RecordedRun
 from evoprune.records.status import StatusFile
 from evoprune.search.early_stopping import EarlyStopping
-from evoprune.search.evaluator import Evaluator
+from evoprune.search.evaluator import Evaluator, draws_apart
 from evoprune.search.finals import finals_of, hold
 from evoprune.search.prepared import Prepared
 from evoprune.search.progress import Progress
@@ -119,6 +120,12 @@ def _find(
     stopping = EarlyStopping(problem, experiment.patience, past.watched)
     references = evaluator.references(problem.references())
     start = time.perf_counter() - past.seconds
+    draft = Draft(run.folder, problem)
+
+    def draft_best(now: bool = False) -> None:
+        if history.live and evaluator.best is not None:
+            with draws_apart():
+                draft.write(evaluator.best.genome, now)
 
     def after_generation(number: int, population: Sequence[Individual]) -> None:
         line = _generation_line(number, population, evaluator) | stopping.update(number, evaluator.best)
@@ -127,13 +134,19 @@ def _find(
         if history.live:
             progress.generation(number, line["median"])
 
-    best, last = _evolve(run.toolbox, experiment, evaluator, stopping, budget, after_generation)
+    try:
+        best, last = _evolve(run.toolbox, experiment, evaluator, stopping, budget, after_generation, draft_best)
+    except KeyboardInterrupt:
+        draft_best(now=True)
+        raise
     progress.now("judging the finalists")
     best, finals = hold(problem, best, evaluator)
     seconds = time.perf_counter() - start
     front = sorted(evaluator.front, key=lambda individual: individual.fitness, reverse=True)
     if front:
         best = front[_choose(problem, [individual.fitness.values for individual in front])]
+    if history.live:
+        draft.write(best.genome, now=True)
     return _Found(best, front, finals, references, last, seconds)
 
 
@@ -184,6 +197,7 @@ def _evolve(
     stopping: EarlyStopping,
     budget: float | None,
     after_generation: Callable[[int, Sequence[Individual]], None],
+    after_evaluation: Callable[[], None],
 ) -> tuple[Individual, int]:
     """Run the algorithm to its last generation, or until ``budget`` (of work) or patience is spent.
 
@@ -193,6 +207,7 @@ def _evolve(
     for step in tools.algorithm(tools):
         if isinstance(step, Evaluate):
             evaluator.evaluate(step, last + 1)
+            after_evaluation()
             continue
         last += 1
         after_generation(last, step.population)

@@ -47,6 +47,10 @@ class ExportFormat(ABC):
     def check(self) -> None:  # noqa: B027 - most refuse nothing
         """Raise :class:`evoprune.InputError` for options that :meth:`write` refuses: before a recovery trains."""
 
+    def draft(self, place: Path) -> bool:  # noqa: ARG002 - a default
+        """Write the model to the file ``place``, unmeasured, as :meth:`evoprune.Exporting.draft` does."""
+        return False
+
     @abstractmethod
     def write(self, run: LanguageModelResult, place: Path) -> Exported:
         """Write the model to ``place``, a file to make (or an empty folder), and read it back.

@@ -32,14 +32,21 @@ class GgufFile(ExportFormat):
     def check(self) -> None:
         self._base()
 
+    def draft(self, place: Path) -> bool:
+        base = self._base()
+        from problems.gguf.write import contents
+
+        model, encoded = self.final.reside()
+        contents(model, base, encoded, self._half).write(place)
+        return True
+
     def write(self, run: LanguageModelResult, place: Path) -> Exported:
         base = self._base()  # before the following imports: a package may be missing
         from problems.export.comparison import Comparison
         from problems.gguf.runtime import checked
         from problems.gguf.write import contents
 
-        session, final, options = self.session, self.final, self.options
-        half = _KINDS[options.dtype] if options.dtype else None
+        session, final, half = self.session, self.final, self._half
         resident, report = session.resident, session.texts.report
         session.transform.apply(session.transform.dense)
         top = min(session.settings.kl_top, resident.forward.vocabulary)
@@ -69,11 +76,15 @@ class GgufFile(ExportFormat):
             "architecture": made.layout.architecture,
             "check": {name: finite(value) if isinstance(value, float) else value for name, value in found.items()},
         }
-        facts |= comparison.facts(found, timed=not options.untimed, preset=not (options.untimed or run.rival))
+        facts |= comparison.facts(found, timed=not self.options.untimed, preset=not (self.options.untimed or run.rival))
         typed = ExportFacts.read(facts)
         about(place, CARD).write_text("\n".join([*_card(typed, place.name), ""]), encoding="utf-8")
         summary, verdict = list(_summary(typed)), _verdict(typed)
         return Exported(facts, summary, _faults(found), verdict, "llama-cli -m {out}")
+
+    @property
+    def _half(self) -> str | None:
+        return _KINDS[self.options.dtype] if self.options.dtype else None
 
     def _base(self) -> Any:
         """Find the base of the model, which is resident afterwards."""

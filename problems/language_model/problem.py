@@ -260,6 +260,11 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         final = final_model(self.session, genome, result)
         return self._format(place)(final, options).write(run_of(final, result), place)
 
+    def draft(self, genome: Sequence[float], place: Path, options: Any) -> bool:
+        from problems.results.final_model import FinalModel
+
+        return self._format(place)(FinalModel(self.session, genome), options).draft(place)
+
     @classmethod
     def load(cls, folder: Path, facts: Mapping[str, Any]) -> tuple[Any, Any]:
         from problems.export.ragged_model import load_any

@@ -59,9 +59,14 @@ class Sum(Problem, Exporting, Reporting):
 
     def export(self, genome, result, place, options):
         self._come_to("export")
-        (place / "best.json").write_text(json.dumps(genome))
+        (place / "best.json" if place.is_dir() else place).write_text(json.dumps(genome))
         told = ["two numbers!" if options.loud else "two numbers"]
         return Exported({"sum": sum(genome)}, told, verdict="2 numbers of 3", usage="cat {out}/best.json")
+
+    def draft(self, genome, place, options):
+        if place.suffix:
+            place.write_text(json.dumps([*genome, options.loud]))
+        return bool(place.suffix)
 
     @classmethod
     def drawn(cls, facts):
@@ -140,6 +145,36 @@ def test_what_was_promised_is_kept_by_resume_after_an_interruption(part, command
     (tmp_path / "result" / "evoprune.json").write_text(json.dumps(facts))
     assert evoprune("report", "run").code == 0
     assert "2 numbers" not in Path("run", "report.md").read_text()
+
+
+@pytest.mark.parametrize("part", ["search", "export"])
+def test_the_best_so_far_is_in_the_file_until_the_same_command_completes_it(
+    part, command, evoprune, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    command("OfSums")
+    out, again = Path("result.txt"), ("tiny", "3", "--name", "run", "--out", "result.txt")
+    monkeypatch.setenv("INTERRUPTED_IN", part)
+    answer = evoprune(*again)
+    assert answer.code == 130
+    assert str(tmp_path / out) in answer.err
+    assert "to continue: python -m evoprune resume runs/run\n" in answer.err
+    scored = [
+        line for line in map(json.loads, Path("runs/run/history.jsonl").read_text().splitlines()) if "candidate" in line
+    ]
+    best = min(scored, key=lambda line: line["fitness"])["genome"]
+    assert json.loads(out.read_text()) == [*best, True]
+    monkeypatch.setenv("INTERRUPTED_IN", "nothing")
+    if part == "export":
+        out.write_text("of somebody else")
+        assert evoprune("resume", "runs/run").code == 2
+        assert out.read_text() == "of somebody else"
+        out.unlink()
+    answer = evoprune(*again)
+    assert answer.code == 0, answer.err
+    assert json.loads(out.read_text()) == result(Path("runs/run"))["best"]["genome"]
+    assert Path("result.evoprune.json").is_file()
+    assert evoprune(*again).code == 2
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,9 @@ def test_a_file_is_compared_with_its_source_and_with_the_preset_nearest_in_size(
     card = (tmp_path / "small.README.md").read_text()
     assert verdict in card
     assert f"| {preset['bytes']:,} |" in card
+    found = Run.open(run)
+    assert found.problem.draft(found.best.genome, tmp_path / "draft.gguf", found.problem.ExportOptions())
+    assert (tmp_path / "draft.gguf").read_bytes() == out.read_bytes()
 
 
 def test_a_preset_is_the_largest_that_is_no_larger_or_the_smallest():
