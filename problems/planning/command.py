@@ -13,6 +13,7 @@ from problems.planning.recipe import Recipe
 from problems.planning.recipes import RECIPES
 
 _TRAINED_WINDOW = 256  # tokens in a window that scales are trained on, at most
+_QUICK = 60.0  # seconds, at least
 _BEGINNING = 5.0  # seconds before planning: Python and its packages
 
 
@@ -40,14 +41,17 @@ class Prune(Planner):
             help="for --out OUT.gguf: a .gguf file of the same model, whose tokenizer and metadata are copied "
             "(default: MODEL itself, if it is one)",
         )
-        parser.add_argument("--time", default="20m", help="how long it may take, as in 90s, 20m or 2h (default: 20m)")
+        times = parser.add_mutually_exclusive_group()
+        times.add_argument("--time", default="20m", help="how long it may take, as in 90s, 20m or 2h (default: 20m)")
+        told = "a minute, or as much more as this model needs: the shortest --time that works"
+        times.add_argument("--quick", action="store_true", help=told)
         parser.add_argument("--seed", type=int, default=0, help="of the search (default: 0)")
 
     @classmethod
     def plan(cls, options: argparse.Namespace) -> Plan:
         from problems.planning.early import larger_than_source, least_bytes, refuse_files, refuse_mistakes
 
-        recipe, seconds = _goal(options), _seconds(options.time)
+        recipe, seconds = _goal(options), _QUICK if options.quick else _seconds(options.time)
         refuse_mistakes(options, recipe)
         base = _base(options.base)
         one_file = options.out is not None and options.out.suffix == ".gguf"
@@ -76,7 +80,7 @@ class Prune(Planner):
             files = (narrows(options.model, base), least_bytes(settings)) if one_file else ()
             subject = measure_subject(resident, windows, loading, recipe.differentiates, one_file, base, *files)
         spent = _BEGINNING + time.perf_counter() - begun if one_file else 0.0
-        recipe, text, shares = share_out(recipe, subject, text, seconds - spent)
+        recipe, text, shares = share_out(recipe, subject, text, seconds - spent, options.quick)
         made = recipe.experiment(subject, shares.evaluations)
         problem = {
             **made["problem"],

@@ -190,8 +190,13 @@ class Shares:
     compensated: bool = False
 
 
-def share_out(recipe: Recipe, subject: Subject, text: Division, seconds: float) -> tuple[Recipe, Division, Shares]:
-    """Return ``recipe``, or a cheaper one that fits into ``seconds``, with windows and shares. Raises InputError."""
+def share_out(
+    recipe: Recipe, subject: Subject, text: Division, seconds: float, extended: bool = False
+) -> tuple[Recipe, Division, Shares]:
+    """Return ``recipe``, or a cheaper one that fits into ``seconds``, with windows and shares.
+
+    If nothing fits, the cheapest one in the time that it needs if ``extended``, else InputError.
+    """
     if subject.one_file:
         return _share_out_file(recipe, subject, text, seconds)
     while True:
@@ -200,6 +205,8 @@ def share_out(recipe: Recipe, subject: Subject, text: Division, seconds: float) 
             return recipe, text, found
         if (cheaper := recipe.cheaper()) is None:
             least = _least_minutes(recipe, subject, text)
+            if extended:
+                return share_out(recipe, subject, text, 60.0 * least)
             raise InputError(f"is too short for this model on this machine; expected at least {least}m", "--time")
         recipe = cheaper
 

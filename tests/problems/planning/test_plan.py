@@ -97,7 +97,8 @@ def test_the_time_that_is_said_to_be_enough_is_enough_and_the_least(goal, speed)
     with pytest.raises(InputError, match=r"--time: is too short .* at least \d+m") as found:
         share_out(goal, subject, TEXT, 20)
     needed = int(str(found.value).split()[-1].removesuffix("m"))
-    share_out(goal, subject, TEXT, 60 * needed)
+    extended = share_out(goal, subject, TEXT, 20, extended=True)
+    assert extended[1:] == share_out(goal, subject, TEXT, 60 * needed)[1:]
     if needed > 1:
         with pytest.raises(InputError, match="too short"):
             share_out(goal, subject, TEXT, 60 * (needed - 1))
