@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from evoprune import Evaluation, Finals, HeldOut, finite
@@ -13,9 +13,7 @@ from problems.texts.settings import TextSettings
 
 if TYPE_CHECKING:  # these import torch, which checking an experiment does not need
     from problems.distillation.text import RecoveryText
-    from problems.evaluation.measure import Objective
     from problems.evaluation.session import Session
-    from problems.texts.windows import Windows
 
 _TRAINED = 4  # cost of a trained token in scored ones: 8 x parameters operations, with those of the dense model, to 2
 
@@ -35,16 +33,9 @@ class JudgedModels(HeldOut, Finals):
 
     def held_out_value(self, genome: Sequence[float]) -> float | None:
         """The objective on the held-out windows, if there are any."""
-        if self._held_out is None:
+        if (held_out := self.session.texts.held_out) is None:
             return None
-        windows, objective = self._held_out
-        self.session.transform.apply(genome)
-        return self.session.fitness.measure.value(windows.tokens, objective, label="measuring")
-
-    @cached_property
-    def _held_out(self) -> tuple[Windows, Objective] | None:
-        held_out = self.session.texts.held_out
-        return (held_out, self.session.fitness.objective_on(held_out)) if held_out else None
+        return self.session.fitness.judge(genome, held_out, partial(self.session.transform.apply, genome))
 
     @property
     def finalists(self) -> int:
@@ -73,10 +64,8 @@ class JudgedModels(HeldOut, Finals):
 
         final, resident = FinalModel(self.session, genome), self.session.resident
         if not self.recovery or not self._select:
-            assert self._held_out is not None
-            windows, objective = self._held_out
-            final.reside()
-            value = self.session.fitness.measure.value(windows.tokens, objective, label="measuring")
+            assert self.session.texts.held_out is not None
+            value = self.session.fitness.judge(genome, self.session.texts.held_out, final.reside)
             self.session.transform.apply(self.session.transform.dense)
             return Evaluation((value,), work=0.0)
         from problems.distillation.recover import criterion_after

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
 
@@ -35,7 +35,7 @@ from problems.results.learning_curve import criterion, criterion_values
 from problems.results.result import EVOLVED, RecoveredRow
 from problems.texts.windows import Windows
 from problems.transforms.overlay import Overlay
-from problems.transforms.stack import overlay_of
+from problems.transforms.stack import cutting, overlay_of
 from problems.transforms.transform import Transform
 
 S = TypeVar("S", bound=RecoverSettings)
@@ -48,18 +48,36 @@ _NOTHING = {"tokens": 0, "time": None}  # settings of the dense model if the los
 
 @dataclass(frozen=True)
 class Teacher:
-    """The dense model, and the texts: those to train on, and the one that scores the result."""
+    """The dense model, and the texts: those to train on, and the one that scores the result.
+
+    Losses on the latter times ``factor`` are those of a token of the source's tokenizer; see :meth:`Texts.read`. A
+    model with fewer tokens has a teacher with as few, which itself is ``behind`` by some nats a token.
+    """
 
     model: Any
     text: RecoveryText
     report: Windows
+    factor: float = 1.0
+    behind: float = 0.0
+
+    @classmethod
+    def of(cls, final: FinalModel, text: RecoveryText) -> Self:
+        """The teacher of ``final``, which is the session's model from now on."""
+        session, behind = final.session, 0.0
+        genome = session.transform.teacher(final.genome)
+        if genome != session.transform.dense:
+            behind = session.fitness.divergence_on(session.texts.report, genome).behind
+        session.transform.apply(genome)
+        report, factor = session.texts.read(session.texts.report)
+        return cls(session.resident.model, text.read(session.texts), report, factor, behind)
 
     def score(self, model: Any) -> dict[str, float | None]:
         """Perplexity of ``model`` on the report text, and its divergence from this one."""
         tokens, forward = self.report.tokens, Forward(model)
+        lost = self.behind + self.factor * divergence(forward, Forward(self.model), tokens)
         return {
-            "perplexity": finite(Measure(forward, None).perplexity(tokens)),
-            "divergence": finite(divergence(forward, Forward(self.model), tokens)),
+            "perplexity": finite(Measure(forward, None).perplexity(tokens) ** self.factor),
+            "divergence": finite(lost),
         }
 
 
@@ -107,19 +125,23 @@ def recover(
     identity: dict[str, Any] = {"genomes": {name: list(model.genome) for name, model in models.items()}}
     identity |= {"weights": session.resident.weights_sha256, "transform": session.transform.describe()}
     identity |= {"before": sha256_of(final.recovered)} if final.recovered else {}
-    teacher = Teacher(session.resident.model, text, session.texts.report)
+    transform, taught = session.transform, session.transform.teacher(final.genome)
+    if others := [name for name, each in models.items() if transform.teacher(each.genome) != taught]:
+        raise InputError(f"{', '.join(others)} has another vocabulary, and so another teacher; leave it out", "alike")
+    teacher = Teacher.of(final, text)
     if final.recovered and settings.trained_alike:
         raise InputError("the result was recovered before, and these were not; leave it out", "alike")
     begin(folder, settings, teacher, identity, anew)
 
     def make(name: str) -> Given:
         given = _given(models[name], settings.train)
-        alone = isinstance(session.transform, Overlay) and not final.recovered
+        alone = not final.recovered and [*cutting(transform, final.genome)] == [*cutting(transform, taught)]
         if settings.train != "scales" or settings.keep_codes or not alone:
             return given
-        return replace(given, codes=partial(compensate, session.resident.model, given.encoded, text.train))
+        return replace(given, codes=partial(compensate, teacher.model, given.encoded, teacher.text.train))
 
     recovered = recover_all(make, teacher, settings, folder)
+    transform.apply(transform.dense)
     if final.has_types:
         recovered.protocol["weights"] = _BEFORE_TYPES if final.rounds_after(settings.train) else _IN_TYPES
     return replace(recovered, weights={**final.recovered, **recovered.weights})
@@ -133,22 +155,25 @@ def criterion_after(
     The session's model is the dense one afterwards.
     """
     resident, rounds = final.session.resident, final.rounds_after(settings.train)
-    if not tokens:
-        given = _given(final)
-        convert(given.model, resident.device, resident.model.dtype)
-        found = _criterion(given.model, resident.model, text, settings)
-        return found, found
-    given = _given(final, settings.train)
-    convert(given.model, resident.device, torch.float32)
-    short = settings.model_copy(update={"tokens": tokens, "time": None, "evaluations": 0 if rounds else 1})
-    training = Training(given, resident.model, text, short, Checkpoints(None), Phase(quiet=True))
-    training.train_on()
-    values = criterion_values(training.progress.curve)
-    if not rounds:
-        return values[0], values[-1]
-    model = training.merged()
-    final.round(model)
-    return values[0], _criterion(model, resident.model, text, settings)
+    given = _given(final, settings.train if tokens else "norms")
+    text = text.read(final.session.texts)
+    try:
+        if not tokens:
+            convert(given.model, resident.device, resident.model.dtype)
+            found = _criterion(given.model, resident.model, text, settings)
+            return found, found
+        convert(given.model, resident.device, torch.float32)
+        short = settings.model_copy(update={"tokens": tokens, "time": None, "evaluations": 0 if rounds else 1})
+        training = Training(given, resident.model, text, short, Checkpoints(None), Phase(quiet=True))
+        training.train_on()
+        values = criterion_values(training.progress.curve)
+        if not rounds:
+            return values[0], values[-1]
+        model = training.merged()
+        final.round(model)
+        return values[0], _criterion(model, resident.model, text, settings)
+    finally:
+        final.session.transform.apply(final.session.transform.dense)
 
 
 def decided(settings: S, transform: Transform) -> S:
@@ -165,10 +190,10 @@ def refuse_scales(settings: RecoverSettings, transform: Transform | None = None)
 
 
 def _given(final: FinalModel, train: str = "norms") -> Given:
-    """A copy of the model to train for ``final``; the session's model is the dense one afterwards."""
+    """A copy of the model to train for ``final``; the session's model is its teacher afterwards."""
     transform = final.session.transform
     model, encoded = final.to_train(train).copy()
-    transform.apply(transform.dense)
+    transform.apply(transform.teacher(final.genome))
     rounded = partial(_rounded, final) if final.rounds_after(train) else None
     return Given(model, encoded, transform.sparse, rounded)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy
 import torch
@@ -13,7 +13,7 @@ from evoprune import InputError
 from problems.distillation.settings import RecoverSettings
 from problems.models.resident import Resident
 from problems.texts.settings import TextSettings
-from problems.texts.text_splits import PASSAGE, holds_much_of, share_in_common
+from problems.texts.text_splits import PASSAGE, Texts, holds_much_of, share_in_common
 from problems.texts.windows import Windows, check_length, unused_windows
 
 _ROLE = "recover.text"
@@ -26,6 +26,18 @@ class RecoveryText:
     train: torch.Tensor
     held_out: torch.Tensor
     whole: Windows  # all of them
+
+    @classmethod
+    def of(cls, whole: Windows, held_out: int) -> Self:
+        """The windows of ``whole``; those ``held_out`` are spread evenly over it."""
+        windows = len(whole.tokens)
+        chosen = numpy.arange(held_out) * windows // held_out
+        rest = numpy.setdiff1d(numpy.arange(windows), chosen)
+        return cls(whole.tokens[rest], whole.tokens[chosen], whole)
+
+    def read(self, texts: Texts) -> Self:
+        """The same windows as the model reads them now; see :meth:`Texts.read`."""
+        return self.of(texts.read(self.whole)[0], len(self.held_out))
 
     def protocol(self) -> dict[str, Any]:
         """Describe the text."""
@@ -42,7 +54,7 @@ def recovery_text(settings: RecoverSettings, resident: Resident, search: Windows
 def divided(
     text: TextSettings, seen: Sequence[Windows], settings: RecoverSettings, resident: Resident, report: TextSettings
 ) -> RecoveryText:
-    """Divide the windows of ``text`` but those ``seen``; the held-out ones are spread evenly over it.
+    """Divide the windows of ``text`` but those ``seen``.
 
     ``resident``: the model to train or its dense one.
     """
@@ -57,9 +69,7 @@ def divided(
             f"{settings.step_windows} to train on: give a longer text, or a smaller window, held_out or batch",
             text.source,
         )
-    chosen = numpy.arange(held_out) * windows // held_out
-    rest = numpy.setdiff1d(numpy.arange(windows), chosen)
-    return RecoveryText(whole.tokens[rest], whole.tokens[chosen], whole)
+    return RecoveryText.of(whole, held_out)
 
 
 def refuse_report(text: RecoveryText, report: Windows) -> None:

@@ -48,10 +48,12 @@ class Divergence(Objective):
     KL(dense
 
     pruned) as in EvoPress (Sieberling et al., ICML 2025). Of each prediction the ``top`` largest probabilities are
-    stored, and all others as one: a lower bound, exact if ``top`` is the vocabulary's size.
+    stored, and all others as one: a lower bound, exact if ``top`` is the vocabulary's size. ``behind`` is added to each
+    value: the nats a token that the dense model itself loses where it has fewer tokens to predict.
     """
 
     def __init__(self, predictions: int, top: int) -> None:
+        self.top, self.behind = top, 0.0
         self._log_p = torch.empty(predictions, top)
         self._rest = torch.empty(predictions)
         self._tokens = torch.empty(predictions, top, dtype=torch.int32)
@@ -61,13 +63,13 @@ class Divergence(Objective):
         """The stored ``log_p`` and ``top``, the tokens, ``(predictions, top)``; ``rest`` ``(predictions,)``."""
         return {"log_p": self._log_p, "top": self._tokens, "rest": self._rest}
 
-    def learn(self, logits: Tensor, targets: Tensor, first: int) -> Tensor:  # noqa: ARG002
-        """Store the dense model's ``logits`` ``(rows, vocabulary)``; return 0, as :meth:`add` would a loss."""
+    def learn(self, logits: Tensor, targets: Tensor, first: int) -> Tensor:
+        """Store the dense model's ``logits`` ``(rows, vocabulary)``; return their summed next-token loss."""
         rows = slice(first, first + logits.shape[0])
         log_p, tokens = logits.log_softmax(-1).topk(self._tokens.shape[1], sorted=False)
         self._log_p[rows], self._tokens[rows] = log_p.cpu(), tokens.to("cpu", torch.int32)
         self._rest[rows] = _log_rest(log_p).cpu()
-        return torch.zeros(())
+        return cross_entropy(logits, targets, reduction="sum")
 
     def add(self, logits: Tensor, targets: Tensor, first: int) -> Tensor:  # noqa: ARG002
         rows = slice(first, first + logits.shape[0])
@@ -77,6 +79,9 @@ class Divergence(Objective):
         inside = (log_p.exp() * (log_p - log_q)).sum(-1)
         outside = rest_p.exp() * (rest_p - _log_rest(log_q))
         return (inside + outside).to(sum_dtype(logits.device)).sum()
+
+    def value(self, total: float, predictions: int) -> float:
+        return super().value(total, predictions) + self.behind
 
 
 def _log_rest(log_probabilities: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ class PrefixCache:
         self._prefixes, running = [], blake2b(digest_size=16)
         for mark in marks:
             self._prefixes.append(running.digest())
-            running.update(repr(mark).encode())
+            running.update(f"{mark!r};".encode())  # else 1, 1 would be taken for 11
 
     def longest(self, first: int, windows: int) -> tuple[int, torch.Tensor | None]:
         """Return the last block before which states are stored, and the states; (0, None) if there is none."""

@@ -1,7 +1,7 @@
 """The parts of one process: a resident model, its texts, its transform, and the fitness of genomes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -12,7 +12,7 @@ from problems.evaluation.measure import Divergence, Measure, Objective, Perplexi
 from problems.evaluation.prefix_cache import PrefixCache
 from problems.models.resident import Resident
 from problems.texts.text_splits import Texts
-from problems.texts.windows import Windows
+from problems.texts.windows import Windows, predictions
 from problems.transforms.stack import combined
 from problems.transforms.transform import Transform
 
@@ -23,45 +23,83 @@ PERPLEXITY = (
 
 
 class Fitness:
-    """Scores genomes on the windows ``search``, and reuses hidden states of related candidates."""
+    """Scores genomes on the search text, and reuses hidden states of related candidates.
 
-    def __init__(self, settings: EvaluationSettings, resident: Resident, transform: Transform, search: Windows) -> None:
-        self._settings, self._resident, self._transform, self._search = settings, resident, transform, search
+    Losses are those of a token of the dense model's tokenizer, also where a transform has swapped it.
+    """
+
+    def __init__(self, settings: EvaluationSettings, resident: Resident, transform: Transform, texts: Texts) -> None:
+        self._settings, self._resident, self._transform, self._texts = settings, resident, transform, texts
         if settings.compile:
             resident.forward.compile()
         self.measure = Measure(resident.forward, settings.batch_tokens)
-        state_bytes = search.tokens.numel() * resident.forward.bytes_per_state
+        state_bytes = texts.search.tokens.numel() * resident.forward.bytes_per_state
         self._states = PrefixCache(resident.forward.depth, state_bytes, settings.reuse_mib * 2**20)
-        self._objective = self.objective_on(search)
+        self._divergences: dict[Any, tuple[Divergence, float]] = {}
+        self.objective_on(texts.search, transform.dense)
         self.tokens_scored = 0  # by value
 
     def value(self, genome: Sequence[float], fidelity: float = 1.0) -> tuple[float, int]:
         """Return the objective for ``genome``, and the tokens scored: the first ``fidelity``, in (0, 1], of them."""
+        search = self._texts.search
+        objective = self.objective_on(search, genome)
         self._transform.apply(genome)
-        tokens = self._search.tokens[: max(1, math.ceil(fidelity * self._search.tokens.shape[0]))]
         self._states.begin(self._transform.marks())
-        value = self.measure.value(tokens, self._objective, self._states)
+        value, tokens = self._value(search, objective, fidelity, self._states)
         self._states.judge(value)
-        self.tokens_scored += tokens.numel()
-        return value, tokens.numel()
+        self.tokens_scored += tokens
+        return value, tokens
 
     def loss(self, genome: Sequence[float], fidelity: float = 1.0) -> float:
         """As :meth:`value`, in nats per token: the logarithm of a perplexity, and a divergence unchanged."""
         value, _ = self.value(genome, fidelity)
-        return math.log(value) if isinstance(self._objective, Perplexity) else value
+        return math.log(value) if self._settings.objective == "perplexity" else value
 
-    def perplexity(self, genome: Sequence[float], tokens: torch.Tensor) -> float:
-        self._transform.apply(genome)
-        return self.measure.perplexity(tokens)
+    def perplexity(self, windows: Windows) -> float:
+        """The perplexity of the model as it is now."""
+        return self.value_now(windows, Perplexity())
 
-    def objective_on(self, windows: Windows) -> Objective:
-        """The objective of the search on ``windows``; the model may be dense afterwards."""
-        if self._settings.objective == "perplexity":
-            return Perplexity()
-        divergence = Divergence(windows.predictions, min(self._settings.kl_top, self._resident.forward.vocabulary))
-        self._transform.apply(self._transform.dense)
-        self.measure.total(windows.tokens, divergence.learn)
-        return divergence
+    def value_now(self, windows: Windows, objective: Objective, measure: Measure | None = None) -> float:
+        """``objective`` on ``windows`` of the model as it is now, or of its copy that ``measure`` runs."""
+        return self._value(windows, objective, label="measuring", measure=measure)[0]
+
+    def judge(self, genome: Sequence[float], windows: Windows, reside: Callable[[], Any]) -> float:
+        """The objective on ``windows`` of the model that ``reside`` makes of ``genome``."""
+        objective = self.objective_on(windows, genome)
+        reside()
+        return self.value_now(windows, objective)
+
+    def objective_on(self, windows: Windows, genome: Sequence[float]) -> Objective:
+        """The objective of the search on ``windows`` for ``genome``; the model may be another one afterwards."""
+        return Perplexity() if self._settings.objective == "perplexity" else self.divergence_on(windows, genome)
+
+    def divergence_on(self, windows: Windows, genome: Sequence[float]) -> Divergence:
+        """The divergence of ``genome`` on ``windows``, from the dense model that has the same vocabulary."""
+        return self._learnt(windows, genome)[0]
+
+    def _learnt(self, windows: Windows, genome: Sequence[float]) -> tuple[Divergence, float]:
+        """The divergence of :meth:`divergence_on`, and the loss of the model that it was learnt from."""
+        teacher = self._transform.teacher(genome)
+        key = windows.identity, tuple(teacher)
+        if key not in self._divergences:
+            self._transform.apply(teacher)
+            read, factor = self._texts.read(windows)
+            made = Divergence(read.predictions, min(self._settings.kl_top, self._resident.forward.vocabulary))
+            loss = factor * self.measure.total(read.tokens, made.learn) / read.predictions
+            self._divergences[key] = made, loss
+            made.behind = loss - self._learnt(windows, self._transform.dense)[1]
+        return self._divergences[key]
+
+    def _value(
+        self, windows: Windows, objective: Objective, fidelity: float = 1.0, states: PrefixCache | None = None,
+        label: str = "", measure: Measure | None = None,
+    ) -> tuple[float, int]:  # fmt: skip
+        """The value of ``objective`` for the model as it is now, and the tokens that it read."""
+        read, factor = self._texts.read(windows)
+        count = max(1, math.ceil(fidelity * len(read.tokens)))
+        tokens = read.tokens[:count]
+        total = factor * (measure or self.measure).total(tokens, objective.add, states, label)
+        return objective.value(total, predictions(tokens)), tokens.numel()
 
 
 @dataclass(frozen=True)
@@ -83,7 +121,7 @@ class Session:
         _ = texts.search  # a text that cannot be used is reported before the statistics, which take time
         transform = combined([kind(resident, own, texts) for kind, own in chosen])
         resident.settle_memory()
-        return cls(settings, resident, texts, transform, Fitness(settings, resident, transform, texts.search))
+        return cls(settings, resident, texts, transform, Fitness(settings, resident, transform, texts))
 
     def protocol(self) -> dict[str, Any]:
         """The protocol of measurements of the models of a run, on any text."""

@@ -58,10 +58,14 @@ class Folder(ExportFormat):
         facts = self.facts(run, model, []) | folder_facts(place, dtype)
         facts["types"] = dict(Counter(each.kind for each in encoded.values()))
         zeros = {name: matrix["zeros"] for name, matrix in facts["sparsity"]["matrices"].items()}
+        report, factor = session.texts.read(session.texts.report)
+        expected = None if run.final_perplexity is None else run.final_perplexity ** (1 / factor)
         facts["check"], faults = check_folder(
-            place, zeros, run.final_perplexity, report=session.texts.report, device=device, dtype=dtype,
-            run_dtype=run_dtype, trust=settings.trust_remote_code,
+            place, zeros, expected, report=report, device=device, dtype=dtype, run_dtype=run_dtype,
+            trust=settings.trust_remote_code,
         )  # fmt: skip
+        if (own := facts["check"]["perplexity"]) is not None:
+            facts["check"]["perplexity"] = own**factor
         sparsity = facts["sparsity"]["prunable"]
         counts = session.transform.sparse or not final.recovered  # trained weights may be rounded to other zeros
         if counts and abs(sparsity - run.sparsity.prunable) > 1e-4:

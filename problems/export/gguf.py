@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evoprune import CARD, Exported, InputError, about, digits, finite, plain
-from problems.evaluation.measure import Divergence, Measure
+from problems.evaluation.measure import Measure
 from problems.export.card import called, front_matter, how_found, how_measured, inline, perplexities, repeat
 from problems.export.facts import ExportFacts
 from problems.export.format import ExportFormat, Json
@@ -37,7 +37,7 @@ class GgufFile(ExportFormat):
         from problems.gguf.write import contents
 
         model, encoded = self.final.reside()
-        contents(model, base, encoded, self._half).write(place)
+        contents(model, self._with_tokens(base), encoded, self._half).write(place)
         return True
 
     def write(self, run: LanguageModelResult, place: Path) -> Exported:
@@ -47,23 +47,28 @@ class GgufFile(ExportFormat):
         from problems.gguf.write import contents
 
         session, final, half = self.session, self.final, self._half
-        resident, report = session.resident, session.texts.report
-        session.transform.apply(session.transform.dense)
-        top = min(session.settings.kl_top, resident.forward.vocabulary)
-        dense = Divergence(report.predictions, top)
-        session.fitness.measure.total(report.tokens, dense.learn)
+        fitness, report = session.fitness, session.texts.report
+        of_source = fitness.divergence_on(report, session.transform.dense)
+        dense = fitness.divergence_on(report, final.genome)
         model, encoded = final.copy() if final.recovered else final.reside()
-        made = contents(model, base, encoded, half)
+        made = contents(model, self._with_tokens(base), encoded, half)
         made.write(place)
-        text = load_text(report.settings, "report_text")
+        text, begins = load_text(report.settings, "report_text"), report.begin is not None
 
         def score(path: Path) -> Json:
-            return checked(path, text, report.tokens, report.begin is not None, dense.known)
+            return checked(path, text, report.tokens, begins, of_source.known)
 
-        found, comparison = score(place), Comparison(session, base, half, place, score)
-        ours = Measure(Forward(model), session.settings.batch_tokens) if final.recovered else session.fitness.measure
-        found |= {"run_perplexity": run.final_perplexity, "run_divergence": ours.value(report.tokens, dense)}
-        found |= {"tolerance": TOLERANCE, "kl_top": top, "bits_per_byte": comparison.bits_per_byte(found["perplexity"])}
+        read, factor = session.texts.read(report)
+        found = checked(place, text, read.tokens, begins, dense.known)
+        found |= {
+            "perplexity": found["perplexity"] ** factor,
+            "divergence": dense.value(factor * found["divergence"], 1),
+        }
+        ours = Measure(Forward(model), session.settings.batch_tokens) if final.recovered else None
+        comparison = Comparison(session, base, half, place, score)
+        found |= {"run_perplexity": run.final_perplexity, "run_divergence": fitness.value_now(report, dense, ours)}
+        found |= {"tolerance": TOLERANCE, "kl_top": dense.top}
+        found |= {"bits_per_byte": comparison.bits_per_byte(found["perplexity"])}
         size, parameters = place.stat().st_size, sum(parameter.numel() for parameter in model.parameters())
         facts = self.facts(run, model, [place]) | {
             "bits_per_weight": 8 * size / parameters,
@@ -85,6 +90,9 @@ class GgufFile(ExportFormat):
     @property
     def _half(self) -> str | None:
         return _KINDS[self.options.dtype] if self.options.dtype else None
+
+    def _with_tokens(self, base: Any) -> Any:
+        return base.with_tokens(self.session.transform.tokens_left(self.final.genome))
 
     def _base(self) -> Any:
         """Find the base of the model, which is resident afterwards."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from problems.gguf.compare import Comparison
 from problems.gguf.forms import Form
 from problems.gguf.metadata import TOKENS, Fields, own_fields
 from problems.gguf.sources import OWN, needs_base
+from problems.gguf.vocabulary import cut_fields
 from problems.models.gguf_file import GgufFile, Tensor, read_gguf
 from problems.models.resident import Resident
 
@@ -45,6 +46,10 @@ class Base:
     def tensor(self, name: str) -> Tensor | None:
         """The tensor ``name`` of the file."""
         return self.file.tensors.get(name) if self.file else None
+
+    def with_tokens(self, kept: Sequence[int] | None) -> Base:
+        """The base of the model that has the tokens ``kept`` alone, in order; None for all."""
+        return self if kept is None else replace(self, fields=cut_fields(self.fields, kept))
 
 
 def find_base(resident: Resident, given: str | None = None) -> Base:

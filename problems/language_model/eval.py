@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from evoprune import FACTS, InputError, Table, check_parameters, described_in, finite
-from problems.evaluation.measure import Measure
+from problems.evaluation.measure import Measure, Perplexity
 from problems.evaluation.session import protocol_of
 from problems.export.ragged_model import load_any
 from problems.language_model.settings import EvalOptions
@@ -94,30 +94,30 @@ def compare(final: FinalModel, known: Mapping[str, Sequence[float]], options: Ev
     rows = []
     for name, model in models.items():
         session.transform.apply(model.genome)
-        rows.append(_row(name, resident, session.fitness.measure, windows, options))
+        rows.append(_row(name, resident, session.fitness.perplexity(windows), windows, options))
     if session.transform.updates:
         for name, model in models.items():
             if list(model.genome) != session.transform.dense:
                 model.reside()
-                rows.append(_row(f"{name}, reconstructed", resident, session.fitness.measure, windows, options))
+                found = session.fitness.perplexity(windows)
+                rows.append(_row(f"{name}, reconstructed", resident, found, windows, options))
     if final.recovered:
         recovered = final.copy().model
-        session.transform.apply(session.transform.dense)
         convert(recovered, resident.device, recovered.dtype)
-        measure = Measure(Forward(recovered), None)
-        row = _row(f"{EVOLVED}, recovered", resident, measure, windows, options, recovered)
+        found = session.fitness.value_now(windows, Perplexity(), Measure(Forward(recovered), None))
+        row = _row(f"{EVOLVED}, recovered", resident, found, windows, options, recovered)
         rows.append(row | {"sparsity": rows[-1]["sparsity"]})  # zeros stay zero
     return Table(rows, session.protocol() | _measured(windows, options), _SHARES)
 
 
 def _row(
-    name: str, resident: Resident, measure: Measure, windows: Windows, options: EvalOptions, model: Any = None
+    name: str, resident: Resident, perplexity: float, windows: Windows, options: EvalOptions, model: Any = None
 ) -> Row:
     """The measurements of the resident model as it is now, or of ``model``, a copy of it with other weights."""
     row = {
         "model": name,
         "sparsity": resident.removed_weights / resident.prunable_weights,
-        "perplexity": finite(measure.perplexity(windows.tokens)),
+        "perplexity": finite(perplexity),
     }
     return row | _tasks(model or resident.model, resident.tokenizer, options, windows.begin is not None)
 
@@ -132,7 +132,8 @@ def measure(source: str, options: EvalOptions) -> Table:
         resident = Resident(*load_any(given), source)
         check_length(text, resident.model, "text")
         windows = cut_windows(text, resident.tokenizer, "text")
-    row = _row(Path(source).name, resident, Measure(resident.forward, None), windows, options)
+    found = Measure(resident.forward, None).perplexity(windows.tokens)
+    row = _row(Path(source).name, resident, found, windows, options)
     return Table([row], protocol_of(resident) | _measured(windows, options), _SHARES)
 
 

@@ -18,9 +18,9 @@ from problems.models.sublayers import Sublayer, find_sublayers
 from problems.models.tensor_file import sha256_of
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Resident:
-    """One model on one device and its tokenizer; transforms change its weights in place."""
+    """One model on one device and its tokenizer; transforms change its weights in place, and may swap the tokenizer."""
 
     model: Any
     tokenizer: Any

@@ -11,6 +11,7 @@ from problems.distillation.settings import DURATION, seconds_of
 from problems.gguf.sources import narrows, refuse_unwritable
 from problems.planning.recipe import Recipe
 from problems.planning.recipes import RECIPES
+from problems.planning.vocabulary import OPTION, Unneeded, text_of, with_vocabulary
 
 _TRAINED_WINDOW = 256  # tokens in a window that scales are trained on, at most
 _QUICK = 60.0  # seconds, at least
@@ -41,6 +42,12 @@ class Prune(Planner):
             help="for --out OUT.gguf: a .gguf file of the same model, whose tokenizer and metadata are copied "
             "(default: MODEL itself, if it is one)",
         )
+        parser.add_argument(
+            OPTION,
+            metavar="FILE",
+            help="leave out tokens that a text like this one does not need, beside a goal or alone; other languages "
+            "are read worse then (may be the file of --text)",
+        )
         times = parser.add_mutually_exclusive_group()
         times.add_argument("--time", default="20m", help="how long it may take, as in 90s, 20m or 2h (default: 20m)")
         told = "a minute, or as much more as this model needs: the shortest --time that works"
@@ -66,7 +73,9 @@ class Prune(Planner):
         from problems.texts.settings import TextSettings
         from problems.texts.windows import cut_windows
 
-        parts = parts_of(options.text)
+        given = options.text or options.vocabulary
+        parts = parts_of(given)
+        words = text_of(options.vocabulary, given, parts) if options.vocabulary else None
         begun = start = time.perf_counter()
         with Phase(f"loading {options.model}"):
             settings = ModelSettings(model=options.model)
@@ -75,15 +84,17 @@ class Prune(Planner):
         if one_file:
             find_base(resident, base)  # raises an error if nothing says what the file holds beside the weights
         with Phase("measuring the model"):
-            text = divide(options.text, parts, resident.tokenizer, longest(resident))
+            text = divide(given, parts, resident.tokenizer, longest(resident))
             windows = cut_windows(TextSettings(**text.settings("search", SEARCHED)), resident.tokenizer, "text")
+            if words and isinstance(recipe, Unneeded):
+                recipe = recipe.sized(resident, words)
             files = (narrows(options.model, base), least_bytes(settings)) if one_file else ()
             subject = measure_subject(resident, windows, loading, recipe.differentiates, one_file, base, *files)
         spent = _BEGINNING + time.perf_counter() - begun if one_file else 0.0
         recipe, text, shares = share_out(recipe, subject, text, seconds - spent, options.quick)
         made = recipe.experiment(subject, shares.evaluations)
         problem = {
-            **made["problem"],
+            **(with_vocabulary(made["problem"], words) if words else made["problem"]),
             "search_text": text.settings("search", shares.searched),
             "held_out_windows": shares.held_out,
             "report_text": text.settings("report", shares.report),
@@ -139,6 +150,8 @@ def _base(given: str | None) -> str | None:
 def _goal(options: argparse.Namespace) -> Recipe:
     asked = {goal: getattr(options, goal.option.removeprefix("--")) for goal in RECIPES}
     given = {goal: text for goal, text in asked.items() if text is not None}
+    if not given and options.vocabulary:
+        return Unneeded()
     if len(given) != 1:
         known = ", ".join(f"{goal.option} {goal.example}" for goal in asked)
         got = f", got {' and '.join(goal.option for goal in given)}" if given else ""

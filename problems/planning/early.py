@@ -17,6 +17,7 @@ from problems.models.settings import ModelSettings, model_fault
 from problems.models.weight_files import Stored, bytes_of, stored_tensors, weight_files
 from problems.planning.recipe import FLOATS, Recipe
 from problems.planning.sizes import Bits, Size
+from problems.planning.vocabulary import OPTION
 from problems.results.summary import megabytes
 from problems.texts.settings import TextSettings, text_fault
 
@@ -35,7 +36,8 @@ def refuse_mistakes(options: argparse.Namespace, recipe: Recipe) -> None:
         raise InputError("is for --out FILE.gguf", recipe.option)
     if options.seed < 0:
         raise InputError(f"expected 0 or more, got {options.seed}", "--seed")
-    _refuse_text(options.text)
+    _refuse_text(options.text, "--text", _LEAST_TEXT)
+    _refuse_text(options.vocabulary, OPTION, 1)
     settings = ModelSettings(model=options.model)
     if fault := model_fault(settings.model):
         raise InputError(fault, "MODEL")
@@ -58,7 +60,7 @@ def refuse_files(options: argparse.Namespace, recipe: Recipe) -> None:
     """
     files = weight_files(ModelSettings(model=options.model))
     stored = _stored_in(files)
-    if isinstance(recipe, Size) and stored:
+    if isinstance(recipe, Size) and stored and not options.vocabulary:
         one_file = options.out is not None and is_one_file(LanguageModel, options.out)
         cut = not one_file or narrows(options.model, options.base)
         _refuse_size(recipe, files, stored, one_file, cut)
@@ -88,22 +90,24 @@ def _stored_in(files: Sequence[Path]) -> dict[str, Stored]:
     return {name: found for path in files for name, found in stored_tensors(path).items()}
 
 
-def _refuse_text(text: str | None) -> None:
+def _refuse_text(text: str | None, option: str, least: int) -> None:
     if text is None:
         return
     try:
         settings = TextSettings(source=text)
     except ValueError:
-        raise InputError("cannot be read", "--text") from None
+        raise InputError("cannot be read", option) from None
     if fault := text_fault(settings):
-        raise InputError(fault, "--text")
+        raise InputError(fault, option)
     if settings.is_bundled:
         return
     if not settings.is_local:
-        raise InputError(f"{text}: no such file; expected a .txt, .jsonl or .parquet file", "--text")
+        raise InputError(f"{text}: no such file; expected a .txt, .jsonl or .parquet file", option)
     size = Path(text).stat().st_size
-    if size < _LEAST_TEXT and Path(text).suffix != ".parquet":  # which is compressed
-        raise InputError(f"{text} has {size:,} bytes; expected about 20 kB of English, or more", "--text")
+    if size < least and Path(text).suffix != ".parquet":  # which is compressed
+        raise InputError(
+            f"{text} has {size:,} bytes; expected about {max(1, least // 500)} kB of English, or more", option
+        )
 
 
 def _refuse_unless_on_hub(name: str) -> None:

@@ -17,6 +17,7 @@ from problems.models.weight_files import bytes_of, weight_files
 from problems.results.final_model import FinalModel
 from problems.results.result import EVOLVED, UNIFORM, gap_closed
 from problems.results.sparsity_report import SparsityTarget, on_target, sparsity_report
+from problems.texts.windows import Windows
 from problems.transforms.transform import WEIGHTS
 from problems.transforms.weights.transform import Weights
 
@@ -40,13 +41,13 @@ def report(
     names = {"dense": "dense", UNIFORM: uniform, EVOLVED: EVOLVED}
     names = {name: reference for name, reference in names.items() if reference in genomes}
     compared = {name: genomes[reference] for name, reference in names.items()}
-    searched, reported = on_search_text(session, outcome), perplexities(session, genomes, texts.report.tokens)
+    searched, reported = on_search_text(session, outcome), perplexities(session, genomes, texts.report)
     perplexity = {
         role: {name: scores[reference] for name, reference in names.items()}
         for role, scores in (("search", searched), ("report", reported))
     }
     if texts.held_out:
-        perplexity["held_out"] = perplexities(session, compared, texts.held_out.tokens)
+        perplexity["held_out"] = perplexities(session, compared, texts.held_out)
     stated = session.protocol() | {
         "objective": session.settings.objective,
         "search_text": texts.search.protocol(),
@@ -92,7 +93,7 @@ def reconstructed(session: Session, genomes: Mapping[str, Sequence[float]]) -> d
     for name, genome in genomes.items():
         FinalModel(session, genome).reside()
         for role, windows in texts.items():
-            scores[role][name] = finite(session.fitness.measure.perplexity(windows.tokens))
+            scores[role][name] = finite(session.fitness.perplexity(windows))
     return scores
 
 
@@ -150,15 +151,19 @@ def _amounts(session: Session, genome: Sequence[float]) -> dict[str, float]:
 def on_search_text(session: Session, outcome: Outcome) -> Perplexities:
     """The perplexities on the search text."""
     if session.settings.objective != "perplexity":
-        return perplexities(session, genomes_of(outcome), session.texts.search.tokens)
+        return perplexities(session, genomes_of(outcome), session.texts.search)
     known = {name: evaluation for name, (_, evaluation) in outcome.references.items()}
     known["evolved"] = outcome.best_evaluation
     return {name: finite(evaluation.values[0]) for name, evaluation in known.items()}
 
 
-def perplexities(session: Session, genomes: Mapping[str, Sequence[float]], tokens: torch.Tensor) -> Perplexities:
-    """The perplexity of each of ``genomes`` by name on ``tokens`` ``(windows, window)``; the last stays resident."""
-    return {name: finite(session.fitness.perplexity(genome, tokens)) for name, genome in genomes.items()}
+def perplexities(session: Session, genomes: Mapping[str, Sequence[float]], windows: Windows) -> Perplexities:
+    """The perplexity of each of ``genomes`` by name on ``windows``; the last stays resident."""
+    found: Perplexities = {}
+    for name, genome in genomes.items():
+        session.transform.apply(genome)
+        found[name] = finite(session.fitness.perplexity(windows))
+    return found
 
 
 def overfitting(searched: Perplexities, unseen: Perplexities) -> float | None:
@@ -181,14 +186,22 @@ def written(session: Session, genomes: Mapping[str, Sequence[float]]) -> dict[st
     most = min(
         _WRITTEN, (max_positions(resident.model) or _WRITTEN + _GIVEN) - given.shape[1] + 1
     )  # the last is not read
-    decode = resident.tokenizer.decode
-    prompts = [decode(row, skip_special_tokens=True) for row in given]
+    prompts = [resident.tokenizer.decode(row, skip_special_tokens=True) for row in given]
     found: dict[str, dict[str, str]] = {prompt: {} for prompt in prompts}
     for name, genome in genomes.items():
         FinalModel(session, genome).reside()
-        for prompt, row in zip(prompts, greedy(resident.model, given, most), strict=True):
-            found[prompt][name] = decode(row, skip_special_tokens=True)
+        for prompt, row in zip(prompts, given, strict=True):
+            found[prompt][name] = _continued(session, prompt, row, most)
     return found
+
+
+def _continued(session: Session, prompt: str, row: torch.Tensor, most: int) -> str:
+    """The continuation of ``prompt``, which is ``row`` in the tokens of the dense model, by the model as it is now."""
+    resident, texts = session.resident, session.texts
+    if texts.read(texts.report)[0] is not texts.report:
+        row = torch.tensor(resident.tokenizer(prompt, add_special_tokens=False)["input_ids"])
+    (written,) = greedy(resident.model, row[None], most)
+    return str(resident.tokenizer.decode(written, skip_special_tokens=True))
 
 
 @torch.inference_mode()

@@ -1,15 +1,18 @@
 """The texts of a run by their roles, and passages that two of them have in common, at any offset."""
 
 from functools import cached_property
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from evoprune import InputError
+from problems.models.blocks import max_positions
 from problems.models.resident import Resident
-from problems.texts.settings import TextSettings, TextsSettings
-from problems.texts.windows import Windows, check_length, cut_windows, held_out_windows, share_a_window
+from problems.texts.settings import TextSettings, TextsSettings, overlap
+from problems.texts.windows import Windows, check_length, cut_windows, held_out_windows, read_anew, share_a_window
 
 PASSAGE = 32  # tokens
 _MOST_IN_COMMON = 0.01  # of the report text: quotations and headings may be the same
@@ -52,12 +55,14 @@ def _hashes(tokens: NDArray[numpy.int64]) -> NDArray[numpy.uint64]:
 class Texts:
     """The windows of each text that ``settings`` name, read at their first use.
 
-    If the run ``calibrates``, report and held-out text must not overlap with the calibration text.
+    If the run ``calibrates``, report and held-out text must not overlap with the calibration text. The tokenizer is
+    that of the dense model, also while a transform has swapped it; see :meth:`read`.
     """
 
     def __init__(self, settings: TextsSettings, resident: Resident, calibrates: bool = False) -> None:
-        self._settings, self._resident = settings, resident
+        self._settings, self._resident, self._tokenizer = settings, resident, resident.tokenizer
         self.calibrates = calibrates
+        self._read: WeakKeyDictionary[Any, dict[Any, tuple[Windows, float]]] = WeakKeyDictionary()
 
     @cached_property
     def search(self) -> Windows:
@@ -75,7 +80,7 @@ class Texts:
         if not count:
             return None
         same = self.calibrates and self._settings.calibration.identity == self._settings.search_text.identity
-        return held_out_windows(self.search, [self.calibration] if same else [], count, self._resident.tokenizer)
+        return held_out_windows(self.search, [self.calibration] if same else [], count, self._tokenizer)
 
     @cached_property
     def report(self) -> Windows:
@@ -92,7 +97,30 @@ class Texts:
 
     def windows(self, text: TextSettings, role: str, at_most: bool = False) -> Windows:
         check_length(text, self._resident.model, role)
-        return cut_windows(text, self._resident.tokenizer, role, at_most)
+        return cut_windows(text, self._tokenizer, role, at_most)
+
+    def refuse_seen(self, text: TextSettings, key: str) -> None:
+        """Raise :class:`evoprune.InputError` for a ``text`` that decides on a model, and that measures it too."""
+        for role in ("search_text", "report_text"):
+            if overlap(text, getattr(self._settings, role)):
+                raise InputError(
+                    f"{text.source} is {role}, which measures the model; give another, or a part: of it", key
+                )
+
+    def read(self, windows: Windows) -> tuple[Windows, float]:
+        """Return ``windows`` as the model's tokenizer, which may have lost tokens, reads them now; and a factor.
+
+        Losses times the factor are those of one of the dense model's tokens: the ratio of the bytes of a token.
+        """
+        tokenizer = self._resident.tokenizer
+        if tokenizer is self._tokenizer:
+            return windows, 1.0
+        known = self._read.setdefault(tokenizer, {})
+        if windows.identity not in known:
+            found = read_anew(windows, self._tokenizer, tokenizer, max_positions(self._resident.model))
+            of_dense = windows.predicted_bytes(self._tokenizer) / windows.predictions
+            known[windows.identity] = found, of_dense / (found.predicted_bytes(tokenizer) / found.predictions)
+        return known[windows.identity]
 
     def fingerprint(self) -> dict[str, str]:
         """Return the hash of each text's tokens, and the token that windows begin with if there is one."""

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -114,6 +115,28 @@ def unused_windows(settings: TextSettings, used: Iterable[Windows], tokenizer: A
     """Return all windows of the text that ``settings`` name that share no token with ``used``, of the same text."""
     whole = _tokenised(settings, tokenizer, role)
     return whole.chosen([window for window, free in enumerate(whole.free(used)) if free])
+
+
+def token_counts(settings: TextSettings, tokenizer: Any, role: str) -> Counter[int]:
+    """Count the tokens of the whole text that ``settings`` name."""
+    return Counter(_tokenised(settings, tokenizer, role).tokens.flatten().tolist())
+
+
+def read_anew(windows: Windows, first: Any, tokenizer: Any, longest: int | None) -> Windows:
+    """Return the text of ``windows``, made by the tokenizer ``first``, in as many windows of ``tokenizer``.
+
+    In more, if ``longest`` tokens are the most of a window. The last word, which may be cut, is left out.
+    """
+    text = first.decode(windows.text.flatten(), clean_up_tokenization_spaces=False)
+    ends = [found.start() for found in _WORDS_END.finditer(text)]
+    text = text[: ends[-1]] if ends else text
+    tokens = torch.tensor(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+    added = [] if windows.begin is None else [tokenizer.convert_tokens_to_ids(windows.begin)]
+    count = max(len(windows.tokens), -(-len(tokens) // (longest - len(added))) if longest else 1)
+    rows = tokens[: len(tokens) // count * count].reshape(count, -1)
+    rows = torch.cat([torch.tensor([added] * count, dtype=torch.int64).reshape(count, -1), rows], dim=1)
+    settings = windows.settings.model_copy(update={"window": rows.shape[1], "windows": count})
+    return Windows(rows, settings, tuple(range(count)), windows.begin)
 
 
 def check_length(settings: TextSettings, model: Any, role: str) -> None:

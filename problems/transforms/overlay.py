@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import torch
 
@@ -15,8 +15,19 @@ from problems.transforms.latency import Timer
 from problems.transforms.shapes import Kinds, Shapes
 from problems.transforms.transform import Transform
 
-Left = Callable[[], Mapping[str, torch.Tensor]]
-"""Returns the remaining inputs of matrices that lost some, see :meth:`Transform.inputs_left`."""
+
+class Remaining(NamedTuple):
+    """The rest of the matrices that cuts made smaller: see :meth:`Transform.inputs_left` and `rows_left`."""
+
+    inputs: Mapping[str, torch.Tensor]
+    rows: Mapping[str, torch.Tensor]
+
+    @classmethod
+    def of(cls, transform: Transform, genome: Sequence[float]) -> Self:
+        return cls(transform.inputs_left(genome), transform.rows_left(genome))
+
+
+Left = Callable[[], Remaining]
 
 Beside = Callable[[tuple[int, ...]], float]
 """The bytes of a file beside the terms, by the levels of the genes that cut; see :class:`evoprune.Coupled`."""
@@ -56,7 +67,7 @@ class Overlay(Transform):
         """Replace the weights as they are now by their copies in the types of ``genome``."""
 
     def apply(self, genome: Sequence[float]) -> None:
-        self.lay(genome, dict)
+        self.lay(genome, lambda: Remaining({}, {}))
 
     @abstractmethod
     def encoded(self) -> Mapping[str, Encoded]:
@@ -71,8 +82,13 @@ class Overlay(Transform):
         """The types of each parameter, where its genes come after those that cut to ``shapes``; the first is dense."""
 
     @abstractmethod
-    def byte_terms(self, shapes: Shapes) -> tuple[list[Term], Beside]:
-        """The bytes of a file, by the genes that cut to ``shapes``, and then its own genes."""
+    def byte_terms(
+        self, shapes: Shapes, vocabularies: Mapping[int, Sequence[Sequence[int] | None]]
+    ) -> tuple[list[Term], Beside]:
+        """The bytes of a file, by the genes that cut to ``shapes``, and then its own genes.
+
+        ``vocabularies``: :attr:`Transform.vocabularies`, by the place of the gene.
+        """
 
     @abstractmethod
     def timer(self, whole: Transform, load: Load, cuts: Sequence[Any]) -> Timer:

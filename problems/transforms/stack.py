@@ -12,7 +12,7 @@ import torch
 
 from evoprune import Additive, Budget, Coupled, Genes, InputError, Term
 from problems.gguf.ggml import Encoded
-from problems.transforms.overlay import Beside, Overlay
+from problems.transforms.overlay import Beside, Overlay, Remaining
 from problems.transforms.shapes import Shape, Shapes
 from problems.transforms.transform import ATTENTION, BYTES, PARAMETERS, WEIGHTS, Prices, Transform
 
@@ -126,6 +126,16 @@ class Stack(Transform):
     def inputs_left(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:
         return {name: left for each, own in self._parts(genome) for name, left in each.inputs_left(own).items()}
 
+    def rows_left(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:
+        return {name: left for each, own in self._parts(genome) for name, left in each.rows_left(own).items()}
+
+    def teacher(self, genome: Sequence[float]) -> list[float]:
+        return [value for each, own in self._parts(genome) for value in each.teacher(own)]
+
+    def tokens_left(self, genome: Sequence[float]) -> Sequence[int] | None:
+        left = (each.tokens_left(own) for each, own in self._parts(genome))
+        return next((tokens for tokens in left if tokens is not None), None)
+
     def bare(self) -> Transform:
         return combined([each.bare() for each in self.transforms])
 
@@ -153,7 +163,7 @@ class Stack(Transform):
 
     def _lay(self, genome: Sequence[float]) -> None:
         if self._overlay:
-            self._overlay.lay(genome[self._slices[-1]], lambda: self.inputs_left(genome))
+            self._overlay.lay(genome[self._slices[-1]], lambda: Remaining.of(self, genome))
 
     @contextmanager
     def _made_dense(self) -> Iterator[None]:
@@ -164,10 +174,16 @@ class Stack(Transform):
         finally:
             self.apply(before)
 
+    @property
+    def _vocabularies(self) -> Mapping[int, Sequence[Sequence[int] | None]]:
+        """The remaining tokens at each level, by the place of the gene that leaves some out, if there is one."""
+        both = zip(self.transforms, self._slices, strict=True)
+        return {own.start: each.vocabularies for each, own in both if each.vocabularies}
+
     def _counted(self, unit: str, shapes: Shapes) -> tuple[list[Term], Beside]:
         if unit == BYTES and self._overlay:
             with self._made_dense():
-                return self._overlay.byte_terms(shapes)
+                return self._overlay.byte_terms(shapes, self._vocabularies)
         if unit not in (BYTES, PARAMETERS, WEIGHTS):
             self.prices(unit)  # refuses it
         matrices = tuple(f"{matrix.name}." for matrix in self.resident.matrices)
@@ -218,7 +234,7 @@ def encode(transform: Transform, model: Any, genome: Sequence[float]) -> Mapping
     """As :func:`encoded`, for a ``model`` that was trained before its matrices are quantised to those of ``genome``."""
     if (overlay := overlay_of(transform)) is None:
         return {}
-    return overlay.encode(model, genome[len(cutting(transform, genome)) :], lambda: transform.inputs_left(genome))
+    return overlay.encode(model, genome[len(cutting(transform, genome)) :], lambda: Remaining.of(transform, genome))
 
 
 def cutting(transform: Transform, genome: Sequence[float]) -> Sequence[float]:

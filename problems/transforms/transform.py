@@ -64,6 +64,9 @@ class Transform(ABC):
     sparse: bool = False
     """True if it sets weights to zero in place, where they take as much room as before."""
 
+    vocabularies: Sequence[Sequence[int] | None] = ()
+    """Of one that leaves out tokens: the remaining ones at each level of its only gene, None for all."""
+
     def __init__(self, resident: Resident, settings: Any, texts: Texts | None) -> None:
         """Raise :class:`evoprune.InputError` for a model that it cannot change.
 
@@ -157,6 +160,18 @@ class Transform(ABC):
     def inputs_left(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:  # noqa: ARG002 - most leave all
         """The remaining inputs, int64 in order, of matrices that lose some, by the matrices' names."""
         return {}
+
+    def rows_left(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:  # noqa: ARG002 - most leave all
+        """The remaining rows, int64 in order, of embedding and head where they lose some, by the layers' names."""
+        return {}
+
+    def teacher(self, genome: Sequence[float]) -> list[float]:  # noqa: ARG002 - most read texts alike
+        """The genome of the dense model that reads texts in the same tokens as that of ``genome``."""
+        return self.dense
+
+    def tokens_left(self, genome: Sequence[float]) -> Sequence[int] | None:
+        """The remaining tokens, in order; None if all are left."""
+        return self.vocabularies[int(genome[0])] if self.vocabularies else None
 
     def bare(self) -> Transform:
         """The same transform of the same model, which must be dense, without texts; with all levels there may be."""

@@ -12,6 +12,7 @@ from problems.gguf.base import Base
 from problems.gguf.layout import Layout, arranged
 from problems.gguf.names import Slot, find_slots, head_size, hidden_size
 from problems.gguf.size import HEAD_BYTES, field_bytes, info_bytes, padded, string_bytes, tensor_bytes
+from problems.gguf.vocabulary import cut_fields
 from problems.gguf.write import plain_kind
 from problems.transforms.shapes import Kinds, Shape, Shapes
 
@@ -26,7 +27,10 @@ class CutBytes:
     the rest: metadata, padding, and tensors of zeros that llama.cpp asks for.
     """
 
-    def __init__(self, model: Any, base: Base, shapes: Shapes, kinds: Kinds) -> None:
+    def __init__(
+        self, model: Any, base: Base, shapes: Shapes, kinds: Kinds,
+        vocabularies: Mapping[int, Sequence[Sequence[int] | None]],
+    ) -> None:  # fmt: skip
         """Raises :class:`evoprune.InputError` where genes can make a model that llama.cpp does not have."""
         self._base, self._shapes = base, shapes
         self._hidden, self._size = hidden_size(model), head_size(model)
@@ -41,11 +45,23 @@ class CutBytes:
             number: sorted({place for name in names for place in shapes.cuts[name]})
             for number, names in self._inside.items()
         }
+        self._tokens = {place: [self._added(kept) for kept in levels] for place, levels in vocabularies.items()}
         self._known = {id(found): field_bytes("", found) for found in base.fields.values()}
         self._block = lru_cache(_CACHED)(self._block_now)
         self.beside = lru_cache(_CACHED)(self._beside)
         self.terms: list[Term] = shapes.terms(self._count, kinds)
         self._check()
+
+    def _added(self, kept: Sequence[int] | None) -> int:
+        """The bytes that the metadata of a tokenizer with the tokens ``kept`` have more than that of all: at most 0."""
+        if kept is None:
+            return 0
+        whole = self._base.fields
+        now = cut_fields(whole, kept)
+        changed = [key for key in whole if now.get(key) is not whole[key]]
+        return sum(field_bytes(key, now[key]) for key in changed if key in now) - sum(
+            field_bytes(key, whole[key]) for key in changed
+        )
 
     def _count(self, parameter: str, shape: Shape, kind: str | None) -> float:
         if not all(shape):
@@ -73,6 +89,7 @@ class CutBytes:
         kept += [(slot.name, plain_kind(slot, self._base), slot.shape) for slot in added]
         listed = sum(info_bytes(slot.name, slot.shape) for slot in self._listed(blocks))
         head = HEAD_BYTES + string_bytes(architecture) + sum(map(self._field, fields, fields.values()))
+        head += sum(added[levels[place]] for place, added in self._tokens.items())
         head += listed + renamed + sum(info_bytes(name, shape) for name, _, shape in kept)
         data = sum(tensor_bytes(kind, shape) for _, kind, shape in kept)
         return float(padded(head) - listed + data - unwritten)

@@ -159,9 +159,10 @@ def quantised(
     return stored
 
 
-def held(matrix: Matrix, stored: Mapping[str, torch.Tensor], kind: str) -> Copy:
-    """The values of ``matrix`` in ``kind``, as its layer stores them, and the bytes in a file."""
-    data = stored[key(DATA, kind, matrix)].numpy()
+def held(matrix: Matrix, stored: Mapping[str, torch.Tensor], kind: str, rows: torch.Tensor | None = None) -> Copy:
+    """The values of ``matrix`` in ``kind``, as its layer stores them, and the bytes in a file; or those of ``rows``."""
+    stored_rows = stored[key(DATA, kind, matrix)]
+    data = (stored_rows if rows is None else stored_rows[rows]).numpy()
     width = matrix.rows(matrix.weight).shape[1]
     return _values(matrix, matrix.weight, ggml.dequantize(data, kind, width)), data
 

@@ -221,29 +221,36 @@ class Types(Overlay):
 
     def _in_type(self, typed: TypedMatrix, kind: str, left: Left, weight: torch.Tensor) -> Copy:
         matrix = typed.matrix
-        if (data := self._rows_of_source(typed, kind, weight)) is not None:
+        rows = None if weight is typed.whole else left().rows.get(matrix.name)
+        if (data := self._rows_of_source(typed, kind, weight, rows)) is not None:
             return weight, data
-        if weight is typed.whole and levels.key(levels.DATA, kind, matrix) in self._stored:
-            return levels.held(matrix, self._stored, kind)
+        untouched = weight is typed.whole or rows is not None
+        if untouched and levels.key(levels.DATA, kind, matrix) in self._stored:
+            return levels.held(matrix, self._stored, kind, rows)
         if self._every:  # it is timed only
-            rows, width = matrix.rows(weight).shape
-            return weight, np.zeros((rows, ggml.row_bytes(kind, width)), np.uint8)
+            count, width = matrix.rows(weight).shape
+            return weight, np.zeros((count, ggml.row_bytes(kind, width)), np.uint8)
         known = matrix.name, kind, sha256_of({"": weight})
         if known not in self._recent:
             self._recent[known] = levels.quantised_anew(matrix, weight, kind, self._weighed(matrix, left))
         values, data = self._recent[known]
         return values.clone(), data
 
-    def _rows_of_source(self, typed: TypedMatrix, kind: str, weight: torch.Tensor) -> Bytes | None:
-        """The bytes of ``weight`` in the source, if all its rows are there in ``kind``."""
+    def _rows_of_source(
+        self, typed: TypedMatrix, kind: str, weight: torch.Tensor, rows: torch.Tensor | None
+    ) -> Bytes | None:
+        """The bytes of ``weight`` in the source, if all its rows, which may be known, are there in ``kind``."""
         matrix, own = typed.matrix, self._source.get(typed.matrix.name)
         if own is None or own.kind != kind:
             return None
-        return rows_taken(own, matrix.rows(typed.whole), matrix.rows(weight))
+        whole = matrix.rows(typed.whole)
+        if rows is not None:
+            whole, own = whole[rows], Encoded(kind, own.data[rows.numpy()])
+        return rows_taken(own, whole, matrix.rows(weight))
 
     def _weighed(self, matrix: Matrix, left: Left) -> torch.Tensor | None:
         importance = self._stored.get(levels.key(levels.IMPORTANCE, DENSE, matrix))
-        kept = left().get(matrix.name)
+        kept = left().inputs.get(matrix.name)
         return importance if importance is None or kept is None else importance[kept.cpu()]
 
     def marks(self) -> Sequence[Hashable]:
@@ -290,7 +297,9 @@ class Types(Overlay):
         base = find_base(self.resident) if self.base else self._base
         return source_types(self.resident.model, base, self.matrices)
 
-    def byte_terms(self, shapes: Shapes) -> tuple[list[Term], Beside]:
+    def byte_terms(
+        self, shapes: Shapes, vocabularies: Mapping[int, Sequence[Sequence[int] | None]]
+    ) -> tuple[list[Term], Beside]:
         from problems.transforms.gguf_types.file_size import CutBytes
 
         base = self._base
@@ -298,7 +307,7 @@ class Types(Overlay):
             name: (place, [base.half if kind == DENSE else kind for kind in own])
             for name, (place, own) in self.kinds(shapes).items()
         }
-        counted = CutBytes(self.resident.model, base, shapes, kinds)
+        counted = CutBytes(self.resident.model, base, shapes, kinds, vocabularies)
         return counted.terms, counted.beside
 
     def kinds(self, shapes: Shapes) -> Kinds:
@@ -344,7 +353,7 @@ class Types(Overlay):
             if kind == DENSE or matrix.name not in there:
                 continue
             weight = there[matrix.name].weight
-            data = self._rows_of_source(typed, kind, weight)
+            data = self._rows_of_source(typed, kind, weight, left().rows.get(matrix.name))
             if data is None:
                 values, data = levels.quantised_anew(matrix, weight, kind, self._weighed(matrix, left))
                 weight.copy_(values)

@@ -32,12 +32,25 @@ class Order:
     """The tokens that may stay, the most useful ones first; each prefix of at least ``fewest`` is closed under merges.
 
     Closed: encoding the text of each kept token by the merges of kept tokens gives this token, and a text whose tokens
-    are all kept has the same tokens as before. ``script_of``: the script of each of ``tokens``.
+    are all kept has the same tokens as before. ``fewest``: the tokens that always stay; ``used``: those that the texts
+    use besides. ``script_of``: the script of each of ``tokens``.
     """
 
     tokens: Sequence[int]
     fewest: int
+    used: int
     script_of: Sequence[str]
+    parents: Parents
+
+    def pieces(self, count: int) -> Mapping[int, int]:
+        """The number of tokens that write each one of ``tokens`` where the first ``count`` stay.
+
+        About two where merges do not tell.
+        """
+        found = dict.fromkeys(self.tokens[:count], 1)
+        for token in self.tokens[count:]:  # parents come before
+            found[token] = sum(found[parent] for parent in self.parents.get(token, ())) or 2
+        return found
 
     def scripts(self, count: int) -> Mapping[str, tuple[int, int]]:
         """For each script how many of the first ``count`` tokens are in it, and how many of all; the largest first."""
@@ -90,8 +103,9 @@ def order_of(
     _append(tokens, sorted(always), parents)
     fewest = len(tokens)
     _append(tokens, sorted((t for t in reached if uses[t]), key=lambda token: (-uses[token], token)), parents)
+    used = len(tokens)
     _append(tokens, sorted(reached, key=lambda token: (script_of[token] not in theirs, token)), parents)
-    return Order(list(tokens), fewest, [script_of[token] for token in tokens])
+    return Order(list(tokens), fewest, used, [script_of[token] for token in tokens], parents)
 
 
 def merge_parents(model: Mapping[str, Any]) -> Parents:

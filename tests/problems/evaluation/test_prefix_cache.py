@@ -98,3 +98,11 @@ def test_the_worst_goes_first_and_then_what_has_long_been_of_no_use():
     for number in range(200):
         score(old, b"%d" % (number % 10), value=7.0)
     assert not knows(old, b"reference")
+
+
+def test_marks_are_told_apart_whatever_they_are_beside():
+    states = PrefixCache(4, 100, 10**6)
+    states.begin([11, 11, 2, 2])
+    states.store(0, {1: torch.zeros(1, 25), 2: torch.zeros(1, 25)})
+    states.begin([1, 1, 1, 1])
+    assert states.longest(0, 1) == (0, None)

@@ -75,7 +75,7 @@ def test_a_fidelity_is_a_share_of_the_windows_from_the_first_on_rounded_up(start
     session = start(search_text=small["search_text"] | {"windows": 4})
     value, scored = session.fitness.value([0.3] * 3, fidelity)
     assert scored == windows * 32
-    assert value == session.fitness.perplexity([0.3] * 3, session.texts.search.tokens[:windows])
+    assert value == session.fitness.measure.perplexity(session.texts.search.tokens[:windows])
 
 
 def test_the_loss_is_in_nats_whatever_the_objective_and_its_tokens_are_counted(start):

@@ -31,7 +31,7 @@ def test_the_held_out_value_is_on_windows_that_the_search_does_not_see(language_
     problem = language_model()
     texts = problem.session.texts
     assert not set(texts.held_out.places) & set(texts.search.places)
-    assert problem.held_out_value([0.3] * 3) == problem.session.fitness.perplexity([0.3] * 3, texts.held_out.tokens)
+    assert problem.held_out_value([0.3] * 3) == problem.session.fitness.perplexity(texts.held_out)
     assert language_model(held_out_windows=0).held_out_value([0.3] * 3) is None
     by_divergence = language_model(objective="kl")
     assert by_divergence.held_out_value([0.0] * 3) == pytest.approx(0, abs=1e-6)

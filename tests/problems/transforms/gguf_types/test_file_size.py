@@ -64,7 +64,8 @@ def check_bytes(transform, tmp_path, count):
         genome = [float(rng.randint(0, int(gene.up))) for gene in transform.genes]
         transform.apply(genome)
         path = tmp_path / f"{number}.gguf"
-        contents(transform.resident.model, base, encoded(transform)).write(path)
+        own = base.with_tokens(transform.tokens_left(genome))
+        contents(transform.resident.model, own, encoded(transform)).write(path)
         assert budget.spent(genome) == path.stat().st_size
     assert transform.budget("bytes", None, "bits", 8.0).spent(genome) == 8 * path.stat().st_size
 

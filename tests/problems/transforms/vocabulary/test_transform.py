@@ -1,0 +1,105 @@
+"""Fewer tokens: the contract, losses that are comparable, every byte of the file, and what is exported."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from evoprune import InputError
+from evoprune.api import Run
+from problems.export.folder import Folder
+from problems.export.gguf import GgufFile
+from problems.language_model.problem import LanguageModel, LanguageModelSettings
+from problems.testing import check_format, check_transform
+from tests.problems.small import run_in
+from tests.problems.transforms.gguf_types.test_file_size import check_bytes
+
+TEXT = {"source": "bundled:python-docs", "window": 64}
+VOCABULARY = {"use": "vocabulary", "step": 1024}
+TYPES = {"use": "types", "types": ["Q8_0", "Q4_0"], "importance": False}
+PROBLEM = {
+    "model": "bundled:gpt2-mini",
+    "dtype": "float32",
+    "device": "cpu",
+    "transforms": VOCABULARY,
+    "held_out_windows": 2,
+    "search_text": TEXT | {"split": "validation", "windows": 4},
+    "report_text": TEXT | {"split": "test", "windows": 4},
+    "calibration_text": TEXT | {"split": "train", "windows": 64},
+}
+
+
+def session_of(**settings):
+    return LanguageModel(LanguageModelSettings(**PROBLEM | settings)).session
+
+
+@pytest.mark.parametrize("transforms", [VOCABULARY, [VOCABULARY, TYPES]], ids=["alone", "with types"])
+def test_the_contract_is_kept(transforms):
+    check_transform(session_of(transforms=transforms), pairs=2)
+
+
+def test_a_perplexity_is_that_of_the_bytes_of_a_token_of_the_source():
+    session = session_of()
+    windows, resident = session.texts.report, session.resident
+    per_token = windows.predicted_bytes(resident.tokenizer) / windows.predictions
+    session.transform.apply([2.0])
+    read, _ = session.texts.read(windows)
+    nats = total = 0.0
+    for row in read.tokens:
+        logits = resident.model(input_ids=row[None]).logits[0, :-1].double().log_softmax(-1)
+        nats -= float(logits.gather(1, row[1:, None]).sum())
+        total += len(resident.tokenizer.decode(row[1:]).encode())
+    assert len(read.tokens) == len(windows.tokens)
+    assert read.tokens.max() < len(resident.tokenizer) < len(session.texts._tokenizer)
+    assert session.fitness.perplexity(windows) == pytest.approx(math.exp(nats / total * per_token), rel=1e-4)
+
+
+def test_without_other_changes_the_divergence_is_the_loss_of_the_dense_model():
+    session = session_of(objective="kl")
+    search, value = session.texts.search, session.fitness.value([2.0])[0]
+    dense, fewer = (_perplexity(session, [level], search) for level in (0.0, 2.0))
+    assert value == pytest.approx(math.log(fewer / dense), rel=1e-4)
+    assert session.fitness.value([0.0])[0] == pytest.approx(0.0, abs=1e-6)
+
+
+def _perplexity(session, genome, windows):
+    session.transform.apply(genome)
+    return session.fitness.perplexity(windows)
+
+
+@pytest.mark.parametrize("seen", ["search_text", "report_text"])
+def test_a_text_that_measures_the_model_does_not_decide_which_tokens_stay(seen):
+    text = {key: PROBLEM[seen][key] for key in ("source", "split")}
+    with pytest.raises(InputError, match=r"problem\.transforms\.texts.*" + seen):
+        session_of(transforms=VOCABULARY | {"texts": [text]})
+
+
+def test_rows_of_a_quantised_embedding_are_those_of_the_whole_one():
+    session = session_of(transforms=[VOCABULARY, TYPES])
+    transform, embedding = session.transform, session.resident.model.get_input_embeddings()
+    typed = [0.0, *[1.0] * (len(transform.genes) - 1)]
+    transform.apply(typed)
+    whole = embedding.weight.clone()
+    fewer = [1.0, *typed[1:]]
+    transform.apply(fewer)
+    assert torch.equal(embedding.weight, whole[list(transform.tokens_left(fewer))])
+
+
+def test_every_byte_of_the_file_counts(tmp_path):
+    pytest.importorskip("gguf")
+    check_bytes(session_of(transforms=[VOCABULARY, TYPES]).transform, tmp_path, 4)
+
+
+@pytest.mark.parametrize(("kind", "name"), [(Folder, "smaller"), (GgufFile, "smaller.gguf")])
+def test_what_is_exported_reads_texts_alike(tmp_path, kind, name):
+    pytest.importorskip("gguf")
+    problem = PROBLEM | {
+        "use": "language_model",
+        "transforms": [VOCABULARY, TYPES | {"types": ["Q8_0"]}],  # which alone removes less than half
+        "budget": {"use": "bytes", "removed": 0.5},
+    }
+    run = Run.open(run_in(tmp_path, problem))
+    assert run.problem.session.transform.tokens_left(run.best.genome) is not None
+    check_format(kind, run, tmp_path / name)
