@@ -10,7 +10,7 @@ from evoprune import InputError, Phase, Plan, Planner
 from problems.distillation.settings import DURATION, seconds_of
 from problems.gguf.sources import narrows, refuse_unwritable
 from problems.planning.recipe import Recipe
-from problems.planning.recipes import RECIPES
+from problems.planning.recipes import RECIPES, Sparsity
 from problems.planning.vocabulary import OPTION, Unneeded, text_of, with_vocabulary
 
 _TRAINED_WINDOW = 256  # tokens in a window that scales are trained on, at most
@@ -87,7 +87,7 @@ class Prune(Planner):
             text = divide(given, parts, resident.tokenizer, longest(resident))
             windows = cut_windows(TextSettings(**text.settings("search", SEARCHED)), resident.tokenizer, "text")
             if words and isinstance(recipe, Unneeded):
-                recipe = recipe.sized(resident, words)
+                recipe = recipe.sized(resident, words, parts["search"])
             files = (narrows(options.model, base), least_bytes(settings)) if one_file else ()
             subject = measure_subject(resident, windows, loading, recipe.differentiates, one_file, base, *files)
         spent = _BEGINNING + time.perf_counter() - begun if one_file else 0.0
@@ -157,6 +157,8 @@ def _goal(options: argparse.Namespace) -> Recipe:
         got = f", got {' and '.join(goal.option for goal in given)}" if given else ""
         raise InputError(f"expected one goal, as in {known}{got}", "prune")
     ((goal, text),) = given.items()
+    if options.vocabulary and goal is Sparsity:
+        raise InputError(f"zeros keep their room, so that {OPTION} is for another goal", goal.option)
     return goal(goal.read(text))
 
 

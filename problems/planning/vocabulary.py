@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,35 +15,45 @@ if TYPE_CHECKING:  # it imports torch
 
 OPTION = "--vocabulary"
 
+_LOST = 0.02  # expected nats a token: about a hundredth
+_STEP = 256  # tokens
+
 
 class Unneeded(Recipe):
-    """The goal where no other one is given: as the source, without the tokens that the text does not use."""
+    """The goal where no other one is given: as the source, without the tokens that a text hardly needs."""
 
     option: ClassVar[str] = OPTION
 
-    def __init__(self, used: int = 0, size: float = 0.0, removed: float = 0.0) -> None:
-        """``size``: bytes of the source with the tokens ``used``; ``removed``: as a share of the blocks' parameters."""
-        super().__init__(used)
-        self._size, self._removed = size, removed
+    def __init__(self, size: float = 0.0, removed: float = 0.0) -> None:
+        """``size``: bytes of weights; ``removed``: parameters, as a share of the blocks'."""
+        super().__init__(size)
+        self._removed = removed
 
-    def sized(self, resident: Resident, text: Json) -> Unneeded:
-        """The goal for the model ``resident`` and the ``text``, settings of all that it is to read."""
+    def sized(self, resident: Resident, words: Json, text: Json) -> Unneeded:
+        """The goal for the model ``resident``: settings of the text that says which tokens stay, and of another."""
         from problems.gguf.size import tensor_bytes
         from problems.models.settings import ModelSettings
         from problems.models.weight_files import bytes_of, stored_tensors, weight_files
         from problems.texts.settings import TextSettings
         from problems.texts.source import load_text
+        from problems.texts.windows import token_counts
         from problems.transforms.vocabulary.order import order_of
 
         embedding, head = resident.model.get_input_embeddings(), resident.model.get_output_embeddings()
         rows = len(embedding.weight)
-        used = order_of(resident.tokenizer, [load_text(TextSettings(**text), OPTION)]).used
+        order = order_of(resident.tokenizer, [load_text(TextSettings(**words), OPTION)])
+        found = token_counts(TextSettings(**text), resident.tokenizer, OPTION)
+        counts = range(order.fewest, rows, _STEP)
+        place = bisect_left(counts, -_LOST, key=lambda count: -order.lost(found, count))
+        if place == len(counts):
+            raise InputError("such a text needs all tokens: give a longer one, or a goal such as --size", OPTION)
+        count = counts[place]
         files = weight_files(ModelSettings(model=resident.source))
         ends = [each for path in files for each in stored_tensors(path).values() if each.shape[:1] == (rows,)]
-        saved = (1 - used / rows) * sum(tensor_bytes(each.kind, each.shape) for each in ends)
+        saved = (1 - count / rows) * sum(tensor_bytes(each.kind, each.shape) for each in ends)
         tied = head is None or head.weight is embedding.weight
         width = embedding.weight.shape[1] * (1 if tied else 2)
-        return Unneeded(used, bytes_of(files) - saved, (rows - used) * width / resident.block_parameters)
+        return Unneeded(bytes_of(files) - saved, (rows - count) * width / resident.block_parameters)
 
     def evaluations(self, subject: Subject) -> tuple[float, float]:  # noqa: ARG002 - there is one gene
         return 3, 8
@@ -52,7 +63,7 @@ class Unneeded(Recipe):
         made: Json = {"transforms": [], "budget": {"use": "parameters", "removed": self._removed}}
         if quantised:
             types = {"use": "types", "types": [], "from_source": True}
-            made = {"transforms": [types], "budget": {"use": "bytes", "at_most": int(self._size)}}
+            made = {"transforms": [types], "budget": {"use": "bytes", "at_most": int(self.value)}}
         return {"problem": {"use": "language_model", "objective": "kl", **made}, "operators": additive()}
 
 
@@ -63,9 +74,7 @@ def text_of(given: str, text: str | None, parts: Mapping[str, Json]) -> Json:
 
 
 def with_vocabulary(problem: Json, text: Json) -> Json:
-    """``problem`` in which tokens may be left out too. Raises InputError where zeros keep their room."""
-    if "transforms" not in problem:
-        raise InputError("cannot be given beside --sparsity: give --size, --bits, --remove or --speedup", OPTION)
+    """``problem`` in which tokens may be left out too."""
     given: Any = problem["transforms"]
     others = given if isinstance(given, list) else [given]
     return problem | {"transforms": [{"use": "vocabulary", "texts": [text]}, *others]}

@@ -25,9 +25,7 @@ from problems.transforms.vocabulary.tokenizer import cut_ids, cut_tokenizer
 
 NAME = "vocabulary"
 
-_NATS = 6.0
-"""Loss of each token that a text has more, in nats: 5.9 and 6.1 where SmolLM2-135M keeps a half and a third of all."""
-
+_LEAST = 1e-9  # as one level of a gene must harm
 _LEVELS = 32  # at most: neighbours have a constant ratio
 _TOKENIZERS = 8  # that stay in memory
 
@@ -89,13 +87,10 @@ class Vocabulary(Transform):
         return order_of(self._tokenizer, named, settings.weights, settings.keep)
 
     def _harms(self) -> list[float]:
-        """The expected loss at each level, in nats a token: of the tokens that the search text has more."""
-        used = token_counts(self.texts.search.settings, self._tokenizer, "search_text")
-        total, found = used.total(), [0.0]
-        for count in self._counts[1:]:
-            pieces = self.order.pieces(count)
-            found.append(_NATS * sum(number * (pieces[token] - 1) for token, number in used.items()) / total)
-        return [*found[:-1], max(found[-1], 1e-9)]
+        """The expected loss at each level, on the search text."""
+        text = token_counts(self.texts.search.settings, self._tokenizer, "search_text")
+        found = [self.order.lost(text, count) for count in self._counts[1:]]
+        return [0.0, *found[:-1], max(found[-1], _LEAST)]
 
     @classmethod
     def calibrates(cls, settings: VocabularySettings) -> bool:

@@ -6,7 +6,7 @@ from transformers import AutoModelForCausalLM
 
 from evoprune.cli import main
 from problems.models.resident import Resident
-from problems.planning import plan
+from problems.planning import plan, vocabulary
 from problems.texts.settings import TextSettings
 from problems.texts.source import load_text
 from tests.problems.small import random_model, save
@@ -136,6 +136,24 @@ def test_the_experiment_of_each_goal_is_printed_and_valid(prune, tmp_path, goal,
     assert main(["validate", str(tmp_path / "printed.yaml")]) == 0
 
 
+@pytest.mark.parametrize("goal", [["--remove=20%"], []], ids=["beside a goal", "alone"])
+def test_tokens_that_a_text_hardly_needs_are_left_out(prune, text, goal, monkeypatch):
+    if not goal:
+        code, _, err = prune("--vocabulary", text, "--print-config", model="bundled:gpt2-mini")
+        assert (code, err.splitlines()[-1].split(": ")[1]) == (2, "--vocabulary")  # its text is short
+        monkeypatch.setattr(vocabulary, "_LOST", 1.0)
+    code, out, err = prune(*goal, "--vocabulary", text, "--print-config", model="bundled:gpt2-mini")
+    assert code == 0, err
+    problem = yaml.safe_load(out)["problem"]
+    first, *others = problem["transforms"]
+    (words,) = first["texts"]
+    assert first["use"] == "vocabulary"
+    assert {each["use"] for each in others} == ({"heads", "channels"} if goal else set())
+    assert words["source"] == problem["search_text"]["source"] == str(text)
+    assert problem["search_text"]["part"][1] <= words["part"][0] < words["part"][1] <= problem["report_text"]["part"][0]
+    assert 0 < problem["budget"]["removed"] < 1
+
+
 def test_a_command_that_is_repeated_goes_on_with_what_was_measured(prune, text, monkeypatch):
     """The first one is killed while it plans, after it measured the model."""
 
@@ -162,6 +180,7 @@ MISTAKES = {
     "slower": (["--speedup=0.5"], "--speedup: "),
     "a time without a unit": ([GOAL, "--time=20"], "--time: expected a time"),
     "too short a time": ([GOAL, "--time=0.001s"], "--time: is too short"),
+    "zeros and fewer tokens": ([GOAL, "--vocabulary=setup.cfg"], "--sparsity: "),
     "a missing text": ([GOAL, "--text=nothing.txt"], "--text: nothing.txt: no such file"),
     "a text of another kind": ([GOAL, "--text=setup.cfg"], ".txt, .jsonl, .parquet"),
     "a folder that is taken": ([GOAL, "--out=problems"], "problems: exists already"),
