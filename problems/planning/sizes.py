@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from evoprune import InputError
 from problems.planning.recipe import (
+    FLOATS,
     Json,
     Recipe,
     Subject,
@@ -92,8 +93,11 @@ class Size(Recipe):
         if self.cuts(subject):
             made = narrower(subject, self.budget, self.removed(subject), self.types(subject))
             return made | {"operators": additive()}
-        types = {"use": "types", "base": subject.base, "types": self.types(subject)}
-        problem = {"use": "language_model", "objective": "kl", "transforms": types, "budget": self.budget}
+        types: Json = {"use": "types", "base": subject.base, "types": self.types(subject)}
+        if {*subject.kinds_of_source} - FLOATS:
+            types["from_source"] = True
+        problem: Json = {"use": "language_model", "objective": "kl", "transforms": types, "budget": self.budget}
+        problem["reuse_mib"] = 0  # children differ from the first blocks on: 1% of the states would be used again
         return {"problem": problem, "operators": additive()}
 
 
@@ -135,23 +139,25 @@ _FINE = ("Q8_0", "Q6_K", "Q5_0", "Q5_K", "IQ4_NL", "Q4_K", "MXFP4", "Q3_K", "Q2_
 """Types that no mixture of others matches in bits and error; the fast ones lose more, in a seventh of the time."""
 
 _BELOW, _ABOVE = 1.3, 2.3  # bits around the wanted ones within which matrices are found
-_OWN = 1.5  # bits above the wanted ones up to which a type of the source, which loses nothing, is of use
+_HALVES, _MOST_BITS = {"F16", "BF16"}, 16.0  # which any type makes smaller
 
 
 def types_near(bits: float, widths: Collection[int], own: Collection[str], fast: bool) -> list[str]:
     """The types for ``bits`` a weight, from more to fewer, of matrices with rows of ``widths``.
 
-    ``own``: the types of the source. ``fast``: those that take little time. For each width there is one that has no
-    more than ``bits``, or else the smallest.
+    ``own``: the types of the source, of which one that is no larger needs no other. ``fast``: those that take little
+    time. For each width there is one that has no more than ``bits``, or else the smallest.
     """
     usual = [kind for kind in (_FAST if fast else _FINE) if _fitting(kind, widths)]
     near = {kind for kind in usual if -_BELOW <= _TYPES[kind].bits - bits <= _ABOVE} | {"Q8_0"}
-    near |= {kind for kind in own if kind in _TYPES and _TYPES[kind].bits - bits <= _OWN and _fitting(kind, widths)}
     for width in widths:
         fitting = sorted((kind for kind in usual if _fitting(kind, [width])), key=lambda kind: _TYPES[kind].bits)
         if fitting and not any(_TYPES[kind].bits <= bits for kind in near & {*fitting}):
             below = [kind for kind in fitting if _TYPES[kind].bits <= bits]
             near.add(below[-1] if below else fitting[0])
+    most = max((_TYPES[kind].bits for kind in own if kind in _TYPES), default=_MOST_BITS)
+    if not {*own} & _HALVES:
+        near = {kind for kind in near if _TYPES[kind].bits < most}
     return sorted(near, key=lambda kind: (-_TYPES[kind].bits, kind))
 
 

@@ -20,7 +20,7 @@ from problems.models.blocks import Matrix
 from problems.models.resident import Resident
 from problems.texts.windows import Windows
 from problems.transforms import gguf_types
-from problems.transforms.gguf_types.matrices import DENSE, Copy, widths_of
+from problems.transforms.gguf_types.matrices import DENSE, Copy
 
 DATA, ERROR, HARM = "data", "error", "harm"
 """Stored of a matrix in a type: the bytes in a file, the relative squared error, and the divergence that it makes.
@@ -51,21 +51,21 @@ def key(what: str, kind: str, matrix: Matrix) -> str:
 
 
 def stored_types(
-    resident: Resident, matrices: Sequence[Matrix], kinds: Sequence[str], calibration: Windows | None
+    resident: Resident, matrices: Sequence[Matrix], chosen: Mapping[str, Sequence[Matrix]], calibration: Windows | None
 ) -> Tensors:
-    """The tensors of :func:`quantised` for ``matrices`` in each of ``kinds`` that fits one; on the CPU.
+    """The tensors of :func:`quantised` for those of ``matrices`` that are ``chosen`` for a type; on the CPU.
 
     ``calibration``: the text that gives inputs their importance; None for none.
     """
     known = cache(lambda: (importance_on(resident, calibration), _sensitivity_on(resident, calibration, matrices)))
     stored: Tensors = {}
-    for kind in kinds:
-        if any(ggml.fits(kind, width) for width in widths_of(matrices)):
+    for kind, own in chosen.items():
+        if own:
             stored |= shared(
                 resident,
                 f"matrices in {kind}",
-                _what(calibration),
-                lambda kind=kind: quantised(matrices, known()[0], kind, known()[1]),  # type: ignore[misc]
+                [*_what(calibration), *(matrix.name for matrix in own)],
+                lambda kind=kind, own=own: quantised(own, known()[0], kind, known()[1]),  # type: ignore[misc]
                 _CPU,
             )
     return stored

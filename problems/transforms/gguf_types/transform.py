@@ -106,11 +106,11 @@ class Types(Overlay):
         self._source = self._types_of_source() if settings.from_source else {}
         self._check_types()
         calibration = self.texts.calibration if settings.importance else None
-        self._stored = levels.stored_types(resident, self.matrices, self._kinds, calibration)
-        if not self._kinds:
-            found = levels.importance_on(resident, calibration)
-            own = [matrix for matrix in self.matrices if matrix.name in found]
-            self._stored = {levels.key(levels.IMPORTANCE, DENSE, matrix): found[matrix.name] for matrix in own}
+        chosen = {kind: [matrix for matrix in self.matrices if self._may_be(matrix, kind)] for kind in self._kinds}
+        self._stored = levels.stored_types(resident, self.matrices, chosen, calibration)
+        weighed = levels.importance_on(resident, calibration)
+        own = [matrix for matrix in self.matrices if matrix.name in weighed]
+        self._stored |= {levels.key(levels.IMPORTANCE, DENSE, matrix): weighed[matrix.name] for matrix in own}
         self._sizes = [self._sizes_of(matrix) for matrix in self.matrices]
         self._genes = self._of_sizes()
         if not self._genes.free and not self._source:
@@ -392,13 +392,18 @@ class Types(Overlay):
     def _bits(self) -> Bits:
         return Bits(self._genes, [typed.shape[1] for typed in self._typed])
 
+    def _may_be(self, matrix: Matrix, kind: str) -> bool:
+        """Return whether ``kind`` fits ``matrix``, and is smaller than its type in the source."""
+        rows, width = matrix.rows(matrix.weight).shape
+        own = self._source.get(matrix.name)
+        return ggml.fits(kind, width) and (own is None or rows * ggml.row_bytes(kind, width) < own.data.nbytes)
+
     def _sizes_of(self, matrix: Matrix) -> dict[str, float]:
         """The bytes of ``matrix`` in each type that it may have, from more to fewer."""
         found = levels.sizes(matrix, self._stored, self._kinds, self.settings.source_types)
         if (own := self._source.get(matrix.name)) is None:
             return found
-        whole = float(own.data.nbytes)
-        return {own.kind: whole} | {kind: size for kind, size in found.items() if size < whole and kind != own.kind}
+        return {own.kind: float(own.data.nbytes)} | {kind: size for kind, size in found.items() if kind != DENSE}
 
     def _of_sizes(self) -> Genes:
         if self._every:

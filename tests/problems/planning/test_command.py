@@ -62,19 +62,6 @@ def test_from_a_goal_to_a_checked_export_and_a_report(prune, text, tmp_path):
     assert {one["source"] for one in texts} == {str(text)}
 
 
-@pytest.mark.slow
-def test_a_file_is_no_larger_than_it_should_be(prune, text, tmp_path, monkeypatch):
-    pytest.importorskip("llama_cpp_py_sync")
-    monkeypatch.setattr(plan, "_FIXED", 0.0)  # what a small model leaves of the time is trained
-    monkeypatch.setattr(plan, "_SHORTEST", 0.0)
-    code, _, err = prune("--size", "150kB", "--text", text, "--time", "12s", "--out", tmp_path / "pruned.gguf")
-    assert code == 0, err
-    assert (tmp_path / "pruned.gguf").stat().st_size <= 150_000
-    row = result(tmp_path / "runs" / "run")["recovered"]["evolved"]
-    assert row["trained"].startswith("scales")
-    assert row["tokens"] or not row["helped"]
-
-
 @pytest.fixture
 def quantised(tmp_path):
     """A tiny Llama as a .gguf file of Q5_1."""
@@ -83,6 +70,21 @@ def quantised(tmp_path):
     from tests.problems.gguf.models import random_llama, write_quantised
 
     return write_quantised(random_llama(blocks=4), tmp_path / "tiny.gguf", "Q5_1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("source", "size"), [("tiny", 150_000), ("quantised", 110_000)])
+def test_a_file_is_no_larger_than_it_should_be(prune, text, tmp_path, monkeypatch, request, source, size):
+    pytest.importorskip("llama_cpp_py_sync")
+    monkeypatch.setattr(plan, "_FIXED", 0.0)  # what a small model leaves of the time is trained
+    monkeypatch.setattr(plan, "_SHORTEST", 0.0)
+    out, model = tmp_path / "pruned.gguf", request.getfixturevalue(source)
+    code, _, err = prune(f"--size={size}B", "--text", text, "--time", "12s", "--out", out, model=model)
+    assert code == 0, err
+    assert out.stat().st_size <= size
+    row = result(tmp_path / "runs" / "run")["recovered"]["evolved"]
+    assert row["trained"].startswith("scales")
+    assert row["tokens"] or not row["helped"]
 
 
 @pytest.mark.slow

@@ -141,10 +141,10 @@ def test_any_time_is_enough_for_a_file_and_more_time_trains_longer(goal, speed):
 @pytest.mark.parametrize("bits", [2.0, 3.5, 4.5, 5.5, 6.5, 8.0])
 @pytest.mark.parametrize("widths", [(576, 1536), (896, 4864), (2048, 8192)])
 def test_types_around_the_wanted_bits_are_few_and_reach_them(bits, widths, fast):
-    found = types_near(bits, widths, ["Q4_1", "F32"], fast)
+    found = types_near(bits, widths, [], fast)
     assert len(found) <= 9
-    assert "F32" not in found
-    assert ("Q4_1" in found) == (bits >= 3.5)
+    assert types_near(bits, widths, ["Q5_1", "F16", "F32"], fast) == found
+    assert ["Q8_0", *types_near(bits, widths, ["Q8_0", "Q4_0", "F32"], fast)] == found
     sizes = {kind: 8 * ggml.row_bytes(kind, 256) / 256 for kind in found}
     assert list(sizes.values()) == sorted(sizes.values(), reverse=True)
     for width in widths:

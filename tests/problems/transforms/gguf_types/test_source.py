@@ -15,6 +15,8 @@ from problems.language_model.problem import LanguageModel
 from problems.language_model.settings import LanguageModelSettings
 from problems.models.gguf_file import read_gguf
 from problems.testing import check_transform
+from problems.transforms.gguf_types.levels import DATA, IMPORTANCE, key
+from problems.transforms.gguf_types.matrices import DENSE
 from problems.transforms.gguf_types.source import nearest_type, rows_taken
 from tests.problems.gguf.models import random_llama, write_quantised
 
@@ -54,6 +56,17 @@ def test_the_model_that_lost_nothing_is_the_source_byte_for_byte(problem, source
     assert found.keys() == expected.keys()
     assert all(numpy.array_equal(found[name].data, each.data) for name, each in expected.items())
     assert transform.budget("bytes", None).spent(transform.dense) == (tmp_path / "dense.gguf").stat().st_size
+
+
+def test_a_matrix_is_quantised_only_to_types_that_are_smaller_than_its_own(problem):
+    transform = problem(SMALLER).session.transform
+    for matrix in transform.matrices:
+        own = transform._source[matrix.name].data.nbytes
+        made = {kind: transform.stored.get(key(DATA, kind, matrix)) for kind in SMALLER["types"]}
+        made = {kind: data.nbytes for kind, data in made.items() if data is not None}
+        assert made.keys() == {"Q5_0", "Q4_0"}
+        assert max(made.values()) < own
+        assert key(IMPORTANCE, DENSE, matrix) in transform.stored or matrix not in transform.resident.matrices
 
 
 @pytest.mark.parametrize("types", [OWN, SMALLER], ids=["own", "smaller"])
