@@ -3,15 +3,17 @@
 import argparse
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
-from evoprune import InputError, Phase, Plan, Planner
+from evoprune import InputError, Phase, Plan, Planner, cache_limit
 from problems.distillation.settings import DURATION, seconds_of
 from problems.gguf.sources import narrows, refuse_unwritable
 from problems.planning.recipe import Recipe
 from problems.planning.recipes import RECIPES, Sparsity
 from problems.planning.vocabulary import OPTION, Unneeded, text_of, with_vocabulary
+from problems.results.summary import megabytes
 
 _TRAINED_WINDOW = 256  # tokens in a window that scales are trained on, at most
 _QUICK = 60.0  # seconds, at least
@@ -125,6 +127,12 @@ class Prune(Planner):
             remarks.insert(0, larger)
         if not subject.heads and "'channels'" in repr(problem.get("transforms")):
             remarks.append("attentions cannot lose heads in this model: channels of MLPs alone go")
+        if cached := recipe.cached_bytes(subject):
+            with suppress(OSError):  # without a folder nothing is cached
+                limit = megabytes(cache_limit())
+                remarks.append(
+                    f"up to {megabytes(cached)} go to the cache, which keeps {limit}: python -m evoprune cache"
+                )
         experiment = made | {"problem": problem, "budget": budget, "seed": options.seed}
         name = Path(settings.model).stem.replace("bundled:", "")
         resident.keep_for_run()

@@ -94,6 +94,10 @@ class Recipe(ABC):
         """Return whether heads and channels are removed."""
         return self.narrows
 
+    def cached_bytes(self, subject: Subject) -> float:  # noqa: ARG002 - a default
+        """Bytes of matrices in types that are cached on disk, at most."""
+        return 0.0
+
     def update_seconds(self, subject: Subject) -> float:  # noqa: ARG002 - a default
         """Seconds to update a model's weights, beside passes over the calibration text; 0 if none are updated."""
         return 0.0

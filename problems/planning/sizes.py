@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from evoprune import InputError
@@ -56,6 +56,9 @@ class Size(Recipe):
         if not subject.one_file:
             return super().setup_seconds(subject)
         return quantising_seconds(self.types(subject), subject.widths) / subject.threads
+
+    def cached_bytes(self, subject: Subject) -> float:
+        return quantised_bytes(self.types(subject), subject.widths) if subject.one_file else 0.0
 
     def cheaper(self) -> Recipe | None:
         return None if self._fast else type(self)(self.value, fast=True)
@@ -163,12 +166,17 @@ def types_near(bits: float, widths: Collection[int], own: Collection[str], fast:
 
 def quantising_seconds(kinds: Collection[str], weights: Mapping[int, int]) -> float:
     """Seconds that one thread takes to quantise ``weights``, numbers of them by the length of their rows."""
-    return sum(
-        1e-9 * _TYPES[kind].nanoseconds * count
-        for kind in kinds
-        for width, count in weights.items()
-        if _fitting(kind, [width])
-    )
+    return 1e-9 * sum(_TYPES[kind].nanoseconds * count for kind, count in _quantised(kinds, weights))
+
+
+def quantised_bytes(kinds: Collection[str], weights: Mapping[int, int]) -> float:
+    """Bytes of ``weights``, as of :func:`quantising_seconds`, in each of ``kinds``."""
+    return sum(_TYPES[kind].bits / 8 * count for kind, count in _quantised(kinds, weights))
+
+
+def _quantised(kinds: Collection[str], weights: Mapping[int, int]) -> Iterator[tuple[str, int]]:
+    for kind in kinds:
+        yield kind, sum(count for width, count in weights.items() if _fitting(kind, [width]))
 
 
 def _fitting(kind: str, widths: Collection[int]) -> bool:

@@ -132,6 +132,7 @@ def test_the_experiment_of_each_goal_is_printed_and_valid(prune, tmp_path, goal,
     code, out, err = prune(*goal.split(), "--print-config")
     assert code == 0, err
     assert "no --text was given" in err
+    assert ("evoprune cache" in err) == (".gguf" in goal)
     assert problem.items() <= yaml.safe_load(out)["problem"].items()
     assert not (tmp_path / "runs").exists()
     (tmp_path / "printed.yaml").write_text(out)

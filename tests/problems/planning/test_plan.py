@@ -11,7 +11,7 @@ from problems.planning.plan import Division, parts_of, share_out
 from problems.planning.plan import divide as divide_parts
 from problems.planning.recipe import Subject, channel_step
 from problems.planning.recipes import Remove, Sparsity, Speedup
-from problems.planning.sizes import Bits, Size, quantising_seconds, types_near
+from problems.planning.sizes import Bits, Size, quantised_bytes, quantising_seconds, types_near
 from problems.texts.settings import TextSettings
 from problems.texts.source import load_text
 
@@ -150,7 +150,10 @@ def test_types_around_the_wanted_bits_are_few_and_reach_them(bits, widths, fast)
     for width in widths:
         own = [size for kind, size in sizes.items() if ggml.fits(kind, width)]
         assert min(own) <= max(bits, 2.625 if width % 256 == 0 else 4.25)
-    assert quantising_seconds(found, dict.fromkeys(widths, 10**9)) > 0
+    rows = {width: 3 * width for width in widths}
+    assert quantising_seconds(found, rows) > 0
+    sizes = (3 * ggml.row_bytes(kind, width) for kind in found for width in widths if ggml.fits(kind, width))
+    assert quantised_bytes(found, rows) == pytest.approx(sum(sizes))
 
 
 @pytest.mark.parametrize("width", [1536, 640, 256, 11008, 4864])
