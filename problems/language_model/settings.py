@@ -169,6 +169,7 @@ def _missing(settings: RunSettings) -> Iterator[str]:
     if fault := model_fault(settings.model):
         yield f"problem.model: {fault}"
     roles = {"search_text": settings.search_text, "report_text": settings.report_text}
+    roles |= {"second_text": settings.second_text} if settings.second_text else {}
     roles["calibration_text"] = settings.calibration
     for role, its_text in roles.items():
         if (fault := text_fault(its_text)) and (role != "calibration_text" or settings.calibration_text):

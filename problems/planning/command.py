@@ -50,6 +50,11 @@ class Prune(Planner):
             help="leave out tokens that a text like this one does not need, beside a goal or alone; other languages "
             "are read worse then (may be the file of --text)",
         )
+        parser.add_argument(
+            "--also",
+            metavar="FILE",
+            help="another text to measure the result on, such as one in another language",
+        )
         times = parser.add_mutually_exclusive_group()
         times.add_argument("--time", default="20m", help="how long it may take, as in 90s, 20m or 2h (default: 20m)")
         told = "a minute, or as much more as this model needs: the shortest --time that works"
@@ -104,6 +109,12 @@ class Prune(Planner):
             "model": settings.model,
             "dtype": resident.dtype,
         }
+        if options.also:
+            problem["second_text"] = {
+                "source": TextSettings(source=options.also).source,
+                "window": text.window,
+                "windows": shares.report,
+            }
         if shares.training:
             problem["recover"] = {
                 **recipe.recovery(subject, shares.compensated),

@@ -38,6 +38,7 @@ def refuse_mistakes(options: argparse.Namespace, recipe: Recipe) -> None:
         raise InputError(f"expected 0 or more, got {options.seed}", "--seed")
     _refuse_text(options.text, "--text", _LEAST_TEXT)
     _refuse_text(options.vocabulary, OPTION, 1)
+    _refuse_text(options.also, "--also", 1)
     settings = ModelSettings(model=options.model)
     if fault := model_fault(settings.model):
         raise InputError(fault, "MODEL")

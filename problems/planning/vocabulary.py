@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from evoprune import InputError
 from problems.planning.recipe import FLOATS, Json, Recipe, Subject, additive
+from problems.texts.settings import TextSettings
 
 if TYPE_CHECKING:  # it imports torch
     from problems.models.resident import Resident
@@ -34,7 +35,6 @@ class Unneeded(Recipe):
         from problems.gguf.size import tensor_bytes
         from problems.models.settings import ModelSettings
         from problems.models.weight_files import bytes_of, stored_tensors, weight_files
-        from problems.texts.settings import TextSettings
         from problems.texts.source import load_text
         from problems.texts.windows import token_counts
         from problems.transforms.vocabulary.order import order_of
@@ -70,7 +70,7 @@ class Unneeded(Recipe):
 def text_of(given: str, text: str | None, parts: Mapping[str, Json]) -> Json:
     """Settings of the text ``given`` for the vocabulary: where it is ``text`` itself, its part for calibration."""
     same = text is not None and Path(given).resolve() == Path(text).resolve()
-    return dict(parts["calibration"]) if same else {"source": given}
+    return dict(parts["calibration"]) if same else {"source": TextSettings(source=given).source}
 
 
 def with_vocabulary(problem: Json, text: Json) -> Json:

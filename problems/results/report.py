@@ -15,7 +15,7 @@ from problems.evaluation.session import Session
 from problems.models.blocks import max_positions
 from problems.models.weight_files import bytes_of, weight_files
 from problems.results.final_model import FinalModel
-from problems.results.result import EVOLVED, UNIFORM, gap_closed
+from problems.results.result import EVOLVED, UNIFORM, Text, gap_closed
 from problems.results.sparsity_report import SparsityTarget, on_target, sparsity_report
 from problems.texts.windows import Windows
 from problems.transforms.transform import WEIGHTS
@@ -78,7 +78,12 @@ def report(
     }
     if target is not None:
         found |= sparsity_report(session, outcome, folder, target, found, searched, reported, by_matrix)
-    return found | {"written": written(session, compared)}
+    if texts.second:
+        row = texts.second.protocol() | {"bytes": texts.second.predicted_bytes(session.resident.tokenizer)}
+        second, scores = Text.model_validate(row), perplexities(session, compared, texts.second)
+        bits = {name: second.bits_per_byte(perplexity) for name, perplexity in scores.items()}
+        found["second"] = {"text": row, "bits_per_byte": bits}
+    return found | {"told": transform.told(outcome.best), "written": written(session, compared)}
 
 
 def genomes_of(outcome: Outcome) -> dict[str, list[float]]:

@@ -108,6 +108,13 @@ class Text(Keys):
         return self.source.rsplit("/", 1)[-1]
 
 
+class SecondText(Keys):
+    """Bits per byte of another text, of the models as the search leaves them."""
+
+    text: Text
+    bits_per_byte: Mapping[str, float | None]
+
+
 class Asked(Keys):
     """The goal of a run, and its result in the same unit.
 
@@ -178,6 +185,8 @@ class Reported(BaseModel, extra="allow", allow_inf_nan=False, protected_namespac
     """See :attr:`measured_bits`."""
     gap_closed: float | None
     chosen: str | None = None
+    told: tuple[str, ...] | None = None
+    second: SecondText | None = None
     recovered: dict[str, RecoveredRow] | None = None
     protocol: Protocol
     rival: str | None = None

@@ -168,6 +168,9 @@ def _lines(result: LanguageModelResult) -> Iterator[str]:
         name = f"candidate {result.best.candidate}" if result.winner == EVOLVED else result.winner
         yield f"finals, {protocol.finals} on held-out windows: {judged}; {name} won"
     yield from recovered_lines(result.recovered or {})
+    yield from result.told or ()
+    if second := result.second:
+        yield f"bits per byte of {second.text.name}: {_listed(second.bits_per_byte)}"
 
 
 def recovered_lines(rows: Mapping[str, RecoveredRow]) -> Iterator[str]:

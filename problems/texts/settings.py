@@ -86,6 +86,10 @@ class TextsSettings(Settings):
         None, description="the text for scores' statistics and reconstruction; null: 16,384 tokens of the search text"
     )
 
+    second_text: TextSettings | None = Field(
+        None, description="another text that the result is measured on, such as one in another language"
+    )
+
     @model_validator(mode="after")
     def _texts_apart(self) -> Self:
         if fault := fault_of_texts(self.search_text, self.report_text, self.calibration_text):

@@ -83,6 +83,11 @@ class Texts:
         return held_out_windows(self.search, [self.calibration] if same else [], count, self._tokenizer)
 
     @cached_property
+    def second(self) -> Windows | None:
+        text = self._settings.second_text
+        return self.windows(text, "second_text", at_most=True) if text else None
+
+    @cached_property
     def report(self) -> Windows:
         """The windows that score the result, none of which the search may see; only the main process reads them."""
         report = self.windows(self._settings.report_text, "report_text")

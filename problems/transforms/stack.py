@@ -126,6 +126,9 @@ class Stack(Transform):
     def inputs_left(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:
         return {name: left for each, own in self._parts(genome) for name, left in each.inputs_left(own).items()}
 
+    def told(self, genome: Sequence[float]) -> list[str]:
+        return [line for each, own in self._parts(genome) for line in each.told(own)]
+
     def rows_left(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:
         return {name: left for each, own in self._parts(genome) for name, left in each.rows_left(own).items()}
 

@@ -140,6 +140,10 @@ class Transform(ABC):
         """Warnings about this model, shown before the search: phrases for a line of progress."""
         return []
 
+    def told(self, genome: Sequence[float]) -> list[str]:  # noqa: ARG002 - most cuts are told by figures
+        """Lines for people about the model of ``genome``."""
+        return []
+
     @property
     def updates(self) -> bool:
         """True if :meth:`finalise` does more than :meth:`apply`."""

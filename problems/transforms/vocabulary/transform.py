@@ -26,6 +26,8 @@ from problems.transforms.vocabulary.tokenizer import cut_ids, cut_tokenizer
 NAME = "vocabulary"
 
 _LEAST = 1e-9  # as one level of a gene must harm
+_SCRIPTS = 6  # that are told of
+
 _LEVELS = 32  # at most: neighbours have a constant ratio
 _TOKENIZERS = 8  # that stay in memory
 
@@ -163,6 +165,19 @@ class Vocabulary(Transform):
 
     def measures(self) -> Mapping[str, Any]:
         return {"tokens": self._counts[self._level]}
+
+    def told(self, genome: Sequence[float]) -> list[str]:
+        """The scripts that lose tokens, those that lose most first."""
+        count = self._counts[int(genome[0])]
+        left = self.order.scripts(count)
+        losing = sorted((kept / all_, script) for script, (kept, all_) in left.items() if kept < all_)[:_SCRIPTS]
+        if not losing:
+            return []
+        lost = ", ".join(f"{script} {left[script][0]:,} of {left[script][1]:,}" for _, script in losing)
+        return [
+            f"{count:,} of {self._rows:,} tokens stay ({lost}): such text is read and written worse; texts of these "
+            "scripts keep more"
+        ]
 
     def describe(self) -> dict[str, Any]:
         return {"vocabulary": {"of": self._rows, "step": self.settings.step, "keep": list(self.settings.keep)}}

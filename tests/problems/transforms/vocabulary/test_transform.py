@@ -87,6 +87,15 @@ def test_rows_of_a_quantised_embedding_are_those_of_the_whole_one():
     assert torch.equal(embedding.weight, whole[list(transform.tokens_left(fewer))])
 
 
+def test_scripts_that_lose_tokens_are_told():
+    transform = session_of().transform
+    (line,) = transform.told([1.0])
+    script, (kept, there) = min(transform.order.scripts(3072).items(), key=lambda each: each[1][0] / each[1][1])
+    assert f"3,072 of {4096:,} tokens" in line
+    assert f"{script} {kept:,} of {there:,}" in line
+    assert transform.told(transform.dense) == []
+
+
 def test_every_byte_of_the_file_counts(tmp_path):
     pytest.importorskip("gguf")
     check_bytes(session_of(transforms=[VOCABULARY, TYPES]).transform, tmp_path, 4)
@@ -99,7 +108,11 @@ def test_what_is_exported_reads_texts_alike(tmp_path, kind, name):
         "use": "language_model",
         "transforms": [VOCABULARY, TYPES | {"types": ["Q8_0"]}],  # which alone removes less than half
         "budget": {"use": "bytes", "removed": 0.5},
+        "second_text": {"source": str(tmp_path / "french.txt"), "window": 64},
     }
+    (tmp_path / "french.txt").write_text("Les fonctions sont définies plus bas. " * 30)
     run = Run.open(run_in(tmp_path, problem))
     assert run.problem.session.transform.tokens_left(run.best.genome) is not None
+    bits = run.result.second.bits_per_byte
+    assert 0 < bits["dense"] < bits["evolved"]
     check_format(kind, run, tmp_path / name)
