@@ -14,6 +14,10 @@ READ = ("falcon", "gemma2", "gemma3", "gpt2", "llama", "phi3", "qwen2", "qwen3",
 """llama.cpp's architectures whose .gguf files are read, and written again."""
 
 UNEVEN = "llama"  # the architecture that llama.cpp has a form of for blocks of different widths
+_MIXED = ("gemma2", "gemma3")  # attentions of two kinds in a fixed order: no block can be left out
+
+BLOCKS, ONE_WIDTH, ONE_WIDTH_IN_ALL = "blocks of any width", "blocks of one width", "all blocks, of one width"
+"""What llama.cpp has forms of."""
 
 OWN = {
     "gpt2": "gpt2", "llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "olmo2": "olmo2",
@@ -30,23 +34,15 @@ _SPLITS = {_WORDS % "{1,3}": "dbrx", _WORDS % "": "qwen2"}
 _UNTIL_MERGED = "llama-bpe"  # the first of these, for tokenizers that look for whole words first
 
 
-def refuse_unwritable(model: str, base: str | None, narrower: bool) -> None:
-    """Raise :class:`evoprune.InputError` for a ``model`` that cannot become a .gguf file. ``base``: a given one.
+def cuts_of(model: str, base: str | None) -> str:
+    """Return :data:`BLOCKS`, :data:`ONE_WIDTH` or :data:`ONE_WIDTH_IN_ALL`, the most that a .gguf file may lose.
 
-    ``narrower``: whether each block is to get widths of its own. A model that is on the hub only is not looked at.
+    ``model``, ``base``: see :func:`architecture_of`.
     """
     architecture = architecture_of(model, base)
-    if narrower and not narrows(model, base):
-        raise InputError(
-            f"llama.cpp has no form of {architecture} for blocks of different widths: give --size for a .gguf file, "
-            "or a folder with --out",
-            model,
-        )
-
-
-def narrows(model: str, base: str | None) -> bool:
-    """Return whether a .gguf file of ``model`` may have blocks of different widths. See :func:`architecture_of`."""
-    return architecture_of(model, base) in (UNEVEN, None)
+    if architecture in (UNEVEN, None):
+        return BLOCKS
+    return ONE_WIDTH_IN_ALL if architecture in _MIXED else ONE_WIDTH
 
 
 def architecture_of(model: str, base: str | None) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from evoprune import InputError, Phase, Plan, Planner, cache_limit
 from problems.distillation.settings import DURATION, seconds_of
-from problems.gguf.sources import narrows, refuse_unwritable
+from problems.gguf.sources import architecture_of, cuts_of
 from problems.planning.recipe import Recipe
 from problems.planning.recipes import RECIPES, Sparsity
 from problems.planning.vocabulary import OPTION, Unneeded, text_of, with_vocabulary
@@ -70,7 +70,7 @@ class Prune(Planner):
         base = _base(options.base)
         one_file = options.out is not None and options.out.suffix == ".gguf"
         if one_file:
-            refuse_unwritable(options.model, base, recipe.narrows)
+            architecture_of(options.model, base)  # raises an error for a model that cannot be written
         refuse_files(options, recipe)
 
         from problems.gguf.base import find_base
@@ -95,7 +95,7 @@ class Prune(Planner):
             windows = cut_windows(TextSettings(**text.settings("search", SEARCHED)), resident.tokenizer, "text")
             if words and isinstance(recipe, Unneeded):
                 recipe = recipe.sized(resident, words, parts["search"])
-            files = (narrows(options.model, base), least_bytes(settings)) if one_file else ()
+            files = (cuts_of(options.model, base), least_bytes(settings)) if one_file else ()
             subject = measure_subject(resident, windows, loading, recipe.differentiates, one_file, base, *files)
         spent = _BEGINNING + time.perf_counter() - begun if one_file else 0.0
         recipe, text, shares = share_out(recipe, subject, text, seconds - spent, options.quick)

@@ -11,7 +11,7 @@ from typing import Any
 
 from evoprune import InputError, is_one_file
 from problems.gguf import ggml
-from problems.gguf.sources import narrows
+from problems.gguf.sources import ONE_WIDTH_IN_ALL, cuts_of
 from problems.language_model.problem import LanguageModel
 from problems.models.settings import ModelSettings, model_fault
 from problems.models.weight_files import Stored, bytes_of, stored_tensors, weight_files
@@ -24,7 +24,7 @@ from problems.texts.settings import TextSettings, text_fault
 _LEAST_TEXT = 10_000  # bytes: no text with fewer has the tokens of all windows, as 2 bytes a token are rare
 _PATIENCE = 5.0  # seconds for the hub's answer
 _LISTED = 100  # bytes of a header for each tensor, at most
-_IN_A_BLOCK = re.compile(r"\.\d+\.")
+_BLOCKS, _MLPS = re.compile(r"\.\d+\."), re.compile(r"\.\d+\.(ffn|mlp)")  # tensors in a block, or in its MLP
 
 
 def refuse_mistakes(options: argparse.Namespace, recipe: Recipe) -> None:
@@ -63,14 +63,14 @@ def refuse_files(options: argparse.Namespace, recipe: Recipe) -> None:
     stored = _stored_in(files)
     if isinstance(recipe, Size) and stored and not options.vocabulary:
         one_file = options.out is not None and is_one_file(LanguageModel, options.out)
-        cut = not one_file or narrows(options.model, options.base)
-        _refuse_size(recipe, files, stored, one_file, cut)
+        whole = one_file and cuts_of(options.model, options.base) == ONE_WIDTH_IN_ALL
+        _refuse_size(recipe, files, stored, one_file, _MLPS if whole else _BLOCKS)
 
 
 def least_bytes(settings: ModelSettings) -> float:
     """Return about the bytes of the smallest .gguf file of all weights of a model; 0 if it has no files here."""
     files = weight_files(settings)
-    return _least_bytes(files, stored, one_file=True, cut=False) if (stored := _stored_in(files)) else 0.0
+    return _least_bytes(files, stored, one_file=True, cut=None) if (stored := _stored_in(files)) else 0.0
 
 
 def larger_than_source(settings: ModelSettings, parameters: int, experiment: Mapping[str, Any]) -> str | None:
@@ -140,10 +140,12 @@ def _refuse_unless_on_hub(name: str) -> None:
     raise InputError(f"{why}; give a folder or a .gguf file", name)
 
 
-def _refuse_size(recipe: Size, files: Sequence[Path], stored: Mapping[str, Stored], one_file: bool, cut: bool) -> None:
+def _refuse_size(
+    recipe: Size, files: Sequence[Path], stored: Mapping[str, Stored], one_file: bool, cut: re.Pattern[str]
+) -> None:
     """Raise InputError if the model is as small as it should become, or nothing that ``recipe`` does makes it so.
 
-    ``cut``: whether heads and channels can go.
+    ``cut``: matches the names of tensors that can go.
     """
     bits = 8 / sum(each.size for each in stored.values())
     whole, limit = bytes_of(files), recipe.value / bits if isinstance(recipe, Bits) else recipe.value
@@ -159,8 +161,9 @@ def _refuse_size(recipe: Size, files: Sequence[Path], stored: Mapping[str, Store
     if least <= limit:
         return
     if one_file:
-        how = "types of GGUF and fewer heads and channels" if cut else "types of GGUF"
-        raise InputError(f"{how} make this model no smaller than {told(least)}", recipe.option)
+        raise InputError(
+            f"types of GGUF and fewer heads and channels make this model no smaller than {told(least)}", recipe.option
+        )
     raise InputError(
         f"fewer heads and channels make this model no smaller than {told(least)}, those of its embeddings in 16 bits; "
         "--out FILE.gguf stores them in fewer",
@@ -168,17 +171,19 @@ def _refuse_size(recipe: Size, files: Sequence[Path], stored: Mapping[str, Store
     )
 
 
-def _least_bytes(files: Sequence[Path], stored: Mapping[str, Stored], one_file: bool, cut: bool) -> float:
+def _least_bytes(
+    files: Sequence[Path], stored: Mapping[str, Stored], one_file: bool, cut: re.Pattern[str] | None
+) -> float:
     """The fewest bytes that can come of a model, or fewer: not all files say which tensors are weights.
 
-    ``cut``: whether blocks may lose all heads and channels.
+    ``cut``: matches the names of tensors that may go; None for none.
     """
     is_gguf = files[0].suffix == ".gguf"
     if not is_gguf and any(each.kind not in FLOATS for each in stored.values()):
         return 0.0  # the shapes are those of packed codes
     head = () if is_gguf else ("lm_head.", "embed_out.")  # which may be the embedding
     own = {name: each for name, each in stored.items() if len(each.shape) == 2 and not name.startswith(head)}
-    gone = {name for name in stored if cut and _IN_A_BLOCK.search(name)}
+    gone = {name for name in stored if cut and cut.search(name)}
     left = {name: each for name, each in own.items() if name not in gone}
     if not one_file:
         return sum(2.0 * each.size for each in left.values())

@@ -14,6 +14,7 @@ from problems.calibration.tensor_cache import cached
 from problems.distillation.block_scales import COMPENSATED
 from problems.distillation.trainable_parameters import room_to_train
 from problems.evaluation.cost_estimate import Pace, mean_inputs, pace
+from problems.gguf.sources import BLOCKS
 from problems.models.blocks import in_features, max_positions
 from problems.models.device import free_memory
 from problems.models.load import stored_kinds
@@ -104,7 +105,7 @@ _LOADED = 2  # times that the model is loaded after planning: for the run, and f
 
 def measure_subject(
     resident: Resident, windows: Windows, loading: float, differentiated: bool, one_file: bool, base: str | None = None,
-    narrowable: bool = False, least: float = 0.0,
+    form: str = BLOCKS, least: float = 0.0,
 ) -> Subject:  # fmt: skip
     """Measure ``resident`` on ``windows``; its pace is cached, so that a command that is repeated goes on.
 
@@ -128,7 +129,7 @@ def measure_subject(
         widths=widths,
         kinds_of_source=sorted(stored_kinds(resident.source)),
         one_file=one_file,
-        narrowable=narrowable,
+        form=form,
         least=least,
         trainable=find_spec("accelerate") is not None,
         roomy=room_to_train(resident.parameters, resident.device),

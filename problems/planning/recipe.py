@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from evoprune import InputError
+from problems.gguf.sources import BLOCKS, ONE_WIDTH
 
 Json = dict[str, Any]
 
@@ -30,9 +31,9 @@ class Subject:
     ``inputs``: the mean number of inputs of a weight's layer. ``gradients``: None if there is no memory for them.
     ``one_file``: whether the result is to be a .gguf file; ``base``: another one; ``widths``: how many of its weights
     have rows of each length, in matrices that have types; ``kinds_of_source``: the types that these have in the source.
-    ``narrowable``: whether a .gguf file of it may have blocks of different widths; ``least``: about the bytes of the
-    smallest one of all weights. ``trainable``: whether the packages that train a result are there; ``roomy``: whether
-    there is memory to train all weights.
+    ``form``: of blocks in a .gguf file, see :func:`problems.gguf.sources.cuts_of`; ``least``: about the bytes of the
+    smallest one of all weights. ``trainable``: whether the packages that train a result are there;
+    ``roomy``: whether there is memory to train all weights.
     """
 
     blocks: int
@@ -48,7 +49,7 @@ class Subject:
     widths: Mapping[int, int] = field(default_factory=dict)
     kinds_of_source: Sequence[str] = ()
     one_file: bool = False
-    narrowable: bool = False
+    form: str = BLOCKS
     least: float = 0.0
     trainable: bool = False
     roomy: bool = False
@@ -63,7 +64,7 @@ class Recipe(ABC):
     example: ClassVar[str]
     metavar: ClassVar[str] = "SHARE"
     help: ClassVar[str]
-    narrows: ClassVar[bool] = False  # whether each block gets widths of its own, also in a .gguf file
+    narrows: ClassVar[bool] = False  # whether heads and channels are removed, also of a .gguf file
     differentiates: ClassVar[bool] = False  # whether gradients of all weights may be needed
 
     def __init__(self, value: float) -> None:
@@ -127,14 +128,18 @@ def narrower(subject: Subject, budget: Json, removed: float, types: Sequence[str
 
     ``removed``: about the share of the blocks' parameters. Heads stay if the model's code does not run with fewer. A
     .gguf file of a quantised one has the types of this, or smaller ones of ``types``, as in
-    ``problems/smollm2_joint.yaml``. Raises :class:`evoprune.InputError` for a model whose blocks cannot be taken apart.
+    ``problems/smollm2_joint.yaml``; where its blocks must be alike, whole ones go, and as many channels of each. Raises
+    :class:`evoprune.InputError` for a model whose blocks cannot be taken apart.
     """
     if subject.width is None:
         raise InputError("this model cannot be made narrower; give --sparsity, or --size with --out FILE.gguf", "prune")
     units: Json = {"score": "structured_obs", "compensate": True}
-    if subject.one_file and removed < _DROPPED:
+    if subject.one_file and (removed < _DROPPED or subject.form != BLOCKS):
         units["drop"] = False
-    heads = [{"use": "heads", **units}] if subject.heads else []
+    others: list[Json] = [{"use": "heads", **units}] if subject.heads else []
+    if subject.one_file and subject.form != BLOCKS:
+        units["genes"] = "model"
+        others = [{"use": "sublayers", "genes": "block"}] if subject.form == ONE_WIDTH else []
     own = set(subject.kinds_of_source) - FLOATS if subject.one_file else set()
     typed: list[Json] = []
     if own:
@@ -146,7 +151,7 @@ def narrower(subject: Subject, budget: Json, removed: float, types: Sequence[str
         "problem": {
             "use": "language_model",
             "objective": "kl",
-            "transforms": [*heads, {"use": "channels", "step": step, **units}, *typed],
+            "transforms": [*others, {"use": "channels", "step": step, **units}, *typed],
             "budget": budget,
         },
         "operators": {"algorithm": "equal_marginals", "mutate": {"use": "exchange", "moves": 3}, "repair": "shift"},

@@ -72,7 +72,7 @@ class Size(Recipe):
     def cuts(self, subject: Subject) -> bool:
         if not subject.one_file:
             return True
-        return subject.narrowable and subject.width is not None and self.bits(subject) < _NEAR * _least_bits(subject)
+        return subject.width is not None and self.bits(subject) < _NEAR * _least_bits(subject)
 
     def bits(self, subject: Subject) -> float:
         """About the bits of a weight in the wanted file."""

@@ -77,7 +77,8 @@ def test_they_are_a_line_each_and_nothing_heavy_is_imported(file, tiny, broken, 
 
 def refused(model, recipe, **options):
     """The message, None if nothing is refused."""
-    given = Namespace(**{"model": str(model), "out": None, "base": None, "text": None, "seed": 0} | options)
+    given = {"model": str(model), "out": None, "base": None, "text": None, "vocabulary": None, "seed": 0}
+    given = Namespace(**given | options)
     try:
         refuse_mistakes(given, recipe)
         refuse_files(given, recipe)
@@ -86,9 +87,15 @@ def refused(model, recipe, **options):
     return None
 
 
-@pytest.mark.parametrize(("kind", "cuts"), [("gpt2", []), ("llama", ["heads", "channels"])], ids=["gpt2", "llama"])
+@pytest.mark.parametrize(
+    ("kind", "cuts"),
+    [
+        ("gpt2", [{"use": "sublayers", "genes": "block"}, {"use": "channels", "genes": "model", "drop": False}]),
+        ("llama", ["heads", "channels"]),
+    ],
+    ids=["gpt2", "llama"],
+)
 def test_no_size_is_refused_that_can_be_reached_and_few_others_are_not(kind, cuts, problem_on, byte_models):
-    """Of a GPT-2 types alone reach it, of a Llama cuts too, which leave zeros that llama.cpp asks for."""
     pytest.importorskip("llama_cpp_py_sync")
     folder = Path(byte_models(kind)["model"])
     base, out = folder.parent / "base.gguf", Path("small.gguf")
@@ -99,7 +106,7 @@ def test_no_size_is_refused_that_can_be_reached_and_few_others_are_not(kind, cut
     for source in (folder, base):
         assert refused(source, Size(smallest), out=out) is None
         assert refused(source, Bits(8.01 * smallest / parameters), out=out) is None
-    share = 0.5 if cuts else 0.95
+    share = 0.5
     assert "--size" in refused(base, Size(share * smallest), out=out)
     assert "--bits" in refused(base, Bits(share * 8 * smallest / parameters), out=out)
 

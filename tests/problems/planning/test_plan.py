@@ -7,6 +7,7 @@ import pytest
 
 from evoprune import InputError
 from problems.gguf import ggml
+from problems.gguf.sources import ONE_WIDTH, ONE_WIDTH_IN_ALL
 from problems.planning.plan import Division, parts_of, share_out
 from problems.planning.plan import divide as divide_parts
 from problems.planning.recipe import Subject, channel_step
@@ -56,7 +57,7 @@ def test_where_heads_cannot_go_channels_alone_do():
     ("own", "step"), [(["F32", "Q4_1", "Q8_0"], 128), (["F32", "Q6_K"], 256), (["F16"], 128)], ids=["32", "256", "none"]
 )
 def test_a_file_of_a_narrower_model_has_the_types_of_its_source(own, step):
-    subject = replace(SUBJECT, one_file=True, kinds_of_source=own, narrowable=True)
+    subject = replace(SUBJECT, one_file=True, kinds_of_source=own)
     *_, channels, last = Remove(0.15).experiment(subject, 50)["problem"]["transforms"]
     if own == ["F16"]:
         assert last["use"] == "channels"
@@ -68,13 +69,22 @@ def test_a_file_of_a_narrower_model_has_the_types_of_its_source(own, step):
     assert bool(types["types"]) == (own != ["F16"])
 
 
+@pytest.mark.parametrize(("form", "uses"), [(ONE_WIDTH, ["sublayers", "channels"]), (ONE_WIDTH_IN_ALL, ["channels"])])
+def test_where_all_blocks_of_a_file_are_alike_whole_ones_go_and_channels_of_all(form, uses):
+    subject = replace(SUBJECT, one_file=True, kinds_of_source=["Q8_0"], form=form)
+    *cuts, types = Remove(0.5).experiment(subject, 50)["problem"]["transforms"]
+    assert [cut["use"] for cut in cuts] == uses
+    assert types["from_source"]
+    assert cuts[-1].items() >= {"genes": "model", "drop": False}.items()
+
+
 def test_near_the_smallest_file_of_types_heads_and_channels_go_too():
-    subject = replace(SUBJECT, one_file=True, kinds_of_source=["Q4_1"], narrowable=True, least=7e7)
+    subject = replace(SUBJECT, one_file=True, kinds_of_source=["Q4_1"], least=7e7)
     weights = sum(SUBJECT.widths.values())
     for goal, cuts in [(Size(6e7), True), (Size(7.5e7), True), (Size(8e7), False), (Bits(8 * 6e7 / weights), True)]:
         assert goal.cuts(subject) == cuts
         assert ("channels" in repr(goal.experiment(subject, 50))) == cuts
-        assert not goal.cuts(replace(subject, narrowable=False))
+        assert not goal.cuts(replace(subject, width=None))
         assert goal.recovery(replace(subject, roomy=True), compensated=True)["train"] == ("all" if cuts else "scales")
 
 
@@ -128,7 +138,7 @@ def test_a_short_time_has_a_cheaper_way(goal, key, by_minutes):
     ids=lambda goal: f"{goal.option} {goal.value}",
 )
 def test_any_time_is_enough_for_a_file_and_more_time_trains_longer(goal, speed):
-    subject = replace(SUBJECT, scored=1 / speed, one_file=True, trainable=True, narrowable=True, least=7e7)
+    subject = replace(SUBJECT, scored=1 / speed, one_file=True, trainable=True, least=7e7)
     found = [share_out(goal, subject, TEXT, seconds)[2] for seconds in (10, 100, 600, 3600, 36000)]
     assert all(one.training <= other.training for one, other in pairwise(found))
     assert found[0].training == 0 < found[-1].training
