@@ -76,15 +76,16 @@ def order_of(
     found = _bytes(described) & vocabulary.keys()
     script_of, single = _scripts(vocabulary, described)
     theirs = _scripts_of(texts, weights)
-    if not found and (unwritten := theirs - {script_of[token] for token in single}):
+    written = {script_of[token] for token in single} - {SYMBOLS}
+    if not found and (unwritten := theirs - written):
         raise InputError(
             f"the tokenizer has no characters of the script {min(unwritten)} in the texts: give texts in "
-            f"{', '.join(sorted({script_of[token] for token in single} - {SYMBOLS}))}",
+            f"{', '.join(sorted(written))}",
             KEY,
         )
     always = {vocabulary[token] for token in found} | set(tokenizer.all_special_ids)
     always |= {added["id"] for added in described["added_tokens"]} | _in_template(tokenizer)
-    always |= {token for token in single if not found or script_of[token] in theirs - {SYMBOLS}}
+    always |= {token for token, text in single.items() if not found or script_of[token] in theirs or text.isascii()}
     always |= {_token(tokenizer, vocabulary, text) for text in keep}
     if isinstance(model.get("unk_token"), str):
         always.add(vocabulary[model["unk_token"]])
@@ -103,7 +104,9 @@ def order_of(
     _append(tokens, sorted(always), parents)
     fewest = len(tokens)
     _append(tokens, sorted((t for t in reached if uses[t]), key=lambda token: (-uses[token], token)), parents)
-    _append(tokens, sorted(reached, key=lambda token: (script_of[token] not in theirs, token)), parents)
+    _append(tokens, sorted(reached, key=lambda token: (script_of[token] not in {SYMBOLS, *theirs}, token)), parents)
+    merged = (place for place, token in enumerate(tokens) if token in parents)
+    fewest = max(fewest, next(merged, 0) + 1)  # .gguf files have one merge at least
     return Order(list(tokens), fewest, [script_of[token] for token in tokens], parents)
 
 
@@ -173,17 +176,17 @@ def _is_byte_level(described: Mapping[str, Any]) -> bool:
     return any("'ByteLevel'" in str(described.get(step)) for step in ("normalizer", "pre_tokenizer"))
 
 
-def _scripts(vocabulary: Mapping[str, int], described: Mapping[str, Any]) -> tuple[dict[int, str], set[int]]:
-    """The script of each token, and the tokens that are one character each."""
+def _scripts(vocabulary: Mapping[str, int], described: Mapping[str, Any]) -> tuple[dict[int, str], dict[int, str]]:
+    """The script of each token, and the character of each token that is one."""
     decode = decoders.ByteLevel().decode if _is_byte_level(described) else "".join
     prefix = described["model"].get("continuing_subword_prefix") or ""
-    scripts, single = {}, set()
+    scripts, single = {}, {}
     for token, number in vocabulary.items():
-        text = decode([token.removeprefix(prefix)])
+        text = decode([token.removeprefix(prefix)]).replace("▁", " ")
         found = next(filter(None, map(_script, text)), None)
         scripts[number] = found or (PARTS if "\ufffd" in text else SYMBOLS)
         if len(text) == 1 and text != "\ufffd":
-            single.add(number)
+            single[number] = text
     return scripts, single
 
 
@@ -197,7 +200,7 @@ def _script(character: str) -> str | None:
 
 
 def _scripts_of(texts: Sequence[str], weights: Sequence[float] | None) -> set[str]:
-    """The scripts of the texts, and symbols."""
+    """The scripts of the texts."""
     found: dict[str, float] = defaultdict(float)
     for number, text in enumerate(texts):
         share = weights[number] / max(1, len(text)) if weights else 1.0
@@ -205,7 +208,7 @@ def _scripts_of(texts: Sequence[str], weights: Sequence[float] | None) -> set[st
             if script := _script(character):
                 found[script] += share * count
     least = _SHARE * sum(found.values())
-    return {SYMBOLS} | {script for script, count in found.items() if count >= least}
+    return {script for script, count in found.items() if count >= least}
 
 
 def _in_template(tokenizer: Any) -> set[int]:

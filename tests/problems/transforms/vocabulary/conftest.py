@@ -1,16 +1,32 @@
-"""The bundled tokenizer."""
+"""Tokenizers of each kind that is cut, and their orders."""
 
-from pathlib import Path
+from __future__ import annotations
+
+from functools import cache
 from typing import Any
 
 import pytest
 
-from problems.models.load import load_tokenizer
+from problems.transforms.vocabulary.order import Order, order_of
+from tests.problems.odd_texts import ENGLISH, KINDS
 
-BUNDLED = Path(__file__).parents[4] / "problems" / "bundled" / "weights"
+_made = cache(lambda kind: KINDS[kind]())
+_order = cache(lambda kind: order_of(_made(kind), [ENGLISH]))
 
 
-@pytest.fixture(scope="session")
-def bundled() -> Any:
-    """The tokenizer of 4,096 tokens: byte-level BPE."""
-    return load_tokenizer(BUNDLED)
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each kind of tokenizer in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def tokenizer(kind: str) -> Any:
+    """A tokenizer of hundreds of tokens, trained on English, Greek and code."""
+    return _made(kind)
+
+
+@pytest.fixture
+def order(kind: str) -> Order:
+    """The order of its tokens by a sentence of English."""
+    return _order(kind)
