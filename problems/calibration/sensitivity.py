@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 
 from evoprune import steps
+from problems.calibration.tensor_cache import Checkpoint, Tensors
 from problems.models.blocks import Matrix
 from problems.models.forward import Forward
 
@@ -30,12 +31,13 @@ def sensitivity(model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix]) ->
     information: the squares of gradients of a window's loss, whose targets are drawn from the model's predictions, kept
     as the sums of rows and of columns (as in Adafactor, Shazeer and Stern, 2018). Of embedding and head, the mean of a
     product of squares is taken for the product of means (Martens and Grosse, ICML 2015); if they are one matrix, it has
-    a pair for each.
+    a pair for each. Interrupted sums are continued.
     """
-    forward, sums = Forward(model), _Sums()
+    forward = Forward(model)
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     read = tokens[:: max(1, len(tokens) // _WINDOWS), :_LENGTH][:_WINDOWS]
-    with ExitStack() as stack:
+    with Checkpoint("measuring the sensitivity", len(read)) as so_far, ExitStack() as stack:
+        sums = _Sums(so_far.tensors)
         if model.device.type == "cuda":  # the backward passes of its fused kernels add in varying order
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         stack.callback(embedding.register_forward_hook(_begin_gradients).remove)
@@ -46,54 +48,56 @@ def sensitivity(model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix]) ->
                 stack.callback(matrix.module.register_forward_hook(partial(sums.of_layer, matrix.name)).remove)
             if head is not None and matrix.weight is head.weight:
                 stack.callback(head.register_forward_hook(partial(sums.of_head, matrix.name)).remove)
-        for number, window in enumerate(steps(read, "measuring the sensitivity", "window")):
+        left = steps(read[so_far.done :], "measuring the sensitivity", "window")
+        for number, window in enumerate(left, so_far.done):
             draws = torch.rand(len(window), generator=torch.Generator().manual_seed(number))
             with torch.enable_grad():
                 rows = forward.rows(window.to(forward.device)[None])[0]
                 rows.backward(_slope(forward, rows.detach(), draws))
+            so_far.step(sums.tensors)
     return {matrix.name: sums.factors(matrix.name, read.numel()) for matrix in matrices}
 
 
 class _Sums:
     """Sums of squares in float64: of the rows and columns of a layer's gradients, or of the two sides of a product."""
 
-    def __init__(self) -> None:
-        self._layers: dict[str, list[torch.Tensor]] = {}
-        self._products: dict[tuple[str, str], list[torch.Tensor]] = {}
+    def __init__(self, begun: Tensors) -> None:
+        self.tensors = begun
 
     def of_layer(self, name: str, _: nn.Module, given: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         inputs = given[0].detach().flatten(0, -2)
 
         def add(slope: torch.Tensor) -> None:
             squares = (slope.flatten(0, -2).T @ inputs).float().square()
-            _add(self._layers, name, squares.sum(1), squares.sum(0))
+            self._add("layer", name, squares.sum(1), squares.sum(0))
 
         output.register_hook(add)
 
     def of_head(self, name: str, _: nn.Module, given: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         inputs = _squares(given[0].detach())
-        output.register_hook(lambda slope: _add(self._products, (name, "head"), _squares(slope), inputs))
+        output.register_hook(lambda slope: self._add("head", name, _squares(slope), inputs))
 
     def of_embedding(self, name: str, module: Any, given: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         """Here rows that are read are outputs; some models multiply them."""
         tokens = given[0].flatten()
         factor = output.detach().float().square().sum() / module.weight[tokens].float().square().sum()
         read = torch.bincount(tokens, minlength=len(module.weight))
-        output.register_hook(lambda slope: _add(self._products, (name, "embedding"), read, factor * _squares(slope)))
+        output.register_hook(lambda slope: self._add("embedding", name, read, factor * _squares(slope)))
 
     def factors(self, name: str, count: int) -> Factors:
         """The factors of the matrix ``name``, from sums over ``count`` tokens; none if it took no part."""
-        products = [sums for (own, _), sums in self._products.items() if own == name]
-        found = [(outputs / count, inputs / count) for outputs, inputs in products]
-        if name in self._layers:
-            outputs, inputs = self._layers[name]
-            found.append((outputs / count, inputs / inputs.sum().clamp(min=torch.finfo(inputs.dtype).tiny)))
+        found = []
+        for kind in ("head", "embedding", "layer"):
+            if (key := f"{kind} outputs {name}") in self.tensors:
+                outputs, inputs = self.tensors[key], self.tensors[f"{kind} inputs {name}"]
+                whole = inputs.sum().clamp(min=torch.finfo(inputs.dtype).tiny) if kind == "layer" else count
+                found.append((outputs / count, inputs / whole))
         return [(outputs.float(), inputs.float()) for outputs, inputs in found]
 
-
-def _add(sums: dict[Any, list[torch.Tensor]], name: Any, *parts: torch.Tensor) -> None:
-    found = [part.double().cpu() for part in parts]
-    sums[name] = [one + other for one, other in zip(sums[name], found, strict=True)] if name in sums else found
+    def _add(self, kind: str, name: str, outputs: torch.Tensor, inputs: torch.Tensor) -> None:
+        for side, part in (("outputs", outputs), ("inputs", inputs)):
+            key, found = f"{kind} {side} {name}", part.double().cpu()
+            self.tensors[key] = self.tensors[key] + found if key in self.tensors else found
 
 
 def _squares(values: torch.Tensor) -> torch.Tensor:

@@ -5,6 +5,7 @@ import torch
 
 from evoprune.files.cache import entries
 from problems.calibration import gradients, tensor_cache
+from problems.calibration.sensitivity import sensitivity
 from problems.calibration.statistics import INPUT_NORMS, statistics
 from problems.calibration.tensor_cache import Checkpoint, cached
 from problems.models.resident import Resident
@@ -38,15 +39,24 @@ class Interrupted:
         self.seen += 1
 
 
+def gradients_of(model, tokens, matrices):
+    sums = gradients.gather(model, tokens, matrices, gradients.NAMES)
+    return {f"{matrix} {name}": each.contiguous() for matrix, of in sums.items() for name, each in of.items()}
+
+
+def factors_of(model, tokens, matrices):
+    found = sensitivity(model, tokens, matrices)
+    return {f"{name} {number}": each for name, ((*pair,),) in found.items() for number, each in enumerate(pair)}
+
+
 @pytest.fixture
 def gathering(resident, tokens):
     """Gathers gradients as a kept result, interrupted after some windows; counts those that were run."""
     passes = Interrupted(resident.matrices[0].module)
 
-    def gather(what, stop=None):
+    def gather(what, stop=None, made=gradients_of):
         def build():
-            sums = gradients.gather(resident.model, tokens, resident.matrices, gradients.NAMES)
-            return {f"{matrix} {name}": each.contiguous() for matrix, of in sums.items() for name, each in of.items()}
+            return made(resident.model, tokens, resident.matrices)
 
         passes.seen, passes.left = 0, stop
         try:
@@ -65,14 +75,17 @@ def names():
     return [entry.about()["what"] for entry in entries()]
 
 
-def test_gradients_that_were_interrupted_go_on_and_are_the_same(gathering, capsys):
-    whole, _ = gathering("whole")
-    assert gathering("interrupted", stop=2) == (None, 2)
-    assert "unfinished: calibrating, gradients, 2 of 5" in names()
-    assert gathering("interrupted", stop=1) == (None, 1)
-    found, seen = gathering("interrupted")
+@pytest.mark.parametrize(
+    ("made", "label"), [(gradients_of, "calibrating, gradients"), (factors_of, "measuring the sensitivity")]
+)
+def test_gradients_that_were_interrupted_go_on_and_are_the_same(gathering, capsys, made, label):
+    whole, _ = gathering("whole", made=made)
+    assert gathering("interrupted", stop=2, made=made) == (None, 2)
+    assert f"unfinished: {label}, 2 of 5" in names()
+    assert gathering("interrupted", stop=1, made=made) == (None, 1)
+    found, seen = gathering("interrupted", made=made)
     assert seen == 2
-    assert "calibrating, gradients: 3 of 5" in capsys.readouterr().err
+    assert f"{label}: 3 of 5" in capsys.readouterr().err
     assert found.keys() == whole.keys()
     assert all(torch.equal(found[name], whole[name]) for name in whole)
     assert names() == ["gradients", "gradients"]
