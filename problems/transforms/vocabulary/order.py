@@ -152,7 +152,7 @@ def _append(tokens: dict[int, None], more: Iterable[int], parents: Parents) -> N
 
 
 def _uses(tokenizer: Any, texts: Sequence[str], weights: Sequence[float] | None) -> dict[int, float]:
-    """How often each token occurs in ``texts``."""
+    """Count the uses of each token in ``texts``, by its share of their weights."""
     uses: dict[int, float] = defaultdict(float)
     for number, text in enumerate(texts):
         counts: Counter[int] = Counter()

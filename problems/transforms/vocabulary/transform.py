@@ -170,7 +170,7 @@ class Vocabulary(Transform):
         """The scripts that lose tokens, those that lose most first."""
         count = self._counts[int(genome[0])]
         left = self.order.scripts(count)
-        losing = sorted((kept / all_, script) for script, (kept, all_) in left.items() if kept < all_)[:_SCRIPTS]
+        losing = sorted((kept - there, script) for script, (kept, there) in left.items() if kept < there)[:_SCRIPTS]
         if not losing:
             return []
         lost = ", ".join(f"{script} {left[script][0]:,} of {left[script][1]:,}" for _, script in losing)
