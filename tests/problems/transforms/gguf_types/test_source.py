@@ -9,12 +9,14 @@ import pytest
 import torch
 
 from evoprune import InputError
+from problems.budgets.milliseconds import Milliseconds
 from problems.gguf.ggml import Encoded
 from problems.gguf.write import contents
 from problems.language_model.problem import LanguageModel
 from problems.language_model.settings import LanguageModelSettings
 from problems.models.gguf_file import read_gguf
 from problems.testing import check_transform
+from problems.transforms.gguf_types import latency
 from problems.transforms.gguf_types.levels import DATA, IMPORTANCE, key
 from problems.transforms.gguf_types.matrices import DENSE
 from problems.transforms.gguf_types.source import nearest_type, rows_taken
@@ -97,6 +99,23 @@ def test_rows_that_stay_keep_their_bytes(problem, source, tmp_path):
         assert len(found[name].data) < len(before[name].data)
         assert all(row.tobytes() in rows for row in found[name].data)
     assert numpy.array_equal(found["blk.0.ffn_up.weight"].data, before["blk.0.ffn_up.weight"].data)
+
+
+def test_files_are_as_fast_as_their_source_or_faster(problem, source, tmp_path, monkeypatch):
+    """A pass takes a millisecond for each 1,000 bytes here."""
+    monkeypatch.setattr(latency, "milliseconds", lambda paths, *_: [path.stat().st_size / 1000 for path in paths])
+    transform = problem(*CUTS, SMALLER).session.transform
+    asked = Milliseconds(speedup=1.2, phase="decode", batch=1, length=16, seconds=0.0)
+    times = asked.measure(transform)
+    assert times["dense"] == source.stat().st_size / 1000
+    asked.settle(transform, times)
+    budget, rng = asked.budget(transform, times), random.Random(2)
+    assert budget.spent(transform.dense) == pytest.approx(1.2 * budget.limit)
+    for _ in range(3):
+        genome = [float(rng.randrange(len(gene.levels))) for gene in transform.genes]
+        transform.apply(genome)
+        written(transform, tmp_path / "cut.gguf")
+        assert budget.spent(genome) == pytest.approx((tmp_path / "cut.gguf").stat().st_size / 1000, rel=0.15)
 
 
 def test_rows_of_other_values_have_no_bytes():
