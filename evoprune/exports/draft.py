@@ -15,7 +15,7 @@ from evoprune.interfaces.export import Exporting
 from evoprune.records.run_folder import PROMISED
 
 _DRAFT = "draft"  # the key of promised.json: marks of the last two files that were written
-_PAUSE = 20.0  # times that the last draft took, before the next one
+_PAUSE = 5.0  # times that the last draft took, before the next one
 
 
 class Draft:
