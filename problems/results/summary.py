@@ -5,7 +5,7 @@ from pathlib import Path
 
 from evoprune import digits
 from problems.evaluation import EvaluationSettings
-from problems.results.result import EVOLVED, UNIFORM, LanguageModelResult, RecoveredRow, Reported, Scores
+from problems.results.result import EVOLVED, UNIFORM, Asked, LanguageModelResult, RecoveredRow, Reported, Scores
 
 WORDS = {
     "asked": "asked for, and reached",
@@ -73,14 +73,16 @@ def reached(result: Reported, size: int | None) -> str:
         beside = beside or beside_source(round(goal.got), result.protocol.source_bytes)
         return f"{beside} ({megabytes(goal.wanted)} asked for)"
     if goal.share:
-        said = (
-            f"{goal.got:.1%} of the {_SHARES_OF.get(goal.unit, goal.unit)} removed ({100 * goal.wanted:.4g}% asked for)"
-        )
+        said = f"{_removed(goal)} ({100 * goal.wanted:.4g}% asked for)"
     elif goal.unit == "speedup":
         said = f"{goal.got:.2f} times as fast ({goal.wanted:g} asked for)"
     else:
         said = f"{goal.got:.2f} {goal.unit} ({goal.wanted:g} asked for)"
     return ", ".join(filter(None, [said, beside]))
+
+
+def _removed(goal: Asked) -> str:
+    return f"{goal.got:.1%} of the {_SHARES_OF.get(goal.unit, goal.unit)} removed"
 
 
 def beside_source(size: int, source: int | None) -> str:
@@ -145,16 +147,15 @@ def _gain(result: LanguageModelResult, scores: Scores) -> Iterator[str]:
 def _lines(result: LanguageModelResult) -> Iterator[str]:
     cost, perplexity, protocol = result.cost, result.perplexity, result.protocol
     saved = cost.savings if cost else {}
-    at = f"at {result.sparsity.prunable:.1%} of the prunable weights"
+    goal = result.asked if result.asked and result.asked.share else None
+    at = f"with {_removed(goal)}" if goal else f"at {result.sparsity.prunable:.1%} of the prunable weights"
     if cost and ("bits_per_weight" in saved or ("bytes" in saved and not result.sparsity.prunable)):
         at = f"in {cost.bytes.evolved:,} bytes"
     gap = "" if result.gap_closed is None else f" ({result.gap_closed:.0%} of the gap closed)"
     yield f"perplexity on the report text: {_listed(perplexity.report.measured)} {at}{gap}"
     if cost and "parameters" in saved:
-        yield (
-            f"parameters: dense {cost.parameters.dense:,}, evolved {cost.parameters.evolved:,} "
-            f"({saved['parameters']:.1%} fewer)"
-        )
+        share = "" if goal else f" ({saved['parameters']:.1%} fewer)"
+        yield f"parameters: dense {cost.parameters.dense:,}, evolved {cost.parameters.evolved:,}{share}"
     if cost and (times := cost.milliseconds):
         yield (
             f"milliseconds {protocol.milliseconds}: dense {times.dense:.3g}, evolved {times.evolved:.3g} "
