@@ -77,7 +77,7 @@ def test_they_are_a_line_each_and_nothing_heavy_is_imported(file, tiny, broken, 
 
 def refused(model, recipe, **options):
     """The message, None if nothing is refused."""
-    given = {"model": str(model), "out": None, "base": None, "text": None, "vocabulary": None, "seed": 0}
+    given = {"model": str(model), "seed": 0} | dict.fromkeys(["out", "base", "text", "vocabulary", "also"])
     given = Namespace(**given | options)
     try:
         refuse_mistakes(given, recipe)
