@@ -219,3 +219,9 @@ def test_codes_of_quantised_matrices_stay_byte_for_byte(byte_models, tmp_path, t
     assert all(name.startswith("blk.") for name in scaled)
     for name, kind in scaled.items():
         assert without_scales(kind, after[name][1]) == without_scales(kind, before[name][1])
+
+
+def test_a_model_that_lost_more_may_differ_more_in_llama_cpp():
+    kept = [export.tolerance(20.0, 18.0), export.tolerance(20.0, 20.0), export.tolerance(None, None)]
+    assert kept == [export.TOLERANCE] * 3
+    assert export.TOLERANCE < export.tolerance(20.0, 25.0) < export.tolerance(20.0, 50.0)
