@@ -29,7 +29,10 @@ COMMON = (
 """The types to choose from by default; ggml takes long for the others, which are for large models."""
 
 _PACKAGES = {"llama_cpp_py_sync": "", "llama_cpp": "lib"}  # packages that hold the library, and the folder within them
-_PLAIN = ("F32", "F16", "BF16")  # the kinds that are not quantised
+_PLAIN = ("F32", "F16", "BF16")  # the kinds that are not quantised, as far as ggml makes them
+
+FLOATS = frozenset({"F64", *_PLAIN})
+"""The kinds of files that are not quantised."""
 
 _MISSING = "GGUF files need llama.cpp's library; pip install 'evoprune[gguf]'"
 

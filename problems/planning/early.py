@@ -15,7 +15,7 @@ from problems.gguf.sources import ONE_WIDTH_IN_ALL, cuts_of
 from problems.language_model.problem import LanguageModel
 from problems.models.settings import ModelSettings, model_fault
 from problems.models.weight_files import Stored, bytes_of, stored_tensors, weight_files
-from problems.planning.recipe import FLOATS, Recipe
+from problems.planning.recipe import Recipe
 from problems.planning.sizes import Bits, Size
 from problems.planning.vocabulary import OPTION
 from problems.results.summary import megabytes
@@ -179,7 +179,7 @@ def _least_bytes(
     ``cut``: matches the names of tensors that may go; None for none.
     """
     is_gguf = files[0].suffix == ".gguf"
-    if not is_gguf and any(each.kind not in FLOATS for each in stored.values()):
+    if not is_gguf and any(each.kind not in ggml.FLOATS for each in stored.values()):
         return 0.0  # the shapes are those of packed codes
     head = () if is_gguf else ("lm_head.", "embed_out.")  # which may be the embedding
     own = {name: each for name, each in stored.items() if len(each.shape) == 2 and not name.startswith(head)}

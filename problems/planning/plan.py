@@ -263,7 +263,7 @@ def _with_spare(least: Shares, seconds: float, subject: Subject, text: Division,
     spare = max(0.0, seconds - least.seconds - (comparing if compared else 0.0))
     cuts = recipe.cuts(subject)
     shares = _SPARE_OF_CUTS if cuts else _SPARE
-    training = shares["training"] * spare if subject.trainable else 0.0
+    training = shares["training"] * spare if subject.trainable and recipe.trained else 0.0
     around = window * (_VALIDATED * least.held_out + _MEASURED * least.report)
     if training < max(_SHORTEST, 2 * around):
         training = 0.0

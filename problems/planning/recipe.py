@@ -9,16 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from evoprune import InputError
+from problems.gguf import ggml
 from problems.gguf.sources import BLOCKS, ONE_WIDTH
 
 Json = dict[str, Any]
 
 SCREENING = 0.125  # share of the windows that the cost of a level is measured on
-FLOATS = frozenset({"F64", "F32", "F16", "BF16"})  # kinds of GGUF that are not quantised
-_IN_SHORT_BLOCKS = frozenset({"Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0", "IQ4_NL", "MXFP4"})
 _PROBES = 4  # models for the costs of a block: one for each kind, and as many for costly ones
 _DROPPED = 0.4  # share of the parameters beyond which whole attentions and MLPs may go, whose costs take as long again
-_BLOCK = 256  # weights that all other types store together
 _RATE = 6e-4  # for all weights, times the share that is removed (docs/recovery.md)
 _WIDTHS, _LEAST_STEP = 12, 32  # widths of an MLP that are tried, about; channels of a step, as the transform demands
 
@@ -56,6 +54,11 @@ class Subject:
     threads: int = 1
     base: str | None = None
 
+    @property
+    def quantised(self) -> frozenset[str]:
+        """The quantised types of the source that a .gguf file may keep; none for a folder."""
+        return frozenset(self.kinds_of_source) - ggml.FLOATS if self.one_file else frozenset()
+
 
 class Recipe(ABC):
     """A goal, under the option that names it, and the ``value`` that was given for it."""
@@ -66,6 +69,7 @@ class Recipe(ABC):
     help: ClassVar[str]
     narrows: ClassVar[bool] = False  # whether heads and channels are removed, also of a .gguf file
     differentiates: ClassVar[bool] = False  # whether gradients of all weights may be needed
+    trained: ClassVar[bool] = True  # whether the result differs from its teacher, so that training may help
 
     def __init__(self, value: float) -> None:
         self.value = value
@@ -140,13 +144,13 @@ def narrower(subject: Subject, budget: Json, removed: float, types: Sequence[str
     if subject.one_file and subject.form != BLOCKS:
         units["genes"] = "model"
         others = [{"use": "sublayers", "genes": "block"}] if subject.form == ONE_WIDTH else []
-    own = set(subject.kinds_of_source) - FLOATS if subject.one_file else set()
+    own = subject.quantised
     typed: list[Json] = []
     if own:
         typed = [{"use": "types", "types": [*types], "from_source": True}]
     elif types:
         typed = [{"use": "types", "types": [*types], "base": subject.base}]
-    step = channel_step(subject.width, max(map(block_of, own | {*types}), default=_LEAST_STEP))
+    step = channel_step(subject.width, max(map(ggml.block_size, own | {*types}), default=_LEAST_STEP))
     return {
         "problem": {
             "use": "language_model",
@@ -168,11 +172,6 @@ def channel_step(width: int, block: int = _LEAST_STEP) -> int:
         (found for of in (block, _LEAST_STEP) if (found := [size for size in fitting if size % of == 0])), fitting
     )
     return min(whole, key=lambda size: abs(size - width / _WIDTHS))
-
-
-def block_of(kind: str) -> int:
-    """Return the number of weights that the type ``kind`` of GGUF stores together: a row has a multiple of it."""
-    return _LEAST_STEP if kind in _IN_SHORT_BLOCKS else _BLOCK
 
 
 def costs_of_widths(subject: Subject) -> float:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from evoprune import InputError
-from problems.planning.recipe import FLOATS, SCREENING, Json, Recipe, Subject, additive, costs_of_widths, narrower
+from problems.planning.recipe import SCREENING, Json, Recipe, Subject, additive, costs_of_widths, narrower
 from problems.planning.sizes import Bits, Size, quantising_seconds
 from problems.reconstruction import SOLVING
 
@@ -108,7 +108,7 @@ class Speedup(Recipe):
         return (_MODELS + 2 * len(types)) * (self._timed + _STARTED) + quantising
 
     def _types(self, subject: Subject) -> Sequence[str]:
-        if not subject.one_file or not {*subject.kinds_of_source} - FLOATS:
+        if not subject.quantised:
             return ()
         return [kind for kind in _QUICK if self._timed > _SHORT or kind not in _SLOWLY_MADE]
 

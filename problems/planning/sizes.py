@@ -7,16 +7,8 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from evoprune import InputError
-from problems.planning.recipe import (
-    FLOATS,
-    Json,
-    Recipe,
-    Subject,
-    additive,
-    block_of,
-    costs_of_widths,
-    narrower,
-)
+from problems.gguf import ggml
+from problems.planning.recipe import Json, Recipe, Subject, additive, costs_of_widths, narrower
 
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _LEAST, _MOST = 4, 60  # evaluations of a search that knows the costs of its levels
@@ -97,7 +89,7 @@ class Size(Recipe):
             made = narrower(subject, self.budget, self.removed(subject), self.types(subject))
             return made | {"operators": additive()}
         types: Json = {"use": "types", "base": subject.base, "types": self.types(subject)}
-        if {*subject.kinds_of_source} - FLOATS:
+        if subject.quantised:
             types["from_source"] = True
         problem: Json = {"use": "language_model", "objective": "kl", "transforms": types, "budget": self.budget}
         problem["reuse_mib"] = 0  # children differ from the first blocks on: 1% of the states would be used again
@@ -180,7 +172,7 @@ def _quantised(kinds: Collection[str], weights: Mapping[int, int]) -> Iterator[t
 
 
 def _fitting(kind: str, widths: Collection[int]) -> bool:
-    return any(width % block_of(kind) == 0 for width in widths)
+    return any(ggml.fits(kind, width) for width in widths)
 
 
 def _least_bits(subject: Subject) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evoprune import InputError
-from problems.planning.recipe import FLOATS, Json, Recipe, Subject, additive
+from problems.planning.recipe import Json, Recipe, Subject, additive
 from problems.texts.settings import TextSettings
 
 if TYPE_CHECKING:  # it imports torch
@@ -24,6 +24,7 @@ class Unneeded(Recipe):
     """The goal where no other one is given: as the source, without the tokens that a text hardly needs."""
 
     option: ClassVar[str] = OPTION
+    trained: ClassVar[bool] = False
 
     def __init__(self, size: float = 0.0, removed: float = 0.0) -> None:
         """``size``: bytes of weights; ``removed``: parameters, as a share of the blocks'."""
@@ -59,9 +60,8 @@ class Unneeded(Recipe):
         return 3, 8
 
     def experiment(self, subject: Subject, evaluations: float) -> Json:  # noqa: ARG002
-        quantised = subject.one_file and set(subject.kinds_of_source) - FLOATS
         made: Json = {"transforms": [], "budget": {"use": "parameters", "removed": self._removed}}
-        if quantised:
+        if subject.quantised:
             types = {"use": "types", "types": [], "from_source": True}
             made = {"transforms": [types], "budget": {"use": "bytes", "at_most": int(self.value)}}
         return {"problem": {"use": "language_model", "objective": "kl", **made}, "operators": additive()}

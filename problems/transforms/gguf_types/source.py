@@ -15,8 +15,6 @@ from problems.models.blocks import Matrix
 if TYPE_CHECKING:
     from problems.gguf.base import Base
 
-_FLOATS = ("F64", "F32", "F16", "BF16")
-
 
 def source_types(model: Any, base: Base, matrices: Sequence[Matrix]) -> dict[str, Encoded]:
     """Return those of ``matrices`` that the source of the dense ``model`` holds in a quantised type, by their names.
@@ -30,7 +28,7 @@ def source_types(model: Any, base: Base, matrices: Sequence[Matrix]) -> dict[str
     for matrix in matrices:
         slot = slots[matrix.parameter]
         held = base.tensor(slot.name)
-        if held is None or held.kind in _FLOATS:
+        if held is None or held.kind in ggml.FLOATS:
             continue
         rows = np.argsort(slot.form.order(len(held.data))) if slot.form.order else slice(None)
         found[matrix.name] = Encoded(held.kind, held.data[rows])

@@ -156,6 +156,17 @@ def test_tokens_that_a_text_hardly_needs_are_left_out(prune, text, goal, monkeyp
     assert 0 < problem["budget"]["removed"] < 1
 
 
+def test_a_file_that_only_loses_tokens_is_not_trained(prune, text, monkeypatch):
+    """Its teacher has the same tokens, and so nothing to teach."""
+    pytest.importorskip("llama_cpp_py_sync")
+    monkeypatch.setattr(vocabulary, "_LOST", 1.0)
+    for goal, trained in ([], False), (["--size=2MB"], True):
+        arguments = ["--vocabulary", text, "--out=small.gguf", "--print-config", *goal]
+        code, out, err = prune(*arguments, model="bundled:gpt2-mini")
+        assert code == 0, err
+        assert ("recover" in yaml.safe_load(out)["problem"]) == trained
+
+
 def test_a_command_that_is_repeated_goes_on_with_what_was_measured(prune, text, monkeypatch):
     """The first one is killed while it plans, after it measured the model."""
 
