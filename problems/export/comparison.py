@@ -73,8 +73,8 @@ class Comparison:
 
     @cached_property
     def _text(self) -> Text:
-        report, tokenizer = self.session.texts.report, self.session.resident.tokenizer
-        return Text.model_validate(report.protocol() | {"bytes": report.predicted_bytes(tokenizer)})
+        texts = self.session.texts
+        return Text.model_validate(texts.report.measured(texts.tokenizer))
 
     def _preset(self, path: Path) -> Json | None:
         texts, resident = self.session.texts, self.session.resident

@@ -23,7 +23,7 @@ from problems.planning.recipe import Recipe, Subject
 from problems.reconstruction import PASSES, UPDATED
 from problems.texts.settings import BUNDLED_TEXT, TextSettings
 from problems.texts.source import load_text
-from problems.texts.windows import Windows
+from problems.texts.windows import Windows, tokens_of
 from problems.transforms.gguf_types.matrices import typed_matrices
 from problems.transforms.widths.cuts import Heads
 
@@ -93,8 +93,7 @@ def divide(text: str | None, parts: dict[str, Json], tokenizer: Any, longest: in
 
 
 def _count(settings: Json, tokenizer: Any) -> int:
-    text = load_text(TextSettings(**settings), "text")
-    return len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+    return len(tokens_of(load_text(TextSettings(**settings), "text"), tokenizer))
 
 
 _CALIBRATING, _REPORTING = 0.3, 0.15  # shares of the time, at most

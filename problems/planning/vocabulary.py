@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -37,13 +38,13 @@ class Unneeded(Recipe):
         from problems.models.settings import ModelSettings
         from problems.models.weight_files import bytes_of, stored_tensors, weight_files
         from problems.texts.source import load_text
-        from problems.texts.windows import token_counts
+        from problems.texts.windows import tokens_of
         from problems.transforms.vocabulary.order import order_of
 
         embedding, head = resident.model.get_input_embeddings(), resident.model.get_output_embeddings()
         rows = len(embedding.weight)
         order = order_of(resident.tokenizer, [load_text(TextSettings(**words), OPTION)])
-        found = token_counts(TextSettings(**text), resident.tokenizer, OPTION)
+        found = Counter(tokens_of(load_text(TextSettings(**text), OPTION), resident.tokenizer).tolist())
         counts = range(order.fewest, rows, _STEP)
         place = bisect_left(counts, -_LOST, key=lambda count: -order.lost(found, count))
         if place == len(counts):

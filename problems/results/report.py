@@ -52,7 +52,7 @@ def report(
         "objective": session.settings.objective,
         "search_text": texts.search.protocol(),
         "held_out_text": texts.held_out.protocol() if texts.held_out else None,
-        "report_text": texts.report.protocol() | {"bytes": texts.report.predicted_bytes(session.resident.tokenizer)},
+        "report_text": texts.report.measured(texts.tokenizer),
         "source_bytes": bytes_of(weight_files(session.settings)) or None,
     }
     found: dict[str, Any] = {"protocol": stated, "genes": transform.genes.names}
@@ -79,7 +79,7 @@ def report(
     if target is not None:
         found |= sparsity_report(session, outcome, folder, target, found, searched, reported, by_matrix)
     if texts.second:
-        row = texts.second.protocol() | {"bytes": texts.second.predicted_bytes(session.resident.tokenizer)}
+        row = texts.second.measured(texts.tokenizer)
         second, scores = Text.model_validate(row), perplexities(session, compared, texts.second)
         bits = {name: second.bits_per_byte(perplexity) for name, perplexity in scores.items()}
         found["second"] = {"text": row, "bits_per_byte": bits}
@@ -191,7 +191,7 @@ def written(session: Session, genomes: Mapping[str, Sequence[float]]) -> dict[st
     most = min(
         _WRITTEN, (max_positions(resident.model) or _WRITTEN + _GIVEN) - given.shape[1] + 1
     )  # the last is not read
-    prompts = [resident.tokenizer.decode(row, skip_special_tokens=True) for row in given]
+    prompts = [session.texts.tokenizer.decode(row, skip_special_tokens=True) for row in given]
     found: dict[str, dict[str, str]] = {prompt: {} for prompt in prompts}
     for name, genome in genomes.items():
         FinalModel(session, genome).reside()

@@ -60,7 +60,7 @@ class Texts:
     """
 
     def __init__(self, settings: TextsSettings, resident: Resident, calibrates: bool = False) -> None:
-        self._settings, self._resident, self._tokenizer = settings, resident, resident.tokenizer
+        self._settings, self._resident, self.tokenizer = settings, resident, resident.tokenizer
         self.calibrates = calibrates
         self._read: WeakKeyDictionary[Any, dict[Any, tuple[Windows, float]]] = WeakKeyDictionary()
 
@@ -80,7 +80,7 @@ class Texts:
         if not count:
             return None
         same = self.calibrates and self._settings.calibration.identity == self._settings.search_text.identity
-        return held_out_windows(self.search, [self.calibration] if same else [], count, self._tokenizer)
+        return held_out_windows(self.search, [self.calibration] if same else [], count, self.tokenizer)
 
     @cached_property
     def second(self) -> Windows | None:
@@ -102,7 +102,7 @@ class Texts:
 
     def windows(self, text: TextSettings, role: str, at_most: bool = False) -> Windows:
         check_length(text, self._resident.model, role)
-        return cut_windows(text, self._tokenizer, role, at_most)
+        return cut_windows(text, self.tokenizer, role, at_most)
 
     def refuse_seen(self, text: TextSettings, key: str) -> None:
         """Raise :class:`evoprune.InputError` for a ``text`` that decides on a model, and that measures it too."""
@@ -118,12 +118,12 @@ class Texts:
         Losses times the factor are those of one of the dense model's tokens: the ratio of the bytes of a token.
         """
         tokenizer = self._resident.tokenizer
-        if tokenizer is self._tokenizer:
+        if tokenizer is self.tokenizer:
             return windows, 1.0
         known = self._read.setdefault(tokenizer, {})
         if windows.identity not in known:
-            found = read_anew(windows, self._tokenizer, tokenizer, max_positions(self._resident.model))
-            of_dense = windows.predicted_bytes(self._tokenizer) / windows.predictions
+            found = read_anew(windows, self.tokenizer, tokenizer, max_positions(self._resident.model))
+            of_dense = windows.predicted_bytes(self.tokenizer) / windows.predictions
             known[windows.identity] = found, of_dense / (found.predicted_bytes(tokenizer) / found.predictions)
         return known[windows.identity]
 

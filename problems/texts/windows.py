@@ -3,9 +3,9 @@
 import hashlib
 import re
 import warnings
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -43,7 +43,7 @@ class Windows:
         """The tokens of the text alone ``(windows, tokens)``."""
         return self.tokens[:, 1:] if self.begin is not None else self.tokens
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         return hashlib.sha256(self.tokens.numpy().tobytes()).hexdigest()
 
@@ -59,6 +59,10 @@ class Windows:
         """Bytes of the text that the predicted tokens stand for, in UTF-8."""
         texts = (tokenizer.decode(row, clean_up_tokenization_spaces=False) for row in self.tokens[:, 1:])
         return sum(len(text.encode()) for text in texts)
+
+    def measured(self, tokenizer: Any) -> dict[str, Any]:
+        """Its :meth:`protocol` with the predicted ``bytes``, by which losses become bits per byte."""
+        return self.protocol() | {"bytes": self.predicted_bytes(tokenizer)}
 
     def protocol(self) -> dict[str, Any]:
         windows, window = self.tokens.shape
@@ -115,11 +119,6 @@ def unused_windows(settings: TextSettings, used: Iterable[Windows], tokenizer: A
     """Return all windows of the text that ``settings`` name that share no token with ``used``, of the same text."""
     whole = _tokenised(settings, tokenizer, role)
     return whole.chosen([window for window, free in enumerate(whole.free(used)) if free])
-
-
-def token_counts(settings: TextSettings, tokenizer: Any, role: str) -> Counter[int]:
-    """Count the tokens of the whole text that ``settings`` name."""
-    return Counter(_tokenised(settings, tokenizer, role).tokens.flatten().tolist())
 
 
 def read_anew(windows: Windows, first: Any, tokenizer: Any, longest: int | None) -> Windows:
@@ -190,16 +189,21 @@ class _Whole:
 
 
 def _tokenised(settings: TextSettings, tokenizer: Any, role: str) -> _Whole:
-    """Return all windows of a text, which is tokenised once: a long one takes minutes."""
+    """Return all windows of a text."""
     first = bos_token(tokenizer, settings.begin, role)
     named = None if first is None else (first, str(tokenizer.convert_ids_to_tokens(first)))
-    text, known = load_text(settings, role), _tokens.setdefault(tokenizer, {})
-    key = hashlib.sha256(text.encode()).digest()  # not its name: a file may have changed
+    tokens, length = tokens_of(load_text(settings, role), tokenizer), settings.window - (first is not None)
+    return _Whole(settings, tokens[: len(tokens) // length * length].reshape(-1, length), len(tokens), named)
+
+
+def tokens_of(text: str, tokenizer: Any) -> Tokens:
+    """Return the tokens of ``text``, which is tokenised once: a long one takes minutes."""
+    known = _tokens.setdefault(tokenizer, {})
+    key = hashlib.sha256(text.encode()).digest()
     if key not in known:
         parts = [tokenizer(part, add_special_tokens=False, verbose=False)["input_ids"] for part in _parts(text)]
-        known[key] = numpy.concatenate([numpy.array(part, dtype=numpy.int64) for part in parts])
-    tokens, length = known[key], settings.window - (first is not None)
-    return _Whole(settings, tokens[: len(tokens) // length * length].reshape(-1, length), len(tokens), named)
+        known[key] = numpy.concatenate([numpy.array(part, dtype=numpy.int64) for part in parts or [[]]])
+    return known[key]
 
 
 _tokens: WeakKeyDictionary[Any, dict[bytes, Tokens]] = WeakKeyDictionary()

@@ -45,8 +45,8 @@ class CutBytes:
             number: sorted({place for name in names for place in shapes.cuts[name]})
             for number, names in self._inside.items()
         }
-        self._tokens = {place: [self._added(kept) for kept in levels] for place, levels in vocabularies.items()}
         self._known = {id(found): field_bytes("", found) for found in base.fields.values()}
+        self._tokens = {place: [self._added(kept) for kept in levels] for place, levels in vocabularies.items()}
         self._block = lru_cache(_CACHED)(self._block_now)
         self.beside = lru_cache(_CACHED)(self._beside)
         self.terms: list[Term] = shapes.terms(self._count, kinds)
@@ -56,12 +56,8 @@ class CutBytes:
         """The bytes that the metadata of a tokenizer with the tokens ``kept`` have more than that of all: at most 0."""
         if kept is None:
             return 0
-        whole = self._base.fields
-        now = cut_fields(whole, kept)
-        changed = [key for key in whole if now.get(key) is not whole[key]]
-        return sum(field_bytes(key, now[key]) for key in changed if key in now) - sum(
-            field_bytes(key, whole[key]) for key in changed
-        )
+        whole, now = self._base.fields, cut_fields(self._base.fields, kept)
+        return sum(map(field_bytes, now, now.values())) - sum(map(self._field, whole, whole.values()))
 
     def _count(self, parameter: str, shape: Shape, kind: str | None) -> float:
         if not all(shape):

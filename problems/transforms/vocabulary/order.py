@@ -14,6 +14,7 @@ from tokenizers import decoders, pre_tokenizers
 
 from evoprune import InputError
 from problems.models.load import quiet
+from problems.texts.windows import tokens_of
 from problems.transforms.vocabulary.tokenizer import KEY, describe
 
 SYMBOLS = "symbols"  # the script of tokens without letters
@@ -23,7 +24,6 @@ _NATS = 6.0
 """The loss of each token that a text has more, in nats: 5.9 and 6.1 where SmolLM2-135M keeps a half and a third."""
 
 _SHARE = 0.01  # of the letters in the texts, at which a script is one of theirs
-_PIECE = 1 << 20  # characters that are tokenised at a time
 _ROLES = ("system", "user", "assistant", "user")
 
 Parents = Mapping[int, Sequence[int]]
@@ -104,7 +104,8 @@ def order_of(
     _append(tokens, sorted(always), parents)
     fewest = len(tokens)
     _append(tokens, sorted((t for t in reached if uses[t]), key=lambda token: (-uses[token], token)), parents)
-    _append(tokens, sorted(reached, key=lambda token: (script_of[token] not in {SYMBOLS, *theirs}, token)), parents)
+    near = {SYMBOLS, *theirs}
+    _append(tokens, sorted(reached, key=lambda token: (script_of[token] not in near, token)), parents)
     merged = (place for place, token in enumerate(tokens) if token in parents)
     fewest = max(fewest, next(merged, 0) + 1)  # .gguf files have one merge at least
     return Order(list(tokens), fewest, [script_of[token] for token in tokens], parents)
@@ -155,10 +156,7 @@ def _uses(tokenizer: Any, texts: Sequence[str], weights: Sequence[float] | None)
     """Count the uses of each token in ``texts``, by its share of their weights."""
     uses: dict[int, float] = defaultdict(float)
     for number, text in enumerate(texts):
-        counts: Counter[int] = Counter()
-        for begin in range(0, len(text), _PIECE):
-            piece = text[begin : begin + _PIECE]
-            counts.update(tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"])
+        counts = Counter(tokens_of(text, tokenizer).tolist())
         share = weights[number] / max(1, counts.total()) if weights else 1.0
         for token, count in counts.items():
             uses[token] += share * count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
@@ -18,7 +19,7 @@ from problems.models.resident import Resident
 from problems.texts.settings import TextSettings
 from problems.texts.source import load_text
 from problems.texts.text_splits import Texts
-from problems.texts.windows import token_counts
+from problems.texts.windows import tokens_of
 from problems.transforms.transform import ATTENTION, PARAMETERS, WEIGHTS, Needs, Prices, Transform
 from problems.transforms.vocabulary.order import Order, order_of
 from problems.transforms.vocabulary.tokenizer import cut_ids, cut_tokenizer
@@ -90,7 +91,8 @@ class Vocabulary(Transform):
 
     def _harms(self) -> list[float]:
         """The expected loss at each level, on the search text."""
-        text = token_counts(self.texts.search.settings, self._tokenizer, "search_text")
+        searched = load_text(self.texts.search.settings, "search_text")
+        text = Counter(tokens_of(searched, self._tokenizer).tolist())
         found = [self.order.lost(text, count) for count in self._counts[1:]]
         return [0.0, *found[:-1], max(found[-1], _LEAST)]
 

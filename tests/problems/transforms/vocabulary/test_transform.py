@@ -52,7 +52,7 @@ def test_a_perplexity_is_that_of_the_bytes_of_a_token_of_the_source():
         nats -= float(logits.gather(1, row[1:, None]).sum())
         total += len(resident.tokenizer.decode(row[1:]).encode())
     assert len(read.tokens) == len(windows.tokens)
-    assert read.tokens.max() < len(resident.tokenizer) < len(session.texts._tokenizer)
+    assert read.tokens.max() < len(resident.tokenizer) < len(session.texts.tokenizer)
     assert session.fitness.perplexity(windows) == pytest.approx(math.exp(nats / total * per_token), rel=1e-4)
 
 
@@ -113,6 +113,8 @@ def test_what_is_exported_reads_texts_alike(tmp_path, kind, name):
     (tmp_path / "french.txt").write_text("Les fonctions sont définies plus bas. " * 30)
     run = Run.open(run_in(tmp_path, problem))
     assert run.problem.session.transform.tokens_left(run.best.genome) is not None
-    bits = run.result.second.bits_per_byte
+    bits, result, texts = run.result.second.bits_per_byte, run.result, run.problem.session.texts
     assert 0 < bits["dense"] < bits["evolved"]
+    for described, read in ((result.protocol.report_text, texts.report), (result.second.text, texts.second)):
+        assert described.bytes == read.predicted_bytes(texts.tokenizer)
     check_format(kind, run, tmp_path / name)
