@@ -1,12 +1,10 @@
-"""The matrices of a model that a .gguf file can hold in a quantised type, and their quantised copies in the model."""
+"""The matrices of a model that a .gguf file can hold in a quantised type."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
-from torch import nn
 
 from problems.gguf.ggml import Bytes
 from problems.models.blocks import Matrix
@@ -16,46 +14,6 @@ from problems.models.throughput import Phase
 DENSE = "16 bits"  # the name of the level that changes nothing: a file holds such a matrix in 16 bits
 
 Copy = tuple[torch.Tensor, Bytes]  # the values of a matrix in a type, as the layer stores them, and the bytes in a file
-
-
-class TypedMatrix:
-    """``matrix``, and its quantised copy in the model: none at first. ``kind``: its type; ``data``: bytes in a file."""
-
-    def __init__(self, model: Any, matrix: Matrix) -> None:
-        self.matrix = matrix
-        self.whole: Any = matrix.weight
-        """The weight as it was loaded."""
-        self.shape: tuple[int, ...] = tuple(matrix.rows(self.whole).shape)
-        """The shape as it was loaded, rows first."""
-        self.kind = DENSE
-        self.data: Bytes | None = None
-        self._users: list[Any] = [each for each in model.modules() if getattr(each, "weight", None) is self.whole]
-        self._beneath = self._above = self.whole
-
-    def lift(self) -> None:
-        if self.matrix.weight is self._above:
-            self._put(self._beneath)
-
-    def lay(self, kind: str, make: Callable[[torch.Tensor], Copy]) -> None:
-        """Replace the weight by its copy in ``kind``; ``make``: the copy of a weight.
-
-        It is made where the type, or the weight beneath, is another than before.
-        """
-        weight = self.matrix.weight
-        beneath = self._beneath if weight is self._above else weight
-        if kind != self.kind or beneath is not self._beneath:
-            self.kind, self._beneath = kind, beneath
-            if kind == DENSE:
-                self._above, self.data = beneath, None
-            else:
-                values, self.data = make(beneath)
-                self._above = nn.Parameter(values, requires_grad=False)
-        self._put(self._above)
-
-    def _put(self, weight: Any) -> None:
-        if self.matrix.weight is not weight:
-            for module in self._users:
-                module.weight = weight
 
 
 def typed_matrices(resident: Resident) -> list[Matrix]:

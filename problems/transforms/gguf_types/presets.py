@@ -9,6 +9,7 @@ from typing import Any
 from evoprune import Genes, InputError, Rival, note
 from problems.gguf import ggml
 from problems.transforms.gguf_types.matrices import DENSE
+from problems.transforms.gguf_types.settings import TypesSettings
 
 
 class Bits:
@@ -46,7 +47,7 @@ class Bits:
         ]
 
 
-def rivals(settings: Any, alone: Callable[[Any], Any]) -> Iterator[Rival]:
+def rivals(settings: TypesSettings, alone: Callable[[TypesSettings], Any]) -> Iterator[Rival]:
     """llama.cpp's presets of the whole model, once where several come to the same types.
 
     ``alone`` makes the problem that has types alone, by these settings.
@@ -62,7 +63,7 @@ def rivals(settings: Any, alone: Callable[[Any], Any]) -> Iterator[Rival]:
 
 
 def _preset(
-    settings: Any, alone: Callable[[Any], Any], kinds: Sequence[str]
+    settings: TypesSettings, alone: Callable[[TypesSettings], Any], kinds: Sequence[str]
 ) -> tuple[Any, list[float], dict[str, list[float]]]:
     """A problem that has the types of a preset, the genome with that of ``kinds`` for each matrix, and the dense one.
 

@@ -18,7 +18,8 @@ from problems.gguf.llama import Llama
 from problems.gguf.write import contents
 from problems.models.resident import Resident
 from problems.models.settings import ModelSettings
-from problems.transforms.gguf_types.transform import Types, TypesSettings
+from problems.transforms.gguf_types.settings import TypesSettings
+from problems.transforms.gguf_types.transform import Types
 from problems.transforms.sublayers import Sublayers
 from problems.transforms.widths.cuts import Channels, Heads
 from tests.problems.gguf.architectures import ALL, ARCHITECTURES, Architecture

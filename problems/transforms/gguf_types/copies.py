@@ -1,0 +1,155 @@
+"""The copies of a model's matrices in types: those that are stored, rows of the source, and those that a cut needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from cachetools import LRUCache
+from torch import nn
+
+from problems.gguf import ggml
+from problems.gguf.ggml import Bytes, Encoded
+from problems.models.blocks import Matrix
+from problems.models.tensor_file import sha256_of
+from problems.transforms.gguf_types import levels
+from problems.transforms.gguf_types.matrices import DENSE, Copy
+from problems.transforms.gguf_types.source import rows_taken
+from problems.transforms.overlay import Left
+from problems.transforms.transform import RECENT_BYTES
+
+
+class TypedMatrix:
+    """``matrix``, and its quantised copy in the model: none at first. ``kind``: its type; ``data``: bytes in a file."""
+
+    def __init__(self, model: Any, matrix: Matrix) -> None:
+        self.matrix = matrix
+        self.whole: Any = matrix.weight
+        """The weight as it was loaded."""
+        self.shape: tuple[int, ...] = tuple(matrix.rows(self.whole).shape)
+        """The shape as it was loaded, rows first."""
+        self.kind = DENSE
+        self.data: Bytes | None = None
+        self._users: list[Any] = [each for each in model.modules() if getattr(each, "weight", None) is self.whole]
+        self._beneath = self._above = self.whole
+
+    def lift(self) -> None:
+        if self.matrix.weight is self._above:
+            self._put(self._beneath)
+
+    def lay(self, kind: str, make: Callable[[torch.Tensor], Copy]) -> None:
+        """Replace the weight by its copy in ``kind``; ``make``: the copy of a weight.
+
+        It is made where the type, or the weight beneath, is another than before.
+        """
+        weight = self.matrix.weight
+        beneath = self._beneath if weight is self._above else weight
+        if kind != self.kind or beneath is not self._beneath:
+            self.kind, self._beneath = kind, beneath
+            if kind == DENSE:
+                self._above, self.data = beneath, None
+            else:
+                values, self.data = make(beneath)
+                self._above = nn.Parameter(values, requires_grad=False)
+        self._put(self._above)
+
+    def _put(self, weight: Any) -> None:
+        if self.matrix.weight is not weight:
+            for module in self._users:
+                module.weight = weight
+
+
+class Copies:
+    """The copies of ``matrices`` in ``model``.
+
+    ``stored``: as of :func:`problems.transforms.gguf_types.levels.quantised`; ``source``: the matrices that the source
+    holds in a quantised type, by name, whose rows keep their bytes.
+    """
+
+    def __init__(
+        self, model: Any, matrices: Sequence[Matrix], stored: Mapping[str, torch.Tensor], source: Mapping[str, Encoded]
+    ) -> None:
+        self.typed = [TypedMatrix(model, matrix) for matrix in matrices]
+        self._model, self._stored, self._source = model, stored, source
+        self._recent: LRUCache[Any, Copy] = LRUCache(RECENT_BYTES, lambda made: min(RECENT_BYTES, made[0].nbytes))
+
+    def lift(self) -> None:
+        for typed in self.typed:
+            typed.lift()
+
+    @torch.no_grad()
+    def lay(self, kinds: Sequence[str], left: Left, blank: bool) -> None:
+        """Replace each matrix that is there by its copy in its one of ``kinds``.
+
+        ``blank``: bytes of 0 will do where none are stored, as for a file that is timed.
+        """
+        there = set(self._model.modules())
+        for typed, kind in zip(self.typed, kinds, strict=True):
+            kind = kind if typed.matrix.module in there else DENSE
+            typed.lay(kind, partial(self._in_type, typed, kind, left, blank))
+
+    def marks(self, blocks: int) -> Sequence[Hashable]:
+        """Equal for two states if the matrices of that block, of so many ``blocks``, are in the same types."""
+        kinds: list[list[str]] = [[] for _ in range(blocks)]
+        for typed in self.typed:
+            if typed.matrix.block < blocks:
+                kinds[typed.matrix.block].append(typed.kind)
+        return [tuple(of_block) for of_block in kinds]
+
+    def encoded(self) -> Mapping[str, Encoded]:
+        """The bytes of the matrices that are in a quantised type, by the names of their parameters."""
+        typed = {each.matrix.parameter: (each.kind, each.data) for each in self.typed}
+        return {name: Encoded(kind, data) for name, (kind, data) in typed.items() if data is not None}
+
+    @torch.no_grad()
+    def encode(self, model: Any, kinds: Sequence[str], left: Left) -> Mapping[str, Encoded]:
+        """Quantise the matrices of another ``model``, with the importance of the inputs of the dense one."""
+        there, found = dict(model.named_modules()), {}
+        for typed, kind in zip(self.typed, kinds, strict=True):
+            matrix = typed.matrix
+            if kind == DENSE or matrix.name not in there:
+                continue
+            weight = there[matrix.name].weight
+            data = self._rows_of_source(typed, kind, weight, left().rows.get(matrix.name))
+            if data is None:
+                values, data = levels.quantised_anew(matrix, weight, kind, self._weighed(matrix, left))
+                weight.copy_(values)
+            found[matrix.parameter] = Encoded(kind, data)
+        return found
+
+    def _in_type(self, typed: TypedMatrix, kind: str, left: Left, blank: bool, weight: torch.Tensor) -> Copy:
+        matrix = typed.matrix
+        rows = None if weight is typed.whole else left().rows.get(matrix.name)
+        if (data := self._rows_of_source(typed, kind, weight, rows)) is not None:
+            return weight, data
+        untouched = weight is typed.whole or rows is not None
+        if untouched and levels.key(levels.DATA, kind, matrix) in self._stored:
+            return levels.held(matrix, self._stored, kind, rows)
+        if blank:
+            count, width = matrix.rows(weight).shape
+            return weight, np.zeros((count, ggml.row_bytes(kind, width)), np.uint8)
+        known = matrix.name, kind, sha256_of({"": weight})
+        if known not in self._recent:
+            self._recent[known] = levels.quantised_anew(matrix, weight, kind, self._weighed(matrix, left))
+        values, data = self._recent[known]
+        return values.clone(), data
+
+    def _rows_of_source(
+        self, typed: TypedMatrix, kind: str, weight: torch.Tensor, rows: torch.Tensor | None
+    ) -> Bytes | None:
+        """The bytes of ``weight`` in the source, if all its rows, which may be known, are there in ``kind``."""
+        matrix, own = typed.matrix, self._source.get(typed.matrix.name)
+        if own is None or own.kind != kind:
+            return None
+        whole = matrix.rows(typed.whole)
+        if rows is not None:
+            whole, own = whole[rows], Encoded(kind, own.data[rows.numpy()])
+        return rows_taken(own, whole, matrix.rows(weight))
+
+    def _weighed(self, matrix: Matrix, left: Left) -> torch.Tensor | None:
+        importance = self._stored.get(levels.key(levels.IMPORTANCE, DENSE, matrix))
+        kept = left().inputs.get(matrix.name)
+        return importance if importance is None or kept is None else importance[kept.cpu()]
