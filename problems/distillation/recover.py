@@ -223,7 +223,8 @@ def begin(
     ``identity``: JSON-able facts that tell the models apart. ``anew``: such checkpoints are deleted.
     """
     read = {"text": teacher.text.whole.sha256, "report": teacher.report.sha256}
-    how = settings.model_dump(exclude={"base", "time"})  # how the result is written may change; steps are kept
+    written = {"base", "untimed"}  # how the result is written may change, and steps are kept
+    how = settings.model_dump(exclude={*written, "time"})
     told = repr([sorted(how.items()), read, sorted(identity.items()), dtype_of(teacher.model)])
     now = {"recovery": hashlib.sha256(told.encode()).hexdigest()}
     path = folder / "recovery.json"

@@ -178,3 +178,4 @@ class RecoverOptions(RecoverSettings):
     base: Source | None = Field(
         None, description="for a run written to OUT.gguf: a .gguf file of the dense model, as in export --base"
     )
+    untimed: bool = Field(False, description="for a run: no times, no memory and no preset, as in export --untimed")

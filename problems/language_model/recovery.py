@@ -101,7 +101,7 @@ def recover_and_export(
         raise InputError("is for an exported folder: a run has its own; leave it out", names)
     run_of(final, result)
     refuse_scales(options, final.session.transform)
-    export = ExportOptions(dtype=None, base=options.base, untimed=True)
+    export = ExportOptions(dtype=None, base=options.base, untimed=options.untimed)
     kind(final, export).check()  # before minutes of training
     session, options = final.session, decided(options, final.session.transform)
     text = recovery_text(options, session.resident, session.texts.search, session.texts.report.settings)

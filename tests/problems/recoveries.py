@@ -19,7 +19,8 @@ from problems.results.final_model import FinalModel
 RECOVER = {"tokens": 1024, "batch": 4, "held_out": 4, "evaluations": 4, "rate": 0.001}
 """Eight steps of four windows of 32 tokens."""
 
-OPTIONS = [word for key, value in RECOVER.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+_WORDS = [word for key, value in RECOVER.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+OPTIONS = ["--untimed", *_WORDS]
 
 
 def recovered(run: Path, place: Path, alike: Sequence[str] = (), **settings: Any) -> Recovered:
