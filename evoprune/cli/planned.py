@@ -68,7 +68,8 @@ def _call(planner: type[Planner], options: argparse.Namespace) -> int | None:
     with Phase("planning"):
         limit_threads(how.with_threads().threads)  # what is measured is measured as candidates are scored
         plan = planner.plan(options)
-        until = None if plan.seconds is None else time.time() + plan.seconds
+        limits = {run_folder.UNTIL: plan.seconds, run_folder.SEARCH_UNTIL: plan.searching}
+        ends = {name: time.time() + seconds for name, seconds in limits.items() if seconds is not None}
     for remark in plan.remarks:
         note(remark)
     resolved = resolve(dict(plan.experiment), options.command)
@@ -78,7 +79,7 @@ def _call(planner: type[Planner], options: argparse.Namespace) -> int | None:
     if options.out and issubclass(resolved.problem, Exporting):
         refuse_unless_free(options.out, is_one_file(resolved.problem, options.out))
     folder = run_folder.choose(options.runs_dir, options.name, plan.name)
-    promised = {"out": out, "options": dict(plan.export), "until": until, "command": options.arguments}
+    promised = {"out": out, "options": dict(plan.export), **ends, "command": options.arguments}
     from evoprune.search.run import run  # brings in DEAP, which a refused command should not wait for
 
     carry_out(lambda: run(resolved, folder, how, promised=promised), folder)

@@ -23,6 +23,8 @@ CONFIG, STATUS, LOCK = "config.yaml", "status.json", "lock"  # written before an
 
 PROMISED = "promised.json"
 """What is left to do after the run, of the command that planned it: see :mod:`evoprune.cli.promised`."""
+UNTIL, SEARCH_UNTIL = "until", "search_until"
+"""Its keys for the ends of the time, in seconds since the epoch: of the run, and of its search."""
 
 EXPORTED = "exported.json"
 """The path of the last export of the result, for the run's page."""
@@ -142,19 +144,20 @@ def read_measured(folder: Path) -> dict[str, Any]:
     return read_json(folder / MEASURED) if (folder / MEASURED).exists() else {}
 
 
-def seconds_left(folder: Path) -> float | None:
-    """Seconds until the time that the command which planned the run in ``folder`` may take is over; None if any."""
-    until = read_json(folder / PROMISED).get("until") if (folder / PROMISED).exists() else None
+def seconds_left(folder: Path, end: str = UNTIL) -> float | None:
+    """Seconds until ``end`` by the plan of the command that began the run in ``folder``; None for no limit."""
+    until = read_json(folder / PROMISED).get(end) if (folder / PROMISED).exists() else None
     return until - time.time() if isinstance(until, (int, float)) else None
 
 
 def give_time_back(folder: Path) -> None:
-    """Move the end of the time of the run in ``folder`` by the seconds in which nothing was written there."""
+    """Move the ends of the time of the run in ``folder`` by the seconds in which nothing was written there."""
     path = folder / PROMISED
-    if seconds_left(folder) is None:
+    ends = [end for end in (UNTIL, SEARCH_UNTIL) if seconds_left(folder, end) is not None]
+    if not ends:
         return
     promise, last = read_json(path), max(each.stat().st_mtime for each in folder.rglob("*"))
-    write_json(path, promise | {"until": promise["until"] + max(0.0, time.time() - last)})
+    write_json(path, promise | {end: promise[end] + max(0.0, time.time() - last) for end in ends})
 
 
 def environment() -> dict[str, Any]:

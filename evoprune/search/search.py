@@ -40,7 +40,10 @@ _IDLE_GENERATIONS = 100  # in a row that scored nothing new, after which a searc
 
 @dataclass(frozen=True)
 class _Found:
-    """Result of a search. ``front``: what no other dominates; ``finals``: keys of the result; ``last`` generation."""
+    """Result of a search. ``front``: what no other dominates; ``finals``: keys of the result; ``last`` generation.
+
+    ``timed_out``: whether the planned time ended it.
+    """
 
     best: Individual
     front: Sequence[Individual]
@@ -48,6 +51,7 @@ class _Found:
     references: Mapping[str, tuple[list[float], Evaluation]]
     last: int
     seconds: float
+    timed_out: bool
 
 
 def carry_out(run: Prepared, backend: Backend, past: RecordedRun, environment: Json, status: StatusFile) -> bool:
@@ -96,10 +100,13 @@ def _search(run: Prepared, backend: Backend, history: History, past: RecordedRun
         if history.at_end and (run.folder / run_folder.RESULT).exists():
             return None
         history.go_live()
+        if found.timed_out:  # `resume`, and another run of this experiment, end where it ended
+            run_folder.write_config(run.folder, run.resolved.config() | {"generations": found.last})
         if failure := evaluator.evaluation_of(found.best.genome).failure:
             raise Stopped(f"every candidate failed; the last one: {failure}")
         if experiment.budget and evaluator.work < experiment.budget:
-            why = f"; generations={found.last} ended it" if found.last == experiment.generations else ""
+            ended = "its time" if found.timed_out else f"generations={found.last}"
+            why = f"; {ended} ended it" if found.timed_out or found.last == experiment.generations else ""
             spent = f"{evaluator.work:,.0f} of a budget of {experiment.budget:,.0f} {problem.work_unit} were spent"
             progress.note(spent + why)
         progress.note("the search is done; writing the report on its best candidate")
@@ -134,8 +141,14 @@ def _find(
         if history.live:
             progress.generation(number, line["median"])
 
+    def is_late() -> bool:
+        left = run_folder.seconds_left(run.folder, run_folder.SEARCH_UNTIL)
+        return (history.live or history.at_end) and left is not None and left <= 0
+
     try:
-        best, last = _evolve(run.toolbox, experiment, evaluator, stopping, budget, after_generation, draft_best)
+        best, last, timed_out = _evolve(
+            run.toolbox, experiment, evaluator, stopping, budget, after_generation, draft_best, is_late
+        )
     except KeyboardInterrupt:
         draft_best(now=True)
         raise
@@ -147,7 +160,7 @@ def _find(
         best = front[_choose(problem, [individual.fitness.values for individual in front])]
     if history.live:
         draft.write(best.genome, now=True)
-    return _Found(best, front, finals, references, last, seconds)
+    return _Found(best, front, finals, references, last, seconds, timed_out)
 
 
 def _choose(problem: Problem, front: Sequence[tuple[float, ...]]) -> int:
@@ -198,12 +211,14 @@ def _evolve(
     budget: float | None,
     after_generation: Callable[[int, Sequence[Individual]], None],
     after_evaluation: Callable[[], None],
-) -> tuple[Individual, int]:
-    """Run the algorithm to its last generation, or until ``budget`` (of work) or patience is spent.
+    is_late: Callable[[], bool],
+) -> tuple[Individual, int, bool]:
+    """Run the algorithm to its last generation, or until ``budget`` (of work), patience or the time is spent.
 
-    Return the best individual (on held-out data, where the experiment has ``patience``) and the last generation.
+    Return the best individual (on held-out data, where the experiment has ``patience``), the last generation, and
+    whether the time ended it.
     """
-    last, idle, before = -1, 0, evaluator.work
+    last, idle, before, late = -1, 0, evaluator.work, False
     for step in tools.algorithm(tools):
         if isinstance(step, Evaluate):
             evaluator.evaluate(step, last + 1)
@@ -215,9 +230,11 @@ def _evolve(
         spent = evaluator.work >= (budget or math.inf) or stopping.should_stop
         if spent or last == experiment.generations or (budget and idle == _IDLE_GENERATIONS):
             break
+        if late := is_late():
+            break
     if evaluator.best is None:
         raise Stopped("the algorithm ended without a candidate that was scored on all the data")
-    return stopping.best or evaluator.best, last
+    return stopping.best or evaluator.best, last, late
 
 
 def _generation_line(number: int, population: Sequence[Individual], evaluator: Evaluator) -> dict[str, Any]:

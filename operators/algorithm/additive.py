@@ -53,7 +53,6 @@ def additive(
     people = first_population(toolbox, max(1, len(initial_genomes)), initial_genomes)
     yield Evaluate(people)
     (best,) = fittest(people, 1)
-    yield Generation([best])
     choices, seen = Choices(budget), {best.genome}
     ends = [best.child(), best.child()]
     for end, most in zip(ends, (True, False), strict=True):
@@ -65,6 +64,7 @@ def additive(
     children = [_solution(toolbox, best, choices, costs) for costs in belief.without_kinds()]
     yield Evaluate(children[:1])  # whatever it is in the screening
     (best,) = fittest([best, *children[:1]], 1)
+    yield Generation([best])
     while True:
         drawn = (_solution(toolbox, best, choices, costs) for costs in belief.drawn(draws, _TRIES * offspring))
         children = [*islice(_unseen(chain(children, drawn), seen), offspring)]

@@ -9,9 +9,10 @@ import yaml
 
 from evoprune.cli import planned
 from evoprune.experiment import registry
-from tests.runs import result
+from tests.runs import lines, result
 
 PLANNERS = """
+import dataclasses
 import json
 import os
 from matplotlib.figure import Figure
@@ -82,6 +83,11 @@ class OfSums(Tiny):
     def plan(cls, options):
         made = {"plugins": ["planners"], "problem": "planners:Sum", "population": 6, "generations": 2}
         return Plan(made, "sum", export={"loud": True}, seconds=1000.0)
+
+class Late(OfSums):
+    @classmethod
+    def plan(cls, options):
+        return dataclasses.replace(super().plan(options), searching=-1.0)
 """
 
 
@@ -175,6 +181,38 @@ def test_the_best_so_far_is_in_the_file_until_the_same_command_completes_it(
     assert json.loads(out.read_text()) == result(Path("runs/run"))["best"]["genome"]
     assert Path("result.evoprune.json").is_file()
     assert evoprune(*again).code == 2
+
+
+def test_a_search_ends_with_the_generation_in_which_its_time_is_over_as_does_a_repeated_one(
+    command, evoprune, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("INTERRUPTED_IN", "nothing")
+    monkeypatch.chdir(tmp_path)
+    histories = {}
+    for name, planner in (("whole", "OfSums"), ("late", "Late")):
+        command(planner)
+        assert evoprune("tiny", "3", "--name", name).code == 0
+        histories[name] = lines(Path("runs", name))
+    last = next(at for at, line in enumerate(histories["whole"]) if "median" in line)
+    assert histories["late"] == histories["whole"][: last + 1]
+    assert "done already" in evoprune("resume", "runs/late").out
+    assert evoprune("run", "runs/late/config.yaml", "--name", "again").code == 0
+    assert lines(Path("runs/again")) == histories["late"]
+
+
+def test_a_search_that_was_killed_repeats_what_was_recorded_after_its_time(command, evoprune, monkeypatch, tmp_path):
+    command("OfSums")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INTERRUPTED_IN", "search")
+    assert evoprune("tiny", "3", "--name", "run").code == 130
+    known, path = lines(Path("runs/run")), Path("runs/run/promised.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"search_until": 0.0}))
+    monkeypatch.setenv("INTERRUPTED_IN", "nothing")
+    answer = evoprune("resume", "runs/run")
+    assert answer.code == 0, answer.err
+    history = lines(Path("runs/run"))
+    assert history[: len(known)] == known
+    assert [line["generation"] for line in history if "median" in line] == [0, 1]
 
 
 @pytest.mark.parametrize(
