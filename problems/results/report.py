@@ -1,7 +1,7 @@
 """The report of a finished search: scores on text that it never saw, their protocol, and figures."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -41,13 +41,23 @@ def report(
     names = {"dense": "dense", UNIFORM: uniform, EVOLVED: EVOLVED}
     names = {name: reference for name, reference in names.items() if reference in genomes}
     compared = {name: genomes[reference] for name, reference in names.items()}
-    searched, reported = on_search_text(session, outcome), perplexities(session, genomes, texts.report)
+    is_fitness = session.settings.objective == "perplexity"
+    scores = perplexities(
+        session,
+        genomes,
+        {
+            "search": (texts.search, [] if is_fitness else genomes),
+            "report": (texts.report, genomes),
+            "held_out": (texts.held_out, names.values()),
+            "second": (texts.second, names.values()),
+        },
+    )
+    if is_fitness:
+        scores["search"] = known_perplexities(outcome)
     perplexity = {
-        role: {name: scores[reference] for name, reference in names.items()}
-        for role, scores in (("search", searched), ("report", reported))
+        role: {name: scores[role][reference] for name, reference in names.items()}
+        for role in ("search", "report", *(["held_out"] if texts.held_out else []))
     }
-    if texts.held_out:
-        perplexity["held_out"] = perplexities(session, compared, texts.held_out)
     stated = session.protocol() | {
         "objective": session.settings.objective,
         "search_text": texts.search.protocol(),
@@ -77,11 +87,11 @@ def report(
         "gap_closed": gap_closed(**perplexity["report"]) if comparable else None,
     }
     if target is not None:
-        found |= sparsity_report(session, outcome, folder, target, found, searched, reported, by_matrix)
+        found |= sparsity_report(session, outcome, folder, target, found, scores["search"], scores["report"], by_matrix)
     if texts.second:
         row = texts.second.measured(texts.tokenizer)
-        second, scores = Text.model_validate(row), perplexities(session, compared, texts.second)
-        bits = {name: second.bits_per_byte(perplexity) for name, perplexity in scores.items()}
+        second = Text.model_validate(row)
+        bits = {name: second.bits_per_byte(scores["second"][reference]) for name, reference in names.items()}
         found["second"] = {"text": row, "bits_per_byte": bits}
     return found | {"told": transform.told(outcome.best), "written": written(session, compared)}
 
@@ -153,21 +163,28 @@ def _amounts(session: Session, genome: Sequence[float]) -> dict[str, float]:
     return amounts
 
 
-def on_search_text(session: Session, outcome: Outcome) -> Perplexities:
-    """The perplexities on the search text."""
-    if session.settings.objective != "perplexity":
-        return perplexities(session, genomes_of(outcome), session.texts.search)
+def known_perplexities(outcome: Outcome) -> Perplexities:
+    """The perplexities on the search text, where they are the fitness."""
     known = {name: evaluation for name, (_, evaluation) in outcome.references.items()}
     known["evolved"] = outcome.best_evaluation
     return {name: finite(evaluation.values[0]) for name, evaluation in known.items()}
 
 
-def perplexities(session: Session, genomes: Mapping[str, Sequence[float]], windows: Windows) -> Perplexities:
-    """The perplexity of each of ``genomes`` by name on ``windows``; the last stays resident."""
-    found: Perplexities = {}
+def perplexities(
+    session: Session,
+    genomes: Mapping[str, Sequence[float]],
+    texts: Mapping[str, tuple[Windows | None, Collection[str]]],
+) -> dict[str, Perplexities]:
+    """By the name of a text, the perplexity on its windows of each of ``genomes`` that it is for, by its name.
+
+    Each genome is applied once, as cuts and types take as long as a text; the last one stays resident.
+    """
+    found: dict[str, Perplexities] = {name: {} for name in texts}
     for name, genome in genomes.items():
         session.transform.apply(genome)
-        found[name] = finite(session.fitness.perplexity(windows))
+        for text, (windows, wanted) in texts.items():
+            if windows and name in wanted:
+                found[text][name] = finite(session.fitness.perplexity(windows))
     return found
 
 

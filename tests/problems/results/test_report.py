@@ -9,7 +9,7 @@ import torch
 from transformers import Lfm2Config, Lfm2ForCausalLM
 
 from evoprune import Outcome
-from problems.results.report import greedy, on_search_text, overfitting, reconstructed
+from problems.results.report import genomes_of, greedy, known_perplexities, overfitting, perplexities, reconstructed
 from problems.results.result import gap_closed
 from tests.problems.small import counted_sparsity, outcome_of, plain_perplexity
 
@@ -34,7 +34,19 @@ def test_perplexities_that_are_the_fitness_are_not_measured_again_and_infinity_i
     found = outcome_of(problem, [0.2, 0.5, 0.3])
     infinite = replace(found, best_evaluation=replace(found.best_evaluation, values=(math.inf,)))
     dense = found.references["dense"][1].values[0]
-    assert on_search_text(problem.session, infinite) == {"dense": dense, "evolved": None}
+    assert known_perplexities(infinite) == {"dense": dense, "evolved": None}
+
+
+def test_each_model_is_made_once_for_all_texts(language_model, monkeypatch):
+    problem, made = language_model(objective="kl"), []
+    found, apply = outcome_of(problem, [0.2, 0.5, 0.3]), problem.session.transform.apply
+    monkeypatch.setattr(problem.session.transform, "apply", lambda genome: (made.append(tuple(genome)), apply(genome)))
+    texts = texts_of(problem.session)
+    scores = perplexities(
+        problem.session, genomes_of(found), {name: (each, ["dense", "evolved"]) for name, each in texts.items()}
+    )
+    assert made == [(0.0, 0.0, 0.0), (0.2, 0.5, 0.3)]
+    assert {name: {*each} for name, each in scores.items()} == {name: {"dense", "evolved"} for name in texts}
 
 
 @pytest.mark.parametrize("objective", ["perplexity", "kl"])
