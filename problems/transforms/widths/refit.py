@@ -41,21 +41,23 @@ def best_first(weight: torch.Tensor, gram: torch.Tensor, places: torch.Tensor) -
     the inputs of each unit. Each round removes the units S with the least tr(W_S ((H^-1)_SS)^-1 W_S^T), and updates W
     and H^-1 (Kurtic et al., ZipLM, NeurIPS 2023, equations 2 and 3); H is the damped ``gram``.
     """
-    inverse = damped_inverse(gram)
-    wide = weight.to(inverse.dtype, copy=True)
-    left, gone = torch.arange(len(places), device=places.device), []
-    at_once = -(-len(places) // _ROUNDS)
-    while len(left):
-        at = places[left]
+    units, size = places.shape
+    at = places.flatten()
+    inverse = damped_inverse(gram[at][:, at])
+    wide = weight.to(inverse.dtype)[:, at]
+    left, gone = torch.arange(units, device=places.device), []
+    at_once = -(-units // _ROUNDS)
+    while len(left):  # whose inputs alone are in ``wide`` and ``inverse``
+        at = torch.arange(size * len(left), device=places.device).view(-1, size)
         columns = wide[:, at].permute(1, 2, 0)
         costs = (columns * _solved(inverse[at[:, :, None], at[:, None, :]], columns)).sum((1, 2))
         order = costs.argsort(stable=True)
-        chosen, cut = left[order[:at_once]], at[order[:at_once]].flatten()
-        change = torch.linalg.solve(inverse[cut][:, cut], inverse[cut])
-        wide -= wide[:, cut] @ change
-        inverse -= inverse[:, cut] @ change
-        gone.append(chosen)
-        left = left[order[at_once:].sort().values]
+        gone.append(left[order[:at_once]])
+        stay = order[at_once:].sort().values
+        cut, kept, left = at[order[:at_once]].flatten(), at[stay].flatten(), left[stay]
+        change = torch.linalg.solve(inverse[cut][:, cut], inverse[cut[:, None], kept])
+        wide = wide[:, kept].addmm_(wide[:, cut], change, alpha=-1)
+        inverse = inverse[kept[:, None], kept].addmm_(inverse[kept[:, None], cut], change, alpha=-1)
     return torch.cat(gone).flip(0)
 
 
