@@ -298,18 +298,19 @@ def _recover_one(
     with Phase() as phase:
         phase.note(f"recovering {name}")
         phase.now("measuring the report text")
+        begun = time.perf_counter()
         convert(model, device, dtype)
         first = given.rounded(model) if given.rounded else model
         before = teacher.score(first)
         apart = given.rounded or given.codes
         decided = [_criterion(first, teacher.model, teacher.text, settings)] if apart else []
         del first
+        measuring = time.perf_counter() - begun  # as long again at the end
         convert(model, device, torch.float32)
         if given.codes:
-            begun = time.perf_counter()
             given = replace(given, encoded=given.codes(model))
-            if settings.time is not None:
-                settings = settings.within(seconds_of(settings.time) - (time.perf_counter() - begun))
+        if settings.time is not None:
+            settings = settings.lasting(seconds_of(settings.time) - measuring - (time.perf_counter() - begun))
         training = Training(given, teacher.model, teacher.text, settings, Checkpoints(folder), phase)
         model = training.run()
         convert(model, device, dtype)

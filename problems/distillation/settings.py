@@ -106,11 +106,9 @@ class RecoverSettings(Settings):
         """The names in ``alike``."""
         return [name.strip() for name in (self.alike or "").split(",") if name.strip()]
 
-    def within(self, seconds: float) -> Self:
-        """These settings with no more ``time`` than ``seconds``, if they have one; a second at least."""
-        if self.time is None or seconds_of(self.time) <= seconds:
-            return self
-        return self.model_copy(update={"time": f"{max(1.0, seconds):.0f}s"})
+    def lasting(self, seconds: float) -> Self:
+        """These settings with ``seconds`` for their ``time``, if they have one; a second at least."""
+        return self if self.time is None else self.model_copy(update={"time": f"{max(1.0, seconds):.1f}s"})
 
     def text_settings(self, search: TextSettings | None) -> TextSettings:
         """The text to train on: the one that is named here, else that of ``search``."""

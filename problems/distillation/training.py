@@ -39,6 +39,7 @@ class Training:
     """Trains the model that is ``given``, in float32, with its state in ``checkpoints``. ``teacher`` stays as it is.
 
     A step depends on the seed and its number alone, so that an interrupted training ends with exactly the same weights.
+    With a time, the number of steps is planned anew at each measurement, from their speed since the last one.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Training:
         phase: Phase,
     ) -> None:  # fmt: skip
         self.accelerator = accelerator(teacher.device, settings.accumulate)
+        self._end = time.perf_counter() + seconds_of(settings.time) if settings.time else math.inf
         self._text, self._settings, self._phase = text, settings, phase
         self._device = self.accelerator.device
         self._per_step = settings.step_windows * text.train.shape[1]
@@ -108,7 +110,7 @@ class Training:
         """Train to the end; the weights are the last ones afterwards."""
         progress, settings = self.progress, self._settings
         begun, first, losses, since = time.perf_counter(), progress.step, self._no_losses(), 0
-        due = evaluated_steps(progress.steps, settings.evaluations)
+        measured = begun
         while progress.step < progress.steps and progress.stale < settings.patience:
             start = time.perf_counter()
             rate = self._rate * rate_share(progress.step, progress.steps)
@@ -120,16 +122,20 @@ class Training:
                 f"step {progress.step}/{progress.steps}: loss {self._total(losses / since):.4g}, {progress.last}, "
                 f"{throughput:,.0f} tokens/s, {left} left"
             )
-            if progress.step in due:
-                self._evaluate(losses / since, start)
-                losses, since = self._no_losses(), 0
+            if progress.step in evaluated_steps(progress.steps, settings.evaluations):
+                self._evaluate(losses / since, start, (time.perf_counter() - measured) / since)
+                losses, since, measured = self._no_losses(), 0, time.perf_counter()
             else:
                 progress.seconds += time.perf_counter() - start
 
-    def _evaluate(self, losses: torch.Tensor, start: float) -> None:
-        """Measure the held-out windows, and write a checkpoint."""
-        progress = self.progress
+    def _evaluate(self, losses: torch.Tensor, start: float, step: float) -> None:
+        """Measure the held-out windows, and write a checkpoint. ``step``: seconds of one."""
+        progress, before = self.progress, time.perf_counter()
         better = progress.add(progress.step * self._per_step, losses, self._held_out())
+        if self._end < math.inf and progress.step < progress.steps:
+            measuring = time.perf_counter() - before
+            left = sum(due > progress.step for due in evaluated_steps(progress.steps, self._settings.evaluations))
+            progress.steps = self._agreed(progress.step + self._fitting(step, left * measuring))
         progress.seconds += time.perf_counter() - start
         self._phase.note(
             f"{progress.curve[-1]['tokens']:,} tokens: loss {self._total(losses):.4g}, {progress.last}"
@@ -235,16 +241,19 @@ class Training:
     def _planned(self, measuring: float) -> int:
         """Number of steps; ``measuring``: the seconds that one measurement takes."""
         settings = self._settings
-        if settings.time is None:
+        if self._end == math.inf:
             return math.ceil((settings.tokens if settings.tokens is not None else 200_000) / self._per_step)
-        seconds = seconds_of(settings.time)
         self._phase.now("measuring the speed")
         for _ in range(2):  # the first one also prepares kernels
             start = time.perf_counter()
             self._total(self._step(0, rate=0.0))  # which changes no weight; reading the loss waits for the device
             step = time.perf_counter() - start
         self._adam.state.clear()
-        return max(1, int((seconds - 2 * step - measuring * (1 + settings.evaluations)) / step))
+        return max(1, self._fitting(step, settings.evaluations * measuring))
+
+    def _fitting(self, step: float, other: float) -> int:
+        """Number of steps of ``step`` seconds that fit into the rest of the time beside ``other`` seconds of it."""
+        return max(0, int((self._end - time.perf_counter() - other) / step))
 
 
 def rate_share(step: int, steps: int) -> float:

@@ -28,6 +28,7 @@ from evoprune import (
     TradeOffs,
     check_parameters,
     find_plugin,
+    note,
     plugin_names,
 )
 from problems.allocations import ALLOCATIONS
@@ -46,6 +47,8 @@ from problems.transforms import TRANSFORMS
 if TYPE_CHECKING:  # these import torch, which checking an experiment does not need
     from problems.export.format import ExportFormat
     from problems.language_model.baselines import Baselines
+
+_MEASURED = 2.0  # seconds that a recovery is worth measuring for, for each second of the report
 
 
 class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Recovering, TradeOffs):
@@ -232,12 +235,16 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         if self.recovery is not None:
             from problems.language_model.recovery import recover_in_run
 
-            recovery = self.recovery
-            if outcome.seconds_left is not None:
-                recovery = recovery.within(outcome.seconds_left - (time.perf_counter() - begun))
-            result = recover_in_run(
-                self.session, recovery, self.recovery_text, outcome, self._compared(), result, folder
-            )
+            recovery, reporting = self.recovery, time.perf_counter() - begun
+            left = None if outcome.seconds_left is None else outcome.seconds_left - reporting
+            if left is not None:
+                recovery = recovery.lasting(left)
+            if left is None or left > _MEASURED * reporting:
+                result = recover_in_run(
+                    self.session, recovery, self.recovery_text, outcome, self._compared(), result, folder
+                )
+            else:
+                note("no time is left to train the result: give a longer one, or the command recover")
         return result | {"bits_per_byte": Reported.model_validate(result).measured_bits}
 
     @classmethod

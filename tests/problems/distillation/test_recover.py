@@ -119,10 +119,10 @@ def test_codes_that_make_up_for_their_errors_are_trained_from_and_kept(quantised
 
 
 @pytest.mark.parametrize(
-    ("given", "left", "found"), [("2m", 30.0, "30s"), ("20s", 30.0, "20s"), ("2m", -5.0, "1s"), (None, 3.0, None)]
+    ("given", "left", "found"), [("2m", 30.0, "30.0s"), ("20s", 30.0, "30.0s"), ("2m", -5.0, "1.0s"), (None, 3.0, None)]
 )
-def test_a_training_has_no_more_time_than_is_left(given, left, found):
-    assert RecoverSettings(time=given).within(left).time == found
+def test_a_training_has_the_time_that_is_left(given, left, found):
+    assert RecoverSettings(time=given).lasting(left).time == found
 
 
 def test_scales_are_the_default_of_types_without_cuts_and_learn_the_divergence_alone(quantised, typed):

@@ -1,5 +1,7 @@
 """A training is decided by its seed and settings, whatever it has of time and memory."""
 
+import math
+import time
 from functools import cache
 
 import numpy
@@ -54,22 +56,31 @@ def test_ways_to_need_less_memory_change_nothing_else(curve, hidden, way):
 
 
 def test_a_time_becomes_tokens_once_for_all(smaller_run, tmp_path, monkeypatch):
-    planned, timed = Training._planned, iter([3, 5])
+    def three(training, step, other):
+        return 3 - training.progress.step if hasattr(training, "progress") else 3
 
-    def of_each(training, measuring):
-        return next(timed) if training._settings.time else planned(training, measuring)
-
-    monkeypatch.setattr(Training, "_planned", of_each)
+    monkeypatch.setattr(Training, "_fitting", three)
     rows = recovered(smaller_run, tmp_path, ["dense"], tokens=None, time="1m").rows
     assert [row.curve[-1]["tokens"] for row in rows.values()] == [3 * 128, 3 * 128]
+
+
+def test_a_training_that_gets_slower_or_faster_has_other_steps_and_ends_with_a_measurement(
+    smaller_run, tmp_path, monkeypatch
+):
+    for more, steps in ((0, [3]), (2, [3, 4, 5])):
+        left = iter([9, more, 1])
+        monkeypatch.setattr(Training, "_fitting", lambda *_, left=left: next(left))
+        (row,) = recovered(smaller_run, tmp_path / str(more), [], tokens=None, time="1m", evaluations=3).rows.values()
+        assert [point["tokens"] for point in row.curve] == [128 * step for step in [0, *steps]]
 
 
 def test_measuring_the_speed_changes_nothing(curve, monkeypatch):
     plan = Training._planned
 
     def eight(training, measuring):
-        training._settings = training._settings.model_copy(update={"time": "1m"})
+        training._end = time.perf_counter() + 60
         assert plan(training, measuring) > 0
+        training._end = math.inf
         return 8
 
     expected = curve()

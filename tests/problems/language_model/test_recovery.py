@@ -186,6 +186,18 @@ def test_an_interrupted_recovery_in_a_run_may_go_on_in_another_way(smaller_run, 
     assert "alike" in capsys.readouterr().err
 
 
+def test_a_run_whose_time_is_over_ends_without_its_recovery(smaller_run, tmp_path, monkeypatch, capsys):
+    command = ["run", str(smaller_run.parent / "experiment.yaml"), "--set", f"problem.recover={json.dumps(RECOVER)}"]
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        stop_at_step_5(patched, KeyboardInterrupt)
+        assert main([*command, "--runs-dir", str(tmp_path), "--name", "run"]) == 130
+    (folder / "promised.json").write_text(json.dumps({"until": 0.0}))
+    assert main(["resume", str(folder)]) == 0
+    assert not result(folder).get("recovered")
+    assert "no time is left" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
