@@ -4,6 +4,7 @@ import argparse
 import re
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -83,11 +84,11 @@ class Prune(Planner):
         given = options.text or options.vocabulary
         parts = parts_of(given)
         words = text_of(options.vocabulary, given, parts) if options.vocabulary else None
-        begun = start = time.perf_counter()
+        begun, computed = time.perf_counter(), time.process_time()
         with Phase(f"loading {options.model}"):
             settings = ModelSettings(model=options.model)
             resident = Resident.load(settings)
-        loading = time.perf_counter() - start
+        loading = time.perf_counter() - begun
         if one_file:
             find_base(resident, base)  # raises an error if nothing says what the file holds beside the weights
         with Phase("measuring the model"):
@@ -97,7 +98,10 @@ class Prune(Planner):
                 recipe = recipe.sized(resident, words, parts["search"])
             files = (cuts_of(options.model, base), least_bytes(settings)) if one_file else ()
             subject = measure_subject(resident, windows, loading, recipe.differentiates, one_file, base, *files)
-        spent = _BEGINNING + time.perf_counter() - begun if one_file else 0.0
+        planning, spent = time.perf_counter() - begun, 0.0
+        if one_file:
+            spent = _BEGINNING + planning
+            subject = replace(subject, slowness=max(1.0, planning / (time.process_time() - computed)))
         recipe, text, shares = share_out(recipe, subject, text, seconds - spent, options.quick)
         made = recipe.experiment(subject, shares.evaluations)
         problem = {
@@ -149,7 +153,8 @@ class Prune(Planner):
         resident.keep_for_run()
         left = shares.seconds - shares.exporting
         export = ({"base": base} if base else {}) | ({} if shares.compared else {"untimed": True})
-        return Plan(experiment, name, remarks, export, left if shares.exporting else None)
+        ends = (left, shares.searching) if shares.exporting else ()
+        return Plan(experiment, name, remarks, export, *ends)
 
 
 def _recovery_text(part: dict[str, Any]) -> dict[str, Any]:

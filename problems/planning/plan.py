@@ -173,9 +173,9 @@ def _width(resident: Resident) -> int | None:
 class Shares:
     """Windows of ``calibration``, ``held_out`` and ``report``, ``evaluations`` of ``searched`` windows each.
 
-    All of it takes ``seconds``, of which the result is trained in ``training``, and exported in ``exporting``;
-    ``compared``: whether then the speed is measured, and a preset made; ``compensated``: whether codes are found anew
-    before the training.
+    All of it takes ``seconds``, of which the result is trained in ``training``, and exported in ``exporting``; the
+    search ends after ``searching``. ``compared``: whether the speed is measured at the end, and a preset made;
+    ``compensated``: whether codes are found anew before the training.
     """
 
     calibration: int
@@ -185,6 +185,7 @@ class Shares:
     seconds: float
     training: float = 0.0
     exporting: float = 0.0
+    searching: float = 0.0
     held_out: int = 8
     compared: bool = True
     compensated: bool = False
@@ -212,8 +213,7 @@ def share_out(
 
 
 _COMFORT, _MOST = 0.35, 0.75  # shares of the time that the least may take: with longer windows; with finer types
-_SPARE = {"training": 0.7, "calibration": 0.1, "search": 0.05}  # of the time beyond the least; the rest is for reports
-_SPARE_OF_CUTS = {"training": 0.55, "calibration": 0.25, "search": 0.05}
+_SPARE = {"training": 0.75, "calibration": 0.1, "search": 0.05}  # of the time beyond the least; the rest is for reports
 _SHORTEST = 20.0  # seconds of a training, at least
 _COMPENSATING, _COMPENSATING_SHARE = 2.5, 0.4  # cost of a token of the Gram matrices, and share of a training, at most
 _READ = 4  # windows of calibration, held-out and report text, at least
@@ -223,7 +223,7 @@ _ORDERED = 2  # cost of ordering the channels of all MLPs, in tokens that are sc
 _REPORTED, _EXPORTED, _MEASURED = 3, 4, 6  # times that the report text is scored in a run, its export, and a training
 _VALIDATED = 12  # times that a training scores its held-out windows
 _JUDGED = 6  # times that the held-out windows are
-_FISHER = 4.0  # cost of the sensitivity of a window, in windows that are scored
+_FISHER, _SENSED = 4.0, (8, 256)  # cost of the sensitivity of a token; windows and their tokens that it reads, at most
 _COMPARING, _TIMED, _PRESET = 0.2, 35.0, 2.5e-7  # a comparison's share of the time, at most, and its parts' seconds
 _FIXED, _WRITTEN = 10.0, 2e-7  # seconds for all that does not depend on the text, and for each weight of three files
 
@@ -235,20 +235,25 @@ def _share_out_file(
     windows = [window for window in _WINDOWS if window <= text.window] or [text.window]
     recipes = [recipe] + ([cheaper] if (cheaper := recipe.cheaper()) else [])
     for each in recipes:
+        most = _COMFORT if each.cuts(subject) else _MOST  # trained for longer than all else takes
         for window in windows:
             cut = replace(text, window=window)
             least = _least_of_file(each, subject, cut)
-            if least.seconds <= (_MOST if window == windows[-1] else _COMFORT) * seconds:
+            if least.seconds <= (most if window == windows[-1] else _COMFORT) * seconds:
                 return each, cut, _with_spare(least, seconds, subject, cut, each)
     return each, cut, _with_spare(least, max(seconds, least.seconds), subject, cut, each)
 
 
 def _least_of_file(recipe: Recipe, subject: Subject, text: Division) -> Shares:
     window, (evaluations, _) = text.window * subject.scored, recipe.evaluations(subject)
-    exporting = _FIXED / 2 + _WRITTEN * sum(subject.widths.values()) + _EXPORTED * _READ * window
+    fixed, written = subject.slowness * _FIXED / 2, subject.slowness * _WRITTEN * sum(subject.widths.values())
+    exporting = fixed + written + _EXPORTED * _READ * window
     calibration = min(_REFITTED // text.window if recipe.cuts(subject) else _READ, text.windows("calibration"))
-    seconds = _FIXED / 2 + recipe.setup_seconds(subject) + exporting
-    seconds += window * (calibration + _READ * (_FISHER + _JUDGED + _REPORTED) + SEARCHED * (evaluations + 3))
+    seconds = fixed + subject.slowness * recipe.setup_seconds(subject) + exporting
+    seconds += window * (calibration + _READ * (_JUDGED + _REPORTED) + SEARCHED * (evaluations + 3))
+    if recipe.types(subject):
+        windows, length = _SENSED
+        seconds += _FISHER * min(windows, calibration) * min(length, text.window) * subject.scored
     if recipe.cuts(subject):
         seconds += _GRAM * calibration * window + _ORDERED * (subject.width or 0) * subject.scored
     return Shares(calibration, _READ, SEARCHED, evaluations, seconds, 0.0, exporting, _READ, compared=False)
@@ -257,20 +262,19 @@ def _least_of_file(recipe: Recipe, subject: Subject, text: Division) -> Shares:
 def _with_spare(least: Shares, seconds: float, subject: Subject, text: Division, recipe: Recipe) -> Shares:
     """``least`` with more of all, so that it takes ``seconds``."""
     window = text.window * subject.scored
-    comparing = _TIMED + _PRESET * sum(subject.widths.values()) / torch.get_num_threads()
+    comparing = subject.slowness * (_TIMED + _PRESET * sum(subject.widths.values()) / subject.threads)
     compared = comparing <= _COMPARING * seconds
     spare = max(0.0, seconds - least.seconds - (comparing if compared else 0.0))
     cuts = recipe.cuts(subject)
-    shares = _SPARE_OF_CUTS if cuts else _SPARE
-    training = shares["training"] * spare if subject.trainable and recipe.trained else 0.0
+    training = _SPARE["training"] * spare if subject.trainable and recipe.trained else 0.0
     around = window * (_VALIDATED * least.held_out + _MEASURED * least.report)
     if training < max(_SHORTEST, 2 * around):
         training = 0.0
     compensated = not cuts and _COMPENSATING * COMPENSATED * subject.scored <= _COMPENSATING_SHARE * training
-    more = {name: share * spare / window for name, share in shares.items()}
+    more = {name: share * spare / window for name, share in _SPARE.items()}
     scored = _REPORTED + _EXPORTED + (_MEASURED if training else 0)
     report = _within(
-        (_READ, _REPORT[1]), _READ + (1 - sum(shares.values())) * spare / window / scored, text.windows("report")
+        (_READ, _REPORT[1]), _READ + (1 - sum(_SPARE.values())) * spare / window / scored, text.windows("report")
     )
     most = text.windows("calibration")
     added = more["calibration"] / (_GRAM if cuts else 2)
@@ -278,9 +282,10 @@ def _with_spare(least: Shares, seconds: float, subject: Subject, text: Division,
     evaluations = min(recipe.evaluations(subject)[1], least.evaluations + more["search"] / SEARCHED)
     exporting = least.exporting + _EXPORTED * (report - _READ) * window + (comparing if compared else 0.0)
     held_out = min(8, _READ + calibration // 8)
+    searching = seconds - exporting - training - window * (_JUDGED * held_out + _REPORTED * report)
     return replace(
         least, calibration=calibration, report=report, evaluations=evaluations, seconds=seconds, training=training,
-        exporting=exporting, held_out=held_out, compared=compared, compensated=compensated,
+        exporting=exporting, searching=searching, held_out=held_out, compared=compared, compensated=compensated,
     )  # fmt: skip
 
 

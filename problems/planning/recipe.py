@@ -15,7 +15,9 @@ from problems.gguf.sources import BLOCKS, ONE_WIDTH
 Json = dict[str, Any]
 
 SCREENING = 0.125  # share of the windows that the cost of a level is measured on
-_PROBES = 4  # models for the costs of a block: one for each kind, and as many for costly ones
+_PROBES = 2.5  # models for the costs of a block: one for each kind, and more for costly ones
+_ROUNDS = (2, 60)  # evaluations beside these, at least and at most: the first child is nearly the result
+_CHILDREN = 6  # that are screened in a generation
 _DROPPED = 0.4  # share of the parameters beyond which whole attentions and MLPs may go, whose costs take as long again
 _RATE = 6e-4  # for all weights, times the share that is removed (docs/recovery.md)
 _WIDTHS, _LEAST_STEP = 12, 32  # widths of an MLP that are tried, about; channels of a step, as the transform demands
@@ -31,7 +33,8 @@ class Subject:
     have rows of each length, in matrices that have types; ``kinds_of_source``: the types that these have in the source.
     ``form``: of blocks in a .gguf file, see :func:`problems.gguf.sources.cuts_of`; ``least``: about the bytes of the
     smallest one of all weights. ``trainable``: whether the packages that train a result are there;
-    ``roomy``: whether there is memory to train all weights.
+    ``roomy``: whether there is memory to train all weights. ``slowness``: seconds for each one of the processor, which
+    others may use, too.
     """
 
     blocks: int
@@ -52,6 +55,7 @@ class Subject:
     trainable: bool = False
     roomy: bool = False
     threads: int = 1
+    slowness: float = 1.0
     base: str | None = None
 
     @property
@@ -98,6 +102,10 @@ class Recipe(ABC):
     def cuts(self, subject: Subject) -> bool:  # noqa: ARG002 - a default
         """Return whether heads and channels are removed."""
         return self.narrows
+
+    def types(self, subject: Subject) -> Sequence[str]:  # noqa: ARG002 - a default
+        """Return the types of GGUF that the search chooses from, beside those of the source."""
+        return ()
 
     def cached_bytes(self, subject: Subject) -> float:  # noqa: ARG002 - a default
         """Bytes of matrices in types that are cached on disk, at most."""
@@ -174,11 +182,16 @@ def channel_step(width: int, block: int = _LEAST_STEP) -> int:
     return min(whole, key=lambda size: abs(size - width / _WIDTHS))
 
 
-def costs_of_widths(subject: Subject) -> float:
-    """Return the evaluations that measure the costs of heads and channels, of which harms tell most."""
-    return SCREENING * _PROBES * subject.blocks
+def evaluations_of_cuts(subject: Subject) -> tuple[float, float]:
+    """Return the fewest evaluations for the costs of heads and channels, of which harms tell most; and the most."""
+    costs = SCREENING * _PROBES * subject.blocks
+    return costs + _ROUNDS[0], costs + _ROUNDS[1]
 
 
-def additive() -> Json:
-    """Operators that measure the cost of each level on a share of the windows."""
-    return {"algorithm": {"use": "additive", "screening": SCREENING}, "repair": "shift"}
+def additive(cuts: bool = False) -> Json:
+    """Operators that measure the cost of each level on a share of the windows.
+
+    ``cuts``: with small generations, as each child is refitted and quantised.
+    """
+    small = {"offspring": _CHILDREN, "survivors": 1} if cuts else {}
+    return {"algorithm": {"use": "additive", "screening": SCREENING, **small}, "repair": "shift"}

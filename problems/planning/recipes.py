@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from evoprune import InputError
-from problems.planning.recipe import SCREENING, Json, Recipe, Subject, additive, costs_of_widths, narrower
+from problems.planning.recipe import SCREENING, Json, Recipe, Subject, additive, evaluations_of_cuts, narrower
 from problems.planning.sizes import Bits, Size, quantising_seconds
 from problems.reconstruction import SOLVING
 
@@ -31,11 +31,11 @@ class Remove(Recipe):
         return self.value
 
     def evaluations(self, subject: Subject) -> tuple[float, float]:
-        return _rounds_after(costs_of_widths(subject)) if subject.one_file else super().evaluations(subject)
+        return evaluations_of_cuts(subject) if subject.one_file else super().evaluations(subject)
 
     def experiment(self, subject: Subject, evaluations: float) -> Json:  # noqa: ARG002
         made = narrower(subject, {"use": "parameters", "removed": self.value}, self.value)
-        return made | ({"operators": additive()} if subject.one_file else {})
+        return made | ({"operators": additive(cuts=True)} if subject.one_file else {})
 
 
 class Sparsity(Recipe):
@@ -103,11 +103,11 @@ class Speedup(Recipe):
     def setup_seconds(self, subject: Subject) -> float:
         if not subject.one_file:
             return _MODELS * self._timed
-        types = self._types(subject)
+        types = self.types(subject)
         quantising = quantising_seconds(types, subject.widths) / subject.threads
         return (_MODELS + 2 * len(types)) * (self._timed + _STARTED) + quantising
 
-    def _types(self, subject: Subject) -> Sequence[str]:
+    def types(self, subject: Subject) -> Sequence[str]:
         if not subject.quantised:
             return ()
         return [kind for kind in _QUICK if self._timed > _SHORT or kind not in _SLOWLY_MADE]
@@ -121,20 +121,17 @@ class Speedup(Recipe):
     def evaluations(self, subject: Subject) -> tuple[float, float]:
         """Twice the costs of all levels, as a level takes a whole window if few are searched; and some rounds."""
         if subject.one_file:
-            return _rounds_after(costs_of_widths(subject))
-        return _rounds_after(2 * SCREENING * _LEVELS * subject.blocks)
+            return evaluations_of_cuts(subject)
+        costs = 2 * SCREENING * _LEVELS * subject.blocks
+        return costs + _ROUNDS[0], costs + _ROUNDS[1]
 
     def experiment(self, subject: Subject, evaluations: float) -> Json:  # noqa: ARG002
         """Search as is best under a limit of time (docs/structure.md)."""
         length = min(_LENGTH, subject.positions // 2)
         load = {"phase": "decode", "batch": 1, "length": length, "seconds": self._timed}
-        types = self._types(subject)
+        types = self.types(subject)
         made = narrower(subject, {"use": "milliseconds", "speedup": self.value, **load}, self.removed(subject), types)
-        return made | {"operators": additive()}
+        return made | {"operators": additive(cuts=subject.one_file)}
 
 
 RECIPES: tuple[type[Recipe], ...] = (Remove, Size, Bits, Sparsity, Speedup)
-
-
-def _rounds_after(costs: float) -> tuple[float, float]:
-    return costs + _ROUNDS[0], costs + _ROUNDS[1]

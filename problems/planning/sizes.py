@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from evoprune import InputError
 from problems.gguf import ggml
-from problems.planning.recipe import Json, Recipe, Subject, additive, costs_of_widths, narrower
+from problems.planning.recipe import Json, Recipe, Subject, additive, evaluations_of_cuts, narrower
 
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _LEAST, _MOST = 4, 60  # evaluations of a search that knows the costs of its levels
@@ -58,8 +58,7 @@ class Size(Recipe):
     def evaluations(self, subject: Subject) -> tuple[float, float]:
         if not subject.one_file:
             return super().evaluations(subject)
-        costs = costs_of_widths(subject) if self.cuts(subject) else 0.0
-        return costs + _LEAST, costs + _MOST
+        return evaluations_of_cuts(subject) if self.cuts(subject) else (_LEAST, _MOST)
 
     def cuts(self, subject: Subject) -> bool:
         if not subject.one_file:
@@ -73,8 +72,8 @@ class Size(Recipe):
     def removed(self, subject: Subject) -> float:
         return max(_SOME, 1 - self.bits(subject) / _least_bits(subject)) if subject.least else _SOME
 
-    def types(self, subject: Subject) -> list[str]:
-        """The types that the search chooses from: with cuts those by which types alone are smallest."""
+    def types(self, subject: Subject) -> Sequence[str]:
+        """As of any recipe: with cuts those by which types alone are smallest."""
         bits = max(self.bits(subject), _least_bits(subject)) if self.cuts(subject) else self.bits(subject)
         return types_near(bits, subject.widths, subject.kinds_of_source, self._fast)
 
@@ -87,7 +86,7 @@ class Size(Recipe):
             return narrower(subject, self.budget, self.removed(subject))
         if self.cuts(subject):
             made = narrower(subject, self.budget, self.removed(subject), self.types(subject))
-            return made | {"operators": additive()}
+            return made | {"operators": additive(cuts=True)}
         types: Json = {"use": "types", "base": subject.base, "types": self.types(subject)}
         if subject.quantised:
             types["from_source"] = True
@@ -119,14 +118,14 @@ class Bits(Size):
 
 class _Type(NamedTuple):
     bits: float  # of a weight
-    nanoseconds: float  # of a thread that quantises a weight, with importance; measured on one processor with AVX2
+    nanoseconds: float  # of a thread that quantises a weight and compares it; measured on a processor with AVX2
 
 
 _TYPES = {
-    "Q8_0": _Type(8.5, 26), "Q6_K": _Type(6.5625, 63), "Q5_1": _Type(6.0, 221),
-    "Q5_0": _Type(5.5, 49), "Q5_K": _Type(5.5, 246), "Q4_1": _Type(5.0, 243), "Q4_0": _Type(4.5, 58),
-    "IQ4_NL": _Type(4.5, 418), "Q4_K": _Type(4.5, 230), "IQ4_XS": _Type(4.25, 395),
-    "MXFP4": _Type(4.25, 9), "Q3_K": _Type(3.4375, 75), "Q2_K": _Type(2.625, 311),
+    "Q8_0": _Type(8.5, 22), "Q6_K": _Type(6.5625, 57), "Q5_1": _Type(6.0, 153),
+    "Q5_0": _Type(5.5, 49), "Q5_K": _Type(5.5, 163), "Q4_1": _Type(5.0, 155), "Q4_0": _Type(4.5, 46),
+    "IQ4_NL": _Type(4.5, 269), "Q4_K": _Type(4.5, 158), "IQ4_XS": _Type(4.25, 266),
+    "MXFP4": _Type(4.25, 20), "Q3_K": _Type(3.4375, 60), "Q2_K": _Type(2.625, 198),
 }  # fmt: skip
 
 _FAST = ("Q8_0", "Q6_K", "Q5_0", "Q4_0", "MXFP4", "Q3_K", "Q2_K")

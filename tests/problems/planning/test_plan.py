@@ -143,6 +143,9 @@ def test_any_time_is_enough_for_a_file_and_more_time_trains_longer(goal, speed):
     assert all(one.training <= other.training for one, other in pairwise(found))
     assert found[0].training == 0 < found[-1].training
     assert found[-1].seconds == pytest.approx(36000)
+    for one in found:
+        assert 0 < one.searching <= one.seconds - one.exporting - one.training
+    assert found[-1].training > found[-1].seconds / 2
     untrained = replace(subject, trainable=False)
     assert share_out(goal, untrained, TEXT, 36000)[2].training == 0
 
