@@ -247,6 +247,7 @@ def recover_all(make: Callable[[str], Given], teacher: Teacher, settings: Recove
     weights: Tensors = {}
     for name in dict.fromkeys([EVOLVED, *settings.trained_alike]):
         given = make(name)
+        release_memory(teacher.model.device)  # of the copies in types that the session's model had
         own = _NOTHING if name == "dense" and not settings.cross_entropy_weight else {}
         with _enough_memory(teacher.model.device):
             own_settings = settings.model_copy(update=own)
@@ -311,6 +312,7 @@ def _recover_one(
             given = replace(given, encoded=given.codes(model))
         if settings.time is not None:
             settings = settings.lasting(seconds_of(settings.time) - measuring - (time.perf_counter() - begun))
+        release_memory(device)  # of copies in types, and of statistics
         training = Training(given, teacher.model, teacher.text, settings, Checkpoints(folder), phase)
         model = training.run()
         convert(model, device, dtype)

@@ -4,8 +4,8 @@ import ctypes
 import gc
 import os
 import platform
-import sys
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -77,16 +77,11 @@ def _cpu_units() -> dict[str, Any]:
 
 def keep_freed_memory() -> None:
     """Let glibc keep freed memory: new pages for the buffers of each pass cost a fifth of an evaluation on a CPU."""
-    if not sys.platform.startswith("linux"):
-        return
-    try:
-        libc = ctypes.CDLL("libc.so.6")
+    if libc := _glibc():
         libc.malloc_trim(0)  # memory freed after loading the model
         libc.mallopt(_M_MMAP_THRESHOLD, 2**30)
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
         libc.mallopt(_M_ARENA_MAX, 1)  # arenas of threads ignore these thresholds
-    except (OSError, AttributeError):  # another C library: evaluations are only slower
-        return
 
 
 def free_memory(device: torch.device) -> float:
@@ -106,6 +101,18 @@ def release_memory(device: torch.device) -> None:
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
+    elif libc := _glibc():
+        libc.malloc_trim(0)
+
+
+@cache
+def _glibc() -> ctypes.CDLL | None:
+    """The C library whose allocator can be told what to keep; None for others, where evaluations are slower only."""
+    with suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        if libc.malloc_trim and libc.mallopt:
+            return libc
+    return None
 
 
 def processor_name(device: torch.device) -> str:
