@@ -28,7 +28,8 @@ class RecoverSettings(Settings):
     time: str | None = Field(
         None,
         pattern=DURATION,
-        description="how long each model may take, as in 90s, 20m or 2h: the speed of two steps turns it into tokens",
+        description="how long each model may take, as in 90s, 20m or 2h: the speed of steps turns it into tokens, "
+        "again at each measurement",
     )
     text: Source | None = Field(
         None, description="text to train on: see eval --text (default: what the search left of its text)"
