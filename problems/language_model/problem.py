@@ -48,7 +48,7 @@ if TYPE_CHECKING:  # these import torch, which checking an experiment does not n
     from problems.export.format import ExportFormat
     from problems.language_model.baselines import Baselines
 
-_MEASURED = 2.0  # seconds that a recovery is worth measuring for, for each second of the report
+_MEASURED = 1.0  # seconds that measuring a recovery takes, for each second of the report
 
 
 class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Recovering, TradeOffs):

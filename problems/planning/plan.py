@@ -212,7 +212,7 @@ def share_out(
         recipe = cheaper
 
 
-_COMFORT, _MOST = 0.35, 0.75  # shares of the time that the least may take: with longer windows; with finer types
+_COMFORT = 0.35  # share of the time that the least may take with longer windows, and with finer types of cut matrices
 _SPARE = {"training": 0.75, "calibration": 0.1, "search": 0.05}  # of the time beyond the least; the rest is for reports
 _SHORTEST = 20.0  # seconds of a training, at least
 _COMPENSATING, _COMPENSATING_SHARE = 2.5, 0.4  # cost of a token of the Gram matrices, and share of a training, at most
@@ -235,11 +235,10 @@ def _share_out_file(
     windows = [window for window in _WINDOWS if window <= text.window] or [text.window]
     recipes = [recipe] + ([cheaper] if (cheaper := recipe.cheaper()) else [])
     for each in recipes:
-        most = _COMFORT if each.cuts(subject) else _MOST  # trained for longer than all else takes
         for window in windows:
-            cut = replace(text, window=window)
+            cut, comfort = replace(text, window=window), each.cuts(subject) or window > windows[-1]
             least = _least_of_file(each, subject, cut)
-            if least.seconds <= (most if window == windows[-1] else _COMFORT) * seconds:
+            if least.seconds <= (_COMFORT if comfort else 1.0) * seconds:
                 return each, cut, _with_spare(least, seconds, subject, cut, each)
     return each, cut, _with_spare(least, max(seconds, least.seconds), subject, cut, each)
 
@@ -250,7 +249,7 @@ def _least_of_file(recipe: Recipe, subject: Subject, text: Division) -> Shares:
     exporting = fixed + written + _EXPORTED * _READ * window
     calibration = min(_REFITTED // text.window if recipe.cuts(subject) else _READ, text.windows("calibration"))
     seconds = fixed + subject.slowness * recipe.setup_seconds(subject) + exporting
-    seconds += window * (calibration + _READ * (_JUDGED + _REPORTED) + SEARCHED * (evaluations + 3))
+    seconds += window * (calibration + _READ * (_JUDGED + _REPORTED) + SEARCHED * (evaluations + 2 * _REPORTED))
     if recipe.types(subject):
         windows, length = _SENSED
         seconds += _FISHER * min(windows, calibration) * min(length, text.window) * subject.scored
@@ -282,7 +281,7 @@ def _with_spare(least: Shares, seconds: float, subject: Subject, text: Division,
     evaluations = min(recipe.evaluations(subject)[1], least.evaluations + more["search"] / SEARCHED)
     exporting = least.exporting + _EXPORTED * (report - _READ) * window + (comparing if compared else 0.0)
     held_out = min(8, _READ + calibration // 8)
-    searching = seconds - exporting - training - window * (_JUDGED * held_out + _REPORTED * report)
+    searching = seconds - exporting - training - window * (_JUDGED * held_out + _REPORTED * (report + SEARCHED))
     return replace(
         least, calibration=calibration, report=report, evaluations=evaluations, seconds=seconds, training=training,
         exporting=exporting, searching=searching, held_out=held_out, compared=compared, compensated=compensated,

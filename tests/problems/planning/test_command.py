@@ -1,6 +1,7 @@
 """One command for one's own model: its plan, run, export and errors."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -76,13 +77,24 @@ def quantised(tmp_path):
     return lambda kind: write_quantised(makers[kind](blocks=4), tmp_path / "tiny.gguf", "Q5_1")
 
 
+@pytest.fixture
+def trained(monkeypatch):
+    """A second of training in each plan of a file, also on a busy machine."""
+    share_out = plan.share_out
+
+    def with_training(*given):
+        recipe, text, shares = share_out(*given)
+        return recipe, text, replace(shares, training=1.0)
+
+    monkeypatch.setattr(plan, "share_out", with_training)
+    monkeypatch.setattr(problem, "_MEASURED", -math.inf)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "size"), [("folder", 150_000), ("llama", 110_000)])
-def test_a_file_is_no_larger_than_it_should_be(prune, text, tmp_path, monkeypatch, tiny, quantised, kind, size):
+@pytest.mark.usefixtures("trained")
+def test_a_file_is_no_larger_than_it_should_be(prune, text, tmp_path, tiny, quantised, kind, size):
     pytest.importorskip("llama_cpp_py_sync")
-    monkeypatch.setattr(plan, "_FIXED", 0.0)  # what a small model leaves of the time is trained
-    monkeypatch.setattr(plan, "_SHORTEST", 0.0)
-    monkeypatch.setattr(problem, "_MEASURED", -math.inf)  # though a busy machine has none left
     out, model = tmp_path / "pruned.gguf", tiny if kind == "folder" else quantised(kind)
     code, _, err = prune(f"--size={size}B", "--text", text, "--time", "12s", "--out", out, model=model)
     assert code == 0, err
@@ -93,20 +105,21 @@ def test_a_file_is_no_larger_than_it_should_be(prune, text, tmp_path, monkeypatc
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("trained")
 @pytest.mark.parametrize(("kind", "goal"), [("llama", "--size=75kB"), ("qwen2", "--remove=20%")])
 def test_a_file_that_lost_heads_channels_or_blocks_is_smaller_than_its_source(
-    prune, text, quantised, tmp_path, monkeypatch, kind, goal
+    prune, text, quantised, tmp_path, kind, goal
 ):
     from problems.models.gguf_file import read_gguf
 
-    monkeypatch.setattr(plan, "_FIXED", 0.0)  # the time is for a training, too
-    monkeypatch.setattr(plan, "_SHORTEST", 0.0)  # though a busy machine has none left
     source, out = quantised(kind), tmp_path / "pruned.gguf"
     code, _, err = prune(goal, "--text", text, "--time", "12s", "--out", out, model=source)
     assert code == 0, err
     assert out.stat().st_size < source.stat().st_size
     assert not {each.kind for each in read_gguf(out).tensors.values()} & {"F16", "BF16"}
-    asked = result(tmp_path / "runs" / "run")["asked"]
+    found = result(tmp_path / "runs" / "run")
+    assert found["recovered"]["evolved"]["trained"]
+    asked = found["asked"]
     assert asked["got"] >= asked["wanted"] if goal.startswith("--remove") else asked["got"] <= 75_000
 
 
