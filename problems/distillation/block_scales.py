@@ -110,11 +110,19 @@ def fix_scales(matrix: Matrix) -> Encoded:
 
 
 def compensate(dense: Any, encoded: Mapping[str, Encoded], tokens: torch.Tensor, model: Any) -> Mapping[str, Encoded]:
-    """Round the matrices of ``model`` to their types again, by statistics of the ``dense`` one on some ``tokens``."""
+    """Round the matrices of ``model`` to their types again, by statistics of the ``dense`` one on some ``tokens``.
+
+    Matrices that already have the values of the dense ones stay.
+    """
     read = tokens[: max(1, COMPENSATED // tokens.shape[1])]
     there, found = {matrix.parameter: matrix for matrix in find_matrices(model)}, dict(encoded)
     wanted = [matrix for matrix in find_matrices(dense) if matrix.parameter in encoded]
+    changed = {m.parameter for m in wanted if not torch.equal(m.weight, there[m.parameter].weight.to(m.weight))}
+    if not changed:
+        return encoded
     for matrix, known in statistics(dense, read, wanted, {GRAM}, "compensating"):
+        if matrix.parameter not in changed:
+            continue
         kind, gram = encoded[matrix.parameter].kind, known[GRAM]
         data = compensated(matrix.rows(matrix.weight.detach()), kind, gram)
         found[matrix.parameter] = Encoded(kind, data)

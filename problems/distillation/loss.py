@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.functional import layer_norm, mse_loss
 
 from evoprune import InputError, steps
+from problems.distillation.targets import DenseModel, Targets
 from problems.models.forward import Forward, pieces
 from problems.texts.windows import predictions
 
@@ -26,11 +27,11 @@ class Student(nn.Module):
     :class:`evoprune.InputError` if hidden states cannot be matched.
     """
 
-    def __init__(self, model: Any, forward: Forward, teacher: Forward, cross_entropy: float, hidden: float) -> None:
+    def __init__(self, model: Any, forward: Forward, teacher: DenseModel, cross_entropy: float, hidden: float) -> None:
         super().__init__()
-        if hidden and forward.depth != teacher.depth:
+        if hidden and forward.depth != (depth := teacher.forward.depth):
             raise InputError(
-                f"the model has {forward.depth} blocks and its dense model {teacher.depth}, and which of them are left "
+                f"the model has {forward.depth} blocks and its dense model {depth}, and which of them are left "
                 "is not known; recover the run instead of its export, or leave hidden out",
                 "hidden",
             )
@@ -42,13 +43,15 @@ class Student(nn.Module):
         difference = torch.zeros((), device=tokens.device)
         with ExitStack() as stack:
             if self._hidden:
-                states, known = (stack.enter_context(m.noting_states()) for m in (self._forward, self._teacher))
-            taught = self._teacher(tokens)[0][:, :-1].flatten(0, 1)
+                both = (self._forward, self._teacher.forward)
+                states, known = (stack.enter_context(each.noting_states()) for each in both)
+            taught = self._teacher.targets(tokens)
+            if self._hidden and (read := self._teacher.as_read(tokens)) is not tokens:
+                self._teacher.forward(read)  # notes states at the tokens of the student
             rows = self._forward.rows(tokens)[:, :-1].flatten(0, 1)
             if self._hidden:
                 difference = hidden_difference(states, known)
-        heads = self._forward.head, self._teacher.head
-        loss, parts = distillation(rows, heads[0], tokens[:, 1:].flatten(), taught, heads[1], self._cross_entropy)
+        loss, parts = distillation(rows, self._forward.head, tokens[:, 1:].flatten(), taught, self._cross_entropy)
         return loss + self._hidden * difference, torch.cat([parts, difference.detach()[None]])
 
 
@@ -60,9 +63,8 @@ class _Chunked(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, rows: torch.Tensor, head: Head, targets: torch.Tensor, taught: torch.Tensor, teaching: Head,
-        cross_entropy: float,
-    ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+        ctx: Any, rows: torch.Tensor, head: Head, targets: torch.Tensor, taught: Targets, cross_entropy: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         gradient = torch.empty_like(rows)
         sums = torch.zeros(2, device=rows.device)
         count = len(targets)
@@ -71,7 +73,7 @@ class _Chunked(torch.autograd.Function):
             with torch.enable_grad():
                 logits = _logits(own, head)
             log_q = logits.detach().float().log_softmax(-1)
-            log_p = _logits(taught[part], teaching).float().log_softmax(-1)
+            log_p = taught(part)
             p = log_p.exp()
             wanted = targets[part, None]
             sums[0] += (p * (log_p - log_q)).sum()
@@ -87,19 +89,19 @@ class _Chunked(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor, _: Any) -> tuple[torch.Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        return gradient * upstream.to(gradient.dtype), None, None, None, None, None
+        return gradient * upstream.to(gradient.dtype), None, None, None, None
 
 
 def distillation(
-    rows: torch.Tensor, head: Head, targets: torch.Tensor, taught: torch.Tensor, teaching: Head, cross_entropy: float
+    rows: torch.Tensor, head: Head, targets: torch.Tensor, taught: Targets, cross_entropy: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Loss in nats a token, a scalar, and its parts ``(2,)``: KL(teacher || student), and cross-entropy.
 
     ``cross_entropy``: weight of the second part, 0 or more. ``targets`` ``(n,)``: the next tokens. ``rows``
-    ``(n, width)``: input of the student's ``head``, which has a gradient; ``taught`` and ``teaching``: the same of the
-    teacher, without. Computed in float32.
+    ``(n, width)``: input of the student's ``head``, which has a gradient; ``taught``: predictions of the teacher.
+    Computed in float32.
     """
-    loss, parts = _Chunked.apply(rows, head, targets, taught, teaching, cross_entropy)
+    loss, parts = _Chunked.apply(rows, head, targets, taught, cross_entropy)
     return loss, parts
 
 
@@ -119,13 +121,13 @@ def hidden_difference(states: Mapping[int, torch.Tensor], taught: Mapping[int, t
 
 
 @torch.inference_mode()
-def divergence(student: Forward, teacher: Forward, tokens: torch.Tensor) -> float:
+def divergence(student: Forward, teacher: DenseModel, tokens: torch.Tensor) -> float:
     """KL(teacher || student) in nats a token over the predictions of ``tokens`` ``(windows, window)``, exact."""
     total = 0.0
     for window in steps(tokens.to(student.device)[:, None], "measuring the divergence", "window"):
-        rows, taught = (model(window)[0][0, :-1] for model in (student, teacher))
+        rows, taught = student(window)[0][0, :-1], teacher.targets(window)
         for part in student.parts(len(rows)):
-            log_q, log_p = (m.logits(r[part]).log_softmax(-1) for m, r in ((student, rows), (teacher, taught)))
+            log_q, log_p = student.logits(rows[part]).log_softmax(-1), taught(part)
             total += float((log_p.exp() * (log_p - log_q)).sum())
     return total / predictions(tokens)
 

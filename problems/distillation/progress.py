@@ -10,12 +10,15 @@ import torch
 
 from evoprune import finite
 from problems.distillation.loss import PARTS, divergence
+from problems.distillation.targets import DenseModel
 from problems.evaluation.measure import Measure
 from problems.models.forward import Forward
 from problems.results.learning_curve import DIVERGENCE, PERPLEXITY, criterion, criterion_values
 
 
-def held_out_scores(student: Forward, teacher: Forward, tokens: torch.Tensor, cross_entropy: float) -> dict[str, float]:
+def held_out_scores(
+    student: Forward, teacher: DenseModel, tokens: torch.Tensor, cross_entropy: float
+) -> dict[str, float]:
     """Perplexity on ``tokens`` ``(windows, window)``; also the divergence, then the criterion, if it alone is learned.
 
     ``cross_entropy``: its weight in the loss.

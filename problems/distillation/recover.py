@@ -11,20 +11,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import torch
 
 from evoprune import InputError, Phase, Stopped, finite, is_first_process, note, plain, read_json, write_json
 from problems.distillation.block_scales import compensate
 from problems.distillation.checkpoint import Checkpoints
-from problems.distillation.loss import divergence
 from problems.distillation.progress import held_out_scores
 from problems.distillation.settings import RecoverSettings, seconds_of
+from problems.distillation.targets import DenseModel
+from problems.distillation.teacher import Teacher, taught
 from problems.distillation.text import RecoveryText, refuse_report
 from problems.distillation.trainable_parameters import Given
 from problems.distillation.training import Training
-from problems.evaluation.measure import Measure
 from problems.gguf.ggml import Encoded
 from problems.models.device import dtype_of, out_of_memory, release_memory
 from problems.models.forward import Forward
@@ -33,9 +33,7 @@ from problems.models.tensor_file import Tensors, sha256_of
 from problems.results.final_model import FinalModel
 from problems.results.learning_curve import criterion, criterion_values
 from problems.results.result import EVOLVED, RecoveredRow
-from problems.texts.windows import Windows
-from problems.transforms.overlay import Overlay
-from problems.transforms.stack import cutting, overlay_of
+from problems.transforms.stack import cuts_blocks, cutting, overlay_of
 from problems.transforms.transform import Transform
 
 S = TypeVar("S", bound=RecoverSettings)
@@ -44,41 +42,6 @@ _BEFORE_TYPES = "trained in 16 bits or more, and measured once they are in the g
 _IN_TYPES = "trained beside matrices in the genome's types, whose codes stay as they are"
 
 _NOTHING = {"tokens": 0, "time": None}  # settings of the dense model if the loss is the distance from itself alone
-
-
-@dataclass(frozen=True)
-class Teacher:
-    """The dense model, and the texts: those to train on, and the one that scores the result.
-
-    Losses on the latter times ``factor`` are those of a token of the source's tokenizer; see :meth:`Texts.read`. A
-    model with fewer tokens has a teacher with as few, which itself is ``behind`` by some nats a token.
-    """
-
-    model: Any
-    text: RecoveryText
-    report: Windows
-    factor: float = 1.0
-    behind: float = 0.0
-
-    @classmethod
-    def of(cls, final: FinalModel, text: RecoveryText) -> Self:
-        """The teacher of ``final``, which is the session's model from now on."""
-        session, behind = final.session, 0.0
-        genome = session.transform.teacher(final.genome)
-        if genome != session.transform.dense:
-            behind = session.fitness.divergence_on(session.texts.report, genome).behind
-        session.transform.apply(genome)
-        report, factor = session.texts.read(session.texts.report)
-        return cls(session.resident.model, text.read(session.texts), report, factor, behind)
-
-    def score(self, model: Any) -> dict[str, float | None]:
-        """Perplexity of ``model`` on the report text, and its divergence from this one."""
-        tokens, forward = self.report.tokens, Forward(model)
-        lost = self.behind + self.factor * divergence(forward, Forward(self.model), tokens)
-        return {
-            "perplexity": finite(Measure(forward, None).perplexity(tokens) ** self.factor),
-            "divergence": finite(lost),
-        }
 
 
 @dataclass(frozen=True)
@@ -125,23 +88,23 @@ def recover(
     identity: dict[str, Any] = {"genomes": {name: list(model.genome) for name, model in models.items()}}
     identity |= {"weights": session.resident.weights_sha256, "transform": session.transform.describe()}
     identity |= {"before": sha256_of(final.recovered)} if final.recovered else {}
-    transform, taught = session.transform, session.transform.teacher(final.genome)
-    if others := [name for name, each in models.items() if transform.teacher(each.genome) != taught]:
+    transform, read = session.transform, session.transform.teacher(final.genome)
+    if others := [name for name, each in models.items() if transform.teacher(each.genome) != read]:
         raise InputError(f"{', '.join(others)} has another vocabulary, and so another teacher; leave it out", "alike")
-    teacher = Teacher.of(final, text)
+    teacher = Teacher.of(session, final.genome, text)
     if final.recovered and settings.trained_alike:
         raise InputError("the result was recovered before, and these were not; leave it out", "alike")
     begin(folder, settings, teacher, identity, anew)
 
     def make(name: str) -> Given:
         given = _given(models[name], settings.train)
-        alone = not final.recovered and [*cutting(transform, final.genome)] == [*cutting(transform, taught)]
+        alone = not final.recovered and [*cutting(transform, final.genome)] == [*cutting(transform, read)]
         if settings.train != "scales" or settings.keep_codes or not alone:
             return given
-        return replace(given, codes=partial(compensate, teacher.model, given.encoded, teacher.text.train))
+        tokens = teacher.dense.as_read(teacher.text.train)
+        return replace(given, codes=partial(compensate, teacher.model, given.encoded, tokens))
 
     recovered = recover_all(make, teacher, settings, folder)
-    transform.apply(transform.dense)
     if final.has_types:
         recovered.protocol["weights"] = _BEFORE_TYPES if final.rounds_after(settings.train) else _IN_TYPES
     return replace(recovered, weights={**final.recovered, **recovered.weights})
@@ -150,35 +113,29 @@ def recover(
 def criterion_after(
     final: FinalModel, settings: RecoverSettings, text: RecoveryText, tokens: int
 ) -> tuple[float, float]:
-    """Criterion of ``final`` on the held-out windows before and after training on ``tokens`` tokens of ``text``.
-
-    The session's model is the dense one afterwards.
-    """
+    """Criterion of ``final`` on the held-out windows before and after training on ``tokens`` tokens of ``text``."""
     resident, rounds = final.session.resident, final.rounds_after(settings.train)
     given = _given(final, settings.train if tokens else "norms")
-    text = text.read(final.session.texts)
-    try:
-        if not tokens:
-            convert(given.model, resident.device, resident.model.dtype)
-            found = _criterion(given.model, resident.model, text, settings)
-            return found, found
-        convert(given.model, resident.device, torch.float32)
-        short = settings.model_copy(update={"tokens": tokens, "time": None, "evaluations": 0 if rounds else 1})
-        training = Training(given, resident.model, text, short, Checkpoints(None), Phase(quiet=True))
-        training.train_on()
-        values = criterion_values(training.progress.curve)
-        if not rounds:
-            return values[0], values[-1]
-        model = training.merged()
-        final.round(model)
-        return values[0], _criterion(model, resident.model, text, settings)
-    finally:
-        final.session.transform.apply(final.session.transform.dense)
+    dense, text = taught(final.session, final.genome, text)
+    if not tokens:
+        convert(given.model, resident.device, resident.model.dtype)
+        found = _criterion(given.model, dense, text, settings)
+        return found, found
+    convert(given.model, resident.device, torch.float32)
+    short = settings.model_copy(update={"tokens": tokens, "time": None, "evaluations": 0 if rounds else 1})
+    training = Training(given, dense, text, short, Checkpoints(None), Phase(quiet=True))
+    training.train_on()
+    values = criterion_values(training.progress.curve)
+    if not rounds:
+        return values[0], values[-1]
+    model = training.merged()
+    final.round(model)
+    return values[0], _criterion(model, dense, text, settings)
 
 
 def decided(settings: S, transform: Transform) -> S:
-    """``settings`` in which ``auto`` is ``scales`` if ``transform`` has types alone."""
-    if settings.train == "auto" and isinstance(transform, Overlay):
+    """``settings`` in which ``auto`` is ``scales`` if ``transform`` has types and leaves all inputs of matrices."""
+    if settings.train == "auto" and overlay_of(transform) and not cuts_blocks(transform):
         return settings.model_copy(update={"train": "scales"})
     return settings
 
@@ -190,10 +147,10 @@ def refuse_scales(settings: RecoverSettings, transform: Transform | None = None)
 
 
 def _given(final: FinalModel, train: str = "norms") -> Given:
-    """A copy of the model to train for ``final``; the session's model is its teacher afterwards."""
+    """A copy of the model to train for ``final``; the session's model is the dense one afterwards."""
     transform = final.session.transform
     model, encoded = final.to_train(train).copy()
-    transform.apply(transform.teacher(final.genome))
+    transform.apply(transform.dense)
     rounded = partial(_rounded, final) if final.rounds_after(train) else None
     return Given(model, encoded, transform.sparse, rounded)
 
@@ -204,8 +161,8 @@ def _rounded(final: FinalModel, model: Any) -> Any:
     return copy.to(model.device)
 
 
-def _criterion(model: Any, teacher: Any, text: RecoveryText, settings: RecoverSettings) -> float:
-    scores = held_out_scores(Forward(model), Forward(teacher), text.held_out, settings.cross_entropy_weight)
+def _criterion(model: Any, dense: DenseModel, text: RecoveryText, settings: RecoverSettings) -> float:
+    scores = held_out_scores(Forward(model), dense, text.held_out, settings.cross_entropy_weight)
     return criterion_values([scores])[0]
 
 
@@ -269,7 +226,7 @@ def recover_all(make: Callable[[str], Given], teacher: Teacher, settings: Recove
                 rows[name] = row.model_copy(update={"behind_dense": math.log(row.perplexity_after / dense)})
     protocol = {
         "text": teacher.text.protocol(),
-        "held_out_dense": finite(Measure(Forward(teacher.model), None).perplexity(teacher.text.held_out)),
+        "held_out_dense": finite(teacher.dense.perplexity(teacher.text.held_out)),
         "loss": f"divergence from the dense model + {settings.cross_entropy_weight:g} x cross-entropy + "
         f"{settings.hidden:g} x squared difference of normalised hidden states",
         "batch": settings.step_windows,
@@ -304,7 +261,7 @@ def _recover_one(
         first = given.rounded(model) if given.rounded else model
         before = teacher.score(first)
         apart = given.rounded or given.codes
-        decided = [_criterion(first, teacher.model, teacher.text, settings)] if apart else []
+        decided = [_criterion(first, teacher.dense, teacher.text, settings)] if apart else []
         del first
         measuring = time.perf_counter() - begun  # as long again at the end
         convert(model, device, torch.float32)
@@ -313,7 +270,7 @@ def _recover_one(
         if settings.time is not None:
             settings = settings.lasting(seconds_of(settings.time) - measuring - (time.perf_counter() - begun))
         release_memory(device)  # of copies in types, and of statistics
-        training = Training(given, teacher.model, teacher.text, settings, Checkpoints(folder), phase)
+        training = Training(given, teacher.dense, teacher.text, settings, Checkpoints(folder), phase)
         model = training.run()
         convert(model, device, dtype)
         model.requires_grad_(False)
@@ -322,7 +279,7 @@ def _recover_one(
         if not given.rounded:
             decided += criterion_values(progress.curve)
         elif progress.helped:
-            decided.append(_criterion(last, teacher.model, teacher.text, settings))
+            decided.append(_criterion(last, teacher.dense, teacher.text, settings))
         helped = min(decided) < decided[0]
         after = before  # with the weights that it had
         if helped:

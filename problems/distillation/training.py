@@ -19,6 +19,7 @@ from problems.distillation.checkpoint import Checkpoints
 from problems.distillation.loss import PARTS, Student
 from problems.distillation.progress import Progress, held_out_scores
 from problems.distillation.settings import RecoverSettings, seconds_of
+from problems.distillation.targets import DenseModel
 from problems.distillation.text import RecoveryText
 from problems.distillation.trainable_parameters import RATES, Given, TrainableParameters, fitting
 from problems.gguf.ggml import Encoded
@@ -43,10 +44,10 @@ class Training:
     """
 
     def __init__(
-        self, given: Given, teacher: Any, text: RecoveryText, settings: RecoverSettings, checkpoints: Checkpoints,
-        phase: Phase,
+        self, given: Given, teacher: DenseModel, text: RecoveryText, settings: RecoverSettings,
+        checkpoints: Checkpoints, phase: Phase,
     ) -> None:  # fmt: skip
-        self.accelerator = accelerator(teacher.device, settings.accumulate)
+        self.accelerator = accelerator(teacher.model.device, settings.accumulate)
         self._end = time.perf_counter() + seconds_of(settings.time) if settings.time else math.inf
         self._text, self._settings, self._phase = text, settings, phase
         self._device = self.accelerator.device
@@ -63,7 +64,8 @@ class Training:
         use_fast_attention(model, torch.bfloat16 if self.accelerator.mixed_precision == "bf16" else model.dtype)
         if settings.checkpointing:
             _keep_no_activations(model)
-        self._forward, self._teacher = forward, Forward(teacher.to(self._device))
+        teacher.model.to(self._device)
+        self._forward, self._teacher = forward, teacher
         student = Student(model, forward, self._teacher, settings.cross_entropy_weight, settings.hidden)
         self._student, self._optimizer = self.accelerator.prepare(student, self._adam)
         self._checkpoints = checkpoints

@@ -13,7 +13,6 @@ import torch
 from evoprune import Exported, InputError, Outcome
 from problems.distillation.recover import (
     Recovered,
-    Teacher,
     begin,
     decided,
     recover,
@@ -22,6 +21,8 @@ from problems.distillation.recover import (
     refuse_unknown,
 )
 from problems.distillation.settings import DEFAULT_WINDOW, RecoverOptions, RecoverSettings
+from problems.distillation.targets import DenseModel
+from problems.distillation.teacher import Teacher
 from problems.distillation.text import RecoveryText, divided, recovery_text, refuse_report
 from problems.distillation.trainable_parameters import Given, looks_pruned, refuse_lora
 from problems.distillation.training import accelerator, refuse_uneven
@@ -147,7 +148,7 @@ def recover_export(
     seen = [cut_windows(search, tokenizer, "search_text")] if search and own.identity == search.identity else []
     text = divided(own, seen, options, resident, report.settings)
     refuse_report(text, report)
-    judge = Teacher(teacher.model, text, report)
+    judge = Teacher(DenseModel(teacher.model), text, report)
     begin(workplace, options, judge, {"weights": [resident.weights_sha256, teacher.weights_sha256]})
 
     def make(name: str) -> Given:

@@ -227,6 +227,12 @@ def overlay_of(transform: Transform) -> Overlay | None:
     return last if isinstance(last, Overlay) else None
 
 
+def cuts_blocks(transform: Transform) -> bool:
+    """Return whether the transform, or one of a stack, changes blocks: not only types, or the tokens that stay."""
+    each_of = transform.transforms if isinstance(transform, Stack) else [transform]
+    return any(not (isinstance(each, Overlay) or each.vocabularies) for each in each_of)
+
+
 def encoded(transform: Transform) -> Mapping[str, Encoded]:
     """The parameters that a .gguf file of the model as it is now holds in a quantised type, by their names."""
     overlay = overlay_of(transform)

@@ -101,3 +101,29 @@ def cut_ids(config: Any, kept: Sequence[int]) -> None:
         elif value and key == "bad_words_ids":
             words = [[new.get(old) for old in word] for word in value]
             setattr(config, key, [word for word in words if None not in word] or None)
+
+
+def bytes_in(tokenizer: Any) -> list[int]:
+    """The bytes of text that each token stands for, as far as the tokenizer leaves the text as it is."""
+    model = describe(tokenizer)["model"]
+    prefix = model.get("continuing_subword_prefix") or ""
+    single = {f"<0x{byte:02X}>" for byte in range(256)} if model.get("byte_fallback") else set()
+    tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    return [1 if token in single else len((token or "").removeprefix(prefix).encode()) for token in tokens]
+
+
+def first_pieces(tokenizer: Any, cut: Any, kept: Sequence[int]) -> list[int]:
+    """For each token of ``tokenizer`` the first one that ``cut``, which has the tokens ``kept``, spells it in.
+
+    A token that stays spells itself. One that cannot be spelt by itself, such as a part of a WordPiece, has the number
+    after the last.
+    """
+    new = {old: number for number, old in enumerate(kept)}
+    model = cut.backend_tokenizer.model
+    tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    prefix = describe(tokenizer)["model"].get("continuing_subword_prefix")
+    found = []
+    for old, token in enumerate(tokens):
+        spelt = [] if old in new or token is None or (prefix and token.startswith(prefix)) else model.tokenize(token)
+        found.append(new[old] if old in new else spelt[0].id if spelt else len(kept))
+    return found

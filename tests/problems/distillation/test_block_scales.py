@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from transformers.pytorch_utils import Conv1D
 
-from problems.models.blocks import Matrix
+from problems.models.blocks import Matrix, find_matrices
 from problems.transforms.overlay import put_encoded
 
 pytest.importorskip("llama_cpp_py_sync")
-from problems.distillation.block_scales import fix_scales, train_scales
+from problems.distillation.block_scales import compensate, fix_scales, train_scales
 from problems.gguf import ggml
 from problems.gguf.ggml import Encoded
 from problems.gguf.scales import codes_of, scales_of
+from tests.problems.small import random_model
 
 INPUTS, OUTPUTS = 256, 24
 
@@ -73,3 +76,20 @@ def test_the_bytes_stand_for_the_weights_that_were_trained(quantised):
     assert torch.equal(matrix.weight, trained)
     values = torch.from_numpy(ggml.dequantize(found.data, found.kind, INPUTS))
     assert torch.equal(matrix.rows(trained), values)
+
+
+def test_codes_of_matrices_that_lost_nothing_stay(tokens):
+    dense = random_model("gpt2")
+    exact, rounded = find_matrices(dense)[:2]
+    encoded = {}
+    for matrix in (exact, rounded):
+        rows = matrix.rows(matrix.weight).contiguous().numpy()
+        encoded[matrix.parameter] = Encoded("Q4_0", ggml.quantize(rows, "Q4_0", np.ones(rows.shape[1], np.float32)))
+    put_encoded(exact, encoded[exact.parameter])
+    student = copy.deepcopy(dense)
+    alone = {exact.parameter: encoded[exact.parameter]}
+    assert compensate(dense, alone, tokens, student) is alone
+    put_encoded(find_matrices(student)[1], encoded[rounded.parameter])
+    found = compensate(dense, encoded, tokens, student)
+    assert found[exact.parameter] is encoded[exact.parameter]
+    assert not np.array_equal(found[rounded.parameter].data, encoded[rounded.parameter].data)

@@ -9,6 +9,7 @@ import torch
 from evoprune.cli import main
 from evoprune.testing import check_problem
 from problems.distillation.loss import divergence
+from problems.distillation.targets import DenseModel
 from problems.models.forward import Forward
 from problems.results.final_model import FinalModel
 from tests.problems.recoveries import recover_with
@@ -89,7 +90,7 @@ def test_if_nothing_of_the_text_is_learned_it_is_the_divergence(finals, tmp_path
     else:  # measured in float32 on any processor, and not as training computes
         model = final.copy().model
         session.transform.apply(session.transform.dense)
-        before = after = divergence(Forward(model), session.resident.forward, problem.recovery_text.held_out)
+        before = after = divergence(Forward(model), DenseModel(session.resident.model), problem.recovery_text.held_out)
     assert judged.values == (pytest.approx(after, rel=1e-5),)
     assert judged.measures == {"held_out_before": pytest.approx(before, rel=1e-5)}
 

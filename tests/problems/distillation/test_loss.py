@@ -9,6 +9,7 @@ from torch.nn.functional import cross_entropy, kl_div
 from evoprune import InputError
 from problems.distillation import loss
 from problems.distillation.loss import Student
+from problems.distillation.targets import DenseModel
 from problems.models import forward
 from problems.models.forward import Forward
 from problems.results.final_model import FinalModel
@@ -36,7 +37,8 @@ def test_it_is_the_plain_loss(weight, headless):
     width = VOCABULARY if headless else WIDTH
     rows, taught = torch.randn(ROWS, width, requires_grad=True), torch.randn(ROWS, width)
     targets = torch.randint(VOCABULARY, (ROWS,))
-    found, parts = loss.distillation(rows, heads[0], targets, taught, heads[1], weight)
+    log_p = (taught if headless else heads[1](taught)).log_softmax(-1)
+    found, parts = loss.distillation(rows, heads[0], targets, log_p.__getitem__, weight)
     (2 * found).backward()
     gradient, rows.grad = rows.grad, None
     logits = [rows, taught] if headless else [heads[0](rows), heads[1](taught)]
@@ -52,8 +54,8 @@ def test_divergence_is_that_of_all_logits(tokens):
     student, teacher = random_model("gpt2"), random_model("gpt2", seed=1)
     log_q, log_p = (m(tokens).logits[:, :-1].log_softmax(-1) for m in (student, teacher))
     slow = (log_p.exp() * (log_p - log_q)).sum(-1).mean()
-    assert loss.divergence(Forward(student), Forward(teacher), tokens) == pytest.approx(float(slow), rel=1e-4)
-    assert loss.divergence(Forward(teacher), Forward(teacher), tokens) == pytest.approx(0, abs=1e-6)
+    assert loss.divergence(Forward(student), DenseModel(teacher), tokens) == pytest.approx(float(slow), rel=1e-4)
+    assert loss.divergence(Forward(teacher), DenseModel(teacher), tokens) == pytest.approx(0, abs=1e-6)
 
 
 def normalised(states):
@@ -74,7 +76,7 @@ def test_the_difference_of_hidden_states_is_that_after_each_block_that_is_left(l
     session = language_model(transforms={"use": "sublayers", "genes": "block"}).session
     teacher = random_model("gpt2")
     student = FinalModel(session, [0, 1, 0]).copy().model.requires_grad_(True)
-    expected, found = copy.deepcopy(student), Student(student, Forward(student), Forward(teacher), 0.3, 0.5)
+    expected, found = copy.deepcopy(student), Student(student, Forward(student), DenseModel(teacher), 0.3, 0.5)
     total, parts = found(tokens)
     total.backward()
     ours, theirs = (states_after_blocks(model, tokens) for model in (expected, teacher))
@@ -93,4 +95,4 @@ def test_the_difference_of_hidden_states_is_that_after_each_block_that_is_left(l
 
 def test_blocks_that_cannot_be_matched_are_refused():
     with pytest.raises(InputError, match="the model has 2 blocks and its dense model 3"):
-        Student(None, Forward(random_model("gpt2", blocks=2)), Forward(random_model("gpt2")), 0.3, 0.5)
+        Student(None, Forward(random_model("gpt2", blocks=2)), DenseModel(random_model("gpt2")), 0.3, 0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from tokenizers import Tokenizer, processors
 from transformers import AutoTokenizer, GenerationConfig, GPT2Config, LlamaTokenizer, PreTrainedTokenizerFast
 
 from problems.transforms.vocabulary.order import Order, order_of
-from problems.transforms.vocabulary.tokenizer import cut_ids, cut_tokenizer
+from problems.transforms.vocabulary.tokenizer import bytes_in, cut_ids, cut_tokenizer, first_pieces
 from tests.problems.odd_texts import CODE, ENGLISH, GREEK, byte_fallback, byte_level, odd_texts, unicode_texts
 
 COUNTS = (0, 1, 40, 150)
@@ -104,6 +105,20 @@ def test_the_uncut_tokenizer_stays_as_it_is(tokenizer: Any, order: Order) -> Non
     before = tokenizer.backend_tokenizer.to_str()
     cut_tokenizer(tokenizer, sorted(order.tokens[: order.fewest]))
     assert tokenizer.backend_tokenizer.to_str() == before
+
+
+def test_tokens_of_both_tokenizers_that_begin_together_begin_alike(tokenizer: Any, order: Order) -> None:
+    kept = sorted(order.tokens[: order.fewest + 40])
+    cut, sizes = cut_tokenizer(tokenizer, kept), bytes_in(tokenizer)
+    firsts = first_pieces(tokenizer, cut, kept)
+    alike = []
+    for text in (ENGLISH, GREEK, *CODE.split("\n")):
+        whole, pieces = (each(text)["input_ids"] for each in (tokenizer, cut))
+        ends, other = ([0, *accumulate(ids)] for ids in ([sizes[i] for i in whole], [sizes[kept[i]] for i in pieces]))
+        assert ends[-1] == other[-1]
+        at = dict(zip(other, pieces, strict=False))
+        alike += [at[begin] == firsts[token] for begin, token in zip(ends, whole, strict=False) if begin in at]
+    assert sum(alike) > 0.9 * len(alike)  # parts of WordPiece have no first piece
 
 
 def test_configs_name_the_new_ids() -> None:
