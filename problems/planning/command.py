@@ -13,7 +13,7 @@ from problems.distillation.settings import DURATION, seconds_of
 from problems.gguf.sources import architecture_of, cuts_of
 from problems.planning.recipe import Recipe
 from problems.planning.recipes import RECIPES, Sparsity
-from problems.planning.vocabulary import OPTION, Unneeded, text_of, with_vocabulary
+from problems.planning.vocabulary import OPTION, Unneeded, text_of, trained_on, with_vocabulary
 from problems.results.summary import megabytes
 
 _TRAINED_WINDOW = 256  # tokens in a window that scales are trained on, at most
@@ -126,7 +126,7 @@ class Prune(Planner):
                 "window": min(_TRAINED_WINDOW, text.window),
                 "held_out": shares.held_out,
                 "evaluations": 3,
-                **_recovery_text(parts["calibration"]),
+                **_recovery_text(trained_on(words, parts, text.windows("search"))),
             }
         budget = round(shares.evaluations * shares.searched * text.window)
         remarks = [

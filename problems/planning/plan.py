@@ -265,7 +265,7 @@ def _with_spare(least: Shares, seconds: float, subject: Subject, text: Division,
     compared = comparing <= _COMPARING * seconds
     spare = max(0.0, seconds - least.seconds - (comparing if compared else 0.0))
     cuts = recipe.cuts(subject)
-    training = _SPARE["training"] * spare if subject.trainable and recipe.trained else 0.0
+    training = _SPARE["training"] * spare if subject.trainable else 0.0
     around = window * (_VALIDATED * least.held_out + _MEASURED * least.report)
     if training < max(_SHORTEST, 2 * around):
         training = 0.0

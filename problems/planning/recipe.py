@@ -73,7 +73,6 @@ class Recipe(ABC):
     help: ClassVar[str]
     narrows: ClassVar[bool] = False  # whether heads and channels are removed, also of a .gguf file
     differentiates: ClassVar[bool] = False  # whether gradients of all weights may be needed
-    trained: ClassVar[bool] = True  # whether the result differs from its teacher, so that training may help
 
     def __init__(self, value: float) -> None:
         self.value = value

@@ -19,13 +19,14 @@ OPTION = "--vocabulary"
 
 _LOST = 0.02  # expected nats a token: about a hundredth
 _STEP = 256  # tokens
+_LONG = 32  # windows, of which a search reads 8, and a training holds out at most as many
+_RATE = 5e-5  # of all weights: little was lost
 
 
 class Unneeded(Recipe):
     """The goal where no other one is given: as the source, without the tokens that a text hardly needs."""
 
     option: ClassVar[str] = OPTION
-    trained: ClassVar[bool] = False
 
     def __init__(self, size: float = 0.0, removed: float = 0.0) -> None:
         """``size``: bytes of weights; ``removed``: parameters, as a share of the blocks'."""
@@ -60,6 +61,11 @@ class Unneeded(Recipe):
     def evaluations(self, subject: Subject) -> tuple[float, float]:  # noqa: ARG002 - there is one gene
         return 3, 8
 
+    def recovery(self, subject: Subject, compensated: bool) -> Json:
+        if subject.quantised:
+            return super().recovery(subject, compensated)
+        return {"train": "all" if subject.roomy else "norms", "rate": _RATE, "cross_entropy": 0, "batch": 1}
+
     def experiment(self, subject: Subject, evaluations: float) -> Json:  # noqa: ARG002
         made: Json = {"transforms": [], "budget": {"use": "parameters", "removed": self._removed}}
         if subject.quantised:
@@ -72,6 +78,14 @@ def text_of(given: str, text: str | None, parts: Mapping[str, Json]) -> Json:
     """Settings of the text ``given`` for the vocabulary: where it is ``text`` itself, its part for calibration."""
     same = text is not None and Path(given).resolve() == Path(text).resolve()
     return dict(parts["calibration"]) if same else {"source": TextSettings(source=given).source}
+
+
+def trained_on(words: Json | None, parts: Mapping[str, Json], windows: int) -> Json:
+    """Settings of the text to train on: another one than ``words``, which has hardly any of the missing tokens.
+
+    ``windows``: of the part for the search, most of which must be left to train on.
+    """
+    return parts["search" if words == parts["calibration"] and windows >= _LONG else "calibration"]
 
 
 def with_vocabulary(problem: Json, text: Json) -> Json:

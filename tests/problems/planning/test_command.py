@@ -173,15 +173,18 @@ def test_tokens_that_a_text_hardly_needs_are_left_out(prune, text, goal, monkeyp
     assert 0 < problem["budget"]["removed"] < 1
 
 
-def test_a_file_that_only_loses_tokens_is_not_trained(prune, text, monkeypatch):
-    """Its teacher has the same tokens, and so nothing to teach."""
+@pytest.mark.parametrize("goal", [[], ["--size=2MB"]], ids=["alone", "beside a goal"])
+def test_a_file_that_loses_tokens_is_trained_on_a_text_that_has_them(prune, text, goal, monkeypatch):
+    """The text that chose the tokens has hardly any other; it is trained on if the other one is short."""
     pytest.importorskip("llama_cpp_py_sync")
     monkeypatch.setattr(vocabulary, "_LOST", 1.0)
-    for goal, trained in ([], False), (["--size=2MB"], True):
+    for least, part in ((1, "search_text"), (10**6, "calibration_text")):
+        monkeypatch.setattr(vocabulary, "_LONG", least)
         arguments = ["--vocabulary", text, "--out=small.gguf", "--print-config", *goal]
         code, out, err = prune(*arguments, model="bundled:gpt2-mini")
         assert code == 0, err
-        assert ("recover" in yaml.safe_load(out)["problem"]) == trained
+        problem = yaml.safe_load(out)["problem"]
+        assert problem["recover"]["part"] == problem[part]["part"]
 
 
 def test_a_command_that_is_repeated_goes_on_with_what_was_measured(prune, text, monkeypatch):
