@@ -64,8 +64,9 @@ def order_of(
     """Order by uses in ``texts``, as tokens and inside of other tokens; then by id, the scripts of the texts first.
 
     First of all are the tokens that always stay: special, added and byte tokens, those of the chat template, single
-    characters of the texts' scripts, or of all scripts where there are no bytes to write others in, and ``keep``
-    (tokens, or texts that are one token). ``weights``: the share of each text; by default its number of tokens.
+    characters of the texts' scripts, or of all scripts where there are no bytes to write others in, spaces, which
+    indent code, and ``keep`` (tokens, or texts that are one token). ``weights``: the share of each text; by default its
+    number of tokens.
 
     Raises :class:`evoprune.InputError` for an unsuitable tokenizer, unknown tokens in ``keep``, and texts in a script
     that the tokenizer cannot write.
@@ -175,7 +176,7 @@ def _is_byte_level(described: Mapping[str, Any]) -> bool:
 
 
 def _scripts(vocabulary: Mapping[str, int], described: Mapping[str, Any]) -> tuple[dict[int, str], dict[int, str]]:
-    """The script of each token, and the character of each token that is one."""
+    """The script of each token, and the text of each token that is one character, or spaces alone."""
     decode = decoders.ByteLevel().decode if _is_byte_level(described) else "".join
     prefix = described["model"].get("continuing_subword_prefix") or ""
     scripts, single = {}, {}
@@ -183,7 +184,7 @@ def _scripts(vocabulary: Mapping[str, int], described: Mapping[str, Any]) -> tup
         text = decode([token.removeprefix(prefix)]).replace("▁", " ")
         found = next(filter(None, map(_script, text)), None)
         scripts[number] = found or (PARTS if "\ufffd" in text else SYMBOLS)
-        if len(text) == 1 and text != "\ufffd":
+        if (len(text) == 1 and text != "\ufffd") or (text and not text.strip(" ")):
             single[number] = text
     return scripts, single
 

@@ -94,8 +94,10 @@ def cut_ids(config: Any, kept: Sequence[int]) -> None:
     """
     new = {old: number for number, old in enumerate(kept)}
     for key, value in list(vars(config).items()):
-        if isinstance(value, int) and key.endswith("_token_id"):
+        if isinstance(value, int) and key.endswith(("_token_id", "_token_index")):
             setattr(config, key, new.get(value))
+        elif hasattr(value, "get_text_config"):
+            cut_ids(value, kept)  # of a part, such as the one for text
         elif value and key.endswith(_TOKEN_LISTS):
             setattr(config, key, [new[old] for old in value if old in new] or None)
         elif value and key == "bad_words_ids":

@@ -52,6 +52,15 @@ def test_a_token_is_used_where_it_is_a_part_of_others() -> None:
     assert tokenizer.convert_ids_to_tokens(order.tokens)[-4:] == ["ab", "xy", "abd", "abc"]
 
 
+def test_spaces_stay_whatever_the_texts_have() -> None:
+    tokens = [" ", "  ", "    ", "a", "b", "ab", "a "]
+    merges = [(" ", " "), ("  ", "  "), ("a", "b"), ("a", " ")]
+    model = models.BPE({token: number for number, token in enumerate(tokens)}, merges)
+    order = order_of(PreTrainedTokenizerFast(tokenizer_object=Tokenizer(model)), ["ab" * 9])
+    assert {0, 1, 2} <= {*order.tokens[: order.fewest]}
+    assert 5 not in order.tokens[: order.fewest - 1]
+
+
 def test_used_tokens_come_before_others_and_scripts_of_the_texts_before_other_scripts() -> None:
     tokenizer = byte_level()
     order = order_of(tokenizer, [ENGLISH])

@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 from tokenizers import Tokenizer, processors
-from transformers import AutoTokenizer, GenerationConfig, GPT2Config, LlamaTokenizer, PreTrainedTokenizerFast
+from transformers import (
+    AutoTokenizer,
+    Gemma3Config,
+    GenerationConfig,
+    GPT2Config,
+    LlamaTokenizer,
+    PreTrainedTokenizerFast,
+)
 
 from problems.transforms.vocabulary.order import Order, order_of
 from problems.transforms.vocabulary.tokenizer import bytes_in, cut_ids, cut_tokenizer, first_pieces
@@ -135,3 +142,9 @@ def test_configs_name_the_new_ids() -> None:
     assert generation.bad_words_ids == [[1, 2]]
     assert (generation.forced_eos_token_id, generation.decoder_start_token_id) == (2, 1)
     assert (generation.num_assistant_tokens, generation.max_new_tokens) == (5, 2)
+
+
+def test_parts_of_configs_name_the_new_ids() -> None:
+    config = Gemma3Config(text_config={"eos_token_id": 7, "pad_token_id": 3}, boi_token_index=5)
+    cut_ids(config, [2, 5, 7, 9])
+    assert (config.text_config.eos_token_id, config.text_config.pad_token_id, config.boi_token_index) == (2, None, 1)
