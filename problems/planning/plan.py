@@ -224,7 +224,7 @@ _REPORTED, _EXPORTED, _MEASURED = 3, 4, 6  # times that the report text is score
 _VALIDATED = 12  # times that a training scores its held-out windows
 _JUDGED = 6  # times that the held-out windows are
 _FISHER, _SENSED = 4.0, (8, 256)  # cost of the sensitivity of a token; windows and their tokens that it reads, at most
-_COMPARING, _TIMED, _PRESET = 0.2, 35.0, 2.5e-7  # a comparison's share of the time, at most, and its parts' seconds
+_COMPARING, _TIMED, _PRESET = 0.2, 35.0, 2.5e-7  # a comparison's share of the spare time, and its parts' seconds
 _FIXED, _WRITTEN = 10.0, 2e-7  # seconds for all that does not depend on the text, and for each weight of three files
 
 
@@ -255,15 +255,18 @@ def _least_of_file(recipe: Recipe, subject: Subject, text: Division) -> Shares:
         seconds += _FISHER * min(windows, calibration) * min(length, text.window) * subject.scored
     if recipe.cuts(subject):
         seconds += _GRAM * calibration * window + _ORDERED * (subject.width or 0) * subject.scored
-    return Shares(calibration, _READ, SEARCHED, evaluations, seconds, 0.0, exporting, _READ, compared=False)
+    return Shares(
+        calibration, _READ, SEARCHED, evaluations, seconds, exporting=exporting, held_out=_READ, compared=False
+    )
 
 
 def _with_spare(least: Shares, seconds: float, subject: Subject, text: Division, recipe: Recipe) -> Shares:
     """``least`` with more of all, so that it takes ``seconds``."""
     window = text.window * subject.scored
     comparing = subject.slowness * (_TIMED + _PRESET * sum(subject.widths.values()) / subject.threads)
-    compared = comparing <= _COMPARING * seconds
-    spare = max(0.0, seconds - least.seconds - (comparing if compared else 0.0))
+    spare = max(0.0, seconds - least.seconds)
+    compared = comparing <= _COMPARING * spare
+    spare -= comparing if compared else 0.0
     cuts = recipe.cuts(subject)
     training = _SPARE["training"] * spare if subject.trainable else 0.0
     around = window * (_VALIDATED * least.held_out + _MEASURED * least.report)

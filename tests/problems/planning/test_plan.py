@@ -45,6 +45,14 @@ def test_a_model_that_cannot_be_taken_apart_has_goals_without_widths():
         Remove(0.5).experiment(unknown, 50)
 
 
+def test_a_joint_file_is_trained_before_it_is_compared():
+    subject = replace(SUBJECT, one_file=True, trainable=True, least=7e7, scored=1 / 180, gradients=None)
+    found = [share_out(Size(6e7), subject, TEXT, 60 * minutes)[2] for minutes in (8, 20, 60)]
+    assert [one.compared for one in found] == [False, True, True]
+    for one in found:
+        assert one.training > one.seconds / 4
+
+
 def test_where_heads_cannot_go_channels_alone_do():
     made = [Remove(0.5).experiment(replace(SUBJECT, heads=heads), 50) for heads in (True, False)]
     assert [[each["use"] for each in one["problem"]["transforms"]] for one in made] == [
