@@ -82,8 +82,7 @@ class JudgedModels(HeldOut, Finals):
         """The text of ``problem.recover``, which must be given; the report text is not read."""
         from problems.distillation.text import recovery_text
 
-        session = self.session
-        return recovery_text(self.settings.recover, session.resident, session.texts.search, self.settings.report_text)
+        return recovery_text(self.settings.recover, self.session)
 
     @cached_property
     def recovery(self) -> RecoverPhaseSettings | None:

@@ -11,7 +11,7 @@ import torch
 
 from evoprune import InputError
 from problems.distillation.settings import RecoverSettings
-from problems.models.resident import Resident
+from problems.evaluation.session import Session
 from problems.texts.settings import TextSettings
 from problems.texts.text_splits import PASSAGE, Texts, holds_much_of, share_in_common
 from problems.texts.windows import Windows, check_length, unused_windows
@@ -44,24 +44,24 @@ class RecoveryText:
         return self.whole.protocol() | {"held_out": len(self.held_out)}
 
 
-def recovery_text(settings: RecoverSettings, resident: Resident, search: Windows, report: TextSettings) -> RecoveryText:
-    """The text that ``settings`` name, or that of ``search``, whose windows are left out."""
-    text = settings.text_settings(search.settings)
-    seen = [search] if text.identity == search.settings.identity else []
-    return divided(text, seen, settings, resident, report)
+def recovery_text(settings: RecoverSettings, session: Session) -> RecoveryText:
+    """The text that ``settings`` name, or that of the search, whose windows are left out; the report's is not read."""
+    searched = session.texts.search
+    text = settings.text_settings(searched.settings)
+    seen = [searched] if text.identity == searched.settings.identity else []
+    model, tokenizer = session.resident.model, session.texts.tokenizer  # which the resident model's may not be now
+    return divided(text, seen, settings, model, tokenizer, session.settings.report_text)
 
 
 def divided(
-    text: TextSettings, seen: Sequence[Windows], settings: RecoverSettings, resident: Resident, report: TextSettings
-) -> RecoveryText:
-    """Divide the windows of ``text`` but those ``seen``.
-
-    ``resident``: the model to train or its dense one.
-    """
+    text: TextSettings, seen: Sequence[Windows], settings: RecoverSettings, model: Any, tokenizer: Any,
+    report: TextSettings,
+) -> RecoveryText:  # fmt: skip
+    """Divide the windows of ``text`` but those ``seen``, for ``model``, the one to train or its dense one."""
     if text.identity == report.identity:
         raise InputError("is the report text, which must not be trained on; give another", text.source)
-    check_length(text, resident.model, _ROLE)
-    whole = unused_windows(text, seen, resident.tokenizer, _ROLE)
+    check_length(text, model, _ROLE)
+    whole = unused_windows(text, seen, tokenizer, _ROLE)
     windows, held_out = len(whole.tokens), settings.held_out
     if windows < held_out + settings.step_windows:
         raise InputError(

@@ -105,7 +105,7 @@ def recover_and_export(
     export = ExportOptions(dtype=None, base=options.base, untimed=options.untimed)
     kind(final, export).check()  # before minutes of training
     session, options = final.session, decided(options, final.session.transform)
-    text = recovery_text(options, session.resident, session.texts.search, session.texts.report.settings)
+    text = recovery_text(options, session)
     recovered = recover(final, known, options, text, workplace)
     recovered.check(workplace)
     final = FinalModel(session, final.genome, recovered.weights)
@@ -146,7 +146,7 @@ def recover_export(
     search = settings_of(run.protocol.search_text.model_dump()) if run else None
     own = options.text_settings(search)
     seen = [cut_windows(search, tokenizer, "search_text")] if search and own.identity == search.identity else []
-    text = divided(own, seen, options, resident, report.settings)
+    text = divided(own, seen, options, student, tokenizer, report.settings)
     refuse_report(text, report)
     judge = Teacher(DenseModel(teacher.model), text, report)
     begin(workplace, options, judge, {"weights": [resident.weights_sha256, teacher.weights_sha256]})

@@ -74,8 +74,7 @@ class Compared:
         return _key(name, settings) | {"asked": settings.tokens} | row
 
     def _text(self, settings: RecoverSettings) -> RecoveryText:
-        texts = self._session.texts
-        return recovery_text(settings, self._session.resident, texts.search, texts.report.settings)
+        return recovery_text(settings, self._session)
 
     def _forgotten(self, genome: list[float], weights: Mapping[str, Any]) -> Line:
         """The perplexity on the other text, with the weights as they were and as trained."""

@@ -34,7 +34,7 @@ def recovered(run: Path, place: Path, alike: Sequence[str] = (), **settings: Any
 def recover_with(final: FinalModel, place: Path, known: Any = None, **settings: Any) -> Recovered:
     """Recover ``final`` with :data:`RECOVER` and other ``settings``."""
     asked, session = RecoverSettings(**RECOVER | settings), final.session
-    text = recovery_text(asked, session.resident, session.texts.search, session.texts.report.settings)
+    text = recovery_text(asked, session)
     return recover(final, known or {}, asked, text, place)
 
 

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from problems.distillation.loss import Student
+from problems.distillation.settings import RecoverSettings
 from problems.distillation.targets import DenseModel, RetokenisingModel
 from problems.distillation.teacher import taught
-from problems.distillation.text import RecoveryText
+from problems.distillation.text import RecoveryText, recovery_text
 from problems.models.forward import Forward
 from problems.results.final_model import FinalModel
 from tests.problems.odd_texts import ENGLISH, GREEK
@@ -104,6 +105,14 @@ def test_states_are_compared_where_the_model_reads_its_tokens(session, learnt):
     session.transform.apply(session.transform.dense)
     _, parts = Student(student, Forward(student), dense, 0.0, 1.0)(tokens)
     assert float(parts[2]) == pytest.approx(0, abs=1e-6)  # its blocks are those of the dense model
+
+
+def test_the_text_does_not_depend_on_the_model_that_is_there(session):
+    found = recovery_text(RecoverSettings(), session)
+    session.transform.apply(GENOME)
+    again = recovery_text(RecoverSettings(), session)
+    session.transform.apply(session.transform.dense)
+    assert torch.equal(again.train, found.train)
 
 
 def test_a_model_with_fewer_tokens_learns_and_continues_exactly(session, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ def text_of(session):
     def call(**settings):
         given = RecoverSettings(**{"held_out": 3} | settings)
         texts = session.texts
-        found = recovery_text(given, session.resident, texts.search, texts.report.settings)
+        found = recovery_text(given, session)
         refuse_report(found, texts.report)
         return found
 
