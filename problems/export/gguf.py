@@ -23,6 +23,7 @@ from problems.texts.source import load_text
 from problems.transforms.stack import base_of
 
 TOLERANCE = 1e-2  # relative, of perplexities in llama.cpp, which rounds activations, and of the run; see tolerance
+ROUNDING = 0.08  # nats, the standard deviation of what this rounding adds to the loss of a token
 
 _KINDS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
@@ -68,7 +69,8 @@ class GgufFile(ExportFormat):
         ours = Measure(Forward(model), session.settings.batch_tokens) if final.recovered else None
         comparison = Comparison(session, base, half, place, score)
         found |= {"run_perplexity": run.final_perplexity, "run_divergence": fitness.value_now(report, dense, ours)}
-        found |= {"tolerance": tolerance(run.perplexity.exported.dense, run.final_perplexity), "kl_top": dense.top}
+        most = tolerance(run.perplexity.exported.dense, run.final_perplexity, read.predictions)
+        found |= {"tolerance": most, "kl_top": dense.top}
         found |= {"bits_per_byte": comparison.bits_per_byte(found["perplexity"])}
         size, parameters = place.stat().st_size, sum(parameter.numel() for parameter in model.parameters())
         facts = self.facts(run, model, [place]) | {
@@ -109,10 +111,13 @@ class GgufFile(ExportFormat):
         return base
 
 
-def tolerance(dense: float | None, final: float | None) -> float:
-    """The relative difference of perplexities: rounding harms a model more that has lost more nats, 0.83 by 1.1%."""
+def tolerance(dense: float | None, final: float | None, predictions: int) -> float:
+    """The relative difference of perplexities: rounding harms a model more that has lost more nats, 0.83 by 1.1%.
+
+    On so few ``predictions`` that the mean is not known as well, three standard errors more.
+    """
     lost = math.log(final / dense) if dense and final else 0.0
-    return TOLERANCE * (1 + max(0.0, lost))
+    return TOLERANCE * (1 + max(0.0, lost)) + 3 * ROUNDING / math.sqrt(predictions)
 
 
 def _matrix(kind: str, shape: tuple[int, ...]) -> Json:
