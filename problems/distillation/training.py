@@ -137,7 +137,7 @@ class Training:
         if self._end < math.inf and progress.step < progress.steps:
             measuring = time.perf_counter() - before
             left = sum(due > progress.step for due in evaluated_steps(progress.steps, self._settings.evaluations))
-            progress.steps = self._agreed(progress.step + self._fitting(step, left * measuring))
+            progress.steps = self._agreed(progress.step + self._steps_within(step, left * measuring))
         progress.seconds += time.perf_counter() - start
         self._phase.note(
             f"{progress.curve[-1]['tokens']:,} tokens: loss {self._total(losses):.4g}, {progress.last}"
@@ -251,9 +251,9 @@ class Training:
             self._total(self._step(0, rate=0.0))  # which changes no weight; reading the loss waits for the device
             step = time.perf_counter() - start
         self._adam.state.clear()
-        return max(1, self._fitting(step, settings.evaluations * measuring))
+        return max(1, self._steps_within(step, settings.evaluations * measuring))
 
-    def _fitting(self, step: float, other: float) -> int:
+    def _steps_within(self, step: float, other: float) -> int:
         """Number of steps of ``step`` seconds that fit into the rest of the time beside ``other`` seconds of it."""
         return max(0, int((self._end - time.perf_counter() - other) / step))
 

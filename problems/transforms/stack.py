@@ -223,14 +223,17 @@ def _overlap(cuts: Sequence[Transform]) -> bool:
 
 def overlay_of(transform: Transform) -> Overlay | None:
     """The transform, or the last of a stack, if it is an overlay."""
-    last = transform.transforms[-1] if isinstance(transform, Stack) else transform
+    last = _each_of(transform)[-1]
     return last if isinstance(last, Overlay) else None
 
 
 def cuts_blocks(transform: Transform) -> bool:
     """Return whether the transform, or one of a stack, changes blocks: not only types, or the tokens that stay."""
-    each_of = transform.transforms if isinstance(transform, Stack) else [transform]
-    return any(not (isinstance(each, Overlay) or each.vocabularies) for each in each_of)
+    return any(not (isinstance(each, Overlay) or each.vocabularies) for each in _each_of(transform))
+
+
+def _each_of(transform: Transform) -> Sequence[Transform]:
+    return transform.transforms if isinstance(transform, Stack) else [transform]
 
 
 def encoded(transform: Transform) -> Mapping[str, Encoded]:

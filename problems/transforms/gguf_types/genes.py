@@ -36,7 +36,7 @@ class TypeGenes:
         self._matrices, self._blocks, self._stored, self._sizes = matrices, blocks, stored, sizes
         self.all_types = False
         """Whether types that another one matches are levels too."""
-        self.genes = self._worth(sizes)
+        self.genes = self._of_sizes()
 
     def fit(self, shapes: Shapes) -> None:
         """Leave the types whose blocks of weights divide all widths that may be left."""
@@ -48,13 +48,13 @@ class TypeGenes:
             kept = [kind for kind in others if kind != nearest and all(ggml.fits(kind, width) for width in widths)]
             fitting.append({nearest: own[first]} | {kind: own[kind] for kind in kept})
         self._sizes = fitting
-        self.genes = self._of_levels([[*own] for own in fitting]) if self.all_types else self._worth(fitting)
+        self.genes = self._of_sizes()
 
     def of_all_types(self) -> TypeGenes:
         """The same with all types as levels, from more to fewer bytes: which are worth their time is not known."""
         every = copy(self)
         every.all_types = True
-        every.genes = self._of_levels([[*own] for own in self._sizes])
+        every.genes = every._of_sizes()
         return every
 
     def use_times(self, times: Mapping[str, Mapping[str, float]]) -> None:
@@ -76,6 +76,11 @@ class TypeGenes:
             for kind in gene.levels[1:]
             if levels.is_exact(matrix, self._stored, kind)
         )
+
+    def _of_sizes(self) -> Genes:
+        if self.all_types:
+            return self._of_levels([[*own] for own in self._sizes])
+        return self._worth(self._sizes)
 
     def _worth(self, costs: Sequence[Mapping[str, float]]) -> Genes:
         """The types of each matrix that no other one matches in these ``costs`` and in error."""

@@ -59,7 +59,7 @@ def test_a_time_becomes_tokens_once_for_all(smaller_run, tmp_path, monkeypatch):
     def three(training, step, other):
         return 3 - training.progress.step if hasattr(training, "progress") else 3
 
-    monkeypatch.setattr(Training, "_fitting", three)
+    monkeypatch.setattr(Training, "_steps_within", three)
     rows = recovered(smaller_run, tmp_path, ["dense"], tokens=None, time="1m").rows
     assert [row.curve[-1]["tokens"] for row in rows.values()] == [3 * 128, 3 * 128]
 
@@ -69,7 +69,7 @@ def test_a_training_that_gets_slower_or_faster_has_other_steps_and_ends_with_a_m
 ):
     for more, steps in ((0, [3]), (2, [3, 4, 5])):
         left = iter([9, more, 1])
-        monkeypatch.setattr(Training, "_fitting", lambda *_, left=left: next(left))
+        monkeypatch.setattr(Training, "_steps_within", lambda *_, left=left: next(left))
         (row,) = recovered(smaller_run, tmp_path / str(more), [], tokens=None, time="1m", evaluations=3).rows.values()
         assert [point["tokens"] for point in row.curve] == [128 * step for step in [0, *steps]]
 
