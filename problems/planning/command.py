@@ -77,7 +77,8 @@ class Prune(Planner):
         from problems.gguf.base import find_base
         from problems.models.resident import Resident
         from problems.models.settings import ModelSettings
-        from problems.planning.plan import SEARCHED, divide, longest, measure_subject, parts_of, share_out
+        from problems.planning.division import divide, parts_of
+        from problems.planning.plan import SEARCHED, longest, measure_subject, share_out
         from problems.texts.settings import TextSettings
         from problems.texts.windows import cut_windows
 

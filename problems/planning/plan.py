@@ -1,11 +1,10 @@
-"""Divides a text, and measures the model, to share out the time among calibration, search and report."""
+"""Measures the model, to share out the time among calibration, search and report."""
 
 import math
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from typing import Any
 
 import torch
 
@@ -19,82 +18,14 @@ from problems.models.blocks import in_features, max_positions
 from problems.models.device import free_memory
 from problems.models.load import stored_kinds
 from problems.models.resident import Resident
+from problems.planning.division import WINDOWS, Division
 from problems.planning.recipe import Recipe, Subject
 from problems.reconstruction import PASSES, UPDATED
-from problems.texts.settings import BUNDLED_TEXT, TextSettings
-from problems.texts.source import load_text
-from problems.texts.windows import Windows, tokens_of
+from problems.texts.windows import Windows
 from problems.transforms.gguf_types.matrices import typed_matrices
 from problems.transforms.widths.cuts import Heads
 
-Json = dict[str, Any]
-
 SEARCHED = 8  # windows that candidates are scored on; as many more are held out, if the text is long enough
-
-_SHARES = {"search": (0.0, 0.3), "calibration": (0.3, 0.75), "report": (0.75, 1.0)}
-_SPLITS = {"search": "validation", "calibration": "train", "report": "test"}
-_ENOUGH = 4_000_000  # characters read at most: of a long text, each part is its beginning
-_WINDOWS = (512, 256, 128)  # tokens in a window: the first of these that the text has enough of
-_NEEDED = {"search": 12, "calibration": 16, "report": 8}  # windows of each part, at least
-
-
-@dataclass(frozen=True)
-class Division:
-    """Disjoint parts of a text: their settings and tokens by name, the tokens in a window, and a remark for people."""
-
-    parts: dict[str, Json]
-    tokens: dict[str, int]
-    window: int
-    remark: str
-
-    def windows(self, part: str) -> int:
-        return self.tokens[part] // self.window
-
-    def settings(self, part: str, windows: int) -> Json:
-        return self.parts[part] | {"window": self.window, "windows": windows}
-
-
-def parts_of(text: str | None) -> dict[str, Json]:
-    """Return the settings that read each part of ``text``, by default of the bundled one. Raises InputError."""
-    if text is None:
-        return {name: {"source": BUNDLED_TEXT, "split": split} for name, split in _SPLITS.items()}
-    try:
-        whole = TextSettings(source=text)
-        length = len(load_text(whole, "text"))
-    except (InputError, ValueError) as error:
-        raise InputError(error.problems if isinstance(error, InputError) else "cannot be read", "--text") from None
-    kept = min(1.0, _ENOUGH / length)
-    return {
-        name: {"source": whole.source, "part": [begin, round(begin + kept * (end - begin), 6)]}
-        for name, (begin, end) in _SHARES.items()
-    }
-
-
-def divide(text: str | None, parts: dict[str, Json], tokenizer: Any, longest: int) -> Division:
-    """Divide ``parts``, those of ``text``, into windows of at most ``longest`` tokens. Raises InputError."""
-    tokens = {name: _count(settings, tokenizer) for name, settings in parts.items()}
-    windows = [window for window in _WINDOWS if window <= longest] or [longest]
-    fitting = [window for window in windows if all(tokens[name] // window >= _NEEDED[name] for name in _NEEDED)]
-    if not fitting:
-        needed = max(windows[-1] * count / (_SHARES[name][1] - _SHARES[name][0]) for name, count in _NEEDED.items())
-        raise InputError(
-            f"{text} has about {sum(tokens.values()):,} tokens; expected at least {needed:,.0f}, about "
-            f"{needed / 250:,.0f} kB of English",
-            "--text",
-        )
-    sizes = ", ".join(f"{count:,} tokens for {name}" for name, count in tokens.items())
-    remark = f"{text} in three parts: {sizes}; the search never sees the report's"
-    if text is None:
-        remark = (
-            f"no --text was given: the Python documentation that comes with Python is used ({sizes}); give a text like "
-            "what the model is for"
-        )
-    return Division(parts, tokens, fitting[0], remark)
-
-
-def _count(settings: Json, tokenizer: Any) -> int:
-    return len(tokens_of(load_text(TextSettings(**settings), "text"), tokenizer))
-
 
 _CALIBRATING, _REPORTING = 0.3, 0.15  # shares of the time, at most
 _CALIBRATION, _REPORT = (8, 128), (8, 48)  # windows, at least and at most
@@ -232,7 +163,7 @@ def _share_out_file(
     recipe: Recipe, subject: Subject, text: Division, seconds: float
 ) -> tuple[Recipe, Division, Shares]:
     """As :func:`share_out` for types of a file: any time is enough for some result."""
-    windows = [window for window in _WINDOWS if window <= text.window] or [text.window]
+    windows = [window for window in WINDOWS if window <= text.window] or [text.window]
     recipes = [recipe] + ([cheaper] if (cheaper := recipe.cheaper()) else [])
     for each in recipes:
         for window in windows:

@@ -8,8 +8,9 @@ import pytest
 from evoprune import InputError
 from problems.gguf import ggml
 from problems.gguf.sources import ONE_WIDTH, ONE_WIDTH_IN_ALL
-from problems.planning.plan import Division, parts_of, share_out
-from problems.planning.plan import divide as divide_parts
+from problems.planning.division import Division, parts_of
+from problems.planning.division import divide as divide_parts
+from problems.planning.plan import share_out
 from problems.planning.recipe import Subject, channel_step
 from problems.planning.recipes import Remove, Sparsity, Speedup
 from problems.planning.sizes import Bits, Size, quantised_bytes, quantising_seconds, types_near
