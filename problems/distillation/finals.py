@@ -17,8 +17,6 @@ if TYPE_CHECKING:  # these import torch, which checking an experiment does not n
 
 _TRAINED = 4  # cost of a trained token in scored ones: 8 x parameters operations, with those of the dense model, to 2
 
-_DIVERGENCE = 3  # passes for the divergence too: another one, and one of the dense model
-
 
 class JudgedModels(HeldOut, Finals):
     """The part of a problem on a language model that decides when the search stops, and which model is its result.
@@ -102,5 +100,5 @@ def cost(recover: RecoverPhaseSettings, select: SelectSettings, search_text: Tex
     window = recover.text_settings(search_text).window
     step = recover.step_windows * window
     trained = math.ceil(select.tokens / step) * step
-    measured = (2 if trained else 1) * recover.held_out * window
-    return float(_TRAINED * trained + (1 if recover.cross_entropy_weight else _DIVERGENCE) * measured)
+    passes = (2 if trained else 1) + (0 if recover.cross_entropy_weight else 1)  # one of the dense model
+    return float(_TRAINED * trained + passes * recover.held_out * window)

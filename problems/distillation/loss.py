@@ -10,8 +10,9 @@ import torch
 from torch import nn
 from torch.nn.functional import layer_norm, mse_loss
 
-from evoprune import InputError, steps
+from evoprune import InputError
 from problems.distillation.targets import DenseModel, Targets
+from problems.evaluation.measure import Measure, Objective, Perplexity
 from problems.models.forward import Forward, pieces
 from problems.texts.windows import predictions
 
@@ -120,16 +121,25 @@ def hidden_difference(states: Mapping[int, torch.Tensor], taught: Mapping[int, t
     return torch.stack(errors).mean()
 
 
-@torch.inference_mode()
-def divergence(student: Forward, teacher: DenseModel, tokens: torch.Tensor) -> float:
-    """KL(teacher || student) in nats a token over the predictions of ``tokens`` ``(windows, window)``, exact."""
-    total = 0.0
-    for window in steps(tokens.to(student.device)[:, None], "measuring the divergence", "window"):
-        rows, taught = student(window)[0][0, :-1], teacher.targets(window)
-        for part in student.parts(len(rows)):
-            log_q, log_p = student.logits(rows[part]).log_softmax(-1), taught(part)
-            total += float((log_p.exp() * (log_p - log_q)).sum())
-    return total / predictions(tokens)
+class _Exact(Objective):
+    """KL(teacher || student) over the whole vocabulary, and the next-token loss of the student."""
+
+    def __init__(self, taught: Targets) -> None:
+        self._taught = taught
+
+    def add(self, logits: torch.Tensor, targets: torch.Tensor, first: int) -> torch.Tensor:
+        log_q, log_p = logits.log_softmax(-1), self._taught(slice(first, first + len(logits)))
+        return torch.stack([(log_p.exp() * (log_p - log_q)).sum(), -log_q.gather(1, targets[:, None]).sum()])
+
+
+def divergence(student: Forward, teacher: DenseModel, tokens: torch.Tensor) -> tuple[float, float]:
+    """KL(teacher || student) in nats a token, exact, and the student's perplexity: both on ``tokens``.
+
+    ``tokens``: ``(windows, window)``, on the CPU.
+    """
+    sums = Measure(student, None).totals(tokens, _Exact(teacher.kept_targets(tokens)).add, label="measuring")
+    found, lost = (each / predictions(tokens) for each in sums)
+    return found, Perplexity().value(lost, 1)
 
 
 def _logits(rows: torch.Tensor, head: Head) -> torch.Tensor:

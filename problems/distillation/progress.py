@@ -23,10 +23,10 @@ def held_out_scores(
 
     ``cross_entropy``: its weight in the loss.
     """
-    found = {PERPLEXITY: Measure(student, None).perplexity(tokens)}
-    if not cross_entropy:
-        found[DIVERGENCE] = divergence(student, teacher, tokens)
-    return found
+    if cross_entropy:
+        return {PERPLEXITY: Measure(student, None).perplexity(tokens)}
+    found, perplexity = divergence(student, teacher, tokens)
+    return {PERPLEXITY: perplexity, DIVERGENCE: found}
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -18,6 +18,8 @@ from problems.transforms.vocabulary.tokenizer import bytes_in, first_pieces
 Targets = Callable[[slice], torch.Tensor]
 """Log-probabilities ``(tokens, vocabulary)``, float32, of some of the next tokens in windows, in their order."""
 
+_RECENT = 8  # windows whose targets are kept where they are logits
+
 _SPACE = len("▁".encode())  # some tokenizers put one before a text
 
 
@@ -26,6 +28,25 @@ class DenseModel:
 
     def __init__(self, model: Any) -> None:
         self.model, self.forward = model, Forward(model)
+        self._targets_of: dict[Any, Callable[[int], Targets]] = {}
+
+    def kept_targets(self, tokens: torch.Tensor) -> Targets:
+        """As :meth:`targets`, of windows that are measured again: made when first needed, and kept if they are small.
+
+        ``tokens``: on the CPU.
+        """
+        key = tokens.numpy().tobytes(), torch.is_autocast_enabled(self.model.device.type)
+        if key not in self._targets_of:
+            most = None if self.forward.head else _RECENT
+            self._targets_of[key] = lru_cache(most)(lambda at: self.targets(tokens[at, None].to(self.model.device)))
+        of_window, count = self._targets_of[key], tokens.shape[1] - 1
+
+        def taught(part: slice) -> torch.Tensor:
+            windows = range(part.start // count, (part.stop - 1) // count + 1)
+            own = (slice(max(0, part.start - at * count), min(count, part.stop - at * count)) for at in windows)
+            return torch.cat([of_window(at)(each) for at, each in zip(windows, own, strict=True)])
+
+        return taught
 
     def targets(self, tokens: torch.Tensor) -> Targets:
         """The predictions for ``tokens`` ``(windows, window)``, but for those after the last one of each window."""

@@ -10,7 +10,6 @@ from evoprune import finite
 from problems.distillation.loss import divergence
 from problems.distillation.targets import DenseModel, RetokenisingModel
 from problems.distillation.text import RecoveryText
-from problems.evaluation.measure import Measure
 from problems.evaluation.session import Session
 from problems.models.forward import Forward
 from problems.texts.windows import Windows
@@ -41,11 +40,8 @@ class Teacher:
 
     def score(self, model: Any) -> dict[str, float | None]:
         """Perplexity of ``model`` on the report text, and its divergence from this one."""
-        tokens, forward = self.report.tokens, Forward(model)
-        return {
-            "perplexity": finite(Measure(forward, None).perplexity(tokens) ** self.factor),
-            "divergence": finite(self.factor * divergence(forward, self.dense, tokens)),
-        }
+        found, perplexity = divergence(Forward(model), self.dense, self.report.tokens)
+        return {"perplexity": finite(perplexity**self.factor), "divergence": finite(self.factor * found)}
 
 
 def taught(session: Session, genome: Sequence[float], text: RecoveryText) -> tuple[DenseModel, RecoveryText]:

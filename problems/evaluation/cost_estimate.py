@@ -30,8 +30,10 @@ class Pace:
 def pace(resident: Resident, tokens: torch.Tensor, with_gradients: bool) -> Pace:
     """Measure ``resident`` on at least two windows ``tokens`` ``(windows, window)``."""
     measure = Measure(resident.forward, None)
-    batch = tokens[: max(1, measure.batch_tokens // tokens.shape[1])]
-    measure.value(batch[:1], Perplexity())  # the first pass takes longer
+    start = time.perf_counter()
+    measure.value(tokens[:1], Perplexity())  # the first pass takes longer
+    enough = max(1, int(_ENOUGH / (time.perf_counter() - start)))
+    batch = tokens[: max(1, min(enough, measure.batch_tokens // tokens.shape[1]))]
     times: list[float] = []
     end = time.perf_counter() + _ENOUGH
     while not times or time.perf_counter() < end:

@@ -22,7 +22,7 @@ class Objective(ABC):
 
     @abstractmethod
     def add(self, logits: Tensor, targets: Tensor, first: int) -> Tensor:
-        """Return the summed loss, a scalar in nats, of ``logits`` ``(rows, vocabulary)``, float32.
+        """Return the summed loss, in nats, of ``logits`` ``(rows, vocabulary)``, float32, as the first of some sums.
 
         ``targets`` ``(rows,)``: the next tokens. ``first``: the number of predictions before these rows.
         """
@@ -49,7 +49,8 @@ class Divergence(Objective):
 
     pruned) as in EvoPress (Sieberling et al., ICML 2025). Of each prediction the ``top`` largest probabilities are
     stored, and all others as one: a lower bound, exact if ``top`` is the vocabulary's size. ``behind`` is added to each
-    value: the nats a token that the dense model itself loses where it has fewer tokens to predict.
+    value: the nats a token that the dense model itself loses where it has fewer tokens to predict. The next-token loss
+    is summed beside it.
     """
 
     def __init__(self, predictions: int, top: int) -> None:
@@ -71,14 +72,16 @@ class Divergence(Objective):
         self._rest[rows] = _log_rest(log_p).cpu()
         return cross_entropy(logits, targets, reduction="sum")
 
-    def add(self, logits: Tensor, targets: Tensor, first: int) -> Tensor:  # noqa: ARG002
+    def add(self, logits: Tensor, targets: Tensor, first: int) -> Tensor:
+        """Return the summed divergence, and the next-token loss."""
         rows = slice(first, first + logits.shape[0])
         log_p, rest_p = self._log_p[rows].to(logits.device), self._rest[rows].to(logits.device)
-        tokens = self._tokens[rows].to(logits.device, torch.int64)
-        log_q = logits.gather(1, tokens) - logits.logsumexp(-1, keepdim=True)
+        tokens, whole = self._tokens[rows].to(logits.device, torch.int64), logits.logsumexp(-1, keepdim=True)
+        log_q = logits.gather(1, tokens) - whole
         inside = (log_p.exp() * (log_p - log_q)).sum(-1)
         outside = rest_p.exp() * (rest_p - _log_rest(log_q))
-        return (inside + outside).to(sum_dtype(logits.device)).sum()
+        following = (whole - logits.gather(1, targets[:, None])).squeeze(1)
+        return torch.stack([inside + outside, following]).to(sum_dtype(logits.device)).sum(1)
 
     def value(self, total: float, predictions: int) -> float:
         return super().value(total, predictions) + self.behind
@@ -115,14 +118,18 @@ class Measure:
         return objective.value(self.total(tokens, objective.add, states, label), predictions(tokens))
 
     def total(self, tokens: Tensor, add: Add, states: PrefixCache | None = None, label: str = "") -> float:
-        """Return the loss that ``add`` sums over the predictions of ``tokens`` ``(windows, window)``, int64.
+        """Return the loss that ``add`` sums over the predictions of ``tokens`` ``(windows, window)``, int64."""
+        return self.totals(tokens, add, states, label)[0]
+
+    def totals(self, tokens: Tensor, add: Add, states: PrefixCache | None = None, label: str = "") -> list[float]:
+        """As :meth:`total`, all sums of ``add``.
 
         Blocks are skipped whose ``states`` are known, with the same result. ``label``: of the progress.
         """
         while True:
             windows = max(1, self.batch_tokens // tokens.shape[1])
             try:
-                return self._total(tokens, windows, add, states, label)
+                return self._totals(tokens, windows, add, states, label)
             except RuntimeError as error:
                 if windows == 1 or not out_of_memory(error):
                     raise
@@ -132,7 +139,7 @@ class Measure:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
-    def _total(self, tokens: Tensor, windows: int, add: Add, states: PrefixCache | None, label: str) -> float:
+    def _totals(self, tokens: Tensor, windows: int, add: Add, states: PrefixCache | None, label: str) -> list[float]:
         known = states if self._forward.resumable else None
         batches: dict[int, list[_Batch]] = {}
         for first in range(0, tokens.shape[0], windows):
@@ -149,7 +156,7 @@ class Measure:
                     if known:
                         known.store(first, kept)
         sums = [loss for first in sorted(found) for loss in found[first]]
-        return float(torch.stack(sums).cpu().double().sum())  # one copy from the device; MPS has no float64
+        return torch.stack(sums).cpu().double().sum(0).flatten().tolist()  # one copy; MPS has no float64
 
     def _scored(self, run: Run, add: Add, of: _Batch) -> tuple[int, list[Tensor], Kept]:
         first, batch, state = of

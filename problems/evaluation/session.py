@@ -36,16 +36,24 @@ class Fitness:
         state_bytes = texts.search.tokens.numel() * resident.forward.bytes_per_state
         self._states = PrefixCache(resident.forward.depth, state_bytes, settings.reuse_mib * 2**20)
         self._divergences: dict[Any, tuple[Divergence, float]] = {}
+        self._losses: dict[Any, float] = {}  # of the next token, by text and genome
         self.objective_on(texts.search, transform.dense)
         self.tokens_scored = 0  # by value
 
     def value(self, genome: Sequence[float], fidelity: float = 1.0) -> tuple[float, int]:
-        """Return the objective for ``genome``, and the tokens scored: the first ``fidelity``, in (0, 1], of them."""
+        """Return the objective for ``genome``, and the tokens scored: the first ``fidelity``, in (0, 1], of them.
+
+        The divergence of a dense model from itself is known, and no token is scored.
+        """
         search = self._texts.search
         objective = self.objective_on(search, genome)
         self._transform.apply(genome)
+        if isinstance(objective, Divergence) and self._is_dense(genome):
+            return objective.behind, 0
         self._states.begin(self._transform.marks())
-        value, tokens = self._value(search, objective, fidelity, self._states)
+        value, loss, tokens = self._value(search, objective, fidelity, self._states)
+        if tokens == self._texts.read(search)[0].tokens.numel():
+            self._losses[search.identity, tuple(genome)] = loss
         self._states.judge(value)
         self.tokens_scored += tokens
         return value, tokens
@@ -59,6 +67,22 @@ class Fitness:
         """The perplexity of the model as it is now."""
         return self.value_now(windows, Perplexity())
 
+    def perplexities(self, genome: Sequence[float], texts: Sequence[Windows]) -> list[float]:
+        """The perplexity of ``genome`` on each of ``texts``: measured with its objective, unless it is known.
+
+        The model is made once for all texts, as cuts and types take as long as a text.
+        """
+        objectives = [self.objective_on(windows, genome) for windows in texts]
+        if self._settings.objective != "perplexity" and self._is_dense(genome):
+            return [Perplexity().value(self._learnt(windows, genome)[1], 1) for windows in texts]
+        keys = [(windows.identity, tuple(genome)) for windows in texts]
+        if not self._losses.keys() >= {*keys}:
+            self._transform.apply(genome)
+        for windows, key, objective in zip(texts, keys, objectives, strict=True):
+            if key not in self._losses:
+                self._losses[key] = self._value(windows, objective, label="measuring")[1]
+        return [Perplexity().value(self._losses[key], 1) for key in keys]
+
     def value_now(self, windows: Windows, objective: Objective, measure: Measure | None = None) -> float:
         """``objective`` on ``windows`` of the model as it is now, or of its copy that ``measure`` runs."""
         return self._value(windows, objective, label="measuring", measure=measure)[0]
@@ -67,7 +91,10 @@ class Fitness:
         """The objective on ``windows`` of the model that ``reside`` makes of ``genome``."""
         objective = self.objective_on(windows, genome)
         reside()
-        return self.value_now(windows, objective)
+        value, loss, _ = self._value(windows, objective, label="measuring")
+        if not self._transform.updates:
+            self._losses[windows.identity, tuple(genome)] = loss
+        return value
 
     def objective_on(self, windows: Windows, genome: Sequence[float]) -> Objective:
         """The objective of the search on ``windows`` for ``genome``; the model may be another one afterwards."""
@@ -93,13 +120,17 @@ class Fitness:
     def _value(
         self, windows: Windows, objective: Objective, fidelity: float = 1.0, states: PrefixCache | None = None,
         label: str = "", measure: Measure | None = None,
-    ) -> tuple[float, int]:  # fmt: skip
-        """The value of ``objective`` for the model as it is now, and the tokens that it read."""
+    ) -> tuple[float, float, int]:  # fmt: skip
+        """The value of ``objective`` for the model as it is now, its next-token loss, and the tokens that it read."""
         read, factor = self._texts.read(windows)
         count = max(1, math.ceil(fidelity * len(read.tokens)))
         tokens = read.tokens[:count]
-        total = factor * (measure or self.measure).total(tokens, objective.add, states, label)
-        return objective.value(total, predictions(tokens)), tokens.numel()
+        totals = (measure or self.measure).totals(tokens, objective.add, states, label)
+        value = objective.value(factor * totals[0], predictions(tokens))
+        return value, factor * totals[-1] / predictions(tokens), tokens.numel()
+
+    def _is_dense(self, genome: Sequence[float]) -> bool:
+        return tuple(self._transform.teacher(genome)) == tuple(genome)
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class GgufFile(ExportFormat):
         from problems.gguf.runtime import checked
         from problems.gguf.write import contents
 
-        session, final, half = self.session, self.final, self._half
+        session, final, half, timed = self.session, self.final, self._half, not self.options.untimed
         fitness, report = session.fitness, session.texts.report
         of_source = fitness.divergence_on(report, session.transform.dense)
         dense = fitness.divergence_on(report, final.genome)
@@ -58,10 +58,10 @@ class GgufFile(ExportFormat):
         text, begins = load_text(report.settings, "report_text"), report.begin is not None
 
         def score(path: Path) -> Json:
-            return checked(path, text, report.tokens, begins, of_source.known)
+            return checked(path, text, report.tokens, begins, of_source.known, timed)
 
         read, factor = session.texts.read(report)
-        found = checked(place, text, read.tokens, begins, dense.known)
+        found = checked(place, text, read.tokens, begins, dense.known, timed)
         found |= {
             "perplexity": found["perplexity"] ** factor,
             "divergence": dense.value(factor * found["divergence"], 1),
@@ -84,7 +84,7 @@ class GgufFile(ExportFormat):
             "architecture": made.layout.architecture,
             "check": {name: finite(value) if isinstance(value, float) else value for name, value in found.items()},
         }
-        facts |= comparison.facts(found, timed=not self.options.untimed, preset=not (self.options.untimed or run.rival))
+        facts |= comparison.facts(found, timed=timed, preset=timed and not run.rival)
         typed = ExportFacts.read(facts)
         about(place, CARD).write_text("\n".join([*_card(typed, place.name), ""]), encoding="utf-8")
         summary, verdict = list(_summary(typed)), _verdict(typed)

@@ -1,10 +1,10 @@
 """A script that runs .gguf files in llama.cpp, and prints its findings as JSON: ``python llama.py JOB``.
 
 JOB is JSON. To measure: ``models`` (files), ``threads``, ``length`` (tokens of a prompt, at most) and ``seconds`` (how
-long speeds are measured, in turn, for one round at least) of ``phases`` (prefill, decode). To score the one model,
-besides: ``known``, an .npz file with ``tokens`` ``(windows, window)`` and the dense model's probabilities ``log_p``,
-``top``, ``rest`` (see :class:`problems.evaluation.measure.Divergence`); ``text``, the file whose first tokens these
-are; and ``begin``: whether each window begins with a token that is not part of the text.
+long speeds are measured, in turn, for one round at least) of ``phases`` (prefill, decode; or none). To score the one
+model, besides: ``known``, an .npz file with ``tokens`` ``(windows, window)`` and the dense model's probabilities
+``log_p``, ``top``, ``rest`` (see :class:`problems.evaluation.measure.Divergence`); ``text``, the file whose first
+tokens these are; and ``begin``: whether each window begins with a token that is not part of the text.
 To list the types of presets: ``file``, in 16 bits, of which the header alone is read, and ``importance``: whether there
 will be an importance matrix, as some presets then choose other types.
 It imports nothing of evoprune, so that memory is that of llama.cpp, of Python and of numpy.
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 Json = dict[str, Any]
 
 _GENERATED = 16  # tokens that are generated in one round
+_WARM = 64  # tokens of the prompt that a model reads before it is timed
 _ROWS = 128  # tokens whose logits are held at a time
 _LETTERS = 24  # more letters of a text than a token has
 _ERROR = 4  # the level of errors in llama.cpp's log
@@ -171,20 +172,25 @@ def first_difference(model: Llama, text: str, tokens: NDArray[np.int64], begin: 
 
 
 def speeds(models: list[Llama], length: int, seconds: float, phases: list[str]) -> Json:
-    """Tokens a second of a prompt of ``length`` tokens, and of those after it; medians, timed in turn."""
+    """Tokens a second of a prompt of ``length`` tokens, and of those after it; medians, timed in turn.
+
+    Without ``phases`` the prompt is read once, for the memory that it takes.
+    """
     after = _GENERATED if "decode" in phases else 0
     length = min(length, *(model.positions - after for model in models))
     prompt = np.arange(length, dtype=np.int32) % min(model.width for model in models)
     for model in models:
         model.begin(length + after)
-        model.read(prompt, 0)  # so that all are warm, and have read it
+        model.read(prompt[:_WARM] if "prefill" in phases else prompt, 0)  # a prefill reads it before it is continued
     rounds: list[list[list[float]]] = []
     end = time.perf_counter() + seconds
-    while not rounds or time.perf_counter() < end:
+    while phases and (not rounds or time.perf_counter() < end):
         rounds.append([[_PASSES[phase](model, prompt) for phase in phases] for model in models])
-    each = np.median(rounds, axis=0).T  # (phases, models)
-    found = {phase: (1 / seconds).tolist() for phase, seconds in zip(phases, each, strict=True)}
-    return found | {"length": length, "peak_bytes": peak_bytes()}
+    found: Json = {"length": length, "peak_bytes": peak_bytes()}
+    if phases:
+        each = np.median(rounds, axis=0).T  # (phases, models)
+        found |= {phase: (1 / seconds).tolist() for phase, seconds in zip(phases, each, strict=True)}
+    return found
 
 
 def peak_bytes() -> int:

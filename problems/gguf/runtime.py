@@ -31,13 +31,16 @@ _MODELS = ("dense", "evolved")
 Json = dict[str, Any]
 
 
-def checked(path: Path, text: str, tokens: torch.Tensor, begin: bool, dense: Mapping[str, torch.Tensor]) -> Json:
+def checked(
+    path: Path, text: str, tokens: torch.Tensor, begin: bool, dense: Mapping[str, torch.Tensor], memory: bool = True
+) -> Json:
     """Measure the file ``path`` on ``tokens`` ``(windows, window)``: ``perplexity``, and ``divergence`` from ``dense``.
 
     ``text``: that of the tokens; ``begin``: whether each window begins with a token that is not part of it. ``dense``:
     the dense model's probabilities, :attr:`problems.evaluation.measure.Divergence.known`. Returned besides:
     ``load_seconds``, ``peak_bytes``, and ``first_other_token``, the first token of the text that llama.cpp's
     tokenizer has otherwise than transformers'; None if there is none. If it cannot be run, ``failure`` says why.
+    ``memory``: whether a whole prompt is read, for the peak; else a token.
     """
     with tempfile.TemporaryDirectory() as scratch:
         known, words = Path(scratch) / "known.npz", Path(scratch) / "text.txt"
@@ -45,7 +48,8 @@ def checked(path: Path, text: str, tokens: torch.Tensor, begin: bool, dense: Map
         arrays = {name: tensor.numpy() for name, tensor in dense.items()} | {"tokens": tokens.numpy()}
         np.savez(known, allow_pickle=False, **arrays)
         _tell([path])
-        found = _in_fresh_process([path], 0.0, known=str(known), text=str(words), begin=begin)
+        job = {"known": str(known), "text": str(words), "begin": begin}
+        found = _in_fresh_process([path], 0.0, phases=[], length=_LENGTH if memory else 1, **job)
     if "failure" in found:
         return {"perplexity": math.inf, "divergence": math.inf, "failure": f"cannot be run: {found['failure']}"}
     wanted = ("perplexity", "divergence", "first_other_token", "peak_bytes")

@@ -175,16 +175,13 @@ def perplexities(
     genomes: Mapping[str, Sequence[float]],
     texts: Mapping[str, tuple[Windows | None, Collection[str]]],
 ) -> dict[str, Perplexities]:
-    """By the name of a text, the perplexity on its windows of each of ``genomes`` that it is for, by its name.
-
-    Each genome is applied once, as cuts and types take as long as a text; the last one stays resident.
-    """
+    """By the name of a text, the perplexity on its windows of each of ``genomes`` that it is for, by its name."""
     found: dict[str, Perplexities] = {name: {} for name in texts}
     for name, genome in genomes.items():
-        session.transform.apply(genome)
-        for text, (windows, wanted) in texts.items():
-            if windows and name in wanted:
-                found[text][name] = finite(session.fitness.perplexity(windows))
+        wanted = {text: windows for text, (windows, names) in texts.items() if windows and name in names}
+        measured = session.fitness.perplexities(genome, [*wanted.values()])
+        for text, perplexity in zip(wanted, measured, strict=True):
+            found[text][name] = finite(perplexity)
     return found
 
 

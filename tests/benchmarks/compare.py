@@ -20,11 +20,8 @@ import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from statistics import mean
-
-import torch
 
 from evoprune import Algorithm, Evaluate, Individual, InputError
 from evoprune.experiment.resolve import resolve_file
@@ -95,16 +92,11 @@ class Report:
 
     def _total(self, genome: Sequence[float], other: Callable[[Divergence], Add]) -> tuple[float, float]:
         self._session.transform.apply(genome)
-        loss, perplexity, found = 0.0, Perplexity(), []
-
-        def both(add: Add, logits: torch.Tensor, targets: torch.Tensor, first: int) -> torch.Tensor:
-            found.append(add(logits, targets, first))
-            return perplexity.add(logits, targets, first)
-
+        loss, found = 0.0, 0.0
         for batch, divergence in self._batches:
-            loss += self._session.fitness.measure.total(batch, partial(both, other(divergence)))
-        divergence = float(torch.stack(found).cpu().double().sum())
-        return perplexity.value(loss, self._predictions), divergence / self._predictions
+            sums = self._session.fitness.measure.totals(batch, other(divergence))
+            loss, found = loss + sums[-1], found + sums[0]
+        return Perplexity().value(loss, self._predictions), found / self._predictions
 
 
 def measured(search: Search, way: Way, report: Report, seed: int) -> Line:

@@ -90,7 +90,8 @@ def test_if_nothing_of_the_text_is_learned_it_is_the_divergence(finals, tmp_path
     else:  # measured in float32 on any processor, and not as training computes
         model = final.copy().model
         session.transform.apply(session.transform.dense)
-        before = after = divergence(Forward(model), DenseModel(session.resident.model), problem.recovery_text.held_out)
+        dense, held_out = DenseModel(session.resident.model), problem.recovery_text.held_out
+        before = after = divergence(Forward(model), dense, held_out)[0]
     assert judged.values == (pytest.approx(after, rel=1e-5),)
     assert judged.measures == {"held_out_before": pytest.approx(before, rel=1e-5)}
 

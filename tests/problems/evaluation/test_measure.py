@@ -97,13 +97,17 @@ def logits():
 
 
 def divergence(dense, pruned, top):
-    objective, targets = Divergence(len(dense), top), torch.zeros(len(dense), dtype=torch.int64)
+    objective, targets, sums = Divergence(len(dense), top), torch.zeros(len(dense), dtype=torch.int64), []
     for first in range(0, len(dense), 16):
         rows = slice(first, first + 16)
         lost = -dense[rows].log_softmax(-1)[:, 0].sum()  # all targets are token 0
         assert objective.learn(dense[rows], targets[rows], first) == pytest.approx(float(lost), rel=1e-5)
-    total = sum(float(objective.add(pruned[f : f + 8], targets[f : f + 8], f)) for f in range(0, len(dense), 8))
-    return objective.value(total, len(dense))
+    for first in range(0, len(dense), 8):
+        rows = slice(first, first + 8)
+        sums.append(objective.add(pruned[rows], targets[rows], first))
+        lost = -pruned[rows].log_softmax(-1)[:, 0].sum()
+        assert float(sums[-1][1]) == pytest.approx(float(lost), rel=1e-5)
+    return objective.value(float(torch.stack(sums)[:, 0].sum()), len(dense))
 
 
 def plain_divergence(dense, pruned):

@@ -83,5 +83,6 @@ def test_the_loss_is_in_nats_whatever_the_objective_and_its_tokens_are_counted(s
     genome = [0.2] * 3
     assert by_perplexity.loss(genome) == pytest.approx(math.log(by_perplexity.value(genome)[0]))
     assert by_divergence.loss(genome) == by_divergence.value(genome)[0]
-    assert by_divergence.loss([0.0] * 3, 0.5) == pytest.approx(0, abs=1e-6)
-    assert by_divergence.tokens_scored == 2 * 64 + 32
+    assert by_divergence.loss(genome, 0.5) == by_divergence.value(genome, 0.5)[0]
+    assert by_divergence.loss([0.0] * 3) == 0  # and no token of the dense model
+    assert by_divergence.tokens_scored == 2 * 64 + 2 * 32

@@ -37,16 +37,23 @@ def test_perplexities_that_are_the_fitness_are_not_measured_again_and_infinity_i
     assert known_perplexities(infinite) == {"dense": dense, "evolved": None}
 
 
-def test_each_model_is_made_once_for_all_texts(language_model, monkeypatch):
-    problem, made = language_model(objective="kl"), []
-    found, apply = outcome_of(problem, [0.2, 0.5, 0.3]), problem.session.transform.apply
-    monkeypatch.setattr(problem.session.transform, "apply", lambda genome: (made.append(tuple(genome)), apply(genome)))
-    texts = texts_of(problem.session)
-    scores = perplexities(
-        problem.session, genomes_of(found), {name: (each, ["dense", "evolved"]) for name, each in texts.items()}
-    )
-    assert made == [(0.0, 0.0, 0.0), (0.2, 0.5, 0.3)]
+@pytest.mark.parametrize("objective", ["perplexity", "kl"])
+def test_models_are_made_once_for_all_texts_and_known_perplexities_are_not_measured(
+    language_model, objective, monkeypatch
+):
+    problem, made, read = language_model(objective=objective), [], []
+    found, session = outcome_of(problem, [0.2, 0.5, 0.3]), problem.session
+    apply, totals = session.transform.apply, session.fitness.measure.totals
+    monkeypatch.setattr(session.transform, "apply", lambda genome: (made.append(tuple(genome)), apply(genome)))
+    monkeypatch.setattr(session.fitness.measure, "totals", lambda *a: (read.append(a[0]), totals(*a))[1])
+    texts = texts_of(session)
+    asked = {name: (each, ["dense", "evolved"]) for name, each in texts.items()}
+    scores = perplexities(session, genomes_of(found), asked)
+    assert made.count((0.2, 0.5, 0.3)) == 1
     assert {name: {*each} for name, each in scores.items()} == {name: {"dense", "evolved"} for name in texts}
+    assert len(read) == 4  # both models on held-out and report text
+    assert perplexities(session, genomes_of(found), asked) == scores
+    assert len(read) == 4
 
 
 @pytest.mark.parametrize("objective", ["perplexity", "kl"])
