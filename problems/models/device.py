@@ -13,6 +13,9 @@ import torch
 
 from evoprune import InputError
 
+_GROUPS = (("", "memory.max", "anon"), ("memory", "memory.limit_in_bytes", "total_rss"))
+"""Both versions of control groups: the folder, the limit, and the line of ``memory.stat`` with the memory in use."""
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # from glibc's malloc.h
 
 
@@ -90,9 +93,26 @@ def free_memory(device: torch.device) -> float:
         return float(torch.cuda.mem_get_info(device)[0])
     with suppress(OSError, ValueError), Path("/proc/meminfo").open(encoding="ascii") as lines:
         found = dict(line.split(":") for line in lines)
-        return 1024.0 * int(found["MemAvailable"].split()[0])
+        return min(1024.0 * int(found["MemAvailable"].split()[0]), _left_by_group())
     with suppress(OSError, ValueError, AttributeError):  # macOS says only how much there is
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
+    return float("inf")
+
+
+def _left_by_group() -> float:
+    """The bytes that the limit of this process's control group, such as a container, leaves; infinity without one.
+
+    Pages of files do not count: the system takes them back.
+    """
+    with suppress(OSError, ValueError, KeyError):
+        lines = Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines()
+        groups = {controllers: place for _, controllers, place in (line.split(":", 2) for line in lines)}
+        for controller, limit, used in _GROUPS:
+            folder = Path("/sys/fs/cgroup", controller, groups.get(controller, "").lstrip("/"))
+            if (folder / limit).is_file():
+                stated = (folder / "memory.stat").read_text(encoding="ascii").splitlines()
+                now = dict(line.split() for line in stated)
+                return float((folder / limit).read_text(encoding="ascii")) - int(now[used])
     return float("inf")
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from math import prod
 from pathlib import Path
 from types import SimpleNamespace
@@ -136,25 +136,26 @@ def _string(content: mmap.mmap, at: int) -> tuple[str, int]:
 
 
 @contextmanager
-def read_as_package() -> Iterator[None]:
+def read_as_package(names: Collection[str] | None = None) -> Iterator[None]:
     """Let transformers read files by :func:`read_gguf`, in place of the reader of the package ``gguf``.
 
-    The names of tensors are made once: transformers asks for them hundreds of times.
+    Of the tensors it finds those ``names``, by default all. The package's names of tensors are made once: transformers
+    asks for them hundreds of times.
     """
     import gguf
 
-    reader, names = gguf.GGUFReader, gguf.get_tensor_name_map
-    gguf.GGUFReader, gguf.get_tensor_name_map = _AsPackage, cache(names)
+    reader, known = gguf.GGUFReader, gguf.get_tensor_name_map
+    gguf.GGUFReader, gguf.get_tensor_name_map = partial(_AsPackage, names), cache(known)
     try:
         yield
     finally:
-        gguf.GGUFReader, gguf.get_tensor_name_map = reader, names
+        gguf.GGUFReader, gguf.get_tensor_name_map = reader, known
 
 
 class _AsPackage:
     """The parts of the package's reader that transformers uses."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, names: Collection[str] | None, path: str | Path) -> None:
         from gguf import GGMLQuantizationType
 
         file = read_gguf(Path(path))
@@ -162,6 +163,7 @@ class _AsPackage:
         self.tensors = [
             SimpleNamespace(name=name, data=_array(tensor), tensor_type=GGMLQuantizationType[tensor.kind])
             for name, tensor in file.tensors.items()
+            if names is None or name in names
         ]
 
 

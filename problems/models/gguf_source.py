@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,15 +15,16 @@ import numpy as np
 import torch
 import transformers
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from evoprune import InputError, __version__, cache_limit
 from problems.models.gguf_file import read_gguf
-from problems.models.tensor_file import open_cached, write_tensors
+from problems.models.tensor_file import Tensors, open_cached, write_tensors
 
 _WEIGHTS = "model.safetensors"
 _GROWTH = 8  # the largest model is so many times as large as its file: from 4 bits a weight to 32
+_PART = 2**28  # weights that are dequantised at a time, unless a block has more
 _FACTORS = "rope_freqs.weight"
 _LLAMA3 = {  # the same in all of Llama 3.1 to 3.3; a file holds only the factors that follow from it
     "rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192,
@@ -30,15 +32,16 @@ _LLAMA3 = {  # the same in all of Llama 3.1 to 3.3; a file holds only the factor
 _BOS_ADDED = {"llama3", "llama-v3", "llama-bpe", "tekken"}  # tokenizers for which llama.cpp adds the token by default
 _BIASES = {"attention_bias": "blk.0.attn_q.bias", "mlp_bias": "blk.0.ffn_up.bias"}  # what each key asks for
 
-Save = Callable[[Path], None]
-"""Writes a model and its tokenizer into a folder as ``save_pretrained`` does, the weights into one file."""
+Save = Callable[[Path], Iterator[Tensors]]
+"""Writes a model's settings and tokenizer into a folder, and yields its weights, some blocks at a time."""
 
 
 @contextmanager
 def as_folder(path: Path, dtype: torch.dtype, save: Save) -> Iterator[Path | None]:
     """A folder with the model in the .gguf file ``path``, its weights in ``dtype``, and its tokenizer.
 
-    ``save`` is called if the model is not in the cache yet. None if it cannot be cached.
+    ``save`` is called if the model is not in the cache yet, and never has the whole model in memory. None if it cannot
+    be cached.
     """
     with TemporaryDirectory() as scratch, ExitStack() as stack:
         folder = Path(scratch)
@@ -48,18 +51,23 @@ def as_folder(path: Path, dtype: torch.dtype, save: Save) -> Iterator[Path | Non
             file, found = open_cached(_cache_name(path, dtype))
             stack.callback(file.release)
             if not found:
-                save(folder)
-                texts = {each.name: each.read_text("utf-8") for each in folder.iterdir() if _is_text(each.name)}
+                parts = []
+                for number, tensors in enumerate(save(folder)):
+                    parts.append(file.path.with_suffix(f".{number}"))  # deleted with it, if this process is killed
+                    save_file(tensors, parts[-1])
+                texts = {each.name: each.read_text("utf-8") for each in folder.iterdir()}
                 about = {"what": "dequantised model", "model": path.name} | texts
-                file.make(partial(write_tensors, load_file(folder / _WEIGHTS), about))
+                whole = {name: tensor for part in parts for name, tensor in load_file(part).items()}
+                file.make(partial(write_tensors, whole, about))
+                for part in parts:
+                    part.unlink()
         except (OSError, SafetensorError):  # of a full disk, for example
             yield None
             return
-        if found:
-            (folder / _WEIGHTS).symlink_to(file.path)
-            for name, text in found[1].items():
-                if _is_text(name):
-                    (folder / name).write_text(text, encoding="utf-8")
+        (folder / _WEIGHTS).symlink_to(file.path)
+        for name, text in found[1].items() if found else ():
+            if _is_text(name):
+                (folder / name).write_text(text, encoding="utf-8")
         yield folder
 
 
@@ -88,6 +96,20 @@ class Header:
     @property
     def tensors(self) -> list[tuple[str, int]]:
         return [(tensor.kind, tensor.size) for tensor in self._file.tensors.values()]
+
+    def parts(self) -> Iterator[set[str]]:
+        """The names of the tensors, so that those of a block are together, and as few at a time as memory allows."""
+        names: set[str] = set()
+        size = 0
+        for _, own in groupby(self._file.tensors.items(), lambda tensor: tensor[0].split(".")[:2]):
+            block = dict(own)
+            more = sum(tensor.size for tensor in block.values())
+            if names and size + more > _PART:
+                yield names
+                names, size = set(), 0
+            names |= block.keys()
+            size += more
+        yield names
 
     @property
     def block_count(self) -> int:

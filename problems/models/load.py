@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 from transformers.utils import logging
 
 from evoprune import InputError
@@ -23,6 +24,7 @@ from problems.models.device import out_of_memory, pick_device, pick_dtype
 from problems.models.gguf_file import read_as_package
 from problems.models.gguf_source import Header, as_folder
 from problems.models.settings import BUNDLED_MODEL, ModelSettings, model_fault
+from problems.models.tensor_file import Tensors
 from problems.models.weight_files import BUNDLED_WEIGHTS, stored_tensors, weight_files
 
 _KEY = "problem.model"
@@ -81,36 +83,56 @@ def _where(settings: ModelSettings) -> dict[str, Any]:
 
 def _read(settings: ModelSettings, where: Mapping[str, Any], dtype: torch.dtype) -> tuple[Any, Any]:
     is_gguf = "gguf_file" in where
-    try:
-        with quiet(), read_as_package() if is_gguf else nullcontext():
-            header = Header(Path(settings.model)) if is_gguf else None
-            _check_block_count(settings, header)
-            tokenizer, config = AutoTokenizer.from_pretrained(**where), None
-            if header:
-                config = _gguf_config(where)
-                header.complete(config, tokenizer)
-            model, info = AutoModelForCausalLM.from_pretrained(
-                **where,
-                config=config,
-                dtype=torch.float32 if is_gguf else dtype,  # dequantised weights are rounded once, later
-                use_safetensors=None if is_gguf else True,  # never a pickle
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-            )
-    except InputError:
-        raise
-    except Exception as error:  # the libraries raise many kinds of errors
-        raise InputError(_cannot_load(settings, error), _KEY) from None
+    with _told(settings), read_as_package() if is_gguf else nullcontext():
+        tokenizer, config = _tokenizer_and_config(settings, where)
+        model, info = AutoModelForCausalLM.from_pretrained(
+            **where,
+            config=config,
+            dtype=torch.float32 if is_gguf else dtype,  # dequantised weights are rounded once, later
+            use_safetensors=None if is_gguf else True,  # never a pickle
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
     _check_complete(info, settings.model)
     return _plain(model, settings) if getattr(model, "is_quantized", False) else model, tokenizer
 
 
-def _save(settings: ModelSettings, where: Mapping[str, Any], dtype: torch.dtype, folder: Path) -> None:
-    model, tokenizer = _read(settings, where, dtype)
-    convert(model, torch.device("cpu"), dtype)
-    with quiet():
-        model.save_pretrained(folder, max_shard_size="1TB")
+@contextmanager
+def _told(settings: ModelSettings) -> Iterator[None]:
+    """Word the libraries' errors for people, and hide their messages."""
+    try:
+        with quiet():
+            yield
+    except InputError:
+        raise
+    except Exception as error:  # the libraries raise many kinds of errors
+        raise InputError(_cannot_load(settings, error), _KEY) from None
+
+
+def _tokenizer_and_config(settings: ModelSettings, where: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The config is that of a .gguf file, else None."""
+    header = Header(Path(settings.model)) if "gguf_file" in where else None
+    _check_block_count(settings, header)
+    tokenizer, config = AutoTokenizer.from_pretrained(**where), None
+    if header:
+        config = _gguf_config(where)
+        header.complete(config, tokenizer)
+    return tokenizer, config
+
+
+def _save(settings: ModelSettings, where: Mapping[str, Any], dtype: torch.dtype, folder: Path) -> Iterator[Tensors]:
+    with _told(settings):
+        with read_as_package():
+            tokenizer, config = _tokenizer_and_config(settings, where)
+        with torch.device("meta"):
+            empty = AutoModelForCausalLM.from_config(config)
+        empty.config.architectures = [type(empty).__name__]
+        empty.config.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+    for names in Header(Path(settings.model)).parts():
+        with _told(settings), read_as_package(names):
+            found = load_gguf_checkpoint(where["gguf_file"], return_tensors=True, model_to_load=empty)
+        yield {name: tensor.to(dtype).contiguous() for name, tensor in found["tensors"].items()}
 
 
 def _check_block_count(settings: ModelSettings, header: Header | None) -> None:

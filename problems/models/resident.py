@@ -10,12 +10,15 @@ import torch
 
 from evoprune import InputError
 from problems.models.blocks import Matrix, find_blocks, find_matrices, in_features, prunable
-from problems.models.device import device_of, dtype_of, follow_threads, keep_freed_memory
+from problems.models.device import device_of, dtype_of, follow_threads, free_memory, keep_freed_memory
 from problems.models.forward import Forward
+from problems.models.late import weight_of
 from problems.models.load import load_model
 from problems.models.settings import ModelSettings
 from problems.models.sublayers import Sublayer, find_sublayers
 from problems.models.tensor_file import sha256_of
+
+_SHARE = 0.5  # of the free memory, for a candidate's weights
 
 
 @dataclass(eq=False)
@@ -25,16 +28,25 @@ class Resident:
     model: Any
     tokenizer: Any
     source: str  # as in the settings
+    streams: bool = False
+    """True if a candidate's own weights are made whenever their layer runs: see :mod:`problems.models.late`."""
 
     _kept: ClassVar[dict[str, Any]] = {}
 
     @classmethod
     def load(cls, settings: ModelSettings) -> Self:
         follow_threads()
-        kept: Self | None = cls._kept.pop(settings.model, None)
-        if kept is not None and settings.dtype in {kept.dtype, "auto"} and settings.device == "auto":
-            return kept
-        return cls(*load_model(settings), settings.model)
+        found: Self | None = cls._kept.pop(settings.model, None)
+        if found is None or settings.dtype not in {found.dtype, "auto"} or settings.device != "auto":
+            found = cls(*load_model(settings), settings.model)
+        found.streams = settings.memory == "stream" or (settings.memory == "auto" and not found._fits)
+        return found
+
+    @property
+    def _fits(self) -> bool:
+        """Tell whether a candidate's weights may all be in memory, beside those of the dense model in a file."""
+        needed = sum(parameter.nbytes for parameter in self.model.parameters())
+        return self.device.type != "cpu" or needed < _SHARE * free_memory(self.device)
 
     def keep_for_run(self) -> None:
         """Let the next :meth:`load` of the same model, in this process, return this one; it must be dense."""
@@ -53,7 +65,7 @@ class Resident:
     def removed_weights(self) -> int:
         """The number of prunable weights that are zero or gone now; layers in a matrix's place count their own."""
         layers = [layer for matrix in self.matrices for layer in self._layers_at(matrix)]
-        return self.prunable_weights - sum(int(torch.count_nonzero(layer.weight)) for layer in layers)
+        return self.prunable_weights - sum(int(torch.count_nonzero(weight_of(layer))) for layer in layers)
 
     @cached_property
     def sublayers(self) -> list[Sublayer]:

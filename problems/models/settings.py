@@ -52,6 +52,10 @@ class ModelSettings(Settings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="number format; auto is bfloat16 if the device is fast at it, else float32"
     )
+    memory: Literal["auto", "resident", "stream"] = Field(
+        "auto",
+        description="a candidate's weights: resident all at once, or stream, each as its layer runs; auto: as fits",
+    )
 
 
 def is_path(name: str) -> bool:

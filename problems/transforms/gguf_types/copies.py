@@ -14,18 +14,26 @@ from torch import nn
 from problems.gguf import ggml
 from problems.gguf.ggml import Bytes, Encoded
 from problems.models.blocks import Matrix
+from problems.models.late import Make, make_late
+from problems.models.resident import Resident
 from problems.models.tensor_file import sha256_of
 from problems.transforms.gguf_types import levels
-from problems.transforms.gguf_types.matrices import DENSE, Copy
+from problems.transforms.gguf_types.matrices import DENSE
 from problems.transforms.gguf_types.source import rows_taken
 from problems.transforms.overlay import Left
 from problems.transforms.transform import RECENT_BYTES
 
+Made = tuple[Make | None, Bytes]
+"""Makes the values of a matrix, None for those that it has already; and the bytes in a file."""
+
 
 class TypedMatrix:
-    """``matrix``, and its quantised copy in the model: none at first. ``kind``: its type; ``data``: bytes in a file."""
+    """``matrix``, and its quantised copy in the model: none at first. ``kind``: its type; ``data``: bytes in a file.
 
-    def __init__(self, model: Any, matrix: Matrix) -> None:
+    ``late``: its values are made whenever its layer runs.
+    """
+
+    def __init__(self, model: Any, matrix: Matrix, late: bool) -> None:
         self.matrix = matrix
         self.whole: Any = matrix.weight
         """The weight as it was loaded."""
@@ -34,13 +42,15 @@ class TypedMatrix:
         self.kind = DENSE
         self.data: Bytes | None = None
         self._users: list[Any] = [each for each in model.modules() if getattr(each, "weight", None) is self.whole]
+        self._late = late and len(self._users) == 1 and matrix.module is not model.get_output_embeddings()
+        self._make: Make | None = None
         self._beneath = self._above = self.whole
 
     def lift(self) -> None:
         if self.matrix.weight is self._above:
             self._put(self._beneath)
 
-    def lay(self, kind: str, make: Callable[[torch.Tensor], Copy]) -> None:
+    def lay(self, kind: str, make: Callable[[torch.Tensor], Made]) -> None:
         """Replace the weight by its copy in ``kind``; ``make``: the copy of a weight.
 
         It is made where the type, or the weight beneath, is another than before.
@@ -49,36 +59,55 @@ class TypedMatrix:
         beneath = self._beneath if weight is self._above else weight
         if kind != self.kind or beneath is not self._beneath:
             self.kind, self._beneath = kind, beneath
-            if kind == DENSE:
-                self._above, self.data = beneath, None
-            else:
-                values, self.data = make(beneath)
-                self._above = nn.Parameter(values, requires_grad=False)
+            self._make, self.data = (None, None) if kind == DENSE else make(beneath)
+            self._above = self._made() if self._make and not self._late else beneath
+        elif self._late:
+            self._above = beneath  # it may have been settled
         self._put(self._above)
+        if self._late:
+            make_late(self.matrix.module, self._make)
+
+    def settle(self) -> None:
+        """Put the values in the weight's place until the next :meth:`lay`."""
+        if self._late and self._make:
+            self._above = self._made()
+            self._put(self._above)
+
+    def _made(self) -> nn.Parameter:
+        assert self._make
+        return nn.Parameter(self._make(None), requires_grad=False)
 
     def _put(self, weight: Any) -> None:
+        if self._late:
+            make_late(self.matrix.module, None)
         if self.matrix.weight is not weight:
             for module in self._users:
                 module.weight = weight
 
 
 class Copies:
-    """The copies of ``matrices`` in ``model``.
+    """The copies of ``matrices`` in the model of ``resident``.
 
     ``stored``: as of :func:`problems.transforms.gguf_types.levels.quantised`; ``source``: the matrices that the source
     holds in a quantised type, by name, whose rows keep their bytes.
     """
 
     def __init__(
-        self, model: Any, matrices: Sequence[Matrix], stored: Mapping[str, torch.Tensor], source: Mapping[str, Encoded]
-    ) -> None:
-        self.typed = [TypedMatrix(model, matrix) for matrix in matrices]
-        self._model, self._stored, self._source = model, stored, source
-        self._recent: LRUCache[Any, Copy] = LRUCache(RECENT_BYTES, lambda made: min(RECENT_BYTES, made[0].nbytes))
+        self, resident: Resident, matrices: Sequence[Matrix], stored: Mapping[str, torch.Tensor],
+        source: Mapping[str, Encoded],
+    ) -> None:  # fmt: skip
+        self._model, self._stored, self._source = resident.model, stored, source
+        self.typed = [TypedMatrix(self._model, matrix, resident.streams) for matrix in matrices]
+        self._recent: LRUCache[Any, Bytes] = LRUCache(RECENT_BYTES, lambda data: min(RECENT_BYTES, data.nbytes))
 
     def lift(self) -> None:
         for typed in self.typed:
             typed.lift()
+
+    def settle(self) -> None:
+        """Have all values in memory, for a copy of the model, until the next :meth:`lay`."""
+        for typed in self.typed:
+            typed.settle()
 
     @torch.no_grad()
     def lay(self, kinds: Sequence[str], left: Left, blank: bool) -> None:
@@ -115,27 +144,28 @@ class Copies:
             weight = there[matrix.name].weight
             data = self._rows_of_source(typed, kind, weight, left().rows.get(matrix.name))
             if data is None:
-                values, data = levels.quantised_anew(matrix, weight, kind, self._weighed(matrix, left))
-                weight.copy_(values)
+                data = levels.encoded_anew(matrix, weight, kind, self._weighed(matrix, left))
+                weight.copy_(levels.values_of(matrix, weight, kind, data))
             found[matrix.parameter] = Encoded(kind, data)
         return found
 
-    def _in_type(self, typed: TypedMatrix, kind: str, left: Left, blank: bool, weight: torch.Tensor) -> Copy:
+    def _in_type(self, typed: TypedMatrix, kind: str, left: Left, blank: bool, weight: torch.Tensor) -> Made:
         matrix = typed.matrix
         rows = None if weight is typed.whole else left().rows.get(matrix.name)
         if (data := self._rows_of_source(typed, kind, weight, rows)) is not None:
-            return weight, data
+            return None, data
         untouched = weight is typed.whole or rows is not None
         if untouched and levels.key(levels.DATA, kind, matrix) in self._stored:
-            return levels.held(matrix, self._stored, kind, rows)
-        if blank:
+            data = levels.held(matrix, self._stored, kind, rows)
+        elif blank:
             count, width = matrix.rows(weight).shape
-            return weight, np.zeros((count, ggml.row_bytes(kind, width)), np.uint8)
-        known = matrix.name, kind, sha256_of({"": weight})
-        if known not in self._recent:
-            self._recent[known] = levels.quantised_anew(matrix, weight, kind, self._weighed(matrix, left))
-        values, data = self._recent[known]
-        return values.clone(), data
+            return None, np.zeros((count, ggml.row_bytes(kind, width)), np.uint8)
+        else:
+            known = matrix.name, kind, sha256_of({"": weight})
+            if known not in self._recent:
+                self._recent[known] = levels.encoded_anew(matrix, weight, kind, self._weighed(matrix, left))
+            data = self._recent[known]
+        return partial(levels.values_of, matrix, weight, kind, data), data
 
     def _rows_of_source(
         self, typed: TypedMatrix, kind: str, weight: torch.Tensor, rows: torch.Tensor | None

@@ -20,7 +20,7 @@ from problems.models.blocks import Matrix
 from problems.models.resident import Resident
 from problems.texts.windows import Windows
 from problems.transforms import gguf_types
-from problems.transforms.gguf_types.matrices import DENSE, Copy
+from problems.transforms.gguf_types.matrices import DENSE
 
 DATA, ERROR, HARM = "data", "error", "harm"
 """Stored of a matrix in a type: the bytes in a file, the relative squared error, and the divergence that it makes.
@@ -159,22 +159,25 @@ def quantised(
     return stored
 
 
-def held(matrix: Matrix, stored: Mapping[str, torch.Tensor], kind: str, rows: torch.Tensor | None = None) -> Copy:
-    """The values of ``matrix`` in ``kind``, as its layer stores them, and the bytes in a file; or those of ``rows``."""
-    stored_rows = stored[key(DATA, kind, matrix)]
-    data = (stored_rows if rows is None else stored_rows[rows]).numpy()
-    width = matrix.rows(matrix.weight).shape[1]
-    return _values(matrix, matrix.weight, ggml.dequantize(data, kind, width)), data
+def held(matrix: Matrix, stored: Mapping[str, torch.Tensor], kind: str, rows: torch.Tensor | None = None) -> ggml.Bytes:
+    """The bytes of ``matrix`` in ``kind``, or of its ``rows``."""
+    data = stored[key(DATA, kind, matrix)]
+    return (data if rows is None else data[rows]).numpy()
 
 
-def quantised_anew(matrix: Matrix, weight: torch.Tensor, kind: str, importance: torch.Tensor | None) -> Copy:
-    """Other weights of ``matrix``, in its layout, in ``kind``: the values in that layout, and the bytes in a file.
-
-    ``importance``: of its inputs, float32 ``(in,)``.
-    """
+def encoded_anew(matrix: Matrix, weight: torch.Tensor, kind: str, importance: torch.Tensor | None) -> ggml.Bytes:
+    """The bytes of another ``weight`` of ``matrix`` in ``kind``; ``importance``: of its inputs, float32 ``(in,)``."""
     rows = _rows(matrix, weight, slice(None))
-    data = ggml.quantize(rows, kind, None if importance is None else importance.cpu().numpy())
-    return _values(matrix, weight, ggml.dequantize(data, kind, rows.shape[1])), data
+    return ggml.quantize(rows, kind, None if importance is None else importance.cpu().numpy())
+
+
+def values_of(
+    matrix: Matrix, weight: torch.Tensor, kind: str, data: ggml.Bytes, rows: torch.Tensor | None = None
+) -> torch.Tensor:
+    """The values of ``data`` in ``kind``, or those of ``rows``, laid out and stored like ``weight`` of ``matrix``."""
+    width = matrix.rows(weight).shape[1]
+    values = ggml.dequantize(data if rows is None else data[rows.cpu().numpy()], kind, width)
+    return matrix.rows(torch.from_numpy(values)).to(weight.detach(), copy=True).contiguous()
 
 
 def sizes(matrix: Matrix, stored: Mapping[str, torch.Tensor], kinds: Iterable[str], exact: bool) -> dict[str, float]:
@@ -228,10 +231,6 @@ def _slices(matrix: Matrix) -> list[slice]:
 
 def _rows(matrix: Matrix, weight: torch.Tensor, rows: slice) -> ggml.Floats:
     return matrix.rows(weight.detach())[rows].float().cpu().numpy()
-
-
-def _values(matrix: Matrix, weight: torch.Tensor, rows: ggml.Floats) -> torch.Tensor:
-    return matrix.rows(torch.from_numpy(rows)).to(weight.detach(), copy=True).contiguous()
 
 
 def _weighed_squares(values: ggml.Floats, factors: Factors, rows: slice) -> float:

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
-from problems.gguf.ggml import Bytes
 from problems.models.blocks import Matrix
 from problems.models.resident import Resident
 from problems.models.throughput import Phase
 
 DENSE = "16 bits"  # the name of the level that changes nothing: a file holds such a matrix in 16 bits
-
-Copy = tuple[torch.Tensor, Bytes]  # the values of a matrix in a type, as the layer stores them, and the bytes in a file
 
 
 def typed_matrices(resident: Resident) -> list[Matrix]:

@@ -67,7 +67,7 @@ class Types(Overlay):
         self._levels = TypeGenes(self.matrices, resident.matrices, self._stored, sizes)
         if not self.genes.free and not self._source:
             raise InputError("no type fits the model's matrices: types need rows of a multiple of 32", "problem.model")
-        self._copies = Copies(resident.model, self.matrices, self._stored, self._source)
+        self._copies = Copies(resident, self.matrices, self._stored, self._source)
 
     @classmethod
     def calibrates(cls, settings: TypesSettings) -> bool:
@@ -231,6 +231,9 @@ class Types(Overlay):
         kinds = [*cuts, *((TYPES, gene.levels[0]) if each else IDLE for each, gene in both)]
         dense = "types of the source" if self._source else "16 bits"
         return FileTimer(whole, load, kinds, len(cuts), self, lambda: self._base, dense)
+
+    def settle(self) -> None:
+        self._copies.settle()
 
     def encoded(self) -> Mapping[str, Encoded]:
         return self._copies.encoded()

@@ -6,7 +6,7 @@ pytest.importorskip("gguf")
 
 from evoprune import InputError
 from evoprune.files.cache import entries
-from problems.models import load
+from problems.models import gguf_source, load
 from problems.models.load import stored_dtype
 from problems.models.settings import ModelSettings
 from tests.problems.gguf.models import random_gpt2, write_model
@@ -40,11 +40,19 @@ def test_the_second_time_the_file_is_not_parsed_and_the_model_is_the_same(loaded
     assert same(first, loaded())
 
 
+def test_a_file_that_is_read_some_blocks_at_a_time_gives_the_same_model(loaded, monkeypatch):
+    whole = loaded()
+    entries()[0].path.unlink()
+    monkeypatch.setattr(gguf_source, "_PART", 1)
+    assert same(whole, loaded())
+
+
 def test_a_damaged_copy_is_made_again(loaded):
     first = loaded()
     (entry,) = entries()
     content = bytearray(entry.path.read_bytes())
     content[-5] ^= 1
+    entry.path.unlink()  # the first model has it mapped
     entry.path.write_bytes(content)
     assert same(first, loaded())
     assert same(first, loaded())

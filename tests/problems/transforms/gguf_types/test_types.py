@@ -14,6 +14,7 @@ from evoprune.cli import main
 from problems.calibration.sensitivity import sensitivity
 from problems.gguf import ggml
 from problems.models.resident import Resident
+from problems.results.final_model import FinalModel
 from problems.testing import check_transform
 from problems.transforms.stack import encoded
 from tests.problems.small import problem_in, save
@@ -59,6 +60,31 @@ def test_the_model_has_the_values_that_a_file_would_hold(types):
     transform.apply(transform.dense)
     assert not encoded(transform)
     assert all(torch.equal(parameter, dense[name]) for name, parameter in model.named_parameters())
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "gpt_neox"])  # whose embedding is tied to the head, and is not
+def test_weights_made_as_their_layer_runs_give_the_same_bits(architecture, language_model, tmp_path):
+    given = problem_in(tmp_path, architecture) | {"objective": "kl"}
+    at_once, late = (
+        language_model(**given, memory=memory, transforms={"use": "types"}).session for memory in ("resident", "stream")
+    )
+    for level in (3, 0, 1):
+        genome = [float(min(level, gene.up)) for gene in at_once.transform.genes]
+        scores, zeros, copies = [], [], []
+        for session in (at_once, late):
+            scores.append(session.fitness.value(genome))
+            zeros.append(session.resident.removed_weights)
+            copies.append(FinalModel(session, genome).copy().model)
+            assert session.fitness.value(genome) == scores[-1]  # also after a copy, which has all values
+        assert scores[0] == scores[1]
+        assert zeros[0] == zeros[1]
+        both = zip(copies[0].parameters(), copies[1].parameters(), strict=True)
+        assert all(torch.equal(one, other) for one, other in both)
+    dense, bits = late.transform.dense, [min(3.0, gene.up) for gene in late.transform.genes]
+    late.transform.apply(dense)
+    before = [parameter.data_ptr() for parameter in late.resident.matrices[0].module.parameters()]
+    late.transform.apply(bits)
+    assert [parameter.data_ptr() for parameter in late.resident.matrices[0].module.parameters()] == before
 
 
 def test_levels_fall_in_bytes_and_rise_in_the_divergence_that_they_make(types):
