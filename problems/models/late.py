@@ -17,6 +17,9 @@ class Late:
     def __init__(self, module: nn.Module, make: Make) -> None:
         self.make, self._module = make, module
 
+    def __deepcopy__(self, _: Any) -> "Late":
+        return self  # a copied model has the values
+
     def __call__(self, given: torch.Tensor) -> torch.Tensor:
         layer, rows = copy(self._module), None
         if isinstance(layer, nn.Embedding):

@@ -23,6 +23,7 @@ from problems.models.attention import use_fast_attention
 from problems.models.device import out_of_memory, pick_device, pick_dtype
 from problems.models.gguf_file import read_as_package
 from problems.models.gguf_source import Header, as_folder
+from problems.models.late import Late, weight_of
 from problems.models.settings import BUNDLED_MODEL, ModelSettings, model_fault
 from problems.models.tensor_file import Tensors
 from problems.models.weight_files import BUNDLED_WEIGHTS, stored_tensors, weight_files
@@ -222,8 +223,10 @@ def copy_of(model: nn.Module, dtype: torch.dtype) -> Any:
         for parameter in model.parameters()
     }
     copied: Any = copy.deepcopy(model, parameters)
-    for module in copied.modules():
-        vars(module).pop("forward", None)  # a compiled one computes with the weights of the original module
+    for module, own in zip(model.modules(), copied.modules(), strict=True):
+        late = vars(own).pop("forward", None)  # a compiled one computes with the weights of the original module
+        if isinstance(late, Late):
+            own.weight.data.copy_(weight_of(module))
     convert(copied, torch.device("cpu"), dtype)
     if copied.config._attn_implementation == BLOCKED_ATTENTION:
         copied.set_attn_implementation("sdpa")

@@ -54,8 +54,6 @@ class FinalModel:
     def copy(self, dtype: torch.dtype | None = None) -> Weights:
         """Return a copy on the CPU, in ``dtype`` (default: the session's). Raises :class:`evoprune.InputError`."""
         resident, encoded = self.reside()
-        if overlay := overlay_of(self.session.transform):
-            overlay.settle()
         model = copy_of(resident, dtype or resident.dtype)
         weights = self._unencoded
         _put(model, weights)

@@ -158,7 +158,7 @@ class SearchedScore(Weights):
         metric = Metric.of(genome[: len(PARTS)])
         if metric != self._metric:
             if metric not in self._recent:
-                self._recent[metric] = self._ranked(metric)
+                self._recent[metric] = self._masks(self._levels(metric))
             self._metric, self.masks = metric, self._recent[metric]
             self.masks.forget()
         super().apply(genome[len(PARTS) :])
@@ -186,9 +186,6 @@ class SearchedScore(Weights):
     def _gathered(self) -> Tensors:
         found = statistics(self.resident.model, self.texts.calibration.tokens, self.matrices, {INPUT_NORMS})
         return {matrix.name: known[INPUT_NORMS] for matrix, known in found}
-
-    def _ranked(self, metric: Metric) -> Masks:
-        return Masks(self.groups, self._levels(metric))
 
     def _levels(self, metric: Metric) -> Tensors:
         return self._known | self.scoring.levels_of(self._scored(metric), self.groups)

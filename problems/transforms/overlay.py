@@ -70,10 +70,6 @@ class Overlay(Transform):
         self.lay(genome, lambda: Remaining({}, {}))
 
     @abstractmethod
-    def settle(self) -> None:
-        """Have all values of :meth:`lay` in memory until its next call."""
-
-    @abstractmethod
     def encoded(self) -> Mapping[str, Encoded]:
         """The parameters that a .gguf file of the model as it is now holds in a quantised type, by their names."""
 

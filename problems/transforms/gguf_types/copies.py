@@ -60,22 +60,11 @@ class TypedMatrix:
         if kind != self.kind or beneath is not self._beneath:
             self.kind, self._beneath = kind, beneath
             self._make, self.data = (None, None) if kind == DENSE else make(beneath)
-            self._above = self._made() if self._make and not self._late else beneath
-        elif self._late:
-            self._above = beneath  # it may have been settled
+            at_once = self._make is not None and not self._late
+            self._above = nn.Parameter(self._make(None), requires_grad=False) if at_once else beneath
         self._put(self._above)
         if self._late:
             make_late(self.matrix.module, self._make)
-
-    def settle(self) -> None:
-        """Put the values in the weight's place until the next :meth:`lay`."""
-        if self._late and self._make:
-            self._above = self._made()
-            self._put(self._above)
-
-    def _made(self) -> nn.Parameter:
-        assert self._make
-        return nn.Parameter(self._make(None), requires_grad=False)
 
     def _put(self, weight: Any) -> None:
         if self._late:
@@ -103,11 +92,6 @@ class Copies:
     def lift(self) -> None:
         for typed in self.typed:
             typed.lift()
-
-    def settle(self) -> None:
-        """Have all values in memory, for a copy of the model, until the next :meth:`lay`."""
-        for typed in self.typed:
-            typed.settle()
 
     @torch.no_grad()
     def lay(self, kinds: Sequence[str], left: Left, blank: bool) -> None:

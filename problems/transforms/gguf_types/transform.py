@@ -232,9 +232,6 @@ class Types(Overlay):
         dense = "types of the source" if self._source else "16 bits"
         return FileTimer(whole, load, kinds, len(cuts), self, lambda: self._base, dense)
 
-    def settle(self) -> None:
-        self._copies.settle()
-
     def encoded(self) -> Mapping[str, Encoded]:
         return self._copies.encoded()
 

@@ -3,10 +3,12 @@
 from bisect import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from problems.models.blocks import Matrix
+from problems.models.late import make_late
 from problems.transforms.weights.genes import Group
 from problems.transforms.weights.ranks import cut_at
 
@@ -29,9 +31,19 @@ class _Version:
     base: torch.Tensor
     level: torch.Tensor
 
+    def mask(self, cut: int, weight: torch.Tensor) -> torch.Tensor:
+        """Set ``weight`` to the weights that remain at ``cut``, and return it."""
+        torch.ge(self.level, cut, out=weight)  # ones and zeros
+        return weight.mul_(self.base)
+
+    def masked(self, cut: int, _: torch.Tensor | None = None) -> torch.Tensor:
+        return self.mask(cut, torch.empty_like(self.base))
+
 
 class Masks:
     """Sets the model's weights to those of any sparsities, without loading or allocating anything.
+
+    ``late``: they are made whenever their layer runs, and the model's own stay as they were loaded.
 
     ``stored``, only read: each matrix's original weights, their levels (:mod:`problems.transforms.weights.ranks`), and
     the split of a group's loss (:func:`problems.transforms.weights.genes.split`). ``stages``: rising sparsities with
@@ -40,9 +52,10 @@ class Masks:
     """
 
     def __init__(
-        self, groups: Sequence[Group], stored: Mapping[str, torch.Tensor], stages: Sequence[float] = ()
-    ) -> None:
-        self.groups = list(groups)
+        self, groups: Sequence[Group], stored: Mapping[str, torch.Tensor], stages: Sequence[float] = (),
+        late: bool = False,
+    ) -> None:  # fmt: skip
+        self.groups, self._late = list(groups), late
         self._stored = stored
         matrices = [matrix for group in groups for matrix in group.matrices]
         self._splits = {
@@ -61,9 +74,11 @@ class Masks:
         for group, sparsity in zip(self.groups, sparsities, strict=True):
             for matrix, cut in zip(group.matrices, group.cuts(sparsity, self._splits[group.name]), strict=True):
                 if self._cuts[matrix.name] != cut:
-                    weight, version = matrix.weight.data, self._version(matrix, cut[0])
-                    torch.ge(version.level, cut[0], out=weight)  # ones and zeros
-                    weight.mul_(version.base)
+                    version = self._version(matrix, cut[0])
+                    if self._late:
+                        make_late(matrix.module, partial(version.masked, cut[0]) if cut[1] else None)
+                    else:
+                        version.mask(cut[0], matrix.weight.data)
                     self._cuts[matrix.name] = cut
         return self.sparsity
 

@@ -42,7 +42,7 @@ class Weights(Transform):
         self.meaning = make_genes(self.matrices, settings)
         self.groups = self.meaning.groups
         self.scoring = Scoring(self.matrices, settings.score, settings.scores, settings.scope)
-        self.masks = Masks(self.groups, self._stored(), settings.reconstruct_stages)
+        self.masks = self._masks(self._stored())
 
     @classmethod
     def calibrates(cls, settings: WeightsSettings) -> bool:
@@ -121,6 +121,10 @@ class Weights(Transform):
     def _calibrating(self) -> torch.Tensor:
         """The calibration text if the scores need it; else it is not read."""
         return self.texts.calibration.tokens if self.scoring.needs else torch.empty(0, 1, dtype=torch.int64)
+
+    def _masks(self, stored: Tensors) -> Masks:
+        late = self.resident.streams and not self.updates
+        return Masks(self.groups, stored, self.settings.reconstruct_stages, late)
 
     def _stored(self) -> Tensors:
         resident, stages = self.resident, self.settings.reconstruct_stages

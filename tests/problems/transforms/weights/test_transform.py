@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from evoprune.experiment.registry import plugin
+from problems.results.final_model import FinalModel
 from problems.transforms.weights.settings import WeightsSettings
 from tests.problems.small import counted_sparsity, weights_of
 
@@ -31,6 +32,18 @@ def test_to_finalise_is_to_apply_unless_what_remains_is_updated(pruning, setting
     assert counted_sparsity(made.resident.model) == pytest.approx(0.4, abs=1e-4)
     made.apply(genome)
     assert all(map(torch.equal, weights_of(made.resident.model), applied))
+
+
+def test_weights_made_as_their_layer_runs_give_the_same_bits(pruning):
+    at_once, late = (pruning(memory=memory, score="wanda").session for memory in ("resident", "stream"))
+    loaded = weights_of(late.resident.model)
+    for genome in ([0.4, 0.0, 0.7], [0.4, 0.3, 0.7], [0.0] * 3):
+        one, other = (session.fitness.value(genome) for session in (at_once, late))
+        assert one == other
+        assert at_once.resident.removed_weights == late.resident.removed_weights
+        assert all(map(torch.equal, weights_of(late.resident.model), loaded))
+        copied = FinalModel(late, genome).copy().model
+        assert all(map(torch.equal, weights_of(copied), weights_of(at_once.resident.model)))
 
 
 @pytest.mark.parametrize("settings", [{}, {"reconstruct_mask": "adaptive"}, {"reconstruct_stages": (0.2, 0.5)}])
