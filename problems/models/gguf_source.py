@@ -24,7 +24,7 @@ from problems.models.tensor_file import Tensors, open_cached, write_tensors
 
 _WEIGHTS = "model.safetensors"
 _GROWTH = 8  # the largest model is so many times as large as its file: from 4 bits a weight to 32
-_PART = 2**28  # weights that are dequantised at a time, unless a block has more
+_PART = 2**26  # weights that are dequantised at a time, unless a block has more
 _FACTORS = "rope_freqs.weight"
 _LLAMA3 = {  # the same in all of Llama 3.1 to 3.3; a file holds only the factors that follow from it
     "rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192,
