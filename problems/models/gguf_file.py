@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -136,34 +136,38 @@ def _string(content: mmap.mmap, at: int) -> tuple[str, int]:
 
 
 @contextmanager
-def read_as_package(names: Collection[str] | None = None) -> Iterator[None]:
+def read_as_package(part: Mapping[str, slice] | None = None) -> Iterator[None]:
     """Let transformers read files by :func:`read_gguf`, in place of the reader of the package ``gguf``.
 
-    Of the tensors it finds those ``names``, by default all. The package's names of tensors are made once: transformers
-    asks for them hundreds of times.
+    Of the tensors it finds those in ``part``, and of their rows those named there; by default all. The package's names
+    of tensors are made once: transformers asks for them hundreds of times.
     """
     import gguf
 
-    reader, known = gguf.GGUFReader, gguf.get_tensor_name_map
-    gguf.GGUFReader, gguf.get_tensor_name_map = partial(_AsPackage, names), cache(known)
+    reader, names = gguf.GGUFReader, gguf.get_tensor_name_map
+    gguf.GGUFReader, gguf.get_tensor_name_map = partial(_AsPackage, part), cache(names)
     try:
         yield
     finally:
-        gguf.GGUFReader, gguf.get_tensor_name_map = reader, known
+        gguf.GGUFReader, gguf.get_tensor_name_map = reader, names
 
 
 class _AsPackage:
     """The parts of the package's reader that transformers uses."""
 
-    def __init__(self, names: Collection[str] | None, path: str | Path) -> None:
+    def __init__(self, part: Mapping[str, slice] | None, path: str | Path) -> None:
         from gguf import GGMLQuantizationType
 
         file = read_gguf(Path(path))
         self.fields = {key: _field(found) for key, found in file.fields.items()}
         self.tensors = [
-            SimpleNamespace(name=name, data=_array(tensor), tensor_type=GGMLQuantizationType[tensor.kind])
+            SimpleNamespace(
+                name=name,
+                data=_array(tensor)[part[name] if part else slice(None)],
+                tensor_type=GGMLQuantizationType[tensor.kind],
+            )
             for name, tensor in file.tensors.items()
-            if names is None or name in names
+            if part is None or name in part
         ]
 
 

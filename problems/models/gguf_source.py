@@ -3,9 +3,8 @@
 import hashlib
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +23,7 @@ from problems.models.tensor_file import Tensors, open_cached, write_tensors
 
 _WEIGHTS = "model.safetensors"
 _GROWTH = 8  # the largest model is so many times as large as its file: from 4 bits a weight to 32
-_PART = 2**26  # weights that are dequantised at a time, unless a block has more
+_PART = 2**25  # weights that are dequantised at a time, unless a block has more
 _FACTORS = "rope_freqs.weight"
 _LLAMA3 = {  # the same in all of Llama 3.1 to 3.3; a file holds only the factors that follow from it
     "rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192,
@@ -32,8 +31,8 @@ _LLAMA3 = {  # the same in all of Llama 3.1 to 3.3; a file holds only the factor
 _BOS_ADDED = {"llama3", "llama-v3", "llama-bpe", "tekken"}  # tokenizers for which llama.cpp adds the token by default
 _BIASES = {"attention_bias": "blk.0.attn_q.bias", "mlp_bias": "blk.0.ffn_up.bias"}  # what each key asks for
 
-Save = Callable[[Path], Iterator[Tensors]]
-"""Writes a model's settings and tokenizer into a folder, and yields its weights, some blocks at a time."""
+Save = Callable[[Path, Callable[[Tensors], None]], None]
+"""Writes a model's settings and tokenizer into a folder, and passes its weights on, some blocks at a time."""
 
 
 @contextmanager
@@ -51,14 +50,16 @@ def as_folder(path: Path, dtype: torch.dtype, save: Save) -> Iterator[Path | Non
             file, found = open_cached(_cache_name(path, dtype))
             stack.callback(file.release)
             if not found:
-                parts = []
-                for number, tensors in enumerate(save(folder)):
-                    parts.append(file.path.with_suffix(f".{number}"))  # deleted with it, if this process is killed
+                parts: list[Path] = []
+
+                def keep(tensors: Tensors) -> None:
+                    parts.append(file.path.with_suffix(f".{len(parts)}"))  # deleted with it, if this process is killed
                     save_file(tensors, parts[-1])
+
+                save(folder, keep)
                 texts = {each.name: each.read_text("utf-8") for each in folder.iterdir()}
                 about = {"what": "dequantised model", "model": path.name} | texts
-                whole = {name: tensor for part in parts for name, tensor in load_file(part).items()}
-                file.make(partial(write_tensors, whole, about))
+                file.make(lambda path: write_tensors(_whole(parts), about, path))
                 for part in parts:
                     part.unlink()
         except (OSError, SafetensorError):  # of a full disk, for example
@@ -69,6 +70,22 @@ def as_folder(path: Path, dtype: torch.dtype, save: Save) -> Iterator[Path | Non
             if _is_text(name):
                 (folder / name).write_text(text, encoding="utf-8")
         yield folder
+
+
+def _whole(parts: list[Path]) -> Tensors:
+    """The tensors in ``parts``, mapped; of one whose rows are in several, the rows together, in another part."""
+    rows: dict[str, list[torch.Tensor]] = {}
+    for part in tuple(parts):
+        for name, tensor in load_file(part).items():
+            rows.setdefault(name, []).append(tensor)
+    found = {name: own[0] for name, own in rows.items()}
+    for name, own in rows.items():
+        if len(own) > 1:
+            parts.append(parts[0].with_suffix(f".{len(parts)}"))
+            size = sum(each.numel() for each in own)
+            joined = torch.from_file(str(parts[-1]), shared=True, size=size, dtype=own[0].dtype)
+            found[name] = torch.cat(own, out=joined.view(-1, *own[0].shape[1:]))
+    return found
 
 
 def _is_text(name: str) -> bool:
@@ -97,19 +114,25 @@ class Header:
     def tensors(self) -> list[tuple[str, int]]:
         return [(tensor.kind, tensor.size) for tensor in self._file.tensors.values()]
 
-    def parts(self) -> Iterator[set[str]]:
-        """The names of the tensors, so that those of a block are together, and as few at a time as memory allows."""
-        names: set[str] = set()
+    def parts(self) -> Iterator[Mapping[str, slice]]:
+        """Tensors to be read at a time, and which of their rows: of a block all, of a large table some."""
+        part: dict[str, slice] = {}
         size = 0
-        for _, own in groupby(self._file.tensors.items(), lambda tensor: tensor[0].split(".")[:2]):
-            block = dict(own)
-            more = sum(tensor.size for tensor in block.values())
-            if names and size + more > _PART:
-                yield names
-                names, size = set(), 0
-            names |= block.keys()
-            size += more
-        yield names
+        for _, block in groupby(self._file.tensors.items(), lambda tensor: tensor[0].split(".")[:2]):
+            own = dict(block)
+            more = sum(tensor.size for tensor in own.values())
+            if size + more > _PART and part:
+                yield part
+                part, size = {}, 0
+            if more > _PART and len(own) == 1:
+                ((name, table),) = own.items()
+                step = max(1, _PART * table.shape[0] // table.size)
+                yield from ({name: slice(first, first + step)} for first in range(0, table.shape[0], step))
+            else:
+                part |= dict.fromkeys(own, slice(None))
+                size += more
+        if part:
+            yield part
 
     @property
     def block_count(self) -> int:

@@ -4,7 +4,7 @@ import copy
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from functools import partial
 from logging import ERROR, getLogger
@@ -20,7 +20,7 @@ from transformers.utils import logging
 from evoprune import InputError
 from problems.models.attention import NAME as BLOCKED_ATTENTION
 from problems.models.attention import use_fast_attention
-from problems.models.device import out_of_memory, pick_device, pick_dtype
+from problems.models.device import out_of_memory, pick_device, pick_dtype, release_memory
 from problems.models.gguf_file import read_as_package
 from problems.models.gguf_source import Header, as_folder
 from problems.models.late import Late, weight_of
@@ -49,7 +49,7 @@ def load_model(settings: ModelSettings) -> tuple[nn.Module, Any]:
     else:
         model, tokenizer = _read(settings, where, dtype)
     for name, parameter in model.named_parameters():
-        if not torch.isfinite(parameter).all():
+        if not all(torch.isfinite(bound) for bound in parameter.aminmax()):  # a mask of all would take much memory
             raise InputError(f"'{settings.model}': {name} holds values that are not finite", _KEY)
     try:
         convert(model, device, dtype)
@@ -121,7 +121,9 @@ def _tokenizer_and_config(settings: ModelSettings, where: Mapping[str, Any]) -> 
     return tokenizer, config
 
 
-def _save(settings: ModelSettings, where: Mapping[str, Any], dtype: torch.dtype, folder: Path) -> Iterator[Tensors]:
+def _save(
+    settings: ModelSettings, where: Mapping[str, Any], dtype: torch.dtype, folder: Path, keep: Callable[[Tensors], None]
+) -> None:
     with _told(settings):
         with read_as_package():
             tokenizer, config = _tokenizer_and_config(settings, where)
@@ -130,10 +132,15 @@ def _save(settings: ModelSettings, where: Mapping[str, Any], dtype: torch.dtype,
         empty.config.architectures = [type(empty).__name__]
         empty.config.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-    for names in Header(Path(settings.model)).parts():
-        with _told(settings), read_as_package(names):
-            found = load_gguf_checkpoint(where["gguf_file"], return_tensors=True, model_to_load=empty)
-        yield {name: tensor.to(dtype).contiguous() for name, tensor in found["tensors"].items()}
+
+        def dequantised() -> Tensors:
+            found = load_gguf_checkpoint(where["gguf_file"], return_tensors=True, model_to_load=empty)["tensors"]
+            return {name: tensor.to(dtype).contiguous() for name, tensor in found.items()}
+
+        for part in Header(Path(settings.model)).parts():
+            with read_as_package(part):
+                keep(dequantised())
+            release_memory(torch.device("cpu"))  # transformers leaves the tensors in a circle
 
 
 def _check_block_count(settings: ModelSettings, header: Header | None) -> None:

@@ -60,8 +60,9 @@ class TypedMatrix:
         if kind != self.kind or beneath is not self._beneath:
             self.kind, self._beneath = kind, beneath
             self._make, self.data = (None, None) if kind == DENSE else make(beneath)
-            at_once = self._make is not None and not self._late
-            self._above = nn.Parameter(self._make(None), requires_grad=False) if at_once else beneath
+            self._above = beneath
+            if self._make and not self._late:
+                self._above = nn.Parameter(self._make(None), requires_grad=False)
         self._put(self._above)
         if self._late:
             make_late(self.matrix.module, self._make)
