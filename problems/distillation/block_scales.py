@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.utils.parametrize import register_parametrization, remove_parametrizations
 
+from evoprune import note
 from problems.calibration.statistics import GRAM, statistics
 from problems.gguf.ggml import Encoded
 from problems.gguf.scales import codes_of, scales_of, with_scales
@@ -109,10 +110,14 @@ def fix_scales(matrix: Matrix) -> Encoded:
     return found
 
 
-def compensate(dense: Any, encoded: Mapping[str, Encoded], tokens: torch.Tensor, model: Any) -> Mapping[str, Encoded]:
+def compensate(
+    dense: Any, encoded: Mapping[str, Encoded], tokens: torch.Tensor, loss: Callable[[Any], float], model: Any,
+    before: float,
+) -> Mapping[str, Encoded]:  # fmt: skip
     """Round the matrices of ``model`` to their types again, by statistics of the ``dense`` one on some ``tokens``.
 
-    Matrices that already have the values of the dense ones stay.
+    Matrices that already have the values of the dense ones stay, and all do if the ``loss`` is not below that of
+    ``before``: rows may be long beside the tokens that their errors are known from.
     """
     read = tokens[: max(1, COMPENSATED // tokens.shape[1])]
     there, found = {matrix.parameter: matrix for matrix in find_matrices(model)}, dict(encoded)
@@ -127,4 +132,9 @@ def compensate(dense: Any, encoded: Mapping[str, Encoded], tokens: torch.Tensor,
         data = compensated(matrix.rows(matrix.weight.detach()), kind, gram)
         found[matrix.parameter] = Encoded(kind, data)
         put_encoded(there[matrix.parameter], found[matrix.parameter])
-    return found
+    if loss(model) < before:
+        return found
+    note("matrices keep their codes: those that make up for their errors are worse on the held-out windows")
+    for name in changed:
+        put_encoded(there[name], encoded[name])
+    return encoded

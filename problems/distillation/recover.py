@@ -102,7 +102,8 @@ def recover(
         if settings.train != "scales" or settings.keep_codes or not alone:
             return given
         tokens = teacher.dense.as_read(teacher.text.train)
-        return replace(given, codes=partial(compensate, teacher.model, given.encoded, tokens))
+        loss = partial(_criterion, dense=teacher.dense, text=teacher.text, settings=settings)
+        return replace(given, codes=partial(compensate, teacher.model, given.encoded, tokens, loss))
 
     recovered = recover_all(make, teacher, settings, folder)
     if final.has_types:
@@ -266,7 +267,7 @@ def _recover_one(
         measuring = time.perf_counter() - begun  # as long again at the end
         convert(model, device, torch.float32)
         if given.codes:
-            given = replace(given, encoded=given.codes(model))
+            given = replace(given, encoded=given.codes(model, decided[0]))
         if settings.time is not None:
             settings = settings.lasting(seconds_of(settings.time) - measuring - (time.perf_counter() - begun))
         release_memory(device)  # of copies in types, and of statistics

@@ -33,15 +33,15 @@ class Given:
 
     ``encoded``: quantised parameters by name, whose codes stay as they are. ``sparse``: whether weights were pruned, so
     that zeros stay zero; a source in a few bits has zeros besides. ``rounded``: gives a copy of the trained model that
-    is quantised, if this comes after the training. ``codes``: gives matrices other codes before the training, and
-    returns them as ``encoded``.
+    is quantised, if this comes after the training. ``codes``: gives the matrices of a model with some loss other codes
+    before the training, and returns them as ``encoded``.
     """
 
     model: Any
     encoded: Mapping[str, Encoded] = field(default_factory=dict)
     sparse: bool = False
     rounded: Callable[[Any], Any] | None = None
-    codes: Callable[[Any], Mapping[str, Encoded]] | None = None
+    codes: Callable[[Any, float], Mapping[str, Encoded]] | None = None
 
 
 class TrainableParameters:

@@ -88,8 +88,8 @@ def test_codes_of_matrices_that_lost_nothing_stay(tokens):
     put_encoded(exact, encoded[exact.parameter])
     student = copy.deepcopy(dense)
     alone = {exact.parameter: encoded[exact.parameter]}
-    assert compensate(dense, alone, tokens, student) is alone
+    assert compensate(dense, alone, tokens, lambda _: 0.0, student, 1.0) is alone
     put_encoded(find_matrices(student)[1], encoded[rounded.parameter])
-    found = compensate(dense, encoded, tokens, student)
+    found = compensate(dense, encoded, tokens, lambda _: 0.0, student, 1.0)
     assert found[exact.parameter] is encoded[exact.parameter]
     assert not np.array_equal(found[rounded.parameter].data, encoded[rounded.parameter].data)

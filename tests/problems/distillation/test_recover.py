@@ -8,9 +8,11 @@ import torch
 
 from evoprune import InputError, Stopped
 from evoprune.api import Run
+from problems.distillation import block_scales
 from problems.distillation.recover import decided, refuse_scales
 from problems.distillation.settings import RecoverSettings
 from problems.distillation.training import Training
+from problems.gguf import ggml
 from problems.gguf.scales import scales_of, with_scales
 from problems.results.final_model import FinalModel
 from problems.transforms.stack import overlay_of
@@ -116,6 +118,14 @@ def test_codes_that_make_up_for_their_errors_are_trained_from_and_kept(quantised
     name = next(name for name in after if ".h." in name)
     zeros = 0 * scales_of(before[name])
     assert not numpy.array_equal(with_scales(after[name], zeros).data, with_scales(before[name], zeros).data)
+
+
+def test_codes_that_are_worse_are_dropped(quantised, tmp_path, monkeypatch):
+    plain = recover_with(quantised, tmp_path / "plain", train="scales", keep_codes=True)
+    zeros = lambda rows, kind, _: numpy.zeros((len(rows), ggml.row_bytes(kind, rows.shape[1])), numpy.uint8)  # noqa: E731
+    monkeypatch.setattr(block_scales, "compensated", zeros)
+    found = recover_with(quantised, tmp_path / "found", train="scales")
+    assert all(torch.equal(weight, plain.weights[name]) for name, weight in found.weights.items())
 
 
 @pytest.mark.parametrize(
