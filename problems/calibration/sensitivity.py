@@ -15,9 +15,10 @@ from torch.nn.functional import cross_entropy
 from evoprune import steps
 from problems.calibration.tensor_cache import Checkpoint, Tensors
 from problems.models.blocks import Matrix
-from problems.models.forward import Forward
+from problems.models.forward import Forward, pieces
 
 _WINDOWS, _LENGTH = 8, 256  # that are read at most: windows, and tokens of each, whose activations a pass keeps
+_COPIES = 8  # of the logits, that are held at once
 
 Factors = list[tuple[torch.Tensor, torch.Tensor]]
 """Pairs of weights of outputs ``(out,)`` and of inputs ``(in,)``, float32; see :func:`sensitivity`."""
@@ -111,7 +112,7 @@ def _begin_gradients(_: nn.Module, __: Any, output: torch.Tensor) -> None:
 def _slope(forward: Forward, rows: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
     """The gradient of the loss in ``rows``, the head's input, for targets that ``draws``, in [0, 1), choose."""
     slope = torch.empty_like(rows)
-    for part in forward.parts(len(rows)):
+    for part in pieces(len(rows), _COPIES * forward.vocabulary):
         own = rows[part].requires_grad_()
         logits = (own if forward.head is None else forward.head(own)).float()
         shares = logits.detach().softmax(-1)

@@ -41,7 +41,7 @@ _EXACT = 1e-6
 
 _CPU = torch.device("cpu")  # all types of a model take some times its memory
 
-_SLICE = 2**24
+_SLICE = 2**22
 """Weights that a thread quantises at once, of which it holds some float32 copies: an embedding may have a billion."""
 
 
