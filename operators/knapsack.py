@@ -62,6 +62,11 @@ class Choices:
                 found[place] = {number: harm / unit for number, harm in known.items()}
         return found
 
+    def all_known(self, origin: Sequence[float]) -> bool:
+        """Return whether the harms of all values are known, from ``origin`` on, which has none."""
+        known = self.harms(origin, absolute=True)
+        return all(len(own) == 1 or place in known for place, own in enumerate(self.own))
+
     def numbers(self, genome: Sequence[float]) -> list[int]:
         rows = zip(self.own, self.values, genome, strict=True)
         return [int(numbers[abs(values - value).argmin()]) for numbers, values, value in rows]

@@ -57,8 +57,10 @@ def additive(
     ends = [best.child(), best.child()]
     for end, most in zip(ends, (True, False), strict=True):
         end[:] = budget.extreme(most)
-    yield Evaluate(ends, screening, probe=True)
-    (origin,) = fittest(ends, 1)
+    origin = ends[0]
+    if not choices.all_known(origin):
+        yield Evaluate(ends, screening, probe=True)
+        (origin,) = fittest(ends, 1)
     belief = _Belief((yield from level_costs(origin, choices, screening)), choices.kinds)
     draws = numpy.random.default_rng(random.getrandbits(64))
     children = [_solution(toolbox, best, choices, costs) for costs in belief.without_kinds()]
@@ -70,6 +72,8 @@ def additive(
         children = [*islice(_unseen(chain(children, drawn), seen), offspring)]
         if not children:
             return
+        if not origin.fitness.valid:
+            yield Evaluate([origin], screening, probe=True)
         yield Evaluate(children, screening)
         least = _loss(fittest(children, 1)[0], origin)
         for child in children:
