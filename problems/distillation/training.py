@@ -33,6 +33,7 @@ from problems.results.learning_curve import DIVERGENCE
 _LONGEST_GRADIENT = 1.0  # longer ones are clipped to this norm
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 _RATE_OF_LOSS = 0.01  # learning rate of scales, for each nat a token of divergence on the held-out windows
+_LONG_STEP = 1.0  # seconds
 _WARM_UP = 0.05  # the share of the steps in which the learning rate rises
 
 
@@ -124,7 +125,7 @@ class Training:
                 f"step {progress.step}/{progress.steps}: loss {self._total(losses / since):.4g}, {progress.last}, "
                 f"{throughput:,.0f} tokens/s, {left} left"
             )
-            if progress.step in evaluated_steps(progress.steps, settings.evaluations):
+            if is_due(progress.step, progress.steps, len(progress.curve), settings.evaluations):
                 self._evaluate(losses / since, start, (time.perf_counter() - measured) / since)
                 losses, since, measured = self._no_losses(), 0, time.perf_counter()
             else:
@@ -136,7 +137,7 @@ class Training:
         better = progress.add(progress.step * self._per_step, losses, self._held_out())
         if self._end < math.inf and progress.step < progress.steps:
             measuring = time.perf_counter() - before
-            left = sum(due > progress.step for due in evaluated_steps(progress.steps, self._settings.evaluations))
+            left = max(1, 1 + self._settings.evaluations - len(progress.curve))
             progress.steps = self._agreed(progress.step + self._steps_within(step, left * measuring))
         progress.seconds += time.perf_counter() - start
         self._phase.note(
@@ -246,10 +247,11 @@ class Training:
         if self._end == math.inf:
             return math.ceil((settings.tokens if settings.tokens is not None else 200_000) / self._per_step)
         self._phase.now("measuring the speed")
-        for _ in range(2):  # the first one also prepares kernels
+        for _ in range(2):  # the first one also prepares kernels, which counts little in a long one
             start = time.perf_counter()
             self._total(self._step(0, rate=0.0))  # which changes no weight; reading the loss waits for the device
-            step = time.perf_counter() - start
+            if (step := time.perf_counter() - start) > _LONG_STEP:
+                break
         self._adam.state.clear()
         return max(1, self._steps_within(step, settings.evaluations * measuring))
 
@@ -283,9 +285,12 @@ def _order(seed: int, turn: int, available: int) -> numpy.ndarray:
     return numpy.random.default_rng([seed, turn]).permutation(available)
 
 
-def evaluated_steps(steps: int, evaluations: int) -> list[int]:
-    """Numbers of steps done at which held-out windows are measured: evenly spread, the last is ``steps``."""
-    return sorted({math.ceil(steps * number / evaluations) for number in range(1, evaluations + 1)})
+def is_due(step: int, steps: int, measured: int, evaluations: int) -> bool:
+    """Return whether held-out windows are measured after ``step``: evenly spread, and after the last of ``steps``.
+
+    ``measured``: how often they were before, also before the first step. The number of steps may have changed since.
+    """
+    return bool(evaluations) and (step == steps or step * evaluations >= steps * measured)
 
 
 def accelerator(device: torch.device, accumulate: int = 1) -> Any:

@@ -7,7 +7,7 @@ from functools import cache
 import numpy
 import pytest
 
-from problems.distillation.training import Training, evaluated_steps, rate_share, windows_of
+from problems.distillation.training import Training, is_due, rate_share, windows_of
 from tests.problems.recoveries import recovered
 
 
@@ -31,9 +31,28 @@ def test_rates_rise_to_the_highest_and_fall(steps):
 
 @pytest.mark.parametrize(("steps", "count"), [(1, 8), (5, 8), (100, 8), (100, 1)])
 def test_measurements_are_spread_and_end_with_the_last_step(steps, count):
-    found = evaluated_steps(steps, count)
+    found = due(lambda _: steps, count)
     assert (found[-1], len(found)) == (steps, min(steps, count))
-    assert found[0] >= 1
+    gaps = numpy.diff([0, *found])
+    assert gaps.max() - gaps.min() <= 1
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("later", [4, 5, 8, 40])
+def test_a_change_of_the_number_of_steps_adds_no_measurement(count, later):
+    found = due(lambda measured: 6 if measured == 1 else later, count)
+    assert found[-1] == later
+    assert len(found) <= count
+
+
+def due(steps, count):
+    """The steps after which windows are measured; ``steps``: their number, after so many measurements."""
+    found, step = [], 0
+    while step < steps(1 + len(found)):
+        step += 1
+        if is_due(step, steps(1 + len(found)), 1 + len(found), count):
+            found.append(step)
+    return found
 
 
 @pytest.fixture(scope="module")
