@@ -137,9 +137,14 @@ def divergence(student: Forward, teacher: DenseModel, tokens: torch.Tensor) -> t
 
     ``tokens``: ``(windows, window)``, on the CPU.
     """
-    sums = Measure(student, None).totals(tokens, _Exact(teacher.kept_targets(tokens)).add, label="measuring")
-    found, lost = (each / predictions(tokens) for each in sums)
-    return found, Perplexity().value(lost, 1)
+    return measured(student, tokens, _Exact(teacher.kept_targets(tokens)))
+
+
+def measured(student: Forward, tokens: torch.Tensor, objective: Objective) -> tuple[float, float]:
+    """A divergence, whose ``objective`` sums the next-token loss beside it, and the perplexity."""
+    found, lost = Measure(student, None).totals(tokens, objective.add, label="measuring")
+    count = predictions(tokens)
+    return objective.value(found, count), Perplexity().value(lost, count)
 
 
 def _logits(rows: torch.Tensor, head: Head) -> torch.Tensor:

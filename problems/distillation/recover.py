@@ -97,7 +97,7 @@ def recover(
     begin(folder, settings, teacher, identity, anew)
 
     def make(name: str) -> Given:
-        given = _given(models[name], settings.train)
+        given = replace(_given(models[name], settings.train), before=teacher.known(session, models[name]))
         alone = not final.recovered and [*cutting(transform, final.genome)] == [*cutting(transform, read)]
         if settings.train != "scales" or settings.keep_codes or not alone:
             return given
@@ -260,7 +260,7 @@ def _recover_one(
         begun = time.perf_counter()
         convert(model, device, dtype)
         first = given.rounded(model) if given.rounded else model
-        before = teacher.score(first)
+        before = given.before or teacher.score(first)
         apart = given.rounded or given.codes
         decided = [_criterion(first, teacher.dense, teacher.text, settings)] if apart else []
         del first

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from evoprune import finite
-from problems.distillation.loss import divergence
+from problems.distillation.loss import divergence, measured
 from problems.distillation.targets import DenseModel, RetokenisingModel
 from problems.distillation.text import RecoveryText
+from problems.evaluation.measure import Divergence
 from problems.evaluation.session import Session
 from problems.models.forward import Forward
+from problems.results.final_model import FinalModel
 from problems.texts.windows import Windows
 
 
@@ -20,19 +22,24 @@ class Teacher:
     """The dense model, and the texts: the windows to train on, and those that score the result.
 
     Losses on the latter times ``factor`` are those of a token of the source's tokenizer; see :meth:`Texts.read`.
+    ``objective``: the divergence that the report of a run has; None for that of all tokens.
     """
 
     dense: DenseModel
     text: RecoveryText
     report: Windows
     factor: float = 1.0
+    objective: Divergence | None = None
 
     @classmethod
     def of(cls, session: Session, genome: Sequence[float], text: RecoveryText) -> Self:
         """The teacher of the model of ``genome``. The session's model is the dense one afterwards."""
+        objective = None
+        if session.transform.tokens_left(genome) is None:
+            objective = session.fitness.divergence_on(session.texts.report, genome)
         session.transform.apply(session.transform.teacher(genome))
         report, factor = session.texts.read(session.texts.report)
-        return cls(*taught(session, genome, text), report, factor)
+        return cls(*taught(session, genome, text), report, factor, objective)
 
     @property
     def model(self) -> Any:
@@ -40,8 +47,19 @@ class Teacher:
 
     def score(self, model: Any) -> dict[str, float | None]:
         """Perplexity of ``model`` on the report text, and its divergence from this one."""
-        found, perplexity = divergence(Forward(model), self.dense, self.report.tokens)
+        tokens = self.report.tokens
+        if self.objective is None:
+            found, perplexity = divergence(Forward(model), self.dense, tokens)
+        else:
+            found, perplexity = measured(Forward(model), tokens, self.objective)
         return {"perplexity": finite(perplexity**self.factor), "divergence": finite(self.factor * found)}
+
+    def known(self, session: Session, final: FinalModel) -> dict[str, float | None] | None:
+        """The scores of ``final``, if a report of ``session`` measured them; None if not."""
+        found = session.fitness.known(final.genome, session.texts.report)
+        if not found or not self.objective or final.recovered or session.transform.updates:
+            return None
+        return {"perplexity": finite(found[1]), "divergence": finite(found[0])}
 
 
 def taught(session: Session, genome: Sequence[float], text: RecoveryText) -> tuple[DenseModel, RecoveryText]:

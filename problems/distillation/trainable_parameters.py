@@ -34,7 +34,7 @@ class Given:
     ``encoded``: quantised parameters by name, whose codes stay as they are. ``sparse``: whether weights were pruned, so
     that zeros stay zero; a source in a few bits has zeros besides. ``rounded``: gives a copy of the trained model that
     is quantised, if this comes after the training. ``codes``: gives the matrices of a model with some loss other codes
-    before the training, and returns them as ``encoded``.
+    before the training, and returns them as ``encoded``. ``before``: its scores on the report text, if they are known.
     """
 
     model: Any
@@ -42,6 +42,7 @@ class Given:
     sparse: bool = False
     rounded: Callable[[Any], Any] | None = None
     codes: Callable[[Any, float], Mapping[str, Encoded]] | None = None
+    before: Mapping[str, float | None] | None = None
 
 
 class TrainableParameters:

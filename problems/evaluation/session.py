@@ -36,7 +36,7 @@ class Fitness:
         state_bytes = texts.search.tokens.numel() * resident.forward.bytes_per_state
         self._states = PrefixCache(resident.forward.depth, state_bytes, settings.reuse_mib * 2**20)
         self._divergences: dict[Any, tuple[Divergence, float]] = {}
-        self._losses: dict[Any, float] = {}  # of the next token, by text and genome
+        self._measured: dict[Any, tuple[float, float]] = {}  # objective and next-token loss, by text and genome
         self.objective_on(texts.search, transform.dense)
         self.tokens_scored = 0  # by value
 
@@ -53,7 +53,7 @@ class Fitness:
         self._states.begin(self._transform.marks())
         value, loss, tokens = self._value(search, objective, fidelity, self._states)
         if tokens == self._texts.read(search)[0].tokens.numel():
-            self._losses[search.identity, tuple(genome)] = loss
+            self._measured[search.identity, tuple(genome)] = value, loss
         self._states.judge(value)
         self.tokens_scored += tokens
         return value, tokens
@@ -76,12 +76,19 @@ class Fitness:
         if self._settings.objective != "perplexity" and self._is_dense(genome):
             return [Perplexity().value(self._learnt(windows, genome)[1], 1) for windows in texts]
         keys = [(windows.identity, tuple(genome)) for windows in texts]
-        if not self._losses.keys() >= {*keys}:
+        if not self._measured.keys() >= {*keys}:
             self._transform.apply(genome)
         for windows, key, objective in zip(texts, keys, objectives, strict=True):
-            if key not in self._losses:
-                self._losses[key] = self._value(windows, objective, label="measuring")[1]
-        return [Perplexity().value(self._losses[key], 1) for key in keys]
+            if key not in self._measured:
+                self._measured[key] = self._value(windows, objective, label="measuring")[:2]
+        return [Perplexity().value(self._measured[key][1], 1) for key in keys]
+
+    def known(self, genome: Sequence[float], windows: Windows) -> tuple[float, float] | None:
+        """The divergence and the perplexity of ``genome`` on ``windows``, if both were measured."""
+        found = self._measured.get((windows.identity, tuple(genome)))
+        if found is None or self._settings.objective == "perplexity":
+            return None
+        return found[0], Perplexity().value(found[1], 1)
 
     def value_now(self, windows: Windows, objective: Objective, measure: Measure | None = None) -> float:
         """``objective`` on ``windows`` of the model as it is now, or of its copy that ``measure`` runs."""
@@ -93,7 +100,7 @@ class Fitness:
         reside()
         value, loss, _ = self._value(windows, objective, label="measuring")
         if not self._transform.updates:
-            self._losses[windows.identity, tuple(genome)] = loss
+            self._measured[windows.identity, tuple(genome)] = value, loss
         return value
 
     def objective_on(self, windows: Windows, genome: Sequence[float]) -> Objective:

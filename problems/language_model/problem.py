@@ -49,6 +49,7 @@ if TYPE_CHECKING:  # these import torch, which checking an experiment does not n
     from problems.language_model.baselines import Baselines
 
 _MEASURED = 1.0  # seconds that measuring a recovery takes, for each second of the report
+_AFTER = 0.3  # of these the report text, of the trained model alone
 
 
 class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Recovering, TradeOffs):
@@ -238,7 +239,7 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
             recovery, reporting = self.recovery, time.perf_counter() - begun
             left = None if outcome.seconds_left is None else outcome.seconds_left - reporting
             if left is not None:
-                recovery = recovery.lasting(left)
+                recovery = recovery.lasting(left - _AFTER * reporting)
             if left is None or left > _MEASURED * reporting:
                 result = recover_in_run(
                     self.session, recovery, self.recovery_text, outcome, self._compared(), result, folder

@@ -126,7 +126,7 @@ class Prune(Planner):
                 "time": f"{shares.training:.0f}s",
                 "window": min(_TRAINED_WINDOW, text.window),
                 "held_out": shares.held_out,
-                "evaluations": 3,
+                "evaluations": shares.validations,
                 **_recovery_text(trained_on(words, parts, text.windows("search"))),
             }
         budget = round(shares.evaluations * shares.searched * text.window)

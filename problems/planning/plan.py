@@ -5,6 +5,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 
@@ -18,6 +19,7 @@ from problems.models.blocks import in_features, max_positions
 from problems.models.device import free_memory
 from problems.models.load import stored_kinds
 from problems.models.resident import Resident
+from problems.models.weight_files import stored_tensors
 from problems.planning.division import WINDOWS, Division
 from problems.planning.recipe import Recipe, Subject
 from problems.reconstruction import PASSES, UPDATED
@@ -58,6 +60,7 @@ def measure_subject(
         positions=longest(resident),
         widths=widths,
         kinds_of_source=sorted(stored_kinds(resident.source)),
+        by_kind=_by_kind(resident.source) if one_file else {},
         one_file=one_file,
         form=form,
         least=least,
@@ -66,6 +69,15 @@ def measure_subject(
         threads=torch.get_num_threads(),
         base=base,
     )
+
+
+def _by_kind(source: str) -> dict[str, Counter[int]]:
+    """The numbers of weights in matrices of the .gguf file ``source``, by type and length of rows."""
+    found: dict[str, Counter[int]] = {}
+    for each in stored_tensors(Path(source)).values() if source.endswith(".gguf") else ():
+        if len(each.shape) == 2:
+            found.setdefault(each.kind, Counter())[each.shape[-1]] += each.size
+    return found
 
 
 def longest(resident: Resident) -> int:
@@ -121,6 +133,11 @@ class Shares:
     compared: bool = True
     compensated: bool = False
 
+    @property
+    def validations(self) -> int:
+        """Times that a training measures its held-out windows after it began."""
+        return 1 + sum(self.training > seconds for seconds in _LONGER)
+
 
 def share_out(
     recipe: Recipe, subject: Subject, text: Division, seconds: float, extended: bool = False
@@ -143,20 +160,24 @@ def share_out(
         recipe = cheaper
 
 
+_ROOM = 0.5  # share of the time that the least may take with finer types, as training gains more than these
 _COMFORT = 0.35  # share of the time that the least may take with longer windows, and with finer types of cut matrices
-_SPARE = {"training": 0.75, "calibration": 0.1, "search": 0.05}  # of the time beyond the least; the rest is for reports
-_SHORTEST = 20.0  # seconds of a training, at least
-_COMPENSATING, _COMPENSATING_SHARE = 2.5, 0.4  # cost of a token of the Gram matrices, and share of a training, at most
+_SPARE = {"calibration": 0.05, "search": 0.02, "report": 0.08}  # of the time beyond the least; the rest is for training
+_SHORTEST, _LONGER = 10.0, (30.0, 60.0)  # seconds of a training, at least; and where it is measured once more
+_TRAINED = 5.0  # seconds to copy a model that is trained, and to draw and write the result
+_GENERATION = 4.0  # evaluations of one that gains something, at least
+_COMPENSATING, _COMPENSATING_SHARE = 2.5, 0.1  # cost of a token of the Gram matrices, and share of a training, at most
 _READ = 4  # windows of calibration, held-out and report text, at least
 _REFITTED = 2048  # tokens of calibration text that output matrices are refitted to, at least
 _GRAM = 4  # cost of a token of it, for heads and for channels: both read it
 _ORDERED = 2  # cost of ordering the channels of all MLPs, in tokens that are scored, for each channel of one
-_REPORTED, _EXPORTED, _MEASURED = 3, 4, 6  # times that the report text is scored in a run, its export, and a training
-_VALIDATED = 12  # times that a training scores its held-out windows
-_JUDGED = 6  # times that the held-out windows are
-_FISHER, _SENSED = 4.0, (8, 256)  # cost of the sensitivity of a token; windows and their tokens that it reads, at most
-_COMPARING, _TIMED, _PRESET = 0.2, 35.0, 2.5e-7  # a comparison's share of the spare time, and its parts' seconds
-_FIXED, _WRITTEN = 10.0, 2e-7  # seconds for all that does not depend on the text, and for each weight of three files
+_REPORTED, _EXPORTED, _MEASURED = 3, 3, 1  # times that the report text is scored in a run, its export, and a training
+_JUDGED = 3  # times that the held-out windows are: of the dense, the uniform and the best model
+_KNOWN = 1.5  # times that the search text is, beside the evaluations
+_FISHER, _SENSED = 3.5, (8, 256)  # cost of the sensitivity of a token; windows and their tokens that it reads, at most
+_COMPARING, _TIMED, _PRESET = 0.2, 25.0, 1.5e-7  # a comparison's share of the spare time, and its parts' seconds
+_FIXED = 8.0  # seconds for all that does not depend on the text
+_WRITTEN, _CUT = 3e-8, 2e-7  # seconds for each weight of files and copies, and where matrices are cut
 
 
 def _share_out_file(
@@ -164,30 +185,33 @@ def _share_out_file(
 ) -> tuple[Recipe, Division, Shares]:
     """As :func:`share_out` for types of a file: any time is enough for some result."""
     windows = [window for window in WINDOWS if window <= text.window] or [text.window]
+    sizes = [*((window, SEARCHED) for window in windows), (windows[-1], SEARCHED // 2)]
     recipes = [recipe] + ([cheaper] if (cheaper := recipe.cheaper()) else [])
     for each in recipes:
-        for window in windows:
-            cut, comfort = replace(text, window=window), each.cuts(subject) or window > windows[-1]
-            least = _least_of_file(each, subject, cut)
-            if least.seconds <= (_COMFORT if comfort else 1.0) * seconds:
+        for size in sizes:
+            cut, comfort = replace(text, window=size[0]), each.cuts(subject) or size != sizes[-1]
+            most = _COMFORT if comfort else 1.0 if each is recipes[-1] or not subject.trainable else _ROOM
+            least = _least_of_file(each, subject, cut, size[1])
+            if least.seconds <= most * seconds:
                 return each, cut, _with_spare(least, seconds, subject, cut, each)
     return each, cut, _with_spare(least, max(seconds, least.seconds), subject, cut, each)
 
 
-def _least_of_file(recipe: Recipe, subject: Subject, text: Division) -> Shares:
+def _least_of_file(recipe: Recipe, subject: Subject, text: Division, searched: int) -> Shares:
     window, (evaluations, _) = text.window * subject.scored, recipe.evaluations(subject)
-    fixed, written = subject.slowness * _FIXED / 2, subject.slowness * _WRITTEN * sum(subject.widths.values())
+    fixed, weights = subject.slowness * _FIXED / 2, sum(subject.widths.values())
+    written = subject.slowness * (_CUT if recipe.cuts(subject) else _WRITTEN) * weights
     exporting = fixed + written + _EXPORTED * _READ * window
     calibration = min(_REFITTED // text.window if recipe.cuts(subject) else _READ, text.windows("calibration"))
     seconds = fixed + subject.slowness * recipe.setup_seconds(subject) + exporting
-    seconds += window * (calibration + _READ * (_JUDGED + _REPORTED) + SEARCHED * (evaluations + 2 * _REPORTED))
+    seconds += window * (calibration + _READ * (_JUDGED + _REPORTED) + searched * (evaluations + _KNOWN))
     if recipe.types(subject):
         windows, length = _SENSED
         seconds += _FISHER * min(windows, calibration) * min(length, text.window) * subject.scored
     if recipe.cuts(subject):
         seconds += _GRAM * calibration * window + _ORDERED * (subject.width or 0) * subject.scored
     return Shares(
-        calibration, _READ, SEARCHED, evaluations, seconds, exporting=exporting, held_out=_READ, compared=False
+        calibration, _READ, searched, evaluations, seconds, exporting=exporting, held_out=_READ, compared=False
     )
 
 
@@ -199,27 +223,38 @@ def _with_spare(least: Shares, seconds: float, subject: Subject, text: Division,
     compared = comparing <= _COMPARING * spare
     spare -= comparing if compared else 0.0
     cuts = recipe.cuts(subject)
-    training = _SPARE["training"] * spare if subject.trainable else 0.0
-    around = window * (_VALIDATED * least.held_out + _MEASURED * least.report)
-    if training < max(_SHORTEST, 2 * around):
-        training = 0.0
-    compensated = not cuts and _COMPENSATING * COMPENSATED * subject.scored <= _COMPENSATING_SHARE * training
     more = {name: share * spare / window for name, share in _SPARE.items()}
-    scored = _REPORTED + _EXPORTED + (_MEASURED if training else 0)
-    report = _within(
-        (_READ, _REPORT[1]), _READ + (1 - sum(_SPARE.values())) * spare / window / scored, text.windows("report")
-    )
-    most = text.windows("calibration")
-    added = more["calibration"] / (_GRAM if cuts else 2)
-    calibration = _within((least.calibration, _CALIBRATION[1]), least.calibration + added, most)
-    evaluations = min(recipe.evaluations(subject)[1], least.evaluations + more["search"] / SEARCHED)
-    exporting = least.exporting + _EXPORTED * (report - _READ) * window + (comparing if compared else 0.0)
+    calibration, cost = _calibrated(least.calibration, more["calibration"], cuts, text.windows("calibration"))
+    evaluations = least.evaluations
+    if cuts or more["search"] >= _GENERATION * least.searched:
+        evaluations = min(recipe.evaluations(subject)[1], evaluations + more["search"] / least.searched)
+    scored = _REPORTED + _EXPORTED + (_MEASURED if subject.trainable else 0)
+    report = _within((_READ, _REPORT[1]), _READ + more["report"] / scored, text.windows("report"))
     held_out = min(8, _READ + calibration // 8)
-    searching = seconds - exporting - training - window * (_JUDGED * held_out + _REPORTED * (report + SEARCHED))
+    cost += least.searched * (evaluations - least.evaluations)
+    cost += scored * (report - _READ) + _JUDGED * (held_out - _READ)
+    spare -= window * cost + subject.slowness * _TRAINED
+    found = replace(least, training=spare if subject.trainable else 0.0)
+    if found.training < _SHORTEST + window * ((2 + found.validations) * held_out + _MEASURED * report):
+        found = replace(least, training=0.0)
+    training = found.training
+    compensated = not cuts and _COMPENSATING * COMPENSATED * subject.scored <= _COMPENSATING_SHARE * training
+    exporting = least.exporting + _EXPORTED * (report - _READ) * window + (comparing if compared else 0.0)
+    searching = seconds - exporting - training - window * (_JUDGED * held_out + _REPORTED * report)
     return replace(
         least, calibration=calibration, report=report, evaluations=evaluations, seconds=seconds, training=training,
         exporting=exporting, searching=searching, held_out=held_out, compared=compared, compensated=compensated,
     )  # fmt: skip
+
+
+def _calibrated(least: int, windows: float, cuts: bool, available: int) -> tuple[int, float]:
+    """Windows of calibration text for the cost of so many ``windows`` beyond the ``least``, and their cost."""
+    each, first = (_GRAM, 0.0) if cuts else (2.0, 1 + _FISHER)
+    sensed = 0 if cuts else max(0, _SENSED[0] - least)  # the sensitivity reads no more
+    added = min(sensed, windows / (first or each)) + max(0.0, windows - first * sensed) / each
+    found = _within((least, _CALIBRATION[1]), least + added, available)
+    few = min(sensed, found - least)
+    return found, first * few + each * (found - least - few)
 
 
 def _least_minutes(recipe: Recipe, subject: Subject, text: Division) -> int:

@@ -30,7 +30,8 @@ class Subject:
     ``width``: that of an MLP, None if blocks cannot be taken apart. ``heads``: whether they can be removed.
     ``inputs``: the mean number of inputs of a weight's layer. ``gradients``: None if there is no memory for them.
     ``one_file``: whether the result is to be a .gguf file; ``base``: another one; ``widths``: how many of its weights
-    have rows of each length, in matrices that have types; ``kinds_of_source``: the types that these have in the source.
+    have rows of each length, in matrices that have types; ``kinds_of_source``: the types that these have in the source,
+    and ``by_kind`` their ``widths`` by these, if it is a .gguf file.
     ``form``: of blocks in a .gguf file, see :func:`problems.gguf.sources.cuts_of`; ``least``: about the bytes of the
     smallest one of all weights. ``trainable``: whether the packages that train a result are there;
     ``roomy``: whether there is memory to train all weights. ``slowness``: seconds for each one of the processor, which
@@ -49,6 +50,7 @@ class Subject:
     positions: int
     widths: Mapping[int, int] = field(default_factory=dict)
     kinds_of_source: Sequence[str] = ()
+    by_kind: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     one_file: bool = False
     form: str = BLOCKS
     least: float = 0.0

@@ -11,7 +11,10 @@ from problems.gguf import ggml
 from problems.planning.recipe import Json, Recipe, Subject, additive, evaluations_of_cuts, narrower
 
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_LEAST, _MOST = 4, 60  # evaluations of a search that knows the costs of its levels
+_LEAST, _MOST = (
+    2,
+    60,
+)  # evaluations of a search that knows the costs of its levels: the first child is nearly the result
 
 _SOME = 0.1  # share of the parameters that is removed even near the border
 
@@ -47,10 +50,21 @@ class Size(Recipe):
     def setup_seconds(self, subject: Subject) -> float:
         if not subject.one_file:
             return super().setup_seconds(subject)
-        return quantising_seconds(self.types(subject), subject.widths) / subject.threads
+        return sum(quantising_seconds(*each) for each in self._smaller(subject)) / subject.threads
 
     def cached_bytes(self, subject: Subject) -> float:
-        return quantised_bytes(self.types(subject), subject.widths) if subject.one_file else 0.0
+        return sum(quantised_bytes(*each) for each in self._smaller(subject)) if subject.one_file else 0.0
+
+    def _smaller(self, subject: Subject) -> list[tuple[list[str], Mapping[int, int]]]:
+        """The types that matrices are quantised to, which are smaller than that of the source, and their widths."""
+        types = [*self.types(subject)]
+        if not subject.quantised:
+            return [(types, subject.widths)]
+        most = {kind: _TYPES[kind].bits if kind in _TYPES else _MOST_BITS for kind in subject.by_kind}
+        return [
+            ([kind for kind in types if _TYPES[kind].bits < most[own]], widths)
+            for own, widths in subject.by_kind.items()
+        ]
 
     def cheaper(self) -> Recipe | None:
         return None if self._fast else type(self)(self.value, fast=True)

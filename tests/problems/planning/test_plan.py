@@ -48,7 +48,7 @@ def test_a_model_that_cannot_be_taken_apart_has_goals_without_widths():
 
 def test_a_joint_file_is_trained_before_it_is_compared():
     subject = replace(SUBJECT, one_file=True, trainable=True, least=7e7, scored=1 / 180, gradients=None)
-    found = [share_out(Size(6e7), subject, TEXT, 60 * minutes)[2] for minutes in (8, 20, 60)]
+    found = [share_out(Size(6e7), subject, TEXT, 60 * minutes)[2] for minutes in (6, 20, 60)]
     assert [one.compared for one in found] == [False, True, True]
     for one in found:
         assert one.training > one.seconds / 4
@@ -176,6 +176,19 @@ def test_types_around_the_wanted_bits_are_few_and_reach_them(bits, widths, fast)
     assert quantising_seconds(found, rows) > 0
     sizes = (3 * ggml.row_bytes(kind, width) for kind in found for width in widths if ggml.fits(kind, width))
     assert quantised_bytes(found, rows) == pytest.approx(sum(sizes))
+
+
+def test_matrices_are_quantised_to_types_that_are_smaller_than_their_own():
+    own = {"Q4_1": {576: 10**8}, "Q8_0": {576: 10**7}, "F16": {1536: 10**6}}
+    subject = replace(SUBJECT, one_file=True, kinds_of_source=[*own], by_kind=own)
+    goal = Size(75e6)
+    types = goal.types(subject)
+    below = [kind for kind in types if ggml.row_bytes(kind, 256) < ggml.row_bytes("Q4_1", 256)]
+    assert {*below} < {*types}
+    pairs = [(below, own["Q4_1"]), ([kind for kind in types if kind != "Q8_0"], own["Q8_0"]), (types, own["F16"])]
+    assert goal.setup_seconds(subject) == pytest.approx(sum(quantising_seconds(*pair) for pair in pairs))
+    assert goal.cached_bytes(subject) == pytest.approx(sum(quantised_bytes(*pair) for pair in pairs))
+    assert goal.setup_seconds(subject) < goal.setup_seconds(replace(subject, kinds_of_source=[], by_kind={}))
 
 
 @pytest.mark.parametrize("width", [1536, 640, 256, 11008, 4864])
