@@ -75,12 +75,12 @@ class Types(Overlay):
 
     @classmethod
     def needs_of(cls, resident: Resident, settings: TypesSettings) -> Needs:
-        """A copy of all matrices in memory, and all types of each on the disk."""
+        """A copy of all matrices in memory, unless they stream, and all types of each on the disk."""
         copies = stored = quantised = 0
         for matrix in typed_matrices(resident):
             rows, width = matrix.rows(matrix.weight).shape
             kinds = [kind for kind in settings.chosen if ggml.fits(kind, width)]
-            copies += matrix.weight.nbytes
+            copies += 0 if resident.streams else matrix.weight.nbytes
             quantised += rows * width * len(kinds)
             stored += rows * sum(ggml.row_bytes(kind, width) for kind in kinds)
         statistics = frozenset({INPUT_NORMS} if settings.importance else ())
