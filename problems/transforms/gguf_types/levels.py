@@ -177,7 +177,8 @@ def values_of(
     """The values of ``data`` in ``kind``, or those of ``rows``, laid out and stored like ``weight`` of ``matrix``."""
     width = matrix.rows(weight).shape[1]
     values = ggml.dequantize(data if rows is None else data[rows.cpu().numpy()], kind, width)
-    return matrix.rows(torch.from_numpy(values)).to(weight.detach(), copy=True).contiguous()
+    shared = kind == "F32"  # then the values are the bytes
+    return matrix.rows(torch.from_numpy(values)).to(weight.detach(), copy=shared).contiguous()
 
 
 def sizes(matrix: Matrix, stored: Mapping[str, torch.Tensor], kinds: Iterable[str], exact: bool) -> dict[str, float]:
