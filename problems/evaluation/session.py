@@ -10,6 +10,7 @@ import torch
 from problems.evaluation import EvaluationSettings
 from problems.evaluation.measure import Divergence, Measure, Objective, Perplexity
 from problems.evaluation.prefix_cache import PrefixCache
+from problems.models.device import free_memory
 from problems.models.resident import Resident
 from problems.texts.text_splits import Texts
 from problems.texts.windows import Windows, predictions
@@ -20,6 +21,8 @@ PERPLEXITY = (
     "exp of the mean next-token loss over non-overlapping windows, losses in float32, no special tokens added but the "
     "one that a text's begin names"
 )
+
+_REUSED = 0.1  # share of the free memory, at most, for hidden states that candidates reuse
 
 
 class Fitness:
@@ -34,7 +37,8 @@ class Fitness:
             resident.forward.compile()
         self.measure = Measure(resident.forward, settings.batch_tokens)
         state_bytes = texts.search.tokens.numel() * resident.forward.bytes_per_state
-        self._states = PrefixCache(resident.forward.depth, state_bytes, settings.reuse_mib * 2**20)
+        limit = min(settings.reuse_mib * 2**20, int(_REUSED * free_memory(resident.device)))
+        self._states = PrefixCache(resident.forward.depth, state_bytes, limit)
         self._divergences: dict[Any, tuple[Divergence, float]] = {}
         self._measured: dict[Any, tuple[float, float]] = {}  # objective and next-token loss, by text and genome
         self.objective_on(texts.search, transform.dense)
