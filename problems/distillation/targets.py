@@ -48,6 +48,12 @@ class DenseModel:
 
         return taught
 
+    def keep(self, tokens: torch.Tensor) -> None:
+        """Make all :meth:`kept_targets` of ``tokens``."""
+        taught, count = self.kept_targets(tokens), tokens.shape[1] - 1
+        for window in range(len(tokens)):
+            taught(slice(window * count, window * count + 1))
+
     def targets(self, tokens: torch.Tensor) -> Targets:
         """The predictions for ``tokens`` ``(windows, window)``, but for those after the last one of each window."""
         rows = self.forward(tokens)[0][:, :-1].flatten(0, 1)

@@ -163,7 +163,7 @@ def share_out(
 _ROOM = 0.5  # share of the time that the least may take with finer types, as training gains more than these
 _COMFORT = 0.35  # share of the time that the least may take with longer windows, and with finer types of cut matrices
 _SPARE = {"calibration": 0.05, "search": 0.02, "report": 0.08}  # of the time beyond the least; the rest is for training
-_SHORTEST, _LONGER = 10.0, (30.0, 60.0)  # seconds of a training, at least; and where it is measured once more
+_SHORTEST, _LONGER = 6.0, (30.0, 60.0)  # seconds of a training, at least; and where it is measured once more
 _TRAINED = 5.0  # seconds to copy a model that is trained, and to draw and write the result
 _GENERATION = 4.0  # evaluations of one that gains something, at least
 _COMPENSATING, _COMPENSATING_SHARE = 2.5, 0.1  # cost of a token of the Gram matrices, and share of a training, at most
@@ -175,8 +175,8 @@ _REPORTED, _EXPORTED, _MEASURED = 3, 3, 1  # times that the report text is score
 _JUDGED = 3  # times that the held-out windows are: of the dense, the uniform and the best model
 _KNOWN = 1.5  # times that the search text is, beside the evaluations
 _FISHER, _SENSED = 3.5, (8, 256)  # cost of the sensitivity of a token; windows and their tokens that it reads, at most
-_COMPARING, _TIMED, _PRESET = 0.2, 25.0, 1.5e-7  # a comparison's share of the spare time, and its parts' seconds
-_FIXED = 8.0  # seconds for all that does not depend on the text
+_COMPARING, _TIMED, _PRESET = 0.2, 30.0, 1.5e-7  # a comparison's share of the spare time, and its parts' seconds
+_FIXED = 6.0  # seconds for all that does not depend on the text
 _WRITTEN, _CUT = 3e-8, 2e-7  # seconds for each weight of files and copies, and where matrices are cut
 
 
