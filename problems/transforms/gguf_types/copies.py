@@ -61,6 +61,7 @@ class TypedMatrix:
             self.kind, self._beneath = kind, beneath
             self._make, self.data = (None, None) if kind == DENSE else make(beneath)
             self._above = beneath
+            self._put(beneath)  # before another copy is made, the one before goes
             if self._make and not self._late:
                 self._above = nn.Parameter(self._make(None), requires_grad=False)
         self._put(self._above)
