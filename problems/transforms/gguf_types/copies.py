@@ -55,8 +55,7 @@ class TypedMatrix:
 
         It is made where the type, or the weight beneath, is another than before.
         """
-        weight = self.matrix.weight
-        beneath = self._beneath if weight is self._above else weight
+        beneath = self._beneath if self.matrix.weight is self._above else self.matrix.weight
         if kind != self.kind or beneath is not self._beneath:
             self.kind, self._beneath = kind, beneath
             self._make, self.data = (None, None) if kind == DENSE else make(beneath)
