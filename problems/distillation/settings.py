@@ -65,7 +65,7 @@ class RecoverSettings(Settings):
         None,
         gt=0,
         description="highest learning rate (default: 3e-4 for all weights, 1e-3 for the others, and for scales at most "
-        "0.01 times the divergence on the held-out windows)",
+        "0.003 times the divergence on the held-out windows)",
     )
     batch: int | None = Field(None, ge=1, description="windows in a step (default: 1 if scales are trained, else 4)")
     accumulate: int = Field(1, ge=1, description="passes that a step is divided into; more need less memory")

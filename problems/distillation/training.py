@@ -32,7 +32,7 @@ from problems.results.learning_curve import DIVERGENCE
 
 _LONGEST_GRADIENT = 1.0  # longer ones are clipped to this norm
 _MOMENTS = ("exp_avg", "exp_avg_sq")
-_RATE_OF_LOSS = 0.01  # learning rate of scales, for each nat a token of divergence on the held-out windows
+_RATE_OF_LOSS = 0.003  # learning rate of scales, for each nat a token of divergence on the held-out windows
 _LONG_STEP = 1.0  # seconds
 _WARM_UP = 0.05  # the share of the steps in which the learning rate rises
 
