@@ -133,14 +133,14 @@ def _save(
         empty.config.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
-        def dequantised() -> Tensors:
+    def dequantised(part: Mapping[str, slice]) -> Tensors:
+        with _told(settings), read_as_package(part):
             found = load_gguf_checkpoint(where["gguf_file"], return_tensors=True, model_to_load=empty)["tensors"]
-            return {name: tensor.to(dtype).contiguous() for name, tensor in found.items()}
+        return {name: tensor.to(dtype).contiguous() for name, tensor in found.items()}
 
-        for part in Header(Path(settings.model)).parts():
-            with read_as_package(part):
-                keep(dequantised())
-            release_memory(torch.device("cpu"))  # transformers leaves the tensors in a circle
+    for part in Header(Path(settings.model)).parts():
+        keep(dequantised(part))
+        release_memory(torch.device("cpu"))  # transformers leaves the tensors in a circle
 
 
 def _check_block_count(settings: ModelSettings, header: Header | None) -> None:

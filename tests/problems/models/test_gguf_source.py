@@ -58,6 +58,16 @@ def test_a_damaged_copy_is_made_again(loaded):
     assert same(first, loaded())
 
 
+def test_weights_that_cannot_be_dequantised_are_told_for_people(loaded, monkeypatch):
+    def fail(*_, **__):
+        raise ValueError("no such type")
+
+    monkeypatch.setattr(load, "load_gguf_checkpoint", fail)
+    with pytest.raises(InputError, match="no such type"):
+        loaded()
+    assert not entries()
+
+
 def test_without_room_nothing_is_kept_and_the_model_is_the_same(loaded, monkeypatch):
     first = loaded()
     entries()[0].path.unlink()
