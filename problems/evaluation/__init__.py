@@ -19,7 +19,9 @@ class EvaluationSettings(TextsSettings, ModelSettings):
         None, ge=1, description="tokens in one forward pass, at least one window; null: as the memory allows"
     )
     reuse_mib: int = Field(
-        512, ge=0, description="MiB for hidden states that related candidates reuse, at most a tenth of the free memory"
+        512,
+        ge=0,
+        description="MiB for hidden states that related candidates reuse, at most a tenth of what is free; 0 is none",
     )
     compile: bool = Field(False, description="torch.compile the blocks: faster in long searches, needs a compiler")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
+from cachetools import LRUCache
 
 from problems.evaluation import EvaluationSettings
 from problems.evaluation.measure import Divergence, Measure, Objective, Perplexity
@@ -22,6 +23,7 @@ PERPLEXITY = (
     "one that a text's begin names"
 )
 
+_RECENT = 1000  # candidates whose values are remembered
 _REUSED = 0.1  # share of the free memory, at most, for hidden states that candidates reuse
 
 
@@ -40,7 +42,8 @@ class Fitness:
         limit = min(settings.reuse_mib * 2**20, int(_REUSED * free_memory(resident.device)))
         self._states = PrefixCache(resident.forward.depth, state_bytes, limit)
         self._divergences: dict[Any, tuple[Divergence, float]] = {}
-        self._measured: dict[Any, tuple[float, float]] = {}  # objective and next-token loss, by text and genome
+        self._measured: LRUCache[Any, tuple[float, float]] = LRUCache(_RECENT)
+        """Objective and next-token loss, by text and genome: those of a long search would be many."""
         self.objective_on(texts.search, transform.dense)
         self.tokens_scored = 0  # by value
 

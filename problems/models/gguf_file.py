@@ -61,9 +61,9 @@ def read_gguf(path: Path) -> GgufFile:
     """
     try:
         state = path.stat()
+        return _read(path, state.st_size, state.st_mtime_ns)
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", str(path)) from None
-    return _read(path, state.st_size, state.st_mtime_ns)
 
 
 @lru_cache(maxsize=1)
@@ -72,9 +72,7 @@ def _read(path: Path, *_: int) -> GgufFile:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             fields, infos, end = _header(content)
             size = len(content)
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}", str(path)) from None
-    except ImportError:
+    except (OSError, ImportError):
         raise
     except Exception:  # bytes of another format may mean anything
         raise InputError("is no .gguf file, or a truncated one: give a whole one", str(path)) from None

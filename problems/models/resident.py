@@ -39,13 +39,12 @@ class Resident:
         found: Self | None = cls._kept.pop(settings.model, None)
         if found is None or settings.dtype not in {found.dtype, "auto"} or settings.device != "auto":
             found = cls(*load_model(settings), settings.model)
-        found.streams = settings.memory == "stream" or (settings.memory == "auto" and not found._fits)
+        found.streams = settings.memory == "stream" or (settings.memory == "auto" and not found._fits())
         return found
 
-    @property
     def _fits(self) -> bool:
         """Tell whether a candidate's weights may all be in memory, beside those of the dense model in a file."""
-        needed = sum(parameter.nbytes for parameter in self.model.parameters())
+        needed = self.parameters * self.model.dtype.itemsize
         return self.device.type != "cpu" or needed < _SHARE * free_memory(self.device)
 
     def keep_for_run(self) -> None:

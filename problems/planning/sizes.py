@@ -11,10 +11,7 @@ from problems.gguf import ggml
 from problems.planning.recipe import Json, Recipe, Subject, additive, evaluations_of_cuts, narrower
 
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_LEAST, _MOST = (
-    2,
-    60,
-)  # evaluations of a search that knows the costs of its levels: the first child is nearly the result
+_LEAST, _MOST = 2, 60  # evaluations of a search that knows the costs of its levels, whose first child is nearly best
 
 _SOME = 0.1  # share of the parameters that is removed even near the border
 

@@ -80,11 +80,11 @@ class Types(Overlay):
         for matrix in typed_matrices(resident):
             rows, width = matrix.rows(matrix.weight).shape
             kinds = [kind for kind in settings.chosen if ggml.fits(kind, width)]
-            copies += 0 if resident.streams else matrix.weight.nbytes
+            copies += matrix.weight.nbytes
             quantised += rows * width * len(kinds)
             stored += rows * sum(ggml.row_bytes(kind, width) for kind in kinds)
         statistics = frozenset({INPUT_NORMS} if settings.importance else ())
-        return Needs(statistics, False, copies, stored, QUANTISING * quantised)
+        return Needs(statistics, False, 0 if resident.streams else copies, stored, QUANTISING * quantised)
 
     @classmethod
     def missing(cls, settings: TypesSettings) -> list[str]:

@@ -43,12 +43,11 @@ class _Version:
 class Masks:
     """Sets the model's weights to those of any sparsities, without loading or allocating anything.
 
-    ``late``: they are made whenever their layer runs, and the model's own stay as they were loaded.
-
     ``stored``, only read: each matrix's original weights, their levels (:mod:`problems.transforms.weights.ranks`), and
     the split of a group's loss (:func:`problems.transforms.weights.genes.split`). ``stages``: rising sparsities with
     updated weights in ``stored``; a matrix is cut from those of the stage that is nearest to its cut, or from the
-    original ones, whose stage is 0.
+    original ones, whose stage is 0. ``late``: the weights are made whenever their layer runs, and the model's own stay
+    as they were loaded.
     """
 
     def __init__(
