@@ -29,18 +29,20 @@ class Pace:
 
 def pace(resident: Resident, tokens: torch.Tensor, with_gradients: bool) -> Pace:
     """Measure ``resident`` on at least two windows ``tokens`` ``(windows, window)``."""
-    measure = Measure(resident.forward, None)
-    start = time.perf_counter()
-    measure.value(tokens[:1], Perplexity())  # the first pass takes longer
-    enough = max(1, int(_ENOUGH / (time.perf_counter() - start)))
-    batch = tokens[: max(1, min(enough, measure.batch_tokens // tokens.shape[1]))]
-    times: list[float] = []
-    end = time.perf_counter() + _ENOUGH
-    while not times or time.perf_counter() < end:
+    measure, slope = Measure(resident.forward, None), None
+
+    def seconds(batch: torch.Tensor) -> float:
         start = time.perf_counter()
         measure.value(batch, Perplexity())  # as a candidate is scored, without progress
-        times.append(time.perf_counter() - start)
-    scored, slope = min(times) / batch.numel(), None
+        return time.perf_counter() - start
+
+    batch, times = tokens[:1], [seconds(tokens[:1])]
+    if times[0] < _ENOUGH:  # the first of short passes takes longer
+        batch = tokens[: max(1, min(int(_ENOUGH / times[0]), measure.batch_tokens // tokens.shape[1]))]
+        times, end = [], time.perf_counter() + _ENOUGH
+        while not times or time.perf_counter() < end:
+            times.append(seconds(batch))
+    scored = min(times) / batch.numel()
     if with_gradients:
         one, two = (_gradients(resident, tokens[:count]) for count in (1, 2))
         slope = max(_LEAST * scored, (two - one) / tokens.shape[1])

@@ -77,7 +77,7 @@ class Prune(Planner):
         from problems.gguf.base import find_base
         from problems.models.resident import Resident
         from problems.models.settings import ModelSettings
-        from problems.planning.division import divide, parts_of
+        from problems.planning.division import WINDOWS, divide, parts_of
         from problems.planning.plan import SEARCHED, longest, measure_subject, share_out
         from problems.texts.settings import TextSettings
         from problems.texts.windows import cut_windows
@@ -94,7 +94,8 @@ class Prune(Planner):
             find_base(resident, base)  # raises an error if nothing says what the file holds beside the weights
         with Phase("measuring the model"):
             text = divide(given, parts, resident.tokenizer, longest(resident))
-            windows = cut_windows(TextSettings(**text.settings("search", SEARCHED)), resident.tokenizer, "text")
+            short = replace(text, window=min(WINDOWS[-1], text.window)).settings("search", SEARCHED)
+            windows = cut_windows(TextSettings(**short), resident.tokenizer, "text")
             if words and isinstance(recipe, Unneeded):
                 recipe = recipe.sized(resident, words, parts["search"])
             files = (cuts_of(options.model, base), least_bytes(settings)) if one_file else ()
