@@ -22,7 +22,7 @@ from problems.distillation.progress import held_out_scores
 from problems.distillation.settings import RecoverSettings, seconds_of
 from problems.distillation.targets import DenseModel
 from problems.distillation.teacher import Teacher, taught
-from problems.distillation.text import RecoveryText, refuse_report
+from problems.distillation.text import RecoveryText
 from problems.distillation.trainable_parameters import Given
 from problems.distillation.training import Training
 from problems.gguf.ggml import Encoded
@@ -83,7 +83,6 @@ def recover(
     """
     session = final.session
     refuse_unknown(settings, known)
-    refuse_report(text, session.texts.report)
     models = {EVOLVED: final} | {name: FinalModel(session, known[name]) for name in settings.trained_alike}
     identity: dict[str, Any] = {"genomes": {name: list(model.genome) for name, model in models.items()}}
     identity |= {"weights": session.resident.weights_sha256, "transform": session.transform.describe()}

@@ -9,11 +9,11 @@ from typing import Any, Self
 import numpy
 import torch
 
-from evoprune import InputError
+from evoprune import InputError, note
 from problems.distillation.settings import RecoverSettings
 from problems.evaluation.session import Session
 from problems.texts.settings import TextSettings
-from problems.texts.text_splits import PASSAGE, Texts, holds_much_of, share_in_common
+from problems.texts.text_splits import PASSAGE, Texts, in_common
 from problems.texts.windows import Windows, check_length, unused_windows
 
 _ROLE = "recover.text"
@@ -45,24 +45,31 @@ class RecoveryText:
 
 
 def recovery_text(settings: RecoverSettings, session: Session) -> RecoveryText:
-    """The text that ``settings`` name, or that of the search, whose windows are left out; the report's is not read."""
+    """The text that ``settings`` name, or that of the search, whose windows are left out."""
     searched = session.texts.search
     text = settings.text_settings(searched.settings)
     seen = [searched] if text.identity == searched.settings.identity else []
     model, tokenizer = session.resident.model, session.texts.tokenizer  # which the resident model's may not be now
-    return divided(text, seen, settings, model, tokenizer, session.settings.report_text)
+    return divided(text, seen, settings, model, tokenizer, session.texts.report)
 
 
 def divided(
     text: TextSettings, seen: Sequence[Windows], settings: RecoverSettings, model: Any, tokenizer: Any,
-    report: TextSettings,
+    report: Windows,
 ) -> RecoveryText:  # fmt: skip
-    """Divide the windows of ``text`` but those ``seen``, for ``model``, the one to train or its dense one."""
-    if text.identity == report.identity:
+    """Divide the windows of ``text`` but those ``seen``, for ``model``, the one to train or its dense one.
+
+    Windows that hold passages of the ``report`` text are left out, so that neither training nor the choice of weights
+    sees any.
+    """
+    if text.identity == report.settings.identity:
         raise InputError("is the report text, which must not be trained on; give another", text.source)
     check_length(text, model, _ROLE)
-    whole = unused_windows(text, seen, tokenizer, _ROLE)
-    windows, held_out = len(whole.tokens), settings.held_out
+    free = unused_windows(text, seen, tokenizer, _ROLE)
+    whole = free.without(in_common(free, report, min(PASSAGE, report.text.shape[1])).any(1))
+    windows, held_out, left_out = len(whole.tokens), settings.held_out, len(free.tokens) - len(whole.tokens)
+    if left_out:
+        note(f"{text.source}: {left_out} windows hold passages of the report text and are not trained on")
     if windows < held_out + settings.step_windows:
         raise InputError(
             f"leaves {windows} windows of {text.window} tokens; expected {held_out} that are held out and at least "
@@ -70,14 +77,3 @@ def divided(
             text.source,
         )
     return RecoveryText.of(whole, held_out)
-
-
-def refuse_report(text: RecoveryText, report: Windows) -> None:
-    """Raise :class:`evoprune.InputError` if ``text`` holds passages of the ``report`` text."""
-    if holds_much_of(report, text.whole):
-        share = share_in_common(report, text.whole)
-        raise InputError(
-            f"holds {share:.1%} of the report text, in passages of {PASSAGE} tokens and more, or a whole window of it; "
-            "it must not be trained on: give another text",
-            text.whole.settings.source,
-        )

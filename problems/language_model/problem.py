@@ -171,8 +171,9 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
             return known
         from problems.language_model.recovery import check_before_run
 
-        check_before_run(self.session, self.recovery, self.recovery_text, self._compared())
-        return known | ({"recovery_text": self.recovery_text.whole.sha256} if self._select else {})
+        check_before_run(self.session, self.recovery, self._compared())
+        text = self.recovery_text.whole  # raises an error for one that leaves too little
+        return known | ({"recovery_text": text.sha256} if self._select else {})
 
     @classmethod
     def weights_of(cls, settings: Any) -> tuple[float, ...]:

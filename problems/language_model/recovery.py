@@ -23,7 +23,7 @@ from problems.distillation.recover import (
 from problems.distillation.settings import DEFAULT_WINDOW, RecoverOptions, RecoverSettings
 from problems.distillation.targets import DenseModel
 from problems.distillation.teacher import Teacher
-from problems.distillation.text import RecoveryText, divided, recovery_text, refuse_report
+from problems.distillation.text import RecoveryText, divided, recovery_text
 from problems.distillation.trainable_parameters import Given, looks_pruned, refuse_lora
 from problems.distillation.training import accelerator, refuse_uneven
 from problems.evaluation.session import PERPLEXITY, Session
@@ -55,7 +55,7 @@ _OF_A_FOLDER = ("teacher", "report_text", "revision", "trust_remote_code", "devi
 Json = dict[str, Any]
 
 
-def check_before_run(session: Session, settings: RecoverSettings, text: RecoveryText, known: Iterable[str]) -> None:
+def check_before_run(session: Session, settings: RecoverSettings, known: Iterable[str]) -> None:
     """Raise :class:`evoprune.InputError` for settings that would fail after the search.
 
     ``known``: the names that ``alike`` allows.
@@ -65,7 +65,6 @@ def check_before_run(session: Session, settings: RecoverSettings, text: Recovery
     if settings.train == "lora":
         refuse_lora(session.transform.sparse)
     refuse_scales(settings, session.transform)
-    refuse_report(text, session.texts.report)
 
 
 def recover_in_run(
@@ -146,8 +145,7 @@ def recover_export(
     search = settings_of(run.protocol.search_text.model_dump()) if run else None
     own = options.text_settings(search)
     seen = [cut_windows(search, tokenizer, "search_text")] if search and own.identity == search.identity else []
-    text = divided(own, seen, options, student, tokenizer, report.settings)
-    refuse_report(text, report)
+    text = divided(own, seen, options, student, tokenizer, report)
     judge = Teacher(DenseModel(teacher.model), text, report)
     begin(workplace, options, judge, {"weights": [resident.weights_sha256, teacher.weights_sha256]})
 

@@ -4,7 +4,7 @@ import hashlib
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -42,6 +42,11 @@ class Windows:
     def text(self) -> torch.Tensor:
         """The tokens of the text alone ``(windows, tokens)``."""
         return self.tokens[:, 1:] if self.begin is not None else self.tokens
+
+    def without(self, left_out: NDArray[numpy.bool_]) -> "Windows":
+        """The same windows but those that ``left_out`` ``(windows,)`` marks."""
+        kept = numpy.flatnonzero(~left_out)
+        return replace(self, tokens=self.tokens[kept], places=tuple(self.places[number] for number in kept))
 
     @cached_property
     def sha256(self) -> str:

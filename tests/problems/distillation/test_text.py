@@ -1,4 +1,4 @@
-"""A recovery never reads what a search or a report read."""
+"""A recovery never reads windows of a search, or passages of a report."""
 
 from pathlib import Path
 
@@ -7,17 +7,15 @@ import torch
 
 from evoprune import InputError
 from problems.distillation.settings import RecoverSettings
-from problems.distillation.text import recovery_text, refuse_report
+from problems.distillation.text import recovery_text
+from problems.texts.text_splits import PASSAGE
 
 
 @pytest.fixture
 def text_of(session):
     def call(**settings):
         given = RecoverSettings(**{"held_out": 3} | settings)
-        texts = session.texts
-        found = recovery_text(given, session)
-        refuse_report(found, texts.report)
-        return found
+        return recovery_text(given, session)
 
     return call
 
@@ -36,16 +34,25 @@ def test_windows_are_apart_from_each_other_and_from_the_search(text_of, session,
     assert len(found.train) + 3 == (32 * 32 - searched.numel()) // window
 
 
-def test_the_report_text_is_refused_also_as_a_copy(text_of, small, tmp_path):
+def test_passages_of_the_report_text_are_not_trained_on(text_of, small, session, tmp_path, capsys):
     report = Path(small["report_text"]["source"])
     with pytest.raises(InputError, match="is the report text"):
         text_of(text=str(report))
+    words = report.read_text().split()
+    own = [f"w{number * 7 % 100}" for number in range(40 * 20)]
     copy = tmp_path / "copy.txt"
-    copy.write_text("w1 w2 w3 " + report.read_text())
-    words = report.read_text().split()[40:80]  # no whole window of either
-    copy.write_text(" ".join(words + [f"w{number * 7 % 100}" for number in range(32 * 20)]))
-    with pytest.raises(InputError, match=r"holds 31[.]2% of the report text"):
-        text_of(text=str(copy), window=48)
+    copy.write_text(" ".join([*own[:50], *words[40:80], *own[50:]]))  # across windows 1 and 2, in no whole one
+    found, ids = text_of(text=str(copy), window=40), session.texts.tokenizer.convert_tokens_to_ids(words)
+    assert len(found.whole.tokens) == 19
+    assert 1 not in found.whole.places
+    assert 2 not in found.whole.places
+    assert not {tuple(ids[at : at + PASSAGE]) for at in range(len(ids) - PASSAGE)} & {
+        tuple(row[at : at + PASSAGE]) for row in found.whole.tokens.tolist() for at in range(40 - PASSAGE + 1)
+    }
+    assert "2 windows" in capsys.readouterr().err
+    copy.write_text("w1 w2 w3 " + session.texts.tokenizer.decode(session.texts.report.text.flatten()))
+    with pytest.raises(InputError, match="leaves 0 windows"):
+        text_of(text=str(copy))
 
 
 def test_a_text_that_is_too_short_says_so(text_of, tmp_path):
