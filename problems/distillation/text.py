@@ -66,7 +66,8 @@ def divided(
         raise InputError("is the report text, which must not be trained on; give another", text.source)
     check_length(text, model, _ROLE)
     free = unused_windows(text, seen, tokenizer, _ROLE)
-    whole = free.without(in_common(free, report, min(PASSAGE, report.text.shape[1])).any(1))
+    shared = in_common(free, report, min(PASSAGE, report.text.shape[1]))
+    whole = free.chosen([number for number, tokens in enumerate(shared) if not tokens.any()])
     windows, held_out, left_out = len(whole.tokens), settings.held_out, len(free.tokens) - len(whole.tokens)
     if left_out:
         note(f"{text.source}: {left_out} windows hold passages of the report text and are not trained on")

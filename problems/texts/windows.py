@@ -43,9 +43,8 @@ class Windows:
         """The tokens of the text alone ``(windows, tokens)``."""
         return self.tokens[:, 1:] if self.begin is not None else self.tokens
 
-    def without(self, left_out: NDArray[numpy.bool_]) -> "Windows":
-        """The same windows but those that ``left_out`` ``(windows,)`` marks."""
-        kept = numpy.flatnonzero(~left_out)
+    def chosen(self, kept: list[int]) -> "Windows":
+        """Those of these windows that have the numbers ``kept``."""
         return replace(self, tokens=self.tokens[kept], places=tuple(self.places[number] for number in kept))
 
     @cached_property
