@@ -8,7 +8,7 @@ from evoprune.experiment.registry import check_plugin, find_plugin
 from evoprune.experiment.registry import names as plugin_names
 from evoprune.experiment.spec import Choice
 from evoprune.exports.exporting import CARD, FACTS, about, described_in, is_one_file, load
-from evoprune.files.cache import CachedFile, cache_limit
+from evoprune.files.cache import CachedFile, cache_folder, cache_limit
 from evoprune.files.json_files import atomically, finite, read_json, write_json
 from evoprune.interfaces.algorithm import Algorithm, Evaluate, Generation, Individual
 from evoprune.interfaces.budget import ROUNDING, Additive, Budget, Monotone, Price, solve
@@ -25,7 +25,7 @@ from evoprune.interfaces.export import (
     Table,
 )
 from evoprune.interfaces.genes import Gene, Genes
-from evoprune.interfaces.parts import Finals, Foreseeing, HeldOut, Measured, Outcome, Reporting, TradeOffs
+from evoprune.interfaces.parts import Finals, Foreseeing, HeldOut, Measured, Outcome, Reporting, Together, TradeOffs
 from evoprune.interfaces.planning import Plan, Planner
 from evoprune.interfaces.problem import Evaluation, Problem, Settings
 from evoprune.interfaces.result import Best, FinalistRow, Result

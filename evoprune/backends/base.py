@@ -1,17 +1,21 @@
 """The interface of backends, which take genomes and return scores as they are ready; and the simplest one."""
 
 import itertools
+import math
 import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from evoprune.interfaces.problem import Evaluation
 
-Scorer = Callable[[Sequence[float]], Evaluation]
+Scores = Evaluation | list[Evaluation]
+
+Scorer = Callable[[Any], Scores]
+"""Scores a genome; or several, given as a tuple."""
 
 _POLL = 1.0  # seconds between two checks for a stall
 _TRIES = 2  # of an evaluation that fails
@@ -20,11 +24,11 @@ _LEAST, _FIRST = 60.0, 3600.0  # seconds without a result that are no stall; bef
 
 @dataclass(frozen=True)
 class Call:
-    """One evaluation to make. ``avoid``: the worker that failed at it before, if any."""
+    """An evaluation of a genome, or of several. ``avoid``: the worker that failed at it before, if any."""
 
     number: int
     function: Scorer
-    genome: Sequence[float]
+    genome: Sequence[Any]
     avoid: str = ""
 
 
@@ -51,6 +55,7 @@ class Backend(ABC):
 
     def __init__(self, stall_after: float | None = None, slowest: float = 0.0) -> None:
         self._stall_after, self._slowest, self._answered = stall_after, slowest, False
+        self._at_once = 1
         self._numbers = itertools.count()
         self._calls: deque[Call] = deque()
 
@@ -58,8 +63,8 @@ class Backend(ABC):
         self._calls.append(call)
 
     @abstractmethod
-    def completed(self, timeout: float) -> list[tuple[int, Evaluation]]:
-        """Return numbers and results of completed calls, lost ones as failures, after at most ``timeout`` seconds."""
+    def completed(self, timeout: float) -> list[tuple[int, Scores]]:
+        """Return numbers and results of completed calls, lost ones as a failure, after at most ``timeout`` seconds."""
 
     def at_work(self) -> AbstractContextManager[None]:
         """A context to use around :meth:`map`; outside it, the backend draws no global random numbers."""
@@ -74,37 +79,48 @@ class Backend(ABC):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def map(
-        self, function: Scorer, genomes: Sequence[Sequence[float]], slower: float = 1.0
-    ) -> Iterator[tuple[int, Evaluation]]:
-        """Yield ``(index, function(genomes[index]))`` as they are ready; try a failure twice. Raises ``Stalled``."""
-        self._slowest *= slower
-        waiting = dict.fromkeys(range(len(genomes)), 0)  # genomes without a score: how often each was tried
-        calls: dict[int, int] = {}  # calls that are running: the genome of each
+    def share(self, genomes: int) -> int:
+        """A worker's share of so many ``genomes``, rounded up."""
+        return math.ceil(genomes / self.workers)
 
-        def hand_out(index: int, avoid: str = "") -> None:
-            call = Call(next(self._numbers), function, genomes[index], avoid)
-            calls[call.number] = index
-            waiting[index] += 1
+    def map(
+        self, function: Scorer, genomes: Sequence[Sequence[float]], slower: float = 1.0, together: bool = False
+    ) -> Iterator[tuple[int, Evaluation]]:
+        """Yield ``(index, score)`` of each genome as they are ready; try a failure twice. Raises ``Stalled``.
+
+        ``together``: ``function`` is given a worker's share of the genomes at once, and a failure alone.
+        """
+        self._slowest *= slower
+        self._at_once = max(1, self.share(len(genomes))) if together else 1
+        waiting = dict.fromkeys(range(len(genomes)), 0)  # genomes without a score: how often each was tried
+        calls: dict[int, Sequence[int]] = {}  # calls that are running: the genomes of each
+
+        def hand_out(indices: Sequence[int], avoid: str = "") -> None:
+            given = tuple(tuple(genomes[index]) for index in indices) if together else genomes[indices[0]]
+            call = Call(next(self._numbers), function, given, avoid)
+            calls[call.number] = indices
+            for index in indices:
+                waiting[index] += 1
             self.submit(call)
 
         try:
-            for index in range(len(genomes)):
-                hand_out(index)
+            for first in range(0, len(genomes), self._at_once):
+                hand_out(range(len(genomes))[first : first + self._at_once])
             while waiting:
-                for number, evaluation in self._until_stall():
-                    index = calls.pop(number, -1)
-                    if index not in waiting:  # answered twice: a worker was wrongly taken for dead
-                        continue
-                    if evaluation.failure and waiting[index] < _TRIES:
-                        hand_out(index, evaluation.worker)
-                    else:
-                        del waiting[index]
-                        yield index, evaluation
+                for number, found in self._until_stall():
+                    indices = calls.pop(number, ())
+                    for index, evaluation in zip(indices, _each(found, len(indices)), strict=False):
+                        if index not in waiting:  # answered twice: a worker was wrongly taken for dead
+                            continue
+                        if evaluation.failure and waiting[index] < _TRIES:
+                            hand_out([index], evaluation.worker)
+                        else:
+                            del waiting[index]
+                            yield index, evaluation
         except Lost as loss:
             raise Stalled(waiting, str(loss)) from None
 
-    def _until_stall(self) -> list[tuple[int, Evaluation]]:
+    def _until_stall(self) -> list[tuple[int, Scores]]:
         """The next results. Raises :class:`Lost` when none come for too long."""
         start = time.monotonic()
         while not (results := self.completed(_POLL)):
@@ -112,12 +128,17 @@ class Backend(ABC):
             if waited > self.stall_after:
                 raise Lost(f"no result for {waited:.0f} s; give --stall-after SECONDS if evaluations may take longer")
         self._answered = True
-        self._slowest = max([self._slowest, *(evaluation.seconds for _, evaluation in results)])
+        self._slowest = max([self._slowest, *(each.seconds for _, found in results for each in _each(found, 1))])
         return results
 
     @property
     def stall_after(self) -> float:
-        return self._stall_after or max(_LEAST if self._answered else _FIRST, 10 * self._slowest)
+        return self._stall_after or max(_LEAST if self._answered else _FIRST, 10 * self._slowest * self._at_once)
+
+
+def _each(found: Scores, count: int) -> list[Evaluation]:
+    """The score of each of ``count`` genomes, which may have failed together."""
+    return found if isinstance(found, list) else [found] * count
 
 
 class Serial(Backend):
@@ -125,6 +146,6 @@ class Serial(Backend):
 
     workers = 1
 
-    def completed(self, timeout: float) -> list[tuple[int, Evaluation]]:  # noqa: ARG002 - nothing to wait for
+    def completed(self, timeout: float) -> list[tuple[int, Scores]]:  # noqa: ARG002 - nothing to wait for
         call = self._calls.popleft()
         return [(call.number, call.function(call.genome))]

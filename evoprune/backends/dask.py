@@ -14,11 +14,10 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
-from evoprune.backends.base import Backend, Call, Lost
+from evoprune.backends.base import Backend, Call, Lost, Scores
 from evoprune.backends.evaluation import evaluate_on_own_device, failed
 from evoprune.backends.execution import Execution
 from evoprune.errors import InputError
-from evoprune.interfaces.problem import Evaluation
 
 _RECOUNT = 1.0  # seconds after which the workers are counted again
 
@@ -34,7 +33,7 @@ class Dask(Backend):
         super().__init__(execution.stall_after, slowest)
         self._place = execution.devices, execution.threads
         self._going: dict[Any, Call] = {}
-        self._suspects: set[tuple[float, ...]] = set()
+        self._suspects: set[tuple[Any, ...]] = set()
         self._alone = False
         try:
             import distributed
@@ -63,7 +62,11 @@ class Dask(Backend):
         finally:
             self._pause()
 
-    def completed(self, timeout: float) -> list[tuple[int, Evaluation]]:
+    def share(self, genomes: int) -> int:
+        self._recount()
+        return super().share(genomes)
+
+    def completed(self, timeout: float) -> list[tuple[int, Scores]]:
         try:
             self._recount()
             self._send()
@@ -74,7 +77,7 @@ class Dask(Backend):
                 raise Lost("Dask's scheduler is gone") from None
             raise
 
-    def _results(self, timeout: float) -> Iterator[tuple[int, Evaluation]]:
+    def _results(self, timeout: float) -> Iterator[tuple[int, Scores]]:
         """Results of finished tasks whose worker answers; Dask repeats the others when it gives their worker up."""
         try:
             ready = self._dask.wait(list(self._going), timeout, return_when="FIRST_COMPLETED").done
@@ -147,10 +150,10 @@ def _local(distributed: Any, workers: int | None) -> Any:
     )
 
 
-def _result(task: Any, timeout: float) -> Evaluation:
+def _result(task: Any, timeout: float) -> Scores:
     """Result of ``task``. Raises TimeoutError if its worker does not answer, which Dask replaces after a while."""
     if task.status == "error":
         error = task.exception()
         return failed(f"{type(error).__name__}: {error}")
-    result: Evaluation = task.result(timeout)
+    result: Scores = task.result(timeout)
     return result

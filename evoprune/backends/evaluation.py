@@ -13,13 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, cast
 
-from evoprune.backends.base import Scorer
+from evoprune.backends.base import Scorer, Scores
 from evoprune.experiment import registry
 from evoprune.experiment.explain import validated
 from evoprune.files.locks import lock, user_folder
-from evoprune.interfaces.parts import Finals, Measured
+from evoprune.interfaces.parts import Finals, Measured, Together
 from evoprune.interfaces.problem import Evaluation, Problem, worst
 
 AUTO = "auto"  # the setting device of a problem where each worker has one of its own
@@ -117,16 +117,23 @@ class Worker:
         self._ref = self._problem = None
 
     def score(self, ref: ProblemRef, score: Callable[[Problem], Evaluation]) -> Evaluation:
+        return self.scores(ref, lambda problem: [score(problem)], 1)[0]
+
+    def scores(self, ref: ProblemRef, score: Callable[[Problem], Sequence[Evaluation]], count: int) -> list[Evaluation]:
+        """The ``count`` evaluations that ``score`` makes; all fail by its exception, and share its time."""
         try:
             problem = self.problem(ref)
         except (Exception, SystemExit) as error:
-            return failed(f"the problem cannot be built: {type(error).__name__}: {error}", self.name)
+            return count * [failed(f"the problem cannot be built: {type(error).__name__}: {error}", self.name)]
         start = time.perf_counter()
         try:
-            evaluation = _checked(score(problem), problem.weights)
+            found = [_checked(evaluation, problem.weights) for evaluation in score(problem)]
+            if len(found) != count:
+                raise ValueError(f"{len(found)} evaluations of {count} genomes")
         except (Exception, SystemExit) as error:
-            evaluation = replace(failed(f"{type(error).__name__}: {error}"), values=worst(problem.weights))
-        return replace(evaluation, seconds=time.perf_counter() - start, worker=self.name)
+            found = count * [replace(failed(f"{type(error).__name__}: {error}"), values=worst(problem.weights))]
+        seconds = (time.perf_counter() - start) / count
+        return [replace(evaluation, seconds=seconds, worker=self.name) for evaluation in found]
 
 
 this_worker = Worker()
@@ -140,14 +147,21 @@ def evaluate(ref: ProblemRef, genome: Sequence[float], fidelity: float = 1.0) ->
     )
 
 
+def evaluate_together(ref: ProblemRef, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> list[Evaluation]:
+    """Score ``genomes`` as :func:`evaluate` does, by the problem's :class:`evoprune.Together`."""
+    return this_worker.scores(
+        ref, lambda problem: cast(Together, problem).evaluate_together(genomes, fidelity), len(genomes)
+    )
+
+
 def judge(ref: ProblemRef, genome: Sequence[float]) -> Evaluation:
     """Judge ``genome`` as :func:`evaluate` scores, by the problem's :class:`evoprune.Finals`."""
     return this_worker.score(ref, lambda problem: cast(Finals, problem).judge(genome))
 
 
 def evaluate_on_own_device(
-    devices: tuple[str, ...], threads: int | None, function: Scorer, genome: Sequence[float]
-) -> Evaluation:
+    devices: tuple[str, ...], threads: int | None, function: Scorer, genome: Sequence[Any]
+) -> Scores:
     """``function(genome)``, in a process that has claimed its device: the task for SCOOP's and Dask's workers."""
     with _one_at_a_time:
         this_worker.claim(devices, threads)

@@ -11,9 +11,8 @@ from multiprocessing.connection import Connection, wait
 
 from tqdm import tqdm
 
-from evoprune.backends.base import Backend, Call
+from evoprune.backends.base import Backend, Call, Scores
 from evoprune.backends.evaluation import Place, failed, this_worker, worker_name
-from evoprune.interfaces.problem import Evaluation
 
 _CONTEXT = multiprocessing.get_context("spawn")  # CUDA and threads do not work in a forked process
 
@@ -26,7 +25,7 @@ class Processes(Backend):
         self._workers = [_Worker(place) for place in places]
         self.workers = len(places)
 
-    def completed(self, timeout: float) -> list[tuple[int, Evaluation]]:
+    def completed(self, timeout: float) -> list[tuple[int, Scores]]:
         self._hand_out()
         busy = {worker.pipe: worker for worker in self._workers if worker.call}
         results = [busy[pipe].result() for pipe in wait(list(busy), timeout) if isinstance(pipe, Connection)]
@@ -77,7 +76,7 @@ class _Worker:
         with suppress(OSError):  # it has just died; `result` handles that
             self.pipe.send((call.function, call.genome))
 
-    def result(self) -> tuple[int, Evaluation]:
+    def result(self) -> tuple[int, Scores]:
         assert self.call is not None
         number, self.call = self.call.number, None
         try:

@@ -16,10 +16,9 @@ import zmq
 from scoop import futures
 from scoop._comm import Shutdown
 
-from evoprune.backends.base import Backend, Call, Lost
+from evoprune.backends.base import Backend, Call, Lost, Scores
 from evoprune.backends.evaluation import evaluate_on_own_device, failed
 from evoprune.backends.execution import Execution
-from evoprune.interfaces.problem import Evaluation
 
 _SEND = 10_000  # milliseconds after which a message that the broker does not take means that it is gone
 
@@ -41,7 +40,7 @@ class Scoop(Backend):
             self._queue.flush()
         self._numbers_of[task] = call.number
 
-    def completed(self, timeout: float) -> list[tuple[int, Evaluation]]:
+    def completed(self, timeout: float) -> list[tuple[int, Scores]]:
         end = time.monotonic() + timeout
         while True:
             with _losses():
@@ -62,7 +61,7 @@ class Scoop(Backend):
             self._queue.requestFuture()
             self._asked = True
 
-    def _here(self) -> list[tuple[int, Evaluation]]:
+    def _here(self) -> list[tuple[int, Scores]]:
         self._asked = False
         task = self._queue.movable.popleft()
         if task not in self._numbers_of:  # answered by another in the meantime
@@ -72,7 +71,7 @@ class Scoop(Backend):
         task._delete()
         return [(self._numbers_of.pop(task), evaluation)]
 
-    def _result(self, task: Any) -> tuple[int, Evaluation]:
+    def _result(self, task: Any) -> tuple[int, Scores]:
         task._delete()
         error = task.exceptionValue
         evaluation = failed(f"{type(error).__name__}: {error}") if error else task.resultValue

@@ -67,6 +67,19 @@ class Foreseeing(ABC):
         """
 
 
+class Together(ABC):
+    """Scoring of several genomes at once, in less time or memory than one after the other."""
+
+    @property
+    @abstractmethod
+    def together(self) -> bool:
+        """True if the problem, as it is set up, is to be asked so: each worker for its share of a generation."""
+
+    @abstractmethod
+    def evaluate_together(self, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> Sequence[Evaluation]:
+        """Score each genome exactly as :meth:`Problem.evaluate` does; after an exception each is asked for alone."""
+
+
 class TradeOffs(ABC):
     """Several objectives, and a say in which of the best compromises becomes the run's result."""
 

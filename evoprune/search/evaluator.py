@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy
 from deap import base
@@ -16,6 +17,7 @@ from deap.tools import HallOfFame, ParetoFront
 from evoprune.backends import Backend, Stalled
 from evoprune.errors import Stopped
 from evoprune.interfaces.algorithm import Evaluate, Individual
+from evoprune.interfaces.parts import Together
 from evoprune.interfaces.problem import Evaluation, Problem, worst
 from evoprune.records.history import History, Line, may_win, scored
 from evoprune.records.recorded import Genome, Key, RecordedRun
@@ -76,7 +78,7 @@ class Evaluator:
         self._history.expect(one.line for one in asked)
         results = {}
         with draws_apart(), self._backend.at_work():
-            evaluations = self._in_order(asked, self._recorded.references, self._toolbox.evaluate)
+            evaluations = self._in_order(asked, self._recorded.references, **self._scoring(1.0))
             for one, evaluation in zip(asked, map(self._with_work, evaluations), strict=True):
                 self._history.write(one.line | scored(evaluation))
                 self._progress.reference(one.label, evaluation)
@@ -96,7 +98,7 @@ class Evaluator:
         results = self._in_order(
             [one for one in candidates if not one.line["memo"]],
             self._recorded.candidates,
-            partial(self._toolbox.evaluate, fidelity=fidelity),
+            **self._scoring(fidelity),
         )
         with draws_apart(), self._backend.at_work():
             for individual, candidate in zip(asked.individuals, candidates, strict=True):
@@ -162,7 +164,7 @@ class Evaluator:
         self,
         asked: Sequence[_Asked],
         known: Mapping[Key, Evaluation],
-        score: Callable[[Sequence[float]], Evaluation],
+        score: Callable[[Any], Any],
         **how: float,
     ) -> Iterator[Evaluation]:
         """The score of each of ``asked``, in their order; those before their turn are kept for resuming."""
@@ -176,6 +178,12 @@ class Evaluator:
                 if at != turn:
                     self._history.ahead(asked[at].line | scored(evaluation))
             yield ready.pop(turn)
+
+    def _scoring(self, fidelity: float) -> dict[str, Any]:
+        """The function that scores, and how the backend maps it."""
+        if isinstance(self._problem, Together) and self._problem.together:
+            return {"score": partial(self._toolbox.evaluate_together, fidelity=fidelity), "together": True}
+        return {"score": partial(self._toolbox.evaluate, fidelity=fidelity)}
 
     def _next(
         self, arriving: Iterator[tuple[int, Evaluation]], rest: Sequence[int], asked: Sequence[_Asked]

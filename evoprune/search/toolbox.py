@@ -6,7 +6,7 @@ from typing import Any
 
 from deap import base
 
-from evoprune.backends.evaluation import ProblemRef, evaluate, judge
+from evoprune.backends.evaluation import ProblemRef, evaluate, evaluate_together, judge
 from evoprune.errors import InputError
 from evoprune.experiment import parameters
 from evoprune.experiment.resolve import FROM_EXPERIMENT, Resolved, check_survivors, tried
@@ -28,7 +28,7 @@ def problem_ref(resolved: Resolved, measured: Mapping[str, Any] | None = None) -
 
 
 def build(resolved: Resolved, problem: Problem, ref: ProblemRef) -> base.Toolbox:
-    """The toolbox: ``individual``, the operators' slots, ``evaluate`` and ``judge``. ``ref``: of ``problem``.
+    """The toolbox: ``individual``, the operators' slots, and the functions that score; ``ref``: of ``problem``.
 
     A run registers its backend's map as ``toolbox.map``, which yields (index, evaluation) as they are ready. Without a
     repair, ``toolbox.repair`` moves each gene to its nearest possible value. Raises :class:`evoprune.InputError` where
@@ -53,6 +53,7 @@ def build(resolved: Resolved, problem: Problem, ref: ProblemRef) -> base.Toolbox
     if "repair" not in resolved.operators:
         toolbox.register("repair", _to_nearest, genes=supplied["genes"])
     toolbox.register("evaluate", evaluate, ref)
+    toolbox.register("evaluate_together", evaluate_together, ref)
     toolbox.register("judge", judge, ref)
     return toolbox
 

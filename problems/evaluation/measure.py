@@ -2,8 +2,9 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from evoprune import steps
 from problems.evaluation.prefix_cache import PrefixCache
 from problems.models.device import out_of_memory, sum_dtype
 from problems.models.forward import Forward, Kept, Run
+from problems.models.late import made
 from problems.models.processes import map_in_threads
 from problems.texts.windows import predictions
 
@@ -99,6 +101,8 @@ _GPU_SHARE, _GPU_BATCH = 0.5, 2**16  # share of the memory beside the model for 
 Add = Callable[[Tensor, Tensor, int], Tensor]
 """As :meth:`problems.evaluation.measure.Objective.add`."""
 
+Result = TypeVar("Result")
+
 _Batch = tuple[int, Tensor, Tensor | None]
 """Its first window; its tokens ``(windows, window)``; the states before its first block."""
 
@@ -107,7 +111,7 @@ class Measure:
     """Adds up losses in batches of ``batch_tokens`` (None: as the device allows), halved if memory runs out."""
 
     def __init__(self, forward: Forward, batch_tokens: int | None) -> None:
-        self._forward = forward
+        self.forward = forward
         self.batch_tokens = batch_tokens or self._fitting()
 
     def perplexity(self, tokens: Tensor) -> float:
@@ -126,10 +130,14 @@ class Measure:
 
         Blocks are skipped whose ``states`` are known, with the same result. ``label``: of the progress.
         """
+        return self.halving(tokens, states, lambda windows: self._totals(tokens, windows, add, states, label))
+
+    def halving(self, tokens: Tensor, states: PrefixCache | None, run: Callable[[int], Result]) -> Result:
+        """Return the result of ``run`` with so many windows in a batch, halved as long as memory runs out."""
         while True:
             windows = max(1, self.batch_tokens // tokens.shape[1])
             try:
-                return self._totals(tokens, windows, add, states, label)
+                return run(windows)
             except RuntimeError as error:
                 if windows == 1 or not out_of_memory(error):
                     raise
@@ -140,7 +148,7 @@ class Measure:
                 torch.cuda.empty_cache()
 
     def _totals(self, tokens: Tensor, windows: int, add: Add, states: PrefixCache | None, label: str) -> list[float]:
-        known = states if self._forward.resumable else None
+        known = states if self.forward.resumable else None
         batches: dict[int, list[_Batch]] = {}
         for first in range(0, tokens.shape[0], windows):
             batch = tokens[first : first + windows]
@@ -148,38 +156,45 @@ class Measure:
             batches.setdefault(start, []).append((first, batch, state))
         found: dict[int, list[Tensor]] = {}
         for start, alike in batches.items():
-            with self._forward.resumed(start, known.wanted(start) if known else []) as run:
+            with (
+                made(self.forward.modules(self.forward.depth)),
+                self.forward.resumed(start, known.wanted(start) if known else []) as run,
+            ):
                 score = partial(self._scored, run, add)
-                scored = map_in_threads(score, alike) if self._forward.threaded else map(score, alike)
+                scored = map_in_threads(score, alike) if self.forward.threaded else map(score, alike)
                 for first, losses, kept in steps(scored, label, "part", len(alike)) if label else scored:
                     found[first] = losses
                     if known:
                         known.store(first, kept)
-        sums = [loss for first in sorted(found) for loss in found[first]]
-        return torch.stack(sums).cpu().double().sum(0).flatten().tolist()  # one copy; MPS has no float64
+        return summed(loss for first in sorted(found) for loss in found[first])
 
     def _scored(self, run: Run, add: Add, of: _Batch) -> tuple[int, list[Tensor], Kept]:
         first, batch, state = of
-        batch = batch.to(self._forward.device)
+        batch = batch.to(self.forward.device)
         output, kept = run(batch, state)
-        return first, self._losses(output, batch, first, add), kept
+        return first, self.losses(output, batch, first, add), kept
 
     @torch.inference_mode()
-    def _losses(self, output: Tensor, batch: Tensor, first: int, add: Add) -> list[Tensor]:
-        """The losses of some rows at a time, so that the logits of a whole batch are never held."""
+    def losses(self, output: Tensor, batch: Tensor, first: int, add: Add) -> list[Tensor]:
+        """The losses of a run's ``output`` on ``batch``, of some rows at a time: all their logits are never held."""
         predicted = output[:, :-1].flatten(0, 1)
         targets = batch[:, 1:].flatten()
         before = first * (batch.shape[1] - 1)
         return [
-            add(self._forward.logits(predicted[part]), targets[part], before + part.start)
-            for part in self._forward.parts(len(targets))
+            add(self.forward.logits(predicted[part]), targets[part], before + part.start)
+            for part in self.forward.parts(len(targets))
         ]
 
     def _fitting(self) -> int:
-        if self._forward.device.type != "cuda":
+        if self.forward.device.type != "cuda":
             return _CPU_BATCH
-        total = torch.cuda.get_device_properties(self._forward.device).total_memory
-        return fitting(beside(self._forward.bytes, total), self._forward.bytes_per_token)
+        total = torch.cuda.get_device_properties(self.forward.device).total_memory
+        return fitting(beside(self.forward.bytes, total), self.forward.bytes_per_token)
+
+
+def summed(losses: Iterable[Tensor]) -> list[float]:
+    """Add up losses of some rows each, in float64."""
+    return torch.stack([*losses]).cpu().double().sum(0).flatten().tolist()  # one copy; MPS has no float64
 
 
 def beside(model: int, total: int) -> float:

@@ -15,6 +15,15 @@ Key = tuple[bytes, int, int]
 """The hash of a prefix; the first window of the batch, and its number of windows."""
 
 
+def prefixes(marks: Sequence[Hashable]) -> list[bytes]:
+    """Hash the blocks before each block, and all of them; ``marks`` are told apart by their ``repr``."""
+    found, running = [], blake2b(digest_size=16)
+    for mark in marks:
+        found.append(running.digest())
+        running.update(f"{mark!r};".encode())  # else 1, 1 would be taken for 11
+    return [*found, running.digest()]
+
+
 @dataclass
 class _Entry:
     state: torch.Tensor
@@ -41,11 +50,8 @@ class PrefixCache:
         self._prefixes: list[bytes] = []
 
     def begin(self, marks: Sequence[Hashable]) -> None:
-        """Score another candidate from now on; ``marks``: of its blocks, told apart by their ``repr``."""
-        self._prefixes, running = [], blake2b(digest_size=16)
-        for mark in marks:
-            self._prefixes.append(running.digest())
-            running.update(f"{mark!r};".encode())  # else 1, 1 would be taken for 11
+        """Score another candidate from now on; ``marks``: of its blocks."""
+        self._prefixes = prefixes(marks)
 
     def longest(self, first: int, windows: int) -> tuple[int, torch.Tensor | None]:
         """Return the last block before which states are stored, and the states; (0, None) if there is none."""

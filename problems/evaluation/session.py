@@ -1,17 +1,20 @@
 """The parts of one process: a resident model, its texts, its transform, and the fitness of genomes."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
 from cachetools import LRUCache
 
+from evoprune import note
 from problems.evaluation import EvaluationSettings
 from problems.evaluation.measure import Divergence, Measure, Objective, Perplexity
 from problems.evaluation.prefix_cache import PrefixCache
+from problems.evaluation.together import Candidate, totals_together
 from problems.models.device import free_memory
+from problems.models.late import lates_of
 from problems.models.resident import Resident
 from problems.texts.text_splits import Texts
 from problems.texts.windows import Windows, predictions
@@ -57,10 +60,47 @@ class Fitness:
         self._transform.apply(genome)
         if isinstance(objective, Divergence) and self._is_dense(genome):
             return objective.behind, 0
-        self._states.begin(self._transform.marks())
-        value, loss, tokens = self._value(search, objective, fidelity, self._states)
+        marks = self._transform.marks()
+        self._states.begin(marks)
+        return self._noted(genome, marks, self._value(search, objective, fidelity, self._states))
+
+    @property
+    def together(self) -> bool:
+        """True if :meth:`values` runs the model once for all genomes."""
+        forward = self._resident.forward
+        return self._transform.late and forward.resumable and not forward.compiled
+
+    def values(self, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> list[tuple[float, int]]:
+        """As :meth:`value`, of each of ``genomes``, the same bits."""
+        search = self._texts.search
+        objectives = [self.objective_on(search, genome) for genome in genomes]  # which may run the dense model
+        tokens, factor = self._part(search, fidelity)
+        found, candidates = {}, {}
+        for own, (genome, objective) in enumerate(zip(genomes, objectives, strict=True)):
+            if isinstance(objective, Divergence) and self._is_dense(genome):
+                found[own] = objective.behind, 0
+            else:
+                self._transform.apply(genome)
+                lates = lates_of(self._resident.model)
+                candidates[own] = Candidate(self._transform.marks(), lates, objective.add)
+        try:
+            totals = totals_together(self.measure, tokens, [*candidates.values()], self._states)
+        except OSError as error:
+            note(f"candidates are scored one after the other: no room for the states of {len(genomes)} ({error})")
+            return [self.value(genome, fidelity) for genome in genomes]
+        for (own, candidate), sums in zip(candidates.items(), totals, strict=True):
+            scored = _of_totals(objectives[own], sums, tokens, factor)
+            found[own] = self._noted(genomes[own], candidate.marks, scored)
+        return [found[own] for own in range(len(genomes))]
+
+    def _noted(
+        self, genome: Sequence[float], marks: Sequence[Hashable], scored: tuple[float, float, int]
+    ) -> tuple[float, int]:
+        """Remember the value, the next-token loss and the tokens of ``genome`` on the search text."""
+        search, (value, loss, tokens) = self._texts.search, scored
         if tokens == self._texts.read(search)[0].tokens.numel():
             self._measured[search.identity, tuple(genome)] = value, loss
+        self._states.begin(marks)
         self._states.judge(value)
         self.tokens_scored += tokens
         return value, tokens
@@ -136,15 +176,26 @@ class Fitness:
         label: str = "", measure: Measure | None = None,
     ) -> tuple[float, float, int]:  # fmt: skip
         """The value of ``objective`` for the model as it is now, its next-token loss, and the tokens that it read."""
+        tokens, factor = self._part(windows, fidelity)
+        return _of_totals(
+            objective, (measure or self.measure).totals(tokens, objective.add, states, label), tokens, factor
+        )
+
+    def _part(self, windows: Windows, fidelity: float) -> tuple[torch.Tensor, float]:
+        """The first ``fidelity`` of the tokens that ``windows`` are now, and the factor of their loss."""
         read, factor = self._texts.read(windows)
-        count = max(1, math.ceil(fidelity * len(read.tokens)))
-        tokens = read.tokens[:count]
-        totals = (measure or self.measure).totals(tokens, objective.add, states, label)
-        value = objective.value(factor * totals[0], predictions(tokens))
-        return value, factor * totals[-1] / predictions(tokens), tokens.numel()
+        return read.tokens[: max(1, math.ceil(fidelity * len(read.tokens)))], factor
 
     def _is_dense(self, genome: Sequence[float]) -> bool:
         return tuple(self._transform.teacher(genome)) == tuple(genome)
+
+
+def _of_totals(
+    objective: Objective, totals: Sequence[float], tokens: torch.Tensor, factor: float
+) -> tuple[float, float, int]:
+    """The value of ``objective``, the next-token loss, and the number of tokens that the ``totals`` are of."""
+    value = objective.value(factor * totals[0], predictions(tokens))
+    return value, factor * totals[-1] / predictions(tokens), tokens.numel()
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from evoprune import (
     Settings,
     Standing,
     Table,
+    Together,
     TradeOffs,
     check_parameters,
     find_plugin,
@@ -52,7 +53,7 @@ _MEASURED = 1.0  # seconds that measuring a recovery takes, for each second of t
 _AFTER = 0.3  # of these the report text, of the trained model alone
 
 
-class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Recovering, TradeOffs):
+class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Recovering, Together, TradeOffs):
     """Make a causal language model smaller by transforms, at the least loss on a text.
 
     Fitness is perplexity on the search text, or divergence from the dense model.
@@ -144,7 +145,25 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         return self.baselines.setup_cost
 
     def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
-        value, tokens = self.session.fitness.value(genome, fidelity)
+        if self.together:
+            return self.evaluate_together([genome], fidelity)[0]
+        return self._evaluation(*self.session.fitness.value(genome, fidelity))
+
+    @property
+    def together(self) -> bool:
+        return self.session.fitness.together
+
+    def evaluate_together(self, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> list[Evaluation]:
+        if not self.together:  # this process has more memory than the one that asks
+            return [self.evaluate(genome, fidelity) for genome in genomes]
+        found = []
+        for genome, score in zip(genomes, self.session.fitness.values(genomes, fidelity), strict=True):
+            self.session.transform.apply(genome)
+            found.append(self._evaluation(*score))
+        return found
+
+    def _evaluation(self, value: float, tokens: int) -> Evaluation:
+        """The evaluation of the genome that is applied now."""
         measures = self.session.transform.measures()
         return Evaluation((value, measures["sparsity"]) if self.settings.trades_off else (value,), tokens, measures)
 

@@ -1,7 +1,7 @@
 """Runs a model from its start or from stored hidden states, whole or block by block."""
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -46,9 +46,17 @@ class Forward:
         return len(self._blocks)
 
     @property
+    def model(self) -> Any:
+        return self._model
+
+    @property
+    def width(self) -> int:
+        return int(self._model.config.get_text_config().hidden_size)
+
+    @property
     def bytes_per_state(self) -> int:
         """The bytes of the hidden state of one token before one block."""
-        return int(self._model.config.get_text_config().hidden_size * self._model.dtype.itemsize)
+        return self.width * int(self._model.dtype.itemsize)
 
     @property
     def bytes(self) -> int:
@@ -128,19 +136,36 @@ class Forward:
         """The layer that turns rows into logits; None where they are logits already."""
         return self._model.get_output_embeddings() if self._plain_head else None
 
-    @torch.inference_mode()
     def step(self, tokens: torch.Tensor, block: int, state: torch.Tensor | None) -> torch.Tensor:
         """Return the states after ``block``, given those before it (None before block 0); later blocks do not run."""
-        with ExitStack() as stack:
-            self._let_hooks_run(stack)
-            if block and self.resumable:
-                stack.enter_context(_answering(self._blocks[:block], lambda: state))
-            stack.callback(self._blocks[block].register_forward_hook(_stop).remove)
+        with self.through(block) as run:
+            return run(tokens, state)
+
+    @contextmanager
+    def through(self, block: int) -> Iterator[Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]]:
+        """Runs of ``block`` as :meth:`step`, in several threads at once."""
+        own = threading.local()
+
+        @torch.inference_mode()
+        def run(tokens: torch.Tensor, state: torch.Tensor | None) -> torch.Tensor:
+            own.state = state
             try:
                 self._model.base_model(input_ids=tokens, use_cache=False)
             except _Stopped as stopped:
                 return stopped.states
-        raise AssertionError("a model that runs none of its blocks")
+            raise AssertionError("a model that runs none of its blocks")
+
+        with ExitStack() as stack:
+            self._let_hooks_run(stack)
+            if block and self.resumable:
+                stack.enter_context(_answering(self._blocks[:block], lambda: own.state))
+            stack.callback(self._blocks[block].register_forward_hook(_stop).remove)
+            yield run
+
+    def modules(self, block: int) -> Sequence[nn.Module]:
+        """The modules of ``block``, or for the number after the last the head."""
+        head = self._model.get_output_embeddings()
+        return [*self._blocks[block].modules()] if block < self.depth else [head] if head is not None else []
 
     def _let_hooks_run(self, stack: ExitStack) -> None:
         """Run blocks uncompiled until ``stack`` ends: compiled ones ignore hooks that are added later."""

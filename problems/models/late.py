@@ -1,6 +1,7 @@
 """Weights that are made whenever their layer runs, and dropped after it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import copy
 from typing import Any
 
@@ -36,6 +37,36 @@ def make_late(module: nn.Module, make: Make | None) -> None:
         module.forward = Late(module, make)
     else:
         vars(module).pop("forward", None)
+
+
+def lates_of(model: nn.Module) -> dict[nn.Module, Late]:
+    """The modules of ``model`` whose weights are made, and how."""
+    found = {module: vars(module).get("forward") for module in model.modules()}
+    return {module: late for module, late in found.items() if isinstance(late, Late)}
+
+
+def put_lates(model: nn.Module, lates: Mapping[nn.Module, Late]) -> None:
+    """Let the modules of ``model`` make their weights as :func:`lates_of` found it before."""
+    for module in lates_of(model):
+        make_late(module, None)
+    for module, late in lates.items():
+        module.forward = late
+
+
+@contextmanager
+def made(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Let ``modules`` run with weights that are made once, at the beginning."""
+    late = [(module, own) for module in modules if isinstance(own := vars(module).get("forward"), Late)]
+    before = [module._parameters["weight"] for module, _ in late]
+    try:
+        for module, own in late:
+            module._parameters["weight"] = nn.Parameter(own.make(None), requires_grad=False)
+            make_late(module, None)
+        yield
+    finally:
+        for (module, own), weight in zip(late, before, strict=True):
+            module._parameters["weight"] = weight
+            module.forward = own
 
 
 def weight_of(module: Any) -> torch.Tensor:

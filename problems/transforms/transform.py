@@ -145,6 +145,11 @@ class Transform(ABC):
         return []
 
     @property
+    def late(self) -> bool:
+        """True if :meth:`apply` changes only how layers make their weights: see :mod:`problems.models.late`."""
+        return False
+
+    @property
     def updates(self) -> bool:
         """True if :meth:`finalise` does more than :meth:`apply`."""
         return False

@@ -42,7 +42,7 @@ class TypedMatrix:
         self.kind = DENSE
         self.data: Bytes | None = None
         self._users: list[Any] = [each for each in model.modules() if getattr(each, "weight", None) is self.whole]
-        self._late = late and len(self._users) == 1 and matrix.module is not model.get_output_embeddings()
+        self._late = late
         self._make: Make | None = None
         self._beneath = self._above = self.whole
 
@@ -65,13 +65,14 @@ class TypedMatrix:
                 self._above = nn.Parameter(self._make(None), requires_grad=False)
         self._put(self._above)
         if self._late:
-            make_late(self.matrix.module, self._make)
+            for module in self._users:
+                make_late(module, self._make)
 
     def _put(self, weight: Any) -> None:
-        if self._late:
-            make_late(self.matrix.module, None)
-        if self.matrix.weight is not weight:
-            for module in self._users:
+        for module in self._users:
+            if self._late:
+                make_late(module, None)
+            if module.weight is not weight:
                 module.weight = weight
 
 

@@ -151,6 +151,10 @@ class Types(Overlay):
                 "problem.transforms",
             )
 
+    @property
+    def late(self) -> bool:
+        return self.resident.streams
+
     def lift(self) -> None:
         self._copies.lift()
 

@@ -91,6 +91,10 @@ class Weights(Transform):
         return {"sparsity": self.masks.sparsity}
 
     @property
+    def late(self) -> bool:
+        return self.resident.streams and not self.updates
+
+    @property
     def updates(self) -> bool:
         return self.settings.reconstruct != "none"
 
@@ -123,8 +127,7 @@ class Weights(Transform):
         return self.texts.calibration.tokens if self.scoring.needs else torch.empty(0, 1, dtype=torch.int64)
 
     def _masks(self, stored: Tensors) -> Masks:
-        late = self.resident.streams and not self.updates
-        return Masks(self.groups, stored, self.settings.reconstruct_stages, late)
+        return Masks(self.groups, stored, self.settings.reconstruct_stages, self.late)
 
     def _stored(self) -> Tensors:
         resident, stages = self.resident, self.settings.reconstruct_stages

@@ -1,5 +1,8 @@
+from functools import partial
+
 from evoprune import Evaluation
 from evoprune.backends.base import Serial
+from evoprune.backends.evaluation import failed
 
 
 def times_out_of(failures):
@@ -21,6 +24,36 @@ def test_what_fails_is_tried_once_more_and_then_is_a_failure():
         results = dict(Serial().map(function, genomes))
         assert len(calls) == 2 * tries
         assert [results[index].failure for index in (0, 1)] == 2 * ["not now" if failures > 1 else None]
+
+
+def test_what_is_scored_together_is_tried_once_more_alone():
+    genomes = [[1.0], [2.0], [3.0]]
+
+    def function(dies, calls, given):
+        calls.append([*given])
+        if len(given) > 1 and dies:
+            return failed("its worker died", "here")
+        return [Evaluation((), failure="never") if genome == (2.0,) else Evaluation(genome) for genome in given]
+
+    for dies, again in ((False, [(2.0,)]), (True, [(1.0,), (2.0,), (3.0,)])):
+        calls = []
+        found = dict(Serial().map(partial(function, dies, calls), genomes, together=True))
+        assert calls == [[(1.0,), (2.0,), (3.0,)], *([genome] for genome in again)]
+        assert [found[index].failure for index in range(3)] == [None, "never", None]
+        assert found[2].values == (3.0,)
+
+
+def test_each_worker_gets_its_share_at_once_and_as_much_more_time():
+    backend, given = Serial(), []
+    backend.workers = 2
+
+    def function(genomes):
+        given.append(len(genomes))
+        return [Evaluation((0.0,), seconds=20.0) for _ in genomes]
+
+    assert len(list(backend.map(function, [[1.0], [2.0], [3.0]], together=True))) == 3
+    assert given == [2, 1]
+    assert backend.stall_after == 2 * 200.0
 
 
 def test_slower_calls_may_take_longer_before_the_run_counts_as_stalled():
