@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from evoprune import Budget, InputError, Outcome, finite
 from problems.budgets import ReportedBudget
 from problems.budgets.amounts import LENGTH, of_model, unlimited_bytes
 from problems.evaluation.session import Session
-from problems.models.blocks import max_positions
+from problems.models.blocks import attentions_numbered, max_positions
 from problems.models.weight_files import bytes_of, weight_files
 from problems.results.final_model import FinalModel
 from problems.results.result import EVOLVED, UNIFORM, Text, gap_closed
@@ -93,7 +94,8 @@ def report(
         second = Text.model_validate(row)
         bits = {name: second.bits_per_byte(scores["second"][reference]) for name, reference in names.items()}
         found["second"] = {"text": row, "bits_per_byte": bits}
-    return found | {"told": transform.told(outcome.best), "written": written(session, compared)}
+    shown = {name: compared[name] for name in compared if name != UNIFORM}
+    return found | {"told": transform.told(outcome.best), "written": written(session, shown)}
 
 
 def genomes_of(outcome: Outcome) -> dict[str, list[float]]:
@@ -226,7 +228,15 @@ def _continued(session: Session, prompt: str, row: torch.Tensor, most: int) -> s
 @torch.inference_mode()
 def greedy(model: Any, tokens: torch.Tensor, count: int) -> torch.Tensor:
     """Return the ``count`` tokens that ``model`` writes after each row of ``tokens`` ``(rows, length)``, on the CPU."""
-    text = tokens.to(model.device)
-    for _ in range(count):  # all of it each time: what a model keeps between two tokens differs by architecture
-        text = torch.cat([text, model(input_ids=text, use_cache=False).logits[:, -1].argmax(1, keepdim=True)], dim=1)
+    text = read = tokens.to(model.device)
+    takes = signature(model.forward).parameters
+    named = next((name for name in ("cache", "past_key_values") if name in takes), None)  # as transformers' versions do
+    kept: dict[str, Any] = {}
+    with attentions_numbered(model):
+        for _ in range(count):
+            found = model(input_ids=read, use_cache=named is not None, **kept)
+            kept = {named: found[named]} if named and found.get(named) is not None else {}
+            chosen = found.logits[:, -1].argmax(1, keepdim=True)
+            text = torch.cat([text, chosen], dim=1)
+            read = chosen if kept else text
     return text[:, tokens.shape[1] :].cpu()
