@@ -98,7 +98,8 @@ class Prune(Planner):
             windows = cut_windows(TextSettings(**short), resident.tokenizer, "text")
             if words and isinstance(recipe, Unneeded):
                 recipe = recipe.sized(resident, words, parts["search"])
-            files = (cuts_of(options.model, base), least_bytes(settings)) if one_file else ()
+            tokens = len(resident.model.get_input_embeddings().weight) if words else 0
+            files = (cuts_of(options.model, base), least_bytes(settings, tokens)) if one_file else ()
             subject = measure_subject(resident, windows, loading, recipe.differentiates, one_file, base, *files)
         planning, spent = time.perf_counter() - begun, 0.0
         if one_file:

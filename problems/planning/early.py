@@ -23,6 +23,7 @@ from problems.texts.settings import TextSettings, text_fault
 
 _LEAST_TEXT = 10_000  # bytes: no text with fewer has the tokens of all windows, as 2 bytes a token are rare
 _PATIENCE = 5.0  # seconds for the hub's answer
+_TOKENS = 0.5  # share of the tokens that go before heads and channels do
 _LISTED = 100  # bytes of a header for each tensor, at most
 _BLOCKS, _MLPS = re.compile(r"\.\d+\."), re.compile(r"\.\d+\.(ffn|mlp)")  # tensors in a block, or in its MLP
 
@@ -67,10 +68,17 @@ def refuse_files(options: argparse.Namespace, recipe: Recipe) -> None:
         _refuse_size(recipe, files, stored, one_file, _MLPS if whole else _BLOCKS)
 
 
-def least_bytes(settings: ModelSettings) -> float:
-    """Return about the bytes of the smallest .gguf file of all weights of a model; 0 if it has no files here."""
+def least_bytes(settings: ModelSettings, tokens: int = 0) -> float:
+    """Return about the bytes of the smallest .gguf file of all weights of a model; 0 if it has no files here.
+
+    ``tokens``: rows of embedding and head, if tokens may be left out: half of them is little harm.
+    """
     files = weight_files(settings)
-    return _least_bytes(files, stored, one_file=True, cut=None) if (stored := _stored_in(files)) else 0.0
+    if not (stored := _stored_in(files)):
+        return 0.0
+    rows = sum(each.size for each in stored.values() if each.shape[:1] == (tokens,))
+    left = 1 - _TOKENS * rows / sum(each.size for each in stored.values())
+    return left * _least_bytes(files, stored, one_file=True, cut=None)
 
 
 def larger_than_source(settings: ModelSettings, parameters: int, experiment: Mapping[str, Any]) -> str | None:

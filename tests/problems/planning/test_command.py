@@ -187,6 +187,16 @@ def test_a_file_that_loses_tokens_is_trained_on_a_text_that_has_them(prune, text
         assert problem["recover"]["part"] == problem[part]["part"]
 
 
+def test_tokens_go_before_heads_and_channels(prune, text):
+    pytest.importorskip("llama_cpp_py_sync")
+    for option, cuts in (("--text", True), ("--vocabulary", False)):
+        code, out, err = prune(
+            option, text, "--size=2.4MB", "--out=small.gguf", "--print-config", model="bundled:gpt2-mini"
+        )
+        assert code == 0, err
+        assert ("'channels'" in repr(yaml.safe_load(out)["problem"]["transforms"])) == cuts
+
+
 def test_a_command_that_is_repeated_goes_on_with_what_was_measured(prune, text, monkeypatch):
     """The first one is killed while it plans, after it measured the model."""
 
