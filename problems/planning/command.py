@@ -1,6 +1,7 @@
 """The command ``prune MODEL``: measures the model, divides text and time, and makes the experiment."""
 
 import argparse
+import math
 import re
 import time
 from contextlib import suppress
@@ -76,7 +77,7 @@ class Prune(Planner):
 
         from problems.gguf.base import find_base
         from problems.models.resident import Resident
-        from problems.models.settings import ModelSettings
+        from problems.planning.at_all import model_settings
         from problems.planning.division import WINDOWS, divide, parts_of
         from problems.planning.plan import SEARCHED, longest, measure_subject, share_out
         from problems.texts.settings import TextSettings
@@ -85,9 +86,9 @@ class Prune(Planner):
         given = options.text or options.vocabulary
         parts = parts_of(given)
         words = text_of(options.vocabulary, given, parts) if options.vocabulary else None
+        settings = model_settings(options.model, math.inf if options.quick else seconds)
         begun, computed = time.perf_counter(), time.process_time()
         with Phase(f"loading {options.model}"):
-            settings = ModelSettings(model=options.model)
             resident = Resident.load(settings)
         loading = time.perf_counter() - begun
         if one_file:
