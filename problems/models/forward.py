@@ -5,11 +5,15 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
 
 from problems.models.blocks import find_blocks, find_matrices, probe_tokens
+
+_probed: WeakKeyDictionary[nn.Module, tuple[bool, bool]] = WeakKeyDictionary()
+"""Whether the head of a model is plain, and whether runs from a block are exact."""
 
 _LOGITS_AT_ONCE = 2**24  # 64 MiB in float32
 
@@ -37,8 +41,10 @@ class Forward:
         self._model: Any = model
         self._blocks = list(find_blocks(model)[1])
         self._matrices = find_matrices(model)
-        self._plain_head = self._head_is_plain()
-        self.resumable = self._resumes_exactly()
+        if model not in _probed:  # each probe reads a large model from its file
+            self._plain_head = self._head_is_plain()
+            _probed[model] = self._plain_head, self._resumes_exactly()
+        self._plain_head, self.resumable = _probed[model]
         self.compiled = False
 
     @property

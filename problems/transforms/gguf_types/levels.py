@@ -41,6 +41,8 @@ _EXACT = 1e-6
 
 _CPU = torch.device("cpu")  # all types of a model take some times its memory
 
+_PART = 2**29  # weights in a file of the cache, about
+
 _SLICE = 2**22
 """Weights that a thread quantises at once, of which it holds some float32 copies: an embedding may have a billion."""
 
@@ -59,8 +61,8 @@ def stored_types(
     """
     known = cache(lambda: (importance_on(resident, calibration), _sensitivity_on(resident, calibration, matrices)))
     stored: Tensors = {}
-    for kind, own in chosen.items():
-        if own:
+    for kind, matrices_of_kind in chosen.items():
+        for own in _parts(matrices_of_kind):
             stored |= shared(
                 resident,
                 f"matrices in {kind}",
@@ -69,6 +71,16 @@ def stored_types(
                 _CPU,
             )
     return stored
+
+
+def _parts(matrices: Sequence[Matrix]) -> list[list[Matrix]]:
+    """Split ``matrices`` into parts of which one in a type is in memory at a time, before it is written."""
+    parts: dict[int, list[Matrix]] = {}
+    weights = 0
+    for matrix in matrices:
+        weights += matrix.size
+        parts.setdefault(weights // _PART, []).append(matrix)
+    return [*parts.values()]
 
 
 def importance_on(resident: Resident, calibration: Windows | None) -> Tensors:

@@ -1,6 +1,7 @@
 import torch
 from transformers import AutoModelForCausalLM, BloomConfig, BloomForCausalLM, Gemma3Config
 
+from problems.models.blocks import find_blocks
 from problems.models.forward import Forward, Walk
 from tests.problems.small import random_model
 
@@ -18,7 +19,7 @@ def test_every_architecture_resumes_exactly_from_every_block_and_is_left_as_it_w
 
 def test_models_whose_blocks_exchange_more_than_a_tensor_are_always_run_whole(tokens):
     model, seen = random_model("gpt2", blocks=6), {}
-    blocks = Forward(model)._blocks
+    blocks = find_blocks(model)[1]
     blocks[1].register_forward_hook(lambda _, given, output: seen.update(output=output))
     blocks[-1].register_forward_hook(lambda _, given, output: output + seen["output"])
     assert not Forward(model).resumable

@@ -16,6 +16,7 @@ from problems.gguf import ggml
 from problems.models.resident import Resident
 from problems.results.final_model import FinalModel
 from problems.testing import check_transform
+from problems.transforms.gguf_types import levels
 from problems.transforms.stack import encoded
 from tests.problems.small import problem_in, save
 
@@ -85,6 +86,17 @@ def test_weights_made_as_their_layer_runs_give_the_same_bits(architecture, langu
     before = [parameter.data_ptr() for parameter in late.resident.matrices[0].module.parameters()]
     late.transform.apply(bits)
     assert [parameter.data_ptr() for parameter in late.resident.matrices[0].module.parameters()] == before
+
+
+def test_types_that_are_made_in_parts_are_the_same(types, monkeypatch):
+    whole, made = types(), []
+    quantised = levels.quantised
+    monkeypatch.setattr(levels, "quantised", lambda own, *given: made.append(len(own)) or quantised(own, *given))
+    monkeypatch.setattr(levels, "_PART", 3 * whole.matrices[1].size)
+    parted = types()
+    assert 0 < max(made) < len(whole.matrices)
+    assert parted.stored.keys() == whole.stored.keys()
+    assert all(torch.equal(parted.stored[name], whole.stored[name]) for name in whole.stored)
 
 
 def test_levels_fall_in_bytes_and_rise_in_the_divergence_that_they_make(types):
