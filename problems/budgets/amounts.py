@@ -78,6 +78,9 @@ def operations(
 ) -> Budget:
     """Remove a share of the blocks' floating-point operations, see :func:`counted`; those of the head stay."""
 
+    if transform.resident.mixtures:
+        raise InputError("operations of a mixture of experts are not counted yet: use parameters", "problem.budget")
+
     def each(weights: Any, widths: Any) -> Any:
         if isinstance(weights, Sequence):
             return list(map(each, weights, widths))

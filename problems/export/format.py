@@ -22,10 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from evoprune import Exported, InputError, __version__
 from problems.evaluation.session import Session
 from problems.export import ExportOptions
-from problems.models.blocks import count_zeros, find_matrices
+from problems.models.blocks import count_zeros, find_matrices, find_mixtures
 from problems.results.final_model import FinalModel
 from problems.results.result import LanguageModelResult
 
@@ -64,7 +66,11 @@ class ExportFormat(ABC):
         session, matrices = self.session, find_matrices(model)
         counts = {matrix.name: (matrix.block, count_zeros([matrix]), matrix.size) for matrix in matrices}
         denominators = {"prunable": session.resident.prunable_weights, "model": session.resident.parameters}
-        removed = denominators["prunable"] - sum(size - count for _, count, size in counts.values())
+        experts = [stack for mixture in find_mixtures(model) for stack in mixture.stacks]
+        left = sum(size - count for _, count, size in counts.values()) + sum(
+            map(int, map(torch.count_nonzero, experts))
+        )
+        removed = denominators["prunable"] - left
         return (
             file_facts(files)
             | run.repeated()

@@ -44,6 +44,35 @@ class Matrix:
         return self.weight.numel()
 
 
+@dataclass(frozen=True)
+class Mixture:
+    """The routed experts of a block, stacked in the parameters of one module, and their router beside it."""
+
+    name: str  # of the module with the experts, in the model
+    block: int
+    experts: Any
+    router: Any
+    home: Any  # the module that holds both
+    count: int
+
+    @property
+    def stacks(self) -> list[torch.Tensor]:
+        """The matrices of all experts: ``(experts, out, in)``, or transposed."""
+        return _stacks(self.experts)
+
+    @property
+    def size(self) -> int:
+        """The number of weights in :attr:`stacks`."""
+        return sum(stack.numel() for stack in self.stacks)
+
+
+def _stacks(module: nn.Module) -> list[torch.Tensor]:
+    """The own parameters of ``module`` with more than two dimensions; kernels of convolutions are none."""
+    if isinstance(module, nn.Conv1d):
+        return []
+    return [parameter for parameter in module.parameters(recurse=False) if parameter.dim() > 2]
+
+
 def prunable(block: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Yield the ``Linear`` and ``Conv1D`` layers in ``block`` with their names."""
     for name, module in block.named_modules():
@@ -51,9 +80,14 @@ def prunable(block: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield name, module
 
 
+def has_experts(module: nn.Module) -> bool:
+    """Tell whether ``module`` contains stacked experts."""
+    return any(_stacks(each) for each in module.modules())
+
+
 def has_matrices(module: nn.Module) -> bool:
-    """Tell whether ``module`` contains a prunable layer."""
-    return any(True for _ in prunable(module))
+    """Tell whether ``module`` contains a prunable layer, or stacked experts."""
+    return any(True for _ in prunable(module)) or has_experts(module)
 
 
 def probe_tokens(model: Any) -> torch.Tensor:
@@ -135,11 +169,8 @@ def attentions_numbered(model: Any) -> Iterator[None]:
 
 
 def find_matrices(model: nn.Module) -> list[Matrix]:
-    """Return every prunable matrix of ``model``, block by block; refuse models with stacked experts."""
+    """Return every prunable matrix of ``model``, block by block; those of stacked experts are not among them."""
     name, blocks = find_blocks(model)
-    if experts := list(dict.fromkeys(name for block in blocks for name in _stacked(block))):
-        what = f"{type(model).__name__} holds several matrices in one parameter ({', '.join(experts)})"
-        raise InputError(f"{what}: mixture-of-experts models are not supported yet", "problem.model")
     return [
         Matrix(f"{name}.{index}.{kind}", index, kind, module)
         for index, block in enumerate(blocks)
@@ -147,17 +178,35 @@ def find_matrices(model: nn.Module) -> list[Matrix]:
     ]
 
 
+def find_mixtures(model: nn.Module) -> list[Mixture]:
+    """Return the stacked experts of ``model``, block by block; refuse those without a router of their own."""
+    name, blocks = find_blocks(model)
+    return [
+        _mixture(model, f"{name}.{index}.{own}", index, module)
+        for index, block in enumerate(blocks)
+        for own, module in block.named_modules()
+        if _stacks(module)
+    ]
+
+
+def _mixture(model: nn.Module, name: str, block: int, experts: nn.Module) -> Mixture:
+    home = model.get_submodule(name.rpartition(".")[0])
+    inside, counts = set(experts.modules()), {len(own) for own in experts.parameters(recurse=False)}
+    beside = [module for module in home.modules() if module not in inside]
+    routers = [module for module in beside if any(_routes(own, counts) for own in module.parameters(recurse=False))]
+    if len(counts) > 1 or len(routers) != 1 or isinstance(routers[0], (nn.Linear, Conv1D)):
+        raise InputError(
+            f"{type(model).__name__} cannot be taken apart: {name} holds several matrices in one parameter; expected "
+            "as many experts in each, and beside it one router, a module with a row for each of them",
+            "problem.model",
+        )
+    return Mixture(name, block, experts, routers[0], home, counts.pop())
+
+
+def _routes(parameter: torch.Tensor, counts: set[int]) -> bool:
+    return parameter.dim() == 2 and len(parameter) in counts
+
+
 def count_zeros(matrices: Iterable[Matrix]) -> int:
     """Count the zeros in ``matrices``."""
     return sum(int(matrix.weight.numel() - torch.count_nonzero(matrix.weight)) for matrix in matrices)
-
-
-def _stacked(block: nn.Module) -> list[str]:
-    """Names of the parameters of ``block`` with more than two dimensions, as of experts; convolutions are left out."""
-    return [
-        f"{module_name}.{name}"
-        for module_name, module in block.named_modules()
-        if not isinstance(module, nn.Conv1d)
-        for name, parameter in module.named_parameters(recurse=False)
-        if parameter.dim() > 2
-    ]

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import torch
 
 from evoprune import InputError
-from problems.models.blocks import Matrix, find_blocks, find_matrices, in_features, prunable
+from problems.models.blocks import Matrix, Mixture, find_blocks, find_matrices, find_mixtures, in_features, prunable
 from problems.models.device import device_of, dtype_of, follow_threads, free_memory, keep_freed_memory
 from problems.models.forward import Forward
 from problems.models.late import weight_of
@@ -56,15 +56,20 @@ class Resident:
         return find_matrices(self.model)
 
     @cached_property
+    def mixtures(self) -> list[Mixture]:
+        return find_mixtures(self.model)
+
+    @cached_property
     def prunable_weights(self) -> int:
-        """Number of weights in the matrices of the dense model's blocks."""
-        return sum(matrix.size for matrix in self.matrices)
+        """Number of weights in the matrices of the dense model's blocks, and of their experts."""
+        return sum(each.size for each in (*self.matrices, *self.mixtures))
 
     @property
     def removed_weights(self) -> int:
         """The number of prunable weights that are zero or gone now; layers in a matrix's place count their own."""
-        layers = [layer for matrix in self.matrices for layer in self._layers_at(matrix)]
-        return self.prunable_weights - sum(int(torch.count_nonzero(weight_of(layer))) for layer in layers)
+        left = [weight_of(layer) for matrix in self.matrices for layer in self._layers_at(matrix)]
+        left += [stack for mixture in find_mixtures(self.model) for stack in mixture.stacks]
+        return self.prunable_weights - sum(int(torch.count_nonzero(weight)) for weight in left)
 
     @cached_property
     def sublayers(self) -> list[Sublayer]:

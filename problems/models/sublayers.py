@@ -39,7 +39,8 @@ class Sublayer:
     @property
     def weights(self) -> int:
         layers: list[Any] = [layer for child in self.children.values() for _, layer in prunable(child)]
-        return sum(layer.weight.numel() for layer in layers)
+        stacks = [own for child in self.children.values() for own in child.parameters() if own.dim() > 2]
+        return sum(weight.numel() for weight in (*(layer.weight for layer in layers), *stacks))
 
     @property
     def attention_width(self) -> int:

@@ -189,12 +189,13 @@ class Stack(Transform):
                 return self._overlay.byte_terms(shapes, self._vocabularies)
         if unit not in (BYTES, PARAMETERS, WEIGHTS):
             self.prices(unit)  # refuses it
-        matrices = tuple(f"{matrix.name}." for matrix in self.resident.matrices)
+        names = [f"{each.name}." for each in (*self.resident.matrices, *self.resident.mixtures)]
+        matrices, stacks = tuple(names[: len(self.resident.matrices)]), tuple(names[len(self.resident.matrices) :])
         size = self.resident.model.dtype.itemsize if unit == BYTES else 1
 
         def count(name: str, shape: Shape, _: str | None) -> float:
-            counts = unit != WEIGHTS or (len(shape) == 2 and name.startswith(matrices))
-            return size * prod(shape) if counts else 0.0
+            counts = name.startswith(matrices) if len(shape) == 2 else len(shape) > 2 and name.startswith(stacks)
+            return size * prod(shape) if counts or unit != WEIGHTS else 0.0
 
         return shapes.terms(count), lambda _: 0.0
 
@@ -217,7 +218,7 @@ def _refuse(one: Transform, other: Transform) -> None:
 
 
 def _overlap(cuts: Sequence[Transform]) -> bool:
-    of_each = [{part.split()[0] for part in cut.parts} for cut in cuts]
+    of_each = [{part.split()[0] for part in cut.parts} for cut in cuts if not cut.sparse]  # zeros change no shape
     return any(one & other for one, other in combinations(of_each, 2))
 
 

@@ -85,7 +85,8 @@ class Weights(Transform):
         return self.masks.block_cuts()
 
     def prices(self, unit: str) -> Prices:  # noqa: ARG002 - the only one
-        return [-weight for weight in self.meaning.weights], float(self.masks.total)
+        experts = sum(mixture.size for mixture in self.resident.mixtures)
+        return [-weight for weight in self.meaning.weights], float(self.masks.total + experts)
 
     def measures(self) -> dict[str, float]:
         return {"sparsity": self.masks.sparsity}

@@ -79,7 +79,7 @@ class UnitCut(Transform):
         self._blocks = list(find_blocks(resident.model)[1])
         self._units = self._found()
         self._totals = {
-            WEIGHTS: sum(matrix.size for matrix in resident.matrices),
+            WEIGHTS: resident.prunable_weights,
             PARAMETERS: resident.parameters,
             ATTENTION: resident.attention_width,
         }
@@ -235,7 +235,12 @@ class UnitCut(Transform):
         return harms if any(harms) else []
 
     def _found(self) -> Sequence[Units]:
-        model = self.resident.model
+        model, mixtures = self.resident.model, self.resident.mixtures
+        if self.kind == "mlp" and mixtures:
+            raise InputError(
+                f"the MLP of block {mixtures[0].block} is a mixture of experts: use the transform experts",
+                "problem.transforms",
+            )
         matrices = {matrix.module: matrix for matrix in self.resident.matrices}
         sublayers = [sublayer for sublayer in self.resident.sublayers if sublayer.kind == self.kind]
         return tell_apart(model, lambda interleaved: [self.split(each, matrices, interleaved) for each in sublayers])

@@ -202,15 +202,15 @@ def _first_output(model: Any, units: Units) -> torch.Tensor:
     return (noted[0] if layer.bias is None else noted[0] - layer.bias).float()
 
 
-def has_form(model: Any, entries: Mapping[str, int]) -> bool:
-    """Return whether transformers, told ``entries`` in the config, builds blocks of the shapes of ``model``."""
+def has_form(model: Any, entries: Mapping[str, int], block: int = 0) -> bool:
+    """Return whether transformers, told ``entries`` in the config, builds ``block`` in the shapes of ``model``."""
     config = copy.deepcopy(model.config)
     try:
         set_form(config, entries)
         fresh = type(config).from_dict(config.to_dict())  # its own checks
         with torch.device("meta"):
             plain = type(model)(fresh)
-        theirs, ours = (_shapes_of(find_blocks(each)[1][0]) for each in (plain, model))
+        theirs, ours = (_shapes_of(find_blocks(each)[1][block]) for each in (plain, model))
         return theirs == ours
     except Exception:  # model classes and checks of configs raise many kinds of errors
         return False

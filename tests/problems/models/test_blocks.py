@@ -4,7 +4,7 @@ from torch import nn
 from transformers import Gemma2Config, Gemma2ForCausalLM, SmolLM3Config, SmolLM3ForCausalLM
 
 from evoprune import InputError
-from problems.models.blocks import attentions_numbered, find_blocks, find_matrices, keep_blocks
+from problems.models.blocks import attentions_numbered, find_blocks, find_matrices, find_mixtures, keep_blocks
 from problems.models.sublayers import find_sublayers, set_dropped
 
 SHAPE = {
@@ -38,13 +38,14 @@ def test_a_model_without_blocks_is_refused(model):
 
 
 @pytest.mark.parametrize("block", [0, 1])
-def test_experts_in_one_parameter_are_refused_and_convolutions_are_not(block):
+def test_experts_without_a_router_are_refused_and_convolutions_are_none(block):
     model = nn.Module()
     model.layers = nn.ModuleList(nn.ModuleDict({"mlp": nn.Linear(4, 4), "conv": nn.Conv1d(4, 4, 3)}) for _ in range(2))
     assert len(find_matrices(model)) == 2
+    assert not find_mixtures(model)
     model.layers[block]["mlp"].up_proj = nn.Parameter(torch.ones(8, 4, 4))
-    with pytest.raises(InputError, match=r"problem\.model: .*mlp\.up_proj"):
-        find_matrices(model)
+    with pytest.raises(InputError, match=r"problem\.model: .*\.mlp "):
+        find_mixtures(model)
 
 
 def test_all_that_a_config_says_of_each_block_goes_with_it(tokens, tmp_path):

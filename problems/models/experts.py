@@ -1,0 +1,161 @@
+"""The routed experts of a block, of which some can be left out.
+
+Short runs show how many experts a token chooses, and that the router chooses as before among the remaining ones, so
+that no architecture has to be named.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from evoprune import InputError
+from problems.models.blocks import Mixture, find_mixtures, probe_tokens
+
+COUNTS = ("num_experts", "num_local_experts", "n_routed_experts")
+"""Names of the number of experts in configs and modules of transformers."""
+
+_GROUPS = ("num_group", "n_group")  # names of the number of groups that a router chooses among first
+_TOLERANCE = 0.02  # of a token's weights, relative: roundings of bfloat16 are below it
+
+
+class Routing(NamedTuple):
+    """The inputs of experts, ``(tokens, width)``, and the experts of each token with weights, both ``(tokens, k)``."""
+
+    states: torch.Tensor
+    chosen: torch.Tensor
+    weights: torch.Tensor
+
+
+class RoutedExperts:
+    """The routed experts of one block. All are there when this is made.
+
+    ``states``: inputs of the mixture, ``(1, tokens, width)``.
+    """
+
+    def __init__(self, mixture: Mixture, states: torch.Tensor) -> None:
+        self.name, self.block, self.count = mixture.name, mixture.block, mixture.count
+        self._home, self._experts = mixture.home, mixture.experts
+        routing = dict.fromkeys(mixture.router.modules())
+        modules: list[Any] = [mixture.experts, *routing, mixture.home]
+        self._whole: list[tuple[Any, str, torch.Tensor]] = [
+            (module, name, tensor)
+            for module in modules
+            for name, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+            if tensor.dim() and len(tensor) == self.count
+        ]
+        self._counts = [(each, name) for each in modules for name in COUNTS if vars(each).get(name) == self.count]
+        self.weights = mixture.size // self.count
+        """Of one expert."""
+        self.parameters = sum(whole[0].numel() for _, _, whole in self._whole if isinstance(whole, nn.Parameter))
+        """Of one expert, with its row of the router."""
+        if any((vars(module).get(name) or 1) > 1 for module in modules for name in _GROUPS):
+            raise self._refusal("its router chooses among groups, whose sizes would become uneven")
+        try:
+            self.active = self.routing(states).chosen.shape[1]
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise self._refusal(f"its router cannot be run alone ({error})") from None
+        """The number of experts that a token chooses."""
+
+    def _refusal(self, reason: str) -> InputError:
+        return InputError(
+            f"the experts of block {self.block}, {self.name}, cannot be left out: {reason}", "problem.model"
+        )
+
+    def narrow(self, kept: torch.Tensor) -> None:
+        """Leave only the experts ``kept`` (int64, in order), with their rows of the router."""
+        whole = len(kept) == self.count
+        for module, name, tensor in self._whole:
+            left = tensor if whole else tensor.detach().index_select(0, kept.to(tensor.device))
+            is_plain = whole or not isinstance(tensor, nn.Parameter)
+            setattr(module, name, left if is_plain else nn.Parameter(left, requires_grad=False))
+        for module, name in self._counts:
+            setattr(module, name, len(kept))
+
+    @contextmanager
+    def only(self, kept: torch.Tensor) -> Iterator[None]:
+        """Leave only the experts ``kept`` for a time."""
+        try:
+            self.narrow(kept)
+            yield
+        finally:
+            self.narrow(torch.arange(self.count))
+
+    def output(self, states: torch.Tensor) -> torch.Tensor:
+        """The output of the mixture as it is now."""
+        output = self._home(states)
+        return output[0] if isinstance(output, tuple) else output  # type: ignore[no-any-return]
+
+    def routing(self, states: torch.Tensor) -> Routing:
+        """The experts, as they are now, that each token chooses."""
+        noted: list[Routing] = []
+        note = partial(_note_routing, noted)
+        with ExitStack() as stack:
+            stack.callback(self._experts.register_forward_pre_hook(note, with_kwargs=True).remove)
+            self.output(states)
+        return noted[0]
+
+    def alone(self, expert: int, states: torch.Tensor) -> torch.Tensor:
+        """The output of ``expert`` for ``states`` ``(tokens, width)``, not weighted."""
+        chosen = torch.full((len(states), 1), expert, device=states.device)
+        return self._experts(states, chosen, torch.ones_like(chosen, dtype=states.dtype))  # type: ignore[no-any-return]
+
+    def check(self, states: torch.Tensor) -> None:
+        """Raise :class:`evoprune.InputError` unless a token chooses the same experts where others are left out."""
+        if self.active < self.count and not any(map(self._chooses_alike, states.split(1, 1))):
+            raise self._refusal("its router does not choose the same with fewer of them")
+
+    def _chooses_alike(self, token: torch.Tensor) -> bool:
+        before = self.routing(token)
+        others = [number for number in range(self.count) if number not in before.chosen]
+        kept = torch.cat([before.chosen[0].cpu(), torch.tensor(others[:1])]).sort().values
+        with self.only(kept):
+            after = self.routing(token)
+        left, right = before.chosen[0].sort(), kept.to(token.device)[after.chosen[0]].sort()
+        if not torch.equal(left.values, right.values):
+            return False
+        ratio = after.weights[0][right.indices].float() / before.weights[0][left.indices].float()
+        return bool((ratio / ratio.mean() - 1).abs().max() <= _TOLERANCE)
+
+
+@torch.no_grad()
+def find_experts(model: Any, check: bool = True) -> list[RoutedExperts]:
+    """The routed experts of each block of ``model`` that has some; refuse those that cannot be left out.
+
+    ``check``: whether the routers are tried with fewer experts.
+    """
+    mixtures, states = find_mixtures(model), dict[int, torch.Tensor]()
+    if not mixtures:
+        raise InputError(f"{type(model).__name__} has no experts: expected a mixture of experts", "problem.model")
+    with states_noted(mixtures, states.__setitem__):
+        model(input_ids=probe_tokens(model), use_cache=False)
+    found = [RoutedExperts(mixture, states[mixture.block]) for mixture in mixtures]
+    for each in found if check else ():
+        each.check(states[each.block])
+    return found
+
+
+@contextmanager
+def states_noted(mixtures: Iterable[Mixture], note: Callable[[int, torch.Tensor], object]) -> Iterator[None]:
+    """Call ``note`` with the block and the inputs of each of ``mixtures`` whenever it runs."""
+    with ExitStack() as stack:
+        for mixture in mixtures:
+            hook = partial(_note_states, partial(note, mixture.block))
+            stack.callback(mixture.home.register_forward_pre_hook(hook, with_kwargs=True).remove)
+        yield
+
+
+def _note_states(
+    note: Callable[[torch.Tensor], object], _: nn.Module, given: tuple[Any, ...], named: Mapping[str, Any]
+) -> None:
+    note(given[0] if given else named["hidden_states"])
+
+
+def _note_routing(noted: list[Routing], _: nn.Module, given: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+    tensors = [each for each in (*given, *named.values()) if isinstance(each, torch.Tensor)]
+    if len(tensors) != 3 or tensors[1].is_floating_point() or tensors[1].shape != tensors[2].shape:
+        raise ValueError("expected states, chosen experts and their weights")
+    noted.append(Routing(*tensors))

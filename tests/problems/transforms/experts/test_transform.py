@@ -1,0 +1,160 @@
+"""The transform ``experts``: its contract, its order, its limits, and exports that load again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+import evoprune
+from evoprune import InputError
+from evoprune.api import Run
+from evoprune.cli import main
+from problems.language_model.problem import LanguageModel, LanguageModelSettings
+from problems.models.blocks import find_mixtures
+from problems.testing import check_transform
+from problems.transforms.transform import uniform_within
+from tests.problems.mixtures import ACTIVE, EXPERTS, LAYOUTS, masked, mixture_in
+from tests.problems.small import run_in
+
+LOSING = {"use": "parameters", "removed": 0.3}
+
+
+@pytest.fixture(scope="module")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    return {name: mixture_in(tmp_path_factory.mktemp(name), name) for name in LAYOUTS}
+
+
+def made(given: dict[str, Any], *transforms: Any, **more: Any) -> LanguageModel:
+    return LanguageModel(LanguageModelSettings(**given, transforms=transforms or ("experts",), **more))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_contract_is_kept(homes, layout):
+    check_transform(made(homes[layout]).session, pairs=3)
+
+
+@pytest.mark.parametrize("others", [("heads",), ("weights",), ("sublayers",)])
+def test_the_contract_is_kept_beside_other_transforms(homes, others):
+    settings = {"heads": {"use": "heads", "drop": False}}
+    check_transform(
+        made(homes["qwen3_moe"], "experts", *(settings.get(name, name) for name in others)).session, pairs=3
+    )
+
+
+def test_one_gene_may_be_for_all_blocks(homes):
+    session = made(homes["mixtral"], {"use": "experts", "genes": "model", "keep": [0]}).session
+    (gene,) = session.transform.genes
+    assert gene.levels == tuple(range(EXPERTS, ACTIVE - 1, -1))
+    session.transform.apply([2.0])
+    assert [mixture.count for mixture in find_mixtures(session.resident.model)] == [EXPERTS, EXPERTS - 2, EXPERTS - 2]
+    session.transform.apply(session.transform.dense)
+    check_transform(session, pairs=2)
+
+
+def _routed(model: Any, tokens: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, Any]]:
+    """For each block the inputs of its experts, the chosen ones, their weights, and the module of the mixture."""
+    noted: list[Any] = []
+    handles = [
+        layer.mlp.experts.register_forward_pre_hook(lambda _, given, home=layer.mlp: noted.append((*given, home)))
+        for layer in model.model.layers
+    ]
+    model(tokens)
+    for handle in handles:
+        handle.remove()
+    return noted
+
+
+@pytest.mark.parametrize("score", ["frequency", "output", "reap"])
+def test_experts_go_in_order_of_a_slow_score(homes, score):
+    session = made(homes["olmoe"], {"use": "experts", "score": score}).session
+    model, tokens, transform = session.resident.model, session.texts.calibration.tokens, session.transform
+    for block, (states, chosen, weights, home) in enumerate(_routed(model, tokens)):
+        expected = []
+        for expert in range(EXPERTS):
+            found = []
+            for state, own, weight in zip(states, chosen.tolist(), weights, strict=True):
+                if expert not in own:
+                    continue
+                if score == "output":
+                    kept = [[number for number in range(EXPERTS) if number != expert]] * 3
+                    with masked(model, dict(enumerate(kept))):
+                        other = home(state[None, None])
+                    found.append(float((other - home(state[None, None])).square().sum()))
+                else:
+                    gate, up = (home.experts.gate_up_proj[expert] @ state).chunk(2)
+                    output = home.experts.down_proj[expert] @ (torch.nn.functional.silu(gate) * up)
+                    found.append(float(weight[own.index(expert)] * output.norm()) if score == "reap" else 1.0)
+            expected.append(sum(found) / (len(found) if score == "reap" else 1))
+        order = sorted(range(EXPERTS), key=lambda expert: -expected[expert])
+        assert transform.kept(block, 3).tolist() == sorted(order[:3])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_an_export_of_equal_counts_loads_in_transformers(homes, layout, tmp_path, tokens):
+    experts = {"use": "experts", "genes": "model"}
+    run = run_in(tmp_path, homes[layout] | {"use": "language_model", "transforms": experts, "budget": LOSING})
+    assert main(["export", str(run), str(tmp_path / "out"), "--untimed"]) == 0
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32).eval()
+    problem: Any = Run.open(run).problem
+    genome = Run.open(run).best.genome
+    kept = _kept(problem.session.transform, genome)
+    assert {mixture.count for mixture in find_mixtures(loaded)} == {len(left) for left in kept.values()}
+    _check_masked(problem.session, kept, loaded, tokens)
+
+
+def test_an_export_of_unequal_counts_loads_in_evoprune(homes, tmp_path, tokens):
+    run = run_in(tmp_path, homes["qwen3_moe"] | {"use": "language_model", "transforms": "experts", "budget": LOSING})
+    assert main(["export", str(run), str(tmp_path / "out"), "--untimed"]) == 0
+    loaded, _ = evoprune.load(tmp_path / "out")
+    problem: Any = Run.open(run).problem
+    kept = _kept(problem.session.transform, Run.open(run).best.genome)
+    assert len({len(left) for left in kept.values()}) > 1
+    _check_masked(problem.session, kept, loaded, tokens)
+
+
+def _kept(transform: Any, genome: list[float]) -> dict[int, list[int]]:
+    transform.apply(genome)
+    counts = {mixture.block: mixture.count for mixture in find_mixtures(transform.resident.model)}
+    transform.apply(transform.dense)
+    return {block: transform.kept(block, count).tolist() for block, count in counts.items()}
+
+
+def _check_masked(session: Any, kept: dict[int, list[int]], loaded: Any, tokens: torch.Tensor) -> None:
+    model = session.resident.model
+    with masked(model, kept):
+        expected = model(tokens).logits
+    torch.testing.assert_close(loaded(tokens).logits, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("transform", "budget", "named"),
+    [
+        ({"use": "experts"}, {"use": "parameters", "removed": 0.9}, "problem.budget"),
+        ({"use": "experts", "keep": [0, 1, 2]}, LOSING, "problem.transforms.keep"),
+        ({"use": "experts", "keep": [3]}, LOSING, "problem.transforms.keep"),
+        ({"use": "channels"}, LOSING, "transform experts"),
+        ({"use": "experts"}, {"use": "operations", "removed": 0.1}, "problem.budget"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(homes, transform, budget, named):
+    with pytest.raises(InputError, match=named) as error:
+        problem = made(homes["qwen3_moe"], transform, budget=budget)
+        uniform_within(problem.session.transform, problem.budget)
+    assert "\n" not in str(error.value)
+
+
+def test_experts_that_no_token_chose_are_told(homes):
+    session = made(homes["mixtral"]).session
+    assert not session.transform.remarks()
+    session.transform._stored = session.transform._stored | {"counts.1": torch.tensor([3, 0, 4, 0, 1, 1])}
+    assert "2 of block 1" in session.transform.remarks()[0]
+
+
+def test_as_many_experts_as_a_token_chooses_cannot_be_left_out(tmp_path: Path):
+    given = mixture_in(tmp_path, "mixtral", num_experts_per_tok=EXPERTS)
+    with pytest.raises(InputError, match="no block has experts"):
+        made(given)
