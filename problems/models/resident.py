@@ -62,7 +62,7 @@ class Resident:
     @cached_property
     def prunable_weights(self) -> int:
         """Number of weights in the matrices of the dense model's blocks, and of their experts."""
-        return sum(each.size for each in (*self.matrices, *self.mixtures))
+        return sum(matrix.size for matrix in self.matrices) + sum(mixture.size for mixture in self.mixtures)
 
     @property
     def removed_weights(self) -> int:

@@ -189,8 +189,8 @@ class Stack(Transform):
                 return self._overlay.byte_terms(shapes, self._vocabularies)
         if unit not in (BYTES, PARAMETERS, WEIGHTS):
             self.prices(unit)  # refuses it
-        names = [f"{each.name}." for each in (*self.resident.matrices, *self.resident.mixtures)]
-        matrices, stacks = tuple(names[: len(self.resident.matrices)]), tuple(names[len(self.resident.matrices) :])
+        matrices = tuple(f"{matrix.name}." for matrix in self.resident.matrices)
+        stacks = tuple(f"{mixture.name}." for mixture in self.resident.mixtures)
         size = self.resident.model.dtype.itemsize if unit == BYTES else 1
 
         def count(name: str, shape: Shape, _: str | None) -> float:

@@ -2,7 +2,6 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
-from operator import attrgetter
 from typing import Any, Literal
 
 import torch
@@ -96,16 +95,14 @@ class Experts(Transform):
         return list(self._levels)
 
     def prices(self, unit: str) -> Prices:
-        total, size = {
-            WEIGHTS: (self.resident.prunable_weights, attrgetter("weights")),
-            PARAMETERS: (self.resident.parameters, attrgetter("parameters")),
-            ATTENTION: (self.resident.attention_width, lambda _: 0),
-        }[unit]
+        totals = (self.resident.prunable_weights, self.resident.parameters, self.resident.attention_width)
         prices: list[Price] = []
         for blocks, gene in zip(self._governed.values(), self._genes, strict=True):
-            each = sum(size(self._experts[block]) for block in blocks)
+            own = [self._experts[block] for block in blocks]
+            sizes = (sum(one.weights for one in own), sum(one.parameters for one in own), 0)
+            each = sizes[self.units.index(unit)]
             prices.append([0.0 - each * level for level in range(len(gene.levels))])
-        return prices, float(total)
+        return prices, float(totals[self.units.index(unit)])
 
     @property
     def plain(self) -> bool:
