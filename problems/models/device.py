@@ -41,7 +41,7 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         fast = torch.cuda.get_device_capability(device) >= (8, 0)  # Ampere brought the units
     else:
-        fast = device.type == "cpu" and (has_amx() or bool(_cpu_units().get("avx512_bf16")))
+        fast = device.type == "cpu" and has_bfloat16_units()
     return torch.bfloat16 if fast else torch.float32
 
 
@@ -66,6 +66,11 @@ def follow_threads() -> None:
     count = os.environ.get("OMP_NUM_THREADS", "")
     if count.isdecimal() and int(count):
         torch.set_num_threads(int(count))
+
+
+def has_bfloat16_units() -> bool:
+    """Tell whether this processor multiplies bfloat16 numbers."""
+    return has_amx() or bool(_cpu_units().get("avx512_bf16"))
 
 
 def has_amx() -> bool:

@@ -7,8 +7,11 @@ import math
 import pytest
 import torch
 
+from problems.calibration import sensitivity as module
 from problems.calibration.sensitivity import sensitivity
+from problems.models.blocks import find_matrices
 from problems.transforms.gguf_types.matrices import typed_matrices
+from tests.problems.small import random_model
 
 _SIZE = 0.01  # of a change, as a share of the weights'
 _DRAWS = 6
@@ -52,3 +55,19 @@ def test_it_is_the_same_again_and_leaves_the_model_as_it_was(session):
         assert all(one.equal(other) for one, other in zip(flat, its, strict=True))
     assert not any(parameter.requires_grad or parameter.grad is not None for parameter in model.parameters())
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_the_products_that_are_fast_without_units_for_bfloat16_give_the_same(tokens, monkeypatch):
+    model, used = random_model("llama").bfloat16(), []
+    matrices, backward = find_matrices(model), module._Linear.backward
+    monkeypatch.setattr(module._Linear, "backward", lambda *given: used.append(given) or backward(*given))
+    fast = module.sensitivity(model, tokens, matrices)
+    assert len(used) == len(tokens) * len(matrices)
+    monkeypatch.setattr(module, "has_bfloat16_units", lambda: True)
+    slow = module.sensitivity(model, tokens, matrices)
+    assert len(used) == len(tokens) * len(matrices)
+    for name, ((outputs, inputs),) in fast.items():
+        ((plain, its),) = slow[name]
+        torch.testing.assert_close(outputs, plain, rtol=0.05, atol=0.05 * float(plain.mean()))
+        torch.testing.assert_close(inputs, its, rtol=0.05, atol=0.05 * float(its.mean()))
+    assert not any("forward" in vars(each) for each in model.modules())
