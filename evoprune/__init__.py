@@ -1,5 +1,7 @@
 """evoprune: evolutionary search on DEAP that makes models smaller; all that problems and operators import."""
 
+from typing import TYPE_CHECKING, Any
+
 from evoprune.console.formatting import digits, plain
 from evoprune.console.phase import Phase, is_first_process, note, steps
 from evoprune.errors import InputError, Stopped
@@ -32,3 +34,15 @@ from evoprune.interfaces.result import Best, FinalistRow, Result
 from evoprune.interfaces.schema import Checked, Fraction, Positive
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from evoprune.library import Minimum, Search, minimize
+
+
+def __getattr__(name: str) -> Any:
+    """The engine as a library, which brings in all of it, when it is first asked for."""
+    if name not in {"Minimum", "Search", "minimize"}:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    from evoprune import library
+
+    return getattr(library, name)

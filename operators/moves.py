@@ -1,5 +1,6 @@
 """Moves of single genes, within their bounds and a budget."""
 
+import random
 from collections.abc import Iterator, Sequence
 
 from evoprune import Budget, Gene, Individual, solve
@@ -17,8 +18,12 @@ def clip_genes(individual: Individual, low: Sequence[float], up: Sequence[float]
 
 
 def another_level(gene: Gene, old: float, new: float) -> float:
-    """The level of ``gene`` nearest to ``new`` that is not the one of ``old``, if there is any."""
+    """The level of ``gene`` nearest to ``new``, or any if they are unordered, but not the one of ``old``, if there is
+    another."""
     before, after = gene.nearest(old), gene.nearest(new)
+    if not gene.ordered and gene.free:
+        after = float(random.randrange(len(gene.levels) - 1))
+        return after + (after >= before)
     if after != before or not gene.free:
         return after
     step = 1.0 if new > old else -1.0

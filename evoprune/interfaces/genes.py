@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import eq
 from typing import Any, Self
@@ -18,7 +18,9 @@ class Gene:
     ``name`` is unique within a genome; ``group`` joins genes (of a block, say). ``harms``: the relative cost of each
     level, at least 0, None where unknown; empty where nothing is known. If they are ``absolute``, they are in the unit
     of the loss, those of all levels are known, and none needs to be measured. ``kind`` is what the gene changes
-    (channels, types): genes of one kind add to each other's harm alike.
+    (channels, types): genes of one kind add to each other's harm alike. ``exponent``: the number in the genome is the
+    logarithm, to base 10, of the gene's value. Levels that are not ``ordered`` have no neighbours: mutation draws any
+    other, crossover takes a parent's.
     """
 
     name: str
@@ -29,6 +31,8 @@ class Gene:
     harms: tuple[float | None, ...] = ()
     absolute: bool = False
     kind: str = ""
+    exponent: bool = False
+    ordered: bool = True
 
     @classmethod
     def of_levels(cls, name: str, levels: Sequence[Any], group: str = "", harms: Sequence[float | None] = ()) -> Gene:
@@ -36,6 +40,23 @@ class Gene:
         if not levels:
             raise ValueError(f"gene '{name}': expected at least one level")
         return cls(name, 0.0, float(len(levels) - 1), group, tuple(levels), tuple(harms))
+
+    @classmethod
+    def integer(cls, name: str, low: int, up: int) -> Gene:
+        """A whole number from ``low`` to ``up``."""
+        return cls.of_levels(name, range(low, up + 1))
+
+    @classmethod
+    def log(cls, name: str, low: float, up: float) -> Gene:
+        """A number from ``low``, above 0, to ``up``, searched by its logarithm."""
+        if not low > 0:
+            raise ValueError(f"gene '{name}': expected low above 0 on a logarithmic scale, got {low:g}")
+        return cls(name, math.log10(low), math.log10(up), exponent=True)
+
+    @classmethod
+    def choice(cls, name: str, options: Sequence[Any]) -> Gene:
+        """One of some ``options`` without an order."""
+        return replace(cls.of_levels(name, options), ordered=False)
 
     def __post_init__(self) -> None:
         if not -math.inf < self.low <= self.up < math.inf:
@@ -51,6 +72,12 @@ class Gene:
     @property
     def free(self) -> bool:
         return self.low < self.up
+
+    def chosen(self, value: float) -> Any:
+        """Decode the number ``value`` in a genome: the level itself, or the number on its own scale."""
+        if self.levels:
+            return self.levels[int(value)]
+        return 10.0**value if self.exponent else value
 
     def nearest(self, value: float) -> float:
         """The value of this gene that is nearest to ``value``; half way between two levels, the lower one."""
@@ -91,6 +118,10 @@ class Genes(tuple[Gene, ...]):
         return [place for place, gene in enumerate(self) if gene.free]
 
     @cached_property
+    def unordered(self) -> list[int]:
+        return [place for place, gene in enumerate(self) if not gene.ordered]
+
+    @cached_property
     def with_levels(self) -> list[int]:
         return [place for place, gene in enumerate(self) if gene.levels]
 
@@ -110,5 +141,5 @@ class Genes(tuple[Gene, ...]):
         ]
 
     def chosen(self, genome: Sequence[float]) -> list[Any]:
-        """Decode ``genome``: of a gene with levels the level itself, of others the number."""
-        return [gene.levels[int(v)] if gene.levels else v for gene, v in zip(self, genome, strict=True)]
+        """Decode ``genome``: see :meth:`Gene.chosen`."""
+        return [gene.chosen(value) for gene, value in zip(self, genome, strict=True)]

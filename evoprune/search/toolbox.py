@@ -1,7 +1,8 @@
 """The DEAP toolbox, the heart of a run, built from a resolved experiment and tried before the run starts."""
 
 import json
-from collections.abc import Callable, Mapping
+import random
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from deap import base
@@ -50,6 +51,8 @@ def build(resolved: Resolved, problem: Problem, ref: ProblemRef) -> base.Toolbox
                 f"'{resolved.experiment.problem.use}', as it is set up, has none"
             )
         toolbox.register(slot, operator.function, **parameters.arguments(operator.parameters, supplied))
+    if supplied["genes"].unordered:
+        toolbox.register("mate", _mate_by_options, toolbox.mate, supplied["genes"].unordered)
     if "repair" not in resolved.operators:
         toolbox.register("repair", _to_nearest, genes=supplied["genes"])
     toolbox.register("evaluate", evaluate, ref)
@@ -70,6 +73,18 @@ def _supplied(resolved: Resolved, problem: Problem) -> dict[str, Any]:
         "initial_genomes": problem.initial_genomes(),
         **{name: getattr(resolved.experiment, name) for name in FROM_EXPERIMENT},
     }
+
+
+def _mate_by_options(
+    mate: Callable[[Individual, Individual], tuple[Individual, Individual]], unordered: Sequence[int],
+    first: Individual, second: Individual,
+) -> tuple[Individual, Individual]:  # fmt: skip
+    """``mate``, but where options have no order each child has that of one parent."""
+    options = [random.sample((first[place], second[place]), 2) for place in unordered]
+    first, second = mate(first, second)
+    for place, (one, other) in zip(unordered, options, strict=True):
+        first[place], second[place] = one, other
+    return first, second
 
 
 def _to_nearest(individual: Individual, genes: Genes) -> tuple[Individual]:

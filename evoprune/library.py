@@ -1,0 +1,234 @@
+"""The engine as a library: minimise a function, or ask for genomes and tell their values.
+
+Genomes are lists of the genes' values here: of a gene with levels the level itself.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import asdict, dataclass, replace
+from operator import attrgetter
+from pathlib import Path
+from sys import modules
+from typing import Any
+
+import numpy
+from deap.tools import ParetoFront
+
+from evoprune.api import Run
+from evoprune.backends.execution import Execution
+from evoprune.errors import InputError
+from evoprune.experiment import registry
+from evoprune.experiment.resolve import Resolved, resolve
+from evoprune.interfaces.algorithm import Evaluate, Individual
+from evoprune.interfaces.genes import Gene, Genes
+from evoprune.interfaces.problem import Problem, worst
+from evoprune.search import toolbox
+from evoprune.search.run import run_to_its_end
+
+Operators = Mapping[str, str | Mapping[str, Any]]
+"""By slot a name, or ``{"use": name, ...}`` with parameters, as in an experiment's YAML."""
+
+_FUNCTION, _GENE = "function", ("name", "low", "up", "levels", "exponent", "ordered")
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """The best ``genome`` that was found, and its ``values``, one an objective.
+
+    ``front``: of several objectives, the genomes that no other dominates, and their values. ``folder``: of the run.
+    """
+
+    genome: list[Any]
+    values: tuple[float, ...]
+    evaluations: int
+    front: list[tuple[list[Any], tuple[float, ...]]]
+    folder: Path | None
+
+
+def minimize(
+    f: Callable[[list[Any]], float | Sequence[float]] | Problem,
+    genes: Sequence[Gene] = (),
+    *,
+    algorithm: str | Mapping[str, Any] = "generational",
+    operators: Operators | None = None,
+    population: int = 20,
+    evaluations: int = 1000,
+    objectives: int = 1,
+    seed: int = 0,
+    workers: int | Execution = 1,
+    folder: str | Path | None = None,
+) -> Minimum:
+    """Minimise ``f``, a function of the list of the genes' values; or search a :class:`evoprune.Problem`.
+
+    ``evaluations``: of different genomes, after which no generation begins (of a problem, units of its work).
+    ``objectives``: how many numbers ``f`` returns; for more than one take ``algorithm="nsga2"``. ``workers``: processes
+    on this host, or an :class:`evoprune.backends.execution.Execution`; several import ``f`` by its name. ``folder``: of
+    the run, which the same call continues after an interruption; None keeps none.
+
+    Raises :class:`evoprune.InputError` for settings that cannot be, :class:`evoprune.errors.Stopped` where over half of
+    the evaluations fail.
+    """
+    execution = workers if isinstance(workers, Execution) else Execution(workers=workers)
+    problem, plugins = _described(f, genes, objectives, execution)
+    resolved = _resolved(problem, algorithm, operators, population, seed, {"budget": evaluations, "plugins": plugins})
+    if folder is not None:
+        return _minimum(resolved, Path(folder), execution)
+    with tempfile.TemporaryDirectory() as place:
+        return replace(_minimum(resolved, Path(place, "run"), execution), folder=None)
+
+
+class Search:
+    """A search whose genomes the caller scores: the same one that :func:`minimize` makes with the same arguments.
+
+    ::
+
+        search = Search(genes, algorithm="generational", seed=0)
+        while search.evaluations < 1000:
+            for genome in search.ask():
+                search.tell(genome, f(genome))
+    """
+
+    def __init__(
+        self,
+        genes: Sequence[Gene],
+        *,
+        algorithm: str | Mapping[str, Any] = "generational",
+        operators: Operators | None = None,
+        population: int = 20,
+        objectives: int = 1,
+        seed: int = 0,
+    ) -> None:
+        self.genes = Genes(genes)
+        described = _function("asked:for", self.genes, objectives)
+        resolved = _resolved(described, algorithm, operators, population, seed, {})
+        problem = resolved.problem(resolved.settings)
+        tools = toolbox.build(resolved, problem, toolbox.problem_ref(resolved))
+        self._weights, self._steps = problem.weights, tools.algorithm(tools)
+        self._draws = random.Random(seed).getstate(), numpy.random.RandomState(seed).get_state()
+        self._known: dict[tuple[float, ...], tuple[float, ...]] = {}
+        self._open: dict[tuple[Any, ...], list[Individual]] = {}
+        self._numbered = 0
+        self._best: Individual | None = None
+        self._front = ParetoFront()
+        self.generation = 0
+
+    @property
+    def evaluations(self) -> int:
+        """How many genomes were told."""
+        return len(self._known)
+
+    @property
+    def best(self) -> tuple[list[Any], tuple[float, ...]] | None:
+        """The best genome, by its first objective before the others, and its values; None before any is told."""
+        return None if self._best is None else (self.genes.chosen(self._best), self._best.fitness.values)
+
+    @property
+    def front(self) -> list[tuple[list[Any], tuple[float, ...]]]:
+        """Of several objectives, the genomes that no other dominates, and their values."""
+        return [(self.genes.chosen(each), each.fitness.values) for each in self._front]
+
+    def ask(self) -> list[list[Any]]:
+        """The genomes of this generation whose values are not known yet; of the next one where all are.
+
+        Empty when the algorithm has ended.
+        """
+        while not self._open:
+            with self._own_draws():
+                step = next(self._steps, None)
+            if step is None:
+                return []
+            if isinstance(step, Evaluate):
+                self._take(step.individuals)
+            else:
+                self.generation += 1
+        return [list(genome) for genome in self._open]
+
+    def tell(self, genome: Sequence[Any], values: float | Sequence[float]) -> None:
+        """Give the values of a genome that was asked for, one an objective; the worst for one that failed: ``inf``."""
+        given = tuple(map(float, values)) if isinstance(values, Sequence) else (float(values),)
+        if len(given) != len(self._weights):
+            raise InputError(f"expected {len(self._weights)} values, got {len(given)}", "tell")
+        if tuple(genome) not in self._open:
+            raise InputError(f"{list(genome)} was not asked for, or is known already", "tell")
+        individuals = self._open.pop(tuple(genome))
+        self._known[individuals[0].genome] = given if all(map(math.isfinite, given)) else worst(self._weights)
+        for individual in individuals:
+            self._score(individual)
+
+    def _take(self, individuals: Sequence[Individual]) -> None:
+        for individual in individuals:
+            individual.ident, self._numbered = self._numbered, self._numbered + 1
+            if individual.genome in self._known:
+                self._score(individual)
+            else:
+                self._open.setdefault(tuple(self.genes.chosen(individual)), []).append(individual)
+
+    def _score(self, individual: Individual) -> None:
+        individual.fitness.values = self._known[individual.genome]
+        if self._best is None or individual.fitness > self._best.fitness:
+            self._best = deepcopy(individual)
+        if len(self._weights) > 1:
+            self._front.update([individual])
+
+    @contextmanager
+    def _own_draws(self) -> Iterator[None]:
+        """Draw from this search's own random numbers."""
+        others = random.getstate(), numpy.random.get_state()
+        random.setstate(self._draws[0])
+        numpy.random.set_state(self._draws[1])
+        try:
+            yield
+        finally:
+            self._draws = random.getstate(), numpy.random.get_state()
+            random.setstate(others[0])
+            numpy.random.set_state(others[1])
+
+
+def _described(
+    f: Any, genes: Sequence[Gene], objectives: int, execution: Execution
+) -> tuple[dict[str, Any], list[str]]:
+    """The ``problem`` section of an experiment that searches ``f``, and its plugins."""
+    kind = type(f) if isinstance(f, Problem) else f
+    module, name = getattr(kind, "__module__", ""), getattr(kind, "__qualname__", type(kind).__qualname__)
+    try:
+        importable = attrgetter(name)(modules[module]) is kind and "." not in name
+    except (AttributeError, KeyError):
+        importable = False
+    if not importable and (isinstance(f, Problem) or execution.places[1:] or execution.map not in (None, "serial")):
+        raise InputError(f"{name} cannot be imported by other processes; define it at the top of a module", "workers")
+    call = f"{module}:{name}"
+    if isinstance(f, Problem):
+        return {"use": call, **f.settings.model_dump(mode="json")}, [module]
+    if not importable:
+        lent: Any = registry.problem(_FUNCTION)
+        lent.lent[call] = f
+    return _function(call, Genes(genes), objectives), [module] * importable
+
+
+def _function(call: str, genes: Genes, objectives: int) -> dict[str, Any]:
+    described = [{key: value for key, value in asdict(gene).items() if key in _GENE} for gene in genes]
+    return {"use": _FUNCTION, "call": call, "genes": described, "objectives": objectives}
+
+
+def _resolved(
+    problem: Mapping[str, Any], algorithm: str | Mapping[str, Any], operators: Operators | None, population: int,
+    seed: int, more: Mapping[str, Any],
+) -> Resolved:  # fmt: skip
+    chosen = {"algorithm": algorithm, **(operators or {})}
+    return resolve(
+        {"problem": problem, "operators": chosen, "population": population, "seed": seed, **more}, "minimize"
+    )
+
+
+def _minimum(resolved: Resolved, folder: Path, execution: Execution) -> Minimum:
+    run_to_its_end(resolved, folder, execution)
+    run = Run.open(folder)
+    genes = run.problem.genes
+    front = [(genes.chosen(each.genome), tuple(each.fitness)) for each in run.result.front or ()]
+    return Minimum(genes.chosen(run.best.genome), tuple(run.best.fitness), run.result.evaluations, front, folder)

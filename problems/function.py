@@ -1,0 +1,65 @@
+"""The problem ``function``: a Python function of the genes' values, which returns a number for each objective."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from evoprune import Checked, Evaluation, Gene, Genes, Problem, Settings, find_plugin
+
+Called = Callable[[list[Any]], float | Sequence[float]]
+
+
+class GeneSettings(Checked):
+    """A gene: bounds or levels, as :class:`evoprune.Gene` has them."""
+
+    name: str = Field(description="another one for each gene")
+    low: float = Field(0.0, description="its lower bound")
+    up: float = Field(1.0, description="its upper bound")
+    levels: tuple[str | bool | int | float | None, ...] = Field((), description="its levels, in place of bounds")
+    exponent: bool = Field(False, description="whether the bounds are logarithms, to base 10, of those of its value")
+    ordered: bool = Field(True, description="whether its levels have an order")
+
+    def gene(self) -> Gene:
+        up = float(len(self.levels) - 1) if self.levels else self.up
+        return Gene(self.name, self.low, up, levels=self.levels, exponent=self.exponent, ordered=self.ordered)
+
+
+class FunctionSettings(Settings):
+    """The function, its genes and its objectives."""
+
+    call: str = Field(description="module:name of a function of one argument, the list of the genes' values")
+    genes: tuple[GeneSettings, ...] = Field(min_length=1, description="the genes, in the order of the list")
+    objectives: int = Field(1, ge=1, description="the numbers that it returns, all to be minimised")
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        Genes(each.gene() for each in self.genes)
+        return self
+
+
+class Function(Problem):
+    """Minimise a function of your own: a number, or several numbers against each other."""
+
+    Settings = FunctionSettings
+    settings: FunctionSettings
+    lent: ClassVar[dict[str, Called]] = {}
+    """Functions of this process that cannot be imported, by the name that ``call`` gives them."""
+
+    @cached_property
+    def genes(self) -> Genes:
+        return Genes(each.gene() for each in self.settings.genes)
+
+    @cached_property
+    def _function(self) -> Called:
+        call = self.settings.call
+        return self.lent.get(call) or find_plugin("", call)
+
+    def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:  # noqa: ARG002 - it has one
+        found = self._function(self.genes.chosen(genome))
+        return Evaluation(tuple(found) if isinstance(found, Sequence) else (found,))
+
+    @classmethod
+    def weights_of(cls, settings: FunctionSettings) -> tuple[float, ...]:
+        return (-1.0,) * settings.objectives

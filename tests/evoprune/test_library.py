@@ -1,0 +1,132 @@
+"""The engine as a library makes the same searches as runs do, and asks for what is not known yet."""
+
+import json
+import math
+import random
+
+import pytest
+from deap import benchmarks
+
+from evoprune import Gene, InputError, Search, minimize
+from evoprune.errors import Stopped
+from evoprune.interfaces.algorithm import Individual
+from evoprune.interfaces.genes import Genes
+from operators.mutation.gaussian import gaussian
+
+REAL = [Gene(f"x{place}", -5, 5) for place in range(4)]
+MIXED = [Gene("a", 0, 1), Gene.integer("b", 3, 7), Gene.log("c", 1e-4, 1), Gene.choice("d", ["red", "green", "blue"])]
+
+
+def two(genome):
+    return genome[0] ** 2, (genome[0] - 2) ** 2 + genome[1] ** 2
+
+
+def mixed(genome):
+    a, b, c, d = genome
+    return a + (b - 5) ** 2 + abs(math.log10(c) + 2) + (d != "green")
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "f", "genes"),
+    [("generational", mixed, MIXED), ("nsga2", two, REAL), ("steady_state", mixed, MIXED), ("cma", two, REAL)],
+)
+def test_ask_and_tell_make_the_search_of_minimize(algorithm, f, genes, tmp_path):
+    objectives = 1 if f is mixed else 2
+    how = {"algorithm": algorithm, "population": 8, "objectives": objectives, "seed": 3}
+    found = minimize(f, genes, evaluations=40, folder=tmp_path / "run", **how)
+    lines = map(json.loads, (tmp_path / "run" / "history.jsonl").read_text().splitlines())
+    scored = [Genes(genes).chosen(line["genome"]) for line in lines if "candidate" in line and not line["memo"]]
+    search, told = Search(genes, **how), []
+    while search.evaluations < 40:
+        random.seed(len(told))  # the caller's draws are its own
+        for genome in search.ask():
+            search.tell(genome, f(genome))
+            told.append(genome)
+    assert told == scored
+    assert search.best[1] == min(map(tuple, (as_values(f(genome)) for genome in told)))
+    if objectives == 1:
+        assert search.best == (found.genome, found.values)
+    assert sorted(map(repr, search.front)) == sorted(map(repr, found.front))
+
+
+def as_values(found):
+    return found if isinstance(found, tuple) else (found,)
+
+
+def test_a_generation_is_asked_for_again_until_all_of_it_is_told():
+    search = Search(REAL, population=4)
+    first, *others = search.ask()
+    search.tell(first, 1.0)
+    assert search.ask() == others
+    for wrong in (first, [0.0] * 4):
+        with pytest.raises(InputError):
+            search.tell(wrong, 1.0)
+    with pytest.raises(InputError, match="2"):
+        search.tell(others[0], (1.0, 2.0))
+    for genome in others:
+        search.tell(genome, math.inf)
+    assert search.best == (first, (1.0,))
+    assert search.ask()
+    assert search.generation == 1
+
+
+def test_an_interrupted_call_goes_on_in_its_folder(tmp_path):
+    calls = []
+
+    def counted(genome):
+        calls.append(tuple(genome))
+        if len(calls) == 30:
+            raise KeyboardInterrupt
+        return benchmarks.sphere(genome)
+
+    with pytest.raises(KeyboardInterrupt):
+        minimize(counted, REAL, evaluations=60, folder=tmp_path / "run")
+    found = minimize(counted, REAL, evaluations=60, folder=tmp_path / "run")
+    assert len(set(calls)) == len(calls) - 1  # the one that was interrupted
+    assert minimize(benchmarks.sphere, REAL, evaluations=60).genome == found.genome
+    assert minimize(counted, REAL, evaluations=60, folder=tmp_path / "run").values == found.values
+    assert len(calls) == 61
+
+
+def test_workers_change_nothing_but_must_find_the_function():
+    alone, several = (minimize(benchmarks.sphere, REAL, evaluations=40, workers=count) for count in (1, 2))
+    assert alone == several
+    with pytest.raises(InputError, match="module"):
+        minimize(lambda genome: sum(genome), REAL, workers=2)
+
+
+def test_a_function_that_fails_stops_the_search():
+    with pytest.raises(Stopped, match="ZeroDivisionError"):
+        minimize(lambda _: 1 / 0, REAL, evaluations=40)
+    with pytest.raises(Stopped, match="2 fitness values for 1"):
+        minimize(two, REAL, evaluations=40)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_options_without_an_order_have_no_neighbours(seed):
+    random.seed(seed)
+    genes = Genes([Gene.choice("d", range(50))])
+    moved = {gaussian(Individual([7.0]), genes=genes, sigma=1e-6, limit=1e-6, indpb=1.0)[0][0] for _ in range(200)}
+    assert 7.0 not in moved
+    assert min(moved) < 5
+    assert max(moved) > 40
+
+
+def test_children_have_the_options_of_their_parents():
+    genes = [Gene.choice("d", range(1000)), Gene("x")]
+    search = Search(genes, population=6, operators={"mutate": {"use": "gaussian", "indpb": 0.0}}, seed=1)
+    first = {genome[0] for genome in search.ask()}
+    while search.generation < 5:
+        for genome in search.ask():
+            assert genome[0] in first
+            search.tell(genome, genome[1])
+    assert len(first) > 1
+
+
+@pytest.mark.parametrize(("low", "up"), [(1e-6, 1.0), (1.0, 1e6)])
+def test_a_logarithmic_gene_has_its_bounds(low, up):
+    gene = Gene.log("rate", low, up)
+    assert [gene.chosen(value) for value in (gene.low, gene.up)] == pytest.approx([low, up])
+    assert gene.chosen((gene.low + gene.up) / 2) == pytest.approx(math.sqrt(low * up))
+    with pytest.raises(ValueError, match="rate"):
+        Gene.log("rate", 0.0, 1.0)
