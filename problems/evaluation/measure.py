@@ -47,12 +47,10 @@ class Perplexity(Objective):
 class Divergence(Objective):
     """Mean Kullback-Leibler divergence from the dense model's predictions, in nats per token.
 
-    KL(dense
-
-    pruned) as in EvoPress (Sieberling et al., ICML 2025). Of each prediction the ``top`` largest probabilities are
-    stored, and all others as one: a lower bound, exact if ``top`` is the vocabulary's size. ``behind`` is added to each
-    value: the nats a token that the dense model itself loses where it has fewer tokens to predict. The next-token loss
-    is summed beside it.
+    KL(dense || pruned) as in EvoPress (Sieberling et al., ICML 2025). Of each prediction the ``top`` largest
+    probabilities are stored, and all others as one: a lower bound, exact if ``top`` is the vocabulary's size.
+    ``behind`` is added to each value: the nats a token that the dense model itself loses where it has fewer tokens to
+    predict. The next-token loss is summed beside it.
     """
 
     def __init__(self, predictions: int, top: int) -> None:
