@@ -18,13 +18,13 @@ from gguf import GGUFValue, GGUFValueType, LlamaFileType
 from evoprune import InputError
 from problems.gguf.base import Base
 from problems.gguf.metadata import Fields, whole_number
-from problems.gguf.names import LLAMA, Slot, find_slots, head_size, hidden_size
+from problems.gguf.names import EXPERTS, LLAMA, Slot, find_slots, head_size, hidden_size
 
 DECI = "deci"
 
 _CHANNELS = 32  # the fewest channels whose rows fit quantised kernels
 
-_SIZED_HEADS = ("llama", "qwen3", "gemma2", "gemma3")
+_SIZED_HEADS = ("llama", "qwen3", "qwen3moe", "gemma2", "gemma3")
 """Architectures whose heads are as wide in llama.cpp as the file says; others divide the width by their number."""
 
 _ATTENTION, _DOWN = ("attn_q.weight", "attn_k.weight"), "ffn_down.weight"
@@ -94,7 +94,8 @@ def arranged(
     if base.architecture != LLAMA:
         raise InputError(
             f"its blocks differ in shape, and llama.cpp has no form of {base.architecture} for that: export it to a "
-            "folder, or search whole blocks, or one width for all of them (genes: block, genes: model)",
+            "folder, or search whole blocks, or one width, or number of experts, for all of them (genes: block, "
+            "genes: model)",
             "problem.transforms",
         )
     added, widths = _filled(widths, hidden, size)
@@ -116,6 +117,10 @@ def _even_fields(base: Base, block: Mapping[str, Slot], widths: Widths, count: i
     given = {f"{name}.block_count": count}
     if widths.channels:
         given[f"{name}.feed_forward_length"] = widths.channels
+    if EXPERTS in block:
+        experts, _, channels = block[EXPERTS].shape
+        given |= {f"{name}.expert_count": experts, f"{name}.expert_feed_forward_length": channels}
+        given |= {f"{name}.feed_forward_length": channels}
     if widths.heads:
         given |= {f"{name}.attention.head_count": widths.heads, f"{name}.attention.head_count_kv": widths.groups}
         if base.fields[f"{name}.attention.head_count"].value != widths.heads:

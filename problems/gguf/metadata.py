@@ -20,6 +20,7 @@ _NUMBERS = {
     "context_length": "max_position_embeddings", "embedding_length": "hidden_size",
     "attention.head_count": "num_attention_heads", "attention.head_count_kv": "num_key_value_heads",
     "attention.key_length": "head_dim", "attention.value_length": "head_dim",
+    "expert_used_count": "num_experts_per_tok",
 }  # fmt: skip
 _EPSILONS = {
     "rms_norm_eps": "layer_norm_rms_epsilon", "layer_norm_eps": "layer_norm_epsilon",
@@ -37,6 +38,8 @@ def own_fields(model: Any, tokenizer: Any, name: str) -> Fields | None:
     described = json.loads(backend.to_str())
     if (split := pre_tokenizer(described)) is None:
         return None
+    if not getattr(config, "norm_topk_prob", True):
+        raise InputError(f"llama.cpp's {architecture} renormalises the weights of experts, and this model does not")
     fields = {"general.name": text(name)}
     fields |= {
         f"{architecture}.attention.{key}": _real(getattr(config, own))

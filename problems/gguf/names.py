@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -14,10 +14,13 @@ from transformers.pytorch_utils import Conv1D
 
 from evoprune import InputError
 from problems.gguf.forms import SAME, Floats, Form, Order, gathered, turned
-from problems.models.blocks import find_blocks, prunable
+from problems.models.blocks import find_blocks, has_matrices
 
 LLAMA, GPTNEOX = "llama", "gptneox"
 BLOCK = "blk."  # prefix of the tensors of blocks
+
+ROUTER, EXPERTS = "ffn_gate_inp.weight", "ffn_down_exps.weight"  # within a block: a mixture's
+_HALVES = {"gate_up_proj": ("gate_proj", "up_proj")}  # parameters of experts that are two tensors of a file
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,8 @@ class Slot:
     """One tensor of a file. ``shape``: rows first.
 
     ``parameter``: its name in transformers; None for a tensor that holds ``fill`` everywhere. ``transposed``: whether
-    transformers has it ``(in, out)``. ``typed``: whether it is a matrix whose type can be chosen.
+    transformers has it ``(in, out)``. ``typed``: whether it is a matrix whose type can be chosen. ``half``: 0 or 1, for
+    the first or second half of the rows of each expert.
     """
 
     name: str
@@ -35,6 +39,13 @@ class Slot:
     typed: bool = True
     form: Form = SAME
     fill: float = 0.0
+    half: int | None = None
+
+    def of_shape(self, shape: tuple[int, ...]) -> Slot:
+        """The same of a parameter of another ``shape``."""
+        if self.half is not None:
+            shape = (shape[0], shape[1] // 2, shape[2])
+        return replace(self, shape=tuple(reversed(shape)) if self.transposed else shape)
 
     def rows(self, weight: torch.Tensor) -> Floats:
         """``weight``, the parameter, as the file holds it, in float32."""
@@ -43,6 +54,7 @@ class Slot:
     def some_rows(self, weight: torch.Tensor, places: Any) -> Floats:
         """The rows of ``weight`` at ``places``, in transformers' order and form, in float32."""
         rows = (weight.T if self.transposed else weight).detach()
+        rows = rows if self.half is None else rows.chunk(2, 1)[self.half]
         return rows[places].to("cpu", torch.float32).numpy()
 
     def holds(self, rows: Floats, weight: torch.Tensor) -> bool:
@@ -76,7 +88,7 @@ def find_slots(model: Any, architecture: str, forms: Mapping[str, Form] | None =
     if architecture not in architectures:
         raise InputError(f"the architecture '{architecture}' is not one that the package gguf knows", "problem.model")
     prefix, blocks = find_blocks(model)
-    left = [number for number, block in enumerate(blocks) if any(True for _ in prunable(block))]
+    left = [number for number, block in enumerate(blocks) if has_matrices(block)]
     known = get_tensor_name_map(architectures[architecture], len(left))
     forms = _usual_forms(model, architecture) if forms is None else forms
     numbers = {str(old): new for new, old in enumerate(left)}
@@ -105,16 +117,30 @@ def _slots(
             if number not in left:
                 continue  # a norm that the sublayers of a dropped block shared
             own = f"{prefix}{left[number]}.{rest}"
-        name = known.get_name(own)
-        if name is None:
-            raise InputError(
-                f"{parameter} has no place in .gguf files of the architecture {architecture}: this model cannot be "
-                "written as one yet; export it to a folder",
-                "problem.model",
-            )
-        layer = model.get_submodule(module)
+        layer: Any = model.get_submodule(module)
         transposed = isinstance(layer, Conv1D) and weight.dim() == 2
-        shape = tuple(reversed(weight.shape)) if transposed else tuple(weight.shape)
         typed = weight.dim() == 2 and (layer is tokens or not isinstance(layer, nn.Embedding))
-        name = f"{name}.{kind}"
-        yield Slot(name, shape, parameter, transposed, typed, forms.get(within_block(name), SAME))
+        plain = Slot(parameter, (), parameter, transposed, typed).of_shape(tuple(weight.shape))
+        for slot in _halves(plain, layer, own) if weight.dim() > 2 else [replace(plain, name=f"{own}.{kind}")]:
+            place, _, kind = slot.name.rpartition(".")
+            if (name := known.get_name(place)) is None:
+                raise InputError(
+                    f"{parameter} has no place in .gguf files of the architecture {architecture}: this model cannot "
+                    "be written as one yet; export it to a folder",
+                    "problem.model",
+                )
+            name = f"{name}.{kind}"
+            within = within_block(name)
+            yield replace(slot, name=name, typed=typed and within != ROUTER, form=forms.get(within, SAME))
+
+
+def _halves(slot: Slot, experts: Any, own: str) -> Iterator[Slot]:
+    """``slot``, of stacked ``experts``, as one or two tensors, with names as of parameters for each of them."""
+    kind = slot.name.rpartition(".")[2]
+    if experts.is_transposed or experts.has_bias or not experts.is_concatenated:
+        yield slot  # which has no place
+    elif kind in _HALVES:
+        for half, name in enumerate(_HALVES[kind]):
+            yield replace(slot, name=f"{own}.{name}.weight", half=half).of_shape(slot.shape)
+    else:
+        yield replace(slot, name=f"{own}.{kind}.weight")

@@ -21,7 +21,7 @@ BLOCKS, ONE_WIDTH, ONE_WIDTH_IN_ALL = "blocks of any width", "blocks of one widt
 
 OWN = {
     "gpt2": "gpt2", "llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "olmo2": "olmo2",
-    "gpt_neox": "gptneox", "stablelm": "stablelm",
+    "gpt_neox": "gptneox", "stablelm": "stablelm", "qwen3_moe": "qwen3moe",
 }  # fmt: skip
 """llama.cpp's architecture for the types of models whose metadata is made here."""
 

@@ -20,10 +20,10 @@ from problems.gguf.base import Base
 from problems.gguf.forms import values
 from problems.gguf.ggml import Encoded
 from problems.gguf.layout import Layout, lay_out
-from problems.gguf.names import Slot
+from problems.gguf.names import ROUTER, Slot, within_block
 from problems.gguf.size import file_bytes
 
-VECTORS = "F32"  # the kind of tensors with one dimension: llama.cpp has kernels for no other
+VECTORS = "F32"  # the kind of routers, and of tensors with one dimension: llama.cpp has kernels for no other
 _ZEROS = "Q4_0"  # the kind of matrices of zeros, where their width allows it: the smallest
 
 
@@ -85,7 +85,7 @@ class Contents:
             if held and held.shape == slot.shape and slot.holds(values(held).reshape(slot.shape), weight):
                 return held.data
             rows = slot.rows(weight)
-        return ggml.quantize(np.atleast_2d(rows), self.kinds[slot.name])
+        return ggml.quantize(rows.reshape(-1, rows.shape[-1]), self.kinds[slot.name])
 
 
 def _add(writer: Any, name: str, shape: tuple[int, ...], kind: str) -> None:
@@ -98,7 +98,7 @@ def plain_kind(slot: Slot, base: Base, half: str | None = None) -> str:
     """The kind of a tensor that no transform has encoded. ``half``: that of matrices; None is that of ``base``."""
     if not slot.typed and (held := base.tensor(slot.name)):
         return held.kind
-    if len(slot.shape) == 1:
+    if len(slot.shape) == 1 or within_block(slot.name) == ROUTER:
         return VECTORS
     return _ZEROS if slot.parameter is None and ggml.fits(_ZEROS, slot.shape[1]) else half or base.half
 

@@ -138,10 +138,11 @@ def byte_models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dic
         random_gpt2,
         random_llama,
         random_qwen2,
+        random_qwen3_moe,
         write_model,
     )
 
-    makers = {"llama": random_llama, "gpt2": random_gpt2, "qwen2": random_qwen2}
+    makers = {"llama": random_llama, "gpt2": random_gpt2, "qwen2": random_qwen2, "qwen3_moe": random_qwen3_moe}
     made: dict[str, dict[str, Any]] = {}
 
     def of(kind: str) -> dict[str, Any]:

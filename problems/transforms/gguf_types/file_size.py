@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -34,11 +33,13 @@ class CutBytes:
         """Raises :class:`evoprune.InputError` where genes can make a model that llama.cpp does not have."""
         self._base, self._shapes = base, shapes
         self._hidden, self._size = hidden_size(model), head_size(model)
-        self._slots = {str(slot.parameter): slot for slot in find_slots(model, base.architecture, base.forms)}
+        self._slots: dict[str, list[Slot]] = {}
+        for slot in find_slots(model, base.architecture, base.forms):
+            self._slots.setdefault(str(slot.parameter), []).append(slot)
         if added := shapes.dense.keys() - self._slots.keys():
             raise InputError(f"{min(added)} has no place in .gguf files of {base.architecture}", "problem.transforms")
         self._inside: dict[int, list[str]] = {}
-        for parameter, slot in self._slots.items():
+        for parameter, (slot, *_) in self._slots.items():
             if slot.name.startswith("blk."):
                 self._inside.setdefault(int(slot.name.split(".")[1]), []).append(parameter)
         self._genes = {
@@ -62,9 +63,11 @@ class CutBytes:
     def _count(self, parameter: str, shape: Shape, kind: str | None) -> float:
         if not all(shape):
             return 0.0
-        slot = self._slots[parameter]
-        data = tensor_bytes(kind or plain_kind(slot, self._base), shape)
-        return float(data + info_bytes(slot.name, shape))
+        return sum(self._bytes_of(slot.of_shape(shape), kind) for slot in self._slots[parameter])
+
+    def _bytes_of(self, slot: Slot, kind: str | None = None) -> float:
+        data = tensor_bytes(kind or plain_kind(slot, self._base), slot.shape)
+        return float(data + info_bytes(slot.name, slot.shape))
 
     def _beside(self, levels: tuple[int, ...]) -> float:
         blocks: list[dict[str, Slot]] = []
@@ -75,7 +78,7 @@ class CutBytes:
                 renamed += len(slots) * (len(str(len(blocks))) - len(str(number)))
                 blocks.append(slots)
             else:  # at most a norm that dropped sublayers shared
-                unwritten += sum(self._count(str(slot.parameter), slot.shape, None) for slot in slots.values())
+                unwritten += sum(map(self._bytes_of, slots.values()))
         added: Sequence[Slot] = []
         architecture, fields = self._base.architecture, self._base.fields
         if blocks:  # a file without blocks is none, but has a size
@@ -91,7 +94,8 @@ class CutBytes:
         return float(padded(head) - listed + data - unwritten)
 
     def _listed(self, blocks: Sequence[Mapping[str, Slot]]) -> list[Slot]:
-        outside = [slot for slot in self._slots.values() if not slot.name.startswith("blk.")]
+        every = [slot for slots in self._slots.values() for slot in slots]
+        outside = [slot for slot in every if not slot.name.startswith("blk.")]
         return [*outside, *(slot for block in blocks for slot in block.values())]
 
     def _field(self, key: str, found: Any) -> int:
@@ -104,10 +108,9 @@ class CutBytes:
             every[place] = level
         found = {}
         for parameter in self._inside[number]:
-            slot, shape = self._slots[parameter], self._shapes.shape(parameter, every)
-            if all(shape):
-                rows = tuple(reversed(shape)) if slot.transposed else shape
-                found[slot.name.split(".", 2)[2]] = replace(slot, shape=rows)
+            shape = self._shapes.shape(parameter, every)
+            for slot in self._slots[parameter] if all(shape) else ():
+                found[slot.name.split(".", 2)[2]] = slot.of_shape(shape)
         return found
 
     def _check(self) -> None:

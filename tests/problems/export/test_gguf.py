@@ -62,8 +62,13 @@ def run_of(byte_models, tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "transforms", "settings"),
-    [("gpt2", BLOCKS, {}), ("llama", COMPENSATED, {}), ("llama", SUBLAYERS, {"recover": RECOVERED})],
-    ids=["blocks of a gpt2", "heads and channels", "sublayers, recovered"],
+    [
+        ("gpt2", BLOCKS, {}),
+        ("llama", COMPENSATED, {}),
+        ("llama", SUBLAYERS, {"recover": RECOVERED}),
+        ("qwen3_moe", {"use": "experts", "genes": "model"}, {}),
+    ],
+    ids=["blocks of a gpt2", "heads and channels", "sublayers, recovered", "experts"],
 )
 def test_a_run_becomes_a_checked_file(run_of, kind, transforms, settings, tmp_path):
     run, base = run_of(kind, transforms, **settings)
@@ -229,3 +234,11 @@ def test_a_model_that_lost_more_or_read_less_may_differ_more_in_llama_cpp():
     differences = torch.randn(1000, 500, generator=torch.Generator().manual_seed(0)) * export.ROUNDING
     far = differences.mean(1).abs() > tolerance(20.0, 20.0, 500) - export.TOLERANCE
     assert far.float().mean() < 0.01
+
+
+def test_unequal_numbers_of_experts_have_no_form_in_a_file(run_of, tmp_path, capsys):
+    run, _ = run_of("qwen3_moe", "experts")
+    genome = Run.open(run).best.genome
+    assert len(set(genome)) > 1
+    assert main(["export", str(run), str(tmp_path / "small.gguf"), "--untimed"]) == 2
+    assert "genes: model" in capsys.readouterr().err

@@ -18,6 +18,8 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
 )
 
 from problems.gguf import ggml
@@ -72,6 +74,16 @@ def random_qwen2(blocks: int = 3) -> Any:
     return _random(Qwen2ForCausalLM, config)
 
 
+def random_qwen3_moe(blocks: int = 3) -> Any:
+    """Of width 64, with six experts of which a token chooses two."""
+    config = Qwen3MoeConfig(
+        vocab_size=VOCABULARY, hidden_size=64, intermediate_size=96, moe_intermediate_size=32, num_experts=6,
+        num_experts_per_tok=2, norm_topk_prob=True, num_hidden_layers=blocks, num_attention_heads=4, head_dim=16,
+        num_key_value_heads=2, max_position_embeddings=64, bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    return _random(Qwen3MoeForCausalLM, config)
+
+
 def _random(kind: Any, config: Any) -> Any:
     """With weights that 16 bits hold exactly, large enough that all of them matter."""
     torch.manual_seed(0)
@@ -84,7 +96,7 @@ def _random(kind: Any, config: Any) -> Any:
 
 def base_of(model: Any) -> Base:
     """As a file of the dense ``model`` would give it."""
-    if model.config.model_type == "gpt2":
+    if model.config.model_type in ("gpt2", "qwen3_moe"):
         base = own_base(model, byte_tokenizer(), "tiny")
         assert base is not None
         return base

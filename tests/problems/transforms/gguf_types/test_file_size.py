@@ -27,6 +27,7 @@ CUTS = {
     "blocks": ("llama", [BLOCKS, WIDTH]),
     "sublayers": ("llama", [{"use": "sublayers", "keep": [-1]}]),
     "heads and channels": ("llama", ["heads", "channels"]),
+    "experts": ("qwen3_moe", [{"use": "experts", "genes": "model"}]),
     "both": ("llama", ["sublayers", {"use": "channels", "drop": False}]),
 }
 
@@ -38,7 +39,7 @@ def problem_of(problem_on, byte_models):
     def made(name):
         architecture, cuts = CUTS[name]
         home = Path(byte_models(architecture)["model"]).parent
-        base = {} if architecture == "gpt2" else {"base": str(home / "base.gguf")}
+        base = {} if architecture in ("gpt2", "qwen3_moe") else {"base": str(home / "base.gguf")}
         return problem_on(architecture, [*cuts, TYPES | base])
 
     return made
@@ -120,6 +121,12 @@ def test_without_a_base_bytes_and_presets_are_not_known(language_model, capsys):
 def test_shapes_that_llama_cpp_has_no_form_of_are_refused_before_the_search(problem_on, cuts):
     transform = problem_on("gpt2", [*cuts, TYPES]).session.transform
     with pytest.raises(InputError, match=r"llama\.cpp.* gpt2"):
+        transform.budget("bytes", None)
+
+
+def test_other_numbers_of_experts_in_each_block_are_refused_before_the_search(problem_on):
+    transform = problem_on("qwen3_moe", ["experts", TYPES]).session.transform
+    with pytest.raises(InputError, match=r"llama\.cpp.* qwen3moe.* genes: model"):
         transform.budget("bytes", None)
 
 
