@@ -13,7 +13,8 @@ from problems.calibration import gradients
 from problems.calibration.tensor_cache import Checkpoint
 from problems.models.blocks import Matrix
 from problems.models.device import sum_dtype
-from problems.models.forward import Forward, Walk
+from problems.models.forward import Forward
+from problems.models.walk import Walk
 
 DAMPING = 0.01  # of the mean diagonal, added to the diagonal (Frantar & Alistarh, SparseGPT, ICML 2023)
 _MORE_DAMPING, _TRIES = 10.0, 6

@@ -1,7 +1,7 @@
 """Runs a model from its start or from stored hidden states, whole or block by block."""
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 from problems.models.blocks import find_blocks, find_matrices, probe_tokens
+
+_FAULTS = (TypeError, ValueError, LookupError, AttributeError, RuntimeError)  # of models that cannot be run in parts
 
 _probed: WeakKeyDictionary[nn.Module, tuple[bool, bool]] = WeakKeyDictionary()
 """Whether the head of a model is plain, and whether runs from a block are exact."""
@@ -41,9 +43,10 @@ class Forward:
         self._model: Any = model
         self._blocks = list(find_blocks(model)[1])
         self._matrices = find_matrices(model)
-        if model not in _probed:  # each probe reads a large model from its file
-            self._plain_head = self._head_is_plain()
-            _probed[model] = self._plain_head, self._resumes_exactly()
+        if model not in _probed:  # a probe reads a large model from its file
+            usual = self._is_usual()
+            self._plain_head = usual or self._head_is_plain()
+            _probed[model] = self._plain_head, usual or self._resumes_exactly()
         self._plain_head, self.resumable = _probed[model]
         self.compiled = False
 
@@ -194,6 +197,26 @@ class Forward:
         return int(head.weight.shape[0] if head is not None else self._model.config.get_text_config().vocab_size)
 
     @torch.inference_mode()
+    def _is_usual(self) -> bool:
+        """Tell by one pass and a half whether the head is plain and runs are exact; False may only mean one is not."""
+        head, middle, given = self._model.get_output_embeddings(), len(self._blocks) // 2, []
+        if head is None or self._model.base_model is self._model or not middle:
+            return False
+        tokens, hook = probe_tokens(self._model), head.register_forward_pre_hook(lambda _, own: given.append(own[0]))
+        try:
+            self._plain_head = False
+            logits, kept = self(tokens, keep=[middle])
+            self._plain_head = True
+            rows, _ = self(tokens, middle, kept[middle])
+        except _FAULTS:
+            return False
+        finally:
+            hook.remove()
+        ours = head(rows)
+        same = torch.equal(rows, given[0]) and logits.shape == ours.shape
+        return same and torch.allclose(logits, ours, rtol=1e-3, atol=1e-3)
+
+    @torch.inference_mode()
     def _head_is_plain(self) -> bool:
         """Tell whether the logits are the head of the base's output; some architectures scale or cap them."""
         head = self._model.get_output_embeddings()
@@ -212,40 +235,9 @@ class Forward:
         try:
             whole, kept = self(tokens, keep=[middle])
             resumed, _ = self(tokens, middle, kept[middle])
-        except (TypeError, ValueError, LookupError, AttributeError, RuntimeError):
+        except _FAULTS:
             return False
         return torch.equal(whole, resumed)
-
-
-class Walk:
-    """The hidden states of ``tokens`` ``(windows, window)`` before one block, at first block 0, in its dtype."""
-
-    def __init__(self, forward: Forward, tokens: torch.Tensor, batch_tokens: int) -> None:
-        self.tokens = tokens
-        self._forward = forward
-        self._batches = tokens.split(max(1, batch_tokens // tokens.shape[1]))
-        self._states: list[torch.Tensor | None] = [None] * len(self._batches)
-
-    @property
-    def states(self) -> dict[str, torch.Tensor]:
-        """The hidden states now, a tensor for each batch, by name; none before block 0."""
-        return {f"states {number}": state for number, state in enumerate(self._states) if state is not None}
-
-    def restore(self, states: Mapping[str, torch.Tensor]) -> None:
-        """Set :attr:`states` to those of another walk over the same tokens."""
-        device = self._forward.device
-        self._states = [states[f"states {number}"].to(device, copy=True) for number in range(len(self._batches))]
-
-    def run(self, block: int) -> list[torch.Tensor]:
-        """Run ``block``, the present one; return the states after it, one tensor for each batch."""
-        device = self._forward.device
-        return [
-            self._forward.step(batch.to(device), block, state)
-            for batch, state in zip(self._batches, self._states, strict=True)
-        ]
-
-    def advance(self, block: int) -> None:
-        self._states = list(self.run(block))
 
 
 class _Stopped(Exception):

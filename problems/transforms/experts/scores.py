@@ -10,7 +10,8 @@ from problems.calibration.statistics import BATCH_TOKENS
 from problems.models.blocks import find_mixtures
 from problems.models.device import sum_dtype
 from problems.models.experts import RoutedExperts, states_noted
-from problems.models.forward import Forward, Walk
+from problems.models.forward import Forward
+from problems.models.walk import Walk
 
 Score = Callable[[RoutedExperts, torch.Tensor], torch.Tensor]
 """Sums over the tokens of ``states`` ``(1, tokens, width)`` a score for each expert: ``(experts,)``."""

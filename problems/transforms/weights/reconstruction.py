@@ -10,9 +10,9 @@ from evoprune import steps
 from problems.calibration.statistics import BATCH_TOKENS, GRAM, gather, statistics
 from problems.calibration.tensor_cache import Checkpoint, Tensors
 from problems.models.blocks import Matrix
-from problems.models.forward import Walk
 from problems.models.processes import fitting_threads, map_in_threads
 from problems.models.resident import Resident
+from problems.models.walk import Walk
 from problems.reconstruction.update import Inputs, update
 from problems.transforms.weights.masks import BASE, LEVEL, Masks, at_stage
 from problems.transforms.weights.ranks import cut_at, levels, ranks_in_matrix

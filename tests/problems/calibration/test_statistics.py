@@ -19,7 +19,8 @@ from tests.problems.small import inputs_of, random_model
 @pytest.mark.parametrize("resumable", [True, False])
 def test_activations_agree_with_plain_hooks(model, tokens, resumable, monkeypatch):
     if not resumable:
-        monkeypatch.setattr(Forward, "_resumes_exactly", lambda _: False)
+        for probe in ("_is_usual", "_resumes_exactly"):
+            monkeypatch.setattr(Forward, probe, lambda _: False)
     expected = inputs_of(model, tokens)
     found = dict(statistics(model, tokens, find_matrices(model), NAMES))
     assert [matrix.name for matrix in found] == list(expected)

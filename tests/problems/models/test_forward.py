@@ -2,7 +2,8 @@ import torch
 from transformers import AutoModelForCausalLM, BloomConfig, BloomForCausalLM, Gemma3Config
 
 from problems.models.blocks import find_blocks
-from problems.models.forward import Forward, Walk
+from problems.models.forward import Forward
+from problems.models.walk import Walk
 from tests.problems.small import random_model
 
 
@@ -15,6 +16,15 @@ def test_every_architecture_resumes_exactly_from_every_block_and_is_left_as_it_w
         assert torch.equal(forward(tokens, block, state)[0], whole)
     assert torch.equal(forward(tokens)[0], whole)
     assert [set(block.__dict__) for block in forward._blocks] == before
+
+
+def test_a_model_is_probed_once_and_by_a_pass_and_a_half(model):
+    ran, blocks = [], find_blocks(model)[1]
+    for number, block in enumerate(blocks):
+        block.register_forward_hook(lambda *_, number=number: ran.append(number))
+    forwards = [Forward(model) for _ in range(2)]
+    assert all(forward.resumable and forward.head is not None for forward in forwards)
+    assert [ran.count(number) for number in range(3)] == [2, 2, 2]  # of those before the middle the hooks alone
 
 
 def test_models_whose_blocks_exchange_more_than_a_tensor_are_always_run_whole(tokens):
