@@ -27,7 +27,7 @@ def test_counts_are_plain_numbers():
     assert "1,000,000" in labels(axes.xaxis)
 
 
-@pytest.mark.usefixtures("drawn")
+@pytest.mark.usefixtures("png_drawn")
 def test_dollars_are_no_mathematics(tmp_path):
     figure, axes = new()
     axes.plot([10, 4e7], label="a$b_$c")
@@ -38,13 +38,14 @@ def test_dollars_are_no_mathematics(tmp_path):
     assert all(f">{text}<" in (tmp_path / "figure.svg").read_text() for text in ("a$b_$c", "m$5_to_$10", "t$5_to_$10"))
 
 
+@pytest.mark.usefixtures("drawn")
 def test_convergence_has_a_line_for_each_reference_that_is_asked_for(tmp_path):
-    told = {"dense": 20.0, "uniform 45%": 12_345.6, "uniform 5%": 21.0, "broken": None}
-    history = [{"reference": name, "fitness": [value]} for name, value in told.items()]
+    known = {"dense": 20.0, "uniform 45%": 12_345.6, "uniform 5%": 21.0, "broken": None}
+    history = [{"reference": name, "fitness": [value]} for name, value in known.items()]
     history += [{"generation": n, "best": 90.0 - n, "median": 95.0, "quartiles": [92.0, 99.0]} for n in range(3)]
     draw_convergence(history, "perplexity", tmp_path, "a model, seed 3", ("dense", "uniform 45%", "broken"))
-    drawn = (tmp_path / "convergence.svg").read_text()
+    told = (tmp_path / "convergence.svg").read_text()
     for text in (">dense: 20<", ">uniform 45%: 12,346<", ">a model, seed 3<"):
-        assert text in drawn
-    assert "uniform 5%" not in drawn
-    assert "broken" not in drawn
+        assert text in told
+    assert "uniform 5%" not in told
+    assert "broken" not in told

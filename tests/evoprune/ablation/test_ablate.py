@@ -101,6 +101,7 @@ class Other(Labelled):
 """
 
 
+@pytest.mark.usefixtures("drawn")
 def test_problems_that_differ_in_their_class_alone_share_no_score(ablate, plugin):
     plugin("labelled", LABELLED)
     code, folder = ablate("--vary", "problem.use=labelled:Labelled,labelled:Other", "--set", "plugins=[labelled]")

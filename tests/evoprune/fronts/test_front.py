@@ -7,6 +7,8 @@ from evoprune.ablation.grid import variants
 from evoprune.fronts.run import names
 from tests.evoprune.report.conftest import Page
 
+pytestmark = pytest.mark.usefixtures("drawn")  # the page links the points of its drawing
+
 WRITTEN = """
 from pathlib import Path
 from evoprune import Exported, Exporting, InputError, Measured, Quantity, Reporting, Rival, Standing

@@ -34,6 +34,7 @@ def test_the_result_tells_the_best_and_the_counts(run, sphere):
     assert 0 <= result["seconds_evaluating"] <= result["seconds"]
 
 
+@pytest.mark.usefixtures("drawn")
 def test_a_figure_is_the_same_for_the_same_run(run, sphere):
     first, again = (run(sphere, name=name).folder / "convergence.svg" for name in "ab")
     assert first.read_bytes() == again.read_bytes()

@@ -105,6 +105,7 @@ def test_a_matrix_without_a_type_of_so_few_bits_is_told(problem_on):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("drawn")
 def test_front_exports_them_beside_what_was_found(tmp_path, byte_models, monkeypatch):
     found = Types.presets
     monkeypatch.setattr(Types, "presets", lambda self: {"Q4_0": found(self)["Q4_0"]})  # one, as each takes its time

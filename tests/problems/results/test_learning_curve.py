@@ -5,6 +5,8 @@ import pytest
 from problems.results.learning_curve import draw_recovery
 from problems.results.result import RecoveredRow
 
+pytestmark = pytest.mark.usefixtures("drawn")
+
 
 def row(*held_out):
     curve = tuple({"tokens": 1000 * at, "held_out": value} for at, value in enumerate(held_out))

@@ -151,6 +151,7 @@ def test_a_result_off_the_budget_or_of_a_front_closes_no_gap(pruning, tmp_path):
     assert "front" in found["figures"]
 
 
+@pytest.mark.usefixtures("drawn")
 def test_reconstruction_and_allocations_are_reported_beside_the_search(pruning, tmp_path):
     problem = pruning(score="wanda", reconstruct="sparsegpt", allocations=["erdos_renyi", "global"], curve=[0.3])
     found = problem.report(outcome_of(problem, BEST), tmp_path)
