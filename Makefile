@@ -24,7 +24,7 @@ lint: $(VENV)/test
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-docs: $(VENV)/docs
+docs: $(VENV)/test
 	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
 
 # Of tens of thousands of files few are imported, which compiles these alone.
@@ -37,12 +37,7 @@ $(VENV)/run: setup.cfg
 
 $(VENV)/test: setup.cfg
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --no-compile --editable '.[dev,gguf,recover,dask,tensorboard,wandb,mlflow]'
-	touch $@
-
-$(VENV)/docs: setup.cfg
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --no-compile --editable '.[docs]'
+	$(BIN)/pip install --quiet --no-compile --editable '.[dev,docs,gguf,recover,dask,tensorboard,wandb,mlflow]'
 	touch $@
 
 clean:
