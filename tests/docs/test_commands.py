@@ -81,19 +81,22 @@ def test_extras_that_pages_and_messages_name_are_declared():
     assert named <= declared
 
 
-TEXT = "{source: 'bundled:python-docs', split: validation, window: 64, windows: 8}"
-FEWER = ["--set", "problem.report_text.windows=8"]
-LESS = [*FEWER, "--set", f"problem.search_text={TEXT}", "--set", "problem.calibration_text.windows=4"]
+TEXT = "{source: 'bundled:python-docs', split: %s, window: 64, windows: 8}"
+FEWER = [
+    "--set", f"problem.report_text={TEXT % 'test'}", "--set", f"problem.search_text={TEXT % 'validation'}",
+    "--set", "budget=2048",
+]  # fmt: skip
+LESS = [*FEWER, "--set", "problem.calibration_text.windows=4"]
 FIRST = {
-    "gguf": [*FEWER, "--set", "budget=12288"],
+    "gguf": FEWER,
     "bits": [
-        *LESS, "--set", "budget=4096",
+        *LESS,
         "--set", "problem.transforms={use: types, types: [Q8_0, Q5_0, Q4_0, MXFP4]}",
     ],
     "joint": [
-        *LESS, "--set", "budget=4096", "--set", "problem.budget.at_most=1000000",
+        *LESS, "--set", "problem.budget.at_most=1000000",
         "--set", "problem.transforms=[{use: sublayers, genes: block}, {use: channels, genes: model, step: 128,"
-        "drop: false, score: structured_obs, compensate: true}, {use: types, types: [Q8_0, Q5_0, Q4_0]}]",
+        "drop: false, score: magnitude, compensate: true}, {use: types, types: [Q8_0, Q5_0, Q4_0]}]",
         "--set", "problem.recover.tokens=4096", "--set", "problem.recover.evaluations=1",
     ],
 }  # fmt: skip

@@ -78,17 +78,13 @@ def test_a_reader_that_leaves_is_no_error():
 HEAVY = "{'torch', 'transformers', 'datasets'}"
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["ls"],
-        ["validate", "problems/gpt2_mini.yaml"],
-        ["run", "problems/rastrigin.yaml", "--set", "population=4", "--set", "generations=1", "--name", "run"],
-    ],
-    ids=["ls", "validate", "run"],
-)
-def test_what_needs_no_model_imports_no_torch(arguments, tmp_path):
-    script = f"import sys; from evoprune.cli import main; main({arguments}); sys.exit(len({HEAVY} & set(sys.modules)))"
+def test_what_needs_no_model_imports_no_torch(tmp_path):
+    few = ["--set", "population=4", "--set", "generations=1", "--name", "run"]
+    commands = [["ls"], ["validate", "problems/gpt2_mini.yaml"], ["run", "problems/rastrigin.yaml", *few]]
+    script = (
+        "import sys; from evoprune.cli import main;"
+        f"codes = [main(each) for each in {commands}]; sys.exit(any(codes) or len({HEAVY} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

@@ -96,7 +96,7 @@ def trained(monkeypatch):
 def test_a_file_is_no_larger_than_it_should_be(prune, text, tmp_path, tiny, quantised, kind, size):
     pytest.importorskip("llama_cpp_py_sync")
     out, model = tmp_path / "pruned.gguf", tiny if kind == "folder" else quantised(kind)
-    code, _, err = prune(f"--size={size}B", "--text", text, "--time", "12s", "--out", out, model=model)
+    code, _, err = prune(f"--size={size}B", "--text", text, "--time", "4s", "--out", out, model=model)
     assert code == 0, err
     assert out.stat().st_size <= size
     row = result(tmp_path / "runs" / "run")["recovered"]["evolved"]
@@ -113,7 +113,7 @@ def test_a_file_that_lost_heads_channels_or_blocks_is_smaller_than_its_source(
     from problems.models.gguf_file import read_gguf
 
     source, out = quantised(kind), tmp_path / "pruned.gguf"
-    code, _, err = prune(goal, "--text", text, "--time", "12s", "--out", out, model=source)
+    code, _, err = prune(goal, "--text", text, "--time", "4s", "--out", out, model=source)
     assert code == 0, err
     assert out.stat().st_size < source.stat().st_size
     assert not {each.kind for each in read_gguf(out).tensors.values()} & {"F16", "BF16"}
