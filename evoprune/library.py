@@ -120,7 +120,7 @@ class Search:
 
     @property
     def evaluations(self) -> int:
-        """How many genomes were told."""
+        """The number of genomes that were told."""
         return len(self._known)
 
     @property

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from evoprune import backends
+from evoprune.backends import start
 from evoprune.backends.execution import Execution
 from evoprune.console.phase import Phase, note
 from evoprune.errors import InputError, stopping_at_full_disks
@@ -63,7 +63,7 @@ def _begin(resolved: Resolved, folder: Path, execution: Execution, known: Mappin
             "experiment": deciding(resolved),
             "fingerprint": prepared.fingerprint,
         }
-        with backends.start(prepared.execution, prepared.building) as backend:
+        with start(prepared.execution, prepared.building) as backend:
             return carry_out(prepared, backend, RecordedRun(candidates=dict(known)), environment, status)
 
 
@@ -106,7 +106,7 @@ def resume(folder: Path, overrides: Sequence[str], execution: Execution) -> bool
         with (
             stopping_at_full_disks(folder),
             keeping_status(folder) as status,
-            backends.start(run.execution, run.building) as backend,
+            start(run.execution, run.building) as backend,
         ):
             return carry_out(run, backend, past, environment, status)
 

@@ -44,7 +44,7 @@ class Windows:
         return self.tokens[:, 1:] if self.begin is not None else self.tokens
 
     def chosen(self, kept: list[int]) -> "Windows":
-        """Those of these windows that have the numbers ``kept``."""
+        """The windows that have the numbers ``kept`` among these."""
         return replace(self, tokens=self.tokens[kept], places=tuple(self.places[number] for number in kept))
 
     @cached_property
