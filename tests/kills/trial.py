@@ -137,7 +137,7 @@ class Trial:
         main = int(json.loads(status.read_text())["pid"])
         if self._writing:
             size = rng.randrange(8_000_000)
-            if not self._await(lambda: history.stat().st_size > size, pause=0):
+            if not self._await(lambda: history.stat().st_size > size, pause=0.0002):  # less than a line takes
                 return False
             return _killed(main)
         count = rng.randrange(4, 70)
@@ -169,8 +169,7 @@ class Trial:
         while not condition():
             if self._process.poll() is not None:
                 return False
-            if pause:
-                time.sleep(pause)
+            time.sleep(pause)
         return True
 
     def _processes(self) -> list[int]:

@@ -15,14 +15,14 @@ PARALLEL = ["--map processes -n 2", "--map scoop -n 2", DASK]
 
 
 def test_the_history_is_the_same_with_every_backend(run, run_by, alive):
-    settings = ["problems/rastrigin.yaml", "generations=5"]
+    """Those of SCOOP and Dask are compared below, of runs with less luck."""
+    settings = ["problems/rastrigin.yaml", "generations=2"]
     serial = run(*settings, name="serial").folder
-    assert len(lines(serial)) > 500
-    for number, options in enumerate(["--map scoop -n 2", "-n 3"]):
-        process, folder = run_by(options, *settings, name=f"run-{number}")
-        finish(process)
-        assert lines(folder) == lines(serial)
-        assert result(folder) == result(serial)
+    assert len(lines(serial)) > 200
+    process, folder = run_by("-n 3", *settings)
+    finish(process)
+    assert lines(folder) == lines(serial)
+    assert result(folder) == result(serial)
     assert alive() == []
 
 
@@ -39,13 +39,13 @@ def test_a_candidate_that_fails_once_is_scored_by_another_worker(run_by, worksho
         assert all(not scored[gene]["worker"].endswith(f":{pid}") for gene, pid in marks.items())
 
 
-@pytest.mark.parametrize("options", ["--map processes -n 1", "--map processes -n 2", DASK])
+@pytest.mark.parametrize("options", ["--map processes -n 1", DASK])
 def test_a_candidate_that_kills_its_worker_costs_itself_alone(run_by, workshop, tmp_path, options):
-    settings = [f"problem.folder={tmp_path}", "problem.trouble=die", "problem.when_above=4.8", "generations=1"]
-    process, folder = run_by(f"{options} --stall-after 300", workshop, *settings, "seed=2")
+    settings = [f"problem.folder={tmp_path}", "problem.trouble=die", "problem.when_above=4.8", "generations=0"]
+    process, folder = run_by(f"{options} --stall-after 300", workshop, *settings, "seed=1")
     finish(process)
     failed = [line for line in candidates(folder) if "failure" in line]
-    assert 0 < len(failed) < 6
+    assert 0 < len(failed) < 4 < len(candidates(folder))
     assert all(line["genome"][0] > 4.8 and line["fitness"] == [None] for line in failed)
     if "processes" in options:
         assert all(line["failure"] == "its worker died (SIGKILL)" for line in failed)

@@ -34,7 +34,7 @@ class Mine(Benchmark):
 
 @pytest.fixture
 def command(request, tmp_path):
-    """Runs a command in a folder with two workers, as ``python -m evoprune`` or as the script ``evoprune`` does."""
+    """Runs a command in a folder with a worker, as ``python -m evoprune`` or as the script ``evoprune`` does."""
     elsewhere = tmp_path / "bin"
     elsewhere.mkdir()
     (elsewhere / "script.py").write_text(SCRIPT)
@@ -42,7 +42,7 @@ def command(request, tmp_path):
 
     def call(*arguments, folder):
         return subprocess.run(
-            [sys.executable, *map(str, [*how, *arguments]), "-n", "2"],
+            [sys.executable, *map(str, [*how, *arguments]), "--map", "processes", "-n", "1"],
             cwd=folder,
             env=os.environ | {"PYTHONPATH": str(HOME)},
             text=True,

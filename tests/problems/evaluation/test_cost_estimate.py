@@ -46,9 +46,9 @@ def test_what_takes_time_is_told_by_part(needs):
     pruning = {"use": "pruning", "curve": []}
     assert parts(needs(pruning)) == {"loading", "searching", "reporting"}
     assert "calibrating" in parts(needs(pruning | {"score": "gblm"}))
-    assert "calibrating" in parts(needs(pruning | {"allocations": ["owl"]}))
     assert "calibrating" in parts(needs(pruning | {"prior": "owl"}))
-    assert "updating weights" in parts(needs(pruning | {"reconstruct": "sparsegpt"}))
+    more = needs(pruning | {"allocations": ["owl"], "reconstruct": "sparsegpt"})
+    assert parts(more) >= {"calibrating", "updating weights"}
     told = needs({"use": "language_model", "transforms": "heads", "budget": {"use": "parameters", "removed": 0.2}})
     assert set(told) == {"speed", "minutes", "memory", "disk"}
     if ggml.missing() is None:

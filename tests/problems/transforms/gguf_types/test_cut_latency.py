@@ -90,16 +90,14 @@ def run(tmp_path, byte_models, bytes_for_times):
     return call
 
 
-@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_a_type_that_is_slower_than_one_with_less_error_is_no_level_of_a_run_nor_of_its_export(
-    run, workers, monkeypatch
-):
+@pytest.mark.slow
+def test_a_type_that_is_slower_than_one_with_less_error_is_no_level_of_a_worker_nor_of_an_export(run, monkeypatch):
     def timed(paths, *_):
         return [path.stat().st_size / 1000 + (1000 if "Q5_0" in types_in(path) else 0) for path in paths]
 
     monkeypatch.setattr(latency, "milliseconds", timed)
     types = TYPES | {"types": ["Q5_0", "Q4_0", "Q8_0"]}
-    code, folder = run("run", 1.5, "--workers", str(workers), transforms=[types])
+    code, folder = run("run", 1.5, "--map", "processes", "-n", "1", transforms=[types])
     assert code == 0
     assert json.loads((folder / "result.json").read_text())["cost"]["milliseconds"]["predicted"] > 0
     found = Run.open(folder)

@@ -35,13 +35,23 @@ def session_of(**settings):
     return LanguageModel(LanguageModelSettings(**PROBLEM | settings)).session
 
 
-@pytest.mark.parametrize("transforms", [VOCABULARY, [VOCABULARY, TYPES]], ids=["alone", "with types"])
-def test_the_contract_is_kept(transforms):
-    check_transform(session_of(transforms=transforms), pairs=2)
+@pytest.fixture(scope="module")
+def session():
+    return session_of()
 
 
-def test_a_perplexity_is_that_of_the_bytes_of_a_token_of_the_source():
-    session = session_of()
+@pytest.fixture(scope="module")
+def typed():
+    """A session that searches types, too."""
+    return session_of(transforms=[VOCABULARY, TYPES])
+
+
+@pytest.mark.parametrize("which", ["session", "typed"])
+def test_the_contract_is_kept(request, which):
+    check_transform(request.getfixturevalue(which), pairs=2)
+
+
+def test_a_perplexity_is_that_of_the_bytes_of_a_token_of_the_source(session):
     windows, resident = session.texts.report, session.resident
     per_token = windows.predicted_bytes(resident.tokenizer) / windows.predictions
     session.transform.apply([2.0])
@@ -76,19 +86,18 @@ def test_a_text_that_measures_the_model_does_not_decide_which_tokens_stay(seen):
         session_of(transforms=VOCABULARY | {"texts": [text]})
 
 
-def test_rows_of_a_quantised_embedding_are_those_of_the_whole_one():
-    session = session_of(transforms=[VOCABULARY, TYPES])
-    transform, embedding = session.transform, session.resident.model.get_input_embeddings()
-    typed = [0.0, *[1.0] * (len(transform.genes) - 1)]
-    transform.apply(typed)
+def test_rows_of_a_quantised_embedding_are_those_of_the_whole_one(typed):
+    transform, embedding = typed.transform, typed.resident.model.get_input_embeddings()
+    every = [0.0, *[1.0] * (len(transform.genes) - 1)]
+    transform.apply(every)
     whole = embedding.weight.clone()
-    fewer = [1.0, *typed[1:]]
+    fewer = [1.0, *every[1:]]
     transform.apply(fewer)
     assert torch.equal(embedding.weight, whole[list(transform.tokens_left(fewer))])
 
 
-def test_scripts_that_lose_tokens_are_told():
-    transform = session_of().transform
+def test_scripts_that_lose_tokens_are_told(session):
+    transform = session.transform
     (line,) = transform.told([1.0])
     script, (kept, there) = min(transform.order.scripts(3072).items(), key=lambda each: each[1][0] - each[1][1])
     assert f"3,072 of {4096:,} tokens" in line
@@ -96,13 +105,12 @@ def test_scripts_that_lose_tokens_are_told():
     assert transform.told(transform.dense) == []
 
 
-def test_every_byte_of_the_file_counts(tmp_path):
+def test_every_byte_of_the_file_counts(typed, tmp_path):
     pytest.importorskip("gguf")
-    check_bytes(session_of(transforms=[VOCABULARY, TYPES]).transform, tmp_path, 4)
+    check_bytes(typed.transform, tmp_path, 4)
 
 
-@pytest.mark.parametrize(("kind", "name"), [(Folder, "smaller"), (GgufFile, "smaller.gguf")])
-def test_what_is_exported_reads_texts_alike(tmp_path, kind, name):
+def test_what_is_exported_reads_texts_alike(tmp_path):
     pytest.importorskip("gguf")
     problem = PROBLEM | {
         "use": "language_model",
@@ -117,4 +125,6 @@ def test_what_is_exported_reads_texts_alike(tmp_path, kind, name):
     assert 0 < bits["dense"] < bits["evolved"]
     for described, read in ((result.protocol.report_text, texts.report), (result.second.text, texts.second)):
         assert described.bytes == read.predicted_bytes(texts.tokenizer)
-    check_format(kind, run, tmp_path / name)
+    for kind, name in ((Folder, "smaller"), (GgufFile, "smaller.gguf")):
+        (place := tmp_path / kind.__name__).mkdir()
+        check_format(kind, run, place / name)
