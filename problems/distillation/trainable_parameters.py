@@ -14,7 +14,7 @@ from evoprune import InputError
 from problems.distillation.block_scales import fix_scales, is_change, train_scales
 from problems.gguf.ggml import Encoded
 from problems.gguf.scales import has_scales
-from problems.models.blocks import Matrix, find_blocks, find_matrices, prunable
+from problems.models.blocks import Matrix, find_blocks, find_matrices, find_mixtures, prunable
 from problems.models.device import free_memory
 
 Train = Literal["all", "lora", "norms", "scales"]
@@ -48,8 +48,9 @@ class Given:
 class TrainableParameters:
     """The parameters of a model, in float32, that are trained; all others are frozen.
 
-    ``norms`` are, beside quantised ones, all others but embeddings and head; ``scales`` are those and the scales of
-    quantised matrices in the blocks. ``seed``: of the first low-rank updates.
+    ``norms`` are norms, biases and routers, and beside quantised matrices those that are not, but no embedding, head or
+    expert; ``scales`` are those and the scales of quantised matrices in the blocks. ``seed``: of the first low-rank
+    updates.
     """
 
     def __init__(self, given: Given, train: Train, seed: int = 0) -> None:
@@ -153,10 +154,15 @@ def _candidates(model: Any, train: Train, encoded: Collection[str] = ()) -> list
     if train == "lora":
         return [(name, each) for name, each in model.named_parameters() if ".lora_" in name]
     kept = {id(each) for layer in _ends(model) for each in layer.parameters()}
+    routers = {id(each) for mixture in find_mixtures(model) for each in mixture.router.parameters()}
+
+    def is_small(each: nn.Parameter) -> bool:  # stacked experts are most of a mixture
+        return each.dim() == 1 or id(each) in routers or (bool(encoded) and each.dim() == 2)
+
     return [
         (name, each)
         for name, each in model.named_parameters()
-        if id(each) not in kept and name not in encoded and (train == "all" or encoded or each.dim() == 1)
+        if id(each) not in kept and name not in encoded and (train == "all" or is_small(each))
     ]
 
 

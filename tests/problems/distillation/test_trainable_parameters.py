@@ -10,6 +10,7 @@ from problems.distillation.trainable_parameters import Given, TrainableParameter
 from problems.gguf import ggml
 from problems.gguf.ggml import Encoded
 from problems.models.blocks import find_matrices
+from tests.problems.mixtures import random_mixture
 from tests.problems.small import random_model
 
 
@@ -101,3 +102,13 @@ def test_beside_scales_others_change_by_a_share_of_their_size():
     assert shares.pop(f"{matrix.name}.parametrizations.weight.original") == 1
     assert shares[norm] == pytest.approx(float(parameters.by_name[norm].detach().square().mean()) ** 0.5)
     assert parameters.count == sum(each.numel() for each in parameters.by_name.values())
+
+
+@pytest.mark.parametrize("quantised", [False, True])
+def test_routers_are_trained_with_norms_and_experts_are_not(quantised, tokens):
+    model = random_mixture("qwen3_moe")
+    matrices = {matrix.parameter: matrix.weight for matrix in find_matrices(model)}
+    encoded = {name: Encoded("Q8_0", ggml.quantize(each.numpy(), "Q8_0")) for name, each in matrices.items()}
+    _, changed = changed_by_training(model, tokens, "norms", encoded if quantised else {}, sparse=False)
+    small = {name for name, each in model.named_parameters() if each.dim() == 1}
+    assert changed == small | {f"model.layers.{block}.mlp.gate.weight" for block in range(3)}
