@@ -17,7 +17,7 @@ from problems.language_model.problem import LanguageModel, LanguageModelSettings
 from problems.models.blocks import find_mixtures
 from problems.testing import check_transform
 from problems.transforms.transform import uniform_within
-from tests.problems.mixtures import ACTIVE, EXPERTS, LAYOUTS, masked, mixture_in
+from tests.problems.mixtures import ACTIVE, EXPERTS, LAYOUTS, masked, mixture_in, random_mixture
 from tests.problems.small import run_in
 
 LOSING = {"use": "parameters", "removed": 0.3}
@@ -147,11 +147,15 @@ def test_bad_input_is_refused_in_one_line(homes, transform, budget, named):
     assert "\n" not in str(error.value)
 
 
-def test_experts_that_no_token_chose_are_told(homes):
-    session = made(homes["mixtral"]).session
-    assert not session.transform.remarks()
-    session.transform._stored = session.transform._stored | {"counts.1": torch.tensor([3, 0, 4, 0, 1, 1])}
-    assert "2 of block 1" in session.transform.remarks()[0]
+@pytest.mark.parametrize("score", ["frequency", "output", "reap"])
+def test_an_expert_that_no_token_chose_is_told_and_goes_first(tmp_path, score):
+    given, model = mixture_in(tmp_path, "gpt_oss"), random_mixture("gpt_oss")
+    model.model.layers[1].mlp.router.bias[2] = -100
+    model.save_pretrained(given["model"])
+    transform = made(given, {"use": "experts", "score": score}).session.transform
+    (remark,) = transform.remarks()
+    assert "1 of block 1" in remark
+    assert transform.kept(1, EXPERTS - 1).tolist() == [0, 1, 3, 4, 5]
 
 
 def test_as_many_experts_as_a_token_chooses_cannot_be_left_out(tmp_path: Path):
