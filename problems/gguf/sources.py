@@ -9,6 +9,7 @@ from typing import Any
 
 from evoprune import InputError
 from problems.models.gguf_file import read_gguf
+from problems.models.weight_files import BUNDLED
 
 READ = ("falcon", "gemma2", "gemma3", "gpt2", "llama", "phi3", "qwen2", "qwen3", "stablelm")
 """llama.cpp's architectures whose .gguf files are read, and written again."""
@@ -50,7 +51,7 @@ def architecture_of(model: str, base: str | None) -> str | None:
 
     ``base``: a given .gguf file. Raises :class:`evoprune.InputError` for a model that cannot become one.
     """
-    folder = Path(model).expanduser()
+    folder = BUNDLED.get(model) or Path(model).expanduser()
     config = folder / "config.json"
     if folder.suffix == ".gguf":
         architecture = _architecture(folder)
@@ -68,7 +69,7 @@ def architecture_of(model: str, base: str | None) -> str | None:
         if kind not in OWN or (tokenizer.is_file() and pre_tokenizer(_json(tokenizer)) is None):
             raise needs_base(model, f"{kind} with another one" if kind in OWN else f"not for {kind}")
         return OWN[kind]
-    return OWN["gpt2"] if model.startswith("bundled:") else None
+    return None
 
 
 def needs_base(model: str, reason: str) -> InputError:

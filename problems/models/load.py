@@ -24,9 +24,9 @@ from problems.models.device import out_of_memory, pick_device, pick_dtype, relea
 from problems.models.gguf_file import read_as_package
 from problems.models.gguf_source import Header, as_folder
 from problems.models.late import Late, weight_of
-from problems.models.settings import BUNDLED_MODEL, ModelSettings, model_fault
+from problems.models.settings import ModelSettings, model_fault
 from problems.models.tensor_file import Tensors
-from problems.models.weight_files import BUNDLED_WEIGHTS, stored_tensors, weight_files
+from problems.models.weight_files import BUNDLED, stored_tensors, weight_files
 
 _KEY = "problem.model"
 _NAMED = 4  # faulty weights in an error
@@ -67,8 +67,8 @@ def load_model(settings: ModelSettings) -> tuple[nn.Module, Any]:
 
 
 def _where(settings: ModelSettings) -> dict[str, Any]:
-    if settings.model == BUNDLED_MODEL:
-        return {"pretrained_model_name_or_path": str(BUNDLED_WEIGHTS)}
+    if settings.model in BUNDLED:
+        return {"pretrained_model_name_or_path": str(BUNDLED[settings.model])}
     if fault := model_fault(settings.model):
         raise InputError(fault, _KEY)
     path = Path(settings.model)

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from evoprune import InputError, Settings, check_plugin
 
-BUNDLED_MODEL = "bundled:gpt2-mini"
+BUNDLED_MODEL, BUNDLED_MIXTURE = "bundled:gpt2-mini", "bundled:moe-mini"
 STRUCTURE = "structure.json"  # in a folder whose blocks differ: how its model was made
 _RUNS = "runs"  # the default folder of runs
 _TOKENIZERS = ("tokenizer*", "vocab*", "*.model", "*.tiktoken", "merges.txt")
@@ -45,7 +45,9 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 class ModelSettings(Settings):
     """The model, its device and its number format."""
 
-    model: Source = Field(BUNDLED_MODEL, description="hub id, local folder, .gguf file, or bundled:gpt2-mini")
+    model: Source = Field(
+        BUNDLED_MODEL, description="hub id, local folder, .gguf file, bundled:gpt2-mini or bundled:moe-mini"
+    )
     revision: str | None = Field(None, description="branch, tag or commit of a model on the hub")
     trust_remote_code: bool = Field(False, description="run model code from the hub")
     device: Device = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
@@ -87,7 +89,8 @@ def _folder_fault(folder: Path) -> str | None:
 def model_fault(model: str) -> str | None:
     """Say why there is no model at the path ``model``; None if there may be one, or it is a name on the hub."""
     if model.startswith("bundled:"):
-        return None if model == BUNDLED_MODEL else f"unknown '{model}'; the bundled model is '{BUNDLED_MODEL}'"
+        known = (BUNDLED_MODEL, BUNDLED_MIXTURE)
+        return None if model in known else f"unknown '{model}'; the bundled models are {' and '.join(known)}"
     path = Path(model)
     if path.is_dir():
         return f"{path} {fault}" if (fault := _folder_fault(path)) else None

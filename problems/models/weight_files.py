@@ -9,9 +9,11 @@ from typing import NamedTuple
 
 from evoprune import InputError
 from problems.models.gguf_file import read_gguf
-from problems.models.settings import BUNDLED_MODEL, ModelSettings, size_fault
+from problems.models.settings import BUNDLED_MIXTURE, BUNDLED_MODEL, ModelSettings, size_fault
 
-BUNDLED_WEIGHTS = Path(__file__).resolve().parent.parent / "bundled" / "weights"
+_FOLDER = Path(__file__).resolve().parent.parent / "bundled"
+BUNDLED_WEIGHTS = _FOLDER / "weights"
+BUNDLED = {BUNDLED_MODEL: BUNDLED_WEIGHTS, BUNDLED_MIXTURE: _FOLDER / "mixture"}
 
 _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 
@@ -32,7 +34,7 @@ def weight_files(settings: ModelSettings) -> list[Path]:
     """Return the .safetensors files, or the .gguf file, of a model; none if it is not on this machine."""
     if settings.model.endswith(".gguf"):
         return [Path(settings.model)]
-    folder = BUNDLED_WEIGHTS if settings.model == BUNDLED_MODEL else Path(settings.model)
+    folder = BUNDLED.get(settings.model) or Path(settings.model)
     if not folder.is_dir():
         from huggingface_hub import try_to_load_from_cache  # slow to import
 
