@@ -15,6 +15,9 @@ from evoprune.backends.evaluation import worker_name
 from problems.benchmark import Benchmark, BenchmarkSettings
 from problems.language_model.problem import Pruning
 from problems.language_model.settings import PruningSettings
+from tests.runs import draw_nothing
+
+draw_nothing()
 
 
 class Patience(Settings):

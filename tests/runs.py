@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -11,6 +12,13 @@ from typing import Any
 
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import VARYING, Line
+from evoprune.search import search
+
+
+def draw_nothing() -> None:
+    """Draw no figure of a search in a process that tests started, where it takes longer than the search."""
+    if "pytest" not in sys.modules:
+        search.draw_convergence = lambda *_: None
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:

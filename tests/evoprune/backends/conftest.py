@@ -16,6 +16,9 @@ from pathlib import Path
 from pydantic import Field
 from evoprune import Evaluation
 from problems.benchmark import Benchmark, BenchmarkSettings
+from tests.runs import draw_nothing
+
+draw_nothing()
 
 class WorkshopSettings(BenchmarkSettings):
     device: str = "auto"
