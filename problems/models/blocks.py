@@ -180,6 +180,8 @@ def find_matrices(model: nn.Module) -> list[Matrix]:
 
 def find_mixtures(model: nn.Module) -> list[Mixture]:
     """Return the stacked experts of ``model``, block by block; refuse those without a router of their own."""
+    if not has_experts(model):  # also where all layers were dropped
+        return []
     name, blocks = find_blocks(model)
     return [
         _mixture(model, f"{name}.{index}.{own}", index, module)
