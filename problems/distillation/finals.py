@@ -77,7 +77,7 @@ class JudgedModels(HeldOut, Finals):
 
     @cached_property
     def recovery_text(self) -> RecoveryText:
-        """The text of ``problem.recover``, which must be given; the report text is not read."""
+        """The text of ``problem.recover``, which must be given, without windows that hold passages of the report."""
         from problems.distillation.text import recovery_text
 
         return recovery_text(self.settings.recover, self.session)

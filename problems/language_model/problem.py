@@ -183,7 +183,7 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
     def fingerprint(self) -> dict[str, str]:
         """Hash the weights and the texts' tokens, also those of a recovery that judges finalists.
 
-        Raises :class:`evoprune.InputError` for a report text that cannot be used, which workers do not read.
+        Raises :class:`evoprune.InputError` for a report text that cannot be used.
         """
         known = {"weights": self.session.resident.weights_sha256} | self.session.texts.fingerprint()
         if self.recovery is None:

@@ -93,7 +93,10 @@ class Texts:
 
     @cached_property
     def report(self) -> Windows:
-        """The windows that score the result, none of which the search may see; only the main process reads them."""
+        """The windows that score the result, none of which the search may see.
+
+        Only the main process reads them, and a training, to leave their passages out.
+        """
         report = self.windows(self._settings.report_text, "report_text")
         seen = {"search_text": self.search, "calibration_text": self.calibration if self.calibrates else None}
         for role, windows in (seen | {"held-out text": self.held_out}).items():

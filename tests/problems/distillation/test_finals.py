@@ -12,6 +12,7 @@ from problems.distillation.loss import divergence
 from problems.distillation.targets import DenseModel
 from problems.models.forward import Forward
 from problems.results.final_model import FinalModel
+from problems.texts.text_splits import in_common
 from tests.problems.recoveries import recover_with
 from tests.problems.small import plain_perplexity, weights_of
 from tests.runs import lines, result
@@ -33,12 +34,13 @@ def finals(language_model):
 
 
 def judge(problem, genome):
-    """The judgement of ``genome``; the model is dense before and after, and the report text is not read."""
+    """The judgement of ``genome``; the model is dense before and after, and no report text is scored or trained on."""
     check_problem(problem, trials=1)
     before = weights_of(problem.session.resident.model)
     judged = problem.judge(genome)
     assert all(map(torch.equal, before, weights_of(problem.session.resident.model)))
-    assert "report" not in vars(problem.session.texts)
+    if problem.recovery:
+        assert not in_common(problem.recovery_text.whole, problem.session.texts.report).any()
     assert judged.work == problem.judging_cost
     return judged
 
