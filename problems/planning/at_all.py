@@ -42,8 +42,8 @@ def model_settings(model: str, seconds: float) -> ModelSettings:
     least = 2 * weights * _LEAST_READ / _products(device, dtype)
     if least > _FAR * seconds:
         raise InputError(
-            f"is too short for {weights / 1e9:.1f} billion weights on this machine: their products in {dtype} alone "
-            f"take {math.ceil(least / 60)} minutes; expected at least about {math.ceil(_FAR * least / 60)}m",
+            f"is too short for {weights / 1e9:.1f} billion weights in {dtype} on this machine; expected --quick, or "
+            f"at least about {math.ceil(least / 60)}m",
             "--time",
         )
     return settings
