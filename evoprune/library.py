@@ -29,6 +29,7 @@ from evoprune.interfaces.algorithm import Evaluate, Individual
 from evoprune.interfaces.genes import Gene, Genes
 from evoprune.interfaces.problem import Problem, worst
 from evoprune.search import toolbox
+from evoprune.search.evaluator import draws_apart
 from evoprune.search.run import run_to_its_end
 
 Operators = Mapping[str, str | Mapping[str, Any]]
@@ -179,15 +180,13 @@ class Search:
     @contextmanager
     def _own_draws(self) -> Iterator[None]:
         """Draw from this search's own random numbers."""
-        others = random.getstate(), numpy.random.get_state()
-        random.setstate(self._draws[0])
-        numpy.random.set_state(self._draws[1])
-        try:
-            yield
-        finally:
-            self._draws = random.getstate(), numpy.random.get_state()
-            random.setstate(others[0])
-            numpy.random.set_state(others[1])
+        with draws_apart():
+            random.setstate(self._draws[0])
+            numpy.random.set_state(self._draws[1])
+            try:
+                yield
+            finally:
+                self._draws = random.getstate(), numpy.random.get_state()
 
 
 def _described(

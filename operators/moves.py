@@ -18,8 +18,7 @@ def clip_genes(individual: Individual, low: Sequence[float], up: Sequence[float]
 
 
 def another_level(gene: Gene, old: float, new: float) -> float:
-    """The level of ``gene`` nearest to ``new``, or any if they are unordered, but not the one of ``old``, if there is
-    another."""
+    """Another level of ``gene`` than that of ``old``, if there is one: nearest to ``new``, or any without an order."""
     before, after = gene.nearest(old), gene.nearest(new)
     if not gene.ordered and gene.free:
         after = float(random.randrange(len(gene.levels) - 1))

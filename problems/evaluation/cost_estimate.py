@@ -51,8 +51,8 @@ def pace(resident: Resident, tokens: torch.Tensor, with_gradients: bool) -> Pace
 
 def mean_inputs(resident: Resident) -> float:
     """Return the mean over weights of the number of inputs of their layer."""
-    sizes = {matrix: matrix.size for matrix in resident.matrices}
-    return sum(in_features(matrix.module) * size for matrix, size in sizes.items()) / sum(sizes.values())
+    weights = sum(matrix.size for matrix in resident.matrices)
+    return sum(in_features(matrix.module) * matrix.size for matrix in resident.matrices) / weights
 
 
 def estimate(settings: Any, work: float | None, evaluations: int) -> dict[str, str]:

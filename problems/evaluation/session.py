@@ -1,7 +1,7 @@
 """The parts of one process: a resident model, its texts, its transform, and the fitness of genomes."""
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -60,9 +60,8 @@ class Fitness:
         self._transform.apply(genome)
         if isinstance(objective, Divergence) and self._is_dense(genome):
             return objective.behind, 0
-        marks = self._transform.marks()
-        self._states.begin(marks)
-        return self._noted(genome, marks, self._value(search, objective, fidelity, self._states))
+        self._states.begin(self._transform.marks())
+        return self._noted(genome, self._value(search, objective, fidelity, self._states))
 
     @property
     def together(self) -> bool:
@@ -89,18 +88,15 @@ class Fitness:
             note(f"candidates are scored one after the other: no room for the states of {len(genomes)} ({error})")
             return [self.value(genome, fidelity) for genome in genomes]
         for (own, candidate), sums in zip(candidates.items(), totals, strict=True):
-            scored = _of_totals(objectives[own], sums, tokens, factor)
-            found[own] = self._noted(genomes[own], candidate.marks, scored)
+            self._states.begin(candidate.marks)
+            found[own] = self._noted(genomes[own], _of_totals(objectives[own], sums, tokens, factor))
         return [found[own] for own in range(len(genomes))]
 
-    def _noted(
-        self, genome: Sequence[float], marks: Sequence[Hashable], scored: tuple[float, float, int]
-    ) -> tuple[float, int]:
-        """Remember the value, the next-token loss and the tokens of ``genome`` on the search text."""
+    def _noted(self, genome: Sequence[float], scored: tuple[float, float, int]) -> tuple[float, int]:
+        """Remember the value, the next-token loss and the tokens of ``genome`` on the search text, begun last."""
         search, (value, loss, tokens) = self._texts.search, scored
         if tokens == self._texts.read(search)[0].tokens.numel():
             self._measured[search.identity, tuple(genome)] = value, loss
-        self._states.begin(marks)
         self._states.judge(value)
         self.tokens_scored += tokens
         return value, tokens

@@ -127,6 +127,8 @@ def _room(shape: tuple[int, ...], forward: Forward) -> Tensor:
         if size <= _SHARE * free_memory(device):
             return torch.empty(shape, dtype=dtype, device=device)
     with NamedTemporaryFile(dir=cache_folder()) as file:
-        reserve = getattr(os, "posix_fallocate", os.ftruncate)  # else a full disk would kill the process later
-        reserve(file.fileno(), *((0, size) if reserve is not os.ftruncate else (size,)))
+        if hasattr(os, "posix_fallocate"):  # without it a full disk kills the process later
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            os.ftruncate(file.fileno(), size)
         return torch.from_file(file.name, shared=True, size=count, dtype=dtype).view(shape)

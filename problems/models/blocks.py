@@ -80,14 +80,14 @@ def prunable(block: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield name, module
 
 
-def has_experts(module: nn.Module) -> bool:
-    """Tell whether ``module`` contains stacked experts."""
-    return any(_stacks(each) for each in module.modules())
+def stacks_in(module: nn.Module) -> list[torch.Tensor]:
+    """The matrices of stacked experts anywhere in ``module``, as of :attr:`Mixture.stacks`."""
+    return [stack for each in module.modules() for stack in _stacks(each)]
 
 
 def has_matrices(module: nn.Module) -> bool:
     """Tell whether ``module`` contains a prunable layer, or stacked experts."""
-    return any(True for _ in prunable(module)) or has_experts(module)
+    return any(True for _ in prunable(module)) or bool(stacks_in(module))
 
 
 def probe_tokens(model: Any) -> torch.Tensor:
@@ -180,7 +180,7 @@ def find_matrices(model: nn.Module) -> list[Matrix]:
 
 def find_mixtures(model: nn.Module) -> list[Mixture]:
     """Return the stacked experts of ``model``, block by block; refuse those without a router of their own."""
-    if not has_experts(model):  # also where all layers were dropped
+    if not stacks_in(model):  # also where all layers were dropped
         return []
     name, blocks = find_blocks(model)
     return [

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from evoprune import InputError
-from problems.models.blocks import find_blocks, has_matrices, in_features, probe_tokens, prunable
+from problems.models.blocks import find_blocks, has_matrices, in_features, probe_tokens, prunable, stacks_in
 
 Kind = Literal["attention", "mlp"]
 KINDS: tuple[Kind, Kind] = ("attention", "mlp")
@@ -39,7 +39,7 @@ class Sublayer:
     @property
     def weights(self) -> int:
         layers: list[Any] = [layer for child in self.children.values() for _, layer in prunable(child)]
-        stacks = [own for child in self.children.values() for own in child.parameters() if own.dim() > 2]
+        stacks = [stack for child in self.children.values() for stack in stacks_in(child)]
         return sum(weight.numel() for weight in (*(layer.weight for layer in layers), *stacks))
 
     @property

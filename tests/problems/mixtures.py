@@ -19,7 +19,7 @@ from transformers import (
     Qwen3MoeConfig,
 )
 
-from tests.problems.small import _ENDS, VOCABULARY, save
+from tests.problems.small import _ENDS, VOCABULARY, save, settings_in
 
 EXPERTS, ACTIVE = 6, 2
 _SIZES = {
@@ -55,19 +55,11 @@ def random_mixture(name: str, blocks: int = 3, **own: Any) -> Any:
 
 def mixture_in(home: Path, name: str, **own: Any) -> dict[str, Any]:
     """What every problem on a small mixture is told; its texts are random words."""
-    generator, text = torch.Generator().manual_seed(3), {"window": 32}
+    generator = torch.Generator().manual_seed(3)
     for file in ("search.txt", "report.txt"):
         words = torch.randint(1, VOCABULARY - 1, (1024,), generator=generator).tolist()
         (home / file).write_text(" ".join(f"w{word}" for word in words))
-    return {
-        "model": save(random_mixture(name, **own), home / "model"),
-        "dtype": "float32",
-        "device": "cpu",
-        "search_text": text | {"source": str(home / "search.txt"), "windows": 2},
-        "held_out_windows": 2,
-        "report_text": text | {"source": str(home / "report.txt"), "windows": 4},
-        "calibration_text": text | {"source": str(home / "search.txt"), "windows": 8},
-    }
+    return settings_in(home, save(random_mixture(name, **own), home / "model"))
 
 
 @contextmanager

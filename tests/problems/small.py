@@ -103,11 +103,17 @@ def problem_in(home: Path, architecture: str = "gpt2", begin: bool = False) -> d
     Two windows of 32 tokens are searched, two held out, four reported on, and eight calibrate.
     ``begin``: as for :func:`save`.
     """
-    model, text = random_model(architecture), {"window": 32}
+    model = random_model(architecture)
     for seed, name in enumerate(("search.txt", "report.txt"), 1):
         (home / name).write_text(_text_of(model, seed))
+    return settings_in(home, save(model, home / "model", begin))
+
+
+def settings_in(home: Path, model: str) -> dict[str, Any]:
+    """The settings of a problem on ``model`` with the texts in ``home``, as of :func:`problem_in`."""
+    text = {"window": 32}
     return {
-        "model": save(model, home / "model", begin),
+        "model": model,
         "dtype": "float32",
         "device": "cpu",
         "search_text": text | {"source": str(home / "search.txt"), "windows": 2},
