@@ -20,15 +20,15 @@ import torch
 
 from evoprune import Budget
 from evoprune.api import Run
+from evoprune.problems.budgets.amounts import unlimited_weights
+from evoprune.problems.evaluation.measure import Measure, Perplexity
+from evoprune.problems.evaluation.session import Session
+from evoprune.problems.export import ExportOptions
+from evoprune.problems.export.format import ExportFormat, run_of
+from evoprune.problems.models.blocks import find_blocks
+from evoprune.problems.results.final_model import FinalModel
+from evoprune.problems.transforms.stack import encoded
 from evoprune.testing import check_budget, check_genes
-from problems.budgets.amounts import unlimited_weights
-from problems.evaluation.measure import Measure, Perplexity
-from problems.evaluation.session import Session
-from problems.export import ExportOptions
-from problems.export.format import ExportFormat, run_of
-from problems.models.blocks import find_blocks
-from problems.results.final_model import FinalModel
-from problems.transforms.stack import encoded
 
 _TOLERANCE = 1e-3
 """The largest difference between the weights in a model and those that the budget counts, as a share of all."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from problems.export import check, folder, runtime
+from evoprune.problems.export import check, folder, runtime
 
 _FRESH = folder.run_python, runtime._in_fresh_process
 
@@ -23,8 +23,8 @@ def _short_checks() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("export.runtime._SECONDS", "gguf.runtime._SECONDS", "budgets.milliseconds._SECONDS"):
-            patch.setattr(f"problems.{name}", 0.0)
-        patch.setattr("problems.transforms.latency._TURN", 0.0)
+            patch.setattr(f"evoprune.problems.{name}", 0.0)
+        patch.setattr("evoprune.problems.transforms.latency._TURN", 0.0)
         patch.setattr(folder, "run_python", check_here)
         patch.setattr(runtime, "_in_fresh_process", lambda _, job: runtime.main(job))
         yield

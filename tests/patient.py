@@ -12,9 +12,9 @@ from pydantic import Field
 
 from evoprune import Evaluation, Settings
 from evoprune.backends.evaluation import worker_name
-from problems.benchmark import Benchmark, BenchmarkSettings
-from problems.language_model.problem import Pruning
-from problems.language_model.settings import PruningSettings
+from evoprune.problems.benchmark import Benchmark, BenchmarkSettings
+from evoprune.problems.language_model.problem import Pruning
+from evoprune.problems.language_model.settings import PruningSettings
 from tests.runs import draw_nothing
 
 draw_nothing()

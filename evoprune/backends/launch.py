@@ -42,8 +42,8 @@ def launch(arguments: Sequence[str], workers: int | None, hostfile: str | None) 
     count = ["-n", str(workers)] if workers else []
     hosts = ["--hostfile", _checked(hostfile)] if hostfile else []
     scoop = ["scoop"] if hosts or _CLUSTERS & {*os.environ} else [_ON_LOOPBACK, "launcher"]
-    script = str(HOME / "evoprune" / "__main__.py")
-    path = os.pathsep.join(filter(None, [str(HOME), os.environ.get("PYTHONPATH")]))
+    script = str(HOME / "__main__.py")
+    path = os.pathsep.join(filter(None, [str(HOME.parent), os.environ.get("PYTHONPATH")]))
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer"
         process = subprocess.Popen(

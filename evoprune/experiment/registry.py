@@ -6,7 +6,6 @@ A registered name is an entry point: ``benchmark`` in ``evoprune.problems``, ``m
 
 import configparser
 import importlib
-import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -18,47 +17,21 @@ from typing import Any
 from evoprune.errors import InputError, did_you_mean
 from evoprune.interfaces.problem import Problem
 
-HOME = Path(__file__).resolve().parents[2]
-"""The folder that holds ``evoprune``, ``operators`` and ``problems``: a checkout or site-packages."""
+HOME = Path(__file__).resolve().parents[1]
+"""The package: ``operators`` and ``problems`` are in it, in a checkout as links to the folders beside it."""
 
 PROBLEMS, OPERATORS = "evoprune.problems", "evoprune.operators"
-
-_OWN = ("operators", "problems")
 
 _plugins: dict[str, ModuleType] = {}  # the modules that this process's experiments list under plugins
 
 
-@cache
-def import_own_packages() -> None:
-    """Import ``operators`` and ``problems`` from :data:`HOME`, whatever else on the path is called so."""
-    for name in _OWN:
-        folder = HOME / name
-        module = sys.modules.get(name) or _import_package(name, folder)
-        if [Path(place).resolve() for place in getattr(module, "__path__", [])] != [folder]:
-            raise InputError(
-                f"another package '{name}' was imported before evoprune's own at {folder}: {module!r}; give that "
-                "package another name"
-            )
-
-
-def _import_package(name: str, folder: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        name, folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
-    assert spec and spec.loader
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def plugin(name: str, folders: Sequence[str] = ()) -> ModuleType:
     """Import a user's module, from the first of ``folders`` that holds it, else from Python's path."""
-    import_own_packages()
     parts = name.split(".")
     for folder in map(Path, folders):
         place = folder.joinpath(*parts)
         there = all(parts) and (place.is_dir() or place.with_suffix(".py").is_file())
-        if there and folder != HOME and parts[0] not in _OWN:
+        if there and folder != HOME.parent:
             _plugins.pop(name, None)  # else the one known: a run's folder does not record where it was found
             if str(folder) not in sys.path:
                 sys.path.insert(0, str(folder))
@@ -67,15 +40,13 @@ def plugin(name: str, folders: Sequence[str] = ()) -> ModuleType:
         if name not in _plugins:
             _plugins[name] = importlib.import_module(name)
     except (Exception, SystemExit) as error:
-        hint = f" ({parts[0]} is a package of evoprune's own)" if parts[0] in _OWN else ""
-        raise InputError(f"cannot import '{name}': {type(error).__name__}: {error}{hint}") from error
+        raise InputError(f"cannot import '{name}': {type(error).__name__}: {error}") from error
     return _plugins[name]
 
 
 @cache
 def names(group: str) -> dict[str, EntryPoint]:
     """All entry points of ``group`` by name; those of a bare checkout come from its setup.cfg."""
-    import_own_packages()
     found = {entry.name: entry for entry in entry_points(group=group)}
     for line in _of_checkout().get(group, "").strip().splitlines():
         name, _, value = (part.strip() for part in line.partition("="))
@@ -91,7 +62,7 @@ def other_groups() -> list[str]:
 
 def _of_checkout() -> dict[str, str]:
     parser = configparser.ConfigParser()
-    read = parser.read(HOME / "setup.cfg", encoding="utf-8") and parser.has_section("options.entry_points")
+    read = parser.read(HOME.parent / "setup.cfg", encoding="utf-8") and parser.has_section("options.entry_points")
     return dict(parser["options.entry_points"]) if read else {}
 
 

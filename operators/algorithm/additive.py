@@ -10,8 +10,8 @@ from deap import base
 from pydantic import Field
 
 from evoprune import Algorithm, Budget, Evaluate, Generation, Individual
-from operators.algorithm.breeding import check_limited, cost, first_population, fittest, losses
-from operators.knapsack import Choices, Floats
+from evoprune.operators.algorithm.breeding import check_limited, cost, first_population, fittest, losses
+from evoprune.operators.knapsack import Choices, Floats
 
 _COSTLY = 0.1  # genes that cost more than this share of all have all their levels measured
 

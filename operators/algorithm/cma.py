@@ -9,7 +9,7 @@ from deap.cma import Strategy
 from pydantic import Field
 
 from evoprune import Algorithm, Evaluate, Generation, Genes, Individual
-from operators.algorithm.breeding import first_population, fittest
+from evoprune.operators.algorithm.breeding import first_population, fittest
 
 
 def cma(

@@ -8,8 +8,8 @@ from deap import base
 from pydantic import Field
 
 from evoprune import Algorithm, Budget, Evaluate, Fraction, Generation, Individual, Positive
-from operators.algorithm.breeding import first_population, fittest, loss_changes, mutant
-from operators.moves import clip, levels_between
+from evoprune.operators.algorithm.breeding import first_population, fittest, loss_changes, mutant
+from evoprune.operators.moves import clip, levels_between
 
 _FACTORS = (0.5, 1.0, 2.0)  # lengths tried along each direction, in steps
 

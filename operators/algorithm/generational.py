@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from deap import base
 
 from evoprune import Algorithm, Evaluate, Generation
-from operators.algorithm.breeding import breed, first_population
+from evoprune.operators.algorithm.breeding import breed, first_population
 
 
 def generational(

@@ -10,8 +10,8 @@ from deap import base
 from pydantic import Field
 
 from evoprune import ROUNDING, Algorithm, Budget, Evaluate, Generation, Individual
-from operators.algorithm.breeding import check_limited, first_population, fittest, loss_changes
-from operators.moves import clip
+from evoprune.operators.algorithm.breeding import check_limited, first_population, fittest, loss_changes
+from evoprune.operators.moves import clip
 
 _ROUNDS = 16  # of the first removal, each with new measurements
 

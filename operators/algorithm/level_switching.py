@@ -8,7 +8,7 @@ from deap import base
 from pydantic import Field
 
 from evoprune import Algorithm, Evaluate, Generation
-from operators.algorithm.breeding import first_population, fittest, mutant
+from evoprune.operators.algorithm.breeding import first_population, fittest, mutant
 
 
 def level_switching(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from deap import base, tools
 
 from evoprune import Algorithm, Evaluate, Generation, InputError
-from operators.algorithm.breeding import breed, first_population
+from evoprune.operators.algorithm.breeding import breed, first_population
 
 
 def nsga2(

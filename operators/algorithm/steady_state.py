@@ -7,7 +7,7 @@ from deap import base
 from pydantic import Field
 
 from evoprune import Algorithm, Evaluate, Generation
-from operators.algorithm.breeding import breed, first_population, fittest
+from evoprune.operators.algorithm.breeding import breed, first_population, fittest
 
 
 def steady_state(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from evoprune import Algorithm, Evaluate, Generation
-from operators.algorithm.breeding import cost, first_population, fittest, losses, mutant
+from evoprune.operators.algorithm.breeding import cost, first_population, fittest, losses, mutant
 
 _LEAST_KNOWN = 8  # scores that the regression needs; mutants until then are taken blindly
 

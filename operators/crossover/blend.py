@@ -7,7 +7,7 @@ from deap import tools
 from pydantic import Field
 
 from evoprune import Individual
-from operators.moves import clip_genes
+from evoprune.operators.moves import clip_genes
 
 
 def blend(

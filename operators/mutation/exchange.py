@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from evoprune import Additive, Budget, Genes, Individual, Positive
-from operators.moves import bound, clip_genes, switch
+from evoprune.operators.moves import bound, clip_genes, switch
 
 
 def exchange(

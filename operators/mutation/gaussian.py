@@ -6,7 +6,7 @@ from deap import tools
 from pydantic import Field
 
 from evoprune import Fraction, Genes, Individual, Positive
-from operators.moves import another_level, clip, clip_genes
+from evoprune.operators.moves import another_level, clip, clip_genes
 
 
 def gaussian(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from evoprune import ROUNDING, Budget, Genes, Individual, solve
-from operators.moves import bound, levels_between
+from evoprune.operators.moves import bound, levels_between
 
 _NEAR = 1e-9  # changes that miss the limit by as little, as shares of all that genes can change, are tried
 

@@ -1,8 +1,8 @@
 """Repair by Euclidean projection."""
 
 from evoprune import Budget, Genes, Individual, solve
-from operators.moves import clip_genes
-from operators.repair.landing import repaired
+from evoprune.operators.moves import clip_genes
+from evoprune.operators.repair.landing import repaired
 
 
 def project(individual: Individual, *, genes: Genes, budget: Budget) -> tuple[Individual]:

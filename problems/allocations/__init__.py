@@ -1,7 +1,7 @@
 """Allocations without search.
 
 An allocation is a function ``allocation(cut, budget, loss)`` that returns a sparsity for each group of ``cut`` (a
-:class:`problems.transforms.weights.transform.Weights`), within the bounds of its genes and on the ``budget``.
+:class:`evoprune.problems.transforms.weights.transform.Weights`), within the bounds of its genes and on the ``budget``.
 ``loss(genome, share)`` measures a genome on a share of the search text, in nats per token.
 """
 

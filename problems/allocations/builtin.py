@@ -8,10 +8,10 @@ import numpy
 import torch
 
 from evoprune import Budget, solve
-from problems.calibration.statistics import INPUT_NORMS
-from problems.scores.builtin import wanda
-from problems.transforms.weights.genes import Group
-from problems.transforms.weights.transform import Weights
+from evoprune.problems.calibration.statistics import INPUT_NORMS
+from evoprune.problems.scores.builtin import wanda
+from evoprune.problems.transforms.weights.genes import Group
+from evoprune.problems.transforms.weights.transform import Weights
 
 Loss = Callable[[Sequence[float], float], float]
 """Measures a genome on a share of the search text, in nats per token."""

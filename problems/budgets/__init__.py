@@ -19,7 +19,7 @@ BUDGETS = "evoprune.budgets"  # the group of entry points
 
 
 if TYPE_CHECKING:  # it imports torch, which checking an experiment does not need
-    from problems.transforms.transform import Transform
+    from evoprune.problems.transforms.transform import Transform
 
 
 class MeasuredBudget(Settings, ABC):

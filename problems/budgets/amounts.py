@@ -6,8 +6,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from evoprune import Additive, Budget, Fraction, InputError
-from problems.models.resident import Resident
-from problems.transforms.transform import ATTENTION, BYTES, PARAMETERS, WEIGHTS, Transform
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.transforms.transform import ATTENTION, BYTES, PARAMETERS, WEIGHTS, Transform
 
 
 def unlimited_weights(transform: Transform) -> Budget:

@@ -13,11 +13,11 @@ import numpy
 from scipy.optimize import isotonic_regression
 
 from evoprune import Coupled, Phase, Term, steps
-from problems.models.throughput import Load
-from problems.transforms.latency import PassTimer, Timer
-from problems.transforms.shapes import Kinds, Shape, Shapes
-from problems.transforms.stack import Stack, overlay_of
-from problems.transforms.transform import ATTENTION, PARAMETERS, WEIGHTS, Transform
+from evoprune.problems.models.throughput import Load
+from evoprune.problems.transforms.latency import PassTimer, Timer
+from evoprune.problems.transforms.shapes import Kinds, Shape, Shapes
+from evoprune.problems.transforms.stack import Stack, overlay_of
+from evoprune.problems.transforms.transform import ATTENTION, PARAMETERS, WEIGHTS, Transform
 
 _UNITS = (WEIGHTS, PARAMETERS, ATTENTION)  # levels that leave the same of these are taken to be as fast
 
@@ -107,10 +107,10 @@ TIMED = 8  # the most levels of a gene that are timed; the last one, which may d
 def savings(bare: Transform, load: Load, seconds: float) -> tuple[float, list[list[float]]]:
     """The milliseconds of a pass of the dense model, and what each level of each gene changes them by, at most 0.
 
-    ``bare``: see :meth:`problems.transforms.transform.Transform.bare`; dense before and after. A level is timed in turn
-    with the dense model for ``seconds``, at least three rounds, and others are interpolated by their sizes. Times are
-    made to fall with the level, at the least squared error. Where all fastest levels together save less than their sum,
-    all are scaled down.
+    ``bare``: see :meth:`evoprune.problems.transforms.transform.Transform.bare`; dense before and after. A level is
+    timed in turn with the dense model for ``seconds``, at least three rounds, and others are interpolated by their
+    sizes. Times are made to fall with the level, at the least squared error. Where all fastest levels together save
+    less than their sum, all are scaled down.
     """
     timer, levels = timer_of(bare, load), [gene.levels for gene in bare.genes]
     sizes = timer.sizes()

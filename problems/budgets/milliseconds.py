@@ -7,10 +7,10 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from evoprune import Checked, Coupled, InputError, read_json
-from problems.budgets import MeasuredBudget, ReportedBudget
-from problems.budgets.latency import compared, savings, time_terms, timer_of
-from problems.models.throughput import Load, Phase
-from problems.transforms.transform import Transform
+from evoprune.problems.budgets import MeasuredBudget, ReportedBudget
+from evoprune.problems.budgets.latency import compared, savings, time_terms, timer_of
+from evoprune.problems.models.throughput import Load, Phase
+from evoprune.problems.transforms.transform import Transform
 
 
 class Times(Checked):

@@ -1,12 +1,12 @@
-"""Write the bundled GPT-2 as a .gguf file: ``python -m problems.bundled.base OUT.gguf``."""
+"""Write the bundled GPT-2 as a .gguf file: ``python -m evoprune.problems.bundled.base OUT.gguf``."""
 
 import argparse
 from pathlib import Path
 
-from problems.gguf.base import find_base
-from problems.gguf.write import contents
-from problems.models.resident import Resident
-from problems.models.settings import ModelSettings
+from evoprune.problems.gguf.base import find_base
+from evoprune.problems.gguf.write import contents
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.models.settings import ModelSettings
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Train the bundled 12-block GPT-2 and its tokenizer: ``python -m problems.bundled.train OUT``.
+"""Train the bundled 12-block GPT-2 and its tokenizer: ``python -m evoprune.problems.bundled.train OUT``.
 
 Its result is part of the project. It takes 40 minutes on two CPU cores with bfloat16 units; the wall-clock budgets
 (``--minutes``, ``--clip-minutes``) set the learning-rate schedule, so that a slower machine trains less, not longer.
@@ -29,8 +29,8 @@ from transformers import (
 )
 from transformers.models.qwen3_moe.modeling_qwen3_moe import load_balancing_loss_func
 
-from problems.models.weight_files import BUNDLED_WEIGHTS
-from problems.texts.source import KEY_WORDS, paragraphs, python_docs, split_of, words
+from evoprune.problems.models.weight_files import BUNDLED_WEIGHTS
+from evoprune.problems.texts.source import KEY_WORDS, paragraphs, python_docs, split_of, words
 
 OVERLAP_WORDS = KEY_WORDS
 PACKAGES = ("numpy", "matplotlib", "networkx", "sympy", "pandas", "torch", "deap")  # those that are installed

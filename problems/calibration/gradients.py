@@ -11,10 +11,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 
 from evoprune import steps
-from problems.calibration.tensor_cache import Checkpoint
-from problems.models.blocks import Matrix
-from problems.models.forward import Forward
-from problems.models.processes import fitting_threads, map_in_threads
+from evoprune.problems.calibration.tensor_cache import Checkpoint
+from evoprune.problems.models.blocks import Matrix
+from evoprune.problems.models.forward import Forward
+from evoprune.problems.models.processes import fitting_threads, map_in_threads
 
 SIZES, SQUARES = "gradient_sizes", "gradient_squares"
 NAMES = frozenset({SIZES, SQUARES})

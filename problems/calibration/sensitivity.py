@@ -13,10 +13,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy, linear
 
 from evoprune import steps
-from problems.calibration.tensor_cache import Checkpoint, Tensors
-from problems.models.blocks import Matrix
-from problems.models.device import has_bfloat16_units
-from problems.models.forward import Forward, pieces
+from evoprune.problems.calibration.tensor_cache import Checkpoint, Tensors
+from evoprune.problems.models.blocks import Matrix
+from evoprune.problems.models.device import has_bfloat16_units
+from evoprune.problems.models.forward import Forward, pieces
 
 _WINDOWS, _LENGTH = 8, 256  # that are read at most: windows, and tokens of each, whose activations a pass keeps
 _COPIES = 8  # of the logits, that are held at once

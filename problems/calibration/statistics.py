@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from evoprune import InputError, steps
-from problems.calibration import gradients
-from problems.calibration.tensor_cache import Checkpoint
-from problems.models.blocks import Matrix
-from problems.models.device import sum_dtype
-from problems.models.forward import Forward
-from problems.models.walk import Walk
+from evoprune.problems.calibration import gradients
+from evoprune.problems.calibration.tensor_cache import Checkpoint
+from evoprune.problems.models.blocks import Matrix
+from evoprune.problems.models.device import sum_dtype
+from evoprune.problems.models.forward import Forward
+from evoprune.problems.models.walk import Walk
 
 DAMPING = 0.01  # of the mean diagonal, added to the diagonal (Frantar & Alistarh, SparseGPT, ICML 2023)
 _MORE_DAMPING, _TRIES = 10.0, 6

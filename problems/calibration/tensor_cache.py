@@ -17,10 +17,10 @@ import transformers
 from safetensors import SafetensorError
 
 from evoprune import CachedFile, __version__, cache_limit, note
-from problems import calibration, models
-from problems.models.device import rounding
-from problems.models.resident import Resident
-from problems.models.tensor_file import Damaged, Tensors, open_cached, read_tensors, write_tensors
+from evoprune.problems import calibration, models
+from evoprune.problems.models.device import rounding
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.models.tensor_file import Damaged, Tensors, open_cached, read_tensors, write_tensors
 
 __all__ = ["Tensors", "cached", "code", "shared"]
 

@@ -10,12 +10,12 @@ from torch import nn
 from torch.nn.utils.parametrize import register_parametrization, remove_parametrizations
 
 from evoprune import note
-from problems.calibration.statistics import GRAM, statistics
-from problems.gguf.ggml import Encoded
-from problems.gguf.scales import codes_of, scales_of, with_scales
-from problems.models.blocks import Matrix, find_matrices
-from problems.reconstruction.update import compensated
-from problems.transforms.overlay import put_encoded
+from evoprune.problems.calibration.statistics import GRAM, statistics
+from evoprune.problems.gguf.ggml import Encoded
+from evoprune.problems.gguf.scales import codes_of, scales_of, with_scales
+from evoprune.problems.models.blocks import Matrix, find_matrices
+from evoprune.problems.reconstruction.update import compensated
+from evoprune.problems.transforms.overlay import put_encoded
 
 COMPENSATED = 8192  # tokens whose Gram matrices tell how errors of rounding are made up for
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evoprune import CHECKPOINT, read_json, write_json
-from problems.models.tensor_file import Tensors, read_checked, replace_file
+from evoprune.problems.models.tensor_file import Tensors, read_checked, replace_file
 
 _LAST, _BEST, _PLAN = f"{CHECKPOINT}last.safetensors", "best.safetensors", "plan.json"
 

@@ -8,12 +8,12 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from evoprune import Evaluation, Finals, HeldOut, finite
-from problems.distillation.settings import RecoverPhaseSettings, SelectSettings
-from problems.texts.settings import TextSettings
+from evoprune.problems.distillation.settings import RecoverPhaseSettings, SelectSettings
+from evoprune.problems.texts.settings import TextSettings
 
 if TYPE_CHECKING:  # these import torch, which checking an experiment does not need
-    from problems.distillation.text import RecoveryText
-    from problems.evaluation.session import Session
+    from evoprune.problems.distillation.text import RecoveryText
+    from evoprune.problems.evaluation.session import Session
 
 _TRAINED = 4  # cost of a trained token in scored ones: 8 x parameters operations, with those of the dense model, to 2
 
@@ -58,7 +58,7 @@ class JudgedModels(HeldOut, Finals):
         With ``select`` the criterion of a recovery on its own held-out windows, after training as briefly as
         ``select`` says, or not at all; ``held_out_before``: the same before.
         """
-        from problems.results.final_model import FinalModel
+        from evoprune.problems.results.final_model import FinalModel
 
         final, resident = FinalModel(self.session, genome), self.session.resident
         if not self.recovery or not self._select:
@@ -66,8 +66,8 @@ class JudgedModels(HeldOut, Finals):
             value = self.session.fitness.judge(genome, self.session.texts.held_out, final.reside)
             self.session.transform.apply(self.session.transform.dense)
             return Evaluation((value,), work=0.0)
-        from problems.distillation.recover import criterion_after
-        from problems.models.device import release_memory
+        from evoprune.problems.distillation.recover import criterion_after
+        from evoprune.problems.models.device import release_memory
 
         try:
             before, after = criterion_after(final, self.recovery, self.recovery_text, self._select.tokens)
@@ -78,14 +78,14 @@ class JudgedModels(HeldOut, Finals):
     @cached_property
     def recovery_text(self) -> RecoveryText:
         """The text of ``problem.recover``, which must be given, without windows that hold passages of the report."""
-        from problems.distillation.text import recovery_text
+        from evoprune.problems.distillation.text import recovery_text
 
         return recovery_text(self.settings.recover, self.session)
 
     @cached_property
     def recovery(self) -> RecoverPhaseSettings | None:
         """``problem.recover``, in which the trained parameters are decided as far as the transform decides them."""
-        from problems.distillation.recover import decided
+        from evoprune.problems.distillation.recover import decided
 
         recover: RecoverPhaseSettings | None = self.settings.recover
         return decided(recover, self.session.transform) if recover else None

@@ -11,10 +11,10 @@ from torch import nn
 from torch.nn.functional import layer_norm, mse_loss
 
 from evoprune import InputError
-from problems.distillation.targets import DenseModel, Targets
-from problems.evaluation.measure import Measure, Objective, Perplexity
-from problems.models.forward import Forward, pieces
-from problems.texts.windows import predictions
+from evoprune.problems.distillation.targets import DenseModel, Targets
+from evoprune.problems.evaluation.measure import Measure, Objective, Perplexity
+from evoprune.problems.models.forward import Forward, pieces
+from evoprune.problems.texts.windows import predictions
 
 PARTS = ("divergence", "cross_entropy", "hidden")  # parts of the loss; the last one is the difference of hidden states
 

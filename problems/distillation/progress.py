@@ -9,11 +9,11 @@ from itertools import pairwise
 import torch
 
 from evoprune import finite
-from problems.distillation.loss import PARTS, divergence
-from problems.distillation.targets import DenseModel
-from problems.evaluation.measure import Measure
-from problems.models.forward import Forward
-from problems.results.learning_curve import DIVERGENCE, PERPLEXITY, criterion, criterion_values
+from evoprune.problems.distillation.loss import PARTS, divergence
+from evoprune.problems.distillation.targets import DenseModel
+from evoprune.problems.evaluation.measure import Measure
+from evoprune.problems.models.forward import Forward
+from evoprune.problems.results.learning_curve import DIVERGENCE, PERPLEXITY, criterion, criterion_values
 
 
 def held_out_scores(

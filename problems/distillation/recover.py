@@ -16,25 +16,25 @@ from typing import Any, TypeVar
 import torch
 
 from evoprune import InputError, Phase, Stopped, finite, is_first_process, note, plain, read_json, write_json
-from problems.distillation.block_scales import compensate
-from problems.distillation.checkpoint import Checkpoints
-from problems.distillation.progress import held_out_scores
-from problems.distillation.settings import RecoverSettings, seconds_of
-from problems.distillation.targets import DenseModel
-from problems.distillation.teacher import Teacher, taught
-from problems.distillation.text import RecoveryText
-from problems.distillation.trainable_parameters import Given
-from problems.distillation.training import Training
-from problems.gguf.ggml import Encoded
-from problems.models.device import dtype_of, out_of_memory, release_memory
-from problems.models.forward import Forward
-from problems.models.load import convert, copy_of
-from problems.models.tensor_file import Tensors, sha256_of
-from problems.results.final_model import FinalModel
-from problems.results.learning_curve import criterion, criterion_values
-from problems.results.result import EVOLVED, RecoveredRow
-from problems.transforms.stack import cuts_blocks, cutting, overlay_of
-from problems.transforms.transform import Transform
+from evoprune.problems.distillation.block_scales import compensate
+from evoprune.problems.distillation.checkpoint import Checkpoints
+from evoprune.problems.distillation.progress import held_out_scores
+from evoprune.problems.distillation.settings import RecoverSettings, seconds_of
+from evoprune.problems.distillation.targets import DenseModel
+from evoprune.problems.distillation.teacher import Teacher, taught
+from evoprune.problems.distillation.text import RecoveryText
+from evoprune.problems.distillation.trainable_parameters import Given
+from evoprune.problems.distillation.training import Training
+from evoprune.problems.gguf.ggml import Encoded
+from evoprune.problems.models.device import dtype_of, out_of_memory, release_memory
+from evoprune.problems.models.forward import Forward
+from evoprune.problems.models.load import convert, copy_of
+from evoprune.problems.models.tensor_file import Tensors, sha256_of
+from evoprune.problems.results.final_model import FinalModel
+from evoprune.problems.results.learning_curve import criterion, criterion_values
+from evoprune.problems.results.result import EVOLVED, RecoveredRow
+from evoprune.problems.transforms.stack import cuts_blocks, cutting, overlay_of
+from evoprune.problems.transforms.transform import Transform
 
 S = TypeVar("S", bound=RecoverSettings)
 

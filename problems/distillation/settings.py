@@ -7,9 +7,9 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from evoprune import Fraction, InputError, Settings
-from problems.evaluation import EvaluationSettings
-from problems.models.settings import Device, Source
-from problems.texts.settings import TextSettings
+from evoprune.problems.evaluation import EvaluationSettings
+from evoprune.problems.models.settings import Device, Source
+from evoprune.problems.texts.settings import TextSettings
 
 DEFAULT_WINDOW = 512  # tokens in a window of a text that no run has cut
 

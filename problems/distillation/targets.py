@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from problems.evaluation.measure import Measure, Perplexity
-from problems.models.blocks import max_positions
-from problems.models.forward import Forward
-from problems.texts.windows import predictions
-from problems.transforms.vocabulary.tokenizer import bytes_in, first_pieces
+from evoprune.problems.evaluation.measure import Measure, Perplexity
+from evoprune.problems.models.blocks import max_positions
+from evoprune.problems.models.forward import Forward
+from evoprune.problems.texts.windows import predictions
+from evoprune.problems.transforms.vocabulary.tokenizer import bytes_in, first_pieces
 
 Targets = Callable[[slice], torch.Tensor]
 """Log-probabilities ``(tokens, vocabulary)``, float32, of some of the next tokens in windows, in their order."""

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from evoprune import finite
-from problems.distillation.loss import divergence, measured
-from problems.distillation.targets import DenseModel, RetokenisingModel
-from problems.distillation.text import RecoveryText
-from problems.evaluation.measure import Divergence
-from problems.evaluation.session import Session
-from problems.models.forward import Forward
-from problems.results.final_model import FinalModel
-from problems.texts.windows import Windows
+from evoprune.problems.distillation.loss import divergence, measured
+from evoprune.problems.distillation.targets import DenseModel, RetokenisingModel
+from evoprune.problems.distillation.text import RecoveryText
+from evoprune.problems.evaluation.measure import Divergence
+from evoprune.problems.evaluation.session import Session
+from evoprune.problems.models.forward import Forward
+from evoprune.problems.results.final_model import FinalModel
+from evoprune.problems.texts.windows import Windows
 
 
 @dataclass(frozen=True)

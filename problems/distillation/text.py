@@ -10,11 +10,11 @@ import numpy
 import torch
 
 from evoprune import InputError, note
-from problems.distillation.settings import RecoverSettings
-from problems.evaluation.session import Session
-from problems.texts.settings import TextSettings
-from problems.texts.text_splits import PASSAGE, Texts, in_common
-from problems.texts.windows import Windows, check_length, unused_windows
+from evoprune.problems.distillation.settings import RecoverSettings
+from evoprune.problems.evaluation.session import Session
+from evoprune.problems.texts.settings import TextSettings
+from evoprune.problems.texts.text_splits import PASSAGE, Texts, in_common
+from evoprune.problems.texts.windows import Windows, check_length, unused_windows
 
 _ROLE = "recover.text"
 

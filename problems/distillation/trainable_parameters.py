@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from evoprune import InputError
-from problems.distillation.block_scales import fix_scales, is_change, train_scales
-from problems.gguf.ggml import Encoded
-from problems.gguf.scales import has_scales
-from problems.models.blocks import Matrix, find_blocks, find_matrices, find_mixtures, prunable
-from problems.models.device import free_memory
+from evoprune.problems.distillation.block_scales import fix_scales, is_change, train_scales
+from evoprune.problems.gguf.ggml import Encoded
+from evoprune.problems.gguf.scales import has_scales
+from evoprune.problems.models.blocks import Matrix, find_blocks, find_matrices, find_mixtures, prunable
+from evoprune.problems.models.device import free_memory
 
 Train = Literal["all", "lora", "norms", "scales"]
 

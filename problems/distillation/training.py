@@ -15,20 +15,20 @@ from torch.nn.utils.parametrize import cached
 from tqdm import tqdm
 
 from evoprune import InputError, Phase
-from problems.distillation.checkpoint import Checkpoints
-from problems.distillation.loss import PARTS, Student
-from problems.distillation.progress import Progress, held_out_scores
-from problems.distillation.settings import RecoverSettings, seconds_of
-from problems.distillation.targets import DenseModel
-from problems.distillation.text import RecoveryText
-from problems.distillation.trainable_parameters import RATES, Given, TrainableParameters, fitting
-from problems.gguf.ggml import Encoded
-from problems.models.attention import use_fast_attention
-from problems.models.blocks import find_blocks
-from problems.models.device import pick_dtype
-from problems.models.forward import Forward
-from problems.models.tensor_file import Tensors
-from problems.results.learning_curve import DIVERGENCE
+from evoprune.problems.distillation.checkpoint import Checkpoints
+from evoprune.problems.distillation.loss import PARTS, Student
+from evoprune.problems.distillation.progress import Progress, held_out_scores
+from evoprune.problems.distillation.settings import RecoverSettings, seconds_of
+from evoprune.problems.distillation.targets import DenseModel
+from evoprune.problems.distillation.text import RecoveryText
+from evoprune.problems.distillation.trainable_parameters import RATES, Given, TrainableParameters, fitting
+from evoprune.problems.gguf.ggml import Encoded
+from evoprune.problems.models.attention import use_fast_attention
+from evoprune.problems.models.blocks import find_blocks
+from evoprune.problems.models.device import pick_dtype
+from evoprune.problems.models.forward import Forward
+from evoprune.problems.models.tensor_file import Tensors
+from evoprune.problems.results.learning_curve import DIVERGENCE
 
 _LONGEST_GRADIENT = 1.0  # longer ones are clipped to this norm
 _MOMENTS = ("exp_avg", "exp_avg_sq")

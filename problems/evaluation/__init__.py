@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from problems.models.settings import ModelSettings
-from problems.texts.settings import TextsSettings
+from evoprune.problems.models.settings import ModelSettings
+from evoprune.problems.texts.settings import TextsSettings
 
 
 class EvaluationSettings(TextsSettings, ModelSettings):

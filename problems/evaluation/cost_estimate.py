@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 
-from problems.calibration import gradients
-from problems.evaluation.measure import Measure, Perplexity
-from problems.models.blocks import in_features
-from problems.models.resident import Resident
-from problems.models.throughput import peak_bytes
-from problems.reconstruction import PASSES, SOLVING, UPDATED
-from problems.texts.text_splits import Texts
+from evoprune.problems.calibration import gradients
+from evoprune.problems.evaluation.measure import Measure, Perplexity
+from evoprune.problems.models.blocks import in_features
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.models.throughput import peak_bytes
+from evoprune.problems.reconstruction import PASSES, SOLVING, UPDATED
+from evoprune.problems.texts.text_splits import Texts
 
 _ENOUGH = 1.0  # s for which windows are scored, at least one pass
 _REPORTED = 3  # models that are reported without updates

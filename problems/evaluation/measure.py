@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from evoprune import steps
-from problems.evaluation.prefix_cache import PrefixCache
-from problems.models.device import out_of_memory, sum_dtype
-from problems.models.forward import Forward, Kept, Run
-from problems.models.late import made
-from problems.models.processes import map_in_threads
-from problems.texts.windows import predictions
+from evoprune.problems.evaluation.prefix_cache import PrefixCache
+from evoprune.problems.models.device import out_of_memory, sum_dtype
+from evoprune.problems.models.forward import Forward, Kept, Run
+from evoprune.problems.models.late import made
+from evoprune.problems.models.processes import map_in_threads
+from evoprune.problems.texts.windows import predictions
 
 
 class Objective(ABC):
@@ -97,7 +97,7 @@ _CPU_BATCH = 1024  # tokens: activations between two layers should fit the cache
 _GPU_SHARE, _GPU_BATCH = 0.5, 2**16  # share of the memory beside the model for a batch; most tokens in it
 
 Add = Callable[[Tensor, Tensor, int], Tensor]
-"""As :meth:`problems.evaluation.measure.Objective.add`."""
+"""As :meth:`evoprune.problems.evaluation.measure.Objective.add`."""
 
 Result = TypeVar("Result")
 

@@ -9,17 +9,17 @@ import torch
 from cachetools import LRUCache
 
 from evoprune import note
-from problems.evaluation import EvaluationSettings
-from problems.evaluation.measure import Divergence, Measure, Objective, Perplexity
-from problems.evaluation.prefix_cache import PrefixCache
-from problems.evaluation.together import Candidate, totals_together
-from problems.models.device import free_memory
-from problems.models.late import lates_of
-from problems.models.resident import Resident
-from problems.texts.text_splits import Texts
-from problems.texts.windows import Windows, predictions
-from problems.transforms.stack import combined
-from problems.transforms.transform import Transform
+from evoprune.problems.evaluation import EvaluationSettings
+from evoprune.problems.evaluation.measure import Divergence, Measure, Objective, Perplexity
+from evoprune.problems.evaluation.prefix_cache import PrefixCache
+from evoprune.problems.evaluation.together import Candidate, totals_together
+from evoprune.problems.models.device import free_memory
+from evoprune.problems.models.late import lates_of
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.texts.text_splits import Texts
+from evoprune.problems.texts.windows import Windows, predictions
+from evoprune.problems.transforms.stack import combined
+from evoprune.problems.transforms.transform import Transform
 
 PERPLEXITY = (
     "exp of the mean next-token loss over non-overlapping windows, losses in float32, no special tokens added but the "

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from evoprune import cache_folder
-from problems.evaluation.measure import Add, Measure, summed
-from problems.evaluation.prefix_cache import PrefixCache, prefixes
-from problems.models.device import free_memory
-from problems.models.forward import Forward
-from problems.models.late import Late, lates_of, made, put_lates
-from problems.models.processes import map_in_threads
+from evoprune.problems.evaluation.measure import Add, Measure, summed
+from evoprune.problems.evaluation.prefix_cache import PrefixCache, prefixes
+from evoprune.problems.models.device import free_memory
+from evoprune.problems.models.forward import Forward
+from evoprune.problems.models.late import Late, lates_of, made, put_lates
+from evoprune.problems.models.processes import map_in_threads
 
 _SHARE = 0.1  # of the free memory, at most, for the hidden states of all candidates; else they are in a file
 

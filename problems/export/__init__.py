@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from evoprune import Settings
-from problems.models.settings import Dtype, Source
+from evoprune.problems.models.settings import Dtype, Source
 
 FORMATS = "evoprune.export_formats"  # the group of entry points; a format is named by the suffix of its files
 

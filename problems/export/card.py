@@ -7,11 +7,11 @@ from typing import Any
 import yaml
 
 from evoprune import plain
-from problems.evaluation.session import PERPLEXITY
-from problems.export.facts import ExportFacts
-from problems.export.runtime import lines
-from problems.results.learning_curve import FIGURE
-from problems.results.result import EVOLVED, RecoveredRow
+from evoprune.problems.evaluation.session import PERPLEXITY
+from evoprune.problems.export.facts import ExportFacts
+from evoprune.problems.export.runtime import lines
+from evoprune.problems.results.learning_curve import FIGURE
+from evoprune.problems.results.result import EVOLVED, RecoveredRow
 
 _CURVE = f"\n![Held-out windows against the tokens trained on]({FIGURE}.png)"
 

@@ -55,7 +55,7 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     trust = {"trust_remote_code": job["trust_remote_code"]}
     start = time.perf_counter()
     if job["ragged"]:
-        from problems.export.ragged_model import load
+        from evoprune.problems.export.ragged_model import load
 
         model = load(Path(job["folder"])).to(getattr(torch, job["dtype"]))
     else:
@@ -71,7 +71,7 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
         "tokens_sha256": hashlib.sha256(tokens.numpy().tobytes()).hexdigest(),
         "load_seconds": round(seconds, 3),
         "attention": model.config._attn_implementation,
-        "evoprune_imported": any(name.split(".")[0] in {"evoprune", "problems"} for name in sys.modules),
+        "evoprune_imported": any(name.split(".")[0] == "evoprune" for name in sys.modules),
     }
 
 

@@ -13,19 +13,19 @@ import numpy as np
 import torch
 
 from evoprune import InputError, finite, note
-from problems.calibration.tensor_cache import Tensors
-from problems.evaluation.session import Session
-from problems.gguf.base import Base
-from problems.gguf.ggml import Bytes, Encoded
-from problems.gguf.runtime import compared, presets
-from problems.gguf.write import Contents, contents
-from problems.models.blocks import Matrix
-from problems.models.resident import Resident
-from problems.results.result import Text
-from problems.transforms.gguf_types import levels
-from problems.transforms.gguf_types.matrices import typed_matrices
-from problems.transforms.gguf_types.transform import Types
-from problems.transforms.stack import overlay_of
+from evoprune.problems.calibration.tensor_cache import Tensors
+from evoprune.problems.evaluation.session import Session
+from evoprune.problems.gguf.base import Base
+from evoprune.problems.gguf.ggml import Bytes, Encoded
+from evoprune.problems.gguf.runtime import compared, presets
+from evoprune.problems.gguf.write import Contents, contents
+from evoprune.problems.models.blocks import Matrix
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.results.result import Text
+from evoprune.problems.transforms.gguf_types import levels
+from evoprune.problems.transforms.gguf_types.matrices import typed_matrices
+from evoprune.problems.transforms.gguf_types.transform import Types
+from evoprune.problems.transforms.stack import overlay_of
 
 Json = dict[str, Any]
 
@@ -44,7 +44,7 @@ class Comparison:
     score: Callable[[Path], Json]
 
     def facts(self, check: Json, timed: bool, preset: bool) -> Json:
-        """Return ``source``, ``preset`` and ``runtime``, as :class:`problems.export.facts.ExportFacts` has them.
+        """Return ``source``, ``preset`` and ``runtime``, see :class:`evoprune.problems.export.facts.ExportFacts`.
 
         ``check``: the measurements of the exported file. ``timed``: whether to time both files, ``preset``: to make
         one. The dense model is resident afterwards.
@@ -105,8 +105,8 @@ def nearest_preset(
     """Return llama.cpp's preset of the dense model whose file is nearest to ``size`` bytes, and that file.
 
     It is the largest of at most ``size`` bytes, or the smallest if all are larger. ``importance``: see
-    :func:`problems.transforms.gguf_types.levels.importance_of`; empty for none. Only types of that preset are made, if
-    they are not among the ``stored`` ones of :func:`problems.transforms.gguf_types.levels.quantised`.
+    :func:`evoprune.problems.transforms.gguf_types.levels.importance_of`; empty for none. Only types of that preset are
+    made, if they are not among the ``stored`` ones of :func:`evoprune.problems.transforms.gguf_types.levels.quantised`.
     """
     plain = contents(resident.model, base, {})
     matrices = {matrix.parameter: matrix for matrix in typed_matrices(resident)}

@@ -7,7 +7,7 @@ from typing import Any, Self
 from pydantic import Field
 
 from evoprune import InputError, Quantity, Standing, check_parameters
-from problems.results.result import Keys, Pair, Reported, Shares
+from evoprune.problems.results.result import Keys, Pair, Reported, Shares
 
 QUANTITIES: Mapping[str, Quantity] = MappingProxyType(
     {

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from evoprune.figures import BLUE, GREY, ORANGE, new
-from problems.export.facts import ExportFacts, StoredMatrix
-from problems.results.summary import megabytes
+from evoprune.problems.export.facts import ExportFacts, StoredMatrix
+from evoprune.problems.results.summary import megabytes
 
 _FEWEST, _MOST = 2.0, 8.5  # bits at the ends of the colours; 16 bits have the colour of the most
 _DARK = 0.5  # share of the colours that white words are read on

@@ -12,23 +12,23 @@ from typing import Any
 import torch
 
 from evoprune import Exported, InputError, finite, plain
-from problems.evaluation.session import Session
-from problems.export import ragged_model
-from problems.export.card import card
-from problems.export.facts import ExportFacts
-from problems.export.format import ExportFormat, Json, file_facts
-from problems.export.runtime import computing, lines, runtimes
-from problems.models.device import free_memory, release_memory
-from problems.models.load import quiet, stored_dtype
-from problems.models.processes import Failed, environment, run_python
-from problems.models.tensor_file import saving
-from problems.models.weight_files import bytes_of, weight_files
-from problems.results.learning_curve import draw_recovery
-from problems.results.result import LanguageModelResult
-from problems.results.summary import about, verdict
-from problems.texts.source import load_text
-from problems.texts.windows import Windows
-from problems.transforms.stack import cutting
+from evoprune.problems.evaluation.session import Session
+from evoprune.problems.export import ragged_model
+from evoprune.problems.export.card import card
+from evoprune.problems.export.facts import ExportFacts
+from evoprune.problems.export.format import ExportFormat, Json, file_facts
+from evoprune.problems.export.runtime import computing, lines, runtimes
+from evoprune.problems.models.device import free_memory, release_memory
+from evoprune.problems.models.load import quiet, stored_dtype
+from evoprune.problems.models.processes import Failed, environment, run_python
+from evoprune.problems.models.tensor_file import saving
+from evoprune.problems.models.weight_files import bytes_of, weight_files
+from evoprune.problems.results.learning_curve import draw_recovery
+from evoprune.problems.results.result import LanguageModelResult
+from evoprune.problems.results.summary import about, verdict
+from evoprune.problems.texts.source import load_text
+from evoprune.problems.texts.windows import Windows
+from evoprune.problems.transforms.stack import cutting
 
 _ROOM = 1.5  # the check takes a GPU if so many times the bytes of the weights are free
 TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2  # relative, of perplexities: both in float32; either in 16 bits

@@ -12,7 +12,7 @@ A format of one file is a class that is registered by the suffix of such files, 
                 faults = [name for name, array in arrays.items() if not numpy.array_equal(found[name], array)]
             return Exported(self.facts(run, model, [place]), [f"{place.stat().st_size:,} bytes"], faults)
 
-:class:`problems.export.gguf.GgufFile` also has options, measures what it wrote, and describes it in a card.
+:class:`evoprune.problems.export.gguf.GgufFile` also has options, measures what it wrote, and describes it in a card.
 """
 
 import hashlib
@@ -25,11 +25,11 @@ from typing import Any
 import torch
 
 from evoprune import Exported, InputError, __version__
-from problems.evaluation.session import Session
-from problems.export import ExportOptions
-from problems.models.blocks import count_zeros, find_matrices, find_mixtures
-from problems.results.final_model import FinalModel
-from problems.results.result import LanguageModelResult
+from evoprune.problems.evaluation.session import Session
+from evoprune.problems.export import ExportOptions
+from evoprune.problems.models.blocks import count_zeros, find_matrices, find_mixtures
+from evoprune.problems.results.final_model import FinalModel
+from evoprune.problems.results.result import LanguageModelResult
 
 Json = dict[str, Any]
 

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from evoprune import CARD, Exported, InputError, about, digits, finite, plain
-from problems.evaluation.measure import Measure
-from problems.export.card import called, front_matter, how_found, how_measured, inline, perplexities, repeat
-from problems.export.facts import ExportFacts
-from problems.export.format import ExportFormat, Json
-from problems.export.runtime import lines
-from problems.models.forward import Forward
-from problems.results.result import LanguageModelResult
-from problems.results.summary import loss, megabytes, reached
-from problems.texts.source import load_text
-from problems.transforms.stack import base_of
+from evoprune.problems.evaluation.measure import Measure
+from evoprune.problems.export.card import called, front_matter, how_found, how_measured, inline, perplexities, repeat
+from evoprune.problems.export.facts import ExportFacts
+from evoprune.problems.export.format import ExportFormat, Json
+from evoprune.problems.export.runtime import lines
+from evoprune.problems.models.forward import Forward
+from evoprune.problems.results.result import LanguageModelResult
+from evoprune.problems.results.summary import loss, megabytes, reached
+from evoprune.problems.texts.source import load_text
+from evoprune.problems.transforms.stack import base_of
 
 TOLERANCE = 1e-2  # relative, of perplexities in llama.cpp, which rounds activations, and of the run; see tolerance
 ROUNDING = 0.08  # nats, the standard deviation of what this rounding adds to the loss of a token
@@ -36,7 +36,7 @@ class GgufFile(ExportFormat):
 
     def draft(self, place: Path) -> bool:
         base = self._base()
-        from problems.gguf.write import contents
+        from evoprune.problems.gguf.write import contents
 
         model, encoded = self.final.reside()
         contents(model, self._with_tokens(base), encoded, self._half).write(place)
@@ -44,9 +44,9 @@ class GgufFile(ExportFormat):
 
     def write(self, run: LanguageModelResult, place: Path) -> Exported:
         base = self._base()  # before the following imports: a package may be missing
-        from problems.export.comparison import Comparison
-        from problems.gguf.runtime import checked
-        from problems.gguf.write import contents
+        from evoprune.problems.export.comparison import Comparison
+        from evoprune.problems.gguf.runtime import checked
+        from evoprune.problems.gguf.write import contents
 
         session, final, half, timed = self.session, self.final, self._half, not self.options.untimed
         fitness, report = session.fitness, session.texts.report
@@ -100,8 +100,8 @@ class GgufFile(ExportFormat):
     def _base(self) -> Any:
         """Find the base of the model, which is resident afterwards."""
         refuse_without_packages()
-        from problems.gguf.base import find_base
-        from problems.gguf.layout import lay_out
+        from evoprune.problems.gguf.base import find_base
+        from evoprune.problems.gguf.layout import lay_out
 
         transform, resident = self.session.transform, self.session.resident
         transform.apply(transform.dense)
@@ -122,7 +122,7 @@ def tolerance(dense: float | None, final: float | None, predictions: int) -> flo
 
 def _matrix(kind: str, shape: tuple[int, ...]) -> Json:
     """Type, rows, width and bits of a weight."""
-    from problems.gguf import ggml
+    from evoprune.problems.gguf import ggml
 
     *rows, width = shape
     return {"type": kind, "rows": prod(rows), "width": width, "bits": 8 * ggml.row_bytes(kind, width) / width}

@@ -16,15 +16,15 @@ from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 from transformers.utils import GENERATION_CONFIG_NAME
 
 from evoprune import Choice, InputError, find_plugin, read_json
-from problems.models.blocks import number_attentions
-from problems.models.device import dtype_of, pick_device, pick_dtype
-from problems.models.load import convert, load_model, load_tokenizer, quiet
-from problems.models.resident import Resident
-from problems.models.settings import STRUCTURE, ModelSettings
-from problems.transforms import TRANSFORMS
-from problems.transforms.overlay import Overlay
-from problems.transforms.stack import combined
-from problems.transforms.transform import Transform
+from evoprune.problems.models.blocks import number_attentions
+from evoprune.problems.models.device import dtype_of, pick_device, pick_dtype
+from evoprune.problems.models.load import convert, load_model, load_tokenizer, quiet
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.models.settings import STRUCTURE, ModelSettings
+from evoprune.problems.transforms import TRANSFORMS
+from evoprune.problems.transforms.overlay import Overlay
+from evoprune.problems.transforms.stack import combined
+from evoprune.problems.transforms.transform import Transform
 
 WEIGHTS = "ragged.safetensors"
 

@@ -1,6 +1,6 @@
 """Measures speed and memory of the dense and the written model, in processes of their own.
 
-``python -m problems.export.runtime JOB`` prints figures as JSON. JOB: the ``models`` (fields of
+``python -m evoprune.problems.export.runtime JOB`` prints figures as JSON. JOB: the ``models`` (fields of
 :class:`ModelSettings`), ``threads``, the ``length`` of texts, and the ``seconds`` of each phase.
 """
 
@@ -15,14 +15,14 @@ from typing import Any
 import torch
 
 from evoprune import digits, note
-from problems.evaluation.session import Session
-from problems.export.ragged_model import load_any
-from problems.models.blocks import max_positions
-from problems.models.device import processor_name
-from problems.models.processes import Failed, environment, run_python
-from problems.models.settings import ModelSettings
-from problems.models.throughput import Load, Phase, peak_bytes, throughputs
-from problems.models.weight_files import bytes_of, weight_files
+from evoprune.problems.evaluation.session import Session
+from evoprune.problems.export.ragged_model import load_any
+from evoprune.problems.models.blocks import max_positions
+from evoprune.problems.models.device import processor_name
+from evoprune.problems.models.processes import Failed, environment, run_python
+from evoprune.problems.models.settings import ModelSettings
+from evoprune.problems.models.throughput import Load, Phase, peak_bytes, throughputs
+from evoprune.problems.models.weight_files import bytes_of, weight_files
 
 _LENGTH = 512  # tokens of a prompt, and before the one that is decoded, if the model has as many positions
 _SECONDS = 4.0  # for each phase

@@ -12,13 +12,13 @@ import torch
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from evoprune import InputError
-from problems.gguf.compare import Comparison
-from problems.gguf.forms import Form
-from problems.gguf.metadata import TOKENS, Fields, own_fields
-from problems.gguf.sources import OWN, needs_base
-from problems.gguf.vocabulary import cut_fields
-from problems.models.gguf_file import GgufFile, Tensor, read_gguf
-from problems.models.resident import Resident
+from evoprune.problems.gguf.compare import Comparison
+from evoprune.problems.gguf.forms import Form
+from evoprune.problems.gguf.metadata import TOKENS, Fields, own_fields
+from evoprune.problems.gguf.sources import OWN, needs_base
+from evoprune.problems.gguf.vocabulary import cut_fields
+from evoprune.problems.models.gguf_file import GgufFile, Tensor, read_gguf
+from evoprune.problems.models.resident import Resident
 
 ARCHITECTURE = "general.architecture"
 

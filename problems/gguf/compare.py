@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 from evoprune import InputError
-from problems.gguf.forms import SAME, Form, forms_of_matrix, forms_of_vector, learn
-from problems.gguf.metadata import TOKENS
-from problems.gguf.names import BLOCK, Slot, find_slots, head_size, within_block
-from problems.models.gguf_file import GgufFile, Tensor
-from problems.models.resident import Resident
+from evoprune.problems.gguf.forms import SAME, Form, forms_of_matrix, forms_of_vector, learn
+from evoprune.problems.gguf.metadata import TOKENS
+from evoprune.problems.gguf.names import BLOCK, Slot, find_slots, head_size, within_block
+from evoprune.problems.models.gguf_file import GgufFile, Tensor
+from evoprune.problems.models.resident import Resident
 
 _OF_THE_MODEL = (BLOCK, "token_embd", "output")
 """Prefixes of tensors that are parameters; others, such as factors of rotary frequencies, may be none."""

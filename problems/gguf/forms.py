@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from problems.gguf import ggml
-from problems.models.gguf_file import Tensor
+from evoprune.problems.gguf import ggml
+from evoprune.problems.models.gguf_file import Tensor
 
 Floats = NDArray[np.float32]
 Order = Callable[[int], NDArray[np.intp]]

@@ -16,9 +16,9 @@ from typing import Any
 from gguf import GGUFValue, GGUFValueType, LlamaFileType
 
 from evoprune import InputError
-from problems.gguf.base import Base
-from problems.gguf.metadata import Fields, whole_number
-from problems.gguf.names import EXPERTS, LLAMA, Slot, find_slots, head_size, hidden_size
+from evoprune.problems.gguf.base import Base
+from evoprune.problems.gguf.metadata import Fields, whole_number
+from evoprune.problems.gguf.names import EXPERTS, LLAMA, Slot, find_slots, head_size, hidden_size
 
 DECI = "deci"
 

@@ -3,8 +3,8 @@
 JOB is JSON. To measure: ``models`` (files), ``threads``, ``length`` (tokens of a prompt, at most) and ``seconds`` (how
 long speeds are measured, in turn, for one round at least) of ``phases`` (prefill, decode; or none). To score the one
 model, besides: ``known``, an .npz file with ``tokens`` ``(windows, window)`` and the dense model's probabilities
-``log_p``, ``top``, ``rest`` (see :class:`problems.evaluation.measure.Divergence`); ``text``, the file whose first
-tokens these are; and ``begin``: whether each window begins with a token that is not part of the text.
+``log_p``, ``top``, ``rest`` (see :class:`evoprune.problems.evaluation.measure.Divergence`); ``text``, the file whose
+first tokens these are; and ``begin``: whether each window begins with a token that is not part of the text.
 To list the types of presets: ``file``, in 16 bits, of which the header alone is read, and ``importance``: whether there
 will be an importance matrix, as some presets then choose other types.
 It imports nothing of evoprune, so that memory is that of llama.cpp, of Python and of numpy.

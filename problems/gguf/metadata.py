@@ -9,8 +9,8 @@ from typing import Any
 from gguf import GGUFValue, GGUFValueType, TokenType
 
 from evoprune import InputError
-from problems.gguf.sources import OWN, pre_tokenizer
-from problems.models.load import added_bos_token
+from evoprune.problems.gguf.sources import OWN, pre_tokenizer
+from evoprune.problems.models.load import added_bos_token
 
 Fields = Mapping[str, Any]  # metadata by key: each value a GGUFValue with its type
 

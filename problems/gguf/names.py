@@ -13,8 +13,8 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from evoprune import InputError
-from problems.gguf.forms import SAME, Floats, Form, Order, gathered, turned
-from problems.models.blocks import find_blocks, has_matrices
+from evoprune.problems.gguf.forms import SAME, Floats, Form, Order, gathered, turned
+from evoprune.problems.models.blocks import find_blocks, has_matrices
 
 LLAMA, GPTNEOX = "llama", "gptneox"
 BLOCK = "blk."  # prefix of the tensors of blocks

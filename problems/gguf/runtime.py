@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from evoprune import InputError, note
-from problems.gguf.base import Base
-from problems.gguf.write import contents
-from problems.models.device import processor_name
-from problems.models.processes import Failed, run_python
-from problems.models.throughput import Load
+from evoprune.problems.gguf.base import Base
+from evoprune.problems.gguf.write import contents
+from evoprune.problems.models.device import processor_name
+from evoprune.problems.models.processes import Failed, run_python
+from evoprune.problems.models.throughput import Load
 
 _LENGTH = 512  # tokens of a prompt, if the model has as many positions
 _SECONDS = 4.0  # how long both models are timed in turn, in all processes
@@ -37,7 +37,7 @@ def checked(
     """Measure the file ``path`` on ``tokens`` ``(windows, window)``: ``perplexity``, and ``divergence`` from ``dense``.
 
     ``text``: that of the tokens; ``begin``: whether each window begins with a token that is not part of it. ``dense``:
-    the dense model's probabilities, :attr:`problems.evaluation.measure.Divergence.known`. Returned besides:
+    the dense model's probabilities, :attr:`evoprune.problems.evaluation.measure.Divergence.known`. Returned besides:
     ``load_seconds``, ``peak_bytes``, and ``first_other_token``, the first token of the text that llama.cpp's
     tokenizer has otherwise than transformers'; None if there is none. If it cannot be run, ``failure`` says why.
     ``memory``: whether a whole prompt is read, for the peak; else a token.
@@ -59,7 +59,7 @@ def checked(
 def compared(dense: Path, evolved: Path, *checks: Json) -> Json | None:
     """The speeds of two files, timed in turn, and the memory and seconds that loading takes.
 
-    As :func:`problems.export.runtime.runtimes`. ``checks``: the results of :func:`checked` of both.
+    As :func:`evoprune.problems.export.runtime.runtimes`. ``checks``: the results of :func:`checked` of both.
     None where they cannot be measured.
     """
     _tell([dense, evolved])

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from problems.gguf import ggml
-from problems.gguf.ggml import Encoded, Floats
+from evoprune.problems.gguf import ggml
+from evoprune.problems.gguf.ggml import Encoded, Floats
 
 _PLACES = {
     "Q4_0": (0,), "Q4_1": (0, 2), "Q5_0": (0,), "Q5_1": (0, 2), "Q8_0": (0,),

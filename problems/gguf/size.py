@@ -8,7 +8,7 @@ from typing import Any
 
 from gguf import GGML_QUANT_SIZES, GGUF_DEFAULT_ALIGNMENT, GGMLQuantizationType, GGUFValueType
 
-from problems.gguf.metadata import Fields
+from evoprune.problems.gguf.metadata import Fields
 
 Shape = tuple[int, ...]
 

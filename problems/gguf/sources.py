@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from evoprune import InputError
-from problems.models.gguf_file import read_gguf
-from problems.models.weight_files import BUNDLED
+from evoprune.problems.models.gguf_file import read_gguf
+from evoprune.problems.models.weight_files import BUNDLED
 
 READ = ("falcon", "gemma2", "gemma3", "gpt2", "llama", "phi3", "qwen2", "qwen3", "stablelm")
 """llama.cpp's architectures whose .gguf files are read, and written again."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from evoprune import InputError
-from problems.gguf.metadata import TOKENS, Fields
+from evoprune.problems.gguf.metadata import TOKENS, Fields
 
 _OF_TOKENS = (TOKENS, "tokenizer.ggml.scores", "tokenizer.ggml.token_type")  # arrays with an entry a token
 _MERGES = "tokenizer.ggml.merges"

@@ -15,13 +15,13 @@ from gguf import GGMLQuantizationType, GGUFWriter
 from numpy.typing import NDArray
 
 from evoprune import InputError
-from problems.gguf import ggml
-from problems.gguf.base import Base
-from problems.gguf.forms import values
-from problems.gguf.ggml import Encoded
-from problems.gguf.layout import Layout, lay_out
-from problems.gguf.names import ROUTER, Slot, within_block
-from problems.gguf.size import file_bytes
+from evoprune.problems.gguf import ggml
+from evoprune.problems.gguf.base import Base
+from evoprune.problems.gguf.forms import values
+from evoprune.problems.gguf.ggml import Encoded
+from evoprune.problems.gguf.layout import Layout, lay_out
+from evoprune.problems.gguf.names import ROUTER, Slot, within_block
+from evoprune.problems.gguf.size import file_bytes
 
 VECTORS = "F32"  # the kind of routers, and of tensors with one dimension: llama.cpp has kernels for no other
 _ZEROS = "Q4_0"  # the kind of matrices of zeros, where their width allows it: the smallest

@@ -8,13 +8,13 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from evoprune import Budget, Choice, Rival, find_plugin
-from problems.allocations import ALLOCATIONS
-from problems.budgets.amounts import weights
-from problems.evaluation.session import Session
-from problems.language_model.settings import UNIFORM, PruningSettings, uniform_name
-from problems.results.sparsity_report import TOLERANCE
-from problems.transforms.transform import initial_within, uniform_within
-from problems.transforms.weights.transform import Weights
+from evoprune.problems.allocations import ALLOCATIONS
+from evoprune.problems.budgets.amounts import weights
+from evoprune.problems.evaluation.session import Session
+from evoprune.problems.language_model.settings import UNIFORM, PruningSettings, uniform_name
+from evoprune.problems.results.sparsity_report import TOLERANCE
+from evoprune.problems.transforms.transform import initial_within, uniform_within
+from evoprune.problems.transforms.weights.transform import Weights
 
 Genomes = dict[str, list[float]]
 

@@ -10,20 +10,20 @@ from typing import Any
 import torch
 
 from evoprune import FACTS, InputError, Table, check_parameters, described_in, finite
-from problems.evaluation.measure import Measure, Perplexity
-from problems.evaluation.session import protocol_of
-from problems.export.ragged_model import load_any
-from problems.language_model.settings import EvalOptions
-from problems.models.blocks import attentions_numbered
-from problems.models.device import follow_threads
-from problems.models.forward import Forward
-from problems.models.load import convert
-from problems.models.resident import Resident
-from problems.models.settings import ModelSettings
-from problems.results.final_model import FinalModel
-from problems.results.result import EVOLVED
-from problems.texts.settings import BUNDLED_REPORT_TEXT, TextSettings
-from problems.texts.windows import Windows, check_length, cut_windows, settings_of
+from evoprune.problems.evaluation.measure import Measure, Perplexity
+from evoprune.problems.evaluation.session import protocol_of
+from evoprune.problems.export.ragged_model import load_any
+from evoprune.problems.language_model.settings import EvalOptions
+from evoprune.problems.models.blocks import attentions_numbered
+from evoprune.problems.models.device import follow_threads
+from evoprune.problems.models.forward import Forward
+from evoprune.problems.models.load import convert
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.models.settings import ModelSettings
+from evoprune.problems.results.final_model import FinalModel
+from evoprune.problems.results.result import EVOLVED
+from evoprune.problems.texts.settings import BUNDLED_REPORT_TEXT, TextSettings
+from evoprune.problems.texts.windows import Windows, check_length, cut_windows, settings_of
 
 
 def run_tasks(

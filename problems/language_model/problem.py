@@ -32,22 +32,27 @@ from evoprune import (
     note,
     plugin_names,
 )
-from problems.allocations import ALLOCATIONS
-from problems.budgets import BUDGETS, MeasuredBudget
-from problems.distillation.finals import JudgedModels
-from problems.distillation.settings import RecoverOptions
-from problems.export import FORMATS, ExportOptions
-from problems.export.facts import QUANTITIES, ExportFacts
-from problems.language_model.settings import CompressionSettings, EvalOptions, LanguageModelSettings, PruningSettings
-from problems.models.settings import ModelSettings
-from problems.results.result import LanguageModelResult, Reported
-from problems.results.summary import EXPLAINED, SHARES, WORDS, about, summary
-from problems.scores import SCORES
-from problems.transforms import TRANSFORMS
+from evoprune.problems.allocations import ALLOCATIONS
+from evoprune.problems.budgets import BUDGETS, MeasuredBudget
+from evoprune.problems.distillation.finals import JudgedModels
+from evoprune.problems.distillation.settings import RecoverOptions
+from evoprune.problems.export import FORMATS, ExportOptions
+from evoprune.problems.export.facts import QUANTITIES, ExportFacts
+from evoprune.problems.language_model.settings import (
+    CompressionSettings,
+    EvalOptions,
+    LanguageModelSettings,
+    PruningSettings,
+)
+from evoprune.problems.models.settings import ModelSettings
+from evoprune.problems.results.result import LanguageModelResult, Reported
+from evoprune.problems.results.summary import EXPLAINED, SHARES, WORDS, about, summary
+from evoprune.problems.scores import SCORES
+from evoprune.problems.transforms import TRANSFORMS
 
 if TYPE_CHECKING:  # these import torch, which checking an experiment does not need
-    from problems.export.format import ExportFormat
-    from problems.language_model.baselines import Baselines
+    from evoprune.problems.export.format import ExportFormat
+    from evoprune.problems.language_model.baselines import Baselines
 
 _MEASURED = 1.0  # seconds that measuring a recovery takes, for each second of the report
 _AFTER = 0.3  # of these the report text, of the trained model alone
@@ -75,7 +80,7 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
     def __init__(self, settings: Any) -> None:
         """Load the model here, so that a fault in it is not recorded as a failure of the first candidate."""
         super().__init__(settings)
-        from problems.evaluation.session import Session
+        from evoprune.problems.evaluation.session import Session
 
         self._measurements: Mapping[str, Any] = {}
         self.session = Session.start(settings, settings.calibrates, settings.chosen_transforms)
@@ -89,7 +94,7 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         """The budget that the settings choose; the weights that are left, without a limit, if they are an objective."""
         transform = self.session.transform
         if self.settings.trades_off:
-            from problems.budgets.amounts import unlimited_weights
+            from evoprune.problems.budgets.amounts import unlimited_weights
 
             return unlimited_weights(transform)
         if isinstance(self._budget, MeasuredBudget):
@@ -118,7 +123,7 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
 
     @cached_property
     def baselines(self) -> Baselines:
-        from problems.language_model.baselines import Baselines, SparsityBaselines
+        from evoprune.problems.language_model.baselines import Baselines, SparsityBaselines
 
         if isinstance(self.settings, PruningSettings):
             return SparsityBaselines(self.session, self.budget, self.settings)
@@ -168,7 +173,7 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         return Evaluation((value, measures["sparsity"]) if self.settings.trades_off else (value,), tokens, measures)
 
     def choose(self, front: Sequence[tuple[float, ...]]) -> int:
-        from problems.language_model.baselines import choose
+        from evoprune.problems.language_model.baselines import choose
 
         return choose(front, self.settings.sparsity)
 
@@ -188,7 +193,7 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         known = {"weights": self.session.resident.weights_sha256} | self.session.texts.fingerprint()
         if self.recovery is None:
             return known
-        from problems.language_model.recovery import check_before_run
+        from evoprune.problems.language_model.recovery import check_before_run
 
         check_before_run(self.session, self.recovery, self._compared())
         text = self.recovery_text.whole  # raises an error for one that leaves too little
@@ -230,7 +235,7 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
 
     @classmethod
     def foresee(cls, settings: Any, work: float | None, evaluations: int) -> Mapping[str, str]:
-        from problems.evaluation.cost_estimate import estimate
+        from evoprune.problems.evaluation.cost_estimate import estimate
 
         return estimate(settings, work, evaluations)
 
@@ -241,8 +246,8 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
 
     def report(self, outcome: Outcome, folder: Path) -> dict[str, Any]:
-        from problems.results.report import report
-        from problems.results.sparsity_report import SparsityTarget
+        from evoprune.problems.results.report import report
+        from evoprune.problems.results.sparsity_report import SparsityTarget
 
         settings = self.settings
         pruned = isinstance(settings, PruningSettings)
@@ -254,7 +259,7 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
             by_divergence = not self.recovery.cross_entropy_weight
         result["protocol"]["finals"] = "divergence" if by_divergence else "perplexity"
         if self.recovery is not None:
-            from problems.language_model.recovery import recover_in_run
+            from evoprune.problems.language_model.recovery import recover_in_run
 
             recovery, reporting = self.recovery, time.perf_counter() - begun
             left = None if outcome.seconds_left is None else outcome.seconds_left - reporting
@@ -277,31 +282,31 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         return [f".{name}" for name in plugin_names(FORMATS)]
 
     def _format(self, place: Path) -> type[ExportFormat]:
-        from problems.export.folder import Folder
+        from evoprune.problems.export.folder import Folder
 
         return find_plugin(FORMATS, place.suffix[1:]) if self.writes_file(place) else Folder
 
     def export(self, genome: Sequence[float], result: LanguageModelResult, place: Path, options: Any) -> Exported:
-        from problems.export.format import run_of
-        from problems.results.final_model import final_model
+        from evoprune.problems.export.format import run_of
+        from evoprune.problems.results.final_model import final_model
 
         final = final_model(self.session, genome, result)
         return self._format(place)(final, options).write(run_of(final, result), place)
 
     def draft(self, genome: Sequence[float], place: Path, options: Any) -> bool:
-        from problems.results.final_model import FinalModel
+        from evoprune.problems.results.final_model import FinalModel
 
         return self._format(place)(FinalModel(self.session, genome), options).draft(place)
 
     @classmethod
     def load(cls, folder: Path, facts: Mapping[str, Any]) -> tuple[Any, Any]:
-        from problems.export.ragged_model import load_any
+        from evoprune.problems.export.ragged_model import load_any
 
         return load_any(ModelSettings(model=str(folder), device="cpu", dtype=facts["dtype"]))
 
     @classmethod
     def drawn(cls, facts: Mapping[str, Any]) -> Mapping[str, tuple[Any, str]]:
-        from problems.export.figures import drawn
+        from evoprune.problems.export.figures import drawn
 
         return drawn(ExportFacts.read(facts))
 
@@ -310,15 +315,15 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         return ExportFacts.read(facts).standing()
 
     def rivals(self, first: bool) -> Iterator[Rival]:
-        from problems.language_model.baselines import rivals
+        from evoprune.problems.language_model.baselines import rivals
 
         return rivals(self, first)
 
     def recover(
         self, genome: Sequence[float], result: LanguageModelResult, workplace: Path, place: Path, options: Any
     ) -> Exported:
-        from problems.language_model.recovery import recover_and_export
-        from problems.results.final_model import final_model
+        from evoprune.problems.language_model.recovery import recover_and_export
+        from evoprune.problems.results.final_model import final_model
 
         final, kind = final_model(self.session, genome, result), self._format(place)
         return recover_and_export(final, self._compared(), result, workplace, place, options, kind)
@@ -327,19 +332,19 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
     def recover_export(
         cls, source: Path, facts: Mapping[str, Any] | None, workplace: Path, folder: Path, options: Any
     ) -> Exported:
-        from problems.language_model.recovery import recover_export
+        from evoprune.problems.language_model.recovery import recover_export
 
         return recover_export(source, facts, workplace, folder, options)
 
     def delete_checkpoints(self, folder: Path) -> None:
         if self.settings.recover:
-            from problems.language_model.recovery import delete_checkpoints
+            from evoprune.problems.language_model.recovery import delete_checkpoints
 
             delete_checkpoints(folder)
 
     def compare(self, genome: Sequence[float], result: LanguageModelResult, options: Any) -> Table:
-        from problems.language_model.eval import compare
-        from problems.results.final_model import final_model
+        from evoprune.problems.language_model.eval import compare
+        from evoprune.problems.results.final_model import final_model
 
         return compare(final_model(self.session, genome, result), self._compared(), options)
 
@@ -350,7 +355,7 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
 
     @classmethod
     def measure(cls, source: str, options: Any) -> Table:
-        from problems.language_model.eval import measure
+        from evoprune.problems.language_model.eval import measure
 
         return measure(source, options)
 

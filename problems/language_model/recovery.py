@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from evoprune import Exported, InputError, Outcome
-from problems.distillation.recover import (
+from evoprune.problems.distillation.recover import (
     Recovered,
     begin,
     decided,
@@ -20,31 +20,31 @@ from problems.distillation.recover import (
     refuse_scales,
     refuse_unknown,
 )
-from problems.distillation.settings import DEFAULT_WINDOW, RecoverOptions, RecoverSettings
-from problems.distillation.targets import DenseModel
-from problems.distillation.teacher import Teacher
-from problems.distillation.text import RecoveryText, divided, recovery_text
-from problems.distillation.trainable_parameters import Given, looks_pruned, refuse_lora
-from problems.distillation.training import accelerator, refuse_uneven
-from problems.evaluation.session import PERPLEXITY, Session
-from problems.export import ExportOptions, ragged_model
-from problems.export.card import card, recovered_card
-from problems.export.facts import ExportFacts
-from problems.export.folder import check_folder, folder_facts
-from problems.export.format import ExportFormat, public_name, run_of
-from problems.export.runtime import computing
-from problems.models.blocks import count_zeros, find_matrices
-from problems.models.device import dtype_of, pick_device
-from problems.models.load import copy_of, quiet, stored_dtype
-from problems.models.resident import Resident
-from problems.models.settings import ModelSettings
-from problems.models.tensor_file import replace_file, saving
-from problems.results.final_model import RECOVERED, FinalModel
-from problems.results.learning_curve import FIGURE, draw_recovery
-from problems.results.result import EVOLVED, LanguageModelResult
-from problems.results.summary import recovered_lines
-from problems.texts.settings import TextSettings
-from problems.texts.windows import Windows, check_length, cut_windows, settings_of
+from evoprune.problems.distillation.settings import DEFAULT_WINDOW, RecoverOptions, RecoverSettings
+from evoprune.problems.distillation.targets import DenseModel
+from evoprune.problems.distillation.teacher import Teacher
+from evoprune.problems.distillation.text import RecoveryText, divided, recovery_text
+from evoprune.problems.distillation.trainable_parameters import Given, looks_pruned, refuse_lora
+from evoprune.problems.distillation.training import accelerator, refuse_uneven
+from evoprune.problems.evaluation.session import PERPLEXITY, Session
+from evoprune.problems.export import ExportOptions, ragged_model
+from evoprune.problems.export.card import card, recovered_card
+from evoprune.problems.export.facts import ExportFacts
+from evoprune.problems.export.folder import check_folder, folder_facts
+from evoprune.problems.export.format import ExportFormat, public_name, run_of
+from evoprune.problems.export.runtime import computing
+from evoprune.problems.models.blocks import count_zeros, find_matrices
+from evoprune.problems.models.device import dtype_of, pick_device
+from evoprune.problems.models.load import copy_of, quiet, stored_dtype
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.models.settings import ModelSettings
+from evoprune.problems.models.tensor_file import replace_file, saving
+from evoprune.problems.results.final_model import RECOVERED, FinalModel
+from evoprune.problems.results.learning_curve import FIGURE, draw_recovery
+from evoprune.problems.results.result import EVOLVED, LanguageModelResult
+from evoprune.problems.results.summary import recovered_lines
+from evoprune.problems.texts.settings import TextSettings
+from evoprune.problems.texts.windows import Windows, check_length, cut_windows, settings_of
 
 WORKPLACE = "recovery"
 """The folder with the checkpoints in the folder of a run."""

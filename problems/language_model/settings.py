@@ -7,13 +7,13 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from evoprune import Choice, Fraction, InputError, Settings, check_parameters, find_plugin
-from problems.allocations import ALLOCATIONS
-from problems.budgets import BUDGETS
-from problems.distillation.settings import RunSettings
-from problems.models.settings import Device, Dtype, Source, model_fault, registered
-from problems.texts.settings import TextSettings, text_fault
-from problems.transforms import TRANSFORMS
-from problems.transforms.weights.settings import WeightsSettings
+from evoprune.problems.allocations import ALLOCATIONS
+from evoprune.problems.budgets import BUDGETS
+from evoprune.problems.distillation.settings import RunSettings
+from evoprune.problems.models.settings import Device, Dtype, Source, model_fault, registered
+from evoprune.problems.texts.settings import TextSettings, text_fault
+from evoprune.problems.transforms import TRANSFORMS
+from evoprune.problems.transforms.weights.settings import WeightsSettings
 
 UNIFORM = "uniform"  # the baseline that takes the same share everywhere
 

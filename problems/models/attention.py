@@ -7,7 +7,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from problems.models.device import has_amx
+from evoprune.problems.models.device import has_amx
 
 NAME = "evoprune_blocked"
 _QUERIES = 128  # in a block: their scores stay in the cache, and keys after a block are never read

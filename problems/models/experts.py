@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from evoprune import InputError
-from problems.models.blocks import Mixture, find_mixtures, probe_tokens
+from evoprune.problems.models.blocks import Mixture, find_mixtures, probe_tokens
 
 COUNTS = ("num_experts", "num_local_experts", "n_routed_experts")
 """Names of the number of experts in configs and modules of transformers."""

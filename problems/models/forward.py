@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from problems.models.blocks import find_blocks, find_matrices, probe_tokens
+from evoprune.problems.models.blocks import find_blocks, find_matrices, probe_tokens
 
 _FAULTS = (TypeError, ValueError, LookupError, AttributeError, RuntimeError)  # of models that cannot be run in parts
 

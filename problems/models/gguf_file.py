@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evoprune import InputError
-from problems.models.settings import size_fault
+from evoprune.problems.models.settings import size_fault
 
 _VERSIONS = (2, 3)
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}

@@ -18,8 +18,8 @@ from safetensors.torch import load_file, save_file
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from evoprune import InputError, __version__, cache_limit
-from problems.models.gguf_file import read_gguf
-from problems.models.tensor_file import Tensors, open_cached, write_tensors
+from evoprune.problems.models.gguf_file import read_gguf
+from evoprune.problems.models.tensor_file import Tensors, open_cached, write_tensors
 
 _WEIGHTS = "model.safetensors"
 _GROWTH = 8  # the largest model is so many times as large as its file: from 4 bits a weight to 32

@@ -18,15 +18,15 @@ from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 from transformers.utils import logging
 
 from evoprune import InputError
-from problems.models.attention import NAME as BLOCKED_ATTENTION
-from problems.models.attention import use_fast_attention
-from problems.models.device import out_of_memory, pick_device, pick_dtype, release_memory
-from problems.models.gguf_file import read_as_package
-from problems.models.gguf_source import Header, as_folder
-from problems.models.late import Late, weight_of
-from problems.models.settings import ModelSettings, model_fault
-from problems.models.tensor_file import Tensors
-from problems.models.weight_files import BUNDLED, stored_tensors, weight_files
+from evoprune.problems.models.attention import NAME as BLOCKED_ATTENTION
+from evoprune.problems.models.attention import use_fast_attention
+from evoprune.problems.models.device import out_of_memory, pick_device, pick_dtype, release_memory
+from evoprune.problems.models.gguf_file import read_as_package
+from evoprune.problems.models.gguf_source import Header, as_folder
+from evoprune.problems.models.late import Late, weight_of
+from evoprune.problems.models.settings import ModelSettings, model_fault
+from evoprune.problems.models.tensor_file import Tensors
+from evoprune.problems.models.weight_files import BUNDLED, stored_tensors, weight_files
 
 _KEY = "problem.model"
 _NAMED = 4  # faulty weights in an error

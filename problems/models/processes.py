@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from problems.models.device import free_memory
+from evoprune.problems.models.device import free_memory
 
 _SHARE = 0.5  # of the free memory, for all threads
 

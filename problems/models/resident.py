@@ -9,14 +9,22 @@ from typing import Any, ClassVar, Self
 import torch
 
 from evoprune import InputError
-from problems.models.blocks import Matrix, Mixture, find_blocks, find_matrices, find_mixtures, in_features, prunable
-from problems.models.device import device_of, dtype_of, follow_threads, free_memory, keep_freed_memory
-from problems.models.forward import Forward
-from problems.models.late import weight_of
-from problems.models.load import load_model
-from problems.models.settings import ModelSettings
-from problems.models.sublayers import Sublayer, find_sublayers
-from problems.models.tensor_file import sha256_of
+from evoprune.problems.models.blocks import (
+    Matrix,
+    Mixture,
+    find_blocks,
+    find_matrices,
+    find_mixtures,
+    in_features,
+    prunable,
+)
+from evoprune.problems.models.device import device_of, dtype_of, follow_threads, free_memory, keep_freed_memory
+from evoprune.problems.models.forward import Forward
+from evoprune.problems.models.late import weight_of
+from evoprune.problems.models.load import load_model
+from evoprune.problems.models.settings import ModelSettings
+from evoprune.problems.models.sublayers import Sublayer, find_sublayers
+from evoprune.problems.models.tensor_file import sha256_of
 
 _SHARE = 0.5  # of the free memory, for a candidate's weights
 
@@ -29,7 +37,7 @@ class Resident:
     tokenizer: Any
     source: str  # as in the settings
     streams: bool = False
-    """True if a candidate's own weights are made whenever their layer runs: see :mod:`problems.models.late`."""
+    """True if a candidate's own weights are made when their layer runs: see :mod:`evoprune.problems.models.late`."""
 
     _kept: ClassVar[dict[str, Any]] = {}
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from evoprune import InputError
-from problems.models.blocks import find_blocks, has_matrices, in_features, probe_tokens, prunable, stacks_in
+from evoprune.problems.models.blocks import find_blocks, has_matrices, in_features, probe_tokens, prunable, stacks_in
 
 Kind = Literal["attention", "mlp"]
 KINDS: tuple[Kind, Kind] = ("attention", "mlp")

@@ -15,8 +15,8 @@ from typing import Any, Literal
 import torch
 from transformers import DynamicCache
 
-from problems.models.attention import NAME as BLOCKED_ATTENTION
-from problems.models.blocks import attentions_numbered, max_positions
+from evoprune.problems.models.attention import NAME as BLOCKED_ATTENTION
+from evoprune.problems.models.blocks import attentions_numbered, max_positions
 
 Phase = Literal["decode", "prefill"]
 

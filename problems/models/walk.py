@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import torch
 
-from problems.models.forward import Forward
+from evoprune.problems.models.forward import Forward
 
 
 class Walk:

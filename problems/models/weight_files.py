@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from evoprune import InputError
-from problems.models.gguf_file import read_gguf
-from problems.models.settings import BUNDLED_MIXTURE, BUNDLED_MODEL, ModelSettings, size_fault
+from evoprune.problems.models.gguf_file import read_gguf
+from evoprune.problems.models.settings import BUNDLED_MIXTURE, BUNDLED_MODEL, ModelSettings, size_fault
 
 _FOLDER = Path(__file__).resolve().parent.parent / "bundled"
 BUNDLED_WEIGHTS = _FOLDER / "weights"

@@ -8,10 +8,10 @@ import torch
 from torch.nn.functional import linear
 
 from evoprune import InputError, cache_folder
-from problems.models.device import free_memory, pick_device, pick_dtype
-from problems.models.load import stored_dtype
-from problems.models.settings import ModelSettings
-from problems.models.weight_files import stored_tensors, weight_files
+from evoprune.problems.models.device import free_memory, pick_device, pick_dtype
+from evoprune.problems.models.load import stored_dtype
+from evoprune.problems.models.settings import ModelSettings
+from evoprune.problems.models.weight_files import stored_tensors, weight_files
 
 _LEAST_READ = 8_000  # tokens that the shortest plan reads, about
 _FAR = 2.0  # times that the products may take what is given: plans are shortened, and then take what they need

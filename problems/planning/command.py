@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from evoprune import InputError, Phase, Plan, Planner, cache_limit
-from problems.distillation.settings import DURATION, seconds_of
-from problems.gguf.sources import architecture_of, cuts_of
-from problems.planning.recipe import Recipe
-from problems.planning.recipes import RECIPES, Sparsity
-from problems.planning.vocabulary import OPTION, Unneeded, text_of, trained_on, with_vocabulary
-from problems.results.summary import megabytes
+from evoprune.problems.distillation.settings import DURATION, seconds_of
+from evoprune.problems.gguf.sources import architecture_of, cuts_of
+from evoprune.problems.planning.recipe import Recipe
+from evoprune.problems.planning.recipes import RECIPES, Sparsity
+from evoprune.problems.planning.vocabulary import OPTION, Unneeded, text_of, trained_on, with_vocabulary
+from evoprune.problems.results.summary import megabytes
 
 _TRAINED_WINDOW = 256  # tokens in a window that scales are trained on, at most
 _QUICK = 60.0  # seconds, at least
@@ -65,7 +65,7 @@ class Prune(Planner):
 
     @classmethod
     def plan(cls, options: argparse.Namespace) -> Plan:
-        from problems.planning.early import larger_than_source, least_bytes, refuse_files, refuse_mistakes
+        from evoprune.problems.planning.early import larger_than_source, least_bytes, refuse_files, refuse_mistakes
 
         recipe, seconds = _goal(options), _QUICK if options.quick else _seconds(options.time)
         refuse_mistakes(options, recipe)
@@ -75,13 +75,13 @@ class Prune(Planner):
             architecture_of(options.model, base)  # raises an error for a model that cannot be written
         refuse_files(options, recipe)
 
-        from problems.gguf.base import find_base
-        from problems.models.resident import Resident
-        from problems.planning.at_all import model_settings
-        from problems.planning.division import WINDOWS, divide, parts_of
-        from problems.planning.plan import SEARCHED, longest, measure_subject, share_out
-        from problems.texts.settings import TextSettings
-        from problems.texts.windows import cut_windows
+        from evoprune.problems.gguf.base import find_base
+        from evoprune.problems.models.resident import Resident
+        from evoprune.problems.planning.at_all import model_settings
+        from evoprune.problems.planning.division import WINDOWS, divide, parts_of
+        from evoprune.problems.planning.plan import SEARCHED, longest, measure_subject, share_out
+        from evoprune.problems.texts.settings import TextSettings
+        from evoprune.problems.texts.windows import cut_windows
 
         given = options.text or options.vocabulary
         parts = parts_of(given)

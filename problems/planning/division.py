@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from evoprune import InputError
-from problems.planning.recipe import Json
-from problems.texts.settings import BUNDLED_TEXT, TextSettings
-from problems.texts.source import load_text
-from problems.texts.windows import tokens_of
+from evoprune.problems.planning.recipe import Json
+from evoprune.problems.texts.settings import BUNDLED_TEXT, TextSettings
+from evoprune.problems.texts.source import load_text
+from evoprune.problems.texts.windows import tokens_of
 
 _SHARES = {"search": (0.0, 0.3), "calibration": (0.3, 0.75), "report": (0.75, 1.0)}
 _SPLITS = {"search": "validation", "calibration": "train", "report": "test"}

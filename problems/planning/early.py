@@ -10,16 +10,16 @@ from threading import Thread
 from typing import Any
 
 from evoprune import InputError, is_one_file
-from problems.gguf import ggml
-from problems.gguf.sources import ONE_WIDTH_IN_ALL, cuts_of
-from problems.language_model.problem import LanguageModel
-from problems.models.settings import ModelSettings, model_fault
-from problems.models.weight_files import Stored, bytes_of, stored_tensors, weight_files
-from problems.planning.recipe import Recipe
-from problems.planning.sizes import Bits, Size
-from problems.planning.vocabulary import OPTION
-from problems.results.summary import megabytes
-from problems.texts.settings import TextSettings, text_fault
+from evoprune.problems.gguf import ggml
+from evoprune.problems.gguf.sources import ONE_WIDTH_IN_ALL, cuts_of
+from evoprune.problems.language_model.problem import LanguageModel
+from evoprune.problems.models.settings import ModelSettings, model_fault
+from evoprune.problems.models.weight_files import Stored, bytes_of, stored_tensors, weight_files
+from evoprune.problems.planning.recipe import Recipe
+from evoprune.problems.planning.sizes import Bits, Size
+from evoprune.problems.planning.vocabulary import OPTION
+from evoprune.problems.results.summary import megabytes
+from evoprune.problems.texts.settings import TextSettings, text_fault
 
 _LEAST_TEXT = 10_000  # bytes: no text with fewer has the tokens of all windows, as 2 bytes a token are rare
 _PATIENCE = 5.0  # seconds for the hub's answer

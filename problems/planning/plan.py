@@ -10,22 +10,22 @@ from pathlib import Path
 import torch
 
 from evoprune import InputError
-from problems.calibration.tensor_cache import cached
-from problems.distillation.block_scales import COMPENSATED
-from problems.distillation.trainable_parameters import room_to_train
-from problems.evaluation.cost_estimate import Pace, mean_inputs, pace
-from problems.gguf.sources import BLOCKS
-from problems.models.blocks import in_features, max_positions
-from problems.models.device import free_memory
-from problems.models.load import stored_kinds
-from problems.models.resident import Resident
-from problems.models.weight_files import stored_tensors
-from problems.planning.division import WINDOWS, Division
-from problems.planning.recipe import Recipe, Subject
-from problems.reconstruction import PASSES, UPDATED
-from problems.texts.windows import Windows
-from problems.transforms.gguf_types.matrices import typed_matrices
-from problems.transforms.widths.cuts import Heads
+from evoprune.problems.calibration.tensor_cache import cached
+from evoprune.problems.distillation.block_scales import COMPENSATED
+from evoprune.problems.distillation.trainable_parameters import room_to_train
+from evoprune.problems.evaluation.cost_estimate import Pace, mean_inputs, pace
+from evoprune.problems.gguf.sources import BLOCKS
+from evoprune.problems.models.blocks import in_features, max_positions
+from evoprune.problems.models.device import free_memory
+from evoprune.problems.models.load import stored_kinds
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.models.weight_files import stored_tensors
+from evoprune.problems.planning.division import WINDOWS, Division
+from evoprune.problems.planning.recipe import Recipe, Subject
+from evoprune.problems.reconstruction import PASSES, UPDATED
+from evoprune.problems.texts.windows import Windows
+from evoprune.problems.transforms.gguf_types.matrices import typed_matrices
+from evoprune.problems.transforms.widths.cuts import Heads
 
 SEARCHED = 8  # windows that candidates are scored on; as many more are held out, if the text is long enough
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from evoprune import InputError
-from problems.gguf import ggml
-from problems.gguf.sources import BLOCKS, ONE_WIDTH
+from evoprune.problems.gguf import ggml
+from evoprune.problems.gguf.sources import BLOCKS, ONE_WIDTH
 
 Json = dict[str, Any]
 
@@ -32,8 +32,8 @@ class Subject:
     ``one_file``: whether the result is to be a .gguf file; ``base``: another one; ``widths``: how many of its weights
     have rows of each length, in matrices that have types; ``kinds_of_source``: the types that these have in the source,
     and ``by_kind`` their ``widths`` by these, if it is a .gguf file.
-    ``form``: of blocks in a .gguf file, see :func:`problems.gguf.sources.cuts_of`; ``least``: about the bytes of the
-    smallest one of all weights. ``trainable``: whether the packages that train a result are there;
+    ``form``: of blocks in a .gguf file, see :func:`evoprune.problems.gguf.sources.cuts_of`; ``least``: about the bytes
+    of the smallest one of all weights. ``trainable``: whether the packages that train a result are there;
     ``roomy``: whether there is memory to train all weights. ``slowness``: seconds for each one of the processor, which
     others may use, too.
     """

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 
 from evoprune import InputError
-from problems.planning.recipe import SCREENING, Json, Recipe, Subject, additive, evaluations_of_cuts, narrower
-from problems.planning.sizes import Bits, Size, quantising_seconds
-from problems.reconstruction import SOLVING
+from evoprune.problems.planning.recipe import SCREENING, Json, Recipe, Subject, additive, evaluations_of_cuts, narrower
+from evoprune.problems.planning.sizes import Bits, Size, quantising_seconds
+from evoprune.problems.reconstruction import SOLVING
 
 _ROUNDS = (10, 90)  # evaluations after the costs of levels are known, at least and at most
 _PROBED = 0.25  # the same for sparsities

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from evoprune import InputError
-from problems.gguf import ggml
-from problems.planning.recipe import Json, Recipe, Subject, additive, evaluations_of_cuts, narrower
+from evoprune.problems.gguf import ggml
+from evoprune.problems.planning.recipe import Json, Recipe, Subject, additive, evaluations_of_cuts, narrower
 
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _LEAST, _MOST = 2, 60  # evaluations of a search that knows the costs of its levels, whose first child is nearly best

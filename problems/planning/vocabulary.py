@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evoprune import InputError
-from problems.planning.recipe import Json, Recipe, Subject, additive
-from problems.texts.settings import TextSettings
+from evoprune.problems.planning.recipe import Json, Recipe, Subject, additive
+from evoprune.problems.texts.settings import TextSettings
 
 if TYPE_CHECKING:  # it imports torch
-    from problems.models.resident import Resident
+    from evoprune.problems.models.resident import Resident
 
 OPTION = "--vocabulary"
 
@@ -35,12 +35,12 @@ class Unneeded(Recipe):
 
     def sized(self, resident: Resident, words: Json, text: Json) -> Unneeded:
         """The goal for the model ``resident``: settings of the text that says which tokens stay, and of another."""
-        from problems.gguf.size import tensor_bytes
-        from problems.models.settings import ModelSettings
-        from problems.models.weight_files import bytes_of, stored_tensors, weight_files
-        from problems.texts.source import load_text
-        from problems.texts.windows import tokens_of
-        from problems.transforms.vocabulary.order import order_of
+        from evoprune.problems.gguf.size import tensor_bytes
+        from evoprune.problems.models.settings import ModelSettings
+        from evoprune.problems.models.weight_files import bytes_of, stored_tensors, weight_files
+        from evoprune.problems.texts.source import load_text
+        from evoprune.problems.texts.windows import tokens_of
+        from evoprune.problems.transforms.vocabulary.order import order_of
 
         embedding, head = resident.model.get_input_embeddings(), resident.model.get_output_embeddings()
         rows = len(embedding.weight)

@@ -6,8 +6,8 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from problems.calibration.statistics import DAMPING, as_importance, damped_inverse
-from problems.gguf import ggml
+from evoprune.problems.calibration.statistics import DAMPING, as_importance, damped_inverse
+from evoprune.problems.gguf import ggml
 
 _STEPS = 30  # at most, of conjugate gradients; each costs a product of weight and Gram matrix
 _GAIN = 1e-3  # a step that removes a smaller share of the error is the last one: about 1% is then left to gain
@@ -140,10 +140,10 @@ def _all_but_lowest(score: torch.Tensor, count: int) -> torch.Tensor:
 
 
 def compensated(weight: torch.Tensor, kind: str, gram: torch.Tensor) -> ggml.Bytes:
-    """The rows ``weight`` ``(out, in)`` in ``kind``, as :func:`problems.gguf.ggml.quantize` returns them; on the CPU.
+    """Rows ``weight`` ``(out, in)`` in ``kind`` as :func:`evoprune.problems.gguf.ggml.quantize` returns them.
 
     ``gram`` ``(in, in)``: the mean of x x^T over the inputs, whose diagonal is the importance. GPTQ (Frantar et al.,
-    ICLR 2023), with the blocks that the type stores together in place of single columns.
+    ICLR 2023), with the blocks that the type stores together in place of single columns. Computed on the CPU.
     """
     factor, updated, size = inverse_factor(gram).cpu(), weight.float().cpu().clone(), ggml.block_size(kind)
     importance: ggml.Floats = as_importance(gram.diagonal()).numpy()

@@ -7,14 +7,14 @@ from typing import Any, NamedTuple, Self
 import torch
 
 from evoprune import InputError
-from problems.evaluation.session import Session
-from problems.gguf.ggml import Bytes, Encoded
-from problems.models.blocks import find_matrices
-from problems.models.load import copy_of
-from problems.models.tensor_file import read_checked
-from problems.results.result import EVOLVED, LanguageModelResult
-from problems.transforms.overlay import put_encoded
-from problems.transforms.stack import encode, encoded, overlay_of
+from evoprune.problems.evaluation.session import Session
+from evoprune.problems.gguf.ggml import Bytes, Encoded
+from evoprune.problems.models.blocks import find_matrices
+from evoprune.problems.models.load import copy_of
+from evoprune.problems.models.tensor_file import read_checked
+from evoprune.problems.results.result import EVOLVED, LanguageModelResult
+from evoprune.problems.transforms.overlay import put_encoded
+from evoprune.problems.transforms.stack import encode, encoded, overlay_of
 
 RECOVERED = "recovered.safetensors"
 """The file in a run's folder with the weights that a recovery trained."""

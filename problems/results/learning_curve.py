@@ -6,7 +6,7 @@ from pathlib import Path
 
 from evoprune import digits
 from evoprune.figures import BLUE, COLOURS, GREY, ORANGE, entitle, log_scale_if_wide, new, save, thousands
-from problems.results.result import RecoveredRow
+from evoprune.problems.results.result import RecoveredRow
 
 Point = Mapping[str, float | None]
 """A measurement: tokens trained on, mean parts of the loss since the last one, perplexity on held-out windows, and

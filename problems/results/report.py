@@ -10,17 +10,17 @@ from typing import Any
 import torch
 
 from evoprune import Budget, InputError, Outcome, finite
-from problems.budgets import ReportedBudget
-from problems.budgets.amounts import LENGTH, of_model, unlimited_bytes
-from problems.evaluation.session import Session
-from problems.models.blocks import attentions_numbered, max_positions
-from problems.models.weight_files import bytes_of, weight_files
-from problems.results.final_model import FinalModel
-from problems.results.result import EVOLVED, UNIFORM, Text, gap_closed
-from problems.results.sparsity_report import SparsityTarget, on_target, sparsity_report
-from problems.texts.windows import Windows
-from problems.transforms.transform import WEIGHTS
-from problems.transforms.weights.transform import Weights
+from evoprune.problems.budgets import ReportedBudget
+from evoprune.problems.budgets.amounts import LENGTH, of_model, unlimited_bytes
+from evoprune.problems.evaluation.session import Session
+from evoprune.problems.models.blocks import attentions_numbered, max_positions
+from evoprune.problems.models.weight_files import bytes_of, weight_files
+from evoprune.problems.results.final_model import FinalModel
+from evoprune.problems.results.result import EVOLVED, UNIFORM, Text, gap_closed
+from evoprune.problems.results.sparsity_report import SparsityTarget, on_target, sparsity_report
+from evoprune.problems.texts.windows import Windows
+from evoprune.problems.transforms.transform import WEIGHTS
+from evoprune.problems.transforms.weights.transform import Weights
 
 Perplexities = dict[str, float | None]
 """Of the references by name, and of the best genome as ``evolved``; None if infinite."""

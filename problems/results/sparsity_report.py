@@ -13,10 +13,10 @@ from matplotlib.ticker import PercentFormatter
 
 from evoprune import Outcome, digits
 from evoprune.figures import BLUE, COLOURS, GREY, ORANGE, entitle, log_scale_if_wide, new, save
-from problems.evaluation.session import Session
-from problems.models.blocks import Matrix
-from problems.results.result import gap_closed
-from problems.transforms.weights.transform import Weights
+from evoprune.problems.evaluation.session import Session
+from evoprune.problems.models.blocks import Matrix
+from evoprune.problems.results.result import gap_closed
+from evoprune.problems.transforms.weights.transform import Weights
 
 _MOST_LABELS = 40  # more blocks are not numbered one by one
 _FEWEST_FOR_A_LINE = 4  # a line through fewer points would suggest more than was measured

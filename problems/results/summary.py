@@ -4,8 +4,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from evoprune import digits
-from problems.evaluation import EvaluationSettings
-from problems.results.result import EVOLVED, UNIFORM, Asked, LanguageModelResult, RecoveredRow, Reported, Scores
+from evoprune.problems.evaluation import EvaluationSettings
+from evoprune.problems.results.result import (
+    EVOLVED,
+    UNIFORM,
+    Asked,
+    LanguageModelResult,
+    RecoveredRow,
+    Reported,
+    Scores,
+)
 
 WORDS = {
     "asked": "asked for, and reached",

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import torch
 
 from evoprune import InputError, find_plugin
-from problems.calibration import gradients, statistics
-from problems.scores import SCORES
+from evoprune.problems.calibration import gradients, statistics
+from evoprune.problems.scores import SCORES
 
 Score = Callable[..., torch.Tensor]
 

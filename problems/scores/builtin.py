@@ -2,8 +2,8 @@
 
 import torch
 
-from problems.calibration.statistics import damped_inverse
-from problems.scores.base import by_row
+from evoprune.problems.calibration.statistics import damped_inverse
+from evoprune.problems.scores.base import by_row
 
 
 def magnitude(weight: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from evoprune import Fraction, Settings
-from problems.models.settings import Source
+from evoprune.problems.models.settings import Source
 
 BUNDLED_TEXT = "bundled:python-docs"
 LOCAL_TEXT_SUFFIXES = (".txt", ".jsonl", ".parquet")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from evoprune import InputError
-from problems.texts.settings import BUNDLED_TEXT, HUB_SPLIT, TextSettings, text_fault
+from evoprune.problems.texts.settings import BUNDLED_TEXT, HUB_SPLIT, TextSettings, text_fault
 
 Split = Literal["train", "validation", "test"]
 

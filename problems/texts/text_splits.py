@@ -9,10 +9,17 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from evoprune import InputError
-from problems.models.blocks import max_positions
-from problems.models.resident import Resident
-from problems.texts.settings import TextSettings, TextsSettings, overlap
-from problems.texts.windows import Windows, check_length, cut_windows, held_out_windows, read_anew, share_a_window
+from evoprune.problems.models.blocks import max_positions
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.texts.settings import TextSettings, TextsSettings, overlap
+from evoprune.problems.texts.windows import (
+    Windows,
+    check_length,
+    cut_windows,
+    held_out_windows,
+    read_anew,
+    share_a_window,
+)
 
 PASSAGE = 32  # tokens
 _MOST_IN_COMMON = 0.01  # of the report text: quotations and headings may be the same

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from evoprune import InputError
-from problems.models.blocks import max_positions
-from problems.models.load import added_bos_token
-from problems.texts.settings import Begin, Sampling, TextSettings
-from problems.texts.source import load_text
+from evoprune.problems.models.blocks import max_positions
+from evoprune.problems.models.load import added_bos_token
+from evoprune.problems.texts.settings import Begin, Sampling, TextSettings
+from evoprune.problems.texts.source import load_text
 
 _AT_ONCE = 2 * 2**20  # characters: a tokenizer takes some 200 bytes of memory for each
 _LONGEST_WORD = 2**16  # characters after which a text without words is cut anywhere

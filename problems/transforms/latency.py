@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import torch
 
 from evoprune import InputError
-from problems.models.device import processor_name
-from problems.models.throughput import Load, timer
-from problems.transforms.transform import WEIGHTS, Transform
+from evoprune.problems.models.device import processor_name
+from evoprune.problems.models.throughput import Load, timer
+from evoprune.problems.transforms.transform import WEIGHTS, Transform
 
 _TURN = 0.25  # seconds of one turn, if a pass does not take longer
 

@@ -9,15 +9,15 @@ from cachetools import LRUCache
 from pydantic import Field, model_validator
 
 from evoprune import Gene, Genes
-from problems.calibration.statistics import INPUT_NORMS, statistics
-from problems.calibration.tensor_cache import Tensors, shared
-from problems.models.blocks import Matrix
-from problems.models.resident import Resident
-from problems.texts.text_splits import Texts
-from problems.transforms.transform import Needs, Prices
-from problems.transforms.weights.masks import BASE, Masks
-from problems.transforms.weights.settings import WeightsSettings
-from problems.transforms.weights.transform import LEVEL_BYTES, Weights
+from evoprune.problems.calibration.statistics import INPUT_NORMS, statistics
+from evoprune.problems.calibration.tensor_cache import Tensors, shared
+from evoprune.problems.models.blocks import Matrix
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.texts.text_splits import Texts
+from evoprune.problems.transforms.transform import Needs, Prices
+from evoprune.problems.transforms.weights.masks import BASE, Masks
+from evoprune.problems.transforms.weights.settings import WeightsSettings
+from evoprune.problems.transforms.weights.transform import LEVEL_BYTES, Weights
 
 _KEPT = 2**31  # bytes of the levels of metrics that are kept; those of others are computed again
 

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple, Self
 import torch
 
 from evoprune import Term
-from problems.gguf import ggml
-from problems.gguf.ggml import Encoded
-from problems.models.blocks import Matrix
-from problems.models.throughput import Load
-from problems.transforms.latency import Timer
-from problems.transforms.shapes import Kinds, Shapes
-from problems.transforms.transform import Transform
+from evoprune.problems.gguf import ggml
+from evoprune.problems.gguf.ggml import Encoded
+from evoprune.problems.models.blocks import Matrix
+from evoprune.problems.models.throughput import Load
+from evoprune.problems.transforms.latency import Timer
+from evoprune.problems.transforms.shapes import Kinds, Shapes
+from evoprune.problems.transforms.transform import Transform
 
 
 class Remaining(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy
 
 from evoprune import Term
-from problems.transforms.transform import Transform
+from evoprune.problems.transforms.transform import Transform
 
 Shape = tuple[int, ...]
 

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from evoprune import Additive, Budget, Coupled, Genes, InputError, Term
-from problems.gguf.ggml import Encoded
-from problems.transforms.overlay import Beside, Overlay, Remaining
-from problems.transforms.shapes import Shape, Shapes
-from problems.transforms.transform import ATTENTION, BYTES, PARAMETERS, WEIGHTS, Prices, Transform
+from evoprune.problems.gguf.ggml import Encoded
+from evoprune.problems.transforms.overlay import Beside, Overlay, Remaining
+from evoprune.problems.transforms.shapes import Shape, Shapes
+from evoprune.problems.transforms.transform import ATTENTION, BYTES, PARAMETERS, WEIGHTS, Prices, Transform
 
 _UNITS = (WEIGHTS, PARAMETERS, ATTENTION, BYTES)
 

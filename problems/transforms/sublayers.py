@@ -7,11 +7,11 @@ from typing import Any, Literal
 from pydantic import Field
 
 from evoprune import Gene, Genes, InputError, Price, Settings
-from problems.models.blocks import find_blocks, keep_blocks
-from problems.models.resident import Resident
-from problems.models.sublayers import KINDS, Sublayer, set_dropped
-from problems.texts.text_splits import Texts
-from problems.transforms.transform import ATTENTION, PARAMETERS, WEIGHTS, Prices, Transform, at_share
+from evoprune.problems.models.blocks import find_blocks, keep_blocks
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.models.sublayers import KINDS, Sublayer, set_dropped
+from evoprune.problems.texts.text_splits import Texts
+from evoprune.problems.transforms.transform import ATTENTION, PARAMETERS, WEIGHTS, Prices, Transform, at_share
 
 LEVELS = ("keep", "drop")
 

@@ -1,6 +1,6 @@
 """The interface of transforms, which make a resident language model smaller.
 
-A transform is registered under ``evoprune.transforms``. :mod:`problems.testing` checks the contract.
+A transform is registered under ``evoprune.transforms``. :mod:`evoprune.problems.testing` checks the contract.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 import torch
 
 from evoprune import Additive, Budget, Checked, Gene, Genes, InputError, Price, Rival
-from problems.models.resident import Resident
-from problems.texts.text_splits import Texts
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.texts.text_splits import Texts
 
 WEIGHTS = "weights"  # of the blocks' matrices
 PARAMETERS = "parameters"  # of the whole model
@@ -146,7 +146,7 @@ class Transform(ABC):
 
     @property
     def late(self) -> bool:
-        """True if :meth:`apply` changes only how layers make their weights: see :mod:`problems.models.late`."""
+        """True if :meth:`apply` only changes how layers make weights: see :mod:`evoprune.problems.models.late`."""
         return False
 
     @property

@@ -40,8 +40,8 @@ def record(folder: Path, backend: str, settings: Mapping[str, str]) -> list[hist
     command += ["-n", "2"] if backend != "serial" else []
     for key, value in (_SETTINGS | dict(settings)).items():
         command += ["--set", f"{key}={value}"]
-    environment = os.environ | {"PYTHONPATH": str(registry.HOME)}
-    subprocess.run(command, check=True, env=environment, cwd=registry.HOME, stdout=subprocess.DEVNULL)
+    environment = os.environ | {"PYTHONPATH": str(registry.HOME.parent)}
+    subprocess.run(command, check=True, env=environment, cwd=registry.HOME.parent, stdout=subprocess.DEVNULL)
     return list(recorded.lines(folder / run_folder.HISTORY))
 
 

@@ -25,14 +25,14 @@ from statistics import mean
 
 from evoprune import Algorithm, Evaluate, Individual, InputError
 from evoprune.experiment.resolve import resolve_file
-from operators.algorithm.additive import additive, level_costs
-from operators.algorithm.equal_marginals import equal_marginals
-from operators.algorithm.greedy import greedy
-from operators.algorithm.level_switching import level_switching
-from operators.algorithm.random_search import random_search
-from problems.evaluation.measure import Add, Divergence, Perplexity
-from problems.language_model.problem import LanguageModel
-from problems.texts.windows import predictions
+from evoprune.operators.algorithm.additive import additive, level_costs
+from evoprune.operators.algorithm.equal_marginals import equal_marginals
+from evoprune.operators.algorithm.greedy import greedy
+from evoprune.operators.algorithm.level_switching import level_switching
+from evoprune.operators.algorithm.random_search import random_search
+from evoprune.problems.evaluation.measure import Add, Divergence, Perplexity
+from evoprune.problems.language_model.problem import LanguageModel
+from evoprune.problems.texts.windows import predictions
 from tests.benchmarks import gguf_types, joint, structure
 from tests.benchmarks.results import Line, Results
 from tests.benchmarks.search import Search, Way, one

@@ -10,9 +10,9 @@ import numpy
 import torch
 
 from evoprune import Algorithm, Evaluate, Generation, Individual
-from operators.knapsack import Floats
-from problems.calibration import gradients
-from problems.transforms.gguf_types.levels import importance_of
+from evoprune.operators.knapsack import Floats
+from evoprune.problems.calibration import gradients
+from evoprune.problems.transforms.gguf_types.levels import importance_of
 from tests.benchmarks.rivals import dynamic, evopress, lagrangian, mip, summed, swapped
 from tests.benchmarks.search import Search, Way
 from tests.benchmarks.structure import GRADIENT

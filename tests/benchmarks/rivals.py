@@ -9,8 +9,8 @@ import numpy
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from evoprune import Algorithm, Evaluate, Generation, Individual
-from operators.algorithm.breeding import fittest
-from operators.knapsack import Floats
+from evoprune.operators.algorithm.breeding import fittest
+from evoprune.operators.knapsack import Floats
 from tests.benchmarks.search import Search, Way, one
 
 Costs = Callable[[Search], Floats]

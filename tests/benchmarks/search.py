@@ -12,10 +12,10 @@ import numpy
 from deap import base
 
 from evoprune import Algorithm, Evaluate, Generation, Individual
-from operators.knapsack import Choices, Floats
-from operators.mutation.exchange import exchange
-from operators.repair.shift import shift
-from problems.language_model.problem import LanguageModel
+from evoprune.operators.knapsack import Choices, Floats
+from evoprune.operators.mutation.exchange import exchange
+from evoprune.operators.repair.shift import shift
+from evoprune.problems.language_model.problem import LanguageModel
 
 _IDLE = 300  # requests without a new genome after which a search is stopped
 

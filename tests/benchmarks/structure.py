@@ -15,9 +15,9 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from evoprune import Algorithm, Evaluate, Generation, Individual
-from operators.algorithm.breeding import losses
-from operators.knapsack import Floats
-from problems.models.sublayers import find_sublayers
+from evoprune.operators.algorithm.breeding import losses
+from evoprune.operators.knapsack import Floats
+from evoprune.problems.models.sublayers import find_sublayers
 from tests.benchmarks.rivals import dynamic, evopress, mip, summed, swapped
 from tests.benchmarks.search import Search, Way
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from evoprune import Additive, Evaluate, Gene, Genes, Individual
-from operators.knapsack import Choices
-from problems.language_model.problem import LanguageModel
-from problems.models.sublayers import find_sublayers
+from evoprune.operators.knapsack import Choices
+from evoprune.problems.language_model.problem import LanguageModel
+from evoprune.problems.models.sublayers import find_sublayers
 from tests.benchmarks import gguf_types, structure
 from tests.benchmarks.compare import Report, main, ways_of
 from tests.benchmarks.front import covered
@@ -139,7 +139,7 @@ def test_every_way_runs_and_a_file_is_completed(searched, tmp_path):
 
 
 def test_costs_of_types_are_those_of_a_loop_over_the_levels():
-    ggml = pytest.importorskip("problems.gguf.ggml")
+    ggml = pytest.importorskip("evoprune.problems.gguf.ggml")
     pytest.importorskip("llama_cpp_py_sync")
     text = {"source": "bundled:python-docs", "split": "validation", "window": 32, "windows": 2}
     given = {"model": "bundled:gpt2-mini", "device": "cpu", "dtype": "float32", "objective": "kl"}

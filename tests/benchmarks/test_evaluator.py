@@ -2,8 +2,8 @@ import random
 
 import pytest
 
-from problems.language_model.settings import PruningSettings
-from problems.texts.settings import TextSettings
+from evoprune.problems.language_model.settings import PruningSettings
+from evoprune.problems.texts.settings import TextSettings
 from tests.benchmarks.evaluator import child, unrelated
 from tests.benchmarks.ways import WAYS
 

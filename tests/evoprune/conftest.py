@@ -128,7 +128,7 @@ def start(tmp_path):
 
     def call(*arguments, prefix=("-m", "evoprune"), **options):
         command = [sys.executable, *prefix, *map(str, arguments)]
-        path = os.pathsep.join([str(tmp_path), str(registry.HOME)])
+        path = os.pathsep.join([str(tmp_path), str(registry.HOME.parent)])
         process = subprocess.Popen(
             command,
             env=os.environ | {"PYTHONPATH": path},

@@ -64,7 +64,7 @@ def test_a_run_builds_its_problem_once_and_keeps_none(tmp_path, plugin, no_figur
     plugin(
         "building_problem",
         """
-        from problems.benchmark import Benchmark
+        from evoprune.problems.benchmark import Benchmark
 
         class Building(Benchmark):
             built = 0

@@ -123,7 +123,7 @@ class Trial:
     def _command(self, *arguments: object) -> None:
         workers = [] if self._backend == "serial" else ["-n", "2", "--stall-after", str(_STALL)]
         command = [sys.executable, "-m", "evoprune", *arguments, "--map", self._backend, *workers]
-        environment = os.environ | {"PYTHONPATH": str(registry.HOME), "EVOPRUNE_TRIAL": str(self._folder)}
+        environment = os.environ | {"PYTHONPATH": str(registry.HOME.parent), "EVOPRUNE_TRIAL": str(self._folder)}
         silent = subprocess.DEVNULL
         self._process = subprocess.Popen(
             list(map(str, command)), stdout=silent, stderr=silent, env=environment, start_new_session=True

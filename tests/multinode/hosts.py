@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evoprune.experiment import registry
+ROOT = Path(__file__).resolve().parents[2]
 
 _TOOLS = ("unshare", "nsenter", "setpriv", "ip", "mount", "ssh", "ssh-keygen", "sshd")
 
@@ -100,10 +100,10 @@ class Host:
         """Start ``command`` on this host, in the folder of the project."""
         enter = ["nsenter", "--target", str(self.pid), "--net", "--uts", "--mount", "--pid"]
         places = {"HOME": self.home, "TMPDIR": self.home, "EVOPRUNE_CACHE": f"{self.home}/cache"}
-        own = [f"{name}={place}" for name, place in (places | {"PYTHONPATH": registry.HOME}).items()]
+        own = [f"{name}={place}" for name, place in (places | {"PYTHONPATH": ROOT}).items()]
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(
-            [*enter, "env", f"--chdir={registry.HOME}", *own, *map(str, command)], text=True, **(pipes | options)
+            [*enter, "env", f"--chdir={ROOT}", *own, *map(str, command)], text=True, **(pipes | options)
         )
 
     def processes(self) -> list[str]:

@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from evoprune.cli import main
-from evoprune.experiment import registry
 from tests.multinode import hosts
 from tests.runs import candidates, finish, lines, result, wait_until
 
@@ -125,7 +124,7 @@ def dask(pair, tmp_path):
     pair[0].start("env", *patience, *scheduler, **log)
     for host in pair:
         worker = [*PYTHON, "worker", address, "--nthreads", "1", "--no-dashboard", "--memory-limit", "0"]
-        command = f"cd {registry.HOME} && PYTHONPATH={registry.HOME} {shlex.join(worker)} --local-directory {host.home}"
+        command = f"cd {hosts.ROOT} && PYTHONPATH={hosts.ROOT} {shlex.join(worker)} --local-directory {host.home}"
         pair[0].start("ssh", "-oBatchMode=yes", host.name, command, **log)
     wait_until(lambda: (tmp_path / "dask").read_text().count("Starting established connection") >= 2)
     return ["--map", "dask", "--scheduler", address]
@@ -142,7 +141,7 @@ def test_two_hosts_do_what_one_does(run, pair, dask, tmp_path):
 
 
 def test_the_slurm_script_for_scoop_runs_on_its_jobs_hosts(pair, alone, tmp_path):
-    page = (registry.HOME / "docs" / "clusters.md").read_text(encoding="utf-8")
+    page = (hosts.ROOT / "docs" / "clusters.md").read_text(encoding="utf-8")
     (script,) = (block for block in page.split("```") if block.startswith("bash\n#!/bin/bash"))
     (tmp_path / "scoop.sh").write_text(script.removeprefix("bash\n"))
     names = " ".join(host.name for host in pair)
@@ -156,7 +155,7 @@ def test_the_slurm_script_for_scoop_runs_on_its_jobs_hosts(pair, alone, tmp_path
     environment = ["env", "DEVICES=cpu", *(f"SLURM_{key}={value}" for key, value in job.items())]
     settings = {"plugins": ["tests.patient"], "population": 30, "generations": 2}
     problem = {"use": "tests.patient:PatientBenchmark", "function": "rastrigin", "meet": 2, "log": f"{tmp_path}/log"}
-    operators = yaml.safe_load((registry.HOME / "problems" / "rastrigin.yaml").read_text())["operators"]
+    operators = yaml.safe_load((hosts.ROOT / "problems" / "rastrigin.yaml").read_text())["operators"]
     file = tmp_path / "experiment.yaml"
     file.write_text(yaml.safe_dump(settings | {"problem": problem, "operators": operators, "seed": 0}))
     finish(pair[0].start(*environment, "bash", tmp_path / "scoop.sh", file, "both"))

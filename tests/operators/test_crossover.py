@@ -3,9 +3,9 @@ import random
 import pytest
 
 from evoprune import Individual
-from operators.crossover.blend import blend
-from operators.crossover.simulated_binary import simulated_binary
-from operators.crossover.uniform import uniform
+from evoprune.operators.crossover.blend import blend
+from evoprune.operators.crossover.simulated_binary import simulated_binary
+from evoprune.operators.crossover.uniform import uniform
 
 SIZE = 500
 BOUNDS = {"low": [0.0] * SIZE, "up": [1.0] * SIZE}

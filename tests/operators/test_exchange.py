@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from evoprune import Additive, Gene, Genes, Individual, Monotone
-from operators.mutation.exchange import exchange
+from evoprune.operators.mutation.exchange import exchange
 
 WEIGHTS = [1.0, 2.0, 50.0, 3.0, 0.0, 7.0]
 GENES = Genes.real("abcdef", 0.0, 0.9)

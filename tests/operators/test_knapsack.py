@@ -6,7 +6,7 @@ import numpy
 import pytest
 
 from evoprune import Additive, Coupled, Gene, Genes, Term
-from operators.knapsack import Choices, gene_trees
+from evoprune.operators.knapsack import Choices, gene_trees
 
 
 def drawn(seed, levels=4):

@@ -1,7 +1,7 @@
 import pytest
 
 from evoprune import Gene, Individual
-from operators.moves import another_level, clip_genes
+from evoprune.operators.moves import another_level, clip_genes
 
 
 def test_clip_genes_works_in_place_with_bounds_of_their_own():

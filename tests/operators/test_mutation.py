@@ -6,8 +6,8 @@ from statistics import mean, stdev
 import pytest
 
 from evoprune import Gene, Genes, Individual
-from operators.mutation.gaussian import gaussian
-from operators.mutation.polynomial import polynomial
+from evoprune.operators.mutation.gaussian import gaussian
+from evoprune.operators.mutation.polynomial import polynomial
 
 SIZE = 4000
 both = pytest.mark.parametrize("mutate", [gaussian, polynomial])

@@ -5,11 +5,11 @@ import random
 import pytest
 
 from evoprune import Additive, Gene, Genes, Individual
-from operators.moves import clip
-from operators.repair.landing import land
-from operators.repair.project import project
-from operators.repair.scale import scale
-from operators.repair.shift import shift
+from evoprune.operators.moves import clip
+from evoprune.operators.repair.landing import land
+from evoprune.operators.repair.project import project
+from evoprune.operators.repair.scale import scale
+from evoprune.operators.repair.shift import shift
 
 every = pytest.mark.parametrize("repair", [project, scale, shift])
 

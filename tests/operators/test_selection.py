@@ -7,10 +7,10 @@ from collections import Counter
 import pytest
 
 from evoprune import Individual
-from operators.selection.roulette import roulette
-from operators.selection.tournament import tournament
-from operators.selection.truncation import truncation
-from operators.survival.elitist import elitist
+from evoprune.operators.selection.roulette import roulette
+from evoprune.operators.selection.tournament import tournament
+from evoprune.operators.selection.truncation import truncation
+from evoprune.operators.survival.elitist import elitist
 
 both_ways = pytest.mark.parametrize("weight", [-1.0, 1.0])
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from problems.evaluation.session import Session
-from problems.language_model.problem import LanguageModel, LanguageModelSettings, Pruning
-from problems.language_model.settings import PruningSettings
+from evoprune.problems.evaluation.session import Session
+from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings, Pruning
+from evoprune.problems.language_model.settings import PruningSettings
 from tests.exports import _short_checks, fresh_processes  # noqa: F401 - fixtures
 from tests.problems.small import ARCHITECTURES, VOCABULARY, problem_in, random_model, run_in
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from evoprune.api import Run
-from problems.distillation.recover import Recovered, recover
-from problems.distillation.settings import RecoverSettings
-from problems.distillation.text import recovery_text
-from problems.distillation.training import Training
-from problems.results.final_model import FinalModel
+from evoprune.problems.distillation.recover import Recovered, recover
+from evoprune.problems.distillation.settings import RecoverSettings
+from evoprune.problems.distillation.text import recovery_text
+from evoprune.problems.distillation.training import Training
+from evoprune.problems.results.final_model import FinalModel
 
 RECOVER = {"tokens": 1024, "batch": 4, "held_out": 4, "evaluations": 4, "rate": 0.001}
 """Eight steps of four windows of 32 tokens."""

@@ -24,13 +24,13 @@ from transformers import (
 
 from evoprune import Outcome, Problem
 from evoprune.cli import main
-from problems.evaluation.measure import Measure, Perplexity
-from problems.models.blocks import find_matrices
-from problems.models.forward import Forward
-from problems.texts.windows import predictions
-from problems.transforms.weights.genes import group
-from problems.transforms.weights.masks import BASE, LEVEL, Masks
-from problems.transforms.weights.ranks import levels, ranks_in_matrix
+from evoprune.problems.evaluation.measure import Measure, Perplexity
+from evoprune.problems.models.blocks import find_matrices
+from evoprune.problems.models.forward import Forward
+from evoprune.problems.texts.windows import predictions
+from evoprune.problems.transforms.weights.genes import group
+from evoprune.problems.transforms.weights.masks import BASE, LEVEL, Masks
+from evoprune.problems.transforms.weights.ranks import levels, ranks_in_matrix
 
 VOCABULARY = 128
 BEGIN = VOCABULARY - 1

@@ -3,8 +3,8 @@ import random
 
 import pytest
 
+from evoprune.problems.benchmark import OPTIMA, Benchmark, BenchmarkSettings, Knapsack
 from evoprune.testing import check_problem
-from problems.benchmark import OPTIMA, Benchmark, BenchmarkSettings, Knapsack
 
 
 def problem(**settings):

@@ -6,10 +6,10 @@ import torch
 
 from evoprune import Exported
 from evoprune.api import Run
-from problems.evaluation.session import Session
-from problems.export.format import ExportFormat
-from problems.testing import check_format, check_transform
-from problems.transforms.weights.transform import Weights
+from evoprune.problems.evaluation.session import Session
+from evoprune.problems.export.format import ExportFormat
+from evoprune.problems.testing import check_format, check_transform
+from evoprune.problems.transforms.weights.transform import Weights
 
 
 @pytest.mark.parametrize("given", [{"use": "weights", "genes": "block_and_kind"}, {"use": "sublayers"}])

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 
 from evoprune import steps
-from problems.calibration.statistics import BATCH_TOKENS
-from problems.models.blocks import find_mixtures
-from problems.models.device import sum_dtype
-from problems.models.experts import RoutedExperts, states_noted
-from problems.models.forward import Forward
-from problems.models.walk import Walk
+from evoprune.problems.calibration.statistics import BATCH_TOKENS
+from evoprune.problems.models.blocks import find_mixtures
+from evoprune.problems.models.device import sum_dtype
+from evoprune.problems.models.experts import RoutedExperts, states_noted
+from evoprune.problems.models.forward import Forward
+from evoprune.problems.models.walk import Walk
 
 Score = Callable[[RoutedExperts, torch.Tensor], torch.Tensor]
 """Sums over the tokens of ``states`` ``(1, tokens, width)`` a score for each expert: ``(experts,)``."""

@@ -8,15 +8,15 @@ import torch
 from pydantic import Field
 
 from evoprune import Gene, Genes, InputError, Price, Settings
-from problems import transforms as cuts
-from problems.calibration.tensor_cache import Tensors, code, shared
-from problems.models.experts import COUNTS, find_experts
-from problems.models.resident import Resident
-from problems.texts.text_splits import Texts
-from problems.transforms.experts.scores import score_experts
-from problems.transforms.sublayers import protected
-from problems.transforms.transform import ATTENTION, PARAMETERS, WEIGHTS, Prices, Transform
-from problems.transforms.widths.units import has_form, set_form
+from evoprune.problems import transforms as cuts
+from evoprune.problems.calibration.tensor_cache import Tensors, code, shared
+from evoprune.problems.models.experts import COUNTS, find_experts
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.texts.text_splits import Texts
+from evoprune.problems.transforms.experts.scores import score_experts
+from evoprune.problems.transforms.sublayers import protected
+from evoprune.problems.transforms.transform import ATTENTION, PARAMETERS, WEIGHTS, Prices, Transform
+from evoprune.problems.transforms.widths.units import has_form, set_form
 
 _NAMED = 3  # blocks in a remark
 

@@ -11,17 +11,17 @@ import torch
 from cachetools import LRUCache
 from torch import nn
 
-from problems.gguf import ggml
-from problems.gguf.ggml import Bytes, Encoded
-from problems.models.blocks import Matrix
-from problems.models.late import Make, make_late
-from problems.models.resident import Resident
-from problems.models.tensor_file import sha256_of
-from problems.transforms.gguf_types import levels
-from problems.transforms.gguf_types.matrices import DENSE
-from problems.transforms.gguf_types.source import rows_taken
-from problems.transforms.overlay import Left
-from problems.transforms.transform import RECENT_BYTES
+from evoprune.problems.gguf import ggml
+from evoprune.problems.gguf.ggml import Bytes, Encoded
+from evoprune.problems.models.blocks import Matrix
+from evoprune.problems.models.late import Make, make_late
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.models.tensor_file import sha256_of
+from evoprune.problems.transforms.gguf_types import levels
+from evoprune.problems.transforms.gguf_types.matrices import DENSE
+from evoprune.problems.transforms.gguf_types.source import rows_taken
+from evoprune.problems.transforms.overlay import Left
+from evoprune.problems.transforms.transform import RECENT_BYTES
 
 Made = tuple[Make | None, Bytes]
 """Makes the values of a matrix, None for those that it has already; and the bytes in a file."""
@@ -79,8 +79,8 @@ class TypedMatrix:
 class Copies:
     """The copies of ``matrices`` in the model of ``resident``.
 
-    ``stored``: as of :func:`problems.transforms.gguf_types.levels.quantised`; ``source``: the matrices that the source
-    holds in a quantised type, by name, whose rows keep their bytes.
+    ``stored``: as of :func:`evoprune.problems.transforms.gguf_types.levels.quantised`; ``source``: the matrices that
+    the source holds in a quantised type, by name, whose rows keep their bytes.
     """
 
     def __init__(

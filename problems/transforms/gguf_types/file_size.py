@@ -7,13 +7,13 @@ from functools import lru_cache
 from typing import Any
 
 from evoprune import InputError, Term
-from problems.gguf.base import Base
-from problems.gguf.layout import Layout, arranged
-from problems.gguf.names import Slot, find_slots, head_size, hidden_size
-from problems.gguf.size import HEAD_BYTES, field_bytes, info_bytes, padded, string_bytes, tensor_bytes
-from problems.gguf.vocabulary import cut_fields
-from problems.gguf.write import plain_kind
-from problems.transforms.shapes import Kinds, Shape, Shapes
+from evoprune.problems.gguf.base import Base
+from evoprune.problems.gguf.layout import Layout, arranged
+from evoprune.problems.gguf.names import Slot, find_slots, head_size, hidden_size
+from evoprune.problems.gguf.size import HEAD_BYTES, field_bytes, info_bytes, padded, string_bytes, tensor_bytes
+from evoprune.problems.gguf.vocabulary import cut_fields
+from evoprune.problems.gguf.write import plain_kind
+from evoprune.problems.transforms.shapes import Kinds, Shape, Shapes
 
 _CACHED = 2**16
 

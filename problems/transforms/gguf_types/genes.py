@@ -10,20 +10,20 @@ from dataclasses import replace
 import torch
 
 from evoprune import Gene, Genes
-from problems.gguf import ggml
-from problems.models.blocks import Matrix
-from problems.transforms.gguf_types import levels
-from problems.transforms.gguf_types.matrices import DENSE, group_of
-from problems.transforms.gguf_types.source import nearest_type
-from problems.transforms.shapes import Shapes
+from evoprune.problems.gguf import ggml
+from evoprune.problems.models.blocks import Matrix
+from evoprune.problems.transforms.gguf_types import levels
+from evoprune.problems.transforms.gguf_types.matrices import DENSE, group_of
+from evoprune.problems.transforms.gguf_types.source import nearest_type
+from evoprune.problems.transforms.shapes import Shapes
 
 
 class TypeGenes:
     """A gene for each of ``matrices``, of which its levels are types.
 
     ``blocks``: those of the matrices that are in blocks; ``stored``: as of
-    :func:`problems.transforms.gguf_types.levels.quantised`; ``sizes``: the bytes of each matrix in each type that it
-    may have, from more to fewer.
+    :func:`evoprune.problems.transforms.gguf_types.levels.quantised`; ``sizes``: the bytes of each matrix in each type
+    that it may have, from more to fewer.
     """
 
     def __init__(

@@ -11,15 +11,15 @@ from typing import Any
 import torch
 
 from evoprune import InputError, Stopped
-from problems.gguf import ggml
-from problems.gguf.base import Base
-from problems.gguf.runtime import milliseconds
-from problems.gguf.write import contents
-from problems.models.device import processor_name
-from problems.models.throughput import Load
-from problems.transforms.latency import Timer
-from problems.transforms.overlay import Overlay
-from problems.transforms.transform import BYTES, Transform
+from evoprune.problems.gguf import ggml
+from evoprune.problems.gguf.base import Base
+from evoprune.problems.gguf.runtime import milliseconds
+from evoprune.problems.gguf.write import contents
+from evoprune.problems.models.device import processor_name
+from evoprune.problems.models.throughput import Load
+from evoprune.problems.transforms.latency import Timer
+from evoprune.problems.transforms.overlay import Overlay
+from evoprune.problems.transforms.transform import BYTES, Transform
 
 _PROCESSES = 2
 """Processes that time a model: the same file may be a third slower in one than in another, from start to end."""

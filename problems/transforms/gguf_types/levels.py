@@ -11,16 +11,16 @@ import numpy as np
 import torch
 
 from evoprune import steps
-from problems import gguf
-from problems.calibration.sensitivity import Factors, sensitivity
-from problems.calibration.statistics import INPUT_NORMS, as_importance, statistics
-from problems.calibration.tensor_cache import Tensors, code, shared
-from problems.gguf import ggml
-from problems.models.blocks import Matrix
-from problems.models.resident import Resident
-from problems.texts.windows import Windows
-from problems.transforms import gguf_types
-from problems.transforms.gguf_types.matrices import DENSE
+from evoprune.problems import gguf
+from evoprune.problems.calibration.sensitivity import Factors, sensitivity
+from evoprune.problems.calibration.statistics import INPUT_NORMS, as_importance, statistics
+from evoprune.problems.calibration.tensor_cache import Tensors, code, shared
+from evoprune.problems.gguf import ggml
+from evoprune.problems.models.blocks import Matrix
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.texts.windows import Windows
+from evoprune.problems.transforms import gguf_types
+from evoprune.problems.transforms.gguf_types.matrices import DENSE
 
 DATA, ERROR, HARM = "data", "error", "harm"
 """Stored of a matrix in a type: the bytes in a file, the relative squared error, and the divergence that it makes.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from problems.models.blocks import Matrix
-from problems.models.resident import Resident
-from problems.models.throughput import Phase
+from evoprune.problems.models.blocks import Matrix
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.models.throughput import Phase
 
 DENSE = "16 bits"  # the name of the level that changes nothing: a file holds such a matrix in 16 bits
 

@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 from evoprune import Genes, InputError, Rival, note
-from problems.gguf import ggml
-from problems.transforms.gguf_types.matrices import DENSE
-from problems.transforms.gguf_types.settings import TypesSettings
+from evoprune.problems.gguf import ggml
+from evoprune.problems.transforms.gguf_types.matrices import DENSE
+from evoprune.problems.transforms.gguf_types.settings import TypesSettings
 
 
 class Bits:

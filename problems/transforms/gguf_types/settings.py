@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pydantic import Field, model_validator
 
 from evoprune import Settings
-from problems.gguf.ggml import COMMON
-from problems.models.settings import Source
+from evoprune.problems.gguf.ggml import COMMON
+from evoprune.problems.models.settings import Source
 
 
 class TypesSettings(Settings):

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from problems.gguf import ggml
-from problems.gguf.ggml import COMMON, Bytes, Encoded
-from problems.models.blocks import Matrix
+from evoprune.problems.gguf import ggml
+from evoprune.problems.gguf.ggml import COMMON, Bytes, Encoded
+from evoprune.problems.models.blocks import Matrix
 
 if TYPE_CHECKING:
-    from problems.gguf.base import Base
+    from evoprune.problems.gguf.base import Base
 
 
 def source_types(model: Any, base: Base, matrices: Sequence[Matrix]) -> dict[str, Encoded]:
@@ -21,7 +21,7 @@ def source_types(model: Any, base: Base, matrices: Sequence[Matrix]) -> dict[str
 
     ``base``: of the source.
     """
-    from problems.gguf.names import find_slots  # imports gguf, which not everyone has
+    from evoprune.problems.gguf.names import find_slots  # imports gguf, which not everyone has
 
     slots = {slot.parameter: slot for slot in find_slots(model, base.architecture, base.forms)}
     found = {}

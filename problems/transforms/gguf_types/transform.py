@@ -12,27 +12,27 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from evoprune import Genes, InputError, Price, Rival, Term, note
-from problems.calibration.statistics import INPUT_NORMS
-from problems.gguf import ggml
-from problems.gguf.ggml import Encoded
-from problems.models.blocks import Matrix
-from problems.models.resident import Resident
-from problems.models.throughput import Load
-from problems.texts.text_splits import Texts
-from problems.transforms.gguf_types import levels
-from problems.transforms.gguf_types.copies import Copies
-from problems.transforms.gguf_types.genes import TypeGenes
-from problems.transforms.gguf_types.matrices import DENSE, is_read_whole, typed_matrices, widths_of
-from problems.transforms.gguf_types.presets import Bits, rivals
-from problems.transforms.gguf_types.settings import TypesSettings
-from problems.transforms.gguf_types.source import source_types
-from problems.transforms.latency import Timer
-from problems.transforms.overlay import Beside, Left, Overlay
-from problems.transforms.shapes import Kinds, Shapes
-from problems.transforms.transform import BYTES, PARAMETERS, WEIGHTS, Needs, Prices, Transform
+from evoprune.problems.calibration.statistics import INPUT_NORMS
+from evoprune.problems.gguf import ggml
+from evoprune.problems.gguf.ggml import Encoded
+from evoprune.problems.models.blocks import Matrix
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.models.throughput import Load
+from evoprune.problems.texts.text_splits import Texts
+from evoprune.problems.transforms.gguf_types import levels
+from evoprune.problems.transforms.gguf_types.copies import Copies
+from evoprune.problems.transforms.gguf_types.genes import TypeGenes
+from evoprune.problems.transforms.gguf_types.matrices import DENSE, is_read_whole, typed_matrices, widths_of
+from evoprune.problems.transforms.gguf_types.presets import Bits, rivals
+from evoprune.problems.transforms.gguf_types.settings import TypesSettings
+from evoprune.problems.transforms.gguf_types.source import source_types
+from evoprune.problems.transforms.latency import Timer
+from evoprune.problems.transforms.overlay import Beside, Left, Overlay
+from evoprune.problems.transforms.shapes import Kinds, Shapes
+from evoprune.problems.transforms.transform import BYTES, PARAMETERS, WEIGHTS, Needs, Prices, Transform
 
 if TYPE_CHECKING:  # it imports gguf, which not everyone has
-    from problems.gguf.base import Base
+    from evoprune.problems.gguf.base import Base
 
 QUANTISING = 1.5e-7  # s of one thread for each weight in each type, roughly: types of 32 weights take less
 
@@ -99,7 +99,7 @@ class Types(Overlay):
 
     @property
     def stored(self) -> Mapping[str, torch.Tensor]:
-        """The loaded matrices in types, see :func:`problems.transforms.gguf_types.levels.quantised`."""
+        """The loaded matrices in types, see :func:`evoprune.problems.transforms.gguf_types.levels.quantised`."""
         return self._stored
 
     @property
@@ -131,7 +131,7 @@ class Types(Overlay):
 
     def presets(self) -> dict[str, list[str]]:
         """The type of each matrix in each of llama.cpp's presets; the model must be dense."""
-        from problems.gguf.runtime import presets
+        from evoprune.problems.gguf.runtime import presets
 
         names = [matrix.parameter for matrix in self.matrices]
         found = presets(self.resident.model, self._base, self.settings.importance)
@@ -169,7 +169,7 @@ class Types(Overlay):
         if unit != BYTES:
             total = self.resident.prunable_weights if unit == WEIGHTS else self.resident.parameters
             return [[0.0] * len(gene.levels) for gene in self.genes], float(total)
-        from problems.gguf.size import tensor_bytes
+        from evoprune.problems.gguf.size import tensor_bytes
 
         dense, base = self._dense_bytes, self._base
         prices: list[Price] = []
@@ -180,7 +180,7 @@ class Types(Overlay):
 
     @cached_property
     def _dense_bytes(self) -> float:
-        from problems.gguf.write import contents
+        from evoprune.problems.gguf.write import contents
 
         whole = {matrix.parameter: self._source.get(matrix.name) for matrix in self.matrices}
         held = {name: own for name, own in whole.items() if own}
@@ -189,12 +189,12 @@ class Types(Overlay):
     @cached_property
     def _base(self) -> Base:
         """Found while the model is dense, and read once: it has all the tokens."""
-        from problems.gguf.base import find_base
+        from evoprune.problems.gguf.base import find_base
 
         return find_base(self.resident, self.base)
 
     def _types_of_source(self) -> dict[str, Encoded]:
-        from problems.gguf.base import find_base
+        from evoprune.problems.gguf.base import find_base
 
         if not self.resident.source.endswith(".gguf"):
             raise InputError("is for a model that is a .gguf file", "problem.transforms.from_source")
@@ -204,7 +204,7 @@ class Types(Overlay):
     def byte_terms(
         self, shapes: Shapes, vocabularies: Mapping[int, Sequence[Sequence[int] | None]]
     ) -> tuple[list[Term], Beside]:
-        from problems.transforms.gguf_types.file_size import CutBytes
+        from evoprune.problems.transforms.gguf_types.file_size import CutBytes
 
         base = self._base
         kinds = {
@@ -228,7 +228,7 @@ class Types(Overlay):
         self._levels.use_times(times)
 
     def timer(self, whole: Transform, load: Load, cuts: Sequence[Any]) -> Timer:
-        from problems.transforms.gguf_types.latency import IDLE, TYPES, FileTimer
+        from evoprune.problems.transforms.gguf_types.latency import IDLE, TYPES, FileTimer
 
         read = [is_read_whole(self.resident, matrix, load.phase) for matrix in self.matrices]
         both = zip(read, self.genes, strict=True)

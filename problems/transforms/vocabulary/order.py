@@ -13,9 +13,9 @@ from typing import Any
 from tokenizers import decoders, pre_tokenizers
 
 from evoprune import InputError
-from problems.models.load import quiet
-from problems.texts.windows import tokens_of
-from problems.transforms.vocabulary.tokenizer import KEY, describe
+from evoprune.problems.models.load import quiet
+from evoprune.problems.texts.windows import tokens_of
+from evoprune.problems.transforms.vocabulary.tokenizer import KEY, describe
 
 SYMBOLS = "symbols"  # the script of tokens without letters
 PARTS = "parts of characters"  # the script of tokens that are bytes inside of a character

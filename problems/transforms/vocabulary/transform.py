@@ -15,14 +15,14 @@ from pydantic import Field
 from torch import nn
 
 from evoprune import Gene, Genes, InputError, Settings
-from problems.models.resident import Resident
-from problems.texts.settings import TextSettings
-from problems.texts.source import load_text
-from problems.texts.text_splits import Texts
-from problems.texts.windows import tokens_of
-from problems.transforms.transform import ATTENTION, PARAMETERS, WEIGHTS, Needs, Prices, Transform
-from problems.transforms.vocabulary.order import Order, order_of
-from problems.transforms.vocabulary.tokenizer import cut_ids, cut_tokenizer
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.texts.settings import TextSettings
+from evoprune.problems.texts.source import load_text
+from evoprune.problems.texts.text_splits import Texts
+from evoprune.problems.texts.windows import tokens_of
+from evoprune.problems.transforms.transform import ATTENTION, PARAMETERS, WEIGHTS, Needs, Prices, Transform
+from evoprune.problems.transforms.vocabulary.order import Order, order_of
+from evoprune.problems.transforms.vocabulary.tokenizer import cut_ids, cut_tokenizer
 
 NAME = "vocabulary"
 
@@ -50,7 +50,7 @@ class Vocabulary(Transform):
     """Leave tokens out: one gene is the number that stay, the ones needed most first.
 
     The rest stays closed under the merges of the tokenizer, so that it can write any text; see
-    :mod:`problems.transforms.vocabulary.order`. The tokenizer of the resident model changes with its tensors.
+    :mod:`evoprune.problems.transforms.vocabulary.order`. The tokenizer of the resident model changes with its tensors.
     """
 
     Settings = VocabularySettings

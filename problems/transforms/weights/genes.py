@@ -8,9 +8,9 @@ from itertools import groupby
 import torch
 
 from evoprune import Gene, Genes, solve
-from problems.models.blocks import Matrix
-from problems.transforms.weights.ranks import cut, ranks_in_matrix
-from problems.transforms.weights.settings import WeightsSettings
+from evoprune.problems.models.blocks import Matrix
+from evoprune.problems.transforms.weights.ranks import cut, ranks_in_matrix
+from evoprune.problems.transforms.weights.settings import WeightsSettings
 
 _REACH = 0.3  # the largest difference in sparsity between a kind of matrix and its block
 

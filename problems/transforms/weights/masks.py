@@ -7,10 +7,10 @@ from functools import partial
 
 import torch
 
-from problems.models.blocks import Matrix
-from problems.models.late import make_late
-from problems.transforms.weights.genes import Group
-from problems.transforms.weights.ranks import cut_at
+from evoprune.problems.models.blocks import Matrix
+from evoprune.problems.models.late import make_late
+from evoprune.problems.transforms.weights.genes import Group
+from evoprune.problems.transforms.weights.ranks import cut_at
 
 BASE, LEVEL, SPLIT = "base.", "level.", "split."
 """Prefixes of a matrix's name, for its original weights, their levels, and its part of its group's loss."""
@@ -43,11 +43,11 @@ class _Version:
 class Masks:
     """Sets the model's weights to those of any sparsities, without loading or allocating anything.
 
-    ``stored``, only read: each matrix's original weights, their levels (:mod:`problems.transforms.weights.ranks`), and
-    the split of a group's loss (:func:`problems.transforms.weights.genes.split`). ``stages``: rising sparsities with
-    updated weights in ``stored``; a matrix is cut from those of the stage that is nearest to its cut, or from the
-    original ones, whose stage is 0. ``late``: the weights are made whenever their layer runs, and the model's own stay
-    as they were loaded.
+    ``stored``, only read: each matrix's original weights, their levels
+    (:mod:`evoprune.problems.transforms.weights.ranks`), and the split of a group's loss
+    (:func:`evoprune.problems.transforms.weights.genes.split`). ``stages``: rising sparsities with updated weights in
+    ``stored``; a matrix is cut from those of the stage that is nearest to its cut, or from the original ones, whose
+    stage is 0. ``late``: the weights are made whenever their layer runs, and the model's own stay as they were loaded.
     """
 
     def __init__(

@@ -7,16 +7,16 @@ from typing import Any
 import torch
 
 from evoprune import steps
-from problems.calibration.statistics import BATCH_TOKENS, GRAM, gather, statistics
-from problems.calibration.tensor_cache import Checkpoint, Tensors
-from problems.models.blocks import Matrix
-from problems.models.processes import fitting_threads, map_in_threads
-from problems.models.resident import Resident
-from problems.models.walk import Walk
-from problems.reconstruction.update import Inputs, update
-from problems.transforms.weights.masks import BASE, LEVEL, Masks, at_stage
-from problems.transforms.weights.ranks import cut_at, levels, ranks_in_matrix
-from problems.transforms.weights.settings import WeightsSettings
+from evoprune.problems.calibration.statistics import BATCH_TOKENS, GRAM, gather, statistics
+from evoprune.problems.calibration.tensor_cache import Checkpoint, Tensors
+from evoprune.problems.models.blocks import Matrix
+from evoprune.problems.models.processes import fitting_threads, map_in_threads
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.models.walk import Walk
+from evoprune.problems.reconstruction.update import Inputs, update
+from evoprune.problems.transforms.weights.masks import BASE, LEVEL, Masks, at_stage
+from evoprune.problems.transforms.weights.ranks import cut_at, levels, ranks_in_matrix
+from evoprune.problems.transforms.weights.settings import WeightsSettings
 
 _COPIES = 16  # of a matrix in float32, with its Gram matrix and factors, while it is updated
 

@@ -6,13 +6,13 @@ from typing import Any
 import torch
 
 from evoprune import InputError
-from problems.calibration.statistics import statistics
-from problems.calibration.tensor_cache import Tensors
-from problems.models.blocks import Matrix
-from problems.scores.base import find_score, needs, scope_of, source
-from problems.transforms.weights.genes import Group, split
-from problems.transforms.weights.masks import BASE, LEVEL, SPLIT
-from problems.transforms.weights.ranks import levels, ranks_in_matrix, ranks_in_rows
+from evoprune.problems.calibration.statistics import statistics
+from evoprune.problems.calibration.tensor_cache import Tensors
+from evoprune.problems.models.blocks import Matrix
+from evoprune.problems.scores.base import find_score, needs, scope_of, source
+from evoprune.problems.transforms.weights.genes import Group, split
+from evoprune.problems.transforms.weights.masks import BASE, LEVEL, SPLIT
+from evoprune.problems.transforms.weights.ranks import levels, ranks_in_matrix, ranks_in_rows
 
 
 class Scoring:

@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from evoprune import Fraction, Settings
-from problems.models.settings import registered
-from problems.scores import SCORES
+from evoprune.problems.models.settings import registered
+from evoprune.problems.scores import SCORES
 
 ScoreName = Annotated[str, registered(SCORES)]
 

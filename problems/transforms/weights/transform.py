@@ -8,22 +8,22 @@ from typing import Any
 import torch
 
 from evoprune import Genes
-from problems import reconstruction as updating
-from problems import scores
-from problems import transforms as cuts
-from problems.calibration import gradients
-from problems.calibration.statistics import Statistics, statistics
-from problems.calibration.tensor_cache import Tensors, cached, code, shared
-from problems.models.blocks import Matrix
-from problems.models.resident import Resident
-from problems.scores.base import find_score, needs
-from problems.texts.text_splits import Texts
-from problems.transforms.transform import WEIGHTS, Needs, Prices, Transform
-from problems.transforms.weights.genes import make_genes
-from problems.transforms.weights.masks import Masks
-from problems.transforms.weights.reconstruction import reconstruct, reconstruct_at_stages
-from problems.transforms.weights.scoring import Scoring
-from problems.transforms.weights.settings import WeightsSettings
+from evoprune.problems import reconstruction as updating
+from evoprune.problems import scores
+from evoprune.problems import transforms as cuts
+from evoprune.problems.calibration import gradients
+from evoprune.problems.calibration.statistics import Statistics, statistics
+from evoprune.problems.calibration.tensor_cache import Tensors, cached, code, shared
+from evoprune.problems.models.blocks import Matrix
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.scores.base import find_score, needs
+from evoprune.problems.texts.text_splits import Texts
+from evoprune.problems.transforms.transform import WEIGHTS, Needs, Prices, Transform
+from evoprune.problems.transforms.weights.genes import make_genes
+from evoprune.problems.transforms.weights.masks import Masks
+from evoprune.problems.transforms.weights.reconstruction import reconstruct, reconstruct_at_stages
+from evoprune.problems.transforms.weights.scoring import Scoring
+from evoprune.problems.transforms.weights.settings import WeightsSettings
 
 LEVEL_BYTES, _FLOAT_BYTES = 2, 4  # of one weight
 

@@ -6,10 +6,10 @@ from pydantic import Field
 from torch import nn
 
 from evoprune import InputError
-from problems.models.blocks import Matrix
-from problems.models.sublayers import Sublayer
-from problems.transforms.widths.unit_cut import UnitCut, UnitsSettings
-from problems.transforms.widths.units import Units, split
+from evoprune.problems.models.blocks import Matrix
+from evoprune.problems.models.sublayers import Sublayer
+from evoprune.problems.transforms.widths.unit_cut import UnitCut, UnitsSettings
+from evoprune.problems.transforms.widths.units import Units, split
 
 
 class Heads(UnitCut):

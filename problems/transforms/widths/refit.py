@@ -2,7 +2,7 @@
 
 import torch
 
-from problems.calibration.statistics import DAMPING, damped_factor, damped_inverse
+from evoprune.problems.calibration.statistics import DAMPING, damped_factor, damped_inverse
 
 _ROUNDS = 64  # rounds in which units are removed; a round's units are chosen by their costs at its start
 

@@ -11,22 +11,30 @@ from pydantic import Field
 from torch import nn
 
 from evoprune import Gene, Genes, InputError, Price, Settings
-from problems import scores
-from problems import transforms as cuts
-from problems.calibration.statistics import GRAM, statistics
-from problems.calibration.tensor_cache import Tensors, code, shared
-from problems.models.blocks import Matrix, find_blocks, in_features
-from problems.models.resident import Resident
-from problems.models.settings import registered
-from problems.models.sublayers import Kind, Sublayer, set_dropped
-from problems.scores import SCORES
-from problems.scores.base import find_score, needs
-from problems.texts.text_splits import Texts
-from problems.transforms.sublayers import protected
-from problems.transforms.transform import ATTENTION, PARAMETERS, RECENT_BYTES, WEIGHTS, Needs, Prices, Transform
-from problems.transforms.weights.scoring import Scoring
-from problems.transforms.widths.refit import best_first, losses, refitted
-from problems.transforms.widths.units import Units, has_form, set_form, tell_apart
+from evoprune.problems import scores
+from evoprune.problems import transforms as cuts
+from evoprune.problems.calibration.statistics import GRAM, statistics
+from evoprune.problems.calibration.tensor_cache import Tensors, code, shared
+from evoprune.problems.models.blocks import Matrix, find_blocks, in_features
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.models.settings import registered
+from evoprune.problems.models.sublayers import Kind, Sublayer, set_dropped
+from evoprune.problems.scores import SCORES
+from evoprune.problems.scores.base import find_score, needs
+from evoprune.problems.texts.text_splits import Texts
+from evoprune.problems.transforms.sublayers import protected
+from evoprune.problems.transforms.transform import (
+    ATTENTION,
+    PARAMETERS,
+    RECENT_BYTES,
+    WEIGHTS,
+    Needs,
+    Prices,
+    Transform,
+)
+from evoprune.problems.transforms.weights.scoring import Scoring
+from evoprune.problems.transforms.widths.refit import best_first, losses, refitted
+from evoprune.problems.transforms.widths.units import Units, has_form, set_form, tell_apart
 
 STRUCTURED = "structured_obs"  # the name of the order that is no score of single weights
 
@@ -99,7 +107,7 @@ class UnitCut(Transform):
 
     @abstractmethod
     def split(self, sublayer: Sublayer, matrices: Mapping[nn.Module, Matrix], interleaved: bool) -> Units:
-        """``sublayer`` taken apart; see :func:`problems.transforms.widths.units.split`."""
+        """``sublayer`` taken apart; see :func:`evoprune.problems.transforms.widths.units.split`."""
 
     @abstractmethod
     def steps(self, units: Units) -> Sequence[int]:

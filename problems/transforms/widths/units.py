@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from evoprune import InputError
-from problems.models.blocks import Matrix, find_blocks, probe_tokens
-from problems.models.device import sum_dtype
-from problems.models.sublayers import Sublayer
+from evoprune.problems.models.blocks import Matrix, find_blocks, probe_tokens
+from evoprune.problems.models.device import sum_dtype
+from evoprune.problems.models.sublayers import Sublayer
 
 _TOLERANCE = 0.05
 """The largest relative difference: roundings of bfloat16 are far below it, rows of other units far above."""

@@ -31,7 +31,7 @@ def test_scoop_may_start_us_itself(start, run, tmp_path, no_figures):
     folder = tmp_path / "runs" / "run"
     options = ["--set", "generations=2", "--runs-dir", folder.parent, "--name", "run"]
     arguments = ["run", "problems/rastrigin.yaml", *options]
-    finish(start(*arguments, prefix=("-m", "scoop", "-q", "-n", "2", registry.HOME / "evoprune" / "__main__.py")))
+    finish(start(*arguments, prefix=("-m", "scoop", "-q", "-n", "2", registry.HOME / "__main__.py")))
     assert lines(folder) == lines(whole)
     assert json.loads((folder / "environment.json").read_text())["execution"]["map"] == "scoop"
 

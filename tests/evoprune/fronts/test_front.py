@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("drawn")  # the page links the points of it
 WRITTEN = """
 from pathlib import Path
 from evoprune import Exported, Exporting, InputError, Measured, Quantity, Reporting, Rival, Standing
-from problems.benchmark import Benchmark
+from evoprune.problems.benchmark import Benchmark
 
 class Written(Benchmark, Reporting, Measured, Exporting):
     quantities = {"loss": Quantity("loss", "lower"), "bytes": Quantity("bytes", "lower"), "note": Quantity("note")}

@@ -7,7 +7,7 @@ from evoprune.api import Run
 
 TYPED = """
 from evoprune import Reporting, Result
-from problems.benchmark import Benchmark
+from evoprune.problems.benchmark import Benchmark
 
 
 class Weighed(Result):

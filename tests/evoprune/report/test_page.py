@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from evoprune.problems.benchmark import Benchmark
 from evoprune.report import page
-from problems.benchmark import Benchmark
 from tests.evoprune.report.conftest import Page
 
 

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.usefixtures("no_figures")
 
 WATCHED = """
 from evoprune import HeldOut
-from problems.benchmark import Benchmark, BenchmarkSettings
+from evoprune.problems.benchmark import Benchmark, BenchmarkSettings
 
 class Log(BenchmarkSettings):
     log: str

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("no_figures")
 JUDGED = """
 from pydantic import Field
 from evoprune import Evaluation, Finals, HeldOut
-from problems.benchmark import Benchmark, BenchmarkSettings
+from evoprune.problems.benchmark import Benchmark, BenchmarkSettings
 
 class Own(BenchmarkSettings):
     log: str

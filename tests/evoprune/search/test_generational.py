@@ -65,7 +65,7 @@ def test_operators_of_deap_drop_in_and_keep_the_bounds(run):
 
 
 COUNTED = """
-from problems.benchmark import Benchmark
+from evoprune.problems.benchmark import Benchmark
 
 calls = []
 
@@ -112,7 +112,7 @@ def test_the_elite_is_not_scored_again_and_children_name_their_parents(run, sphe
 
 
 STARTED = """
-from problems.benchmark import Benchmark
+from evoprune.problems.benchmark import Benchmark
 
 class Started(Benchmark):
     def initial_genomes(self):

@@ -8,11 +8,11 @@ import pytest
 from deap import base
 
 from evoprune import Additive, Evaluate, Generation, Genes, Individual
-from operators.crossover.blend import blend
-from operators.mutation.exchange import exchange
-from operators.repair.project import project
-from operators.selection.truncation import truncation
-from operators.survival.elitist import elitist
+from evoprune.operators.crossover.blend import blend
+from evoprune.operators.mutation.exchange import exchange
+from evoprune.operators.repair.project import project
+from evoprune.operators.selection.truncation import truncation
+from evoprune.operators.survival.elitist import elitist
 
 GENES = 10
 TARGET = 0.45

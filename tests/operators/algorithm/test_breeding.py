@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from operators.algorithm.breeding import losses
+from evoprune.operators.algorithm.breeding import losses
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import numpy
 from deap import base
 
 from evoprune import Individual
-from operators.algorithm.cma import cma
-from operators.repair.shift import shift
-from problems.benchmark import Knapsack, KnapsackSettings
+from evoprune.operators.algorithm.cma import cma
+from evoprune.operators.repair.shift import shift
+from evoprune.problems.benchmark import Knapsack, KnapsackSettings
 from tests.operators.algorithm.conftest import drive
 
 

@@ -4,7 +4,7 @@ import random
 import pytest
 
 from evoprune import Additive, Gene, Genes, Individual, Monotone
-from operators.algorithm.equal_marginals import equal_marginals, log_marginals
+from evoprune.operators.algorithm.equal_marginals import equal_marginals, log_marginals
 from tests.operators.algorithm.conftest import (
     COSTS,
     GENES,

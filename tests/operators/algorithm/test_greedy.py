@@ -5,8 +5,8 @@ from deap import base
 
 from evoprune import Additive, Genes, Individual, Monotone
 from evoprune.interfaces.genes import Gene
-from operators.algorithm.greedy import greedy
-from operators.repair.shift import shift
+from evoprune.operators.algorithm.greedy import greedy
+from evoprune.operators.repair.shift import shift
 from tests.operators.algorithm.conftest import drive
 
 DROP = Genes([Gene.of_levels(str(place), ["keep", "drop"]) for place in range(6)])

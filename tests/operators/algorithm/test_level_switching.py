@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from operators.algorithm.level_switching import level_switching
+from evoprune.operators.algorithm.level_switching import level_switching
 from tests.operators.algorithm.conftest import GENES, TARGET, drive
 
 START = [[TARGET] * GENES]

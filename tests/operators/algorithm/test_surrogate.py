@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from operators.algorithm.surrogate import _Known, _regression, surrogate
+from evoprune.operators.algorithm.surrogate import _Known, _regression, surrogate
 from tests.operators.algorithm.conftest import GENES, TARGET, best_allocation, drive, loss
 
 START = [[TARGET] * GENES]

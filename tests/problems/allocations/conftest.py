@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from evoprune import find_plugin
-from problems.allocations import ALLOCATIONS
-from problems.language_model.problem import Pruning
+from evoprune.problems.allocations import ALLOCATIONS
+from evoprune.problems.language_model.problem import Pruning
 
 BOUNDS = {"sparsity": 0.5, "min_sparsity": 0.35, "max_sparsity": 0.6}
 LOOSE = {"sparsity": 0.5, "min_sparsity": 0.0, "max_sparsity": 1.0}

@@ -8,10 +8,10 @@ import torch
 
 from evoprune import Additive, Genes
 from evoprune.experiment.registry import names
-from problems.allocations import ALLOCATIONS
-from problems.allocations.builtin import cheapest, fit, shift, tail_exponent
-from problems.models.blocks import find_matrices
-from problems.transforms.weights.genes import group
+from evoprune.problems.allocations import ALLOCATIONS
+from evoprune.problems.allocations.builtin import cheapest, fit, shift, tail_exponent
+from evoprune.problems.models.blocks import find_matrices
+from evoprune.problems.transforms.weights.genes import group
 from tests.problems.small import random_model, save
 
 

@@ -7,10 +7,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from evoprune import InputError
 from evoprune.experiment.registry import plugin
+from evoprune.problems.budgets.amounts import file_bytes, of_model, operations, parameters, unlimited_weights, weights
+from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
+from evoprune.problems.models.blocks import count_zeros
 from evoprune.testing import check_budget
-from problems.budgets.amounts import file_bytes, of_model, operations, parameters, unlimited_weights, weights
-from problems.language_model.problem import LanguageModel, LanguageModelSettings
-from problems.models.blocks import count_zeros
 from tests.problems.small import ARCHITECTURES, outcome_of, problem_in
 
 
@@ -137,8 +137,8 @@ def test_the_share_is_one_of_the_blocks(problems):
 
 BUDGET = """
 from evoprune import Additive
-from problems.budgets import MeasuredBudget
-from problems.budgets import ReportedBudget
+from evoprune.problems.budgets import MeasuredBudget
+from evoprune.problems.budgets import ReportedBudget
 
 
 class Blocks(Additive, ReportedBudget):

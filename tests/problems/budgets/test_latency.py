@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from evoprune import Coupled
+from evoprune.problems.budgets.latency import TIMED, savings, time_terms, timed_levels, timer_of
+from evoprune.problems.models.throughput import Load
+from evoprune.problems.transforms import latency
 from evoprune.testing import check_budget
-from problems.budgets.latency import TIMED, savings, time_terms, timed_levels, timer_of
-from problems.models.throughput import Load
-from problems.transforms import latency
 
 WIDTHS = ["heads", {"use": "channels", "step": 32}]
 DECODE = Load("decode", length=16)

@@ -6,9 +6,9 @@ import pytest
 
 from evoprune import InputError
 from evoprune.cli import main
+from evoprune.problems.budgets.amounts import of_model
+from evoprune.problems.budgets.milliseconds import Milliseconds
 from evoprune.testing import check_budget
-from problems.budgets.amounts import of_model
-from problems.budgets.milliseconds import Milliseconds
 from tests.problems.small import problem_in, resume_cut, run_in
 from tests.runs import result
 

@@ -8,11 +8,11 @@ import torch
 pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")
 
-from problems.bundled import base
-from problems.gguf import llama
-from problems.models.load import load_model
-from problems.models.settings import ModelSettings
-from problems.texts.source import python_docs
+from evoprune.problems.bundled import base
+from evoprune.problems.gguf import llama
+from evoprune.problems.models.load import load_model
+from evoprune.problems.models.settings import ModelSettings
+from evoprune.problems.texts.source import python_docs
 
 
 def test_llama_and_transformers_read_it_back(tmp_path, monkeypatch):

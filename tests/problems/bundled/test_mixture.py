@@ -1,9 +1,9 @@
 """The bundled mixture of experts."""
 
-from problems.models.experts import find_experts
-from problems.models.resident import Resident
-from problems.models.settings import BUNDLED_MIXTURE, ModelSettings
-from problems.models.weight_files import bytes_of, weight_files
+from evoprune.problems.models.experts import find_experts
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.models.settings import BUNDLED_MIXTURE, ModelSettings
+from evoprune.problems.models.weight_files import bytes_of, weight_files
 
 SETTINGS = ModelSettings(model=BUNDLED_MIXTURE, device="cpu", dtype="float32")
 

@@ -1,6 +1,6 @@
 """The training text of the bundled model."""
 
-from problems.bundled.train import docstrings, source_folders, word_runs
+from evoprune.problems.bundled.train import docstrings, source_folders, word_runs
 
 LONG = "This sentence stands in a docstring and is long enough to be text that something can be learnt from."
 

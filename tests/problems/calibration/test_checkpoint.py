@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from evoprune.files.cache import entries
-from problems.calibration import gradients, tensor_cache
-from problems.calibration.sensitivity import sensitivity
-from problems.calibration.statistics import INPUT_NORMS, statistics
-from problems.calibration.tensor_cache import Checkpoint, cached
-from problems.models.resident import Resident
-from problems.models.settings import ModelSettings
+from evoprune.problems.calibration import gradients, tensor_cache
+from evoprune.problems.calibration.sensitivity import sensitivity
+from evoprune.problems.calibration.statistics import INPUT_NORMS, statistics
+from evoprune.problems.calibration.tensor_cache import Checkpoint, cached
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.models.settings import ModelSettings
 
 
 @pytest.fixture(autouse=True)

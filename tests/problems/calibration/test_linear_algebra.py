@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from problems.calibration.statistics import damped_inverse
+from evoprune.problems.calibration.statistics import damped_inverse
 
 
 @pytest.fixture

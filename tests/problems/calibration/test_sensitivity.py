@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 
-from problems.calibration import sensitivity as module
-from problems.calibration.sensitivity import sensitivity
-from problems.models.blocks import find_matrices
-from problems.transforms.gguf_types.matrices import typed_matrices
+from evoprune.problems.calibration import sensitivity as module
+from evoprune.problems.calibration.sensitivity import sensitivity
+from evoprune.problems.models.blocks import find_matrices
+from evoprune.problems.transforms.gguf_types.matrices import typed_matrices
 from tests.problems.small import random_model
 
 _SIZE = 0.01  # of a change, as a share of the weights'

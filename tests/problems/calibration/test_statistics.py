@@ -7,12 +7,12 @@ import numpy
 import pytest
 import torch
 
-from problems.calibration import gradients
-from problems.calibration.statistics import NAMES, statistics
-from problems.models import forward
-from problems.models.blocks import find_matrices
-from problems.models.forward import Forward
-from problems.models.processes import map_in_threads
+from evoprune.problems.calibration import gradients
+from evoprune.problems.calibration.statistics import NAMES, statistics
+from evoprune.problems.models import forward
+from evoprune.problems.models.blocks import find_matrices
+from evoprune.problems.models.forward import Forward
+from evoprune.problems.models.processes import map_in_threads
 from tests.problems.small import inputs_of, random_model
 
 

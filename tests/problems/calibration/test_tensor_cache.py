@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from evoprune.files.cache import entries
-from problems.calibration.tensor_cache import cached, code, shared
-from problems.models.resident import Resident
-from problems.models.settings import ModelSettings
+from evoprune.problems.calibration.tensor_cache import cached, code, shared
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.models.settings import ModelSettings
 from tests.problems.small import random_model, save
 
 

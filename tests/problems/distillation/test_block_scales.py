@@ -9,14 +9,14 @@ import pytest
 import torch
 from transformers.pytorch_utils import Conv1D
 
-from problems.models.blocks import Matrix, find_matrices
-from problems.transforms.overlay import put_encoded
+from evoprune.problems.models.blocks import Matrix, find_matrices
+from evoprune.problems.transforms.overlay import put_encoded
 
 pytest.importorskip("llama_cpp_py_sync")
-from problems.distillation.block_scales import compensate, fix_scales, train_scales
-from problems.gguf import ggml
-from problems.gguf.ggml import Encoded
-from problems.gguf.scales import codes_of, scales_of
+from evoprune.problems.distillation.block_scales import compensate, fix_scales, train_scales
+from evoprune.problems.gguf import ggml
+from evoprune.problems.gguf.ggml import Encoded
+from evoprune.problems.gguf.scales import codes_of, scales_of
 from tests.problems.small import random_model
 
 INPUTS, OUTPUTS = 256, 24

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from evoprune import InputError
-from problems.distillation.checkpoint import Checkpoints
+from evoprune.problems.distillation.checkpoint import Checkpoints
 
 
 def test_the_last_is_read_back_and_the_only_one(tmp_path):

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from evoprune.cli import main
+from evoprune.problems.distillation.loss import divergence
+from evoprune.problems.distillation.targets import DenseModel
+from evoprune.problems.models.forward import Forward
+from evoprune.problems.results.final_model import FinalModel
+from evoprune.problems.texts.text_splits import in_common
 from evoprune.testing import check_problem
-from problems.distillation.loss import divergence
-from problems.distillation.targets import DenseModel
-from problems.models.forward import Forward
-from problems.results.final_model import FinalModel
-from problems.texts.text_splits import in_common
 from tests.problems.recoveries import recover_with
 from tests.problems.small import plain_perplexity, weights_of
 from tests.runs import lines, result

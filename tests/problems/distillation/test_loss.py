@@ -7,12 +7,12 @@ import torch
 from torch.nn.functional import cross_entropy, kl_div
 
 from evoprune import InputError
-from problems.distillation import loss
-from problems.distillation.loss import Student
-from problems.distillation.targets import DenseModel
-from problems.models import forward
-from problems.models.forward import Forward
-from problems.results.final_model import FinalModel
+from evoprune.problems.distillation import loss
+from evoprune.problems.distillation.loss import Student
+from evoprune.problems.distillation.targets import DenseModel
+from evoprune.problems.models import forward
+from evoprune.problems.models.forward import Forward
+from evoprune.problems.results.final_model import FinalModel
 from tests.problems.small import VOCABULARY, plain_perplexity, random_model
 
 ROWS, WIDTH = 21, 16

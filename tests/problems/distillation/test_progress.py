@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from problems.distillation.progress import Progress
-from problems.results.learning_curve import PERPLEXITY
+from evoprune.problems.distillation.progress import Progress
+from evoprune.problems.results.learning_curve import PERPLEXITY
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,14 @@ import torch
 
 from evoprune import InputError, Stopped
 from evoprune.api import Run
-from problems.distillation import block_scales
-from problems.distillation.recover import decided, refuse_scales
-from problems.distillation.settings import RecoverSettings
-from problems.distillation.training import Training
-from problems.gguf import ggml
-from problems.gguf.scales import scales_of, with_scales
-from problems.results.final_model import FinalModel
-from problems.transforms.stack import overlay_of
+from evoprune.problems.distillation import block_scales
+from evoprune.problems.distillation.recover import decided, refuse_scales
+from evoprune.problems.distillation.settings import RecoverSettings
+from evoprune.problems.distillation.training import Training
+from evoprune.problems.gguf import ggml
+from evoprune.problems.gguf.scales import scales_of, with_scales
+from evoprune.problems.results.final_model import FinalModel
+from evoprune.problems.transforms.stack import overlay_of
 from tests.problems.recoveries import recover_with, recovered, stop_at_step_5
 from tests.problems.small import plain_perplexity
 

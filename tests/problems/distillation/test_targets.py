@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from problems.distillation.loss import Student
-from problems.distillation.settings import RecoverSettings
-from problems.distillation.targets import DenseModel, RetokenisingModel
-from problems.distillation.teacher import taught
-from problems.distillation.text import RecoveryText, recovery_text
-from problems.models.forward import Forward
-from problems.results.final_model import FinalModel
+from evoprune.problems.distillation.loss import Student
+from evoprune.problems.distillation.settings import RecoverSettings
+from evoprune.problems.distillation.targets import DenseModel, RetokenisingModel
+from evoprune.problems.distillation.teacher import taught
+from evoprune.problems.distillation.text import RecoveryText, recovery_text
+from evoprune.problems.models.forward import Forward
+from evoprune.problems.results.final_model import FinalModel
 from tests.problems.odd_texts import ENGLISH, GREEK
 from tests.problems.recoveries import recover_with, stop_at_step_5
 
@@ -19,7 +19,7 @@ GENOME = [3.0]
 
 @pytest.fixture(scope="module")
 def session():
-    from problems.language_model.problem import LanguageModel, LanguageModelSettings
+    from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
 
     settings = LanguageModelSettings(
         model="bundled:gpt2-mini",

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from evoprune import InputError
-from problems.distillation.settings import RecoverSettings
-from problems.distillation.text import recovery_text
-from problems.texts.text_splits import PASSAGE
+from evoprune.problems.distillation.settings import RecoverSettings
+from evoprune.problems.distillation.text import recovery_text
+from evoprune.problems.texts.text_splits import PASSAGE
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from evoprune import InputError
-from problems.distillation.trainable_parameters import Given, TrainableParameters, looks_pruned
-from problems.gguf import ggml
-from problems.gguf.ggml import Encoded
-from problems.models.blocks import find_matrices
+from evoprune.problems.distillation.trainable_parameters import Given, TrainableParameters, looks_pruned
+from evoprune.problems.gguf import ggml
+from evoprune.problems.gguf.ggml import Encoded
+from evoprune.problems.models.blocks import find_matrices
 from tests.problems.mixtures import random_mixture
 from tests.problems.small import random_model
 

@@ -7,7 +7,7 @@ from functools import cache
 import numpy
 import pytest
 
-from problems.distillation.training import Training, is_due, rate_share, windows_of
+from evoprune.problems.distillation.training import Training, is_due, rate_share, windows_of
 from tests.problems.recoveries import recovered
 
 

@@ -6,10 +6,10 @@ import re
 import pytest
 
 from evoprune.cli import main
-from problems.evaluation.cost_estimate import pace
-from problems.gguf import ggml
-from problems.models.resident import Resident
-from problems.models.settings import ModelSettings
+from evoprune.problems.evaluation.cost_estimate import pace
+from evoprune.problems.gguf import ggml
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.models.settings import ModelSettings
 
 
 def test_a_pace_is_positive_and_leaves_the_model_as_it_was(small, tokens):

@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 
-from problems.evaluation.measure import Divergence, Measure, Perplexity, beside, fitting
-from problems.evaluation.prefix_cache import PrefixCache
-from problems.models.forward import Forward
+from evoprune.problems.evaluation.measure import Divergence, Measure, Perplexity, beside, fitting
+from evoprune.problems.evaluation.prefix_cache import PrefixCache
+from evoprune.problems.models.forward import Forward
 from tests.problems.small import masks_of, perplexity_of, plain_perplexity
 
 

@@ -3,9 +3,9 @@ import random
 import pytest
 import torch
 
-from problems.evaluation.measure import Measure, Perplexity
-from problems.evaluation.prefix_cache import PrefixCache
-from problems.models.forward import Forward
+from evoprune.problems.evaluation.measure import Measure, Perplexity
+from evoprune.problems.evaluation.prefix_cache import PrefixCache
+from evoprune.problems.models.forward import Forward
 from tests.problems.small import masks_of, random_model
 
 STATE_BYTES = 5 * 32 * 64 * 4

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from evoprune import InputError
-from problems.evaluation import EvaluationSettings
-from problems.evaluation.prefix_cache import PrefixCache
-from problems.evaluation.session import Session
-from problems.transforms.weights.settings import WeightsSettings
-from problems.transforms.weights.transform import Weights
+from evoprune.problems.evaluation import EvaluationSettings
+from evoprune.problems.evaluation.prefix_cache import PrefixCache
+from evoprune.problems.evaluation.session import Session
+from evoprune.problems.transforms.weights.settings import WeightsSettings
+from evoprune.problems.transforms.weights.transform import Weights
 from tests.problems.small import plain_perplexity
 
 

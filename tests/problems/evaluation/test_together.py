@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from problems.evaluation import together
-from problems.transforms.gguf_types import levels
+from evoprune.problems.evaluation import together
+from evoprune.problems.transforms.gguf_types import levels
 from tests.problems.small import problem_in, resume_cut, run_in
 from tests.runs import lines
 

@@ -3,8 +3,8 @@
 import pytest
 import yaml
 
-from problems.export.card import card
-from problems.export.facts import ExportFacts
+from evoprune.problems.export.card import card
+from evoprune.problems.export.facts import ExportFacts
 
 SMALLER = {"parameters": {"dense": 200, "evolved": 150}, "bytes": {"dense": 400, "evolved": 300}}
 ROUNDED = {"parameters": {"dense": 200, "evolved": 200}, "bytes": {"dense": 400, "evolved": 300}}

@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from problems.export import check
-from problems.models.blocks import find_matrices
+from evoprune.problems.export import check
+from evoprune.problems.models.blocks import find_matrices
 from tests.problems.small import plain_perplexity
 
 

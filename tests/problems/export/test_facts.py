@@ -3,7 +3,7 @@
 import pytest
 
 from evoprune import InputError
-from problems.export.facts import QUANTITIES, ExportFacts
+from evoprune.problems.export.facts import QUANTITIES, ExportFacts
 
 RUNTIME = {
     "decode": {"dense": 100.0, "evolved": 150.0},

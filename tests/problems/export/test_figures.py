@@ -5,8 +5,8 @@ from itertools import product
 import pytest
 from matplotlib.patches import Rectangle
 
-from problems.export.facts import ExportFacts, StoredMatrix
-from problems.export.figures import describe_types, draw_types, drawn
+from evoprune.problems.export.facts import ExportFacts, StoredMatrix
+from evoprune.problems.export.figures import describe_types, draw_types, drawn
 
 Q4, Q8 = {"type": "Q4_0", "bits": 4.5}, {"type": "Q8_0", "bits": 8.5}
 SOURCE = {"name": "a.gguf", "bytes": 2_000_000, "perplexity": 20.0, "bits_per_byte": 1.0, "divergence": 0.0}

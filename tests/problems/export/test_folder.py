@@ -9,8 +9,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from evoprune.cli import main
-from problems.models.attention import NAME
-from problems.models.blocks import find_matrices
+from evoprune.problems.models.attention import NAME
+from evoprune.problems.models.blocks import find_matrices
 from tests.problems.recoveries import facts
 from tests.problems.small import plain_perplexity
 from tests.runs import result

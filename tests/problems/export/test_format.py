@@ -9,9 +9,9 @@ import torch
 
 from evoprune import Exported
 from evoprune.api import Run
-from problems.export import format as interface
-from problems.export.format import ExportFormat, public_name
-from problems.testing import check_format
+from evoprune.problems.export import format as interface
+from evoprune.problems.export.format import ExportFormat, public_name
+from evoprune.problems.testing import check_format
 
 
 @pytest.fixture

@@ -17,17 +17,17 @@ from gguf import GGUFReader
 
 from evoprune.api import Run
 from evoprune.cli import main
-from problems.export import gguf as export
-from problems.export.comparison import nearest_preset
-from problems.gguf import runtime
-from problems.gguf.base import find_base
-from problems.gguf.ggml import Encoded, row_bytes
-from problems.gguf.runtime import presets
-from problems.gguf.scales import scales_of, with_scales
-from problems.gguf.write import contents
-from problems.models.resident import Resident
-from problems.transforms.gguf_types import levels
-from problems.transforms.gguf_types.matrices import typed_matrices
+from evoprune.problems.export import gguf as export
+from evoprune.problems.export.comparison import nearest_preset
+from evoprune.problems.gguf import runtime
+from evoprune.problems.gguf.base import find_base
+from evoprune.problems.gguf.ggml import Encoded, row_bytes
+from evoprune.problems.gguf.runtime import presets
+from evoprune.problems.gguf.scales import scales_of, with_scales
+from evoprune.problems.gguf.write import contents
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.transforms.gguf_types import levels
+from evoprune.problems.transforms.gguf_types.matrices import typed_matrices
 from tests.problems.gguf.models import base_of, byte_tokenizer, random_llama
 from tests.problems.small import run_in
 from tests.runs import lines, result

@@ -8,11 +8,11 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 
 from evoprune import Choice, InputError
 from evoprune.cli import main
-from problems.export import ragged_model
-from problems.language_model.problem import LanguageModel, LanguageModelSettings
-from problems.models.load import load_model
-from problems.models.settings import ModelSettings
-from problems.texts.windows import cut_windows
+from evoprune.problems.export import ragged_model
+from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
+from evoprune.problems.models.load import load_model
+from evoprune.problems.models.settings import ModelSettings
+from evoprune.problems.texts.windows import cut_windows
 from tests.problems.small import ARCHITECTURES, plain_perplexity, problem_in
 
 SUBLAYERS = (Choice(use="sublayers"),)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from problems.export import runtime
+from evoprune.problems.export import runtime
 
 
 @pytest.mark.slow

@@ -22,13 +22,13 @@ from transformers import (
     Qwen3MoeForCausalLM,
 )
 
-from problems.gguf import ggml
-from problems.gguf.base import Base, own_base
-from problems.gguf.ggml import Encoded
-from problems.gguf.metadata import whole_number
-from problems.gguf.names import head_size
-from problems.gguf.write import contents
-from problems.models.gguf_file import Tensor
+from evoprune.problems.gguf import ggml
+from evoprune.problems.gguf.base import Base, own_base
+from evoprune.problems.gguf.ggml import Encoded
+from evoprune.problems.gguf.metadata import whole_number
+from evoprune.problems.gguf.names import head_size
+from evoprune.problems.gguf.write import contents
+from evoprune.problems.models.gguf_file import Tensor
 
 END = "<|endoftext|>"
 VOCABULARY = 260

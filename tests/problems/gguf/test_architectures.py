@@ -13,15 +13,15 @@ import pytest
 import torch
 
 from evoprune import InputError
-from problems.gguf.base import find_base
-from problems.gguf.llama import Llama
-from problems.gguf.write import contents
-from problems.models.resident import Resident
-from problems.models.settings import ModelSettings
-from problems.transforms.gguf_types.settings import TypesSettings
-from problems.transforms.gguf_types.transform import Types
-from problems.transforms.sublayers import Sublayers
-from problems.transforms.widths.cuts import Channels, Heads
+from evoprune.problems.gguf.base import find_base
+from evoprune.problems.gguf.llama import Llama
+from evoprune.problems.gguf.write import contents
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.models.settings import ModelSettings
+from evoprune.problems.transforms.gguf_types.settings import TypesSettings
+from evoprune.problems.transforms.gguf_types.transform import Types
+from evoprune.problems.transforms.sublayers import Sublayers
+from evoprune.problems.transforms.widths.cuts import Channels, Heads
 from tests.problems.gguf.architectures import ALL, ARCHITECTURES, Architecture
 from tests.problems.gguf.models import byte_tokenizer
 

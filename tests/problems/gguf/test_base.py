@@ -8,13 +8,13 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from evoprune import InputError
-from problems.gguf import ggml
-from problems.gguf.base import find_base, own_base, read_base
-from problems.gguf.ggml import Encoded
-from problems.gguf.llama import Llama
-from problems.gguf.write import contents
-from problems.models.gguf_file import read_gguf
-from problems.models.resident import Resident
+from evoprune.problems.gguf import ggml
+from evoprune.problems.gguf.base import find_base, own_base, read_base
+from evoprune.problems.gguf.ggml import Encoded
+from evoprune.problems.gguf.llama import Llama
+from evoprune.problems.gguf.write import contents
+from evoprune.problems.models.gguf_file import read_gguf
+from evoprune.problems.models.resident import Resident
 from tests.problems.gguf.architectures import ARCHITECTURES
 from tests.problems.gguf.models import END, base_of, byte_tokenizer, random_gpt2, random_llama, write_empty, write_model
 

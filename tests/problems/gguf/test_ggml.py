@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from evoprune import InputError
-from problems.gguf import ggml
+from evoprune.problems.gguf import ggml
 
 ROUNDED = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1")  # by the reference too
 OF_32 = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "IQ4_NL", "MXFP4")

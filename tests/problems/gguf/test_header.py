@@ -10,11 +10,11 @@ from gguf import GGUFValue, GGUFValueType
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from problems.gguf.llama import Llama
-from problems.gguf.write import contents
-from problems.models.load import load_model
-from problems.models.settings import ModelSettings
-from problems.texts.windows import bos_token
+from evoprune.problems.gguf.llama import Llama
+from evoprune.problems.gguf.write import contents
+from evoprune.problems.models.load import load_model
+from evoprune.problems.models.settings import ModelSettings
+from evoprune.problems.texts.windows import bos_token
 from tests.problems.gguf.models import base_of, random_llama, tensor_of
 
 LLAMA3 = {"factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}

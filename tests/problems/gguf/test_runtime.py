@@ -14,15 +14,15 @@ import torch
 from gguf import GGUFReader
 
 from evoprune import InputError
-from problems.evaluation.measure import Divergence
-from problems.gguf import llama
-from problems.gguf.base import own_base
-from problems.gguf.names import find_slots
-from problems.gguf.runtime import _in_fresh_process, checked, presets
-from problems.gguf.write import Contents, contents
-from problems.models.resident import Resident
-from problems.texts.source import load_text
-from problems.texts.text_splits import Texts
+from evoprune.problems.evaluation.measure import Divergence
+from evoprune.problems.gguf import llama
+from evoprune.problems.gguf.base import own_base
+from evoprune.problems.gguf.names import find_slots
+from evoprune.problems.gguf.runtime import _in_fresh_process, checked, presets
+from evoprune.problems.gguf.write import Contents, contents
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.texts.source import load_text
+from evoprune.problems.texts.text_splits import Texts
 from tests.problems.gguf.models import base_of, byte_tokenizer, random_gpt2, random_llama, write_model
 from tests.problems.small import plain_perplexity
 

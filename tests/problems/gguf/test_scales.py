@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from problems.gguf import ggml
-from problems.gguf.ggml import Encoded
-from problems.gguf.scales import codes_of, has_scales, scales_of, with_scales
+from evoprune.problems.gguf import ggml
+from evoprune.problems.gguf.ggml import Encoded
+from evoprune.problems.gguf.scales import codes_of, has_scales, scales_of, with_scales
 
 KINDS = [kind for kind in ggml._numbers() if ggml.fits(kind, 512) and has_scales(kind)]
 

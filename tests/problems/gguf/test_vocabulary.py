@@ -13,11 +13,11 @@ from llama_cpp_py_sync._cffi_bindings import get_ffi, get_lib
 from transformers import GPT2Config
 
 from evoprune import InputError
-from problems.gguf import llama
-from problems.gguf.metadata import TOKENS, Fields, own_fields, text, whole_number
-from problems.gguf.vocabulary import cut_fields
-from problems.transforms.vocabulary.order import order_of
-from problems.transforms.vocabulary.tokenizer import cut_tokenizer
+from evoprune.problems.gguf import llama
+from evoprune.problems.gguf.metadata import TOKENS, Fields, own_fields, text, whole_number
+from evoprune.problems.gguf.vocabulary import cut_fields
+from evoprune.problems.transforms.vocabulary.order import order_of
+from evoprune.problems.transforms.vocabulary.tokenizer import cut_tokenizer
 from tests.problems.odd_texts import CODE, ENGLISH, GREEK, byte_fallback, byte_level, odd_texts
 
 TEXTS = [*odd_texts(), CODE, ENGLISH, GREEK]

@@ -11,13 +11,13 @@ from gguf import GGUFReader
 from transformers import Qwen2ForCausalLM
 
 from evoprune import InputError
-from problems.gguf import ggml
-from problems.gguf.base import find_base
-from problems.gguf.ggml import Encoded
-from problems.gguf.write import contents
-from problems.models.blocks import keep_blocks
-from problems.models.resident import Resident
-from problems.models.settings import ModelSettings
+from evoprune.problems.gguf import ggml
+from evoprune.problems.gguf.base import find_base
+from evoprune.problems.gguf.ggml import Encoded
+from evoprune.problems.gguf.write import contents
+from evoprune.problems.models.blocks import keep_blocks
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.models.settings import ModelSettings
 from tests.problems.gguf.models import (
     VOCABULARY,
     base_of,

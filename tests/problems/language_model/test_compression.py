@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from evoprune.cli import main
-from problems.distillation.training import Training
-from problems.language_model.problem import Compression
+from evoprune.problems.distillation.training import Training
+from evoprune.problems.language_model.problem import Compression
 from tests.runs import lines, result
 
 pytest.importorskip("gguf")

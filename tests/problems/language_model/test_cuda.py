@@ -5,12 +5,12 @@ import random
 import pytest
 import torch
 
-from problems.calibration import gradients
-from problems.evaluation.measure import Measure, Perplexity
-from problems.language_model.problem import Pruning
-from problems.language_model.settings import PruningSettings
-from problems.models.blocks import count_zeros
-from problems.texts.windows import predictions
+from evoprune.problems.calibration import gradients
+from evoprune.problems.evaluation.measure import Measure, Perplexity
+from evoprune.problems.language_model.problem import Pruning
+from evoprune.problems.language_model.settings import PruningSettings
+from evoprune.problems.models.blocks import count_zeros
+from evoprune.problems.texts.windows import predictions
 
 pytestmark = [
     pytest.mark.gpu,

@@ -6,9 +6,9 @@ import shutil
 import pytest
 
 from evoprune.cli import main
+from evoprune.problems.language_model.eval import _reported
+from evoprune.problems.texts.settings import BUNDLED_REPORT_TEXT
 from evoprune.records import recorded
-from problems.language_model.eval import _reported
-from problems.texts.settings import BUNDLED_REPORT_TEXT
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from problems.language_model.problem import LanguageModel
+from evoprune.problems.language_model.problem import LanguageModel
 
 
 def test_fitness_is_perplexity_and_work_is_tokens(language_model):

@@ -14,13 +14,13 @@ import evoprune
 from evoprune import InputError
 from evoprune.api import Run
 from evoprune.cli import main
-from problems.distillation import trainable_parameters
-from problems.distillation.recover import Recovered
-from problems.distillation.settings import RecoverOptions
-from problems.distillation.training import Training
-from problems.language_model import recovery
-from problems.models.blocks import find_matrices
-from problems.results.result import RecoveredRow
+from evoprune.problems.distillation import trainable_parameters
+from evoprune.problems.distillation.recover import Recovered
+from evoprune.problems.distillation.settings import RecoverOptions
+from evoprune.problems.distillation.training import Training
+from evoprune.problems.language_model import recovery
+from evoprune.problems.models.blocks import find_matrices
+from evoprune.problems.results.result import RecoveredRow
 from tests.problems.recoveries import OPTIONS, RECOVER, facts, stop_at_step_5
 from tests.problems.small import random_model, save
 from tests.runs import result

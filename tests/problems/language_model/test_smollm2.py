@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from problems.language_model.problem import Pruning
-from problems.language_model.settings import PruningSettings
-from problems.texts.settings import TextSettings
+from evoprune.problems.language_model.problem import Pruning
+from evoprune.problems.language_model.settings import PruningSettings
+from evoprune.problems.texts.settings import TextSettings
 from tests.problems.small import counted_sparsity
 
 

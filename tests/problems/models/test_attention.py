@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from problems.models.attention import blocked_attention
+from evoprune.problems.models.attention import blocked_attention
 
 
 def plain_attention(query, key, value, scale):

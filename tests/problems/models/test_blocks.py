@@ -4,8 +4,8 @@ from torch import nn
 from transformers import Gemma2Config, Gemma2ForCausalLM, SmolLM3Config, SmolLM3ForCausalLM
 
 from evoprune import InputError
-from problems.models.blocks import attentions_numbered, find_blocks, find_matrices, find_mixtures, keep_blocks
-from problems.models.sublayers import find_sublayers, set_dropped
+from evoprune.problems.models.blocks import attentions_numbered, find_blocks, find_matrices, find_mixtures, keep_blocks
+from evoprune.problems.models.sublayers import find_sublayers, set_dropped
 
 SHAPE = {
     "vocab_size": 128, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4, "num_attention_heads": 4,

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from evoprune import InputError
-from problems.models.device import pick_device, pick_dtype
+from evoprune.problems.models.device import pick_device, pick_dtype
 
 
 def test_a_pytorch_that_does_not_tell_of_the_processor_computes_in_float32(monkeypatch):

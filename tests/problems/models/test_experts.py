@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from evoprune import InputError
-from problems.models.blocks import find_matrices, find_mixtures
-from problems.models.experts import find_experts
-from problems.models.sublayers import find_sublayers
+from evoprune.problems.models.blocks import find_matrices, find_mixtures
+from evoprune.problems.models.experts import find_experts
+from evoprune.problems.models.sublayers import find_sublayers
 from tests.problems.mixtures import ACTIVE, EXPERTS, LAYOUTS, masked, random_mixture
 
 

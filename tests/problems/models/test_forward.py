@@ -1,9 +1,9 @@
 import torch
 from transformers import AutoModelForCausalLM, BloomConfig, BloomForCausalLM, Gemma3Config
 
-from problems.models.blocks import find_blocks
-from problems.models.forward import Forward
-from problems.models.walk import Walk
+from evoprune.problems.models.blocks import find_blocks
+from evoprune.problems.models.forward import Forward
+from evoprune.problems.models.walk import Walk
 from tests.problems.small import random_model
 
 

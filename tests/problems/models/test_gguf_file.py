@@ -9,7 +9,7 @@ import numpy as np
 from transformers.integrations.ggml import _gguf_parse_value
 
 from evoprune import InputError
-from problems.models.gguf_file import read_as_package, read_gguf
+from evoprune.problems.models.gguf_file import read_as_package, read_gguf
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ pytest.importorskip("gguf")
 
 from evoprune import InputError
 from evoprune.files.cache import entries
-from problems.models import gguf_source, load
-from problems.models.load import stored_dtype
-from problems.models.settings import ModelSettings
+from evoprune.problems.models import gguf_source, load
+from evoprune.problems.models.load import stored_dtype
+from evoprune.problems.models.settings import ModelSettings
 from tests.problems.gguf.models import random_gpt2, write_model
 
 

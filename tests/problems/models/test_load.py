@@ -7,11 +7,11 @@ from transformers import AutoModelForCausalLM
 
 from evoprune import InputError
 from evoprune.cli import main
-from problems.models.blocks import find_matrices
-from problems.models.forward import Forward
-from problems.models.load import copy_of, load_model, stored_dtype
-from problems.models.settings import ModelSettings
-from problems.models.weight_files import BUNDLED_WEIGHTS, weight_files
+from evoprune.problems.models.blocks import find_matrices
+from evoprune.problems.models.forward import Forward
+from evoprune.problems.models.load import copy_of, load_model, stored_dtype
+from evoprune.problems.models.settings import ModelSettings
+from evoprune.problems.models.weight_files import BUNDLED_WEIGHTS, weight_files
 from tests.problems.small import random_model, save
 
 

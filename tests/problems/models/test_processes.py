@@ -3,7 +3,7 @@ import threading
 import pytest
 import torch
 
-from problems.models.processes import Failed, environment, map_in_threads, run_python
+from evoprune.problems.models.processes import Failed, environment, map_in_threads, run_python
 
 
 def test_results_are_in_order_and_each_thread_computes_alone(threads):

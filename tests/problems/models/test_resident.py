@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from problems.models.blocks import find_blocks, in_features
-from problems.models.resident import Resident
-from problems.models.settings import ModelSettings
-from problems.models.sublayers import set_dropped
+from evoprune.problems.models.blocks import find_blocks, in_features
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.models.settings import ModelSettings
+from evoprune.problems.models.sublayers import set_dropped
 from tests.problems.small import random_model, save
 
 

@@ -4,8 +4,8 @@ from torch import nn
 from transformers import GPTJConfig, GPTJForCausalLM, MptConfig, MptForCausalLM
 
 from evoprune import InputError
-from problems.models.blocks import find_blocks, find_matrices
-from problems.models.sublayers import find_sublayers
+from evoprune.problems.models.blocks import find_blocks, find_matrices
+from evoprune.problems.models.sublayers import find_sublayers
 from tests.problems.small import random_model
 
 

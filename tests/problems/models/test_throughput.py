@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from problems.models.blocks import attentions_numbered, find_blocks
-from problems.models.sublayers import find_sublayers, set_dropped
-from problems.models.throughput import Load, throughputs, timer
+from evoprune.problems.models.blocks import attentions_numbered, find_blocks
+from evoprune.problems.models.sublayers import find_sublayers, set_dropped
+from evoprune.problems.models.throughput import Load, throughputs, timer
 
 
 @pytest.fixture

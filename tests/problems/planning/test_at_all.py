@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from evoprune import InputError
-from problems.models import load
-from problems.planning import at_all
-from problems.planning.at_all import model_settings
+from evoprune.problems.models import load
+from evoprune.problems.planning import at_all
+from evoprune.problems.planning.at_all import model_settings
 from tests.problems.small import random_model, save
 
 pytest.importorskip("gguf")

@@ -8,11 +8,11 @@ import yaml
 from transformers import AutoModelForCausalLM
 
 from evoprune.cli import main
-from problems.language_model import problem
-from problems.models.resident import Resident
-from problems.planning import plan, vocabulary
-from problems.texts.settings import TextSettings
-from problems.texts.source import load_text
+from evoprune.problems.language_model import problem
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.planning import plan, vocabulary
+from evoprune.problems.texts.settings import TextSettings
+from evoprune.problems.texts.source import load_text
 from tests.problems.small import random_model, save
 from tests.runs import result
 
@@ -110,7 +110,7 @@ def test_a_file_is_no_larger_than_it_should_be(prune, text, tmp_path, tiny, quan
 def test_a_file_that_lost_heads_channels_or_blocks_is_smaller_than_its_source(
     prune, text, quantised, tmp_path, kind, goal
 ):
-    from problems.models.gguf_file import read_gguf
+    from evoprune.problems.models.gguf_file import read_gguf
 
     source, out = quantised(kind), tmp_path / "pruned.gguf"
     code, _, err = prune(goal, "--text", text, "--time", "4s", "--out", out, model=source)

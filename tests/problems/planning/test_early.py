@@ -11,10 +11,10 @@ import huggingface_hub
 import pytest
 
 from evoprune import InputError
-from problems.planning import early
-from problems.planning.early import refuse_files, refuse_mistakes
-from problems.planning.recipes import Remove
-from problems.planning.sizes import Bits, Size
+from evoprune.problems.planning import early
+from evoprune.problems.planning.early import refuse_files, refuse_mistakes
+from evoprune.problems.planning.recipes import Remove
+from evoprune.problems.planning.sizes import Bits, Size
 
 pytest.importorskip("gguf")
 

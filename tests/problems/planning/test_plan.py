@@ -6,16 +6,16 @@ from itertools import pairwise
 import pytest
 
 from evoprune import InputError
-from problems.gguf import ggml
-from problems.gguf.sources import ONE_WIDTH, ONE_WIDTH_IN_ALL
-from problems.planning.division import Division, parts_of
-from problems.planning.division import divide as divide_parts
-from problems.planning.plan import share_out
-from problems.planning.recipe import Subject, channel_step
-from problems.planning.recipes import Remove, Sparsity, Speedup
-from problems.planning.sizes import Bits, Size, quantised_bytes, quantising_seconds, types_near
-from problems.texts.settings import TextSettings
-from problems.texts.source import load_text
+from evoprune.problems.gguf import ggml
+from evoprune.problems.gguf.sources import ONE_WIDTH, ONE_WIDTH_IN_ALL
+from evoprune.problems.planning.division import Division, parts_of
+from evoprune.problems.planning.division import divide as divide_parts
+from evoprune.problems.planning.plan import share_out
+from evoprune.problems.planning.recipe import Subject, channel_step
+from evoprune.problems.planning.recipes import Remove, Sparsity, Speedup
+from evoprune.problems.planning.sizes import Bits, Size, quantised_bytes, quantising_seconds, types_near
+from evoprune.problems.texts.settings import TextSettings
+from evoprune.problems.texts.source import load_text
 
 SUBJECT = Subject(
     blocks=30, kinds=7, widths={576: 10**8, 1536: 3 * 10**7}, width=1536, heads=True, inputs=800.0, prunable=10**8,

@@ -9,8 +9,8 @@ import torch
 pytest.importorskip("gguf")
 pytest.importorskip("llama_cpp_py_sync")
 
-from problems.gguf import ggml
-from problems.reconstruction.update import compensated
+from evoprune.problems.gguf import ggml
+from evoprune.problems.reconstruction.update import compensated
 
 KINDS = ("Q4_0", "IQ4_NL", "Q5_1", "Q3_K")
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from problems.reconstruction import update as updates
-from problems.reconstruction.update import Inputs, inverse_factor, sparsegpt, update
-from problems.scores.builtin import obs
+from evoprune.problems.reconstruction import update as updates
+from evoprune.problems.reconstruction.update import Inputs, inverse_factor, sparsegpt, update
+from evoprune.problems.scores.builtin import obs
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import pytest
 
-from problems.results.learning_curve import draw_recovery
-from problems.results.result import RecoveredRow
+from evoprune.problems.results.learning_curve import draw_recovery
+from evoprune.problems.results.result import RecoveredRow
 
 pytestmark = pytest.mark.usefixtures("drawn")
 

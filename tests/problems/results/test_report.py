@@ -9,8 +9,15 @@ import torch
 from transformers import Lfm2Config, Lfm2ForCausalLM
 
 from evoprune import Outcome
-from problems.results.report import genomes_of, greedy, known_perplexities, overfitting, perplexities, reconstructed
-from problems.results.result import gap_closed
+from evoprune.problems.results.report import (
+    genomes_of,
+    greedy,
+    known_perplexities,
+    overfitting,
+    perplexities,
+    reconstructed,
+)
+from evoprune.problems.results.result import gap_closed
 from tests.problems.small import counted_sparsity, outcome_of, plain_perplexity
 
 BEST = [0.35, 0.45, 0.55]

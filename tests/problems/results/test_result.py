@@ -5,7 +5,7 @@ import math
 import pytest
 from pydantic import ValidationError
 
-from problems.results.result import LanguageModelResult, gap_closed
+from evoprune.problems.results.result import LanguageModelResult, gap_closed
 
 
 def test_a_result_is_written_as_it_was_read(result):

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from problems.models.blocks import find_matrices
-from problems.results import sparsity_report as figures
+from evoprune.problems.models.blocks import find_matrices
+from evoprune.problems.results import sparsity_report as figures
 from tests.problems.small import random_model
 
 pytestmark = pytest.mark.usefixtures("drawn")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from problems.results.result import LanguageModelResult
-from problems.results.summary import summary, verdict
+from evoprune.problems.results.result import LanguageModelResult
+from evoprune.problems.results.summary import summary, verdict
 
 SMALLER = {"parameters": {"dense": 1000, "evolved": 751}, "bytes": {"dense": 2000, "evolved": 1502}}
 TYPED = {

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from evoprune.experiment.registry import names
-from problems.scores import SCORES
-from problems.scores.base import find_score, needs
+from evoprune.problems.scores import SCORES
+from evoprune.problems.scores.base import find_score, needs
 
 REGISTERED = sorted(names(SCORES))
 
@@ -61,7 +61,7 @@ def scored(name, weight, inputs, gradients):
 
 @pytest.mark.parametrize("name", REGISTERED)
 def test_a_score_is_what_its_definition_says(name, layer, monkeypatch):
-    monkeypatch.setattr("problems.calibration.statistics.damped_inverse.__defaults__", (0.0,))
+    monkeypatch.setattr("evoprune.problems.calibration.statistics.damped_inverse.__defaults__", (0.0,))
     found = scored(name, *layer)
     for row in range(4):
         for column in range(6):

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from problems.texts.settings import TextSettings
-from problems.texts.text_splits import PASSAGE, share_in_common
-from problems.texts.windows import Windows
+from evoprune.problems.texts.settings import TextSettings
+from evoprune.problems.texts.text_splits import PASSAGE, share_in_common
+from evoprune.problems.texts.windows import Windows
 
 
 def windows(tokens, window=8):

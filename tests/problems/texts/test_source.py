@@ -4,8 +4,8 @@ from itertools import pairwise
 import pytest
 
 from evoprune import InputError
-from problems.texts.settings import TextSettings
-from problems.texts.source import KEY_WORDS, load_text, paragraphs, python_docs, split_of, words
+from evoprune.problems.texts.settings import TextSettings
+from evoprune.problems.texts.source import KEY_WORDS, load_text, paragraphs, python_docs, split_of, words
 
 
 def text_of(path, **settings):

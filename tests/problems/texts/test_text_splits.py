@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from evoprune import InputError
-from problems.evaluation import EvaluationSettings
-from problems.models.resident import Resident
-from problems.texts.text_splits import Texts
+from evoprune.problems.evaluation import EvaluationSettings
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.texts.text_splits import Texts
 from tests.problems.small import problem_in
 
 

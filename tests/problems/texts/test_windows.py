@@ -3,11 +3,11 @@ import pytest
 from transformers import AutoTokenizer
 
 from evoprune import InputError
-from problems.models.load import load_tokenizer
-from problems.models.weight_files import BUNDLED_WEIGHTS
-from problems.texts import windows
-from problems.texts.settings import TextSettings
-from problems.texts.windows import cut_windows, held_out_windows, order, settings_of, share_a_window
+from evoprune.problems.models.load import load_tokenizer
+from evoprune.problems.models.weight_files import BUNDLED_WEIGHTS
+from evoprune.problems.texts import windows
+from evoprune.problems.texts.settings import TextSettings
+from evoprune.problems.texts.windows import cut_windows, held_out_windows, order, settings_of, share_a_window
 from tests.problems.small import BEGIN, problem_in
 
 WORDS = 103

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import nn
 
 from evoprune import Gene, Genes, Settings
-from problems.transforms.transform import PARAMETERS, WEIGHTS, Prices, Transform
+from evoprune.problems.transforms.transform import PARAMETERS, WEIGHTS, Prices, Transform
 
 
 class LowRankSettings(Settings):

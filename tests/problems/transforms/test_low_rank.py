@@ -11,8 +11,8 @@ import torch
 from evoprune import InputError
 from evoprune.cli import main
 from evoprune.experiment import registry
+from evoprune.problems.testing import check_transform
 from evoprune.testing import check_budget
-from problems.testing import check_transform
 from tests.problems.small import problem_in, resume_cut, run_in
 from tests.runs import lines, result
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from evoprune import InputError
-from problems.scores.builtin import ria, wanda
-from problems.testing import check_transform
-from problems.transforms.metric import PARTS, Metric
+from evoprune.problems.scores.builtin import ria, wanda
+from evoprune.problems.testing import check_transform
+from evoprune.problems.transforms.metric import PARTS, Metric
 from tests.problems.small import weights_of
 
 ROWS, COLUMNS = 4, 6
@@ -121,7 +121,7 @@ def test_a_known_score_cuts_the_same_weights(metric, pruning, name, known):
 
 
 def test_metrics_that_were_forgotten_are_ranked_again(metric, monkeypatch):
-    monkeypatch.setattr("problems.transforms.metric._KEPT", 50_000)
+    monkeypatch.setattr("evoprune.problems.transforms.metric._KEPT", 50_000)
     made = metric(scope="group")
     levels = 2 * made.resident.prunable_weights
     genomes = [[*Metric("sqrt", "row", "log", "mean").genome, 0.3, 0.4, 0.5]]

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from evoprune import InputError
-from problems.export import ragged_model
-from problems.gguf import ggml
-from problems.models.load import copy_of
-from problems.testing import check_transform
-from problems.transforms.shapes import Shapes
-from problems.transforms.stack import cutting, encode, encoded
+from evoprune.problems.export import ragged_model
+from evoprune.problems.gguf import ggml
+from evoprune.problems.models.load import copy_of
+from evoprune.problems.testing import check_transform
+from evoprune.problems.transforms.shapes import Shapes
+from evoprune.problems.transforms.stack import cutting, encode, encoded
 from tests.problems.small import problem_in
 
 pytest.importorskip("gguf")

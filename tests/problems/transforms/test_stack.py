@@ -3,10 +3,10 @@
 import pytest
 
 from evoprune import InputError
+from evoprune.problems.testing import check_transform
+from evoprune.problems.transforms.stack import Stack
+from evoprune.problems.transforms.transform import PARAMETERS, WEIGHTS
 from evoprune.testing import check_budget
-from problems.testing import check_transform
-from problems.transforms.stack import Stack
-from problems.transforms.transform import PARAMETERS, WEIGHTS
 
 
 @pytest.fixture

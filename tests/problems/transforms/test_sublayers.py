@@ -4,9 +4,9 @@ import pytest
 import torch
 from transformers import FalconConfig, FalconForCausalLM
 
-from problems.models.blocks import find_blocks
-from problems.models.sublayers import find_sublayers, set_dropped
-from problems.testing import check_transform
+from evoprune.problems.models.blocks import find_blocks
+from evoprune.problems.models.sublayers import find_sublayers, set_dropped
+from evoprune.problems.testing import check_transform
 from tests.problems.small import ARCHITECTURES, plain_perplexity, problem_in
 
 

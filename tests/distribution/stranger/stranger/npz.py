@@ -1,7 +1,7 @@
 import numpy
 
 from evoprune import Exported
-from problems.export.format import ExportFormat
+from evoprune.problems.export.format import ExportFormat
 
 
 class Npz(ExportFormat):

@@ -13,10 +13,10 @@ import evoprune
 from evoprune import InputError
 from evoprune.api import Run
 from evoprune.cli import main
-from problems.language_model.problem import LanguageModel, LanguageModelSettings
-from problems.models.blocks import find_mixtures
-from problems.testing import check_transform
-from problems.transforms.transform import uniform_within
+from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
+from evoprune.problems.models.blocks import find_mixtures
+from evoprune.problems.testing import check_transform
+from evoprune.problems.transforms.transform import uniform_within
 from tests.problems.mixtures import ACTIVE, EXPERTS, LAYOUTS, masked, mixture_in, random_mixture
 from tests.problems.small import run_in
 

@@ -9,12 +9,12 @@ import pytest
 
 from evoprune.api import Run
 from evoprune.cli import main
-from problems.budgets.latency import _PASSES as TURNS
-from problems.budgets.latency import timer_of
-from problems.budgets.milliseconds import Milliseconds
-from problems.models.throughput import Load
-from problems.transforms.gguf_types import latency
-from problems.transforms.gguf_types.matrices import DENSE
+from evoprune.problems.budgets.latency import _PASSES as TURNS
+from evoprune.problems.budgets.latency import timer_of
+from evoprune.problems.budgets.milliseconds import Milliseconds
+from evoprune.problems.models.throughput import Load
+from evoprune.problems.transforms.gguf_types import latency
+from evoprune.problems.transforms.gguf_types.matrices import DENSE
 from tests.runs import lines
 
 TYPES = {"use": "types", "types": ["Q8_0", "Q4_0"], "importance": False}

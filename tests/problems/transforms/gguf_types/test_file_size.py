@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from evoprune import InputError
+from evoprune.problems.gguf.base import find_base
+from evoprune.problems.gguf.ggml import row_bytes
+from evoprune.problems.gguf.write import contents
+from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
+from evoprune.problems.results.report import cost
+from evoprune.problems.transforms.stack import base_of, encoded
 from evoprune.testing import check_budget
-from problems.gguf.base import find_base
-from problems.gguf.ggml import row_bytes
-from problems.gguf.write import contents
-from problems.language_model.problem import LanguageModel, LanguageModelSettings
-from problems.results.report import cost
-from problems.transforms.stack import base_of, encoded
 
 TYPES = {"use": "types", "types": ["Q8_0", "Q4_0"], "importance": False}
 BLOCKS = {"use": "sublayers", "genes": "block", "keep": [0]}

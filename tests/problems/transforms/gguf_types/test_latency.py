@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from evoprune import InputError
+from evoprune.problems.budgets.latency import compared, timer_of
+from evoprune.problems.budgets.milliseconds import Milliseconds
+from evoprune.problems.gguf.base import find_base
+from evoprune.problems.gguf.write import contents
+from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
+from evoprune.problems.models.throughput import Load
+from evoprune.problems.transforms.stack import encoded
 from evoprune.testing import check_budget
-from problems.budgets.latency import compared, timer_of
-from problems.budgets.milliseconds import Milliseconds
-from problems.gguf.base import find_base
-from problems.gguf.write import contents
-from problems.language_model.problem import LanguageModel, LanguageModelSettings
-from problems.models.throughput import Load
-from problems.transforms.stack import encoded
 from tests.problems.small import problem_in
 
 DECODE = Load("decode", length=16)

@@ -7,11 +7,11 @@ from itertools import pairwise
 
 import pytest
 
-from problems.calibration.sensitivity import sensitivity
-from problems.transforms.gguf_types import levels
-from problems.transforms.gguf_types.levels import DATA, ERROR, HARM, IMPORTANCE, importance_of, key, quantised
-from problems.transforms.gguf_types.matrices import DENSE, typed_matrices
-from problems.transforms.stack import encoded
+from evoprune.problems.calibration.sensitivity import sensitivity
+from evoprune.problems.transforms.gguf_types import levels
+from evoprune.problems.transforms.gguf_types.levels import DATA, ERROR, HARM, IMPORTANCE, importance_of, key, quantised
+from evoprune.problems.transforms.gguf_types.matrices import DENSE, typed_matrices
+from evoprune.problems.transforms.stack import encoded
 
 
 @pytest.mark.parametrize("seed", range(3))

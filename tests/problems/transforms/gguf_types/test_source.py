@@ -9,17 +9,17 @@ import pytest
 import torch
 
 from evoprune import InputError
-from problems.budgets.milliseconds import Milliseconds
-from problems.gguf.ggml import Encoded
-from problems.gguf.write import contents
-from problems.language_model.problem import LanguageModel
-from problems.language_model.settings import LanguageModelSettings
-from problems.models.gguf_file import read_gguf
-from problems.testing import check_transform
-from problems.transforms.gguf_types import latency
-from problems.transforms.gguf_types.levels import DATA, IMPORTANCE, key
-from problems.transforms.gguf_types.matrices import DENSE
-from problems.transforms.gguf_types.source import nearest_type, rows_taken
+from evoprune.problems.budgets.milliseconds import Milliseconds
+from evoprune.problems.gguf.ggml import Encoded
+from evoprune.problems.gguf.write import contents
+from evoprune.problems.language_model.problem import LanguageModel
+from evoprune.problems.language_model.settings import LanguageModelSettings
+from evoprune.problems.models.gguf_file import read_gguf
+from evoprune.problems.testing import check_transform
+from evoprune.problems.transforms.gguf_types import latency
+from evoprune.problems.transforms.gguf_types.levels import DATA, IMPORTANCE, key
+from evoprune.problems.transforms.gguf_types.matrices import DENSE
+from evoprune.problems.transforms.gguf_types.source import nearest_type, rows_taken
 from tests.problems.gguf.models import random_llama, write_quantised
 
 CUTS = [{"use": "heads", "compensate": True, "keep": [0]}, {"use": "channels", "compensate": True}]

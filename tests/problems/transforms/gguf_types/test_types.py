@@ -11,13 +11,13 @@ import torch
 
 from evoprune import InputError
 from evoprune.cli import main
-from problems.calibration.sensitivity import sensitivity
-from problems.gguf import ggml
-from problems.models.resident import Resident
-from problems.results.final_model import FinalModel
-from problems.testing import check_transform
-from problems.transforms.gguf_types import levels
-from problems.transforms.stack import encoded
+from evoprune.problems.calibration.sensitivity import sensitivity
+from evoprune.problems.gguf import ggml
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.results.final_model import FinalModel
+from evoprune.problems.testing import check_transform
+from evoprune.problems.transforms.gguf_types import levels
+from evoprune.problems.transforms.stack import encoded
 from tests.problems.small import problem_in, save
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from problems.transforms.vocabulary.order import Order, order_of
+from evoprune.problems.transforms.vocabulary.order import Order, order_of
 from tests.problems.odd_texts import ENGLISH, KINDS
 
 _made = cache(lambda kind: KINDS[kind]())

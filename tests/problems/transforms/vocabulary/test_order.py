@@ -9,8 +9,8 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from evoprune import InputError
-from problems.transforms.vocabulary.order import PARTS, SYMBOLS, Order, order_of
-from problems.transforms.vocabulary.tokenizer import cut_tokenizer, describe
+from evoprune.problems.transforms.vocabulary.order import PARTS, SYMBOLS, Order, order_of
+from evoprune.problems.transforms.vocabulary.tokenizer import cut_tokenizer, describe
 from tests.problems.odd_texts import ENGLISH, GREEK, byte_fallback, byte_level, unigram
 from tests.problems.transforms.vocabulary.slow import merge
 

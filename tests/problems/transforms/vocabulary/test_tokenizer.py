@@ -18,8 +18,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from problems.transforms.vocabulary.order import Order, order_of
-from problems.transforms.vocabulary.tokenizer import bytes_in, cut_ids, cut_tokenizer, first_pieces
+from evoprune.problems.transforms.vocabulary.order import Order, order_of
+from evoprune.problems.transforms.vocabulary.tokenizer import bytes_in, cut_ids, cut_tokenizer, first_pieces
 from tests.problems.odd_texts import CODE, ENGLISH, GREEK, byte_fallback, byte_level, odd_texts, unicode_texts
 
 COUNTS = (0, 1, 40, 150)

@@ -9,10 +9,10 @@ import torch
 
 from evoprune import InputError
 from evoprune.api import Run
-from problems.export.folder import Folder
-from problems.export.gguf import GgufFile
-from problems.language_model.problem import LanguageModel, LanguageModelSettings
-from problems.testing import check_format, check_transform
+from evoprune.problems.export.folder import Folder
+from evoprune.problems.export.gguf import GgufFile
+from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
+from evoprune.problems.testing import check_format, check_transform
 from tests.problems.small import run_in
 from tests.problems.transforms.gguf_types.test_file_size import check_bytes
 

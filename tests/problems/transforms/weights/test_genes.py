@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from evoprune import Additive
-from problems.allocations.builtin import shift
-from problems.models.blocks import find_matrices
-from problems.transforms.weights.genes import group, make_genes, split
-from problems.transforms.weights.settings import WeightsSettings
+from evoprune.problems.allocations.builtin import shift
+from evoprune.problems.models.blocks import find_matrices
+from evoprune.problems.transforms.weights.genes import group, make_genes, split
+from evoprune.problems.transforms.weights.settings import WeightsSettings
 from tests.problems.small import random_model
 
 SHAPES = ("block", "matrix", "kind", "block_and_kind")

@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from problems.models.blocks import count_zeros, find_matrices
+from evoprune.problems.models.blocks import count_zeros, find_matrices
 from tests.problems.small import counted_sparsity, masks_of
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from problems.transforms.weights.ranks import cut, levels, ranks_in_matrix, ranks_in_rows
+from evoprune.problems.transforms.weights.ranks import cut, levels, ranks_in_matrix, ranks_in_rows
 
 
 def tied(rows, columns, seed=0):

@@ -5,15 +5,15 @@ import random
 import pytest
 import torch
 
-from problems.calibration.statistics import statistics
-from problems.models.blocks import find_matrices
-from problems.reconstruction.update import inverse_factor, least_squares, sparsegpt
-from problems.transforms.weights import ranks
-from problems.transforms.weights.genes import group
-from problems.transforms.weights.masks import Masks
-from problems.transforms.weights.reconstruction import reconstruct, reconstruct_at_stages
-from problems.transforms.weights.scoring import Scoring
-from problems.transforms.weights.settings import WeightsSettings
+from evoprune.problems.calibration.statistics import statistics
+from evoprune.problems.models.blocks import find_matrices
+from evoprune.problems.reconstruction.update import inverse_factor, least_squares, sparsegpt
+from evoprune.problems.transforms.weights import ranks
+from evoprune.problems.transforms.weights.genes import group
+from evoprune.problems.transforms.weights.masks import Masks
+from evoprune.problems.transforms.weights.reconstruction import reconstruct, reconstruct_at_stages
+from evoprune.problems.transforms.weights.scoring import Scoring
+from evoprune.problems.transforms.weights.settings import WeightsSettings
 from tests.problems.small import inputs_of, random_model, weights_of
 
 GENOME, OTHER = [0.3, 0.4, 0.5], [0.2] * 3

@@ -5,12 +5,12 @@ import torch
 
 from evoprune import InputError
 from evoprune.experiment.registry import names, plugin
-from problems.models.blocks import find_matrices
-from problems.scores import SCORES
-from problems.transforms.weights.genes import group
-from problems.transforms.weights.masks import Masks
-from problems.transforms.weights.scoring import Scoring
-from problems.transforms.weights.settings import WeightsSettings
+from evoprune.problems.models.blocks import find_matrices
+from evoprune.problems.scores import SCORES
+from evoprune.problems.transforms.weights.genes import group
+from evoprune.problems.transforms.weights.masks import Masks
+from evoprune.problems.transforms.weights.scoring import Scoring
+from evoprune.problems.transforms.weights.settings import WeightsSettings
 from tests.problems.small import random_model
 
 REGISTERED = sorted(names(SCORES))

@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from evoprune.experiment.registry import plugin
-from problems.results.final_model import FinalModel
-from problems.transforms.weights.settings import WeightsSettings
+from evoprune.problems.results.final_model import FinalModel
+from evoprune.problems.transforms.weights.settings import WeightsSettings
 from tests.problems.small import counted_sparsity, weights_of
 
 
 @pytest.fixture(scope="module")
 def transform(small):
-    from problems.language_model.problem import Pruning
-    from problems.language_model.settings import PruningSettings
+    from evoprune.problems.language_model.problem import Pruning
+    from evoprune.problems.language_model.settings import PruningSettings
 
     return Pruning(PruningSettings(**small | {"score": "wanda"})).session.transform
 
@@ -63,7 +63,7 @@ def test_what_is_kept_is_what_is_computed(pruning, monkeypatch, settings):
         raise AssertionError("computed again")
 
     for name in ("scoring.statistics", "reconstruction.update", "reconstruction.update"):
-        monkeypatch.setattr(f"problems.transforms.weights.{name}", again)
+        monkeypatch.setattr(f"evoprune.problems.transforms.weights.{name}", again)
     assert all(map(torch.equal, finalised(0.4), computed))
     assert all(map(torch.equal, finalised(0.6), other))
 

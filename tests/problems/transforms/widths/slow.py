@@ -9,9 +9,9 @@ import torch
 from transformers import GemmaConfig, GemmaForCausalLM
 
 from evoprune import Additive
-from problems.models.blocks import find_blocks
-from problems.models.resident import Resident
-from problems.transforms.widths.cuts import Channels, Heads
+from evoprune.problems.models.blocks import find_blocks
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.transforms.widths.cuts import Channels, Heads
 from tests.problems.small import ARCHITECTURES, VOCABULARY, random_model
 
 CUTS = {"channels": Channels, "heads": Heads}

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from evoprune import Choice
-from problems.export import ragged_model
+from evoprune.problems.export import ragged_model
 from tests.problems.transforms.widths.slow import ALL, CUTS, cut_of
 
 WRITABLE = [*((architecture, "channels") for architecture in ALL), ("llama", "heads"), ("gemma", "heads")]

@@ -4,8 +4,8 @@ import numpy
 import pytest
 import torch
 
-from problems.calibration.statistics import DAMPING
-from problems.transforms.widths.refit import best_first, losses, refitted
+from evoprune.problems.calibration.statistics import DAMPING
+from evoprune.problems.transforms.widths.refit import best_first, losses, refitted
 
 
 def drawn(tokens, width):

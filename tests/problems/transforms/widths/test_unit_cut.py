@@ -5,9 +5,9 @@ import torch
 from transformers.pytorch_utils import Conv1D
 
 from evoprune import InputError
-from problems.calibration.statistics import DAMPING
-from problems.models.blocks import find_blocks
-from problems.testing import check_transform
+from evoprune.problems.calibration.statistics import DAMPING
+from evoprune.problems.models.blocks import find_blocks
+from evoprune.problems.testing import check_transform
 from tests.problems.small import inputs_of, problem_in
 from tests.problems.transforms.widths.slow import ALL, CUTS, budget_of, cut_of, masked, middle, parts_of
 
@@ -49,7 +49,7 @@ def test_a_candidate_that_fails_leaves_the_model_as_it_was(language_model, monke
         raise RuntimeError("no memory")
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError):
-        patch.setattr("problems.transforms.widths.unit_cut.refitted", fails)
+        patch.setattr("evoprune.problems.transforms.widths.unit_cut.refitted", fails)
         transform.apply([1.0, 1.0, 0.0])
     transform.apply(dropped)
     assert torch.equal(model(tokens).logits, expected)
@@ -67,7 +67,7 @@ def test_what_is_kept_is_what_is_computed(language_model, monkeypatch, cut, scor
 
     computed = narrowed()
     for name in ("widths.unit_cut.statistics", "weights.scoring.statistics"):
-        monkeypatch.setattr(f"problems.transforms.{name}", again)
+        monkeypatch.setattr(f"evoprune.problems.transforms.{name}", again)
     kept = narrowed()
     assert kept.keys() == computed.keys()
     assert all(torch.equal(kept[name], computed[name]) for name in kept)

@@ -7,8 +7,8 @@ from torch import nn
 from transformers import Olmo2Config, Olmo2ForCausalLM, Phi3Config, Phi3ForCausalLM
 
 from evoprune import InputError
-from problems.models.resident import Resident
-from problems.transforms.widths.cuts import Channels, ChannelsSettings, Heads
+from evoprune.problems.models.resident import Resident
+from evoprune.problems.transforms.widths.cuts import Channels, ChannelsSettings, Heads
 from tests.problems.small import VOCABULARY
 from tests.problems.transforms.widths.slow import cut_of, model_of
 
