@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy
 from numpy.typing import NDArray
 
-from evoprune import ROUNDING, Budget, Coupled
+from evoprune import Budget, Coupled
+from evoprune.interfaces.budget import ROUNDING
 
 Floats = NDArray[numpy.float64]
 

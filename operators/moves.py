@@ -3,7 +3,8 @@
 import random
 from collections.abc import Iterator, Sequence
 
-from evoprune import Budget, Gene, Individual, solve
+from evoprune import Budget, Gene, Individual
+from evoprune.interfaces.budget import solve
 
 
 def clip(value: float, low: float, up: float) -> float:

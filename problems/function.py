@@ -6,7 +6,9 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from evoprune import Checked, Evaluation, Gene, Genes, Problem, Settings, find_plugin
+from evoprune import Evaluation, Gene, Genes, Problem, Settings
+from evoprune.experiment.registry import find_plugin
+from evoprune.interfaces.schema import Checked
 
 Called = Callable[[list[Any]], float | Sequence[float]]
 

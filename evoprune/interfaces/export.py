@@ -86,7 +86,7 @@ class Exporting(ABC):
         """Write ``genome`` to ``place`` and check the files. Raises :class:`evoprune.InputError`.
 
         ``place``: an empty folder; or, with one of :meth:`file_suffixes`, a file to make, beside which others may lie
-        (:func:`evoprune.about`). ``result``: a :attr:`evoprune.Problem.Result`, with its ``folder``.
+        (:func:`evoprune.exports.exporting.about`). ``result``: a :attr:`evoprune.Problem.Result`, with its ``folder``.
         """
 
     def draft(self, genome: Sequence[float], place: Path, options: Any) -> bool:  # noqa: ARG002 - a default

@@ -12,8 +12,8 @@ class Plan:
     """Decision of a command: the experiment, the stem of the run's name, remarks, and options of the export.
 
     ``seconds``: from now on until the export is to begin; None for no limit. A problem is told how many are left when
-    it reports (:class:`evoprune.Outcome`). ``searching``: as many of these for the search, which ends with the first
-    generation after them; None for all.
+    it reports (:class:`evoprune.interfaces.parts.Outcome`). ``searching``: as many of these for the search, which
+    ends with the first generation after them; None for all.
     """
 
     experiment: Mapping[str, Any]

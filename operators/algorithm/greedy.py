@@ -9,7 +9,8 @@ from typing import Annotated
 from deap import base
 from pydantic import Field
 
-from evoprune import ROUNDING, Algorithm, Budget, Evaluate, Generation, Individual
+from evoprune import Algorithm, Budget, Evaluate, Generation, Individual
+from evoprune.interfaces.budget import ROUNDING
 from evoprune.operators.algorithm.breeding import check_limited, first_population, fittest, loss_changes
 from evoprune.operators.moves import clip
 

@@ -6,7 +6,8 @@ from typing import Annotated
 from deap import tools
 from pydantic import Field
 
-from evoprune import Individual, Positive
+from evoprune import Individual
+from evoprune.interfaces.schema import Positive
 from evoprune.operators.moves import clip_genes
 
 

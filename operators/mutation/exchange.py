@@ -7,7 +7,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from evoprune import Additive, Budget, Genes, Individual, Positive
+from evoprune import Additive, Budget, Genes, Individual
+from evoprune.interfaces.schema import Positive
 from evoprune.operators.moves import bound, clip_genes, switch
 
 

@@ -5,7 +5,8 @@ from typing import Annotated
 from deap import tools
 from pydantic import Field
 
-from evoprune import Fraction, Genes, Individual, Positive
+from evoprune import Fraction, Genes, Individual
+from evoprune.interfaces.schema import Positive
 from evoprune.operators.moves import another_level, clip, clip_genes
 
 

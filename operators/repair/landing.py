@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from evoprune import ROUNDING, Budget, Genes, Individual, solve
+from evoprune import Budget, Genes, Individual
+from evoprune.interfaces.budget import ROUNDING, solve
 from evoprune.operators.moves import bound, levels_between
 
 _NEAR = 1e-9  # changes that miss the limit by as little, as shares of all that genes can change, are tried

@@ -1,6 +1,7 @@
 """Repair by a common shift."""
 
-from evoprune import Budget, Genes, Individual, solve
+from evoprune import Budget, Genes, Individual
+from evoprune.interfaces.budget import solve
 from evoprune.operators.moves import clip_genes
 from evoprune.operators.repair.landing import repaired
 

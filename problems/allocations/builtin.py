@@ -7,7 +7,8 @@ from statistics import fmean
 import numpy
 import torch
 
-from evoprune import Budget, solve
+from evoprune import Budget
+from evoprune.interfaces.budget import solve
 from evoprune.problems.calibration.statistics import INPUT_NORMS
 from evoprune.problems.scores.builtin import wanda
 from evoprune.problems.transforms.weights.genes import Group

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy
 from scipy.optimize import isotonic_regression
 
-from evoprune import Coupled, Phase, Term, steps
+from evoprune import Coupled, Term
+from evoprune.console.phase import Phase, steps
 from evoprune.problems.models.throughput import Load
 from evoprune.problems.transforms.latency import PassTimer, Timer
 from evoprune.problems.transforms.shapes import Kinds, Shape, Shapes

@@ -6,7 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from evoprune import Checked, Coupled, InputError, read_json
+from evoprune import Coupled, InputError
+from evoprune.files.json_files import read_json
+from evoprune.interfaces.schema import Checked
 from evoprune.problems.budgets import MeasuredBudget, ReportedBudget
 from evoprune.problems.budgets.latency import compared, savings, time_terms, timer_of
 from evoprune.problems.models.throughput import Load, Phase

@@ -10,7 +10,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 
-from evoprune import steps
+from evoprune.console.phase import steps
 from evoprune.problems.calibration.tensor_cache import Checkpoint
 from evoprune.problems.models.blocks import Matrix
 from evoprune.problems.models.forward import Forward

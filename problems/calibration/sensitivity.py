@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy, linear
 
-from evoprune import steps
+from evoprune.console.phase import steps
 from evoprune.problems.calibration.tensor_cache import Checkpoint, Tensors
 from evoprune.problems.models.blocks import Matrix
 from evoprune.problems.models.device import has_bfloat16_units

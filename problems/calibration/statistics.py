@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from evoprune import InputError, steps
+from evoprune import InputError
+from evoprune.console.phase import steps
 from evoprune.problems.calibration import gradients
 from evoprune.problems.calibration.tensor_cache import Checkpoint
 from evoprune.problems.models.blocks import Matrix

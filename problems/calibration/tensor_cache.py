@@ -16,7 +16,9 @@ import torch
 import transformers
 from safetensors import SafetensorError
 
-from evoprune import CachedFile, __version__, cache_limit, note
+from evoprune import __version__
+from evoprune.console.phase import note
+from evoprune.files.cache import CachedFile, cache_limit
 from evoprune.problems import calibration, models
 from evoprune.problems.models.device import rounding
 from evoprune.problems.models.resident import Resident

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrize import register_parametrization, remove_parametrizations
 
-from evoprune import note
+from evoprune.console.phase import note
 from evoprune.problems.calibration.statistics import GRAM, statistics
 from evoprune.problems.gguf.ggml import Encoded
 from evoprune.problems.gguf.scales import codes_of, scales_of, with_scales

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evoprune import CHECKPOINT, read_json, write_json
+from evoprune.files.json_files import read_json, write_json
+from evoprune.interfaces.export import CHECKPOINT
 from evoprune.problems.models.tensor_file import Tensors, read_checked, replace_file
 
 _LAST, _BEST, _PLAN = f"{CHECKPOINT}last.safetensors", "best.safetensors", "plan.json"

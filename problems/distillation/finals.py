@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from evoprune import Evaluation, Finals, HeldOut, finite
+from evoprune import Evaluation, Finals, HeldOut
+from evoprune.files.json_files import finite
 from evoprune.problems.distillation.settings import RecoverPhaseSettings, SelectSettings
 from evoprune.problems.texts.settings import TextSettings
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import torch
 
-from evoprune import finite
+from evoprune.files.json_files import finite
 from evoprune.problems.distillation.loss import PARTS, divergence
 from evoprune.problems.distillation.targets import DenseModel
 from evoprune.problems.evaluation.measure import Measure

@@ -15,7 +15,10 @@ from typing import Any, TypeVar
 
 import torch
 
-from evoprune import InputError, Phase, Stopped, finite, is_first_process, note, plain, read_json, write_json
+from evoprune import InputError, Stopped
+from evoprune.console.formatting import plain
+from evoprune.console.phase import Phase, is_first_process, note
+from evoprune.files.json_files import finite, read_json, write_json
 from evoprune.problems.distillation.block_scales import compensate
 from evoprune.problems.distillation.checkpoint import Checkpoints
 from evoprune.problems.distillation.progress import held_out_scores

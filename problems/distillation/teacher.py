@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from evoprune import finite
+from evoprune.files.json_files import finite
 from evoprune.problems.distillation.loss import divergence, measured
 from evoprune.problems.distillation.targets import DenseModel, RetokenisingModel
 from evoprune.problems.distillation.text import RecoveryText

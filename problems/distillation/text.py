@@ -9,7 +9,8 @@ from typing import Any, Self
 import numpy
 import torch
 
-from evoprune import InputError, note
+from evoprune import InputError
+from evoprune.console.phase import note
 from evoprune.problems.distillation.settings import RecoverSettings
 from evoprune.problems.evaluation.session import Session
 from evoprune.problems.texts.settings import TextSettings

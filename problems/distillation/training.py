@@ -14,7 +14,8 @@ import torch
 from torch.nn.utils.parametrize import cached
 from tqdm import tqdm
 
-from evoprune import InputError, Phase
+from evoprune import InputError
+from evoprune.console.phase import Phase
 from evoprune.problems.distillation.checkpoint import Checkpoints
 from evoprune.problems.distillation.loss import PARTS, Student
 from evoprune.problems.distillation.progress import Progress, held_out_scores

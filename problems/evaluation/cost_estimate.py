@@ -56,7 +56,7 @@ def mean_inputs(resident: Resident) -> float:
 
 
 def estimate(settings: Any, work: float | None, evaluations: int) -> dict[str, str]:
-    """See :meth:`evoprune.Foreseeing.foresee`."""
+    """See :meth:`evoprune.interfaces.parts.Foreseeing.foresee`."""
     start = time.perf_counter()
     resident = Resident.load(settings)
     seconds = {"loading": time.perf_counter() - start}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from evoprune import steps
+from evoprune.console.phase import steps
 from evoprune.problems.evaluation.prefix_cache import PrefixCache
 from evoprune.problems.models.device import out_of_memory, sum_dtype
 from evoprune.problems.models.forward import Forward, Kept, Run

@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 from cachetools import LRUCache
 
-from evoprune import note
+from evoprune.console.phase import note
 from evoprune.problems.evaluation import EvaluationSettings
 from evoprune.problems.evaluation.measure import Divergence, Measure, Objective, Perplexity
 from evoprune.problems.evaluation.prefix_cache import PrefixCache

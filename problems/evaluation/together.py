@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from evoprune import cache_folder
+from evoprune.files.cache import cache_folder
 from evoprune.problems.evaluation.measure import Add, Measure, summed
 from evoprune.problems.evaluation.prefix_cache import PrefixCache, prefixes
 from evoprune.problems.models.device import free_memory

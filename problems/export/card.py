@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from evoprune import plain
+from evoprune.console.formatting import plain
 from evoprune.problems.evaluation.session import PERPLEXITY
 from evoprune.problems.export.facts import ExportFacts
 from evoprune.problems.export.runtime import lines

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from evoprune import InputError, finite, note
+from evoprune import InputError
+from evoprune.console.phase import note
+from evoprune.files.json_files import finite
 from evoprune.problems.calibration.tensor_cache import Tensors
 from evoprune.problems.evaluation.session import Session
 from evoprune.problems.gguf.base import Base

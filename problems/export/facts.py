@@ -6,7 +6,9 @@ from typing import Any, Self
 
 from pydantic import Field
 
-from evoprune import InputError, Quantity, Standing, check_parameters
+from evoprune import InputError
+from evoprune.experiment.parameters import check_parameters
+from evoprune.interfaces.export import Quantity, Standing
 from evoprune.problems.results.result import Keys, Pair, Reported, Shares
 
 QUANTITIES: Mapping[str, Quantity] = MappingProxyType(

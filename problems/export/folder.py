@@ -11,7 +11,9 @@ from typing import Any
 
 import torch
 
-from evoprune import Exported, InputError, finite, plain
+from evoprune import Exported, InputError
+from evoprune.console.formatting import plain
+from evoprune.files.json_files import finite
 from evoprune.problems.evaluation.session import Session
 from evoprune.problems.export import ragged_model
 from evoprune.problems.export.card import card

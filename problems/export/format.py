@@ -50,7 +50,7 @@ class ExportFormat(ABC):
         """Raise :class:`evoprune.InputError` for options that :meth:`write` refuses: before a recovery trains."""
 
     def draft(self, place: Path) -> bool:  # noqa: ARG002 - a default
-        """Write the model to the file ``place``, unmeasured, as :meth:`evoprune.Exporting.draft` does."""
+        """Write the model to the file ``place``, unmeasured; see :meth:`evoprune.interfaces.export.Exporting.draft`."""
         return False
 
     @abstractmethod

@@ -10,7 +10,10 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from evoprune import CARD, Exported, InputError, about, digits, finite, plain
+from evoprune import Exported, InputError
+from evoprune.console.formatting import digits, plain
+from evoprune.exports.exporting import CARD, about
+from evoprune.files.json_files import finite
 from evoprune.problems.evaluation.measure import Measure
 from evoprune.problems.export.card import called, front_matter, how_found, how_measured, inline, perplexities, repeat
 from evoprune.problems.export.facts import ExportFacts

@@ -15,7 +15,10 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 from transformers.utils import GENERATION_CONFIG_NAME
 
-from evoprune import Choice, InputError, find_plugin, read_json
+from evoprune import InputError
+from evoprune.experiment.registry import find_plugin
+from evoprune.experiment.spec import Choice
+from evoprune.files.json_files import read_json
 from evoprune.problems.models.blocks import number_attentions
 from evoprune.problems.models.device import dtype_of, pick_device, pick_dtype
 from evoprune.problems.models.load import convert, load_model, load_tokenizer, quiet

@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-from evoprune import digits, note
+from evoprune.console.formatting import digits
+from evoprune.console.phase import note
 from evoprune.problems.evaluation.session import Session
 from evoprune.problems.export.ragged_model import load_any
 from evoprune.problems.models.blocks import max_positions

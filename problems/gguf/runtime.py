@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from evoprune import InputError, note
+from evoprune import InputError
+from evoprune.console.phase import note
 from evoprune.problems.gguf.base import Base
 from evoprune.problems.gguf.write import contents
 from evoprune.problems.models.device import processor_name

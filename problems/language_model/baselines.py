@@ -7,7 +7,10 @@ from functools import cached_property, partial
 from itertools import chain
 from typing import Any, NamedTuple
 
-from evoprune import Budget, Choice, Rival, find_plugin
+from evoprune import Budget
+from evoprune.experiment.registry import find_plugin
+from evoprune.experiment.spec import Choice
+from evoprune.interfaces.export import Rival
 from evoprune.problems.allocations import ALLOCATIONS
 from evoprune.problems.budgets.amounts import weights
 from evoprune.problems.evaluation.session import Session

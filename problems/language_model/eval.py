@@ -9,7 +9,11 @@ from typing import Any
 
 import torch
 
-from evoprune import FACTS, InputError, Table, check_parameters, described_in, finite
+from evoprune import InputError
+from evoprune.experiment.parameters import check_parameters
+from evoprune.exports.exporting import FACTS, described_in
+from evoprune.files.json_files import finite
+from evoprune.interfaces.export import Table
 from evoprune.problems.evaluation.measure import Measure, Perplexity
 from evoprune.problems.evaluation.session import protocol_of
 from evoprune.problems.export.ragged_model import load_any

@@ -13,25 +13,21 @@ from evoprune import (
     Budget,
     Evaluation,
     Exported,
-    Foreseeing,
     Genes,
     InputError,
     Measured,
-    Outcome,
     Problem,
-    Recovering,
     Reporting,
-    Rival,
     Settings,
-    Standing,
-    Table,
     Together,
     TradeOffs,
-    check_parameters,
-    find_plugin,
-    note,
-    plugin_names,
 )
+from evoprune.console.phase import note
+from evoprune.experiment.parameters import check_parameters
+from evoprune.experiment.registry import find_plugin
+from evoprune.experiment.registry import names as plugin_names
+from evoprune.interfaces.export import Recovering, Rival, Standing, Table
+from evoprune.interfaces.parts import Foreseeing, Outcome
 from evoprune.problems.allocations import ALLOCATIONS
 from evoprune.problems.budgets import BUDGETS, MeasuredBudget
 from evoprune.problems.distillation.finals import JudgedModels

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from evoprune import Exported, InputError, Outcome
+from evoprune import Exported, InputError
+from evoprune.interfaces.parts import Outcome
 from evoprune.problems.distillation.recover import (
     Recovered,
     begin,
@@ -121,7 +122,7 @@ def _added(result: Mapping[str, Any], recovered: Recovered) -> Json:
 def recover_export(
     source: Path, facts: Mapping[str, Any] | None, workplace: Path, folder: Path, options: RecoverOptions
 ) -> Exported:
-    """See :meth:`evoprune.Recovering.recover_export`."""
+    """See :meth:`evoprune.interfaces.export.Recovering.recover_export`."""
     run = ExportFacts.read(facts) if facts else None
     if not run and not (options.teacher and options.report_text):
         raise InputError(

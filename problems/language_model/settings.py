@@ -6,7 +6,10 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from evoprune import Choice, Fraction, InputError, Settings, check_parameters, find_plugin
+from evoprune import Fraction, InputError, Settings
+from evoprune.experiment.parameters import check_parameters
+from evoprune.experiment.registry import find_plugin
+from evoprune.experiment.spec import Choice
 from evoprune.problems.allocations import ALLOCATIONS
 from evoprune.problems.budgets import BUDGETS
 from evoprune.problems.distillation.settings import RunSettings

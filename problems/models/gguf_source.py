@@ -17,7 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from evoprune import InputError, __version__, cache_limit
+from evoprune import InputError, __version__
+from evoprune.files.cache import cache_limit
 from evoprune.problems.models.gguf_file import read_gguf
 from evoprune.problems.models.tensor_file import Tensors, open_cached, write_tensors
 

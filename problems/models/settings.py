@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from evoprune import InputError, Settings, check_plugin
+from evoprune import InputError, Settings
+from evoprune.experiment.registry import check_plugin
 
 BUNDLED_MODEL, BUNDLED_MIXTURE = "bundled:gpt2-mini", "bundled:moe-mini"
 STRUCTURE = "structure.json"  # in a folder whose blocks differ: how its model was made

@@ -13,7 +13,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from evoprune import CachedFile, InputError, atomically
+from evoprune import InputError
+from evoprune.files.cache import CachedFile
+from evoprune.files.json_files import atomically
 
 Tensors = dict[str, torch.Tensor]
 

@@ -7,7 +7,8 @@ import time
 import torch
 from torch.nn.functional import linear
 
-from evoprune import InputError, cache_folder
+from evoprune import InputError
+from evoprune.files.cache import cache_folder
 from evoprune.problems.models.device import free_memory, pick_device, pick_dtype
 from evoprune.problems.models.load import stored_dtype
 from evoprune.problems.models.settings import ModelSettings

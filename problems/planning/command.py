@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from evoprune import InputError, Phase, Plan, Planner, cache_limit
+from evoprune import InputError, Plan, Planner
+from evoprune.console.phase import Phase
+from evoprune.files.cache import cache_limit
 from evoprune.problems.distillation.settings import DURATION, seconds_of
 from evoprune.problems.gguf.sources import architecture_of, cuts_of
 from evoprune.problems.planning.recipe import Recipe

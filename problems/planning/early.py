@@ -9,7 +9,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from evoprune import InputError, is_one_file
+from evoprune import InputError
+from evoprune.exports.exporting import is_one_file
 from evoprune.problems.gguf import ggml
 from evoprune.problems.gguf.sources import ONE_WIDTH_IN_ALL, cuts_of
 from evoprune.problems.language_model.problem import LanguageModel

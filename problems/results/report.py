@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 
-from evoprune import Budget, InputError, Outcome, finite
+from evoprune import Budget, InputError
+from evoprune.files.json_files import finite
+from evoprune.interfaces.parts import Outcome
 from evoprune.problems.budgets import ReportedBudget
 from evoprune.problems.budgets.amounts import LENGTH, of_model, unlimited_bytes
 from evoprune.problems.evaluation.session import Session

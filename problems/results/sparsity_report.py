@@ -11,8 +11,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from evoprune import Outcome, digits
+from evoprune.console.formatting import digits
 from evoprune.figures import BLUE, COLOURS, GREY, ORANGE, entitle, log_scale_if_wide, new, save
+from evoprune.interfaces.parts import Outcome
 from evoprune.problems.evaluation.session import Session
 from evoprune.problems.models.blocks import Matrix
 from evoprune.problems.results.result import gap_closed

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from evoprune import digits
+from evoprune.console.formatting import digits
 from evoprune.problems.evaluation import EvaluationSettings
 from evoprune.problems.results.result import (
     EVOLVED,

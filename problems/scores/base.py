@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import torch
 
-from evoprune import InputError, find_plugin
+from evoprune import InputError
+from evoprune.experiment.registry import find_plugin
 from evoprune.problems.calibration import gradients, statistics
 from evoprune.problems.scores import SCORES
 

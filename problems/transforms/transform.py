@@ -13,7 +13,9 @@ from typing import Any, ClassVar
 
 import torch
 
-from evoprune import Additive, Budget, Checked, Gene, Genes, InputError, Price, Rival
+from evoprune import Additive, Budget, Gene, Genes, InputError, Price
+from evoprune.interfaces.export import Rival
+from evoprune.interfaces.schema import Checked
 from evoprune.problems.models.resident import Resident
 from evoprune.problems.texts.text_splits import Texts
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+import evoprune
 from evoprune import InputError, api
 
 
@@ -79,3 +80,8 @@ def test_a_run_builds_its_problem_once_and_keeps_none(tmp_path, plugin, no_figur
     assert kind.built == 1
     assert finished.problem is finished.problem
     assert kind.built == 2
+
+
+def test_the_package_has_few_names_and_all_that_it_lists():
+    assert len(evoprune.__all__) <= 30
+    assert all(hasattr(evoprune, name) for name in evoprune.__all__)

@@ -4,7 +4,8 @@ from collections import Counter
 
 import pytest
 
-from evoprune import Additive, Gene, Genes, Individual, Monotone
+from evoprune import Additive, Gene, Genes, Individual
+from evoprune.interfaces.budget import Monotone
 from evoprune.operators.mutation.exchange import exchange
 
 WEIGHTS = [1.0, 2.0, 50.0, 3.0, 0.0, 7.0]

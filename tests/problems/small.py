@@ -22,8 +22,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from evoprune import Outcome, Problem
+from evoprune import Problem
 from evoprune.cli import main
+from evoprune.interfaces.parts import Outcome
 from evoprune.problems.evaluation.measure import Measure, Perplexity
 from evoprune.problems.models.blocks import find_matrices
 from evoprune.problems.models.forward import Forward

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from evoprune import steps
+from evoprune.console.phase import steps
 from evoprune.problems.calibration.statistics import BATCH_TOKENS
 from evoprune.problems.models.blocks import find_mixtures
 from evoprune.problems.models.device import sum_dtype

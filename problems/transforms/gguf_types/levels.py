@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from evoprune import steps
+from evoprune.console.phase import steps
 from evoprune.problems import gguf
 from evoprune.problems.calibration.sensitivity import Factors, sensitivity
 from evoprune.problems.calibration.statistics import INPUT_NORMS, as_importance, statistics

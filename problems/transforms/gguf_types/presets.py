@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from evoprune import Genes, InputError, Rival, note
+from evoprune import Genes, InputError
+from evoprune.console.phase import note
+from evoprune.interfaces.export import Rival
 from evoprune.problems.gguf import ggml
 from evoprune.problems.transforms.gguf_types.matrices import DENSE
 from evoprune.problems.transforms.gguf_types.settings import TypesSettings

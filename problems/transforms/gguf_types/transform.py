@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from evoprune import Genes, InputError, Price, Rival, Term, note
+from evoprune import Genes, InputError, Price, Term
+from evoprune.console.phase import note
+from evoprune.interfaces.export import Rival
 from evoprune.problems.calibration.statistics import INPUT_NORMS
 from evoprune.problems.gguf import ggml
 from evoprune.problems.gguf.ggml import Encoded

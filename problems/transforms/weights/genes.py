@@ -7,7 +7,8 @@ from itertools import groupby
 
 import torch
 
-from evoprune import Gene, Genes, solve
+from evoprune import Gene, Genes
+from evoprune.interfaces.budget import solve
 from evoprune.problems.models.blocks import Matrix
 from evoprune.problems.transforms.weights.ranks import cut, ranks_in_matrix
 from evoprune.problems.transforms.weights.settings import WeightsSettings

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from evoprune import steps
+from evoprune.console.phase import steps
 from evoprune.problems.calibration.statistics import BATCH_TOKENS, GRAM, gather, statistics
 from evoprune.problems.calibration.tensor_cache import Checkpoint, Tensors
 from evoprune.problems.models.blocks import Matrix

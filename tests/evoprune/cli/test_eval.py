@@ -8,7 +8,8 @@ from evoprune.experiment import registry
 
 PLUGIN = """
 from pydantic import Field
-from evoprune import Evaluation, Genes, Measuring, Problem, Settings, Table
+from evoprune import Evaluation, Genes, Problem, Settings
+from evoprune.interfaces.export import Measuring, Table
 
 class Options(Settings):
     deep_look: bool = Field(False, description="look into 100% of it")

@@ -16,7 +16,9 @@ import dataclasses
 import json
 import os
 from matplotlib.figure import Figure
-from evoprune import Checked, Evaluation, Exported, Exporting, Genes, InputError, Plan, Planner, Problem, Reporting
+from evoprune import Evaluation, Exported, Genes, InputError, Plan, Planner, Problem, Reporting
+from evoprune.interfaces.export import Exporting
+from evoprune.interfaces.schema import Checked
 
 class Tiny(Planner):
     '''Minimise a function of some size.'''

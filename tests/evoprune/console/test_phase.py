@@ -12,9 +12,8 @@ import threading
 
 import pytest
 
-from evoprune import Phase, steps
 from evoprune.console import phase as module
-from evoprune.console.phase import listening
+from evoprune.console.phase import Phase, listening, steps
 
 
 class Told(io.StringIO):

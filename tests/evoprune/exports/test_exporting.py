@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from evoprune import Exported, Exporting, InputError, Stopped
+from evoprune import Exported, InputError, Stopped
 from evoprune.exports.exporting import about, export, is_one_file
+from evoprune.interfaces.export import Exporting
 
 
 def writing(faults=()):

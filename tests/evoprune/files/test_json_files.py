@@ -5,8 +5,7 @@ import math
 
 import pytest
 
-from evoprune import finite
-from evoprune.files.json_files import write_json
+from evoprune.files.json_files import finite, write_json
 
 
 def test_json_is_replaced_whole_or_not_at_all(tmp_path):

@@ -11,7 +11,8 @@ pytestmark = pytest.mark.usefixtures("drawn")  # the page links the points of it
 
 WRITTEN = """
 from pathlib import Path
-from evoprune import Exported, Exporting, InputError, Measured, Quantity, Reporting, Rival, Standing
+from evoprune import Exported, InputError, Measured, Reporting
+from evoprune.interfaces.export import Exporting, Quantity, Rival, Standing
 from evoprune.problems.benchmark import Benchmark
 
 class Written(Benchmark, Reporting, Measured, Exporting):

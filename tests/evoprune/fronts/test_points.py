@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from evoprune import Quantity
 from evoprune.fronts.page import draw
 from evoprune.fronts.points import Front, Point
+from evoprune.interfaces.export import Quantity
 
 QUANTITIES = {
     "loss": Quantity("loss", "lower"),

@@ -2,8 +2,9 @@ import sys
 
 import pytest
 
-from evoprune import Best, Result
+from evoprune import Result
 from evoprune.api import Run
+from evoprune.interfaces.result import Best
 
 TYPED = """
 from evoprune import Reporting, Result

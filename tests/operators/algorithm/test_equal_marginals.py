@@ -3,7 +3,8 @@ import random
 
 import pytest
 
-from evoprune import Additive, Gene, Genes, Individual, Monotone
+from evoprune import Additive, Gene, Genes, Individual
+from evoprune.interfaces.budget import Monotone
 from evoprune.operators.algorithm.equal_marginals import equal_marginals, log_marginals
 from tests.operators.algorithm.conftest import (
     COSTS,

@@ -3,7 +3,8 @@ from itertools import combinations
 
 from deap import base
 
-from evoprune import Additive, Genes, Individual, Monotone
+from evoprune import Additive, Genes, Individual
+from evoprune.interfaces.budget import Monotone
 from evoprune.interfaces.genes import Gene
 from evoprune.operators.algorithm.greedy import greedy
 from evoprune.operators.repair.shift import shift

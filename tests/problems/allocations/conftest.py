@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from evoprune import find_plugin
+from evoprune.experiment.registry import find_plugin
 from evoprune.problems.allocations import ALLOCATIONS
 from evoprune.problems.language_model.problem import Pruning
 

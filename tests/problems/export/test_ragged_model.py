@@ -6,8 +6,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GenerationConfig
 
-from evoprune import Choice, InputError
+from evoprune import InputError
 from evoprune.cli import main
+from evoprune.experiment.spec import Choice
 from evoprune.problems.export import ragged_model
 from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
 from evoprune.problems.models.load import load_model

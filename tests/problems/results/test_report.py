@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import Lfm2Config, Lfm2ForCausalLM
 
-from evoprune import Outcome
+from evoprune.interfaces.parts import Outcome
 from evoprune.problems.results.report import (
     genomes_of,
     greedy,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from evoprune import Choice
+from evoprune.experiment.spec import Choice
 from evoprune.problems.export import ragged_model
 from tests.problems.transforms.widths.slow import ALL, CUTS, cut_of
 
