@@ -14,6 +14,7 @@ from evoprune.console.phase import steps
 from evoprune.problems.calibration.tensor_cache import Checkpoint
 from evoprune.problems.models.blocks import Matrix
 from evoprune.problems.models.forward import Forward
+from evoprune.problems.models.marks import scored
 from evoprune.problems.models.processes import fitting_threads, map_in_threads
 
 SIZES, SQUARES = "gradient_sizes", "gradient_squares"
@@ -93,8 +94,8 @@ class _Turns:
 def _differentiate(forward: Forward, weights: Sequence[torch.Tensor], window: torch.Tensor) -> None:
     window = window.to(forward.device)
     with torch.enable_grad():
-        rows = forward.rows(window[None])[0, :-1]
-        torch.autograd.grad(rows, weights, _slope(forward, rows.detach(), window[1:]), allow_unused=True)
+        rows, targets = scored(forward.rows(window[None]), window[None])
+        torch.autograd.grad(rows, weights, _slope(forward, rows.detach(), targets), allow_unused=True)
 
 
 def _begun(so_far: Checkpoint, matrix: Matrix, name: str) -> torch.Tensor:

@@ -17,6 +17,7 @@ from evoprune.problems.calibration.tensor_cache import Checkpoint, Tensors
 from evoprune.problems.models.blocks import Matrix
 from evoprune.problems.models.device import has_bfloat16_units
 from evoprune.problems.models.forward import Forward, pieces
+from evoprune.problems.models.marks import predictions, scored
 
 _WINDOWS, _LENGTH = 8, 256  # that are read at most: windows, and tokens of each, whose activations a pass keeps
 _COPIES = 8  # of the logits, that are held at once
@@ -37,7 +38,9 @@ def sensitivity(model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix]) ->
     """
     forward = Forward(model)
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
-    read = tokens[:: max(1, len(tokens) // _WINDOWS), :_LENGTH][:_WINDOWS]
+    marked = bool((tokens < 0).any())
+    length = tokens.shape[1] if marked else _LENGTH  # the tokens that count may be the last ones
+    read = tokens[:: max(1, len(tokens) // _WINDOWS), :length][:_WINDOWS]
     with Checkpoint("measuring the sensitivity", len(read)) as so_far, ExitStack() as stack:
         sums = _Sums(so_far.tensors)
         if model.device.type == "cuda":  # the backward passes of its fused kernels add in varying order
@@ -54,12 +57,15 @@ def sensitivity(model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix]) ->
                 stack.callback(head.register_forward_hook(partial(sums.of_head, matrix.name)).remove)
         left = steps(read[so_far.done :], "measuring the sensitivity", "window")
         for number, window in enumerate(left, so_far.done):
-            draws = torch.rand(len(window), generator=torch.Generator().manual_seed(number))
             with torch.enable_grad():
-                rows = forward.rows(window.to(forward.device)[None])[0]
+                window = window.to(forward.device)[None]
+                rows = forward.rows(window)
+                rows = scored(rows, window)[0] if marked else rows[0]
+                draws = torch.rand(len(rows), generator=torch.Generator().manual_seed(number))
                 rows.backward(_slope(forward, rows.detach(), draws))
             so_far.step(sums.tensors)
-    return {matrix.name: sums.factors(matrix.name, read.numel()) for matrix in matrices}
+    count = predictions(read) if marked else read.numel()
+    return {matrix.name: sums.factors(matrix.name, count, read.numel()) for matrix in matrices}
 
 
 class _Linear(torch.autograd.Function):
@@ -114,14 +120,17 @@ class _Sums:
         read = torch.bincount(tokens, minlength=len(module.weight))
         output.register_hook(lambda slope: self._add("embedding", name, read, factor * _squares(slope)))
 
-    def factors(self, name: str, count: int) -> Factors:
-        """The factors of the matrix ``name``, from sums over ``count`` tokens; none if it took no part."""
+    def factors(self, name: str, count: int, read: int) -> Factors:
+        """The factors of the matrix ``name``, from sums over ``count`` predictions; none if it took no part.
+
+        ``read``: the number of tokens that an embedding looks up.
+        """
         found = []
         for kind in ("head", "embedding", "layer"):
             if (key := f"{kind} outputs {name}") in self.tensors:
                 outputs, inputs = self.tensors[key], self.tensors[f"{kind} inputs {name}"]
                 whole = inputs.sum().clamp(min=torch.finfo(inputs.dtype).tiny) if kind == "layer" else count
-                found.append((outputs / count, inputs / whole))
+                found.append((outputs / (read if kind == "embedding" else count), inputs / whole))
         return [(outputs.float(), inputs.float()) for outputs, inputs in found]
 
     def _add(self, kind: str, name: str, outputs: torch.Tensor, inputs: torch.Tensor) -> None:

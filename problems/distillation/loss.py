@@ -14,7 +14,7 @@ from evoprune import InputError
 from evoprune.problems.distillation.targets import DenseModel, Targets
 from evoprune.problems.evaluation.measure import Measure, Objective, Perplexity
 from evoprune.problems.models.forward import Forward, pieces
-from evoprune.problems.texts.windows import predictions
+from evoprune.problems.models.marks import predictions, scored
 
 PARTS = ("divergence", "cross_entropy", "hidden")  # parts of the loss; the last one is the difference of hidden states
 
@@ -49,10 +49,10 @@ class Student(nn.Module):
             taught = self._teacher.targets(tokens)
             if self._hidden and (read := self._teacher.as_read(tokens)) is not tokens:
                 self._teacher.forward(read)  # notes states at the tokens of the student
-            rows = self._forward.rows(tokens)[:, :-1].flatten(0, 1)
+            rows, targets = scored(self._forward.rows(tokens), tokens)
             if self._hidden:
                 difference = hidden_difference(states, known)
-        loss, parts = distillation(rows, self._forward.head, tokens[:, 1:].flatten(), taught, self._cross_entropy)
+        loss, parts = distillation(rows, self._forward.head, targets, taught, self._cross_entropy)
         return loss + self._hidden * difference, torch.cat([parts, difference.detach()[None]])
 
 

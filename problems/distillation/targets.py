@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -12,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from evoprune.problems.evaluation.measure import Measure, Perplexity
 from evoprune.problems.models.blocks import max_positions
 from evoprune.problems.models.forward import Forward
-from evoprune.problems.texts.windows import predictions
+from evoprune.problems.models.marks import predictions, scored
 from evoprune.problems.transforms.vocabulary.tokenizer import bytes_in, first_pieces
 
 Targets = Callable[[slice], torch.Tensor]
@@ -39,24 +41,25 @@ class DenseModel:
         if key not in self._targets_of:
             most = None if self.forward.head else _RECENT
             self._targets_of[key] = lru_cache(most)(lambda at: self.targets(tokens[at, None].to(self.model.device)))
-        of_window, count = self._targets_of[key], tokens.shape[1] - 1
+        of_window, ends = self._targets_of[key], [0, *accumulate(map(predictions, tokens.split(1)))]
 
         def taught(part: slice) -> torch.Tensor:
-            windows = range(part.start // count, (part.stop - 1) // count + 1)
-            own = (slice(max(0, part.start - at * count), min(count, part.stop - at * count)) for at in windows)
-            return torch.cat([of_window(at)(each) for at, each in zip(windows, own, strict=True)])
+            windows = range(bisect_right(ends, part.start) - 1, bisect_left(ends, part.stop))
+            limits = ((max(0, part.start - ends[at]), min(part.stop, ends[at + 1]) - ends[at]) for at in windows)
+            return torch.cat([of_window(at)(slice(*limit)) for at, limit in zip(windows, limits, strict=True)])
 
         return taught
 
     def keep(self, tokens: torch.Tensor) -> None:
         """Make all :meth:`kept_targets` of ``tokens``."""
-        taught, count = self.kept_targets(tokens), tokens.shape[1] - 1
-        for window in range(len(tokens)):
-            taught(slice(window * count, window * count + 1))
+        taught, first = self.kept_targets(tokens), 0
+        for window in tokens.split(1):
+            taught(slice(first, first + 1))
+            first += predictions(window)
 
     def targets(self, tokens: torch.Tensor) -> Targets:
         """The predictions for ``tokens`` ``(windows, window)``, but for those after the last one of each window."""
-        rows = self.forward(tokens)[0][:, :-1].flatten(0, 1)
+        rows, _ = scored(self.forward(tokens)[0], tokens)
         return lambda part: self.forward.logits(rows[part]).log_softmax(-1)
 
     def as_read(self, tokens: torch.Tensor) -> torch.Tensor:

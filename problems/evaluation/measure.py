@@ -15,8 +15,8 @@ from evoprune.problems.evaluation.prefix_cache import PrefixCache
 from evoprune.problems.models.device import out_of_memory, sum_dtype
 from evoprune.problems.models.forward import Forward, Kept, Run
 from evoprune.problems.models.late import made
+from evoprune.problems.models.marks import predictions, scored
 from evoprune.problems.models.processes import map_in_threads
-from evoprune.problems.texts.windows import predictions
 
 
 class Objective(ABC):
@@ -158,7 +158,7 @@ class Measure:
                 made(self.forward.modules(self.forward.depth)),
                 self.forward.resumed(start, known.wanted(start) if known else []) as run,
             ):
-                score = partial(self._scored, run, add)
+                score = partial(self._scored, run, add, tokens)
                 scored = map_in_threads(score, alike) if self.forward.threaded else map(score, alike)
                 for first, losses, kept in steps(scored, label, "part", len(alike)) if label else scored:
                     found[first] = losses
@@ -166,18 +166,19 @@ class Measure:
                         known.store(first, kept)
         return summed(loss for first in sorted(found) for loss in found[first])
 
-    def _scored(self, run: Run, add: Add, of: _Batch) -> tuple[int, list[Tensor], Kept]:
+    def _scored(self, run: Run, add: Add, tokens: Tensor, of: _Batch) -> tuple[int, list[Tensor], Kept]:
         first, batch, state = of
         batch = batch.to(self.forward.device)
         output, kept = run(batch, state)
-        return first, self.losses(output, batch, first, add), kept
+        return first, self.losses(output, batch, predictions(tokens[:first]), add), kept
 
     @torch.inference_mode()
-    def losses(self, output: Tensor, batch: Tensor, first: int, add: Add) -> list[Tensor]:
-        """The losses of a run's ``output`` on ``batch``, of some rows at a time: all their logits are never held."""
-        predicted = output[:, :-1].flatten(0, 1)
-        targets = batch[:, 1:].flatten()
-        before = first * (batch.shape[1] - 1)
+    def losses(self, output: Tensor, batch: Tensor, before: int, add: Add) -> list[Tensor]:
+        """The losses of a run's ``output`` on ``batch``, of some rows at a time: all their logits are never held.
+
+        ``before``: the number of predictions before those of ``batch``.
+        """
+        predicted, targets = scored(output, batch)
         return [
             add(self.forward.logits(predicted[part]), targets[part], before + part.start)
             for part in self.forward.parts(len(targets))

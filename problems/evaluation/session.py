@@ -15,9 +15,10 @@ from evoprune.problems.evaluation.prefix_cache import PrefixCache
 from evoprune.problems.evaluation.together import Candidate, totals_together
 from evoprune.problems.models.device import free_memory
 from evoprune.problems.models.late import lates_of
+from evoprune.problems.models.marks import predictions
 from evoprune.problems.models.resident import Resident
 from evoprune.problems.texts.text_splits import Texts
-from evoprune.problems.texts.windows import Windows, predictions
+from evoprune.problems.texts.windows import Windows
 from evoprune.problems.transforms.stack import combined
 from evoprune.problems.transforms.transform import Transform
 

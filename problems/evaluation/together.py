@@ -16,6 +16,7 @@ from evoprune.problems.evaluation.prefix_cache import PrefixCache, prefixes
 from evoprune.problems.models.device import free_memory
 from evoprune.problems.models.forward import Forward
 from evoprune.problems.models.late import Late, lates_of, made, put_lates
+from evoprune.problems.models.marks import predictions
 from evoprune.problems.models.processes import map_in_threads
 
 _SHARE = 0.1  # of the free memory, at most, for the hidden states of all candidates; else they are in a file
@@ -110,7 +111,7 @@ def _summed(measure: Measure, tokens: Tensor, batches: Sequence[slice], states: 
         def losses(batch: slice) -> list[Tensor]:
             own = tokens[batch].to(forward.device)
             output, _ = run(own, states[batch].to(forward.device))
-            return measure.losses(output, own, batch.start, add)
+            return measure.losses(output, own, predictions(tokens[: batch.start]), add)
 
         return summed(loss for found in _each(forward, losses, batches) for loss in found)
 

@@ -2,7 +2,8 @@
 
 ``python check.py JOB`` where JOB is a JSON file with ``folder``, ``matrices`` (names of layers), ``text`` (a file),
 ``window`` and ``windows``, ``begin`` (whether each begins with the tokenizer's first token), ``dtype``, ``device`` and
-``trust_remote_code``, and ``ragged`` for a model that only evoprune loads. For any other model it imports nothing of
+``trust_remote_code``, ``ragged`` for a model that only evoprune loads, and maybe ``rows``: the windows of a task file,
+whose first line the text is; tokens that do not count are their complements. For any other model it imports nothing of
 evoprune, on purpose: it sees what other users see.
 """
 
@@ -24,6 +25,11 @@ def tokenise(tokenizer: Any, job: dict[str, Any]) -> torch.Tensor:
     first = (begins(tokenizer) or [tokenizer.bos_token_id]) if job["begin"] else []
     length = job["window"] - len(first)
     ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    if job.get("rows"):
+        rows = torch.tensor(job["rows"])
+        own = torch.tensor(first + ids)
+        rows[0, : len(own)] = torch.where(rows[0, : len(own)] < 0, ~own, own)
+        return rows
     return torch.tensor([first + ids[at * length : (at + 1) * length] for at in range(job["windows"])])
 
 
@@ -38,9 +44,10 @@ def perplexity(model: Any, tokens: torch.Tensor) -> float:
     """exp of the mean next-token loss, window by window, losses in float32."""
     total = 0.0
     for window in tokens.to(model.device):
-        logits = model(window[None], use_cache=False).logits[0, :-1].float()
-        total += float(torch.nn.functional.cross_entropy(logits, window[1:], reduction="sum"))
-    mean = total / (tokens.shape[0] * (tokens.shape[1] - 1))
+        logits = model((window ^ (window >> 63))[None], use_cache=False).logits[0, :-1].float()
+        targets = window[1:].clamp(min=-1)
+        total += float(torch.nn.functional.cross_entropy(logits, targets, reduction="sum", ignore_index=-1))
+    mean = total / int((tokens[:, 1:] >= 0).sum())
     return math.exp(mean) if mean < 700 else math.inf
 
 

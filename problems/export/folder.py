@@ -28,7 +28,6 @@ from evoprune.problems.models.weight_files import bytes_of, weight_files
 from evoprune.problems.results.learning_curve import draw_recovery
 from evoprune.problems.results.result import LanguageModelResult
 from evoprune.problems.results.summary import about, verdict
-from evoprune.problems.texts.source import load_text
 from evoprune.problems.texts.windows import Windows
 from evoprune.problems.transforms.stack import cutting
 
@@ -141,11 +140,12 @@ def _in_fresh_process(
             device = torch.device("cpu")
     with tempfile.TemporaryDirectory() as scratch:
         text, job = Path(scratch) / "text.txt", Path(scratch) / "job.json"
-        text.write_text(load_text(report.settings, "report_text"), encoding="utf-8", newline="")
+        text.write_text(report.beginning, encoding="utf-8", newline="")
         task = {
             "folder": str(folder.resolve()), "matrices": matrices, "text": str(text), "window": window,
             "windows": windows, "begin": report.begin is not None, "dtype": computing(dtype, device),
             "device": str(device), "trust_remote_code": trust, "ragged": ragged,
+            "rows": report.tokens.tolist() if report.lines else None,
         }  # fmt: skip
         job.write_text(json.dumps(task), encoding="utf-8")
         script = Path(__file__).with_name("check.py")

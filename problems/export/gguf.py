@@ -22,7 +22,6 @@ from evoprune.problems.export.runtime import lines
 from evoprune.problems.models.forward import Forward
 from evoprune.problems.results.result import LanguageModelResult
 from evoprune.problems.results.summary import loss, megabytes, reached
-from evoprune.problems.texts.source import load_text
 from evoprune.problems.transforms.stack import base_of
 
 TOLERANCE = 1e-2  # relative, of perplexities in llama.cpp, which rounds activations, and of the run; see tolerance
@@ -58,7 +57,7 @@ class GgufFile(ExportFormat):
         model, encoded = final.copy() if final.recovered else final.reside()
         made = contents(model, self._with_tokens(base), encoded, half)
         made.write(place)
-        text, begins = load_text(report.settings, "report_text"), report.begin is not None
+        text, begins = report.beginning, report.begin is not None
 
         def score(path: Path) -> Json:
             return checked(path, text, report.tokens, begins, of_source.known, timed)

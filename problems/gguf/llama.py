@@ -2,9 +2,10 @@
 
 JOB is JSON. To measure: ``models`` (files), ``threads``, ``length`` (tokens of a prompt, at most) and ``seconds`` (how
 long speeds are measured, in turn, for one round at least) of ``phases`` (prefill, decode; or none). To score the one
-model, besides: ``known``, an .npz file with ``tokens`` ``(windows, window)`` and the dense model's probabilities
-``log_p``, ``top``, ``rest`` (see :class:`evoprune.problems.evaluation.measure.Divergence`); ``text``, the file whose
-first tokens these are; and ``begin``: whether each window begins with a token that is not part of the text.
+model, besides: ``known``, an .npz file with ``tokens`` ``(windows, window)``, where a token that does not count is its
+complement, and the dense model's probabilities ``log_p``, ``top``, ``rest`` of those that do (see
+:class:`evoprune.problems.evaluation.measure.Divergence`); ``text``, the file whose first tokens these are; and
+``begin``: whether each window begins with a token that is not part of the text.
 To list the types of presets: ``file``, in 16 bits, of which the header alone is read, and ``importance``: whether there
 will be an importance matrix, as some presets then choose other types.
 It imports nothing of evoprune, so that memory is that of llama.cpp, of Python and of numpy.
@@ -125,22 +126,27 @@ class Llama:
 
 def score(model: Llama, known: Any) -> Json:
     """Perplexity, and divergence from the dense model, both as in evoprune's protocol."""
-    tokens = known["tokens"].astype(np.int32)
-    windows, window = tokens.shape
-    losses, divergences = 0.0, 0.0
+    tokens, counted = _ids(known["tokens"]), known["tokens"] >= 0
+    window = tokens.shape[1]
+    losses, divergences, begin = 0.0, 0.0, 0
     model.begin(window)
-    for number, row in enumerate(tokens):
+    for row, counts in zip(tokens, counted, strict=True):
         model.cut(0)
         for first in range(0, window, _ROWS):
             logits = model.read(row[first : first + _ROWS], first, every=True)
-            log_q = _log_softmax(logits[: window - 1 - first])
-            targets = row[first + 1 : first + 1 + len(log_q)]
+            following = slice(first + 1, first + 1 + len(logits))
+            own = counts[following]
+            log_q, targets = _log_softmax(logits[: len(own)][own]), row[following][own]
             losses -= float(log_q[np.arange(len(log_q)), targets].sum(dtype=np.float64))
-            begin = number * (window - 1) + first
             divergences += _divergence(log_q, known, slice(begin, begin + len(log_q)))
-    mean = losses / (windows * (window - 1))
+            begin += len(log_q)
+    mean = losses / begin
     perplexity = math.exp(mean) if mean < 700 else math.inf
-    return {"perplexity": perplexity, "divergence": divergences / (windows * (window - 1))}
+    return {"perplexity": perplexity, "divergence": divergences / begin}
+
+
+def _ids(tokens: NDArray[np.int64]) -> NDArray[np.int32]:
+    return (tokens ^ (tokens >> 63)).astype(np.int32)
 
 
 def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -161,10 +167,13 @@ def first_difference(model: Llama, text: str, tokens: NDArray[np.int64], begin: 
 
     ``begin``: each window begins with a token that the text's tokenizer adds. It is expected once, and counted once.
     """
-    expected = tokens.flatten()
+    read = _ids(tokens)
+    expected = read.flatten()
     if begin:
-        expected = np.concatenate([tokens[0, :1], tokens[:, 1:].flatten()])
+        expected = np.concatenate([read[0, :1], read[:, 1:].flatten()])
     found = model.tokenise(text[: _LETTERS * len(expected)], begin)[: len(expected)]
+    if (tokens < 0).any():  # the text is the first line of a task file
+        expected = expected[: len(found)]
     same = found == expected[: len(found)]
     if same.all():
         return None if len(found) == len(expected) else len(found)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from evoprune.problems.models.blocks import find_blocks, find_matrices, probe_tokens
+from evoprune.problems.models.marks import ids
 
 _FAULTS = (TypeError, ValueError, LookupError, AttributeError, RuntimeError)  # of models that cannot be run in parts
 
@@ -126,7 +127,7 @@ class Forward:
     def rows(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the first result of a call for ``tokens``, with gradients where they are enabled."""
         body = self._model.base_model if self._plain_head else self._model
-        return body(input_ids=tokens, use_cache=False)[0]  # type: ignore[no-any-return]
+        return body(input_ids=ids(tokens), use_cache=False)[0]  # type: ignore[no-any-return]
 
     @contextmanager
     def noting_states(self) -> Iterator[dict[int, torch.Tensor]]:
@@ -159,7 +160,7 @@ class Forward:
         def run(tokens: torch.Tensor, state: torch.Tensor | None) -> torch.Tensor:
             own.state = state
             try:
-                self._model.base_model(input_ids=tokens, use_cache=False)
+                self._model.base_model(input_ids=ids(tokens), use_cache=False)
             except _Stopped as stopped:
                 return stopped.states
             raise AssertionError("a model that runs none of its blocks")

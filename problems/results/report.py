@@ -16,6 +16,7 @@ from evoprune.problems.budgets import ReportedBudget
 from evoprune.problems.budgets.amounts import LENGTH, of_model, unlimited_bytes
 from evoprune.problems.evaluation.session import Session
 from evoprune.problems.models.blocks import attentions_numbered, max_positions
+from evoprune.problems.models.marks import ids
 from evoprune.problems.models.weight_files import bytes_of, weight_files
 from evoprune.problems.results.final_model import FinalModel
 from evoprune.problems.results.result import EVOLVED, UNIFORM, Text, gap_closed
@@ -203,7 +204,8 @@ def overfitting(searched: Perplexities, unseen: Perplexities) -> float | None:
 def written(session: Session, genomes: Mapping[str, Sequence[float]]) -> dict[str, dict[str, str]]:
     """Return the likeliest continuations of the report text's first windows, by prompt and by name of the genome."""
     resident, report = session.resident, session.texts.report
-    given = report.tokens[: min(PROMPTS, len(report.tokens) // 5), : min(_GIVEN, report.tokens.shape[1])]
+    tokens = ids(report.tokens)
+    given = tokens[: min(PROMPTS, len(tokens) // 5), : min(_GIVEN, tokens.shape[1])]
     if not len(given):
         return {}
     most = min(

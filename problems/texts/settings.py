@@ -20,7 +20,10 @@ Begin = bool | Literal["auto"]
 class TextSettings(Settings):
     """The source of a text, and how much of it is scored."""
 
-    source: Source = Field(description="hub id, a .txt, .jsonl or .parquet file, or bundled:python-docs")
+    source: Source = Field(
+        description="hub id, a .txt, .jsonl or .parquet file, or bundled:python-docs; of lines with prompt and answer, "
+        "prompt, choices and answer, or messages, in a .jsonl file, only the answers count"
+    )
     subset: str | None = Field(None, description="the hub data set's configuration, such as wikitext-2-raw-v1")
     split: str | None = Field(None, description="the hub's or the bundled text's split; null is the hub's test")
     column: str = Field("text", description="the column that holds the text, in all but .txt")

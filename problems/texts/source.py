@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from evoprune import InputError
 from evoprune.problems.texts.settings import BUNDLED_TEXT, HUB_SPLIT, TextSettings, text_fault
+from evoprune.problems.texts.tasks import is_task
 
 Split = Literal["train", "validation", "test"]
 
@@ -26,6 +27,8 @@ def load_text(settings: TextSettings, role: str) -> str:
             text = _bundled(settings)
         elif fault := text_fault(settings):
             raise InputError(fault)
+        elif is_task(settings):
+            raise InputError(f"{settings.source} is a task file: expected plain text")
         elif settings.is_local:
             text = _local(Path(settings.source), settings.column)
         else:

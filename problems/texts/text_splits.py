@@ -5,6 +5,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy
+import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
@@ -12,32 +13,32 @@ from evoprune import InputError
 from evoprune.problems.models.blocks import max_positions
 from evoprune.problems.models.resident import Resident
 from evoprune.problems.texts.settings import TextSettings, TextsSettings, overlap
-from evoprune.problems.texts.windows import (
-    Windows,
-    check_length,
-    cut_windows,
-    held_out_windows,
-    read_anew,
-    share_a_window,
-)
+from evoprune.problems.texts.windows import Windows, check_length, cut_windows, held_out_windows, read_anew
 
 PASSAGE = 32  # tokens
+_TELLING = 16  # tokens in a sequence that unrelated texts do not share
 _MOST_IN_COMMON = 0.01  # of the report text: quotations and headings may be the same
 _BASE = numpy.uint64(0x9E3779B97F4A7C15)  # odd, so that it has an inverse modulo 2^64
 
 
 def share_in_common(text: Windows, other: Windows) -> float:
     """Return the share, in [0, 1], of the tokens of ``text`` in passages that occur in ``other``."""
-    return float(in_common(text, other).mean())
+    return float(in_common(text, other).sum() / text.counted.sum())
 
 
 def in_common(text: Windows, other: Windows, passage: int = PASSAGE) -> NDArray[numpy.bool_]:
-    """Tell which tokens of ``text`` ``(windows, tokens)`` are in passages that occur in ``other``.
+    """Tell which tokens of ``text`` ``(windows, tokens)``, of those that count, are in passages that ``other`` has.
 
-    A passage is any ``passage`` tokens in a row, found by rolling hashes and compared token by token.
+    A passage is any ``passage`` tokens in a row, found by rolling hashes and compared token by token. Of two task files
+    it is a whole line, as prompts may begin alike.
     """
+    if text.lines and other.lines:
+        lines = frozenset(other.lines)
+        shared = numpy.array([line in lines for line in text.lines])
+        covered: NDArray[numpy.bool_] = text.counted & shared[:, None]
+        return covered
     ours, theirs = (one.text.numpy().reshape(-1) for one in (text, other))
-    covered = numpy.zeros(len(ours), dtype=bool)
+    found = numpy.zeros(len(ours), dtype=bool)
     if min(len(ours), len(theirs)) >= passage:
         hashes, known = _hashes(ours, passage), _hashes(theirs, passage)
         order = known.argsort(kind="stable")
@@ -45,13 +46,29 @@ def in_common(text: Windows, other: Windows, passage: int = PASSAGE) -> NDArray[
         alike = numpy.flatnonzero(known[order[places]] == hashes)
         same = sliding_window_view(ours, passage)[alike] == sliding_window_view(theirs, passage)[order[places[alike]]]
         for start in alike[same.all(1)]:
-            covered[start : start + passage] = True
-    return covered.reshape(text.text.shape)
+            found[start : start + passage] = True
+    return found.reshape(text.text.shape) & text.counted
 
 
 def holds_much_of(report: Windows, other: Windows) -> bool:
     """Tell whether ``report`` holds too many passages of ``other``, or a whole window of it."""
     return share_in_common(report, other) > _MOST_IN_COMMON or share_a_window(report, other)
+
+
+def share_a_window(one: Windows, other: Windows) -> bool:
+    """Tell whether a whole window of one occurs in the tokens of the other, at any position."""
+    return _holds(one, other) or _holds(other, one)
+
+
+def _holds(text: Windows, windows: Windows) -> bool:
+    if windows.text.shape[1] < _TELLING:
+        return False
+    joined = _spelt(text.text.flatten())
+    return any(_spelt(row) in joined for row in windows.text)
+
+
+def _spelt(tokens: torch.Tensor) -> str:
+    return f" {' '.join(map(str, tokens.tolist()))} "
 
 
 def _hashes(tokens: NDArray[numpy.int64], passage: int) -> NDArray[numpy.uint64]:
@@ -134,6 +151,11 @@ class Texts:
         tokenizer = self._resident.tokenizer
         if tokenizer is self.tokenizer:
             return windows, 1.0
+        if windows.lines:
+            raise InputError(
+                f"{windows.settings.source} is a task file, whose tokens must all stay: expected plain text, or no "
+                "transform vocabulary"
+            )
         known = self._read.setdefault(tokenizer, {})
         if windows.identity not in known:
             found = read_anew(windows, self.tokenizer, tokenizer, max_positions(self._resident.model))

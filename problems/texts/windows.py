@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from evoprune import InputError
 from evoprune.problems.models.blocks import max_positions
 from evoprune.problems.models.load import added_bos_token
+from evoprune.problems.models.marks import ids, predictions
 from evoprune.problems.texts.settings import Begin, Sampling, TextSettings
 from evoprune.problems.texts.source import load_text
+from evoprune.problems.texts.tasks import Line, is_task, lines_of, rows_of
 
 _AT_ONCE = 2 * 2**20  # characters: a tokenizer takes some 200 bytes of memory for each
 _LONGEST_WORD = 2**16  # characters after which a text without words is cut anywhere
 _WORDS_END = re.compile(r"(?<=\w)(?=\s)")
-_TELLING = 16  # tokens in a sequence that unrelated texts do not share
 _BUCKETS = 256  # of hashed tokens: histograms of a whole vocabulary would be nearly empty
 _ROUNDS = 30  # of k-means, which has converged by then
 
@@ -31,21 +32,41 @@ Tokens = NDArray[numpy.int64]
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows of tokens ``(windows, window)``, int64 on the CPU, and where they come from."""
+    """Windows of tokens ``(windows, window)``, int64 on the CPU, and where they come from.
+
+    Those of a task file begin with one of its ``lines`` each, whose answer alone counts (see
+    :mod:`evoprune.problems.models.marks`): the lines after it fill the window, and cannot change its score.
+    """
 
     tokens: torch.Tensor
     settings: TextSettings
     places: tuple[int, ...]  # the number of each window in its text, in increasing order
     begin: str | None = None  # the token that begins every window and is not part of the text
+    lines: tuple[Line, ...] = ()
 
     @property
     def text(self) -> torch.Tensor:
-        """The tokens of the text alone ``(windows, tokens)``."""
+        """The tokens of the text alone ``(windows, tokens)``, as a model reads them."""
+        return ids(self._of_text)
+
+    @property
+    def beginning(self) -> str:
+        """A text with the first tokens."""
+        return self.lines[0].text if self.lines else load_text(self.settings, "report_text")
+
+    @property
+    def counted(self) -> NDArray[numpy.bool_]:
+        """Whether each token of :attr:`text` counts."""
+        return (self._of_text >= 0).numpy()
+
+    @property
+    def _of_text(self) -> torch.Tensor:
         return self.tokens[:, 1:] if self.begin is not None else self.tokens
 
     def chosen(self, kept: list[int]) -> "Windows":
         """The windows that have the numbers ``kept`` among these."""
-        return replace(self, tokens=self.tokens[kept], places=tuple(self.places[number] for number in kept))
+        lines = tuple(self.lines[number] for number in kept) if self.lines else ()
+        return replace(self, tokens=self.tokens[kept], places=tuple(self.places[at] for at in kept), lines=lines)
 
     @cached_property
     def sha256(self) -> str:
@@ -61,7 +82,8 @@ class Windows:
 
     def predicted_bytes(self, tokenizer: Any) -> int:
         """Bytes of the text that the predicted tokens stand for, in UTF-8."""
-        texts = (tokenizer.decode(row, clean_up_tokenization_spaces=False) for row in self.tokens[:, 1:])
+        rows = (row[row >= 0] for row in self.tokens[:, 1:])
+        texts = (tokenizer.decode(row, clean_up_tokenization_spaces=False) for row in rows)
         return sum(len(text.encode()) for text in texts)
 
     def measured(self, tokenizer: Any) -> dict[str, Any]:
@@ -82,11 +104,6 @@ def settings_of(protocol: Mapping[str, Any]) -> TextSettings:
     return TextSettings(**known | {"begin": protocol.get("begin") is not None})
 
 
-def predictions(tokens: torch.Tensor) -> int:
-    """Count the predicted tokens in ``tokens`` ``(windows, window)``: all but the first of each window."""
-    return tokens.shape[0] * (tokens.shape[1] - 1)
-
-
 def cut_windows(settings: TextSettings, tokenizer: Any, role: str, at_most: bool = False) -> Windows:
     """Return non-overlapping windows of the text that ``settings`` name, sampled as they say.
 
@@ -98,10 +115,11 @@ def cut_windows(settings: TextSettings, tokenizer: Any, role: str, at_most: bool
     if at_most:
         wanted = max(1, min(available, wanted))
     if available < wanted:
+        has = f"{whole.count} tokens, {available} windows of {settings.window}; expected {wanted} windows"
+        if whole.lines:
+            has = f"{available} different lines{' in this part' if settings.part else ''}; expected {wanted}"
         raise InputError(
-            f"{settings.source} has {whole.count} tokens, {available} windows of {settings.window}; "
-            f"expected {wanted} windows; ask for fewer or shorter ones, or give a longer text",
-            f"problem.{role}",
+            f"{settings.source} has {has}; ask for fewer or shorter ones, or give a longer text", f"problem.{role}"
         )
     return whole.chosen(order(whole.tokens, wanted, settings.sampling, settings.sampling_seed)[:wanted])
 
@@ -149,30 +167,18 @@ def check_length(settings: TextSettings, model: Any, role: str) -> None:
         raise InputError(f"{settings.window} is longer than the model's {longest} positions", f"problem.{role}.window")
 
 
-def share_a_window(one: Windows, other: Windows) -> bool:
-    """Tell whether a whole window of one occurs in the tokens of the other, at any position."""
-    return _holds(one, other) or _holds(other, one)
-
-
-def _holds(text: Windows, windows: Windows) -> bool:
-    if windows.text.shape[1] < _TELLING:
-        return False
-    joined = _spelt(text.text.flatten())
-    return any(_spelt(row) in joined for row in windows.text)
-
-
-def _spelt(tokens: torch.Tensor) -> str:
-    return f" {' '.join(map(str, tokens.tolist()))} "
-
-
 @dataclass(frozen=True)
 class _Whole:
-    """A text of ``count`` tokens cut up: ``tokens`` ``(available, tokens of the text in a window)``."""
+    """A text of ``count`` tokens cut up: ``tokens`` ``(available, tokens of the text in a window)``.
+
+    Of a task file, each window is that of one of ``lines``.
+    """
 
     settings: TextSettings
     tokens: Tokens
     count: int
     bos_token: tuple[int, str] | None  # its id, and how it is written
+    lines: tuple[Line, ...] = ()
 
     def free(self, used: Iterable[Windows]) -> list[bool]:
         seen = numpy.zeros(self.count, dtype=bool)
@@ -184,19 +190,27 @@ class _Whole:
 
     def chosen(self, places: list[int]) -> Windows:
         places = sorted(places)
-        tokens = torch.from_numpy(self.tokens[places])
-        if self.bos_token is None:
-            return Windows(tokens, self.settings, tuple(places))
-        number, name = self.bos_token
-        first = torch.full((len(places), 1), number, dtype=torch.int64)
-        return Windows(torch.cat([first, tokens], dim=1), self.settings, tuple(places), name)
+        tokens, name = torch.from_numpy(self.tokens[places]), None
+        if self.bos_token is not None:
+            number, name = self.bos_token
+            tokens = torch.cat([torch.full((len(places), 1), number, dtype=torch.int64), tokens], dim=1)
+        lines = tuple(self.lines[place] for place in places) if self.lines else ()
+        return Windows(tokens, self.settings, tuple(places), name, lines)
 
 
 def _tokenised(settings: TextSettings, tokenizer: Any, role: str) -> _Whole:
     """Return all windows of a text."""
     first = bos_token(tokenizer, settings.begin, role)
     named = None if first is None else (first, str(tokenizer.convert_ids_to_tokens(first)))
-    tokens, length = tokens_of(load_text(settings, role), tokenizer), settings.window - (first is not None)
+    length = settings.window - (first is not None)
+    if is_task(settings):
+        try:
+            lines = lines_of(settings, tokenizer)
+            tokens = rows_of(lines, settings, tokenizer, length)
+        except InputError as error:
+            raise InputError(error.problems, f"problem.{role}") from None
+        return _Whole(settings, tokens, tokens.size, named, tuple(lines))
+    tokens = tokens_of(load_text(settings, role), tokenizer)
     return _Whole(settings, tokens[: len(tokens) // length * length].reshape(-1, length), len(tokens), named)
 
 
@@ -248,7 +262,7 @@ def order(tokens: Tokens, wanted: int, sampling: Sampling, seed: int) -> list[in
     shuffled: list[int] = numpy.random.default_rng(seed).permutation(len(tokens)).tolist()
     if sampling == "random":
         return shuffled
-    chosen = _central(_features(tokens), shuffled[:wanted])
+    chosen = _central(_features(ids(tokens)), shuffled[:wanted])
     taken = set(chosen)
     return chosen + [window for window in shuffled if window not in taken]
 

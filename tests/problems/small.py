@@ -28,7 +28,7 @@ from evoprune.interfaces.parts import Outcome
 from evoprune.problems.evaluation.measure import Measure, Perplexity
 from evoprune.problems.models.blocks import find_matrices
 from evoprune.problems.models.forward import Forward
-from evoprune.problems.texts.windows import predictions
+from evoprune.problems.models.marks import predictions
 from evoprune.problems.transforms.weights.genes import group
 from evoprune.problems.transforms.weights.masks import BASE, LEVEL, Masks
 from evoprune.problems.transforms.weights.ranks import levels, ranks_in_matrix

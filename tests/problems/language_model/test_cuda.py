@@ -10,7 +10,7 @@ from evoprune.problems.evaluation.measure import Measure, Perplexity
 from evoprune.problems.language_model.problem import Pruning
 from evoprune.problems.language_model.settings import PruningSettings
 from evoprune.problems.models.blocks import count_zeros
-from evoprune.problems.texts.windows import predictions
+from evoprune.problems.models.marks import predictions
 
 pytestmark = [
     pytest.mark.gpu,

@@ -7,7 +7,8 @@ from evoprune.problems.models.load import load_tokenizer
 from evoprune.problems.models.weight_files import BUNDLED_WEIGHTS
 from evoprune.problems.texts import windows
 from evoprune.problems.texts.settings import TextSettings
-from evoprune.problems.texts.windows import cut_windows, held_out_windows, order, settings_of, share_a_window
+from evoprune.problems.texts.text_splits import share_a_window
+from evoprune.problems.texts.windows import cut_windows, held_out_windows, order, settings_of
 from tests.problems.small import BEGIN, problem_in
 
 WORDS = 103
