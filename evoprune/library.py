@@ -27,7 +27,7 @@ from evoprune.experiment import registry
 from evoprune.experiment.resolve import Resolved, resolve
 from evoprune.interfaces.algorithm import Evaluate, Individual
 from evoprune.interfaces.genes import Gene, Genes
-from evoprune.interfaces.problem import Problem, worst
+from evoprune.interfaces.problem import Problem, violation, worst
 from evoprune.search import toolbox
 from evoprune.search.evaluator import draws_apart
 from evoprune.search.run import run_to_its_end
@@ -43,6 +43,7 @@ class Minimum:
     """The best ``genome`` that was found, and its ``values``, one an objective.
 
     ``front``: of several objectives, the genomes that no other dominates, and their values. ``folder``: of the run.
+    ``violation``: the sum by which the best is above 0 in the constraints, where no genome satisfied all of them.
     """
 
     genome: list[Any]
@@ -50,6 +51,7 @@ class Minimum:
     evaluations: int
     front: list[tuple[list[Any], tuple[float, ...]]]
     folder: Path | None
+    violation: float = 0.0
 
 
 def minimize(
@@ -61,6 +63,7 @@ def minimize(
     population: int = 20,
     evaluations: int = 1000,
     objectives: int = 1,
+    constraints: Sequence[Callable[[list[Any]], float]] = (),
     seed: int = 0,
     workers: int | Execution = 1,
     folder: str | Path | None = None,
@@ -68,15 +71,17 @@ def minimize(
     """Minimise ``f``, a function of the list of the genes' values; or search a :class:`evoprune.Problem`.
 
     ``evaluations``: of different genomes, after which no generation begins (of a problem, units of its work).
-    ``objectives``: how many numbers ``f`` returns; for more than one take ``algorithm="nsga2"``. ``workers``: processes
-    on this host, or an :class:`evoprune.backends.execution.Execution`; several import ``f`` by its name. ``folder``: of
-    the run, which the same call continues after an interruption; None keeps none.
+    ``objectives``: how many numbers ``f`` returns; for more than one take ``algorithm="nsga2"``. ``constraints``: more
+    functions of the list, each satisfied where it returns 0 or less; genomes that violate them less are better,
+    whatever their values. ``workers``: processes on this host, or an
+    :class:`evoprune.backends.execution.Execution`; several import ``f`` by its name. ``folder``: of the run, which the
+    same call continues after an interruption; None keeps none.
 
     Raises :class:`evoprune.InputError` for settings that cannot be, :class:`evoprune.errors.Stopped` where over half of
     the evaluations fail.
     """
     execution = workers if isinstance(workers, Execution) else Execution(workers=workers)
-    problem, plugins = _described(f, genes, objectives, execution)
+    problem, plugins = _described(f, genes, objectives, constraints, execution)
     resolved = _resolved(problem, algorithm, operators, population, seed, {"budget": evaluations, "plugins": plugins})
     if folder is not None:
         return _minimum(resolved, Path(folder), execution)
@@ -106,13 +111,13 @@ class Search:
         seed: int = 0,
     ) -> None:
         self.genes = Genes(genes)
-        described = _function("asked:for", self.genes, objectives)
+        described = _function(["asked:for"], self.genes, objectives)
         resolved = _resolved(described, algorithm, operators, population, seed, {})
         problem = resolved.problem(resolved.settings)
         tools = toolbox.build(resolved, problem, toolbox.problem_ref(resolved))
         self._weights, self._steps = problem.weights, tools.algorithm(tools)
         self._draws = random.Random(seed).getstate(), numpy.random.RandomState(seed).get_state()
-        self._known: dict[tuple[float, ...], tuple[float, ...]] = {}
+        self._known: dict[tuple[float, ...], tuple[tuple[float, ...], float]] = {}
         self._open: dict[tuple[Any, ...], list[Individual]] = {}
         self._numbered = 0
         self._best: Individual | None = None
@@ -126,7 +131,7 @@ class Search:
 
     @property
     def best(self) -> tuple[list[Any], tuple[float, ...]] | None:
-        """The best genome, by its first objective before the others, and its values; None before any is told."""
+        """The best genome, by its constraints, its first objective, then the others, and its values; at first None."""
         return None if self._best is None else (self.genes.chosen(self._best), self._best.fitness.values)
 
     @property
@@ -150,15 +155,19 @@ class Search:
                 self.generation += 1
         return [list(genome) for genome in self._open]
 
-    def tell(self, genome: Sequence[Any], values: float | Sequence[float]) -> None:
-        """Give the values of a genome that was asked for, one an objective; the worst for one that failed: ``inf``."""
-        given = tuple(map(float, values)) if isinstance(values, Sequence) else (float(values),)
+    def tell(self, genome: Sequence[Any], values: float | Sequence[float], constraints: Sequence[float] = ()) -> None:
+        """Give the values of a genome that was asked for, one an objective; the worst for one that failed: ``inf``.
+
+        ``constraints``: the values of its constraints, as :func:`minimize` has them.
+        """
+        given = tuple(map(float, numpy.ravel(values)))
         if len(given) != len(self._weights):
             raise InputError(f"expected {len(self._weights)} values, got {len(given)}", "tell")
         if tuple(genome) not in self._open:
             raise InputError(f"{list(genome)} was not asked for, or is known already", "tell")
         individuals = self._open.pop(tuple(genome))
-        self._known[individuals[0].genome] = given if all(map(math.isfinite, given)) else worst(self._weights)
+        sound = all(map(math.isfinite, given))
+        self._known[individuals[0].genome] = (given if sound else worst(self._weights)), violation(constraints)
         for individual in individuals:
             self._score(individual)
 
@@ -171,7 +180,7 @@ class Search:
                 self._open.setdefault(tuple(self.genes.chosen(individual)), []).append(individual)
 
     def _score(self, individual: Individual) -> None:
-        individual.fitness.values = self._known[individual.genome]
+        individual.fitness.assign(*self._known[individual.genome])
         if self._best is None or individual.fitness > self._best.fitness:
             self._best = deepcopy(individual)
         if len(self._weights) > 1:
@@ -190,29 +199,44 @@ class Search:
 
 
 def _described(
-    f: Any, genes: Sequence[Gene], objectives: int, execution: Execution
+    f: Any, genes: Sequence[Gene], objectives: int, constraints: Sequence[Any], execution: Execution
 ) -> tuple[dict[str, Any], list[str]]:
     """The ``problem`` section of an experiment that searches ``f``, and its plugins."""
-    kind = type(f) if isinstance(f, Problem) else f
-    module, name = getattr(kind, "__module__", ""), getattr(kind, "__qualname__", type(kind).__qualname__)
+    alone = not execution.places[1:] and execution.map in (None, "serial")
+    named = [_named(type(f) if isinstance(f, Problem) else f), *map(_named, constraints)]
+    for name, module in named:
+        if module is None and (isinstance(f, Problem) or not alone):
+            raise InputError(
+                f"{name} cannot be imported by other processes; define it at the top of a module", "workers"
+            )
+    plugins = list(dict.fromkeys(module for _, module in named if module is not None))
+    if isinstance(f, Problem):
+        if constraints:
+            raise InputError("a Problem has its own: the violation of the Evaluation that it returns", "constraints")
+        return {"use": named[0][0], **f.settings.model_dump(mode="json")}, plugins
+    calls = [name if module is not None else f"{name} {place}" for place, (name, module) in enumerate(named)]
+    kind: Any = registry.problem(_FUNCTION)
+    kind.lent.update(
+        {call: one for call, one, (_, module) in zip(calls, (f, *constraints), named, strict=True) if module is None}
+    )
+    return _function(calls, Genes(genes), objectives), plugins
+
+
+def _named(f: Any) -> tuple[str, str | None]:
+    """``module:name`` of ``f``, and its module; None for a function that cannot be imported."""
+    module, name = getattr(f, "__module__", ""), getattr(f, "__qualname__", type(f).__qualname__)
     try:
-        importable = attrgetter(name)(modules[module]) is kind and "." not in name
+        importable = attrgetter(name)(modules[module]) is f and "." not in name
     except (AttributeError, KeyError):
         importable = False
-    if not importable and (isinstance(f, Problem) or execution.places[1:] or execution.map not in (None, "serial")):
-        raise InputError(f"{name} cannot be imported by other processes; define it at the top of a module", "workers")
-    call = f"{module}:{name}"
-    if isinstance(f, Problem):
-        return {"use": call, **f.settings.model_dump(mode="json")}, [module]
-    if not importable:
-        lent: Any = registry.problem(_FUNCTION)
-        lent.lent[call] = f
-    return _function(call, Genes(genes), objectives), [module] * importable
+    return f"{module}:{name}", module if importable else None
 
 
-def _function(call: str, genes: Genes, objectives: int) -> dict[str, Any]:
+def _function(calls: Sequence[str], genes: Genes, objectives: int) -> dict[str, Any]:
+    """The ``problem`` section for the first of ``calls``, with the others as its constraints."""
     described = [{key: value for key, value in asdict(gene).items() if key in _GENE} for gene in genes]
-    return {"use": _FUNCTION, "call": call, "genes": described, "objectives": objectives}
+    call, *constraints = calls
+    return {"use": _FUNCTION, "call": call, "genes": described, "objectives": objectives, "constraints": constraints}
 
 
 def _resolved(
@@ -230,4 +254,5 @@ def _minimum(resolved: Resolved, folder: Path, execution: Execution) -> Minimum:
     run = Run.open(folder)
     genes = run.problem.genes
     front = [(genes.chosen(each.genome), tuple(each.fitness)) for each in run.result.front or ()]
-    return Minimum(genes.chosen(run.best.genome), tuple(run.best.fitness), run.result.evaluations, front, folder)
+    best, evaluations = run.best, run.result.evaluations
+    return Minimum(genes.chosen(best.genome), tuple(best.fitness), evaluations, front, folder, best.violation)

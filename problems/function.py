@@ -4,13 +4,15 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
+import numpy
 from pydantic import Field, model_validator
 
 from evoprune import Evaluation, Gene, Genes, Problem, Settings
 from evoprune.experiment.registry import find_plugin
+from evoprune.interfaces.problem import violation
 from evoprune.interfaces.schema import Checked
 
-Called = Callable[[list[Any]], float | Sequence[float]]
+Called = Callable[[list[Any]], Any]
 
 
 class GeneSettings(Checked):
@@ -34,6 +36,9 @@ class FunctionSettings(Settings):
     call: str = Field(description="module:name of a function of one argument, the list of the genes' values")
     genes: tuple[GeneSettings, ...] = Field(min_length=1, description="the genes, in the order of the list")
     objectives: int = Field(1, ge=1, description="the numbers that it returns, all to be minimised")
+    constraints: tuple[str, ...] = Field(
+        (), description="module:name of functions of the same list, each satisfied where it returns 0 or less"
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -54,13 +59,16 @@ class Function(Problem):
         return Genes(each.gene() for each in self.settings.genes)
 
     @cached_property
-    def _function(self) -> Called:
-        call = self.settings.call
-        return self.lent.get(call) or find_plugin("", call)
+    def _functions(self) -> list[Called]:
+        """The function, then the constraints."""
+        calls = self.settings.call, *self.settings.constraints
+        return [self.lent.get(call) or find_plugin("", call) for call in calls]
 
     def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:  # noqa: ARG002 - it has one
-        found = self._function(self.genes.chosen(genome))
-        return Evaluation(tuple(found) if isinstance(found, Sequence) else (found,))
+        found, *others = (function(self.genes.chosen(genome)) for function in self._functions)
+        constraints = [float(value) for value in others]
+        measures = {"constraints": constraints} if constraints else {}
+        return Evaluation(tuple(numpy.ravel(found)), measures=measures, violation=violation(constraints))
 
     @classmethod
     def weights_of(cls, settings: FunctionSettings) -> tuple[float, ...]:

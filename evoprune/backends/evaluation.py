@@ -186,6 +186,8 @@ def _checked(evaluation: Evaluation, weights: Sequence[float]) -> Evaluation:
         raise ValueError(f"{len(values)} fitness values for {len(weights)} objectives")
     if not evaluation.work >= 0:
         raise ValueError(f"work is {evaluation.work}: expected at least 0")
+    if not 0 <= evaluation.violation < math.inf:
+        raise ValueError(f"the constraints are violated by {evaluation.violation}: expected a finite number")
     json.dumps([evaluation.measures, evaluation.work], allow_nan=False)
     failure = evaluation.failure
     if failure is None and not all(map(math.isfinite, values)):

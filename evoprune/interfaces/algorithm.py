@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,17 +13,44 @@ from deap import base
 
 
 class Fitness(base.Fitness):
-    """A DEAP fitness with weights of its own: negative to minimise, positive to maximise."""
+    """A DEAP fitness with weights of its own (negative to minimise, positive to maximise) and a constraint violation.
+
+    The smaller violation is better, whatever the values (Deb, "An efficient constraint handling method for genetic
+    algorithms", Computer Methods in Applied Mechanics and Engineering 186, 2000).
+    """
 
     weights: Sequence[float] = (-1.0,)
 
     def __init__(self, weights: Sequence[float] = (-1.0,), values: Sequence[float] = ()) -> None:
         self.weights = tuple(weights)
+        self.violation = 0.0
         super().__init__(values)
+
+    def assign(self, values: Sequence[float], violation: float) -> None:
+        """Set the score; one that is not finite, of a failure, violates more than any other."""
+        self.values = values
+        self.violation = violation if all(map(math.isfinite, values)) else math.inf
+
+    def dominates(self, other: Fitness, obj: slice = slice(None)) -> bool:
+        if self.violation != other.violation:
+            return self.violation < other.violation
+        return bool(super().dominates(other, obj))
+
+    # the other comparisons are made of these
+    def __lt__(self, other: Fitness) -> bool:
+        return bool((-self.violation, self.wvalues) < (-other.violation, other.wvalues))
+
+    def __le__(self, other: Fitness) -> bool:
+        return bool((-self.violation, self.wvalues) <= (-other.violation, other.wvalues))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fitness) and (self.violation, self.wvalues) == (other.violation, other.wvalues)
+
+    __hash__ = base.Fitness.__hash__
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Fitness:
         copy = Fitness(self.weights)
-        copy.wvalues = self.wvalues
+        copy.wvalues, copy.violation = self.wvalues, self.violation
         return copy
 
 

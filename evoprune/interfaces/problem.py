@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -21,7 +21,8 @@ class Evaluation:
     """The score of one genome: a value an objective, and its cost in the problem's ``work_unit``.
 
     ``measures``: JSON-able facts for the history. ``failure``: why it could not be scored; ``values`` are then the
-    worst. ``seconds`` (wall time) and ``worker`` (host and process) are filled in by the engine.
+    worst. ``violation``: of constraints, 0 where all are satisfied; see :func:`violation`. ``seconds`` (wall time) and
+    ``worker`` (host and process) are filled in by the engine.
     """
 
     values: tuple[float, ...]
@@ -30,6 +31,12 @@ class Evaluation:
     failure: str | None = None
     seconds: float = 0.0
     worker: str = ""
+    violation: float = 0.0
+
+
+def violation(constraints: Iterable[float]) -> float:
+    """The sum of the values above 0 of ``constraints``, each satisfied at 0 or below; NaN if any is."""
+    return float(sum(value for value in constraints if not value <= 0))
 
 
 def worst(weights: Sequence[float]) -> tuple[float, ...]:

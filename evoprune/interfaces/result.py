@@ -7,11 +7,15 @@ from pydantic import BaseModel, Field
 
 
 class Best(BaseModel, extra="ignore", allow_inf_nan=False):
-    """A candidate: its genes, its fitness (a number an objective), its number in the history if it was bred."""
+    """A candidate: its genes, its fitness (a number an objective), its number in the history if it was bred.
+
+    ``violation``: of constraints, 0 where it satisfies all.
+    """
 
     genome: list[float] = Field(min_length=1)
     fitness: list[float] = Field(min_length=1)
     candidate: int | None = None
+    violation: float = 0.0
 
 
 class FinalistRow(BaseModel):

@@ -7,7 +7,8 @@ Lines of four kinds, distinguished by their first key:
 ``{"candidate": number, "generation", "parents", "genome", "fitness", ...}``
     a candidate, in the order of breeding; ``fitness`` holds null where it failed, and
     ``failure`` says why; ``memo`` is true where its genome was scored before, ``fidelity`` is the
-    share of the data where that is not all, and ``probe`` is true for what cannot win;
+    share of the data where that is not all, ``probe`` is true for what cannot win, and
+    ``violation`` is by how much it violates its constraints, where it does;
 ``{"generation": number, "best", "median", "quartiles", "worst", ..., "idle"}``
     the population's fitness (first objective) after each generation, and the share of the
     workers' time in it that none of them spent evaluating; where there is ``patience``, also
@@ -137,8 +138,9 @@ def is_generation(line: Line) -> bool:
 
 
 def may_win(line: Line) -> bool:
-    """Return whether ``line`` is of a candidate that can become the result: scored on all the data, and no probe."""
-    return "candidate" in line and line.get("fidelity", 1.0) == 1 and not line.get("probe", False)
+    """Return whether ``line`` is of a candidate that may be the result: on all the data, no probe, no violation."""
+    of_all = "candidate" in line and line.get("fidelity", 1.0) == 1
+    return of_all and not line.get("probe", False) and not line.get("violation")
 
 
 def scored(evaluation: Evaluation) -> Line:
@@ -146,6 +148,8 @@ def scored(evaluation: Evaluation) -> Line:
     record: Line = {"fitness": [finite(value) for value in evaluation.values], "work": evaluation.work}
     if evaluation.measures:
         record["measures"] = dict(evaluation.measures)
+    if evaluation.violation:
+        record["violation"] = evaluation.violation
     if evaluation.failure:
         record["failure"] = evaluation.failure
     if evaluation.worker:

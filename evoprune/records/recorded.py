@@ -41,6 +41,7 @@ class _Score(_Strict):
     fitness: list[float | None]
     work: _NotNegative
     measures: dict[str, Any] = {}
+    violation: _NotNegative = 0.0
     failure: str | None = None
     worker: str = ""
     seconds: _NotNegative
@@ -191,6 +192,7 @@ def _learn(recorded: RecordedRun, line: Line, weights: tuple[float, ...]) -> Non
         failure,
         line["seconds"],
         line.get("worker", ""),
+        line.get("violation", 0.0),
     )
     known = {"reference": recorded.references, "candidate": recorded.candidates, "finalist": recorded.finalists}
     kind = next(key for key in known if key in line)

@@ -135,7 +135,8 @@ class Evaluator:
 
     def known(self, genome: Genome) -> Individual:
         individual = Individual(genome, self._problem.weights)
-        individual.fitness.values = self.evaluation_of(genome).values
+        evaluation = self.evaluation_of(genome)
+        individual.fitness.assign(evaluation.values, evaluation.violation)
         individual.ident = self._numbers.get(genome)
         return individual
 
@@ -216,7 +217,7 @@ class Evaluator:
     def _record(self, individual: Individual, candidate: _Asked) -> None:
         evaluation = self._memo[candidate.genome, candidate.fidelity]
         individual.ident = self.candidates
-        individual.fitness.values = evaluation.values
+        individual.fitness.assign(evaluation.values, evaluation.violation)
         if may_win(candidate.line):
             self._numbers.setdefault(candidate.genome, self.candidates)
             if self.best is None or individual.fitness > self.best.fitness:

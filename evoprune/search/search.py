@@ -12,6 +12,7 @@ import numpy
 from deap import base
 
 from evoprune.backends import Backend
+from evoprune.console.formatting import digits
 from evoprune.console.phase import note
 from evoprune.errors import Stopped
 from evoprune.experiment.explain import validated
@@ -109,6 +110,8 @@ def _search(run: Prepared, backend: Backend, history: History, past: RecordedRun
             why = f"; {ended} ended it" if found.timed_out or found.last == experiment.generations else ""
             spent = f"{evaluator.work:,.0f} of a budget of {experiment.budget:,.0f} {problem.work_unit} were spent"
             progress.note(spent + why)
+        if violation := found.best.fitness.violation:
+            progress.note(f"no candidate satisfies all constraints; the best violates them by {digits(violation)}")
         progress.note("the search is done; writing the report on its best candidate")
         progress.now("writing the report")
         return _report(run, evaluator, found)
@@ -200,7 +203,9 @@ def _report(run: Prepared, evaluator: Evaluator, found: _Found) -> Result:
 
 
 def _individual(individual: Individual) -> Json:
-    return {"genome": list(individual), "fitness": list(individual.fitness.values), "candidate": individual.ident}
+    fitness = individual.fitness
+    found = {"genome": list(individual), "fitness": list(fitness.values), "candidate": individual.ident}
+    return found | ({"violation": fitness.violation} if fitness.violation else {})
 
 
 def _evolve(

@@ -49,6 +49,50 @@ def test_ask_and_tell_make_the_search_of_minimize(algorithm, f, genes, tmp_path)
     assert sorted(map(repr, search.front)) == sorted(map(repr, found.front))
 
 
+def outside(genome):
+    return 4 - sum(value**2 for value in genome)
+
+
+def too_far(genome):
+    return genome[0] - 1.5
+
+
+def test_the_best_satisfies_the_constraints_and_ask_and_tell_know_them(tmp_path):
+    for algorithm in ("generational", "steady_state", "cma", "nsga2"):
+        f, how = (two, {"objectives": 2}) if algorithm == "nsga2" else (benchmarks.sphere, {})
+        how |= {"algorithm": algorithm, "population": 8, "seed": 1}
+        limits = [outside, too_far] if algorithm == "cma" else [lambda g: outside(g), lambda g: too_far(g)]
+        found = minimize(f, REAL, constraints=limits, evaluations=200, folder=tmp_path / algorithm, **how)
+        shown = [genome for genome, _ in found.front] or [found.genome]
+        assert max(limit(genome) for limit in limits for genome in shown) <= 0
+        search = Search(REAL, **how)
+        while search.evaluations < 200:
+            for genome in search.ask():
+                search.tell(genome, f(genome), [limit(genome) for limit in limits])
+        assert sorted(search.front or [search.best]) == sorted(found.front or [(found.genome, found.values)])
+    lines = [json.loads(line) for line in (tmp_path / "nsga2" / "history.jsonl").read_text().splitlines()]
+    assert len({line.get("violation") for line in lines if "candidate" in line}) > 10
+
+
+def test_where_nothing_satisfies_the_constraints_the_least_violation_wins(tmp_path):
+    calls = []
+
+    def limit(genome):
+        calls.append(sum(map(abs, genome)) + 1)
+        if len(calls) == 25:
+            raise KeyboardInterrupt
+        return calls[-1]
+
+    with pytest.raises(KeyboardInterrupt):
+        minimize(benchmarks.h1, REAL[:2], constraints=[limit, outside], evaluations=60, folder=tmp_path / "run")
+    found = minimize(benchmarks.h1, REAL[:2], constraints=[limit, outside], evaluations=60, folder=tmp_path / "run")
+    assert len(calls) == 61
+    assert found.violation == sum(map(abs, found.genome)) + 1 + max(0, outside(found.genome))
+    assert found == minimize(benchmarks.h1, REAL[:2], constraints=[limit, outside], folder=tmp_path / "run")
+    with pytest.raises(Stopped, match="constraints"):
+        minimize(benchmarks.sphere, REAL, constraints=[lambda _: math.nan], evaluations=40)
+
+
 def as_values(found):
     return found if isinstance(found, tuple) else (found,)
 

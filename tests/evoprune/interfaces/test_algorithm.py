@@ -1,7 +1,10 @@
+import math
 import pickle
+import random
 from copy import deepcopy
 
 import pytest
+from deap import tools
 
 from evoprune import Individual
 
@@ -16,11 +19,12 @@ def scored(weights, values, **keys):
 @pytest.mark.parametrize(("weights", "values"), [((-1.0,), (3.0,)), ((1.0,), (3.0,)), ((-1.0, 2.0), (3.0, 4.0))])
 def test_a_copy_is_whole_and_its_own(copy, weights, values):
     original = scored(weights, values, parents=(4, 7))
+    original.fitness.assign(values, 0.5)
     original.ident = 9
     twin = copy(original)
     assert type(twin) is Individual
     assert (list(twin), twin.ident, twin.parents) == ([0.1, 0.2], 9, (4, 7))
-    assert (twin.fitness.weights, twin.fitness.values) == (weights, values)
+    assert (twin.fitness.weights, twin.fitness.values, twin.fitness.violation) == (weights, values, 0.5)
     twin[0] = 5.0
     del twin.fitness.values
     assert (original[0], original.fitness.values) == (0.1, values)
@@ -40,3 +44,52 @@ def test_a_child_is_unscored_and_its_own():
     assert not child.fitness.valid
     child[0] = 9.0
     assert parent[0] == 0.1
+
+
+@pytest.fixture
+def people():
+    """Individuals of two objectives, of which some fail and half violate constraints."""
+    random.seed(0)
+    found = [Individual([float(at)], (-1.0, 1.0)) for at in range(60)]
+    for at, one in enumerate(found):
+        failed = at % 10 == 0
+        values = (math.inf, -math.inf) if failed else (random.randrange(4), random.randrange(4))
+        one.fitness.assign(values, random.choice([0.0, 0.0, 0.5, 2.0]))
+    return found
+
+
+def violation(one):
+    return math.inf if math.isinf(one.fitness.values[0]) else one.fitness.violation
+
+
+def before(one, other):
+    """Deb's rule: the smaller violation, else Pareto's dominance."""
+    if violation(one) != violation(other):
+        return violation(one) < violation(other)
+    (cost, gain), (other_cost, other_gain) = one.fitness.values, other.fitness.values
+    return (cost, gain) != (other_cost, other_gain) and cost <= other_cost and gain >= other_gain
+
+
+def test_fronts_of_constrained_fitness_are_those_of_the_rule(people):
+    rest, fronts = list(people), []
+    while rest:
+        fronts.append([one for one in rest if not any(before(other, one) for other in rest)])
+        rest = [one for one in rest if one not in fronts[-1]]
+    found = tools.sortNondominated(people, len(people))
+    assert [sorted(map(tuple, front)) for front in found] == [sorted(map(tuple, front)) for front in fronts]
+    archive = tools.ParetoFront()
+    archive.update(people)
+    kept = {(one.fitness.values, one.fitness.violation) for one in archive}
+    assert kept == {(one.fitness.values, one.fitness.violation) for one in fronts[0]}
+
+
+def test_constraints_come_before_the_objectives(people):
+    def key(one):
+        return violation(one), one.fitness.values[0], -one.fitness.values[1]
+
+    ranked = sorted(people, key=lambda one: one.fitness, reverse=True)
+    assert list(map(key, ranked)) == sorted(map(key, people))
+    assert key(tools.selBest(people, 1)[0]) == min(map(key, people))
+    hall = tools.HallOfFame(5, similar=lambda one, other: list(one) == list(other))
+    hall.update(people)
+    assert list(map(key, hall)) == sorted(map(key, people))[:5]
