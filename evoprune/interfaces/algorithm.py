@@ -28,7 +28,7 @@ class Fitness(base.Fitness):
 
     def assign(self, values: Sequence[float], violation: float) -> None:
         """Set the score; one that is not finite, of a failure, violates more than any other."""
-        self.values = values
+        self.setValues(values)
         self.violation = violation if all(map(math.isfinite, values)) else math.inf
 
     def dominates(self, other: Fitness, obj: slice = slice(None)) -> bool:
