@@ -14,8 +14,9 @@ from torch.nn.functional import cross_entropy, linear
 
 from evoprune.console.phase import steps
 from evoprune.problems.calibration.tensor_cache import Checkpoint, Tensors
-from evoprune.problems.models.blocks import Matrix
+from evoprune.problems.models.blocks import ExpertStack, Matrix
 from evoprune.problems.models.device import has_bfloat16_units
+from evoprune.problems.models.experts import products_noted
 from evoprune.problems.models.forward import Forward, pieces
 from evoprune.problems.models.marks import predictions, scored
 
@@ -34,7 +35,7 @@ def sensitivity(model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix]) ->
     information: the squares of gradients of a window's loss, whose targets are drawn from the model's predictions, kept
     as the sums of rows and of columns (as in Adafactor, Shazeer and Stern, 2018). Of embedding and head, the mean of a
     product of squares is taken for the product of means (Martens and Grosse, ICML 2015); if they are one matrix, it has
-    a pair for each. Interrupted sums are continued.
+    a pair for each. Of stacked experts the weights of inputs are ``(experts, in)``. Interrupted sums are continued.
     """
     forward = Forward(model)
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
@@ -51,10 +52,12 @@ def sensitivity(model: Any, tokens: torch.Tensor, matrices: Sequence[Matrix]) ->
         for matrix in matrices:
             if matrix.module is embedding:
                 stack.callback(embedding.register_forward_hook(partial(sums.of_embedding, matrix.name)).remove)
-            elif matrix.module is not head:
+            elif matrix.module is not head and not isinstance(matrix, ExpertStack):
                 stack.callback(matrix.module.register_forward_hook(partial(sums.of_layer, matrix.name)).remove)
             if head is not None and matrix.weight is head.weight:
                 stack.callback(head.register_forward_hook(partial(sums.of_head, matrix.name)).remove)
+        stacks = [matrix for matrix in matrices if isinstance(matrix, ExpertStack)]
+        stack.enter_context(products_noted(stacks, sums.of_expert))
         left = steps(read[so_far.done :], "measuring the sensitivity", "window")
         for number, window in enumerate(left, so_far.done):
             with torch.enable_grad():
@@ -109,6 +112,17 @@ class _Sums:
 
         output.register_hook(add)
 
+    def of_expert(self, stack: ExpertStack, expert: int, given: torch.Tensor, output: torch.Tensor) -> None:
+        inputs, count = given.detach(), len(stack.weight)
+
+        def add(slope: torch.Tensor) -> None:
+            squares = (slope.T @ inputs).float().square()
+            sides = [squares.new_zeros(count, len(each)) for each in (squares, squares.T)]
+            sides[0][expert], sides[1][expert] = squares.sum(1), squares.sum(0)
+            self._add("layer", stack.name, sides[0].flatten(), sides[1])
+
+        output.register_hook(add)
+
     def of_head(self, name: str, _: nn.Module, given: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         inputs = _squares(given[0].detach())
         output.register_hook(lambda slope: self._add("head", name, _squares(slope), inputs))
@@ -129,7 +143,8 @@ class _Sums:
         for kind in ("head", "embedding", "layer"):
             if (key := f"{kind} outputs {name}") in self.tensors:
                 outputs, inputs = self.tensors[key], self.tensors[f"{kind} inputs {name}"]
-                whole = inputs.sum().clamp(min=torch.finfo(inputs.dtype).tiny) if kind == "layer" else count
+                least = torch.finfo(inputs.dtype).tiny
+                whole = inputs.sum(-1, keepdim=True).clamp(min=least) if kind == "layer" else count
                 found.append((outputs / (read if kind == "embedding" else count), inputs / whole))
         return [(outputs.float(), inputs.float()) for outputs, inputs in found]
 

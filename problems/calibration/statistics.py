@@ -1,6 +1,6 @@
 """Statistics of each layer of the dense model, block by block, on calibration text; factors of Gram matrices."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from itertools import groupby
@@ -12,8 +12,9 @@ from evoprune import InputError
 from evoprune.console.phase import steps
 from evoprune.problems.calibration import gradients
 from evoprune.problems.calibration.tensor_cache import Checkpoint
-from evoprune.problems.models.blocks import Matrix
+from evoprune.problems.models.blocks import ExpertStack, Matrix
 from evoprune.problems.models.device import sum_dtype
+from evoprune.problems.models.experts import products_noted
 from evoprune.problems.models.forward import Forward
 from evoprune.problems.models.walk import Walk
 
@@ -51,15 +52,17 @@ _UNUSED = 1e-6  # the share of the mean importance that an input has at least
 
 
 def as_importance(squares: torch.Tensor) -> torch.Tensor:
-    """Return the mean ``squares`` of inputs ``(in,)`` as their importance in float32, on the CPU.
+    """Return the mean ``squares`` of inputs ``(..., in)`` as their importance in float32, on the CPU.
 
-    ggml fails where a whole block of inputs has none.
+    ggml fails where a whole block of inputs has none. It is 1 for all inputs that were always zero, such as those of an
+    expert that no token chose.
     """
     squares = squares.float().cpu()
-    return squares.clamp(min=_UNUSED * float(squares.mean()) or 1.0)
+    least = _UNUSED * squares.mean(-1, keepdim=True)
+    return squares.maximum(torch.where(least > 0, least, 1.0))
 
 
-INPUT_NORMS = "input_norms"  # (in,), float32: the Euclidean norm of each input over all tokens
+INPUT_NORMS = "input_norms"  # (in,), float32: the Euclidean norm of each input over all tokens; (experts, in)
 GRAM = "gram"  # (in, in), float32: the mean over tokens of x x^T
 NAMES = frozenset({INPUT_NORMS, GRAM})
 
@@ -72,13 +75,17 @@ def gather(
     """Return the statistics ``names`` of each of ``matrices``, all in ``block``, by the matrices' names.
 
     ``walk`` is before ``block``, and moves to the next with ``advance``. Infinite inputs, as of float16, are refused.
+    Of stacked experts the norms alone are known, over the tokens that chose each.
     """
     sums: dict[str, Sums] = {matrix.name: {} for matrix in matrices}
     products = _Products()
     with ExitStack() as stack:
         for matrix in matrices:
-            hook = partial(_add, sums[matrix.name], names, products)
-            stack.callback(matrix.module.register_forward_pre_hook(hook).remove)
+            if not isinstance(matrix, ExpertStack):
+                hook = partial(_add, sums[matrix.name], names, products)
+                stack.callback(matrix.module.register_forward_pre_hook(hook).remove)
+        stacks = [matrix for matrix in matrices if isinstance(matrix, ExpertStack)]
+        stack.enter_context(products_noted(stacks, partial(_add_expert, sums)))
         (walk.advance if advance else walk.run)(block)
     for name, found in sums.items():
         if not all(bool(torch.isfinite(value).all()) for value in found.values()):
@@ -108,6 +115,16 @@ def _add(sums: Sums, names: Collection[str], products: _Products, _: Any, inputs
     if GRAM in names:
         found = products.of(inputs[0])
         sums[GRAM] = sums[GRAM].add_(found) if GRAM in sums else found.clone()
+
+
+def _add_expert(
+    sums: Mapping[str, Sums], stack: ExpertStack, expert: int, inputs: torch.Tensor, _: torch.Tensor
+) -> None:
+    squares = inputs.float().square().sum(0)
+    squares = squares.to(sum_dtype(squares.device))
+    if INPUT_NORMS not in (own := sums[stack.name]):
+        own[INPUT_NORMS] = squares.new_zeros(len(stack.weight), len(squares))
+    own[INPUT_NORMS][expert] += squares
 
 
 def _finished(sums: Sums, tokens: int) -> Sums:

@@ -113,14 +113,15 @@ def nearest_preset(
     plain = contents(resident.model, base, {})
     matrices = {matrix.parameter: matrix for matrix in typed_matrices(resident)}
     slots = {slot.name: slot.parameter for slot in plain.layout.slots if slot.parameter in matrices}
-    kinds = {
+    kinds = presets(resident.model, base, bool(importance))
+    tensors = {
         name: {tensor: own[parameter] for tensor, parameter in slots.items() if parameter in own}
-        for name, own in presets(resident.model, base, bool(importance)).items()
+        for name, own in kinds.items()
     }
-    sizes = {name: replace(plain, kinds={**plain.kinds, **own}).bytes for name, own in kinds.items()}
+    sizes = {name: replace(plain, kinds={**plain.kinds, **own}).bytes for name, own in tensors.items()}
     below = [name for name, own in sizes.items() if own <= size]
     name = max(below, key=sizes.__getitem__) if below else min(sizes, key=sizes.__getitem__)
-    chosen = [(matrices[slots[tensor] or ""], kind) for tensor, kind in kinds[name].items()]
+    chosen = [(matrices[parameter], kind) for parameter, kind in kinds[name].items() if parameter in matrices]
     known = {matrix.parameter: stored.get(levels.key(levels.DATA, kind, matrix)) for matrix, kind in chosen}
     anew = [(matrix, kind) for matrix, kind in chosen if known[matrix.parameter] is None]
 

@@ -66,7 +66,7 @@ class ExportFormat(ABC):
         session, matrices = self.session, find_matrices(model)
         counts = {matrix.name: (matrix.block, count_zeros([matrix]), matrix.size) for matrix in matrices}
         denominators = {"prunable": session.resident.prunable_weights, "model": session.resident.parameters}
-        experts = [stack for mixture in find_mixtures(model) for stack in mixture.stacks]
+        experts = [stack.weight for mixture in find_mixtures(model) for stack in mixture.stacks]
         left = sum(size - count for _, count, size in counts.values()) + sum(
             map(int, map(torch.count_nonzero, experts))
         )

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from gguf import MODEL_ARCH_NAMES, get_tensor_name_map
+from numpy.typing import NDArray
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
@@ -56,6 +58,13 @@ class Slot:
         rows = (weight.T if self.transposed else weight).detach()
         rows = rows if self.half is None else rows.chunk(2, 1)[self.half]
         return rows[places].to("cpu", torch.float32).numpy()
+
+    def encoded_rows(self, data: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The rows of this tensor among those of the parameter, ``(rows, bytes of a row)``."""
+        if self.half is None:
+            return data
+        halves = data.reshape(self.shape[0], 2, self.shape[1], data.shape[1])
+        return np.ascontiguousarray(halves[:, self.half]).reshape(-1, data.shape[1])
 
     def holds(self, rows: Floats, weight: torch.Tensor) -> bool:
         """Tell whether ``weight`` is what transformers makes of ``rows`` of the file."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from os import truncate
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ class Contents:
         if slot.parameter is None:
             rows = np.full(slot.shape, slot.fill, dtype=np.float32)
         elif slot.parameter in self.encoded:
-            return slot.form.ordered(self.encoded[slot.parameter].data)
+            return slot.form.ordered(slot.encoded_rows(self.encoded[slot.parameter].data))
         else:
             weight, held = self.weights[slot.parameter], None if slot.typed else self.base.tensor(slot.name)
             if held and held.shape == slot.shape and slot.holds(values(held).reshape(slot.shape), weight):
@@ -113,7 +114,9 @@ def contents(model: Any, base: Base, encoded: Mapping[str, Encoded], half: str |
     for slot in layout.slots:
         held = encoded.get(slot.parameter or "")
         kinds[slot.name] = held.kind if held else plain_kind(slot, base, half)
-        if held and held.data.shape != (slot.shape[0], ggml.row_bytes(held.kind, slot.shape[1])):
+        halves = 1 if slot.half is None else 2
+        rows, width = halves * prod(slot.shape[:-1]), slot.shape[-1]
+        if held and held.data.shape != (rows, ggml.row_bytes(held.kind, width)):
             raise InputError(f"{slot.parameter} was encoded in another shape than {' x '.join(map(str, slot.shape))}")
     matrices = [kinds[slot.name] for slot in layout.slots if len(slot.shape) > 1]
     return Contents(layout.with_kinds(matrices), base, kinds, encoded, dict(model.named_parameters()))

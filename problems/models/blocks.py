@@ -22,9 +22,14 @@ class Matrix:
     module: nn.Module
 
     @property
+    def attribute(self) -> str:
+        """Name of the weight, in :attr:`module`."""
+        return "weight"
+
+    @property
     def weight(self) -> torch.Tensor:
         """The parameter: ``(out, in)`` of a ``Linear``, ``(in, out)`` of a ``Conv1D``."""
-        return self.module.weight  # type: ignore[return-value]
+        return getattr(self.module, self.attribute)  # type: ignore[no-any-return]
 
     @property
     def parameter(self) -> str:
@@ -36,12 +41,50 @@ class Matrix:
         return isinstance(self.module, Conv1D)
 
     def rows(self, tensor: torch.Tensor) -> torch.Tensor:
-        """View ``tensor``, in the weight's layout, as ``(out, in)``; also converts back."""
+        """View ``tensor``, in the weight's layout, as ``(out, in)``."""
         return tensor.T if self.transposed else tensor
+
+    def laid_out(self, rows: torch.Tensor) -> torch.Tensor:
+        """View ``rows`` in the weight's layout: the inverse of :meth:`rows`."""
+        return self.rows(rows)
+
+    @property
+    def outputs(self) -> int:
+        """The number of rows, of one expert where several are stacked."""
+        return int(self.weight.shape[-1 if self.transposed else -2])
 
     @property
     def size(self) -> int:
         return self.weight.numel()
+
+
+@dataclass(frozen=True)
+class ExpertStack(Matrix):
+    """The same matrix of all experts of a block, stacked in one parameter: ``(experts, out, in)``, or transposed.
+
+    Its rows are those of one expert after the other. ``name`` is that of the parameter.
+    """
+
+    own: str  # name of the parameter in its module
+
+    @property
+    def attribute(self) -> str:
+        return self.own
+
+    @property
+    def parameter(self) -> str:
+        return self.name
+
+    @property
+    def transposed(self) -> bool:
+        return bool(getattr(self.module, "is_transposed", False))
+
+    def rows(self, tensor: torch.Tensor) -> torch.Tensor:
+        return (tensor.transpose(1, 2) if self.transposed else tensor).flatten(0, 1)
+
+    def laid_out(self, rows: torch.Tensor) -> torch.Tensor:
+        stacked = rows.unflatten(0, (-1, self.outputs))
+        return stacked.transpose(1, 2) if self.transposed else stacked  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -56,21 +99,21 @@ class Mixture:
     count: int
 
     @property
-    def stacks(self) -> list[torch.Tensor]:
-        """The matrices of all experts: ``(experts, out, in)``, or transposed."""
-        return _stacks(self.experts)
+    def stacks(self) -> list[ExpertStack]:
+        """The matrices of all experts."""
+        return [ExpertStack(f"{self.name}.{own}", self.block, own, self.experts, own) for own in _stacks(self.experts)]
 
     @property
     def size(self) -> int:
         """The number of weights in :attr:`stacks`."""
-        return sum(stack.numel() for stack in self.stacks)
+        return sum(stack.size for stack in self.stacks)
 
 
-def _stacks(module: nn.Module) -> list[torch.Tensor]:
-    """The own parameters of ``module`` with more than two dimensions; kernels of convolutions are none."""
+def _stacks(module: nn.Module) -> dict[str, torch.Tensor]:
+    """The own parameters of ``module`` with more than two dimensions, by name; kernels of convolutions are none."""
     if isinstance(module, nn.Conv1d):
-        return []
-    return [parameter for parameter in module.parameters(recurse=False) if parameter.dim() > 2]
+        return {}
+    return {name: own for name, own in module.named_parameters(recurse=False) if own.dim() > 2}
 
 
 def prunable(block: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -81,8 +124,8 @@ def prunable(block: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def stacks_in(module: nn.Module) -> list[torch.Tensor]:
-    """The matrices of stacked experts anywhere in ``module``, as of :attr:`Mixture.stacks`."""
-    return [stack for each in module.modules() for stack in _stacks(each)]
+    """The weights of stacked experts anywhere in ``module``, as of :attr:`Mixture.stacks`."""
+    return [stack for each in module.modules() for stack in _stacks(each).values()]
 
 
 def has_matrices(module: nn.Module) -> bool:

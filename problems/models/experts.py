@@ -4,21 +4,24 @@ Short runs show how many experts a token chooses, and that the router chooses as
 that no architecture has to be named.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from evoprune import InputError
-from evoprune.problems.models.blocks import Mixture, find_mixtures, probe_tokens
+from evoprune.problems.models.blocks import ExpertStack, Mixture, find_mixtures, probe_tokens
+from evoprune.problems.models.late import make_late
 
 COUNTS = ("num_experts", "num_local_experts", "n_routed_experts")
 """Names of the number of experts in configs and modules of transformers."""
 
 _GROUPS = ("num_group", "n_group")  # names of the number of groups that a router chooses among first
+_NAMED = 3  # blocks in a remark
 _TOLERANCE = 0.02  # of a token's weights, relative: roundings of bfloat16 are below it
 
 
@@ -33,12 +36,12 @@ class Routing(NamedTuple):
 class RoutedExperts:
     """The routed experts of one block. All are there when this is made.
 
-    ``states``: inputs of the mixture, ``(1, tokens, width)``.
+    ``states``: inputs of the mixture, ``(1, tokens, width)``. ``late``: those that are left are read whenever they run.
     """
 
-    def __init__(self, mixture: Mixture, states: torch.Tensor) -> None:
+    def __init__(self, mixture: Mixture, states: torch.Tensor, late: bool = False) -> None:
         self.name, self.block, self.count = mixture.name, mixture.block, mixture.count
-        self._home, self._experts = mixture.home, mixture.experts
+        self._home, self._experts, self.stacks = mixture.home, mixture.experts, mixture.stacks
         routing = dict.fromkeys(mixture.router.modules())
         modules: list[Any] = [mixture.experts, *routing, mixture.home]
         self._whole: list[tuple[Any, str, torch.Tensor]] = [
@@ -47,6 +50,7 @@ class RoutedExperts:
             for name, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
             if tensor.dim() and len(tensor) == self.count
         ]
+        self._late = {stack.attribute for stack in mixture.stacks} if late else set()
         self._counts = [(each, name) for each in modules for name in COUNTS if vars(each).get(name) == self.count]
         self.weights = mixture.size // self.count
         """Of one expert."""
@@ -67,22 +71,35 @@ class RoutedExperts:
 
     def narrow(self, kept: torch.Tensor) -> None:
         """Leave only the experts ``kept`` (int64, in order), with their rows of the router."""
+        self._narrow(kept, [*dict.fromkeys(module for module, *_ in (*self._whole, *self._counts))])
+
+    def _narrow(self, kept: torch.Tensor, modules: Collection[Any]) -> None:
         whole = len(kept) == self.count
         for module, name, tensor in self._whole:
-            left = tensor if whole else tensor.detach().index_select(0, kept.to(tensor.device))
+            if module not in modules:
+                continue
+            taken = partial(tensor.detach().index_select, 0, kept.to(tensor.device))
+            late = module is self._experts and name in self._late
+            if late:
+                make_late(module, None if whole else lambda _, taken=taken: taken(), name)  # type: ignore[misc]
+            left = tensor if whole else tensor.detach()[: len(kept)] if late else taken()
             is_plain = whole or not isinstance(tensor, nn.Parameter)
             setattr(module, name, left if is_plain else nn.Parameter(left, requires_grad=False))
         for module, name in self._counts:
-            setattr(module, name, len(kept))
+            if module in modules:
+                setattr(module, name, len(kept))
 
     @contextmanager
     def only(self, kept: torch.Tensor) -> Iterator[None]:
-        """Leave only the experts ``kept`` for a time."""
+        """Let the router choose among the experts ``kept`` alone for a time; they keep their numbers."""
+        others = {module for module, *_ in (*self._whole, *self._counts)} - {self._experts}
+        hook = self._experts.register_forward_pre_hook(partial(_renumber, kept), with_kwargs=True)
         try:
-            self.narrow(kept)
+            self._narrow(kept, others)
             yield
         finally:
-            self.narrow(torch.arange(self.count))
+            self._narrow(torch.arange(self.count), others)
+            hook.remove()
 
     def output(self, states: torch.Tensor) -> torch.Tensor:
         """The output of the mixture as it is now."""
@@ -114,7 +131,7 @@ class RoutedExperts:
         kept = torch.cat([before.chosen[0].cpu(), torch.tensor(others[:1])]).sort().values
         with self.only(kept):
             after = self.routing(token)
-        left, right = before.chosen[0].sort(), kept.to(token.device)[after.chosen[0]].sort()
+        left, right = before.chosen[0].sort(), after.chosen[0].sort()
         if not torch.equal(left.values, right.values):
             return False
         ratio = after.weights[0][right.indices].float() / before.weights[0][left.indices].float()
@@ -122,17 +139,17 @@ class RoutedExperts:
 
 
 @torch.no_grad()
-def find_experts(model: Any, check: bool = True) -> list[RoutedExperts]:
+def find_experts(model: Any, check: bool = True, late: bool = False) -> list[RoutedExperts]:
     """The routed experts of each block of ``model`` that has some; refuse those that cannot be left out.
 
-    ``check``: whether the routers are tried with fewer experts.
+    ``check``: whether the routers are tried with fewer experts. ``late``: see :class:`RoutedExperts`.
     """
     mixtures, states = find_mixtures(model), dict[int, torch.Tensor]()
     if not mixtures:
         raise InputError(f"{type(model).__name__} has no experts: expected a mixture of experts", "problem.model")
     with states_noted(mixtures, states.__setitem__):
         model(input_ids=probe_tokens(model), use_cache=False)
-    found = [RoutedExperts(mixture, states[mixture.block]) for mixture in mixtures]
+    found = [RoutedExperts(mixture, states[mixture.block], late) for mixture in mixtures]
     for each in found if check else ():
         each.check(states[each.block])
     return found
@@ -148,10 +165,67 @@ def states_noted(mixtures: Iterable[Mixture], note: Callable[[int, torch.Tensor]
         yield
 
 
+Note = Callable[[ExpertStack, int, torch.Tensor, torch.Tensor], object]
+"""Called with a stack, the number of an expert, the inputs ``(tokens, in)`` and the outputs ``(tokens, out)``."""
+
+
+@contextmanager
+def products_noted(stacks: Sequence[ExpertStack], note: Note) -> Iterator[None]:
+    """Call ``note`` for each product with the matrix of one expert of ``stacks``, in this thread.
+
+    Experts run one after the other meanwhile, by the code of the architecture.
+    """
+    configs = {id(own): own for stack in stacks if (own := getattr(stack.module, "config", None))}.values()
+    before = [config._experts_implementation for config in configs]
+    try:
+        for config in configs:
+            config._experts_implementation = "eager"
+        with _Products(stacks, note) if stacks else nullcontext():
+            yield
+    finally:
+        for config, own in zip(configs, before, strict=True):
+            config._experts_implementation = own
+
+
+class _Products(TorchFunctionMode):
+    """Finds the matrices of experts by their places in memory."""
+
+    def __init__(self, stacks: Sequence[ExpertStack], note: Note) -> None:
+        super().__init__()
+        self._stacks, self._note = [(stack, stack.weight) for stack in stacks], note
+
+    def __torch_function__(self, call: Any, _: Any, given: Any = (), named: Any = None) -> Any:
+        output = call(*given, **(named or {}))
+        if len(given) > 1 and isinstance(given[1], torch.Tensor) and given[1].dim() == 2:
+            for stack, weight in self._stacks:
+                expert, rest = divmod(given[1].data_ptr() - weight.data_ptr(), weight[0].nbytes)
+                if given[1].dtype == weight.dtype and not rest and 0 <= expert < len(weight):
+                    self._note(stack, expert, given[0], output)
+        return output
+
+
+def unchosen_remarks(counts: Mapping[int, int]) -> list[str]:
+    """A remark on experts that no token of the calibration text chose; ``counts``: their numbers, by block."""
+    told = [f"{count} of block {block}" for block, count in counts.items() if count]
+    more = f" and of {len(told) - _NAMED} more blocks" if len(told) > _NAMED else ""
+    named = ", ".join(told[:_NAMED]) + more
+    remark = f"no token of the calibration text chose some experts ({named}): give more text, of each kind"
+    return [remark] if told else []
+
+
 def _note_states(
     note: Callable[[torch.Tensor], object], _: nn.Module, given: tuple[Any, ...], named: Mapping[str, Any]
 ) -> None:
     note(given[0] if given else named["hidden_states"])
+
+
+def _renumber(
+    kept: torch.Tensor, _: nn.Module, given: tuple[Any, ...], named: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def changed(value: Any) -> Any:
+        return value if value.is_floating_point() else kept.to(value.device)[value]
+
+    return tuple(map(changed, given)), {name: changed(value) for name, value in named.items()}
 
 
 def _note_routing(noted: list[Routing], _: nn.Module, given: tuple[Any, ...], named: Mapping[str, Any]) -> None:

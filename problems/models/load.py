@@ -233,7 +233,8 @@ def copy_of(model: nn.Module, dtype: torch.dtype) -> Any:
     for module, own in zip(model.modules(), copied.modules(), strict=True):
         late = vars(own).pop("forward", None)  # a compiled one computes with the weights of the original module
         if isinstance(late, Late):
-            own.weight.data.copy_(weight_of(module))
+            for name in late.makes:
+                getattr(own, name).data.copy_(weight_of(module, name))
     convert(copied, torch.device("cpu"), dtype)
     if copied.config._attn_implementation == BLOCKED_ATTENTION:
         copied.set_attn_implementation("sdpa")

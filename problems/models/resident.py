@@ -68,15 +68,22 @@ class Resident:
         return find_mixtures(self.model)
 
     @cached_property
+    def with_stacks(self) -> list[Matrix]:
+        """The matrices and the stacked ones of experts, block by block."""
+        stacks = [stack for mixture in self.mixtures for stack in mixture.stacks]
+        return sorted([*self.matrices, *stacks], key=lambda matrix: matrix.block)
+
+    @cached_property
     def prunable_weights(self) -> int:
         """Number of weights in the matrices of the dense model's blocks, and of their experts."""
-        return sum(matrix.size for matrix in self.matrices) + sum(mixture.size for mixture in self.mixtures)
+        return sum(matrix.size for matrix in self.with_stacks)
 
     @property
     def removed_weights(self) -> int:
         """The number of prunable weights that are zero or gone now; layers in a matrix's place count their own."""
         left = [weight_of(layer) for matrix in self.matrices for layer in self._layers_at(matrix)]
-        left += [stack for mixture in find_mixtures(self.model) for stack in mixture.stacks]
+        stacks = [stack for mixture in find_mixtures(self.model) for stack in mixture.stacks]
+        left += [weight_of(stack.module, stack.attribute) for stack in stacks]
         return self.prunable_weights - sum(int(torch.count_nonzero(weight)) for weight in left)
 
     @cached_property

@@ -36,7 +36,7 @@ Beside = Callable[[tuple[int, ...]], float]
 def put_encoded(matrix: Matrix, encoded: Encoded) -> None:
     """Give ``matrix`` the values that ``encoded``, of the same shape, stands for."""
     width = matrix.rows(matrix.weight).shape[1]
-    matrix.weight.data.copy_(matrix.rows(torch.from_numpy(ggml.dequantize(encoded.data, encoded.kind, width))))
+    matrix.weight.data.copy_(matrix.laid_out(torch.from_numpy(ggml.dequantize(encoded.data, encoded.kind, width))))
 
 
 class Overlay(Transform):

@@ -121,7 +121,7 @@ class Stack(Transform):
         return {type(transform).__name__: transform.describe() for transform in self.transforms}
 
     def remarks(self) -> list[str]:
-        return [remark for transform in self.transforms for remark in transform.remarks()]
+        return [*dict.fromkeys(remark for transform in self.transforms for remark in transform.remarks())]
 
     def inputs_left(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:
         return {name: left for each, own in self._parts(genome) for name, left in each.inputs_left(own).items()}

@@ -173,7 +173,7 @@ class Transform(ABC):
         return {}
 
     def rows_left(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:  # noqa: ARG002 - most leave all
-        """The remaining rows, int64 in order, of embedding and head where they lose some, by the layers' names."""
+        """The remaining rows, int64 in order, of embedding, head and stacked experts, by the matrices' names."""
         return {}
 
     def teacher(self, genome: Sequence[float]) -> list[float]:  # noqa: ARG002 - most read texts alike

@@ -80,3 +80,16 @@ def masked(model: Any, kept: Mapping[int, Sequence[int]]) -> Iterator[None]:
 
     with patch.object(functional, "linear", linear):
         yield
+
+
+def routed(model: Any, tokens: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, Any]]:
+    """For each block the inputs of its experts, the chosen ones, their weights, and the module of the mixture."""
+    noted: list[Any] = []
+    handles = [
+        layer.mlp.experts.register_forward_pre_hook(lambda _, given, home=layer.mlp: noted.append((*given, home)))
+        for layer in model.model.layers
+    ]
+    model(tokens)
+    for handle in handles:
+        handle.remove()
+    return noted

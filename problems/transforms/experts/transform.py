@@ -10,15 +10,13 @@ from pydantic import Field
 from evoprune import Gene, Genes, InputError, Price, Settings
 from evoprune.problems import transforms as cuts
 from evoprune.problems.calibration.tensor_cache import Tensors, code, shared
-from evoprune.problems.models.experts import COUNTS, find_experts
+from evoprune.problems.models.experts import COUNTS, find_experts, unchosen_remarks
 from evoprune.problems.models.resident import Resident
 from evoprune.problems.texts.text_splits import Texts
 from evoprune.problems.transforms.experts.scores import score_experts
 from evoprune.problems.transforms.sublayers import protected
 from evoprune.problems.transforms.transform import ATTENTION, PARAMETERS, WEIGHTS, Prices, Transform
 from evoprune.problems.transforms.widths.units import has_form, set_form
-
-_NAMED = 3  # blocks in a remark
 
 
 class ExpertsSettings(Settings):
@@ -52,7 +50,7 @@ class Experts(Transform):
 
     def __init__(self, resident: Resident, settings: ExpertsSettings, texts: Texts | None) -> None:
         super().__init__(resident, settings, texts)
-        found = find_experts(resident.model, check=texts is not None)
+        found = find_experts(resident.model, check=texts is not None, late=resident.streams)
         kept = protected(settings.keep, resident.forward.depth)
         self._experts = {each.block: each for each in found}
         free = [block for block in self._experts if block not in kept]
@@ -125,6 +123,15 @@ class Experts(Transform):
         config = self.resident.model.config.get_text_config()
         return {name: left for name in COUNTS if hasattr(config, name)}
 
+    def rows_left(self, genome: Sequence[float]) -> Mapping[str, torch.Tensor]:
+        found = {}
+        for blocks, level in zip(self._governed.values(), map(int, genome), strict=True):
+            for block in blocks if level else ():
+                kept = self.kept(block, self._experts[block].count - level)
+                for stack in self._experts[block].stacks:
+                    found[stack.name] = (kept[:, None] * stack.outputs + torch.arange(stack.outputs)).flatten()
+        return found
+
     def measures(self) -> Mapping[str, Any]:
         return {"experts": sum(self._left.values())}
 
@@ -132,13 +139,7 @@ class Experts(Transform):
         return {"experts": self.settings.model_dump(mode="json")}
 
     def remarks(self) -> list[str]:
-        unchosen = {block: self._stored[f"counts.{block}"].eq(0).sum().item() for block in self._experts}
-        blocks = [block for block, count in unchosen.items() if count]
-        if not blocks:
-            return []
-        named = ", ".join(f"{unchosen[block]} of block {block}" for block in blocks[:_NAMED])
-        more = f" and of {len(blocks) - _NAMED} more blocks" if len(blocks) > _NAMED else ""
-        return [f"no token of the calibration text chose some experts ({named}{more}): give more text, of each kind"]
+        return unchosen_remarks({block: int(self._stored[f"counts.{block}"].eq(0).sum()) for block in self._experts})
 
     def _gene(self, name: str, block: int) -> Gene:
         experts = self._experts[block]

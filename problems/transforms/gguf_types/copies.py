@@ -14,7 +14,7 @@ from torch import nn
 from evoprune.problems.gguf import ggml
 from evoprune.problems.gguf.ggml import Bytes, Encoded
 from evoprune.problems.models.blocks import Matrix
-from evoprune.problems.models.late import Make, make_late
+from evoprune.problems.models.late import Make, make_late, maker_of
 from evoprune.problems.models.resident import Resident
 from evoprune.problems.models.tensor_file import sha256_of
 from evoprune.problems.transforms.gguf_types import levels
@@ -23,14 +23,14 @@ from evoprune.problems.transforms.gguf_types.source import rows_taken
 from evoprune.problems.transforms.overlay import Left
 from evoprune.problems.transforms.transform import RECENT_BYTES
 
-Made = tuple[Make | None, Bytes]
-"""Makes the values of a matrix, None for those that it has already; and the bytes in a file."""
+Made = tuple[Make | None, Callable[[], Bytes]]
+"""Makes the values of a matrix, None for those that it has already; and gives the bytes in a file."""
 
 
 class TypedMatrix:
     """``matrix``, and its quantised copy in the model: none at first. ``kind``: its type; ``data``: bytes in a file.
 
-    ``late``: its values are made whenever its layer runs.
+    ``late``: its values are made whenever its layer runs. So may be those beneath, which a cut leaves.
     """
 
     def __init__(self, model: Any, matrix: Matrix, late: bool) -> None:
@@ -40,15 +40,17 @@ class TypedMatrix:
         self.shape: tuple[int, ...] = tuple(matrix.rows(self.whole).shape)
         """The shape as it was loaded, rows first."""
         self.kind = DENSE
-        self.data: Bytes | None = None
-        self._users: list[Any] = [each for each in model.modules() if getattr(each, "weight", None) is self.whole]
+        self.data: Callable[[], Bytes] | None = None
+        own = matrix.attribute
+        self._users: list[Any] = [each for each in model.modules() if getattr(each, own, None) is self.whole]
         self._late = late
         self._make: Make | None = None
+        self._make_beneath: Make | None = None
         self._beneath = self._above = self.whole
 
     def lift(self) -> None:
         if self.matrix.weight is self._above:
-            self._put(self._beneath)
+            self._put(self._beneath, self._make_beneath)
 
     def lay(self, kind: str, make: Callable[[torch.Tensor], Made]) -> None:
         """Replace the weight by its copy in ``kind``; ``make``: the copy of a weight.
@@ -56,24 +58,25 @@ class TypedMatrix:
         It is made where the type, or the weight beneath, is another than before.
         """
         beneath = self._beneath if self.matrix.weight is self._above else self.matrix.weight
+        there = maker_of(self.matrix.module, self.matrix.attribute)
+        if there is not self._make or there is None:
+            self._make_beneath = there
         if kind != self.kind or beneath is not self._beneath:
             self.kind, self._beneath = kind, beneath
             self._make, self.data = (None, None) if kind == DENSE else make(beneath)
             self._above = beneath
-            self._put(beneath)  # before another copy is made, the one before goes
+            self._put(beneath, self._make_beneath)  # before another copy is made, the one before goes
             if self._make and not self._late:
                 self._above = nn.Parameter(self._make(None), requires_grad=False)
-        self._put(self._above)
-        if self._late:
-            for module in self._users:
-                make_late(module, self._make)
+        self._put(self._above, self._make or self._make_beneath)
 
-    def _put(self, weight: Any) -> None:
+    def _put(self, weight: Any, make: Make | None) -> None:
+        own = self.matrix.attribute
         for module in self._users:
             if self._late:
-                make_late(module, None)
-            if module.weight is not weight:
-                module.weight = weight
+                make_late(module, make, own)
+            if getattr(module, own) is not weight:
+                setattr(module, own, weight)
 
 
 class Copies:
@@ -116,18 +119,17 @@ class Copies:
 
     def encoded(self) -> Mapping[str, Encoded]:
         """The bytes of the matrices that are in a quantised type, by the names of their parameters."""
-        typed = {each.matrix.parameter: (each.kind, each.data) for each in self.typed}
-        return {name: Encoded(kind, data) for name, (kind, data) in typed.items() if data is not None}
+        return {each.matrix.parameter: Encoded(each.kind, each.data()) for each in self.typed if each.data}
 
     @torch.no_grad()
     def encode(self, model: Any, kinds: Sequence[str], left: Left) -> Mapping[str, Encoded]:
         """Quantise the matrices of another ``model``, with the importance of the inputs of the dense one."""
-        there, found = dict(model.named_modules()), {}
+        there, found = dict(model.named_parameters(remove_duplicate=False)), {}
         for typed, kind in zip(self.typed, kinds, strict=True):
             matrix = typed.matrix
-            if kind == DENSE or matrix.name not in there:
+            if kind == DENSE or matrix.parameter not in there:
                 continue
-            weight = there[matrix.name].weight
+            weight = there[matrix.parameter]
             data = self._rows_of_source(typed, kind, weight, left().rows.get(matrix.name))
             if data is None:
                 data = levels.encoded_anew(matrix, weight, kind, self._weighed(matrix, left))
@@ -138,20 +140,20 @@ class Copies:
     def _in_type(self, typed: TypedMatrix, kind: str, left: Left, blank: bool, weight: torch.Tensor) -> Made:
         matrix = typed.matrix
         rows = None if weight is typed.whole else left().rows.get(matrix.name)
-        if (data := self._rows_of_source(typed, kind, weight, rows)) is not None:
-            return None, data
+        if (taken := self._rows_of_source(typed, kind, weight, rows)) is not None:
+            return None, lambda: taken
         untouched = weight is typed.whole or rows is not None
         if untouched and levels.key(levels.DATA, kind, matrix) in self._stored:
-            data = levels.held(matrix, self._stored, kind, rows)
+            data = partial(levels.held, matrix, self._stored, kind, rows)
         elif blank:
             count, width = matrix.rows(weight).shape
-            return None, np.zeros((count, ggml.row_bytes(kind, width)), np.uint8)
+            return None, lambda: np.zeros((count, ggml.row_bytes(kind, width)), np.uint8)
         else:
             known = matrix.name, kind, sha256_of({"": weight})
             if known not in self._recent:
                 self._recent[known] = levels.encoded_anew(matrix, weight, kind, self._weighed(matrix, left))
-            data = self._recent[known]
-        return partial(levels.values_of, matrix, weight, kind, data), data
+            data = partial(lambda made: made, self._recent[known])
+        return lambda chosen: levels.values_of(matrix, weight, kind, data(), chosen), data
 
     def _rows_of_source(
         self, typed: TypedMatrix, kind: str, weight: torch.Tensor, rows: torch.Tensor | None
@@ -167,5 +169,9 @@ class Copies:
 
     def _weighed(self, matrix: Matrix, left: Left) -> torch.Tensor | None:
         importance = self._stored.get(levels.key(levels.IMPORTANCE, DENSE, matrix))
-        kept = left().inputs.get(matrix.name)
-        return importance if importance is None or kept is None else importance[kept.cpu()]
+        if importance is None:
+            return None
+        kept, rows = left().inputs.get(matrix.name), left().rows.get(matrix.name)
+        if rows is not None and importance.dim() > 1:  # of the experts that are left
+            importance = importance[rows[:: matrix.outputs] // matrix.outputs]
+        return importance if kept is None else importance[..., kept.cpu()]

@@ -42,7 +42,7 @@ class TypeGenes:
         """Leave the types whose blocks of weights divide all widths that may be left."""
         fitting = []
         for matrix, own in zip(self._matrices, self._sizes, strict=True):
-            widths = {shape[0 if matrix.transposed else 1] for shape in shapes.possible(matrix.parameter)}
+            widths = {shape[-2 if matrix.transposed else -1] for shape in shapes.possible(matrix.parameter)}
             first, *others = own
             nearest = DENSE if first == DENSE else nearest_type(first, widths) or DENSE
             kept = [kind for kind in others if kind != nearest and all(ggml.fits(kind, width) for width in widths)]

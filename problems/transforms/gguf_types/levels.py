@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -115,8 +116,11 @@ def _what(calibration: Windows | None) -> list[object]:
 
 
 def importance_of(resident: Resident, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The mean square of each input of the blocks' matrices on ``tokens``, by their names; float32, on the CPU."""
-    known = statistics(resident.model, tokens, resident.matrices, {INPUT_NORMS})
+    """The mean square of each input of the blocks' matrices on ``tokens``, by their names; float32, on the CPU.
+
+    Of stacked ones ``(experts, in)``, over the tokens that chose an expert.
+    """
+    known = statistics(resident.model, tokens, resident.with_stacks, {INPUT_NORMS})
     return {matrix.name: as_importance(found[INPUT_NORMS].square() / tokens.numel()) for matrix, found in known}
 
 
@@ -136,7 +140,13 @@ def encoded_rows(
 ) -> tuple[ggml.Floats, ggml.Bytes]:
     """Return ``rows`` of the weight of ``matrix``, and these in ``kind``; ``importance`` as of :func:`quantised`."""
     weights, weighed = _rows(matrix, matrix.weight, rows), importance.get(matrix.name)
-    return weights, ggml.quantize(weights, kind, None if weighed is None else weighed.numpy())
+    own = None if weighed is None else of_rows(weighed, rows, len(matrix.rows(matrix.weight)))
+    return weights, ggml.quantize(weights, kind, None if own is None else own.numpy())
+
+
+def of_rows(weighed: torch.Tensor, rows: slice, count: int) -> torch.Tensor:
+    """The weights of inputs ``(in,)`` for ``rows``, of one expert, of ``count``; ``weighed``: for all, or by expert."""
+    return weighed if weighed.dim() == 1 else weighed[rows.start * len(weighed) // count]
 
 
 def quantised(
@@ -144,7 +154,8 @@ def quantised(
 ) -> Tensors:
     """Each of ``matrices`` in ``kind`` whose width allows it; on the CPU.
 
-    ``importance``: of the inputs of a matrix by its name, float32 ``(in,)``; ``sensitive``: as of :func:`sensitivity`.
+    ``importance``: of the inputs of a matrix by its name, as of :func:`importance_of`; ``sensitive``: as of
+    :func:`sensitivity`.
     """
     fitting = [matrix for matrix in matrices if ggml.fits(kind, matrix.rows(matrix.weight).shape[1])]
 
@@ -178,7 +189,7 @@ def held(matrix: Matrix, stored: Mapping[str, torch.Tensor], kind: str, rows: to
 
 
 def encoded_anew(matrix: Matrix, weight: torch.Tensor, kind: str, importance: torch.Tensor | None) -> ggml.Bytes:
-    """The bytes of another ``weight`` of ``matrix`` in ``kind``; ``importance``: of its inputs, float32 ``(in,)``."""
+    """The bytes of another ``weight`` of ``matrix`` in ``kind``; ``importance``: of its inputs, or by expert."""
     rows = _rows(matrix, weight, slice(None))
     return ggml.quantize(rows, kind, None if importance is None else importance.cpu().numpy())
 
@@ -190,7 +201,7 @@ def values_of(
     width = matrix.rows(weight).shape[1]
     values = ggml.dequantize(data if rows is None else data[rows.cpu().numpy()], kind, width)
     shared = kind == "F32"  # then the values are the bytes
-    return matrix.rows(torch.from_numpy(values)).to(weight.detach(), copy=shared).contiguous()
+    return matrix.laid_out(torch.from_numpy(values)).to(weight.detach(), copy=shared).contiguous()
 
 
 def sizes(matrix: Matrix, stored: Mapping[str, torch.Tensor], kinds: Iterable[str], exact: bool) -> dict[str, float]:
@@ -230,16 +241,23 @@ def errors(matrix: Matrix, stored: Mapping[str, torch.Tensor], kinds: Iterable[s
     return [float(stored[key(ERROR, kind, matrix)]) for kind in kinds]
 
 
+def unread_experts(matrix: Matrix, stored: Mapping[str, torch.Tensor]) -> int:
+    """The number of the experts stacked in ``matrix`` that the calibration text never reached."""
+    importance = stored.get(key(IMPORTANCE, DENSE, matrix))
+    return 0 if importance is None or importance.dim() == 1 else int((importance == 1).all(1).sum())
+
+
 def is_exact(matrix: Matrix, stored: Mapping[str, torch.Tensor], kind: str) -> bool:
     """Return whether ``kind``, not dense, reproduces ``matrix``."""
     return kind != DENSE and float(stored[key(ERROR, kind, matrix)]) < _EXACT
 
 
 def _slices(matrix: Matrix) -> list[slice]:
-    """The rows of ``matrix``, as many at a time as have about :data:`_SLICE` weights."""
+    """The rows of ``matrix``, as many of an expert at a time as have about :data:`_SLICE` weights."""
     rows, width = matrix.rows(matrix.weight).shape
-    count = max(1, _SLICE // width)
-    return [slice(first, first + count) for first in range(0, rows, count)]
+    count, alike = max(1, _SLICE // width), matrix.outputs
+    starts = [start + first for start in range(0, rows, alike) for first in range(0, alike, count)]
+    return [slice(first, end) for first, end in pairwise([*starts, rows])]
 
 
 def _rows(matrix: Matrix, weight: torch.Tensor, rows: slice) -> ggml.Floats:
@@ -251,5 +269,5 @@ def _weighed_squares(values: ggml.Floats, factors: Factors, rows: slice) -> floa
     squares, found = np.square(values), 0.0
     for outputs, inputs in factors:
         weighed = squares * outputs[rows].numpy()[:, None]
-        found += float((weighed.sum(0, dtype=np.float64) * inputs.numpy()).sum())
+        found += float((weighed.sum(0, dtype=np.float64) * of_rows(inputs, rows, len(outputs)).numpy()).sum())
     return found

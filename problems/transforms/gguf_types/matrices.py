@@ -12,14 +12,14 @@ DENSE = "16 bits"  # the name of the level that changes nothing: a file holds su
 
 
 def typed_matrices(resident: Resident) -> list[Matrix]:
-    """The embedding, the matrices of the blocks, and the head unless it is tied to the embedding.
+    """The embedding, the matrices of the blocks, stacked ones too, and the head unless it is tied to the embedding.
 
     The embedding counts to block 0, which reads it, and the head to none: to the number after the last.
     """
     model = resident.model
     names = {module: name for name, module in model.named_modules()}
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
-    found = [Matrix(names[embedding], 0, names[embedding], embedding), *resident.matrices]
+    found = [Matrix(names[embedding], 0, names[embedding], embedding), *resident.with_stacks]
     if head is not None and head.weight is not embedding.weight:
         found.append(Matrix(names[head], resident.matrices[-1].block + 1, names[head], head))
     return found

@@ -18,6 +18,7 @@ from evoprune.problems.calibration.statistics import INPUT_NORMS
 from evoprune.problems.gguf import ggml
 from evoprune.problems.gguf.ggml import Encoded
 from evoprune.problems.models.blocks import Matrix
+from evoprune.problems.models.experts import unchosen_remarks
 from evoprune.problems.models.resident import Resident
 from evoprune.problems.models.throughput import Load
 from evoprune.problems.texts.text_splits import Texts
@@ -66,7 +67,7 @@ class Types(Overlay):
         own = [matrix for matrix in self.matrices if matrix.name in weighed]
         self._stored |= {levels.key(levels.IMPORTANCE, DENSE, matrix): weighed[matrix.name] for matrix in own}
         sizes = [self._sizes_of(matrix) for matrix in self.matrices]
-        self._levels = TypeGenes(self.matrices, resident.matrices, self._stored, sizes)
+        self._levels = TypeGenes(self.matrices, resident.with_stacks, self._stored, sizes)
         if not self.genes.free and not self._source:
             raise InputError("no type fits the model's matrices: types need rows of a multiple of 32", "problem.model")
         self._copies = Copies(resident, self.matrices, self._stored, self._source)
@@ -171,12 +172,17 @@ class Types(Overlay):
         if unit != BYTES:
             total = self.resident.prunable_weights if unit == WEIGHTS else self.resident.parameters
             return [[0.0] * len(gene.levels) for gene in self.genes], float(total)
+        from evoprune.problems.gguf.names import find_slots
         from evoprune.problems.gguf.size import tensor_bytes
 
         dense, base = self._dense_bytes, self._base
+        shapes: dict[str | None, list[tuple[int, ...]]] = {}
+        for slot in find_slots(self.resident.model, base.architecture, base.forms):
+            shapes.setdefault(slot.parameter, []).append(slot.shape)
         prices: list[Price] = []
-        for typed, gene in zip(self._copies.typed, self.genes, strict=True):
-            own = [tensor_bytes(base.half if kind == DENSE else kind, typed.shape) for kind in gene.levels]
+        for matrix, gene in zip(self.matrices, self.genes, strict=True):
+            kinds = [base.half if kind == DENSE else kind for kind in gene.levels]
+            own = [sum(tensor_bytes(kind, shape) for shape in shapes[matrix.parameter]) for kind in kinds]
             prices.append([float(size - own[0]) for size in own])
         return prices, dense
 
@@ -254,13 +260,13 @@ class Types(Overlay):
         }
 
     def remarks(self) -> list[str]:
-        if not self.reproduced:
-            return []
+        unread = {each.block: levels.unread_experts(each.stacks[0], self._stored) for each in self.resident.mixtures}
         found = ", ".join(f"{kind} of {count}" for kind, count in self.reproduced.items())
-        return [
+        told = (
             f"its source is quantised, and types reproduce matrices of it ({found}), so that they look better "
             "than they are: for claims set source_types: false, or take a source in 16 bits"
-        ]
+        )
+        return [*unchosen_remarks(unread), *([told] if found else [])]
 
     @property
     def reproduced(self) -> Counter[str]:

@@ -37,6 +37,7 @@ COMPENSATED = [
     {"use": "heads", "score": "magnitude", "compensate": True},
     {"use": "channels", "score": "magnitude", "compensate": True},
 ]
+EXPERTS = [{"use": "experts", "genes": "model"}, {"use": "types", "types": ["Q8_0", "Q5_0"]}]
 RECOVERED = {"tokens": 512, "held_out": 1, "evaluations": 2, "patience": 2, "batch": 1}
 
 
@@ -50,8 +51,8 @@ def run_of(byte_models, tmp_path_factory):
         if key not in done:
             home = tmp_path_factory.mktemp("run")
             told = byte_models(kind)
-            problem = told | {"use": "language_model", "transforms": transforms, **settings}
-            problem["budget"] = {"use": "parameters", "removed": 0.15}
+            problem = told | {"use": "language_model", "transforms": transforms}
+            problem |= {"budget": {"use": "parameters", "removed": 0.15}} | settings
             problem["held_out_windows"] = 0  # the search's own is the result, whether uniform is better or not
             done[key] = run_in(home, problem), Path(told["model"]).with_name("base.gguf")
         return done[key]
@@ -66,9 +67,9 @@ def run_of(byte_models, tmp_path_factory):
         ("gpt2", BLOCKS, {}),
         ("llama", COMPENSATED, {}),
         ("llama", SUBLAYERS, {"recover": RECOVERED}),
-        ("qwen3_moe", {"use": "experts", "genes": "model"}, {}),
+        ("qwen3_moe", EXPERTS, {"budget": {"use": "bytes", "removed": 0.4}, "recover": RECOVERED}),
     ],
-    ids=["blocks of a gpt2", "heads and channels", "sublayers, recovered", "experts"],
+    ids=["blocks of a gpt2", "heads and channels", "sublayers, recovered", "experts and types, recovered"],
 )
 def test_a_run_becomes_a_checked_file(run_of, kind, transforms, settings, tmp_path):
     run, base = run_of(kind, transforms, **settings)

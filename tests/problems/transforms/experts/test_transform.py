@@ -17,7 +17,7 @@ from evoprune.problems.language_model.problem import LanguageModel, LanguageMode
 from evoprune.problems.models.blocks import find_mixtures
 from evoprune.problems.testing import check_transform
 from evoprune.problems.transforms.transform import uniform_within
-from tests.problems.mixtures import ACTIVE, EXPERTS, LAYOUTS, masked, mixture_in, random_mixture
+from tests.problems.mixtures import ACTIVE, EXPERTS, LAYOUTS, masked, mixture_in, random_mixture, routed
 from tests.problems.small import run_in
 
 LOSING = {"use": "parameters", "removed": 0.3}
@@ -55,24 +55,11 @@ def test_one_gene_may_be_for_all_blocks(homes):
     check_transform(session, pairs=2)
 
 
-def _routed(model: Any, tokens: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, Any]]:
-    """For each block the inputs of its experts, the chosen ones, their weights, and the module of the mixture."""
-    noted: list[Any] = []
-    handles = [
-        layer.mlp.experts.register_forward_pre_hook(lambda _, given, home=layer.mlp: noted.append((*given, home)))
-        for layer in model.model.layers
-    ]
-    model(tokens)
-    for handle in handles:
-        handle.remove()
-    return noted
-
-
 @pytest.mark.parametrize("score", ["frequency", "output", "reap"])
 def test_experts_go_in_order_of_a_slow_score(homes, score):
     session = made(homes["olmoe"], {"use": "experts", "score": score}).session
     model, tokens, transform = session.resident.model, session.texts.calibration.tokens, session.transform
-    for block, (states, chosen, weights, home) in enumerate(_routed(model, tokens)):
+    for block, (states, chosen, weights, home) in enumerate(routed(model, tokens)):
         expected = []
         for expert in range(EXPERTS):
             found = []
