@@ -104,6 +104,14 @@ def find_slots(model: Any, architecture: str, forms: Mapping[str, Form] | None =
     return list(_slots(model, architecture, f"{prefix}.", numbers, known, forms))
 
 
+def slots_by_parameter(model: Any, architecture: str, forms: Mapping[str, Form] | None) -> dict[str, list[Slot]]:
+    """As :func:`find_slots`, by the name of the parameter."""
+    found: dict[str, list[Slot]] = {}
+    for slot in find_slots(model, architecture, forms):
+        found.setdefault(str(slot.parameter), []).append(slot)
+    return found
+
+
 def _usual_forms(model: Any, architecture: str) -> dict[str, Form]:
     size = head_size(model)
     orders: dict[str, Order] = {}

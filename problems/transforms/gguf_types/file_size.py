@@ -9,7 +9,7 @@ from typing import Any
 from evoprune import InputError, Term
 from evoprune.problems.gguf.base import Base
 from evoprune.problems.gguf.layout import Layout, arranged
-from evoprune.problems.gguf.names import Slot, find_slots, head_size, hidden_size
+from evoprune.problems.gguf.names import Slot, head_size, hidden_size, slots_by_parameter
 from evoprune.problems.gguf.size import HEAD_BYTES, field_bytes, info_bytes, padded, string_bytes, tensor_bytes
 from evoprune.problems.gguf.vocabulary import cut_fields
 from evoprune.problems.gguf.write import plain_kind
@@ -33,9 +33,7 @@ class CutBytes:
         """Raises :class:`evoprune.InputError` where genes can make a model that llama.cpp does not have."""
         self._base, self._shapes = base, shapes
         self._hidden, self._size = hidden_size(model), head_size(model)
-        self._slots: dict[str, list[Slot]] = {}
-        for slot in find_slots(model, base.architecture, base.forms):
-            self._slots.setdefault(str(slot.parameter), []).append(slot)
+        self._slots = slots_by_parameter(model, base.architecture, base.forms)
         if added := shapes.dense.keys() - self._slots.keys():
             raise InputError(f"{min(added)} has no place in .gguf files of {base.architecture}", "problem.transforms")
         self._inside: dict[int, list[str]] = {}

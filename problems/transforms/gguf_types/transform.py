@@ -172,17 +172,15 @@ class Types(Overlay):
         if unit != BYTES:
             total = self.resident.prunable_weights if unit == WEIGHTS else self.resident.parameters
             return [[0.0] * len(gene.levels) for gene in self.genes], float(total)
-        from evoprune.problems.gguf.names import find_slots
+        from evoprune.problems.gguf.names import slots_by_parameter
         from evoprune.problems.gguf.size import tensor_bytes
 
         dense, base = self._dense_bytes, self._base
-        shapes: dict[str | None, list[tuple[int, ...]]] = {}
-        for slot in find_slots(self.resident.model, base.architecture, base.forms):
-            shapes.setdefault(slot.parameter, []).append(slot.shape)
+        slots = slots_by_parameter(self.resident.model, base.architecture, base.forms)
         prices: list[Price] = []
         for matrix, gene in zip(self.matrices, self.genes, strict=True):
             kinds = [base.half if kind == DENSE else kind for kind in gene.levels]
-            own = [sum(tensor_bytes(kind, shape) for shape in shapes[matrix.parameter]) for kind in kinds]
+            own = [sum(tensor_bytes(kind, slot.shape) for slot in slots[matrix.parameter]) for kind in kinds]
             prices.append([float(size - own[0]) for size in own])
         return prices, dense
 
