@@ -1,11 +1,15 @@
 """Writes a pruned model for other tools, and checks the files in a new process. Imports no torch."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from evoprune import Settings
 from evoprune.problems.models.settings import Dtype, Source
 
 FORMATS = "evoprune.export_formats"  # the group of entry points; a format is named by the suffix of its files
+
+KvType = Literal["f16", "q8_0"]
 
 
 class ExportOptions(Settings):
@@ -22,3 +26,8 @@ class ExportOptions(Settings):
         description="do not time the model and its source, nor measure their memory, nor make llama.cpp's preset of "
         "the same size",
     )
+    context: int | None = Field(
+        None, ge=1, description="for OUT.gguf: tell the memory that llama.cpp takes with a context of so many tokens"
+    )
+    kv: KvType = Field("f16", description="for --context: the type of the cache of keys and values")
+    fits: int | None = Field(None, ge=1, description="for --context: bytes of memory that it should not exceed")

@@ -73,6 +73,26 @@ class Runtime(Keys):
         return f"{self.processor}, {self.threads} thread{'s' * (self.threads > 1)}"
 
 
+class Memory(Keys):
+    """Bytes that llama.cpp takes for a .gguf file with a ``context`` of tokens, by its own count before it loads it.
+
+    ``cache``: of keys and values, in the type ``kv``; ``buffers``: for what is computed; ``process``: vocabulary and
+    the like. ``fits``: the limit, if one was given.
+    """
+
+    context: int
+    kv: str
+    weights: int
+    cache: int
+    buffers: int
+    process: int
+    fits: int | None = None
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.cache + self.buffers + self.process
+
+
 class StoredMatrix(Keys):
     """A matrix in a .gguf file; ``bits``: of a weight."""
 
@@ -105,6 +125,7 @@ class ExportFacts(Reported):
     preset: Compared | None = None
     """llama.cpp's preset of the dense model that is nearest in size."""
     runtime: Runtime | None = None
+    memory: Memory | None = None
     seed: int | None = None
     dtype: str | None = None
     ragged: bool = False

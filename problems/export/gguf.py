@@ -47,7 +47,7 @@ class GgufFile(ExportFormat):
     def write(self, run: LanguageModelResult, place: Path) -> Exported:
         base = self._base()  # before the following imports: a package may be missing
         from evoprune.problems.export.comparison import Comparison
-        from evoprune.problems.gguf.runtime import checked
+        from evoprune.problems.gguf.runtime import checked, memory
         from evoprune.problems.gguf.write import contents
 
         session, final, half, timed = self.session, self.final, self._half, not self.options.untimed
@@ -87,10 +87,13 @@ class GgufFile(ExportFormat):
             "check": {name: finite(value) if isinstance(value, float) else value for name, value in found.items()},
         }
         facts |= comparison.facts(found, timed=timed, preset=timed and not run.rival)
+        if self.options.context and "failure" not in found:
+            asked = self.options.model_dump(include={"context", "kv", "fits"})
+            facts["memory"] = memory(place, self.options.context, self.options.kv) | asked
         typed = ExportFacts.read(facts)
         about(place, CARD).write_text("\n".join([*_card(typed, place.name), ""]), encoding="utf-8")
         summary, verdict = list(_summary(typed)), _verdict(typed)
-        return Exported(facts, summary, _faults(found), verdict, "llama-cli -m {out}")
+        return Exported(facts, summary, _faults(found), verdict, f"llama-cli -m {{out}}{_flags(typed)}")
 
     @property
     def _half(self) -> str | None:
@@ -153,8 +156,8 @@ def _card(facts: ExportFacts, file: str) -> Iterator[str]:
     yield f"\n# {inline(facts.base_model)}, {made} for llama.cpp\n"
     kinds = ", ".join(f"{count} {kind}" for kind, count in facts.kinds.items())
     yield (
-        f"The change {how_found(facts)}. The file holds {kinds} tensors in "
-        f"llama.cpp's architecture `{facts.architecture}`. It runs like any other: `llama-cli -m {file}`.\n"
+        f"The change {how_found(facts)}. The file holds {kinds} tensors in llama.cpp's architecture "
+        f"`{facts.architecture}`. It runs like any other: `llama-cli -m {file}{_flags(facts)}`.\n"
     )
     yield f"{_verdict(facts)}\n"
     yield from _compared(facts, file)
@@ -207,7 +210,20 @@ def _verdict(facts: ExportFacts) -> str:
         said.append(lost)
     if facts.runtime:
         said.append(f"generates {facts.runtime.decode.evolved / facts.runtime.decode.dense:.2f} times as fast")
+    if taken := facts.memory:
+        said.append(f"takes {megabytes(taken.total)} with a context of {taken.context:,} tokens")
+        if taken.fits:
+            spare = taken.fits - taken.total
+            said[-1] += f", {megabytes(abs(spare))} {'less' if spare >= 0 else 'more'} than {megabytes(taken.fits)}"
     return "; ".join(said)
+
+
+def _flags(facts: ExportFacts) -> str:
+    """Flags of llama.cpp for the context and its cache, after a space."""
+    if facts.memory is None:
+        return ""
+    kind = facts.memory.kv
+    return f" -c {facts.memory.context}" + (f" -ctk {kind} -ctv {kind}" if kind != "f16" else "")
 
 
 def _summary(facts: ExportFacts) -> Iterator[str]:
@@ -225,6 +241,12 @@ def _summary(facts: ExportFacts) -> Iterator[str]:
         yield (
             "llama.cpp's tokenizer reads the report text in other tokens than transformers' from token "
             f"{check.first_other_token:,} on: these figures are of the same tokens"
+        )
+    if taken := facts.memory:
+        yield (
+            f"memory in llama.cpp with a context of {taken.context:,} tokens: weights {megabytes(taken.weights)}, "
+            f"keys and values in {taken.kv} {megabytes(taken.cache)}, buffers {megabytes(taken.buffers)}, "
+            f"vocabulary and the like {megabytes(taken.process)}"
         )
     if facts.runtime:
         yield from lines(facts.runtime.model_dump(), called(facts), _source(facts))

@@ -8,6 +8,7 @@ complement, and the dense model's probabilities ``log_p``, ``top``, ``rest`` of 
 ``begin``: whether each window begins with a token that is not part of the text.
 To list the types of presets: ``file``, in 16 bits, of which the header alone is read, and ``importance``: whether there
 will be an importance matrix, as some presets then choose other types.
+To count the memory of a ``file``: ``context``, the tokens that it has room for, and ``kv``, the type of their cache.
 It imports nothing of evoprune, so that memory is that of llama.cpp, of Python and of numpy.
 """
 
@@ -42,7 +43,14 @@ PRESETS = {
 _TENSOR = re.compile(r"\]\s+(\S+)\s+-\s+\[.*?MiB(?: ->.*\((\w+)\))?")
 """A line of the quantiser's log: the tensor, and its type where it is quantised."""
 
-_quantising: list[str] = []  # the quantiser's log
+_CACHE = re.compile(r": size =\s+([\d.]+) MiB \(")
+_BUFFER = re.compile(r"(?:compute|output) buffer size =\s+([\d.]+) MiB")
+"""What llama.cpp's log says of the memory of a context, line by line."""
+
+_KV = {"f16": 1, "q8_0": 8}  # ggml's numbers of types
+_MIB = 2**20
+
+_told: list[str] = []  # llama.cpp's log
 
 
 @get_ffi().callback("ggml_log_callback")  # type: ignore[untyped-decorator]
@@ -53,7 +61,7 @@ def _errors(level: int, text: Any, _: Any) -> None:
 
 @get_ffi().callback("ggml_log_callback")  # type: ignore[untyped-decorator]
 def _log(_level: int, text: Any, _: Any) -> None:
-    _quantising.append(get_ffi().string(text).decode(errors="replace"))
+    _told.append(get_ffi().string(text).decode(errors="replace"))
 
 
 class Llama:
@@ -239,15 +247,46 @@ def preset_kinds(file: str, preset: str, importance: bool) -> dict[str, str]:
     held[0].name, held[0].data, held[0].size = name, values, 1
     if importance:
         params.imatrix = held
-    _quantising.clear()
+    _told.clear()
     library.llama_log_set(_log, ffi.NULL)
     if library.llama_model_quantize(file.encode(), b"unused.gguf", params):
-        raise RuntimeError("".join(_quantising))
-    return {tensor: kind.upper() for tensor, kind in _TENSOR.findall("".join(_quantising)) if kind}
+        raise RuntimeError("".join(_told))
+    return {tensor: kind.upper() for tensor, kind in _TENSOR.findall("".join(_told)) if kind}
+
+
+def memory(file: str, context: int, kv: str) -> Json:
+    """Bytes that a file takes with a ``context`` of so many tokens, none of which are taken: a dry load.
+
+    ``weights``; ``cache``, of keys and values in the type ``kv``; ``buffers``, for what is computed; and ``process``,
+    vocabulary and the like. ``positions``: the tokens that the model was trained for. Raises RuntimeError.
+    """
+    ffi, library = get_ffi(), get_lib()
+    library.llama_log_set(_log, ffi.NULL)
+    library.llama_backend_init()
+    before = peak_bytes()
+    params = library.llama_model_default_params()
+    params.no_alloc, params.load_mode = True, 0
+    model = library.llama_model_load_from_file(file.encode(), params)
+    settings = library.llama_context_default_params()
+    settings.n_ctx = context
+    settings.type_k = settings.type_v = _KV[kv]
+    if not model or not library.llama_init_from_model(model, settings):
+        raise RuntimeError("".join(_told))
+    told = "".join(_told)
+    cache, buffers = (sum(map(float, pattern.findall(told))) for pattern in (_CACHE, _BUFFER))
+    return {
+        "weights": library.llama_model_size(model),
+        "cache": round(cache * _MIB),
+        "buffers": round(buffers * _MIB),
+        "process": peak_bytes() - before,
+        "positions": library.llama_model_n_ctx_train(model),
+    }
 
 
 def main(job: Json) -> Json:
     """Do the job."""
+    if "context" in job:
+        return memory(job["file"], job["context"], job["kv"])
     if "file" in job:
         return {preset: preset_kinds(job["file"], preset, job["importance"]) for preset in PRESETS}
     models = [Llama(path, job["threads"]) for path in job["models"]]

@@ -88,6 +88,17 @@ def milliseconds(models: Sequence[Path], load: Load, seconds: float) -> list[flo
     return [1000 * passed / speed for speed in found[load.phase]]
 
 
+def memory(path: Path, context: int, kv: str) -> Json:
+    """Count the bytes that llama.cpp takes for the file ``path``: see :func:`problems.gguf.llama.memory`.
+
+    Raises :class:`evoprune.InputError` where it does not load.
+    """
+    try:
+        return _run({"file": str(path.resolve()), "context": context, "kv": kv})
+    except Failed as failed:
+        raise InputError(f"llama.cpp cannot load it: {_reason(failed.log)}", str(path)) from None
+
+
 def presets(model: Any, base: Base, importance: bool) -> dict[str, dict[str, str]]:
     """By the name of a preset, such as ``Q4_K_M``, the type of each parameter that llama.cpp quantises with it.
 

@@ -7,13 +7,15 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from evoprune import InputError, Plan, Planner
 from evoprune.console.phase import Phase
 from evoprune.files.cache import cache_limit
 from evoprune.problems.distillation.settings import DURATION, seconds_of
+from evoprune.problems.export import KvType
 from evoprune.problems.gguf.sources import architecture_of, cuts_of
+from evoprune.problems.planning.fits import CONTEXT, Fits
 from evoprune.problems.planning.recipe import Recipe
 from evoprune.problems.planning.recipes import RECIPES, Sparsity
 from evoprune.problems.planning.vocabulary import OPTION, Unneeded, text_of, trained_on, with_vocabulary
@@ -36,6 +38,11 @@ class Prune(Planner):
         goals = parser.add_argument_group("goal", "one of these")
         for goal in RECIPES:
             goals.add_argument(goal.option, metavar=goal.metavar, help=goal.help)
+        parser.add_argument(
+            "--context", type=int, default=CONTEXT, metavar="N", help=f"for --fits: tokens (default: {CONTEXT})"
+        )
+        kinds = get_args(KvType)
+        parser.add_argument("--kv", choices=kinds, default=kinds[0], help="for --fits: the type of keys and values")
         parser.add_argument(
             "--text",
             metavar="FILE",
@@ -75,6 +82,12 @@ class Prune(Planner):
         one_file = options.out is not None and options.out.suffix == ".gguf"
         if one_file:
             architecture_of(options.model, base)  # raises an error for a model that cannot be written
+        memory: dict[str, Any] = {}
+        remarks = []
+        if isinstance(recipe, Fits):
+            memory = {"context": options.context, "kv": options.kv, "fits": int(recipe.value)}
+            recipe, taken = recipe.beside_context(options.model, base, options.context, options.kv)
+            remarks.append(taken)
         refuse_files(options, recipe)
 
         from evoprune.problems.gguf.base import find_base
@@ -135,7 +148,7 @@ class Prune(Planner):
                 **_recovery_text(trained_on(words, parts, text.windows("search"))),
             }
         budget = round(shares.evaluations * shares.searched * text.window)
-        remarks = [
+        remarks += [
             f"{options.model}: {subject.prunable:,} weights in {subject.blocks} blocks, {resident.dtype} on "
             f"{resident.place}, {1 / subject.scored:,.0f} tokens/s",
             text.remark,
@@ -158,7 +171,7 @@ class Prune(Planner):
         name = Path(settings.model).stem.replace("bundled:", "")
         resident.keep_for_run()
         left = shares.seconds - shares.exporting
-        export = ({"base": base} if base else {}) | ({} if shares.compared else {"untimed": True})
+        export = memory | ({"base": base} if base else {}) | ({} if shares.compared else {"untimed": True})
         ends = (left, shares.searching) if shares.exporting else ()
         return Plan(experiment, name, remarks, export, *ends)
 

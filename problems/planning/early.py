@@ -16,6 +16,7 @@ from evoprune.problems.gguf.sources import ONE_WIDTH_IN_ALL, cuts_of
 from evoprune.problems.language_model.problem import LanguageModel
 from evoprune.problems.models.settings import ModelSettings, model_fault
 from evoprune.problems.models.weight_files import Stored, bytes_of, stored_tensors, weight_files
+from evoprune.problems.planning.fits import Fits
 from evoprune.problems.planning.recipe import Recipe
 from evoprune.problems.planning.sizes import Bits, Size
 from evoprune.problems.planning.vocabulary import OPTION
@@ -34,8 +35,10 @@ def refuse_mistakes(options: argparse.Namespace, recipe: Recipe) -> None:
     one_file = options.out is not None and is_one_file(LanguageModel, options.out)
     if options.base and not one_file:
         raise InputError("is for --out FILE.gguf", "--base")
-    if isinstance(recipe, Bits) and not one_file:
+    if isinstance(recipe, Bits | Fits) and not one_file:
         raise InputError("is for --out FILE.gguf", recipe.option)
+    if options.context < 1:
+        raise InputError(f"expected 1 or more, got {options.context}", "--context")
     if options.seed < 0:
         raise InputError(f"expected 0 or more, got {options.seed}", "--seed")
     _refuse_text(options.text, "--text", _LEAST_TEXT)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from evoprune import InputError
+from evoprune.problems.planning.fits import Fits
 from evoprune.problems.planning.recipe import SCREENING, Json, Recipe, Subject, additive, evaluations_of_cuts, narrower
 from evoprune.problems.planning.sizes import Bits, Size, quantising_seconds
 from evoprune.problems.reconstruction import SOLVING
@@ -134,4 +135,4 @@ class Speedup(Recipe):
         return made | {"operators": additive(cuts=subject.one_file)}
 
 
-RECIPES: tuple[type[Recipe], ...] = (Remove, Size, Bits, Sparsity, Speedup)
+RECIPES: tuple[type[Recipe], ...] = (Remove, Size, Bits, Fits, Sparsity, Speedup)

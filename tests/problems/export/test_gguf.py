@@ -111,7 +111,7 @@ def test_a_file_is_compared_with_its_source_and_with_the_preset_nearest_in_size(
     }
     run, out = run_in(tmp_path, problem), tmp_path / "small.gguf"
     capsys.readouterr()
-    assert main(["export", str(run), str(out)]) == 0
+    assert main(["export", str(run), str(out), "--context", "32", "--fits", "100000000"]) == 0
     *_, verdict, _, usage = capsys.readouterr().out.splitlines()
     facts = json.loads((tmp_path / "small.evoprune.json").read_text())
     check, of_source, preset = facts["check"], facts["source"], facts["preset"]
@@ -127,7 +127,9 @@ def test_a_file_is_compared_with_its_source_and_with_the_preset_nearest_in_size(
     assert all(f"{size / 1000:.1f} kB" in verdict for size in smaller.values())
     assert f"{abs(check['bits_per_byte'] - of_source['bits_per_byte']):.3g}" in verdict
     assert preset["name"] in verdict
-    assert usage.endswith(str(out))
+    assert usage.endswith(f"{out} -c 32")
+    taken = sum(facts["memory"][part] for part in ("weights", "cache", "buffers", "process"))
+    assert f"{taken / 1e6:.1f} MB with a context of 32 tokens, {(1e8 - taken) / 1e6:.1f} MB less" in verdict
     card = (tmp_path / "small.README.md").read_text()
     assert verdict in card
     assert f"| {preset['bytes']:,} |" in card

@@ -18,7 +18,7 @@ from evoprune.problems.evaluation.measure import Divergence
 from evoprune.problems.gguf import llama
 from evoprune.problems.gguf.base import own_base
 from evoprune.problems.gguf.names import find_slots
-from evoprune.problems.gguf.runtime import _in_fresh_process, checked, presets
+from evoprune.problems.gguf.runtime import _in_fresh_process, checked, memory, presets
 from evoprune.problems.gguf.write import Contents, contents
 from evoprune.problems.models.resident import Resident
 from evoprune.problems.texts.source import load_text
@@ -141,3 +141,14 @@ def test_a_model_that_llama_cannot_read_is_refused_with_its_reason(monkeypatch):
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
     with pytest.raises(InputError, match="exit code 1"):
         presets(model, base_of(model), importance=False)
+
+
+def test_the_memory_of_a_context_is_known_before_it_is_taken(tmp_path):
+    path = write_model(random_llama(groups=2), tmp_path / "tiny.gguf")
+    found = memory(path, 1024, "f16")
+    of_keys_and_values = 2 * 3 * 2 * 16 * 2  # both, of three blocks, in two groups of 16 numbers of two bytes
+    assert found["cache"] == pytest.approx(1024 * of_keys_and_values, abs=2**20 / 100)
+    assert found["weights"] == sum(tensor.n_bytes for tensor in GGUFReader(path).tensors)
+    assert found["buffers"] > 0
+    with pytest.raises(InputError, match="q8_0"):  # rows of 16 do not hold a block of 32
+        memory(path, 1024, "q8_0")

@@ -66,6 +66,7 @@ def test_they_are_a_line_each_and_nothing_heavy_is_imported(file, tiny, broken, 
         "exists already": [str(file), goal, f"--out={tmp_path / 'folder'}"],
         "--seed: ": [str(file), goal, out, "--seed=-1"],
         "--bits: is for": [str(file), "--bits=4"],
+        "--context: expected": [str(file), "--fits=8GB", out, "--context=0"],
     }
     asked = json.dumps([["prune", *arguments] for arguments in mistakes.values()])
     done = subprocess.run([sys.executable, "-c", SCRIPT], cwd=tmp_path, input=asked, capture_output=True, text=True)
@@ -77,7 +78,9 @@ def test_they_are_a_line_each_and_nothing_heavy_is_imported(file, tiny, broken, 
 
 def refused(model, recipe, **options):
     """The message, None if nothing is refused."""
-    given = {"model": str(model), "seed": 0} | dict.fromkeys(["out", "base", "text", "vocabulary", "also"])
+    given = {"model": str(model), "seed": 0, "context": 1} | dict.fromkeys(
+        ["out", "base", "text", "vocabulary", "also"]
+    )
     given = Namespace(**given | options)
     try:
         refuse_mistakes(given, recipe)
