@@ -98,6 +98,7 @@ def _rates(shapes: Shapes, changes: Sequence[Sequence[float]]) -> dict[str, floa
 
 
 _PASSES = 3  # rounds over all models, one after the other: other work slows some kinds of computing more than others
+_SHORT = 1.0  # seconds of a round, at least: of fewer, processes would take most, and there is one round
 
 _RARE = 0.1
 """A level that less than this share of a class can have is not timed: noise would be larger than what it saves."""
@@ -109,9 +110,9 @@ def savings(bare: Transform, load: Load, seconds: float) -> tuple[float, list[li
     """The milliseconds of a pass of the dense model, and what each level of each gene changes them by, at most 0.
 
     ``bare``: see :meth:`evoprune.problems.transforms.transform.Transform.bare`; dense before and after. A level is
-    timed in turn with the dense model for ``seconds``, at least three rounds, and others are interpolated by their
-    sizes. Times are made to fall with the level, at the least squared error. Where all fastest levels together save
-    less than their sum, all are scaled down.
+    timed in turn with the dense model for ``seconds``, in three rounds where these are not too short, and others are
+    interpolated by their sizes. Times are made to fall with the level, at the least squared error. Where all fastest
+    levels together save less than their sum, all are scaled down.
     """
     timer, levels = timer_of(bare, load), [gene.levels for gene in bare.genes]
     sizes = timer.sizes()
@@ -167,9 +168,10 @@ def _most(sizes: Sequence[float]) -> float:
 def _times(timer: Timer, genomes: Sequence[list[float]], load: Load, seconds: float) -> tuple[float, list[float]]:
     """The milliseconds of the dense model's pass, and the share of it by which each of ``genomes`` takes longer."""
     pairs: list[list[tuple[float, float]]] = [[] for _ in genomes]
-    for turn in steps(range(_PASSES * len(genomes)), f"timing {load.phase}", "turn"):
+    passes = _PASSES if seconds >= _PASSES * _SHORT else 1
+    for turn in steps(range(passes * len(genomes)), f"timing {load.phase}", "turn"):
         place = turn % len(genomes)
-        pairs[place] += timer.rounds(genomes[place], seconds / _PASSES)
+        pairs[place] += timer.rounds(genomes[place], seconds / passes)
     timer.transform.apply(timer.transform.dense)
     dense = median(before for of_model in pairs for before, _ in of_model)
     return dense, [median(after / before for before, after in of_model) - 1 for of_model in pairs]

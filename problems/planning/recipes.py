@@ -16,10 +16,11 @@ _PROBED = 0.25  # the same for sparsities
 _LEVELS = 15  # widths and numbers of heads of a block, about
 _TIMED, _SHORT = 8.0, 2.0  # seconds that each level is timed, and in a short time
 _MODELS = 19  # that are timed at most: nine with other widths of MLPs, nine with other heads, and the smallest
-_STARTED = 5.0  # seconds of a level's processes, beside its time
+_PROCESSES = {_TIMED: 6, _SHORT: 2}  # that time a level of a file
+_STARTED = 0.7  # seconds that one takes to start; it reads what comes before the token that is timed, in two models
 _QUICK = ("Q8_0", "Q6_K", "Q4_K", "Q4_0", "IQ4_NL")  # types that llama.cpp multiplies fast
 _SLOWLY_MADE = ("Q4_K", "IQ4_NL")
-_LENGTH = 256  # tokens before the one that is timed
+_LENGTHS = {_TIMED: 256, _SHORT: 64}  # tokens before the one that is timed
 
 
 class Remove(Recipe):
@@ -106,7 +107,9 @@ class Speedup(Recipe):
             return _MODELS * self._timed
         types = self.types(subject)
         quantising = quantising_seconds(types, subject.widths) / subject.threads
-        return (_MODELS + 2 * len(types)) * (self._timed + _STARTED) + quantising
+        reading = 2 * self._length(subject) * subject.scored / subject.slowness  # which is measured as it is
+        each = self._timed + _PROCESSES[self._timed] * (_STARTED + reading)
+        return (_MODELS + 2 * len(types)) * each + quantising
 
     def types(self, subject: Subject) -> Sequence[str]:
         if not subject.quantised:
@@ -128,11 +131,13 @@ class Speedup(Recipe):
 
     def experiment(self, subject: Subject, evaluations: float) -> Json:  # noqa: ARG002
         """Search as is best under a limit of time (docs/structure.md)."""
-        length = min(_LENGTH, subject.positions // 2)
-        load = {"phase": "decode", "batch": 1, "length": length, "seconds": self._timed}
+        load = {"phase": "decode", "batch": 1, "length": self._length(subject), "seconds": self._timed}
         types = self.types(subject)
         made = narrower(subject, {"use": "milliseconds", "speedup": self.value, **load}, self.removed(subject), types)
         return made | {"operators": additive(cuts=subject.one_file)}
+
+    def _length(self, subject: Subject) -> int:
+        return min(_LENGTHS[self._timed], subject.positions // 2)
 
 
 RECIPES: tuple[type[Recipe], ...] = (Remove, Size, Bits, Fits, Sparsity, Speedup)
