@@ -67,7 +67,8 @@ def _call(planner: type[Planner], options: argparse.Namespace) -> int | None:
         run_folder.choose(options.runs_dir, options.name, "")  # refuses one that is taken
     with Phase("planning"):
         limit_threads(how.with_threads().threads)  # what is measured is measured as candidates are scored
-        plan = planner.plan(options)
+        if (plan := planner.plan(options)) is None:
+            return None
         limits = {run_folder.UNTIL: plan.seconds, run_folder.SEARCH_UNTIL: plan.searching}
         ends = {name: time.time() + seconds for name, seconds in limits.items() if seconds is not None}
     for remark in plan.remarks:

@@ -39,5 +39,5 @@ class Planner(ABC):
 
     @classmethod
     @abstractmethod
-    def plan(cls, options: argparse.Namespace) -> Plan:
-        """Decide on the experiment; may load and measure. Raises :class:`evoprune.InputError`."""
+    def plan(cls, options: argparse.Namespace) -> Plan | None:
+        """Decide on the experiment; may load and measure. None if all is said. Raises :class:`evoprune.InputError`."""

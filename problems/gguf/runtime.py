@@ -22,6 +22,7 @@ from evoprune.problems.models.processes import Failed, run_python
 from evoprune.problems.models.throughput import Load
 
 _LENGTH = 512  # tokens of a prompt, if the model has as many positions
+_SHORT = 16  # of one where generating alone is timed
 _SECONDS = 4.0  # how long both models are timed in turn, in all processes
 
 _PROCESSES = 3
@@ -86,6 +87,12 @@ def milliseconds(models: Sequence[Path], load: Load, seconds: float) -> list[flo
         raise InputError(f"llama.cpp has room for {found['length']} tokens of this model", "problem.budget.length")
     passed = load.length if load.phase == "prefill" else 1
     return [1000 * passed / speed for speed in found[load.phase]]
+
+
+def decoding_speed(path: Path, seconds: float) -> float | None:
+    """Return the tokens a second that the file ``path`` generates, timed for some ``seconds``; None if it does not."""
+    found = _in_fresh_process([path], seconds, phases=["decode"], length=_SHORT)
+    return None if "failure" in found else float(found["decode"][0])
 
 
 def memory(path: Path, context: int, kv: str) -> Json:

@@ -21,6 +21,7 @@ from evoprune.problems.planning.recipes import RECIPES, Sparsity
 from evoprune.problems.planning.vocabulary import OPTION, Unneeded, text_of, trained_on, with_vocabulary
 from evoprune.problems.results.summary import megabytes
 
+_LOOKED_AT = 4  # windows of a model that is given without a goal
 _TRAINED_WINDOW = 256  # tokens in a window that scales are trained on, at most
 _QUICK = 60.0  # seconds, at least
 _BEGINNING = 5.0  # seconds before planning: Python and its packages
@@ -73,13 +74,13 @@ class Prune(Planner):
         parser.add_argument("--seed", type=int, default=0, help="of the search (default: 0)")
 
     @classmethod
-    def plan(cls, options: argparse.Namespace) -> Plan:
+    def plan(cls, options: argparse.Namespace) -> Plan | None:
         from evoprune.problems.planning.early import larger_than_source, least_bytes, refuse_files, refuse_mistakes
 
         recipe, seconds = _goal(options), _QUICK if options.quick else _seconds(options.time)
         refuse_mistakes(options, recipe)
         base = _base(options.base)
-        one_file = options.out is not None and options.out.suffix == ".gguf"
+        one_file = recipe is None or (options.out is not None and options.out.suffix == ".gguf")
         if one_file:
             architecture_of(options.model, base)  # raises an error for a model that cannot be written
         memory: dict[str, Any] = {}
@@ -116,11 +117,18 @@ class Prune(Planner):
                 recipe = recipe.sized(resident, words, parts["search"])
             tokens = len(resident.model.get_input_embeddings().weight) if words else 0
             files = (cuts_of(options.model, base), least_bytes(settings, tokens)) if one_file else ()
-            subject = measure_subject(resident, windows, loading, recipe.differentiates, one_file, base, *files)
+            gradients = recipe is not None and recipe.differentiates
+            subject = measure_subject(resident, windows, loading, gradients, one_file, base, *files)
         planning, spent = time.perf_counter() - begun, 0.0
         if one_file:
             spent = _BEGINNING + planning
             subject = replace(subject, slowness=max(1.0, planning / (time.process_time() - computed)))
+        if recipe is None:
+            from evoprune.problems.planning.overview import overview
+
+            for line in overview(options.model, resident, subject, text, windows.tokens[:_LOOKED_AT], given):
+                print(line)
+            return None
         recipe, text, shares = share_out(recipe, subject, text, seconds - spent, options.quick)
         made = recipe.experiment(subject, shares.evaluations)
         problem = {
@@ -190,15 +198,13 @@ def _base(given: str | None) -> str | None:
     return str(path.resolve())
 
 
-def _goal(options: argparse.Namespace) -> Recipe:
+def _goal(options: argparse.Namespace) -> Recipe | None:
     asked = {goal: getattr(options, goal.option.removeprefix("--")) for goal in RECIPES}
     given = {goal: text for goal, text in asked.items() if text is not None}
-    if not given and options.vocabulary:
-        return Unneeded()
+    if not given:
+        return Unneeded() if options.vocabulary else None
     if len(given) != 1:
-        known = ", ".join(f"{goal.option} {goal.example}" for goal in asked)
-        got = f", got {' and '.join(goal.option for goal in given)}" if given else ""
-        raise InputError(f"expected one goal, as in {known}{got}", "prune")
+        raise InputError(f"expected one goal, got {' and '.join(goal.option for goal in given)}", "prune")
     ((goal, text),) = given.items()
     if options.vocabulary and goal is Sparsity:
         raise InputError(f"zeros keep their room, so that {OPTION} is for another goal", goal.option)

@@ -30,7 +30,7 @@ _LISTED = 100  # bytes of a header for each tensor, at most
 _BLOCKS, _MLPS = re.compile(r"\.\d+\."), re.compile(r"\.\d+\.(ffn|mlp)")  # tensors in a block, or in its MLP
 
 
-def refuse_mistakes(options: argparse.Namespace, recipe: Recipe) -> None:
+def refuse_mistakes(options: argparse.Namespace, recipe: Recipe | None) -> None:
     """Raise InputError for options that cannot work, packages that are missing, and a model that is not there."""
     one_file = options.out is not None and is_one_file(LanguageModel, options.out)
     if options.base and not one_file:
@@ -59,7 +59,7 @@ def refuse_mistakes(options: argparse.Namespace, recipe: Recipe) -> None:
         raise InputError(f"lacks {', '.join(absent)}; copy or download the model again", settings.model)
 
 
-def refuse_files(options: argparse.Namespace, recipe: Recipe) -> None:
+def refuse_files(options: argparse.Namespace, recipe: Recipe | None) -> None:
     """Raise InputError for files of weights that are not whole, and a size that they have already or that is too small.
 
     Their headers are read, so that all else should be in order.

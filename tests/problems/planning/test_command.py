@@ -214,7 +214,6 @@ def test_a_command_that_is_repeated_goes_on_with_what_was_measured(prune, text, 
 
 GOAL = "--sparsity=0.5"
 MISTAKES = {
-    "no goal": ([], "--remove 25%, --size 80MB, --bits 4.5, --sparsity 0.5, --speedup 1.5"),
     "two goals": ([GOAL, "--remove=0.2"], "--remove and --sparsity"),
     "a percentage without its sign": (["--sparsity=45"], "--sparsity: expected a share between 0 and 1"),
     "more than everything": (["--sparsity=150%"], "--sparsity: "),
