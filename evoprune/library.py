@@ -21,15 +21,16 @@ import numpy
 from deap.tools import ParetoFront
 
 from evoprune.api import Run
+from evoprune.backends import evaluation
 from evoprune.backends.execution import Execution
 from evoprune.errors import InputError
 from evoprune.experiment import registry
 from evoprune.experiment.resolve import Resolved, resolve
-from evoprune.interfaces.algorithm import Evaluate, Individual
+from evoprune.interfaces.algorithm import Evaluate, Individual, advance
 from evoprune.interfaces.genes import Gene, Genes
 from evoprune.interfaces.problem import Problem, violation, worst
 from evoprune.search import toolbox
-from evoprune.search.evaluator import draws_apart
+from evoprune.search.draws import draws_apart
 from evoprune.search.run import run_to_its_end
 
 Operators = Mapping[str, str | Mapping[str, Any]]
@@ -120,6 +121,7 @@ class Search:
         self._known: dict[tuple[float, ...], tuple[tuple[float, ...], float]] = {}
         self._open: dict[tuple[Any, ...], list[Individual]] = {}
         self._numbered = 0
+        self._arrived: list[Individual] | None = None  # to tell an algorithm that does not wait
         self._best: Individual | None = None
         self._front = ParetoFront()
         self.generation = 0
@@ -139,17 +141,19 @@ class Search:
         """Of several objectives, the genomes that no other dominates, and their values."""
         return [(self.genes.chosen(each), each.fitness.values) for each in self._front]
 
-    def ask(self) -> list[list[Any]]:
+    def ask(self, at_once: int = 1) -> list[list[Any]]:
         """The genomes of this generation whose values are not known yet; of the next one where all are.
 
-        Empty when the algorithm has ended.
+        ``at_once``: how many, of an algorithm that does not wait. Empty when the algorithm has ended.
         """
-        while not self._open:
+        while not self._open or (self._arrived is not None and len(self._open) < at_once):
             with self._own_draws():
-                step = next(self._steps, None)
+                arrived, self._arrived = self._arrived, None
+                step = advance(self._steps, arrived)
             if step is None:
                 return []
             if isinstance(step, Evaluate):
+                self._arrived = None if step.wait else []
                 self._take(step.individuals)
             else:
                 self.generation += 1
@@ -181,6 +185,8 @@ class Search:
 
     def _score(self, individual: Individual) -> None:
         individual.fitness.assign(*self._known[individual.genome])
+        if self._arrived is not None:
+            self._arrived.append(individual)
         if self._best is None or individual.fitness > self._best.fitness:
             self._best = deepcopy(individual)
         if len(self._weights) > 1:
@@ -215,6 +221,7 @@ def _described(
             raise InputError("a Problem has its own: the violation of the Evaluation that it returns", "constraints")
         return {"use": named[0][0], **f.settings.model_dump(mode="json")}, plugins
     calls = [name if module is not None else f"{name} {place}" for place, (name, module) in enumerate(named)]
+    evaluation.this_worker.forget()  # it may know another function of the same name
     kind: Any = registry.problem(_FUNCTION)
     kind.lent.update(
         {call: one for call, one, (_, module) in zip(calls, (f, *constraints), named, strict=True) if module is None}

@@ -88,11 +88,12 @@ class Backend(ABC):
     ) -> Iterator[tuple[int, Evaluation]]:
         """Yield ``(index, score)`` of each genome as they are ready; try a failure twice. Raises ``Stalled``.
 
-        ``together``: ``function`` is given a worker's share of the genomes at once, and a failure alone.
+        ``genomes`` may grow meanwhile. ``together``: ``function`` is given a worker's share of the genomes at once, and
+        a failure alone.
         """
         self._slowest *= slower
         self._at_once = max(1, self.share(len(genomes))) if together else 1
-        waiting = dict.fromkeys(range(len(genomes)), 0)  # genomes without a score: how often each was tried
+        waiting: dict[int, int] = {}  # genomes without a score: how often each was tried
         calls: dict[int, Sequence[int]] = {}  # calls that are running: the genomes of each
 
         def hand_out(indices: Sequence[int], avoid: str = "") -> None:
@@ -100,13 +101,15 @@ class Backend(ABC):
             call = Call(next(self._numbers), function, given, avoid)
             calls[call.number] = indices
             for index in indices:
-                waiting[index] += 1
+                waiting[index] = waiting.get(index, 0) + 1
             self.submit(call)
 
+        begun = 0
         try:
-            for first in range(0, len(genomes), self._at_once):
-                hand_out(range(len(genomes))[first : first + self._at_once])
-            while waiting:
+            while waiting or begun < len(genomes):
+                for first in range(begun, len(genomes), self._at_once):
+                    hand_out(range(len(genomes))[first : first + self._at_once])
+                begun = len(genomes)
                 for number, found in self._until_stall():
                     indices = calls.pop(number, ())
                     for index, evaluation in zip(indices, _each(found, len(indices)), strict=False):

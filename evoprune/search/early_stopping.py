@@ -14,7 +14,7 @@ from evoprune.interfaces.algorithm import Individual
 from evoprune.interfaces.parts import HeldOut
 from evoprune.interfaces.problem import Problem
 from evoprune.records.history import Line
-from evoprune.search.evaluator import draws_apart
+from evoprune.search.draws import draws_apart
 
 
 def check_patience(problem: Problem, toolbox: base.Toolbox) -> None:

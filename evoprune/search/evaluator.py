@@ -1,16 +1,14 @@
 """Scores individuals: from the memo, from a resumed run's record, or by workers; writes them to the history."""
 
 import math
-import random
 import time
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import numpy
 from deap import base
 from deap.tools import HallOfFame, ParetoFront
 
@@ -21,6 +19,7 @@ from evoprune.interfaces.parts import Together
 from evoprune.interfaces.problem import Evaluation, Problem, worst
 from evoprune.records.history import History, Line, may_win, scored
 from evoprune.records.recorded import Genome, Key, RecordedRun
+from evoprune.search.draws import draws_apart
 from evoprune.search.progress import Progress
 
 _FEW = 10  # candidates before the share of failures is judged
@@ -65,6 +64,10 @@ class Evaluator:
         self._known: dict[Genome, Evaluation] = {}
         self._numbers: dict[Genome, int] = {}
         self._usual_work: dict[float, float] = {}
+        self._open: dict[Genome, list[tuple[Individual, _Asked]]] = {}  # begun, without a score
+        self._given: list[_Asked] = []  # to the workers, of those that were begun
+        self._genomes: list[Genome] = []
+        self._arriving: Iterator[tuple[int, Evaluation]] = self._toolbox.map(self._toolbox.evaluate, self._genomes)
         self._last_failure, self._spent, self._wall = "", 0.0, 0.0
         self.best: Individual | None = None
         self.front = ParetoFront()
@@ -103,13 +106,56 @@ class Evaluator:
         with draws_apart(), self._backend.at_work():
             for individual, candidate in zip(asked.individuals, candidates, strict=True):
                 if not candidate.line["memo"]:
-                    evaluation = self._with_work(next(results), fidelity)
-                    self._memo[candidate.genome, fidelity] = evaluation
-                    self._count(evaluation)
+                    self._learn(candidate, next(results))
                 self._record(individual, candidate)
             self._wall += time.perf_counter() - start
         self._history.caught_up()
         self._check_failures()
+
+    def begin(self, asked: Evaluate, generation: int) -> list[Individual]:
+        """Begin to score individuals. Return those whose score came next, none while a worker is free.
+
+        The order in which scores come is recorded, and kept by a resumed run with any number of workers.
+        """
+        self._progress.begin(generation, len(asked.individuals))
+        for individual, candidate in zip(asked.individuals, self._candidates(asked, generation, 1.0), strict=True):
+            self._open.setdefault(candidate.genome, []).append((individual, candidate))
+        past = self._history.next_candidate
+        at_once = past.get("at_once", 1) if past else self._backend.workers
+        known = self._memo if past else ChainMap(self._memo, self._recorded.candidates)
+        genome = next((genome for genome in self._open if (genome, 1.0) in known), None)
+        if genome is None and len(self._open) < at_once:
+            return []
+        if genome is None and past:
+            genome = tuple(past["genome"])
+            if genome not in self._open:
+                self._history.expect([asked.line for [(_, asked), *_] in self._open.values()][:1])  # says what differs
+            evaluation = self._recorded.candidates[genome, 1.0]
+        elif genome is None:
+            genome, evaluation = self._arrival()
+        else:
+            evaluation = known[genome, 1.0]
+        arrived = self._open.pop(genome)
+        for individual, candidate in arrived:
+            if not candidate.line["memo"]:
+                self._learn(candidate, evaluation)
+            candidate.line.update(generation=generation, at_once=at_once)
+            self._record(individual, candidate)
+        self._check_failures()
+        return [individual for individual, _ in arrived]
+
+    def _arrival(self) -> tuple[Genome, Evaluation]:
+        """The next score from the workers, who are given all that was begun."""
+        last = self._given[-1].line["candidate"] if self._given else -1
+        new = [asked for [(_, asked), *_] in self._open.values() if asked.line["candidate"] > last]
+        self._history.expect(asked.line for asked in new)
+        self._given += new
+        self._genomes += [asked.genome for asked in new]
+        start = time.perf_counter()
+        with draws_apart(), self._backend.at_work():
+            index, evaluation = self._next(self._arriving, self._given)
+        self._wall += time.perf_counter() - start
+        return self._given[index].genome, evaluation
 
     def judge(self, genomes: Mapping[int | str, Genome], cost: float) -> list[Evaluation]:
         """Judge finalists, by number or name, see :class:`evoprune.Finals`. ``cost``: of judging one."""
@@ -148,17 +194,19 @@ class Evaluator:
 
     def _candidates(self, asked: Evaluate, generation: int, fidelity: float) -> Iterator[_Asked]:
         new: set[Genome] = set()
-        for number, individual in enumerate(asked.individuals, self.candidates):
-            genome = individual.genome
+        for individual in asked.individuals:
+            number, genome = self.candidates, individual.genome
             if not all(map(math.isfinite, genome)):  # the history could not hold it
                 raise Stopped(f"candidate {number}: an operator bred a gene that is not finite: {list(genome)}")
             line: Line = {"candidate": number, "generation": generation, "parents": list(individual.parents)}
-            line |= {"genome": list(genome), "memo": (genome, fidelity) in self._memo or genome in new}
+            known = (genome, fidelity) in self._memo or genome in new or genome in self._open
+            line |= {"genome": list(genome), "memo": known}
             if fidelity < 1:
                 line["fidelity"] = fidelity
             if asked.probe:
                 line["probe"] = True
             new.add(genome)
+            self.candidates += 1
             yield _Asked(str(number), line, genome, fidelity)
 
     def _in_order(
@@ -171,13 +219,14 @@ class Evaluator:
         """The score of each of ``asked``, in their order; those before their turn are kept for resuming."""
         ready = {at: known[key] for at, one in enumerate(asked) if (key := (one.genome, one.fidelity)) in known}
         rest = [at for at in range(len(asked)) if at not in ready]
-        arriving = self._toolbox.map(score, [asked[at].genome for at in rest], **how)
+        waiting = [asked[at] for at in rest]
+        arriving = self._toolbox.map(score, [one.genome for one in waiting], **how)
         for turn in range(len(asked)):
             while turn not in ready:
-                at, evaluation = self._next(arriving, rest, asked)
-                ready[at] = evaluation
-                if at != turn:
-                    self._history.ahead(asked[at].line | scored(evaluation))
+                index, evaluation = self._next(arriving, waiting)
+                ready[rest[index]] = evaluation
+                if rest[index] != turn:
+                    self._history.ahead(waiting[index].line | scored(evaluation))
             yield ready.pop(turn)
 
     def _scoring(self, fidelity: float) -> dict[str, Any]:
@@ -186,18 +235,17 @@ class Evaluator:
             return {"score": partial(self._toolbox.evaluate_together, fidelity=fidelity), "together": True}
         return {"score": partial(self._toolbox.evaluate, fidelity=fidelity)}
 
-    def _next(
-        self, arriving: Iterator[tuple[int, Evaluation]], rest: Sequence[int], asked: Sequence[_Asked]
-    ) -> tuple[int, Evaluation]:
+    def _next(self, arriving: Iterator[tuple[int, Evaluation]], asked: Sequence[_Asked]) -> tuple[int, Evaluation]:
+        """The index in ``asked`` of the next score, and the score."""
         try:
             index, evaluation = next(arriving)
         except Stalled as stall:
-            names = [asked[rest[index]].label for index in stall.missing]
+            names = [asked[index].label for index in stall.missing]
             raise Stopped(f"{stall}; without a score: {', '.join(names)}") from None
         self._spent += evaluation.seconds
         if evaluation.failure:
             evaluation = replace(evaluation, values=worst(self._problem.weights))
-        return rest[index], evaluation
+        return index, evaluation
 
     def _with_work(self, evaluation: Evaluation, fidelity: float = 1.0) -> Evaluation:
         """``evaluation``; one that failed before it could tell its work counts as the last that told it, in order."""
@@ -206,7 +254,10 @@ class Evaluator:
         self._usual_work[fidelity] = evaluation.work
         return evaluation
 
-    def _count(self, evaluation: Evaluation) -> None:
+    def _learn(self, asked: _Asked, evaluation: Evaluation) -> None:
+        """Keep the score of ``asked`` in the memo, and count it."""
+        evaluation = self._with_work(evaluation, asked.fidelity)
+        self._memo[asked.genome, asked.fidelity] = evaluation
         self.evaluations += 1
         self.work += evaluation.work
         self.busy += evaluation.seconds
@@ -216,17 +267,16 @@ class Evaluator:
 
     def _record(self, individual: Individual, candidate: _Asked) -> None:
         evaluation = self._memo[candidate.genome, candidate.fidelity]
-        individual.ident = self.candidates
+        individual.ident = candidate.line["candidate"]
         individual.fitness.assign(evaluation.values, evaluation.violation)
         if may_win(candidate.line):
-            self._numbers.setdefault(candidate.genome, self.candidates)
+            self._numbers.setdefault(candidate.genome, candidate.line["candidate"])
             if self.best is None or individual.fitness > self.best.fitness:
                 self.best = deepcopy(individual)
             if evaluation.failure is None:
                 self.leading.update([individual])
                 if len(evaluation.values) > 1:
                     self.front.update([individual])
-        self.candidates += 1
         self._history.write(candidate.line | scored(evaluation))
         self._progress.candidate(self.best, self.evaluations, self.work)
 
@@ -237,14 +287,3 @@ class Evaluator:
                 f"{self.failures} of {self.evaluations} candidates failed (max_failures: {self._max_failures:g}); "
                 f"the last one: {self._last_failure}"
             )
-
-
-@contextmanager
-def draws_apart() -> Iterator[None]:
-    """Keep random draws of evaluations and of workers' libraries in this process apart from the run's."""
-    states = random.getstate(), numpy.random.get_state()
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        numpy.random.set_state(states[1])

@@ -20,7 +20,7 @@ from evoprune.experiment.spec import Experiment
 from evoprune.exports.draft import Draft
 from evoprune.figures import draw_convergence
 from evoprune.files.json_files import finite, write_json
-from evoprune.interfaces.algorithm import Evaluate, Individual
+from evoprune.interfaces.algorithm import Evaluate, Individual, advance
 from evoprune.interfaces.parts import Outcome, Reporting, TradeOffs, titles
 from evoprune.interfaces.problem import Evaluation, Problem
 from evoprune.interfaces.result import Result
@@ -28,8 +28,9 @@ from evoprune.records import recorded, run_folder
 from evoprune.records.history import History
 from evoprune.records.recorded import RecordedRun
 from evoprune.records.status import StatusFile
+from evoprune.search.draws import draws_apart
 from evoprune.search.early_stopping import EarlyStopping
-from evoprune.search.evaluator import Evaluator, draws_apart
+from evoprune.search.evaluator import Evaluator
 from evoprune.search.finals import finals_of, hold
 from evoprune.search.prepared import Prepared
 from evoprune.search.progress import Progress
@@ -224,9 +225,14 @@ def _evolve(
     whether the time ended it.
     """
     last, idle, before, late = -1, 0, evaluator.work, False
-    for step in tools.algorithm(tools):
+    steps, arrived = tools.algorithm(tools), None
+    while step := advance(steps, arrived):
+        arrived = None
         if isinstance(step, Evaluate):
-            evaluator.evaluate(step, last + 1)
+            if step.wait:
+                evaluator.evaluate(step, last + 1)
+            else:
+                arrived = evaluator.begin(step, last + 1)
             after_evaluation()
             continue
         last += 1

@@ -139,6 +139,11 @@ def test_workers_change_nothing_but_must_find_the_function():
         minimize(lambda genome: sum(genome), REAL, workers=2)
 
 
+def test_another_function_of_the_same_name_is_another():
+    (least, *_), (most, *_) = (minimize(lambda g, s=sign: s * g[0], REAL, evaluations=60).genome for sign in (1, -1))
+    assert least < most
+
+
 def test_a_function_that_fails_stops_the_search():
     with pytest.raises(Stopped, match="ZeroDivisionError"):
         minimize(lambda _: 1 / 0, REAL, evaluations=40)
