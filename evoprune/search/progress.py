@@ -58,11 +58,11 @@ class Progress(Phase):
         of = self._spent() or f"/{self._generations}"
         self.note(
             f"generation {number}{of}  evaluations {self._evaluations}  best {self._best_value()}"
-            f"  median {'-' if median is None else digits(median)}  {self._rate()}  {tqdm.format_interval(left)} left"
+            f"  median {'-' if median is None else digits(median)}  {tqdm.format_interval(left)} left"
         )
 
     def _spent(self) -> str:
-        return f", {min(1.0, self._work / self._budget):.0%} of the budget" if self._budget else ""
+        return f", {min(1.0, self._work / self._budget):.0%} spent" if self._budget else ""
 
     def _best_value(self) -> str:
         return digits(self._best.fitness.values[0]) if self._best else "-"
