@@ -22,6 +22,7 @@ from evoprune.problems.planning.vocabulary import OPTION, Unneeded, text_of, tra
 from evoprune.problems.results.summary import megabytes
 
 _LOOKED_AT = 4  # windows of a model that is given without a goal
+_MANY = 0.15  # share of the parameters in rows of tokens from which fewer tokens may lose less than cuts
 _TRAINED_WINDOW = 256  # tokens in a window that scales are trained on, at most
 _QUICK = 60.0  # seconds, at least
 _BEGINNING = 5.0  # seconds before planning: Python and its packages
@@ -167,6 +168,12 @@ class Prune(Planner):
         ]
         if larger := larger_than_source(settings, resident.parameters, made):
             remarks.insert(0, larger)
+        rows = resident.model.get_input_embeddings().weight.numel() / resident.parameters
+        if recipe.cuts(subject) and not words and rows >= _MANY:
+            remarks.append(
+                f"{rows:.0%} of the parameters are rows of tokens: {OPTION} TEXT, which leaves out those that a text "
+                "does not need, may lose less"
+            )
         if not subject.heads and "'channels'" in repr(problem.get("transforms")):
             remarks.append("attentions cannot lose heads in this model: channels of MLPs alone go")
         if cached := recipe.cached_bytes(subject):
