@@ -170,7 +170,7 @@ _COMPENSATING, _COMPENSATING_SHARE = 2.5, 0.1  # cost of a token of the Gram mat
 _READ = 4  # windows of calibration, held-out and report text, at least
 _REFITTED = 2048  # tokens of calibration text that output matrices are refitted to, at least
 _GRAM = 4  # cost of a token of it, for heads and for channels: both read it
-_ORDERED = 2  # cost of ordering the channels of all MLPs, in tokens that are scored, for each channel of one
+_ORDERED = 8  # operations for each cubed channel of an MLP: its channels are ordered, and refitted for some levels
 _REPORTED, _EXPORTED, _MEASURED = 3, 3, 1  # times that the report text is scored in a run, its export, and a training
 _JUDGED = 3  # times that the held-out windows are: of the dense, the uniform and the best model
 _KNOWN = 1.5  # times that the search text is, beside the evaluations
@@ -209,7 +209,8 @@ def _least_of_file(recipe: Recipe, subject: Subject, text: Division, searched: i
         windows, length = _SENSED
         seconds += _FISHER * min(windows, calibration) * min(length, text.window) * subject.scored
     if recipe.cuts(subject):
-        seconds += _GRAM * calibration * window + _ORDERED * (subject.width or 0) * subject.scored
+        ordering = _ORDERED * subject.blocks * (subject.width or 0) ** 3 / (2 * subject.prunable)  # in tokens
+        seconds += _GRAM * calibration * window + ordering * subject.scored
     return Shares(
         calibration, _READ, searched, evaluations, seconds, exporting=exporting, held_out=_READ, compared=False
     )
