@@ -7,7 +7,7 @@ from pydantic import Field
 
 from evoprune import Additive, Budget, Fraction, InputError
 from evoprune.problems.models.resident import Resident
-from evoprune.problems.transforms.transform import ATTENTION, BYTES, PARAMETERS, WEIGHTS, Transform
+from evoprune.problems.transforms.transform import ACTIVE, ATTENTION, BYTES, PARAMETERS, WEIGHTS, Transform
 
 
 def unlimited_weights(transform: Transform) -> Budget:
@@ -36,6 +36,16 @@ def parameters(
     """Remove a share of the parameters in the blocks, without those of embeddings and head."""
     limit = transform.resident.parameters - removed * transform.resident.block_parameters
     return transform.budget(PARAMETERS, limit)
+
+
+def active_parameters(
+    transform: Transform,
+    *,
+    removed: Annotated[Fraction, Field(description="share of them to remove, at least")],
+) -> Budget:
+    """Remove a share of the parameters that a token needs: all but those of experts that it does not choose."""
+    whole = transform.budget(ACTIVE, None).spent(transform.dense)
+    return transform.budget(ACTIVE, (1 - removed) * whole)
 
 
 def unlimited_bytes(transform: Transform) -> Budget:

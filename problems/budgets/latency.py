@@ -63,11 +63,16 @@ def cut_times(shapes: Shapes, changes: Sequence[Sequence[float]], kinds: Kinds) 
         change = saved[name][kind] if kind else 0.0
         if name not in rates:
             return change
-        whole = prod(shapes.dense[name])
+        whole = _read(shapes.dense[name])
         rate = max(0.0, rates[name] + change / whole) if whole else rates[name]
-        return prod(shape) * rate - whole * rates[name]
+        return _read(shape) * rate - whole * rates[name]
 
     return shapes.terms(count, kinds)
+
+
+def _read(shape: Shape) -> int:
+    """The numbers that a token reads of a parameter, up to a factor: of a stack as many experts, whatever is left."""
+    return prod(shape[1:] if len(shape) > 2 and all(shape) else shape)
 
 
 def _rates(shapes: Shapes, changes: Sequence[Sequence[float]]) -> dict[str, float]:
@@ -86,7 +91,7 @@ def _rates(shapes: Shapes, changes: Sequence[Sequence[float]]) -> dict[str, floa
             for name, cut in cut_by.items():
                 if place in shapes.cuts[name]:
                     own = shapes.cuts[name][place]
-                    lost[cut] += prod(own[0]) - prod(own[level])
+                    lost[cut] += _read(own[0]) - _read(own[level])
             rows.append(list(lost.values()))
             saved.append(-changes[place][level])
     removed: Any = numpy.array(rows, dtype=float)

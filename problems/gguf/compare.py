@@ -80,7 +80,9 @@ class Comparison:
         return found
 
     def _form(self, slot: Slot, beside: Form) -> Form | None:
-        """``beside``: the form of the matrix that ``slot`` may be the bias of."""
+        """``beside``: the form of the matrix that ``slot`` may be the bias of. Stacked experts have but one."""
+        if len(slot.shape) > 2:
+            return SAME
         model = self.resident.model
         weight = model.get_parameter(slot.parameter)
         size, heads = head_size(model), model.config.get_text_config().num_attention_heads

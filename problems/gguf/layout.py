@@ -19,6 +19,7 @@ from evoprune import InputError
 from evoprune.problems.gguf.base import Base
 from evoprune.problems.gguf.metadata import Fields, whole_number
 from evoprune.problems.gguf.names import EXPERTS, LLAMA, Slot, find_slots, head_size, hidden_size
+from evoprune.problems.models.blocks import find_mixtures
 
 DECI = "deci"
 
@@ -69,6 +70,9 @@ def lay_out(model: Any, base: Base) -> Layout:
     """The file of ``model`` as it is now."""
     slots = find_slots(model, base.architecture, base.forms)
     architecture, fields, added = arranged(_blocks_of(slots), base, hidden_size(model), head_size(model))
+    for mixture in find_mixtures(model):
+        if mixture.active:
+            fields = {**fields, f"{architecture}.expert_used_count": whole_number(mixture.active)}
     return Layout(architecture, fields, [*slots, *added])
 
 

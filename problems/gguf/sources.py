@@ -11,7 +11,7 @@ from evoprune import InputError
 from evoprune.problems.models.gguf_file import read_gguf
 from evoprune.problems.models.weight_files import BUNDLED
 
-READ = ("falcon", "gemma2", "gemma3", "gpt2", "llama", "phi3", "qwen2", "qwen3", "stablelm")
+READ = ("falcon", "gemma2", "gemma3", "gpt2", "llama", "phi3", "qwen2", "qwen3", "qwen3moe", "stablelm")
 """llama.cpp's architectures whose .gguf files are read, and written again."""
 
 UNEVEN = "llama"  # the architecture that llama.cpp has a form of for blocks of different widths

@@ -99,6 +99,12 @@ class Mixture:
     count: int
 
     @property
+    def active(self) -> int | None:
+        """The number of experts that a token chooses, if the router names it."""
+        found = vars(self.router).get("top_k")
+        return found if isinstance(found, int) else None
+
+    @property
     def stacks(self) -> list[ExpertStack]:
         """The matrices of all experts."""
         return [ExpertStack(f"{self.name}.{own}", self.block, own, self.experts, own) for own in _stacks(self.experts)]
@@ -245,7 +251,13 @@ def _mixture(model: nn.Module, name: str, block: int, experts: nn.Module) -> Mix
             "as many experts in each, and beside it one router, a module with a row for each of them",
             "problem.model",
         )
-    return Mixture(name, block, experts, routers[0], home, counts.pop())
+    found = Mixture(name, block, experts, routers[0], home, counts.pop())
+    if (found.active or 0) > found.count:
+        raise InputError(
+            f"{name} has {found.count} experts, of which a token chooses {found.active}: expected at least as many",
+            "problem.model",
+        )
+    return found
 
 
 def _routes(parameter: torch.Tensor, counts: set[int]) -> bool:

@@ -30,6 +30,7 @@ _LLAMA3 = {  # the same in all of Llama 3.1 to 3.3; a file holds only the factor
     "rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192,
 }  # fmt: skip
 _BOS_ADDED = {"llama3", "llama-v3", "llama-bpe", "tekken"}  # tokenizers for which llama.cpp adds the token by default
+_MIXTURES = ("qwen3moe",)  # architectures whose experts are read
 _BIASES = {"attention_bias": "blk.0.attn_q.bias", "mlp_bias": "blk.0.ffn_up.bias"}  # what each key asks for
 
 Save = Callable[[Path, Callable[[Tensors], None]], None]
@@ -110,6 +111,11 @@ class Header:
             self._file = read_gguf(path)
         except InputError as error:
             raise InputError(str(error), "problem.model") from None
+        if self._file.value(".expert_count", 0) and self._file.value("general.architecture") not in _MIXTURES:
+            raise InputError(
+                f"{path}: experts are read from .gguf files of {', '.join(_MIXTURES)} alone; give the model's folder",
+                "problem.model",
+            )
 
     @property
     def tensors(self) -> list[tuple[str, int]]:
@@ -145,6 +151,8 @@ class Header:
         for key, bias in _BIASES.items():
             if bias in self._file.tensors and hasattr(config, key):
                 setattr(config, key, True)
+        if channels := value(".expert_feed_forward_length"):
+            config.moe_intermediate_size = int(channels)
         if value("tokenizer.ggml.pre") in _BOS_ADDED and value("tokenizer.ggml.add_bos_token") is None:
             tokenizer.add_bos_token = True
         kind = value(".rope.scaling.type", "none")

@@ -26,7 +26,7 @@ def model_settings(model: str, seconds: float) -> ModelSettings:
     """
     settings = ModelSettings(model=model)
     stored = [each for path in weight_files(settings) for each in stored_tensors(path).values()]
-    weights = sum(each.size for each in stored if len(each.shape) == 2)
+    weights = sum(each.size for each in stored if len(each.shape) > 1)
     device = pick_device(settings.device)
     dtype, own = pick_dtype(settings.dtype, device), stored_dtype(settings)
     is_gguf, needed, room = model.endswith(".gguf"), weights * dtype.itemsize, free_memory(device)

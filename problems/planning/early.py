@@ -174,10 +174,10 @@ def _refuse_size(
         return
     if one_file:
         raise InputError(
-            f"types of GGUF and fewer heads and channels make this model no smaller than {told(least)}", recipe.option
+            f"types of GGUF and cuts of blocks make this model no smaller than {told(least)}", recipe.option
         )
     raise InputError(
-        f"fewer heads and channels make this model no smaller than {told(least)}, those of its embeddings in 16 bits; "
+        f"fewer heads, channels or experts make it no smaller than {told(least)}, those of its embeddings in 16 bits; "
         "--out FILE.gguf stores them in fewer",
         recipe.option,
     )
@@ -194,7 +194,7 @@ def _least_bytes(
     if not is_gguf and any(each.kind not in ggml.FLOATS for each in stored.values()):
         return 0.0  # the shapes are those of packed codes
     head = () if is_gguf else ("lm_head.", "embed_out.")  # which may be the embedding
-    own = {name: each for name, each in stored.items() if len(each.shape) == 2 and not name.startswith(head)}
+    own = {name: each for name, each in stored.items() if len(each.shape) > 1 and not name.startswith(head)}
     gone = {name for name in stored if cut and cut.search(name)}
     left = {name: each for name, each in own.items() if name not in gone}
     if not one_file:

@@ -24,6 +24,7 @@ from evoprune.problems.planning.division import WINDOWS, Division
 from evoprune.problems.planning.recipe import Recipe, Subject
 from evoprune.problems.reconstruction import PASSES, UPDATED
 from evoprune.problems.texts.windows import Windows
+from evoprune.problems.transforms.experts.transform import Experts
 from evoprune.problems.transforms.gguf_types.matrices import typed_matrices
 from evoprune.problems.transforms.widths.cuts import Heads
 
@@ -52,6 +53,7 @@ def measure_subject(
         kinds=len({matrix.kind for matrix in matrices}),
         width=_width(resident),
         heads=_has_heads(resident),
+        experts=_experts(resident),
         inputs=mean_inputs(resident),
         prunable=resident.prunable_weights,
         scored=found.scored,
@@ -75,7 +77,7 @@ def _by_kind(source: str) -> dict[str, Counter[int]]:
     """The numbers of weights in matrices of the .gguf file ``source``, by type and length of rows."""
     found: dict[str, Counter[int]] = {}
     for each in stored_tensors(Path(source)).values() if source.endswith(".gguf") else ():
-        if len(each.shape) == 2:
+        if len(each.shape) > 1:
             found.setdefault(each.kind, Counter())[each.shape[-1]] += each.size
     return found
 
@@ -106,8 +108,14 @@ def _has_heads(resident: Resident) -> bool:
     return False
 
 
-def _width(resident: Resident) -> int | None:
+def _experts(resident: Resident) -> int:
     with suppress(InputError):
+        return max(int(gene.up) for gene in Experts(resident, Experts.Settings(), None).genes)
+    return 0
+
+
+def _width(resident: Resident) -> int | None:
+    with suppress(InputError, IndexError):  # experts are no layers
         return next(in_features(sublayer.layers[-1]) for sublayer in resident.sublayers if sublayer.kind == "mlp")
     return None
 

@@ -28,6 +28,7 @@ class Subject:
     """A model, as far as plans depend on it. Times are in seconds; ``scored`` and ``gradients`` of one token.
 
     ``width``: that of an MLP, None if blocks cannot be taken apart. ``heads``: whether they can be removed.
+    ``experts``: how many a block of a mixture can lose; 0 for any other model.
     ``inputs``: the mean number of inputs of a weight's layer. ``gradients``: None if there is no memory for them.
     ``one_file``: whether the result is to be a .gguf file; ``base``: another one; ``widths``: how many of its weights
     have rows of each length, in matrices that have types; ``kinds_of_source``: the types that these have in the source,
@@ -48,6 +49,7 @@ class Subject:
     gradients: float | None
     loading: float
     positions: int
+    experts: int = 0
     widths: Mapping[int, int] = field(default_factory=dict)
     kinds_of_source: Sequence[str] = ()
     by_kind: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
@@ -73,7 +75,7 @@ class Recipe(ABC):
     example: ClassVar[str]
     metavar: ClassVar[str] = "SHARE"
     help: ClassVar[str]
-    narrows: ClassVar[bool] = False  # whether heads and channels are removed, also of a .gguf file
+    narrows: ClassVar[bool] = False  # whether heads and channels, or experts, are removed, also of a .gguf file
     differentiates: ClassVar[bool] = False  # whether gradients of all weights may be needed
 
     def __init__(self, value: float) -> None:
@@ -101,7 +103,7 @@ class Recipe(ABC):
         return 0.0
 
     def cuts(self, subject: Subject) -> bool:  # noqa: ARG002 - a default
-        """Return whether heads and channels are removed."""
+        """Return whether heads and channels, or experts, are removed."""
         return self.narrows
 
     def types(self, subject: Subject) -> Sequence[str]:  # noqa: ARG002 - a default
@@ -137,13 +139,23 @@ class Recipe(ABC):
 
 
 def narrower(subject: Subject, budget: Json, removed: float, types: Sequence[str] = ()) -> Json:
-    """Return an experiment that removes heads and channels, as ``problems/smollm2_structure.yaml``.
+    """Return an experiment that removes heads and channels, as ``problems/smollm2_structure.yaml``, or experts.
 
     ``removed``: about the share of the blocks' parameters. Heads stay if the model's code does not run with fewer. A
     .gguf file of a quantised one has the types of this, or smaller ones of ``types``, as in
     ``problems/smollm2_joint.yaml``; where its blocks must be alike, whole ones go, and as many channels of each. Raises
     :class:`evoprune.InputError` for a model whose blocks cannot be taken apart.
     """
+    own = subject.quantised
+    typed: list[Json] = []
+    if own:
+        typed = [{"use": "types", "types": [*types], "from_source": True}]
+    elif types:
+        typed = [{"use": "types", "types": [*types], "base": subject.base}]
+    problem: Json = {"use": "language_model", "objective": "kl", "budget": budget}
+    if subject.experts:
+        problem["transforms"] = [{"use": "experts", "genes": "model" if subject.one_file else "block"}, *typed]
+        return {"problem": problem, "operators": {"algorithm": {"use": "greedy", "screening": 0.25}, "repair": "shift"}}
     if subject.width is None:
         raise InputError("this model cannot be made narrower; give --sparsity, or --size with --out FILE.gguf", "prune")
     units: Json = {"score": "structured_obs", "compensate": True}
@@ -153,21 +165,12 @@ def narrower(subject: Subject, budget: Json, removed: float, types: Sequence[str
     if subject.one_file and subject.form != BLOCKS:
         units["genes"] = "model"
         others = [{"use": "sublayers", "genes": "block"}] if subject.form == ONE_WIDTH else []
-    own = subject.quantised
-    typed: list[Json] = []
-    if own:
-        typed = [{"use": "types", "types": [*types], "from_source": True}]
-    elif types:
-        typed = [{"use": "types", "types": [*types], "base": subject.base}]
     step = channel_step(subject.width, max(map(ggml.block_size, own | {*types}), default=_LEAST_STEP))
+    problem["transforms"] = [*others, {"use": "channels", "step": step, **units}, *typed]
+    mutate = {"use": "exchange", "moves": 3}
     return {
-        "problem": {
-            "use": "language_model",
-            "objective": "kl",
-            "transforms": [*others, {"use": "channels", "step": step, **units}, *typed],
-            "budget": budget,
-        },
-        "operators": {"algorithm": "equal_marginals", "mutate": {"use": "exchange", "moves": 3}, "repair": "shift"},
+        "problem": problem,
+        "operators": {"algorithm": "equal_marginals", "mutate": mutate, "repair": "shift"},
     }
 
 
@@ -184,8 +187,8 @@ def channel_step(width: int, block: int = _LEAST_STEP) -> int:
 
 
 def evaluations_of_cuts(subject: Subject) -> tuple[float, float]:
-    """Return the fewest evaluations for the costs of heads and channels, of which harms tell most; and the most."""
-    costs = SCREENING * _PROBES * subject.blocks
+    """Return the fewest evaluations for the costs of cuts, of which harms tell most; and the most."""
+    costs = SCREENING * (subject.experts or _PROBES * subject.blocks)
     return costs + _ROUNDS[0], costs + _ROUNDS[1]
 
 

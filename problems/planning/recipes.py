@@ -27,7 +27,7 @@ class Remove(Recipe):
     """Heads and channels under a budget of parameters."""
 
     option, example, narrows = "--remove", "25%", True
-    help = "remove a share of the blocks' parameters, as in 25%%: fewer heads and channels"
+    help = "remove a share of the blocks' parameters, as in 25%%: fewer heads and channels, or experts"
 
     def removed(self, subject: Subject) -> float:  # noqa: ARG002 - asked for
         return self.value
@@ -131,6 +131,8 @@ class Speedup(Recipe):
 
     def experiment(self, subject: Subject, evaluations: float) -> Json:  # noqa: ARG002
         """Search as is best under a limit of time (docs/structure.md)."""
+        if subject.experts:
+            raise InputError("fewer experts make no token faster: give --size or --remove", self.option)
         load = {"phase": "decode", "batch": 1, "length": self._length(subject), "seconds": self._timed}
         types = self.types(subject)
         made = narrower(subject, {"use": "milliseconds", "speedup": self.value, **load}, self.removed(subject), types)

@@ -24,9 +24,9 @@ help at 2.7 MB.
 
 
 class Size(Recipe):
-    """Types of GGUF, whose scales are trained; with heads and channels if types alone hardly reach it, or not at all.
+    """Types of GGUF, whose scales are trained; with cuts if types alone hardly reach it, or not at all.
 
-    For a folder heads and channels alone.
+    For a folder cuts alone: heads and channels, or experts.
     """
 
     option, example, metavar = "--size", "80MB", "BYTES"
@@ -74,7 +74,7 @@ class Size(Recipe):
     def cuts(self, subject: Subject) -> bool:
         if not subject.one_file:
             return True
-        return subject.width is not None and self.bits(subject) < _NEAR * _least_bits(subject)
+        return (subject.width is not None or subject.experts > 0) and self.bits(subject) < _NEAR * _least_bits(subject)
 
     def bits(self, subject: Subject) -> float:
         """About the bits of a weight in the wanted file."""

@@ -16,11 +16,13 @@ import torch
 from evoprune import Additive, Budget, Gene, Genes, InputError, Price
 from evoprune.interfaces.export import Rival
 from evoprune.interfaces.schema import Checked
+from evoprune.problems.models.experts import idle_parameters
 from evoprune.problems.models.resident import Resident
 from evoprune.problems.texts.text_splits import Texts
 
 WEIGHTS = "weights"  # of the blocks' matrices
 PARAMETERS = "parameters"  # of the whole model
+ACTIVE = "active parameters"  # without those of experts that a token does not choose
 ATTENTION = "attention width"  # heads times head size, summed over the blocks
 BYTES = "bytes"  # of the file that holds the model
 
@@ -120,6 +122,9 @@ class Transform(ABC):
         """As :meth:`prices`; bytes are those of all parameters, as the model runs, unless it knows better."""
         if unit in self.units:
             return self.prices(unit)
+        if unit == ACTIVE:
+            prices, total = self.costs(PARAMETERS)
+            return prices, total - idle_parameters(self.resident.model)
         if unit == BYTES:
             return scaled(self.costs(PARAMETERS), self.resident.model.dtype.itemsize)
         known = ", ".join(self.units)

@@ -27,8 +27,8 @@ _PROCESSES = 2
 TYPES, IDLE = "types", "idle"
 """Kinds of genes that choose the type of a matrix.
 
-Instead of another first type a type saves the same of each weight, whatever the shape; of an idle matrix a pass reads
-no more than some rows, so that no type of it saves time.
+Instead of another first type a type saves the same of each weight, whatever the shape, and less of those of stacked
+experts; of an idle matrix a pass reads no more than some rows, so that no type of it saves time.
 """
 
 
@@ -44,7 +44,7 @@ class FileTimer(Timer):
         self, transform: Transform, load: Load, kinds: Sequence[Any], cuts: int, overlay: Overlay,
         base: Callable[[], Base], dense: str,
     ) -> None:  # fmt: skip
-        """``kinds``: of each gene, the shapes that it changes, :data:`TYPES` and the first of them, or :data:`IDLE`.
+        """``kinds``: of each gene, the shapes that it changes, :data:`IDLE`, or a tuple that begins with :data:`TYPES`.
 
         The first ``cuts`` genes of ``transform`` cut, the others are those of ``overlay``. ``base``: that of its files;
         ``dense``: the types of the dense one.

@@ -199,9 +199,12 @@ def values_of(
 ) -> torch.Tensor:
     """The values of ``data`` in ``kind``, or those of ``rows``, laid out and stored like ``weight`` of ``matrix``."""
     width = matrix.rows(weight).shape[1]
-    values = ggml.dequantize(data if rows is None else data[rows.cpu().numpy()], kind, width)
-    shared = kind == "F32"  # then the values are the bytes
-    return matrix.laid_out(torch.from_numpy(values)).to(weight.detach(), copy=shared).contiguous()
+    data = data if rows is None else data[rows.cpu().numpy()]
+    values = torch.empty(len(data), width, dtype=weight.dtype)
+    step = max(1, _SLICE // width)
+    for first in range(0, len(data), step):  # a stack of experts in float32 may have no room
+        values[first : first + step] = torch.from_numpy(ggml.dequantize(data[first : first + step], kind, width))
+    return matrix.laid_out(values).to(weight.device).contiguous()
 
 
 def sizes(matrix: Matrix, stored: Mapping[str, torch.Tensor], kinds: Iterable[str], exact: bool) -> dict[str, float]:

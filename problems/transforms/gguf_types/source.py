@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from evoprune import InputError
 from evoprune.problems.gguf import ggml
 from evoprune.problems.gguf.ggml import COMMON, Bytes, Encoded
 from evoprune.problems.models.blocks import Matrix
@@ -21,17 +22,24 @@ def source_types(model: Any, base: Base, matrices: Sequence[Matrix]) -> dict[str
 
     ``base``: of the source.
     """
-    from evoprune.problems.gguf.names import find_slots  # imports gguf, which not everyone has
+    from evoprune.problems.gguf.names import slots_by_parameter  # imports gguf, which not everyone has
 
-    slots = {slot.parameter: slot for slot in find_slots(model, base.architecture, base.forms)}
+    slots = slots_by_parameter(model, base.architecture, base.forms)
     found = {}
     for matrix in matrices:
-        slot = slots[matrix.parameter]
-        held = base.tensor(slot.name)
-        if held is None or held.kind in ggml.FLOATS:
+        own = slots[matrix.parameter]
+        held = [tensor for slot in own if (tensor := base.tensor(slot.name)) and tensor.kind not in ggml.FLOATS]
+        if not held:
             continue
-        rows = np.argsort(slot.form.order(len(held.data))) if slot.form.order else slice(None)
-        found[matrix.name] = Encoded(held.kind, held.data[rows])
+        if len({tensor.kind for tensor in held}) > 1 or len(held) < len(own):
+            raise InputError(f"{' and '.join(slot.name for slot in own)} are in different types: give its folder")
+        if len(held) > 1:
+            parts = [tensor.data.reshape(tensor.shape[0], -1, tensor.data.shape[1]) for tensor in held]
+            data = np.concatenate(parts, axis=1).reshape(-1, held[0].data.shape[1])
+        else:
+            order = own[0].form.order
+            data = held[0].data[np.argsort(order(len(held[0].data)))] if order else held[0].data
+        found[matrix.name] = Encoded(held[0].kind, data)
     return found
 
 

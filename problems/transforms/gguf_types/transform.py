@@ -17,7 +17,7 @@ from evoprune.interfaces.export import Rival
 from evoprune.problems.calibration.statistics import INPUT_NORMS
 from evoprune.problems.gguf import ggml
 from evoprune.problems.gguf.ggml import Encoded
-from evoprune.problems.models.blocks import Matrix
+from evoprune.problems.models.blocks import ExpertStack, Matrix
 from evoprune.problems.models.experts import unchosen_remarks
 from evoprune.problems.models.resident import Resident
 from evoprune.problems.models.throughput import Load
@@ -237,8 +237,9 @@ class Types(Overlay):
         from evoprune.problems.transforms.gguf_types.latency import IDLE, TYPES, FileTimer
 
         read = [is_read_whole(self.resident, matrix, load.phase) for matrix in self.matrices]
-        both = zip(read, self.genes, strict=True)
-        kinds = [*cuts, *((TYPES, gene.levels[0]) if each else IDLE for each, gene in both)]
+        both = zip(read, self.matrices, self.genes, strict=True)
+        own = [(TYPES, gene.levels[0], isinstance(each, ExpertStack)) if every else IDLE for every, each, gene in both]
+        kinds = [*cuts, *own]
         dense = "types of the source" if self._source else "16 bits"
         return FileTimer(whole, load, kinds, len(cuts), self, lambda: self._base, dense)
 

@@ -124,8 +124,9 @@ def write_model(model: Any, path: Path) -> Path:
 
 
 def write_quantised(model: Any, path: Path, kind: str, of_embedding: str = "Q8_0") -> Path:
-    """The dense ``model``, a Llama, as a file whose blocks' matrices are in ``kind``."""
-    weights = {name: weight for name, weight in model.named_parameters() if weight.dim() == 2}
+    """The dense ``model``, a Llama or Qwen, as a file whose blocks' matrices are in ``kind``, but for routers."""
+    weights = {name: own.flatten(0, -2) for name, own in model.named_parameters() if own.dim() > 1}
+    weights = {name: weight for name, weight in weights.items() if not name.endswith("mlp.gate.weight")}
     kinds = {name: kind if "layers" in name else of_embedding for name in weights}
     encoded = {name: Encoded(own, ggml.quantize(weights[name].numpy(), own)) for name, own in kinds.items()}
     contents(model, base_of(model), encoded).write(path)

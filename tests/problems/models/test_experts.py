@@ -58,6 +58,8 @@ def test_groups_and_unknown_routers_are_refused():
     model.model.layers[1].mlp.gate.weight = torch.nn.Parameter(torch.randn(EXPERTS + 1, 64))
     with pytest.raises(InputError, match=r"layers\.1\.mlp\.experts.*router"):
         find_mixtures(model)
+    with pytest.raises(InputError, match=r"layers\.0\.mlp\.experts has 6 experts, .* chooses 7"):
+        find_mixtures(random_mixture("olmoe", num_experts_per_tok=EXPERTS + 1))
     with pytest.raises(InputError, match="no experts"):
         find_experts(random_mixture("qwen3_moe", mlp_only_layers=[0, 1, 2]))
 

@@ -4,6 +4,8 @@ from transformers import AutoModelForCausalLM
 
 pytest.importorskip("gguf")
 
+from gguf import GGUFWriter
+
 from evoprune import InputError
 from evoprune.files.cache import entries
 from evoprune.problems.models import gguf_source, load
@@ -97,3 +99,12 @@ def test_more_blocks_than_tensors_are_refused_before_they_are_built(path, tmp_pa
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", lambda **_: pytest.fail("built"))
     with pytest.raises(InputError, match="2,147,483,648 blocks"):
         load.load_model(ModelSettings(model=str(tmp_path / "many.gguf"), dtype="float32", device="cpu"))
+
+
+def test_experts_of_other_architectures_are_refused_by_the_header(tmp_path):
+    writer = GGUFWriter(tmp_path / "mixtral.gguf", "llama")
+    writer.add_expert_count(8)
+    for step in (writer.write_header_to_file, writer.write_kv_data_to_file, writer.write_tensors_to_file, writer.close):
+        step()
+    with pytest.raises(InputError, match="give the model's folder"):
+        gguf_source.Header(tmp_path / "mixtral.gguf")

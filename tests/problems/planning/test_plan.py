@@ -87,6 +87,19 @@ def test_where_all_blocks_of_a_file_are_alike_whole_ones_go_and_channels_of_all(
     assert cuts[-1].items() >= {"genes": "model", "drop": False}.items()
 
 
+def test_a_mixture_loses_experts_and_has_types():
+    subject = replace(SUBJECT, width=None, experts=6)
+    (experts,) = Remove(0.25).experiment(subject, 50)["problem"]["transforms"]
+    assert experts == {"use": "experts", "genes": "block"}
+    subject = replace(subject, one_file=True, least=7e7)
+    experts, types = Size(6e7).experiment(subject, 50)["problem"]["transforms"]
+    assert experts == {"use": "experts", "genes": "model"}
+    assert types["use"] == "types"
+    assert Size(8e7).experiment(subject, 50)["problem"]["transforms"]["use"] == "types"
+    with pytest.raises(InputError, match="--speedup"):
+        Speedup(1.5).experiment(subject, 50)
+
+
 def test_near_the_smallest_file_of_types_heads_and_channels_go_too():
     subject = replace(SUBJECT, one_file=True, kinds_of_source=["Q4_1"], least=7e7)
     weights = sum(SUBJECT.widths.values())

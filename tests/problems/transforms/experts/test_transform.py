@@ -45,6 +45,45 @@ def test_the_contract_is_kept_beside_other_transforms(homes, others):
     )
 
 
+def _active(model: Any, chosen: int) -> int:
+    """The parameters of ``model`` but for those of experts beyond ``chosen``."""
+    every = sum(parameter.numel() for parameter in model.parameters())
+    found = find_mixtures(model)
+    idle = [own.numel() * (each.count - chosen) // each.count for each in found for own in each.experts.parameters()]
+    return every - sum(idle)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_gene_may_say_how_many_experts_a_token_chooses(homes, layout, tokens):
+    session = made(homes[layout], {"use": "experts", "top_k": True}).session
+    transform, model = session.transform, session.resident.model
+    check_transform(session, pairs=2)
+    *_, gene = transform.genes
+    assert gene.levels == (2, 1)
+    budget = transform.budget("active parameters", None)
+    genome = [*(float(place % 2) for place in range(len(transform.genes) - 1)), 1.0]
+    assert budget.spent(transform.dense) == _active(model, ACTIVE)
+    transform.apply([*transform.dense[:-1], 1.0])
+    plain = random_mixture(layout, num_experts_per_tok=1)
+    torch.testing.assert_close(model(tokens).logits, plain(tokens).logits, atol=1e-5, rtol=1e-5)
+    transform.apply(genome)
+    assert budget.spent(genome) == _active(model, 1)
+
+
+def test_an_export_says_how_many_experts_a_token_chooses(homes, tmp_path, tokens):
+    told = {"transforms": {"use": "experts", "genes": "model", "top_k": True}}
+    told["budget"] = {"use": "active_parameters", "removed": 0.2}
+    run = run_in(tmp_path, homes["qwen3_moe"] | {"use": "language_model"} | told)
+    assert main(["export", str(run), str(tmp_path / "out"), "--untimed"]) == 0
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32).eval()
+    assert loaded.config.num_experts_per_tok == 1
+    problem: Any = Run.open(run).problem
+    problem.session.transform.apply(Run.open(run).best.genome)
+    torch.testing.assert_close(
+        loaded(tokens).logits, problem.session.resident.model(tokens).logits, atol=1e-5, rtol=1e-5
+    )
+
+
 def test_one_gene_may_be_for_all_blocks(homes):
     session = made(homes["mixtral"], {"use": "experts", "genes": "model", "keep": [0]}).session
     (gene,) = session.transform.genes

@@ -23,6 +23,7 @@ from evoprune.problems.models.settings import ModelSettings
 from evoprune.problems.testing import check_transform
 from evoprune.problems.transforms.gguf_types.levels import importance_of
 from evoprune.problems.transforms.stack import encode, encoded
+from tests.problems.gguf.models import random_qwen3_moe, write_quantised
 from tests.problems.mixtures import EXPERTS, mixture_in, random_mixture, routed
 
 TYPES = {"use": "types", "types": ["Q8_0", "Q4_0"]}
@@ -121,12 +122,13 @@ def test_streamed_values_are_the_same(joint):
 
 
 def test_a_file_has_the_rows_of_gates_and_of_others_in_two_tensors(joint, tmp_path):
-    session = joint().session
+    session = joint(ONE | {"top_k": True}, TYPES).session
     transform, model = session.transform, session.resident.model
     transform.apply([2.0, *(gene.up for gene in transform.genes[1:])])
     base = transform._overlay._base
     contents(model, base, encoded(transform)).write(tmp_path / "small.gguf")
     tensors = read_gguf(tmp_path / "small.gguf").tensors
+    assert read_gguf(tmp_path / "small.gguf").value(".expert_used_count") == 1
     for block, layer in enumerate(model.model.layers):
         gate, up = layer.mlp.experts.gate_up_proj.chunk(2, dim=1)
         for name, weight in (("gate", gate), ("up", up), ("down", layer.mlp.experts.down_proj)):
@@ -134,3 +136,23 @@ def test_a_file_has_the_rows_of_gates_and_of_others_in_two_tensors(joint, tmp_pa
             assert held.kind == "Q4_0"
             found = ggml.dequantize(held.data, held.kind, held.shape[-1]).reshape(held.shape)
             numpy.testing.assert_array_equal(found, weight.numpy())
+
+
+def test_a_quantised_mixture_keeps_its_bytes_and_those_of_the_experts_that_are_left(joint, tmp_path):
+    source = write_quantised(random_qwen3_moe(), tmp_path / "source.gguf", "Q5_1")
+    session = joint(ONE, {"use": "types", "types": [], "from_source": True}, model=str(source)).session
+    transform, model, before = session.transform, session.resident.model, read_gguf(source).tensors
+    budget = transform.budget("bytes", None)
+    for level in (0, 2):
+        genome = [float(level), *transform.dense[1:]]
+        transform.apply(genome)
+        contents(model, transform._overlay._base, encoded(transform)).write(tmp_path / "made.gguf")
+        assert budget.spent(genome) == (tmp_path / "made.gguf").stat().st_size
+        after = read_gguf(tmp_path / "made.gguf").tensors
+        assert after.keys() == before.keys()
+        for name, held in before.items():
+            block = int(name.split(".")[1]) if "_exps" in name or "gate_inp" in name else None
+            kept = slice(None) if block is None else transform.transforms[0].kept(block, EXPERTS - level).numpy()
+            shape = held.shape if block is None else (EXPERTS, -1)
+            rows = held.data.reshape(shape[0], -1)[kept].reshape(-1)
+            numpy.testing.assert_array_equal(after[name].data.reshape(-1), rows)
