@@ -16,10 +16,10 @@ def refitted(weight: torch.Tensor, gram: torch.Tensor, kept: torch.Tensor, dampi
     """
     is_cut = torch.ones(weight.shape[1], dtype=torch.bool, device=weight.device)
     is_cut[kept] = False
-    inverse = damped_inverse(gram[kept][:, kept], damping)
-    wide = weight.to(inverse.dtype)
-    change = wide[:, is_cut] @ gram[is_cut][:, kept].to(inverse.dtype) @ inverse
-    return (wide[:, kept] + change).to(weight.dtype)
+    factor = damped_factor(gram[kept][:, kept], damping)
+    wide = weight.to(factor.dtype)
+    lost = gram[kept][:, is_cut].to(factor.dtype) @ wide[:, is_cut].T
+    return (wide[:, kept] + torch.cholesky_solve(lost, factor).T).to(weight.dtype)
 
 
 def losses(weight: torch.Tensor, gram: torch.Tensor, order: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
