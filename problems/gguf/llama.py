@@ -45,11 +45,9 @@ _TENSOR = re.compile(r"\]\s+(\S+)\s+-\s+\[.*?MiB(?: ->.*\((\w+)\))?")
 
 _CACHE = re.compile(r": size =\s+([\d.]+) MiB \(")
 _BUFFER = re.compile(r"(?:compute|output) buffer size =\s+([\d.]+) MiB")
-"""What llama.cpp's log says of the memory of a context, line by line."""
+"""Lines of llama.cpp's log on the memory of a context."""
 
 _KV = {"f16": 1, "q8_0": 8}  # ggml's numbers of types
-_MIB = 2**20
-
 _told: list[str] = []  # llama.cpp's log
 
 
@@ -264,20 +262,18 @@ def memory(file: str, context: int, kv: str) -> Json:
     library.llama_log_set(_log, ffi.NULL)
     library.llama_backend_init()
     before = peak_bytes()
-    params = library.llama_model_default_params()
+    params, settings = library.llama_model_default_params(), library.llama_context_default_params()
     params.no_alloc, params.load_mode = True, 0
+    settings.n_ctx, settings.type_k, settings.type_v = context, _KV[kv], _KV[kv]
     model = library.llama_model_load_from_file(file.encode(), params)
-    settings = library.llama_context_default_params()
-    settings.n_ctx = context
-    settings.type_k = settings.type_v = _KV[kv]
     if not model or not library.llama_init_from_model(model, settings):
         raise RuntimeError("".join(_told))
     told = "".join(_told)
     cache, buffers = (sum(map(float, pattern.findall(told))) for pattern in (_CACHE, _BUFFER))
     return {
         "weights": library.llama_model_size(model),
-        "cache": round(cache * _MIB),
-        "buffers": round(buffers * _MIB),
+        "cache": round(cache * 2**20),
+        "buffers": round(buffers * 2**20),
         "process": peak_bytes() - before,
         "positions": library.llama_model_n_ctx_train(model),
     }
