@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from evoprune import Budget, Gene, Individual
 from evoprune.interfaces.budget import solve
+from evoprune.interfaces.genes import clipped
 
 
 def clip(value: float, low: float, up: float) -> float:
@@ -14,7 +15,7 @@ def clip(value: float, low: float, up: float) -> float:
 
 def clip_genes(individual: Individual, low: Sequence[float], up: Sequence[float]) -> Individual:
     """Clip every gene to its bounds, in place; a gene with levels may stay between two of them."""
-    individual[:] = map(clip, individual, low, up)
+    individual[:] = clipped(individual, low, up)
     return individual
 
 

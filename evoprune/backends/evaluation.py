@@ -11,7 +11,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -127,13 +127,14 @@ class Worker:
             return count * [failed(f"the problem cannot be built: {type(error).__name__}: {error}", self.name)]
         start = time.perf_counter()
         try:
-            found = [_checked(evaluation, problem.weights) for evaluation in score(problem)]
+            found = list(score(problem))
             if len(found) != count:
                 raise ValueError(f"{len(found)} evaluations of {count} genomes")
+            signed = {"seconds": (time.perf_counter() - start) / count, "worker": self.name}
+            return [_checked(evaluation, problem.weights, signed) for evaluation in found]
         except (Exception, SystemExit) as error:
-            found = count * [replace(failed(f"{type(error).__name__}: {error}"), values=worst(problem.weights))]
-        seconds = (time.perf_counter() - start) / count
-        return [replace(evaluation, seconds=seconds, worker=self.name) for evaluation in found]
+            seconds, why = (time.perf_counter() - start) / count, f"{type(error).__name__}: {error}"
+            return count * [replace(failed(why, self.name), values=worst(problem.weights), seconds=seconds)]
 
 
 this_worker = Worker()
@@ -179,17 +180,18 @@ def _claim(devices: Sequence[str]) -> str | None:
     return None
 
 
-def _checked(evaluation: Evaluation, weights: Sequence[float]) -> Evaluation:
-    """``evaluation`` as the history can hold it. Raises ValueError or TypeError where it cannot."""
+def _checked(evaluation: Evaluation, weights: Sequence[float], signed: Mapping[str, Any]) -> Evaluation:
+    """``evaluation``, ``signed``, as the history can hold it. Raises ValueError or TypeError where it cannot."""
     values = tuple(map(float, evaluation.values))
     if len(values) != len(weights):
         raise ValueError(f"{len(values)} fitness values for {len(weights)} objectives")
-    if not evaluation.work >= 0:
-        raise ValueError(f"work is {evaluation.work}: expected at least 0")
+    if not 0 <= evaluation.work < math.inf:
+        raise ValueError(f"work is {evaluation.work}: expected at least 0, and finite")
     if not 0 <= evaluation.violation < math.inf:
         raise ValueError(f"the constraints are violated by {evaluation.violation}: expected a finite number")
-    json.dumps([evaluation.measures, evaluation.work], allow_nan=False)
+    if evaluation.measures:
+        json.dumps(evaluation.measures, allow_nan=False)
     failure = evaluation.failure
     if failure is None and not all(map(math.isfinite, values)):
         failure = "fitness is not a finite number"
-    return replace(evaluation, values=worst(weights) if failure else values, failure=failure)
+    return replace(evaluation, values=worst(weights) if failure else values, failure=failure, **signed)

@@ -67,7 +67,8 @@ class Phase(AbstractContextManager["Phase"]):
     _open: ClassVar[list[Phase]] = []
 
     def __init__(self, state: str = "", quiet: bool = False) -> None:
-        self._state, self._over, self._said = state, threading.Event(), time.perf_counter()
+        self._state: str | Callable[[], str] = state
+        self._over, self._said = threading.Event(), time.perf_counter()
         self._stream = sys.stderr  # libraries may be silenced there meanwhile
         self._quiet, self._live, self._end = quiet or not is_first_process(), is_live(), math.inf
         form = "{desc} {elapsed}"
@@ -85,7 +86,8 @@ class Phase(AbstractContextManager["Phase"]):
         self._line.close()
         self._open.remove(self)
 
-    def now(self, state: str, seconds_left: float = math.inf) -> None:
+    def now(self, state: str | Callable[[], str], seconds_left: float = math.inf) -> None:
+        """Show ``state``, or the text that it returns whenever one is shown."""
         self._state, self._end = state, time.perf_counter() + seconds_left
 
     def note(self, text: str) -> None:
@@ -95,14 +97,15 @@ class Phase(AbstractContextManager["Phase"]):
 
     def _repeat(self) -> None:
         while not self._over.wait(_LIVE):
-            if self is self._open[-1] and self._state:
+            state = self._state() if callable(self._state) else self._state
+            if self is self._open[-1] and state:
                 left = self._end - time.perf_counter()
                 for listener in _listeners:
-                    listener(self._state, max(0.0, left) if math.isfinite(left) else None)
+                    listener(state, max(0.0, left) if math.isfinite(left) else None)
             if self._live:
-                self._line.set_description_str(self._state)
-            elif self is self._open[-1] and self._state and time.perf_counter() - self._said >= _EVERY:
-                self.note(self._state)
+                self._line.set_description_str(state)
+            elif self is self._open[-1] and state and time.perf_counter() - self._said >= _EVERY:
+                self.note(state)
 
 
 def steps(items: Iterable[Item], label: str, unit: str, total: int | None = None) -> Iterator[Item]:

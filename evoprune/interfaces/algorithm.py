@@ -31,6 +31,11 @@ class Fitness(base.Fitness):
         self.setValues(values)
         self.violation = violation if all(map(math.isfinite, values)) else math.inf
 
+    @property
+    def order(self) -> tuple[float, ...]:
+        """The key that sorts by fitness, worst first."""
+        return (-self.violation, *self.wvalues)
+
     def dominates(self, other: Fitness, obj: slice = slice(None)) -> bool:
         if self.violation != other.violation:
             return self.violation < other.violation
@@ -38,10 +43,10 @@ class Fitness(base.Fitness):
 
     # the other comparisons are made of these
     def __lt__(self, other: Fitness) -> bool:
-        return bool((-self.violation, self.wvalues) < (-other.violation, other.wvalues))
+        return (-self.violation, self.wvalues) < (-other.violation, other.wvalues)
 
     def __le__(self, other: Fitness) -> bool:
-        return bool((-self.violation, self.wvalues) <= (-other.violation, other.wvalues))
+        return (-self.violation, self.wvalues) <= (-other.violation, other.wvalues)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Fitness) and (self.violation, self.wvalues) == (other.violation, other.wvalues)

@@ -85,6 +85,14 @@ class Gene:
         return float(-((0.5 - held) // 1)) + 0.0 if self.levels else held  # + 0.0: never -0.0
 
 
+def clipped(values: Iterable[float], low: Sequence[float], up: Sequence[float]) -> list[float]:
+    """``values``, each at the nearest number between its bounds."""
+    return [
+        least if value < least else most if value > most else value
+        for value, least, most in zip(values, low, up, strict=True)
+    ]
+
+
 class Genes(tuple[Gene, ...]):
     """The genes of a genome, in order: one at least, each with a name of its own."""
 
@@ -122,12 +130,20 @@ class Genes(tuple[Gene, ...]):
         return [place for place, gene in enumerate(self) if not gene.ordered]
 
     @cached_property
+    def units(self) -> list[float]:
+        """The scale of each gene: the range of its levels, 1 of a real one."""
+        return [gene.up if gene.levels else 1.0 for gene in self]
+
+    @cached_property
     def with_levels(self) -> list[int]:
         return [place for place, gene in enumerate(self) if gene.levels]
 
     def nearest(self, genome: Sequence[float]) -> list[float]:
         """``genome`` with each gene at its nearest value: within its bounds, at a level where it has levels."""
-        return [gene.nearest(value) for gene, value in zip(self, genome, strict=True)]
+        found = clipped(genome, self.low, self.up)
+        for place in self.with_levels:
+            found[place] = self[place].nearest(found[place])
+        return found
 
     def allow(self, genome: Sequence[float]) -> bool:
         """Return whether ``genome`` holds a possible value for each gene."""
@@ -142,4 +158,11 @@ class Genes(tuple[Gene, ...]):
 
     def chosen(self, genome: Sequence[float]) -> list[Any]:
         """Decode ``genome``: see :meth:`Gene.chosen`."""
-        return [gene.chosen(value) for gene, value in zip(self, genome, strict=True)]
+        found: list[Any] = list(genome)
+        for place in self._decoded:
+            found[place] = self[place].chosen(found[place])
+        return found
+
+    @cached_property
+    def _decoded(self) -> list[int]:
+        return [place for place, gene in enumerate(self) if gene.levels or gene.exponent]

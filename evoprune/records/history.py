@@ -23,9 +23,12 @@ A score that arrives before its turn waits for it in ``ahead.jsonl``. Only the k
 """
 
 import json
+import math
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,8 @@ from evoprune.interfaces.problem import Evaluation
 from evoprune.records.run_folder import AHEAD, HISTORY
 
 Line = dict[str, Any]
+
+_SYNC = 1.0  # seconds between two times that lines are made to reach the disk
 
 VARYING = frozenset({"seconds", "idle", "worker"})
 """Keys whose values differ between two runs of one configuration and seed."""
@@ -55,22 +60,33 @@ class History:
         self._before_first = before_first
         self._number = 0
         self._kept: int | None = None
+        self._file: FileIO | None = None
+        self._synced = -math.inf
         self.live = False
 
+    def close(self) -> None:
+        if self._file:
+            self._file.close()
+
     def write(self, record: Line, sync: bool = False) -> None:
-        """Append ``record``, or check that it is what was recorded; ``sync`` has it reach the disk."""
+        """Append ``record``, or check that it is what was recorded; ``sync`` has it reach the disk, once a second."""
         self.expect([record])
         self._number += 1
         if self._recorded:
             self._recorded.popleft()
             return
         self.go_live()
-        _append(self._path, record, sync)
+        self._file = self._file or FileIO(self._path, "ab")
+        _append(self._file, record)
+        if sync and time.monotonic() - self._synced > _SYNC:
+            os.fsync(self._file.fileno())
+            self._synced = time.monotonic()
 
     def ahead(self, record: Line) -> None:
         """Keep a score whose turn has not come; needed no more after :meth:`caught_up`."""
         self.go_live()
-        _append(self._ahead, record)
+        with FileIO(self._ahead, "ab") as file:
+            _append(file, record)
 
     def caught_up(self) -> None:
         """Every score that came ahead of its turn has had it."""
@@ -128,14 +144,11 @@ def _keep_lines(path: Path, count: int) -> None:
         file.truncate(sum(len(file.readline()) for _ in range(count)))
 
 
-def _append(path: Path, record: Line, sync: bool = False) -> None:
-    """Append a line in one piece."""
+def _append(file: FileIO, record: Line) -> None:
+    """Append a line in one piece; ``file`` has no buffer, which would keep what a full disk refused."""
     left = memoryview((json.dumps(record, allow_nan=False) + "\n").encode())
-    with path.open("ab", buffering=0) as file:  # a buffer would keep what a full disk refused
-        while left:
-            left = left[file.write(left) or 0 :]
-        if sync:
-            os.fsync(file.fileno())
+    while left:
+        left = left[file.write(left) or 0 :]
 
 
 def is_generation(line: Line) -> bool:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,8 @@ R = TypeVar("R", bound=Result)
 Genome = tuple[float, ...]
 
 Key = tuple[Genome, float]  # what a score belongs to: a genome, and the share of the data that it was scored on
+
+_LARGE = re.compile(rb"[eE]\+?\d{3}|\d{300}")  # as of a number that may not be finite
 
 _LONGEST_LINE = 2**26  # bytes; a line of ours would need millions of genes to be longer
 
@@ -163,7 +166,8 @@ def _sound(path: Path, whole: bool = False) -> Iterator[tuple[bytes, Line]]:
 
 def _parse(raw: bytes) -> Line:
     try:
-        line = json.loads(raw, parse_float=_finite, parse_constant=_finite)
+        parse_float = _finite if _LARGE.search(raw) else float  # which is ten times as fast
+        line = json.loads(raw, parse_float=parse_float, parse_constant=_finite)
     except (ValueError, RecursionError) as error:  # numbers of thousands of digits and deep nesting among them
         raise InputError(f"is not a line of JSON ({str(error)[:80]})") from None
     if not isinstance(line, dict):

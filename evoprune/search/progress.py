@@ -40,8 +40,11 @@ class Progress(Phase):
 
     def candidate(self, best: Individual | None, evaluations: int, work: float) -> None:
         self._best, self._evaluations, self._work = best, evaluations, work
-        done = f"{evaluations - self._before} of {self._size} candidates"
-        self.now(f"generation {self._number}: {done}, best {self._best_value()}, {self._rate()}{self._spent()}")
+        self.now(self._scoring)
+
+    def _scoring(self) -> str:
+        done = f"{self._evaluations - self._before} of {self._size} candidates"
+        return f"generation {self._number}: {done}, best {self._best_value()}, {self._rate()}{self._spent()}"
 
     def begin(self, number: int, candidates: int) -> None:
         self._size = candidates + (self._size if number == self._number else 0)

@@ -4,6 +4,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -70,7 +71,8 @@ def carry_out(run: Prepared, backend: Backend, past: RecordedRun, environment: J
         for told in recorded.cut_broken_end(folder):
             note(told)
 
-    result = _search(run, backend, History(folder, past.lines, go_live), past)
+    with closing(History(folder, past.lines, go_live)) as history:
+        result = _search(run, backend, history, past)
     if result is None:
         return False
     write_json(folder / run_folder.RESULT, result.as_json())

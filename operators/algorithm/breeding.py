@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Callable, Generator, Sequence
+from operator import attrgetter
 
 from deap import base
 
@@ -68,7 +69,7 @@ def mutant(toolbox: base.Toolbox, parent: Individual) -> Individual:
 
 def fittest(individuals: Sequence[Individual], count: int) -> list[Individual]:
     """The ``count`` best, best first; of equals the first."""
-    return sorted(individuals, key=lambda individual: individual.fitness, reverse=True)[:count]
+    return sorted(individuals, key=attrgetter("fitness.order"), reverse=True)[:count]
 
 
 def cost(individual: Individual) -> float:

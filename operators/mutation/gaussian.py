@@ -1,5 +1,6 @@
 """Gaussian mutation of bounded size."""
 
+from operator import add, sub
 from typing import Annotated
 
 from deap import tools
@@ -7,7 +8,7 @@ from pydantic import Field
 
 from evoprune import Fraction, Genes, Individual
 from evoprune.interfaces.schema import Positive
-from evoprune.operators.moves import another_level, clip, clip_genes
+from evoprune.operators.moves import another_level, clip_genes
 
 
 def gaussian(
@@ -20,12 +21,10 @@ def gaussian(
 ) -> tuple[Individual]:
     """Add normal noise to some genes, none by more than limit (0.10 in the ESILV report, 2025), or one level."""
     before = list(individual)
-    units = [gene.up if gene.levels else 1.0 for gene in genes]
-    (individual,) = tools.mutGaussian(individual, 0.0, [sigma * unit for unit in units], indpb)
+    (individual,) = tools.mutGaussian(individual, 0.0, [sigma * unit for unit in genes.units], indpb)
     noisy = list(individual)
-    individual[:] = [
-        clip(gene, old - limit * unit, old + limit * unit) for gene, old, unit in zip(noisy, before, units, strict=True)
-    ]
+    reach = [limit * unit for unit in genes.units]
+    clip_genes(individual, list(map(sub, before, reach)), list(map(add, before, reach)))
     clip_genes(individual, genes.low, genes.up)
     for place in genes.with_levels:
         if noisy[place] != before[place]:

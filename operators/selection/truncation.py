@@ -2,9 +2,9 @@
 
 import random
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Annotated
 
-from deap import tools
 from pydantic import Field
 
 from evoprune import Individual
@@ -20,5 +20,5 @@ def truncation(
 
     Muehlenbein and Schlierkamp-Voosen, "Predictive Models for the Breeder Genetic Algorithm", 1993.
     """
-    best = tools.selBest(individuals, max(k, round(fraction * len(individuals))))
-    return random.sample(best, k)
+    ranked = sorted(individuals, key=attrgetter("fitness.order"), reverse=True)
+    return random.sample(ranked[: max(k, round(fraction * len(individuals)))], k)

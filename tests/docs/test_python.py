@@ -1,6 +1,9 @@
 """The pages on Python and on plugins, and the notebook, are executed."""
 
 import json
+import os
+import subprocess
+import sys
 from types import ModuleType
 
 import pytest
@@ -17,9 +20,29 @@ def test_the_page_on_python_does_what_it_says(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace = {}
     for block in blocks(ROOT / "docs" / "python.md"):
-        exec(block.text, namespace)
+        if not block.text.startswith("# "):
+            exec(block.text, namespace)
     assert (tmp_path / "pruned" / "model.safetensors").is_file()
     assert not (tmp_path / "pruned" / "UNFIT.txt").exists()
+
+
+SCRIPTS = [block.text for block in blocks(ROOT / "docs" / "python.md") if block.text.startswith("# ")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", SCRIPTS, ids=[text.split()[1] for text in SCRIPTS])
+def test_the_scripts_on_the_page_run_with_workers_and_are_short(text, tmp_path):
+    assert len([line for line in text.splitlines()[1:] if line]) <= 15
+    if "sklearn" in text:
+        pytest.importorskip("sklearn", reason="the script needs scikit-learn, which evoprune does not")
+    script = tmp_path / text.split()[1]
+    script.write_text(text)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    for _ in range(2):  # the second time, from the folder
+        done = subprocess.run([sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert "Minimum(genome=" in done.stdout
+    assert "generation 0" not in done.stderr
 
 
 def test_the_page_on_extending_defines_what_its_experiments_name(tmp_path, monkeypatch):
