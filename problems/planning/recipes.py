@@ -6,9 +6,10 @@ import re
 from collections.abc import Sequence
 
 from evoprune import InputError
+from evoprune.problems.gguf.sources import BLOCKS
 from evoprune.problems.planning.fits import Fits
 from evoprune.problems.planning.recipe import SCREENING, Json, Recipe, Subject, additive, evaluations_of_cuts, narrower
-from evoprune.problems.planning.sizes import Bits, Size, quantising_seconds
+from evoprune.problems.planning.sizes import OF_TYPES, Bits, Size, quantising_seconds, retyped, shrinking
 from evoprune.problems.reconstruction import SOLVING
 
 _ROUNDS = (10, 90)  # evaluations after the costs of levels are known, at least and at most
@@ -20,6 +21,7 @@ _PROCESSES = {_TIMED: 6, _SHORT: 2}  # that time a level of a file
 _STARTED = 0.7  # seconds that one takes to start; it reads what comes before the token that is timed, in two models
 _QUICK = ("Q8_0", "Q6_K", "Q4_K", "Q4_0", "IQ4_NL")  # types that llama.cpp multiplies fast
 _SLOWLY_MADE = ("Q4_K", "IQ4_NL")
+_SURE = 1.05  # times as many bits fewer as times as fast
 _LENGTHS = {_TIMED: 256, _SHORT: 64}  # tokens before the one that is timed
 
 
@@ -102,6 +104,11 @@ class Speedup(Recipe):
             raise InputError(f"expected how many times as fast, above 1, such as 1.5, got '{text}'", cls.option)
         return float(found[1])
 
+    def cuts(self, subject: Subject) -> bool:
+        """Return False where types alone are fast enough and blocks have to be alike, so that cuts lose much more."""
+        alike = subject.one_file and subject.form != BLOCKS
+        return not (alike and shrinking(subject, self.types(subject)) >= _SURE * self.value)
+
     def setup_seconds(self, subject: Subject) -> float:
         if not subject.one_file:
             return _MODELS * self._timed
@@ -109,15 +116,15 @@ class Speedup(Recipe):
         quantising = quantising_seconds(types, subject.widths) / subject.threads
         reading = 2 * self._length(subject) * subject.scored / subject.slowness  # which is measured as it is
         each = self._timed + _PROCESSES[self._timed] * (_STARTED + reading)
-        return (_MODELS + 2 * len(types)) * each + quantising
+        return ((_MODELS if self.cuts(subject) else 0) + 2 * len(types)) * each + quantising
 
     def types(self, subject: Subject) -> Sequence[str]:
         if not subject.quantised:
             return ()
         return [kind for kind in _QUICK if self._timed > _SHORT or kind not in _SLOWLY_MADE]
 
-    def removed(self, subject: Subject) -> float:  # noqa: ARG002 - asked for
-        return 1 - 1 / self.value
+    def removed(self, subject: Subject) -> float:
+        return 1 - 1 / self.value if self.cuts(subject) else 0.0
 
     def cheaper(self) -> Recipe | None:
         return Speedup(self.value, _SHORT) if self._timed > _SHORT else None
@@ -125,7 +132,7 @@ class Speedup(Recipe):
     def evaluations(self, subject: Subject) -> tuple[float, float]:
         """Twice the costs of all levels, as a level takes a whole window if few are searched; and some rounds."""
         if subject.one_file:
-            return evaluations_of_cuts(subject)
+            return evaluations_of_cuts(subject) if self.cuts(subject) else OF_TYPES
         costs = 2 * SCREENING * _LEVELS * subject.blocks
         return costs + _ROUNDS[0], costs + _ROUNDS[1]
 
@@ -134,8 +141,10 @@ class Speedup(Recipe):
         if subject.experts:
             raise InputError("fewer experts make no token faster: give --size or --remove", self.option)
         load = {"phase": "decode", "batch": 1, "length": self._length(subject), "seconds": self._timed}
-        types = self.types(subject)
-        made = narrower(subject, {"use": "milliseconds", "speedup": self.value, **load}, self.removed(subject), types)
+        types, budget = self.types(subject), {"use": "milliseconds", "speedup": self.value, **load}
+        if not self.cuts(subject):
+            return retyped(subject, budget, types)
+        made = narrower(subject, budget, self.removed(subject), types)
         return made | {"operators": additive(cuts=subject.one_file)}
 
     def _length(self, subject: Subject) -> int:

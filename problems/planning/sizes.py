@@ -11,7 +11,7 @@ from evoprune.problems.gguf import ggml
 from evoprune.problems.planning.recipe import Json, Recipe, Subject, additive, evaluations_of_cuts, narrower
 
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_LEAST, _MOST = 2, 60  # evaluations of a search that knows the costs of its levels, whose first child is nearly best
+OF_TYPES = (2, 60)  # evaluations of a search that knows the costs of its levels, whose first child is nearly best
 
 _SOME = 0.1  # share of the parameters that is removed even near the border
 
@@ -69,7 +69,7 @@ class Size(Recipe):
     def evaluations(self, subject: Subject) -> tuple[float, float]:
         if not subject.one_file:
             return super().evaluations(subject)
-        return evaluations_of_cuts(subject) if self.cuts(subject) else (_LEAST, _MOST)
+        return evaluations_of_cuts(subject) if self.cuts(subject) else OF_TYPES
 
     def cuts(self, subject: Subject) -> bool:
         if not subject.one_file:
@@ -98,12 +98,7 @@ class Size(Recipe):
         if self.cuts(subject):
             made = narrower(subject, self.budget, self.removed(subject), self.types(subject))
             return made | {"operators": additive(cuts=True)}
-        types: Json = {"use": "types", "base": subject.base, "types": self.types(subject)}
-        if subject.quantised:
-            types["from_source"] = True
-        problem: Json = {"use": "language_model", "objective": "kl", "transforms": types, "budget": self.budget}
-        problem["reuse_mib"] = 0  # children differ from the first blocks on: 1% of the states would be used again
-        return {"problem": problem, "operators": additive()}
+        return retyped(subject, self.budget, self.types(subject))
 
 
 class Bits(Size):
@@ -138,6 +133,28 @@ _TYPES = {
     "IQ4_NL": _Type(4.5, 269), "Q4_K": _Type(4.5, 158), "IQ4_XS": _Type(4.25, 266),
     "MXFP4": _Type(4.25, 20), "Q3_K": _Type(3.4375, 60), "Q2_K": _Type(2.625, 198),
 }  # fmt: skip
+
+
+def retyped(subject: Subject, budget: Json, types: Sequence[str]) -> Json:
+    """Return an experiment that gives matrices other types alone."""
+    made: Json = {"use": "types", "base": subject.base, "types": types}
+    if subject.quantised:
+        made["from_source"] = True
+    problem: Json = {"use": "language_model", "objective": "kl", "transforms": made, "budget": budget}
+    problem["reuse_mib"] = 0  # children differ from the first blocks on: 1% of the states would be used again
+    return {"problem": problem, "operators": additive()}
+
+
+def shrinking(subject: Subject, kinds: Collection[str]) -> float:
+    """Return how many times as many bits the quantised source has as one with the smallest of ``kinds``."""
+    own = least = 0.0
+    for kind, widths in subject.by_kind.items():
+        bits = _TYPES[kind].bits if kind in _TYPES else _MOST_BITS
+        for width, count in widths.items():
+            own += count * bits
+            least += count * min([bits, *(_TYPES[each].bits for each in kinds if _fitting(each, [width]))])
+    return own / least if least else 1.0
+
 
 _FAST = ("Q8_0", "Q6_K", "Q5_0", "Q4_0", "MXFP4", "Q3_K", "Q2_K")
 _FINE = ("Q8_0", "Q6_K", "Q5_0", "Q5_K", "IQ4_NL", "Q4_K", "MXFP4", "Q3_K", "Q2_K")

@@ -7,7 +7,7 @@ import pytest
 
 from evoprune import InputError
 from evoprune.problems.gguf import ggml
-from evoprune.problems.gguf.sources import ONE_WIDTH, ONE_WIDTH_IN_ALL
+from evoprune.problems.gguf.sources import BLOCKS, ONE_WIDTH, ONE_WIDTH_IN_ALL
 from evoprune.problems.planning.division import Division, parts_of
 from evoprune.problems.planning.division import divide as divide_parts
 from evoprune.problems.planning.plan import share_out
@@ -85,6 +85,17 @@ def test_where_all_blocks_of_a_file_are_alike_whole_ones_go_and_channels_of_all(
     assert [cut["use"] for cut in cuts] == uses
     assert types["from_source"]
     assert cuts[-1].items() >= {"genes": "model", "drop": False}.items()
+
+
+def test_where_all_blocks_of_a_file_are_alike_types_alone_make_it_faster_as_far_as_they_can():
+    own = {"Q8_0": {896: 10**7}, "Q5_0": {896: 10**7, 4864: 10**7}}  # 6.5 bits, and 4.5 with Q4_0
+    subject = replace(SUBJECT, one_file=True, kinds_of_source=[*own], by_kind=own, form=ONE_WIDTH)
+    made = Speedup(1.3).experiment(subject, 50)["problem"]
+    assert made["transforms"]["use"] == "types"
+    assert made["budget"]["speedup"] == 1.3
+    assert Speedup(1.3).recovery(subject, compensated=True)["train"] == "scales"
+    for goal, of in [(Speedup(1.5), subject), (Speedup(1.3), replace(subject, form=BLOCKS))]:
+        assert "channels" in repr(goal.experiment(of, 50))
 
 
 def test_a_mixture_loses_experts_and_has_types():
