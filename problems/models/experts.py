@@ -4,7 +4,7 @@ Short runs show how many experts a token chooses, and that the router chooses as
 that no architecture has to be named.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple
@@ -75,14 +75,11 @@ class RoutedExperts:
             f"the experts of block {self.block}, {self.name}, cannot be left out: {reason}", "problem.model"
         )
 
-    def narrow(self, kept: torch.Tensor) -> None:
-        """Leave only the experts ``kept`` (int64, in order), with their rows of the router."""
-        self._narrow(kept, [*dict.fromkeys(module for module, *_ in (*self._whole, *self._counts))])
-
-    def _narrow(self, kept: torch.Tensor, modules: Collection[Any]) -> None:
-        whole = len(kept) == self.count
+    def narrow(self, kept: torch.Tensor, router_alone: bool = False) -> None:
+        """Leave only the experts ``kept`` (int64, in order) with their rows of the router, or these rows alone."""
+        whole, passed_over = len(kept) == self.count, self._experts if router_alone else None
         for module, name, tensor in self._whole:
-            if module not in modules:
+            if module is passed_over:
                 continue
             taken = partial(tensor.detach().index_select, 0, kept.to(tensor.device))
             late = module is self._experts and name in self._late
@@ -92,7 +89,7 @@ class RoutedExperts:
             is_plain = whole or not isinstance(tensor, nn.Parameter)
             setattr(module, name, left if is_plain else nn.Parameter(left, requires_grad=False))
         for module, name in self._counts:
-            if module in modules:
+            if module is not passed_over:
                 setattr(module, name, len(kept))
 
     def choose(self, count: int) -> None:
@@ -102,13 +99,12 @@ class RoutedExperts:
     @contextmanager
     def only(self, kept: torch.Tensor) -> Iterator[None]:
         """Let the router choose among the experts ``kept`` alone for a time; they keep their numbers."""
-        others = {module for module, *_ in (*self._whole, *self._counts)} - {self._experts}
         hook = self._experts.register_forward_pre_hook(partial(_renumber, kept), with_kwargs=True)
         try:
-            self._narrow(kept, others)
+            self.narrow(kept, router_alone=True)
             yield
         finally:
-            self._narrow(torch.arange(self.count), others)
+            self.narrow(torch.arange(self.count), router_alone=True)
             hook.remove()
 
     def output(self, states: torch.Tensor) -> torch.Tensor:

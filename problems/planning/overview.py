@@ -167,7 +167,7 @@ def overview(
         _, _, shares = share_out(recipe, subject, text, 0.0)
         least = max(1, math.ceil(shares.seconds / 60))
         if lost is None:
-            told = "no types are as small: heads and channels go, too"
+            told = f"no types are as small: {'experts' if subject.experts else 'heads and channels'} go, too"
         else:
             told = f"about {digits(lost / letters / math.log(2), 2)} bits per byte ({lost / loss:.1%})"
         lines += [

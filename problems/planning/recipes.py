@@ -69,6 +69,8 @@ class Sparsity(Recipe):
 
     def experiment(self, subject: Subject, evaluations: float) -> Json:
         """Genes for blocks and for kinds of matrix, if measuring the cost of each leaves most of the search."""
+        if subject.experts:
+            raise InputError("weights of experts are not set to zero yet: give --size or --remove", self.option)
         probes = _PROBED * (subject.blocks + subject.kinds)
         return {
             "problem": {

@@ -48,6 +48,11 @@ class TypedMatrix:
         self._make_beneath: Make | None = None
         self._beneath = self._above = self.whole
 
+    @property
+    def values_beneath(self) -> torch.Tensor:
+        """The weight that cuts leave, as it was loaded or made."""
+        return self._make_beneath(None) if self._make_beneath else self._beneath
+
     def lift(self) -> None:
         if self.matrix.weight is self._above:
             self._put(self._beneath, self._make_beneath)
@@ -140,18 +145,18 @@ class Copies:
     def _in_type(self, typed: TypedMatrix, kind: str, left: Left, blank: bool, weight: torch.Tensor) -> Made:
         matrix = typed.matrix
         rows = None if weight is typed.whole else left().rows.get(matrix.name)
-        if (taken := self._rows_of_source(typed, kind, weight, rows)) is not None:
-            return None, lambda: taken
         untouched = weight is typed.whole or rows is not None
         if untouched and levels.key(levels.DATA, kind, matrix) in self._stored:
             data = partial(levels.held, matrix, self._stored, kind, rows)
+        elif (taken := self._rows_of_source(typed, kind, values := typed.values_beneath, rows)) is not None:
+            return None, lambda: taken
         elif blank:
             count, width = matrix.rows(weight).shape
             return None, lambda: np.zeros((count, ggml.row_bytes(kind, width)), np.uint8)
         else:
-            known = matrix.name, kind, sha256_of({"": weight})
+            known = matrix.name, kind, sha256_of({"": values})
             if known not in self._recent:
-                self._recent[known] = levels.encoded_anew(matrix, weight, kind, self._weighed(matrix, left))
+                self._recent[known] = levels.encoded_anew(matrix, values, kind, self._weighed(matrix, left))
             data = partial(lambda made: made, self._recent[known])
         return lambda chosen: levels.values_of(matrix, weight, kind, data(), chosen), data
 

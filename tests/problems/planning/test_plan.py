@@ -107,8 +107,9 @@ def test_a_mixture_loses_experts_and_has_types():
     assert experts == {"use": "experts", "genes": "model"}
     assert types["use"] == "types"
     assert Size(8e7).experiment(subject, 50)["problem"]["transforms"]["use"] == "types"
-    with pytest.raises(InputError, match="--speedup"):
-        Speedup(1.5).experiment(subject, 50)
+    for goal in (Speedup(1.5), Sparsity(0.5)):
+        with pytest.raises(InputError, match=f"{goal.option}: .*--size"):
+            goal.experiment(subject, 50)
 
 
 def test_near_the_smallest_file_of_types_heads_and_channels_go_too():

@@ -138,9 +138,11 @@ def test_a_file_has_the_rows_of_gates_and_of_others_in_two_tensors(joint, tmp_pa
             numpy.testing.assert_array_equal(found, weight.numpy())
 
 
-def test_a_quantised_mixture_keeps_its_bytes_and_those_of_the_experts_that_are_left(joint, tmp_path):
-    source = write_quantised(random_qwen3_moe(), tmp_path / "source.gguf", "Q5_1")
-    session = joint(ONE, {"use": "types", "types": [], "from_source": True}, model=str(source)).session
+@pytest.mark.parametrize("memory", ["resident", "stream"])
+def test_a_quantised_mixture_keeps_its_bytes_and_those_of_the_experts_that_are_left(joint, tmp_path, memory):
+    source, types = tmp_path / "source.gguf", {"use": "types", "types": [], "from_source": True}
+    write_quantised(random_qwen3_moe(), source, "Q5_1")
+    session = joint(ONE, types, model=str(source), memory=memory).session
     transform, model, before = session.transform, session.resident.model, read_gguf(source).tensors
     budget = transform.budget("bytes", None)
     for level in (0, 2):
