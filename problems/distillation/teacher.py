@@ -10,7 +10,8 @@ from evoprune.files.json_files import finite
 from evoprune.problems.distillation.loss import divergence, measured
 from evoprune.problems.distillation.targets import DenseModel, RetokenisingModel
 from evoprune.problems.distillation.text import RecoveryText
-from evoprune.problems.evaluation.measure import Divergence
+from evoprune.problems.evaluation.accuracy import accuracy
+from evoprune.problems.evaluation.measure import Divergence, Measure
 from evoprune.problems.evaluation.session import Session
 from evoprune.problems.models.forward import Forward
 from evoprune.problems.results.final_model import FinalModel
@@ -22,12 +23,14 @@ class Teacher:
     """The dense model, and the texts: the windows to train on, and those that score the result.
 
     Losses on the latter times ``factor`` are those of a token of the source's tokenizer; see :meth:`Texts.read`.
-    ``objective``: the divergence that the report of a run has; None for that of all tokens.
+    ``tokenizer``: of the dense model. ``objective``: the divergence that the report of a run has; None for that of all
+    tokens.
     """
 
     dense: DenseModel
     text: RecoveryText
     report: Windows
+    tokenizer: Any
     factor: float = 1.0
     objective: Divergence | None = None
 
@@ -39,25 +42,28 @@ class Teacher:
             objective = session.fitness.divergence_on(session.texts.report, genome)
         session.transform.apply(session.transform.teacher(genome))
         report, factor = session.texts.read(session.texts.report)
-        return cls(*taught(session, genome, text), report, factor, objective)
+        return cls(*taught(session, genome, text), report, session.texts.tokenizer, factor, objective)
 
     @property
     def model(self) -> Any:
         return self.dense.model
 
     def score(self, model: Any) -> dict[str, float | None]:
-        """Perplexity of ``model`` on the report text, and its divergence from this one."""
+        """Perplexity of ``model`` on the report text, its divergence from this one, and its accuracy on a task file."""
         tokens = self.report.tokens
         if self.objective is None:
             found, perplexity = divergence(Forward(model), self.dense, tokens)
         else:
             found, perplexity = measured(Forward(model), tokens, self.objective)
-        return {"perplexity": finite(perplexity**self.factor), "divergence": finite(self.factor * found)}
+        scores = {"perplexity": finite(perplexity**self.factor), "divergence": finite(self.factor * found)}
+        if self.report.lines:
+            scores["accuracy"] = accuracy(self.report, self.tokenizer, Measure(Forward(model), None))
+        return scores
 
     def known(self, session: Session, final: FinalModel) -> dict[str, float | None] | None:
         """The scores of ``final``, if a report of ``session`` measured them; None if not."""
         found = session.fitness.known(final.genome, session.texts.report)
-        if not found or not self.objective or final.recovered or session.transform.updates:
+        if not found or not self.objective or self.report.lines or final.recovered or session.transform.updates:
             return None
         return {"perplexity": finite(found[1]), "divergence": finite(found[0])}
 

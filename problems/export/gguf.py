@@ -21,7 +21,7 @@ from evoprune.problems.export.format import ExportFormat, Json
 from evoprune.problems.export.runtime import lines
 from evoprune.problems.models.forward import Forward
 from evoprune.problems.results.result import LanguageModelResult
-from evoprune.problems.results.summary import loss, megabytes, reached
+from evoprune.problems.results.summary import also, loss, megabytes, reached
 from evoprune.problems.transforms.stack import base_of
 
 TOLERANCE = 1e-2  # relative, of perplexities in llama.cpp, which rounds activations, and of the run; see tolerance
@@ -208,6 +208,7 @@ def _verdict(facts: ExportFacts) -> str:
             theirs = digits(preset.bits_per_byte - source.bits_per_byte, 3)
             lost += f" ({preset.name} of {megabytes(preset.bytes)}: {theirs})"
         said.append(lost)
+    said += also(facts)
     if facts.runtime:
         said.append(f"generates {facts.runtime.decode.evolved / facts.runtime.decode.dense:.2f} times as fast")
     if taken := facts.memory:

@@ -174,12 +174,9 @@ def first_difference(model: Llama, text: str, tokens: NDArray[np.int64], begin: 
     ``begin``: each window begins with a token that the text's tokenizer adds. It is expected once, and counted once.
     """
     read = _ids(tokens)
-    expected = read.flatten()
-    if begin:
-        expected = np.concatenate([read[0, :1], read[:, 1:].flatten()])
+    expected = np.concatenate([read[0, :1], read[:, 1:].flatten()]) if begin else read.flatten()
     found = model.tokenise(text[: _LETTERS * len(expected)], begin)[: len(expected)]
-    if (tokens < 0).any():  # the text is the first line of a task file
-        expected = expected[: len(found)]
+    expected = expected[: len(found)] if (tokens < 0).any() else expected  # the text is the first line of a task file
     same = found == expected[: len(found)]
     if same.all():
         return None if len(found) == len(expected) else len(found)

@@ -14,6 +14,7 @@ from evoprune.experiment.parameters import check_parameters
 from evoprune.exports.exporting import FACTS, described_in
 from evoprune.files.json_files import finite
 from evoprune.interfaces.export import Table
+from evoprune.problems.evaluation.accuracy import accuracy
 from evoprune.problems.evaluation.measure import Measure, Perplexity
 from evoprune.problems.evaluation.session import protocol_of
 from evoprune.problems.export.ragged_model import load_any
@@ -68,7 +69,7 @@ def run_tasks(
 
 Row = dict[str, Any]
 
-_SHARES = frozenset({"sparsity"})
+_SHARES = frozenset({"sparsity", "accuracy"})
 
 _ARGUMENTS = {
     "problem.model": "SOURCE",
@@ -123,6 +124,8 @@ def _row(
         "sparsity": resident.removed_weights / resident.prunable_weights,
         "perplexity": finite(perplexity),
     }
+    if windows.lines:
+        row["accuracy"] = accuracy(windows, resident.tokenizer, Measure(Forward(model or resident.model), None))
     return row | _tasks(model or resident.model, resident.tokenizer, options, windows.begin is not None)
 
 

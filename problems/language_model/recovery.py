@@ -147,7 +147,7 @@ def recover_export(
     own = options.text_settings(search)
     seen = [cut_windows(search, tokenizer, "search_text")] if search and own.identity == search.identity else []
     text = divided(own, seen, options, student, tokenizer, report)
-    judge = Teacher(DenseModel(teacher.model), text, report)
+    judge = Teacher(DenseModel(teacher.model), text, report, tokenizer)
     begin(workplace, options, judge, {"weights": [resident.weights_sha256, teacher.weights_sha256]})
 
     def make(name: str) -> Given:

@@ -15,6 +15,7 @@ from evoprune.problems.budgets import BUDGETS
 from evoprune.problems.distillation.settings import RunSettings
 from evoprune.problems.models.settings import Device, Dtype, Source, model_fault, registered
 from evoprune.problems.texts.settings import TextSettings, text_fault
+from evoprune.problems.texts.tasks import task_fault
 from evoprune.problems.transforms import TRANSFORMS
 from evoprune.problems.transforms.weights.settings import WeightsSettings
 
@@ -172,10 +173,12 @@ def _missing(settings: RunSettings) -> Iterator[str]:
     if fault := model_fault(settings.model):
         yield f"problem.model: {fault}"
     roles = {"search_text": settings.search_text, "report_text": settings.report_text}
-    roles |= {"second_text": settings.second_text} if settings.second_text else {}
+    roles |= {f"second_text.{at}": text for at, text in enumerate(settings.second_text)}
     roles["calibration_text"] = settings.calibration
     for role, its_text in roles.items():
-        if (fault := text_fault(its_text)) and (role != "calibration_text" or settings.calibration_text):
+        if (fault := text_fault(its_text) or task_fault(its_text)) and (
+            role != "calibration_text" or settings.calibration_text
+        ):
             yield f"problem.{role}: {fault}"
     if settings.recover and find_spec("accelerate") is None:
         yield "problem.recover: needs accelerate; pip install 'evoprune[recover]'"

@@ -45,11 +45,18 @@ class Prune(Planner):
         )
         kinds = get_args(KvType)
         parser.add_argument("--kv", choices=kinds, default=kinds[0], help="for --fits: the type of keys and values")
-        parser.add_argument(
+        texts = parser.add_mutually_exclusive_group()
+        texts.add_argument(
             "--text",
             metavar="FILE",
             help="a .txt, .jsonl or .parquet file: it is divided among search, calibration and report (default: the "
             "Python documentation that comes with Python)",
+        )
+        texts.add_argument(
+            "--task",
+            metavar="FILE.jsonl",
+            help="in place of --text: lines with prompt and answer, with prompt, choices and answer, or with messages, "
+            "whose answers alone are scored",
         )
         parser.add_argument(
             "--base",
@@ -66,7 +73,8 @@ class Prune(Planner):
         parser.add_argument(
             "--also",
             metavar="FILE",
-            help="another text to measure the result on, such as one in another language",
+            action="append",
+            help="another text to measure the result on, such as one in another language; may be given more than once",
         )
         times = parser.add_mutually_exclusive_group()
         times.add_argument("--time", default="20m", help="how long it may take, as in 90s, 20m or 2h (default: 20m)")
@@ -95,12 +103,12 @@ class Prune(Planner):
         from evoprune.problems.gguf.base import find_base
         from evoprune.problems.models.resident import Resident
         from evoprune.problems.planning.at_all import model_settings
-        from evoprune.problems.planning.division import WINDOWS, divide, parts_of
+        from evoprune.problems.planning.division import divide, divide_lines, parts_of
         from evoprune.problems.planning.plan import SEARCHED, longest, measure_subject, share_out
         from evoprune.problems.texts.settings import TextSettings
         from evoprune.problems.texts.windows import cut_windows
 
-        given = options.text or options.vocabulary
+        given = options.task or options.text or options.vocabulary
         parts = parts_of(given)
         words = text_of(options.vocabulary, given, parts) if options.vocabulary else None
         settings = model_settings(options.model, math.inf if options.quick else seconds)
@@ -111,8 +119,9 @@ class Prune(Planner):
         if one_file:
             find_base(resident, base)  # raises an error if nothing says what the file holds beside the weights
         with Phase("measuring the model"):
-            text = divide(given, parts, resident.tokenizer, longest(resident))
-            short = replace(text, window=min(WINDOWS[-1], text.window)).settings("search", SEARCHED)
+            divided = divide_lines if options.task else divide
+            text = divided(given, parts, resident.tokenizer, longest(resident))
+            short = replace(text, window=text.sizes[-1]).settings("search", SEARCHED)
             windows = cut_windows(TextSettings(**short), resident.tokenizer, "text")
             if words and isinstance(recipe, Unneeded):
                 recipe = recipe.sized(resident, words, parts["search"])
@@ -131,32 +140,31 @@ class Prune(Planner):
                 print(line)
             return None
         recipe, text, shares = share_out(recipe, subject, text, seconds - spent, options.quick)
-        made = recipe.experiment(subject, shares.evaluations)
+        made, searched = recipe.experiment(subject, shares.evaluations), text.settings("search", shares.searched)
         problem = {
             **(with_vocabulary(made["problem"], words) if words else made["problem"]),
-            "search_text": text.settings("search", shares.searched),
-            "held_out_windows": shares.held_out,
+            "search_text": searched,
+            "held_out_windows": text.count(shares.held_out),
             "report_text": text.settings("report", shares.report),
             "calibration_text": text.settings("calibration", shares.calibration),
             "model": settings.model,
             "dtype": resident.dtype,
         }
         if options.also:
-            problem["second_text"] = {
-                "source": TextSettings(source=options.also).source,
-                "window": text.window,
-                "windows": shares.report,
-            }
+            problem["second_text"] = [
+                {"source": TextSettings(source=also).source, "window": text.window, "windows": shares.report}
+                for also in options.also
+            ]
         if shares.training:
             problem["recover"] = {
                 **recipe.recovery(subject, shares.compensated),
                 "time": f"{shares.training:.0f}s",
-                "window": min(_TRAINED_WINDOW, text.window),
-                "held_out": shares.held_out,
+                "window": text.line or min(_TRAINED_WINDOW, text.window),
+                "held_out": text.count(shares.held_out),
                 "evaluations": shares.validations,
                 **_recovery_text(trained_on(words, parts, text.windows("search"))),
             }
-        budget = round(shares.evaluations * shares.searched * text.window)
+        budget = round(shares.evaluations * searched["windows"] * searched["window"])
         remarks += [
             f"{options.model}: {subject.prunable:,} weights in {subject.blocks} blocks, {resident.dtype} on "
             f"{resident.place}, {1 / subject.scored:,.0f} tokens/s",

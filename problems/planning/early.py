@@ -22,6 +22,7 @@ from evoprune.problems.planning.sizes import Bits, Size
 from evoprune.problems.planning.vocabulary import OPTION
 from evoprune.problems.results.summary import megabytes
 from evoprune.problems.texts.settings import TextSettings, text_fault
+from evoprune.problems.texts.tasks import KINDS, is_task, task_fault
 
 _LEAST_TEXT = 10_000  # bytes: no text with fewer has the tokens of all windows, as 2 bytes a token are rare
 _PATIENCE = 5.0  # seconds for the hub's answer
@@ -43,7 +44,9 @@ def refuse_mistakes(options: argparse.Namespace, recipe: Recipe | None) -> None:
         raise InputError(f"expected 0 or more, got {options.seed}", "--seed")
     _refuse_text(options.text, "--text", _LEAST_TEXT)
     _refuse_text(options.vocabulary, OPTION, 1)
-    _refuse_text(options.also, "--also", 1)
+    for also in options.also or ():
+        _refuse_text(also, "--also", 1)
+    _refuse_task(options)
     settings = ModelSettings(model=options.model)
     if fault := model_fault(settings.model):
         raise InputError(fault, "MODEL")
@@ -121,6 +124,21 @@ def _refuse_text(text: str | None, option: str, least: int) -> None:
         raise InputError(
             f"{text} has {size:,} bytes; expected about {max(1, least // 500)} kB of English, or more", option
         )
+
+
+def _refuse_task(options: argparse.Namespace) -> None:
+    if options.text and is_task(TextSettings(source=options.text)):
+        raise InputError(f"{options.text} is a task file: expected it after --task", "--text")
+    if options.task is None:
+        return
+    _refuse_text(options.task, "--task", 1)
+    settings = TextSettings(source=options.task)
+    if not is_task(settings):
+        raise InputError(f"{options.task}: expected a .jsonl file with {', or '.join(KINDS.values())}", "--task")
+    if fault := task_fault(settings):
+        raise InputError(fault, "--task")
+    if options.vocabulary:
+        raise InputError("the answers of --task are scored in all tokens: give one of both", OPTION)
 
 
 def _refuse_unless_on_hub(name: str) -> None:

@@ -19,6 +19,7 @@ from evoprune.problems.evaluation.measure import Divergence, Measure
 from evoprune.problems.gguf import ggml
 from evoprune.problems.models.blocks import Matrix
 from evoprune.problems.models.forward import Forward
+from evoprune.problems.models.marks import predictions
 from evoprune.problems.models.resident import Resident
 from evoprune.problems.planning.division import Division
 from evoprune.problems.planning.plan import share_out
@@ -58,9 +59,9 @@ def kinds_of(resident: Resident, own: Mapping[str, str], tokens: torch.Tensor) -
     for matrix in typed_matrices(resident):
         groups[matrix.kind].append(matrix)
     measure = Measure(Forward(resident.model), tokens.numel())
-    predictions = tokens.shape[0] * (tokens.shape[1] - 1)
-    dense = Divergence(predictions, min(_TOP, resident.model.get_input_embeddings().weight.shape[0]))
-    loss = measure.total(tokens, dense.learn) / predictions
+    count = predictions(tokens)
+    dense = Divergence(count, min(_TOP, resident.model.get_input_embeddings().weight.shape[0]))
+    loss = measure.total(tokens, dense.learn) / count
     found = []
     for matrices in steps(list(groups.values()), "measuring kinds of matrices", "kind"):
         harm = _with_noise(matrices, lambda: measure.value(tokens, dense)) / _NOISE**2
@@ -157,7 +158,8 @@ def overview(
         encoded = source_types(resident.model, find_base(resident, None), matrices)
         own = {name: each.kind for name, each in encoded.items()}
     kinds, loss = kinds_of(resident, own, tokens)
-    letters = len(resident.tokenizer.decode(tokens.flatten()).encode()) / tokens.numel()
+    scored = tokens[tokens >= 0]
+    letters = len(resident.tokenizer.decode(scored).encode()) / len(scored)
     lines = [_now(model, resident, whole, is_file)]
     lines.append(f"what types of matrices alone would lose, before training, by {tokens.numel():,} tokens of the text:")
     for share in _SHARES if own else _OF_HALVES:
@@ -172,7 +174,7 @@ def overview(
             told = f"about {digits(lost / letters / math.log(2), 2)} bits per byte ({lost / loss:.1%})"
         lines += [
             f"  {megabytes(size)}, {share:.0%}: {told}; {least} min at least",
-            f"    {_command(model, size, source)}",
+            f"    {_command(model, size, source, '--task' if text.line else '--text')}",
         ]
     return [*lines, "faster, or with fewer tokens: --speedup 1.3, --vocabulary TEXT; all goals: prune --help"]
 
@@ -187,7 +189,7 @@ def _now(model: str, resident: Resident, whole: float, is_file: bool) -> str:
     return f"{told}; generates {digits(speed, 3)} tokens/s in llama.cpp" if speed else told
 
 
-def _command(model: str, size: float, source: str | None) -> str:
-    text = f" --text {shlex.quote(source)}" if source else ""
+def _command(model: str, size: float, source: str | None, option: str) -> str:
+    text = f" {option} {shlex.quote(source)}" if source else ""
     asked = megabytes(size).replace(",", "").replace(" ", "")
     return f"python -m evoprune prune {shlex.quote(model)} --size {asked}{text} --out smaller.gguf"

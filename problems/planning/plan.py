@@ -20,7 +20,7 @@ from evoprune.problems.models.device import free_memory
 from evoprune.problems.models.load import stored_kinds
 from evoprune.problems.models.resident import Resident
 from evoprune.problems.models.weight_files import stored_tensors
-from evoprune.problems.planning.division import WINDOWS, Division
+from evoprune.problems.planning.division import Division
 from evoprune.problems.planning.recipe import Recipe, Subject
 from evoprune.problems.reconstruction import PASSES, UPDATED
 from evoprune.problems.texts.windows import Windows
@@ -171,6 +171,7 @@ def share_out(
 _ROOM = 0.5  # share of the time that the least may take with finer types, as training gains more than these
 _COMFORT = 0.35  # share of the time that the least may take with longer windows, and with finer types of cut matrices
 _SPARE = {"calibration": 0.05, "search": 0.02, "report": 0.08}  # of the time beyond the least; the rest is for training
+_ACCURATE = {"report": 0.2}  # the same of a task file: an accuracy needs more lines than a loss
 _SHORTEST, _LONGER = 6.0, (30.0, 60.0)  # seconds of a training, at least; and where it is measured once more
 _TRAINED = 5.0  # seconds to copy a model that is trained, and to draw and write the result
 _GENERATION = 4.0  # evaluations of one that gains something, at least
@@ -192,8 +193,7 @@ def _share_out_file(
     recipe: Recipe, subject: Subject, text: Division, seconds: float
 ) -> tuple[Recipe, Division, Shares]:
     """As :func:`share_out` for types of a file: any time is enough for some result."""
-    windows = [window for window in WINDOWS if window <= text.window] or [text.window]
-    sizes = [*((window, SEARCHED) for window in windows), (windows[-1], SEARCHED // 2)]
+    sizes = [*((window, SEARCHED) for window in text.sizes), (text.sizes[-1], SEARCHED // 2)]
     recipes = [recipe] + ([cheaper] if (cheaper := recipe.cheaper()) else [])
     for each in recipes:
         for size in sizes:
@@ -212,7 +212,7 @@ def _least_of_file(recipe: Recipe, subject: Subject, text: Division, searched: i
     exporting = fixed + written + _EXPORTED * _READ * window
     calibration = min(_REFITTED // text.window if recipe.cuts(subject) else _READ, text.windows("calibration"))
     seconds = fixed + subject.slowness * recipe.setup_seconds(subject) + exporting
-    seconds += window * (calibration + _READ * (_JUDGED + _REPORTED) + searched * (evaluations + _KNOWN))
+    seconds += window * (calibration + _READ * (_JUDGED + text.scored(_REPORTED)) + searched * (evaluations + _KNOWN))
     if recipe.types(subject):
         windows, length = _SENSED
         seconds += _FISHER * min(windows, calibration) * min(length, text.window) * subject.scored
@@ -232,12 +232,12 @@ def _with_spare(least: Shares, seconds: float, subject: Subject, text: Division,
     compared = comparing <= _COMPARING * spare
     spare -= comparing if compared else 0.0
     cuts = recipe.cuts(subject)
-    more = {name: share * spare / window for name, share in _SPARE.items()}
+    more = {name: share * spare / window for name, share in (_SPARE | (_ACCURATE if text.answers else {})).items()}
     calibration, cost = _calibrated(least.calibration, more["calibration"], cuts, text.windows("calibration"))
     evaluations = least.evaluations
     if cuts or more["search"] >= _GENERATION * least.searched:
         evaluations = min(recipe.evaluations(subject)[1], evaluations + more["search"] / least.searched)
-    scored = _REPORTED + _EXPORTED + (_MEASURED if subject.trainable else 0)
+    scored = text.scored(_REPORTED) + _EXPORTED + (_MEASURED if subject.trainable else 0)
     report = _within((_READ, _REPORT[1]), _READ + more["report"] / scored, text.windows("report"))
     held_out = min(8, _READ + calibration // 8)
     cost += least.searched * (evaluations - least.evaluations)
@@ -249,7 +249,7 @@ def _with_spare(least: Shares, seconds: float, subject: Subject, text: Division,
     training = found.training
     compensated = not cuts and _COMPENSATING * COMPENSATED * subject.scored <= _COMPENSATING_SHARE * training
     exporting = least.exporting + _EXPORTED * (report - _READ) * window + (comparing if compared else 0.0)
-    searching = seconds - exporting - training - window * (_JUDGED * held_out + _REPORTED * report)
+    searching = seconds - exporting - training - window * (_JUDGED * held_out + text.scored(_REPORTED) * report)
     return replace(
         least, calibration=calibration, report=report, evaluations=evaluations, seconds=seconds, training=training,
         exporting=exporting, searching=searching, held_out=held_out, compared=compared, compensated=compensated,
@@ -283,9 +283,9 @@ def _fitted(recipe: Recipe, subject: Subject, text: Division, seconds: float) ->
     calibrated = window * (1 + (UPDATED * PASSES if solving else 0))
     calibrated += text.window * (subject.gradients or 0.0) if recipe.needs_gradients(subject) else 0.0
     calibration = _within(_CALIBRATION, _CALIBRATING * seconds / calibrated, text.windows("calibration"))
-    report = _within(_REPORT, _REPORTING * seconds / (_SCORED * window), text.windows("report"))
+    report = _within(_REPORT, _REPORTING * seconds / (text.scored(_SCORED) * window), text.windows("report"))
     before = _LOADED * subject.loading + recipe.setup_seconds(subject) + UPDATED * solving
-    before += calibration * calibrated + report * _SCORED * window
+    before += calibration * calibrated + report * text.scored(_SCORED) * window
     least, most = recipe.evaluations(subject)
     for searched in (SEARCHED, SEARCHED // 2):
         evaluations = min(most, (seconds - before) / (searched * window))

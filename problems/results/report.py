@@ -14,6 +14,7 @@ from evoprune.files.json_files import finite
 from evoprune.interfaces.parts import Outcome
 from evoprune.problems.budgets import ReportedBudget
 from evoprune.problems.budgets.amounts import LENGTH, of_model, unlimited_bytes
+from evoprune.problems.evaluation.accuracy import accuracy
 from evoprune.problems.evaluation.session import Session
 from evoprune.problems.models.blocks import attentions_numbered, max_positions
 from evoprune.problems.models.marks import ids
@@ -53,7 +54,7 @@ def report(
             "search": (texts.search, [] if is_fitness else genomes),
             "report": (texts.report, genomes),
             "held_out": (texts.held_out, names.values()),
-            "second": (texts.second, names.values()),
+            **{str(at): (windows, names.values()) for at, windows in enumerate(texts.second)},
         },
     )
     if is_fitness:
@@ -92,11 +93,13 @@ def report(
     }
     if target is not None:
         found |= sparsity_report(session, outcome, folder, target, found, scores["search"], scores["report"], by_matrix)
-    if texts.second:
-        row = texts.second.measured(texts.tokenizer)
+    for at, windows in enumerate(texts.second):
+        row = windows.measured(texts.tokenizer)
         second = Text.model_validate(row)
-        bits = {name: second.bits_per_byte(scores["second"][reference]) for name, reference in names.items()}
-        found["second"] = {"text": row, "bits_per_byte": bits}
+        bits = {name: second.bits_per_byte(scores[str(at)][reference]) for name, reference in names.items()}
+        found.setdefault("second", []).append({"text": row, "bits_per_byte": bits})
+    if texts.report.lines:
+        found["accuracy"] = accuracies(session, compared)
     shown = {name: compared[name] for name in compared if name != UNIFORM}
     return found | {"told": transform.told(outcome.best), "written": written(session, shown)}
 
@@ -115,6 +118,15 @@ def reconstructed(session: Session, genomes: Mapping[str, Sequence[float]]) -> d
         for role, windows in texts.items():
             scores[role][name] = finite(session.fitness.perplexity(windows))
     return scores
+
+
+def accuracies(session: Session, genomes: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """The accuracy of ``genomes`` by name, in the form that is exported, on the lines of the report text."""
+    found = {}
+    for name, genome in genomes.items():
+        FinalModel(session, genome).reside()
+        found[name] = accuracy(session.texts.report, session.texts.tokenizer, session.fitness.measure)
+    return found
 
 
 def sparsity(session: Session) -> dict[str, float]:

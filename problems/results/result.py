@@ -158,13 +158,14 @@ class RecoveredRow(Keys):
     """A recovered model, before and after; ``divergence``: from the dense model, in nats a token.
 
     ``behind_dense``: nats a token behind the dense model trained alike. ``helped``: better by ``decided``, the
-    criterion on held-out windows before and after, where ``curve`` was measured.
+    criterion on held-out windows before and after, where ``curve`` was measured. ``accuracy_after``: on a task file.
     """
 
     perplexity_before: float | None
     perplexity_after: float | None
     divergence_before: float | None
     divergence_after: float | None
+    accuracy_after: float | None = None
     behind_dense: float | None = None
     helped: bool
     decided: tuple[float | None, float | None]
@@ -186,7 +187,9 @@ class Reported(BaseModel, extra="allow", allow_inf_nan=False, protected_namespac
     gap_closed: float | None
     chosen: str | None = None
     told: tuple[str, ...] | None = None
-    second: SecondText | None = None
+    accuracy: Mapping[str, float] | None = None
+    """Shares of the lines of a task file, see :attr:`measured_accuracy`."""
+    second: tuple[SecondText, ...] | None = None
     recovered: dict[str, RecoveredRow] | None = None
     protocol: Protocol
     rival: str | None = None
@@ -205,6 +208,13 @@ class Reported(BaseModel, extra="allow", allow_inf_nan=False, protected_namespac
         finals = self.perplexity.exported.measured
         finals |= {name: after for name, after in trained.items() if name in finals and name != "dense"}
         return {name: self.protocol.report_text.bits_per_byte(perplexity) for name, perplexity in finals.items()}
+
+    @property
+    def measured_accuracy(self) -> dict[str, float]:
+        """Accuracies on the lines of the report text, of the models as they are exported, by name; none of a text."""
+        trained = {name: row.accuracy_after for name, row in (self.recovered or {}).items() if row.helped}
+        known = {name: after for name, after in trained.items() if after is not None and name != "dense"}
+        return {name: known.get(name, before) for name, before in (self.accuracy or {}).items()}
 
     @property
     def behind_source(self) -> float | None:

@@ -19,12 +19,13 @@ WORDS = {
     "asked": "asked for, and reached",
     "unseen": "perplexity on the report text",
     "bits_per_byte": "bits per byte of the report text",
+    "accuracy": "accuracy on the held-out lines",
     "gap_closed": "gap to dense closed",
     "gap_closed_reconstructed": "gap to dense closed, both reconstructed",
     "written": "what the models write",
 }
 
-SHARES = frozenset({"sparsity", "gap_closed", "gap_closed_reconstructed"})
+SHARES = frozenset({"sparsity", "accuracy", "gap_closed", "gap_closed_reconstructed"})
 
 EXPLAINED = {
     "unseen": "how many tokens the model hesitates between, on text that the search never saw; lower is better",
@@ -34,6 +35,8 @@ EXPLAINED = {
     "remaining weights were updated",
     "bits_per_byte": "the loss of all tokens in bits, divided by the bytes of the text; of the models as they are "
     "exported",
+    "accuracy": "the share of the report text's lines of which each token of the answers is the likeliest one, or of "
+    "whose choices the right one has the highest log-probability divided by its characters (acc_norm)",
     "sparsity": "weights that are zero or gone: of the prunable ones (the matrices of the blocks), and of all",
     "gap_closed": "how much of the distance between uniform and dense, in log-perplexity on the report text, the "
     "search makes good",
@@ -68,7 +71,21 @@ def verdict(result: Reported, size: int | None = None) -> str:
     """
     if size is None and result.cost and "bits_per_weight" in result.cost.savings:
         size = round(result.cost.bytes.evolved)
-    return f"{reached(result, size)}: {behind(result) or _perplexities(result, result.perplexity.exported)}."
+    lost = behind(result) or _perplexities(result, result.perplexity.exported)
+    return f"{reached(result, size)}: {', '.join([lost, *also(result)])}."
+
+
+def also(result: Reported) -> Iterator[str]:
+    """Say the accuracy on a task file beside the others', and the loss on other texts."""
+    if found := result.measured_accuracy:
+        others = ", ".join(f"{name} {share:.1%}" for name, share in found.items() if name != EVOLVED)
+        yield f"accuracy {found[EVOLVED]:.1%} on {result.protocol.report_text.windows} held-out lines ({others})"
+    trained = (result.recovered or {}).get(EVOLVED)
+    when = " before training" if trained and trained.helped else ""
+    for second in result.second or ():
+        before, after = map(second.bits_per_byte.get, ("dense", EVOLVED))
+        if before is not None and after is not None:
+            yield f"{loss(after - before, 'the source')} on {second.text.name}{when}"
 
 
 def reached(result: Reported, size: int | None) -> str:
@@ -178,7 +195,7 @@ def _lines(result: LanguageModelResult) -> Iterator[str]:
         yield f"finals, {protocol.finals} on held-out windows: {judged}; {name} won"
     yield from recovered_lines(result.recovered or {})
     yield from result.told or ()
-    if second := result.second:
+    for second in result.second or ():
         yield f"bits per byte of {second.text.name}: {_listed(second.bits_per_byte)}"
 
 

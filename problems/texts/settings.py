@@ -1,9 +1,9 @@
 """Settings of the texts of a run. Imports no torch."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from evoprune import Fraction, Settings
 from evoprune.problems.models.settings import Source
@@ -89,9 +89,16 @@ class TextsSettings(Settings):
         None, description="the text for scores' statistics and reconstruction; null: 16,384 tokens of the search text"
     )
 
-    second_text: TextSettings | None = Field(
-        None, description="another text that the result is measured on, such as one in another language"
+    second_text: tuple[TextSettings, ...] = Field(
+        (), description="another text, or a list of texts, that the result is measured on, as in another language"
     )
+
+    @field_validator(
+        "second_text", mode="before", json_schema_input_type=TextSettings | tuple[TextSettings, ...] | None
+    )
+    @classmethod
+    def _any_number(cls, value: Any) -> Any:
+        return value if isinstance(value, list | tuple) else [] if value is None else [value]
 
     @model_validator(mode="after")
     def _texts_apart(self) -> Self:

@@ -58,6 +58,16 @@ def is_task(settings: TextSettings) -> bool:
     return isinstance(first, dict) and "text" not in first and bool({"prompt", "messages", "answer"} & first.keys())
 
 
+def task_fault(settings: TextSettings) -> str | None:
+    """Say what is wrong with the first faulty line of a task file; None for a sound one, and for plain text."""
+    try:
+        if is_task(settings):
+            records(Path(settings.source))
+    except InputError as error:
+        return str(error)
+    return None
+
+
 def records(path: Path) -> list[tuple[int, Json]]:
     """Return the number of each line of a task file, and the line. Raises :class:`evoprune.InputError`."""
     found: list[tuple[int, Json]] = []
@@ -157,10 +167,15 @@ def _line(record: Json, tokenizer: Any, number: int) -> Line:
 def _rendered(tokenizer: Any, messages: list[Json], answer: bool = False) -> str:
     if not getattr(tokenizer, "chat_template", None):
         raise ValueError("messages: the model's tokenizer has no chat template; expected prompt and answer")
+    from evoprune.problems.models.load import added_bos_token  # which imports torch
+
     try:
-        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer))
+        text = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer))
     except Exception as error:  # templates raise errors of their own
         raise ValueError(f"messages: the model's chat template does not take them: {error}") from None
+    return (
+        text if added_bos_token(tokenizer) is None else text.removeprefix(tokenizer.bos_token)
+    )  # windows begin with it
 
 
 def _spans(tokenizer: Any, messages: list[Json], text: str) -> Iterator[tuple[int, int]]:

@@ -111,9 +111,8 @@ class Texts:
         return held_out_windows(self.search, [self.calibration] if same else [], count, self.tokenizer)
 
     @cached_property
-    def second(self) -> Windows | None:
-        text = self._settings.second_text
-        return self.windows(text, "second_text", at_most=True) if text else None
+    def second(self) -> list[Windows]:
+        return [self.windows(text, "second_text", at_most=True) for text in self._settings.second_text]
 
     @cached_property
     def report(self) -> Windows:

@@ -1,9 +1,11 @@
 """The script that checks a folder, in this process."""
 
+import hashlib
 import math
 
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from evoprune.problems.export import check
@@ -26,6 +28,18 @@ def test_it_measures_what_a_plain_forward_gives(job, session):
     assert found["perplexity"] == pytest.approx(plain_perplexity(session.resident.model, tokens), rel=1e-4)
     assert found["tokens_sha256"] == session.texts.report.sha256
     assert found["zeros"] == dict.fromkeys(job["matrices"], 0)
+
+
+def test_of_a_task_file_it_measures_the_answers_and_reads_the_first_line_itself(job, session, tmp_path):
+    tokens, model = session.texts.report.tokens, session.resident.model
+    marked = torch.cat([~tokens[:, :20], tokens[:, 20:]], dim=1)
+    (tmp_path / "line.txt").write_text(" ".join(f"w{word}" for word in tokens[0, :9].tolist()))
+    found = check.main(job | {"rows": marked.tolist(), "text": str(tmp_path / "line.txt")})
+    losses = cross_entropy(model(tokens).logits[:, :-1].transpose(1, 2), tokens[:, 1:], reduction="none")[:, 19:]
+    assert found["perplexity"] == pytest.approx(math.exp(losses.mean()), rel=1e-4)
+    assert found["tokens_sha256"] == hashlib.sha256(marked.numpy().tobytes()).hexdigest()
+    (tmp_path / "line.txt").write_text("w1 w2 w3")
+    assert check.main(job | {"rows": marked.tolist(), "text": str(tmp_path / "line.txt")}) != found
 
 
 def test_carriage_returns_are_read_as_they_were_written(tmp_path):

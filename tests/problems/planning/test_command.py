@@ -1,5 +1,6 @@
 """One command for one's own model: its plan, run, export and errors."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -8,6 +9,8 @@ import yaml
 from transformers import AutoModelForCausalLM
 
 from evoprune.cli import main
+from evoprune.exports.exporting import FACTS, described_in
+from evoprune.files.json_files import read_json
 from evoprune.problems.language_model import problem
 from evoprune.problems.models.resident import Resident
 from evoprune.problems.planning import plan, vocabulary
@@ -123,6 +126,41 @@ def test_a_file_that_lost_heads_channels_blocks_or_experts_is_smaller_than_its_s
     assert found["recovered"]["evolved"]["trained"]
     asked = found["asked"]
     assert asked["got"] >= asked["wanted"] if goal.startswith("--remove") else asked["got"] <= asked["wanted"]
+
+
+@pytest.fixture
+def task(tmp_path):
+    """Writes a task file of so many lines of 37 bytes."""
+
+    def write(lines):
+        path = tmp_path / "task.jsonl"
+        records = ({"prompt": f"{n:032}", "choices": ["1", "2", "3"], "answer": str(n % 3 + 1)} for n in range(lines))
+        path.write_text("".join(f"{json.dumps(record)}\n" for record in records))
+        return path
+
+    return write
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("trained")
+def test_a_task_file_is_searched_trained_and_told_in_place_of_a_text(prune, text, task, tmp_path, tiny):
+    pytest.importorskip("llama_cpp_py_sync")
+    out, other = tmp_path / "small.gguf", tmp_path / "other.txt"
+    other.write_text(text.read_text()[5_000:])
+    also = [f"--also={path}" for path in (text, other)]
+    code, printed, err = prune("--size=150kB", "--task", task(120), "--time=4s", "--out", out, *also)
+    assert code == 0, err
+    found, facts = result(tmp_path / "runs" / "run"), read_json(described_in(out, FACTS, True))
+    report = found["protocol"]["report_text"]
+    assert found["accuracy"].keys() == {"dense", "uniform", "evolved"}
+    assert report["predictions"] == report["windows"] == report["bytes"]  # an answer is a byte
+    assert found["protocol"]["recovery"]["text"]["source"] == str(task(120))
+    for told in (printed, (tmp_path / "runs" / "run" / "report.md").read_text()):
+        assert f"on {report['windows']} held-out lines" in told
+        assert all(f" on {name}" in told for name in ("all.txt", "other.txt"))
+    assert facts["check"]["perplexity"] == pytest.approx(
+        facts["check"]["run_perplexity"], rel=facts["check"]["tolerance"]
+    )
 
 
 def test_weights_in_16_bits_of_a_quantised_source_are_announced_first(prune, quantised):
@@ -249,6 +287,17 @@ def _refused(answer, fragment, tmp_path):
     assert fragment in line
     assert "Traceback" not in err
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_task_file_with_a_fault_is_refused_with_its_line(prune, task, text, tmp_path):
+    _refused(prune(GOAL, "--task", task(30)), "30 different lines: expected at least", tmp_path)
+    _refused(prune(GOAL, "--text", task(200)), "--task", tmp_path)
+    _refused(prune(GOAL, "--task", text), "prompt and answer", tmp_path)
+    path = task(200)
+    path.write_text(path.read_text() + json.dumps({"prompt": "1" * 60, "choices": ["1", "2"], "answer": 0}))
+    _refused(prune(GOAL, "--task", path), "line 201 has 61 tokens", tmp_path)
+    path.write_text(path.read_text().replace('"answer": "3"', '"answer": 3', 1))
+    _refused(prune(GOAL, "--task", path), "line 3: answer", tmp_path)
 
 
 def test_a_text_that_is_too_short_says_how_long_it_should_be(prune, tmp_path):

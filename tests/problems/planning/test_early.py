@@ -78,7 +78,7 @@ def test_they_are_a_line_each_and_nothing_heavy_is_imported(file, tiny, broken, 
 def refused(model, recipe, **options):
     """The message, None if nothing is refused."""
     given = {"model": str(model), "seed": 0, "context": 1} | dict.fromkeys(
-        ["out", "base", "text", "vocabulary", "also"]
+        ["out", "base", "text", "task", "vocabulary", "also"]
     )
     given = Namespace(**given | options)
     try:

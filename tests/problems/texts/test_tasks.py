@@ -11,6 +11,7 @@ from evoprune import InputError
 from evoprune.problems.calibration import gradients
 from evoprune.problems.distillation.loss import Student, divergence
 from evoprune.problems.distillation.targets import DenseModel
+from evoprune.problems.evaluation.accuracy import accuracy
 from evoprune.problems.evaluation.measure import Divergence, Measure, Perplexity
 from evoprune.problems.models.blocks import find_matrices
 from evoprune.problems.models.forward import Forward
@@ -22,6 +23,7 @@ from evoprune.problems.texts.windows import cut_windows, held_out_windows
 from tests.problems.small import VOCABULARY, random_model, save
 
 CHAT = (
+    "{{ bos_token ~ ' ' if bos_token else '' }}"
     "{% for m in messages %}{{ 'w1 ' if m.role == 'user' else 'w2 ' }}{{ m.content }}{{ ' w3 ' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ 'w2 ' }}{% endif %}"
 )
@@ -150,6 +152,33 @@ def test_gradients_are_those_of_the_answers(model, tokenizer, lines, task):
     (slow,) = torch.autograd.grad(cross_entropy(logits, tokens[0, 1:][tokens[0, 1:] >= 0]), weight)
     weight.requires_grad_(False)
     torch.testing.assert_close(found, slow.abs())
+
+
+@torch.no_grad()
+def test_the_accuracy_is_that_of_lines_read_one_by_one(model, tokenizer, lines, task):
+    def greedy(prompt):
+        begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+        tokens = begin + [int(word[1:]) for word in prompt.split()]
+        return f" w{int(model(torch.tensor([tokens])).logits[0, -1].argmax())}"
+
+    def right(line):
+        if "choices" not in line:
+            told = [*answers(line)]
+            at = [place for place, (_, counts) in enumerate(told) if counts]
+            return all(greedy(" ".join(word for word, _ in told[:place])).strip() == told[place][0] for place in at)
+        scores = [
+            -float(slow_losses(model, tokenizer, line | {"answer": at}).sum()) / len(choice)
+            for at, choice in enumerate(line["choices"])
+        ]
+        return scores.index(max(scores)) == line["answer"]
+
+    if "answer" in lines[0] and "choices" not in lines[0]:
+        lines[::2] = [{"prompt": line["prompt"].strip(), "answer": greedy(line["prompt"])} for line in lines[::2]]
+    expected = [right(line) for line in lines]
+    windows = cut_windows(task(lines), tokenizer, "report_text")
+    assert accuracy(windows, tokenizer, Measure(Forward(model), 96)) == sum(expected) / len(expected)
+    assert any(expected) or "messages" in lines[0]
+    assert not all(expected)
 
 
 def test_the_parts_of_a_file_and_held_out_lines_are_disjoint(tokenizer, task):

@@ -121,9 +121,9 @@ def test_what_is_exported_reads_texts_alike(tmp_path):
     (tmp_path / "french.txt").write_text("Les fonctions sont définies plus bas. " * 30)
     run = Run.open(run_in(tmp_path, problem))
     assert run.problem.session.transform.tokens_left(run.best.genome) is not None
-    bits, result, texts = run.result.second.bits_per_byte, run.result, run.problem.session.texts
+    bits, result, texts = run.result.second[0].bits_per_byte, run.result, run.problem.session.texts
     assert 0 < bits["dense"] < bits["evolved"]
-    for described, read in ((result.protocol.report_text, texts.report), (result.second.text, texts.second)):
+    for described, read in ((result.protocol.report_text, texts.report), (result.second[0].text, texts.second[0])):
         assert described.bytes == read.predicted_bytes(texts.tokenizer)
     for kind, name in ((Folder, "smaller"), (GgufFile, "smaller.gguf")):
         (place := tmp_path / kind.__name__).mkdir()
