@@ -140,12 +140,12 @@ class Speedup(Recipe):
 
     def experiment(self, subject: Subject, evaluations: float) -> Json:  # noqa: ARG002
         """Search as is best under a limit of time (docs/structure.md)."""
-        if subject.experts:
-            raise InputError("fewer experts make no token faster: give --size or --remove", self.option)
         load = {"phase": "decode", "batch": 1, "length": self._length(subject), "seconds": self._timed}
         types, budget = self.types(subject), {"use": "milliseconds", "speedup": self.value, **load}
         if not self.cuts(subject):
             return retyped(subject, budget, types)
+        if subject.experts:
+            raise InputError("fewer experts make no token faster: give --size or --remove", self.option)
         made = narrower(subject, budget, self.removed(subject), types)
         return made | {"operators": additive(cuts=subject.one_file)}
 
