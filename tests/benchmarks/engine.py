@@ -11,19 +11,27 @@ pymoo, which evoprune does not:
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
+import numpy
 from deap import algorithms, base, benchmarks, tools
+from scipy.stats import mannwhitneyu
 
-from evoprune import Gene, minimize
+from evoprune import Gene, Search, minimize
+from evoprune.records import recorded, run_folder
+from evoprune.records.history import is_generation
 
-GENES, SIZE = 30, 100
+GENES, SIZE, EVALUATIONS = 30, 100, 3000
+FRONTS = ("zdt1", "zdt2", "zdt3", "dtlz2", "bnh", "osy", "c2dtlz2")
+SLEEP, SECONDS, MOST = 0.05, 10, 400  # of workers: the shortest evaluation, the time, evaluations that take longer
 OURS = {"select": "tournament", "survive": {"use": "elitist", "fraction": 0.01}}  # as near to eaSimple as can be
 
 
@@ -98,17 +106,91 @@ def processor(way: Callable[[int], None], generations: int) -> float:
     return time.process_time() - start
 
 
+def fronts(seeds: int, names: Sequence[str] = FRONTS) -> Iterator[str]:
+    """Hypervolume of NSGA-II at equal evaluations, up to 1.1 in each objective after all fronts are scaled together."""
+    from pymoo.algorithms.moo.nsga2 import NSGA2
+    from pymoo.indicators.hv import HV
+    from pymoo.optimize import minimize as pymoo_minimize
+    from pymoo.problems import get_problem
+    from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
+
+    yield f"| problem | evoprune: median of {seeds} seeds | pymoo | p |"
+    yield "|---|---|---|---|"
+    for name in names:
+        problem, evoprune, others = get_problem(name), [], []
+        for seed in range(seeds):
+            evoprune.append(front(problem, seed))
+            result = pymoo_minimize(problem, NSGA2(pop_size=SIZE), ("n_eval", EVALUATIONS), seed=seed + 1)
+            others.append(numpy.empty((0, problem.n_obj)) if result.F is None else result.F)
+        every = numpy.vstack([*evoprune, *others])
+        best = every[NonDominatedSorting().do(every, only_non_dominated_front=True)]
+        low, high = best.min(axis=0), best.max(axis=0)
+        volume = HV(ref_point=numpy.full(problem.n_obj, 1.1))
+        ours, theirs = (
+            [float(volume((each - low) / (high - low))) if len(each) else 0.0 for each in way]
+            for way in (evoprune, others)
+        )
+        p = mannwhitneyu(ours, theirs).pvalue
+        yield f"| {name} | {median(ours):.4f} | {median(theirs):.4f} | {p:.3f} |"
+
+
+def front(problem: Any, seed: int) -> numpy.ndarray:
+    """The values that satisfy all constraints and that no others dominate, with pymoo's operators and parameters."""
+    genes = [Gene(f"x{at}", *map(float, bounds)) for at, bounds in enumerate(zip(problem.xl, problem.xu, strict=True))]
+    mutate = {"use": "polynomial", "eta": 20.0, "indpb": 1 / len(genes)}
+    operators = {"mate": {"use": "simulated_binary", "eta": 15.0}, "mutate": mutate}
+    search = Search(genes, algorithm="nsga2", objectives=problem.n_obj, population=SIZE, operators=operators, seed=seed)
+    while search.evaluations < EVALUATIONS:
+        for genome in search.ask():
+            (values,), (limits,) = problem.evaluate(numpy.array([genome]), return_values_of=["F", "G"])
+            search.tell(genome, values, limits)
+    genomes, values = map(numpy.array, zip(*search.front, strict=True))
+    satisfied = (problem.evaluate(genomes, return_values_of=["G"]) <= 0).all(axis=1)
+    return values[satisfied]
+
+
+def slow(genome: list[float]) -> float:
+    """Rastrigin's function after a sleep, 1, 2 or 8 times as long by the process."""
+    number = multiprocessing.current_process()._identity[0]  # of a worker: from 1 on
+    time.sleep(SLEEP * (1, 2, 8)[number % 3])
+    return benchmarks.rastrigin(genome)[0]
+
+
+def workers(seeds: int) -> Iterator[str]:
+    """Evaluations a second, and the best, after equal time with workers 1, 2 and 8 times as slow."""
+    yield f"| algorithm | evaluations in {SECONDS} s | a second | best (median of {seeds} seeds) |"
+    yield "|---|---|---|---|"
+    genes = [Gene(f"x{place}", -5.12, 5.12) for place in range(5)]
+    for algorithm in ("generational", "steady_state", "asynchronous"):
+        done, best = [], []
+        for seed in range(seeds):
+            with tempfile.TemporaryDirectory() as folder:
+                run = Path(folder) / "run"
+                minimize(slow, genes, algorithm=algorithm, evaluations=MOST, seed=seed, workers=3, folder=run)
+                lines = [line for line in recorded.lines(run / run_folder.HISTORY) if is_generation(line)]
+            first, *rest = lines  # until which workers start
+            in_time = [line for line in rest if line["seconds"] - first["seconds"] <= SECONDS][-1]
+            spent = in_time["seconds"] - first["seconds"]
+            done.append((in_time["evaluations"] - first["evaluations"]) / spent)
+            best.append(in_time["best"])
+        rate = median(done)
+        yield f"| {algorithm} | {rate * SECONDS:.0f} | {rate:.1f} | {median(best):.2f} |"
+
+
 WAYS = [deap, ours, pymoo] if any((Path(place) / "pymoo").is_dir() for place in sys.path) else [deap, ours]
+
+
+TABLES = {"overhead": overhead, "fronts": fronts, "workers": workers}
 
 
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=("overhead",))
+    parser.add_argument("table", choices=tuple(TABLES))
     parser.add_argument("--seeds", type=int, default=5)
     given = parser.parse_args()
-    for line in {"overhead": overhead}[given.table](given.seeds):
-        print(line)
+    for line in TABLES[given.table](given.seeds):
+        print(line, flush=True)
 
 
 if __name__ == "__main__":
