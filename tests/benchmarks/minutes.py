@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 
 from evoprune.figures import COLOURS, GREY, STYLE
 
+_TICKS = [base * 10.0**power for power in range(-4, 1) for base in (1, 2, 5)]
+
 HEADING = "## Loss against minutes"
 
 
@@ -46,15 +48,20 @@ def main(page: str, out: str) -> None:
             for colour, size in zip(COLOURS, sizes, strict=False):
                 points = sorted((row.minutes, row.behind) for row in own if row.size == size and row.minutes)
                 axes.plot(*zip(*points, strict=True), "o-", color=colour)
-                axes.annotate(f"{size:g} MB", points[-1], xytext=(6, 3), textcoords="offset points", color=colour)
+                axes.annotate(
+                    f"{size:g} MB", points[-1], xytext=(6, -3), textcoords="offset points", color=colour, va="top"
+                )
             for row in own:
                 if row.minutes is None:
                     axes.axhline(row.behind, color=GREY, linestyle=":", zorder=0)
-                    axes.text(0.01, row.behind, f"{row.name}, {row.size:g} MB", color=GREY, fontsize=9,
-                              transform=axes.get_yaxis_transform(), verticalalignment="bottom")  # fmt: skip
+                    axes.text(1, row.behind, f"{row.name}, {row.size:g} MB", color=GREY, fontsize=9,
+                              transform=axes.get_yaxis_transform(), ha="right", va="bottom")  # fmt: skip
             axes.set(title=model, xlabel="minutes", ylabel="bits a byte behind the source", xscale="log", yscale="log")
             axes.set_xticks([2, 5, 10, 30], ["2", "5", "10", "30"])
-            axes.set_xlim(1.7, 60)
+            axes.set_xlim(1.7, 120)
+            losses = [row.behind for row in own]
+            ticks = [tick for tick in _TICKS if min(losses) / 1.5 <= tick <= 1.5 * max(losses)]
+            axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
             axes.minorticks_off()
         figure.savefig(out, dpi=150)
 
