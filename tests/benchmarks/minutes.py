@@ -61,6 +61,7 @@ def main(page: str, out: str) -> None:
             axes.set_xlim(1.7, 120)
             losses = [row.behind for row in own]
             ticks = [tick for tick in _TICKS if min(losses) / 1.5 <= tick <= 1.5 * max(losses)]
+            axes.set_ylim(bottom=min(losses) / 1.5)
             axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
             axes.minorticks_off()
         figure.savefig(out, dpi=150)

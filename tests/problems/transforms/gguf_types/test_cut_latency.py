@@ -9,7 +9,6 @@ import pytest
 
 from evoprune.api import Run
 from evoprune.cli import main
-from evoprune.problems.budgets.latency import _PASSES as TURNS
 from evoprune.problems.budgets.latency import timer_of
 from evoprune.problems.budgets.milliseconds import Milliseconds
 from evoprune.problems.models.throughput import Load
@@ -46,7 +45,7 @@ def test_a_type_that_one_small_matrix_alone_may_have_is_not_timed(problem_on, by
             del sizes["Q4_0"]
     monkeypatch.setattr(latency, "milliseconds", lambda *given: calls.append(given) or timed(*given))
     times = ASKED.measure(made)
-    assert len(calls) == 2 * latency._PROCESSES * TURNS
+    assert len(calls) == 2 * latency._PROCESSES  # one round, as so little time is given
     ASKED.settle(made, times)
     assert made.genes[1].levels == (DENSE, "Q8_0")
 
