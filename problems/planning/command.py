@@ -1,13 +1,16 @@
 """The command ``prune MODEL``: measures the model, divides text and time, and makes the experiment."""
 
+from __future__ import annotations
+
 import argparse
 import math
 import re
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import TYPE_CHECKING, ClassVar, get_args
 
 from evoprune import InputError, Plan, Planner
 from evoprune.console.phase import Phase
@@ -16,10 +19,17 @@ from evoprune.problems.distillation.settings import DURATION, seconds_of
 from evoprune.problems.export import KvType
 from evoprune.problems.gguf.sources import architecture_of, cuts_of
 from evoprune.problems.planning.fits import CONTEXT, Fits
-from evoprune.problems.planning.recipe import Recipe
+from evoprune.problems.planning.recipe import Json, Recipe, Subject
 from evoprune.problems.planning.recipes import RECIPES, Sparsity
 from evoprune.problems.planning.vocabulary import OPTION, Unneeded, text_of, trained_on, with_vocabulary
 from evoprune.problems.results.summary import megabytes
+
+if TYPE_CHECKING:  # they import torch
+    from evoprune.problems.models.resident import Resident
+    from evoprune.problems.models.settings import ModelSettings
+    from evoprune.problems.planning.division import Division
+    from evoprune.problems.planning.plan import Shares
+    from evoprune.problems.texts.windows import Windows
 
 _LOOKED_AT = 4  # windows of a model that is given without a goal
 _MANY = 0.15  # share of the parameters in rows of tokens from which fewer tokens may lose less than cuts
@@ -84,7 +94,7 @@ class Prune(Planner):
 
     @classmethod
     def plan(cls, options: argparse.Namespace) -> Plan | None:
-        from evoprune.problems.planning.early import larger_than_source, least_bytes, refuse_files, refuse_mistakes
+        from evoprune.problems.planning.early import refuse_files, refuse_mistakes
 
         recipe, seconds = _goal(options), _QUICK if options.quick else _seconds(options.time)
         refuse_mistakes(options, recipe)
@@ -92,114 +102,164 @@ class Prune(Planner):
         one_file = recipe is None or (options.out is not None and options.out.suffix == ".gguf")
         if one_file:
             architecture_of(options.model, base)  # raises an error for a model that cannot be written
-        memory: dict[str, Any] = {}
-        remarks = []
+        memory: Json = {}
+        remarks: list[str] = []
         if isinstance(recipe, Fits):
             memory = {"context": options.context, "kv": options.kv, "fits": int(recipe.value)}
             recipe, taken = recipe.beside_context(options.model, base, options.context, options.kv)
             remarks.append(taken)
         refuse_files(options, recipe)
 
-        from evoprune.problems.gguf.base import find_base
-        from evoprune.problems.models.resident import Resident
-        from evoprune.problems.planning.at_all import model_settings
-        from evoprune.problems.planning.division import divide, divide_lines, parts_of
-        from evoprune.problems.planning.plan import SEARCHED, longest, measure_subject, share_out
-        from evoprune.problems.texts.settings import TextSettings
-        from evoprune.problems.texts.windows import cut_windows
-
-        given = options.task or options.text or options.vocabulary
-        parts = parts_of(given)
-        words = text_of(options.vocabulary, given, parts) if options.vocabulary else None
-        settings = model_settings(options.model, math.inf if options.quick else seconds)
-        begun, computed = time.perf_counter(), time.process_time()
-        with Phase(f"loading {options.model}"):
-            resident = Resident.load(settings)
-        loading = time.perf_counter() - begun
-        if one_file:
-            find_base(resident, base)  # raises an error if nothing says what the file holds beside the weights
-        with Phase("measuring the model"):
-            divided = divide_lines if options.task else divide
-            text = divided(given, parts, resident.tokenizer, longest(resident))
-            short = replace(text, window=text.sizes[-1]).settings("search", SEARCHED)
-            windows = cut_windows(TextSettings(**short), resident.tokenizer, "text")
-            if words and isinstance(recipe, Unneeded):
-                recipe = recipe.sized(resident, words, parts["search"])
-            tokens = len(resident.model.get_input_embeddings().weight) if words else 0
-            files = (cuts_of(options.model, base), least_bytes(settings, tokens)) if one_file else ()
-            gradients = recipe is not None and recipe.differentiates
-            subject = measure_subject(resident, windows, loading, gradients, one_file, base, *files)
-        planning, spent = time.perf_counter() - begun, 0.0
-        if one_file:
-            spent = _BEGINNING + planning
-            subject = replace(subject, slowness=max(1.0, planning / (time.process_time() - computed)))
-        if recipe is None:
+        found = _measured(options, recipe, one_file, base, seconds)
+        if found.recipe is None:
             from evoprune.problems.planning.overview import overview
 
-            for line in overview(options.model, resident, subject, text, windows.tokens[:_LOOKED_AT], given):
+            named = {"--task": options.task, "--text": options.text}
+            given = [part for option, file in named.items() if file for part in (option, file)]
+            windows = found.windows.tokens[:_LOOKED_AT]
+            for line in overview(options.model, found.resident, found.subject, found.text, windows, given):
                 print(line)
             return None
-        recipe, text, shares = share_out(recipe, subject, text, seconds - spent, options.quick)
-        made, searched = recipe.experiment(subject, shares.evaluations), text.settings("search", shares.searched)
-        problem = {
-            **(with_vocabulary(made["problem"], words) if words else made["problem"]),
-            "search_text": searched,
-            "held_out_windows": text.count(shares.held_out),
-            "report_text": text.settings("report", shares.report),
-            "calibration_text": text.settings("calibration", shares.calibration),
-            "model": settings.model,
-            "dtype": resident.dtype,
+
+        from evoprune.problems.planning.plan import share_out
+
+        left = seconds - found.spent
+        recipe, text, shares = share_out(found.recipe, found.subject, found.text, left, options.quick)
+        made = recipe.experiment(found.subject, shares.evaluations)
+        problem = _problem(found, recipe, text, shares, made["problem"], options.also or ())
+        searched = problem["search_text"]
+        experiment = made | {
+            "problem": problem,
+            "budget": round(shares.evaluations * searched["windows"] * searched["window"]),
+            "seed": options.seed,
         }
-        if options.also:
-            problem["second_text"] = [
-                {"source": TextSettings(source=also).source, "window": text.window, "windows": shares.report}
-                for also in options.also
-            ]
-        if shares.training:
-            problem["recover"] = {
-                **recipe.recovery(subject, shares.compensated),
-                "time": f"{shares.training:.0f}s",
-                "window": text.line or min(_TRAINED_WINDOW, text.window),
-                "held_out": text.count(shares.held_out),
-                "evaluations": shares.validations,
-                **_recovery_text(trained_on(words, parts, text.windows("search"))),
-            }
-        budget = round(shares.evaluations * searched["windows"] * searched["window"])
-        remarks += [
-            f"{options.model}: {subject.prunable:,} weights in {subject.blocks} blocks, {resident.dtype} on "
-            f"{resident.place}, {1 / subject.scored:,.0f} tokens/s",
-            text.remark,
-            f"about {max(1, round((shares.seconds + spent) / 60))} min: {shares.calibration} windows of "
-            f"{text.window} tokens to calibrate, {shares.evaluations:.0f} evaluations of {shares.searched}, "
-            f"{shares.report} for the report"
-            + (f", {shares.training:.0f} s to train {problem['recover']['train']}" if shares.training else ""),
-        ]
-        if larger := larger_than_source(settings, resident.parameters, made):
-            remarks.insert(0, larger)
-        rows = resident.model.get_input_embeddings().weight.numel() / resident.parameters
-        if recipe.cuts(subject) and not words and rows >= _MANY:
-            remarks.append(
-                f"{rows:.0%} of the parameters are rows of tokens: {OPTION} TEXT, which leaves out those that a text "
-                "does not need, may lose less"
-            )
-        if not subject.heads and "'channels'" in repr(problem.get("transforms")):
-            remarks.append("attentions cannot lose heads in this model: channels of MLPs alone go")
-        if cached := recipe.cached_bytes(subject):
-            with suppress(OSError):  # without a folder nothing is cached
-                limit = megabytes(cache_limit())
-                remarks.append(
-                    f"up to {megabytes(cached)} go to the cache, which keeps {limit}: python -m evoprune cache"
-                )
-        experiment = made | {"problem": problem, "budget": budget, "seed": options.seed}
-        name = Path(settings.model).stem.replace("bundled:", "")
-        resident.keep_for_run()
-        left = shares.seconds - shares.exporting
+        remarks += _remarks(found, recipe, text, shares, made)
+        name = Path(found.settings.model).stem.replace("bundled:", "")
+        found.resident.keep_for_run()
         export = memory | ({"base": base} if base else {}) | ({} if shares.compared else {"untimed": True})
-        ends = (left, shares.searching) if shares.exporting else ()
+        ends = (shares.seconds - shares.exporting, shares.searching) if shares.exporting else ()
         return Plan(experiment, name, remarks, export, *ends)
 
 
-def _recovery_text(part: dict[str, Any]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Measured:
+    """A loaded model, and what planning knows of it. ``words``: settings of the text that says which tokens stay."""
+
+    recipe: Recipe | None
+    settings: ModelSettings
+    resident: Resident
+    subject: Subject
+    text: Division
+    parts: Mapping[str, Json]
+    words: Json | None
+    windows: Windows
+    spent: float  # seconds, for a file
+
+
+def _measured(
+    options: argparse.Namespace, recipe: Recipe | None, one_file: bool, base: str | None, seconds: float
+) -> _Measured:
+    from evoprune.problems.gguf.base import find_base
+    from evoprune.problems.models.resident import Resident
+    from evoprune.problems.planning.at_all import model_settings
+    from evoprune.problems.planning.division import divide, divide_lines, parts_of
+    from evoprune.problems.planning.early import least_bytes
+    from evoprune.problems.planning.plan import SEARCHED, longest, measure_subject
+    from evoprune.problems.texts.settings import TextSettings
+    from evoprune.problems.texts.windows import cut_windows
+
+    given = options.task or options.text or options.vocabulary
+    parts = parts_of(given)
+    words = text_of(options.vocabulary, given, parts) if options.vocabulary else None
+    settings = model_settings(options.model, math.inf if options.quick else seconds)
+    begun, computed = time.perf_counter(), time.process_time()
+    with Phase(f"loading {options.model}"):
+        resident = Resident.load(settings)
+    loading = time.perf_counter() - begun
+    if one_file:
+        find_base(resident, base)  # raises an error if nothing says what the file holds beside the weights
+    with Phase("measuring the model"):
+        text = (divide_lines if options.task else divide)(given, parts, resident.tokenizer, longest(resident))
+        short = replace(text, window=text.sizes[-1]).settings("search", SEARCHED)
+        windows = cut_windows(TextSettings(**short), resident.tokenizer, "text")
+        if words and isinstance(recipe, Unneeded):
+            recipe = recipe.sized(resident, words, parts["search"])
+        tokens = len(resident.model.get_input_embeddings().weight) if words else 0
+        files = (cuts_of(options.model, base), least_bytes(settings, tokens)) if one_file else ()
+        gradients = recipe is not None and recipe.differentiates
+        subject = measure_subject(resident, windows, loading, gradients, one_file, base, *files)
+    planning, spent = time.perf_counter() - begun, 0.0
+    if one_file:
+        spent = _BEGINNING + planning
+        subject = replace(subject, slowness=max(1.0, planning / (time.process_time() - computed)))
+    return _Measured(recipe, settings, resident, subject, text, parts, words, windows, spent)
+
+
+def _problem(
+    found: _Measured, recipe: Recipe, text: Division, shares: Shares, made: Json, others: Sequence[str]
+) -> Json:
+    """Return ``made``, a problem without model and texts, with these. ``others``: texts to measure the result on."""
+    from evoprune.problems.texts.settings import TextSettings
+
+    words = found.words
+    problem = {
+        **(with_vocabulary(made, words) if words else made),
+        "search_text": text.settings("search", shares.searched),
+        "held_out_windows": text.count(shares.held_out),
+        "report_text": text.settings("report", shares.report),
+        "calibration_text": text.settings("calibration", shares.calibration),
+        "model": found.settings.model,
+        "dtype": found.resident.dtype,
+    }
+    if others:
+        problem["second_text"] = [
+            {"source": TextSettings(source=other).source, "window": text.window, "windows": shares.report}
+            for other in others
+        ]
+    if shares.training:
+        problem["recover"] = {
+            **recipe.recovery(found.subject, shares.compensated),
+            "time": f"{shares.training:.0f}s",
+            "window": text.line or min(_TRAINED_WINDOW, text.window),
+            "held_out": text.count(shares.held_out),
+            "evaluations": shares.validations,
+            **_recovery_text(trained_on(words, found.parts, text.windows("search"))),
+        }
+    return problem
+
+
+def _remarks(found: _Measured, recipe: Recipe, text: Division, shares: Shares, made: Json) -> Iterator[str]:
+    from evoprune.problems.planning.early import larger_than_source
+
+    resident, subject, model = found.resident, found.subject, found.settings.model
+    if larger := larger_than_source(found.settings, resident.parameters, made):
+        yield larger
+    yield (
+        f"{model}: {subject.prunable:,} weights in {subject.blocks} blocks, {resident.dtype} on {resident.place}, "
+        f"{1 / subject.scored:,.0f} tokens/s"
+    )
+    yield text.remark
+    trained = recipe.recovery(subject, shares.compensated)["train"] if shares.training else ""
+    yield (
+        f"about {max(1, round((shares.seconds + found.spent) / 60))} min: {shares.calibration} windows of "
+        f"{text.window} tokens to calibrate, {shares.evaluations:.0f} evaluations of {shares.searched}, "
+        f"{shares.report} for the report" + (f", {shares.training:.0f} s to train {trained}" if trained else "")
+    )
+    rows = resident.model.get_input_embeddings().weight.numel() / resident.parameters
+    if recipe.cuts(subject) and not found.words and rows >= _MANY:
+        yield (
+            f"{rows:.0%} of the parameters are rows of tokens: {OPTION} TEXT, which leaves out those that a text does "
+            "not need, may lose less"
+        )
+    if not subject.heads and "'channels'" in repr(made["problem"].get("transforms")):
+        yield "attentions cannot lose heads in this model: channels of MLPs alone go"
+    if cached := recipe.cached_bytes(subject):
+        with suppress(OSError):  # without a folder nothing is cached
+            limit = megabytes(cache_limit())
+            yield f"up to {megabytes(cached)} go to the cache, which keeps {limit}: python -m evoprune cache"
+
+
+def _recovery_text(part: Json) -> Json:
     """Settings that let a recovery read ``part`` of a text."""
     return {"text": part["source"]} | {key: part[key] for key in ("split", "part") if key in part}
 

@@ -139,11 +139,11 @@ def _moves(kind: Kind) -> Iterator[tuple[float, float]]:
 
 
 def overview(
-    model: str, resident: Resident, subject: Subject, text: Division, tokens: torch.Tensor, source: str | None
+    model: str, resident: Resident, subject: Subject, text: Division, tokens: torch.Tensor, given: Sequence[str]
 ) -> list[str]:
     """Return lines on sizes that the model could have, their losses and the commands that make them.
 
-    ``tokens`` ``(windows, window)``: of the text for the search. ``source``: its name, if one was given.
+    ``tokens`` ``(windows, window)``: of the text for the search. ``given``: the option that named it, and its name.
     """
     from evoprune.problems.gguf.base import find_base
     from evoprune.problems.transforms.gguf_types.source import source_types
@@ -174,7 +174,7 @@ def overview(
             told = f"about {digits(lost / letters / math.log(2), 2)} bits per byte ({lost / loss:.1%})"
         lines += [
             f"  {megabytes(size)}, {share:.0%}: {told}; {least} min at least",
-            f"    {_command(model, size, source, '--task' if text.line else '--text')}",
+            f"    {_command(model, size, given)}",
         ]
     return [*lines, "faster, or with fewer tokens: --speedup 1.3, --vocabulary TEXT; all goals: prune --help"]
 
@@ -189,7 +189,7 @@ def _now(model: str, resident: Resident, whole: float, is_file: bool) -> str:
     return f"{told}; generates {digits(speed, 3)} tokens/s in llama.cpp" if speed else told
 
 
-def _command(model: str, size: float, source: str | None, option: str) -> str:
-    text = f" {option} {shlex.quote(source)}" if source else ""
+def _command(model: str, size: float, given: Sequence[str]) -> str:
     asked = megabytes(size).replace(",", "").replace(" ", "")
-    return f"python -m evoprune prune {shlex.quote(model)} --size {asked}{text} --out smaller.gguf"
+    words = ["python", "-m", "evoprune", "prune", model, "--size", asked, *given, "--out", "smaller.gguf"]
+    return shlex.join(words)

@@ -82,4 +82,4 @@ def test_without_its_packages_it_says_which(monkeypatch, tiny):
     from evoprune.problems.planning.overview import overview
 
     with pytest.raises(InputError, match="pip install something"):
-        overview(str(tiny), None, None, None, None, None)
+        overview(str(tiny), None, None, None, None, ())
