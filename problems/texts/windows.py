@@ -56,7 +56,7 @@ class Windows:
 
     @property
     def counted(self) -> NDArray[numpy.bool_]:
-        """Whether each token of :attr:`text` counts."""
+        """Say of each token of :attr:`text` if it counts."""
         return (self._of_text >= 0).numpy()
 
     @property

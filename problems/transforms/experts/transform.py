@@ -100,7 +100,7 @@ class Experts(Transform):
                 each.choose(self._chosen)
 
     def _by_block(self, genome: Sequence[float]) -> dict[int, int]:
-        """How many experts each block loses."""
+        """Return the number of experts that each block loses."""
         both = zip(self._governed.values(), map(int, genome), strict=not self.settings.top_k)
         return {block: level for blocks, level in both for block in blocks}
 
