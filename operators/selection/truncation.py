@@ -2,12 +2,12 @@
 
 import random
 from collections.abc import Sequence
-from operator import attrgetter
 from typing import Annotated
 
 from pydantic import Field
 
 from evoprune import Individual
+from evoprune.operators.algorithm.breeding import fittest
 
 
 def truncation(
@@ -20,5 +20,4 @@ def truncation(
 
     Muehlenbein and Schlierkamp-Voosen, "Predictive Models for the Breeder Genetic Algorithm", 1993.
     """
-    ranked = sorted(individuals, key=attrgetter("fitness.order"), reverse=True)
-    return random.sample(ranked[: max(k, round(fraction * len(individuals)))], k)
+    return random.sample(fittest(individuals, max(k, round(fraction * len(individuals)))), k)
