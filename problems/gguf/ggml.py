@@ -70,6 +70,12 @@ def block_size(kind: str) -> int:
     return int(_library().ggml_blck_size(_numbers()[kind]))
 
 
+def bits(kind: str) -> float:
+    """The bits of a weight in ``kind``."""
+    block = block_size(kind)
+    return 8 * row_bytes(kind, block) / block
+
+
 def row_bytes(kind: str, width: int) -> int:
     """The bytes of a row of ``width`` weights."""
     if width % (block := block_size(kind)):

@@ -96,7 +96,7 @@ def decoding_speed(path: Path, seconds: float) -> float | None:
 
 
 def memory(path: Path, context: int, kv: str) -> Json:
-    """Count the bytes that llama.cpp takes for the file ``path``: see :func:`problems.gguf.llama.memory`.
+    """Count the bytes that llama.cpp takes for the file ``path``: see :func:`evoprune.problems.gguf.llama.memory`.
 
     Raises :class:`evoprune.InputError` where it does not load.
     """

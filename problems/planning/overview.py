@@ -87,10 +87,10 @@ def _errors(matrices: Sequence[Matrix], own: Mapping[str, str]) -> dict[float, f
     sample = [_some(matrix) for matrix in matrices[:: max(1, len(matrices) // _SAMPLED)]]
     width = sample[0].shape[1]
     kind = own.get(matrices[0].name)
-    most = 8 * ggml.row_bytes(kind, width) / width if kind else _HALF
+    most = ggml.bits(kind) if kind else _HALF
     found = {most: 0.0}
     for each in {kind for bits in (7, 5, 4, 3) for kind in types_near(bits, [width], [], fast=False)}:
-        bits = 8 * ggml.row_bytes(each, width) / width
+        bits = ggml.bits(each)
         if bits < most:
             parts = [_squares(rows, each) for rows in sample]
             error = sum(lost for lost, _ in parts) / sum(whole for _, whole in parts)

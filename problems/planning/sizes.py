@@ -57,7 +57,7 @@ class Size(Recipe):
         types = [*self.types(subject)]
         if not subject.quantised:
             return [(types, subject.widths)]
-        most = {kind: _TYPES[kind].bits if kind in _TYPES else _MOST_BITS for kind in subject.by_kind}
+        most = {kind: _bits_of(kind) for kind in subject.by_kind}
         return [
             ([kind for kind in types if _TYPES[kind].bits < most[own]], widths)
             for own, widths in subject.by_kind.items()
@@ -149,7 +149,7 @@ def shrinking(subject: Subject, kinds: Collection[str]) -> float:
     """Return how many times as many bits the quantised source has as one with the smallest of ``kinds``."""
     own = least = 0.0
     for kind, widths in subject.by_kind.items():
-        bits = _TYPES[kind].bits if kind in _TYPES else _MOST_BITS
+        bits = _bits_of(kind)
         for width, count in widths.items():
             own += count * bits
             least += count * min([bits, *(_TYPES[each].bits for each in kinds if _fitting(each, [width]))])
@@ -162,6 +162,11 @@ _FINE = ("Q8_0", "Q6_K", "Q5_0", "Q5_K", "IQ4_NL", "Q4_K", "MXFP4", "Q3_K", "Q2_
 
 _BELOW, _ABOVE = 1.3, 2.3  # bits around the wanted ones within which matrices are found
 _HALVES, _MOST_BITS = {"F16", "BF16"}, 16.0  # which any type makes smaller
+
+
+def _bits_of(kind: str) -> float:
+    """The bits of a weight in ``kind``, of a source."""
+    return _TYPES[kind].bits if kind in _TYPES else _MOST_BITS
 
 
 def types_near(bits: float, widths: Collection[int], own: Collection[str], fast: bool) -> list[str]:

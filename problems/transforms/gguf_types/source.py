@@ -51,16 +51,11 @@ def nearest_type(kind: str, widths: Collection[int]) -> str | None:
     if all(ggml.fits(kind, width) for width in widths):
         return kind
     fitting = [each for each in COMMON if all(ggml.fits(each, width) for width in widths)]
-    most = _bits(kind)
-    below = [each for each in fitting if _bits(each) <= most]
+    most = ggml.bits(kind)
+    below = [each for each in fitting if ggml.bits(each) <= most]
     if below:
-        return max(reversed(below), key=_bits)  # of equals the last: the more exact
-    return min(fitting, key=_bits, default=None)
-
-
-def _bits(kind: str) -> float:
-    block = ggml.block_size(kind)
-    return 8 * ggml.row_bytes(kind, block) / block
+        return max(reversed(below), key=ggml.bits)  # of equals the last: the more exact
+    return min(fitting, key=ggml.bits, default=None)
 
 
 def rows_taken(own: Encoded, whole: torch.Tensor, weight: torch.Tensor) -> Bytes | None:
