@@ -87,20 +87,24 @@ class Cost(Keys):
 
 
 class Text(Keys):
-    """The protocol of a text. ``begin``: the token that each window begins with. ``bytes``: of what is predicted."""
+    """The protocol of a text.
+
+    ``predictions``: tokens that count, ``bytes``: theirs. ``begin``: the token that each window begins with.
+    """
 
     source: str
     window: int = Field(ge=2)
     windows: int = Field(ge=1)
+    predictions: int = Field(ge=1)
     begin: str | None = None
     bytes: int | None = Field(None, ge=1)
     sha256: str
 
     def bits_per_byte(self, perplexity: float | None) -> float | None:
-        """Bits of all predicted tokens, divided by the bytes of the text that they stand for."""
+        """Bits of the tokens that count, divided by the bytes of the text that they stand for."""
         if perplexity is None or self.bytes is None:
             return None
-        return self.windows * (self.window - 1) * math.log2(perplexity) / self.bytes
+        return self.predictions * math.log2(perplexity) / self.bytes
 
     @property
     def name(self) -> str:

@@ -190,7 +190,7 @@ def problem_on(byte_models: Callable[[str], dict[str, Any]]) -> Callable[..., La
 @pytest.fixture
 def result() -> dict[str, Any]:
     """A run's ``result.json``, whose uniform pruning is infinitely bad."""
-    text = {"source": "/home/me/texts/valid.txt", "window": 32, "windows": 4, "sha256": "abc"}
+    text = {"source": "/home/me/texts/valid.txt", "window": 32, "windows": 4, "predictions": 124, "sha256": "abc"}
     return {
         "sparsity": {"prunable": 0.45, "model": 0.4},
         "perplexity": {role: {"dense": 20.5, "uniform": None, "evolved": 30.25} for role in ("search", "report")},

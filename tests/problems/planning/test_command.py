@@ -154,6 +154,7 @@ def test_a_task_file_is_searched_trained_and_told_in_place_of_a_text(prune, text
     report = found["protocol"]["report_text"]
     assert found["accuracy"].keys() == {"dense", "uniform", "evolved"}
     assert report["predictions"] == report["windows"] == report["bytes"]  # an answer is a byte
+    assert found["bits_per_byte"]["dense"] == pytest.approx(math.log2(found["perplexity"]["report"]["dense"]))
     assert found["protocol"]["recovery"]["text"]["source"] == str(task(120))
     for told in (printed, (tmp_path / "runs" / "run" / "report.md").read_text()):
         assert f"on {report['windows']} held-out lines" in told

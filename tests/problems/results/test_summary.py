@@ -89,7 +89,7 @@ def test_the_gain_of_the_search_follows_the_verdict(made, keys, fact):
     ("source", "fact"), [(1000, "0.6 kB of 1.0 kB"), (500, "0.6 kB, larger than the source of 0.5")]
 )
 def test_a_file_is_compared_with_the_gguf_file_that_it_was_made_of(made, result, source, fact):
-    text = result["protocol"]["report_text"] | {"windows": 2, "window": 5, "bytes": 32}
+    text = result["protocol"]["report_text"] | {"predictions": 8, "bytes": 32}
     protocol = result["protocol"] | {"model": "/a/b.gguf", "source_bytes": source, "report_text": text}
     perplexity = {"report": {"dense": 16.0, "uniform": 1e6, "evolved": 64.0}}
     found = made(cost=TYPED, asked=SIZE, protocol=protocol, perplexity=perplexity)
