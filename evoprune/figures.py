@@ -120,15 +120,15 @@ def _power(value: float, _: int) -> str:
 
 
 def draw_convergence(
-    history: Sequence[dict[str, Any]], label: str, folder: Path, about: str = "", drawn: Collection[str] = ()
+    history: Sequence[dict[str, Any]], labels: Sequence[str], folder: Path, about: str = "", drawn: Collection[str] = ()
 ) -> None:
     """Draw best, median and middle half of the population against generations, from history lines.
 
-    ``label``: the first objective; of several its best is not drawn. ``drawn``: references that become lines.
+    ``labels``: the objectives; of several the best is not drawn. ``drawn``: references that become lines.
     """
     from matplotlib.ticker import MaxNLocator
 
-    traded = any(len(line["fitness"]) > 1 for line in history if "fitness" in line)
+    traded = len(labels) > 1
     lines = [line for line in history if "best" in line and line["best"] is not None]
     figure, axes = new()
     generations = [line["generation"] for line in lines]
@@ -146,7 +146,7 @@ def draw_convergence(
         axes.axhline(lined[name], color=GREY, linestyle=style, label=f"{name}: {digits(lined[name])}")
     log_scale_if_wide(axes, [*best, *low, *high, *lined.values()])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="generation", ylabel=label)
+    axes.set(xlabel="generation", ylabel=labels[0])
     entitle(axes, "Convergence of the population", about)
     axes.legend()
     save(figure, folder, "convergence")

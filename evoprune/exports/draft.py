@@ -19,17 +19,17 @@ _PAUSE = 5.0  # times that the last draft took, before the next one
 
 
 class Draft:
-    """Writes the draft of the run in ``folder``, if one was promised and ``problem`` can write it."""
+    """Writes the draft of the run in ``folder`` to ``out``, None unless one was promised and ``problem`` can."""
 
     def __init__(self, folder: Path, problem: Any) -> None:
         self._folder, self._problem = folder, problem
-        self._out = promised_file(folder) if isinstance(problem, Exporting) else None
+        self.out = promised_file(folder) if isinstance(problem, Exporting) else None
         self._written: Sequence[float] | None = None
         self._next = 0.0
 
     def write(self, genome: Sequence[float], now: bool = False) -> None:
         """Write ``genome``, unless it is written already, or the last one was not long ago; ``now``: even then."""
-        out, start = self._out, time.monotonic()
+        out, start = self.out, time.monotonic()
         if out is None or genome == self._written or (start < self._next and not now):
             return
         promise = read_json(self._folder / PROMISED)
@@ -41,14 +41,14 @@ class Draft:
                 part.mkdir(parents=True)
                 options = check_parameters(self._problem.ExportOptions, promise.get("options", {}), PROMISED)
                 if not self._problem.draft(genome, part / out.name, options):
-                    self._out = None
+                    self.out = None
                     return
                 marks = [*promise.get(_DRAFT, [])[-1:], _mark(part / out.name)]  # a kill may come before the next line
                 write_json(self._folder / PROMISED, promise | {_DRAFT: marks})
                 (part / out.name).replace(out)
         except (InputError, OSError) as error:  # the export will say the same, at the end
             note(f"{out} is not written before the end: {error}")
-            self._out = None
+            self.out = None
             return
         finally:
             shutil.rmtree(part, ignore_errors=True)

@@ -62,6 +62,7 @@ class History:
         self._kept: int | None = None
         self._file: FileIO | None = None
         self._synced = -math.inf
+        self.summary: list[Line] = []  # all lines but those of candidates
         self.live = False
 
     def close(self) -> None:
@@ -70,7 +71,10 @@ class History:
 
     def write(self, record: Line, sync: bool = False) -> None:
         """Append ``record``, or check that it is what was recorded; ``sync`` has it reach the disk, once a second."""
-        self.expect([record])
+        if "candidate" not in record:
+            self.summary.append(record)
+        if self._recorded:
+            self.expect([record])
         self._number += 1
         if self._recorded:
             self._recorded.popleft()
@@ -138,6 +142,8 @@ class History:
 
 _absent = object()
 
+_encode = json.JSONEncoder(allow_nan=False, check_circular=False).encode  # json.dumps makes an encoder for each line
+
 
 def _keep_lines(path: Path, count: int) -> None:
     with path.open("r+b") as file:
@@ -146,7 +152,7 @@ def _keep_lines(path: Path, count: int) -> None:
 
 def _append(file: FileIO, record: Line) -> None:
     """Append a line in one piece; ``file`` has no buffer, which would keep what a full disk refused."""
-    left = memoryview((json.dumps(record, allow_nan=False) + "\n").encode())
+    left = memoryview((_encode(record) + "\n").encode())
     while left:
         left = left[file.write(left) or 0 :]
 
@@ -173,4 +179,5 @@ def scored(evaluation: Evaluation) -> Line:
         record["failure"] = evaluation.failure
     if evaluation.worker:
         record["worker"] = evaluation.worker
-    return record | {"seconds": round(evaluation.seconds, 6)}
+    record["seconds"] = round(evaluation.seconds, 6)
+    return record

@@ -119,7 +119,7 @@ def read_run(folder: Path) -> Reported:
     run, lines = so_far(folder)
     with TemporaryDirectory() as place:
         labels = run.resolved.problem.labels_of(run.resolved.settings)
-        draw_convergence(lines, labels[0], Path(place), *_titles(run))
+        draw_convergence(lines, labels, Path(place), *_titles(run))
         drawn = {"convergence": (Path(place) / "convergence.svg").read_bytes()}
     return Reported(run, lines, drawn, finished=False)
 

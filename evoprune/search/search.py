@@ -117,7 +117,7 @@ def _search(run: Prepared, backend: Backend, history: History, past: RecordedRun
             progress.note(f"no candidate satisfies all constraints; the best violates them by {digits(violation)}")
         progress.note("the search is done; writing the report on its best candidate")
         progress.now("writing the report")
-        return _report(run, evaluator, found)
+        return _report(run, evaluator, history, found)
 
 
 def _find(
@@ -136,7 +136,7 @@ def _find(
     draft = Draft(run.folder, problem)
 
     def draft_best(now: bool = False) -> None:
-        if history.live and evaluator.best is not None:
+        if draft.out and history.live and evaluator.best is not None:
             with draws_apart():
                 draft.write(evaluator.best.genome, now)
 
@@ -176,7 +176,7 @@ def _choose(problem: Problem, front: Sequence[tuple[float, ...]]) -> int:
     return max(range(len(front)), key=lambda at: problem.weights[0] * front[at][0])
 
 
-def _report(run: Prepared, evaluator: Evaluator, found: _Found) -> Result:
+def _report(run: Prepared, evaluator: Evaluator, history: History, found: _Found) -> Result:
     """The result with the problem's report; draws the figures."""
     problem, folder, seed = run.problem, run.folder, run.resolved.experiment.seed
     result: Json = {
@@ -192,8 +192,7 @@ def _report(run: Prepared, evaluator: Evaluator, found: _Found) -> Result:
         **found.finals,
     }
     title, drawn = titles(run.resolved.problem, problem.settings, seed)
-    lines = list(recorded.lines(folder / run_folder.HISTORY))
-    draw_convergence(lines, problem.labels_of(problem.settings)[0], folder, title, drawn)
+    draw_convergence(history.summary, problem.labels_of(problem.settings), folder, title, drawn)
     if found.front:
         result["front"] = [_individual(individual) for individual in found.front]
     if isinstance(problem, Reporting):
