@@ -10,7 +10,7 @@ from evoprune.interfaces.genes import clipped
 
 def clip(value: float, low: float, up: float) -> float:
     """The number in [low, up] nearest to ``value``."""
-    return min(max(value, low), up)
+    return low if value < low else up if value > up else value
 
 
 def clip_genes(individual: Individual, low: Sequence[float], up: Sequence[float]) -> Individual:

@@ -1,6 +1,5 @@
 """Gaussian mutation of bounded size."""
 
-from operator import add, sub
 from typing import Annotated
 
 from deap import tools
@@ -8,7 +7,7 @@ from pydantic import Field
 
 from evoprune import Fraction, Genes, Individual
 from evoprune.interfaces.schema import Positive
-from evoprune.operators.moves import another_level, clip_genes
+from evoprune.operators.moves import another_level, clip
 
 
 def gaussian(
@@ -22,13 +21,10 @@ def gaussian(
     """Add normal noise to some genes, none by more than limit (0.10 in the ESILV report, 2025), or one level."""
     before = list(individual)
     (individual,) = tools.mutGaussian(individual, 0.0, [sigma * unit for unit in genes.units], indpb)
-    noisy = list(individual)
-    reach = [limit * unit for unit in genes.units]
-    clip_genes(individual, list(map(sub, before, reach)), list(map(add, before, reach)))
-    clip_genes(individual, genes.low, genes.up)
-    for place in genes.with_levels:
-        if noisy[place] != before[place]:
+    for place, (old, noisy) in enumerate(zip(before, individual, strict=True)):
+        if noisy != old:
+            gene, reach = genes[place], limit * genes.units[place]
+            new = clip(clip(noisy, old - reach, old + reach), gene.low, gene.up)
             # At a bound, clipping hides the side that the noise was on.
-            far = individual[place] if individual[place] != before[place] else noisy[place]
-            individual[place] = another_level(genes[place], before[place], far)
+            individual[place] = another_level(gene, old, new if new != old else noisy) if gene.levels else new
     return (individual,)
