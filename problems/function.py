@@ -68,7 +68,8 @@ class Function(Problem):
         found, *others = (function(self.genes.chosen(genome)) for function in self._functions)
         constraints = [float(value) for value in others]
         measures = {"constraints": constraints} if constraints else {}
-        return Evaluation(tuple(numpy.ravel(found)), measures=measures, violation=violation(constraints))
+        values = found if isinstance(found, tuple) else tuple(numpy.ravel(found))
+        return Evaluation(values, measures=measures, violation=violation(constraints))
 
     @classmethod
     def weights_of(cls, settings: FunctionSettings) -> tuple[float, ...]:

@@ -115,6 +115,7 @@ class Backend(ABC):
                     for index, evaluation in zip(indices, _each(found, len(indices)), strict=False):
                         if index not in waiting:  # answered twice: a worker was wrongly taken for dead
                             continue
+                        self._slowest = max(self._slowest, evaluation.seconds)
                         if evaluation.failure and waiting[index] < _TRIES:
                             hand_out([index], evaluation.worker)
                         else:
@@ -131,7 +132,6 @@ class Backend(ABC):
             if waited > self.stall_after:
                 raise Lost(f"no result for {waited:.0f} s; give --stall-after SECONDS if evaluations may take longer")
         self._answered = True
-        self._slowest = max([self._slowest, *(each.seconds for _, found in results for each in _each(found, 1))])
         return results
 
     @property

@@ -11,7 +11,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -116,9 +116,6 @@ class Worker:
     def forget(self) -> None:
         self._ref = self._problem = None
 
-    def score(self, ref: ProblemRef, score: Callable[[Problem], Evaluation]) -> Evaluation:
-        return self.scores(ref, lambda problem: [score(problem)], 1)[0]
-
     def scores(self, ref: ProblemRef, score: Callable[[Problem], Sequence[Evaluation]], count: int) -> list[Evaluation]:
         """The ``count`` evaluations that ``score`` makes; all fail by its exception, and share its time."""
         try:
@@ -130,8 +127,8 @@ class Worker:
             found = list(score(problem))
             if len(found) != count:
                 raise ValueError(f"{len(found)} evaluations of {count} genomes")
-            signed = {"seconds": (time.perf_counter() - start) / count, "worker": self.name}
-            return [_checked(evaluation, problem.weights, signed) for evaluation in found]
+            seconds = (time.perf_counter() - start) / count
+            return [_checked(evaluation, problem.weights, seconds, self.name) for evaluation in found]
         except (Exception, SystemExit) as error:
             seconds, why = (time.perf_counter() - start) / count, f"{type(error).__name__}: {error}"
             return count * [replace(failed(why, self.name), values=worst(problem.weights), seconds=seconds)]
@@ -143,9 +140,8 @@ this_worker = Worker()
 
 def evaluate(ref: ProblemRef, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
     """Score ``genome`` on a share ``fidelity``, in (0, 1], of the data; a fault becomes the worst fitness, and why."""
-    return this_worker.score(
-        ref, lambda problem: problem.evaluate(genome) if fidelity == 1 else problem.evaluate(genome, fidelity)
-    )
+    how = (fidelity,) if fidelity < 1 else ()
+    return this_worker.scores(ref, lambda problem: [problem.evaluate(genome, *how)], 1)[0]
 
 
 def evaluate_together(ref: ProblemRef, genomes: Sequence[Sequence[float]], fidelity: float = 1.0) -> list[Evaluation]:
@@ -157,7 +153,7 @@ def evaluate_together(ref: ProblemRef, genomes: Sequence[Sequence[float]], fidel
 
 def judge(ref: ProblemRef, genome: Sequence[float]) -> Evaluation:
     """Judge ``genome`` as :func:`evaluate` scores, by the problem's :class:`evoprune.Finals`."""
-    return this_worker.score(ref, lambda problem: cast(Finals, problem).judge(genome))
+    return this_worker.scores(ref, lambda problem: [cast(Finals, problem).judge(genome)], 1)[0]
 
 
 def evaluate_on_own_device(
@@ -180,8 +176,8 @@ def _claim(devices: Sequence[str]) -> str | None:
     return None
 
 
-def _checked(evaluation: Evaluation, weights: Sequence[float], signed: Mapping[str, Any]) -> Evaluation:
-    """``evaluation``, ``signed``, as the history can hold it. Raises ValueError or TypeError where it cannot."""
+def _checked(evaluation: Evaluation, weights: Sequence[float], seconds: float, worker: str) -> Evaluation:
+    """``evaluation``, signed, as the history can hold it. Raises ValueError or TypeError where it cannot."""
     values = tuple(map(float, evaluation.values))
     if len(values) != len(weights):
         raise ValueError(f"{len(values)} fitness values for {len(weights)} objectives")
@@ -194,4 +190,5 @@ def _checked(evaluation: Evaluation, weights: Sequence[float], signed: Mapping[s
     failure = evaluation.failure
     if failure is None and not all(map(math.isfinite, values)):
         failure = "fitness is not a finite number"
-    return replace(evaluation, values=worst(weights) if failure else values, failure=failure, **signed)
+    values = worst(weights) if failure else values
+    return Evaluation(values, evaluation.work, evaluation.measures, failure, seconds, worker, evaluation.violation)

@@ -24,7 +24,8 @@ class Fitness(base.Fitness):
     def __init__(self, weights: Sequence[float] = (-1.0,), values: Sequence[float] = ()) -> None:
         self.weights = tuple(weights)
         self.violation = 0.0
-        super().__init__(values)
+        if values:
+            self.setValues(values)
 
     def assign(self, values: Sequence[float], violation: float) -> None:
         """Set the score; one that is not finite, of a failure, violates more than any other."""

@@ -4,7 +4,6 @@ import math
 import time
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -69,11 +68,14 @@ class Evaluator:
         self._genomes: list[Genome] = []
         self._arriving: Iterator[tuple[int, Evaluation]] = self._toolbox.map(self._toolbox.evaluate, self._genomes)
         self._last_failure, self._spent, self._wall = "", 0.0, 0.0
-        self.best: Individual | None = None
         self.front = ParetoFront()
         self.leading = HallOfFame(max(1, finalists))
         self.candidates = self.evaluations = self.failures = 0
         self.work, self.busy = problem.setup_cost, 0.0
+
+    @property
+    def best(self) -> Individual | None:
+        return self.leading[0] if self.leading else None
 
     def references(self, genomes: Mapping[str, list[float]]) -> dict[str, tuple[list[float], Evaluation]]:
         """Score known solutions. They are not part of the search, so the memo does not learn them."""
@@ -198,9 +200,9 @@ class Evaluator:
             number, genome = self.candidates, individual.genome
             if not all(map(math.isfinite, genome)):  # the history could not hold it
                 raise Stopped(f"candidate {number}: an operator bred a gene that is not finite: {list(genome)}")
-            line: Line = {"candidate": number, "generation": generation, "parents": list(individual.parents)}
             known = (genome, fidelity) in self._memo or genome in new or genome in self._open
-            line |= {"genome": list(genome), "memo": known}
+            line: Line = {"candidate": number, "generation": generation, "parents": list(individual.parents)}
+            line["genome"], line["memo"] = list(genome), known
             if fidelity < 1:
                 line["fidelity"] = fidelity
             if asked.probe:
@@ -271,12 +273,9 @@ class Evaluator:
         individual.fitness.assign(evaluation.values, evaluation.violation)
         if may_win(candidate.line):
             self._numbers.setdefault(candidate.genome, candidate.line["candidate"])
-            if self.best is None or individual.fitness > self.best.fitness:
-                self.best = deepcopy(individual)
-            if evaluation.failure is None:
-                self.leading.update([individual])
-                if len(evaluation.values) > 1:
-                    self.front.update([individual])
+            self.leading.update([individual])
+            if evaluation.failure is None and len(evaluation.values) > 1:
+                self.front.update([individual])
         self._history.write(candidate.line | scored(evaluation))
         self._progress.candidate(self.best, self.evaluations, self.work)
 

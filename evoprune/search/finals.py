@@ -1,5 +1,6 @@
 """The finals: the best few of a search, and known solutions, are judged once more; the best of them wins."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -62,7 +63,8 @@ def hold(problem: Problem, best: Individual, evaluator: Evaluator) -> tuple[Indi
     held = finals_of(problem)
     if not held.number:
         return best, {}
-    ours = [best, *(one for one in evaluator.leading if one.genome != best.genome)][: held.number]
+    others = (one for one in evaluator.leading if one.genome != best.genome and one.fitness.violation < math.inf)
+    ours = [best, *others][: held.number]
     there = {one.genome for one in ours}
     theirs = [genome for genome in held.known if genome not in there and not evaluator.evaluation_of(genome).failure]
     finalists = [*ours, *map(evaluator.known, theirs)]
