@@ -1,9 +1,9 @@
-# `make run`, `make test` and `make test-fast` each do everything on a fresh machine.
+# `make run`, `make test`, `make dist` and others each do everything on a fresh machine.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test test-fast lint docs install clean
+.PHONY: run test test-fast lint docs dist install clean
 
 run: $(VENV)/run
 	$(BIN)/python -m evoprune run problems/gpt2_mini.yaml
@@ -26,6 +26,9 @@ lint: $(VENV)/test
 
 docs: $(VENV)/test
 	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
+
+dist: $(VENV)/test
+	$(BIN)/python -m build --wheel
 
 # Of tens of thousands of files few are imported, which compiles these alone.
 install: $(VENV)/run

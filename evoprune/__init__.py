@@ -21,7 +21,7 @@ from evoprune.interfaces.schema import Fraction
 if TYPE_CHECKING:
     from evoprune.library import Search, minimize
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = (
     "Additive",

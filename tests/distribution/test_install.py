@@ -1,15 +1,16 @@
 """The wheel, from any folder; and the bare checkout, without any installed metadata."""
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
 import zipfile
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+import evoprune as package
+from tests.docs.conftest import PAGES, ROOT, commands
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +30,12 @@ def installed(wheel, tmp_path_factory):
     return site
 
 
-def evoprune(arguments, folder, path):
-    """Run in ``folder`` with only ``path`` and the dependencies importable."""
+def evoprune(runs, folder, path):
+    """Run the arguments of each of ``runs`` in ``folder`` with only ``path`` and the dependencies importable."""
     code = (
         f"import sys; sys.path[:] = [p for p in sys.path if p != {str(ROOT)!r}]; sys.path.insert(0, {str(path)!r});"
-        f"from evoprune.cli import main; import evoprune; print(evoprune.__file__); sys.exit(main({arguments!r}))"
+        "from evoprune.cli import main; import evoprune; print(evoprune.__file__);"
+        f"sys.exit(max(main(arguments) for arguments in {runs!r}))"
     )
     site = sysconfig.get_paths()["purelib"]
     environment = {"PYTHONPATH": site, "PATH": "/usr/bin:/bin", "EVOPRUNE_CACHE": os.environ["EVOPRUNE_CACHE"]}
@@ -55,7 +57,36 @@ def test_the_wheel_holds_experiments_weights_and_no_tests(wheel):
 def test_runs_from_any_folder(layout, installed, tmp_path):
     home = installed if layout == "wheel" else ROOT
     arguments = ["run", "problems/rastrigin.yaml", "--runs-dir", "out", "--set", "generations=2"]
-    done = evoprune(arguments, tmp_path, home)
+    done = evoprune([arguments], tmp_path, home)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(str(home))
     assert list((tmp_path / "out").glob("rastrigin-*/result.json"))
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_first_page_are_those_of_the_wheel(installed, tmp_path):
+    """All but those on a run; of those that download a model, or search, what is printed first."""
+    text = tmp_path / "all.txt"
+    text.write_text("".join(page.read_text() for page in PAGES))
+    runs = []
+    for _, _, *words in commands(ROOT / "README.md"):
+        match words:
+            case ["evoprune", "prune", _, *options]:
+                options[1] = {"--size": "2.8MB"}.get(options[0], options[1])
+                runs.append(["prune", "bundled:gpt2-mini", *options, "--print-config", "--quick", "-q"])
+            case ["evoprune", "run", file]:
+                runs.append(["run", file, "--print-config"])
+            case ["evoprune", "ls"]:
+                runs.append(["ls"])
+    assert {words[0] for words in runs} == {"prune", "run", "ls"}
+    done = evoprune(runs, tmp_path, installed)
+    assert done.returncode == 0, done.stderr
+    assert [*tmp_path.iterdir()] == [text]
+    assert done.stdout.count("\nproblem:") == sum(words[0] != "ls" for words in runs)
+
+
+def test_the_version_is_the_same_everywhere(wheel):
+    version = package.__version__
+    assert wheel.name.split("-")[1] == version
+    assert re.search(r"^## (\S+), \d{4}-", (ROOT / "CHANGELOG.md").read_text(), re.M)[1] == version
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
