@@ -1,8 +1,12 @@
 """The asynchronous search: no worker waits, and its order is recorded and replayed."""
 
 import json
+import multiprocessing
+import os
 import random
 import shutil
+import signal
+import time
 
 import pytest
 from deap import benchmarks
@@ -10,6 +14,7 @@ from deap import benchmarks
 from evoprune import Gene, InputError, Search, minimize
 from evoprune.backends import Serial
 from evoprune.search import run as runs
+from tests.runs import candidates, lines, wait_until
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 
@@ -105,3 +110,34 @@ def test_a_history_of_another_search_is_refused(search, tmp_path):
     (tmp_path / "whole" / "result.json").unlink()
     with pytest.raises(InputError, match="history"):
         search("whole", 3, 0)
+
+
+scored = []
+
+
+def slow(genome):
+    """The sphere function, in workers after a sleep that depends on the genome."""
+    scored.append(tuple(genome))
+    if multiprocessing.parent_process():
+        time.sleep(0.03 if genome[2] else 0.06)
+    return benchmarks.sphere(genome)
+
+
+def searched(folder, workers):
+    return minimize(slow, GENES, evaluations=60, workers=workers, folder=folder, **HOW)
+
+
+@pytest.mark.slow
+def test_a_search_killed_with_all_its_workers_goes_on_in_the_recorded_order(start, tmp_path):
+    folder = tmp_path / "run"
+    process = start(prefix=("-c", f"from {__name__} import searched; searched({str(folder)!r}, 2)"))
+    wait_until(lambda: len(candidates(folder)) >= 15, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    before, known = lines(folder), {tuple(line["genome"]) for line in candidates(folder)}
+    assert not (folder / "result.json").exists()
+    scored.clear()
+    found = searched(folder, 1)
+    assert lines(folder)[: len(before)] == before
+    assert not known & set(scored)
+    assert found.evaluations == 60 == len(known) + len(scored)
