@@ -1,8 +1,11 @@
 """NSGA-II, for problems with several objectives."""
 
 from collections.abc import Sequence
+from itertools import chain
+from typing import Annotated
 
 from deap import base, tools
+from pydantic import Field
 
 from evoprune import Algorithm, Evaluate, Generation, InputError
 from evoprune.operators.algorithm.breeding import breed, first_population
@@ -15,6 +18,10 @@ def nsga2(
     mate_probability: float,
     mutate_probability: float,
     initial_genomes: Sequence[Sequence[float]],
+    pool: Annotated[int, Field(ge=1, description="children bred for each that is scored on all data")] = 1,
+    screening: Annotated[
+        float, Field(gt=0, le=1, description="share of the data by which a larger pool is screened")
+    ] = 0.125,
 ) -> Algorithm:
     """Keep the non-dominated fronts, and of the last one the least crowded solutions (Deb et al., 2002).
 
@@ -28,10 +35,13 @@ def nsga2(
     people = tools.selNSGA2(people, population)  # sets the crowding distances that tournaments need
     while True:
         yield Generation(people)
-        winners = iter(tools.selTournamentDCD(people, population))
+        winners = chain.from_iterable(tools.selTournamentDCD(people, population) for _ in range(pool))
         children = breed(
-            toolbox, people, population, mate_probability, mutate_probability,
+            toolbox, people, pool * population, mate_probability, mutate_probability,
             lambda _, count: [next(winners) for _ in range(count)],  # noqa: B023 - called at once
         )  # fmt: skip
+        if pool > 1:
+            yield Evaluate(children, screening)
+            children = tools.selNSGA2(children, population)
         yield Evaluate(children)
         people = tools.selNSGA2([*people, *children], population)

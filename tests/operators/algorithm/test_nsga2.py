@@ -40,6 +40,23 @@ def test_it_spreads_over_the_front(toolbox):
     assert max(b - a for a, b in pairwise(last)) < 0.4
 
 
+def test_the_best_of_a_larger_pool_are_scored_on_all_the_data(toolbox):
+    random.seed(1)
+    steps = nsga2(toolbox, population=8, pool=3, screening=0.5, **SETTINGS)
+
+    def scored(step):
+        for individual in step.individuals:
+            individual.fitness.values = (individual[0] ** 2, (individual[0] - 2) ** 2)
+        return step
+
+    first, _, screened, chosen = scored(next(steps)), next(steps), scored(next(steps)), scored(next(steps))
+    assert [len(step.individuals) for step in (first, screened, chosen)] == [8, 24, 8]
+    assert [step.fidelity for step in (first, screened, chosen)] == [1, 0.5, 1]
+    left = [one for one in screened.individuals if not any(one is other for other in chosen.individuals)]
+    assert len(left) == 16
+    assert not any(one.fitness.dominates(other.fitness) for one in left for other in chosen.individuals)
+
+
 def test_a_population_that_does_not_fall_into_fours_is_refused(toolbox):
     with pytest.raises(InputError, match="a multiple of 4: 10"):
         next(nsga2(toolbox, population=10, **SETTINGS))
