@@ -10,11 +10,11 @@ from evoprune.interfaces.problem import Evaluation
 
 
 class HeldOut(ABC):
-    """Data that no search sees: early stopping (``patience``) asks what the best so far is worth there."""
+    """Data that no search sees: early stopping (``patience``) asks what the best so far, or a front, is worth there."""
 
     @abstractmethod
     def held_out_value(self, genome: Sequence[float]) -> float | None:
-        """Value of ``genome`` on held-out data, in the process that breeds; lower is better; None without data."""
+        """First objective of ``genome`` on held-out data, in the process that breeds, to be minimised; None without."""
 
 
 class Finals(ABC):

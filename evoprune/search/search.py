@@ -141,7 +141,8 @@ def _find(
                 draft.write(evaluator.best.genome, now)
 
     def after_generation(number: int, population: Sequence[Individual]) -> None:
-        line = _generation_line(number, population, evaluator) | stopping.update(number, evaluator.best)
+        line = _generation_line(number, population, evaluator)
+        line |= stopping.update(number, evaluator.best, evaluator.front)
         times = {"idle": round(evaluator.idle_share(), 4), "seconds": round(time.perf_counter() - start, 6)}
         history.write(line | times, sync=True)
         if history.live:

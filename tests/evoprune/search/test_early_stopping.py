@@ -9,7 +9,7 @@ from tests.runs import without_times
 pytestmark = pytest.mark.usefixtures("no_figures")
 
 WATCHED = """
-from evoprune import HeldOut
+from evoprune import Evaluation, HeldOut
 from evoprune.problems.benchmark import Benchmark, BenchmarkSettings
 
 class Log(BenchmarkSettings):
@@ -23,6 +23,15 @@ class Overfitted(Benchmark, HeldOut):
         with open(self.settings.log, "a") as log:
             log.write("x")
         return abs(self.evaluate(genome).values[0] - 1.5)
+
+class TwoObjectives(Overfitted):
+    weights = (-1.0, -1.0)
+
+    def evaluate(self, genome, fidelity=1.0):
+        return Evaluation((sum(x**2 for x in genome), sum((x - 2) ** 2 for x in genome)))
+
+    def held_out_value(self, genome):
+        return super().held_out_value(genome) + 1.5
 """
 
 
@@ -31,9 +40,32 @@ def watched(plugin, write, run, tmp_path):
     plugin("overfitted", WATCHED)
     log = tmp_path / "log"
     log.touch()
-    problem = f'{{use: "overfitted:Overfitted", function: sphere, dimensions: 4, log: {json.dumps(str(log))}}}'
-    file = write(f"{{plugins: [overfitted], problem: {problem}, population: 8, generations: 60, seed: 2}}")
-    return lambda *settings, name="run": (run(file, *settings, name=name), log)
+
+    def call(*settings, name="run", kind="Overfitted"):
+        problem = f'{{use: "overfitted:{kind}", function: sphere, dimensions: 4, log: {json.dumps(str(log))}}}'
+        file = write(f"{{plugins: [overfitted], problem: {problem}, population: 8, generations: 60, seed: 2}}")
+        return run(file, *settings, name=name), log
+
+    return call
+
+
+def test_a_front_ends_when_its_hypervolume_no_longer_grows_and_goes_on_where_it_was(watched, evoprune):
+    answer, log = watched("operators.algorithm=nsga2", "patience=4", "generations=300", kind="TwoObjectives")
+    seen = [line["watched"] for line in answer.generations]
+    grown, largest = 0, 0.0
+    for at, volume in enumerate(seen):
+        if volume > 1.001 * largest:
+            grown, largest = at, volume
+    assert len(seen) == grown + 4 + 1 < 300
+    assert largest > 2 * seen[0]
+    measured = len(log.read_text())
+    lines, whole = (answer.folder / "history.jsonl").read_bytes().splitlines(keepends=True), answer.json("result.json")
+    (answer.folder / "history.jsonl").write_bytes(b"".join(lines[:-30]))
+    (answer.folder / "result.json").unlink()
+    again = evoprune("resume", answer.folder, folder=answer.folder)
+    assert without_times(again.history) == without_times(map(json.loads, lines))
+    assert again.json("result.json")["front"] == whole["front"]
+    assert len(log.read_text()) < 2 * measured  # the front of where it goes on, and what is new
 
 
 def test_the_run_ends_with_what_was_best_on_held_out_data(watched):
