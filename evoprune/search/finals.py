@@ -89,4 +89,4 @@ def _chosen(winner: Individual, held: Held) -> Json:
 
 def _winner(finalists: Sequence[Individual], judged: Sequence[Evaluation], weight: float) -> Individual:
     sound = [at for at, evaluation in enumerate(judged) if evaluation.failure is None]
-    return finalists[max(sound, key=lambda at: weight * judged[at].values[0], default=0)]
+    return finalists[max(sound, key=lambda at: (-judged[at].violation, weight * judged[at].values[0]), default=0)]

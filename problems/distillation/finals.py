@@ -62,11 +62,12 @@ class JudgedModels(HeldOut, Finals):
         from evoprune.problems.results.final_model import FinalModel
 
         final, resident = FinalModel(self.session, genome), self.session.resident
+        violation, _ = self.session.fitness.violation(genome)
         if not self.recovery or not self._select:
             assert self.session.texts.held_out is not None
             value = self.session.fitness.judge(genome, self.session.texts.held_out, final.reside)
             self.session.transform.apply(self.session.transform.dense)
-            return Evaluation((value,), work=0.0)
+            return Evaluation((value,), work=0.0, violation=violation)
         from evoprune.problems.distillation.recover import criterion_after
         from evoprune.problems.models.device import release_memory
 
@@ -74,7 +75,7 @@ class JudgedModels(HeldOut, Finals):
             before, after = criterion_after(final, self.recovery, self.recovery_text, self._select.tokens)
         finally:
             release_memory(resident.device)  # else the next one finds less memory
-        return Evaluation((after,), self.judging_cost, {"held_out_before": finite(before)})
+        return Evaluation((after,), self.judging_cost, {"held_out_before": finite(before)}, violation=violation)
 
     @cached_property
     def recovery_text(self) -> RecoveryText:

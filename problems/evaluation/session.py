@@ -9,6 +9,7 @@ import torch
 from cachetools import LRUCache
 
 from evoprune.console.phase import note
+from evoprune.interfaces.problem import violation
 from evoprune.problems.evaluation import EvaluationSettings
 from evoprune.problems.evaluation.measure import Divergence, Measure, Objective, Perplexity
 from evoprune.problems.evaluation.prefix_cache import PrefixCache
@@ -48,6 +49,7 @@ class Fitness:
         self._divergences: dict[Any, tuple[Divergence, float]] = {}
         self._measured: LRUCache[Any, tuple[float, float]] = LRUCache(_RECENT)
         """Objective and next-token loss, by text and genome: those of a long search would be many."""
+        self._dense_losses: dict[Any, float] = {}  # of second texts with a limit
         self.objective_on(texts.search, transform.dense)
         self.tokens_scored = 0  # by value
 
@@ -106,6 +108,27 @@ class Fitness:
         """As :meth:`value`, in nats per token: the logarithm of a perplexity, and a divergence unchanged."""
         value, _ = self.value(genome, fidelity)
         return math.log(value) if self._settings.objective == "perplexity" else value
+
+    def violation(self, genome: Sequence[float], fidelity: float = 1.0) -> tuple[float, int]:
+        """Return the bits per byte of ``genome`` on second texts beyond their limits, added up; and the tokens scored.
+
+        ``fidelity``: as in :meth:`value`.
+        """
+        beyond, scored = [], 0
+        for at, text in enumerate(self._settings.second_text):
+            if text.at_most is None:
+                continue
+            windows = self._texts.second[at]
+            key = windows.identity, fidelity
+            if key not in self._dense_losses:
+                self._transform.apply(self._transform.dense)
+                self._dense_losses[key] = self._value(windows, Perplexity(), fidelity)[1]
+            self._transform.apply(genome)
+            _, loss, tokens = self._value(windows, Perplexity(), fidelity)
+            of_token = windows.predicted_bytes(self._texts.tokenizer) / windows.predictions
+            beyond.append((loss - self._dense_losses[key]) / (math.log(2) * of_token) - text.at_most)
+            scored += tokens
+        return violation(beyond), scored
 
     def perplexity(self, windows: Windows) -> float:
         """The perplexity of the model as it is now."""

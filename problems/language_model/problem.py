@@ -148,7 +148,7 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
     def evaluate(self, genome: Sequence[float], fidelity: float = 1.0) -> Evaluation:
         if self.together:
             return self.evaluate_together([genome], fidelity)[0]
-        return self._evaluation(*self.session.fitness.value(genome, fidelity))
+        return self._evaluation(genome, fidelity, *self.session.fitness.value(genome, fidelity))
 
     @property
     def together(self) -> bool:
@@ -160,13 +160,15 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         found = []
         for genome, score in zip(genomes, self.session.fitness.values(genomes, fidelity), strict=True):
             self.session.transform.apply(genome)
-            found.append(self._evaluation(*score))
+            found.append(self._evaluation(genome, fidelity, *score))
         return found
 
-    def _evaluation(self, value: float, tokens: int) -> Evaluation:
-        """The evaluation of the genome that is applied now."""
+    def _evaluation(self, genome: Sequence[float], fidelity: float, value: float, tokens: int) -> Evaluation:
+        """The evaluation of ``genome``, which is applied now."""
         measures = self.session.transform.measures()
-        return Evaluation((value, measures["sparsity"]) if self.settings.trades_off else (value,), tokens, measures)
+        violation, more = self.session.fitness.violation(genome, fidelity)
+        values = (value, measures["sparsity"]) if self.settings.trades_off else (value,)
+        return Evaluation(values, tokens + more, measures, violation=violation)
 
     def choose(self, front: Sequence[tuple[float, ...]]) -> int:
         from evoprune.problems.language_model.baselines import choose

@@ -82,9 +82,11 @@ class Prune(Planner):
         )
         parser.add_argument(
             "--also",
-            metavar="FILE",
+            metavar="FILE[:BITS]",
             action="append",
-            help="another text to measure the result on, such as one in another language; may be given more than once",
+            type=_limited,
+            help="another text to measure the result on, such as one in another language; BITS: bits per byte that the "
+            "search may lose there, at most, as in other.txt:0.02; may be given more than once",
         )
         times = parser.add_mutually_exclusive_group()
         times.add_argument("--time", default="20m", help="how long it may take, as in 90s, 20m or 2h (default: 20m)")
@@ -196,9 +198,10 @@ def _measured(
 
 
 def _problem(
-    found: _Measured, recipe: Recipe, text: Division, shares: Shares, made: Json, others: Sequence[str]
-) -> Json:
-    """Return ``made``, a problem without model and texts, with these. ``others``: texts to measure the result on."""
+    found: _Measured, recipe: Recipe, text: Division, shares: Shares, made: Json,
+    others: Sequence[tuple[str, float | None]],
+) -> Json:  # fmt: skip
+    """Return ``made``, a problem without model and texts, with these. ``others``: those of ``--also``."""
     from evoprune.problems.texts.settings import TextSettings
 
     words = found.words
@@ -213,8 +216,9 @@ def _problem(
     }
     if others:
         problem["second_text"] = [
-            {"source": TextSettings(source=other).source, "window": text.window, "windows": shares.report}
-            for other in others
+            {"source": TextSettings(source=other).source, "window": text.window}
+            | ({"windows": shares.report} if most is None else {"windows": shares.searched, "at_most": most})
+            for other, most in others
         ]
     if shares.training:
         problem["recover"] = {
@@ -284,6 +288,12 @@ def _goal(options: argparse.Namespace) -> Recipe | None:
     if options.vocabulary and goal is Sparsity:
         raise InputError(f"zeros keep their room, so that {OPTION} is for another goal", goal.option)
     return goal(goal.read(text))
+
+
+def _limited(text: str) -> tuple[str, float | None]:
+    """The file that ``--also`` names, and its limit if there is one."""
+    found = re.fullmatch(r"(.+):(\d+\.?\d*|\.\d+)", text)
+    return (found[1], float(found[2])) if found else (text, None)
 
 
 def _seconds(text: str) -> float:

@@ -44,7 +44,7 @@ def refuse_mistakes(options: argparse.Namespace, recipe: Recipe | None) -> None:
         raise InputError(f"expected 0 or more, got {options.seed}", "--seed")
     _refuse_text(options.text, "--text", _LEAST_TEXT)
     _refuse_text(options.vocabulary, OPTION, 1)
-    for also in options.also or ():
+    for also, _ in options.also or ():
         _refuse_text(also, "--also", 1)
     _refuse_task(options)
     settings = ModelSettings(model=options.model)

@@ -93,11 +93,12 @@ def report(
     }
     if target is not None:
         found |= sparsity_report(session, outcome, folder, target, found, scores["search"], scores["report"], by_matrix)
-    for at, windows in enumerate(texts.second):
+    for at, (windows, text) in enumerate(zip(texts.second, session.settings.second_text, strict=True)):
         row = windows.measured(texts.tokenizer)
         second = Text.model_validate(row)
         bits = {name: second.bits_per_byte(scores[str(at)][reference]) for name, reference in names.items()}
-        found.setdefault("second", []).append({"text": row, "bits_per_byte": bits})
+        limit = {} if text.at_most is None else {"at_most": text.at_most}
+        found.setdefault("second", []).append({"text": row, "bits_per_byte": bits} | limit)
     if texts.report.lines:
         found["accuracy"] = accuracies(session, compared)
     shown = {name: compared[name] for name in compared if name != UNIFORM}

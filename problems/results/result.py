@@ -113,10 +113,11 @@ class Text(Keys):
 
 
 class SecondText(Keys):
-    """Bits per byte of another text, of the models as the search leaves them."""
+    """Bits per byte of another text, of the models as the search leaves them; and the limit of what they lose there."""
 
     text: Text
     bits_per_byte: Mapping[str, float | None]
+    at_most: float | None = None
 
 
 class Asked(Keys):

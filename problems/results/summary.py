@@ -85,7 +85,8 @@ def also(result: Reported) -> Iterator[str]:
     for second in result.second or ():
         before, after = map(second.bits_per_byte.get, ("dense", EVOLVED))
         if before is not None and after is not None:
-            yield f"{loss(after - before, 'the source')} on {second.text.name}{when}"
+            limit = "" if second.at_most is None else f" (at most {second.at_most:g} asked for)"
+            yield f"{loss(after - before, 'the source')} on {second.text.name}{when}{limit}"
 
 
 def reached(result: Reported, size: int | None) -> str:

@@ -25,6 +25,7 @@ class Own(BenchmarkSettings):
     log: str
     finalists: int = 3
     fails_from: float = Field(100.0, description="the first gene from which on judging fails")
+    allowed: float = Field(100.0, description="the largest first gene that violates nothing where it is judged")
     known: float | None = Field(None, description="all genes of a known solution that takes part")
 
 class Judged(Benchmark, Finals, HeldOut):
@@ -43,7 +44,8 @@ class Judged(Benchmark, Finals, HeldOut):
             log.write(repr(list(genome)) + "\\n")
         if genome[0] >= self.settings.fails_from:
             raise RuntimeError("too large")
-        return Evaluation((-genome[0],), work=10.0, measures={"gene": genome[0]})
+        beyond = max(0.0, genome[0] - self.settings.allowed)
+        return Evaluation((-genome[0],), work=10.0, measures={"gene": genome[0]}, violation=beyond)
 
     def held_out_value(self, genome):
         return abs(self.evaluate(genome).values[0] - 1.5)
@@ -178,6 +180,13 @@ def test_a_known_solution_that_cannot_be_scored_does_not_win(judged):
     answer = judged("problem.finalists=2", "problem.known=1e200")
     assert [line["finalist"] for line in finalists(answer) if line["finalist"] == "known"] == []
     assert answer.json("result.json")["chosen"] == "evolved"
+
+
+def test_what_violates_a_constraint_less_wins(judged):
+    _, second, third = sorted((line["genome"] for line in finalists(judged())), reverse=True)
+    for allowed, winner in ((second[0], second), (third[0] - 1, third)):
+        one = judged(f"problem.allowed={allowed!r}", name=f"allowed {allowed}")
+        assert one.json("result.json")["best"]["genome"] == winner
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from evoprune.problems.language_model.problem import LanguageModel
+from tests.problems.small import plain_perplexity
 
 
 def test_fitness_is_perplexity_and_work_is_tokens(language_model):
@@ -45,6 +46,25 @@ def test_the_fingerprint_changes_with_the_weights_and_with_each_text(language_mo
         assert language_model(**{role: text}).fingerprint()[role] != before[role]
     assert language_model(dtype="bfloat16").fingerprint()["weights"] != before["weights"]
     assert set(before) == {"weights", "search_text", "report_text", "held_out_text"}
+
+
+def test_what_a_candidate_loses_on_a_second_text_beyond_its_limit_violates_it(language_model, small):
+    second = small["calibration_text"] | {"windows": 4}
+    texts = [second, second | {"at_most": 0.0}, small["report_text"] | {"at_most": 50.0}]
+    problem, genome = language_model(second_text=texts, objective="kl"), [0.5] * 3
+    session = problem.session
+    windows, model, search = session.texts.second[1], session.resident.model, session.texts.search.tokens
+    for fidelity, share in ((1.0, 4), (0.5, 2)):
+        found, tokens, losses = problem.evaluate(genome, fidelity), windows.tokens[:share], []
+        for each in (session.transform.dense, genome):
+            session.transform.apply(each)
+            losses.append(math.log2(plain_perplexity(model, tokens)))
+        of_token = windows.predicted_bytes(session.texts.tokenizer) / windows.predictions
+        assert found.violation == pytest.approx(max(0.0, losses[1] - losses[0]) / of_token, rel=1e-3)
+        read = [search, session.texts.second[1].tokens, session.texts.second[2].tokens]
+        assert found.work == sum(each[: math.ceil(fidelity * len(each))].numel() for each in read)
+    assert problem.judge(genome).violation == problem.evaluate(genome).violation > 0
+    assert problem.evaluate(session.transform.dense).violation == 0
 
 
 def test_a_run_is_described_by_model_weights_genes_and_device(language_model, small):
