@@ -1,0 +1,99 @@
+"""Time and memory of a search for types against a model's size: ``python -m tests.benchmarks.growth WIDTH BLOCKS OUT``.
+
+Makes a random Llama in bfloat16 in the folder OUT, a block a file, with the tokenizer of the bundled model; searches
+types of its matrices in three generations of four candidates, on two windows of 16 tokens; exports a .gguf file. Prints
+each phase's seconds, memory and bytes read from disk, and the seconds of the bare products of one candidate. A control
+group sets the limit of memory; caches stay in OUT.
+"""
+
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from evoprune.cli.main import main as evoprune
+from evoprune.console.phase import listening
+from evoprune.problems.bundled import base
+from tests.benchmarks.phases import Phases
+
+_TOKENS, _WINDOWS, _VOCABULARY = 16, 2, 4096
+
+
+def make(folder: Path, width: int, blocks: int) -> int:
+    """Write the model into ``folder``, and return how many parameters it has."""
+    config = LlamaConfig(
+        hidden_size=width, intermediate_size=width * 11 // 4 // 256 * 256, num_hidden_layers=blocks,
+        num_attention_heads=width // 128, num_key_value_heads=width // 128, vocab_size=_VOCABULARY,
+        tie_word_embeddings=True, dtype="bfloat16", bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    folder.mkdir(parents=True)
+    config.architectures = ["LlamaForCausalLM"]
+    config.save_pretrained(folder)
+    for each in Path(base.__file__).parent.glob("weights/tokenizer*"):
+        shutil.copy(each, folder)
+    with torch.device("meta"):
+        shapes = {name: own.shape for name, own in LlamaForCausalLM(config).named_parameters()}
+    files: dict[str, list[str]] = {}
+    for name in shapes:
+        number = name.split(".")[2] if ".layers." in name else "ends"
+        files.setdefault(f"model-{number}.safetensors", []).append(name)
+    for file, names in files.items():
+        tensors = {
+            name: torch.randn(shapes[name], dtype=torch.bfloat16) / width**0.5
+            if len(shapes[name]) > 1
+            else torch.ones(shapes[name], dtype=torch.bfloat16)
+            for name in names
+        }
+        save_file(tensors, folder / file, {"format": "pt"})
+    index = {name: file for file, names in files.items() for name in names}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
+    return sum(shape.numel() for name, shape in shapes.items() if name != "lm_head.weight")
+
+
+def products(folder: Path) -> float:
+    """The seconds of the products of one block's matrices with all tokens of a candidate, times the blocks."""
+    config = LlamaConfig.from_pretrained(folder)
+    width, inner = config.hidden_size, config.intermediate_size
+    weights = [torch.randn(rows, width, dtype=torch.bfloat16) for rows in (*4 * [width], *2 * [inner])]
+    weights.append(torch.randn(width, inner, dtype=torch.bfloat16))
+    begun = time.process_time()
+    for weight in weights:
+        for _ in range(_WINDOWS):
+            torch.nn.functional.linear(torch.randn(_TOKENS, weight.shape[1], dtype=torch.bfloat16), weight)
+    return (time.process_time() - begun) * config.num_hidden_layers
+
+
+def main(width: int, blocks: int, out: Path) -> None:
+    torch.manual_seed(0)
+    model = out / "model"
+    if not model.exists():
+        print(f"{make(model, width, blocks):,} parameters", flush=True)
+    os.environ["EVOPRUNE_CACHE"] = str(out / "cache")
+    (out / "cache").mkdir(mode=0o700, exist_ok=True)
+    text = {"source": "bundled:python-docs", "window": _TOKENS, "windows": _WINDOWS}
+    problem = {
+        "use": "language_model", "model": str(model), "objective": "kl", "dtype": "bfloat16",
+        "transforms": {"use": "types", "types": ["Q8_0", "Q4_0"]}, "budget": {"use": "bits_per_weight", "at_most": 6.0},
+        "search_text": {**text, "split": "validation"}, "calibration_text": {**text, "split": "train", "windows": 1},
+        "report_text": {**text, "split": "test"},
+    }  # fmt: skip
+    operators = {"algorithm": {"use": "additive", "screening": 1.0, "offspring": 4, "survivors": 1}, "repair": "shift"}
+    experiment = {"problem": problem, "operators": operators, "generations": 3, "seed": 0}
+    (out / "growth.yaml").write_text(json.dumps(experiment))
+    phases = Phases()
+    with listening(phases.tell):
+        evoprune(["run", str(out / "growth.yaml"), "--runs-dir", str(out), "--name", "run", "--threads", "1"])
+        evoprune(["export", str(out / "run"), str(out / "small.gguf"), "--untimed"])
+        phases.tell("ending")
+    print(phases.table())
+    print(f"bare products of a candidate: {products(model):.1f} seconds of the processor")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
