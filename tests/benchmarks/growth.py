@@ -1,9 +1,10 @@
-"""Time and memory of a search for types against a model's size: ``python -m tests.benchmarks.growth WIDTH BLOCKS OUT``.
+"""Time and memory of a search against a model's size: ``python -m tests.benchmarks.growth OUT WIDTH BLOCKS [EXPERTS]``.
 
 Makes a random Llama in bfloat16 in the folder OUT, a block a file, with the tokenizer of the bundled model; searches
-types of its matrices in three generations of four candidates, on two windows of 16 tokens; exports a .gguf file. Prints
-each phase's seconds, memory and bytes read from disk, and the seconds of the bare products of one candidate. A control
-group sets the limit of memory; caches stay in OUT.
+types of its matrices in three generations of four candidates, on two windows of 16 tokens; exports a .gguf file. With
+EXPERTS a Qwen3-MoE of which a token chooses eight, and of which some may go. Prints each phase's seconds, memory and
+bytes read from disk, and the seconds of the bare products of one candidate. A control group sets the limit of memory;
+caches stay in OUT.
 """
 
 import json
@@ -12,10 +13,11 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, Qwen3MoeConfig
 
 from evoprune.cli.main import main as evoprune
 from evoprune.console.phase import listening
@@ -25,20 +27,25 @@ from tests.benchmarks.phases import Phases
 _TOKENS, _WINDOWS, _VOCABULARY = 16, 2, 4096
 
 
-def make(folder: Path, width: int, blocks: int) -> int:
+def make(folder: Path, width: int, blocks: int, experts: int) -> int:
     """Write the model into ``folder``, and return how many parameters it has."""
-    config = LlamaConfig(
-        hidden_size=width, intermediate_size=width * 11 // 4 // 256 * 256, num_hidden_layers=blocks,
-        num_attention_heads=width // 128, num_key_value_heads=width // 128, vocab_size=_VOCABULARY,
-        tie_word_embeddings=True, dtype="bfloat16", bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
+    sizes = {
+        "hidden_size": width, "intermediate_size": width * 11 // 4 // 256 * 256, "num_hidden_layers": blocks,
+        "num_attention_heads": width // 128, "num_key_value_heads": width // 128, "vocab_size": _VOCABULARY,
+        "tie_word_embeddings": True, "dtype": "bfloat16", "bos_token_id": 0, "eos_token_id": 0,
+    }  # fmt: skip
+    config: Any = LlamaConfig(**sizes)
+    if experts:
+        config = Qwen3MoeConfig(
+            **sizes, head_dim=128, num_experts=experts, moe_intermediate_size=width * 3 // 8, norm_topk_prob=True
+        )
     folder.mkdir(parents=True)
-    config.architectures = ["LlamaForCausalLM"]
+    config.architectures = ["Qwen3MoeForCausalLM" if experts else "LlamaForCausalLM"]
     config.save_pretrained(folder)
     for each in Path(base.__file__).parent.glob("weights/tokenizer*"):
         shutil.copy(each, folder)
     with torch.device("meta"):
-        shapes = {name: own.shape for name, own in LlamaForCausalLM(config).named_parameters()}
+        shapes = {name: own.shape for name, own in AutoModelForCausalLM.from_config(config).named_parameters()}
     files: dict[str, list[str]] = {}
     for name in shapes:
         number = name.split(".")[2] if ".layers." in name else "ends"
@@ -58,31 +65,39 @@ def make(folder: Path, width: int, blocks: int) -> int:
 
 def products(folder: Path) -> float:
     """The seconds of the products of one block's matrices with all tokens of a candidate, times the blocks."""
-    config = LlamaConfig.from_pretrained(folder)
-    width, inner = config.hidden_size, config.intermediate_size
-    weights = [torch.randn(rows, width, dtype=torch.bfloat16) for rows in (*4 * [width], *2 * [inner])]
-    weights.append(torch.randn(width, inner, dtype=torch.bfloat16))
-    begun = time.process_time()
-    for weight in weights:
-        for _ in range(_WINDOWS):
-            torch.nn.functional.linear(torch.randn(_TOKENS, weight.shape[1], dtype=torch.bfloat16), weight)
-    return (time.process_time() - begun) * config.num_hidden_layers
+    config = AutoConfig.from_pretrained(folder)
+    width, tokens = config.hidden_size, _TOKENS * _WINDOWS
+    shapes, inner = 4 * [(tokens, width, width)], config.intermediate_size
+    if experts := getattr(config, "num_experts", 0):
+        inner, tokens = config.moe_intermediate_size, max(1, tokens * config.num_experts_per_tok // experts)
+    shapes += max(1, experts) * [(tokens, width, inner), (tokens, width, inner), (tokens, inner, width)]
+    seconds = 0.0
+    for count, inputs, outputs in shapes:
+        given, weight = torch.randn(count, inputs, dtype=torch.bfloat16), torch.randn(outputs, inputs).bfloat16()
+        begun = time.process_time()
+        torch.nn.functional.linear(given, weight)
+        seconds += time.process_time() - begun
+    return seconds * int(config.num_hidden_layers)
 
 
-def main(width: int, blocks: int, out: Path) -> None:
+def main(out: Path, width: int, blocks: int, experts: int = 0) -> None:
     torch.manual_seed(0)
     model = out / "model"
-    if not model.exists():
-        print(f"{make(model, width, blocks):,} parameters", flush=True)
+    weights = make(model, width, blocks, experts)
+    print(f"{weights:,} parameters", flush=True)
     os.environ["EVOPRUNE_CACHE"] = str(out / "cache")
     (out / "cache").mkdir(mode=0o700, exist_ok=True)
     text = {"source": "bundled:python-docs", "window": _TOKENS, "windows": _WINDOWS}
+    types = {"use": "types", "types": ["Q8_0", "Q4_0"]}
     problem = {
         "use": "language_model", "model": str(model), "objective": "kl", "dtype": "bfloat16",
-        "transforms": {"use": "types", "types": ["Q8_0", "Q4_0"]}, "budget": {"use": "bits_per_weight", "at_most": 6.0},
+        "transforms": [types], "budget": {"use": "bits_per_weight", "at_most": 6.0},
         "search_text": {**text, "split": "validation"}, "calibration_text": {**text, "split": "train", "windows": 1},
         "report_text": {**text, "split": "test"},
     }  # fmt: skip
+    if experts:
+        problem["transforms"] = [{"use": "experts", "genes": "model"}, types]
+        problem["budget"] = {"use": "bytes", "at_most": weights * 5 // 8}
     operators = {"algorithm": {"use": "additive", "screening": 1.0, "offspring": 4, "survivors": 1}, "repair": "shift"}
     experiment = {"problem": problem, "operators": operators, "generations": 3, "seed": 0}
     (out / "growth.yaml").write_text(json.dumps(experiment))
@@ -96,4 +111,4 @@ def main(width: int, blocks: int, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))
