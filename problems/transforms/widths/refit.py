@@ -2,35 +2,30 @@
 
 import torch
 
-from evoprune.problems.calibration.statistics import DAMPING, damped_factor, damped_inverse
+from evoprune.problems.calibration.statistics import damped_inverse
 
 _ROUNDS = 64  # rounds in which units are removed; a round's units are chosen by their costs at its start
 
 
-def refitted(weight: torch.Tensor, gram: torch.Tensor, kept: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
-    """The weights ``(out, kept)`` for the inputs ``kept`` whose outputs are nearest to those of all of ``weight``.
+def refitted(weight: torch.Tensor, factor: torch.Tensor, kept: int) -> torch.Tensor:
+    """The weights ``(out, kept)`` for the first ``kept`` inputs whose outputs are nearest to those of ``weight``.
 
-    ``weight`` ``(out, in)``; ``gram`` ``(in, in)``: the mean over tokens of x x^T; ``kept``: int64, places of inputs.
-    The change D of the kept weights minimises |W_cut x_cut - D x_kept|^2 plus ``damping`` of the mean of x_kept^2 times
-    |D|^2 (Kurtic et al., ZipLM, NeurIPS 2023).
+    ``weight`` ``(out, in)``; ``factor`` ``(in, in)``, lower triangular: of the damped mean over tokens of x x^T. The
+    change D of the kept weights minimises the mean of |W_cut x_cut - D x_kept|^2 with this damping (Kurtic et al.,
+    ZipLM, NeurIPS 2023): L_kk^T D^T = (W_cut L_ck)^T, so that one factor serves any number of inputs.
     """
-    is_cut = torch.ones(weight.shape[1], dtype=torch.bool, device=weight.device)
-    is_cut[kept] = False
-    factor = damped_factor(gram[kept][:, kept], damping)
-    wide = weight.to(factor.dtype)
-    lost = gram[kept][:, is_cut].to(factor.dtype) @ wide[:, is_cut].T
-    return (wide[:, kept] + torch.cholesky_solve(lost, factor).T).to(weight.dtype)
+    lost = weight[:, kept:].to(factor.dtype) @ factor[kept:, :kept]
+    change: torch.Tensor = torch.linalg.solve_triangular(factor[:kept, :kept], lost, upper=False, left=False)
+    return weight[:, :kept] + change.to(weight.dtype)
 
 
-def losses(weight: torch.Tensor, gram: torch.Tensor, order: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
-    """The error of the outputs with the first n inputs of ``order``, for n from 0 to all: float64 ``(in + 1,)``.
+def losses(weight: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    """The error of the outputs with the first n inputs, for n from 0 to all: ``(in + 1,)``, in the dtype of ``factor``.
 
-    ``weight`` ``(out, in)``; ``gram`` ``(in, in)``: the mean over tokens of x x^T; ``order``: int64, places of inputs.
-    The mean squared error with the best weights: x = L z, where L is the factor of the damped ``gram`` and z is
-    independent, so that the squares of the columns of W L beyond n are lost.
+    ``weight`` and ``factor`` L as of :func:`refitted`. The mean squared error with the best weights: x = L z, where z
+    is independent, so that the squares of the columns of W L beyond n are lost.
     """
-    factor = damped_factor(gram[order][:, order], damping)
-    squares = (weight[:, order].to(factor.dtype) @ factor).square().sum(0)
+    squares = (weight.to(factor.dtype) @ factor).square().sum(0)
     return torch.cat([squares, squares.new_zeros(1)]).flip(0).cumsum(0).flip(0)
 
 
@@ -55,7 +50,7 @@ def best_first(weight: torch.Tensor, gram: torch.Tensor, places: torch.Tensor) -
         gone.append(left[order[:at_once]])
         stay = order[at_once:].sort().values
         cut, kept, left = at[order[:at_once]].flatten(), at[stay].flatten(), left[stay]
-        change = torch.linalg.solve(inverse[cut][:, cut], inverse[cut[:, None], kept])
+        change: torch.Tensor = torch.linalg.solve(inverse[cut][:, cut], inverse[cut[:, None], kept])
         wide = wide[:, kept].addmm_(wide[:, cut], change, alpha=-1)
         inverse = inverse[kept[:, None], kept].addmm_(inverse[kept[:, None], cut], change, alpha=-1)
     return torch.cat(gone).flip(0)

@@ -13,7 +13,7 @@ from torch import nn
 from evoprune import Gene, Genes, InputError, Price, Settings
 from evoprune.problems import scores
 from evoprune.problems import transforms as cuts
-from evoprune.problems.calibration.statistics import GRAM, statistics
+from evoprune.problems.calibration.statistics import GRAM, damped_factor, statistics
 from evoprune.problems.calibration.tensor_cache import Tensors, code, shared
 from evoprune.problems.models.blocks import Matrix, find_blocks, in_features
 from evoprune.problems.models.resident import Resident
@@ -207,10 +207,11 @@ class UnitCut(Transform):
 
     def _refitted(self, block: int, left: int) -> torch.Tensor:
         if (block, left) not in self._outputs:
-            matrix, gram = self._units[block].output.matrix, self._stored[f"gram.{block}"].to(self.resident.device)
-            whole = matrix.rows(self._units[block].whole_output)
-            weight = matrix.rows(refitted(whole, gram, self._columns(block, left))).contiguous()
-            self._outputs[block, left] = weight
+            output, factor = self._units[block].output, self._stored[f"factor.{block}"].to(self.resident.device)
+            inputs = output.places[self._stored[f"order.{block}"].to(self.resident.device)].flatten()
+            whole, kept = output.matrix.rows(self._units[block].whole_output), left * output.places.shape[1]
+            weight = refitted(whole[:, inputs], factor, kept)[:, inputs[:kept].argsort()]
+            self._outputs[block, left] = output.matrix.rows(weight).contiguous()
         return self._outputs[block, left]
 
     def _columns(self, block: int, left: int) -> torch.Tensor:
@@ -275,10 +276,11 @@ class UnitCut(Transform):
         model = self.resident.model
         parts = {part.matrix.name: part for units in self._units for part in units.parts}
         stored: Tensors = {}
+        grams: dict[int, torch.Tensor] = {}
         if self.settings.compensate or self._structured:
             for matrix, known in statistics(model, tokens, [units.output.matrix for units in self._units], {GRAM}):
                 if self.settings.compensate:
-                    stored[f"gram.{matrix.block}"] = known[GRAM].cpu()
+                    grams[matrix.block] = known[GRAM].cpu()
                 if self._structured:
                     places = parts[matrix.name].places
                     stored[f"order.{matrix.block}"] = best_first(matrix.rows(matrix.weight), known[GRAM], places)
@@ -290,9 +292,10 @@ class UnitCut(Transform):
         if self.settings.compensate:
             for block, units in enumerate(self._units):
                 weight, places = units.output.matrix.rows(units.whole_output), units.output.places
-                gram = stored[f"gram.{block}"].to(weight.device)
-                each = losses(weight, gram, places[stored[f"order.{block}"]].flatten())
-                stored[f"lost.{block}"] = each[:: places.shape[1]].contiguous()
+                inputs = places[stored[f"order.{block}"]].flatten()
+                factor = damped_factor(grams.pop(block).to(weight.device)[inputs][:, inputs])
+                stored[f"lost.{block}"] = losses(weight[:, inputs], factor)[:: places.shape[1]].contiguous()
+                stored[f"factor.{block}"] = factor.float().cpu().contiguous()
         return stored
 
 

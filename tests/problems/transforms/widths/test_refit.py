@@ -4,7 +4,7 @@ import numpy
 import pytest
 import torch
 
-from evoprune.problems.calibration.statistics import DAMPING
+from evoprune.problems.calibration.statistics import DAMPING, damped_factor
 from evoprune.problems.transforms.widths.refit import best_first, losses, refitted
 
 
@@ -18,34 +18,32 @@ def drawn(tokens, width):
 @pytest.mark.parametrize("damping", [0.01, 0.5])
 def test_a_refitted_matrix_is_the_solution_of_lstsq(damping):
     inputs, weight = drawn(200, 12)
-    kept, cut = [0, 3, 4, 8, 11], [1, 2, 5, 6, 7, 9, 10]
-    found = refitted(weight, inputs.T @ inputs / 200, torch.tensor(kept), damping)
+    found = refitted(weight, damped_factor(inputs.T @ inputs / 200, damping), 5)
     x, w = inputs.numpy(), weight.numpy()
-    ridge = damping * (x[:, kept] ** 2).mean() * 200
-    left = numpy.vstack([x[:, kept], numpy.sqrt(ridge) * numpy.eye(5)])
-    right = numpy.vstack([x[:, cut] @ w[:, cut].T, numpy.zeros((5, 5))])
+    ridge = damping * (x**2).mean() * 200
+    left = numpy.vstack([x[:, :5], numpy.sqrt(ridge) * numpy.eye(5)])
+    right = numpy.vstack([x[:, 5:] @ w[:, 5:].T, numpy.zeros((5, 5))])
     change = numpy.linalg.lstsq(left, right, rcond=None)[0].T
-    assert found.numpy() == pytest.approx(w[:, kept] + change, rel=1e-8)
-    assert torch.equal(refitted(weight, inputs.T @ inputs / 200, torch.arange(12)), weight)
+    assert found.numpy() == pytest.approx(w[:, :5] + change, rel=1e-8)
+    assert torch.equal(refitted(weight, damped_factor(inputs.T @ inputs / 200), 12), weight)
 
 
 def test_inputs_that_were_always_zero_do_not_matter():
     inputs, weight = drawn(50, 4)
     inputs[:, 1] = 0
-    found = refitted(weight, inputs.T @ inputs / 50, torch.tensor([0, 1, 2]))
+    found = refitted(weight, damped_factor(inputs.T @ inputs / 50), 3)
     assert torch.isfinite(found).all()
     assert torch.allclose(found[:, 1], weight[:, 1])
 
 
 def test_losses_are_the_least_errors_of_the_first_inputs():
     inputs, weight = drawn(200, 6)
-    order = [4, 0, 3, 5, 1, 2]
-    found = losses(weight, inputs.T @ inputs / 200, torch.tensor(order), 0.05)
+    found = losses(weight, damped_factor(inputs.T @ inputs / 200, 0.05))
     x, w = inputs.numpy(), weight.numpy()
     damped = numpy.vstack([x, numpy.sqrt(0.05 * (x**2).mean() * 200) * numpy.eye(6)])
     wanted = damped @ w.T
     for count in range(7):
-        first = damped[:, order[:count]]
+        first = damped[:, :count]
         left = wanted - first @ numpy.linalg.lstsq(first, wanted, rcond=None)[0]
         assert float(found[count]) == pytest.approx((left**2).sum() / 200, rel=1e-6, abs=1e-9)
 
