@@ -13,6 +13,8 @@ from evoprune import Algorithm, Budget, Evaluate, Generation, Individual
 from evoprune.operators.algorithm.breeding import check_limited, cost, first_population, fittest, losses
 from evoprune.operators.knapsack import Choices, Floats
 
+_PROBED = 16  # values of a gene that are measured at most; the costs of those between are interpolated
+
 _COSTLY = 0.1  # genes that cost more than this share of all have all their levels measured
 
 # Standard deviations of a cost, as shares of it: of its own, common to all costs, and common to those of its kind.
@@ -112,9 +114,10 @@ def level_costs(origin: Individual, choices: Choices, screening: float) -> Gener
 def _measured(
     numbers: Iterable[Sequence[int]], origin: Individual, choices: Choices, screening: float, costs: Floats
 ) -> Generator[Evaluate, None, None]:
-    """Measure the values ``numbers`` and write their costs into ``costs``."""
-    probes = {}
-    for number in (number for own in numbers for number in own):
+    """Measure the values ``numbers`` of each gene, or some of many, and write their costs into ``costs``."""
+    probes, genes = {}, [own for own in numbers if len(own)]
+    spread = [_spread(own) for own in genes]
+    for number in chain.from_iterable(spread):
         probes[number] = origin.child()
         place, value = choices.value(number)
         probes[number][place] = value
@@ -122,6 +125,14 @@ def _measured(
         yield Evaluate([*probes.values()], screening, probe=True)
     for number, probe in probes.items():
         costs[number] = _loss(probe, origin)
+    for own, some in zip(genes, spread, strict=True):
+        costs[own] = numpy.interp(own, some, costs[some])
+
+
+def _spread(numbers: Sequence[int]) -> list[int]:
+    """All of ``numbers``, or as many as are measured, evenly spaced from the first to the last."""
+    places = numpy.linspace(0, len(numbers) - 1, min(len(numbers), _PROBED)).round()
+    return [int(numbers[int(place)]) for place in places]
 
 
 def _loss(individual: Individual, origin: Individual) -> float:

@@ -96,6 +96,23 @@ def test_a_level_whose_harm_is_not_known_is_measured_beside_the_largest_known_on
     assert score(requests[3].individuals[0], 1.0) == 12.0  # the least, as the cheap levels follow from the measured one
 
 
+def test_of_a_gene_with_many_levels_some_are_measured_and_the_others_lie_between():
+    genes = Genes([Gene.of_levels("many", range(61)), Gene.of_levels("few", "xyz")])
+    prices = [[-float(level) for level in range(61)], [0.0, -20.0, -40.0]]
+    budget = Additive(genes, prices, 45.0, fixed=100.0)
+
+    def score(genome, fidelity=1.0):
+        return genome[0] + (genome[0] > 36) * (genome[0] - 36) + (0.0, 25.0, 26.0)[int(genome[1])]
+
+    _, requests = run(2, score, genes=genes, budget=budget)
+    many = sorted(one[0] for one in requests[2].individuals if one[0])
+    assert len(many) < 20
+    assert many[-1] == 60
+    every = [(float(many), float(few)) for many in range(61) for few in range(3)]
+    within = [genome for genome in every if budget.spent(genome) <= budget.limit]
+    assert tuple(requests[3].individuals[0]) == min(within, key=score)
+
+
 def test_where_costs_add_up_the_first_child_is_the_best_genome():
     _, requests = run(2, harm)
     every = [[0.0]]
