@@ -6,6 +6,7 @@ pymoo, which evoprune does not:
     python -m tests.benchmarks.engine overhead
     python -m tests.benchmarks.engine fronts --seeds 10
     python -m tests.benchmarks.engine workers
+    python -m tests.benchmarks.engine model --seeds 3
 """
 
 from __future__ import annotations
@@ -21,17 +22,21 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import moocore
 import numpy
 from deap import algorithms, base, benchmarks, tools
 from scipy.stats import mannwhitneyu
 
 from evoprune import Gene, Search, minimize
+from evoprune.api import Run, run
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import is_generation
 
 GENES, SIZE, EVALUATIONS = 30, 100, 3000
 FRONTS = ("zdt1", "zdt2", "zdt3", "dtlz2", "bnh", "osy", "c2dtlz2")
 SLEEP, SECONDS, MOST = 0.05, 10, 400  # of workers: the shortest evaluation, the time, evaluations that take longer
+LIMITS, TOKENS = (0.15, 0.3, 0.45, 0.6), 160_000  # of the model: sparsities, and tokens of either side
+WINDOWS = {"search_text": 4, "report_text": 8}
 OURS = {"select": "tournament", "survive": {"use": "elitist", "fraction": 0.01}}  # as near to eaSimple as can be
 
 
@@ -177,10 +182,35 @@ def workers(seeds: int) -> Iterator[str]:
         yield f"| {algorithm} | {rate * SECONDS:.0f} | {rate:.1f} | {median(best):.2f} |"
 
 
+def model(seeds: int) -> Iterator[str]:
+    """Divergence of the bundled model against sparsity: one search for a front, and one search at each limit."""
+    yield "| seed | one search: hypervolume | tokens | points | one at each limit: hypervolume | tokens |"
+    yield "|---|---|---|---|---|---|"
+    settings = ["problem.objective=kl", "problem.curve=[]", "problem.held_out_windows=4"]
+    settings += [f"problem.{text}.windows={count}" for text, count in WINDOWS.items()]
+    front = ["operators.algorithm={use: nsga2, pool: 4, screening: 0.25}", "~operators.repair", "generations=10000"]
+    front += ["problem.second_objective=sparsity", "patience=10", f"budget={TOKENS}"]
+    for seed in range(seeds):
+        with tempfile.TemporaryDirectory() as folder:
+            own = [*settings, f"seed={seed}"]
+            one = run("problems/gpt2_mini.yaml", [*own, *front], folder, "one")
+            own += [f"budget={TOKENS // len(LIMITS)}"]
+            best = "problems/gpt2_mini_best.yaml"
+            several = [run(best, [*own, f"problem.sparsity={limit}"], folder, f"{limit}") for limit in LIMITS]
+            unseen = f"{{source: 'bundled:python-docs', split: test, window: 256, windows: {WINDOWS['report_text']}}}"
+            judge = Run.open(one.folder, [f"problem.search_text={unseen}"]).problem
+            found = [best.genome for best in one.result.front], [each.best.genome for each in several]
+            values = [[(v[0], -v[1]) for genome in side for v in [judge.evaluate(genome).values]] for side in found]
+        worst = max(divergence for divergence, _ in values[1]), 0.0
+        ours, theirs = (moocore.hypervolume([(0.0, 0.0), *side], ref=worst) for side in values)  # with the dense model
+        spent = sum(each.result.work for each in several)
+        yield f"| {seed} | {ours:.4f} | {one.result.work:,.0f} | {len(values[0])} | {theirs:.4f} | {spent:,.0f} |"
+
+
 WAYS = [deap, ours, pymoo] if any((Path(place) / "pymoo").is_dir() for place in sys.path) else [deap, ours]
 
 
-TABLES = {"overhead": overhead, "fronts": fronts, "workers": workers}
+TABLES = {"overhead": overhead, "fronts": fronts, "workers": workers, "model": model}
 
 
 def main() -> None:
