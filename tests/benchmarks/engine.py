@@ -35,8 +35,8 @@ from evoprune.records.history import is_generation
 GENES, SIZE, EVALUATIONS = 30, 100, 3000
 FRONTS = ("zdt1", "zdt2", "zdt3", "dtlz2", "bnh", "osy", "c2dtlz2")
 SLEEP, SECONDS, MOST = 0.05, 10, 400  # of workers: the shortest evaluation, the time, evaluations that take longer
-LIMITS, TOKENS = (0.15, 0.3, 0.45, 0.6), 160_000  # of the model: sparsities, and tokens of either side
-WINDOWS = {"search_text": 4, "report_text": 8}
+LIMITS, TOKENS = (0.15, 0.3, 0.45, 0.6), 200_000  # of the model: sparsities, and tokens of either side
+UNSEEN = {"search_text": "test", "report_text": "validation"}  # to judge on
 OURS = {"select": "tournament", "survive": {"use": "elitist", "fraction": 0.01}}  # as near to eaSimple as can be
 
 
@@ -187,7 +187,7 @@ def model(seeds: int) -> Iterator[str]:
     yield "| seed | one search: hypervolume | tokens | points | one at each limit: hypervolume | tokens |"
     yield "|---|---|---|---|---|---|"
     settings = ["problem.objective=kl", "problem.curve=[]", "problem.held_out_windows=4"]
-    settings += [f"problem.{text}.windows={count}" for text, count in WINDOWS.items()]
+    settings += ["problem.search_text.windows=4", "problem.report_text.windows=4"]
     front = ["operators.algorithm={use: nsga2, pool: 4, screening: 0.25}", "~operators.repair", "generations=10000"]
     front += ["problem.second_objective=sparsity", "patience=10", f"budget={TOKENS}"]
     for seed in range(seeds):
@@ -197,8 +197,8 @@ def model(seeds: int) -> Iterator[str]:
             own += [f"budget={TOKENS // len(LIMITS)}"]
             best = "problems/gpt2_mini_best.yaml"
             several = [run(best, [*own, f"problem.sparsity={limit}"], folder, f"{limit}") for limit in LIMITS]
-            unseen = f"{{source: 'bundled:python-docs', split: test, window: 256, windows: {WINDOWS['report_text']}}}"
-            judge = Run.open(one.folder, [f"problem.search_text={unseen}"]).problem
+            swapped = [f"problem.{text}.split={split}" for text, split in UNSEEN.items()]
+            judge = Run.open(one.folder, [*swapped, "problem.search_text.windows=16"]).problem
             found = [best.genome for best in one.result.front], [each.best.genome for each in several]
             values = [[(v[0], -v[1]) for genome in side for v in [judge.evaluate(genome).values]] for side in found]
         worst = max(divergence for divergence, _ in values[1]), 0.0
