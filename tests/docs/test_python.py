@@ -1,5 +1,6 @@
 """The pages on Python and on plugins, and the notebook, are executed."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 
 from evoprune.experiment import config
 from evoprune.experiment.resolve import resolve
+from evoprune.testing import check_operator
 from tests.docs.conftest import ROOT, blocks
 
 NOTEBOOK = ROOT / "docs" / "notebook.ipynb"
@@ -57,6 +59,7 @@ def test_the_page_on_extending_defines_what_its_experiments_name(tmp_path, monke
         path = tmp_path / f"{number}.yaml"
         path.write_text(text if "problem:" in text else text + "problem: benchmark\n")
         resolve(config.read(path), str(path))
+    check_operator("mutate", importlib.import_module("my_operators").swap)
 
 
 def test_the_notebook_keeps_no_output():
