@@ -160,11 +160,14 @@ def carry_out(call: Callable[[], bool], folder: Path) -> None:
 
 def _outcome(run: Run) -> Iterator[str]:
     problem, folder = run.resolved.problem, shlex.quote(str(run.folder))
+    promised = run.folder / run_folder.PROMISED
+    comes = read_json(promised) if promised.exists() else None  # the page, and what is exported
     yield from reporting(problem).summary(run.result)
     yield f"best fitness {run.best.fitness[0]:.6g} after {run.result.evaluations:,} evaluations"
     yield f"result, figures and history: {run.folder}"
-    yield f"a page: python -m evoprune report {folder}"
-    if issubclass(problem, Exporting):
+    if comes is None:
+        yield f"a page: python -m evoprune report {folder}"
+    if issubclass(problem, Exporting) and not (comes and comes.get("out")):
         yield f"to export it: python -m evoprune export {folder} OUT"
 
 
