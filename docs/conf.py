@@ -17,6 +17,9 @@ extensions = ["myst_parser", "sphinx.ext.autodoc"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "evoprune"
+html_show_copyright = False
+html_static_path = ["_static"]
+html_css_files = ["options.css"]  # an option is not broken after its hyphens
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3

@@ -41,9 +41,9 @@ def draw(front: Front, axis: str) -> Figure:
     _number(axes, [point.values[axis] for point in measured])
     axes.set(xlabel=along.label, ylabel=worth.label)
     way = {"lower": "to the left", "higher": "to the right"}[str(along.better)]
-    entitle(
-        axes, "Measured exports", f"better: {worth.better}, and {way}; pale: another one is at least as good in both"
-    )
+    title = f"{worth.label.partition(',')[0]} against {along.label.partition(',')[0]}"
+    better = f"better: {worth.better}, and {way}; pale: another one is at least as good in both"
+    entitle(axes, title[0].upper() + title[1:], better)
     axes.legend(fontsize="small")
     return figure
 

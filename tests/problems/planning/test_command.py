@@ -63,7 +63,9 @@ def test_from_a_goal_to_a_checked_export_and_a_report(prune, text, tmp_path):
     *_, verdict, checked = out.splitlines()
     assert checked.endswith(str(tmp_path / "pruned"))
     assert "40.0%" in verdict
-    assert not [line for line in out.splitlines() if "evoprune export" in line or "evoprune report" in line]  # both done
+    assert not [
+        line for line in out.splitlines() if "evoprune export" in line or "evoprune report" in line
+    ]  # both done
     assert f"> {verdict}" in (folder / "report.md").read_text()
     AutoModelForCausalLM.from_pretrained(tmp_path / "pruned")
     texts = [found["protocol"][f"{role}_text"] for role in ("search", "calibration", "report")]
