@@ -193,7 +193,8 @@ def keep_promise(folder: Path) -> None:
         _say_how_to_continue(folder)
         raise
     finally:
-        page, _ = write([folder], folder / "report.html")
+        with Phase("writing the page"):
+            page, _ = write([folder], folder / "report.html")
         print(f"the page: {page}")
     print(f"to repeat it: python -m evoprune run {shlex.quote(str(folder / run_folder.CONFIG))}", *told, sep="\n")
     path.unlink()
