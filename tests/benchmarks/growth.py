@@ -2,9 +2,9 @@
 
 Makes a random Llama in bfloat16 in the folder OUT, a block a file, with the tokenizer of the bundled model; searches
 types of its matrices in three generations of four candidates, on two windows of 16 tokens; exports a .gguf file. With
-EXPERTS a Qwen3-MoE of which a token chooses eight, and of which some may go. Prints each phase's seconds, memory and
-bytes read from disk, and the seconds of the bare products of one candidate. A control group sets the limit of memory;
-caches stay in OUT.
+EXPERTS a Qwen3-MoE of which a token chooses eight, and of which some may go, in Q8_0. Prints each phase's seconds,
+memory and bytes read from disk, and the seconds of the bare products of one candidate. A control group sets the limit
+of memory; caches stay in OUT.
 """
 
 import json
@@ -96,8 +96,8 @@ def main(out: Path, width: int, blocks: int, experts: int = 0) -> None:
         "report_text": {**text, "split": "test"},
     }  # fmt: skip
     if experts:
-        problem["transforms"] = [{"use": "experts", "genes": "model"}, types]
-        problem["budget"] = {"use": "bytes", "at_most": weights * 5 // 8}
+        problem["transforms"] = [{"use": "experts", "genes": "model"}, types | {"types": ["Q8_0"]}]
+        problem["budget"] = {"use": "bytes", "at_most": weights}
     operators = {"algorithm": {"use": "additive", "screening": 1.0, "offspring": 4, "survivors": 1}, "repair": "shift"}
     experiment = {"problem": problem, "operators": operators, "generations": 3, "seed": 0}
     (out / "growth.yaml").write_text(json.dumps(experiment))
