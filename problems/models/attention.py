@@ -11,7 +11,10 @@ from evoprune.problems.models.device import has_amx
 
 NAME = "evoprune_blocked"
 _QUERIES = 128  # in a block: their scores stay in the cache, and keys after a block are never read
-_HARMLESS = {"use_cache", "position_ids", "cache_position", "is_causal", "sliding_window", "output_attentions"}
+_HARMLESS = {
+    "use_cache", "position_ids", "cache_position", "is_causal", "sliding_window", "output_attentions",
+    "output_router_logits",
+}  # fmt: skip
 
 
 def use_fast_attention(model: Any, dtype: torch.dtype) -> None:

@@ -3,7 +3,10 @@ import math
 import pytest
 import torch
 
-from evoprune.problems.models.attention import blocked_attention
+from evoprune.problems.models import attention
+from evoprune.problems.models.attention import blocked_attention, use_fast_attention
+from evoprune.problems.models.forward import Forward
+from tests.problems.mixtures import random_mixture
 
 
 def plain_attention(query, key, value, scale):
@@ -35,3 +38,12 @@ def test_bfloat16_is_as_near_as_bfloat16_allows():
     found = blocked_attention(query, key, value, 1 / math.sqrt(32))
     exact = plain_attention(query.float(), key.float(), value.float(), 1 / math.sqrt(32))
     torch.testing.assert_close(found.float(), exact, rtol=0.05, atol=0.02)
+
+
+@pytest.mark.parametrize("layout", ["qwen3_moe", "mixtral"])
+def test_the_head_of_a_mixture_is_found_plain_beside_it(layout, monkeypatch):
+    monkeypatch.setattr(attention, "has_amx", lambda: False)
+    model = random_mixture(layout).to(torch.bfloat16)
+    use_fast_attention(model, torch.bfloat16)
+    assert model.config._attn_implementation == attention.NAME
+    assert Forward(model).head is not None
