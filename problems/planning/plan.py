@@ -55,6 +55,7 @@ def measure_subject(
         heads=_has_heads(resident),
         experts=_experts(resident),
         inputs=mean_inputs(resident),
+        weight_size=_weight_size(resident),
         prunable=resident.prunable_weights,
         scored=found.scored,
         gradients=found.gradients,
@@ -71,6 +72,14 @@ def measure_subject(
         threads=torch.get_num_threads(),
         base=base,
     )
+
+
+def _weight_size(resident: Resident) -> float:
+    """The root mean square of the weights in the matrices of the middle block."""
+    matrices = resident.with_stacks
+    own = [matrix for matrix in matrices if matrix.block == matrices[len(matrices) // 2].block]
+    squares = sum(float(matrix.weight.float().square().sum()) for matrix in own)
+    return math.sqrt(squares / sum(matrix.size for matrix in own))
 
 
 def _by_kind(source: str) -> dict[str, Counter[int]]:

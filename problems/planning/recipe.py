@@ -19,7 +19,7 @@ _PROBES = 2.5  # models for the costs of a block: one for each kind, and more fo
 _ROUNDS = (2, 60)  # evaluations beside these, at least and at most: the first child is nearly the result
 _CHILDREN = 6  # that are screened in a generation
 _DROPPED = 0.4  # share of the parameters beyond which whole attentions and MLPs may go, whose costs take as long again
-_RATE = 6e-4  # for all weights, times the share that is removed (docs/recovery.md)
+_RATE = 3e-3  # for all weights, times their size and the share that is removed (docs/recovery.md)
 _WIDTHS, _LEAST_STEP = 12, 32  # widths of an MLP that are tried, about; channels of a step, as the transform demands
 
 
@@ -29,7 +29,9 @@ class Subject:
 
     ``width``: that of an MLP, None if blocks cannot be taken apart. ``heads``: whether they can be removed.
     ``experts``: how many a block of a mixture can lose; 0 for any other model.
-    ``inputs``: the mean number of inputs of a weight's layer. ``gradients``: None if there is no memory for them.
+    ``inputs``: the mean number of inputs of a weight's layer. ``weight_size``: the root mean square of weights, which
+    rates are shares of (Shazeer and Stern, "Adafactor", ICML 2018, section 8). ``gradients``: None if there is no
+    memory for them.
     ``one_file``: whether the result is to be a .gguf file; ``base``: another one; ``widths``: how many of its weights
     have rows of each length, in matrices that have types; ``kinds_of_source``: the types that these have in the source,
     and ``by_kind`` their ``widths`` by these, if it is a .gguf file.
@@ -44,6 +46,7 @@ class Subject:
     width: int | None
     heads: bool
     inputs: float
+    weight_size: float
     prunable: int
     scored: float
     gradients: float | None
@@ -130,7 +133,8 @@ class Recipe(ABC):
         """Return how the result is trained. ``compensated``: whether its codes may be found anew before."""
         if not self.cuts(subject):
             return {"train": "scales", "keep_codes": not compensated}
-        how = {"train": "all", "rate": _RATE * self.removed(subject)} if subject.roomy else {"train": "scales"}
+        rate = _RATE * subject.weight_size * self.removed(subject)
+        how = {"train": "all", "rate": rate} if subject.roomy else {"train": "scales"}
         return how | {"cross_entropy": 0, "batch": 1}
 
     @abstractmethod

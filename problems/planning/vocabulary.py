@@ -19,7 +19,7 @@ OPTION = "--vocabulary"
 
 _STEP = 256  # tokens
 _LONG = 32  # windows, of which a search reads 8, and a training holds out at most as many
-_RATE = 5e-5  # of all weights: little was lost
+_RATE = 2.5e-4  # of all weights, times their size: little was lost
 
 
 class Unneeded(Recipe):
@@ -63,7 +63,12 @@ class Unneeded(Recipe):
     def recovery(self, subject: Subject, compensated: bool) -> Json:
         if subject.quantised:
             return super().recovery(subject, compensated)
-        return {"train": "all" if subject.roomy else "norms", "rate": _RATE, "cross_entropy": 0, "batch": 1}
+        return {
+            "train": "all" if subject.roomy else "norms",
+            "rate": _RATE * subject.weight_size,
+            "cross_entropy": 0,
+            "batch": 1,
+        }
 
     def experiment(self, subject: Subject, evaluations: float) -> Json:  # noqa: ARG002
         made: Json = {"transforms": [], "budget": {"use": "parameters", "removed": self._removed}}

@@ -18,9 +18,8 @@ from evoprune.problems.texts.settings import TextSettings
 from evoprune.problems.texts.source import load_text
 
 SUBJECT = Subject(
-    blocks=30, kinds=7, widths={576: 10**8, 1536: 3 * 10**7}, width=1536, heads=True, inputs=800.0, prunable=10**8,
-    positions=2048,
-    scored=1e-3, gradients=4e-3, loading=10.0,
+    blocks=30, kinds=7, widths={576: 10**8, 1536: 3 * 10**7}, width=1536, heads=True, inputs=800.0, weight_size=0.1,
+    prunable=10**8, positions=2048, scored=1e-3, gradients=4e-3, loading=10.0,
 )  # fmt: skip
 PARTS = {"search": 80_000, "calibration": 120_000, "report": 60_000}
 TEXT = Division({name: {"source": "all.txt"} for name in PARTS}, PARTS, 512, "")
@@ -36,6 +35,14 @@ def divide(text, longest):
 
 def shares(seconds, subject=SUBJECT):
     return share_out(Sparsity(0.5), subject, TEXT, seconds)[2]
+
+
+def test_the_rate_of_all_weights_is_a_share_of_their_size():
+    """Else a rate that helps one model ruins another, whose weights are a twelfth."""
+    rates = [
+        Remove(0.15).recovery(replace(SUBJECT, roomy=True, weight_size=size), False)["rate"] for size in (0.2, 0.02)
+    ]
+    assert rates[0] == pytest.approx(10 * rates[1])
 
 
 def test_a_model_that_cannot_be_taken_apart_has_goals_without_widths():
