@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -123,8 +123,8 @@ class Copies:
         return [tuple(of_block) for of_block in kinds]
 
     def encoded(self) -> Mapping[str, Encoded]:
-        """The bytes of the matrices that are in a quantised type, by the names of their parameters."""
-        return {each.matrix.parameter: Encoded(each.kind, each.data()) for each in self.typed if each.data}
+        """The matrices that are in a quantised type now, by the names of their parameters."""
+        return _Encoded({each.matrix.parameter: (each.kind, each.data) for each in self.typed if each.data})
 
     @torch.no_grad()
     def encode(self, model: Any, kinds: Sequence[str], left: Left) -> Mapping[str, Encoded]:
@@ -180,3 +180,20 @@ class Copies:
         if rows is not None and importance.dim() > 1:  # of the experts that are left
             importance = importance[rows[:: matrix.outputs] // matrix.outputs]
         return importance if kept is None else importance[..., kept.cpu()]
+
+
+class _Encoded(Mapping[str, Encoded]):
+    """Matrices by the names of their parameters, whose bytes are made when asked for: all may not fit into memory."""
+
+    def __init__(self, made: Mapping[str, tuple[str, Callable[[], Bytes]]]) -> None:
+        self._made = made
+
+    def __getitem__(self, name: str) -> Encoded:
+        kind, data = self._made[name]
+        return Encoded(kind, data())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)

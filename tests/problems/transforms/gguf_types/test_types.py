@@ -122,6 +122,20 @@ def test_levels_fall_in_bytes_and_rise_in_the_divergence_that_they_make(types):
         assert gene.absolute
 
 
+def test_bytes_are_made_when_asked_for_and_are_those_of_the_moment_of_the_call(types, monkeypatch):
+    transform, asked = types(), []
+    monkeypatch.setattr(levels, "held", lambda *given, plain=levels.held: asked.append(0) or plain(*given))
+    transform.apply([1.0] * len(transform.genes))
+    asked.clear()
+    first = encoded(transform)
+    assert set(first)
+    assert not asked
+    before = {name: held.data.copy() for name, held in first.items()}
+    assert asked
+    transform.apply([2.0] * len(transform.genes))
+    assert all((held.data == before[name]).all() for name, held in first.items())
+
+
 def test_a_source_on_a_grid_is_said_and_its_types_may_be_left_out(language_model, tmp_path):
     session = language_model().session
     model = session.resident.model
