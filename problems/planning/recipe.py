@@ -65,6 +65,10 @@ class Subject:
     slowness: float = 1.0
     base: str | None = None
 
+    def rate(self, share: float) -> float:
+        """Return the rate that is ``share`` of the size of weights, in two digits."""
+        return float(f"{share * self.weight_size:.1e}")
+
     @property
     def quantised(self) -> frozenset[str]:
         """The quantised types of the source that a .gguf file may keep; none for a folder."""
@@ -133,7 +137,7 @@ class Recipe(ABC):
         """Return how the result is trained. ``compensated``: whether its codes may be found anew before."""
         if not self.cuts(subject):
             return {"train": "scales", "keep_codes": not compensated}
-        rate = _RATE * subject.weight_size * self.removed(subject)
+        rate = subject.rate(_RATE * self.removed(subject))
         how = {"train": "all", "rate": rate} if subject.roomy else {"train": "scales"}
         return how | {"cross_entropy": 0, "batch": 1}
 

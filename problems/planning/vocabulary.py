@@ -65,7 +65,7 @@ class Unneeded(Recipe):
             return super().recovery(subject, compensated)
         return {
             "train": "all" if subject.roomy else "norms",
-            "rate": _RATE * subject.weight_size,
+            "rate": subject.rate(_RATE),
             "cross_entropy": 0,
             "batch": 1,
         }
