@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # it imports torch
 
 OPTION = "--vocabulary"
 
+_LOST = 0.02  # expected nats a token: about a hundredth
 _STEP = 256  # tokens
 _LONG = 32  # windows, of which a search reads 8, and a training holds out at most as many
 _RATE = 2.5e-4  # of all weights, times their size: little was lost
@@ -39,14 +40,14 @@ class Unneeded(Recipe):
         from evoprune.problems.models.weight_files import bytes_of, stored_tensors, weight_files
         from evoprune.problems.texts.source import load_text
         from evoprune.problems.texts.windows import tokens_of
-        from evoprune.problems.transforms.vocabulary.order import LITTLE, order_of
+        from evoprune.problems.transforms.vocabulary.order import order_of
 
         embedding, head = resident.model.get_input_embeddings(), resident.model.get_output_embeddings()
         rows = len(embedding.weight)
         order = order_of(resident.tokenizer, [load_text(TextSettings(**words), OPTION)])
         found = Counter(tokens_of(load_text(TextSettings(**text), OPTION), resident.tokenizer).tolist())
         counts = range(order.fewest, rows, _STEP)
-        place = bisect_left(counts, -LITTLE, key=lambda count: -order.lost(found, count))
+        place = bisect_left(counts, -_LOST, key=lambda count: -order.lost(found, count))
         if place == len(counts):
             raise InputError("such a text needs all tokens: give a longer one, or a goal such as --size", OPTION)
         count = counts[place]

@@ -23,9 +23,6 @@ PARTS = "parts of characters"  # the script of tokens that are bytes inside of a
 _NATS = 6.0
 """The loss of each token that a text has more, in nats: 5.9 and 6.1 where SmolLM2-135M keeps a half and a third."""
 
-LITTLE = 0.02
-"""Nats a token, about a hundredth, below which the expected loss is too high: with Qwen2.5-0.5B a third was found."""
-
 _SHARE = 0.01  # of the letters in the texts, at which a script is one of theirs
 _ROLES = ("system", "user", "assistant", "user")
 

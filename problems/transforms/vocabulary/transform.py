@@ -21,7 +21,7 @@ from evoprune.problems.texts.source import load_text
 from evoprune.problems.texts.text_splits import Texts
 from evoprune.problems.texts.windows import tokens_of
 from evoprune.problems.transforms.transform import ATTENTION, PARAMETERS, WEIGHTS, Needs, Prices, Transform
-from evoprune.problems.transforms.vocabulary.order import LITTLE, Order, order_of
+from evoprune.problems.transforms.vocabulary.order import Order, order_of
 from evoprune.problems.transforms.vocabulary.tokenizer import cut_ids, cut_tokenizer
 
 NAME = "vocabulary"
@@ -90,10 +90,10 @@ class Vocabulary(Transform):
         return order_of(self._tokenizer, named, settings.weights, settings.keep)
 
     def _harms(self) -> list[float]:
-        """The expected loss at each level, on the search text, as far as it is not little."""
+        """The expected loss at each level, on the search text."""
         searched = load_text(self.texts.search.settings, "search_text")
         text = Counter(tokens_of(searched, self._tokenizer).tolist())
-        found = [max(0.0, self.order.lost(text, count) - LITTLE) for count in self._counts[1:]]
+        found = [self.order.lost(text, count) for count in self._counts[1:]]
         return [0.0, *found[:-1], max(found[-1], _LEAST)]
 
     @classmethod

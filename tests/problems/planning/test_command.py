@@ -16,7 +16,6 @@ from evoprune.problems.models.resident import Resident
 from evoprune.problems.planning import plan, vocabulary
 from evoprune.problems.texts.settings import TextSettings
 from evoprune.problems.texts.source import load_text
-from evoprune.problems.transforms.vocabulary import order
 from tests.problems.small import random_model, save
 from tests.runs import result
 
@@ -206,7 +205,7 @@ def test_tokens_that_a_text_hardly_needs_are_left_out(prune, text, goal, monkeyp
     if not goal:
         code, _, err = prune("--vocabulary", text, "--print-config", model="bundled:gpt2-mini")
         assert (code, err.splitlines()[-1].split(": ")[1]) == (2, "--vocabulary")  # its text is short
-        monkeypatch.setattr(order, "LITTLE", 1.0)
+        monkeypatch.setattr(vocabulary, "_LOST", 1.0)
     code, out, err = prune(*goal, "--vocabulary", text, "--print-config", model="bundled:gpt2-mini")
     assert code == 0, err
     problem = yaml.safe_load(out)["problem"]
@@ -223,7 +222,7 @@ def test_tokens_that_a_text_hardly_needs_are_left_out(prune, text, goal, monkeyp
 def test_a_file_that_loses_tokens_is_trained_on_a_text_that_has_them(prune, text, goal, monkeypatch):
     """The text that chose the tokens has hardly any other; it is trained on if the other one is short."""
     pytest.importorskip("llama_cpp_py_sync")
-    monkeypatch.setattr(order, "LITTLE", 1.0)
+    monkeypatch.setattr(vocabulary, "_LOST", 1.0)
     for least, part in ((1, "search_text"), (10**6, "calibration_text")):
         monkeypatch.setattr(vocabulary, "_LONG", least)
         arguments = ["--vocabulary", text, "--out=small.gguf", "--print-config", *goal]
