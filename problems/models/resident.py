@@ -4,6 +4,7 @@ import hashlib
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any, ClassVar, Self
 
 import torch
@@ -81,9 +82,9 @@ class Resident:
     @property
     def removed_weights(self) -> int:
         """The number of prunable weights that are zero or gone now; layers in a matrix's place count their own."""
-        left = [weight_of(layer) for matrix in self.matrices for layer in self._layers_at(matrix)]
-        stacks = [stack for mixture in find_mixtures(self.model) for stack in mixture.stacks]
-        left += [weight_of(stack.module, stack.attribute) for stack in stacks]
+        layers = (weight_of(layer) for matrix in self.matrices for layer in self._layers_at(matrix))
+        stacks = (stack for mixture in find_mixtures(self.model) for stack in mixture.stacks)
+        left = chain(layers, (weight_of(stack.module, stack.attribute) for stack in stacks))  # one is made at a time
         return self.prunable_weights - sum(int(torch.count_nonzero(weight)) for weight in left)
 
     @cached_property
