@@ -49,7 +49,7 @@ class Fitness:
         self._divergences: dict[Any, tuple[Divergence, float]] = {}
         self._measured: LRUCache[Any, tuple[float, float]] = LRUCache(_RECENT)
         """Objective and next-token loss, by text and genome: those of a long search would be many."""
-        self._dense_losses: dict[Any, float] = {}  # of second texts with a limit
+        self._dense: dict[Any, tuple[float, float]] = {}  # of second texts: its loss, and nats of a bit per byte
         self.objective_on(texts.search, transform.dense)
         self.tokens_scored = 0  # by value
 
@@ -120,13 +120,15 @@ class Fitness:
                 continue
             windows = self._texts.second[at]
             key = windows.identity, fidelity
-            if key not in self._dense_losses:
+            if key not in self._dense:
                 self._transform.apply(self._transform.dense)
-                self._dense_losses[key] = self._value(windows, Perplexity(), fidelity)[1]
+                _, loss, _ = self._value(windows, Perplexity(), fidelity)
+                of_token = windows.predicted_bytes(self._texts.tokenizer) / windows.predictions
+                self._dense[key] = loss, math.log(2) * of_token
+            dense, nats = self._dense[key]
             self._transform.apply(genome)
             _, loss, tokens = self._value(windows, Perplexity(), fidelity)
-            of_token = windows.predicted_bytes(self._texts.tokenizer) / windows.predictions
-            beyond.append((loss - self._dense_losses[key]) / (math.log(2) * of_token) - text.at_most)
+            beyond.append((loss - dense) / nats - text.at_most)
             scored += tokens
         return violation(beyond), scored
 
