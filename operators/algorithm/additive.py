@@ -15,7 +15,7 @@ from evoprune.operators.knapsack import Choices, Floats
 
 _PROBED = 16  # values of a gene that are measured at most; the costs of those between are interpolated
 
-_COSTLY = 0.1  # genes that cost more than this share of all have all their levels measured
+_COSTLY = 0.1  # genes that cost more than this share of all have more than one of their levels measured
 
 # Standard deviations of a cost, as shares of it: of its own, common to all costs, and common to those of its kind.
 _OWN, _COMMON, _KIND = 0.3, 0.1, 1.0

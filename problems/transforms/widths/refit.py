@@ -50,7 +50,7 @@ def best_first(weight: torch.Tensor, gram: torch.Tensor, places: torch.Tensor) -
         gone.append(left[order[:at_once]])
         stay = order[at_once:].sort().values
         cut, kept, left = at[order[:at_once]].flatten(), at[stay].flatten(), left[stay]
-        change: torch.Tensor = torch.linalg.solve(inverse[cut][:, cut], inverse[cut[:, None], kept])
+        change = torch.linalg.solve(inverse[cut][:, cut], inverse[cut[:, None], kept])
         wide = wide[:, kept].addmm_(wide[:, cut], change, alpha=-1)
         inverse = inverse[kept[:, None], kept].addmm_(inverse[kept[:, None], cut], change, alpha=-1)
     return torch.cat(gone).flip(0)
