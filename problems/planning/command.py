@@ -166,7 +166,8 @@ def _measured(
     from evoprune.problems.planning.at_all import model_settings
     from evoprune.problems.planning.division import divide, divide_lines, parts_of
     from evoprune.problems.planning.early import least_bytes
-    from evoprune.problems.planning.plan import SEARCHED, longest, measure_subject
+    from evoprune.problems.planning.plan import SEARCHED
+    from evoprune.problems.planning.subject import longest, measure_subject
     from evoprune.problems.texts.settings import TextSettings
     from evoprune.problems.texts.windows import cut_windows
 

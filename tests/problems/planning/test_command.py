@@ -13,7 +13,7 @@ from evoprune.exports.exporting import FACTS, described_in
 from evoprune.files.json_files import read_json
 from evoprune.problems.language_model import problem
 from evoprune.problems.models.resident import Resident
-from evoprune.problems.planning import plan, vocabulary
+from evoprune.problems.planning import plan, subject, vocabulary
 from evoprune.problems.texts.settings import TextSettings
 from evoprune.problems.texts.source import load_text
 from tests.problems.small import random_model, save
@@ -251,7 +251,7 @@ def test_a_command_that_is_repeated_goes_on_with_what_was_measured(prune, text, 
     with monkeypatch.context() as patch:
         patch.setattr(plan, "share_out", killed)
         assert prune("--sparsity=0.5", "--text", text)[0] == 130
-    monkeypatch.setattr(plan, "pace", killed)
+    monkeypatch.setattr(subject, "pace", killed)
     code, out, err = prune("--sparsity=0.5", "--text", text, "--print-config")
     assert code == 0, err
     assert yaml.safe_load(out)["budget"] > 0
