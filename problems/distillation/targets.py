@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from evoprune.problems.evaluation.measure import Measure, Perplexity
 from evoprune.problems.models.blocks import max_positions
 from evoprune.problems.models.forward import Forward
-from evoprune.problems.models.marks import predictions, scored
+from evoprune.problems.models.marks import ids, predictions, scored
 from evoprune.problems.transforms.vocabulary.tokenizer import bytes_in, first_pieces
 
 Targets = Callable[[slice], torch.Tensor]
@@ -95,11 +95,11 @@ class RetokenisingModel(DenseModel):
         read = pad_sequence([own for own, _ in pairs], batch_first=True)  # later tokens change no prediction
         states = self.forward(read.to(tokens.device))[0].cpu()
         rows = torch.cat([of_window[places[places >= 0]] for of_window, (_, places) in zip(states, pairs, strict=True)])
-        known = torch.cat([places >= 0 for _, places in pairs])
-        return partial(self._targets, rows.to(tokens.device), known, tokens[:, 1:].flatten())
+        known, following = torch.cat([places >= 0 for _, places in pairs]), tokens[:, 1:]
+        return partial(self._targets, rows.to(tokens.device), known, following[following >= 0])
 
     def as_read(self, tokens: torch.Tensor) -> torch.Tensor:
-        return self._kept.to(tokens.device)[tokens]
+        return self._kept.to(tokens.device)[ids(tokens)]
 
     def perplexity(self, tokens: torch.Tensor) -> float:
         total = sum(Measure(self.forward, None).total(self._read(w)[0][None], Perplexity().add) for w in tokens.cpu())
@@ -117,15 +117,18 @@ class RetokenisingModel(DenseModel):
         return found.clamp_min_(torch.finfo(found.dtype).tiny).log_()
 
     def _read(self, window: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The text of a ``window`` in tokens of this model, and for each prediction the token that ends at its place.
+        """The text of a ``window`` in tokens of this model, and for each prediction the token that ends before it.
 
-        It is -1 where none does, and everywhere if the two tokenizers do not agree about the text, as where a window
-        begins or ends inside of a character.
+        Of predictions that count. It is -1 where none does, and everywhere if the two tokenizers do not agree about the
+        text, as where a window begins or ends inside of a character.
         """
+        counted = window[1:] >= 0
+        window = ids(window[: int(counted.nonzero().max()) + 2])  # the rest fills the window
         text = self._cut.decode(window, clean_up_tokenization_spaces=False)
         own = torch.tensor(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
-        ends, wanted = (self._bytes[ids].cumsum(0) for ids in (own, self.as_read(window)))
+        ends, wanted = (self._bytes[each].cumsum(0) for each in (own, self.as_read(window)))
         if ends[-1] - wanted[-1] == _SPACE:
             ends -= _SPACE
         agreed = torch.isin(wanted[:-1], ends[: self._longest]) & (ends[-1] == wanted[-1])
-        return own[: self._longest], torch.where(agreed, torch.searchsorted(ends, wanted[:-1]), -1)
+        places = torch.where(agreed, torch.searchsorted(ends, wanted[:-1]), -1)
+        return own[: self._longest], places[counted[: len(places)]]

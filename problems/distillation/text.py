@@ -37,8 +37,9 @@ class RecoveryText:
         return cls(whole.tokens[rest], whole.tokens[chosen], whole)
 
     def read(self, texts: Texts) -> Self:
-        """The same windows as the model reads them now; see :meth:`Texts.read`."""
-        return self.of(texts.read(self.whole)[0], len(self.held_out))
+        """The same text as the model reads it now, in windows of as many tokens; see :meth:`Texts.read`."""
+        read, _ = texts.read(self.whole)
+        return self if read is self.whole else self.of(read.packed(self.whole.tokens.shape[1]), len(self.held_out))
 
     def protocol(self) -> dict[str, Any]:
         """Describe the text."""

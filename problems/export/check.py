@@ -2,8 +2,8 @@
 
 ``python check.py JOB`` where JOB is a JSON file with ``folder``, ``matrices`` (names of layers), ``text`` (a file),
 ``window`` and ``windows``, ``begin`` (whether each begins with the tokenizer's first token), ``dtype``, ``device`` and
-``trust_remote_code``, ``ragged`` for a model that only evoprune loads, and maybe ``rows``: the windows of a task file,
-whose first line the text is; tokens that do not count are their complements. For any other model it imports nothing of
+``trust_remote_code``, ``ragged`` for a model that only evoprune loads, and maybe ``rows``: the windows, of whose first
+one the text is the beginning; tokens that do not count are their complements. For any other model it imports nothing of
 evoprune, on purpose: it sees what other users see.
 """
 

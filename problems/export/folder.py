@@ -145,7 +145,7 @@ def _in_fresh_process(
             "folder": str(folder.resolve()), "matrices": matrices, "text": str(text), "window": window,
             "windows": windows, "begin": report.begin is not None, "dtype": computing(dtype, device),
             "device": str(device), "trust_remote_code": trust, "ragged": ragged,
-            "rows": report.tokens.tolist() if report.lines else None,
+            "rows": report.tokens.tolist() if report.apart else None,
         }  # fmt: skip
         job.write_text(json.dumps(task), encoding="utf-8")
         script = Path(__file__).with_name("check.py")

@@ -172,15 +172,13 @@ def first_difference(model: Llama, text: str, tokens: NDArray[np.int64], begin: 
     """The first token that llama.cpp's tokenizer has otherwise than ``tokens`` ``(windows, window)``; None if none.
 
     ``begin``: each window begins with a token that the text's tokenizer adds. It is expected once, and counted once.
+    ``text``: of all windows, or of the beginning of the first one.
     """
     read = _ids(tokens)
     expected = np.concatenate([read[0, :1], read[:, 1:].flatten()]) if begin else read.flatten()
     found = model.tokenise(text[: _LETTERS * len(expected)], begin)[: len(expected)]
-    expected = expected[: len(found)] if (tokens < 0).any() else expected  # the text is the first line of a task file
     same = found == expected[: len(found)]
-    if same.all():
-        return None if len(found) == len(expected) else len(found)
-    return int(same.argmin())
+    return None if len(found) and same.all() else int(np.append(same, False).argmin())
 
 
 def speeds(models: list[Llama], length: int, seconds: float, phases: list[str]) -> Json:

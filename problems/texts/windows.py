@@ -43,6 +43,7 @@ class Windows:
     places: tuple[int, ...]  # the number of each window in its text, in increasing order
     begin: str | None = None  # the token that begins every window and is not part of the text
     lines: tuple[Line, ...] = ()
+    first: str = ""  # the text of the first window, where each is read by itself
 
     @property
     def text(self) -> torch.Tensor:
@@ -51,8 +52,13 @@ class Windows:
 
     @property
     def beginning(self) -> str:
-        """A text with the first tokens."""
-        return self.lines[0].text if self.lines else load_text(self.settings, "report_text")
+        """A text with the first tokens, all of those of the first window or line where :attr:`apart`."""
+        return self.first or (self.lines[0].text if self.lines else load_text(self.settings, "report_text"))
+
+    @property
+    def apart(self) -> bool:
+        """Tell whether a window does not go on where the one before it ends."""
+        return bool(self.lines or self.first)
 
     @property
     def counted(self) -> NDArray[numpy.bool_]:
@@ -62,6 +68,17 @@ class Windows:
     @property
     def _of_text(self) -> torch.Tensor:
         return self.tokens[:, 1:] if self.begin is not None else self.tokens
+
+    def packed(self, window: int) -> "Windows":
+        """The text in windows of ``window`` tokens that all count, one after the other: those that fill others go."""
+        first = int(self.begin is not None)
+        lengths = (int((row >= 0).nonzero().max()) + 1 for row in self.tokens)
+        text = ids(torch.cat([row[first:length] for row, length in zip(self.tokens, lengths, strict=True)]))
+        count = len(text) // (window - first)
+        begins = self.tokens[:1, :first].expand(count, first)
+        tokens = torch.cat([begins, text[: count * (window - first)].reshape(count, -1)], dim=1)
+        settings = self.settings.model_copy(update={"window": window})
+        return replace(self, tokens=tokens, settings=settings, places=tuple(range(count)))
 
     def chosen(self, kept: list[int]) -> "Windows":
         """The windows that have the numbers ``kept`` among these."""
@@ -144,20 +161,24 @@ def unused_windows(settings: TextSettings, used: Iterable[Windows], tokenizer: A
 
 
 def read_anew(windows: Windows, first: Any, tokenizer: Any, longest: int | None) -> Windows:
-    """Return the text of ``windows``, made by the tokenizer ``first``, in as many windows of ``tokenizer``.
+    """Return the text of ``windows``, made by the tokenizer ``first``, as ``tokenizer`` reads each window.
 
-    In more, if ``longest`` tokens are the most of a window. The last word, which may be cut, is left out.
+    The bytes that ``windows`` predict are predicted, but for those beyond ``longest`` tokens, the most of a window.
     """
-    text = first.decode(windows.text.flatten(), clean_up_tokenization_spaces=False)
-    ends = [found.start() for found in _WORDS_END.finditer(text)]
-    text = text[: ends[-1]] if ends else text
-    tokens = torch.tensor(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
     added = [] if windows.begin is None else [tokenizer.convert_tokens_to_ids(windows.begin)]
-    count = max(len(windows.tokens), -(-len(tokens) // (longest - len(added))) if longest else 1)
-    rows = tokens[: len(tokens) // count * count].reshape(count, -1)
-    rows = torch.cat([torch.tensor([added] * count, dtype=torch.int64).reshape(count, -1), rows], dim=1)
-    settings = windows.settings.model_copy(update={"window": rows.shape[1], "windows": count})
-    return Windows(rows, settings, tuple(range(count)), windows.begin)
+    rows = []
+    for row in windows.text:
+        text, given = (first.decode(own, clean_up_tokenization_spaces=False) for own in (row, row[:1]))
+        read = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        begun = 0 if added else len(given)
+        places = zip(read["input_ids"], read["offset_mapping"], strict=True)
+        rows.append([*added, *(token if start >= begun else ~token for token, (start, _) in places)][:longest])
+    tokens = torch.full((len(rows), max(map(len, rows))), ~0)
+    for place, read_row in zip(tokens, rows, strict=True):
+        place[: len(read_row)] = torch.tensor(read_row)
+    settings = windows.settings.model_copy(update={"window": tokens.shape[1]})
+    opening = first.decode(windows.text[0], clean_up_tokenization_spaces=False)
+    return Windows(tokens, settings, windows.places, windows.begin, first=opening)
 
 
 def check_length(settings: TextSettings, model: Any, role: str) -> None:

@@ -9,6 +9,7 @@ from evoprune.problems.distillation.targets import DenseModel, RetokenisingModel
 from evoprune.problems.distillation.teacher import taught
 from evoprune.problems.distillation.text import RecoveryText, recovery_text
 from evoprune.problems.models.forward import Forward
+from evoprune.problems.models.marks import ids, predictions
 from evoprune.problems.results.final_model import FinalModel
 from tests.problems.odd_texts import ENGLISH, GREEK
 from tests.problems.recoveries import recover_with, stop_at_step_5
@@ -38,24 +39,27 @@ def session():
 @pytest.fixture
 def learnt(session):
     """A teacher of a model with fewer tokens, two windows that this reads, and its tokenizer."""
-    dense, read = taught(session, GENOME, RecoveryText.of(session.texts.report, 2))
+    dense, _ = taught(session, GENOME, RecoveryText.of(session.texts.report, 2))
     session.transform.apply(GENOME)
+    read, _ = session.texts.read(session.texts.report)
     tokenizer = session.resident.tokenizer
     session.transform.apply(session.transform.dense)
-    return dense, read.held_out, tokenizer
+    return dense, read.tokens[:2], tokenizer
 
 
 def every(targets, tokens):
-    return targets(slice(0, tokens[:, 1:].numel())).reshape(len(tokens), tokens.shape[1] - 1, -1)
+    return targets(slice(0, predictions(tokens)))
 
 
 def slow(dense, window, tokenizer, source):
-    """The probabilities of the next token after each one of ``window``, None inside of the source's tokens."""
+    """The probabilities of each token of ``window`` that counts, None inside of the source's tokens."""
+    counted = (window >= 0).nonzero().flatten().tolist()
+    window = ids(window[: counted[-1] + 1])
     own = source(tokenizer.decode(window))["input_ids"]
     predicted = dense.model(torch.tensor([own])).logits[0].softmax(-1)
     read = [source.decode(own[: end + 1]) for end in range(len(own))]
     firsts = torch.tensor([tokenizer(source.decode(token))["input_ids"][0] for token in range(len(source))])
-    for end in range(1, len(window)):
+    for end in filter(None, counted):
         text = tokenizer.decode(window[:end])
         known = text in read
         yield torch.zeros(len(tokenizer)).index_add(0, firsts, predicted[read.index(text)]) if known else None
@@ -63,11 +67,11 @@ def slow(dense, window, tokenizer, source):
 
 def test_missing_tokens_count_for_their_first_pieces(session, learnt):
     dense, tokens, tokenizer = learnt
-    log_p = every(dense.targets(tokens), tokens)[0]
+    log_p = every(dense.targets(tokens), tokens)[: predictions(tokens[:1])]
     wanted = list(slow(dense, tokens[0], tokenizer, session.texts.tokenizer))
     assert 0 < sum(each is None for each in wanted) < len(wanted) / 2
     whole = ["\ufffd" not in tokenizer.decode(token) for token in range(len(tokenizer))]  # no parts of characters
-    for following, found, each in zip(tokens[0, 1:], log_p.exp(), wanted, strict=True):
+    for following, found, each in zip(tokens[0, 1:][tokens[0, 1:] >= 0], log_p.exp(), wanted, strict=True):
         if each is None:
             each = torch.nn.functional.one_hot(following, len(tokenizer)).float()
         torch.testing.assert_close(found[whole], each[whole], rtol=1e-3, atol=1e-5)
@@ -87,16 +91,16 @@ def test_with_all_tokens_it_is_the_dense_model(session):
 @pytest.mark.parametrize("text", [ENGLISH, GREEK, "\U0001f600 and\x00 \u3042\u3044"])
 def test_any_text_has_targets(learnt, text):
     dense, _, tokenizer = learnt
-    ids = torch.tensor([tokenizer(text)["input_ids"]])[:, :64]
-    log_p = every(dense.targets(ids), ids)
+    tokens = torch.tensor([tokenizer(text)["input_ids"]])[:, :64]
+    log_p = every(dense.targets(tokens), tokens)
     torch.testing.assert_close(log_p.exp().sum(-1), torch.ones(log_p.shape[:-1]))
 
 
 def test_the_part_of_a_batch_does_not_matter(learnt):
     dense, tokens, _ = learnt
-    targets, count = dense.targets(tokens), tokens[:, 1:].numel()
+    targets, count = dense.targets(tokens), predictions(tokens)
     parts = [targets(slice(begin, min(count, begin + 17))) for begin in range(0, count, 17)]
-    torch.testing.assert_close(torch.cat(parts), every(targets, tokens).flatten(0, 1))
+    torch.testing.assert_close(torch.cat(parts), every(targets, tokens))
 
 
 def test_states_are_compared_where_the_model_reads_its_tokens(session, learnt):

@@ -12,7 +12,10 @@ from evoprune.api import Run
 from evoprune.problems.export.folder import Folder
 from evoprune.problems.export.gguf import GgufFile
 from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
+from evoprune.problems.models.marks import ids
 from evoprune.problems.testing import check_format, check_transform
+from evoprune.problems.texts.settings import TextSettings
+from evoprune.problems.texts.windows import cut_windows
 from tests.problems.small import run_in
 from tests.problems.transforms.gguf_types.test_file_size import check_bytes
 
@@ -58,12 +61,27 @@ def test_a_perplexity_is_that_of_the_bytes_of_a_token_of_the_source(session):
     read, _ = session.texts.read(windows)
     nats = total = 0.0
     for row in read.tokens:
-        logits = resident.model(input_ids=row[None]).logits[0, :-1].double().log_softmax(-1)
-        nats -= float(logits.gather(1, row[1:, None]).sum())
-        total += len(resident.tokenizer.decode(row[1:]).encode())
-    assert len(read.tokens) == len(windows.tokens)
-    assert read.tokens.max() < len(resident.tokenizer) < len(session.texts.tokenizer)
+        logits = resident.model(input_ids=ids(row)[None]).logits[0, :-1].double().log_softmax(-1)
+        counted = row[1:] >= 0
+        nats -= float(logits.gather(1, ids(row)[1:, None])[counted].sum())
+        total += len(resident.tokenizer.decode(row[1:][counted]).encode())
+    assert total == windows.predicted_bytes(session.texts.tokenizer)
+    assert ids(read.tokens).max() < len(resident.tokenizer) < len(session.texts.tokenizer)
     assert session.fitness.perplexity(windows) == pytest.approx(math.exp(nats / total * per_token), rel=1e-4)
+
+
+@pytest.mark.parametrize("begin", [True, False])
+def test_a_window_stays_the_same_text(session, begin):
+    texts, transform = session.texts, session.transform
+    windows = cut_windows(TextSettings(**PROBLEM["search_text"], begin=begin), texts.tokenizer, "search_text")
+    for level in (1.0, 2.0):
+        transform.apply([level])
+        read, _ = texts.read(windows)
+        for row, own in zip(read.tokens, windows.tokens, strict=True):
+            counted = row[1:][row[1:] >= 0]
+            assert session.resident.tokenizer.decode(counted) == texts.tokenizer.decode(own[1:])
+            if set(own.tolist()) <= set(transform.tokens_left([level])):
+                assert len(counted) == len(own) - 1
 
 
 def test_without_other_changes_the_divergence_is_the_loss_of_the_dense_model():
