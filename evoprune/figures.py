@@ -5,6 +5,7 @@ matplotlib is imported where something is drawn, which interrupted runs and refu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -50,12 +51,18 @@ STYLE: dict[Any, Any] = {
 
 def new(width: float = 7.0, height: float = 4.2) -> tuple[Figure, Axes]:
     """An empty figure of ``width`` x ``height`` inches, drawn without a display."""
+    figure, (axes,) = panels(1, width, height)
+    return figure, axes
+
+
+def panels(count: int, width: float = 7.0, height: float = 4.2) -> tuple[Figure, list[Axes]]:
+    """An empty figure as of :func:`new`, with ``count`` panels side by side."""
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
-        return figure, figure.add_subplot()
+        return figure, list(figure.subplots(1, count, sharey=True, squeeze=False)[0])
 
 
 def save(figure: Figure, folder: Path, name: str) -> None:
@@ -112,6 +119,38 @@ def log_scale_if_wide(axes: Axes, values: Sequence[float]) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
+_LEAST = 1e-4  # share of the largest loss below which a log scale becomes linear, down to 0: lossless models
+
+
+def scale_losses(axes: Axes, values: Sequence[float]) -> None:
+    """Scale the vertical axis as :func:`log_scale_if_wide` does, also where the least of ``values`` is 0."""
+    least = _LEAST * max(values)
+    log_scale_if_wide(axes, values if min(values) < 0 else [max(value, least) for value in values])
+    if axes.get_yscale() == "log" and min(values) < least:
+        axes.set_yscale("symlog", linthresh=least, linscale=1.0)
+        axes.set_ylim(bottom=0)
+        thousands(axes.yaxis)
+
+
+_WIDE, _MARKS = 3.0, (1, 1.5, 2, 3, 4, 5, 6, 8)  # amounts that span a larger ratio get a log scale with these marks
+
+
+def scale_amounts(axes: Axes, values: Sequence[float]) -> None:
+    """Scale and label the horizontal axis, along which ``values`` lie."""
+    from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
+
+    if min(values) > 0 and max(values) > _WIDE * min(values):  # a dense file far from all others, say
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=_MARKS))
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+    if max(values) < 1e6:
+        thousands(axes.xaxis)
+    else:
+        axes.xaxis.set_major_formatter(EngFormatter())  # 60 M: longer numbers would touch each other
+
+
 def _power(value: float, _: int) -> str:
     """A power of ten, or a small multiple of one, without matplotlib's mathematics."""
     factor, _e, exponent = f"{value:.0e}".partition("e")
@@ -150,3 +189,44 @@ def draw_convergence(
     entitle(axes, "Convergence of the population", about)
     axes.legend()
     save(figure, folder, "convergence")
+
+
+_BEATEN = 0.25  # opacity of candidates that another one beats in the two objectives of a panel
+
+
+def draw_front(
+    front: Sequence[Sequence[float]], known: Sequence[Sequence[float]], labels: Sequence[str],
+    weights: Sequence[float], folder: Path, about: str = "",
+) -> None:  # fmt: skip
+    """Draw the first objective against each other one, in a panel of its own.
+
+    ``front``: the values of candidates that no other dominates; ``known``: of known solutions. ``labels``, ``weights``:
+    of the objectives.
+    """
+    from moocore import is_nondominated
+
+    figure, every = panels(len(labels) - 1, width=max(7.0, 4.5 * (len(labels) - 1)))
+    points, beside = ([own for own in values if all(map(math.isfinite, own))] for values in (front, known))
+    for at, axes in enumerate(every, 1):
+        costs = [(-weights[0] * own[0], -weights[at] * own[at]) for own in points]
+        kept = is_nondominated(costs, keep_weakly=True) if costs else []
+        lines: list[tuple[str, Sequence[Sequence[float]], dict[str, Any]]] = [
+            ("known solutions", beside, {"color": BLUE, "marker": "D", "linestyle": "none"}),
+            ("found", [own for own, one in zip(points, kept, strict=True) if one], {"color": ORANGE, "marker": "o"}),
+            (
+                "beaten in these two",
+                [own for own, one in zip(points, kept, strict=True) if not one],
+                {"color": ORANGE, "marker": "o", "linestyle": "none", "alpha": _BEATEN},
+            ),
+        ]
+        for label, drawn, style in lines:
+            if drawn:
+                both = sorted((own[at], own[0]) for own in drawn)
+                axes.plot(*zip(*both, strict=True), label=label, markersize=4, **style)
+        scale_amounts(axes, [own[at] for own in (*points, *beside)] or [0.0])
+        axes.set(xlabel=labels[at])
+    scale_losses(every[0], [own[0] for own in (*points, *beside)] or [0.0])
+    every[0].set(ylabel=labels[0])
+    every[0].legend(fontsize="small")
+    figure.suptitle("Trade-offs that no other candidate dominates" + (f"\n{about}" if about else ""), fontsize="medium")
+    save(figure, folder, "front")

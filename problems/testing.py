@@ -20,7 +20,7 @@ import torch
 
 from evoprune import Budget
 from evoprune.api import Run
-from evoprune.problems.budgets.amounts import unlimited_weights
+from evoprune.problems.budgets.amounts import weights
 from evoprune.problems.evaluation.measure import Measure, Perplexity
 from evoprune.problems.evaluation.session import Session
 from evoprune.problems.export import ExportOptions
@@ -48,7 +48,7 @@ def check_transform(session: Session, pairs: int = 6, seed: int = 0) -> None:
     assert transform.uniform(0.0) == transform.dense, "uniform: expected the dense genome for a share of 0"
     for genome in transform.initial_genomes():
         assert genome == transform.genes.nearest(genome), "initial_genomes: expected genomes of the transform's genes"
-    budget = unlimited_weights(transform)
+    budget = weights(transform)
     check_budget(budget)
     before = _weights(session)
     rng = random.Random(seed)

@@ -18,7 +18,7 @@ from evoprune.search import search
 def draw_nothing() -> None:
     """Draw no figure of a search in a process that tests started, where it takes longer than the search."""
     if "pytest" not in sys.modules:
-        search.draw_convergence = lambda *_: None
+        search.draw_convergence = search.draw_front = lambda *_: None
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:

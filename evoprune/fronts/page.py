@@ -5,11 +5,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 
-from evoprune.figures import COLOURS, entitle, log_scale_if_wide, new, save, svg, thousands
+from evoprune.figures import COLOURS, entitle, new, save, scale_amounts, scale_losses, svg
 from evoprune.fronts.points import Front, Point
 from evoprune.report.page import Block, Drawing, items, table, text, write_page
 
@@ -17,8 +15,6 @@ _SVG, _LINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
 _MARKERS = "osD^vPX*"  # a shape for each family, beside its colour
 _PALE = 0.25  # opacity of points that another one beats
-_WIDE, _MARKS = 3.0, (1, 1.5, 2, 3, 4, 5, 6, 8)  # costs that span a larger ratio get a log scale with these marks
-_LEAST = 1e-4  # share of the largest worth below which a log scale becomes linear, down to 0: lossless files
 
 
 def draw(front: Front, axis: str) -> Figure:
@@ -37,8 +33,8 @@ def draw(front: Front, axis: str) -> Figure:
             (mark,) = axes.plot(*_places(front, axis, [point]), alpha=opacity, **style)
             mark.set_gid(_mark(front, axis, point))
     worth, along = front.quantities[front.worth], front.quantities[axis]
-    _scale(axes, [point.values[front.worth] for point in measured])
-    _number(axes, [point.values[axis] for point in measured])
+    scale_losses(axes, [point.values[front.worth] for point in measured])
+    scale_amounts(axes, [point.values[axis] for point in measured])
     axes.set(xlabel=along.label, ylabel=worth.label)
     way = {"lower": "to the left", "higher": "to the right"}[str(along.better)]
     title = f"{worth.label.partition(',')[0]} against {along.label.partition(',')[0]}"
@@ -46,29 +42,6 @@ def draw(front: Front, axis: str) -> Figure:
     entitle(axes, title[0].upper() + title[1:], better)
     axes.legend(fontsize="small")
     return figure
-
-
-def _number(axes: Axes, values: Sequence[float]) -> None:
-    """Scale and label the axis along which ``values`` lie."""
-    if min(values) > 0 and max(values) > _WIDE * min(values):  # a dense file far from all others, say
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=_MARKS))
-        axes.xaxis.set_minor_locator(NullLocator())
-    else:
-        axes.xaxis.set_major_locator(MaxNLocator(6))
-    if max(values) < 1e6:
-        thousands(axes.xaxis)
-    else:
-        axes.xaxis.set_major_formatter(EngFormatter())  # 60 M: longer numbers would touch each other
-
-
-def _scale(axes: Axes, worths: Sequence[float]) -> None:
-    log_scale_if_wide(axes, worths)
-    least = _LEAST * max(worths)
-    if axes.get_yscale() == "log" and min(worths) < least:
-        axes.set_yscale("symlog", linthresh=least, linscale=0.5)
-        axes.set_ylim(bottom=0)
-        thousands(axes.yaxis)
 
 
 def describe(front: Front, axis: str) -> str:

@@ -100,7 +100,10 @@ def _drawings(one: Reported) -> Iterator[Drawing]:
     last = max(0, len(one.generations) - 1)
     ends = " to ".join(plain(line["best"]) for line in [*one.generations[:1], *one.generations[1:][-1:]])
     spread = f"{first} alone, of {1 + len(others)} objectives" if others else f"best {first}: {ends}"
-    words = {"convergence": f"The population over {last} generations; {spread}."} | (one.run.result.figures or {})
+    words = {"convergence": f"The population over {last} generations; {spread}."}
+    if front := one.run.result.front:
+        words["front"] = f"{len(front)} candidates that no other dominates: {first} against {' and '.join(others)}."
+    words |= one.run.result.figures or {}
     for name, image in one.figures.items():
         title = name.replace("_", " ")
         yield Drawing(title, image, words.get(name, title))

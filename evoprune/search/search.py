@@ -19,7 +19,7 @@ from evoprune.errors import Stopped
 from evoprune.experiment.explain import validated
 from evoprune.experiment.spec import Experiment
 from evoprune.exports.draft import Draft
-from evoprune.figures import draw_convergence
+from evoprune.figures import draw_convergence, draw_front
 from evoprune.files.json_files import finite, write_json
 from evoprune.interfaces.algorithm import Evaluate, Individual, advance
 from evoprune.interfaces.parts import Outcome, Reporting, TradeOffs, titles
@@ -196,6 +196,9 @@ def _report(run: Prepared, evaluator: Evaluator, history: History, found: _Found
     draw_convergence(history.summary, problem.labels_of(problem.settings), folder, title, drawn)
     if found.front:
         result["front"] = [_individual(individual) for individual in found.front]
+        values = [individual.fitness.values for individual in found.front]
+        known = [evaluation.values for _, evaluation in found.references.values()]
+        draw_front(values, known, problem.labels_of(problem.settings), problem.weights, folder, title)
     if isinstance(problem, Reporting):
         evaluation = evaluator.evaluation_of(found.best.genome)
         front = [(list(individual), individual.fitness.values) for individual in found.front]

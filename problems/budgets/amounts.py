@@ -10,47 +10,45 @@ from evoprune.problems.models.resident import Resident
 from evoprune.problems.transforms.transform import ACTIVE, ATTENTION, BYTES, PARAMETERS, WEIGHTS, Transform
 
 
-def unlimited_weights(transform: Transform) -> Budget:
-    """Counts the weights that are left, and limits nothing."""
-    return transform.budget(WEIGHTS, None)
-
-
 def weights(
-    transform: Transform, *, removed: Annotated[Fraction, Field(description="share of the blocks' weights to remove")]
+    transform: Transform,
+    *,
+    removed: Annotated[Fraction | None, Field(description="share of the blocks' weights to remove")] = None,
 ) -> Budget:
     """Remove a share of the weights in the blocks' matrices."""
-    counted = unlimited_weights(transform)
-    total = counted.spent(transform.dense)
-    if isinstance(counted, Additive) and not transform.genes.with_levels:
-        share = removed * (total / counted.scale)  # exact where genes are shares of the weights
+    counted = transform.budget(WEIGHTS, None)
+    if removed is not None and isinstance(counted, Additive) and not transform.genes.with_levels:
+        whole = counted.spent(transform.dense) / counted.scale  # exactly 1 where genes are shares of the weights
         prices, fixed = transform.costs(WEIGHTS)
-        return Additive.at_share(transform.genes, prices, -share, WEIGHTS, fixed)
-    return transform.budget(WEIGHTS, (1 - removed) * total)
+        return Additive.at_share(transform.genes, prices, -removed * whole, WEIGHTS, fixed)
+    return _with_share(transform, WEIGHTS, removed)
 
 
 def parameters(
     transform: Transform,
     *,
-    removed: Annotated[Fraction, Field(description="share of the blocks' parameters to remove, at least")],
+    removed: Annotated[
+        Fraction | None, Field(description="share of the blocks' parameters to remove, at least")
+    ] = None,
 ) -> Budget:
     """Remove a share of the parameters in the blocks, without those of embeddings and head."""
-    limit = transform.resident.parameters - removed * transform.resident.block_parameters
-    return transform.budget(PARAMETERS, limit)
+    whole, blocks = transform.resident.parameters, transform.resident.block_parameters
+    return transform.budget(PARAMETERS, None if removed is None else whole - removed * blocks)
 
 
 def active_parameters(
     transform: Transform,
     *,
-    removed: Annotated[Fraction, Field(description="share of them to remove, at least")],
+    removed: Annotated[Fraction | None, Field(description="share of them to remove, at least")] = None,
 ) -> Budget:
     """Remove a share of the parameters that a token needs: all but those of experts that it does not choose."""
-    whole = transform.budget(ACTIVE, None).spent(transform.dense)
-    return transform.budget(ACTIVE, (1 - removed) * whole)
+    return _with_share(transform, ACTIVE, removed)
 
 
-def unlimited_bytes(transform: Transform) -> Budget:
-    """Counts the bytes of the file, and limits nothing."""
-    return transform.budget(BYTES, None)
+def _with_share(transform: Transform, unit: str, removed: float | None) -> Budget:
+    """The budget that removes a share of what the dense model has; None for no limit."""
+    counted = transform.budget(unit, None)
+    return counted if removed is None else transform.budget(unit, (1 - removed) * counted.spent(transform.dense))
 
 
 def file_bytes(
@@ -60,16 +58,19 @@ def file_bytes(
     removed: Annotated[Fraction | None, Field(description="share of its bytes to remove, at least")] = None,
 ) -> Budget:
     """Keep the file of weights small: some bytes ``at_most``, or a share ``removed``."""
-    if (at_most is None) == (removed is None):
+    if at_most is None:
+        return _with_share(transform, BYTES, removed)
+    if removed is not None:
         raise InputError("bytes needs one of at_most and removed, and not both", "problem.budget")
-    limit = at_most or (1 - (removed or 0.0)) * unlimited_bytes(transform).spent(transform.dense)
-    return transform.budget(BYTES, limit)
+    return transform.budget(BYTES, at_most)
 
 
 def bits_per_weight(
     transform: Transform,
     *,
-    at_most: Annotated[float, Field(gt=0, description="bits of the whole file, divided by the model's parameters")],
+    at_most: Annotated[
+        float | None, Field(gt=0, description="bits of the whole file, divided by the model's parameters")
+    ] = None,
 ) -> Budget:
     """Keep the file at some bits for each parameter of the dense model."""
     return transform.budget(BYTES, at_most, "bits a weight", 8 / transform.resident.parameters)
@@ -81,7 +82,9 @@ LENGTH = 512  # the tokens of a sequence by default
 def operations(
     transform: Transform,
     *,
-    removed: Annotated[Fraction, Field(description="share of the blocks' operations to remove, at least")],
+    removed: Annotated[
+        Fraction | None, Field(description="share of the blocks' operations to remove, at least")
+    ] = None,
     length: Annotated[int, Field(ge=1, description="tokens of the sequences; attention costs more in longer ones")] = (
         LENGTH
     ),
@@ -99,7 +102,8 @@ def operations(
     costs = transform.costs(WEIGHTS), transform.costs(ATTENTION)
     prices, blocks = each(*(own for own, _ in costs)), each(*(fixed for _, fixed in costs))
     head = counted(head_weights(transform.resident), 0, length)
-    return Additive(transform.genes, prices, head + (1 - removed) * blocks, "operations", head + blocks)
+    limit = None if removed is None else head + (1 - removed) * blocks
+    return Additive(transform.genes, prices, limit, "operations", head + blocks)
 
 
 def counted(weights: float, attention_width: float, length: int) -> float:

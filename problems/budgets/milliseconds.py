@@ -42,14 +42,15 @@ _MAY_DIFFER = ("weights",)  # circumstances that times do not depend on; all oth
 
 
 class TimeBudget(Coupled, ReportedBudget):
-    """The latency of a pass of ``load``, from what the genes save. The limit is ``dense / speedup``."""
+    """The latency of a pass of ``load``, from what the genes save. The limit is ``dense / speedup``, or none."""
 
-    def __init__(self, transform: Transform, times: Times, load: Load, speedup: float) -> None:
+    def __init__(self, transform: Transform, times: Times, load: Load, speedup: float | None) -> None:
         changes = [[times.genes[gene.name][str(level)] for level in gene.levels] for gene in transform.genes]
         terms = time_terms(transform, changes)
-        super().__init__(transform.genes, terms, times.dense / speedup, "milliseconds", lambda _: times.dense)
+        limit = times.dense / speedup if speedup else None
+        super().__init__(transform.genes, terms, limit, "milliseconds", lambda _: times.dense)
         self.load, self.speedup, self.of = load, speedup, f"{load} in {times.runtime}"
-        if self.least > times.dense / speedup:
+        if limit is not None and self.least > limit:
             raise InputError(
                 f"a speed-up of {speedup:g}x is out of reach: the fastest model that the transforms can make takes "
                 f"{self.least:.3g} ms of the dense model's {times.dense:.3g}; at most {times.dense / self.least:.2f}x",
@@ -59,14 +60,14 @@ class TimeBudget(Coupled, ReportedBudget):
     def cost(self, transform: Transform, best: Sequence[float]) -> Mapping[str, float]:
         """See :meth:`ReportedBudget.cost`; also ``predicted`` by the budget, and the ``speedup`` that was asked for."""
         dense, evolved = compared(transform, best, self.load, _SECONDS)
-        predicted = {"predicted": self.spent(best), "speedup": self.speedup}
-        return {"dense": dense, "evolved": evolved, "measured": evolved} | predicted
+        found = {"dense": dense, "evolved": evolved, "measured": evolved, "predicted": self.spent(best)}
+        return found | ({"speedup": self.speedup} if self.speedup else {})
 
 
 class Milliseconds(MeasuredBudget):
     """Make a pass at least some times as fast as the dense model's, on the machine of the run."""
 
-    speedup: float = Field(ge=1, description="how many times as fast as the dense model, at least")
+    speedup: float | None = Field(None, ge=1, description="how many times as fast as the dense model, at least")
     phase: Phase = Field("decode", description="decode: one token after others; prefill: a prompt at once")
     batch: int = Field(1, ge=1, description="sequences at once")
     length: int = Field(512, ge=1, description="tokens of a prompt, or before the one that is decoded")
@@ -87,8 +88,9 @@ class Milliseconds(MeasuredBudget):
         return Times(**_circumstances(transform, self._load), dense=dense, genes=found).model_dump()
 
     def settle(self, transform: Transform, facts: Mapping[str, Any]) -> None:
+        checked = transform if self.speedup else transform.bare()  # without a limit all levels stay
         try:
-            transform.use_times(self._times(facts).genes)
+            checked.use_times(self._times(facts).genes)
         except ValueError:
             why = "its times are of other genes or levels than those of problem.transforms"
             raise InputError(why, self._source) from None

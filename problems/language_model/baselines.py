@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 from evoprune import Budget
 from evoprune.experiment.registry import find_plugin
 from evoprune.experiment.spec import Choice
+from evoprune.interfaces.budget import ROUNDING
 from evoprune.interfaces.export import Rival
 from evoprune.problems.allocations import ALLOCATIONS
 from evoprune.problems.budgets.amounts import weights
 from evoprune.problems.evaluation.session import Session
 from evoprune.problems.language_model.settings import UNIFORM, PruningSettings, uniform_name
-from evoprune.problems.results.sparsity_report import TOLERANCE
 from evoprune.problems.transforms.transform import initial_within, uniform_within
 from evoprune.problems.transforms.weights.transform import Weights
 
@@ -31,8 +31,8 @@ class Baselines:
     prior: list[float] | None = None
     setup_cost = 0.0
 
-    def __init__(self, session: Session, budget: Budget | None) -> None:
-        self._session, self._budget = session, budget
+    def __init__(self, session: Session, budget: Budget | None, traded: bool = False) -> None:
+        self._session, self._budget, self._traded = session, budget, traded
 
     @cached_property
     def contenders(self) -> Genomes:
@@ -51,10 +51,18 @@ class Baselines:
     def initial_genomes(self) -> list[list[float]]:
         """Return the first genomes of a search: no result is worse than these on the search text."""
         transform = self._session.transform
-        return [*self.contenders.values(), *initial_within(transform, self._budget)] if self._budget else []
+        if self._budget:
+            return [*self.contenders.values(), *initial_within(transform, self._budget)]
+        known = [transform.dense, *transform.initial_genomes()] if self._traded else []
+        return [list(genome) for genome in dict.fromkeys(map(tuple, known))]
 
     def random_genome(self) -> list[float]:
-        return self._session.transform.genes.random()
+        """Draw each gene; for trade-offs a random share of them, and the others as in the dense model."""
+        drawn = self._session.transform.genes.random()
+        if not self._traded:
+            return drawn
+        share, both = random.random(), zip(drawn, self._session.transform.dense, strict=True)
+        return [own if random.random() < share else dense for own, dense in both]
 
 
 class _Found(NamedTuple):
@@ -75,7 +83,7 @@ class SparsityBaselines(Baselines):
 
     @property
     def contenders(self) -> Genomes:
-        if self._settings.trades_off or not self._settings.sparsity:
+        if self._settings.trade_offs or not self._settings.sparsity:
             return {}
         return {UNIFORM: self._cut.uniform(self._settings.sparsity)} | self._allocations
 
@@ -93,7 +101,7 @@ class SparsityBaselines(Baselines):
     def initial_genomes(self) -> list[list[float]]:
         """Return the genomes that the settings name; without a target, uniform is all sparsities of the curve."""
         settings = self._settings
-        sparsities = {settings.sparsity, *(settings.curve if settings.trades_off else ())}
+        sparsities = {settings.sparsity, *(settings.curve if settings.trade_offs else ())}
         within = [s for s in sorted(sparsities) if settings.min_sparsity <= s <= settings.max_sparsity]
         named = {name: [found.genome] for name, found in self._found.items()}
         named[UNIFORM] = [self._cut.uniform(sparsity) for sparsity in within]
@@ -103,7 +111,7 @@ class SparsityBaselines(Baselines):
         """Draw genes within ``initial_spread`` of uniform at the target; without one, at any sparsity."""
         settings = self._settings
         low, up = settings.min_sparsity, settings.max_sparsity
-        centre = random.uniform(low, up) if settings.trades_off else settings.sparsity
+        centre = random.uniform(low, up) if settings.trade_offs else settings.sparsity
         return self._cut.random_near(centre, settings.initial_spread)
 
     @property
@@ -127,17 +135,21 @@ class SparsityBaselines(Baselines):
     def _find(self, name: str) -> _Found:
         fitness = self._session.fitness
         before = fitness.tokens_scored
-        at_target = weights(self._cut, removed=self._settings.sparsity)  # also where sparsity is an objective
+        at_target = weights(self._cut, removed=self._settings.sparsity)  # also where they are an objective
         genome = find_plugin(ALLOCATIONS, name)(self._cut, at_target, fitness.loss)
         return _Found(genome, fitness.tokens_scored - before)
 
 
-def choose(front: Sequence[tuple[float, ...]], target: float) -> int:
-    """Return the place in ``front`` of the best score at sparsity ``target`` or above; else of the sparsest."""
-    reached = [at for at, (_, sparsity) in enumerate(front) if sparsity >= target - TOLERANCE]
-    if reached:
-        return min(reached, key=lambda at: front[at][0])
-    return max(range(len(front)), key=lambda at: front[at][1])
+def choose(front: Sequence[tuple[float, ...]], traded: Sequence[Budget]) -> int:
+    """Return the place in ``front`` of the best score within the limits of ``traded``; else of the least excess."""
+
+    def rank(at: int) -> tuple[float, float]:
+        score, *spent = front[at]
+        both = zip(spent, traded, strict=True)
+        over = sum(max(0.0, own - budget.limit) / budget.scale for own, budget in both if budget.limit is not None)
+        return (over if over > ROUNDING else 0.0), score
+
+    return min(range(len(front)), key=rank)
 
 
 def rivals(problem: Any, first: bool) -> Iterator[Rival]:

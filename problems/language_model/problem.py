@@ -23,7 +23,6 @@ from evoprune import (
     TradeOffs,
 )
 from evoprune.console.phase import note
-from evoprune.experiment.parameters import check_parameters
 from evoprune.experiment.registry import find_plugin
 from evoprune.experiment.registry import names as plugin_names
 from evoprune.interfaces.export import Recovering, Rival, Standing, Table
@@ -39,6 +38,7 @@ from evoprune.problems.language_model.settings import (
     EvalOptions,
     LanguageModelSettings,
     PruningSettings,
+    budget_of,
 )
 from evoprune.problems.models.settings import ModelSettings
 from evoprune.problems.results.result import LanguageModelResult, Reported
@@ -87,34 +87,37 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
 
     @cached_property
     def budget(self) -> Budget | None:
-        """The budget that the settings choose; the weights that are left, without a limit, if they are an objective."""
-        transform = self.session.transform
-        if self.settings.trades_off:
-            from evoprune.problems.budgets.amounts import unlimited_weights
-
-            return unlimited_weights(transform)
-        if isinstance(self._budget, MeasuredBudget):
-            return self._budget.budget(transform, self._measurements)
-        return self._budget(transform) if self._budget else None
-
-    @cached_property
-    def _budget(self) -> MeasuredBudget | partial[Budget] | None:
-        """The budget with its parameters: one that measures, or a function of the transform."""
         if (chosen := self.settings.budget) is None:
             return None
-        kind = find_plugin(BUDGETS, chosen.use)
-        given = check_parameters(kind, chosen.parameters, "problem.budget")
-        return given if isinstance(given, MeasuredBudget) else partial(kind, **dict(given))
+        budget = self._counted(budget_of(chosen, "problem.budget"))
+        if budget.limit is None:
+            raise InputError("names no limit: give one of its parameters", "problem.budget")
+        return budget
+
+    @cached_property
+    def traded(self) -> list[Budget]:
+        """The budgets whose amounts are objectives; their limits, if they have any, choose the result."""
+        return [self._counted(budget_of(each, "problem.trade_offs")) for each in self.settings.traded]
+
+    def _counted(self, chosen: MeasuredBudget | partial[Budget]) -> Budget:
+        transform = self.session.transform
+        return chosen.budget(transform, self._measurements) if isinstance(chosen, MeasuredBudget) else chosen(transform)
+
+    @cached_property
+    def _measuring(self) -> MeasuredBudget | None:
+        settings = self.settings
+        named = [budget_of(each, "problem.budget") for each in (settings.budget, *settings.traded) if each]
+        return next((each for each in named if isinstance(each, MeasuredBudget)), None)
 
     def take_measurements(self) -> Mapping[str, Any]:
-        return self._budget.measure(self.session.transform) if isinstance(self._budget, MeasuredBudget) else {}
+        return self._measuring.measure(self.session.transform) if self._measuring else {}
 
     def use_measurements(self, facts: Mapping[str, Any]) -> None:
-        if not isinstance(self._budget, MeasuredBudget):
+        if self._measuring is None:
             raise InputError("holds what another problem.budget measured", "measured.json")
-        self._budget.settle(self.session.transform, facts)
+        self._measuring.settle(self.session.transform, facts)
         self._measurements = facts
-        for known in ("budget", "baselines"):  # those of other facts
+        for known in ("budget", "traded", "baselines"):  # those of other facts
             vars(self).pop(known, None)
 
     @cached_property
@@ -123,7 +126,7 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
 
         if isinstance(self.settings, PruningSettings):
             return SparsityBaselines(self.session, self.budget, self.settings)
-        return Baselines(self.session, self.budget)
+        return Baselines(self.session, self.budget, bool(self.settings.trade_offs))
 
     def initial_genomes(self) -> list[list[float]]:
         return self.baselines.initial_genomes()
@@ -167,13 +170,13 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         """The evaluation of ``genome``, which is applied now."""
         measures = self.session.transform.measures()
         violation, more = self.session.fitness.violation(genome, fidelity)
-        values = (value, measures["sparsity"]) if self.settings.trades_off else (value,)
+        values = (value, *(budget.spent(genome) for budget in self.traded))
         return Evaluation(values, tokens + more, measures, violation=violation)
 
     def choose(self, front: Sequence[tuple[float, ...]]) -> int:
         from evoprune.problems.language_model.baselines import choose
 
-        return choose(front, self.settings.sparsity)
+        return choose(front, self.traded)
 
     def describe(self) -> str:
         resident = self.session.resident
@@ -199,11 +202,11 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
 
     @classmethod
     def weights_of(cls, settings: Any) -> tuple[float, ...]:
-        return (-1.0, 1.0) if settings.trades_off else (-1.0,)
+        return (-1.0,) * (1 + len(settings.trade_offs))
 
     @classmethod
     def labels_of(cls, settings: Any) -> tuple[str, ...]:
-        return (settings.objective_label, "sparsity of the prunable weights")[: len(cls.weights_of(settings))]
+        return (settings.objective_label, *settings.traded_labels)
 
     @classmethod
     def needs(cls, settings: Any) -> Mapping[str, str]:
@@ -212,7 +215,7 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         key, instead = "problem.budget", "no budget"
         if isinstance(settings, PruningSettings):
             key = "problem.sparsity"
-            instead = "search trade-offs with algorithm: nsga2 and problem.second_objective: sparsity"
+            instead = "search trade-offs with algorithm: nsga2 and problem.trade_offs: [weights]"
         return {"repair": f"without it candidates would not keep to {key}; give shift, or {instead}"}
 
     @classmethod
@@ -251,7 +254,8 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         pruned = isinstance(settings, PruningSettings)
         target = SparsityTarget(settings.sparsity, settings.allocations) if pruned else None
         begun = time.perf_counter()
-        result = report(self.session, outcome, folder, self.budget, settings.uniform, target)
+        budgets = [self.budget] if self.budget else self.traded
+        result = report(self.session, outcome, folder, budgets, settings.uniform, target)
         by_divergence = settings.objective == "kl"
         if self._select and self.recovery:
             by_divergence = not self.recovery.cross_entropy_weight
@@ -347,7 +351,7 @@ class LanguageModel(JudgedModels, Problem, Foreseeing, Reporting, Measured, Reco
         return compare(final_model(self.session, genome, result), self._compared(), options)
 
     def _compared(self) -> dict[str, list[float]]:
-        if isinstance(self._budget, MeasuredBudget):  # what it measured may be of another machine
+        if self._measuring:  # what it measured may be of another machine
             return {"dense": self.session.transform.dense}
         return self.baselines.compared
 

@@ -1,17 +1,18 @@
 """Settings of the problem on a language model and of its presets, and options of ``eval``. Imports no torch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from importlib.util import find_spec
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from evoprune import Fraction, InputError, Settings
+from evoprune import Budget, Fraction, InputError, Settings
 from evoprune.experiment.parameters import check_parameters
 from evoprune.experiment.registry import find_plugin
 from evoprune.experiment.spec import Choice
 from evoprune.problems.allocations import ALLOCATIONS
-from evoprune.problems.budgets import BUDGETS
+from evoprune.problems.budgets import BUDGETS, MeasuredBudget
 from evoprune.problems.distillation.settings import RunSettings
 from evoprune.problems.models.settings import Device, Dtype, Source, model_fault, registered
 from evoprune.problems.texts.settings import TextSettings, text_fault
@@ -25,7 +26,53 @@ AllocationName = Annotated[str, registered(ALLOCATIONS)]
 InitialName = Annotated[str, registered(ALLOCATIONS, UNIFORM)]
 
 
-class LanguageModelSettings(RunSettings):
+def budget_of(chosen: Choice, key: str) -> MeasuredBudget | partial[Budget]:
+    """Return the budget ``chosen`` with its parameters: one that measures, or a function of the transform."""
+    kind = find_plugin(BUDGETS, chosen.use)
+    given = check_parameters(kind, chosen.parameters, key)
+    return given if isinstance(given, MeasuredBudget) else partial(kind, **dict(given))
+
+
+def _check(named: Iterable[tuple[str, str, Choice]]) -> None:
+    """Raise ValueError for unknown plugins and parameters; ``named``: key, group of entry points, and choice."""
+    faults: list[str] = []
+    for key, group, chosen in named:
+        try:
+            check_parameters(find_plugin(group, chosen.use), chosen.parameters, key)
+        except InputError as error:
+            faults += error.problems
+    if faults:
+        raise ValueError("; ".join(faults))
+
+
+class _Traded(RunSettings):
+    """Objectives beside the loss."""
+
+    trade_offs: tuple[Choice, ...] = Field(
+        (),
+        description="budgets, such as bytes and milliseconds, whose amounts are objectives beside the loss, with nsga2 "
+        "and no repair; the result is the best within the limits that they may name",
+    )
+
+    @model_validator(mode="after")
+    def _known_trade_offs(self) -> Self:
+        _check(("trade_offs", BUDGETS, chosen) for chosen in self.trade_offs)
+        measured = [isinstance(budget_of(chosen, "trade_offs"), MeasuredBudget) for chosen in self.trade_offs]
+        if sum(measured) > 1 or len(set(self.traded_labels)) < len(measured):
+            raise ValueError("trade_offs: expected different budgets, of which one may measure the machine")
+        return self
+
+    @property
+    def traded(self) -> Sequence[Choice]:
+        """``trade_offs``, with the limits that choose the result."""
+        return self.trade_offs
+
+    @property
+    def traded_labels(self) -> list[str]:
+        return [each.use.rpartition(":")[2].replace("_", " ") for each in self.trade_offs]
+
+
+class LanguageModelSettings(_Traded):
     """Parameters of the problem ``language_model``: any transforms, under any one budget."""
 
     transforms: tuple[Choice, ...] = Field(
@@ -35,7 +82,6 @@ class LanguageModelSettings(RunSettings):
         None, description="the limit, by a registered name, and its parameters; null is no budget"
     )
 
-    trades_off: ClassVar[bool] = False
     uniform: ClassVar[str] = UNIFORM
     """Name of the uniform reference."""
 
@@ -48,16 +94,10 @@ class LanguageModelSettings(RunSettings):
     def _known(self) -> Self:
         if not self.transforms:
             raise ValueError("transforms: expected at least one")
+        if self.budget and self.trade_offs:
+            raise ValueError("budget, trade_offs: give one; limits of trade_offs choose the result among the best")
         named = [("transforms", TRANSFORMS, chosen) for chosen in self.transforms]
-        named += [("budget", BUDGETS, self.budget)] if self.budget else []
-        faults: list[str] = []
-        for key, group, chosen in named:
-            try:
-                check_parameters(find_plugin(group, chosen.use), chosen.parameters, key)
-            except InputError as error:
-                faults += error.problems
-        if faults:
-            raise ValueError("; ".join(faults))
+        _check([*named, ("budget", BUDGETS, self.budget)] if self.budget else named)
         return self
 
     @property
@@ -94,7 +134,7 @@ class CompressionSettings(LanguageModelSettings):
     )
 
 
-class PruningSettings(RunSettings, WeightsSettings):
+class PruningSettings(_Traded, WeightsSettings):
     """Parameters of the problem ``pruning``: the transform ``weights`` under the budget ``weights``."""
 
     sparsity: Fraction = Field(0.45, description="share of the prunable weights that is removed")
@@ -113,9 +153,6 @@ class PruningSettings(RunSettings, WeightsSettings):
         None, description="an allocation by name, see above, that guides exchange if its strength is above 0"
     )
     curve: tuple[Fraction, ...] = Field((0.1, 0.2, 0.3, 0.4, 0.5), description="sparsities of the uniform curve")
-    second_objective: Literal["none", "sparsity"] = Field(
-        "none", description="sparsity: the search finds all trade-offs, without a budget; use nsga2, and no repair"
-    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -136,12 +173,17 @@ class PruningSettings(RunSettings, WeightsSettings):
 
     @property
     def budget(self) -> Choice | None:
-        """The share of the weights to remove; None if sparsity is an objective."""
-        return None if self.trades_off else Choice(use="weights", removed=self.sparsity)
+        """The share of the weights to remove; None if they are an objective."""
+        return None if self.trade_offs else self._target
 
     @property
-    def trades_off(self) -> bool:
-        return self.second_objective == "sparsity"
+    def traded(self) -> Sequence[Choice]:
+        """``trade_offs``; of weights with ``sparsity`` as the limit."""
+        return [self._target if each == Choice(use="weights") else each for each in self.trade_offs]
+
+    @property
+    def _target(self) -> Choice:
+        return Choice(use="weights", removed=self.sparsity)
 
     @property
     def uniform(self) -> str:

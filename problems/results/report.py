@@ -13,7 +13,7 @@ from evoprune import Budget, InputError
 from evoprune.files.json_files import finite
 from evoprune.interfaces.parts import Outcome
 from evoprune.problems.budgets import ReportedBudget
-from evoprune.problems.budgets.amounts import LENGTH, of_model, unlimited_bytes
+from evoprune.problems.budgets.amounts import LENGTH, file_bytes, of_model
 from evoprune.problems.evaluation.accuracy import accuracy
 from evoprune.problems.evaluation.session import Session
 from evoprune.problems.models.blocks import attentions_numbered, max_positions
@@ -34,13 +34,13 @@ _GIVEN, _WRITTEN = 16, 24  # tokens of a prompt, and of its continuation, if win
 
 
 def report(
-    session: Session, outcome: Outcome, folder: Path, budget: Budget | None = None, uniform: str = UNIFORM,
+    session: Session, outcome: Outcome, folder: Path, budgets: Sequence[Budget] = (), uniform: str = UNIFORM,
     target: SparsityTarget | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Score the references and the best genome on every text; return what ``result.json`` has beside the engine's keys.
 
-    ``uniform``: the reference that is reported as uniform. ``target``: of a search of sparsities, whose figures are
-    drawn into ``folder``; other searches state the ``cost``.
+    ``budgets``: of the limit, or of the objectives. ``uniform``: the reference that is reported as uniform. ``target``:
+    of a search of sparsities, whose figures are drawn into ``folder``; other searches state the ``cost``.
     """
     genomes, texts, transform = genomes_of(outcome), session.texts, session.transform
     names = {"dense": "dense", UNIFORM: uniform, EVOLVED: EVOLVED}
@@ -73,12 +73,13 @@ def report(
     found: dict[str, Any] = {"protocol": stated, "genes": transform.genes.names}
     if target is None:
         found["cost"] = cost(session, outcome.best)
-        if isinstance(budget, ReportedBudget):
-            found["cost"][budget.unit] = dict(budget.cost(transform, outcome.best))
-            stated[budget.unit] = budget.of
+        for budget in budgets:
+            if isinstance(budget, ReportedBudget):
+                found["cost"][budget.unit] = dict(budget.cost(transform, outcome.best))
+                stated[budget.unit] = budget.of
     transform.apply(outcome.best)
     found["sparsity"] = sparsity(session)
-    if goal := asked(session, outcome.best, budget, target, found):
+    if goal := asked(session, outcome.best, budgets, target, found):
         found["asked"] = goal
     by_matrix = transform.masks.sparsities() if isinstance(transform, Weights) else {}
     if transform.updates:
@@ -138,16 +139,21 @@ def sparsity(session: Session) -> dict[str, float]:
 
 
 def asked(
-    session: Session, best: list[float], budget: Budget | None, target: SparsityTarget | None, found: Mapping[str, Any]
+    session: Session,
+    best: list[float],
+    budgets: Sequence[Budget],
+    target: SparsityTarget | None,
+    found: Mapping[str, Any],
 ) -> dict[str, Any] | None:
     """Return the goal of the run and the result's value, in the unit of the goal; None for a run without a goal."""
     if target is not None:
         goal = {"unit": WEIGHTS, "wanted": target.sparsity, "got": found["sparsity"]["prunable"], "share": True}
         return goal if target.sparsity else None
     chosen = getattr(session.settings, "budget", None)
-    if chosen is None or budget is None or budget.limit is None:
+    if chosen is None or not budgets:
         return None
-    given = dict(chosen.parameters)
+    (budget,), given = budgets, dict(chosen.parameters)
+    assert budget.limit is not None  # of a chosen budget
     if removed := given.get("removed"):
         dense, got = budget.spent(session.transform.dense), budget.spent(best)
         share = float(removed) * (dense - got) / (dense - budget.limit)
@@ -173,7 +179,7 @@ def _amounts(session: Session, genome: Sequence[float]) -> dict[str, float]:
     parameters = sum(parameter.numel() for parameter in resident.model.parameters())
     stored = parameters * resident.model.dtype.itemsize
     with suppress(InputError):  # of a transform that leaves zeros, which take room
-        stored = round(unlimited_bytes(session.transform).spent(genome))
+        stored = round(file_bytes(session.transform).spent(genome))
     amounts = {"parameters": parameters, "bytes": stored, "bits_per_weight": 8 * stored / parameters}
     with suppress(InputError):
         asked = chosen.parameters if chosen and chosen.use == "operations" else {}

@@ -8,7 +8,6 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from evoprune.console.formatting import digits
@@ -61,7 +60,8 @@ def draw_cliff(
     words += [f"uniform at {100 * target:.4g}%: {digits(uniform_there)}"]
     words += [f"evolved at {100 * evolved[0]:.4g}%: {digits(evolved[1])}", *(label for label, _, _ in marks)]
     figure, axes = new()
-    _draw_points(axes, points, BLUE, "uniform")
+    line = "-" if len(points) >= _FEWEST_FOR_A_LINE else "none"
+    axes.plot(*zip(*points, strict=True), color=BLUE, linestyle=line, marker="o", markersize=4, label="uniform")
     marks.append(("evolved", evolved, _STYLES["evolved"]))
     for label, point, style in marks:
         axes.plot(*point, linestyle="none", label=label, **style)
@@ -77,32 +77,6 @@ def draw_cliff(
     axes.legend(loc="upper left", fontsize="small" if len(marks) > 1 else "medium")
     save(figure, folder, "cliff")
     return f"Perplexity on the report text against the share of prunable weights removed ({'; '.join(words)})."
-
-
-def draw_front(
-    front: Sequence[tuple[float, ...]], uniform: Sequence[tuple[float, ...]], label: str, folder: Path, about: str = ""
-) -> str:
-    """Draw the trade-offs that a search found and the uniform curve, both as (``label``, sparsity)."""
-    figure, axes = new()
-    found, curve = (
-        sorted((sparsity, value) for value, sparsity in values if math.isfinite(value)) for values in (front, uniform)
-    )
-    _draw_points(axes, curve, BLUE, "uniform")
-    _draw_points(axes, found, ORANGE, "found")
-    log_scale_if_wide(axes, [value for _, value in curve + found])
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    axes.set(xlabel="sparsity of the prunable weights", ylabel=label)
-    entitle(axes, "Trade-offs that no other candidate dominates", about)
-    axes.legend(loc="upper left")
-    save(figure, folder, "front")
-    ends = [f"{digits(value)} at {sparsity:.0%}" for sparsity, value in (found[:1] + found[1:][-1:])]
-    return f"{len(front)} trade-offs of {label} and sparsity that no other candidate dominates: {' to '.join(ends)}."
-
-
-def _draw_points(axes: Axes, points: Sequence[Point], colour: str, label: str) -> None:
-    """Draw ``points`` in order, joined by a line if there are enough."""
-    style = "-" if len(points) >= _FEWEST_FOR_A_LINE else "none"
-    axes.plot(*zip(*points, strict=True), color=colour, linestyle=style, marker="o", markersize=4, label=label)
 
 
 def draw_allocation(by_block: Sequence[float], target: float, folder: Path, about: str = "") -> str:
@@ -176,7 +150,7 @@ def sparsity_report(
     uniform = [name for name in genomes if name not in target.allocations]
     perplexity, evolved = found["perplexity"], found["sparsity"]["prunable"]
     rebuilt = perplexity.get("report_reconstructed", {})
-    captions = _draw_sparsities(session, outcome, folder, target.sparsity, uniform, by_matrix)
+    captions = _draw_sparsities(session, outcome, folder, target.sparsity, by_matrix)
     drawn = _drawable(reported)
     captions["cliff"] = draw_cliff(
         [(genomes[name][0], drawn[name]) for name in uniform],
@@ -211,24 +185,15 @@ def on_target(outcome: Outcome, sparsity: float, target: SparsityTarget | None) 
 
 
 def _draw_sparsities(
-    session: Session, outcome: Outcome, folder: Path, target: float, uniform: Sequence[str],
-    by_matrix: Mapping[str, float],
-) -> dict[str, str]:  # fmt: skip
-    """Draw the sparsities found, and the front beside the references named ``uniform``; return the captions."""
+    session: Session, outcome: Outcome, folder: Path, target: float, by_matrix: Mapping[str, float]
+) -> dict[str, str]:
+    """Draw the sparsities found; return the captions."""
     cut, title = session.transform, outcome.title
     assert isinstance(cut, Weights)
     by_block = _by_block(cut.matrices, by_matrix)
     captions = {"sparsity_by_layer": draw_allocation(by_block, target, folder, title)}
     if cut.settings.genes != "block":
         captions["sparsity_by_matrix"] = draw_matrices(cut.matrices, by_matrix, folder, title)
-    if outcome.front:
-        captions["front"] = draw_front(
-            [values for _, values in outcome.front],
-            [outcome.references[name][1].values for name in uniform],
-            session.settings.objective_label,
-            folder,
-            title,
-        )
     return captions
 
 

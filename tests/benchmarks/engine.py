@@ -12,6 +12,7 @@ pymoo, which evoprune does not:
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import random
 import sys
@@ -24,19 +25,25 @@ from typing import Any
 
 import moocore
 import numpy
+import yaml
 from deap import algorithms, base, benchmarks, tools
 from scipy.stats import mannwhitneyu
 
 from evoprune import Gene, Search, minimize
 from evoprune.api import Run, run
+from evoprune.files.json_files import read_json
+from evoprune.problems.budgets.amounts import file_bytes
+from evoprune.problems.budgets.milliseconds import Milliseconds
 from evoprune.records import recorded, run_folder
 from evoprune.records.history import is_generation
 
 GENES, SIZE, EVALUATIONS = 30, 100, 3000
 FRONTS = ("zdt1", "zdt2", "zdt3", "dtlz2", "bnh", "osy", "c2dtlz2")
 SLEEP, SECONDS, MOST = 0.05, 10, 400  # of workers: the shortest evaluation, the time, evaluations that take longer
-LIMITS, TOKENS = (0.15, 0.3, 0.45, 0.6), 200_000  # of the model: sparsities, and tokens of either side
-UNSEEN = {"search_text": "test", "report_text": "validation"}  # to judge on
+TOKENS = 96_000  # of the model: of either side
+BYTES, SPEEDUPS = (1_600_000, 2_400_000), (1.5, 2.5)  # limits
+UNSEEN = {"search_text": "test", "report_text": "train"}  # to judge on
+WORST = 1.0  # the divergence up to which hypervolumes count, in nats a token
 OURS = {"select": "tournament", "survive": {"use": "elitist", "fraction": 0.01}}  # as near to eaSimple as can be
 
 
@@ -183,28 +190,59 @@ def workers(seeds: int) -> Iterator[str]:
 
 
 def model(seeds: int) -> Iterator[str]:
-    """Divergence of the bundled model against sparsity: one search for a front, and one search at each limit."""
-    yield "| seed | one search: hypervolume | tokens | points | one at each limit: hypervolume | tokens |"
-    yield "|---|---|---|---|---|---|"
-    settings = ["problem.objective=kl", "problem.curve=[]", "problem.held_out_windows=4"]
-    settings += ["problem.search_text.windows=4", "problem.report_text.windows=4"]
-    front = ["operators.algorithm={use: nsga2, pool: 4, screening: 0.25}", "~operators.repair", "generations=10000"]
-    front += ["problem.second_objective=sparsity", "patience=10", f"budget={TOKENS}"]
-    for seed in range(seeds):
-        with tempfile.TemporaryDirectory() as folder:
-            own = [*settings, f"seed={seed}"]
-            one = run("problems/gpt2_mini.yaml", [*own, *front], folder, "one")
-            own += [f"budget={TOKENS // len(LIMITS)}"]
-            best = "problems/gpt2_mini_best.yaml"
-            several = [run(best, [*own, f"problem.sparsity={limit}"], folder, f"{limit}") for limit in LIMITS]
-            swapped = [f"problem.{text}.split={split}" for text, split in UNSEEN.items()]
-            judge = Run.open(one.folder, [*swapped, "problem.search_text.windows=16"]).problem
-            found = [best.genome for best in one.result.front], [each.best.genome for each in several]
-            values = [[(v[0], -v[1]) for genome in side for v in [judge.evaluate(genome).values]] for side in found]
-        worst = max(divergence for divergence, _ in values[1]), 0.0
-        ours, theirs = (moocore.hypervolume([(0.0, 0.0), *side], ref=worst) for side in values)  # with the dense model
-        spent = sum(each.result.work for each in several)
-        yield f"| {seed} | {ours:.4f} | {one.result.work:,.0f} | {len(values[0])} | {theirs:.4f} | {spent:,.0f} |"
+    """Divergence, bytes and milliseconds of the bundled model: one search for a front, and one search at each limit."""
+    yield "| seed | one search: hypervolume | tokens | points | ended by | one at each limit: hypervolume | tokens |"
+    yield "|---|---|---|---|---|---|---|"
+    with tempfile.TemporaryDirectory() as folder:
+        table: str | None = None  # measured by the first run
+        for seed in range(seeds):
+            times = {"use": "milliseconds", "length": 128, "table": table}
+            one = run(joint(seed, TOKENS, trade_offs=["bytes", times]) | FRONT, (), folder, f"{seed}")
+            table = table or str(one.folder / "measured.json")
+            limits: list[Any] = [{"use": "bytes", "at_most": limit} for limit in BYTES]
+            limits += [times | {"table": table, "speedup": speedup} for speedup in SPEEDUPS]
+            several = [
+                run(joint(seed, TOKENS // len(limits), budget=limit), (), folder, f"{seed}-{at}")
+                for at, limit in enumerate(limits)
+            ]
+            genomes = [[0.0] * len(one.best.genome), *(best.genome for best in one.result.front)]
+            dense, *front = judged(one, genomes, table)
+            found = [front, [each for single in several for each in judged(single, [single.best.genome], table)]]
+            print(json.dumps([seed, dense, *found]), file=sys.stderr)
+            points = [numpy.array([dense, *side]) / (1.0, *dense[1:]) for side in found]
+            ours, theirs = (moocore.hypervolume(side, ref=(WORST, 1.0, 1.0)) for side in points)
+            works = one.result.work, sum(each.result.work for each in several)
+            ended = "budget" if works[0] >= TOKENS else "patience"
+            row = [seed, f"{ours:.4f}", f"{works[0]:,.0f}", len(front), ended, f"{theirs:.4f}", f"{works[1]:,.0f}"]
+            yield f"| {' | '.join(map(str, row))} |"
+
+
+FRONT = {
+    "operators": {"algorithm": {"use": "nsga2", "pool": 4, "screening": 0.25}},
+    "population": 24,
+    "patience": 4,
+}
+
+
+def joint(seed: int, tokens: int, **problem: Any) -> dict[str, Any]:
+    """The experiment on blocks, channels and types, searched on 4 x 128 tokens and without training."""
+    experiment = yaml.safe_load(Path("problems/gpt2_mini_joint.yaml").read_text())
+    own = experiment["problem"]
+    del own["recover"], own["budget"]
+    own |= {"use": "language_model", "objective": "kl", "held_out_windows": 4} | problem
+    for text in ("search_text", "report_text"):
+        own[text] |= {"window": 128, "windows": 4}
+    return experiment | {"seed": seed, "budget": tokens, "generations": 10_000}
+
+
+def judged(found: Run, genomes: Sequence[Sequence[float]], table: str) -> list[tuple[float, float, float]]:
+    """The divergence on text that no search saw, the bytes and the milliseconds of ``genomes``."""
+    swapped = [f"problem.{text}.split={split}" for text, split in UNSEEN.items()]
+    problem: Any = Run.open(found.folder, [*swapped, "problem.search_text.windows=16"]).problem
+    transform = problem.session.transform
+    times = Milliseconds(length=128, table=table).budget(transform, read_json(Path(table)))
+    counted = file_bytes(transform)
+    return [(problem.evaluate(own).values[0], counted.spent(own), times.spent(own)) for own in genomes]
 
 
 WAYS = [deap, ours, pymoo] if any((Path(place) / "pymoo").is_dir() for place in sys.path) else [deap, ours]

@@ -94,7 +94,8 @@ def sphere(write):
 @pytest.fixture
 def no_figures(monkeypatch):
     """Figures take longer than all the rest of a small run."""
-    monkeypatch.setattr("evoprune.search.search.draw_convergence", lambda *_: None)
+    for figure in ("draw_convergence", "draw_front"):
+        monkeypatch.setattr(f"evoprune.search.search.{figure}", lambda *_: None)
 
 
 @pytest.fixture

@@ -1,8 +1,10 @@
 """Numbers on axes."""
 
+import math
+
 import pytest
 
-from evoprune.figures import draw_convergence, log_scale_if_wide, new, save, thousands
+from evoprune.figures import draw_convergence, draw_front, log_scale_if_wide, new, save, thousands
 
 
 def labels(axis):
@@ -49,3 +51,18 @@ def test_convergence_has_a_line_for_each_reference_that_is_asked_for(tmp_path):
         assert text in told
     assert "uniform 5%" not in told
     assert "broken" not in told
+
+
+@pytest.mark.usefixtures("drawn")
+def test_a_front_has_a_panel_for_each_objective_beside_the_first(tmp_path):
+    """The last candidate is beaten in the first two objectives, and has the most of the third."""
+    front = [(0.0, 9e6, 1.0), (0.5, 4e6, 2.0), (4.0, 1e6, 3.0), (4.5, 2e6, 4.0)]
+    labels = ["loss", "bytes", "gain"]
+    draw_front(front[:3], [(math.inf, 1.0)], labels[:2], (-1.0, -1.0), tmp_path)
+    both = (tmp_path / "front.svg").read_text()
+    assert "beaten" not in both
+    assert "known" not in both
+    draw_front(front, [(0.1, 9e6, 1.0)], labels, (-1.0, -1.0, 1.0), tmp_path, "a model, seed 3")
+    told = (tmp_path / "front.svg").read_text()
+    for text in (*(f">{label}<" for label in labels), ">known solutions<", ">beaten in these two<", "a model, seed 3"):
+        assert text in told

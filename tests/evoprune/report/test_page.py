@@ -141,6 +141,7 @@ def test_a_front_is_a_table_of_the_objectives(drawn, traded, evoprune):
     for point in result["front"]:
         cost, gain = point["fitness"]
         assert f"| candidate {point['candidate']} | {cost:.6g} | {gain:.6g} |" in markdown
+    assert f"{len(result['front'])} candidates that no other dominates: cost against gain" in markdown
     figure = (traded / "convergence.svg").read_text()
     assert ">median</text>" in figure
     assert ">best</text>" not in figure

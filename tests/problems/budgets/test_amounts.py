@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from evoprune import InputError
 from evoprune.experiment.registry import plugin
-from evoprune.problems.budgets.amounts import file_bytes, of_model, operations, parameters, unlimited_weights, weights
+from evoprune.problems.budgets.amounts import file_bytes, of_model, operations, parameters, weights
 from evoprune.problems.language_model.problem import LanguageModel, LanguageModelSettings
 from evoprune.problems.models.blocks import count_zeros
 from evoprune.testing import check_budget
@@ -26,7 +26,7 @@ def test_the_spent_weights_are_those_that_are_left(pruning, genes):
     assert budget.spent(transform.dense) == total
     assert budget.limit == pytest.approx(0.6 * total)
     assert budget.kept(genome)
-    assert unlimited_weights(transform).limit is None
+    assert weights(transform).limit is None
 
 
 def test_the_excess_is_the_mean_of_the_genes_less_the_share_that_goes(session):
@@ -70,7 +70,7 @@ def test_the_bytes_are_those_of_a_file_beside_its_header(language_model, tmp_pat
 @pytest.mark.parametrize(
     ("settings", "fragment"),
     [
-        ({"transforms": WIDTHS, "budget": {"use": "bytes"}}, "at_most and removed"),
+        ({"transforms": WIDTHS, "budget": {"use": "bytes"}}, "problem.budget: names no limit"),
         ({"transforms": WIDTHS, "budget": {"use": "bytes", "removed": 0.25, "at_most": 10**6}}, "at_most and removed"),
         ({"budget": {"use": "bytes", "removed": 0.25}}, "Weights counts in weights"),
         ({"budget": {"use": "operations", "removed": 0.25}}, "Weights counts in weights"),
@@ -165,7 +165,8 @@ def test_it_needs_no_change_here(language_model, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     plugin("few_blocks")
     budget = {"use": "few_blocks:Few", "share": 0.7}
-    problem = language_model(transforms={"use": "sublayers", "genes": "block"}, budget=budget)
+    sublayers = {"use": "sublayers", "genes": "block"}
+    problem = language_model(transforms=sublayers, budget=budget)
     facts = problem.take_measurements()
     assert facts == {"most": 3}
     problem.use_measurements(facts)
@@ -173,3 +174,8 @@ def test_it_needs_no_change_here(language_model, tmp_path, monkeypatch):
     found = problem.report(outcome_of(problem, [0.0, 1.0, 0.0]), None)
     assert found["cost"]["blocks"] == {"dense": 3, "evolved": 2}
     assert found["protocol"]["blocks"] == "blocks with both parts"
+    problem = language_model(transforms=sublayers, trade_offs=[budget])
+    problem.use_measurements(facts)
+    assert problem.labels_of(problem.settings)[1] == "Few"
+    assert problem.evaluate([0.0, 1.0, 0.0]).values[1] == 2
+    assert problem.choose([(1.0, 3.0), (3.0, 2.1), (2.0, 2.1)]) == 2

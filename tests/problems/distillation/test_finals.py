@@ -52,7 +52,7 @@ def test_who_takes_part(language_model, pruning):
     assert language_model(budget=HALF, held_out_windows=0).finalists == 0
     assert pruning(curve=(0.3, 0.6)).contenders == {"uniform": [0.45] * 3}
     assert set(pruning(allocations=["global"]).contenders) == {"uniform", "global"}
-    assert pruning(second_objective="sparsity").finalists == 0
+    assert pruning(trade_offs=["weights"]).finalists == 0
     assert pruning(sparsity=0.0).finalists == 0
 
 

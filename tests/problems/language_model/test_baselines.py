@@ -43,7 +43,7 @@ def test_initial_genomes_are_those_named_and_on_the_budget(pruning):
 
 
 def test_if_sparsity_is_an_objective_uniform_at_each_of_the_curve_is_among_the_initial_genomes(pruning):
-    problem = pruning(second_objective="sparsity", curve=(0.1, 0.3, 0.95))
+    problem = pruning(trade_offs=["weights"], curve=(0.1, 0.3, 0.95))
     assert problem.initial_genomes() == [[0.1] * 3, [0.3] * 3, [0.45] * 3]  # 0.95 is above the genes' bounds
     assert problem.contenders == {}
 
@@ -66,9 +66,10 @@ def test_random_genomes_lie_around_uniform_and_within_bounds(pruning):
 
 
 def test_of_a_front_the_best_that_reaches_the_target_is_chosen_and_else_the_sparsest(pruning):
-    problem = pruning(second_objective="sparsity", sparsity=0.45)
-    assert problem.choose([(20.0, 0.1), (50.0, 0.46), (40.0, 0.45), (90.0, 0.6)]) == 2
-    assert problem.choose([(20.0, 0.1), (30.0, 0.4), (25.0, 0.2)]) == 1
+    problem = pruning(trade_offs=["weights"], sparsity=0.45)
+    left = [problem.traded[0].spent([sparsity] * 3) for sparsity in (0.1, 0.2, 0.4, 0.45, 0.46, 0.6)]
+    assert problem.choose([(20.0, left[0]), (50.0, left[4]), (40.0, left[3]), (90.0, left[5])]) == 2
+    assert problem.choose([(20.0, left[0]), (30.0, left[2]), (25.0, left[1])]) == 1
 
 
 def test_uniform_at_the_target_is_of_the_target_where_the_curve_rounds_to_it(pruning):

@@ -72,11 +72,33 @@ def test_a_run_is_described_by_model_weights_genes_and_device(language_model, sm
     assert language_model().describe() == f"{small['model']}, {weights:,} prunable weights, 3 genes, float32 on cpu"
 
 
-def test_two_objectives_are_a_score_and_the_sparsity(pruning):
-    problem = pruning(second_objective="sparsity")
-    perplexity, sparsity = problem.evaluate([0.2, 0.3, 0.4]).values
-    assert math.isfinite(perplexity)
-    assert sparsity == pytest.approx(0.3, abs=1e-4)
-    assert len(problem.labels_of(problem.settings)) == len(problem.weights) == 2
-    assert problem.budget.limit is None
+def test_objectives_beside_the_score_are_the_amounts_of_budgets(language_model):
+    times = {"use": "milliseconds", "length": 16, "seconds": 0.0}
+    problem = language_model(transforms=["heads", "channels"], trade_offs=["bytes", times])
+    problem.use_measurements(problem.take_measurements())
+    genome = [2.0, 0.0, 1.0, 0.0, 2.0, 3.0]
+    found, dense = (problem.evaluate(each).values for each in (genome, problem.session.transform.dense))
+    assert problem.labels_of(problem.settings)[1:] == ("bytes", "milliseconds")
+    assert problem.weights == (-1.0,) * 3
+    assert list(found[1:]) == [budget.spent(genome) for budget in problem.traded]
+    assert found[0] != dense[0]
+    assert found[1] < dense[1]
+    assert found[2] <= dense[2]
+    assert problem.budget is None
     assert problem.needs(problem.settings) == {}
+    assert problem.genes.allow(problem.random_genome())
+    assert problem.session.transform.dense in problem.initial_genomes()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"trade_offs": ["bytes", "bytes"]},
+        {"trade_offs": ["milliseconds", "milliseconds"]},
+        {"trade_offs": ["bytes"], "budget": {"use": "bytes", "removed": 0.5}},
+        {"trade_offs": [{"use": "bytes", "most": 3}]},
+    ],
+)
+def test_trade_offs_that_cannot_be_told_apart_or_kept_are_refused(language_model, wrong):
+    with pytest.raises(ValueError, match="trade_offs"):
+        language_model(transforms="channels", **wrong)

@@ -53,10 +53,3 @@ def test_matrices_have_a_row_for_each_kind(tmp_path):
     told = figures.draw_matrices(matrices, {m.name: 0.1 * (1 + m.block) for m in matrices}, tmp_path)
     assert "from 10% of transformer.h.0.attn.c_attn to 30% of transformer.h.2.attn.c_attn" in told
     assert all(f">{matrix.kind}<" in content(tmp_path, "sparsity_by_matrix") for matrix in matrices)
-
-
-def test_a_front_is_told_by_its_ends(tmp_path):
-    told = figures.draw_front([(90.0, 0.5), (20.0, 0.0), (30.0, 0.25)], [(25.0, 0.2)], "perplexity", tmp_path)
-    assert told.startswith("3 trade-offs of perplexity and sparsity")
-    assert "20 at 0% to 90 at 50%" in told
-    assert ">found<" in content(tmp_path, "front")
