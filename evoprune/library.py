@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from sys import modules
-from typing import Any
+from typing import Any, cast
 
 import numpy
 from deap.tools import ParetoFront
@@ -26,7 +26,7 @@ from evoprune.backends.execution import Execution
 from evoprune.errors import InputError
 from evoprune.experiment import registry
 from evoprune.experiment.resolve import Resolved, resolve
-from evoprune.interfaces.algorithm import Evaluate, Individual, advance
+from evoprune.interfaces.algorithm import Evaluate, Generation, Individual, advance
 from evoprune.interfaces.genes import Gene, Genes
 from evoprune.interfaces.problem import Problem, violation, worst
 from evoprune.search import toolbox
@@ -125,6 +125,8 @@ class Search:
         self._best: Individual | None = None
         self._front = ParetoFront()
         self.generation = 0
+        self._population: list[Individual] = []
+        self._bred_from = False  # whether the last step gave the population
 
     @property
     def evaluations(self) -> int:
@@ -147,17 +149,33 @@ class Search:
         ``at_once``: how many, of an algorithm that does not wait. Empty when the algorithm has ended.
         """
         while not self._open or (self._arrived is not None and len(self._open) < at_once):
-            with self._own_draws():
-                arrived, self._arrived = self._arrived, None
-                step = advance(self._steps, arrived)
-            if step is None:
+            if self._advance() is None:
                 return []
-            if isinstance(step, Evaluate):
-                self._arrived = None if step.wait else []
-                self._take(step.individuals)
-            else:
-                self.generation += 1
         return [list(genome) for genome in self._open]
+
+    @property
+    def population(self) -> list[Individual]:
+        """The population after the last generation that was told, with genes as numbers; at first empty.
+
+        The next one is bred from it, unless the algorithm samples a model: ``deap.tools.migRing`` may change it.
+        """
+        while not (self._open or self._bred_from):
+            if self._advance() is None:
+                break
+        return self._population
+
+    def _advance(self) -> Evaluate | Generation | None:
+        """Take one step of the algorithm."""
+        with self._own_draws():
+            arrived, self._arrived = self._arrived, None
+            step = advance(self._steps, arrived)
+        self._bred_from = isinstance(step, Generation)
+        if isinstance(step, Evaluate):
+            self._arrived = None if step.wait else []
+            self._take(step.individuals)
+        elif step:
+            self.generation, self._population = self.generation + 1, cast(list[Individual], step.population)
+        return step
 
     def tell(self, genome: Sequence[Any], values: float | Sequence[float], constraints: Sequence[float] = ()) -> None:
         """Give the values of a genome that was asked for, one an objective; the worst for one that failed: ``inf``.

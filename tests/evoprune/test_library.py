@@ -5,7 +5,7 @@ import math
 import random
 
 import pytest
-from deap import benchmarks
+from deap import benchmarks, tools
 
 from evoprune import Gene, InputError, Search, minimize
 from evoprune.errors import Stopped
@@ -112,6 +112,29 @@ def test_a_generation_is_asked_for_again_until_all_of_it_is_told():
     assert search.best == (first, (1.0,))
     assert search.ask()
     assert search.generation == 1
+
+
+@pytest.mark.parametrize("algorithm", ["generational", "nsga2", "steady_state"])
+def test_migrants_join_the_population_that_is_bred_from(algorithm):
+    """A look at the population changes nothing; an individual that is better than all stays in it."""
+    looked, other = (Search(REAL, algorithm=algorithm, population=8, seed=1) for _ in range(2))
+    assert looked.population == []
+    for _ in range(6):
+        asked = looked.ask()
+        assert asked == other.ask()
+        for search in (looked, other):
+            for genome in asked:
+                search.tell(genome, benchmarks.sphere(genome))
+        assert looked.best[1] == min(each.fitness.values for each in looked.population)
+    best = Individual([0.0] * 4)
+    best.fitness.values = (0.0,)
+    tools.migRing([looked.population, [best]], k=1, selection=tools.selBest, replacement=tools.selWorst)
+    assert best in looked.population
+    assert len(looked.population) == 8
+    for genome in looked.ask():
+        looked.tell(genome, benchmarks.sphere(genome))
+    assert best in looked.population
+    assert best not in other.population
 
 
 def test_an_interrupted_call_goes_on_in_its_folder(tmp_path):
