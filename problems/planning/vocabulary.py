@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -40,14 +39,14 @@ class Unneeded(Recipe):
         from evoprune.problems.models.weight_files import bytes_of, stored_tensors, weight_files
         from evoprune.problems.texts.source import load_text
         from evoprune.problems.texts.windows import tokens_of
-        from evoprune.problems.transforms.vocabulary.order import order_of
+        from evoprune.problems.transforms.vocabulary.order import order_of, uses_in
 
         embedding, head = resident.model.get_input_embeddings(), resident.model.get_output_embeddings()
         rows = len(embedding.weight)
         order = order_of(resident.tokenizer, [load_text(TextSettings(**words), OPTION)])
-        found = Counter(tokens_of(load_text(TextSettings(**text), OPTION), resident.tokenizer).tolist())
+        uses = uses_in(tokens_of(load_text(TextSettings(**text), OPTION), resident.tokenizer))
         counts = range(order.fewest, rows, _STEP)
-        place = bisect_left(counts, -_LOST, key=lambda count: -order.lost(found, count))
+        place = bisect_left(counts, -_LOST, key=lambda count: -order.lost(uses, count))
         if place == len(counts):
             raise InputError("such a text needs all tokens: give a longer one, or a goal such as --size", OPTION)
         count = counts[place]

@@ -14,14 +14,16 @@ from tokenizers import decoders, pre_tokenizers
 
 from evoprune import InputError
 from evoprune.problems.models.load import quiet
-from evoprune.problems.texts.windows import tokens_of
+from evoprune.problems.texts.windows import Tokens, tokens_of
 from evoprune.problems.transforms.vocabulary.tokenizer import KEY, describe
 
 SYMBOLS = "symbols"  # the script of tokens without letters
 PARTS = "parts of characters"  # the script of tokens that are bytes inside of a character
 
 _NATS = 6.0
-"""The loss of each token that a text has more, in nats: 5.9 and 6.1 where SmolLM2-135M keeps a half and a third."""
+"""The loss of each token that a text has more, in nats (docs/measurements/vocabulary.md)."""
+
+_REPEATED = 512  # tokens in which a missing one counts once: a model repeats a spelling at little loss
 
 _SHARE = 0.01  # of the letters in the texts, at which a script is one of theirs
 _ROLES = ("system", "user", "assistant", "user")
@@ -44,18 +46,25 @@ class Order:
     script_of: Sequence[str]
     parents: Parents
 
-    def lost(self, text: Mapping[int, int], count: int) -> float:
-        """The expected loss where the first ``count`` tokens stay, in nats a token of a ``text`` of counted tokens."""
+    def lost(self, uses: Mapping[int, float], count: int) -> float:
+        """The expected loss where the first ``count`` tokens stay, in nats a token of a text; see :func:`uses_in`."""
         pieces = dict.fromkeys(self.tokens[:count], 1)
         for token in self.tokens[count:]:  # parents come before; merges do not always tell
             pieces[token] = sum(pieces[parent] for parent in self.parents.get(token, ())) or 2
-        more = sum(number * (pieces[token] - 1) for token, number in text.items())
-        return _NATS * more / max(1, sum(text.values()))
+        return _NATS * sum(share * (pieces[token] - 1) for token, share in uses.items())
 
     def scripts(self, count: int) -> Mapping[str, tuple[int, int]]:
         """For each script how many of the first ``count`` tokens are in it, and how many of all; the largest first."""
         kept = Counter(self.script_of[:count])
         return {script: (kept[script], number) for script, number in Counter(self.script_of).most_common()}
+
+
+def uses_in(tokens: Tokens) -> Mapping[int, float]:
+    """The uses of each token for a token of a text; those soon after another one do not count."""
+    found = Counter[int]()
+    for start in range(0, len(tokens), _REPEATED):
+        found.update({*tokens[start : start + _REPEATED].tolist()})
+    return {token: count / len(tokens) for token, count in found.items()}
 
 
 def order_of(

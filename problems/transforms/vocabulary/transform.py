@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
@@ -21,7 +20,7 @@ from evoprune.problems.texts.source import load_text
 from evoprune.problems.texts.text_splits import Texts
 from evoprune.problems.texts.windows import tokens_of
 from evoprune.problems.transforms.transform import ATTENTION, PARAMETERS, WEIGHTS, Needs, Prices, Transform
-from evoprune.problems.transforms.vocabulary.order import Order, order_of
+from evoprune.problems.transforms.vocabulary.order import Order, order_of, uses_in
 from evoprune.problems.transforms.vocabulary.tokenizer import cut_ids, cut_tokenizer
 
 NAME = "vocabulary"
@@ -92,8 +91,8 @@ class Vocabulary(Transform):
     def _harms(self) -> list[float]:
         """The expected loss at each level, on the search text."""
         searched = load_text(self.texts.search.settings, "search_text")
-        text = Counter(tokens_of(searched, self._tokenizer).tolist())
-        found = [self.order.lost(text, count) for count in self._counts[1:]]
+        uses = uses_in(tokens_of(searched, self._tokenizer))
+        found = [self.order.lost(uses, count) for count in self._counts[1:]]
         return [0.0, *found[:-1], max(found[-1], _LEAST)]
 
     @classmethod
